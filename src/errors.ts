@@ -1,0 +1,83 @@
+/**
+ * The closed list of error codes, each with its meaning in `docs/errors.md` (a test keeps the two lists equal).
+ * Codes are stable: programs switch on them, messages are for people.
+ */
+export const codes = [
+  // what an app asked for
+  "ID_INVALID",
+  "NAME_MISMATCH",
+  "ENTITY_EXISTS",
+  "ENTITY_NOT_FOUND",
+  "ENTITY_DELETED",
+  "ENTITY_PURGED",
+  "COLLECTION_MISMATCH",
+  "SCHEMA_ISSUES",
+  "SCHEMA_ASYNC",
+  "UPDATE_ASYNC",
+  "EDIT_MIXED",
+  "SPLICE_RANGE",
+  "FIELD_KIND",
+  "VALUE_UNSUPPORTED",
+  "TOO_LARGE",
+  "READ_ONLY",
+  // this device
+  "STORE_FAILED",
+  "STORE_MOVED",
+  "STORE_IN_USE",
+  "STORE_FORMAT",
+  "CLOSED",
+  // the relay and the way there
+  "NO_RELAY",
+  "RELAY_UNREACHABLE",
+  "PROTOCOL_VERSION",
+  "MESSAGE_BAD",
+  "FORBIDDEN",
+  "TOKEN_EXPIRED",
+  "QUOTA",
+  "RATE",
+  "LOG_FAILED",
+  // what a relay or a replica says of a change
+  "CHUNK_BAD",
+  "OP_REFERENCE",
+  "DEPS_UNKNOWN",
+  "SEQ_GAP",
+  "SEQ_TAKEN",
+  "START_OP",
+  "ACTOR_BOUND",
+  "HEADS_MOVED",
+  "DUPLICATE",
+  "CURSOR_UNKNOWN",
+  "REJECTED",
+] as const
+
+export type Code = (typeof codes)[number]
+
+export interface Details {
+  readonly entity?: string | undefined
+  readonly field?: string | undefined
+  readonly issues?: readonly { readonly message: string; readonly path?: unknown }[] | undefined
+  /** When trying again makes sense: ms since 1970. */
+  readonly retryAt?: number | undefined
+  readonly cause?: unknown
+}
+
+/** The one error class. `code` says what happened, `docs/errors.md#<code>` what to do. */
+export class HeadwaterError extends Error {
+  override readonly name = "HeadwaterError"
+  readonly code: Code
+  readonly entity?: string
+  readonly field?: string
+  readonly issues?: NonNullable<Details["issues"]>
+  readonly retryAt?: number
+
+  constructor(code: Code, message: string, details: Details = {}) {
+    super(`${code}: ${message}`, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    if (details.entity !== undefined) this.entity = details.entity
+    if (details.field !== undefined) this.field = details.field
+    if (details.issues !== undefined) this.issues = details.issues
+    if (details.retryAt !== undefined) this.retryAt = details.retryAt
+  }
+}
+
+export const isCode = (code: unknown): code is Code => codes.includes(code as Code)
