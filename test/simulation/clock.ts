@@ -1,0 +1,227 @@
+/**
+ * Virtual time. Whatever would take time in the real world (a disk operation, a message on its way, a timer) is an event
+ * here; the scheduler runs one, lets the program react to the end, and only then takes the next. Latencies come from the
+ * seed, so the seed chooses the interleaving and the same seed gives the same run.
+ */
+import type { Clock } from "../../src/env.ts"
+import { hash, Random } from "./random.ts"
+
+/** How long things of one kind take: mostly up to `usual` ms, sometimes ten times that, rarely `worst`. */
+export interface Latency {
+  readonly usual: number
+  readonly worst: number
+}
+
+interface Event {
+  readonly due: number
+  readonly order: number
+  readonly label: string
+  readonly run: () => void
+  readonly process: Process | undefined
+}
+
+/** 2026-01-01, so that times look like times. */
+const START = Date.UTC(2026, 0, 1)
+
+export class Scheduler {
+  readonly seed: number
+  now = START
+  /** Events that have run. */
+  count = 0
+  /** The last events, for a failure's report. */
+  readonly trail: string[] = []
+  #trace = 0x811c9dc5
+  #order = 0
+  #loose: Event[] = []
+  readonly #lanes = new Set<Lane>()
+
+  constructor(seed: number) {
+    this.seed = seed
+  }
+
+  /** A digest of everything that has happened, in order: two runs with the same one were the same run. */
+  get trace(): string {
+    return `${this.count}:${this.#trace.toString(16)}`
+  }
+
+  random(stream: string): Random {
+    return new Random(`${this.seed}/${stream}`)
+  }
+
+  /** Runs `f` after `ms`, in no order with anything else; returns the cancellation. */
+  after(ms: number, label: string, run: () => void, process?: Process): () => void {
+    const event = { due: this.now + Math.max(0, ms), order: this.#order++, label, run, process }
+    this.#loose.push(event)
+    return () => {
+      const i = this.#loose.indexOf(event)
+      if (i >= 0) this.#loose.splice(i, 1)
+    }
+  }
+
+  lane(name: string, latency: Latency): Lane {
+    const lane = new Lane(this, name, latency)
+    this.#lanes.add(lane)
+    return lane
+  }
+
+  forget(lane: Lane): void {
+    this.#lanes.delete(lane)
+  }
+
+  nextOrder(): number {
+    return this.#order++
+  }
+
+  /** Runs the next event that is due by `until`; false when there is none. */
+  async step(until = Infinity): Promise<boolean> {
+    await reactions()
+    let next: Event | undefined
+    let from: Lane | undefined
+    for (const event of this.#loose) if (!next || before(event, next)) next = event
+    for (const lane of this.#lanes) {
+      const event = lane.ready
+      if (event && (!next || before(event, next))) {
+        next = event
+        from = lane
+      }
+    }
+    if (!next || next.due > until) return false
+    if (from) from.shift()
+    else this.#loose.splice(this.#loose.indexOf(next), 1)
+    this.now = Math.max(this.now, next.due)
+    if (next.process && !next.process.alive) return true
+    await this.happen(next.label, next.run)
+    return true
+  }
+
+  /** Notes that something happens, lets it happen and waits until the program has reacted. */
+  async happen(label: string, run: () => void): Promise<void> {
+    this.note(label)
+    run()
+    await reactions()
+  }
+
+  note(label: string): void {
+    this.count++
+    const line = `${this.now - START} ${label}`
+    this.#trace = hash(line, this.#trace)
+    this.trail.push(line)
+    if (this.trail.length > 4000) this.trail.splice(0, 2000)
+  }
+
+  /** Everything that happens within `ms`. */
+  async pass(ms: number): Promise<void> {
+    const until = this.now + ms
+    while (await this.step(until));
+    this.now = Math.max(this.now, until)
+  }
+
+  /** At most `n` events. */
+  async steps(n: number): Promise<void> {
+    for (let i = 0; i < n; i++) if (!(await this.step())) return
+  }
+}
+
+const before = (a: Event, b: Event): boolean => a.due < b.due || (a.due === b.due && a.order < b.order)
+
+/** Until every promise reaction has run: the macrotask queue comes after all of them. */
+const reactions = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Events that keep their order: the frames of one connection, the commits of one store. Can be held and let go one by one. */
+export class Lane {
+  readonly name: string
+  held = false
+  readonly #scheduler: Scheduler
+  readonly #latency: Latency
+  readonly #random: Random
+  #events: Event[] = []
+  #last = 0
+
+  constructor(scheduler: Scheduler, name: string, latency: Latency) {
+    this.#scheduler = scheduler
+    this.name = name
+    this.#latency = latency
+    this.#random = scheduler.random(`lane ${name}`)
+  }
+
+  get length(): number {
+    return this.#events.length
+  }
+
+  get ready(): Event | undefined {
+    return this.held ? undefined : this.#events[0]
+  }
+
+  push(label: string, run: () => void, process?: Process): void {
+    const due = Math.max(this.#last, this.#scheduler.now + draw(this.#random, this.#latency))
+    this.#last = due
+    this.#events.push({ due, order: this.#scheduler.nextOrder(), label: `${this.name} ${label}`, run, process })
+  }
+
+  shift(): void {
+    this.#events.shift()
+  }
+
+  /** Lets the first event happen now, held or not; false when there is none. */
+  async release(): Promise<boolean> {
+    await reactions()
+    const event = this.#events.shift()
+    if (!event) return false
+    if (!event.process || event.process.alive) await this.#scheduler.happen(event.label, event.run)
+    return true
+  }
+
+  /** What was on its way never arrives. */
+  clear(): void {
+    this.#events = []
+  }
+
+  close(): void {
+    this.clear()
+    this.#scheduler.forget(this)
+  }
+}
+
+export function draw(random: Random, { usual, worst }: Latency): number {
+  const kind = random.unit()
+  if (kind < 0.75) return Math.floor(random.unit() * usual)
+  if (kind < 0.95) return Math.floor(random.unit() * Math.min(usual * 10, worst))
+  return Math.floor(random.unit() * worst)
+}
+
+/**
+ * One life of a program. Its timers and everything it waits for die with it: a promise that a dead process waits on is
+ * never settled, as nothing of it is left to be told.
+ */
+export class Process implements Clock {
+  readonly name: string
+  alive = true
+  readonly scheduler: Scheduler
+  /** How far its clock is off, ms. */
+  readonly skew: number
+  readonly #random: Random
+
+  constructor(scheduler: Scheduler, name: string, skew = 0) {
+    this.scheduler = scheduler
+    this.name = name
+    this.skew = skew
+    this.#random = scheduler.random(`process ${name}`)
+  }
+
+  now(): number {
+    return this.scheduler.now + this.skew
+  }
+
+  after(ms: number, f: () => void): () => void {
+    if (!this.alive) return () => {}
+    return this.scheduler.after(ms, `${this.name} timer`, f, this)
+  }
+
+  random(n: number): Uint8Array {
+    return this.#random.bytes(n)
+  }
+
+  kill(): void {
+    this.alive = false
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * Connections between replicas and the relay: frames arrive in order, any time later, until the connection is cut. A cut
+ * loses what is on its way; a zombie is a connection whose client is gone while the relay still receives what was sent.
+ */
+import type { Socket } from "../../src/env.ts"
+import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
+import { hashBytes, type Random } from "./random.ts"
+
+/** The relay's end of a connection, as its server would hand it to a session. */
+export interface Line {
+  readonly id: number
+  send(frame: Uint8Array): void
+  close(code?: number, reason?: string): void
+  buffered(): number
+}
+
+export interface Listener {
+  receive(frame: Uint8Array): void
+  closed(): void
+}
+
+export interface Host {
+  /** Undefined: nobody listens there now. */
+  accept(url: string, line: Line): Listener | undefined
+}
+
+/** What a frame does on its way, for the world's oracle and for duplicates. */
+export interface Tap {
+  up(connection: Connection, frame: Uint8Array): void
+  down(connection: Connection, frame: Uint8Array): void
+  /** Whether the relay may receive this frame twice. */
+  repeatable(frame: Uint8Array): boolean
+}
+
+export class Network {
+  readonly connections: Connection[] = []
+  host: Host | undefined
+  /** Counts of what has happened. */
+  readonly seen = { dials: 0, refused: 0, cuts: 0, zombies: 0, silences: 0, duplicates: 0 }
+  /** Chance that a frame the tap calls repeatable arrives twice. */
+  duplicates = 0
+  /** New connections hold every frame until it is released. */
+  held = false
+  readonly scheduler: Scheduler
+  readonly latency: Latency
+  readonly tap: Tap
+  readonly random: Random
+  #next = 1
+
+  constructor(scheduler: Scheduler, latency: Latency, tap: Tap) {
+    this.scheduler = scheduler
+    this.latency = latency
+    this.tap = tap
+    this.random = scheduler.random("network")
+  }
+
+  dial(owner: string, process: Process, url: string): Socket {
+    this.seen.dials++
+    const connection = new Connection(this, this.#next++, owner, process, url)
+    this.connections.push(connection)
+    return connection.socket
+  }
+
+  of(owner: string): Connection[] {
+    return this.connections.filter((c) => c.owner === owner && !c.ended)
+  }
+
+  /** The relay's machine is gone: some clients are told, the others find a silence. */
+  hostDied(told: (connection: Connection) => boolean): void {
+    for (const connection of [...this.connections]) {
+      if (connection.ended) continue
+      connection.relayDied()
+      if (told(connection)) connection.cut()
+      else this.seen.silences++
+    }
+  }
+
+  end(connection: Connection): void {
+    const i = this.connections.indexOf(connection)
+    if (i >= 0) this.connections.splice(i, 1)
+  }
+}
+
+export class Connection {
+  readonly id: number
+  readonly owner: string
+  readonly socket: Socket
+  readonly up: Lane
+  readonly down: Lane
+  /** Frames in this direction vanish, and nobody is told. */
+  readonly silent = { up: false, down: false }
+  readonly #network: Network
+  readonly #process: Process
+  readonly #url: string
+  #listener: Listener | undefined
+  /** What each end still believes. */
+  #client: "opening" | "open" | "closed" = "opening"
+  #relay: "none" | "open" | "closed" = "none"
+  #buffered = { up: 0, down: 0 }
+
+  constructor(network: Network, id: number, owner: string, process: Process, url: string) {
+    this.#network = network
+    this.id = id
+    this.owner = owner
+    this.#process = process
+    this.#url = url
+    this.up = network.scheduler.lane(`#${id} up`, network.latency)
+    this.down = network.scheduler.lane(`#${id} down`, network.latency)
+    this.up.held = network.held
+    this.down.held = network.held
+    this.socket = this.#makeSocket()
+    this.#later("dial", () => this.#arrive())
+  }
+
+  get ended(): boolean {
+    return this.#client === "closed" && this.#relay !== "open"
+  }
+
+  get open(): boolean {
+    return this.#client === "open" && this.#relay === "open"
+  }
+
+  /** Both ends learn of it, each in its own time; nothing on its way arrives. */
+  cut(): void {
+    if (this.ended) return
+    this.#network.seen.cuts++
+    this.silent.up = true
+    this.silent.down = true
+    this.up.clear()
+    this.down.clear()
+    this.#later("cut for the relay", () => this.#relayEnds())
+    this.#later("cut for the client", () => this.#clientEnds(1006, ""))
+  }
+
+  /** The client is cut off; the relay receives what was sent and only then learns of it. */
+  zombie(): void {
+    if (this.#client === "closed") return
+    this.#network.seen.zombies++
+    this.down.clear()
+    this.silent.down = true
+    this.#clientEnds(1006, "")
+    this.up.push("end", () => this.#relayEnds())
+  }
+
+  /** From here on frames in this direction vanish, and nobody is told: a half-open connection. */
+  silence(direction: "up" | "down"): void {
+    if (this.ended || this.silent[direction]) return
+    this.#network.seen.silences++
+    this.silent[direction] = true
+    this[direction].clear()
+  }
+
+  /** The client's program is gone: its system closes the connection, after what was sent or instead of it. */
+  clientDied(delivered: boolean): void {
+    this.#client = "closed"
+    this.down.clear()
+    this.silent.down = true
+    if (delivered) this.up.push("end", () => this.#relayEnds())
+    else {
+      this.up.clear()
+      this.#later("cut for the relay", () => this.#relayEnds())
+    }
+  }
+
+  relayDied(): void {
+    this.#relay = "closed"
+    this.#listener = undefined
+    this.up.clear()
+    this.down.clear()
+    this.silent.up = true
+    this.#endIfOver()
+  }
+
+  #makeSocket(): Socket {
+    const connection = this
+    const socket: Socket = {
+      onopen: null,
+      onmessage: null,
+      onclose: null,
+      get bufferedAmount() {
+        return connection.#buffered.up
+      },
+      send(frame) {
+        connection.#sendUp(frame)
+      },
+      close(code = 1000) {
+        connection.#clientCloses(code)
+      },
+    }
+    return socket
+  }
+
+  #arrive(): void {
+    if (this.#client !== "opening") return
+    const line: Line = {
+      id: this.id,
+      send: (frame) => this.#sendDown(frame),
+      close: (code = 1000, reason = "") => this.#relayCloses(code, reason),
+      buffered: () => this.#buffered.down,
+    }
+    this.#listener = this.#network.host?.accept(this.#url, line)
+    if (!this.#listener) {
+      this.#network.seen.refused++
+      this.#later("refused", () => this.#clientEnds(1006, ""))
+      return
+    }
+    this.#relay = "open"
+    this.down.push(
+      "open",
+      () => {
+        if (this.#client !== "opening") return
+        this.#client = "open"
+        this.socket.onopen?.()
+      },
+      this.#process,
+    )
+  }
+
+  #sendUp(given: Uint8Array): void {
+    if (this.#client !== "open") return
+    const frame = given.slice()
+    this.#network.tap.up(this, frame)
+    if (this.silent.up) {
+      this.#buffered.up += frame.length
+      return
+    }
+    const { random, tap, seen } = this.#network
+    this.#queueUp(frame)
+    if (random.chance(this.#network.duplicates) && tap.repeatable(frame)) {
+      seen.duplicates++
+      this.#queueUp(frame)
+    }
+  }
+
+  #queueUp(frame: Uint8Array): void {
+    this.#buffered.up += frame.length
+    this.up.push(name(frame), () => {
+      this.#buffered.up -= frame.length
+      this.#listener?.receive(frame.slice())
+    })
+  }
+
+  #sendDown(given: Uint8Array): void {
+    if (this.#relay !== "open") return
+    const frame = given.slice()
+    this.#network.tap.down(this, frame)
+    this.#buffered.down += frame.length
+    if (this.silent.down) return
+    this.down.push(
+      name(frame),
+      () => {
+        this.#buffered.down -= frame.length
+        if (this.#client === "open") this.socket.onmessage?.(frame.slice())
+      },
+      this.#process,
+    )
+  }
+
+  #clientCloses(code: number): void {
+    if (this.#client === "closed") return
+    this.#later("closed here", () => this.#tell(code, ""))
+    this.#client = "closed"
+    this.down.clear()
+    this.silent.down = true
+    if (!this.silent.up) this.up.push("end", () => this.#relayEnds())
+    this.#endIfOver()
+  }
+
+  #relayCloses(code: number, reason: string): void {
+    if (this.#relay !== "open") return
+    this.#relay = "closed"
+    this.up.clear()
+    this.#later("closed there", () => this.#listener?.closed())
+    if (!this.silent.down) this.down.push(`end ${code}`, () => this.#clientEnds(code, reason))
+    this.#endIfOver()
+  }
+
+  #clientEnds(code: number, reason: string): void {
+    if (this.#client === "closed") return
+    this.#client = "closed"
+    this.#tell(code, reason)
+    this.#endIfOver()
+  }
+
+  #tell(code: number, reason: string): void {
+    if (this.#process.alive) this.socket.onclose?.(code, reason)
+  }
+
+  #relayEnds(): void {
+    if (this.#relay !== "open") return
+    this.#relay = "closed"
+    this.#listener?.closed()
+    this.#endIfOver()
+  }
+
+  #endIfOver(): void {
+    if (!this.ended) return
+    this.up.close()
+    this.down.close()
+    this.#network.end(this)
+  }
+
+  #later(label: string, run: () => void): void {
+    const { scheduler, random, latency } = this.#network
+    scheduler.after(draw(random, latency), `#${this.id} ${label}`, run)
+  }
+}
+
+const name = (frame: Uint8Array): string => `${frame.length} bytes ${hashBytes(frame).toString(16)}`
