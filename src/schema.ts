@@ -1,0 +1,181 @@
+import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
+import { HeadwaterError } from "./errors.ts"
+import { isUserKey, plainCopy } from "./values.ts"
+
+// What a schema says --------------------------------------------------------------------------------------------------
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+type Jsonish<T> = T extends Json | undefined
+  ? T
+  : T extends Date | bigint | symbol | ((...a: never) => unknown)
+    ? never
+    : T extends object
+      ? { [K in keyof T]: Jsonish<T[K]> }
+      : never
+
+/** Any Standard Schema (https://standardschema.dev), or `undefined` for a collection without one. */
+export type AnySchema = Std<any, any> | undefined
+export type Out<S> = S extends Std<any, infer O> ? O : { [key: string]: any }
+export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
+
+/** A draft (a copy of the row) must be valid input again: no `id`, `$` or `@` keys, JSON out, out assignable to in. */
+export type Usable<S> =
+  Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
+    ? Out<S> extends Jsonish<Out<S>>
+      ? Out<S> extends In<S>
+        ? unknown
+        : { "SCHEMA: a transform's output is not valid input": never }
+      : { "SCHEMA: JSON only; a time is a number (ms since 1970)": never }
+    : { "SCHEMA: leave out `id` and keys that begin with $ or @": never }
+
+// What merges finer than a whole value --------------------------------------------------------------------------------
+export interface Kind<K extends string> {
+  readonly kind: K
+}
+type KindOf<V> = V extends string ? Kind<"text"> : never
+export type FieldsOf<T> = { readonly [K in keyof T]?: KindOf<NonNullable<T[K]>> }
+export type Keys<F, K extends string> = { [P in keyof F]-?: F[P] extends Kind<K> ? P : never }[keyof F]
+
+/** A named set of entities of one schema, as `collection` makes it. */
+export interface Def<N extends string, S, F, D> {
+  readonly name: N
+  readonly schema: S
+  readonly fields: F
+  readonly defaults: D
+}
+export type AnyDef = Def<
+  string,
+  AnySchema,
+  Readonly<Record<string, Kind<string>>>,
+  Readonly<Record<string, unknown>>
+>
+
+// Rows ----------------------------------------------------------------------------------------------------------------
+export type Deep<T> = T extends readonly (infer I)[]
+  ? readonly Deep<I>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Deep<T[K]> }
+    : T
+
+/** On every row. Times in ms since 1970; `…By` is a principal, null until the relay has named one. */
+export type Meta<K = string> = Readonly<{
+  id: string
+  $workspace: string
+  $createdAt: number
+  $createdBy: string | null
+  $updatedAt: number
+  $updatedBy: string | null
+  $deletedAt?: number
+  $deletedBy?: string | null
+  $sync: "saved" | "stored"
+  $pending: boolean
+  $dirtyFields: readonly K[]
+  $conflicts: readonly K[]
+  /** An older row, shown until newer chunks are projected. */
+  $stale?: true
+  /** Made by another projection version, being redone here. */
+  $provisional?: true
+  /** Text fields too long for the row: their start, and their length in UTF-16 units. */
+  $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
+}>
+export type Absent<F> = Keys<F, "text" | "bytes">
+type Always<F, D> = Keys<F, "set" | "list" | "map" | "counter"> | keyof D
+/** Every field, as `read` and drafts have it: containers are never undefined. */
+export type Whole<S, F, D> = {
+  [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? K : never]-?: NonNullable<Out<S>[K]>
+} & { [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? never : K]: Out<S>[K] }
+/** A row: plain JSON, frozen, the same object until it changes. */
+export type Row<S, F, D> = Meta<keyof Out<S> & string> &
+  Deep<Omit<Whole<S, F, D>, Absent<F>>> &
+  Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
+
+/** What a draft cannot say. */
+export interface Edit<F> {
+  /** Replaces `remove` UTF-16 units at `at` by `insert`, at the text as it stands after the splices before it. */
+  splice(key: Keys<F, "text">, at: number, remove: number, insert?: string): void
+}
+
+/**
+ * A schema that only types and never refuses: `collection("notes", shape<Note>())`.
+ * Values are checked all the same: what JSON cannot hold is `VALUE_UNSUPPORTED`.
+ */
+export function shape<T>(): Std<T, T> {
+  return { "~standard": { version: 1, vendor: "headwater", validate: (value) => ({ value: value as T }) } }
+}
+
+const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
+
+/**
+ * Collaborative text: concurrent edits of one field both stay. Written with `edit.splice`, or assigned, which applies
+ * the difference. Rows leave it out above 4,096 UTF-8 bytes, see `preview`; absent and empty read alike.
+ */
+export function text(): Kind<"text"> {
+  return TEXT
+}
+
+/**
+ * Names a set of entities of one schema.
+ *
+ * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` says which fields merge finer than a whole
+ * value; any other is a register: one value, written whole, the concurrent ones kept as a conflict. `defaults` is what
+ * a row shows for a key that its document lacks; it is never written.
+ *
+ * `ID_INVALID`: the name does not match `[A-Za-z0-9_-]{1,64}`. `FIELD_KIND`: an unknown kind, or a default for a
+ * `text()` field. `VALUE_UNSUPPORTED`: a default that is not JSON, or a key that no field can have.
+ */
+export function collection<
+  const N extends string,
+  S extends AnySchema,
+  const F extends FieldsOf<Out<S>> = {},
+  const D extends Partial<Out<S>> = {},
+>(
+  name: N,
+  schema: S & Usable<S>,
+  options?: { readonly fields?: F & { [K in Exclude<keyof F, keyof Out<S>>]: never }; readonly defaults?: D },
+): Def<N, S, F, D> {
+  const fields = { ...options?.fields } as AnyDef["fields"]
+  const defaults: Record<string, unknown> = {}
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
+    throw new HeadwaterError("ID_INVALID", `a collection's name matches [A-Za-z0-9_-]{1,64}: ${JSON.stringify(name)}`)
+  }
+  for (const [field, { kind }] of Object.entries(fields)) {
+    if (!isUserKey(field)) throw new HeadwaterError("VALUE_UNSUPPORTED", "no field can have this name", { field })
+    if (kind !== "text") throw new HeadwaterError("FIELD_KIND", `no such kind: ${kind}`, { field })
+  }
+  for (const [field, value] of Object.entries(options?.defaults ?? {})) {
+    if (!isUserKey(field)) throw new HeadwaterError("VALUE_UNSUPPORTED", "no field can have this name", { field })
+    if (field in fields) throw new HeadwaterError("FIELD_KIND", "an absent text() field reads as empty text", { field })
+    if (value !== undefined) defaults[field] = plainCopy(value, field)
+  }
+  return Object.freeze({ name, schema: schema as S, fields: fields as F, defaults: defaults as D })
+}
+
+/** Fields as a row or a draft shows them: defaults for absent keys, empty text for absent `text()` fields. */
+export function withDefaults(
+  def: AnyDef | undefined,
+  stored: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const shown: Record<string, unknown> = { ...stored }
+  if (def === undefined) return shown
+  const long = stored["$long"]
+  for (const key in def.defaults) if (shown[key] === undefined) shown[key] = def.defaults[key]
+  for (const key in def.fields) {
+    if (shown[key] === undefined && !(typeof long === "object" && long !== null && key in long)) shown[key] = ""
+  }
+  return shown
+}
+
+/**
+ * The start of a text field, short or long, without loading the document: at most `max` UTF-16 units (of a long text
+ * at most 256), never half a character. A field that is not text, or not there, gives "".
+ */
+export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
+  const value = row[field] ?? row.$long?.[field]?.preview
+  return typeof value === "string" ? startOf(value, max) : ""
+}
+
+/** The first `max` UTF-16 units, one less where that would cut a surrogate pair. */
+export function startOf(value: string, max: number): string {
+  if (value.length <= max) return value
+  const last = value.charCodeAt(max - 1)
+  return value.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max)
+}

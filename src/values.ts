@@ -1,0 +1,91 @@
+/** What a field can hold: JSON that every replica reads alike. */
+import { HeadwaterError } from "./errors.ts"
+
+/** Deeper values are refused: every replica has to walk them, and stacks differ. */
+const DEPTH = 64
+const loneHalf = /\p{Surrogate}/u
+
+/** False for the names that belong to rows and documents: `id`, `$…`, `@…`, and `__proto__`. */
+export const isUserKey = (key: string): boolean =>
+  key !== "id" && key !== "__proto__" && key[0] !== "$" && key[0] !== "@" && !loneHalf.test(key)
+
+/**
+ * A deep copy in plain objects and arrays; keys that hold `undefined` are left out. `VALUE_UNSUPPORTED`, with `field`,
+ * for what is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone surrogates, `__proto__`, `undefined` in an
+ * array, functions, symbols, dates and other class instances, cycles, more than 64 levels.
+ */
+export function plainCopy(value: unknown, field: string): unknown {
+  return copy(value, field, [])
+}
+
+function copy(value: unknown, field: string, path: object[]): unknown {
+  switch (typeof value) {
+    case "string":
+      return checkedText(value, field)
+    case "boolean":
+      return value
+    case "number":
+      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))) return value
+      throw unsupported(field, `the number ${value}`)
+    case "object":
+      if (value === null) return value
+      break
+    default:
+      throw unsupported(field, value === undefined ? "undefined" : `a ${typeof value}`)
+  }
+  if (path.includes(value)) throw unsupported(field, "a value that contains itself")
+  if (path.length === DEPTH) throw unsupported(field, `more than ${DEPTH} levels`)
+  path.push(value)
+  const result = Array.isArray(value) ? copyArray(value, field, path) : copyObject(value, field, path)
+  path.pop()
+  return result
+}
+
+function copyArray(value: readonly unknown[], field: string, path: object[]): unknown[] {
+  const result: unknown[] = []
+  for (let i = 0; i < value.length; i++) result.push(copy(value[i], field, path))
+  return result
+}
+
+function copyObject(value: object, field: string, path: object[]): Record<string, unknown> {
+  const prototype = Object.getPrototypeOf(value)
+  // Not `=== Object.prototype`: a plain object may come from another realm (an iframe, a test runner's sandbox).
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+    throw unsupported(field, `an instance of ${prototype.constructor?.name ?? "a class"}`)
+  }
+  const result: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) {
+    if (key === "__proto__" || loneHalf.test(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
+    if (item !== undefined) result[key] = copy(item, field, path)
+  }
+  return result
+}
+
+/** The text itself, unless it holds half a surrogate pair, which UTF-8 cannot. */
+export function checkedText(value: string, field: string): string {
+  if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
+  return value
+}
+
+const unsupported = (field: string, what: string) =>
+  new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
+
+/** Deep equality of plain values. */
+export function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false
+    for (let i = 0; i < a.length; i++) if (!equal(a[i], b[i])) return false
+    return true
+  }
+  if (Array.isArray(b)) return false
+  return equalObjects(a as Record<string, unknown>, b as Record<string, unknown>)
+}
+
+function equalObjects(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
+  const keys = Object.keys(a)
+  if (keys.length !== Object.keys(b).length) return false
+  for (const key of keys) if (!Object.hasOwn(b, key) || !equal(a[key], b[key])) return false
+  return true
+}
