@@ -1,0 +1,109 @@
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { FileProblem, formatNote, MAX_FILE, parseNote, pathOf } from "../examples/notes/markdown.ts"
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+/** -0 is 0, as in every JSON. */
+const json = (value: unknown) => JSON.parse(JSON.stringify(value))
+const problemOf = (content: Uint8Array | string) => {
+  try {
+    parseNote("a.md", typeof content === "string" ? bytes(content) : content)
+  } catch (error) {
+    if (error instanceof FileProblem) return error.message
+    throw error
+  }
+  return "none"
+}
+
+describe("a Markdown file", () => {
+  it("becomes a note: front matter is fields, the rest is the body", () => {
+    const file =
+      "---\ntitle: Groceries\ntags: [home, week]\ndone: false\ndue: 2026-11-21\nn: 3\n---\n\n- milk\n---\n- bread\n"
+    expect(parseNote("a.md", bytes(file))).toEqual({
+      id: undefined,
+      fields: {
+        title: "Groceries",
+        tags: ["home", "week"],
+        done: false,
+        due: "2026-11-21",
+        n: 3,
+        body: "\n- milk\n---\n- bread\n",
+      },
+    })
+  })
+
+  it("without front matter is called by its heading, else by its name", () => {
+    expect(parseNote("b.md", bytes("\n# Plan B #\ntext")).fields).toEqual({
+      title: "Plan B",
+      body: "\n# Plan B #\ntext",
+    })
+    expect(parseNote("folder/c.d.md", bytes("text")).fields).toEqual({ title: "c.d", body: "text" })
+  })
+
+  it("with CR LF and a byte order mark reads like any other", () => {
+    expect(parseNote("a.md", bytes("\ufeff---\r\ntitle: T\r\n---\r\nx\r\ny")).fields).toEqual({
+      title: "T",
+      body: "x\ny",
+    })
+  })
+
+  it.each([
+    ["empty", "", "it is empty"],
+    ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8"],
+    ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; the limit is 1 MB"],
+    ["with an open front matter", "---\ntitle: T\n", "its front matter has no closing ---"],
+    ["with broken YAML", "---\ntitle: [a\n---\n", "its front matter is broken: "],
+    ["with a key twice", "---\na: 1\na: 2\n---\n", "its front matter is broken: Map keys must be unique"],
+    ["with a list in front", "---\n- a\n---\n", "its front matter is not a list"],
+    ["with a key of the app", "---\n$sync: x\n---\n", "`$sync` cannot be a key"],
+    ["with a body in front", "---\nbody: x\n---\n", "`body` cannot be a key"],
+    ["with an id that cannot be one", "---\nid: a b\n---\n", "the id in its front matter"],
+    [
+      "with aliases that grow",
+      `---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [${Array(9).fill("*a")}]\nc: &c [${Array(9).fill("*b")}]\nd: [${Array(9).fill("*c")}]\n---\n`,
+      "its front matter is broken: ",
+    ],
+  ])("%s is a problem with words", (_, content, message) => {
+    expect(problemOf(content).slice(0, message.length)).toBe(message)
+  })
+
+  it("at the limit is a note", () => {
+    expect(problemOf(new Uint8Array(MAX_FILE).fill(0x61))).toBe("none")
+  })
+
+  it("written and read again is the same note", () => {
+    const value = fc.jsonValue({ maxDepth: 2, noUnicodeString: false })
+    const key = fc
+      .string({ minLength: 1 })
+      .filter((k) => !["id", "body", "file", "title", "__proto__"].includes(k) && !/^[$@]/.test(k))
+    fc.assert(
+      fc.property(
+        fc.string(),
+        fc.string({ unit: "grapheme" }),
+        fc.dictionary(key, value, { noNullPrototype: true }),
+        (title, body, rest) => {
+          const fields = { ...rest, title, body: body.replaceAll("\r\n", "\n") }
+          const again = parseNote("a.md", bytes(formatNote("n1", fields)))
+          expect(json(again)).toEqual(json({ id: "n1", fields }))
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe("the path of an exported note", () => {
+  it("is the file it came from, else its title", () => {
+    expect(pathOf({ title: "T", file: "work/plan.md" }, new Set())).toBe("work/plan.md")
+    expect(pathOf({ title: "A: b/c?" }, new Set())).toBe("A- b-c-.md")
+    expect(pathOf({ title: " " }, new Set())).toBe("untitled.md")
+  })
+
+  it("never leaves the folder, and no two are the same", () => {
+    const taken = new Set<string>()
+    expect(pathOf({ file: "../../etc/passwd.md" }, taken)).toBe("etc/passwd.md")
+    expect(pathOf({ file: "/ETC/passwd" }, taken)).toBe("ETC/passwd 2.md")
+    expect(pathOf({ title: ".." }, taken)).toBe("untitled.md")
+    expect(pathOf({ title: "" }, taken)).toBe("untitled 2.md")
+  })
+})
