@@ -1,0 +1,211 @@
+import { get, promisifyRequest, type UseStore } from "idb-keyval"
+import { HeadwaterError } from "../errors.ts"
+import { copyOf, encodeKey, rangeOf, sameValue } from "./key.ts"
+import { inUse, opening } from "./opening.ts"
+import type { Key, Store, Value } from "./store.ts"
+
+export interface IndexedDBOptions {
+  /**
+   * `strict`, the default: a commit has been flushed to the disk when it resolves. `relaxed`: it has been handed to the
+   * operating system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
+   */
+  readonly durability?: "strict" | "relaxed"
+}
+
+/** The one object store. Everything of a commit is in it, because chunk, row and outbox share one transaction. */
+const entries = "entries"
+
+/** A string, so before every array and outside every range. Holds a random name, made with the database. */
+const installedKey = "installed"
+
+/**
+ * A store in the browser's IndexedDB database `name`, of which several workspaces can be open at once.
+ *
+ * A workspace belongs to one tab at a time (`STORE_IN_USE`), by Web Locks. Where the browser has none (an insecure
+ * origin), only this page is watched.
+ * When the browser deletes the database while it is in use (eviction, "clear site data"), everything fails with
+ * `STORE_FAILED` from then on, and no empty database is made in its place by this store object.
+ */
+export function indexedDBStore(name = "headwater", { durability = "strict" }: IndexedDBOptions = {}): Store {
+  let connection: Promise<IDBDatabase> | undefined
+  let current: IDBDatabase | undefined
+  let installed: string | undefined
+
+  const { claim, run } = opening({
+    open: async () => void (await connect()),
+    close: async () => disconnect(current),
+    lock: (workspace) => lock(`headwater/${workspace}/${name}`),
+  })
+
+  function connect(): Promise<IDBDatabase> {
+    connection ??= open().catch((error: unknown) => {
+      connection = undefined
+      throw error
+    })
+    return connection
+  }
+
+  /** What is under way on `db` may finish; the next operation opens another connection, unless one is opening already. */
+  function disconnect(db: IDBDatabase | undefined): void {
+    db?.close()
+    if (db === current) connection = current = undefined
+  }
+
+  async function open(): Promise<IDBDatabase> {
+    const request = indexedDB.open(name)
+    let evicted = false
+    request.onupgradeneeded = () => {
+      evicted = installed !== undefined
+      if (evicted) request.transaction?.abort()
+      else request.result.createObjectStore(entries).put(randomName(), installedKey)
+    }
+    const db = await promisifyRequest(request).catch((error: unknown) => {
+      throw evicted ? new Error(`the browser has deleted the database ${name}`) : error
+    })
+    try {
+      const found = await promisifyRequest(db.transaction(entries).objectStore(entries).get(installedKey))
+      if (typeof found !== "string") throw new Error(`the database ${name} was not made by this library`)
+      installed ??= found
+      if (found !== installed) throw new Error(`the browser has deleted the database ${name}; this is another one`)
+    } catch (error) {
+      db.close()
+      throw error
+    }
+    db.onclose = () => disconnect(db)
+    db.onversionchange = () => disconnect(db)
+    current = db
+    return db
+  }
+
+  async function begin(mode: IDBTransactionMode): Promise<IDBTransaction> {
+    const db = await connect()
+    try {
+      return db.transaction(entries, mode, { durability })
+    } catch {
+      // The connection had gone without telling (Safari does that); nothing has begun, so another one will do.
+      disconnect(db)
+      return (await connect()).transaction(entries, mode, { durability })
+    }
+  }
+
+  /** What idb-keyval's own functions work through, too. */
+  const use: UseStore = async (mode, callback) => {
+    const transaction = await begin(mode)
+    try {
+      return await callback(transaction.objectStore(entries))
+    } catch (error) {
+      // A put that throws leaves the puts before it in the transaction, which would then complete.
+      abort(transaction)
+      // A connection on which something failed may fail for ever, and a new one costs little.
+      if (!(error instanceof HeadwaterError)) disconnect(transaction.db)
+      throw error
+    }
+  }
+
+  return {
+    claim,
+    get: (key) =>
+      run("get", async () => {
+        encodeKey(key)
+        return get<Value>([...key], use)
+      }),
+    list: (prefix, { after, limit } = {}) =>
+      run("list", async () => {
+        const range = keyRange(prefix, after)
+        if (range === undefined || limit === 0) return []
+        const [keys, values] = await use("readonly", (store) =>
+          Promise.all([
+            promisifyRequest(store.getAllKeys(range, limit)),
+            promisifyRequest<Value[]>(store.getAll(range, limit)),
+          ]),
+        )
+        return values.map((value, i): [Key, Value] => [keys[i] as string[], value])
+      }),
+    commit: (writes, { expect = [] } = {}) =>
+      run("commit", async () => {
+        const batch = [...writes, ...expect].map(([key, value]) => {
+          encodeKey(key)
+          return { key: [...key], value: copyOf(value) }
+        })
+        const expected = batch.splice(writes.length)
+        if (batch.length + expected.length === 0) return
+        await use("readwrite", async (store) => {
+          const found = await Promise.all(
+            expected.map(({ key }) => promisifyRequest<Value | undefined>(store.get(key))),
+          )
+          const moved = expected.find(({ value }, i) => !sameValue(found[i], value))
+          if (moved) throw new HeadwaterError("STORE_MOVED", `${moved.key.join("/")} holds something else`)
+          for (const { key, value } of batch) {
+            if (value === undefined) store.delete(key)
+            else store.put(value, key)
+          }
+          await completed(store.transaction)
+        })
+      }),
+  }
+}
+
+/** Undefined when nothing can be in it: IndexedDB refuses such a range. */
+function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
+  const { gt, lt } = rangeOf(prefix, after)
+  if (gt !== undefined && gt >= lt) return undefined
+  const lower = gt !== undefined && after ? [...after] : [...prefix]
+  // An array is greater than any string, so this is above every extension of the prefix.
+  return IDBKeyRange.bound(lower, [...prefix, []], true, true)
+}
+
+/** Unlike idb-keyval's `promisifyRequest`, which may reject with null before the transaction knows its error. */
+function completed(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve()
+    transaction.onabort = () => reject(transaction.error ?? new Error("the transaction was aborted"))
+  })
+}
+
+function abort(transaction: IDBTransaction): void {
+  try {
+    transaction.abort()
+  } catch {
+    // It has ended already.
+  }
+}
+
+function randomName(): string {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-")
+}
+
+/** What this page holds, of all its store objects. */
+const held = new Set<string>()
+
+async function lock(id: string): Promise<() => Promise<void>> {
+  if (held.has(id)) throw inUse(`${id} is already open in this page`)
+  held.add(id)
+  try {
+    const unlock = await lockTabs(id)
+    return async () => {
+      await unlock()
+      held.delete(id)
+    }
+  } catch (error) {
+    held.delete(id)
+    throw error
+  }
+}
+
+/** Web Locks: a lock is held until its callback's promise settles, or its tab is gone. */
+function lockTabs(id: string): Promise<() => Promise<void>> {
+  const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
+  if (!locks) return Promise.resolve(async () => {})
+  return new Promise((resolve, reject) => {
+    const freed = locks.request(id, { ifAvailable: true }, (granted) => {
+      if (!granted) throw inUse(`${id} is open in another tab`)
+      return new Promise<void>((free) => {
+        resolve(async () => {
+          free()
+          await freed
+        })
+      })
+    })
+    freed.catch(reject)
+  })
+}

@@ -1,0 +1,54 @@
+import type { Key, Value } from "./store.ts"
+
+/**
+ * Keys as strings whose order by code unit (and by byte) is the order of the contract: the parts joined by U+0001,
+ * which is below every character a part may hold, so a shorter key comes before its extensions and "a" before "a b".
+ */
+const joint = "\u0001"
+const aboveJoint = "\u0002"
+const abovePrintable = "\u007f"
+const part = /^[ -~]{1,256}$/
+
+export function encodeKey(key: Key): string {
+  if (key.length === 0) throw new TypeError("a key has at least one part")
+  for (const p of key) {
+    if (typeof p !== "string" || !part.test(p)) {
+      throw new TypeError(`a part of a key is 1 to 256 printable ASCII characters, not ${JSON.stringify(p)}`)
+    }
+  }
+  return key.join(joint)
+}
+
+export const decodeKey = (encoded: string): Key => encoded.split(joint)
+
+/** The bounds of `list` over encoded keys; exactly one of `gt` and `gte` is there. */
+export interface Range {
+  readonly gt?: string
+  readonly gte?: string
+  readonly lt: string
+}
+
+export function rangeOf(prefix: Key, after: Key | undefined): Range {
+  const whole = prefix.length === 0
+  const gte = whole ? " " : encodeKey(prefix) + joint
+  const lt = whole ? abovePrintable : encodeKey(prefix) + aboveJoint
+  const gt = after && encodeKey(after)
+  return gt !== undefined && gt >= gte ? { gt, lt } : { gte, lt }
+}
+
+export function checkValue(value: Value): void {
+  if (typeof value === "string" || value instanceof Uint8Array) return
+  throw new TypeError(`a value is a string or a Uint8Array, not ${Object.prototype.toString.call(value)}`)
+}
+
+/** The value, its bytes in a buffer of their own. */
+export function copyOf(value: Value | undefined): Value | undefined {
+  if (value === undefined) return undefined
+  checkValue(value)
+  return typeof value === "string" ? value : new Uint8Array(value)
+}
+
+export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
+  if (!(a instanceof Uint8Array) || !(b instanceof Uint8Array)) return a === b
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}

@@ -1,0 +1,114 @@
+import { HeadwaterError } from "../errors.ts"
+import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "./key.ts"
+import { opening, queue } from "./opening.ts"
+import type { Key, Store, Value } from "./store.ts"
+
+/** What a memory store is about to do; `committed`: the commit is there, and its caller has not been told yet. */
+export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committed" | "close"
+
+export interface MemoryOptions {
+  /**
+   * Called before each step, for tests and simulations. While its promise is pending the step waits; when it throws,
+   * the operation fails with `STORE_FAILED` (at `committed` it fails and has happened all the same).
+   */
+  readonly step?: (step: MemoryStep) => void | Promise<void>
+}
+
+export interface MemoryStore extends Store {
+  /**
+   * What a power cut leaves: a new store, claimed by nobody, over everything that was committed.
+   * Whatever is under way on this one, or asked of it from now on, never settles.
+   */
+  crash(options?: MemoryOptions): MemoryStore
+}
+
+/** A store in this process's memory: for tests, and for workspaces that may be lost. Entries outlive closing, not the object. */
+export function memoryStore(options: MemoryOptions = {}): MemoryStore {
+  return over(new Entries(), options)
+}
+
+function over(entries: Entries, options: MemoryOptions): MemoryStore {
+  const inTurn = queue()
+  let dead = false
+
+  async function step(name: MemoryStep): Promise<void> {
+    await options.step?.(name)
+    if (dead) await new Promise<never>(() => {})
+  }
+
+  const { claim, run } = opening({ open: () => step("open"), close: () => step("close") })
+
+  return {
+    claim,
+    get: (key) =>
+      run("get", async () => {
+        const encoded = encodeKey(key)
+        await step("get")
+        return copyOf(entries.values.get(encoded))
+      }),
+    list: (prefix, { after, limit = Number.POSITIVE_INFINITY } = {}) =>
+      run("list", async () => {
+        const range = rangeOf(prefix, after)
+        await step("list")
+        return entries.list(range, limit)
+      }),
+    commit: (writes, { expect = [] } = {}) =>
+      run("commit", () => {
+        const batch = writes.map(([key, value]) => [encodeKey(key), copyOf(value)] as const)
+        const expected = expect.map(([key, value]) => [encodeKey(key), copyOf(value)] as const)
+        return inTurn(async () => {
+          for (const _ of batch) await step("write")
+          await step("commit")
+          for (const [key, value] of expected) {
+            if (!sameValue(entries.values.get(key), value)) {
+              throw new HeadwaterError("STORE_MOVED", `${decodeKey(key).join("/")} holds something else`)
+            }
+          }
+          for (const [key, value] of batch) entries.set(key, value)
+          await step("committed")
+        })
+      }),
+    crash(next = options) {
+      dead = true
+      return over(entries, next)
+    },
+  }
+}
+
+/** A map whose keys are kept sorted. */
+class Entries {
+  readonly values = new Map<string, Value>()
+  readonly #keys: string[] = []
+
+  set(key: string, value: Value | undefined): void {
+    if (value === undefined) {
+      if (this.values.delete(key)) this.#keys.splice(this.#indexOf(key), 1)
+    } else {
+      if (!this.values.has(key)) this.#keys.splice(this.#indexOf(key), 0, key)
+      this.values.set(key, value)
+    }
+  }
+
+  list({ gt, gte = "", lt }: Range, limit: number): [Key, Value][] {
+    const found: [Key, Value][] = []
+    for (let i = this.#indexOf(gt ?? gte); i < this.#keys.length && found.length < limit; i++) {
+      const key = this.#keys[i] as string
+      if (key >= lt) break
+      const value = this.values.get(key)
+      if (key !== gt && value !== undefined) found.push([decodeKey(key), copyOf(value) as Value])
+    }
+    return found
+  }
+
+  /** The place of `key`, or where it would go. */
+  #indexOf(key: string): number {
+    let from = 0
+    let to = this.#keys.length
+    while (from < to) {
+      const middle = (from + to) >>> 1
+      if ((this.#keys[middle] as string) < key) from = middle + 1
+      else to = middle
+    }
+    return from
+  }
+}

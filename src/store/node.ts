@@ -1,0 +1,162 @@
+import { mkdir, realpath } from "node:fs/promises"
+import { ClassicLevel } from "classic-level"
+import { HeadwaterError } from "../errors.ts"
+import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
+import { inUse, opening, queue } from "./opening.ts"
+import type { Expect, Key, Store, Value, Write } from "./store.ts"
+
+/** Keys as `key.ts` encodes them; values behind one byte that says which kind they are. */
+type Level = ClassicLevel<string, Buffer>
+type Op = { type: "put"; key: string; value: Buffer } | { type: "del"; key: string }
+
+const text = 0x73 // s
+const bytes = 0x62 // b
+
+/** Below every key of the contract. Holds who opened the folder last. */
+const ownerKey = "\u0000owner"
+
+/** LevelDB hands over at least 16 kB at a time and stops; pages of rows are a megabyte each. */
+const highWaterMarkBytes = 16 * 1024 * 1024
+
+/**
+ * A store in a folder of its own, by LevelDB; makes the folder. One process at a time may have it open
+ * (`STORE_IN_USE`), with any number of workspaces.
+ *
+ * A commit is one LevelDB batch written with `sync`, so it is on the disk when it resolves.
+ */
+export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
+  const inTurn = queue()
+  let level: Level | undefined
+  let opened: Promise<Level> | undefined
+  let owner: string | undefined
+
+  const { claim, run } = opening({
+    async open() {
+      await ready().catch((error: unknown) => {
+        throw isLocked(error) ? inUse(`another process or store has ${folder} open`, error) : error
+      })
+    },
+    async close() {
+      opened = undefined
+      owner = undefined
+      await level?.close()
+    },
+  })
+
+  /** The open database. Whoever finds that it has to be opened again sets `opened` to undefined. */
+  function ready(): Promise<Level> {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined
+      throw error
+    })
+    return opened
+  }
+
+  async function open(): Promise<Level> {
+    level ??= make(await madeFolder(folder))
+    await level.close()
+    await level.open()
+    const last = await level.get(ownerKey)
+    if (owner === undefined) {
+      const me = crypto.randomUUID()
+      await level.put(ownerKey, Buffer.from(me))
+      owner = me
+    } else if (last?.toString() !== owner) {
+      throw new Error(`another process has opened ${folder} while it could not be opened here`)
+    }
+    return level
+  }
+
+  async function write(batch: Op[], expect: readonly Expected[]): Promise<void> {
+    const db = await ready()
+    if (expect.length > 0) {
+      const found = await db.getMany(expect.map(({ key }) => key))
+      const moved = expect.find(({ value }, i) => !same(found[i], value))
+      if (moved) throw new HeadwaterError("STORE_MOVED", `${decodeKey(moved.key).join("/")} holds something else`)
+    }
+    try {
+      await db.batch(batch, { sync: true })
+    } catch (error) {
+      if (!(await survived(batch).catch(() => false))) throw error
+    }
+  }
+
+  /**
+   * Whether a batch is there although writing it failed. A failed write may leave half a record at the end of LevelDB's
+   * log, and whatever is written behind it is lost at the next recovery (or refused at once, after a failed fsync). So
+   * nothing is written before the database has been opened again, which cuts the log; and only then one can tell.
+   */
+  async function survived(batch: readonly Op[]): Promise<boolean> {
+    opened = undefined
+    const db = await ready()
+    const last = new Map(batch.map((op) => [op.key, op.type === "put" ? op.value : undefined]))
+    const found = await db.getMany([...last.keys()])
+    return [...last.values()].every((value, i) => same(found[i], value))
+  }
+
+  return {
+    claim,
+    get: (key) =>
+      run("get", async () => {
+        const encoded = encodeKey(key)
+        const found = await (await ready()).get(encoded)
+        return found && decodeValue(found)
+      }),
+    list: (prefix, { after, limit = -1 } = {}) =>
+      run("list", async () => {
+        const range = rangeOf(prefix, after)
+        const found = await (await ready()).iterator({ ...range, limit, highWaterMarkBytes }).all()
+        return found.map(([key, value]): [Key, Value] => [decodeKey(key), decodeValue(value)])
+      }),
+    commit: (writes, { expect = [] } = {}) =>
+      run("commit", async () => {
+        const batch = writes.map(encodeWrite)
+        const expected = expect.map(encodeExpect)
+        await inTurn(() => write(batch, expected))
+      }),
+  }
+}
+
+const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer" })
+
+/** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
+async function madeFolder(folder: string): Promise<string> {
+  await mkdir(folder, { recursive: true })
+  return realpath(folder)
+}
+
+/** An open that failed carries LevelDB's reason as its cause. */
+const isLocked = (error: unknown): boolean =>
+  error instanceof Error && ((error as { code?: unknown }).code === "LEVEL_LOCKED" || isLocked(error.cause))
+
+interface Expected {
+  readonly key: string
+  readonly value: Buffer | undefined
+}
+
+function encodeExpect([key, value]: Expect): Expected {
+  return { key: encodeKey(key), value: value === undefined ? undefined : encodeValue(value) }
+}
+
+function encodeWrite([key, value]: Write): Op {
+  const encoded = encodeKey(key)
+  return value === undefined ? { type: "del", key: encoded } : { type: "put", key: encoded, value: encodeValue(value) }
+}
+
+function encodeValue(value: Value): Buffer {
+  checkValue(value)
+  const isText = typeof value === "string"
+  const encoded = Buffer.allocUnsafe(1 + (isText ? Buffer.byteLength(value) : value.length))
+  encoded[0] = isText ? text : bytes
+  if (isText) encoded.write(value, 1)
+  else encoded.set(value, 1)
+  return encoded
+}
+
+function decodeValue(encoded: Buffer): Value {
+  if (encoded[0] === text) return encoded.toString("utf8", 1)
+  if (encoded[0] === bytes) return new Uint8Array(encoded.buffer, encoded.byteOffset + 1, encoded.length - 1)
+  throw new Error(`a value of unknown kind: ${encoded[0]}`)
+}
+
+const same = (a: Buffer | undefined, b: Buffer | undefined): boolean => (a && b ? a.equals(b) : a === b)
