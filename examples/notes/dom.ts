@@ -1,0 +1,12 @@
+/** The element with this id, of this class; the page is broken without it. */
+export function element<T extends HTMLElement>(id: string, type: abstract new () => T): T {
+  const found = document.getElementById(id)
+  if (!(found instanceof type)) throw new Error(`#${id} is missing`)
+  return found
+}
+
+export function child<T extends Element>(parent: Element, selector: string): T {
+  const found = parent.querySelector<T>(selector)
+  if (found === null) throw new Error(`${selector} is missing`)
+  return found
+}

@@ -1,0 +1,187 @@
+import type { HeadwaterError } from "headwater"
+import { child, element } from "./dom.ts"
+import type { Notes } from "./notes.ts"
+import { apply, difference, moveCaret, over } from "./splice.ts"
+
+interface Content {
+  readonly title: string
+  readonly body: string
+}
+
+/**
+ * One note in the editor. `base` is the content that the inputs last had in common with the document: what differs from
+ * it was typed and is not written yet.
+ */
+interface Session {
+  readonly id: string
+  base: Content
+  /** False until the first key makes the note. */
+  exists: boolean
+  writing: boolean
+  /** What was in the inputs when another note was opened. */
+  left?: Content
+}
+
+export interface Editor {
+  open(id: string): Promise<void>
+  close(): void
+  readonly id: string | undefined
+}
+
+/**
+ * Title and body, saved as they are typed: an input event becomes the smallest splice at the text as it is in the
+ * document by then, so concurrent edits merge; what others write comes into the inputs without moving the caret.
+ */
+export function showEditor(notes: Notes, onChange: (id: string | undefined) => void): Editor {
+  const section = element("editor", HTMLElement)
+  const title = element("title", HTMLInputElement)
+  const body = element("body", HTMLTextAreaElement)
+  const saved = element("saved", HTMLElement)
+  const notice = element("notice", HTMLElement)
+  const remedy = child<HTMLButtonElement>(notice, "button")
+  let session: Session | undefined
+  let opening: string | undefined
+
+  const typed = (of: Session): Content => of.left ?? { title: title.value, body: body.value }
+  const unwritten = (of: Session) => typed(of).title !== of.base.title || typed(of).body !== of.base.body
+
+  async function write(of: Session): Promise<void> {
+    if (of.writing) return
+    of.writing = true
+    try {
+      while (unwritten(of)) await (of.exists ? update(of) : create(of))
+      say(of, undefined)
+    } catch (error) {
+      await writeFailed(of, error as HeadwaterError)
+    } finally {
+      of.writing = false
+    }
+    await refresh(of)
+  }
+
+  async function create(of: Session): Promise<void> {
+    const content = typed(of)
+    await notes.create(content, { id: of.id })
+    of.exists = true
+    of.base = content
+  }
+
+  async function update(of: Session): Promise<void> {
+    await notes.update(of.id, (draft, edit) => {
+      const now = typed(of)
+      const text = draft.body
+      const theirs = difference(of.base.body, text)
+      const mine = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
+      const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
+      for (const { at, remove, insert } of splices) edit.splice("body", at, remove, insert)
+      if (now.title !== of.base.title) draft.title = now.title
+      // from here on inputs and document agree again
+      of.base = { title: draft.title, body: apply(text, splices) }
+      if (of.left === undefined) show(of.base)
+      else of.left = of.base
+    })
+  }
+
+  /** Nothing typed is lost: it stays in the inputs, to be written with the next key or by the button. */
+  async function writeFailed(of: Session, error: HeadwaterError): Promise<void> {
+    const whole = of.exists ? await notes.read(of.id).catch(() => undefined) : undefined
+    if (whole !== undefined) of.base = { title: whole.title, body: whole.body }
+    if (error.code === "ENTITY_DELETED")
+      say(of, "This note was deleted. Your text is still here.", "Restore", () => restore(of))
+    else say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
+  }
+
+  async function restore(of: Session): Promise<void> {
+    await notes.restore(of.id)
+    say(of, undefined)
+    await write(of)
+  }
+
+  /** Takes in what changed elsewhere, unless something typed is on its way: then its write takes it in. */
+  async function refresh(of: Session): Promise<void> {
+    if (of !== session || of.writing || !of.exists) return
+    const row = notes.get(of.id)
+    if (row === undefined) return say(of, "This note was deleted.", "Restore", () => restore(of))
+    saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
+    const text = row.body ?? (await notes.read(of.id))?.body
+    if (text === undefined || of !== session || of.writing || unwritten(of)) return
+    say(of, undefined)
+    of.base = { title: row.title, body: text }
+    show(of.base)
+  }
+
+  function show(content: Content): void {
+    if (title.value !== content.title) title.value = content.title
+    const text = content.body
+    const change = difference(body.value, text)
+    if (change === undefined) return
+    const { selectionStart, selectionEnd, scrollTop, selectionDirection } = body
+    body.value = text
+    body.setSelectionRange(moveCaret(selectionStart, change), moveCaret(selectionEnd, change), selectionDirection)
+    body.scrollTop = scrollTop
+  }
+
+  function say(of: Session, message: string | undefined, button = "", act: () => Promise<void> = async () => {}): void {
+    if (of !== session) return
+    notice.hidden = message === undefined
+    child(notice, "span").textContent = message ?? ""
+    remedy.textContent = button
+    remedy.onclick = () => act().catch((error: Error) => say(of, error.message, button, act))
+  }
+
+  function leave(): void {
+    if (session === undefined) return
+    session.left = typed(session)
+    void write(session)
+    session = undefined
+  }
+
+  // a composition (an input method's half-made character) is no text yet
+  const typing = (event: Event) => {
+    if (session !== undefined && !(event as InputEvent).isComposing) void write(session)
+  }
+  for (const input of [title, body]) {
+    input.addEventListener("input", typing)
+    input.addEventListener("compositionend", typing)
+  }
+  title.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return
+    event.preventDefault()
+    body.focus()
+  })
+  notes.subscribe((_, delta) => {
+    const id = session?.id
+    if (session && id && [delta.added, delta.changed, delta.removed].some((ids) => ids.includes(id)))
+      void refresh(session)
+  })
+
+  return {
+    get id() {
+      return session?.id
+    },
+    async open(id) {
+      opening = id
+      if (session?.id === id) return
+      const whole = await notes.read(id)
+      if (opening !== id) return
+      leave()
+      const content = { title: whole?.title ?? "", body: whole?.body ?? "" }
+      session = { id, base: content, exists: whole !== undefined, writing: false }
+      title.value = content.title
+      body.value = content.body
+      body.setSelectionRange(0, 0)
+      body.scrollTop = 0
+      section.hidden = false
+      saved.textContent = ""
+      say(session, undefined)
+      onChange(id)
+      await refresh(session)
+    },
+    close() {
+      opening = undefined
+      leave()
+      section.hidden = true
+      onChange(undefined)
+    },
+  }
+}

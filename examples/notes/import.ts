@@ -1,0 +1,104 @@
+import { HeadwaterError } from "headwater"
+import { FileProblem, type NoteFields, parseNote } from "./markdown.ts"
+import { fieldsOf, type Notes } from "./notes.ts"
+
+export interface FileToImport {
+  /** With its folders, "/" between them. */
+  readonly path: string
+  bytes(): Promise<Uint8Array>
+}
+
+export interface ImportReport {
+  created: number
+  updated: number
+  unchanged: number
+  readonly problems: { readonly path: string; readonly why: string }[]
+}
+
+/** Saved together, so that a thousand files do not cost a thousand flushes. */
+const TOGETHER = 50
+
+/**
+ * Makes or updates a note for every file. A file with the id of a note becomes that note's content (what differs is
+ * written, so concurrent edits merge); one that is here already, word for word, is left alone. What cannot be imported
+ * is named in the report and stops nothing.
+ */
+export async function importNotes(
+  notes: Notes,
+  files: readonly FileToImport[],
+  progress: (done: number) => void = () => {},
+): Promise<ImportReport> {
+  const report: ImportReport = { created: 0, updated: 0, unchanged: 0, problems: [] }
+  const claimed = new Map<string, string>()
+  const here = notesByFile(notes)
+  for (let i = 0; i < files.length; i += TOGETHER) {
+    await Promise.all(files.slice(i, i + TOGETHER).map((file) => importOne(notes, file, claimed, here, report)))
+    progress(Math.min(i + TOGETHER, files.length))
+  }
+  return report
+}
+
+async function importOne(
+  notes: Notes,
+  file: FileToImport,
+  claimed: Map<string, string>,
+  here: ReadonlyMap<string, readonly string[]>,
+  report: ImportReport,
+): Promise<void> {
+  try {
+    const { id, fields } = parseNote(file.path, await file.bytes())
+    const note = { ...fields, file: file.path }
+    if (id !== undefined && claimed.has(id)) throw new FileProblem(`it has the same id as ${claimed.get(id)}`)
+    if (id !== undefined) claimed.set(id, file.path)
+    report[await write(notes, id, note, here.get(file.path) ?? [])]++
+  } catch (error) {
+    report.problems.push({ path: file.path, why: reason(error) })
+  }
+}
+
+async function write(
+  notes: Notes,
+  id: string | undefined,
+  note: NoteFields,
+  sameFile: readonly string[],
+): Promise<"created" | "updated" | "unchanged"> {
+  for (const candidate of id === undefined ? sameFile : [id]) {
+    const whole = await notes.read(candidate)
+    if (whole !== undefined && whole.$deletedAt === undefined && equal(fieldsOf(whole), note)) return "unchanged"
+  }
+  const existing = id === undefined ? undefined : await notes.read(id)
+  if (id === undefined || existing === undefined) {
+    await notes.create(note, id === undefined ? {} : { id })
+    return "created"
+  }
+  if (existing.$deletedAt !== undefined) await notes.restore(id)
+  await notes.update(id, (draft) => {
+    for (const key of Object.keys(draft)) if (!(key in note)) delete (draft as Record<string, unknown>)[key]
+    Object.assign(draft, note)
+  })
+  return "updated"
+}
+
+function notesByFile(notes: Notes): Map<string, string[]> {
+  const byFile = new Map<string, string[]>()
+  for (const { id, file } of notes.all()) {
+    if (file !== undefined) byFile.set(file, [...(byFile.get(file) ?? []), id])
+  }
+  return byFile
+}
+
+/** JSON has no order of keys, and a field that is undefined is not there. */
+function equal(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a, sorted) === JSON.stringify(b, sorted)
+}
+
+function sorted(_: string, value: unknown): unknown {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+function reason(error: unknown): string {
+  if (error instanceof FileProblem) return error.message
+  if (error instanceof HeadwaterError) return `${error.message} (${error.code})`
+  return `it could not be read: ${(error as Error).message}`
+}

@@ -1,0 +1,140 @@
+import { preview } from "headwater"
+import { child, element } from "./dom.ts"
+import type { Notes, Row } from "./notes.ts"
+
+/** Rows made into elements at a time; more come as the list is scrolled. */
+const PAGE = 100
+
+export interface List {
+  select(id: string | undefined): void
+  /** Puts the focus on the selected note, else on the first. */
+  focus(): void
+}
+
+/** The list: newest first, those that hold every word of the search, drawn from rows alone. */
+export function showList(notes: Notes, on: { open: (id: string) => void; remove: (id: string) => void }): List {
+  const search = element("search", HTMLInputElement)
+  const count = element("count", HTMLElement)
+  const ul = element("rows", HTMLElement)
+  const items = new WeakMap<Row, HTMLLIElement>()
+  let selected: string | undefined
+  let shown = PAGE
+  let found: readonly Row[] = []
+  let drawing = false
+
+  const end = document.createElement("li")
+  new IntersectionObserver(([entry]) => {
+    if (entry?.isIntersecting !== true || shown >= found.length) return
+    shown += PAGE
+    draw()
+  }).observe(end)
+
+  const refresh = () => {
+    // one drawing a frame, however many notes an import brings
+    if (drawing) return
+    drawing = true
+    requestAnimationFrame(() => {
+      drawing = false
+      found = searched(notes.all(), search.value)
+      draw()
+    })
+  }
+
+  function draw(): void {
+    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["id"] : undefined
+    ul.replaceChildren(...found.slice(0, shown).map(item), end)
+    if (focused !== undefined) buttonOf(focused)?.focus()
+    const all = notes.all().length
+    count.textContent = found.length === all ? `${all} notes` : `${found.length} of ${all} notes`
+  }
+
+  function item(row: Row): HTMLLIElement {
+    const li = items.get(row) ?? render(row)
+    items.set(row, li)
+    child(li, "button").setAttribute("aria-current", String(row.id === selected))
+    return li
+  }
+
+  const buttonOf = (id: string) => ul.querySelector<HTMLButtonElement>(`button[data-id="${CSS.escape(id)}"]`)
+  const buttons = () => [...ul.querySelectorAll("button")]
+
+  ul.addEventListener("click", ({ target }) => {
+    const id = target instanceof Element && target.closest("button")?.dataset["id"]
+    if (id) on.open(id)
+  })
+  ul.addEventListener("keydown", (event) => {
+    const all = buttons()
+    const at = all.indexOf(document.activeElement as HTMLButtonElement)
+    const id = all[at]?.dataset["id"]
+    if (event.key === "ArrowDown") all[at + 1]?.focus()
+    else if (event.key === "ArrowUp") (all[at - 1] ?? search).focus()
+    else if (event.key === "Delete" && id !== undefined) {
+      ;(all[at + 1] ?? all[at - 1] ?? search).focus()
+      on.remove(id)
+    } else return
+    event.preventDefault()
+  })
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown") buttons()[0]?.focus()
+    else if (event.key === "Enter" && found[0] !== undefined) on.open(found[0].id)
+    else return
+    event.preventDefault()
+  })
+  search.addEventListener("input", () => {
+    shown = PAGE
+    ul.scrollTop = 0
+    refresh()
+  })
+
+  notes.subscribe(refresh)
+  refresh()
+  return {
+    select(id) {
+      selected = id
+      for (const button of buttons()) button.setAttribute("aria-current", String(button.dataset["id"] === id))
+    },
+    focus: () => ((selected === undefined ? undefined : buttonOf(selected)) ?? buttons()[0] ?? search).focus(),
+  }
+}
+
+const texts = new WeakMap<Row, string>()
+
+/** What a search looks at; rows are the same objects until they change, so a text is made once. */
+function textOf(row: Row): string {
+  const known = texts.get(row)
+  if (known !== undefined) return known
+  const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
+  const text = `${row.title}\n${tags}\n${preview(row, "body", 4096)}`.toLowerCase()
+  texts.set(row, text)
+  return text
+}
+
+function searched(rows: readonly Row[], query: string): Row[] {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+  const found = words.length === 0 ? [...rows] : rows.filter((row) => words.every((word) => textOf(row).includes(word)))
+  return found.sort((a, b) => b.$updatedAt - a.$updatedAt || (a.id < b.id ? 1 : -1))
+}
+
+function render(row: Row): HTMLLIElement {
+  const button = document.createElement("button")
+  button.type = "button"
+  button.dataset["id"] = row.id
+  button.classList.toggle("unsent", row.$pending)
+  const title = document.createElement("strong")
+  title.textContent = row.title || "Untitled"
+  const when = document.createElement("em")
+  when.textContent = row.$pending ? "not sent yet" : day(row.$updatedAt)
+  const line = document.createElement("span")
+  const tags = (Array.isArray(row.tags) ? row.tags : []).map((tag) => `#${tag}`)
+  line.textContent = [...tags, preview(row, "body", 120).replaceAll("\n", " ")].join(" ") || "No text"
+  button.append(when, title, line)
+  const li = document.createElement("li")
+  li.append(button)
+  return li
+}
+
+function day(ms: number): string {
+  const at = new Date(ms)
+  const today = at.toDateString() === new Date().toDateString()
+  return today ? at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : at.toLocaleDateString()
+}

@@ -1,0 +1,105 @@
+import { child, element } from "./dom.ts"
+import type { FileToImport, ImportReport } from "./import.ts"
+import type { Notes } from "./notes.ts"
+
+/** Import and export, and what they say. Their code is loaded when they are first used. */
+export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
+  const report = element("report", HTMLDialogElement)
+
+  const chosen = (input: HTMLInputElement) => () => {
+    void importFiles([...(input.files ?? [])].map(asFile))
+    input.value = "" // the same file may be chosen again
+  }
+  for (const [button, input] of [
+    ["import-files", "files"],
+    ["import-folder", "folder"],
+  ] as const) {
+    const picker = element(input, HTMLInputElement)
+    element(button, HTMLElement).addEventListener("click", () => picker.click())
+    picker.addEventListener("change", chosen(picker))
+  }
+  element("export", HTMLElement).addEventListener("click", () => void exportFiles())
+  document.addEventListener("dragover", (event) => event.preventDefault())
+  document.addEventListener("drop", (event) => {
+    event.preventDefault()
+    const files = [...(event.dataTransfer?.files ?? [])]
+    if (files.length > 0) void importFiles(files.map(asFile))
+  })
+
+  async function importFiles(all: readonly FileToImport[]): Promise<void> {
+    const files = all.filter(({ path }) => /\.(md|markdown|txt)$/i.test(path))
+    const { importNotes } = await import("./import.ts")
+    const done = await importNotes(notes, files, (n) => busy(`Importing ${n} of ${files.length}`))
+    busy(undefined)
+    say(
+      summary(done, all.length - files.length),
+      done.problems.map(({ path, why }) => `${path}: ${why}`),
+    )
+  }
+
+  async function exportFiles(): Promise<void> {
+    const { exportNotes } = await import("./export.ts")
+    try {
+      const folder = await pickFolder()
+      busy("Exporting")
+      const files = await exportNotes(notes)
+      if (folder !== undefined) for (const file of files) await writeFile(folder, file.path.split("/"), file.text)
+      else download((await import("./zip.ts")).zip(files), "notes.zip")
+      say(`${files.length} notes exported`, [])
+    } catch (error) {
+      if ((error as Error).name !== "AbortError") say("The export failed", [(error as Error).message])
+    } finally {
+      busy(undefined)
+    }
+  }
+
+  function say(heading: string, lines: readonly string[]): void {
+    child(report, "h2").textContent = heading
+    const items = lines.map((line) => {
+      const li = document.createElement("li")
+      li.textContent = line
+      return li
+    })
+    child(report, "ul").replaceChildren(...items)
+    report.showModal()
+  }
+}
+
+const asFile = (file: File): FileToImport => ({
+  // a chosen folder's own name is no part of the notes' paths
+  path: file.webkitRelativePath.split("/").slice(1).join("/") || file.name,
+  bytes: async () => new Uint8Array(await file.arrayBuffer()),
+})
+
+function summary({ created, updated, unchanged, problems }: ImportReport, skipped: number): string {
+  const parts = [
+    `${created} notes imported`,
+    updated > 0 && `${updated} updated`,
+    unchanged > 0 && `${unchanged} here already`,
+    skipped > 0 && `${skipped} other files skipped`,
+    problems.length > 0 && `${problems.length} could not be imported:`,
+  ]
+  return parts.filter(Boolean).join(", ")
+}
+
+/** The File System Access API's folder picker (WICG), where the browser has it. */
+async function pickFolder(): Promise<FileSystemDirectoryHandle | undefined> {
+  const { showDirectoryPicker } = window as { showDirectoryPicker?: (o: object) => Promise<FileSystemDirectoryHandle> }
+  return showDirectoryPicker?.({ id: "notes", mode: "readwrite" })
+}
+
+async function writeFile(folder: FileSystemDirectoryHandle, path: readonly string[], text: string): Promise<void> {
+  const [name = "", ...rest] = path
+  if (rest.length > 0) return writeFile(await folder.getDirectoryHandle(name, { create: true }), rest, text)
+  const writable = await (await folder.getFileHandle(name, { create: true })).createWritable()
+  await writable.write(text)
+  await writable.close()
+}
+
+function download(blob: Blob, name: string): void {
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(blob)
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+}
