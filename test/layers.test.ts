@@ -15,13 +15,36 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
     files: ["index.ts", "testing.ts"],
     mayImport: ["apps", "sync", "replica", "documents", "stores", "contract", "words"],
   },
-  apps: { files: ["workspace", "collection"], mayImport: ["sync", "replica", "documents", "contract", "words"] },
-  sync: { files: ["sync", "socket", "websocket"], mayImport: ["replica", "contract", "words"] },
-  replica: { files: ["replica", "records", "outbox", "rows"], mayImport: ["documents", "contract", "words"] },
-  documents: { files: ["entity", "projection", "schema", "draft", "verify"], mayImport: ["words"] },
+  apps: {
+    files: ["workspace.ts", "collection.ts", "ids.ts"],
+    mayImport: ["sync", "replica", "documents", "contract", "words"],
+  },
+  sync: {
+    files: ["sync.ts", "socket.ts", "system.ts", "websocket.ts", "websocket.node.ts"],
+    mayImport: ["replica", "contract", "words"],
+  },
+  replica: {
+    files: [
+      "replica.ts",
+      "steps.ts",
+      "transaction.ts",
+      "memory.ts",
+      "records.ts",
+      "outbox.ts",
+      "rows.ts",
+      "documents.ts",
+      "receive.ts",
+      "push.ts",
+    ],
+    mayImport: ["documents", "contract", "words"],
+  },
+  documents: {
+    files: ["entity.ts", "projection.ts", "schema.ts", "draft.ts", "values.ts", "verify.ts"],
+    mayImport: ["words"],
+  },
   stores: { files: ["store/"], mayImport: ["contract", "words"] },
   contract: { files: ["store/store.ts"], mayImport: ["words"] },
-  words: { files: ["protocol.ts", "chunk.ts", "errors.ts", "env.ts"], mayImport: [] },
+  words: { files: ["protocol.ts", "messages.ts", "chunk.ts", "errors.ts", "env.ts"], mayImport: [] },
 }
 
 function roomOf(file: string): string | undefined {
