@@ -1,0 +1,93 @@
+/** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
+import type { Replica } from "./replica.ts"
+
+/** Stale entities projected in one step: bounds how long a write waits behind them. */
+const PROJECT_AT_ONCE = 16
+const FOLD_DELAY_MS = 1000
+
+export class Idle {
+  private readonly replica: Replica
+  private projecting = false
+  private closing = false
+  private cancelFold: (() => void) | undefined
+
+  constructor(replica: Replica) {
+    this.replica = replica
+  }
+
+  /** After every commit: is there anything to do? */
+  look(): void {
+    if (this.closing) return
+    this.projectStale()
+    this.foldSoon()
+  }
+
+  /** Rows of another projection are shown as stale until they are made again. */
+  projectAllAgain(projection: string): void {
+    const { replica } = this
+    const marked = replica.step([], (tx) => {
+      for (const collection of replica.rows.names()) {
+        for (const id of replica.rows.of(collection).byId.keys()) {
+          if (!replica.stale.has(id)) tx.markStale(id, { collection, suspects: [], waiting: false })
+        }
+      }
+      tx.state = { ...tx.state, projection }
+    })
+    marked.catch(() => {}) // the next open finds the old projection again
+  }
+
+  private projectStale(): void {
+    if (this.projecting) return
+    const due: string[] = []
+    for (const [entity, mark] of this.replica.stale) {
+      if (!mark.waiting && due.push(entity) === PROJECT_AT_ONCE) break
+    }
+    if (due.length === 0) return
+    this.projecting = true
+    const projected = this.replica.step([], async (tx) => {
+      tx.remote = true
+      for (const entity of due) {
+        if (this.replica.staleOf(entity, tx) === undefined) continue
+        if ((await this.replica.live(entity, tx)) !== undefined) tx.touched.add(entity)
+      }
+    })
+    const done = () => {
+      this.projecting = false
+    }
+    projected.then(done, done).then(() => this.replica.failure === null && this.look(), () => {})
+  }
+
+  private foldSoon(): void {
+    if (this.cancelFold !== undefined || !this.replica.rows.foldDue) return
+    this.cancelFold = this.replica.clock.after(FOLD_DELAY_MS, () => {
+      const done = () => {
+        this.cancelFold = undefined
+      }
+      this.fold().then(done, done)
+    })
+  }
+
+  /** Folds a few pages; alone in its group, for it rewrites rows that another step may be writing. */
+  private async fold(): Promise<void> {
+    const { rows, store } = this.replica
+    const fold = async (tx: Parameters<Parameters<Replica["step"]>[1]>[0]) => {
+      const folded = await rows.fold(store)
+      for (const write of folded?.writes ?? []) tx.writes.push(write)
+      return folded?.done
+    }
+    const done = await this.replica.step([], fold, true)
+    done?.()
+  }
+
+  /** Leaves no more newer rows than the next open reads quickly. */
+  async close(): Promise<void> {
+    this.closing = true
+    this.cancelFold?.()
+    const { replica } = this
+    while (replica.rows.foldDue) {
+      const loose = replica.rows.loose()
+      await this.fold().catch(() => {})
+      if (replica.rows.loose() >= loose) return // the disk says no; the rows stay in front of their pages
+    }
+  }
+}

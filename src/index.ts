@@ -1,0 +1,8 @@
+export { type Collection, type Delta, type RowOf } from "./collection.ts"
+export { type Clock, type Env, type Socket } from "./env.ts"
+export { type Code, codes, HeadwaterError } from "./errors.ts"
+export type { Access } from "./protocol.ts"
+export { collection, type Def, type Edit, type Meta, preview, type Row, shape, text, type Whole } from "./schema.ts"
+export { type Relay, relayConnection, type RelayOptions, type Token } from "./socket.ts"
+export type { Expect, Key, Store, Value, Write } from "./store/store.ts"
+export { openWorkspace, type Status, type Workspace, type WorkspaceOptions } from "./workspace.ts"

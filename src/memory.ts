@@ -1,0 +1,117 @@
+/** What a replica believes its disk holds, documents aside: read at open, and again after a commit that failed. */
+import { HeadwaterError } from "./errors.ts"
+import { Outbox } from "./outbox.ts"
+import type { Hash } from "./protocol.ts"
+import {
+  type BadRecord,
+  keys,
+  readJson,
+  readState,
+  type RejectedRecord,
+  type StaleRecord,
+  type State,
+  type StoredRow,
+} from "./records.ts"
+import { type PlainRow, type RowDelta, Rows } from "./rows.ts"
+import type { Key, Store } from "./store/store.ts"
+import type { Transaction } from "./transaction.ts"
+
+export type Defaults = ReadonlyMap<string, Readonly<Record<string, unknown>>>
+/** The rows that a commit makes; undefined: the entity is gone. */
+export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
+type ByHash<T> = Map<string, Map<Hash, T>>
+
+export class Memory {
+  readonly outbox = new Outbox()
+  readonly stale = new Map<string, StaleRecord>()
+  readonly bad: ByHash<BadRecord> = new Map()
+  readonly rejected: ByHash<RejectedRecord> = new Map()
+  readonly rows: Rows
+  state: State
+
+  private constructor(workspace: string, defaults: Defaults, state: State) {
+    this.state = state
+    const joined = (entity: string) => {
+      const mark = this.stale.get(entity)
+      return { pending: this.outbox.pending(entity), stale: mark !== undefined && !mark.waiting }
+    }
+    this.rows = new Rows(workspace, defaults, joined, () => this.state.first)
+  }
+
+  /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
+  static async read(store: Store, workspace: string, defaults: Defaults, projection: string): Promise<Memory> {
+    const memory = new Memory(workspace, defaults, await readState(store, workspace, projection))
+    await memory.outbox.load(store, workspace)
+    const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
+      for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
+    }
+    await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => memory.stale.set(entity, mark))
+    await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => set(memory.bad, entity, hash, record))
+    await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) => set(memory.rejected, entity, hash, record))
+    await memory.rows.load(store) // last: rows are joined with all of the above
+    return memory
+  }
+
+  /** The commit is on the disk: memory follows. Says which rows look different now, by collection. */
+  follow(tx: Transaction, rows: NewRows): Map<string, RowDelta> {
+    this.state = tx.state
+    const joined = new Set<string>()
+    for (const owed of tx.owed) joined.add(owed.entity) && this.outbox.add(owed)
+    for (const owed of tx.paid) joined.add(owed.entity) && this.outbox.remove(owed.entity, owed.hash)
+    for (const [entity, mark] of tx.stale) {
+      joined.add(entity)
+      if (mark === undefined) this.stale.delete(entity)
+      else this.stale.set(entity, mark)
+    }
+    for (const [entity, bad] of tx.bad) for (const [hash, record] of bad) set(this.bad, entity, hash, record)
+    for (const { entity, hash, record } of tx.rejected) set(this.rejected, entity, hash, record)
+    const deltas = new Deltas()
+    for (const [id, { collection, row }] of rows) this.rows.set(collection, id, row, deltas.of(collection))
+    for (const id of joined) {
+      const collection = rows.has(id) ? undefined : this.rows.collectionOf(id)
+      if (collection !== undefined) this.rows.rejoin(collection, id, deltas.of(collection))
+    }
+    return deltas.byCollection
+  }
+
+  /** Which of these entities another memory of the same disk shows differently. */
+  difference(before: Memory, entities: Iterable<string>): Map<string, RowDelta> {
+    const deltas = new Deltas()
+    for (const id of entities) {
+      const collection = this.rows.collectionOf(id) ?? before.rows.collectionOf(id)
+      if (collection === undefined) continue
+      const was = live(before.rows.get(collection, id))
+      const is = live(this.rows.get(collection, id))
+      if (JSON.stringify(was) === JSON.stringify(is)) continue
+      const delta = deltas.of(collection)
+      ;(was === undefined ? delta.added : is === undefined ? delta.removed : delta.changed).push(id)
+    }
+    return deltas.byCollection
+  }
+}
+
+class Deltas {
+  readonly byCollection = new Map<string, RowDelta>()
+
+  of(collection: string): RowDelta {
+    let delta = this.byCollection.get(collection)
+    if (delta === undefined) this.byCollection.set(collection, (delta = { added: [], changed: [], removed: [] }))
+    return delta
+  }
+}
+
+const live = (row: PlainRow | undefined) => (row?.["$deletedAt"] === undefined ? row : undefined)
+
+function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined): void {
+  const inner = map.get(entity) ?? new Map<Hash, T>()
+  if (value === undefined) inner.delete(hash)
+  else inner.set(hash, value)
+  if (inner.size === 0) map.delete(entity)
+  else map.set(entity, inner)
+}
+
+/** Whatever a store throws, as the one error class. */
+export function storeError(cause: unknown): HeadwaterError {
+  if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
+  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", { cause })
+}

@@ -1,0 +1,71 @@
+/** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
+import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
+import type { Owed } from "./outbox.ts"
+import { keys } from "./records.ts"
+import type { Replica } from "./replica.ts"
+
+/** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
+const PUSH_BYTES = 2 ** 18
+
+export interface NextPush {
+  readonly entries: readonly Entry[]
+  readonly adopt: boolean
+  readonly changes: Map<Hash, string>
+  readonly bytes: number
+}
+
+/** Own and adopted changes never share a push; undefined when nothing can be sent now. */
+export async function nextPush(replica: Replica, underWay: (owed: Owed) => boolean): Promise<NextPush | undefined> {
+  const chosen = choose(replica, underWay)
+  if (chosen.length === 0) return undefined
+  const entries: Entry[] = []
+  const changes = new Map<Hash, string>()
+  let bytes = 0
+  for (const [owed, entry] of await read(replica, chosen)) {
+    const last = entries.at(-1)
+    const joins = last?.entity === owed.entity && last.chunks.length < limits.chunks && owed.how === "own"
+    if (joins && last.once === undefined && entry.once === undefined) {
+      entries[entries.length - 1] = { ...last, chunks: [...last.chunks, ...entry.chunks] }
+    } else {
+      const { by, ...mine } = entry
+      entries.push(owed.how === "adopt" && by !== undefined ? { ...mine, by } : mine)
+    }
+    changes.set(owed.hash, owed.entity)
+    bytes += owed.bytes
+  }
+  return { entries, adopt: chosen[0]?.how === "adopt", changes, bytes }
+}
+
+function choose(replica: Replica, underWay: (owed: Owed) => boolean): Owed[] {
+  const chosen: Owed[] = []
+  let bytes = 0
+  for (const entity of replica.outbox.entities()) {
+    for (const owed of replica.outbox.of(entity)) {
+      if (underWay(owed)) continue
+      if (!isOurs(replica, owed)) break // and nothing that may depend on it
+      if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > PUSH_BYTES)) {
+        if (chosen[0]?.how !== owed.how) break
+        return chosen
+      }
+      chosen.push(owed)
+      bytes += owed.bytes
+      if (chosen.length === limits.entries) return chosen
+    }
+  }
+  return chosen
+}
+
+/** What another principal left here waits until the user takes it over. */
+function isOurs({ state }: Replica, { principal }: Owed): boolean {
+  return state.principal === null || (principal ?? state.first) === state.principal
+}
+
+async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
+  const values = await Promise.all(
+    chosen.map(({ entity, hash }) => replica.store.get(keys.change(replica.id, entity, hash))),
+  )
+  return chosen.flatMap((owed, i): [Owed, Entry][] => {
+    const value = values[i] // gone when the change was set aside in the meantime
+    return value === undefined ? [] : [[owed, decodeEntry(value as Uint8Array)]]
+  })
+}

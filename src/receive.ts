@@ -1,0 +1,279 @@
+/**
+ * What comes from the relay, each message as one step of the replica: entries, acks, refusals and the fallback exchange.
+ */
+import { sha256 } from "@noble/hashes/sha2.js"
+import { type Change, bytesOfHex, hex, readChange } from "./chunk.ts"
+import { automergeVersion } from "./entity.ts"
+import type { Code } from "./errors.ts"
+import {
+  type Access,
+  type Cursor,
+  decodeEntry,
+  encodeEntry,
+  type Entry,
+  type EntityHeads,
+  type Hash,
+  type Item,
+  position,
+} from "./protocol.ts"
+import { keys, type State } from "./records.ts"
+import { owedOf, type Replica } from "./replica.ts"
+import type { Held, Transaction } from "./transaction.ts"
+import { ancestors, causalOrder, headsOf, verdicts } from "./verify.ts"
+
+/** One or more `entries` messages, taken together. */
+export interface Received {
+  readonly items: readonly Item[]
+  readonly cursor?: Cursor | undefined
+  /** With the cursor that ends a heal: the furthest place learned of while it went on. */
+  readonly healed?: { readonly reach: Cursor | null } | undefined
+  readonly level: boolean
+  readonly principal?: string | undefined
+  readonly access?: Access | undefined
+}
+
+/** Takes entries and their cursor in one commit: the cursor never runs ahead of what is held. */
+export function takeEntries(replica: Replica, received: Received): Promise<void> {
+  return replica.step([], async (tx) => {
+    tx.remote = true
+    for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
+      await settleClashes(replica, tx, entity, fresh)
+      if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
+      else markStale(replica, tx, entity, fresh)
+    }
+    tx.state = stateAfter(tx.state, received, replica.clock.now())
+  })
+}
+
+function stateAfter(state: State, received: Received, now: number): State {
+  const next: { -readonly [K in keyof State]: State[K] } = { ...state }
+  const { cursor, healed, level, principal, access } = received
+  if (cursor !== undefined) {
+    next.cursor = hex(cursor)
+    if (healed !== undefined) {
+      next.heal = false
+      next.reach = healed.reach && hex(healed.reach)
+    }
+    next.reach = further(next.reach, cursor)
+  }
+  if (principal !== undefined) {
+    next.principal = principal
+    next.first ??= principal
+  }
+  if (access !== undefined) next.access = access
+  if (level && !next.heal) {
+    next.complete = true
+    if (received.items.length > 0 || !state.complete) next.lastSyncedAt = now
+  }
+  const same = (Object.keys(next) as (keyof State)[]).every((key) => next[key] === state[key])
+  return same ? state : next
+}
+
+/** The further of two places: a reach never goes back while the log is the same. */
+function further(reach: string | null, at: Cursor): string {
+  return reach !== null && position(bytesOfHex(reach)) > position(at) ? reach : hex(at)
+}
+
+/** What of it this replica does not hold yet, as far as it can tell without reading the disk; held from here on. */
+function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
+  const fresh = new Map<string, Held[]>()
+  for (const item of items) {
+    if (!("entry" in item)) continue // a run of our own push
+    const { entry } = item
+    for (const chunk of entry.chunks) {
+      const change = readOrSetAside(tx, entry, chunk)
+      if (change === undefined) continue
+      const { entity, collection, by, adopted, once } = entry
+      if (replica.rejected.get(entity)?.has(change.hash)) tx.reject(entity, change.hash, undefined)
+      if (isHeld(replica, tx, entity, change.hash)) continue
+      const held: Held = { change, collection, by, adopted, once }
+      tx.hold(entity, held)
+      const list = fresh.get(entity)
+      if (list === undefined) fresh.set(entity, [held])
+      else list.push(held)
+    }
+  }
+  return fresh
+}
+
+function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
+  return (
+    replica.outbox.get(entity, hash) !== undefined ||
+    replica.documents.get(entity)?.changes.has(hash) === true ||
+    replica.bad.get(entity)?.has(hash) === true ||
+    tx.held.get(entity)?.has(hash) === true
+  )
+}
+
+/** A chunk that is not even a change is kept under the hash of its bytes, and nothing else waits for it. */
+function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Change | undefined {
+  try {
+    return readChange(chunk)
+  } catch {
+    const hash = hex(sha256(chunk))
+    tx.put(keys.change(tx.workspace, entry.entity, hash), encodeEntry({ ...entry, chunks: [chunk] }))
+    tx.markBad(entry.entity, hash, { code: "CHUNK_BAD", automerge: "" })
+    return undefined
+  }
+}
+
+/** A logged change that clashes on (actor, seq) with one held outside the log wins: the log is what others see. */
+async function settleClashes(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): Promise<void> {
+  const owed = replica.outbox.of(entity)
+  if (owed.length === 0) return
+  const numbered = new Map(fresh.map(({ change }) => [`${change.actor}/${change.seq}`, change.hash]))
+  for (const { actor, seq, hash } of owed) {
+    const logged = numbered.get(`${actor}/${seq}`)
+    if (logged !== undefined && logged !== hash) await setAside(replica, tx, entity, hash, "SEQ_TAKEN")
+  }
+}
+
+function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): void {
+  const live = replica.documents.get(entity)
+  if (live === undefined) return markStale(replica, tx, entity, fresh)
+  const arrived = [...live.waiting, ...fresh]
+  const byHash = new Map(arrived.map((held) => [held.change.hash, held]))
+  const verdict = verdicts(
+    entity,
+    [...live.changes.values(), ...arrived.map(({ change }) => change)],
+    new Set(byHash.keys()),
+  )
+  for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+  const next = verdict.order.filter(({ hash }) => !live.changes.has(hash))
+  try {
+    live.entity.apply(next)
+  } catch {
+    replica.documents.drop(entity)
+    return markStale(replica, tx, entity, arrived)
+  }
+  for (const change of next) live.credit({ change, by: byHash.get(change.hash)?.by })
+  live.waiting = verdict.waiting.flatMap(({ hash }) => byHash.get(hash) ?? [])
+  tx.touched.add(entity)
+}
+
+/** A closed entity: its old row is shown until the projection comes to it. */
+function markStale(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): void {
+  const before = replica.staleOf(entity, tx)
+  const suspects = new Set(before?.suspects)
+  for (const { change } of fresh) suspects.add(change.hash)
+  const collection = before?.collection ?? fresh[0]?.collection ?? ""
+  tx.markStale(entity, { collection, suspects: [...suspects], waiting: false })
+}
+
+/** The relay has these on its disk: they leave the outbox. The cursor stays: only received entries move it. */
+export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
+  return replica.step([], (tx) => {
+    for (const [entity, hash] of stored) {
+      const owed = replica.outbox.get(entity, hash)
+      if (owed !== undefined) tx.pay(owed)
+    }
+    if (at === undefined) return
+    const reach = further(tx.state.reach, at)
+    if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }
+  })
+}
+
+export type EntityHash = readonly [entity: string, hash: Hash]
+
+/** Refused for good: the change and what depends on it leave the entity for the rejected list. */
+export function takeRefusal(replica: Replica, entity: string, hash: Hash, code: Code): Promise<boolean> {
+  return replica.step([entity], async (tx) => {
+    if (replica.outbox.get(entity, hash) === undefined) return false // late: acknowledged or seen in the log since
+    await setAside(replica, tx, entity, hash, code)
+    return true
+  })
+}
+
+/** Another principal owns this actor: the same changes again as adopted ones, under a fresh actor from here on. */
+export function takeActorBound(replica: Replica, entity: string, hash: Hash): Promise<Hash[]> {
+  return replica.step([entity], (tx) => {
+    const bound = replica.outbox.get(entity, hash)?.actor
+    const again: Hash[] = []
+    for (const owed of replica.outbox) {
+      if (owed.actor !== bound) continue
+      tx.owe({ ...owed, how: "adopt" })
+      again.push(owed.hash)
+    }
+    if (bound === replica.actor) replica.freshActor()
+    return again
+  })
+}
+
+async function setAside(replica: Replica, tx: Transaction, entity: string, hash: Hash, code: Code): Promise<void> {
+  const held = await replica.held(entity, tx)
+  const at = replica.clock.now()
+  for (const gone of descendants(held, hash)) {
+    const { change, collection, by } = held.get(gone) as Held
+    const entry = encodeEntry({ entity, collection, kind: "change", chunks: [change.chunk], ...(by !== undefined && { by }) })
+    tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
+    tx.drop(entity, gone)
+    const owed = replica.outbox.get(entity, gone)
+    if (owed !== undefined) tx.pay(owed)
+  }
+  replica.freshActor()
+  tx.touched.add(entity)
+}
+
+function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
+  const gone = new Set([hash])
+  for (const change of causalOrder([...held.values()].map((h) => h.change))) {
+    if (change.deps.some((dep) => gone.has(dep))) gone.add(change.hash)
+  }
+  return gone
+}
+
+// ── heal ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The relay does not know our cursor. Durable before anything later is handled: a crash in mid-heal must not forget it. */
+export function markHeal(replica: Replica): Promise<void> {
+  return replica.step([], (tx) => {
+    if (!tx.state.heal) tx.state = { ...tx.state, heal: true }
+  })
+}
+
+/**
+ * What the relay lacks becomes outbox records. Own is what was minted in this session or still was in the outbox, by hash;
+ * everything else is adopted. Returns all that it lacks: it is pushed again, in causal order.
+ */
+export function takeWant(replica: Replica, page: readonly EntityHeads[]): Promise<EntityHash[]> {
+  return replica.step([], async (tx) => {
+    const again: EntityHash[] = []
+    for (const [entity, heads] of page) {
+      const sound = causalOrder([...(await replica.held(entity, tx)).values()].map(({ change }) => change))
+      const has = ancestors(sound, heads)
+      for (const change of sound) {
+        const { hash } = change
+        if (has.has(hash)) continue
+        again.push([entity, hash])
+        if (replica.outbox.get(entity, hash) !== undefined) continue
+        const how = replica.made.has(hash) ? "own" : "adopt"
+        tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
+      }
+    }
+    return again
+  })
+}
+
+/** The heads of every entity, read from the change records, a bounded number of records at a time. */
+export async function* haveOf(replica: Replica, only?: string): AsyncGenerator<EntityHeads> {
+  const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)
+  let entity = ""
+  let changes: Change[] = []
+  let after: readonly string[] | undefined
+  for (;;) {
+    const records = await replica.store.list(prefix, { limit: 1000, ...(after && { after }) })
+    for (const [key, value] of records) {
+      after = key
+      const [, , of = "", hash = ""] = key
+      if (of !== entity) {
+        if (changes.length > 0) yield [entity, headsOf(causalOrder(changes))]
+        entity = of
+        changes = []
+      }
+      if (replica.bad.get(of)?.has(hash)) continue
+      changes.push(readChange(decodeEntry(value as Uint8Array).chunks[0] as Uint8Array))
+    }
+    if (records.length < 1000) break
+  }
+  if (changes.length > 0) yield [entity, headsOf(causalOrder(changes))]
+}

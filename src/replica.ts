@@ -1,0 +1,400 @@
+/**
+ * One device's copy of a workspace: everything that changes it is a step, steps run one at a time, and the steps that wait
+ * together are committed together. A step reads and changes documents in memory and says what to write; nothing is shown,
+ * sent or promised before the commit that holds it.
+ */
+import { type Change, hex, readChange } from "./chunk.ts"
+import { Documents, Live } from "./documents.ts"
+import type { Edited } from "./draft.ts"
+import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
+import type { Clock } from "./env.ts"
+import { HeadwaterError } from "./errors.ts"
+import { Idle } from "./idle.ts"
+import { type Defaults, Memory, type NewRows, storeError } from "./memory.ts"
+import type { Owed } from "./outbox.ts"
+import { project, projectionVersion } from "./projection.ts"
+import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
+import { keys, type RejectedRecord, type StaleRecord, type StoredRow } from "./records.ts"
+import type { RowDelta, Rows } from "./rows.ts"
+import type { AnyDef } from "./schema.ts"
+import { type Step, Steps } from "./steps.ts"
+import type { Store } from "./store/store.ts"
+import { type Held, Transaction } from "./transaction.ts"
+import { causalOrder, verdicts } from "./verify.ts"
+
+export interface ReplicaOptions {
+  readonly id: string
+  readonly store: Store
+  readonly collections: Readonly<Record<string, AnyDef>>
+  readonly clock: Clock
+  readonly wasm?: URL | string | BufferSource | undefined
+}
+
+/** What a commit changed, for those who show or send it. */
+export interface Committed {
+  readonly rows: ReadonlyMap<string, RowDelta>
+  readonly from: "here" | "relay"
+  /** What the relay is no longer owed, and what of it was refused. */
+  readonly paid: readonly Owed[]
+  readonly refused: ReadonlyMap<Hash, RejectedRecord>
+}
+
+export class Replica {
+  readonly id: string
+  readonly clock: Clock
+  readonly store: Store
+  readonly documents = new Documents()
+  /** Who authors changes in this session; never persisted. */
+  actor: Actor
+  /** Minted in this session: what tells own changes from others', never the actor. */
+  readonly made = new Set<Hash>()
+  /** What the relay's clock is ahead of ours, ms. */
+  clockOffset = 0
+  /** Why the last commit failed; null once one has worked. */
+  failure: HeadwaterError | null = null
+  private memory: Memory
+  private readonly collections: Readonly<Record<string, AnyDef>>
+  private readonly defaults: Defaults
+  private readonly projection: string
+  private readonly wasm: URL | string | BufferSource | undefined
+  private readonly steps = new Steps((group) => this.commitGroup(group))
+  private readonly listeners = new Set<(committed: Committed) => void>()
+  /** Memory may not say what the disk says; nothing is done before it has been read again. */
+  private unsure = false
+  private readonly idle = new Idle(this)
+
+  private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defaults: Defaults, memory: Memory) {
+    this.id = id
+    this.store = store
+    this.collections = collections
+    this.clock = clock
+    this.wasm = wasm
+    this.defaults = defaults
+    this.projection = projectionVersion(Object.values(collections))
+    this.actor = hex(clock.random(16))
+    this.memory = memory
+  }
+
+  /** Reads rows, outbox and state; no document, no WebAssembly. */
+  static async open(options: ReplicaOptions): Promise<Replica> {
+    const defs = Object.values(options.collections)
+    const defaults: Defaults = new Map(defs.map((def) => [def.name, def.defaults]))
+    const memory = await Memory.read(options.store, options.id, defaults, projectionVersion(defs))
+    const replica = new Replica(options, defaults, memory)
+    if (replica.state.projection !== replica.projection) replica.idle.projectAllAgain(replica.projection)
+    replica.idle.look()
+    return replica
+  }
+
+  get rows(): Rows {
+    return this.memory.rows
+  }
+  get outbox() {
+    return this.memory.outbox
+  }
+  get state() {
+    return this.memory.state
+  }
+  get stale() {
+    return this.memory.stale
+  }
+  get bad() {
+    return this.memory.bad
+  }
+  get rejected() {
+    return this.memory.rejected
+  }
+
+  onCommit(listener: (committed: Committed) => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  /** s since 1970 by the relay's clock, as far as we know it: what changes carry. */
+  seconds(): number {
+    return Math.max(1, Math.floor((this.clock.now() + this.clockOffset) / 1000))
+  }
+
+  // ── local writes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async create(def: AnyDef, id: string, content: Edited): Promise<void> {
+    await this.step([id], async (tx) => {
+      this.mustWrite()
+      if (this.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
+      await loadAutomerge(this.wasm)
+      const entity = Entity.create(id, def.name, this.actor)
+      let made: Change[]
+      try {
+        made = entity.write(def, content.changes, this.seconds())
+      } catch (error) {
+        entity.free()
+        throw error
+      }
+      this.mint(tx, this.documents.add(new Live(entity)), [entity.genesis, ...made], Object.keys(content.after))
+    })
+  }
+
+  async update(def: AnyDef, id: string, edit: (before: Record<string, unknown>) => Edited): Promise<void> {
+    await this.step([id], async (tx) => {
+      const live = await this.writable(def, id, tx)
+      if (live.entity.deleted) throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
+      const { changes } = edit(live.entity.whole(def))
+      const fields = [...changes.set.keys(), ...changes.remove, ...changes.text.keys(), ...changes.splices.map((s) => s.key)]
+      this.mint(tx, live, live.entity.write(def, changes, this.seconds()), fields)
+    })
+  }
+
+  async remove(def: AnyDef, id: string): Promise<void> {
+    await this.step([id], async (tx) => {
+      const live = await this.writable(def, id, tx)
+      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.seconds()), [])
+    })
+  }
+
+  async restore(def: AnyDef, id: string): Promise<void> {
+    await this.step([id], async (tx) => {
+      const live = await this.writable(def, id, tx)
+      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.seconds()), [])
+    })
+  }
+
+  /** The whole entity, long texts included; undefined when there is none. */
+  async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
+    return this.step([], async (tx) => {
+      if (!this.exists(id)) return undefined
+      const live = await this.live(id, tx)
+      return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
+    })
+  }
+
+  private mustWrite(): void {
+    if (this.state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
+  }
+
+  private exists(id: string): boolean {
+    return this.rows.collectionOf(id) !== undefined || this.documents.has(id) || this.stale.has(id) || this.bad.has(id)
+  }
+
+  private async writable(def: AnyDef, id: string, tx: Transaction): Promise<Live> {
+    this.mustWrite()
+    const live = this.exists(id) ? await this.live(id, tx) : undefined
+    if (live === undefined || live.entity.collection !== def.name) {
+      throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
+    }
+    return live
+  }
+
+  /** Changes made here: held, owed to the relay and shown, all in one commit. */
+  private mint(tx: Transaction, live: Live, changes: readonly Change[], fields: readonly string[]): void {
+    const { id: entity, collection } = live.entity
+    const { principal } = this.state
+    for (const change of changes) {
+      tx.hold(entity, { change, collection, by: principal ?? undefined })
+      tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
+      live.credit({ change, by: principal })
+      this.made.add(change.hash)
+    }
+    if (changes.length > 0) tx.touched.add(entity)
+  }
+
+  // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
+  async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
+    const held = new Map<Hash, Held>()
+    const dropped = tx.dropped.get(entity)
+    const isBad = (hash: Hash) => this.bad.get(entity)?.has(hash) || tx.bad.get(entity)?.has(hash)
+    for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
+      const hash = key[3] ?? ""
+      if (!isBad(hash) && !dropped?.has(hash)) held.set(hash, heldOf(value as Uint8Array))
+    }
+    for (const [hash, fresh] of tx.held.get(entity) ?? []) if (!isBad(hash)) held.set(hash, fresh)
+    return held
+  }
+
+  /**
+   * The live document of an entity, hydrated when need be. What waits for its verdict is judged first, so that a bad chunk
+   * never reaches the document; the row is then made again in this group.
+   */
+  async live(entity: string, tx: Transaction): Promise<Live | undefined> {
+    const kept = this.documents.get(entity)
+    if (kept !== undefined) return kept
+    await loadAutomerge(this.wasm)
+    const held = await this.held(entity, tx)
+    const mark = this.staleOf(entity, tx)
+    const changes = [...held.values()].map(({ change }) => change)
+    let order: readonly Change[] = causalOrder(changes)
+    let waiting: readonly Change[] = []
+    if (mark !== undefined) {
+      const verdict = verdicts(entity, changes, new Set(mark.suspects))
+      for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+      ;({ order, waiting } = verdict)
+      tx.touched.add(entity)
+    }
+    if (order.length === 0) {
+      if (mark !== undefined) this.markWaiting(tx, entity, mark, waiting)
+      return undefined
+    }
+    let hydrated: Entity
+    try {
+      hydrated = Entity.hydrate(entity, order, this.actor)
+    } catch (error) {
+      // What was judged sound before does not load (another Automerge, a damaged record): judge everything again.
+      if (mark !== undefined && mark.suspects.length >= changes.length) throw error
+      const suspects = changes.map(({ hash }) => hash)
+      tx.markStale(entity, { collection: [...held.values()][0]?.collection ?? "", suspects, waiting: false })
+      return this.live(entity, tx)
+    }
+    const live = new Live(hydrated)
+    for (const change of order) live.credit({ change, by: held.get(change.hash)?.by })
+    live.waiting = waiting.map((change) => held.get(change.hash) as Held)
+    return this.documents.add(live)
+  }
+
+  staleOf(entity: string, tx: Transaction): StaleRecord | undefined {
+    return tx.stale.has(entity) ? tx.stale.get(entity) : this.stale.get(entity)
+  }
+
+  private markWaiting(tx: Transaction, entity: string, mark: { collection: string }, waiting: readonly Change[]): void {
+    const suspects = waiting.map(({ hash }) => hash)
+    tx.markStale(entity, suspects.length === 0 ? undefined : { collection: mark.collection, suspects, waiting: true })
+  }
+
+  /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
+  freshActor(): void {
+    this.actor = hex(this.clock.random(16))
+    this.documents.dropAll()
+  }
+
+  // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Runs `run` in its turn; resolves with its result once what it wrote is on the disk. */
+  step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
+    return this.steps.add(entities, run, alone)
+  }
+
+  private async commitGroup(group: readonly Step[]): Promise<void> {
+    const settled: (() => void)[] = []
+    const tx = new Transaction(this.id, this.state)
+    try {
+      if (this.unsure) await this.readAgain([])
+      for (const step of group) await this.runStep(step, tx, settled)
+      const rows = await this.projectTouched(tx)
+      const writes = tx.finish()
+      if (writes.length > 0) await this.store.commit(writes)
+      if (writes.length > 0) this.failure = null
+      this.publish(tx, rows)
+    } catch (cause) {
+      await this.failed(group, tx, cause)
+      return
+    }
+    for (const settle of settled) settle()
+    this.documents.evict()
+    this.idle.look()
+  }
+
+  /** A step that throws has done nothing; one that throws half way takes its whole group with it. */
+  private async runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
+    const before = tx.writes.length
+    try {
+      const result = step.run(tx)
+      const value = result instanceof Promise ? await result : result
+      settled.push(() => step.resolve(value))
+    } catch (error) {
+      if (tx.writes.length !== before) throw error
+      settled.push(() => step.reject(error))
+    }
+  }
+
+  private async projectTouched(tx: Transaction): Promise<NewRows> {
+    const rows = new Map<string, { collection: string; row: StoredRow | undefined }>()
+    for (const entity of tx.touched) {
+      const live = await this.live(entity, tx)
+      const mark = this.staleOf(entity, tx)
+      if (live === undefined) {
+        const collection = this.rows.collectionOf(entity)
+        if (collection === undefined) continue
+        rows.set(entity, { collection, row: undefined })
+        tx.writes.push(this.rows.write(collection, entity, undefined))
+        continue
+      }
+      const { collection } = live.entity
+      const row = this.storedRow(live)
+      rows.set(entity, { collection, row })
+      tx.writes.push(this.rows.write(collection, entity, row))
+      if (live.waiting.length > 0 || mark !== undefined) {
+        this.markWaiting(tx, entity, { collection }, live.waiting.map(({ change }) => change))
+      }
+    }
+    return rows
+  }
+
+  private storedRow(live: Live): StoredRow {
+    const row = project(live.entity, this.collections[live.entity.collection])
+    return {
+      ...row,
+      $createdBy: live.created?.by ?? null,
+      $updatedBy: live.updated?.by ?? null,
+      ...(row.$deletedAt !== undefined && { $deletedBy: live.deletedBy(row.$deletedAt) }),
+    }
+  }
+
+  /** The commit is on the disk: memory follows, then those who listen. */
+  private publish(tx: Transaction, rows: NewRows): void {
+    const deltas = this.memory.follow(tx, rows)
+    const refused = new Map<Hash, RejectedRecord>()
+    for (const { hash, record } of tx.rejected) if (record !== undefined) refused.set(hash, record)
+    this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid: tx.paid, refused })
+  }
+
+  private tell(committed: Committed): void {
+    for (const listener of this.listeners) listener(committed)
+  }
+
+  // ── when a commit fails ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Nobody knows whether a failed commit is on the disk, so memory is read again, the documents with the unsaved changes
+   * go, and the session takes a new actor: what was numbered in vain is never numbered again.
+   */
+  private async failed(group: readonly Step[], tx: Transaction, cause: unknown): Promise<void> {
+    const error = storeError(cause)
+    this.failure = error
+    this.unsure = true
+    this.freshActor()
+    const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
+    await this.readAgain(tx.touched).catch(() => {}) // the next group tries again
+    for (const step of [...group, ...behind]) step.reject(error)
+  }
+
+  private async readAgain(entities: Iterable<string>): Promise<void> {
+    const before = this.memory
+    this.memory = await Memory.read(this.store, this.id, this.defaults, this.projection)
+    this.unsure = false
+    this.tell({ rows: this.memory.difference(before, entities), from: "here", paid: [], refused: new Map() })
+  }
+
+  /** Finishes the steps at hand. */
+  async close(): Promise<void> {
+    await this.idle.close()
+    await this.steps.close()
+    this.documents.dropAll()
+    this.listeners.clear()
+  }
+}
+
+function heldOf(value: Uint8Array): Held {
+  const entry = decodeEntry(value)
+  return {
+    change: readChange(entry.chunks[0] as Uint8Array),
+    collection: entry.collection,
+    by: entry.by,
+    adopted: entry.adopted,
+    once: entry.once,
+  }
+}
+
+/** The part of an outbox record that the change itself says. */
+export function owedOf(entity: string, { hash, actor, seq, startOp, chunk }: Change) {
+  return { entity, hash, actor, seq, startOp, bytes: chunk.length }
+}

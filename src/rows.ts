@@ -1,0 +1,302 @@
+/**
+ * The projection in memory: every row of a workspace, read from pages at open, never from documents.
+ *
+ * On disk a row lives in a page of about a thousand, or, when it is newer than its page, in a record of its own in front
+ * of it. Reading pages is what makes ten thousand rows open in the time of a JSON.parse; folding the newer rows in is
+ * left to idle time, because it rewrites whole pages.
+ */
+import { keys, readJson, type StoredRow } from "./records.ts"
+import type { Store, Write } from "./store/store.ts"
+
+export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
+export interface RowDelta {
+  readonly added: string[]
+  readonly changed: string[]
+  readonly removed: string[]
+}
+/** What is known of an entity outside its changes. */
+export interface Joined {
+  /** Owed to the relay: the fields it touches, whether its creation is among it. */
+  readonly pending: { readonly fields: readonly string[]; readonly creation: boolean } | undefined
+  readonly stale: boolean
+}
+
+const PAGE = 1000
+/** Rows in front of their pages before they are folded in. */
+const FOLD_AT = 256
+
+interface Authors {
+  readonly created: string | null
+  readonly updated: string | null
+  readonly deleted: string | null
+}
+
+class CollectionRows {
+  readonly byId = new Map<string, PlainRow>()
+  readonly pageOf = new Map<string, number>()
+  /** newer than their page */
+  readonly loose = new Set<string>()
+  lastPage = -1
+  lastPageSize = 0
+  private sorted: readonly PlainRow[] = []
+  private readonly moved = new Set<string>()
+  private sortedValid = false
+
+  touch(id: string): void {
+    this.moved.add(id)
+  }
+
+  /** Live rows by id; the same array until one of them changes. */
+  all(): readonly PlainRow[] {
+    if (!this.sortedValid || this.moved.size > 64) {
+      this.sorted = Object.freeze([...this.byId.values()].filter(isLive).sort(byId))
+    } else if (this.moved.size > 0) {
+      const next = [...this.sorted]
+      for (const id of this.moved) {
+        const at = lowerBound(next, id)
+        const row = this.byId.get(id)
+        const here = next[at]?.id === id ? 1 : 0
+        if (row !== undefined && isLive(row)) next.splice(at, here, row)
+        else next.splice(at, here)
+      }
+      this.sorted = Object.freeze(next)
+    }
+    this.moved.clear()
+    this.sortedValid = true
+    return this.sorted
+  }
+}
+
+export class Rows {
+  private readonly collections = new Map<string, CollectionRows>()
+  /** Who made a pending row, kept aside while the row shows null for it. */
+  private readonly authors = new Map<string, Authors>()
+  private readonly workspace: string
+  private readonly defaults: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  private readonly joined: (entity: string) => Joined
+  /** Whose records are those made before any principal was known. */
+  private readonly first: () => string | null
+
+  constructor(
+    workspace: string,
+    defaults: ReadonlyMap<string, Readonly<Record<string, unknown>>>,
+    joined: (entity: string) => Joined,
+    first: () => string | null,
+  ) {
+    this.workspace = workspace
+    this.defaults = defaults
+    this.joined = joined
+    this.first = first
+  }
+
+  async load(store: Store): Promise<void> {
+    for (const [key, value] of await store.list(keys.pages(this.workspace))) {
+      const collection = this.of(key[2] ?? "")
+      const page = Number(key[3])
+      const rows = readJson<StoredRow[]>(value, key)
+      for (const row of rows) {
+        collection.byId.set(row.id, this.join(key[2] ?? "", row))
+        collection.pageOf.set(row.id, page)
+      }
+      if (page >= collection.lastPage) {
+        collection.lastPage = page
+        collection.lastPageSize = rows.length
+      }
+    }
+    for (const [key, value] of await store.list(keys.rows(this.workspace))) {
+      const row = readJson<StoredRow | null>(value, key)
+      const collection = this.of(key[2] ?? "")
+      const id = key[3] ?? ""
+      if (row === null) collection.byId.delete(id)
+      else collection.byId.set(id, this.join(key[2] ?? "", row))
+      collection.loose.add(id)
+    }
+  }
+
+  of(collection: string): CollectionRows {
+    let rows = this.collections.get(collection)
+    if (rows === undefined) this.collections.set(collection, (rows = new CollectionRows()))
+    return rows
+  }
+
+  names(): Iterable<string> {
+    return this.collections.keys()
+  }
+
+  collectionOf(id: string): string | undefined {
+    for (const [name, rows] of this.collections) if (rows.byId.has(id)) return name
+    return undefined
+  }
+
+  /** The row, deleted ones included. */
+  get(collection: string, id: string): PlainRow | undefined {
+    return this.collections.get(collection)?.byId.get(id)
+  }
+
+  /** The record that makes a row (undefined: the entity is gone) durable: a page may still hold an older one. */
+  write(collection: string, id: string, stored: StoredRow | undefined): Write {
+    return [keys.row(this.workspace, collection, id), JSON.stringify(stored ?? null)]
+  }
+
+  /** A committed row takes effect. */
+  set(collection: string, id: string, stored: StoredRow | undefined, delta: RowDelta): void {
+    const rows = this.of(collection)
+    rows.loose.add(id)
+    if (stored === undefined) this.authors.delete(id)
+    this.swap(rows, id, stored && this.join(collection, stored), delta)
+  }
+
+  /** What is joined to the row has changed: it was acknowledged, or went stale. */
+  rejoin(collection: string, id: string, delta: RowDelta): void {
+    const rows = this.of(collection)
+    const row = rows.byId.get(id)
+    if (row === undefined) return
+    const next: Record<string, unknown> = { ...row }
+    delete next["$stale"]
+    const authors = this.authors.get(id)
+    if (authors !== undefined) {
+      next["$createdBy"] = authors.created
+      next["$updatedBy"] = authors.updated
+      if (row["$deletedAt"] !== undefined) next["$deletedBy"] = authors.deleted
+    }
+    this.swap(rows, id, this.finish(next as StoredRow), delta)
+  }
+
+  /** Rows that wait to be folded into pages. */
+  loose(): number {
+    let n = 0
+    for (const rows of this.collections.values()) n += rows.loose.size
+    return n
+  }
+
+  get foldDue(): boolean {
+    return this.loose() >= FOLD_AT
+  }
+
+  /**
+   * The writes that fold loose rows into pages, and what to call once they are committed. A few pages at a time: each is
+   * rewritten whole. Disk to disk, so that nothing joined in memory can find its way into a page.
+   */
+  async fold(store: Store, pages = 4): Promise<{ writes: Write[]; done: () => void } | undefined> {
+    for (const [name, rows] of this.collections) {
+      if (rows.loose.size === 0) continue
+      const plan = planFold(rows, pages)
+      const writes: Write[] = []
+      for (const [page, ids] of plan.pages) {
+        const key = keys.page(this.workspace, name, page)
+        const value = await store.get(key)
+        const content = new Map((value === undefined ? [] : readJson<StoredRow[]>(value, key)).map((row) => [row.id, row]))
+        for (const id of ids) {
+          const own = keys.row(this.workspace, name, id)
+          const newer = await store.get(own)
+          const row = newer === undefined ? undefined : readJson<StoredRow | null>(newer, own)
+          if (row === null) content.delete(id)
+          else if (row !== undefined) content.set(id, row)
+          writes.push([own, undefined])
+        }
+        writes.push([key, JSON.stringify([...content.values()])])
+      }
+      return {
+        writes,
+        done: () => {
+          for (const [page, ids] of plan.pages) {
+            for (const id of ids) {
+              rows.loose.delete(id)
+              rows.pageOf.set(id, page)
+            }
+          }
+          rows.lastPage = plan.lastPage
+          rows.lastPageSize = plan.lastPageSize
+        },
+      }
+    }
+    return undefined
+  }
+
+  private swap(rows: CollectionRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
+    const before = rows.byId.get(id)
+    if (next === undefined) rows.byId.delete(id)
+    else rows.byId.set(id, next)
+    rows.touch(id)
+    const was = before !== undefined && isLive(before)
+    const is = next !== undefined && isLive(next)
+    if (was && is) delta.changed.push(id)
+    else if (is) delta.added.push(id)
+    else if (was) delta.removed.push(id)
+  }
+
+  private join(collection: string, stored: StoredRow): PlainRow {
+    const row = stored as Record<string, unknown>
+    const defaults = this.defaults.get(collection)
+    if (defaults !== undefined) for (const key in defaults) if (row[key] === undefined) row[key] = defaults[key]
+    return this.finish(row as StoredRow)
+  }
+
+  private finish(stored: StoredRow): PlainRow {
+    const row = stored as Record<string, unknown> & { id: string }
+    const { pending, stale } = this.joined(row.id)
+    row["$workspace"] = this.workspace
+    row["$createdBy"] ??= this.first()
+    row["$updatedBy"] ??= this.first()
+    if (row["$deletedAt"] !== undefined) row["$deletedBy"] ??= this.first()
+    row["$sync"] = pending === undefined ? "stored" : "saved"
+    row["$pending"] = pending !== undefined
+    row["$dirtyFields"] = pending?.fields ?? NONE
+    if (stale) row["$stale"] = true
+    if (pending === undefined) this.authors.delete(row.id)
+    else this.hideAuthors(row, pending.creation)
+    return freeze(row)
+  }
+
+  /** Until the relay has named a principal for the pending change, the row names nobody. */
+  private hideAuthors(row: Record<string, unknown> & { id: string }, creation: boolean): void {
+    const name = (key: string) => (row[key] as string | null | undefined) ?? null
+    this.authors.set(row.id, { created: name("$createdBy"), updated: name("$updatedBy"), deleted: name("$deletedBy") })
+    if (creation) row["$createdBy"] = null
+    row["$updatedBy"] = null
+    if (row["$deletedAt"] !== undefined) row["$deletedBy"] = null
+  }
+}
+
+const NONE: readonly string[] = Object.freeze([])
+const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
+const byId = (a: PlainRow, b: PlainRow): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+function lowerBound(rows: readonly PlainRow[], id: string): number {
+  let low = 0
+  let high = rows.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((rows[middle] as PlainRow).id < id) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === "object" && part !== null && !Object.isFrozen(part)) freeze(part)
+  return Object.freeze(value)
+}
+
+/** Which loose rows go to which page: back to their own, or to the last one while it has room. */
+function planFold(rows: CollectionRows, most: number) {
+  const pages = new Map<number, string[]>()
+  let { lastPage, lastPageSize } = rows
+  for (const id of [...rows.loose].sort()) {
+    let page = rows.pageOf.get(id)
+    if (page === undefined) {
+      const full = lastPage < 0 || lastPageSize >= PAGE
+      page = full ? lastPage + 1 : lastPage
+      if (!pages.has(page) && pages.size >= most) continue
+      if (full) {
+        lastPage++
+        lastPageSize = 0
+      }
+      lastPageSize++
+    }
+    const ids = pages.get(page)
+    if (ids !== undefined) ids.push(id)
+    else if (pages.size < most) pages.set(page, [id])
+  }
+  return { pages, lastPage, lastPageSize }
+}

@@ -1,0 +1,237 @@
+/**
+ * One WebSocket to a relay, shared by the workspaces that are attached to it: dialled while anyone is, dialled again with
+ * full-jitter backoff when it breaks, checked by a heartbeat so that a half-open connection is noticed.
+ */
+import { type Env, randomUnit, type Socket } from "./env.ts"
+import { HeadwaterError } from "./errors.ts"
+import { type ClientMessage, decodeRelay, encode, type RelayMessage, SUBPROTOCOL } from "./protocol.ts"
+
+/** A bearer token, or where to get one: asked on every dial. */
+export type Token =
+  | string
+  | ((why: {
+      reason: "open" | "expiring" | "refused"
+      workspaces: readonly string[]
+      signal: AbortSignal
+    }) => string | Promise<string>)
+
+export interface RelayOptions {
+  /** `ws://` or `wss://` */
+  readonly url: string
+  readonly token?: Token | undefined
+}
+
+/** A connection that several workspaces can share. Dialled when the first of them is opened. */
+export interface Relay {
+  readonly url: string
+  /** Ends the connection for every workspace on it. */
+  close(): Promise<void>
+}
+
+/** What one workspace hears of its connection. */
+export interface Channel {
+  opened(link: Link): void
+  received(message: RelayMessage, bytes: number): void
+  /** `error` says why, `retryAt` (ms since 1970) when it is dialled again; null: not by itself. */
+  closed(error: HeadwaterError | null, retryAt: number | null): void
+  dialling(): void
+}
+
+/** One live connection, as a workspace uses it. */
+export interface Link {
+  send(message: ClientMessage): void
+  /** It works: after the next break it is dialled again soon. */
+  proven(): void
+  /** This side cannot go on with it (a failed disk, a broken message): hang up and begin again later. */
+  abandon(error: HeadwaterError): void
+}
+
+const FIRST_RETRY_MS = 1000
+const LAST_RETRY_MS = 5 * 60_000
+const BEAT_MS = 15_000
+/** Silence after a ping that counts as a dead connection. */
+const PATIENCE_MS = 10_000
+
+export class Connection implements Relay {
+  readonly url: string
+  private readonly token: Token | undefined
+  private readonly channels = new Map<string, Channel>()
+  private env: Env | undefined
+  private socket: Socket | undefined
+  private open = false
+  private attempts = 0
+  private heardAt = 0
+  private cancelTimer: (() => void) | undefined
+  private cancelBeat: (() => void) | undefined
+  private sleepless: (() => void) | undefined
+  private asking: AbortController | undefined
+  private ended = false
+
+  constructor({ url, token }: RelayOptions) {
+    this.url = url
+    this.token = token
+  }
+
+  /** Joins a workspace to this connection; returns its way out. */
+  attach(workspace: string, channel: Channel, env: Env): () => void {
+    if (this.ended) throw new HeadwaterError("CLOSED", "this relay connection was closed")
+    if (this.channels.has(workspace)) throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
+    this.env ??= env
+    this.channels.set(workspace, channel)
+    if (this.open) channel.opened(this.link(workspace))
+    else if (this.dialing) channel.dialling()
+    else this.dial()
+    this.sleepless ??= this.env.onWake(() => this.wake())
+    return () => {
+      if (this.channels.get(workspace) !== channel) return
+      this.channels.delete(workspace)
+      if (this.channels.size === 0) this.hangUp()
+    }
+  }
+
+  /** Dials now instead of later. */
+  wake(): void {
+    if (this.channels.size === 0 || this.open || this.dialing) return
+    this.attempts = 0
+    this.dial()
+  }
+
+  async close(): Promise<void> {
+    this.ended = true
+    const channels = [...this.channels.values()]
+    this.channels.clear()
+    this.hangUp()
+    for (const channel of channels) channel.closed(null, null)
+  }
+
+  private get dialing(): boolean {
+    return this.asking !== undefined || this.socket !== undefined
+  }
+
+  private hangUp(): void {
+    this.cancelTimer?.()
+    this.cancelTimer = undefined
+    this.asking?.abort()
+    this.asking = undefined
+    this.sleepless?.()
+    this.sleepless = undefined
+    this.attempts = 0
+    this.letGo(1000)
+  }
+
+  /** From here on nothing that the old socket says is heard. */
+  private letGo(code: number): void {
+    const socket = this.socket
+    this.socket = undefined
+    this.open = false
+    this.cancelBeat?.()
+    this.cancelBeat = undefined
+    if (socket === undefined) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close(code)
+  }
+
+  private dial(): void {
+    this.cancelTimer?.()
+    this.cancelTimer = undefined
+    for (const channel of this.channels.values()) channel.dialling()
+    const asking = new AbortController()
+    this.asking = asking
+    void this.bearer(asking.signal).then(
+      (token) => {
+        if (asking.signal.aborted) return
+        this.asking = undefined
+        this.connect(token)
+      },
+      (cause) => {
+        if (asking.signal.aborted) return
+        this.asking = undefined
+        this.failed(new HeadwaterError("FORBIDDEN", "the app's token function failed", { cause }))
+      },
+    )
+  }
+
+  private async bearer(signal: AbortSignal): Promise<string | undefined> {
+    if (typeof this.token !== "function") return this.token
+    return this.token({ reason: "open", workspaces: [...this.channels.keys()], signal })
+  }
+
+  private connect(token: string | undefined): void {
+    const env = this.env as Env
+    const socket = env.dial(this.url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`])
+    this.socket = socket
+    socket.onopen = () => {
+      this.open = true
+      this.heardAt = env.now()
+      this.beat()
+      for (const [workspace, channel] of [...this.channels]) channel.opened(this.link(workspace))
+    }
+    socket.onmessage = (frame) => this.hear(frame)
+    socket.onclose = (code, reason) => {
+      const why = code === 1002 || code === 4406 ? "PROTOCOL_VERSION" : code === 4403 || code === 4401 ? "FORBIDDEN" : undefined
+      this.failed(new HeadwaterError(why ?? "RELAY_UNREACHABLE", `the connection ended (${code}${reason && ` ${reason}`})`))
+    }
+  }
+
+  private hear(frame: Uint8Array): void {
+    this.heardAt = (this.env as Env).now()
+    let message: RelayMessage | null
+    try {
+      message = decodeRelay(frame)
+    } catch (error) {
+      return this.failed(error as HeadwaterError)
+    }
+    if (message === null || message.t === "pong") return
+    if ("w" in message && message.w !== undefined) this.channels.get(message.w)?.received(message, frame.length)
+    else for (const channel of [...this.channels.values()]) channel.received(message, frame.length)
+  }
+
+  /** The connection is over; the next dial waits between nothing and twice as long as the last one. */
+  private failed(error: HeadwaterError): void {
+    const env = this.env as Env
+    this.letGo(1000)
+    if (this.channels.size === 0) return
+    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.attempts++)
+    const wait = Math.ceil(randomUnit(env) * most)
+    const retryAt = env.now() + wait
+    this.cancelTimer?.()
+    this.cancelTimer = env.after(wait, () => this.dial())
+    for (const channel of [...this.channels.values()]) channel.closed(error, retryAt)
+  }
+
+  private link(workspace: string): Link {
+    const socket = this.socket
+    const live = () => this.socket === socket && this.channels.has(workspace)
+    return {
+      send: (message) => live() && socket?.send(encode(message)),
+      proven: () => {
+        if (live()) this.attempts = 0
+      },
+      abandon: (error) => live() && this.failed(error),
+    }
+  }
+
+  private beat(): void {
+    const env = this.env as Env
+    this.cancelBeat = env.after(BEAT_MS, () => {
+      this.socket?.send(encode({ t: "ping" }))
+      const asked = env.now()
+      this.cancelBeat = env.after(PATIENCE_MS, () => {
+        if (this.heardAt < asked) this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
+        else this.beat()
+      })
+    })
+  }
+}
+
+/** One connection for several workspaces: pass it as `relay` to each `openWorkspace`. */
+export function relayConnection(options: RelayOptions): Relay {
+  return new Connection(options)
+}
+
+function base64url(token: string): string {
+  const bytes = new TextEncoder().encode(token)
+  let binary = ""
+  for (const byte of bytes) binary += String.fromCharCode(byte)
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")
+}

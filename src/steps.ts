@@ -1,0 +1,55 @@
+/** Steps run one at a time; those that wait together form a group, which stands or falls together. */
+import { HeadwaterError } from "./errors.ts"
+import type { Transaction } from "./transaction.ts"
+
+export interface Step {
+  /** Entities that it writes to: it falls with a failed group that wrote to the same ones. */
+  readonly entities: readonly string[]
+  /** Never grouped with others. */
+  readonly alone: boolean
+  run(tx: Transaction): unknown
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
+
+export class Steps {
+  private queue: Step[] = []
+  private running: Promise<void> | undefined
+  private closed = false
+  private readonly commit: (group: readonly Step[]) => Promise<void>
+
+  /** `commit` runs a group and settles its steps; it never rejects. */
+  constructor(commit: (group: readonly Step[]) => Promise<void>) {
+    this.commit = commit
+  }
+
+  add<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone: boolean): Promise<T> {
+    if (this.closed) return Promise.reject(new HeadwaterError("CLOSED", "the workspace is closed"))
+    return new Promise<T>((resolve, reject) => {
+      this.queue.push({ entities, alone, run, resolve: resolve as (value: unknown) => void, reject })
+      this.running ??= this.loop()
+    })
+  }
+
+  /** Takes those that write to one of these entities out of the queue. */
+  takeBehind(entities: ReadonlySet<string>): Step[] {
+    const behind = this.queue.filter((step) => step.entities.some((entity) => entities.has(entity)))
+    this.queue = this.queue.filter((step) => !behind.includes(step))
+    return behind
+  }
+
+  /** Takes no more; resolves when those at hand have been settled. */
+  async close(): Promise<void> {
+    this.closed = true
+    await this.running
+  }
+
+  private async loop(): Promise<void> {
+    await undefined // steps asked for in one turn wait for each other
+    while (this.queue.length > 0) {
+      const alone = this.queue.findIndex((step) => step.alone)
+      await this.commit(this.queue.splice(0, alone < 0 ? this.queue.length : Math.max(1, alone)))
+    }
+    this.running = undefined
+  }
+}

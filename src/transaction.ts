@@ -1,0 +1,106 @@
+/**
+ * What one group of steps is about to commit: the writes, and what memory will believe once they are on the disk. Steps of
+ * a group see each other through it; nothing outside the replica sees any of it before the commit.
+ */
+import { encodeEntry, type Entry, type Hash } from "./protocol.ts"
+import type { Change } from "./chunk.ts"
+import type { Owed } from "./outbox.ts"
+import { type BadRecord, keys, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
+import type { Value, Write } from "./store/store.ts"
+
+/** A change with what the log said of it. */
+export interface Held {
+  readonly change: Change
+  readonly collection: string
+  readonly by?: string | undefined
+  readonly adopted?: true | undefined
+  readonly once?: Uint8Array | undefined
+}
+
+export class Transaction {
+  readonly writes: Write[] = []
+  state: State
+  /** Entities whose row is made again at the end of the group. */
+  readonly touched = new Set<string>()
+  readonly held = new Map<string, Map<Hash, Held>>()
+  readonly dropped = new Map<string, Set<Hash>>()
+  readonly stale = new Map<string, StaleRecord | undefined>()
+  readonly bad = new Map<string, Map<Hash, BadRecord>>()
+  readonly owed: Owed[] = []
+  readonly paid: Owed[] = []
+  readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
+  /** From the relay, or written here: what subscribers are told. */
+  remote = false
+  readonly workspace: string
+  private readonly before: State
+
+  constructor(w: string, state: State) {
+    this.workspace = w
+    this.state = state
+    this.before = state
+  }
+
+  hold(entity: string, held: Held): void {
+    const { change, collection, by, adopted, once } = held
+    const entry: Entry = {
+      entity,
+      collection,
+      kind: "change",
+      chunks: [change.chunk],
+      ...(by !== undefined && { by }),
+      ...(adopted && { adopted }),
+      ...(once && { once }),
+    }
+    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entry))
+    let heldOf = this.held.get(entity)
+    if (heldOf === undefined) this.held.set(entity, (heldOf = new Map()))
+    heldOf.set(change.hash, held)
+    this.dropped.get(entity)?.delete(change.hash)
+  }
+
+  drop(entity: string, hash: Hash): void {
+    this.put(keys.change(this.workspace, entity, hash), undefined)
+    this.held.get(entity)?.delete(hash)
+    let dropped = this.dropped.get(entity)
+    if (dropped === undefined) this.dropped.set(entity, (dropped = new Set()))
+    dropped.add(hash)
+  }
+
+  owe(owed: Owed): void {
+    const { entity, hash, ...record } = owed
+    this.put(keys.out(this.workspace, entity, hash), JSON.stringify(record))
+    this.owed.push(owed)
+  }
+
+  pay(owed: Owed): void {
+    this.put(keys.out(this.workspace, owed.entity, owed.hash), undefined)
+    this.paid.push(owed)
+  }
+
+  markStale(entity: string, record: StaleRecord | undefined): void {
+    this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
+    this.stale.set(entity, record)
+  }
+
+  markBad(entity: string, hash: Hash, record: BadRecord): void {
+    this.put(keys.bad(this.workspace, entity, hash), JSON.stringify(record))
+    let bad = this.bad.get(entity)
+    if (bad === undefined) this.bad.set(entity, (bad = new Map()))
+    bad.set(hash, record)
+  }
+
+  reject(entity: string, hash: Hash, record: RejectedRecord | undefined): void {
+    this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.rejected.push({ entity, hash, record })
+  }
+
+  /** All writes, the changed state among them. */
+  finish(): readonly Write[] {
+    if (this.state !== this.before) this.put(keys.state(this.workspace), JSON.stringify(this.state))
+    return this.writes
+  }
+
+  put(key: Write[0], value: Value | undefined): void {
+    this.writes.push([key, value])
+  }
+}

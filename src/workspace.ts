@@ -1,0 +1,277 @@
+/** The one object that an app holds: a workspace on this device, its collections, and its way to a relay. */
+import { type Collection, callSafely, checkId, openCollection } from "./collection.ts"
+import type { Env } from "./env.ts"
+import { HeadwaterError } from "./errors.ts"
+import { uuidv7 } from "./ids.ts"
+import type { Access, Hash } from "./protocol.ts"
+import { type Committed, Replica } from "./replica.ts"
+import type { AnyDef, Def } from "./schema.ts"
+import { Connection, type Relay, type RelayOptions } from "./socket.ts"
+import type { Store } from "./store/store.ts"
+import { Sync } from "./sync.ts"
+import { systemEnv } from "./system.ts"
+
+type Defs = Record<string, Def<string, any, any, any>>
+type Collections<C extends Defs> = {
+  readonly [K in keyof C]: C[K] extends Def<string, infer S, infer F, infer D> ? Collection<S, F, D> : never
+}
+
+export type Status = Readonly<{
+  /** `local`: no relay. `offline`: not connected. `syncing`: catching up. `live`: level with the relay. `error`: see `error`. */
+  phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
+  connected: boolean
+  /** Changes that the relay is still owed. */
+  pending: number
+  /** ms since 1970: when this device was last level with the relay. */
+  lastSyncedAt: number | null
+  /** ms since 1970: when the relay is dialled again. */
+  retryAt: number | null
+  error: HeadwaterError | null
+  /** Durable: this device has once held everything that the relay had. */
+  complete: boolean
+  /** Bytes of the present catch-up. */
+  progress: { readonly done: number; readonly total: number } | null
+  /** What the relay last granted, durable; null before the first connection. */
+  access: Access | null
+  principal: string | null
+  /** Outbox made under other principals, waiting until they are back. */
+  others: readonly { readonly principal: string; readonly pending: number }[]
+}>
+
+interface Core<C extends Defs> {
+  readonly id: string
+  readonly status: Status
+  /** Calls `f` whenever `status` has changed. Returns the unsubscription. */
+  onStatus(f: (status: Status) => void): () => void
+  /** Every collection, whatever its name; `ws.notes` is the short form of those whose name clashes with nothing. */
+  readonly collections: Collections<C>
+  /**
+   * Resolves when the relay has on its disk everything that was saved before the call.
+   * `NO_RELAY` without one, `CLOSED` after close, `REJECTED` when something of it was refused for good; the signal's reason.
+   */
+  whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
+  /** Resolves when this device holds and shows everything that the relay has. `NO_RELAY`, `CLOSED`; the signal's reason. */
+  whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
+  /** Connects, to the last relay if none is named. */
+  connect(relay?: Relay | RelayOptions): void
+  /** Works offline until `connect`. */
+  disconnect(): void
+  /** Finishes what is being saved, then lets go of relay and store. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+export type Workspace<C extends Defs> = Core<C> & Omit<Collections<C>, keyof Core<C>>
+
+export interface WorkspaceOptions<C extends Defs> {
+  /** `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same. */
+  readonly id: string
+  /** Each under its own name. */
+  readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
+  /** `nodeStore(folder)`, `indexedDBStore(name)` or `memoryStore()`; several workspaces may share one. */
+  readonly store: Store
+  readonly relay?: Relay | RelayOptions | undefined
+  /** Makes entity ids; UUID v7 by default. */
+  readonly idFactory?: (() => string) | undefined
+  /** Automerge's WebAssembly in a browser; without it the base64 build is imported when a document is first needed. */
+  readonly wasm?: URL | string | BufferSource | undefined
+  /** Clock, timers, randomness, network: for tests. */
+  readonly env?: Env | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Opens a workspace on this device: rows are there when it resolves, documents and WebAssembly are loaded when needed.
+ *
+ * One process or tab owns a (store, workspace): `STORE_IN_USE` for the second. `ID_INVALID`, `NAME_MISMATCH`,
+ * `STORE_FAILED`, `STORE_FORMAT` (written by a newer version).
+ */
+export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
+  const { id, collections, store, relay, signal, wasm } = options
+  const env = options.env ?? systemEnv
+  checkId(id, "a workspace's id")
+  for (const [key, { name }] of Object.entries<AnyDef>(collections)) {
+    if (key !== name) throw new HeadwaterError("NAME_MISMATCH", `the collection under ${key} is named ${name}`)
+  }
+  signal?.throwIfAborted()
+  const release = await store.claim(id)
+  try {
+    const replica = await Replica.open({ id, store, collections, clock: env, wasm })
+    signal?.throwIfAborted()
+    const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
+    if (relay !== undefined) workspace.connect(relay)
+    return workspace as unknown as Workspace<C>
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+class OpenWorkspace<C extends Defs> {
+  readonly id: string
+  readonly collections: Collections<C>
+  status: Status
+  private readonly replica: Replica
+  private readonly env: Env
+  private readonly sync: Sync
+  private readonly release: () => Promise<void>
+  private readonly statusListeners = new Set<(status: Status) => void>()
+  private readonly waiters = new Set<(error: unknown) => void>()
+  private connection: Connection | undefined
+  private owned = false
+  private detach: (() => void) | undefined
+  private closing: Promise<void> | undefined
+
+  constructor(replica: Replica, env: Env, release: () => Promise<void>, defs: C, newId: () => string) {
+    this.id = replica.id
+    this.replica = replica
+    this.env = env
+    this.release = release
+    this.sync = new Sync(replica, env, () => this.refresh())
+    this.collections = Object.freeze(
+      Object.fromEntries(Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])),
+    ) as unknown as Collections<C>
+    this.status = this.statusNow()
+    replica.onCommit(() => this.refresh())
+    for (const bound of ["onStatus", "whenStored", "whenSynced", "connect", "disconnect", "close"] as const) {
+      Object.defineProperty(this, bound, { value: this[bound].bind(this) })
+    }
+    for (const [name, collection] of Object.entries(this.collections)) {
+      if (!(name in this)) Object.defineProperty(this, name, { value: collection, enumerable: true })
+    }
+  }
+
+  onStatus(f: (status: Status) => void): () => void {
+    const listener = (status: Status) => f(status)
+    this.statusListeners.add(listener)
+    return () => void this.statusListeners.delete(listener)
+  }
+
+  connect(relay?: Relay | RelayOptions): void {
+    if (this.closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
+    if (relay === undefined && this.connection === undefined) throw new HeadwaterError("NO_RELAY", "no relay has been named")
+    if (relay === undefined && this.detach !== undefined) return this.connection?.wake()
+    this.hangUp()
+    if (relay !== undefined) {
+      this.owned = !(relay instanceof Connection)
+      this.connection = relay instanceof Connection ? relay : new Connection(relay as RelayOptions)
+    }
+    this.detach = this.connection?.attach(this.id, this.sync, this.env)
+  }
+
+  disconnect(): void {
+    this.hangUp()
+    this.refresh()
+  }
+
+  private hangUp(): void {
+    this.detach?.()
+    this.detach = undefined
+    this.sync.stop()
+  }
+
+  async whenStored({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.mustHaveRelay()
+    const { replica } = this
+    const owed = new Set<Hash>()
+    for (const { hash } of replica.outbox) owed.add(hash)
+    if (owed.size === 0) return
+    let refused: Hash | undefined
+    await this.until(signal, (committed) => {
+      for (const { hash } of committed?.paid ?? []) {
+        if (owed.delete(hash) && committed?.refused.has(hash)) refused ??= hash
+      }
+      return owed.size === 0
+    })
+    if (refused !== undefined) throw new HeadwaterError("REJECTED", `the relay refused change ${refused} for good`)
+  }
+
+  async whenSynced({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.mustHaveRelay()
+    const { replica } = this
+    const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
+    await this.until(signal, () => this.status.complete && this.sync.status.level && shown())
+  }
+
+  private mustHaveRelay(): void {
+    if (this.closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
+    if (this.connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
+  }
+
+  /** Asks `reached` now, after every commit and after every change of status. */
+  private until(signal: AbortSignal | undefined, reached: (committed?: Committed) => boolean): Promise<void> {
+    signal?.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const end = (error?: unknown) => {
+        offCommit()
+        offStatus()
+        this.waiters.delete(end)
+        signal?.removeEventListener("abort", abort)
+        if (error === undefined) resolve()
+        else reject(error)
+      }
+      const abort = () => end(signal?.reason)
+      const look = (committed?: Committed) => reached(committed) && end()
+      const offCommit = this.replica.onCommit(look)
+      const offStatus = this.onStatus(() => look())
+      this.waiters.add(end)
+      signal?.addEventListener("abort", abort)
+      look()
+    })
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
+    this.hangUp()
+    if (this.owned) await this.connection?.close()
+    for (const end of [...this.waiters]) end(new HeadwaterError("CLOSED", "the workspace was closed"))
+    await this.replica.close()
+    await this.release()
+    this.refresh()
+    this.statusListeners.clear()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private statusNow(): Status {
+    const { connection, level, retryAt, error, progress } = this.sync.status
+    const { state, outbox } = this.replica
+    return Object.freeze({
+      phase: this.phase(),
+      connected: connection === "open",
+      pending: outbox.size,
+      lastSyncedAt: state.lastSyncedAt,
+      retryAt,
+      error: this.replica.failure ?? (level && connection === "open" && outbox.size === 0 ? null : error),
+      complete: state.complete,
+      progress,
+      access: state.access,
+      principal: state.principal,
+      others: outbox.others(state.principal, state.first),
+    })
+  }
+
+  private phase(): Status["phase"] {
+    const { connection, level } = this.sync.status
+    if (this.replica.failure !== null) return "error"
+    if (this.connection === undefined) return "local"
+    if (connection === "open") return level ? "live" : "syncing"
+    return connection === "dialling" ? "connecting" : "offline"
+  }
+
+  private refresh(): void {
+    const before = this.status
+    const now = this.statusNow()
+    const same = (Object.keys(now) as (keyof Status)[]).every((key) => sameValue(now[key], before[key]))
+    if (same) return
+    this.status = now
+    for (const listener of this.statusListeners) callSafely(() => listener(now))
+  }
+}
+
+const sameValue = (a: unknown, b: unknown) => a === b || (typeof a === "object" && !(a instanceof Error) && JSON.stringify(a) === JSON.stringify(b))
