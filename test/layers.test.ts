@@ -98,6 +98,15 @@ describe("imports point down", () => {
     expect(files.flatMap((file) => violations(file, readFileSync(path.join(root, "src", file), "utf8")))).toEqual([])
   })
 
+  it("and nobody silences the compiler", () => {
+    for (const folder of ["src", "relay"]) {
+      for (const file of readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })) {
+        if (!file.endsWith(".ts") || /node_modules|dist/.test(file)) continue
+        expect(readFileSync(path.join(root, folder, file), "utf8"), file).not.toMatch(/\bas any\b|@ts-/)
+      }
+    }
+  })
+
   it.each([
     ["replica.ts", `import { sync } from "./sync.ts"`, "replica.ts (replica) imports sync.ts (sync)"],
     [
