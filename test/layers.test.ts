@@ -35,6 +35,7 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
       "documents.ts",
       "receive.ts",
       "push.ts",
+      "idle.ts",
     ],
     mayImport: ["documents", "contract", "words"],
   },
