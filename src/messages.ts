@@ -30,10 +30,14 @@ export const limits = {
   chunks: 4096,
   /** entries of one push */
   entries: 1024,
-  /** entities of one `have`, `want` */
+  /** entities of one `have`, `want`; pairs of one `grants` */
   page: 1024,
+  /** items of one `entries` */
+  items: 2 ** 16,
   /** heads of one entity, deps of one change */
   heads: 1024,
+  /** bytes of one `presence` */
+  presence: 2 ** 14,
   /** bytes that a replica may leave unread before the relay waits for more credit */
   credit: 4 * 2 ** 20,
 } as const
@@ -61,10 +65,23 @@ export interface Entry {
   readonly key?: Uint8Array
   /** Reserved: attachments. */
   readonly blobs?: readonly Uint8Array[]
+  /** Of a snapshot: who pushed the changes under it, as far as the relay knows. */
+  readonly authors?: readonly (readonly [Actor, string])[]
+  /** Of a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
+  readonly row?: Uint8Array
+  readonly projection?: string
+  /** Of a tombstone: 32 bytes by a key of the relay's own, so that nobody else can purge by "healing". */
+  readonly mac?: Uint8Array
 }
 
-/** What `entries` carries: an entry, or a run of this connection's own push that the receiver already holds. */
-export type Item = { readonly entry: Entry } | { readonly own: string; readonly from: number; readonly to: number }
+/**
+ * What `entries` carries: an entry, or a run of this connection's own push that the receiver already holds.
+ * `at` is a place that the receiver thereby learns of (reach): that of the newest change under a snapshot, that of a
+ * tombstone itself wherever it is served.
+ */
+export type Item =
+  | { readonly entry: Entry; readonly at?: Cursor }
+  | { readonly own: string; readonly from: number; readonly to: number }
 export type EntityHeads = readonly [entity: string, heads: readonly Hash[]]
 
 // client -> relay ---------------------------------------------------------------------------------------------------
@@ -114,6 +131,7 @@ export interface Snapshot {
   readonly heads: readonly Hash[]
   readonly bytes: Uint8Array
   readonly by: readonly (readonly [Actor, string])[]
+  /** The row at those heads: canonical JSON in UTF-8. */
   readonly row: Uint8Array
   readonly projection: string
 }
@@ -122,7 +140,9 @@ export interface Digest {
   readonly w: string
   readonly entity: string
   readonly heads: readonly Hash[]
+  /** of the snapshot that this replica makes at those heads */
   readonly sha256: Uint8Array
+  /** sha256 of its row there */
   readonly row: Uint8Array
   readonly projection: string
 }
@@ -173,10 +193,14 @@ export interface Reject {
   readonly w: string
   readonly id: string
   readonly entity: string
+  /** The refused change; 64 zeros when a tombstone or a purge was refused. */
   readonly hash: Hash
   readonly code: Code
   /** DUPLICATE: the change that took effect. */
   readonly first?: Hash
+  /** ENTITY_PURGED: the tombstone's place. */
+  readonly at?: Cursor
+  /** ms */
   readonly retryIn?: number
 }
 export interface Want {
@@ -209,6 +233,7 @@ export interface Notice {
   readonly code: Code
   readonly limits?: Limits
   readonly access?: Access
+  /** ms */
   readonly retryIn?: number
 }
 export interface Pong {
