@@ -1,5 +1,7 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
+import { HeadwaterError } from "./errors.ts"
 import type { Replica } from "./replica.ts"
+import type { Transaction } from "./transaction.ts"
 
 /** Stale entities projected in one step: bounds how long a write waits behind them. */
 const PROJECT_AT_ONCE = 16
@@ -46,15 +48,30 @@ export class Idle {
     this.projecting = true
     const projected = this.replica.step([], async (tx) => {
       tx.remote = true
-      for (const entity of due) {
-        if (this.replica.staleOf(entity, tx) === undefined) continue
-        if ((await this.replica.live(entity, tx)) !== undefined) tx.touched.add(entity)
-      }
+      for (const entity of due) await this.project(entity, tx)
     })
-    const done = () => {
-      this.projecting = false
+    projected.then(
+      () => {
+        this.projecting = false
+        this.look()
+      },
+      () => {
+        this.projecting = false // the next commit looks again
+      },
+    )
+  }
+
+  /** An entity that cannot be projected must not hold up the others: its old row stays until something of it changes. */
+  private async project(entity: string, tx: Transaction): Promise<void> {
+    const mark = this.replica.staleOf(entity, tx)
+    if (mark === undefined) return
+    try {
+      if ((await this.replica.live(entity, tx)) !== undefined) tx.touched.add(entity)
+    } catch (error) {
+      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") throw error
+      tx.touched.delete(entity)
+      tx.markStale(entity, { ...mark, waiting: true })
     }
-    projected.then(done, done).then(() => this.replica.failure === null && this.look(), () => {})
   }
 
   private foldSoon(): void {
@@ -70,7 +87,7 @@ export class Idle {
   /** Folds a few pages; alone in its group, for it rewrites rows that another step may be writing. */
   private async fold(): Promise<void> {
     const { rows, store } = this.replica
-    const fold = async (tx: Parameters<Parameters<Replica["step"]>[1]>[0]) => {
+    const fold = async (tx: Transaction) => {
       const folded = await rows.fold(store)
       for (const write of folded?.writes ?? []) tx.writes.push(write)
       return folded?.done
