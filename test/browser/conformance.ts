@@ -1,0 +1,36 @@
+import { indexedDBStore } from "headwater/indexeddb"
+import { storeConformance } from "headwater/testing"
+
+// The store contract in a real browser: one test a line, run by name from the test file.
+const tests = new Map<string, () => Promise<void>>()
+let made = 0
+
+async function make() {
+  const name = `conformance-${made++}`
+  return {
+    store: indexedDBStore(name),
+    reopen: async () => indexedDBStore(name),
+    destroy: () =>
+      new Promise<void>((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(name)
+        request.onsuccess = () => resolve()
+        request.onerror = () => reject(request.error)
+      }),
+  }
+}
+
+storeConformance("IndexedDB", make, { test: (name, run) => tests.set(name, run) })
+
+async function runAll(): Promise<{ name: string; error: string | null }[]> {
+  const results: { name: string; error: string | null }[] = []
+  for (const [name, run] of tests) {
+    const error = await run().then(
+      () => null,
+      (failed: Error) => failed.stack ?? String(failed),
+    )
+    results.push({ name, error })
+  }
+  return results
+}
+
+Object.assign(window, { runAll })

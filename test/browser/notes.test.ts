@@ -1,0 +1,234 @@
+import { readFileSync } from "node:fs"
+import type { BrowserContext, Page } from "playwright-core"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { countWasm, openStage } from "./support.ts"
+
+let stage: Awaited<ReturnType<typeof openStage>>
+let open: BrowserContext[] = []
+beforeAll(async () => {
+  stage = await openStage(["writer"])
+})
+afterEach(async () => {
+  await Promise.all(open.map((context) => context.close()))
+  open = []
+})
+afterAll(() => stage.close())
+
+async function openPage(profile: string, viewport?: { width: number; height: number }): Promise<Page> {
+  const context = await stage.profile(profile, viewport)
+  open.push(context)
+  const page = await context.newPage()
+  page.on("pageerror", (error) => console.error(`[${profile}] ${error.stack}`))
+  return page
+}
+
+const goto = async (page: Page) => {
+  await page.goto(stage.url)
+  await page.locator("#count").filter({ hasText: "notes" }).waitFor()
+}
+const allStored = (page: Page) => page.locator("#status").filter({ hasText: "all stored" }).waitFor()
+const noteCalled = (page: Page, title: string) => page.locator("#rows button", { hasText: title })
+const bodyOf = (page: Page) => page.locator("#body").inputValue()
+const eventually = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 15_000 })
+
+async function newNote(page: Page, title: string, body: string): Promise<void> {
+  await page.locator("#new").click()
+  await page.keyboard.type(title)
+  await page.keyboard.press("Enter")
+  await page.keyboard.insertText(body)
+}
+
+describe("the notes page", () => {
+  it("converges in two profiles, online and after edits of both while offline", async () => {
+    const [a, b] = [await openPage("a"), await openPage("b")]
+    await goto(a)
+    await goto(b)
+    await newNote(a, "Shared", "first line\nmiddle\nlast line")
+    await noteCalled(b, "Shared").click()
+    await eventually(() => bodyOf(b)).toBe("first line\nmiddle\nlast line")
+
+    for (const page of [a, b]) await page.locator("#connection").click()
+    for (const page of [a, b]) await page.locator("#status").filter({ hasText: "Offline" }).waitFor()
+    await a.locator("#body").evaluate((body: HTMLTextAreaElement) => body.setSelectionRange(0, 0))
+    await a.locator("#body").press("A")
+    await b.locator("#body").press("Control+End")
+    await b.keyboard.type(" B")
+    await b.locator("#title").fill("Shared by B")
+    await newNote(a, "Only A", "made offline")
+    await eventually(() => a.locator("#status").textContent()).toMatch(/^Offline · \d+ to send$/)
+    await eventually(() => b.locator("#status").textContent()).toMatch(/^Offline · \d+ to send$/)
+
+    for (const page of [a, b]) await page.locator("#connection").click()
+    for (const page of [a, b]) await allStored(page)
+    for (const page of [a, b]) {
+      await noteCalled(page, "Shared by B").click()
+      await eventually(() => bodyOf(page)).toBe("Afirst line\nmiddle\nlast line B")
+      await noteCalled(page, "Only A").click()
+      await eventually(() => bodyOf(page)).toBe("made offline")
+    }
+  })
+
+  it("takes in what others write while one types, with the caret where it was", async () => {
+    const [a, b] = [await openPage("c"), await openPage("d")]
+    await goto(a)
+    await goto(b)
+    await newNote(a, "Together", "one two three")
+    await noteCalled(b, "Together").click()
+    await eventually(() => bodyOf(b)).toBe("one two three")
+    const caret = async (page: Page, at: number) => {
+      await page.locator("#body").focus()
+      await page.locator("#body").evaluate((body: HTMLTextAreaElement, at) => body.setSelectionRange(at, at), at)
+    }
+
+    await caret(b, 8)
+    await caret(a, 0)
+    await a.keyboard.type("zero ")
+    await eventually(() => bodyOf(b)).toBe("zero one two three")
+    await b.keyboard.type("2.5 ")
+    await eventually(() => bodyOf(a)).toBe("zero one two 2.5 three")
+
+    // both at once, letter by letter: every letter is there once, in the order it was typed
+    await caret(a, 0)
+    await b.locator("#body").press("Control+End")
+    await Promise.all([
+      a.keyboard.type("abcdefghijklmnopqrstuvwxyz", { delay: 15 }),
+      b.keyboard.type("ABCDEFGHIJKLMNOPQRSTUVWXYZ", { delay: 17 }),
+    ])
+    const merged = "abcdefghijklmnopqrstuvwxyzzero one two 2.5 threeABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    await eventually(() => bodyOf(a)).toBe(merged)
+    await eventually(() => bodyOf(b)).toBe(merged)
+    await a.reload()
+    await noteCalled(a, "Together").click()
+    await eventually(() => bodyOf(a)).toBe(merged)
+  })
+
+  it("imports files, names those that it cannot, and exports what it has", async () => {
+    const page = await openPage("e")
+    await page.addInitScript(() => Object.assign(window, { showDirectoryPicker: undefined }))
+    await goto(page)
+    const file = (name: string, content: string | Buffer) => ({
+      name,
+      mimeType: "text/markdown",
+      buffer: Buffer.from(content as string),
+    })
+    const good = "---\ntags: [x, y]\nrating: 4.5\n---\n# Über uns\n\ntext 🙂\n"
+    await page
+      .locator("#files")
+      .setInputFiles([
+        file("good.md", good),
+        file("plain.md", "no front matter"),
+        file("latin1.md", Buffer.from([0x61, 0xe9, 0x62])),
+        file("empty.md", ""),
+        file("huge.md", "x".repeat(5_000_000)),
+        file("broken.md", "---\ntitle: [a\n---\n"),
+        file("long.md", "y".repeat(20_000)),
+      ])
+    const report = page.locator("#report[open]")
+    await report.waitFor()
+    expect(await report.locator("h2").textContent()).toBe("3 notes imported, 4 could not be imported:")
+    const lines = (await report.locator("li").allTextContents()).sort().join("\n")
+    expect(lines).toMatch(/^broken.md: .*broken.*\nempty.md: .*empty\nhuge.md: .*5.0 MB.*\nlatin1.md: .*UTF-8$/)
+    await report.locator("button").click()
+    await noteCalled(page, "Über uns").waitFor()
+
+    const download = page.waitForEvent("download")
+    await page.locator("#export").click()
+    const archive = readFileSync(await (await download).path()).toString("utf8")
+    await page.locator("#report[open] button").click()
+    expect(archive).toMatch(
+      /id: \S+\ntitle: Über uns\nrating: 4.5\ntags:\n {2}- x\n {2}- y\n---\n# Über uns\n\ntext 🙂\n/,
+    )
+    expect(archive).toContain("no front matter")
+    expect(archive).toContain("y".repeat(20_000))
+
+    await page.locator("#files").setInputFiles([file("good.md", good)])
+    await page.locator("#report[open] h2").filter({ hasText: "0 notes imported, 1 here already" }).waitFor()
+  })
+
+  it("exports into a folder where the browser gives one", async () => {
+    const page = await openPage("e")
+    await page.addInitScript(() =>
+      Object.assign(window, { showDirectoryPicker: () => navigator.storage.getDirectory() }),
+    )
+    await goto(page)
+    await page.locator("#export").click()
+    await page.locator("#report[open] h2").filter({ hasText: "3 notes exported" }).waitFor()
+    const names = await page.evaluate(async () => {
+      const folder = (await navigator.storage.getDirectory()) as unknown as { keys(): AsyncIterable<string> }
+      const names: string[] = []
+      for await (const name of folder.keys()) names.push(name)
+      return names.sort()
+    })
+    expect(names).toEqual(["good.md", "long.md", "plain.md"])
+  })
+
+  it("works by keyboard, on a phone's width", async () => {
+    const page = await openPage("f", { width: 360, height: 640 })
+    await goto(page)
+    await page.keyboard.press("Alt+n")
+    await page.keyboard.type("By keyboard")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("and more")
+    await noteCalled(page, "By keyboard").waitFor({ state: "attached" })
+    expect(await page.locator("#list").isVisible()).toBe(false)
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
+    await page.keyboard.press("Escape")
+    expect(await page.locator("#editor").isVisible()).toBe(false)
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
+    await page.keyboard.press("/")
+    await page.keyboard.type("KEYBOARD more")
+    await eventually(() => page.locator("#count").textContent()).toMatch(/^1 of \d+ notes$|^1 notes$/)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await eventually(() => bodyOf(page)).toBe("and more")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Delete")
+    await eventually(() => noteCalled(page, "By keyboard").count()).toBe(0)
+    await page.locator("#toast button").click()
+    await noteCalled(page, "By keyboard").waitFor()
+    await page.locator("h1").click()
+    await page.keyboard.press("?")
+    await page.locator("#keys[open]").waitFor()
+  })
+
+  it("says so when the notes are open in another tab", async () => {
+    const page = await openPage("g")
+    await goto(page)
+    const second = await page.context().newPage()
+    await second.goto(stage.url)
+    await second.locator("#status").filter({ hasText: "open in another tab" }).waitFor()
+  })
+
+  it("lists 10,000 notes without WebAssembly, and loads it with the first edit", async () => {
+    const page = await openPage("h")
+    await page.goto(`${stage.url}writer.html`)
+    await page.waitForFunction(() => "writer" in window)
+    await page.evaluate(() => (window as unknown as { writer: { fill(n: number): Promise<void> } }).writer.fill(10_000))
+
+    const fresh = await page.context().newPage()
+    await page.close()
+    const wasm = await countWasm(fresh)
+    const requested: string[] = []
+    fresh.on("request", (request) => void requested.push(new URL(request.url()).pathname))
+    const begun = Date.now()
+    await goto(fresh)
+    await fresh.locator("#count").filter({ hasText: "10000 notes" }).waitFor()
+    await fresh.locator("#rows button").nth(50).waitFor()
+    console.log(`10,000 notes are listed ${Date.now() - begun} ms after the navigation`)
+    await fresh.locator("#search").fill("note 7777")
+    await fresh.locator("#count").filter({ hasText: "1 of 10000 notes" }).waitFor()
+    expect(await wasm()).toBe(0)
+    expect(requested.filter((path) => path.endsWith(".wasm"))).toEqual([])
+    const codeAtFirst = requested.filter((path) => path.endsWith(".js"))
+
+    await noteCalled(fresh, "Note 7777").click()
+    await fresh.keyboard.type("edited ")
+    await fresh
+      .locator("#saved")
+      .filter({ hasText: /Saved|Stored/ })
+      .waitFor()
+    await eventually(() => wasm()).toBeGreaterThan(0)
+    expect(requested.filter((path) => path.endsWith(".wasm"))).toEqual(["/automerge.wasm"])
+    expect(requested.filter((path) => path.endsWith(".js")).length).toBeGreaterThan(codeAtFirst.length)
+  })
+})

@@ -1,0 +1,102 @@
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { build } from "esbuild"
+import { createRelay } from "headwater-relay"
+import { type BrowserContext, chromium, type Page } from "playwright-core"
+import { servePage } from "../../examples/notes/serve.ts"
+
+const root = path.resolve(import.meta.dirname, "../..")
+const builtPage = path.join(root, "examples/dist/notes/page")
+
+/** Flags without which Chromium looks for Google's hosts and for a sandbox that a root user does not get. */
+const launchOptions = {
+  executablePath: "/usr/bin/chromium",
+  headless: false, // --headless=new below is the browser itself, not its old headless shell
+  args: [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+}
+
+/** The page as `npm start` serves it, a relay beside it, and browsers; all of it goes away with `close`. */
+export async function openStage(scripts: readonly string[] = []) {
+  if (!existsSync(path.join(builtPage, "page.js"))) throw new Error("the page is not built: npm run build")
+  const folder = mkdtempSync(path.join(tmpdir(), "headwater-browser-"))
+  const pageFolder = path.join(folder, "page")
+  cpSync(builtPage, pageFolder, { recursive: true })
+  for (const script of scripts) await addScript(pageFolder, script)
+  const relay = await createRelay({ host: "127.0.0.1", port: 0, data: path.join(folder, "relay") })
+  const server = await servePage({ port: 0, relay: relay.url, folder: pageFolder })
+  const contexts: BrowserContext[] = []
+
+  return {
+    url: server.url,
+    relay: relay.url,
+    folder,
+    /** A browser profile of its own; the same `name` is the same profile again. */
+    async profile(name: string, viewport = { width: 1100, height: 800 }): Promise<BrowserContext> {
+      const options = { ...launchOptions, viewport, acceptDownloads: true }
+      const context = await chromium.launchPersistentContext(path.join(folder, `profile-${name}`), options)
+      contexts.push(context)
+      return context
+    },
+    async close(): Promise<void> {
+      await Promise.all(contexts.map((context) => context.close().catch(() => {})))
+      await server.close()
+      await relay.close()
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/** Bundles a script of this folder, from the sources, and puts it beside the page as <name>.html. */
+async function addScript(pageFolder: string, name: string): Promise<void> {
+  const source = (file: string) => path.join(root, "src", file)
+  await build({
+    entryPoints: [path.join(import.meta.dirname, `${name}.ts`)],
+    outdir: pageFolder,
+    bundle: true,
+    format: "esm",
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    alias: {
+      "headwater/indexeddb": source("store/indexeddb.ts"),
+      "headwater/testing": source("testing.ts"),
+      headwater: source("index.ts"),
+      "#websocket": source("websocket.ts"),
+    },
+  })
+  const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${name}.js"></script>`
+  writeFileSync(path.join(pageFolder, `${name}.html`), html)
+}
+
+/** Counts on `window.wasm` every WebAssembly module that the page compiles, however it does so. */
+export async function countWasm(page: Page): Promise<() => Promise<number>> {
+  await page.addInitScript(() => {
+    const counter = window as unknown as { wasm: number }
+    counter.wasm = 0
+    for (const name of ["compile", "compileStreaming", "instantiate", "instantiateStreaming"] as const) {
+      const original = WebAssembly[name] as (...args: unknown[]) => unknown
+      Object.assign(WebAssembly, {
+        [name]: (...args: unknown[]) => {
+          counter.wasm++
+          return original.apply(WebAssembly, args)
+        },
+      })
+    }
+    WebAssembly.Module = new Proxy(WebAssembly.Module, {
+      construct(target, args: [BufferSource]) {
+        counter.wasm++
+        return new target(...args)
+      },
+    })
+  })
+  return () => page.evaluate(() => (window as unknown as { wasm: number }).wasm)
+}
