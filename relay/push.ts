@@ -1,0 +1,151 @@
+/** From a pushed entry to what of it is appended: looks up what admission asks for, change by change. */
+import { createHash } from "node:crypto"
+import { type Change, isDerived, readChange } from "../src/chunk.ts"
+import { type Code, HeadwaterError } from "../src/errors.ts"
+import { type Entry, type Hash, limits } from "../src/protocol.ts"
+import { type Facts, headsAfter, judge, type Offer, sameHeads } from "./admission.ts"
+import type { AppendedChange, EntityState, Log, Tail } from "./log.ts"
+
+/** Look-ups that the walk over ancestors may make for one change, and for all changes of one push. */
+const WALK = 1_000
+const WALKS = 20_000
+/** What an entry may weigh: it goes out with a principal and a cursor around it, in a frame that must hold it. */
+const ENTRY = limits.message - 64 * 1024
+
+export interface Pusher {
+  readonly principal: string
+  readonly adopt: boolean
+  /** Look-ups left for walks over ancestors. */
+  walks: number
+}
+
+export const newPusher = (principal: string, adopt: boolean): Pusher => ({ principal, adopt, walks: WALKS })
+
+export interface Refusal {
+  readonly entity: string
+  readonly hash: Hash
+  readonly code: Code
+}
+
+/** What became of one pushed entry. */
+export interface Outcome {
+  /** In the order of the entry, without what is known or refused. */
+  readonly chunks: readonly Uint8Array[]
+  readonly changes: readonly AppendedChange[]
+  readonly refusals: readonly Refusal[]
+  /** The furthest place that holds a change of it which was known already; 0: there was none. */
+  readonly known: number
+}
+
+/**
+ * Judges the changes of an entry one after the other, each on top of those before it. Until the outcome is appended
+ * nothing else may be appended to this log. Rejects only with the log's own failures.
+ */
+export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome> {
+  if (entry.kind !== "change") return refuse(entry, "FORBIDDEN")
+  if (sizeOf(entry) > ENTRY) return refuse(entry, "TOO_LARGE")
+
+  const view = new View(log, entry.entity, await log.entity(entry.entity))
+  const atHeads = entry.if && sameHeads(entry.if, view.state?.heads ?? [])
+  const chunks: Uint8Array[] = []
+  const refusals: Refusal[] = []
+  let known = 0
+  for (const chunk of entry.chunks) {
+    const { hash, change } = read(chunk)
+    const derived = typeof change !== "string" && isDerived(entry.entity, change)
+    const offer: Offer = { hash, change, derived, collection: entry.collection, atHeads, ...by }
+    const facts = await view.facts(offer, by)
+    const verdict = judge(offer, facts)
+    if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
+    else if (verdict !== undefined) refusals.push({ entity: entry.entity, hash, code: verdict })
+    else if (typeof change !== "string") {
+      chunks.push(chunk)
+      view.add(change, entry.collection, derived || by.adopt)
+    }
+  }
+  return { chunks, changes: view.added, refusals, known }
+}
+
+export const sizeOf = (entry: Entry): number => entry.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+
+export function refuse(entry: Entry, code: Code): Outcome {
+  const refusals = entry.chunks.map((chunk) => ({ entity: entry.entity, hash: hashOf(chunk), code }))
+  return { chunks: [], changes: [], refusals, known: 0 }
+}
+
+function read(chunk: Uint8Array): { hash: Hash; change: Change | Code } {
+  try {
+    const change = readChange(chunk)
+    return { hash: change.hash, change }
+  } catch (error) {
+    if (error instanceof HeadwaterError) return { hash: hashOf(chunk), change: error.code }
+    throw error
+  }
+}
+
+/** What a change of these bytes would be called, whether or not they are one: that is how its pusher knows it. */
+const hashOf = (chunk: Uint8Array): Hash => createHash("sha256").update(chunk.subarray(8)).digest("hex")
+
+/** An entity as the log has it, with what was admitted from one entry on top. */
+class View {
+  readonly added: AppendedChange[] = []
+  state: EntityState | undefined
+  readonly #log: Log
+  readonly #entity: string
+  readonly #tails = new Map<string, Tail>()
+  readonly #added = new Map<Hash, AppendedChange>()
+
+  constructor(log: Log, entity: string, state: EntityState | undefined) {
+    this.#log = log
+    this.#entity = entity
+    this.state = state
+  }
+
+  async facts({ hash, change, derived }: Offer, budget: { walks: number }): Promise<Facts> {
+    const known = this.#added.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
+    const facts = { known, state: this.state, deps: [], tail: undefined, follows: true, bound: undefined }
+    if (known !== undefined || typeof change === "string") return facts
+
+    const deps: (number | undefined)[] = []
+    for (const dep of change.deps) deps.push((await this.#change(dep))?.maxOp)
+    const tail = this.#tails.get(change.actor) ?? (await this.#log.tail(this.#entity, change.actor))
+    const follows = !tail || change.seq !== tail.seq + 1 || (await this.#descends(change, tail, budget))
+    const bound = derived ? undefined : await this.#log.binding(change.actor)
+    return { ...facts, deps, tail, follows, bound }
+  }
+
+  add(change: Change, collection: string, unbound: boolean): void {
+    const { hash, actor, seq, startOp, maxOp, deps } = change
+    const added: AppendedChange = { hash, actor, seq, startOp, maxOp, deps, ...(unbound ? {} : { binds: true }) }
+    this.added.push(added)
+    this.#added.set(hash, added)
+    this.#tails.set(actor, added)
+    this.state = { collection, heads: headsAfter(this.state?.heads ?? [], change) }
+  }
+
+  async #change(hash: Hash): Promise<Pick<AppendedChange, "maxOp" | "deps"> | undefined> {
+    return this.#added.get(hash) ?? (await this.#log.known(this.#entity, hash))
+  }
+
+  /**
+   * Whether the actor's last change is an ancestor. Free where the author had seen everything. Operations are numbered
+   * upwards along every path, so nothing numbered below the one we look for can descend from it. A walk that grows too
+   * long lets the change through: replicas, who hold the document, check it again.
+   */
+  async #descends(change: Change, last: Tail, budget: { walks: number }): Promise<boolean> {
+    if (change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])) return true
+    const seen = new Set<Hash>(change.deps)
+    const open = [...seen]
+    for (let left = WALK; open.length > 0; left--) {
+      if (left === 0 || budget.walks-- <= 0) return true
+      const ancestor = await this.#change(open.pop()!)
+      if (!ancestor || ancestor.maxOp < last.maxOp) continue
+      for (const dep of ancestor.deps) {
+        if (dep === last.hash) return true
+        if (!seen.has(dep)) open.push(dep)
+        seen.add(dep)
+      }
+    }
+    return false
+  }
+}

@@ -1,0 +1,15 @@
+/** What a relay says about itself: one JSON object a line. Never a token, never what is inside a change. */
+export type Report = (level: "info" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void
+
+/** Lines for a stream such as stderr. Errors are shown with their code and cause. */
+export const linesTo =
+  (stream: { write(line: string): unknown }, now: () => number): Report =>
+  (level, event, details = {}) => {
+    const plain = Object.entries(details).map(([key, value]) => [key, value instanceof Error ? describe(value) : value])
+    const line = { time: new Date(now()).toISOString(), level, event, ...Object.fromEntries(plain) }
+    stream.write(`${JSON.stringify(line)}\n`)
+  }
+
+function describe(error: Error): string {
+  return error.cause instanceof Error ? `${error.message} (${describe(error.cause)})` : error.message
+}

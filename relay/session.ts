@@ -1,0 +1,310 @@
+/**
+ * One connected replica, told what arrives and when the socket has room again. No socket, no timer, no file of its own,
+ * so a simulation runs it as it is. Several workspaces may share a connection; each is handled by itself, in order.
+ */
+import type { Clock } from "../src/env.ts"
+import { type Code, HeadwaterError } from "../src/errors.ts"
+import {
+  type Access,
+  type ClientMessage,
+  decodeClient,
+  type EntityHeads,
+  type Entry,
+  encode,
+  type Hash,
+  type Have,
+  limits,
+  type Pull,
+  type Push,
+  position,
+  type RelayMessage,
+} from "../src/protocol.ts"
+import { sameHeads } from "./admission.ts"
+import type { Log } from "./log.ts"
+import { admit, newPusher, type Refusal, refuse, sizeOf } from "./push.ts"
+import { type Outlet, Stream } from "./stream.ts"
+import type { Workspaces } from "./workspace.ts"
+
+/** Bytes that the socket may hold before streams wait for it. */
+export const SOCKET_BOUND = 2 ** 20
+/** Bytes of frames that may be in hand before no more are read: pushes wait here for their flush. */
+export const HAND_BOUND = limits.message
+/** What a frame in hand costs besides its bytes. */
+const FRAME_COST = 1024
+/** Workspaces on one connection. */
+const WORKSPACES = 256
+/** Bytes of chunks that one push has admitted before others get their turn at the processor. */
+const BREATH = 2 ** 17
+/** Heads in one `want`. */
+const WANT_HEADS = 2 ** 14
+
+/** Close codes of this relay besides those of RFC 6455. `docs/protocol.md` says what a client does about each. */
+export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001, busy: 1013 } as const
+
+export interface SessionOptions {
+  /** Names this connection among those of the relay. */
+  readonly id: number
+  readonly workspaces: Workspaces
+  readonly clock: Clock
+  readonly principal: string
+  readonly access: Access
+  send(frame: Uint8Array): void
+  /** The session says nothing more and wants to hear nothing more. */
+  close(code: number, reason: string): void
+  /** Bytes given to `send` that the network has not taken yet. */
+  buffered(): number
+  /** Whether the network should keep what arrives for now: too much is in hand. A few frames more do no harm. */
+  hold?(on: boolean): void
+  /** Why it is about to close: for the relay's own log. */
+  report?(code: Code, error: unknown): void
+}
+
+export class Session implements Outlet {
+  readonly id: number
+  /** It has pulled, pushed or healed: whoever never does need not stay. */
+  greeted = false
+  readonly #o: SessionOptions
+  readonly #streams = new Map<string, Stream>()
+  #closed = false
+  #inHand = 0
+  #held = false
+  #finished: (() => void)[] = []
+
+  constructor(options: SessionOptions) {
+    this.#o = options
+    this.id = options.id
+  }
+
+  // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A frame has arrived. Never throws; what is wrong with it ends this connection and disturbs no other. */
+  receive(frame: Uint8Array): void {
+    if (this.#closed) return
+    try {
+      const message = decodeClient(frame)
+      if (message) this.#handle(message, frame.length)
+    } catch (error) {
+      this.#end(close.bad, error instanceof HeadwaterError ? error.code : "MESSAGE_BAD", error)
+    }
+    this.#regulate()
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    for (const stream of this.#streams.values()) stream.pump()
+    this.#regulate()
+  }
+
+  /** The connection is gone. What it pushed before is finished all the same. */
+  closed(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const stream of this.#streams.values()) this.#leave(stream)
+    this.#streams.clear()
+  }
+
+  /** Resolves once everything received so far has been answered. */
+  finished(): Promise<void> {
+    if (this.#inHand === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#finished.push(resolve))
+  }
+
+  // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #handle(message: ClientMessage, bytes: number): void {
+    switch (message.t) {
+      case "pull":
+        return this.#work(message.w, bytes, (stream) => this.#pull(stream, message))
+      case "push":
+        return this.#work(message.w, bytes, (stream) => this.#push(stream, message))
+      case "have":
+        return this.#work(message.w, bytes, (stream) => this.#have(stream, message))
+      case "ping":
+        return this.#send({ t: "pong" })
+      case "presence":
+        return
+      default:
+        this.#send({ t: "notice", ...("w" in message && { w: message.w }), code: "FORBIDDEN" })
+    }
+  }
+
+  async #pull(stream: Stream, { w, cursor, reach, credit }: Pull): Promise<void> {
+    await stream.workspace.turn(async (log) => {
+      if (cursor === undefined) return stream.grant(credit)
+      // Both: a change that was acknowledged lies before the reach, and maybe behind the cursor.
+      const held = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
+      if (this.#closed) return
+      stream.begin(held ? (cursor ? position(cursor) : 0) : undefined, credit)
+      if (!held) this.#send({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    })
+  }
+
+  async #push(stream: Stream, push: Push): Promise<void> {
+    const { w, id } = push
+    const { workspace } = stream
+    const { place, rests, refusals } = await workspace.turn((log) => this.#append(stream, log, push))
+    const at = place > 0 ? await workspace.log.flushed(place) : undefined
+    // What a refusal rests on may have been appended a moment ago, and be lost yet.
+    if (refusals.length > 0) await workspace.log.flushed(rests)
+    for (const refusal of refusals) this.#send({ t: "reject", w, id, ...refusal })
+    this.#send({ t: "ack", w, id, ...(at && { at }) })
+  }
+
+  /** Admits and appends. Returns the furthest place that now has something of the push, and what the refusals rest on. */
+  async #append(stream: Stream, log: Log, push: Push) {
+    const { id: session, principal, access, clock } = this.#o
+    const by = newPusher(principal, push.adopt === true)
+    const refusals: Refusal[] = []
+    let place = 0
+    let bytes = 0
+    for (const [index, entry] of push.entries.entries()) {
+      const outcome = access === "read" ? refuse(entry, "FORBIDDEN") : await admit(log, entry, by)
+      refusals.push(...outcome.refusals)
+      place = Math.max(place, outcome.known)
+      if (outcome.chunks.length > 0) {
+        const from = { session, push: push.id, index }
+        place = stream.own = stream.workspace.append(stamp(entry, outcome.chunks, by), outcome.changes, from)
+      }
+      bytes += sizeOf(entry)
+      if (bytes < BREATH) continue
+      bytes = 0
+      await new Promise<void>((resolve) => void clock.after(0, resolve))
+    }
+    return { place, rests: log.appended, refusals }
+  }
+
+  async #have(stream: Stream, { w, page, more, single }: Have): Promise<void> {
+    const { workspace } = stream
+    await workspace.turn(async (log) => {
+      // Only what is durable counts: a replica that was told we hold something would not bring it again.
+      const here = await log.flushed(log.appended)
+      if (this.#closed) return
+      const same = single ? undefined : stream.gather(here)
+      const lacking: EntityHeads[] = []
+      for (const [entity, theirs] of page) {
+        const state = await log.entity(entity)
+        if (state?.purged !== undefined) continue
+        const heads = state?.heads ?? []
+        if (single) lacking.push([entity, heads])
+        else if (state && sameHeads(heads, theirs)) same?.add(entity)
+        else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
+      }
+      if (this.#closed) return
+      this.#want(w, lacking)
+      if (!single && !more) stream.heal()
+    })
+  }
+
+  /** At least one, so that every have is answered; more where one frame could not hold it. */
+  #want(w: string, lacking: readonly EntityHeads[]): void {
+    let page: EntityHeads[] = []
+    let heads = 0
+    for (const entity of lacking) {
+      if (heads + entity[1].length > WANT_HEADS) {
+        this.#send({ t: "want", w, page })
+        page = []
+        heads = 0
+      }
+      page.push(entity)
+      heads += entity[1].length
+    }
+    this.#send({ t: "want", w, page })
+  }
+
+  // ── the connection ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  send(frame: Uint8Array): void {
+    if (!this.#closed) this.#o.send(frame)
+  }
+
+  full(): boolean {
+    return this.#closed || this.#o.buffered() > SOCKET_BOUND
+  }
+
+  introduction() {
+    const { principal, access, clock } = this.#o
+    const { message, chunk, ops } = limits
+    return { principal, access, limits: { message, chunk, ops }, time: clock.now() }
+  }
+
+  /** Nothing that waits for this log will be answered: the replica begins again, with all that it was not acknowledged. */
+  failed(error: unknown): void {
+    this.#end(close.failed, "LOG_FAILED", error)
+  }
+
+  #send(message: RelayMessage): void {
+    this.send(encode(message))
+  }
+
+  #end(status: number, code: Code, error: unknown): void {
+    if (this.#closed) return
+    this.#o.report?.(code, error)
+    this.#send({ t: "notice", code })
+    this.closed()
+    this.#o.close(status, code)
+  }
+
+  /** Does what a message asks of a workspace, and counts it as in hand until that is done. */
+  #work(w: string, bytes: number, job: (stream: Stream) => Promise<void>): void {
+    const stream = this.#streams.get(w) ?? this.#enter(w)
+    if (!stream) return this.#send({ t: "notice", w, code: "RATE" })
+    const cost = bytes + FRAME_COST
+    this.greeted = true
+    this.#inHand += cost
+    const done = () => {
+      this.#inHand -= cost
+      this.#regulate()
+      if (this.#inHand === 0) for (const resolve of this.#finished.splice(0)) resolve()
+    }
+    void job(stream)
+      .catch((error) => this.failed(error))
+      .then(done)
+  }
+
+  #enter(w: string): Stream | undefined {
+    if (this.#streams.size === WORKSPACES) return undefined
+    const workspace = this.#o.workspaces.enter(w)
+    const stream = new Stream(workspace, this)
+    workspace.followers.add(stream)
+    this.#streams.set(w, stream)
+    return stream
+  }
+
+  #leave(stream: Stream): void {
+    const { workspace } = stream
+    stream.stop()
+    workspace.followers.delete(stream)
+    void workspace
+      .turn(() => {})
+      .catch(() => {})
+      .then(() => this.#o.workspaces.leave(workspace))
+  }
+
+  #regulate(): void {
+    const hold = !this.#closed && (this.#inHand > HAND_BOUND || this.#o.buffered() > SOCKET_BOUND)
+    if (hold === this.#held) return
+    this.#held = hold
+    this.#o.hold?.(hold)
+  }
+}
+
+/** As it is logged: with who brought it, and without what was only said to the relay. */
+function stamp(entry: Entry, chunks: readonly Uint8Array[], by: { principal: string; adopt: boolean }): Entry {
+  const { entity, collection, once, key, blobs } = entry
+  return {
+    entity,
+    collection,
+    kind: "change",
+    chunks,
+    by: (by.adopt && entry.by) || by.principal,
+    ...(by.adopt && { adopted: true }),
+    ...(once && { once }),
+    ...(key && { key }),
+    ...(blobs && { blobs }),
+  }
+}
+
+async function lacks(log: Log, entity: string, theirs: readonly Hash[]): Promise<boolean> {
+  for (const head of theirs) if (!(await log.known(entity, head))) return true
+  return false
+}

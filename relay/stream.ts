@@ -1,0 +1,186 @@
+/**
+ * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
+ * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
+ */
+import { type Cursor, type Entries, encodeEntries, encodeItem, position } from "../src/protocol.ts"
+import type { Page } from "./log.ts"
+import type { EntitySet } from "./numbers.ts"
+import type { Live } from "./ring.ts"
+import { type Batch, type Follower, FRAME, type Workspace } from "./workspace.ts"
+
+/** The connection, as a stream sees it. */
+export interface Outlet {
+  readonly id: number
+  send(frame: Uint8Array): void
+  /** The socket still holds so much that nothing more should be given to it. `Stream.pump` when it does not any more. */
+  full(): boolean
+  /** What the first entries tell. */
+  introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
+  failed(error: unknown): void
+}
+
+interface Heal {
+  /** Where its first page was compared: what comes after it the stream brings. */
+  readonly until: Cursor
+  readonly same: EntitySet
+}
+
+export class Stream implements Follower {
+  /** The place after the last entry that this connection appended. */
+  own = 0
+  readonly workspace: Workspace
+  readonly #outlet: Outlet
+  #credit = 0
+  /** Absent: the replica has not said where it stands, or is saying so by have. */
+  #place: number | undefined
+  /** The next entries introduce the relay, and go out even with nothing in them. */
+  #first = false
+  #heal: Heal | undefined
+  #reading = false
+  /** Counts up when a read under way has become meaningless. */
+  #turn = 0
+
+  constructor(workspace: Workspace, outlet: Outlet) {
+    this.workspace = workspace
+    this.#outlet = outlet
+  }
+
+  grant(credit: number): void {
+    this.#credit += credit
+    this.pump()
+  }
+
+  /** Goes on at this place, or nowhere for now. Credit that was left from before is void. */
+  begin(place: number | undefined, credit: number): void {
+    this.stop()
+    this.#place = place
+    this.#credit = credit
+    this.#first = true
+    this.pump()
+  }
+
+  /** A page of have was compared at this place: where to note entities of which the replica holds what the relay holds. */
+  gather(here: Cursor): EntitySet {
+    if (!this.#heal || this.#place !== undefined) {
+      this.stop()
+      this.#heal = { until: here, same: this.workspace.numbers.newSet() }
+    }
+    return this.#heal.same
+  }
+
+  /** Sends all of the log up to where the first page was compared, but for the same entities; then goes on there. */
+  heal(): void {
+    this.#place = 0
+    this.#first = true
+    this.pump()
+  }
+
+  /** Until it is told where to go on. The credit stands: a heal may use what a refused pull brought. */
+  stop(): void {
+    this.#heal?.same.release()
+    this.#heal = undefined
+    this.#place = undefined
+    this.#reading = false
+    this.#turn++
+  }
+
+  flushed(): void {
+    this.pump()
+  }
+
+  /** Sends what it may. */
+  pump(): void {
+    while (this.#place !== undefined && !this.#reading && !this.#outlet.full()) {
+      if (this.#heal && this.#place >= position(this.#heal.until)) this.#endHeal(this.#heal)
+      const { end } = this.workspace.log
+      const level = this.#place === position(end)
+      if (level || this.#credit <= 0) {
+        if (this.#first && !this.#heal) this.#send([], level ? end : undefined)
+        return
+      }
+      const batch = this.#heal ? undefined : this.workspace.batch(this.#place)
+      if (batch && batch.size <= this.#credit) this.#sendBatch(batch)
+      else this.#read(this.#place)
+    }
+  }
+
+  #sendBatch(batch: Batch): void {
+    this.#place = batch.end
+    if (this.#first || this.own > batch.from) return this.#send(this.#foldOwn(batch.live), batch.to)
+    batch.frame ??= encodeEntries(
+      { t: "entries", w: this.workspace.id, cursor: batch.to, level: true },
+      batch.live.map((live) => live.bytes),
+    )
+    this.#credit -= batch.size
+    this.#outlet.send(batch.frame)
+  }
+
+  #read(place: number): void {
+    const turn = this.#turn
+    this.#reading = true
+    this.workspace.log.since(place, Math.min(this.#credit, FRAME)).then(
+      (page) => {
+        if (turn !== this.#turn) return
+        this.#reading = false
+        this.#take(page)
+        this.pump()
+      },
+      (error) => {
+        if (turn === this.#turn) this.#outlet.failed(error)
+      },
+    )
+  }
+
+  #take(page: Page): void {
+    const heal = this.#heal
+    this.#place = position(page.cursor)
+    if (!heal) {
+      const items = page.entries.map(({ bytes, position }) => this.workspace.live(position) ?? { bytes })
+      return this.#send(this.#foldOwn(items), page.cursor)
+    }
+    const until = position(heal.until)
+    const missing = page.entries.filter(({ entry, position }) => position <= until && !heal.same.has(entry.entity))
+    if (missing.length > 0) this.#send(missing.map(({ bytes }) => bytes))
+  }
+
+  #endHeal(heal: Heal): void {
+    this.stop()
+    this.#place = position(heal.until)
+    this.#first = true
+    this.#send([], heal.until)
+  }
+
+  /** `at` is the place after the items; absent while those of a heal come. */
+  #send(items: readonly Uint8Array[], at?: Cursor): void {
+    const { log, id } = this.workspace
+    const first = this.#first && { left: log.bytesAfter(this.#place ?? 0), ...this.#outlet.introduction() }
+    const level = at !== undefined && position(at) === position(log.end)
+    this.#first = false
+    for (const item of items) this.#credit -= item.length
+    this.#outlet.send(
+      encodeEntries({ t: "entries", w: id, ...(at && { cursor: at }), ...(level && { level }), ...first }, items),
+    )
+  }
+
+  /** This connection holds what it pushed itself: of that, it is told the fact and not the bytes. */
+  #foldOwn(items: readonly (Live | { readonly bytes: Uint8Array })[]): Uint8Array[] {
+    const folded: Uint8Array[] = []
+    let run: { own: string; from: number; to: number } | undefined
+    const endRun = () => {
+      if (run) folded.push(encodeItem(run))
+      run = undefined
+    }
+    for (const item of items) {
+      if (!("session" in item) || item.session !== this.#outlet.id) {
+        endRun()
+        folded.push(item.bytes)
+      } else if (run?.own === item.push && run.to === item.index) run.to++
+      else {
+        endRun()
+        run = { own: item.push, from: item.index, to: item.index + 1 }
+      }
+    }
+    endRun()
+    return folded
+  }
+}

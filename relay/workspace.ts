@@ -1,0 +1,137 @@
+/** A workspace at the relay: its log, the live end of it, and the streams that follow it. */
+import { HeadwaterError } from "../src/errors.ts"
+import { type Cursor, type Entry, encodeEntry, position } from "../src/protocol.ts"
+import type { AppendedChange, Log, Logs } from "./log.ts"
+import { Numbers } from "./numbers.ts"
+import { type Live, Ring, Window } from "./ring.ts"
+
+/** Bytes of items in one frame; one item may be bigger. */
+export const FRAME = 2 ** 20
+
+/** Told when entries have become durable. */
+export interface Follower {
+  flushed(): void
+}
+
+/** All that follows a place, up to the flushed end. */
+export interface Batch {
+  readonly from: number
+  readonly end: number
+  readonly to: Cursor
+  readonly live: readonly Live[]
+  /** Bytes of its items. */
+  readonly size: number
+  /** Its frame for whoever pushed none of it and stands in no need of first fields. Made once, sent to all. */
+  frame?: Uint8Array
+}
+
+/** The workspaces of one relay that somebody is connected to. */
+export class Workspaces {
+  readonly #logs: Logs
+  readonly #ring: Ring
+  readonly #open = new Map<string, Workspace>()
+
+  constructor(logs: Logs, options: { readonly ring?: number } = {}) {
+    this.#logs = logs
+    this.#ring = new Ring(options.ring ?? 8 * 2 ** 20)
+  }
+
+  /** Whoever enters a workspace leaves it some day. */
+  enter(id: string): Workspace {
+    let workspace = this.#open.get(id)
+    if (!workspace) this.#open.set(id, (workspace = new Workspace(id, this.#logs.open(id), this.#ring)))
+    workspace.visitors++
+    return workspace
+  }
+
+  leave(workspace: Workspace): void {
+    workspace.visitors--
+    if (workspace.visitors > 0 || this.#open.get(workspace.id) !== workspace) return
+    this.#open.delete(workspace.id)
+    workspace.close()
+  }
+}
+
+export class Workspace {
+  readonly id: string
+  readonly followers = new Set<Follower>()
+  visitors = 0
+  /** What the heals that run now call the entities they have compared. */
+  readonly numbers = new Numbers()
+  readonly #ring: Ring
+  #log: Log | undefined
+  #failure: unknown
+  #window: Window | undefined
+  #batch: Batch | undefined
+  #last: Promise<unknown>
+  #unsubscribe = () => {}
+
+  constructor(id: string, log: Promise<Log>, ring: Ring) {
+    this.id = id
+    this.#ring = ring
+    this.#last = log.then(
+      (opened) => this.#opened(opened),
+      (failure) => {
+        this.#failure = failure
+      },
+    )
+  }
+
+  /**
+   * Does one thing at a time, in the order of the calls, so that no append comes between a push's look-ups and its own.
+   * Rejects when the log cannot be opened, and with whatever the job rejects with.
+   */
+  turn<T>(job: (log: Log) => T | Promise<T>): Promise<T> {
+    const result = this.#last.then(() => job(this.log))
+    this.#last = result.catch(() => {})
+    return result
+  }
+
+  get log(): Log {
+    if (this.#log) return this.#log
+    throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} is not open`, { cause: this.#failure })
+  }
+
+  /** Appends within a turn; returns the place after the entry. */
+  append(entry: Entry, changes: readonly AppendedChange[], from: Omit<Live, "bytes">): number {
+    const place = this.log.append(entry, changes)
+    this.#window!.add(place, { ...from, bytes: encodeEntry(entry) })
+    return place
+  }
+
+  /** The live entry before this place. */
+  live(place: number): Live | undefined {
+    return this.#window?.at(place)
+  }
+
+  /** Undefined where that is not all live any more, or too much for one frame. */
+  batch(from: number): Batch | undefined {
+    const to = this.log.end
+    const end = position(to)
+    if (this.#batch?.from === from && this.#batch.end === end) return this.#batch
+    if (!this.#window?.covers(from)) return undefined
+    const live: Live[] = []
+    let size = 0
+    for (let place = from + 1; place <= end; place++) {
+      const item = this.#window.at(place)!
+      live.push(item)
+      size += item.bytes.length
+      if (size > FRAME && live.length > 1) return undefined
+    }
+    this.#batch = { from, end, to, live, size }
+    return this.#batch
+  }
+
+  close(): void {
+    this.#unsubscribe()
+    this.#window?.clear()
+  }
+
+  #opened(log: Log): void {
+    this.#log = log
+    this.#window = new Window(this.#ring, log.appended)
+    this.#unsubscribe = log.onFlush(() => {
+      for (const follower of this.followers) follower.flushed()
+    })
+  }
+}

@@ -1,0 +1,54 @@
+/** Change chunks made by hand, byte for byte as Automerge makes them: one `put` of a text into the key "k" of the root. */
+import { sha256 } from "@noble/hashes/sha2.js"
+import { bytesOfHex, type Change, deriveChange, readChange } from "../../src/chunk.ts"
+import type { Hash } from "../../src/protocol.ts"
+
+export interface Draft {
+  readonly actor: string
+  readonly seq?: number
+  readonly startOp?: number
+  readonly deps?: readonly Hash[]
+  readonly value?: string
+}
+
+export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello" }: Draft): Change {
+  return readChange(chunkOf({ actor, seq, startOp, deps, value }))
+}
+
+/** What everybody makes an entity by, as far as a relay can tell: no deps, and a derived actor. */
+export function genesis(entity: string, collection = "notes"): Change {
+  return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
+}
+
+export const actorOf = (n: number): string => n.toString(16).padStart(32, "a")
+
+function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
+  const text = new TextEncoder().encode(value)
+  const meta = uleb(text.length * 16 + 6)
+  const columns = [
+    [0x15, [0x7f, 1, 0x6b]],
+    [0x34, [1]],
+    [0x42, [0x7f, 1]],
+    [0x56, [0x7f, ...meta]],
+    [0x57, text],
+    [0x70, [0x7f, 0]],
+  ] as const
+  const body = Buffer.concat([
+    Buffer.from(uleb(deps.length)),
+    ...[...deps].sort().map(bytesOfHex),
+    Buffer.from([16]),
+    bytesOfHex(actor),
+    Buffer.from([...uleb(seq), ...uleb(startOp), 0, 0, 0, columns.length]),
+    Buffer.from(columns.flatMap(([spec, bytes]) => [spec, ...uleb(bytes.length)])),
+    ...columns.map(([, bytes]) => Buffer.from(bytes)),
+  ])
+  const sealed = Buffer.concat([Buffer.from([1, ...uleb(body.length)]), body])
+  const hash = sha256(sealed)
+  return new Uint8Array(Buffer.concat([Buffer.from([0x85, 0x6f, 0x4a, 0x83]), hash.subarray(0, 4), sealed]))
+}
+
+function uleb(value: number): number[] {
+  const bytes: number[] = []
+  for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) + 128)
+  return [...bytes, value]
+}
