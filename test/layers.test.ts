@@ -40,12 +40,22 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
     mayImport: ["documents", "contract", "words"],
   },
   documents: {
-    files: ["entity.ts", "projection.ts", "schema.ts", "draft.ts", "values.ts", "verify.ts"],
+    files: [
+      "entity.ts",
+      "projection.ts",
+      "schema.ts",
+      "draft.ts",
+      "values.ts",
+      "verify.ts",
+      "automerge.ts",
+      "derived.ts",
+      "difference.ts",
+    ],
     mayImport: ["words"],
   },
   stores: { files: ["store/"], mayImport: ["contract", "words"] },
   contract: { files: ["store/store.ts"], mayImport: ["words"] },
-  words: { files: ["protocol.ts", "messages.ts", "chunk.ts", "errors.ts", "env.ts"], mayImport: [] },
+  words: { files: ["protocol.ts", "messages.ts", "cbor.ts", "chunk.ts", "errors.ts", "env.ts"], mayImport: [] },
 }
 
 function roomOf(file: string): string | undefined {
