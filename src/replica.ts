@@ -17,7 +17,7 @@ import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
 import { keys, type RejectedRecord, type StaleRecord, type StoredRow } from "./records.ts"
 import type { RowDelta, Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
-import { type Step, Steps } from "./steps.ts"
+import { Queue, type Step } from "./queue.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
 import { causalOrder, verdicts } from "./verify.ts"
@@ -57,7 +57,7 @@ export class Replica {
   private readonly defaults: Defaults
   private readonly projection: string
   private readonly wasm: URL | string | BufferSource | undefined
-  private readonly steps = new Steps((group) => this.commitGroup(group))
+  private readonly steps = new Queue((group) => this.commitGroup(group))
   private readonly listeners = new Set<(committed: Committed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   private unsure = false

@@ -26,7 +26,7 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
   replica: {
     files: [
       "replica.ts",
-      "steps.ts",
+      "queue.ts",
       "transaction.ts",
       "memory.ts",
       "records.ts",

@@ -12,8 +12,8 @@ export interface Step {
   reject(error: unknown): void
 }
 
-export class Steps {
-  private queue: Step[] = []
+export class Queue {
+  private waiting: Step[] = []
   private running: Promise<void> | undefined
   private closed = false
   private readonly commit: (group: readonly Step[]) => Promise<void>
@@ -26,15 +26,15 @@ export class Steps {
   add<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone: boolean): Promise<T> {
     if (this.closed) return Promise.reject(new HeadwaterError("CLOSED", "the workspace is closed"))
     return new Promise<T>((resolve, reject) => {
-      this.queue.push({ entities, alone, run, resolve: resolve as (value: unknown) => void, reject })
+      this.waiting.push({ entities, alone, run, resolve: resolve as (value: unknown) => void, reject })
       this.running ??= this.loop()
     })
   }
 
   /** Takes those that write to one of these entities out of the queue. */
   takeBehind(entities: ReadonlySet<string>): Step[] {
-    const behind = this.queue.filter((step) => step.entities.some((entity) => entities.has(entity)))
-    this.queue = this.queue.filter((step) => !behind.includes(step))
+    const behind = this.waiting.filter((step) => step.entities.some((entity) => entities.has(entity)))
+    this.waiting = this.waiting.filter((step) => !behind.includes(step))
     return behind
   }
 
@@ -46,9 +46,9 @@ export class Steps {
 
   private async loop(): Promise<void> {
     await undefined // steps asked for in one turn wait for each other
-    while (this.queue.length > 0) {
-      const alone = this.queue.findIndex((step) => step.alone)
-      await this.commit(this.queue.splice(0, alone < 0 ? this.queue.length : Math.max(1, alone)))
+    while (this.waiting.length > 0) {
+      const alone = this.waiting.findIndex((step) => step.alone)
+      await this.commit(this.waiting.splice(0, alone < 0 ? this.waiting.length : Math.max(1, alone)))
     }
     this.running = undefined
   }
