@@ -1,7 +1,19 @@
+import { haveOf } from "./receive.ts"
+import { replicaOf } from "./workspace.ts"
 import { checkStore, codeOf, equal, fails, randomSteps } from "./store/model.ts"
 import type { Expect, Key, Store, Value, Write } from "./store/store.ts"
 
 export { checkStore, type StoreStep } from "./store/model.ts"
+
+/**
+ * The heads of every entity that a workspace holds on this device, sorted: equal on replicas that hold the same changes.
+ * Read from the change records, no document is opened.
+ */
+export async function headsOf(workspace: object): Promise<Record<string, readonly string[]>> {
+  const heads: Record<string, readonly string[]> = {}
+  for await (const [entity, hashes] of haveOf(replicaOf(workspace))) heads[entity] = [...hashes].sort()
+  return heads
+}
 
 /** One store to be tested, over bytes of its own. */
 export interface StoreFixture {

@@ -106,6 +106,15 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
 }
 
+const replicas = new WeakMap<object, Replica>()
+
+/** The replica behind a workspace, for those who look inside: tests, and `headwater/testing`. */
+export function replicaOf(workspace: object): Replica {
+  const replica = replicas.get(workspace)
+  if (replica === undefined) throw new TypeError("not an open workspace")
+  return replica
+}
+
 class OpenWorkspace<C extends Defs> {
   readonly id: string
   readonly collections: Collections<C>
@@ -124,6 +133,7 @@ class OpenWorkspace<C extends Defs> {
   constructor(replica: Replica, env: Env, release: () => Promise<void>, defs: C, newId: () => string) {
     this.id = replica.id
     this.replica = replica
+    replicas.set(this, replica)
     this.env = env
     this.release = release
     this.sync = new Sync(replica, env, () => this.refresh())
