@@ -154,6 +154,15 @@ export class Reader extends Side {
     return token
   }
 
+  /** What is not UTF-8 shows as U+FFFD; a byte order mark would be dropped in silence, and two frames be one message. */
+  text(): string {
+    const { value, encodedLength } = this.next(Major.string)
+    if (encodedLength !== sizeOfText(value.length) && encodedLength !== sizeOfText(utf8.encode(value).length)) {
+      this.fail("begins with a byte order mark")
+    }
+    return value
+  }
+
   /** A map's next key; keys ascend, so none comes twice. */
   key(last: string): string {
     const { value, encodedLength } = this.next(Major.string)
@@ -178,3 +187,5 @@ export class Reader extends Side {
     if (!this.#tokens.done()) this.fail("is followed by more bytes")
   }
 }
+
+const sizeOfText = (bytes: number) => bytes + (bytes < 24 ? 1 : bytes < 2 ** 8 ? 2 : bytes < 2 ** 16 ? 3 : 5)

@@ -33,7 +33,10 @@ const ACTOR = 16
 const ZEROS = new Uint8Array(ACTOR)
 /** Automerge holds op counters in 32 bits, and a saved document with one from 2^31 on cannot be loaded again. */
 const MAX_OP = 2 ** 31 - 1
-/** Columns whose runs multiply what a reader must allocate. Spec = column id << 4 | column type. */
+/**
+ * Columns whose runs multiply what a reader must allocate (spec = column id << 4 | column type). Unbounded, one change of
+ * 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4 operations 6 s and 1 GB.
+ */
 const ACTION = 66
 const KEY = 21
 const PREDECESSORS = 112

@@ -19,6 +19,22 @@ export type Access = "read" | "write" | "admin"
  */
 export type Cursor = Uint8Array
 
+/** The place after `position` entries, whose running hash is these 8 bytes. */
+export function cursorOf(position: number, hash8: Uint8Array): Cursor {
+  const cursor = new Uint8Array(16)
+  const view = new DataView(cursor.buffer)
+  view.setUint32(0, Math.floor(position / 2 ** 32))
+  view.setUint32(4, position % 2 ** 32)
+  cursor.set(hash8, 8)
+  return cursor
+}
+
+/** The position of a cursor: how many entries lie before it. */
+export function position(cursor: Cursor): number {
+  const view = new DataView(cursor.buffer, cursor.byteOffset, cursor.byteLength)
+  return view.getUint32(0) * 2 ** 32 + view.getUint32(4)
+}
+
 export const limits = {
   /** bytes of one frame */
   message: 4 * 2 ** 20,

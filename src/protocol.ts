@@ -43,22 +43,6 @@ export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly
   return write(spliced, { ...message, items })
 }
 
-/** The place after `position` entries, whose running hash is these 8 bytes. */
-export function cursorOf(position: number, hash8: Uint8Array): m.Cursor {
-  const cursor = new Uint8Array(16)
-  const view = new DataView(cursor.buffer)
-  view.setUint32(0, Math.floor(position / 2 ** 32))
-  view.setUint32(4, position % 2 ** 32)
-  cursor.set(hash8, 8)
-  return cursor
-}
-
-/** The position of a cursor: how many entries lie before it. */
-export function position(cursor: m.Cursor): number {
-  const view = new DataView(cursor.buffer, cursor.byteOffset, cursor.byteLength)
-  return view.getUint32(0) * 2 ** 32 + view.getUint32(4)
-}
-
 // Fields ------------------------------------------------------------------------------------------------------------
 
 /** How one kind of value is checked, written and read. */
@@ -67,11 +51,19 @@ interface Type<T> {
   read(input: Reader): T
 }
 
-const text = <T extends string = string>(allowed: RegExp, what: string): Type<T> => ({
+const text = (allowed: RegExp, what: string): Type<string> => ({
   write: (out, value) => (typeof value === "string" && allowed.test(value) ? out.text(value) : out.fail(what)),
   read(input) {
-    const value: T = input.next(Major.string).value
+    const value = input.text()
     return allowed.test(value) ? value : input.fail(what)
+  },
+})
+
+const oneOf = <T extends string>(...words: readonly T[]): Type<T> => ({
+  write: (out, value) => (words.includes(value) ? out.text(value) : out.fail(`is not ${words.join(" or ")}`)),
+  read(input) {
+    const value = input.text()
+    return words.find((word) => word === value) ?? input.fail(`is not ${words.join(" or ")}`)
   },
 })
 
@@ -83,8 +75,7 @@ const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")
 const token = text(/^[\x21-\x7e]{1,8192}$/, "is not a token")
 const pattern = text(/^(?!$)[A-Za-z0-9_-]{0,64}\*?$/, "is not a workspace id or prefix*")
 const principal = printable(256)
-const access = text<m.Access>(/^(read|write|admin)$/, "is not an access right")
-const kind = text<m.Entry["kind"]>(/^(change|snapshot|tombstone)$/, "is not a kind of entry")
+const access = oneOf("read", "write", "admin")
 const anyCode = text(/^[A-Z][A-Z_]{0,31}$/, "is not an error code")
 const code: Type<Code> = {
   write: anyCode.write,
@@ -108,8 +99,8 @@ const bytes = (least: number, most = least): Type<Uint8Array> => ({
 })
 const cursor = bytes(16)
 const sha256 = bytes(32)
-/** Shorter is not even a header. Longer than `limits.chunk` is refused change by change, not with the frame. */
-const chunk = bytes(10, limits.message)
+/** The smallest change there is has 34. Longer than `limits.chunk` is refused change by change, not with the frame. */
+const chunk = bytes(34, limits.message)
 
 const digits = (size: number): Type<string> => ({
   write(out, value) {
@@ -231,7 +222,7 @@ function record<T extends object>(fields: Fields<T>): Type<T> {
 }
 
 const message = <T extends { readonly t: string }>(t: T["t"], fields: Fields<Omit<T, "t">>): Type<T> =>
-  record<T>({ t: text(new RegExp(`^${t}$`), "is another message"), ...fields } as Fields<T>)
+  record<T>({ t: oneOf(t), ...fields } as Fields<T>)
 
 // Entries -----------------------------------------------------------------------------------------------------------
 
@@ -243,7 +234,7 @@ const bounds = record<m.Limits>({ message: uint(), chunk: uint(), ops: uint() })
 const anyEntry = record<m.Entry>({
   entity: id,
   collection: printable(64),
-  kind,
+  kind: oneOf("change", "snapshot", "tombstone"),
   chunks: list(chunk, limits.chunks),
   by: optional(principal),
   adopted: optional(yes),
@@ -384,7 +375,7 @@ function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array):
   const start = new Reader(frame)
   start.next(Major.map)
   if (start.key("") !== "t") start.fail("comes before t")
-  const type = types.get(start.next(Major.string).value)
+  const type = types.get(start.text())
   const input = new Reader(frame)
   const message = type ? type.read(input) : null
   if (!type) input.skip()
