@@ -1,7 +1,8 @@
 import fc from "fast-check"
 import { describe, test } from "vitest"
+import { storeConformance } from "../src/store/conformance.ts"
+import { checkStore, type StoreStep } from "../src/store/model.ts"
 import type { Key, Value, Write } from "../src/store/store.ts"
-import { checkStore, type StoreStep, storeConformance } from "../src/testing.ts"
 import { fixtures } from "./support/store-fixtures.ts"
 
 const long = process.env.HEADWATER_LONG === "1"

@@ -113,12 +113,10 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
       run("list", async () => {
         const range = keyRange(prefix, after)
         if (range === undefined || limit === 0) return []
-        const [keys, values] = await use("readonly", (store) =>
-          Promise.all([
-            promisifyRequest(store.getAllKeys(range, limit)),
-            promisifyRequest<Value[]>(store.getAll(range, limit)),
-          ]),
-        )
+        const [keys, values] = await use("readonly", (store) => {
+          const requests = [store.getAllKeys(range, limit), store.getAll(range, limit)] as const
+          return Promise.all([promisifyRequest(requests[0]), promisifyRequest<Value[]>(requests[1])])
+        })
         return values.map((value, i): [Key, Value] => [keys[i] as string[], value])
       }),
     commit: (writes, { expect = [] } = {}) =>

@@ -53,8 +53,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function open(): Promise<Level> {
-    level ??= make(await madeFolder(folder))
-    await level.close()
+    if (level) await level.close()
+    else level = make(await madeFolder(folder))
     await level.open()
     const last = await level.get(ownerKey)
     if (owner === undefined) {

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb"
+import type { StoreFixture } from "../../src/store/conformance.ts"
 import { indexedDBStore } from "../../src/store/indexeddb.ts"
 import { memoryStore } from "../../src/store/memory.ts"
 import { nodeStore } from "../../src/store/node.ts"
-import type { StoreFixture } from "../../src/testing.ts"
 
 export const newFolder = (): Promise<string> => mkdtemp(path.join(tmpdir(), "headwater-store-"))
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true })
