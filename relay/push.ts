@@ -12,6 +12,9 @@ const WALKS = 20_000
 /** What an entry may weigh: it goes out with a principal and a cursor around it, in a frame that must hold it. */
 const ENTRY = limits.message - 64 * 1024
 
+/** In the place of a hash where an entry has no change. */
+const NO_CHANGE = "0".repeat(64)
+
 export interface Pusher {
   readonly principal: string
   readonly adopt: boolean
@@ -68,8 +71,9 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
 
 export const sizeOf = (entry: Entry): number => entry.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
-export function refuse(entry: Entry, code: Code): Outcome {
-  const refusals = entry.chunks.map((chunk) => ({ entity: entry.entity, hash: hashOf(chunk), code }))
+export function refuse({ entity, chunks }: Entry, code: Code): Outcome {
+  const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)
+  const refusals = hashes.map((hash) => ({ entity, hash, code }))
   return { chunks: [], changes: [], refusals, known: 0 }
 }
 

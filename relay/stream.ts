@@ -105,12 +105,12 @@ export class Stream implements Follower {
   }
 
   #sendBatch(batch: Batch): void {
-    this.#place = batch.end
     if (this.#first || this.own > batch.from) return this.#send(this.#foldOwn(batch.live), batch.to)
     batch.frame ??= encodeEntries(
       { t: "entries", w: this.workspace.id, cursor: batch.to, level: true },
       batch.live.map((live) => live.bytes),
     )
+    this.#place = batch.end
     this.#credit -= batch.size
     this.#outlet.send(batch.frame)
   }
@@ -131,16 +131,16 @@ export class Stream implements Follower {
     )
   }
 
-  #take(page: Page): void {
+  #take({ entries, cursor }: Page): void {
     const heal = this.#heal
-    this.#place = position(page.cursor)
     if (!heal) {
-      const items = page.entries.map(({ bytes, position }) => this.workspace.live(position) ?? { bytes })
-      return this.#send(this.#foldOwn(items), page.cursor)
+      const items = entries.map(({ bytes, position }) => this.workspace.live(position) ?? { bytes })
+      return this.#send(this.#foldOwn(items), cursor)
     }
     const until = position(heal.until)
-    const missing = page.entries.filter(({ entry, position }) => position <= until && !heal.same.has(entry.entity))
+    const missing = entries.filter(({ entry, position }) => position <= until && !heal.same.has(entry.entity))
     if (missing.length > 0) this.#send(missing.map(({ bytes }) => bytes))
+    this.#place = position(cursor)
   }
 
   #endHeal(heal: Heal): void {
@@ -150,15 +150,16 @@ export class Stream implements Follower {
     this.#send([], heal.until)
   }
 
-  /** `at` is the place after the items; absent while those of a heal come. */
-  #send(items: readonly Uint8Array[], at?: Cursor): void {
+  /** `to` is the place after the items; absent while those of a heal come. */
+  #send(items: readonly Uint8Array[], to?: Cursor): void {
     const { log, id } = this.workspace
     const first = this.#first && { left: log.bytesAfter(this.#place ?? 0), ...this.#outlet.introduction() }
-    const level = at !== undefined && position(at) === position(log.end)
+    const level = to !== undefined && position(to) === position(log.end)
     this.#first = false
+    if (to) this.#place = position(to)
     for (const item of items) this.#credit -= item.length
     this.#outlet.send(
-      encodeEntries({ t: "entries", w: id, ...(at && { cursor: at }), ...(level && { level }), ...first }, items),
+      encodeEntries({ t: "entries", w: id, ...(to && { cursor: to }), ...(level && { level }), ...first }, items),
     )
   }
 

@@ -20,7 +20,7 @@ export function genesis(entity: string, collection = "notes"): Change {
   return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
 }
 
-export const actorOf = (n: number): string => n.toString(16).padStart(32, "a")
+export const actorOf = (n: number): string => `5e55${n.toString(16).padStart(28, "0")}`
 
 function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
   const text = new TextEncoder().encode(value)

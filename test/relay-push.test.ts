@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { limits, position } from "../src/protocol.ts"
+import { actorOf, change, genesis } from "./support/changes.ts"
+import { note, startRelay, type TestRelay } from "./support/relay.ts"
+
+let relay: TestRelay
+beforeEach(async () => {
+  relay = await startRelay()
+})
+afterEach(() => relay[Symbol.asyncDispose]())
+
+const A = actorOf(1)
+
+describe("an ack", () => {
+  it("comes after the flush, and so does everybody's sight of the entry", async () => {
+    const log = relay.logs.of("w")
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    log.hold()
+    const id = writer.push([note("e", A)])
+    await writer.ping()
+    await reader.ping()
+    expect(log.appended).toBe(1)
+    expect(writer.received).toEqual([])
+    expect(reader.received).toEqual([])
+    log.release()
+    expect(position((await writer.ack(id)).at!)).toBe(1)
+    expect(await reader.level()).toHaveLength(1)
+  })
+
+  it("for a duplicate comes after the flush of the first", async () => {
+    const log = relay.logs.of("w")
+    const [one, two] = [await relay.dial(), await relay.dial()]
+    log.hold()
+    const first = one.push([note("e", A)])
+    await one.ping()
+    const second = two.push([note("e", A)])
+    await two.ping()
+    expect(log.appended).toBe(1)
+    expect(two.received).toEqual([])
+    log.release()
+    const at = (await one.ack(first)).at
+    expect((await two.ack(second)).at).toEqual(at)
+  })
+
+  it("for a duplicate tells where the first is, long after", async () => {
+    const wire = await relay.dial()
+    const { at } = await wire.ack(wire.push([note("e", A)]))
+    await wire.ack(wire.push([note("f", A)]))
+    expect((await wire.ack(wire.push([note("e", A)]))).at).toEqual(at)
+  })
+
+  it("tells the furthest place of a push", async () => {
+    const wire = await relay.dial()
+    expect(position((await wire.ack(wire.push([note("e", A), note("f", A), note("g", A)]))).at!)).toBe(3)
+    expect(position((await wire.ack(wire.push([note("g", A), note("e", A)]))).at!)).toBe(3)
+  })
+
+  it("closes a push that was refused altogether, without a place", async () => {
+    const wire = await relay.dial()
+    const lost = change({ actor: A, deps: ["ab".repeat(32)] })
+    const id = wire.push([{ entity: "e", collection: "notes", kind: "change", chunks: [lost.chunk] }])
+    expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(wire.received).toEqual([{ t: "reject", w: "w", id, entity: "e", hash: lost.hash, code: "DEPS_UNKNOWN" }])
+  })
+})
+
+describe("a reject", () => {
+  it("comes before its push's ack, and after the flush of what it rests on", async () => {
+    const log = relay.logs.of("w")
+    const [one, two] = [await relay.dial(), await relay.dial()]
+    log.hold()
+    one.push([note("e", A)])
+    await one.ping()
+    const taken = change({ actor: A, startOp: 2, deps: [genesis("e").hash], value: "other" })
+    const id = two.push([{ ...note("e", A), chunks: [taken.chunk] }])
+    await two.ping()
+    expect(two.received).toEqual([])
+    log.release()
+    await two.ack(id)
+    expect(two.received).toMatchObject([{ t: "reject", id, hash: taken.hash, code: "SEQ_TAKEN" }])
+  })
+
+  it("stops neither the other changes of its entry nor the other entries", async () => {
+    const wire = await relay.dial()
+    const fine = note("e", A)
+    const id = wire.push([{ ...fine, chunks: [new Uint8Array(50), ...fine.chunks] }, note("f", A)])
+    expect(position((await wire.ack(id)).at!)).toBe(2)
+    expect(wire.received).toMatchObject([{ t: "reject", id, entity: "e", code: "CHUNK_BAD" }])
+  })
+})
+
+describe("what is logged", () => {
+  it("names the principal that pushed it, whatever the push says", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([{ ...note("e", A), by: "somebody else", adopted: true, once: new Uint8Array(16) }]))
+    reader.pull()
+    const [item] = (await reader.level())[0]!.items
+    expect(item).toEqual({ entry: { ...note("e", A), by: "local", once: new Uint8Array(16) } })
+  })
+
+  it("is flagged when it was adopted, with whom the adopter names", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([{ ...note("e", A), by: "ann" }, note("f", A)], { adopt: true }))
+    reader.pull()
+    expect((await reader.level())[0]!.items).toMatchObject([
+      { entry: { entity: "e", by: "ann", adopted: true } },
+      { entry: { entity: "f", by: "local", adopted: true } },
+    ])
+  })
+
+  it("has of an entry what was neither known nor refused", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    const first = genesis("e")
+    const push = (...chunks: Uint8Array[]) => writer.push([{ ...note("e", A), chunks }])
+    await writer.ack(push(first.chunk))
+    const [, content] = note("e", A).chunks
+    await writer.ack(push(first.chunk, new Uint8Array(50), content!))
+    reader.pull()
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([
+      { entry: { chunks: [first.chunk] } },
+      { entry: { chunks: [content] } },
+    ])
+  })
+})
+
+describe("two pushes at once", () => {
+  it("never both take one number, even when looking up takes time", async () => {
+    const log = relay.logs.of("w")
+    const { tail, known } = log
+    const slowly = <T>(value: T) => new Promise<T>((resolve) => setImmediate(resolve, value))
+    Object.assign(log, {
+      tail: (entity: string, actor: string) => slowly(tail(entity, actor)),
+      known: (entity: string, hash: string) => slowly(known(entity, hash)),
+    })
+    const wires = await Promise.all(Array.from({ length: 8 }, () => relay.dial()))
+    await wires[0]!.ack(wires[0]!.push([{ ...note("e", A), chunks: [genesis("e").chunk] }]))
+    const acks = wires.map((wire, i) => {
+      const { chunk } = change({ actor: A, startOp: 2, deps: [genesis("e").hash], value: `${i}` })
+      return wire.ack(wire.push([{ ...note("e", A), chunks: [chunk] }]))
+    })
+    expect((await Promise.all(acks)).filter(({ at }) => at)).toHaveLength(1)
+    expect(wires.flatMap(({ received }) => received)).toMatchObject(Array(7).fill({ t: "reject", code: "SEQ_TAKEN" }))
+    expect(log.appended).toBe(2)
+  })
+})
+
+describe("a large push", () => {
+  it("lets others have their turn in between", async () => {
+    const [writer, other] = [await relay.dial(), await relay.dial()]
+    const entries = Array.from({ length: limits.entries }, (_, i) => note(`e${i}`, A, "x".repeat(2000)))
+    const id = writer.push(entries)
+    const order: string[] = []
+    const done = writer.ack(id).then(() => order.push("push"))
+    while (relay.logs.of("w").appended === 0) await new Promise(setImmediate)
+    await other.ping()
+    order.push("ping")
+    await done
+    expect(order).toEqual(["ping", "push"])
+  })
+})
+
+it("answers LOG_FAILED and hangs up when a flush fails, so that nothing unflushed counts as stored", async () => {
+  const log = relay.logs.of("w")
+  log.flushed = () => Promise.reject(new Error("no space left"))
+  const [writer, other] = [await relay.dial(), await relay.dial()]
+  writer.push([note("e", A)])
+  expect((await writer.take("notice")).code).toBe("LOG_FAILED")
+  expect(await writer.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+  await other.ping()
+})
