@@ -25,6 +25,7 @@ export const codes = [
   "STORE_MOVED",
   "STORE_IN_USE",
   "STORE_FORMAT",
+  "WASM_FAILED",
   "CLOSED",
   // the relay and the way there
   "NO_RELAY",

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "./errors.ts"
-import { isUserKey, plainCopy } from "./values.ts"
+import { isReserved, isUserKey, plainCopy } from "./values.ts"
 
 // What a schema says --------------------------------------------------------------------------------------------------
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -42,14 +42,9 @@ export interface Def<N extends string, S, F, D> {
   readonly fields: F
   readonly defaults: D
 }
-export type AnyDef = Def<
-  string,
-  AnySchema,
-  Readonly<Record<string, Kind<string>>>,
-  Readonly<Record<string, unknown>>
->
+export type AnyDef = Def<string, AnySchema, Readonly<Record<string, Kind<string>>>, Readonly<Record<string, unknown>>>
 
-// Rows ----------------------------------------------------------------------------------------------------------------
+// Rows' types ----------------------------------------------------------------------------------------------------------------
 export type Deep<T> = T extends readonly (infer I)[]
   ? readonly Deep<I>[]
   : T extends object
@@ -148,6 +143,86 @@ export function collection<
   }
   return Object.freeze({ name, schema: schema as S, fields: fields as F, defaults: defaults as D })
 }
+
+// Validation ----------------------------------------------------------------------------------------------------------
+type Issues = readonly Std.Issue[]
+
+/**
+ * A create's fields: what the schema makes of the input, and the input's keys that it does not know.
+ * `SCHEMA_ISSUES`: the schema's issues, or a key that no field can have (`id`, `$…`, `@…`); the schema never sees those.
+ */
+export function validated(def: AnyDef | undefined, input: unknown): Record<string, unknown> {
+  const given = plainObject(input, "an input")
+  refuseReserved(given)
+  const { value, issues } = run(def, given)
+  if (issues.length > 0) throw refused(issues)
+  const output = plainObject(value, "the schema's output")
+  refuseReserved(output)
+  return { ...given, ...output }
+}
+
+/** Keys that only rows and documents have are not fields: `SCHEMA_ISSUES`, one issue each. */
+export function refuseReserved(fields: Readonly<Record<string, unknown>>): void {
+  const keys = Object.keys(fields).filter((key) => isReserved(key) && fields[key] !== undefined)
+  if (keys.length === 0) return
+  throw refused(keys.map((key) => ({ message: `no field can be called ${JSON.stringify(key)}`, path: [key] })))
+}
+
+/**
+ * Refuses an update only for what it makes worse: a value that another version of the app wrote must not lock an entity.
+ * `SCHEMA_ISSUES` with the added issues, `SCHEMA_ASYNC`.
+ */
+export function refuseAddedIssues(
+  def: AnyDef | undefined,
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): void {
+  const { issues } = run(def, after)
+  if (issues.length === 0) return
+  const known = new Set(run(def, before).issues.map(named))
+  const added = issues.filter((issue) => !known.has(named(issue)))
+  if (added.length > 0) throw refused(added)
+}
+
+function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues: Issues } {
+  if (def?.schema === undefined) return { value, issues: [] }
+  let result: Std.Result<unknown> | Promise<Std.Result<unknown>>
+  try {
+    result = def.schema["~standard"].validate(value)
+  } catch (cause) {
+    return {
+      value,
+      issues: [{ message: `the schema threw: ${cause instanceof Error ? cause.message : String(cause)}` }],
+    }
+  }
+  if (result instanceof Promise) {
+    result.catch(() => {}) // reported by what is thrown here
+    throw new HeadwaterError("SCHEMA_ASYNC", `the schema of ${def.name} is asynchronous; writes need an answer at once`)
+  }
+  return result.issues === undefined ? { value: result.value, issues: [] } : { value, issues: result.issues }
+}
+
+function plainObject(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw refused([{ message: `${what} must be an object` }])
+}
+
+const keyOf = (segment: PropertyKey | Std.PathSegment): string =>
+  String(typeof segment === "object" ? segment.key : segment)
+
+const named = ({ path, message }: Std.Issue): string => JSON.stringify([path?.map(keyOf), message])
+
+function refused(issues: Issues): HeadwaterError {
+  const [first] = issues
+  const field = first?.path?.[0] === undefined ? undefined : keyOf(first.path[0])
+  const where = field === undefined ? "" : `${field}: `
+  return new HeadwaterError("SCHEMA_ISSUES", `${where}${first?.message ?? "refused"}`, { field, issues })
+}
+
+// Rows as they are shown ----------------------------------------------------------------------------------------------
+/** Whether the field is declared `text()`. */
+export const isText = (def: AnyDef | undefined, key: string): boolean =>
+  def !== undefined && Object.hasOwn(def.fields, key) && def.fields[key]?.kind === "text"
 
 /** Fields as a row or a draft shows them: defaults for absent keys, empty text for absent `text()` fields. */
 export function withDefaults(

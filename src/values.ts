@@ -5,12 +5,14 @@ import { HeadwaterError } from "./errors.ts"
 const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
 
-/** False for the names that belong to rows and documents: `id`, `$…`, `@…`, and `__proto__`. */
-export const isUserKey = (key: string): boolean =>
-  key !== "id" && key !== "__proto__" && key[0] !== "$" && key[0] !== "@" && !loneHalf.test(key)
+/** The names that belong to rows and documents. */
+export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
+
+/** What a field can be called. */
+export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "__proto__" && !loneHalf.test(key)
 
 /**
- * A deep copy in plain objects and arrays; keys that hold `undefined` are left out. `VALUE_UNSUPPORTED`, with `field`,
+ * A deep copy in plain objects and arrays, keys sorted; those that hold `undefined` are left out. `VALUE_UNSUPPORTED`, with `field`,
  * for what is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone surrogates, `__proto__`, `undefined` in an
  * array, functions, symbols, dates and other class instances, cycles, more than 64 levels.
  */
@@ -25,7 +27,8 @@ function copy(value: unknown, field: string, path: object[]): unknown {
     case "boolean":
       return value
     case "number":
-      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))) return value
+      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
+        return value === 0 ? 0 : value // not -0, which JSON loses
       throw unsupported(field, `the number ${value}`)
     case "object":
       if (value === null) return value
@@ -54,7 +57,8 @@ function copyObject(value: object, field: string, path: object[]): Record<string
     throw unsupported(field, `an instance of ${prototype.constructor?.name ?? "a class"}`)
   }
   const result: Record<string, unknown> = {}
-  for (const [key, item] of Object.entries(value)) {
+  for (const key of Object.keys(value).sort()) {
+    const item = (value as Record<string, unknown>)[key]
     if (key === "__proto__" || loneHalf.test(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
     if (item !== undefined) result[key] = copy(item, field, path)
   }
