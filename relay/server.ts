@@ -81,6 +81,13 @@ export class RelayServer {
     })
   }
 
+  /** Bytes that sockets hold for readers that have not taken them. */
+  buffered(): number {
+    let sum = 0
+    for (const { ws } of this.#connections) sum += ws.bufferedAmount
+    return sum
+  }
+
   /** Stops accepting, answers what is in hand and closes every socket with 1001. */
   async stop(): Promise<void> {
     this.#stopping = true
