@@ -3,7 +3,7 @@ import { created, edited } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
 import type { Committed, Replica } from "./replica.ts"
 import type { PlainRow, RowDelta } from "./rows.ts"
-import type { AnyDef, Deep, Def, Edit, In, Meta, Row, Whole } from "./schema.ts"
+import { type AnyDef, type Deep, type Def, type Edit, type In, type Meta, type Row, type Whole, withDefaults } from "./schema.ts"
 
 /** What a commit changed, by id. `from`: written here, or received from the relay. */
 export type Delta = Readonly<{
@@ -84,7 +84,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
       const row = replica.rows.get(name, id)
       if (fields === undefined || row === undefined) return undefined
       const meta = Object.fromEntries(Object.entries(row).filter(([key]) => key === "id" || key.startsWith("$")))
-      return { ...def.defaults, ...fields, ...meta }
+      return { ...withDefaults(def, fields), ...meta }
     },
     subscribe(f: Listener) {
       const listener: Listener = (rows, delta) => f(rows, delta) // so that one function may subscribe twice

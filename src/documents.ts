@@ -11,47 +11,28 @@ import type { Held } from "./transaction.ts"
 /** Live documents that are kept when nobody uses them. */
 const KEPT = 64
 
-export interface Author {
-  readonly time: number
-  readonly hash: Hash
-  readonly by: string | null
-}
-
 /** A hydrated entity. */
 export class Live {
   readonly entity: Entity
-  /** Every change in the document. */
+  /** Every change in the document, and who brought it. */
   readonly changes = new Map<Hash, Change>()
   /** Held changes that wait for others. */
   waiting: readonly Held[] = []
-  created: Author | undefined
-  updated: Author | undefined
-  private readonly authors = new Map<Hash, string | null>()
+  private readonly authors = new Map<Hash, string>()
 
   constructor(entity: Entity) {
     this.entity = entity
   }
 
-  credit({ change, by }: { change: Change; by?: string | null | undefined }): void {
+  credit(change: Change, by: string | null | undefined): void {
     this.changes.set(change.hash, change)
-    this.authors.set(change.hash, by ?? null)
-    if (change.time === 0) return
-    const author = { time: change.time, hash: change.hash, by: by ?? null }
-    if (this.created === undefined || older(author, this.created)) this.created = author
-    if (this.updated === undefined || older(this.updated, author)) this.updated = author
+    if (by !== undefined && by !== null) this.authors.set(change.hash, by)
   }
 
-  /** Who deleted it: the author of the newest change of that moment. */
-  deletedBy(at: number): string | null {
-    let found: Hash | undefined
-    for (const { hash, time } of this.changes.values()) {
-      if (time * 1000 === at && (found === undefined || hash > found)) found = hash
-    }
-    return found === undefined ? null : (this.authors.get(found) ?? null)
+  by(hash: Hash | undefined): string | null {
+    return hash === undefined ? null : (this.authors.get(hash) ?? null)
   }
 }
-
-const older = (a: Author, b: Author): boolean => a.time < b.time || (a.time === b.time && a.hash < b.hash)
 
 export class Documents {
   /** In order of use, the least recent first. */

@@ -13,10 +13,11 @@ import {
   type StoredRow,
 } from "./records.ts"
 import { type PlainRow, type RowDelta, Rows } from "./rows.ts"
+import type { AnyDef } from "./schema.ts"
 import type { Key, Store } from "./store/store.ts"
 import type { Transaction } from "./transaction.ts"
 
-export type Defaults = ReadonlyMap<string, Readonly<Record<string, unknown>>>
+export type Defs = ReadonlyMap<string, AnyDef>
 /** The rows that a commit makes; undefined: the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 type ByHash<T> = Map<string, Map<Hash, T>>
@@ -29,18 +30,18 @@ export class Memory {
   readonly rows: Rows
   state: State
 
-  private constructor(workspace: string, defaults: Defaults, state: State) {
+  private constructor(workspace: string, defs: Defs, state: State) {
     this.state = state
     const joined = (entity: string) => {
       const mark = this.stale.get(entity)
       return { pending: this.outbox.pending(entity), stale: mark !== undefined && !mark.waiting }
     }
-    this.rows = new Rows(workspace, defaults, joined, () => this.state.first)
+    this.rows = new Rows(workspace, defs, joined, () => this.state.first)
   }
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
-  static async read(store: Store, workspace: string, defaults: Defaults, projection: string): Promise<Memory> {
-    const memory = new Memory(workspace, defaults, await readState(store, workspace, projection))
+  static async read(store: Store, workspace: string, defs: Defs, projection: string): Promise<Memory> {
+    const memory = new Memory(workspace, defs, await readState(store, workspace, projection))
     await memory.outbox.load(store, workspace)
     const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))

@@ -19,7 +19,7 @@ import {
 import { keys, type State } from "./records.ts"
 import { owedOf, type Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
-import { ancestors, causalOrder, headsOf, verdicts } from "./verify.ts"
+import { admitted, ancestors, causalOrder, headsOf } from "./verify.ts"
 
 /** One or more `entries` messages, taken together. */
 export interface Received {
@@ -133,7 +133,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   if (live === undefined) return markStale(replica, tx, entity, fresh)
   const arrived = [...live.waiting, ...fresh]
   const byHash = new Map(arrived.map((held) => [held.change.hash, held]))
-  const verdict = verdicts(
+  const verdict = admitted(
     entity,
     [...live.changes.values(), ...arrived.map(({ change }) => change)],
     new Set(byHash.keys()),
@@ -146,7 +146,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     replica.documents.drop(entity)
     return markStale(replica, tx, entity, arrived)
   }
-  for (const change of next) live.credit({ change, by: byHash.get(change.hash)?.by })
+  for (const change of next) live.credit(change, byHash.get(change.hash)?.by)
   live.waiting = verdict.waiting.flatMap(({ hash }) => byHash.get(hash) ?? [])
   tx.touched.add(entity)
 }

@@ -10,7 +10,7 @@ import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { Idle } from "./idle.ts"
-import { type Defaults, Memory, type NewRows, storeError } from "./memory.ts"
+import { type Defs, Memory, type NewRows, storeError } from "./memory.ts"
 import type { Owed } from "./outbox.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
@@ -20,7 +20,7 @@ import type { AnyDef } from "./schema.ts"
 import { Queue, type Step } from "./queue.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
-import { causalOrder, verdicts } from "./verify.ts"
+import { admitted, causalOrder, type Verdicts, verdicts } from "./verify.ts"
 
 export interface ReplicaOptions {
   readonly id: string
@@ -53,8 +53,7 @@ export class Replica {
   /** Why the last commit failed; null once one has worked. */
   failure: HeadwaterError | null = null
   private memory: Memory
-  private readonly collections: Readonly<Record<string, AnyDef>>
-  private readonly defaults: Defaults
+  private readonly defs: Defs
   private readonly projection: string
   private readonly wasm: URL | string | BufferSource | undefined
   private readonly steps = new Queue((group) => this.commitGroup(group))
@@ -63,13 +62,12 @@ export class Replica {
   private unsure = false
   private readonly idle = new Idle(this)
 
-  private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defaults: Defaults, memory: Memory) {
+  private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
     this.id = id
     this.store = store
-    this.collections = collections
     this.clock = clock
     this.wasm = wasm
-    this.defaults = defaults
+    this.defs = defs
     this.projection = projectionVersion(Object.values(collections))
     this.actor = hex(clock.random(16))
     this.memory = memory
@@ -77,10 +75,10 @@ export class Replica {
 
   /** Reads rows, outbox and state; no document, no WebAssembly. */
   static async open(options: ReplicaOptions): Promise<Replica> {
-    const defs = Object.values(options.collections)
-    const defaults: Defaults = new Map(defs.map((def) => [def.name, def.defaults]))
-    const memory = await Memory.read(options.store, options.id, defaults, projectionVersion(defs))
-    const replica = new Replica(options, defaults, memory)
+    const all = Object.values(options.collections)
+    const defs: Defs = new Map(all.map((def) => [def.name, def]))
+    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all))
+    const replica = new Replica(options, defs, memory)
     if (replica.state.projection !== replica.projection) replica.idle.projectAllAgain(replica.projection)
     replica.idle.look()
     return replica
@@ -191,7 +189,7 @@ export class Replica {
     for (const change of changes) {
       tx.hold(entity, { change, collection, by: principal ?? undefined })
       tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-      live.credit({ change, by: principal })
+      live.credit(change, principal)
       this.made.add(change.hash)
     }
     if (changes.length > 0) tx.touched.add(entity)
@@ -223,31 +221,25 @@ export class Replica {
     const held = await this.held(entity, tx)
     const mark = this.staleOf(entity, tx)
     const changes = [...held.values()].map(({ change }) => change)
-    let order: readonly Change[] = causalOrder(changes)
-    let waiting: readonly Change[] = []
-    if (mark !== undefined) {
-      const verdict = verdicts(entity, changes, new Set(mark.suspects))
-      for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
-      ;({ order, waiting } = verdict)
-      tx.touched.add(entity)
+    const suspects = new Set(mark?.suspects)
+    let verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
+    if (mark !== undefined) tx.touched.add(entity)
+    let hydrated: Entity | undefined
+    try {
+      if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor, suspects)
+    } catch {
+      verdict = verdicts(entity, changes, suspects)
+      if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor)
     }
-    if (order.length === 0) {
-      if (mark !== undefined) this.markWaiting(tx, entity, mark, waiting)
+    for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+    const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
+    if (hydrated === undefined) {
+      if (mark !== undefined) this.markWaiting(tx, entity, mark.collection, waiting)
       return undefined
     }
-    let hydrated: Entity
-    try {
-      hydrated = Entity.hydrate(entity, order, this.actor)
-    } catch (error) {
-      // What was judged sound before does not load (another Automerge, a damaged record): judge everything again.
-      if (mark !== undefined && mark.suspects.length >= changes.length) throw error
-      const suspects = changes.map(({ hash }) => hash)
-      tx.markStale(entity, { collection: [...held.values()][0]?.collection ?? "", suspects, waiting: false })
-      return this.live(entity, tx)
-    }
     const live = new Live(hydrated)
-    for (const change of order) live.credit({ change, by: held.get(change.hash)?.by })
-    live.waiting = waiting.map((change) => held.get(change.hash) as Held)
+    for (const change of verdict.order) live.credit(change, held.get(change.hash)?.by)
+    live.waiting = waiting
     return this.documents.add(live)
   }
 
@@ -255,9 +247,9 @@ export class Replica {
     return tx.stale.has(entity) ? tx.stale.get(entity) : this.stale.get(entity)
   }
 
-  private markWaiting(tx: Transaction, entity: string, mark: { collection: string }, waiting: readonly Change[]): void {
-    const suspects = waiting.map(({ hash }) => hash)
-    tx.markStale(entity, suspects.length === 0 ? undefined : { collection: mark.collection, suspects, waiting: true })
+  private markWaiting(tx: Transaction, entity: string, collection: string, waiting: readonly Held[]): void {
+    const suspects = waiting.map(({ change }) => change.hash)
+    tx.markStale(entity, suspects.length === 0 ? undefined : { collection, suspects, waiting: true })
   }
 
   /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
@@ -322,20 +314,18 @@ export class Replica {
       const row = this.storedRow(live)
       rows.set(entity, { collection, row })
       tx.writes.push(this.rows.write(collection, entity, row))
-      if (live.waiting.length > 0 || mark !== undefined) {
-        this.markWaiting(tx, entity, { collection }, live.waiting.map(({ change }) => change))
-      }
+      if (live.waiting.length > 0 || mark !== undefined) this.markWaiting(tx, entity, collection, live.waiting)
     }
     return rows
   }
 
   private storedRow(live: Live): StoredRow {
-    const row = project(live.entity, this.collections[live.entity.collection])
+    const { createdIn, updatedIn, deletedIn } = live.entity.facts
     return {
-      ...row,
-      $createdBy: live.created?.by ?? null,
-      $updatedBy: live.updated?.by ?? null,
-      ...(row.$deletedAt !== undefined && { $deletedBy: live.deletedBy(row.$deletedAt) }),
+      ...project(live.entity, this.defs.get(live.entity.collection)),
+      $createdBy: live.by(createdIn),
+      $updatedBy: live.by(updatedIn),
+      ...(deletedIn !== undefined && { $deletedBy: live.by(deletedIn) }),
     }
   }
 
@@ -369,7 +359,7 @@ export class Replica {
 
   private async readAgain(entities: Iterable<string>): Promise<void> {
     const before = this.memory
-    this.memory = await Memory.read(this.store, this.id, this.defaults, this.projection)
+    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection)
     this.unsure = false
     this.tell({ rows: this.memory.difference(before, entities), from: "here", paid: [], refused: new Map() })
   }
@@ -381,6 +371,12 @@ export class Replica {
     this.documents.dropAll()
     this.listeners.clear()
   }
+}
+
+/** Changes that were judged before: only what they rest on is looked at. */
+function trusted(changes: readonly Change[]): Verdicts {
+  const order = causalOrder(changes)
+  return { order, bad: new Map(), waiting: [] }
 }
 
 function heldOf(value: Uint8Array): Held {

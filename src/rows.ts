@@ -6,6 +6,7 @@
  * left to idle time, because it rewrites whole pages.
  */
 import { keys, readJson, type StoredRow } from "./records.ts"
+import { type AnyDef, showDefaults } from "./schema.ts"
 import type { Store, Write } from "./store/store.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
@@ -72,19 +73,19 @@ export class Rows {
   /** Who made a pending row, kept aside while the row shows null for it. */
   private readonly authors = new Map<string, Authors>()
   private readonly workspace: string
-  private readonly defaults: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  private readonly defs: ReadonlyMap<string, AnyDef>
   private readonly joined: (entity: string) => Joined
   /** Whose records are those made before any principal was known. */
   private readonly first: () => string | null
 
   constructor(
     workspace: string,
-    defaults: ReadonlyMap<string, Readonly<Record<string, unknown>>>,
+    defs: ReadonlyMap<string, AnyDef>,
     joined: (entity: string) => Joined,
     first: () => string | null,
   ) {
     this.workspace = workspace
-    this.defaults = defaults
+    this.defs = defs
     this.joined = joined
     this.first = first
   }
@@ -227,8 +228,8 @@ export class Rows {
 
   private join(collection: string, stored: StoredRow): PlainRow {
     const row = stored as Record<string, unknown>
-    const defaults = this.defaults.get(collection)
-    if (defaults !== undefined) for (const key in defaults) if (row[key] === undefined) row[key] = defaults[key]
+    const def = this.defs.get(collection)
+    if (def !== undefined) showDefaults(def, row)
     return this.finish(row as StoredRow)
   }
 

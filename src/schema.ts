@@ -225,18 +225,16 @@ export const isText = (def: AnyDef | undefined, key: string): boolean =>
   def !== undefined && Object.hasOwn(def.fields, key) && def.fields[key]?.kind === "text"
 
 /** Fields as a row or a draft shows them: defaults for absent keys, empty text for absent `text()` fields. */
-export function withDefaults(
-  def: AnyDef | undefined,
-  stored: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  const shown: Record<string, unknown> = { ...stored }
-  if (def === undefined) return shown
-  const long = stored["$long"]
-  for (const key in def.defaults) if (shown[key] === undefined) shown[key] = def.defaults[key]
-  for (const key in def.fields) {
-    if (shown[key] === undefined && !(typeof long === "object" && long !== null && key in long)) shown[key] = ""
-  }
-  return shown
+export function withDefaults(def: AnyDef | undefined, stored: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return def === undefined ? { ...stored } : showDefaults(def, { ...stored })
+}
+
+/** The same on the very object. */
+export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {
+  const long = row["$long"] as object | undefined
+  for (const key in def.defaults) if (row[key] === undefined) row[key] = def.defaults[key]
+  for (const key in def.fields) if (row[key] === undefined && !(long && key in long)) row[key] = ""
+  return row
 }
 
 /**

@@ -48,7 +48,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   /** What is under way on `db` may finish; the next operation opens another connection, unless one is opening already. */
   function disconnect(db: IDBDatabase | undefined): void {
     db?.close()
-    if (db === current) connection = current = undefined
+    connection = current = undefined
   }
 
   async function open(): Promise<IDBDatabase> {
@@ -71,7 +71,6 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
       db.close()
       throw error
     }
-    db.onclose = () => disconnect(db)
     db.onversionchange = () => disconnect(db)
     current = db
     return db
@@ -82,7 +81,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The connection had gone without telling (Safari does that); nothing has begun, so another one will do.
+      // The browser has closed the connection (Safari does that without telling). Nothing has begun, so another one will do.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }
