@@ -157,16 +157,15 @@ describe("in a browser", () => {
 
   it("esbuild bundles it with no help, and what is loaded at first holds neither Automerge nor Node's code", async () => {
     const outdir = path.join(folder, "esbuild")
-    const options = {
+    const { metafile } = await esbuild({
       entryPoints: [entry()],
+      outdir,
       bundle: true,
       splitting: true,
       minify: true,
       format: "esm",
-      outdir,
       metafile: true,
-    } as const
-    const { metafile } = await esbuild(options)
+    })
     const first = loadedAtFirst(metafile)
     expect(first.join("\n")).not.toMatch(/automerge|classic-level|node_modules\/ws/)
     expect(Object.keys(metafile.inputs).some((name) => name.includes("@automerge/automerge"))).toBe(true)

@@ -75,7 +75,7 @@ try {
 }
 
 async function startRelay(port: number): Promise<{ process: ChildProcess; url: string; port: number }> {
-  const bin = path.join(root, "node_modules/.bin/headwater-relay")
+  const bin = path.join(root, "relay/dist/main.js")
   const args = ["serve", "--host", "127.0.0.1", "--port", String(port), "--data", path.join(data, "relay")]
   const relay = spawn(process.execPath, [bin, ...args], { stdio: ["ignore", "pipe", "ignore"] })
   processes.add(relay)
