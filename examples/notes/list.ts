@@ -45,7 +45,7 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     ul.replaceChildren(...found.slice(0, shown).map(item), end)
     if (focused !== undefined) buttonOf(focused)?.focus()
     const all = notes.all().length
-    count.textContent = found.length === all ? `${all} notes` : `${found.length} of ${all} notes`
+    count.textContent = `${found.length === all ? "" : `${found.length} of `}${all} note${all === 1 ? "" : "s"}`
   }
 
   function item(row: Row): HTMLLIElement {

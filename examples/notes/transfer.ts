@@ -45,7 +45,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
       const files = await exportNotes(notes)
       if (folder !== undefined) for (const file of files) await writeFile(folder, file.path.split("/"), file.text)
       else download((await import("./zip.ts")).zip(files), "notes.zip")
-      say(`${files.length} notes exported`, [])
+      say(counted(files.length, "exported"), [])
     } catch (error) {
       if ((error as Error).name !== "AbortError") say("The export failed", [(error as Error).message])
     } finally {
@@ -73,7 +73,7 @@ const asFile = (file: File): FileToImport => ({
 
 function summary({ created, updated, unchanged, problems }: ImportReport, skipped: number): string {
   const parts = [
-    `${created} notes imported`,
+    counted(created, "imported"),
     updated > 0 && `${updated} updated`,
     unchanged > 0 && `${unchanged} here already`,
     skipped > 0 && `${skipped} other files skipped`,
@@ -81,6 +81,8 @@ function summary({ created, updated, unchanged, problems }: ImportReport, skippe
   ]
   return parts.filter(Boolean).join(", ")
 }
+
+const counted = (n: number, what: string) => `${n} note${n === 1 ? "" : "s"} ${what}`
 
 /** The File System Access API's folder picker (WICG), where the browser has it. */
 async function pickFolder(): Promise<FileSystemDirectoryHandle | undefined> {
