@@ -1,0 +1,59 @@
+/** One writer, 50 changes a second, and 10, 50 and 200 connections that get every one of them once it is on a disk. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { figure, median } from "./figures.ts"
+import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
+
+const ROUNDS = 5
+const CHANGES = 150
+const EVERY_MS = 20
+
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
+const servers = {
+  relay: await startRelay(path.join(folder, "relay")),
+  durable: await startBare("durable", folder),
+  plain: await startBare("broadcast", folder),
+}
+type Name = keyof typeof servers
+const names = Object.keys(servers) as Name[]
+const clients = startClients()
+
+interface Run {
+  /** µs of the server's CPU for each delivered change */
+  readonly cpu: number
+  /** ms */
+  readonly p50: number
+}
+async function run(name: Name, subscribers: number, round: number): Promise<Run> {
+  const { url, pid } = servers[name]
+  const w = `fanout-${subscribers}-${round}`
+  await clients.ask({ do: "openFanout", url, relay: name === "relay", w, subscribers })
+  await clients.ask({ do: "runFanout", changes: 25, every: EVERY_MS }) // warms up
+  const before = cpu(pid)
+  const { latencies } = await clients.ask<{ latencies: number[] }>({
+    do: "runFanout",
+    changes: CHANGES,
+    every: EVERY_MS,
+  })
+  const spent = cpu(pid) - before
+  await clients.ask({ do: "closeFanout" })
+  return { cpu: spent / latencies.length, p50: median(latencies) }
+}
+
+for (const subscribers of [10, 50, 200]) {
+  const runs: Record<Name, Run[]> = { relay: [], durable: [], plain: [] }
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const name of names) runs[name].push(await run(name, subscribers, round))
+  }
+  const ratio = (of: keyof Run, to: Name) => runs.relay.map((ours, round) => ours[of] / runs[to][round]![of])
+  const column = (of: keyof Run) => runs.relay.map((ours) => ours[of])
+  figure(`${subscribers} subscribers: relay CPU per delivered change`, column("cpu"), " µs")
+  figure("... to a ws server with one group fdatasync", ratio("cpu", "durable"), "x", { atMost: 1.5 })
+  figure("... to a ws server that just broadcasts", ratio("cpu", "plain"), "x")
+  figure(`${subscribers} subscribers: p50 from send to arrival`, column("p50"), " ms")
+  figure("... to a ws server with one group fdatasync", ratio("p50", "durable"), "x", { atMost: 1.5 })
+  figure("... to a ws server that just broadcasts", ratio("p50", "plain"), "x")
+}
+await endAll()
+rmSync(folder, { recursive: true })

@@ -1,0 +1,46 @@
+// `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout idle` those named, each in a process of its own,
+// against what `npm run build` has built. Every figure is a ratio to something bare, measured in the same run.
+import { spawnSync } from "node:child_process"
+import { rm } from "node:fs/promises"
+import os from "node:os"
+import path from "node:path"
+import { build } from "esbuild"
+
+const all = [
+  "local-write",
+  "idle-reconnect",
+  "open",
+  "open-in-browser",
+  "relay-writes",
+  "relay-fanout",
+  "relay-memory",
+  "peer-idle",
+  "size",
+]
+const names = process.argv.slice(2)
+for (const name of names) if (!all.includes(name)) throw new Error(`no benchmark ${name}; there are ${all.join(", ")}`)
+
+const here = import.meta.dirname
+const outdir = path.join(here, "dist")
+await rm(outdir, { recursive: true, force: true })
+await build({
+  absWorkingDir: here,
+  entryPoints: [...all, "bare-server", "wire-clients", "open-once"].map((name) => `${name}.ts`),
+  outdir,
+  bundle: true,
+  packages: "external",
+  // The packages by name are the built ones: tsconfig's paths would make them the sources.
+  tsconfigRaw: {},
+  platform: "node",
+  format: "esm",
+  target: "node20",
+})
+
+console.log(`Node ${process.version}, ${os.cpus().length} cores, load ${os.loadavg()[0].toFixed(1)}; median (min..max)`)
+let failed = 0
+for (const name of names.length > 0 ? names : all) {
+  console.log(`\n${name}`)
+  const { status } = spawnSync(process.execPath, [path.join(outdir, `${name}.js`)], { stdio: "inherit" })
+  if (status !== 0) failed++
+}
+process.exit(failed > 0 ? 1 : 0)
