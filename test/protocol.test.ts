@@ -1,7 +1,8 @@
+import { readFileSync } from "node:fs"
 import * as cborg from "cborg"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { HeadwaterError } from "../src/errors.ts"
+import { type Code, codes, HeadwaterError } from "../src/errors.ts"
 import {
   type ClientMessage,
   cursorOf,
@@ -20,7 +21,15 @@ import {
   type RelayMessage,
 } from "../src/protocol.ts"
 import { golden } from "./protocol.golden.ts"
-import { clientShapes, entryShape, itemShape, messageOf, relayShapes } from "./protocol.shapes.ts"
+import {
+  clientShapes,
+  entryKeys,
+  entryShape,
+  itemShape,
+  messageOf,
+  relayShapes,
+  type Shape,
+} from "./protocol.shapes.ts"
 
 const long = process.env["HEADWATER_LONG"] === "1"
 const runs = long ? 2_000 : 100
@@ -271,6 +280,8 @@ describe("hostile frames", () => {
       "a key twice": `a3617464${ascii("ping")}616101616101`,
       "a known key twice": `a2617464${ascii("ping")}617464${ascii("ping")}`,
       "keys out of order": `a3617464${ascii("ping")}616201616101`,
+      "a longer key before a shorter one": `a3617464${ascii("ping")}62616101616101`,
+      "known keys out of order": `a4617464${ascii("pull")}66${ascii("credit")}016177617765${ascii("reach")}f6`,
       "a key that is a number": `a2617464${ascii("ping")}0101`,
       "a key that is not ASCII": `a2617464${ascii("ping")}62c3a901`,
       "a tag": `a2617464${ascii("ping")}6161c101`,
@@ -303,10 +314,10 @@ describe("hostile frames", () => {
     for (const claim of claims)
       for (const start of ["a261746470757368", `a2617465${ascii("later")}6161`, ""]) {
         const frame = Buffer.from(start + claim, "hex")
-        const began = performance.now()
-        for (const decode of [decodeClient, decodeRelay, decodeEntry])
+        for (const decode of [decodeClient, decodeRelay, decodeEntry]) {
           expect(["MESSAGE_BAD", "TOO_LARGE"]).toContain(outcome(() => decode(frame)))
-        expect(performance.now() - began).toBeLessThan(50)
+          expect(quickest(() => outcome(() => decode(frame)))).toBeLessThan(50)
+        }
       }
   })
 
@@ -327,9 +338,8 @@ describe("hostile frames", () => {
     ]
     for (const frame of frames)
       for (const decode of [decodeClient, decodeRelay, decodeEntry]) {
-        const began = performance.now()
         expect(["MESSAGE_BAD", "TOO_LARGE"]).toContain(outcome(() => decode(frame)))
-        expect(performance.now() - began).toBeLessThan(100)
+        expect(quickest(() => outcome(() => decode(frame)))).toBeLessThan(50)
       }
   })
 
@@ -339,14 +349,13 @@ describe("hostile frames", () => {
     const frame = encode({ t: "push", w: "w", id: "1", entries: Array(28).fill(entry) })
     expect(frame.length).toBeGreaterThan(0.9 * limits.message)
     const before = process.memoryUsage()
-    const began = performance.now()
     const message = decodeClient(frame)
-    expect(performance.now() - began).toBeLessThan(1_000)
     const after = process.memoryUsage()
     expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers).toBeLessThan(
       20 * limits.message,
     )
     expect(message?.t).toBe("push")
+    expect(quickest(() => decodeClient(frame))).toBeLessThan(500)
   })
 })
 
@@ -460,6 +469,66 @@ describe("bounds", () => {
   })
 })
 
+describe("docs/protocol.md", () => {
+  const page = readFileSync(new URL("../docs/protocol.md", import.meta.url), "utf8")
+  const cddl = /```cddl\n(.*?)```/s.exec(page)![1]!.replaceAll(/;.*/g, "")
+
+  /** The keys of one rule of the CDDL: "?x" where it is optional. */
+  const keysOf = (rule: string) => {
+    const body = new RegExp(`^${rule} += \\{([^}]*)\\}`, "m").exec(cddl)?.[1] ?? `no rule ${rule}`
+    return [...body.matchAll(/(\? )?\b([a-z][A-Za-z0-9]*): /g)]
+      .map(([, optional, key]) => (optional ? `?${key}` : key))
+      .sort()
+  }
+  const keysIn = ({ needs, may }: Shape, more: readonly string[]) =>
+    [...more, ...Object.keys(needs), ...Object.keys(may).map((key) => `?${key}`)].sort()
+
+  test("gives every message and entry its keys", () => {
+    for (const [t, shape] of Object.entries(clientShapes))
+      expect(keysOf(t === "grants" ? "ask-grants" : t), t).toEqual(keysIn(shape, ["t"]))
+    for (const [t, shape] of Object.entries(relayShapes)) expect(keysOf(t), t).toEqual(keysIn(shape, ["t"]))
+    expect(keysOf("entry")).toEqual(keysIn(entryKeys, []))
+  })
+
+  test("names every message in the choice of its direction", () => {
+    const choice = (rule: string) =>
+      new RegExp(`^${rule} += (.*)$`, "m")
+        .exec(cddl)![1]!
+        .split(" / ")
+        .map((name) => name.trim())
+    expect(choice("client-message").map((name) => (name === "ask-grants" ? "grants" : name))).toEqual(
+      Object.keys(clientShapes),
+    )
+    expect(choice("relay-message")).toEqual(Object.keys(relayShapes))
+  })
+
+  test("says of every error code that may travel what it asks of the receiver", () => {
+    const section = page.slice(page.indexOf("## 6."), page.indexOf("## 7."))
+    const local = codes.slice(0, codes.indexOf("RELAY_UNREACHABLE") + 1).filter((code) => !onTheWire.has(code))
+    for (const code of codes) {
+      if (local.includes(code)) expect(section, code).not.toMatch(new RegExp(`\`${code}\``))
+      else expect(section, code).toMatch(new RegExp(`\`${code}\``))
+    }
+  })
+
+  test("gives every limit", () => {
+    const section = page.slice(page.indexOf("## 7."), page.indexOf("## 8."))
+    for (const [name, value] of Object.entries(limits)) {
+      const row = section.split("\n").find((line) => line.startsWith(`| \`${name}\` `)) ?? `no row for ${name}`
+      const shown =
+        value >= 2 ** 20
+          ? `${value / 2 ** 20} MiB`
+          : name === "presence"
+            ? `${value / 1024} KiB`
+            : value.toLocaleString("en-US")
+      expect(row).toContain(` ${shown} `.trimEnd())
+    }
+  })
+})
+
+/** Of the codes that apps meet without a relay, those that a relay sends too. */
+const onTheWire: ReadonlySet<Code> = new Set<Code>(["ENTITY_PURGED", "COLLECTION_MISMATCH", "TOO_LARGE"])
+
 // What the tests say of frames ---------------------------------------------------------------------------------------
 
 function outcome(f: () => unknown): string {
@@ -469,6 +538,16 @@ function outcome(f: () => unknown): string {
     if (error instanceof HeadwaterError) return error.code
     throw error
   }
+}
+
+/** ms of the best of three runs: what else the machine does is not measured. */
+function quickest(f: () => unknown): number {
+  const times = [1, 2, 3].map(() => {
+    const start = performance.now()
+    f()
+    return performance.now() - start
+  })
+  return Math.min(...times)
 }
 
 const decodeEither = (frame: Uint8Array, like: { t: string }) =>
