@@ -274,10 +274,12 @@ export class Session implements Outlet {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
+    // Behind what is still to be done there for this connection.
     void workspace
       .turn(() => {})
       .catch(() => {})
       .then(() => this.#o.workspaces.leave(workspace))
+      .catch((error) => this.#o.report?.("LOG_FAILED", error))
   }
 
   #regulate(): void {

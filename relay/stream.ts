@@ -2,7 +2,7 @@
  * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
  * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
  */
-import { type Cursor, type Entries, encodeEntries, encodeItem, position } from "../src/protocol.ts"
+import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position } from "../src/protocol.ts"
 import type { Page } from "./log.ts"
 import type { EntitySet } from "./numbers.ts"
 import type { Live } from "./ring.ts"
@@ -86,6 +86,12 @@ export class Stream implements Follower {
 
   flushed(): void {
     this.pump()
+  }
+
+  broke(): void {
+    if (this.#place === undefined && !this.#heal) return
+    this.stop()
+    this.#outlet.send(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
   }
 
   /** Sends what it may. */

@@ -8,9 +8,11 @@ import { type Live, Ring, Window } from "./ring.ts"
 /** Bytes of items in one frame; one item may be bigger. */
 export const FRAME = 2 ** 20
 
-/** Told when entries have become durable. */
 export interface Follower {
+  /** More entries are durable. */
   flushed(): void
+  /** Flushed entries were lost: no place is what it was. */
+  broke(): void
 }
 
 /** All that follows a place, up to the flushed end. */
@@ -44,11 +46,11 @@ export class Workspaces {
     return workspace
   }
 
-  leave(workspace: Workspace): void {
+  async leave(workspace: Workspace): Promise<void> {
     workspace.visitors--
-    if (workspace.visitors > 0 || this.#open.get(workspace.id) !== workspace) return
+    if (workspace.visitors > 0) return
     this.#open.delete(workspace.id)
-    workspace.close()
+    await workspace.close()
   }
 }
 
@@ -64,7 +66,7 @@ export class Workspace {
   #window: Window | undefined
   #batch: Batch | undefined
   #last: Promise<unknown>
-  #unsubscribe = () => {}
+  #subscriptions: (() => void)[] = []
 
   constructor(id: string, log: Promise<Log>, ring: Ring) {
     this.id = id
@@ -94,8 +96,9 @@ export class Workspace {
 
   /** Appends within a turn; returns the place after the entry. */
   append(entry: Entry, changes: readonly AppendedChange[], from: Omit<Live, "bytes">): number {
-    const place = this.log.append(entry, changes)
-    this.#window!.add(place, { ...from, bytes: encodeEntry(entry) })
+    const bytes = encodeEntry(entry)
+    const place = this.log.append(entry, changes, bytes)
+    this.#window!.add(place, { ...from, bytes })
     return place
   }
 
@@ -122,16 +125,25 @@ export class Workspace {
     return this.#batch
   }
 
-  close(): void {
-    this.#unsubscribe()
+  async close(): Promise<void> {
+    for (const unsubscribe of this.#subscriptions) unsubscribe()
     this.#window?.clear()
+    await this.#log?.close()
   }
 
   #opened(log: Log): void {
+    const window = new Window(this.#ring, log.appended)
     this.#log = log
-    this.#window = new Window(this.#ring, log.appended)
-    this.#unsubscribe = log.onFlush(() => {
-      for (const follower of this.followers) follower.flushed()
-    })
+    this.#window = window
+    this.#subscriptions = [
+      log.onFlush(() => {
+        for (const follower of this.followers) follower.flushed()
+      }),
+      log.onBreak(() => {
+        window.clear()
+        this.#batch = undefined
+        for (const follower of this.followers) follower.broke()
+      }),
+    ]
   }
 }

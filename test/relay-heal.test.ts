@@ -158,6 +158,23 @@ describe("a heal", () => {
   })
 })
 
+describe("a log that breaks (flushed entries are damaged)", () => {
+  it("is told at once to everybody who follows it, and heals while they stay connected", async () => {
+    const pushes = await relay.dial()
+    await fill(note("e", A))
+    wire.pull()
+    await wire.level()
+    await pushes.ack(pushes.push([note("f", A)]))
+    await wire.level()
+    relay.logs.of("w").break()
+    expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
+    expect((await heal([holding(note("e", A))])).sent).toEqual(["f"])
+    await pushes.ack(pushes.push([note("g", A)]))
+    expect((await wire.level()).flatMap(({ items }) => items)).toHaveLength(1)
+    expect(pushes.received).toEqual([])
+  })
+})
+
 describe("a have for single entities", () => {
   it("is answered with what the relay holds of each, even where that is the same or nothing", async () => {
     const entry = note("e", A)

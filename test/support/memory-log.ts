@@ -13,10 +13,12 @@ export class MemoryLog implements Log {
   #bindings = new Map<string, string>()
   #waiting: { place: number; resolve: (cursor: Cursor) => void }[] = []
   #listeners = new Set<() => void>()
+  #breaks = new Set<() => void>()
+  #era = 7
   #flushing = false
 
   get end(): Cursor {
-    return cursorAt(this.#end)
+    return this.#at(this.#end)
   }
   get appended(): number {
     return this.#entries.length
@@ -29,8 +31,8 @@ export class MemoryLog implements Log {
   tail = (entity: string, actor: string) => this.#tails.get(`${entity}/${actor}`)
   binding = (actor: string) => this.#bindings.get(actor)
 
-  append(entry: Entry, changes: readonly AppendedChange[]): number {
-    this.#entries.push({ entry, bytes: encodeEntry(entry) })
+  append(entry: Entry, changes: readonly AppendedChange[], bytes = encodeEntry(entry)): number {
+    this.#entries.push({ entry, bytes })
     const place = this.#entries.length
     for (const change of changes) {
       const heads = (this.#entities.get(entry.entity)?.heads ?? []).filter((head) => !change.deps.includes(head))
@@ -44,12 +46,12 @@ export class MemoryLog implements Log {
   }
 
   flushed(place: number): Promise<Cursor> {
-    if (place <= this.#end) return Promise.resolve(cursorAt(place))
+    if (place <= this.#end) return Promise.resolve(this.#at(place))
     return new Promise((resolve) => this.#waiting.push({ place, resolve }))
   }
 
   holds(cursor: Cursor): boolean {
-    return position(cursor) <= this.#end && Buffer.from(cursor).equals(cursorAt(position(cursor)))
+    return position(cursor) <= this.#end && Buffer.from(cursor).equals(this.#at(position(cursor)))
   }
 
   async since(place: number, bytes: number): Promise<Page> {
@@ -61,7 +63,7 @@ export class MemoryLog implements Log {
       if (entries.length > 0 && size > bytes) break
       entries.push({ entry, bytes: encoded, position: at + 1 })
     }
-    return { entries, cursor: cursorAt(place + entries.length) }
+    return { entries, cursor: this.#at(place + entries.length) }
   }
 
   onFlush(f: () => void): () => void {
@@ -69,14 +71,28 @@ export class MemoryLog implements Log {
     return () => this.#listeners.delete(f)
   }
 
+  onBreak(f: () => void): () => void {
+    this.#breaks.add(f)
+    return () => this.#breaks.delete(f)
+  }
+
   async close(): Promise<void> {}
 
+  /** Another history from here on, as after damage. */
+  break(): void {
+    this.#era++
+    for (const f of this.#breaks) f()
+  }
   hold(): void {
     this.held = true
   }
   release(): void {
     this.held = false
     this.#flushSoon()
+  }
+
+  #at(place: number): Cursor {
+    return cursorOf(place, new Uint8Array(8).fill(place ? this.#era : 0))
   }
 
   #flushSoon(): void {
@@ -89,7 +105,7 @@ export class MemoryLog implements Log {
       for (const f of this.#listeners) f()
       const done = this.#waiting.filter(({ place }) => place <= this.#end)
       this.#waiting = this.#waiting.filter(({ place }) => place > this.#end)
-      for (const { place, resolve } of done) resolve(cursorAt(place))
+      for (const { place, resolve } of done) resolve(this.#at(place))
     })
   }
 }
@@ -105,5 +121,3 @@ export class MemoryLogs implements Logs {
   open = async (workspace: string) => this.of(workspace)
   async close(): Promise<void> {}
 }
-
-const cursorAt = (place: number): Cursor => cursorOf(place, new Uint8Array(8).fill(place ? 7 : 0))
