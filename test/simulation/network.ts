@@ -9,6 +9,8 @@ import { hashBytes, type Random } from "./random.ts"
 /** The relay's end of a connection, as its server would hand it to a session. */
 export interface Line {
   readonly id: number
+  /** Who dialled. */
+  readonly owner: string
   send(frame: Uint8Array): void
   close(code?: number, reason?: string): void
   buffered(): number
@@ -17,6 +19,8 @@ export interface Line {
 export interface Listener {
   receive(frame: Uint8Array): void
   closed(): void
+  /** The network has taken what was sent. */
+  drained(): void
 }
 
 export interface Host {
@@ -106,8 +110,6 @@ export class Connection {
     this.#url = url
     this.up = network.scheduler.lane(`#${id} up`, network.latency)
     this.down = network.scheduler.lane(`#${id} down`, network.latency)
-    this.up.held = network.held
-    this.down.held = network.held
     this.socket = this.#makeSocket()
     this.#later("dial", () => this.#arrive())
   }
@@ -194,6 +196,7 @@ export class Connection {
     if (this.#client !== "opening") return
     const line: Line = {
       id: this.id,
+      owner: this.owner,
       send: (frame) => this.#sendDown(frame),
       close: (code = 1000, reason = "") => this.#relayCloses(code, reason),
       buffered: () => this.#buffered.down,
@@ -210,6 +213,7 @@ export class Connection {
       () => {
         if (this.#client !== "opening") return
         this.#client = "open"
+        this.up.held = this.down.held = this.#network.held
         this.socket.onopen?.()
       },
       this.#process,
@@ -250,6 +254,7 @@ export class Connection {
       name(frame),
       () => {
         this.#buffered.down -= frame.length
+        this.#listener?.drained()
         if (this.#client === "open") this.socket.onmessage?.(frame.slice())
       },
       this.#process,

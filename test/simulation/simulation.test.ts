@@ -230,7 +230,11 @@ describe("the network", () => {
       accept(_url, line): Listener {
         const end = { line, got: [] as number[], closed: false }
         relay.push(end)
-        return { receive: (frame) => void end.got.push(frame[0]!), closed: () => (end.closed = true) }
+        return {
+          receive: (frame) => void end.got.push(frame[0]!),
+          closed: () => (end.closed = true),
+          drained: () => {},
+        }
       },
     }
     const process = new Process(scheduler, "p")

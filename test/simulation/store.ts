@@ -27,7 +27,9 @@ export class Device {
   records: Records = new Map()
   /** Commits that have taken effect. */
   commits = 0
-  /** Called after each, with the records as they are then and what it wrote. */
+  /** Called when one is asked for, whatever becomes of it. */
+  onAsked: (writes: readonly Write[]) => void = () => {}
+  /** Called when one has taken effect. */
   onCommit: (writes: readonly Write[]) => void = () => {}
   readonly lane: Lane
   readonly #reports: Lane
@@ -47,9 +49,9 @@ export class Device {
     this.#reports = scheduler.lane(`${name} commit report`, latency)
   }
 
-  /** The next `n` commits are not written. */
+  /** The next `n` commits are not written; 0: the disk is well again. */
   failCommits(n: number): void {
-    this.#failing += n
+    this.#failing = n
   }
 
   /** The power goes: what has not taken effect may still, the earlier commits first. */
@@ -117,6 +119,7 @@ export class Device {
   #commit(process: Process, writes: readonly Write[], expect: readonly Expect[]): Promise<void> {
     return new Promise((done, failed) => {
       if (!process.alive) return
+      this.onAsked(writes)
       const fail = this.#failing > 0
       if (fail) this.#failing--
       const commit = { writes: writes.map(copy), expect, fail, process, done, failed }

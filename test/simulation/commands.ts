@@ -1,0 +1,135 @@
+/** What fast-check may do to a world, each run with weights of its own: a schedule in which devices never crash finds other
+ * faults than one in which they always do. */
+import fc from "fast-check"
+import { EDITS, type Replica } from "./replica.ts"
+import { ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world.ts"
+
+type Op = keyof typeof WEIGHTS
+
+export interface Command {
+  readonly op: Op
+  readonly replica: number
+  readonly x: number
+  /** What follows it before the next one: that many events, or that many ms. */
+  readonly gap: { readonly events: number } | { readonly ms: number }
+}
+
+const WEIGHTS = {
+  edit: 80,
+  cut: 4,
+  zombie: 2,
+  silence: 1,
+  offline: 1,
+  wake: 2,
+  disconnect: 1,
+  connect: 2,
+  crash: 3,
+  close: 1,
+  failCommit: 2,
+  whenStored: 2,
+  crashRelay: 3,
+  backUpRelay: 2,
+  restoreRelay: 1.5,
+  backUpDevice: 1,
+  restoreDevice: 0.7,
+  cloneDevice: 0.4,
+} as const
+
+export interface Run {
+  readonly options: WorldOptions
+  readonly commands: readonly Command[]
+}
+
+export async function obey(world: World, { op, replica: i, x, gap }: Command): Promise<void> {
+  const replica = world.replicas[i % world.replicas.length]!
+  world.scheduler.note(`${replica.name} ${op} ${x}`)
+  await ACTS[op](world, replica, x)
+  world.check()
+  if ("events" in gap) await world.steps(gap.events)
+  else await world.pass(gap.ms)
+}
+
+const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> = {
+  edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, ENTITIES[(x >> 3) % ENTITIES.length]!),
+  cut: (world, replica) => connectionOf(world, replica)?.cut(),
+  zombie: (world, replica) => connectionOf(world, replica)?.zombie(),
+  silence: (world, replica, x) => connectionOf(world, replica)?.silence(x % 2 ? "up" : "down"),
+  offline: (world, replica) => world.goOffline(replica),
+  wake: (_world, replica) => replica.wake(),
+  disconnect: (world, replica) => world.disconnect(replica),
+  connect: (_world, replica) => replica.ws?.connect(),
+  crash: (world, replica, x) => {
+    if (world.crash(replica, x % 2 === 1)) later(world, x, () => world.open(replica))
+  },
+  close: async (world, replica, x) => {
+    if (await world.close(replica)) later(world, x, () => world.open(replica))
+  },
+  failCommit: (world, replica, x) => world.failCommits(replica, 1 + (x % 3)),
+  whenStored: (world, replica) => world.whenStored(replica),
+  crashRelay: (world, _replica, x) => world.crashRelay(x),
+  backUpRelay: (world) => world.relay.backUp(),
+  restoreRelay: (world, _replica, x) => world.restoreRelay(x),
+  backUpDevice: (world, replica) => world.backUpDevice(replica),
+  restoreDevice: (world, replica) => world.restoreDevice(replica),
+  cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
+}
+
+const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
+
+/** At once, soon, or after long. */
+const later = (world: World, x: number, f: () => void): void => {
+  world.scheduler.after([0, 50, 2000, 90_000][x % 4]!, "reopen", f)
+}
+
+/** One run: its weights, speeds and number of replicas, and 10 to 40 commands. */
+export const runs: fc.Arbitrary<Run> = fc
+  .record({
+    seed: fc.nat(2 ** 31 - 1),
+    replicas: fc.integer({ min: 2, max: 5 }),
+    duplicates: fc.constantFrom(0, 0.1, 0.5),
+    principals: fc.boolean(),
+    slow: fc.record({ store: scale(), network: scale(), disk: scale() }),
+    weights: fc.tuple(...Object.entries(WEIGHTS).map(([op, weight]) => weightOf(op as Op, weight))),
+  })
+  .map((setup) => fc.noShrink(fc.constant(setup)))
+  .chain((setup) => setup)
+  .chain(({ seed, replicas, duplicates, principals, slow, weights }) => {
+    const speeds = {
+      store: slowed(usualSpeeds.store, slow.store),
+      network: slowed(usualSpeeds.network, slow.network),
+      disk: slowed(usualSpeeds.disk, slow.disk),
+    }
+    const options: WorldOptions = { seed, replicas, duplicates, principals, speeds }
+    return fc
+      .array(commandOf(weights), { minLength: 10, maxLength: 40, size: "max" })
+      .map((commands) => ({ options, commands }))
+  })
+
+function scale(): fc.Arbitrary<number> {
+  return fc.constantFrom(0.3, 1, 1, 5)
+}
+
+const slowed = ({ usual, worst }: { usual: number; worst: number }, by: number) => ({
+  usual: usual * by,
+  worst: worst * by,
+})
+
+/** Left out, usual or frequent. Edits always happen. */
+function weightOf(op: Op, usual: number): fc.Arbitrary<readonly [Op, number]> {
+  const factor = op === "edit" ? fc.constantFrom(0.5, 1, 2) : fc.constantFrom(0, 1, 1, 3)
+  return factor.map((by) => [op, usual * by * 10] as const)
+}
+
+function commandOf(weights: readonly (readonly [Op, number])[]): fc.Arbitrary<Command> {
+  return fc.record({
+    op: fc.oneof(...weights.map(([op, weight]) => ({ weight: Math.round(weight), arbitrary: fc.constant(op) }))),
+    replica: fc.nat(4),
+    x: fc.nat(1023),
+    gap: fc.oneof(
+      { weight: 6, arbitrary: fc.record({ events: fc.nat(30) }) },
+      { weight: 3, arbitrary: fc.record({ ms: fc.nat(300) }) },
+      { weight: 2, arbitrary: fc.record({ ms: fc.integer({ min: 1000, max: 8000 }) }) },
+      { weight: 1, arbitrary: fc.record({ ms: fc.constant(90_000) }) },
+    ),
+  })
+}

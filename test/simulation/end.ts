@@ -1,0 +1,146 @@
+/** What must be true once the world has come to rest. */
+import * as A from "@automerge/automerge"
+import type { Hash } from "../../src/protocol.ts"
+import { rejectedOn, short, Violation } from "./oracle.ts"
+import { type Replica, tokensOf } from "./replica.ts"
+import { ENTITIES, type World } from "./world.ts"
+
+export async function checkEnd(world: World): Promise<void> {
+  const log = new Map<string, Set<Hash>>()
+  for (const { entity, chunks } of await world.relay.readLog()) {
+    const hashes = log.get(entity) ?? new Set()
+    log.set(entity, hashes)
+    for (const chunk of chunks) {
+      const { hash } = world.oracle.learn(entity, chunk)
+      if (hashes.has(hash)) fail("logged twice", `${entity} ${short(hash)}`)
+      hashes.add(hash)
+    }
+  }
+  for (const replica of world.replicas) {
+    checkNothingOwed(replica)
+    checkSameChanges(world, replica, log)
+  }
+  await checkSameRows(world, log)
+  await checkEdits(world, log)
+  world.check()
+}
+
+function checkNothingOwed({ name, device, ws }: Replica): void {
+  if (ws?.status.pending !== 0) fail("still owed", `${name} ${ws?.status.pending}`)
+  for (const [key, value] of device.records.values()) {
+    if (key[1] === "out" || key[1] === "stale") fail("still owed", `${name} ${key.join("/")} ${value}`)
+    if (key[1] === "state" && JSON.parse(value as string).heal) fail("still owed", `${name} is healing`)
+  }
+}
+
+/** Equal heads, as equal sets: what the relay's disk holds is what every device holds. */
+function checkSameChanges(
+  { oracle }: World,
+  { name, device }: Replica,
+  log: ReadonlyMap<string, ReadonlySet<Hash>>,
+): void {
+  const held = oracle.held(device.name)
+  for (const [hash, entity] of held)
+    if (!log.get(entity)?.has(hash)) fail("diverged", `only ${name} has ${entity} ${short(hash)}`)
+  for (const [entity, hashes] of log) {
+    for (const hash of hashes) if (!held.has(hash)) fail("diverged", `${name} lacks ${entity} ${short(hash)}`)
+  }
+}
+
+async function checkSameRows(world: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): Promise<void> {
+  const entities = [...new Set([...ENTITIES, ...log.keys()])]
+  let first: string | undefined
+  for (const { name, ws } of world.replicas) {
+    const read: unknown[] = []
+    for (const entity of entities) read.push(await arrives(world, ws!.notes.read(entity)))
+    const shown = canonical({ rows: ws!.notes.all(), read })
+    if (shown.includes('"$stale"')) fail("stale at rest", `${name} ${shown}`)
+    first ??= shown
+    if (shown !== first) fail("other rows", `${name} shows\n${shown}\nand ${world.replicas[0]!.name}\n${first}`)
+    for (const [i, entity] of entities.entries()) checkContent(world, name, entity, read[i], log.get(entity))
+  }
+}
+
+/** A row is what Automerge itself makes of the logged changes. */
+function checkContent(
+  { oracle }: World,
+  name: string,
+  entity: string,
+  read: unknown,
+  hashes?: ReadonlySet<Hash>,
+): void {
+  if (!hashes) {
+    if (read !== undefined) fail("other content", `${name} has ${entity} out of nothing`)
+    return
+  }
+  const chunks = [...hashes].map((hash) => oracle.changes.get(hash)!.chunk)
+  const [doc] = A.applyChanges(A.init<Record<string, unknown>>(), chunks)
+  const plain = JSON.parse(
+    JSON.stringify(doc, (_key, value) => (value instanceof A.ImmutableString ? String(value) : value)),
+  )
+  A.free(doc)
+  const { title, body = "", tags } = read as { title?: string; body?: string; tags?: string[] }
+  const is = canonical({ title, body, tags })
+  const should = canonical({ title: plain.title, body: plain.body ?? "", tags: plain.tags })
+  if (is !== should) fail("other content", `${name} ${entity} shows ${is}, Automerge ${should}`)
+}
+
+async function checkEdits(world: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): Promise<void> {
+  const refused = new Set(world.replicas.flatMap(({ device }) => rejectedOn(device).map(({ hash }) => hash)))
+  const texts = new Map<string, string[]>()
+  for (const entity of new Set([...ENTITIES, ...log.keys()])) {
+    const whole = (await arrives(world, world.replicas[0]!.ws!.notes.read(entity))) as { body?: string } | undefined
+    texts.set(entity, tokensOf(whole?.body ?? ""))
+  }
+  for (const edit of world.oracle.edits.values()) {
+    const { token, entity, hash, state, excused } = edit
+    const shown = texts.get(entity)!.filter((other) => other === token).length
+    const known = hash && log.get(entity)?.has(hash)
+    if (state === "saved" && !known && !excused && !refused.has(hash!)) fail("saved and lost", describe(edit))
+    if (state === "failed" && shown) fail("failed and shown", describe(edit))
+    if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
+    if (known && edit.fields.includes("body") && !shown && !world.oracle.removed.has(token))
+      fail("text lost", describe(edit))
+  }
+  for (const tokens of texts.values()) {
+    for (const token of tokens) if (!world.oracle.edits.has(token)) fail("text out of nowhere", token)
+  }
+}
+
+/** A promise of the library, in simulated time. */
+async function arrives<T>(world: World, promise: Promise<T>): Promise<T> {
+  let done = false
+  void promise.then(
+    () => (done = true),
+    () => (done = true),
+  )
+  for (let i = 0; i < 100 && !done; i++) await world.pass(100)
+  if (!done) fail("never answers", "a promise of the library")
+  return promise
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, part) =>
+    part !== null && typeof part === "object" && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  )
+}
+
+const describe = ({
+  token,
+  replica,
+  entity,
+  state,
+  hash,
+}: {
+  token: string
+  replica: string
+  entity: string
+  state: string
+  hash?: Hash
+}): string => `${token} of ${replica} in ${entity}, ${state}${hash ? `, ${short(hash)}` : ""}`
+
+function fail(kind: string, message: string): never {
+  throw new Violation(kind, message)
+}

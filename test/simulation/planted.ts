@@ -1,0 +1,68 @@
+/** Bugs that somebody might write, one line each, and whether the tests would have seen them. */
+import { execFile } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** Exact text of a source file, there exactly once, and what stands there instead. */
+export interface SourceEdit {
+  readonly file: string
+  readonly replace: string
+  readonly by: string
+}
+
+export interface Bug {
+  readonly name: string
+  readonly edits: readonly SourceEdit[]
+}
+
+export interface Task {
+  readonly bug: Bug
+  /** A schedule by its name, or the property with that many runs. */
+  readonly run: { readonly scenario: string } | { readonly runs: number; readonly seed: number }
+  /** Where the result goes. */
+  readonly out: string
+}
+
+export interface Result {
+  /** Undefined: nobody noticed. */
+  readonly found?: string
+  readonly runs: number
+}
+
+/** Each edit's text must be there exactly once, or the bug has rotted. */
+export function checkPlantable({ name, edits }: Bug): void {
+  for (const { file, replace, by } of edits) {
+    const times = readFileSync(root + file, "utf8").split(replace).length - 1
+    if (times !== 1)
+      throw new Error(`planted bug "${name}": its text is ${times} times in ${file}, not once:\n${replace}`)
+    if (by === replace) throw new Error(`planted bug "${name}" changes nothing`)
+  }
+}
+
+/** Runs the schedule or the property with the bug in a process of its own. */
+export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
+  checkPlantable(bug)
+  const folder = await mkdtemp(join(tmpdir(), "planted-"))
+  try {
+    const out = join(folder, "result.json")
+    const task: Task = { bug, run, out }
+    const vitest = fileURLToPath(import.meta.resolve("vitest/vitest.mjs"))
+    const env = { ...process.env, HEADWATER_PLANTED: JSON.stringify(task) }
+    const args = [vitest, "run", "--config", "test/simulation/planted.config.ts"]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env, maxBuffer: 2 ** 26 }).catch(
+      (error: { stdout: string; stderr: string }) => ({ stdout: `${error.stdout}\n${error.stderr}` }),
+    )
+    const result = await readFile(out, "utf8").catch(() => {
+      throw new Error(`the planted run of "${bug.name}" gave no result:\n${stdout}`)
+    })
+    return JSON.parse(result) as Result
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}

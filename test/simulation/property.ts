@@ -1,0 +1,119 @@
+/** The project's property: whatever happens, nothing that was promised is broken on the way, and in the end all agree. */
+import * as A from "@automerge/automerge"
+import fc from "fast-check"
+import { loadAutomerge } from "../../src/entity.ts"
+import { obey, type Run, runs } from "./commands.ts"
+import { Violation } from "./oracle.ts"
+import { World } from "./world.ts"
+
+/** What must have happened in at least this share of the runs: a property that sees nothing proves nothing. */
+const SHARE = 0.05
+
+/** All of that, and more that is only counted. */
+const THINGS = Object.keys(new World({ seed: 1, replicas: 0 }).happened())
+
+export interface Outcome {
+  readonly runs: number
+  /** How many runs saw it. */
+  readonly seen: ReadonlyMap<string, number>
+  readonly ms: number
+  /** Undefined: it held. */
+  readonly failure?: { readonly message: string; readonly seed: number; readonly path: string; readonly run: Run }
+}
+
+/** Loads what is loaded once and would otherwise take real time inside the first run. */
+export async function warmUp(): Promise<void> {
+  await loadAutomerge()
+  // WebAssembly memory grows in small steps, each with a garbage collection; grown once, it stays.
+  const doc = A.change(A.init<{ bytes?: Uint8Array }>(), (d) => void (d.bytes = new Uint8Array(16 * 2 ** 20)))
+  A.free(doc)
+}
+
+export async function play({ options, commands }: Run): Promise<World> {
+  const world = new World(options)
+  try {
+    await world.start()
+    for (const command of commands) await obey(world, command)
+    await world.settle()
+  } catch (error) {
+    throw withTrail(error, world)
+  } finally {
+    await world.end()
+  }
+  return world
+}
+
+function withTrail(error: unknown, world: World): Error {
+  const said = error instanceof Violation ? error.message : error instanceof Error ? error.stack : String(error)
+  return new Error(`${said}\nthe last of ${world.scheduler.trace}:\n  ${world.scheduler.trail.slice(-60).join("\n  ")}`)
+}
+
+export async function hunt(options: { runs: number; seed: number; path?: string }): Promise<Outcome> {
+  await warmUp()
+  const seen = new Map<string, number>()
+  const started = performance.now()
+  let count = 0
+  const property = fc.asyncProperty(runs, async (run) => {
+    count++
+    const world = await play(run)
+    for (const [what, times] of Object.entries(world.happened()))
+      if (times > 0) seen.set(what, (seen.get(what) ?? 0) + 1)
+  })
+  const { runs: numRuns, seed, path } = options
+  const details = await fc.check(property, { numRuns, seed, ...(path && { path }), endOnFailure: true })
+  const ms = performance.now() - started
+  if (!details.failed) return { runs: count, seen, ms }
+  const run = details.counterexample![0]
+  const { message } = details.errorInstance as Error
+  return { runs: count, seen, ms, failure: { message, seed: details.seed, path: details.counterexamplePath!, run } }
+}
+
+/** Leaves out commands, many at a time and then few, as long as the same thing goes wrong. */
+export async function reduce(failure: NonNullable<Outcome["failure"]>, withinMs: number): Promise<typeof failure> {
+  const until = performance.now() + withinMs
+  let { run, message } = failure
+  let size = run.commands.length >> 1
+  while (size > 0) {
+    let again = false
+    for (let i = run.commands.length - size; i >= 0; i -= size) {
+      if (performance.now() > until) return { ...failure, run, message }
+      const commands = run.commands.toSpliced(i, size)
+      const error = await play({ ...run, commands }).then(
+        () => undefined,
+        (thrown: Error) => thrown,
+      )
+      if (!error || kindOf(error.message) !== kindOf(message)) continue
+      run = { ...run, commands }
+      message = error.message
+      again = true
+    }
+    if (size > 1 || !again) size >>= 1
+  }
+  return { ...failure, run, message }
+}
+
+const kindOf = (message: string): string => message.slice(0, message.indexOf(":"))
+
+/** A table of what happened, and what happened too rarely. */
+export function report(
+  { runs, seen, ms, failure }: Outcome,
+  all: readonly string[] = THINGS,
+): { text: string; rare: string[] } {
+  const rows = all.map(
+    (what) => `  ${what.padEnd(28)} ${String(seen.get(what) ?? 0).padStart(6)} ${percent(seen.get(what) ?? 0, runs)}`,
+  )
+  const rare = all.filter((what) => (seen.get(what) ?? 0) < runs * SHARE)
+  const head = `${runs} runs, ${(ms / Math.max(1, runs)).toFixed(0)} ms each; runs that saw:`
+  const told = failure && `\nseed ${failure.seed}, path ${failure.path}\n${failure.message}\n${commandsOf(failure.run)}`
+  return { text: `${head}\n${rows.join("\n")}${told ?? ""}`, rare }
+}
+
+export function commandsOf({ options, commands }: Run): string {
+  const lines = commands.map((command) => `    ${JSON.stringify(command)},`)
+  return `{\n  options: ${JSON.stringify(options)},\n  commands: [\n${lines.join("\n")}\n  ],\n}`
+}
+
+const percent = (n: number, of: number): string => `${((100 * n) / Math.max(1, of)).toFixed(0).padStart(4)} %`
+
+/** Some runs, always the same for a seed. */
+export const sample = (n: number, seed: number): Run[] => fc.sample(runs, { numRuns: n, seed })

@@ -1,0 +1,205 @@
+/** One device and, while it runs, the program on it: the real library on the simulated network, clock and disk. */
+
+import type { Env } from "../../src/env.ts"
+import { HeadwaterError } from "../../src/errors.ts"
+import { collection, shape, text } from "../../src/schema.ts"
+import type { Store } from "../../src/store/store.ts"
+import { openWorkspace } from "../../src/workspace.ts"
+import { type Latency, Process, type Scheduler } from "./clock.ts"
+import type { Network } from "./network.ts"
+import type { EditMade, Oracle } from "./oracle.ts"
+import type { Random } from "./random.ts"
+import { Device, type Records } from "./store.ts"
+
+export const WORKSPACE = "w"
+export const notes = collection("notes", shape<{ title?: string; body?: string; tags?: string[] }>(), {
+  fields: { body: text() },
+})
+export const RELAY = { url: "ws://relay" } as const
+const open = (store: Store, env: Env, dials: boolean) =>
+  openWorkspace({ id: WORKSPACE, collections: { notes }, store, env, ...(dials && { relay: RELAY }) })
+export type Workspace = Awaited<ReturnType<typeof open>>
+
+/** Four characters that stand for one edit, so that a text is a row of them and a byte search finds each. */
+export const TOKEN = 4
+export const EDITS = ["title", "splice", "cut", "tags", "both", "assign", "delete", "restore"] as const
+export type EditKind = (typeof EDITS)[number]
+
+export class Replica {
+  readonly name: string
+  readonly device: Device
+  /** Whom the relay takes this device for. */
+  principal: string
+  ws: Workspace | undefined
+  process: Process | undefined
+  /** Connects by itself when it opens. */
+  dials = true
+  /** There is a network. */
+  online = true
+  backup: Records | undefined
+  readonly #scheduler: Scheduler
+  readonly #network: Network
+  readonly #oracle: Oracle
+  readonly #skew: number
+  #life = 0
+  #woken = new Set<() => void>()
+
+  constructor(scheduler: Scheduler, network: Network, oracle: Oracle, name: string, latency: Latency) {
+    this.name = name
+    this.principal = name
+    this.#scheduler = scheduler
+    this.#network = network
+    this.#oracle = oracle
+    this.#skew = scheduler.random(`skew ${name}`).below(20_000) - 10_000
+    this.device = new Device(scheduler, name, latency)
+    this.device.onAsked = (writes) => oracle.asked(writes)
+    this.device.onCommit = (writes) => oracle.committed(this.device, writes)
+  }
+
+  get running(): boolean {
+    return this.process !== undefined
+  }
+
+  /** Starts the program; it is open some events later. */
+  start(): void {
+    if (this.process) return
+    const process = new Process(this.#scheduler, `${this.name}.${++this.#life}`, this.#skew)
+    this.process = process
+    this.#woken = new Set()
+    const woken = this.#woken
+    const env: Env = {
+      now: () => process.now(),
+      after: (ms, f) => process.after(ms, f),
+      random: (n) => process.random(n),
+      dial: (url) => this.#network.dial(this.name, process, url),
+      online: () => this.online,
+      onWake: (f) => {
+        woken.add(f)
+        return () => void woken.delete(f)
+      },
+    }
+    open(this.device.open(process), env, this.dials).then(
+      (ws) => {
+        if (process !== this.process) return
+        this.ws = ws
+        ws.notes.subscribe((rows) => this.#oracle.shown(this.device, rows))
+        this.#oracle.shown(this.device, ws.notes.all())
+      },
+      (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
+    )
+  }
+
+  wake(): void {
+    this.online = true
+    for (const f of [...this.#woken]) f()
+  }
+
+  /** kill -9, or the power goes: what is not on the disk is gone; what was sent may still arrive. */
+  crash(delivered: boolean): void {
+    if (!this.process) return
+    this.process.kill()
+    this.process = undefined
+    this.ws = undefined
+    this.device.crash()
+    for (const connection of this.#network.of(this.name)) connection.clientDied(delivered)
+  }
+
+  /** The app closes it and waits for that. */
+  async close(): Promise<void> {
+    const { ws, process } = this
+    if (!ws || !process) return
+    this.ws = undefined
+    let closed = false
+    void ws.close().then(() => {
+      closed = true
+    })
+    for (let i = 0; i < 100 && !closed; i++) await this.#scheduler.pass(100)
+    if (!closed) this.#oracle.fail("does not close", this.name)
+    process.kill()
+    this.process = undefined
+  }
+
+  /** Asks for an edit; what becomes of it is the oracle's to follow. False when there is nothing to do it on. */
+  edit(kind: EditKind, entity: string, token: string, chance: Random): boolean {
+    const { ws } = this
+    if (!ws) return false
+    const made: EditMade = { token, replica: this.name, entity, fields: FIELDS[kind], state: "asked" }
+    const row = ws.notes.get(entity)
+    const asked = row ? this.#write(ws, kind, entity, token, chance) : this.#make(ws, kind, entity, token, made)
+    if (!asked) return false
+    if (made.fields.length) this.#oracle.edits.set(token, made)
+    asked.then(
+      () => this.#oracle.saved(this.device, made),
+      (error) => this.#oracle.refused(made, error),
+    )
+    return true
+  }
+
+  #write(ws: Workspace, kind: EditKind, id: string, token: string, chance: Random): Promise<unknown> | undefined {
+    const { notes } = ws
+    switch (kind) {
+      case "title":
+        return notes.update(id, (draft) => void (draft.title = token))
+      case "tags":
+        return notes.update(id, (draft) => void (draft.tags = [...(draft.tags ?? []).slice(-2), token]))
+      case "splice":
+        return notes.update(id, (draft, edit) => edit.splice("body", place(draft.body, chance), 0, token))
+      case "both":
+        return notes.update(id, (draft, edit) => {
+          draft.title = token
+          edit.splice("body", place(draft.body, chance), 0, token)
+        })
+      case "assign":
+        return notes.update(id, (draft) => void (draft.body += token))
+      case "cut":
+        return notes.update(id, (draft, edit) => {
+          const at = place(draft.body, chance)
+          const n = Math.min(draft.body.length - at, TOKEN * (1 + chance.below(2)))
+          for (const cut of tokensOf(draft.body.slice(at, at + n))) this.#oracle.removed.add(cut)
+          edit.splice("body", at, n)
+        })
+      case "delete":
+        return notes.delete(id)
+      case "restore":
+        return undefined
+    }
+  }
+
+  /** There is no row: create it, or bring it back when it was deleted. */
+  #make(
+    ws: Workspace,
+    kind: EditKind,
+    id: string,
+    token: string,
+    made: { fields: readonly string[] },
+  ): Promise<unknown> {
+    if (kind !== "splice" && kind !== "both") {
+      made.fields = []
+      return ws.notes.restore(id)
+    }
+    made.fields = ["title", "body"]
+    return ws.notes.create({ title: token, body: token }, { id })
+  }
+}
+
+const FIELDS: Record<EditKind, readonly string[]> = {
+  title: ["title"],
+  splice: ["body"],
+  cut: [],
+  tags: ["tags"],
+  both: ["title", "body"],
+  assign: ["body"],
+  delete: [],
+  restore: [],
+}
+
+/** Between two tokens. */
+const place = (body: string, chance: Random): number => TOKEN * chance.below(body.length / TOKEN + 1)
+
+export function tokensOf(body: string): string[] {
+  const tokens: string[] = []
+  for (let i = 0; i < body.length; i += TOKEN) tokens.push(body.slice(i, i + TOKEN))
+  return tokens
+}
+
+export const codeOf = (error: unknown): string => (error instanceof HeadwaterError ? error.code : String(error))

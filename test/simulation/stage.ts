@@ -1,0 +1,168 @@
+/** A world whose frames and flushes wait to be told: for schedules that name every step. */
+import { position } from "../../src/protocol.ts"
+import type { State } from "../../src/records.ts"
+import { Violation } from "./oracle.ts"
+import type { Replica } from "./replica.ts"
+import { World } from "./world.ts"
+
+/** Enough for whatever follows at once, too little for a pause between two attempts to connect or to apply. */
+const SOON_MS = 6
+
+export class Stage {
+  readonly world: World
+
+  constructor(options: { readonly replicas?: number; readonly principals?: boolean } = {}) {
+    this.world = new World({
+      seed: 1,
+      held: true,
+      replicas: options.replicas ?? 3,
+      principals: options.principals ?? false,
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.world.start()
+    await this.world.pass(100)
+  }
+
+  /** Makes the entity, or writes to its text. Resolves when it is saved. */
+  async edit(r: number, entity = "e0"): Promise<void> {
+    this.world.edit(this.#replica(r), "splice", entity)
+    await this.soon()
+  }
+
+  async connect(r: number): Promise<void> {
+    const replica = this.#replica(r)
+    this.world.connect(replica)
+    for (let i = 0; i < 500 && !this.#connection(r)?.open; i++) await this.soon()
+    await this.soon()
+  }
+
+  /** The relay receives this many frames, if there are so many. */
+  async up(r: number, frames = 1): Promise<void> {
+    for (let i = 0; i < frames; i++) {
+      await this.#connection(r)?.up.release()
+      await this.soon()
+    }
+  }
+
+  /** The replica receives this many frames. */
+  async down(r: number, frames = 1): Promise<void> {
+    for (let i = 0; i < frames; i++) {
+      await this.#connection(r)?.down.release()
+      await this.soon()
+    }
+  }
+
+  /** What the relay has appended reaches its disk. */
+  async flush(): Promise<void> {
+    while (await this.world.relay.flush()) await this.soon()
+  }
+
+  /** A whole good session. */
+  async sync(r: number): Promise<void> {
+    if (!this.#connection(r)?.open) await this.connect(r)
+    const connection = this.#connection(r)!
+    for (let idle = 0; idle < 3; ) {
+      const moved =
+        (await connection.up.release()) || (await this.world.relay.flush()) || (await connection.down.release())
+      await this.world.pass(20)
+      idle = moved ? 0 : idle + 1
+    }
+  }
+
+  async crash(r: number): Promise<void> {
+    this.world.crash(this.#replica(r), false)
+    await this.soon()
+  }
+
+  async open(r: number): Promise<void> {
+    this.world.open(this.#replica(r))
+    await this.world.pass(100)
+  }
+
+  /** The device is gone for good. */
+  async die(r: number): Promise<void> {
+    await this.world.destroy(this.#replica(r))
+  }
+
+  backUpDevice(r: number): void {
+    this.world.backUpDevice(this.#replica(r))
+  }
+
+  async restoreDevice(r: number): Promise<void> {
+    await this.world.restoreDevice(this.#replica(r))
+    await this.world.pass(100)
+  }
+
+  /** Another token from now on. */
+  async account(r: number, principal: string): Promise<void> {
+    this.#connection(r)?.cut()
+    this.#replica(r).principal = principal
+    await this.soon()
+  }
+
+  async cut(r: number): Promise<void> {
+    this.world.disconnect(this.#replica(r))
+    await this.soon()
+  }
+
+  backUp(): void {
+    this.world.relay.backUp()
+  }
+
+  async restore(which: number): Promise<void> {
+    await this.world.restoreRelay(which)
+    await this.world.pass(100)
+  }
+
+  async crashRelay(): Promise<void> {
+    await this.world.crashRelay(0)
+    await this.world.pass(100)
+  }
+
+  async soon(): Promise<void> {
+    await this.world.pass(SOON_MS)
+  }
+
+  // where things stand ------------------------------------------------------------------------------------------------
+
+  /** It has learned of a place in the log that its cursor has not come to. */
+  reachIsAhead(r: number): boolean {
+    const { cursor, reach } = this.#state(r)
+    const place = (hex: string | null | undefined) => (hex ? position(Buffer.from(hex, "hex")) : 0)
+    return place(reach) > place(cursor)
+  }
+
+  heals(r: number): boolean {
+    return this.#state(r).heal === true
+  }
+
+  pending(r: number): number {
+    return [...this.#replica(r).device.records.values()].filter(([key]) => key[1] === "out").length
+  }
+
+  #state(r: number): Partial<State> {
+    const found = [...this.#replica(r).device.records.values()].find(([key]) => key[1] === "state")
+    return found ? (JSON.parse(found[1] as string) as State) : {}
+  }
+
+  /** The schedule must come to the place that it is about. */
+  expect(what: string, holds: boolean): void {
+    if (!holds) throw new Error(`the schedule does not come to where ${what}`)
+  }
+
+  async settle(): Promise<void> {
+    await this.world.settle()
+  }
+
+  #replica(r: number): Replica {
+    return this.world.replicas[r]!
+  }
+
+  #connection(r: number) {
+    return this.world.network.of(this.#replica(r).name).at(-1)
+  }
+}
+
+export { Violation }
