@@ -6,6 +6,7 @@ import type { Transaction } from "./transaction.ts"
 /** Stale entities projected in one step: bounds how long a write waits behind them. */
 const PROJECT_AT_ONCE = 16
 const FOLD_DELAY_MS = 1000
+const FOLDS_AT_CLOSE = 100
 
 export class Idle {
   private readonly replica: Replica
@@ -75,7 +76,7 @@ export class Idle {
   }
 
   private foldSoon(): void {
-    if (this.cancelFold !== undefined || !this.replica.rows.foldDue) return
+    if (this.cancelFold !== undefined || !this.foldDue) return
     this.cancelFold = this.replica.clock.after(FOLD_DELAY_MS, () => {
       const done = () => {
         this.cancelFold = undefined
@@ -84,11 +85,16 @@ export class Idle {
     })
   }
 
-  /** Folds a few pages; alone in its group, for it rewrites rows that another step may be writing. */
+  private get foldDue(): boolean {
+    return this.replica.rows.foldDue || this.replica.outbox.foldDue
+  }
+
+  /** Folds a few pages; alone in its group, for it rewrites records that another step may be writing. */
   private async fold(): Promise<void> {
-    const { rows, store } = this.replica
+    const { store } = this.replica
     const fold = async (tx: Transaction) => {
-      const folded = await rows.fold(store)
+      const { rows, outbox } = this.replica
+      const folded = (rows.foldDue ? await rows.fold(store) : undefined) ?? (await outbox.fold(store))
       for (const write of folded?.writes ?? []) tx.writes.push(write)
       return folded?.done
     }
@@ -96,15 +102,11 @@ export class Idle {
     done?.()
   }
 
-  /** Leaves no more newer rows than the next open reads quickly. */
+  /** Leaves no more newer records than the next open reads quickly. */
   async close(): Promise<void> {
     this.closing = true
     this.cancelFold?.()
-    const { replica } = this
-    while (replica.rows.foldDue) {
-      const loose = replica.rows.loose()
-      await this.fold().catch(() => {})
-      if (replica.rows.loose() >= loose) return // the disk says no; the rows stay in front of their pages
-    }
+    // A disk that says no leaves them in front of their pages.
+    for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold().catch(() => {})
   }
 }

@@ -23,7 +23,7 @@ export type NewRows = ReadonlyMap<string, { readonly collection: string; readonl
 type ByHash<T> = Map<string, Map<Hash, T>>
 
 export class Memory {
-  readonly outbox = new Outbox()
+  readonly outbox: Outbox
   readonly stale = new Map<string, StaleRecord>()
   readonly bad: ByHash<BadRecord> = new Map()
   readonly rejected: ByHash<RejectedRecord> = new Map()
@@ -32,6 +32,7 @@ export class Memory {
 
   private constructor(workspace: string, defs: Defs, state: State) {
     this.state = state
+    this.outbox = new Outbox(workspace)
     const joined = (entity: string) => {
       const mark = this.stale.get(entity)
       return { pending: this.outbox.pending(entity), stale: mark !== undefined && !mark.waiting }
@@ -42,7 +43,7 @@ export class Memory {
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
   static async read(store: Store, workspace: string, defs: Defs, projection: string): Promise<Memory> {
     const memory = new Memory(workspace, defs, await readState(store, workspace, projection))
-    await memory.outbox.load(store, workspace)
+    await memory.outbox.load(store)
     const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
     }

@@ -1,25 +1,58 @@
 /**
  * What the relay is still owed, in memory: one record a change, written in the same commit as the change and removed in
  * the commit that takes its ack.
+ *
+ * A device that was away for long owes tens of thousands. So that opening it stays cheap, a backlog is folded into pages
+ * when idle; a page is only unpacked for the entities that somebody asks about. What a page holds and was paid since has
+ * a record of `null` in front of it, and a page that was paid in full goes with its records.
  */
 import type { Hash } from "./protocol.ts"
 import { keys, type OutRecord, readJson } from "./records.ts"
-import type { Store } from "./store/store.ts"
+import type { Store, Write } from "./store/store.ts"
 
 export interface Owed extends OutRecord {
   readonly entity: string
   readonly hash: Hash
 }
 
+/** Changes of one entity in a page that were owed alike. */
+type Packed = readonly [
+  entity: string,
+  principal: string | null,
+  how: OutRecord["how"],
+  fields: readonly string[],
+  changes: readonly (readonly [hash: Hash, startOp: number, bytes: number])[],
+]
+
+/** Records in front of the pages before they are folded in, and how many at once. */
+const FOLD_AT = 1024
+const FOLD_AT_ONCE = 8192
+
 export class Outbox {
+  private readonly workspace: string
   private readonly byEntity = new Map<string, Map<Hash, Owed>>()
+  private readonly packed = new Map<string, Packed[]>()
+  /** The page that holds a record, and how much of each page is still owed. */
+  private readonly pageOf = new Map<Hash, number>()
+  private readonly owedIn = new Map<number, number>()
+  private readonly packedIn = new Map<Packed, number>()
+  private loose = 0
   private total = 0
   private readonly byPrincipal = new Map<string | null, number>()
 
-  async load(store: Store, workspace: string): Promise<void> {
-    for (const [key, value] of await store.list(keys.outbox(workspace))) {
+  constructor(workspace: string) {
+    this.workspace = workspace
+  }
+
+  async load(store: Store): Promise<void> {
+    for (const [key, value] of await store.list(keys.outPages(this.workspace))) {
+      for (const packed of readJson<Packed[]>(value, key)) this.addPacked(packed, Number(key[2]))
+    }
+    for (const [key, value] of await store.list(keys.outbox(this.workspace))) {
       const [, , entity = "", hash = ""] = key
-      this.add({ entity, hash, ...readJson<OutRecord>(value, key) })
+      const record = readJson<OutRecord | null>(value, key)
+      if (record === null) this.remove(entity, hash)
+      else this.add({ entity, hash, ...record })
     }
   }
 
@@ -28,36 +61,49 @@ export class Outbox {
   }
 
   get(entity: string, hash: Hash): Owed | undefined {
-    return this.byEntity.get(entity)?.get(hash)
+    return this.unpacked(entity)?.get(hash)
   }
 
   add(owed: Owed): void {
-    let owedOf = this.byEntity.get(owed.entity)
+    let owedOf = this.unpacked(owed.entity)
     if (owedOf === undefined) this.byEntity.set(owed.entity, (owedOf = new Map()))
-    this.count(owedOf.get(owed.hash), -1)
-    owedOf.set(owed.hash, owed)
+    const before = owedOf.get(owed.hash)
+    this.count(before, -1)
     this.count(owed, 1)
+    owedOf.set(owed.hash, owed)
+    if (before === undefined && !this.pageOf.has(owed.hash)) this.loose++
   }
 
   remove(entity: string, hash: Hash): void {
-    const owedOf = this.byEntity.get(entity)
-    this.count(owedOf?.get(hash), -1)
+    const owedOf = this.unpacked(entity)
+    const owed = owedOf?.get(hash)
+    if (owed === undefined) return
+    this.count(owed, -1)
     owedOf?.delete(hash)
     if (owedOf?.size === 0) this.byEntity.delete(entity)
+    const page = this.pageOf.get(hash)
+    if (page === undefined) this.loose--
+    else this.owedIn.set(page, (this.owedIn.get(page) ?? 0) - 1)
+  }
+
+  /** The write that takes a record away. */
+  paid({ entity, hash }: Owed): Write {
+    return [keys.out(this.workspace, entity, hash), this.pageOf.has(hash) ? "null" : undefined]
   }
 
   /** Of one entity, in an order in which it can be pushed. */
   of(entity: string): Owed[] {
-    const owed = [...(this.byEntity.get(entity)?.values() ?? [])]
+    const owed = [...(this.unpacked(entity)?.values() ?? [])]
     return owed.sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
   }
 
-  entities(): Iterable<string> {
-    return this.byEntity.keys()
+  *entities(): Generator<string> {
+    yield* this.byEntity.keys()
+    for (const entity of this.packed.keys()) if (!this.byEntity.has(entity)) yield entity
   }
 
   *[Symbol.iterator](): Iterator<Owed> {
-    for (const owedOf of this.byEntity.values()) yield* owedOf.values()
+    for (const entity of [...this.entities()]) yield* this.unpacked(entity)?.values() ?? []
   }
 
   /** What was made under other principals than the present one. */
@@ -72,15 +118,14 @@ export class Outbox {
     return [...counts].map(([of, pending]) => ({ principal: of, pending }))
   }
 
-  private count(owed: Owed | undefined, by: 1 | -1): void {
-    if (owed === undefined) return
-    this.total += by
-    this.byPrincipal.set(owed.principal, (this.byPrincipal.get(owed.principal) ?? 0) + by)
-  }
-
   /** What a row shows of it. */
   pending(entity: string): { fields: readonly string[]; creation: boolean } | undefined {
-    const owedOf = this.byEntity.get(entity)
+    const [packed, ...more] = this.packed.get(entity) ?? []
+    if (packed !== undefined && more.length === 0 && !this.byEntity.has(entity)) {
+      const [, , , fields, changes] = packed
+      return { fields, creation: changes.some(([, startOp]) => startOp === 1) }
+    }
+    const owedOf = this.unpacked(entity)
     if (owedOf === undefined) return undefined
     const fields = new Set<string>()
     let creation = false
@@ -89,5 +134,98 @@ export class Outbox {
       if (owed.startOp === 1) creation = true
     }
     return { fields: Object.freeze([...fields].sort()), creation }
+  }
+
+  // ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get foldDue(): boolean {
+    if (this.loose >= FOLD_AT) return true
+    for (const owed of this.owedIn.values()) if (owed === 0) return true
+    return false
+  }
+
+  /** The writes that fold a backlog into a page, or take away one that was paid, and what to call once they are committed. */
+  async fold(store: Store): Promise<{ writes: Write[]; done: () => void } | undefined> {
+    for (const [page, owed] of this.owedIn) if (owed === 0) return this.dropPage(store, page)
+    return this.loose >= FOLD_AT ? this.foldLoose() : undefined
+  }
+
+  private async dropPage(store: Store, page: number): Promise<{ writes: Write[]; done: () => void }> {
+    const key = keys.outPage(this.workspace, page)
+    const value = await store.get(key)
+    const packed = value === undefined ? [] : readJson<Packed[]>(value, key)
+    const gone = packed.flatMap(([entity, , , , changes]) => changes.map(([hash]) => [entity, hash] as const))
+    // What the relay wanted again since then is owed by a record of its own.
+    const paid = gone.filter(([entity, hash]) => this.get(entity, hash) === undefined)
+    const writes = paid.map(([entity, hash]): Write => [keys.out(this.workspace, entity, hash), undefined])
+    const done = () => {
+      this.owedIn.delete(page)
+      for (const [entity, hash] of gone) {
+        if (this.pageOf.delete(hash) && this.get(entity, hash) !== undefined) this.loose++
+      }
+    }
+    return { writes: [...writes, [key, undefined]], done }
+  }
+
+  private foldLoose(): { writes: Write[]; done: () => void } {
+    const page = Math.max(0, ...this.owedIn.keys()) + 1
+    const packed = new Map<string, [string, string | null, OutRecord["how"], readonly string[], [Hash, number, number][]]>()
+    const writes: Write[] = []
+    const folded: Hash[] = []
+    for (const [entity, owedOf] of this.byEntity) {
+      for (const { hash, how, principal, fields, startOp, bytes } of owedOf.values()) {
+        if (this.pageOf.has(hash)) continue
+        const alike = JSON.stringify([entity, principal, how, fields])
+        const found = packed.get(alike)
+        if (found === undefined) packed.set(alike, [entity, principal, how, fields, [[hash, startOp, bytes]]])
+        else found[4].push([hash, startOp, bytes])
+        writes.push([keys.out(this.workspace, entity, hash), undefined])
+        folded.push(hash)
+      }
+      if (folded.length >= FOLD_AT_ONCE) break
+    }
+    writes.push([keys.outPage(this.workspace, page), JSON.stringify([...packed.values()])])
+    const done = () => {
+      for (const hash of folded) this.pageOf.set(hash, page)
+      this.owedIn.set(page, folded.length)
+      this.loose -= folded.length
+    }
+    return { writes, done }
+  }
+
+  private addPacked(packed: Packed, page: number): void {
+    const [entity, principal, , fields, changes] = packed
+    Object.freeze(fields)
+    const before = this.packed.get(entity)
+    if (before === undefined) this.packed.set(entity, [packed])
+    else before.push(packed)
+    this.packedIn.set(packed, page)
+    this.owedIn.set(page, (this.owedIn.get(page) ?? 0) + changes.length)
+    this.total += changes.length
+    this.byPrincipal.set(principal, (this.byPrincipal.get(principal) ?? 0) + changes.length)
+  }
+
+  private unpacked(entity: string): Map<Hash, Owed> | undefined {
+    const owedOf = this.byEntity.get(entity)
+    const packed = this.packed.get(entity)
+    if (packed === undefined) return owedOf
+    this.packed.delete(entity)
+    const all = owedOf ?? new Map<Hash, Owed>()
+    this.byEntity.set(entity, all)
+    for (const group of packed) {
+      const [, principal, how, fields, changes] = group
+      for (const [hash, startOp, bytes] of changes) {
+        all.set(hash, { entity, hash, startOp, bytes, how, principal, fields })
+        this.pageOf.set(hash, this.packedIn.get(group) as number)
+      }
+      this.packedIn.delete(group)
+    }
+    return all
+  }
+
+  private count(owed: Owed | undefined, by: 1 | -1): void {
+    if (owed === undefined) return
+    this.total += by
+    this.byPrincipal.set(owed.principal, (this.byPrincipal.get(owed.principal) ?? 0) + by)
   }
 }

@@ -122,10 +122,18 @@ async function settleClashes(replica: Replica, tx: Transaction, entity: string, 
   const owed = replica.outbox.of(entity)
   if (owed.length === 0) return
   const numbered = new Map(fresh.map(({ change }) => [`${change.actor}/${change.seq}`, change.hash]))
-  for (const { actor, seq, hash } of owed) {
-    const logged = numbered.get(`${actor}/${seq}`)
+  const live = replica.documents.get(entity)?.changes
+  const held = live ?? (await changesOf(replica, entity, tx))
+  for (const { hash } of owed) {
+    const change = held.get(hash)
+    const logged = change && numbered.get(`${change.actor}/${change.seq}`)
     if (logged !== undefined && logged !== hash) await setAside(replica, tx, entity, hash, "SEQ_TAKEN")
   }
+}
+
+async function changesOf(replica: Replica, entity: string, tx: Transaction): Promise<Map<Hash, Change>> {
+  const held = await replica.held(entity, tx)
+  return new Map([...held].map(([hash, { change }]) => [hash, change]))
 }
 
 function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): void {
@@ -165,7 +173,7 @@ export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cur
   return replica.step([], (tx) => {
     for (const [entity, hash] of stored) {
       const owed = replica.outbox.get(entity, hash)
-      if (owed !== undefined) tx.pay(owed)
+      if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
     }
     if (at === undefined) return
     const reach = further(tx.state.reach, at)
@@ -186,13 +194,16 @@ export function takeRefusal(replica: Replica, entity: string, hash: Hash, code: 
 
 /** Another principal owns this actor: the same changes again as adopted ones, under a fresh actor from here on. */
 export function takeActorBound(replica: Replica, entity: string, hash: Hash): Promise<Hash[]> {
-  return replica.step([entity], (tx) => {
-    const bound = replica.outbox.get(entity, hash)?.actor
+  return replica.step([entity], async (tx) => {
+    const bound = (await changesOf(replica, entity, tx)).get(hash)?.actor
     const again: Hash[] = []
-    for (const owed of replica.outbox) {
-      if (owed.actor !== bound) continue
-      tx.owe({ ...owed, how: "adopt" })
-      again.push(owed.hash)
+    for (const of of replica.outbox.entities()) {
+      const changes = await changesOf(replica, of, tx)
+      for (const owed of replica.outbox.of(of)) {
+        if (changes.get(owed.hash)?.actor !== bound) continue
+        tx.owe({ ...owed, how: "adopt" })
+        again.push(owed.hash)
+      }
     }
     if (bound === replica.actor) replica.freshActor()
     return again
@@ -208,7 +219,7 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
     tx.drop(entity, gone)
     const owed = replica.outbox.get(entity, gone)
-    if (owed !== undefined) tx.pay(owed)
+    if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
   }
   replica.freshActor()
   tx.touched.add(entity)

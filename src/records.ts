@@ -3,7 +3,7 @@
  * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
 import { HeadwaterError } from "./errors.ts"
-import type { Access, Actor, Hash } from "./protocol.ts"
+import type { Access, Hash } from "./protocol.ts"
 import type { Key, Store, Value } from "./store/store.ts"
 
 export const keys = {
@@ -13,12 +13,16 @@ export const keys = {
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
   changesOf: (w: string, entity: string): Key => [w, "change", entity],
-  /** what the relay is still owed */
+  /** what the relay is still owed; `null` where a page says so and it was paid since */
   out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
   outbox: (w: string): Key => [w, "out"],
+  /** a backlog: thousands of outbox records in one value */
+  outPage: (w: string, page: number): Key => [w, "outpage", String(page).padStart(6, "0")],
+  outPages: (w: string): Key => [w, "outpage"],
   /** a row that is newer than its page */
   row: (w: string, collection: string, id: string): Key => [w, "row", collection, id],
   rows: (w: string): Key => [w, "row"],
+  rowsOf: (w: string, collection: string): Key => [w, "row", collection],
   /** about a thousand rows of a collection in one value */
   page: (w: string, collection: string, page: number): Key => [w, "page", collection, String(page).padStart(6, "0")],
   pages: (w: string): Key => [w, "page"],
@@ -69,8 +73,6 @@ export const emptyState = (projection: string): State => ({
 
 /** One change that the relay is owed. */
 export interface OutRecord {
-  readonly actor: Actor
-  readonly seq: number
   /** A valid push order within an entity: a change starts after the operations of everything it depends on. */
   readonly startOp: number
   readonly bytes: number

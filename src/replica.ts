@@ -391,6 +391,6 @@ function heldOf(value: Uint8Array): Held {
 }
 
 /** The part of an outbox record that the change itself says. */
-export function owedOf(entity: string, { hash, actor, seq, startOp, chunk }: Change) {
-  return { entity, hash, actor, seq, startOp, bytes: chunk.length }
+export function owedOf(entity: string, { hash, startOp, chunk }: Change) {
+  return { entity, hash, startOp, bytes: chunk.length }
 }

@@ -183,13 +183,14 @@ export class Rows {
       if (rows.loose.size === 0) continue
       const plan = planFold(rows, pages)
       const writes: Write[] = []
+      const loose = new Map((await store.list(keys.rowsOf(this.workspace, name))).map(([key, row]) => [key[3] ?? "", row]))
       for (const [page, ids] of plan.pages) {
         const key = keys.page(this.workspace, name, page)
         const value = await store.get(key)
         const content = new Map((value === undefined ? [] : readJson<StoredRow[]>(value, key)).map((row) => [row.id, row]))
         for (const id of ids) {
           const own = keys.row(this.workspace, name, id)
-          const newer = await store.get(own)
+          const newer = loose.get(id)
           const row = newer === undefined ? undefined : readJson<StoredRow | null>(newer, own)
           if (row === null) content.delete(id)
           else if (row !== undefined) content.set(id, row)
@@ -275,7 +276,10 @@ function lowerBound(rows: readonly PlainRow[], id: string): number {
 }
 
 function freeze<T extends object>(value: T): T {
-  for (const part of Object.values(value)) if (typeof part === "object" && part !== null && !Object.isFrozen(part)) freeze(part)
+  for (const key in value) {
+    const part = value[key]
+    if (typeof part === "object" && part !== null && !Object.isFrozen(part)) freeze(part)
+  }
   return Object.freeze(value)
 }
 

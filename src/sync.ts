@@ -177,7 +177,8 @@ class Session {
 
   private pull(cursor: string | null, reach: string | null): void {
     const at = (place: string | null) => (place === null ? null : bytesOfHex(place))
-    this.link.send({ t: "pull", w: this.replica.id, cursor: at(cursor), reach: at(reach), credit: limits.credit })
+    const further = reach !== cursor && { reach: at(reach) }
+    this.link.send({ t: "pull", w: this.replica.id, cursor: at(cursor), ...further, credit: limits.credit })
   }
 
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -72,8 +72,9 @@ export class Transaction {
     this.owed.push(owed)
   }
 
-  pay(owed: Owed): void {
-    this.put(keys.out(this.workspace, owed.entity, owed.hash), undefined)
+  /** `write`: how the outbox takes it away. */
+  pay(owed: Owed, write: Write): void {
+    this.writes.push(write)
     this.paid.push(owed)
   }
 

@@ -48,7 +48,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   /** What is under way on `db` may finish; the next operation opens another connection, unless one is opening already. */
   function disconnect(db: IDBDatabase | undefined): void {
     db?.close()
-    connection = current = undefined
+    if (db === current) connection = current = undefined
   }
 
   async function open(): Promise<IDBDatabase> {

@@ -15,14 +15,15 @@ const bytes = 0x62 // b
 /** Below every key of the contract. Holds who opened the folder last. */
 const ownerKey = "\u0000owner"
 
-/** LevelDB hands over at least 16 kB at a time and stops; pages of rows are a megabyte each. */
+/** What one round trip to LevelDB's thread may bring: by default 16 kB, while a page of rows has a megabyte. */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**
  * A store in a folder of its own, by LevelDB; makes the folder. One process at a time may have it open
  * (`STORE_IN_USE`), with any number of workspaces.
  *
- * A commit is one LevelDB batch written with `sync`, so it is on the disk when it resolves.
+ * A commit is one LevelDB batch written with `sync`, so it is on the disk when it resolves. `make` is what makes the
+ * database, not yet open, for the real path of the folder; tests put their faults there.
  */
 export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
   const inTurn = queue()

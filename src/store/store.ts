@@ -1,8 +1,8 @@
 /**
  * The client's seam to a disk: a sorted map of keys, read by range, written by atomic batches.
  *
- * Every implementation runs the conformance suite of `headwater/testing`. A failure is always a `HeadwaterError`, with
- * what the disk said as its `cause`.
+ * Every implementation runs the conformance suite of `headwater/testing`. A failure, of reads too, is always a
+ * `HeadwaterError`; that of the disk is `STORE_FAILED`, with what the disk said as its `cause`.
  */
 
 /**
