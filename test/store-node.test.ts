@@ -1,5 +1,6 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { ClassicLevel } from "classic-level"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { nodeStore } from "../src/store/node.ts"
@@ -104,6 +105,23 @@ describe("nodeStore", () => {
     expect(await store.get(["w", "a"])).toBe("theirs")
     await again()
     expect(names.length).toBe(1)
+  })
+
+  test("keeps the order of commits, however long each one takes", async () => {
+    let delay = 10
+    const store = nodeStore(folder, (name) => {
+      const real = level(name)
+      const { batch } = real
+      const slow = async (...args: unknown[]) => {
+        await sleep(delay--)
+        await Reflect.apply(batch, real, args)
+      }
+      return Object.assign(real, { batch: slow })
+    })
+    const release = await store.claim("w")
+    await Promise.all(Array.from({ length: 8 }, (_, i) => store.commit([[["w", "a"], `${i}`]])))
+    expect(await store.get(["w", "a"])).toBe("7")
+    await release()
   })
 
   test("gives plain bytes, not Buffers, whose slice is no copy", async () => {

@@ -125,6 +125,7 @@ export async function work(store: Store, journal: Journal): Promise<void> {
 
   function failed(error: unknown): false {
     expect(codeOf(error)).toBe("STORE_FAILED")
+    expect((error as Error).cause).toBeInstanceOf(Error)
     journal.failures++
     return false
   }
