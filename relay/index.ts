@@ -2,6 +2,7 @@
 
 import { systemClock } from "../src/env.ts"
 import { HeadwaterError } from "../src/errors.ts"
+import { nodeDisk } from "./disk.node.ts"
 import { openLogs } from "./log-files.ts"
 import { isLoopback, RelayServer } from "./server.ts"
 import { Workspaces } from "./workspace.ts"
@@ -47,7 +48,15 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
       `others can reach ${host}, and there are no tokens yet; say insecure if you mean it`,
     )
   }
-  const logs = await openLogs(data)
+  const logs = await openLogs({
+    folder: data,
+    disk: nodeDisk,
+    clock: systemClock,
+    report(told) {
+      const { event, ...details } = told as { event: string }
+      report("error", event, details)
+    },
+  })
   const server = new RelayServer({ workspaces: new Workspaces(logs), clock: systemClock, report, origins, connections })
   try {
     const taken = await server.listen(port, host)

@@ -1,7 +1,9 @@
+import { HeadwaterError } from "../src/errors.ts"
+
 /** What a relay says about itself: one JSON object a line. Never a token, never what is inside a change. */
 export type Report = (level: "info" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void
 
-/** Lines for a stream such as stderr. Errors are shown with their code and cause. */
+/** Lines for a stream such as stderr. Errors are shown with their code and cause, unforeseen ones with their stack. */
 export const linesTo =
   (stream: { write(line: string): unknown }, now: () => number): Report =>
   (level, event, details = {}) => {
@@ -11,5 +13,6 @@ export const linesTo =
   }
 
 function describe(error: Error): string {
-  return error.cause instanceof Error ? `${error.message} (${describe(error.cause)})` : error.message
+  const own = error instanceof HeadwaterError ? error.message : (error.stack ?? error.message)
+  return error.cause instanceof Error ? `${own} (${describe(error.cause)})` : own
 }

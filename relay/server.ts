@@ -147,7 +147,7 @@ export class RelayServer {
       },
       close: (code, reason) => this.#hangUp(ws, code, reason),
       buffered: () => ws.bufferedAmount,
-      hold: (on) => (on ? ws.pause() : ws.resume()),
+      hold: (on) => (on || this.#stopping ? ws.pause() : ws.resume()),
       report: (code, error) => this.#o.report("error", "connection ended", { code, error }),
     })
     const connection = { ws, session }

@@ -139,11 +139,11 @@ describe("a heal", () => {
   })
 
   it("of many pages and entities of many sizes gives each side exactly what it lacks", async () => {
-    const entries = Array.from({ length: 300 }, (_, i) => note(`e${i}`, A, "x".repeat(i * 30)))
+    const entries = Array.from({ length: 900 }, (_, i) => note(`e${i}`, A, "x".repeat(i * 3)))
     await fill(...entries)
     const held = entries.filter((_, i) => i % 3 !== 0)
-    const page = (from: number) => held.slice(from, from + 50).map(holding)
-    const { sent, wanted } = await heal(page(0), page(50), page(100), page(150))
+    const page = (from: number) => held.slice(from, from + 200).map(holding)
+    const { sent, wanted } = await heal(page(0), page(200), page(400))
     expect(sent).toEqual(entries.filter((_, i) => i % 3 === 0).map(({ entity }) => entity))
     expect(wanted).toEqual([])
   })
