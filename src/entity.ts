@@ -11,6 +11,7 @@ import { refuseLossy, take } from "./document.ts"
 import type { Changes, Fields } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
 import { nextHeads } from "./history.ts"
+import { rootKeys } from "./operations.ts"
 import type { Actor, Hash } from "./protocol.ts"
 import { type AnyDef, isText } from "./schema.ts"
 import { perform, planned, type Step } from "./writing.ts"
@@ -172,6 +173,8 @@ export class Entity {
       take(this.handle, this.heads, fresh)
       refuseLossy(this.handle, this.heads, fresh)
       const touched = new Set(this.handle.diffIncremental().map(({ path }) => path[0]))
+      // Automerge has no patch for a value that loses, and that may be the text we show.
+      for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
       this.account(fresh)
       this.readAll(touched)
     } catch (cause) {
@@ -262,7 +265,7 @@ export class Entity {
     )
   }
 
-  /** Reads again what foreign changes touched; a conflict also where Automerge names no patch. */
+  /** Reads again what foreign changes touched; a text that shares its key too, for a hidden one has no patches. */
   private readAll(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))
     const keys = fieldKeys(this.handle)

@@ -72,6 +72,14 @@ export function setsOnly(change: Change, key: string): boolean {
   }
 }
 
+/** The keys of the root that the change puts or deletes. */
+export function rootKeys(change: Change): Set<string> {
+  const keys = new Set<string>()
+  const op = new Operations(change)
+  while (op.next()) if (op.inRoot) keys.add(op.key.text)
+  return keys
+}
+
 /** Walks over a change's operations; the fields are those of the present one. */
 class Operations {
   /** Whom an actor's number means: 0 is the author, then the others that the change names. */

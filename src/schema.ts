@@ -225,7 +225,10 @@ export const isText = (def: AnyDef | undefined, key: string): boolean =>
   def !== undefined && Object.hasOwn(def.fields, key) && def.fields[key]?.kind === "text"
 
 /** Fields as a row or a draft shows them: defaults for absent keys, empty text for absent `text()` fields. */
-export function withDefaults(def: AnyDef | undefined, stored: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function withDefaults(
+  def: AnyDef | undefined,
+  stored: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   return def === undefined ? { ...stored } : showDefaults(def, { ...stored })
 }
 
