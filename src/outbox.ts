@@ -24,6 +24,13 @@ type Packed = readonly [
   changes: readonly (readonly [hash: Hash, startOp: number, bytes: number])[],
 ]
 
+/** What pages hold of one entity. */
+interface Group {
+  readonly page: number
+  readonly packed: Packed
+  readonly next: Group | undefined
+}
+
 /** Records in front of the pages before they are folded in, and how many at once. */
 const FOLD_AT = 1024
 const FOLD_AT_ONCE = 8192
@@ -31,11 +38,10 @@ const FOLD_AT_ONCE = 8192
 export class Outbox {
   private readonly workspace: string
   private readonly byEntity = new Map<string, Map<Hash, Owed>>()
-  private readonly packed = new Map<string, Packed[]>()
+  private readonly packed = new Map<string, Group>()
   /** The page that holds a record, and how much of each page is still owed. */
   private readonly pageOf = new Map<Hash, number>()
   private readonly owedIn = new Map<number, number>()
-  private readonly packedIn = new Map<Packed, number>()
   private loose = 0
   private total = 0
   private readonly byPrincipal = new Map<string | null, number>()
@@ -46,7 +52,7 @@ export class Outbox {
 
   async load(store: Store): Promise<void> {
     for (const [key, value] of await store.list(keys.outPages(this.workspace))) {
-      for (const packed of readJson<Packed[]>(value, key)) this.addPacked(packed, Number(key[2]))
+      this.addPage(readJson<Packed[]>(value, key), Number(key[2]))
     }
     for (const [key, value] of await store.list(keys.outbox(this.workspace))) {
       const [, , entity = "", hash = ""] = key
@@ -120,10 +126,12 @@ export class Outbox {
 
   /** What a row shows of it. */
   pending(entity: string): { fields: readonly string[]; creation: boolean } | undefined {
-    const [packed, ...more] = this.packed.get(entity) ?? []
-    if (packed !== undefined && more.length === 0 && !this.byEntity.has(entity)) {
-      const [, , , fields, changes] = packed
-      return { fields, creation: changes.some(([, startOp]) => startOp === 1) }
+    const group = this.packed.get(entity)
+    if (group !== undefined && group.next === undefined && !this.byEntity.has(entity)) {
+      const { packed } = group
+      let creation = false
+      for (const change of packed[4]) if (change[1] === 1) creation = true
+      return { fields: Object.freeze(packed[3]), creation }
     }
     const owedOf = this.unpacked(entity)
     if (owedOf === undefined) return undefined
@@ -193,32 +201,35 @@ export class Outbox {
     return { writes, done }
   }
 
-  private addPacked(packed: Packed, page: number): void {
-    const [entity, principal, , fields, changes] = packed
-    Object.freeze(fields)
-    const before = this.packed.get(entity)
-    if (before === undefined) this.packed.set(entity, [packed])
-    else before.push(packed)
-    this.packedIn.set(packed, page)
-    this.owedIn.set(page, (this.owedIn.get(page) ?? 0) + changes.length)
-    this.total += changes.length
-    this.byPrincipal.set(principal, (this.byPrincipal.get(principal) ?? 0) + changes.length)
+  /** Ten thousand of these stand between a backlog and its first list on screen, so they are only counted. */
+  private addPage(content: readonly Packed[], page: number): void {
+    let owed = 0
+    for (const packed of content) {
+      const entity = packed[0]
+      const before = this.packed.get(entity)
+      if (before === undefined) this.packed.set(entity, { page, packed, next: undefined })
+      else this.packed.set(entity, { page, packed, next: before })
+      const { length } = packed[4]
+      this.byPrincipal.set(packed[1], (this.byPrincipal.get(packed[1]) ?? 0) + length)
+      owed += length
+    }
+    this.owedIn.set(page, owed)
+    this.total += owed
   }
 
   private unpacked(entity: string): Map<Hash, Owed> | undefined {
     const owedOf = this.byEntity.get(entity)
-    const packed = this.packed.get(entity)
-    if (packed === undefined) return owedOf
+    let group = this.packed.get(entity)
+    if (group === undefined) return owedOf
     this.packed.delete(entity)
     const all = owedOf ?? new Map<Hash, Owed>()
     this.byEntity.set(entity, all)
-    for (const group of packed) {
-      const [, principal, how, fields, changes] = group
+    for (; group !== undefined; group = group.next) {
+      const [, principal, how, fields, changes] = group.packed
       for (const [hash, startOp, bytes] of changes) {
         all.set(hash, { entity, hash, startOp, bytes, how, principal, fields })
-        this.pageOf.set(hash, this.packedIn.get(group) as number)
+        this.pageOf.set(hash, group.page)
       }
-      this.packedIn.delete(group)
     }
     return all
   }

@@ -50,7 +50,7 @@ class CollectionRows {
   /** Live rows by id; the same array until one of them changes. */
   all(): readonly PlainRow[] {
     if (!this.sortedValid || this.moved.size > 64) {
-      this.sorted = Object.freeze([...this.byId.values()].filter(isLive).sort(byId))
+      this.sorted = Object.freeze(sortedById(this.byId))
     } else if (this.moved.size > 0) {
       const next = [...this.sorted]
       for (const id of this.moved) {
@@ -245,15 +245,17 @@ export class Rows {
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
     if (stale) row["$stale"] = true
-    if (pending === undefined) this.authors.delete(row.id)
-    else this.hideAuthors(row, pending.creation)
+    if (pending !== undefined) this.hideAuthors(row, pending.creation)
+    else if (this.authors.size > 0) this.authors.delete(row.id)
     return freeze(row)
   }
 
   /** Until the relay has named a principal for the pending change, the row names nobody. */
   private hideAuthors(row: Record<string, unknown> & { id: string }, creation: boolean): void {
-    const name = (key: string) => (row[key] as string | null | undefined) ?? null
-    this.authors.set(row.id, { created: name("$createdBy"), updated: name("$updatedBy"), deleted: name("$deletedBy") })
+    const { $createdBy = null, $updatedBy = null, $deletedBy = null } = row as unknown as StoredRow
+    if ($createdBy !== null || $updatedBy !== null || $deletedBy !== null) {
+      this.authors.set(row.id, { created: $createdBy, updated: $updatedBy, deleted: $deletedBy })
+    }
     if (creation) row["$createdBy"] = null
     row["$updatedBy"] = null
     if (row["$deletedAt"] !== undefined) row["$deletedBy"] = null
@@ -262,7 +264,19 @@ export class Rows {
 
 const NONE: readonly string[] = Object.freeze([])
 const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
-const byId = (a: PlainRow, b: PlainRow): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+/** Pages come nearly in order where ids grow with time, so the sort is often left out. */
+function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
+  const live: PlainRow[] = []
+  let last = ""
+  let inOrder = true
+  for (const [id, row] of rows) {
+    if (!isLive(row)) continue
+    if (id < last) inOrder = false
+    last = id
+    live.push(row)
+  }
+  return inOrder ? live : live.sort((a, b) => (a.id < b.id ? -1 : 1))
+}
 
 function lowerBound(rows: readonly PlainRow[], id: string): number {
   let low = 0

@@ -118,7 +118,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
-const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer" })
+const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
 /** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
 async function madeFolder(folder: string): Promise<string> {
