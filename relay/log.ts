@@ -3,7 +3,13 @@
  *
  * Entries are appended in memory order at once and flushed together (group commit); only flushed entries are ever
  * served, acknowledged or compared. A cursor names a place by position and running hash, so a log that was restored from
- * an older backup, truncated, damaged or replaced is noticed. Every implementation runs `relay/log.conformance.ts`.
+ * an older backup, truncated, damaged or replaced is noticed. Every implementation runs `log.conformance.ts`; the one on
+ * segment files is `openLogs` of `log-files.ts`.
+ *
+ * An entry's position is that of the place right behind it: what `append` returns, `Known.position` and
+ * `Page.entries[].position` say the same number, `flushed` takes it and `since` goes on after it. Positions grow along
+ * the log, but not always by one: one that was given to an entry which then failed to be flushed is not used again, so
+ * that nobody mistakes another entry's flush for its own.
  */
 import type { Actor, Cursor, Entry, Hash } from "../src/protocol.ts"
 
@@ -17,7 +23,7 @@ export interface Known {
   /** startOp + ops - 1; startOp - 1 when it has no operations */
   readonly maxOp: number
   readonly deps: readonly Hash[]
-  /** Its entry is at this position: `flushed(position)` says when it is durable. */
+  /** Its entry's: `flushed(position)` says when it is durable. */
   readonly position: number
 }
 
@@ -50,40 +56,63 @@ export interface AppendedChange {
 
 /** A page of the flushed log. The cursor belongs to exactly these entries; asking for it separately would race. */
 export interface Page {
+  /** `entry` is decoded when it is first asked for; `bytes` is its encoding, `encodeEntry(entry)`. */
   readonly entries: readonly { readonly entry: Entry; readonly position: number; readonly bytes: Uint8Array }[]
   /** The place after the last of them. */
   readonly cursor: Cursor
 }
 
+/**
+ * Rejections are `LOG_FAILED` (the disk failed, or what was asked for is lost; later calls may succeed) or `CLOSED`.
+ * When damage is found, all that is not flushed fails, and look-ups and reads wait until the log has been mended.
+ */
 export interface Log {
   /** The place after the last flushed entry. */
   readonly end: Cursor
   /** Bytes of flushed entries after this position (an estimate is enough). */
   bytesAfter(position: number): number
-  /** Position after the last appended entry, flushed or not. */
+  /** Position of the last appended entry, flushed or not. */
   readonly appended: number
 
+  /**
+   * The four look-ups answer as of some moment between the call and the answer: whoever appends on the strength of
+   * several lets nobody else append meanwhile. After a failed flush or damage they know nothing of what was lost.
+   */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>
   tail(entity: string, actor: Actor): Awaitable<Tail | undefined>
   /** The principal that a session actor is bound to. */
   binding(actor: Actor): Awaitable<string | undefined>
 
-  /** Appends at once and returns the position after it; visible to the four look-ups above immediately. */
-  append(entry: Entry, changes: readonly AppendedChange[]): number
+  /**
+   * Appends at once and returns the entry's position; visible to the four look-ups above immediately. `bytes` spares
+   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with.
+   */
+  append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /** Resolves with the place after `position` once everything before it is on the disk; LOG_FAILED when it never will be. */
   flushed(position: number): Promise<Cursor>
-  /** Whether this log, as flushed, passes through that place. */
+  /** Whether this log, as flushed, passes through that place. Position 0 is in every log. */
   holds(cursor: Cursor): Awaitable<boolean>
   /** Entries after `position`, at least one if there is one, then as many as fit into `bytes` of `bytes`-fields. */
   since(position: number, bytes: number): Promise<Page>
   /** Called after each flush with nothing but the fact. Returns the unsubscription. */
   onFlush(f: () => void): () => void
+  /**
+   * Called after flushed entries were found damaged and the log has gone on without them: no cursor given out before
+   * is held any more, and `end` is another one. Whoever follows the log must begin again (pull, be told CURSOR_UNKNOWN,
+   * heal), or what its replica still holds of the lost entries is never given back. Returns the unsubscription.
+   */
+  onBreak(f: () => void): () => void
+  /** Gives back what `Logs.open` lent; the log goes on for others. */
   close(): Promise<void>
 }
 
 export interface Logs {
-  /** Opens on first use; the same object for the same workspace while it is open. */
+  /**
+   * Lends a log until it is closed as often as it was opened; the same object for the same workspace. Only so many that
+   * nobody has borrowed stay open. Nothing is written before the first append.
+   */
   open(workspace: string): Promise<Log>
+  /** Flushes and closes them all. */
   close(): Promise<void>
 }

@@ -1,0 +1,162 @@
+/** The disk of this machine. */
+import { createHash, randomBytes } from "node:crypto"
+import { constants, type FileHandle, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises"
+import { connect, createServer, type Server } from "node:net"
+import { dirname, join } from "node:path"
+import { HeadwaterError } from "../src/errors.ts"
+import type { Disk, DiskFile } from "./disk.ts"
+
+export const nodeDisk: Disk = {
+  lock,
+  list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
+
+  async makeFolder(folder) {
+    const first = await mkdir(folder, { recursive: true })
+    if (first === undefined) return
+    // Every new name stands in the folder above it.
+    for (let made = folder; ; made = dirname(made)) {
+      await syncFolder(dirname(made))
+      if (made === first || made === dirname(made)) return
+    }
+  },
+
+  open: async (path) => new NodeFile(await open(path, constants.O_RDWR | constants.O_CREAT)),
+  read: async (path) => new NodeFile(await open(path, "r")),
+  rename,
+  remove: (path) => rm(path),
+  syncFolder,
+}
+
+class NodeFile implements DiskFile {
+  readonly #handle: FileHandle
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size
+  }
+
+  async read(at: number, length: number): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafeSlow(length)
+    let done = 0
+    while (done < length) {
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, at + done)
+      if (bytesRead === 0) break
+      done += bytesRead
+    }
+    return bytes.subarray(0, done)
+  }
+
+  async write(at: number, bytes: Uint8Array): Promise<void> {
+    let done = 0
+    while (done < bytes.length) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, at + done)
+      done += bytesWritten
+    }
+  }
+
+  truncate(size: number): Promise<void> {
+    return this.#handle.truncate(size)
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.datasync()
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close()
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  // Windows opens no folders, and keeps its names without being asked.
+  if (process.platform === "win32") return
+  const handle = await open(folder, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * A process has a folder while it listens on a socket in it. The kernel closes that with the process, however it dies,
+ * so a lock never outlives its owner: asking is connecting, and neither a reused process id nor another container on
+ * the same volume can lie. Everybody listens first and asks around second: of two who start at once, both may step
+ * back, but never both stay. (Machines that share a folder over a network cannot see each other's sockets.)
+ */
+async function lock(folder: string): Promise<() => Promise<void>> {
+  if (process.platform === "win32") return lockByPipe(folder)
+  const name = `lock.${randomBytes(4).toString("hex")}`
+  const handle = await open(folder, "r")
+  const server = createServer((socket) => socket.destroy())
+  const release = async () => {
+    await close(server)
+    await handle.close()
+  }
+  try {
+    const within = (file: string) => socketPath(folder, file, handle)
+    await listen(server, within(name))
+    for (const other of await readdir(folder)) {
+      if (!other.startsWith("lock.") || other === name) continue
+      if (await answers(within(other))) throw inUse(folder)
+      await rm(join(folder, other), { force: true })
+    }
+    return release
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+/** A socket's path may have some 100 bytes; Linux has a short name for a folder that is open. */
+function socketPath(folder: string, file: string, handle: FileHandle): string {
+  const path = join(folder, file)
+  return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
+}
+
+/** On Windows a pipe's name belongs to one process, and goes with it. */
+async function lockByPipe(folder: string): Promise<() => Promise<void>> {
+  const name = createHash("sha256")
+    .update(await realpath(folder))
+    .digest("hex")
+  const server = createServer((socket) => socket.destroy())
+  await listen(server, `\\\\.\\pipe\\headwater-${name}`).catch((error) => {
+    throw error.code === "EADDRINUSE" ? inUse(folder) : error
+  })
+  return () => close(server)
+}
+
+const inUse = (folder: string) =>
+  new HeadwaterError("STORE_IN_USE", `another relay serves the folder ${folder}; stop it first`)
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.listen(path, () => {
+      server.unref()
+      resolve()
+    })
+  })
+}
+
+/** Closing removes the socket's file. */
+const close = (server: Server) => new Promise<void>((resolve) => server.close(() => resolve()))
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
+    })
+    // Nobody listens (any more). Whatever else may be wrong, somebody might be there.
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT")
+    })
+  })
+}
+
+const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === "ENOENT"

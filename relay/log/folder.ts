@@ -1,0 +1,29 @@
+/** The folder of one log, and what its parts share. */
+import type { Clock } from "../../src/env.ts"
+import type { Disk } from "../disk.ts"
+import type { Cache } from "./cache.ts"
+
+export interface Folder {
+  readonly path: string
+  readonly workspace: string
+  readonly disk: Disk
+  readonly cache: Cache
+  readonly clock: Clock
+  /** When a segment is full. */
+  readonly full: { readonly bytes: number; readonly entries: number; readonly changes: number }
+  report(event: { readonly event: string; readonly [detail: string]: unknown }): void
+}
+
+const named = (folder: Folder, number: number) => `${folder.path}/${String(number).padStart(8, "0")}`
+export const segmentPath = (folder: Folder, number: number): string => `${named(folder, number)}.log`
+export const indexPath = (folder: Folder, number: number): string => `${named(folder, number)}.idx`
+
+/** A file of the log does not hold what was written there. */
+export class Damage extends Error {
+  readonly segment: number
+
+  constructor(segment: number, what: string) {
+    super(`segment ${segment}: ${what}`)
+    this.segment = segment
+  }
+}

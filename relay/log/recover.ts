@@ -1,0 +1,196 @@
+/** Opens what is on the disk as a log: whole, or without what is damaged, and then so that everybody notices. */
+import { dirname } from "node:path"
+import { decodeEntry } from "../../src/protocol.ts"
+import { asBuffer } from "./cache.ts"
+import { type Folder, segmentPath } from "./folder.ts"
+import { change, decodeHeader, HEADER, type Marks, record } from "./format.ts"
+import type { Heads } from "./heads.ts"
+import { History } from "./history.ts"
+import { OpenSegment } from "./open-segment.ts"
+import { scan } from "./scan.ts"
+import { seal } from "./seal.ts"
+import { Sealed } from "./sealed.ts"
+
+export interface Recovered {
+  readonly history: History
+  readonly active: OpenSegment
+  /** Something is lost that was there when the log was opened the last time; a new running hash has begun. */
+  readonly broken: boolean
+}
+
+/** What was true before, when a log that is in use is opened again: its last flushed position, and one not given out yet. */
+export interface Before {
+  readonly end: number
+  readonly next: number
+}
+
+/**
+ * Reads the indexes of the sealed segments and scans the last one. A segment whose index is missing, damaged or made
+ * on top of something else is scanned, too, and gets a new one. If a damaged or missing record comes to light, the log
+ * goes on in a new segment with a running hash of its own, and whatever rests on what is lost is served, but not known:
+ * so whoever holds it gives all of that back.
+ */
+export async function recover(folder: Folder, before?: Before): Promise<Recovered> {
+  const { disk, clock } = folder
+  const { numbers, indexed } = await tidy(folder)
+  const random = asBuffer(clock.random(16))
+  let marks: Marks = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
+  const seed = random.subarray(8)
+  if (numbers.length > 0) {
+    // Names that a process made before it was killed may not be durable yet.
+    await disk.syncFolder(dirname(folder.path))
+    await disk.syncFolder(folder.path)
+    marks = (await findMarks(folder, numbers)) ?? marks
+  }
+  const history = new History(marks.salt)
+  const next = (numbers.at(-1) ?? 0) + 1
+  let active: OpenSegment | undefined
+  let lost = false
+
+  for (const number of numbers) {
+    const previous = history.newest
+    const ready = indexed.has(number) ? await Sealed.open(folder, number, previous) : undefined
+    if (ready && (ready.brokenBy === 0 || numbers.includes(ready.brokenBy))) {
+      history.segments.push(ready)
+      continue
+    }
+    const newest = number === numbers.at(-1)
+    const scanned = await scanSegment(folder, number, history, newest)
+    lost ||= scanned.lost
+    if (newest) active = scanned.segment
+    else if (scanned.segment) await sealOnTop(folder, history, scanned.segment, lost ? next : 0)
+  }
+
+  const last = active?.last ?? history.newest?.last ?? 0
+  if (before && last < before.end) lost = true
+  await active?.prepare()
+  if (active && lost) {
+    await sealOnTop(folder, history, active, next)
+    await active.close()
+    active = undefined
+  }
+  active ??= new OpenSegment(folder, {
+    number: next,
+    base: Math.max(last, lost ? (before?.next ?? 0) : 0),
+    start: lost ? seed : (history.newest?.running ?? seed),
+    fresh: lost || history.newest === undefined,
+    marks,
+  })
+  if (lost) {
+    await active.prepare()
+    folder.report({ event: "log.broken", segment: next, position: active.origin.base })
+  }
+  return { history, active, broken: lost }
+}
+
+/** Removes what was being made when a process died. Says which segments there are, and which have an index. */
+async function tidy(folder: Folder): Promise<{ numbers: number[]; indexed: ReadonlySet<number> }> {
+  const names = await folder.disk.list(folder.path)
+  for (const name of names) if (name.endsWith(".tmp")) await folder.disk.remove(`${folder.path}/${name}`)
+  const numbersOf = (ending: string) => {
+    const files = names.filter((name) => /^\d{8}\.[a-z]+$/.test(name) && name.endsWith(ending))
+    return files.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)
+  }
+  return { numbers: numbersOf(".log"), indexed: new Set(numbersOf(".idx")) }
+}
+
+async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Marks | undefined> {
+  for (const number of numbers) {
+    const header = decodeHeader(await folder.cache.read(segmentPath(folder, number), 0, HEADER))
+    if (header) return header.marks
+  }
+  return undefined
+}
+
+interface Scanned {
+  /** Undefined: there was nothing in it, or nobody can say what. */
+  readonly segment?: OpenSegment
+  readonly lost: boolean
+}
+
+/** `newest`: its end may have been torn by a crash. */
+async function scanSegment(folder: Folder, number: number, history: History, newest: boolean): Promise<Scanned> {
+  const path = segmentPath(folder, number)
+  const read = (at: number, length: number) => folder.cache.read(path, at, length)
+  const size = await sizeOf(folder, path)
+  const origin = decodeHeader(await read(0, HEADER))
+  if (origin?.number !== number) return setAside(folder, number, newest && size <= HEADER)
+
+  const previous = history.newest
+  const last = previous?.last ?? 0
+  if (origin.base < last)
+    throw new Error(`${path} does not belong to what is before it: put back all files of one copy`)
+  const follows = number === (previous?.origin.number ?? 0) + 1
+  const goesOn = origin.fresh || previous?.running.equals(origin.start) === true
+  let missing = !follows || !goesOn
+  if (missing) folder.report({ event: "log.missing", segment: number, position: origin.base })
+
+  const segment = new OpenSegment(folder, origin, true)
+  const damage = await scan(read, size, origin.marks, async (bytes, at, offset) => {
+    if (record.previous(bytes, at) !== segment.last) missing = true
+    if (missing || previous?.lost) await markOrphans(bytes, at, segment.heads, history)
+    segment.load(bytes.subarray(at), offset, () => decodeEntry(record.body(bytes, at)))
+  })
+  for (const { from, to } of damage) {
+    const torn = newest && to === size
+    missing ||= !torn
+    folder.report({ event: torn ? "log.torn" : "log.damaged", segment: number, from, to })
+  }
+  if (!newest) segment.size = size
+  return { segment, lost: missing }
+}
+
+/** A file without a header: one that was just being made, or one that is past help. */
+async function setAside(folder: Folder, number: number, unfinished: boolean): Promise<Scanned> {
+  const path = segmentPath(folder, number)
+  folder.cache.forget(path)
+  if (unfinished) await folder.disk.remove(path)
+  else await folder.disk.rename(path, `${path}.lost`)
+  await folder.disk.syncFolder(folder.path)
+  if (!unfinished) folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
+  return { lost: !unfinished }
+}
+
+/** Marks the changes that rest on something which is not known, so that whoever has that brings them with it. */
+async function markOrphans(bytes: Buffer, at: number, heads: Heads, history: History): Promise<void> {
+  const entity = record.entity(bytes, at)
+  const here = new Set<string>()
+  const isKnown = async (hash: string) =>
+    here.has(hash) || heads.known(entity, hash) !== undefined || (await history.known(entity, hash)) !== undefined
+  let c = change.first(at)
+  for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
+    let known = true
+    for (const dep of change.deps(bytes, c)) known &&= await isKnown(dep)
+    if (known) here.add(change.hash(bytes, c))
+    else change.setOrphan(bytes, c)
+  }
+}
+
+async function sizeOf(folder: Folder, path: string): Promise<number> {
+  const file = await folder.disk.read(path)
+  try {
+    return await file.size()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Makes the newest of the sealed segments of one that is full and on the disk. `brokenBy`: something is lost (`Ground`). */
+export async function sealOnTop(
+  folder: Folder,
+  history: History,
+  segment: OpenSegment,
+  brokenBy: number,
+): Promise<void> {
+  await fillIn(segment.heads, history)
+  const previous = history.newest
+  const lost = brokenBy > 0 || previous?.lost === true
+  history.segments.push(await seal(folder, segment, { previous, lost, brokenBy }))
+}
+
+/** Looks up how every entity was before the segment, where nobody has asked yet. */
+async function fillIn(heads: Heads, history: History): Promise<void> {
+  for (const [name, touched] of heads.entities) {
+    touched.before ??= touched.before === null ? null : ((await history.state(Buffer.from(name, "latin1"))) ?? null)
+  }
+}

@@ -1,0 +1,175 @@
+/** Writes the index of a segment that is full. */
+import { BLOCK } from "./cache.ts"
+import { type Folder, indexPath } from "./folder.ts"
+import { bindingKey, change, type Key, keyWithin, type Origin, record, writeU64 } from "./format.ts"
+import { type Heads, stateOf, type Touched } from "./heads.ts"
+import {
+  bloomBlocks,
+  closeBlock,
+  encodeSummary,
+  Kind,
+  layout,
+  mark,
+  NOBODY,
+  PAYLOAD,
+  PLACE,
+  PLACES,
+  probeOf,
+  ROW,
+  ROWS,
+  STATE,
+} from "./index-format.ts"
+import { Sealed } from "./sealed.ts"
+
+export interface Full {
+  readonly origin: Origin
+  readonly heads: Heads
+  /** Bytes of its file. */
+  readonly size: number
+}
+
+/** What it is built on, and what is known to be missing. */
+export interface Ground {
+  readonly previous: Sealed | undefined
+  readonly lost: boolean
+  readonly brokenBy: number
+}
+
+/**
+ * Makes the index durable and opens the segment by it. All of it is on the disk, and `before` of every entity that it
+ * has touched is known. Without the index the segment is scanned when the log is opened next time: nothing is lost.
+ */
+export async function seal(folder: Folder, full: Full, ground: Ground): Promise<Sealed> {
+  const path = indexPath(folder, full.origin.number)
+  const temporary = `${path}.tmp`
+  const file = await folder.disk.open(temporary)
+  try {
+    await file.truncate(0)
+    await file.write(0, encodeIndex(full, ground))
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  folder.cache.forget(path)
+  await folder.disk.rename(temporary, path)
+  await folder.disk.syncFolder(folder.path)
+  const sealed = await Sealed.open(folder, full.origin.number, ground.previous)
+  if (!sealed) throw new Error(`the index ${path} is not what was written`)
+  return sealed
+}
+
+function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }: Ground): Buffer {
+  const { salt } = origin.marks
+  const states = statesOf(heads.entities)
+  const rows = rowsOf(heads, states.offsets)
+  const entries = heads.count
+  const summary = {
+    origin,
+    last: entries > 0 ? heads.position(entries - 1) : origin.base,
+    running: entries > 0 ? heads.running(entries - 1) : origin.start,
+    size,
+    entries,
+    lost,
+    brokenBy,
+    predecessor: previous?.identity ?? NOBODY,
+    rows: rows.length / ROW,
+    bloom: bloomBlocks(rows.length / ROW),
+  }
+  const parts = layout(summary)
+  const bytes = Buffer.alloc((parts.states + Math.ceil(states.bytes.length / PAYLOAD)) * BLOCK)
+  encodeSummary(summary).copy(bytes, 0)
+  for (let i = 0; i < entries; i++) {
+    const at = (parts.places + Math.floor(i / PLACES)) * BLOCK + (i % PLACES) * PLACE
+    bytes.writeUInt32BE(heads.position(i) - origin.base, at)
+    bytes.writeUInt32BE(heads.offset(i), at + 4)
+  }
+  const sorted = sort(rows)
+  for (let i = 0; i < sorted.length; i++) {
+    const from = sorted[i]! * ROW
+    rows.copy(bytes, (parts.rows + Math.floor(i / ROWS)) * BLOCK + (i % ROWS) * ROW, from, from + ROW)
+    const probe = probeOf(rows.subarray(from, from + 16), rows[from + 22] as Kind, salt)
+    const block = (parts.bloom + (probe.where % summary.bloom)) * BLOCK
+    mark(bytes.subarray(block, block + PAYLOAD), probe)
+  }
+  for (let from = 0; from < states.bytes.length; from += PAYLOAD) {
+    states.bytes.copy(bytes, (parts.states + from / PAYLOAD) * BLOCK, from, from + PAYLOAD)
+  }
+  for (let at = 0; at < bytes.length; at += BLOCK) closeBlock(bytes, at)
+  return bytes
+}
+
+/** The states one behind the other, and where each begins, in the order of the entities. */
+function statesOf(entities: ReadonlyMap<string, Touched>): { bytes: Buffer; offsets: number[] } {
+  const parts: Buffer[] = []
+  const offsets: number[] = []
+  let end = 0
+  for (const touched of entities.values()) {
+    const { collection, heads, purged } = stateOf(touched, touched.before ?? null)
+    const texts = [Buffer.from(touched.entity), Buffer.from(collection)] as const
+    const fixed = Buffer.alloc(STATE)
+    fixed.writeUInt32BE(heads.length, 0)
+    fixed.writeUInt16BE(texts[0].length, 4)
+    fixed.writeUInt16BE(texts[1].length, 6)
+    writeU64(fixed, purged ?? 0, 8)
+    const bytes = Buffer.concat([fixed, ...texts, Buffer.from(heads.join(""), "hex")])
+    parts.push(bytes)
+    offsets.push(end)
+    end += bytes.length
+  }
+  return { bytes: Buffer.concat(parts), offsets }
+}
+
+/** One row for everything that can be looked up, in no order. */
+function rowsOf(heads: Heads, states: readonly number[]): Buffer {
+  const { bytes } = heads
+  const tails = [...heads.tails]
+  const bindings = [...heads.bindings]
+  const rows = Buffer.alloc((heads.entities.size + heads.changes + tails.length + bindings.length) * ROW)
+  let end = 0
+  const add = (key: Key, kind: Kind, value: number, number: number) => {
+    key.copy(rows, end)
+    rows.writeUInt32BE(value, end + 16)
+    rows.writeUInt16BE(number, end + 20)
+    rows[end + 22] = kind
+    end += ROW
+  }
+  let e = 0
+  for (const key of heads.entities.keys()) add(Buffer.from(key, "latin1"), Kind.entity, states[e++]!, 0)
+
+  const numbers = new Map<number, number>()
+  const named = new Set([...tails, ...bindings].map(([, at]) => at))
+  for (let i = 0; i < heads.count; i++) {
+    const entity = record.entity(bytes, heads.at(i))
+    let at = change.first(heads.at(i))
+    for (let n = 0; n < record.changes(bytes, heads.at(i)); n++, at = change.next(bytes, at)) {
+      if (named.has(at)) numbers.set(at, n)
+      if (!change.orphan(bytes, at)) {
+        add(keyWithin(entity, change.hash(bytes, at)), Kind.change, heads.offset(i), n)
+      }
+    }
+  }
+  for (const [i, at] of tails) {
+    const key = keyWithin(record.entity(bytes, heads.at(i)), change.actor(bytes, at))
+    add(key, Kind.tail, heads.offset(i), numbers.get(at)!)
+  }
+  for (const [i, at] of bindings) {
+    add(bindingKey(change.actor(bytes, at)), Kind.binding, heads.offset(i), numbers.get(at)!)
+  }
+  return rows.subarray(0, end)
+}
+
+/** The rows' numbers in the order of their keys. By the first two bytes at once, as most keys are evenly spread. */
+function sort(rows: Buffer): Uint32Array {
+  const count = rows.length / ROW
+  const starts = new Uint32Array(2 ** 16 + 1)
+  for (let i = 0; i < count; i++) starts[rows.readUInt16BE(i * ROW) + 1]!++
+  for (let i = 0; i < 2 ** 16; i++) starts[i + 1]! += starts[i]!
+  const next = starts.slice()
+  const sorted = new Uint32Array(count)
+  for (let i = 0; i < count; i++) sorted[next[rows.readUInt16BE(i * ROW)]!++] = i
+  const compare = (a: number, b: number) => rows.compare(rows, b * ROW, b * ROW + 16, a * ROW, a * ROW + 16)
+  for (let i = 0; i < 2 ** 16; i++) {
+    if (starts[i + 1]! - starts[i]! > 1) sorted.subarray(starts[i], starts[i + 1]).sort(compare)
+  }
+  return sorted
+}

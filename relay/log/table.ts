@@ -1,0 +1,66 @@
+/**
+ * A hash table of pairs of numbers, 24 bytes each: an index over bytes that lie elsewhere, which the caller compares.
+ * Objects in a Map would take ten times the memory, for every log that is open.
+ */
+export class Table {
+  size = 0
+  /** fingerprint, a + 1 (0: free), b */
+  #slots = new Uint32Array(3 * 64)
+
+  add(fingerprint: number, a: number, b: number): void {
+    this.size++
+    if (this.size * 2 > this.#capacity) this.#grow()
+    let slot = fingerprint & (this.#capacity - 1)
+    while (this.#slots[3 * slot + 1] !== 0) slot = (slot + 1) & (this.#capacity - 1)
+    this.#set(slot, fingerprint, a, b)
+  }
+
+  /** The first pair with that fingerprint of which `is` says so. */
+  find(fingerprint: number, is: (a: number, b: number) => boolean): readonly [a: number, b: number] | undefined {
+    const slot = this.#find(fingerprint, is)
+    return slot === undefined ? undefined : [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]
+  }
+
+  /** Puts the pair where `is` finds one, else adds it. */
+  put(fingerprint: number, a: number, b: number, is: (a: number, b: number) => boolean): void {
+    const slot = this.#find(fingerprint, is)
+    if (slot === undefined) this.add(fingerprint, a, b)
+    else this.#set(slot, fingerprint, a, b)
+  }
+
+  *[Symbol.iterator](): Generator<readonly [a: number, b: number]> {
+    const slots = this.#slots
+    for (let at = 0; at < slots.length; at += 3) if (slots[at + 1] !== 0) yield [slots[at + 1]! - 1, slots[at + 2]!]
+  }
+
+  get #capacity(): number {
+    return this.#slots.length / 3
+  }
+
+  #find(fingerprint: number, is: (a: number, b: number) => boolean): number | undefined {
+    const slots = this.#slots
+    const mask = this.#capacity - 1
+    for (let slot = fingerprint & mask; slots[3 * slot + 1] !== 0; slot = (slot + 1) & mask) {
+      if (slots[3 * slot] === fingerprint && is(slots[3 * slot + 1]! - 1, slots[3 * slot + 2]!)) return slot
+    }
+    return undefined
+  }
+
+  #set(slot: number, fingerprint: number, a: number, b: number): void {
+    this.#slots[3 * slot] = fingerprint
+    this.#slots[3 * slot + 1] = a + 1
+    this.#slots[3 * slot + 2] = b
+  }
+
+  #grow(): void {
+    const old = this.#slots
+    this.#slots = new Uint32Array(2 * old.length)
+    const mask = this.#capacity - 1
+    for (let at = 0; at < old.length; at += 3) {
+      if (old[at + 1] === 0) continue
+      let slot = old[at]! & mask
+      while (this.#slots[3 * slot + 1] !== 0) slot = (slot + 1) & mask
+      this.#slots.set(old.subarray(at, at + 3), 3 * slot)
+    }
+  }
+}

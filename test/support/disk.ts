@@ -1,0 +1,309 @@
+/**
+ * A disk in memory that loses what disks lose. Bytes that were written and not synced, and names in folders that were
+ * not synced, are there for whoever reads, and may or may not survive a power cut. Everything by chance comes from
+ * `random`, everything that takes time or fails from `before`, so the same two give the same disk.
+ */
+
+import type { Disk, DiskFile } from "../../relay/disk.ts"
+import { HeadwaterError } from "../../src/errors.ts"
+
+export interface Operation {
+  readonly kind:
+    | "lock"
+    | "list"
+    | "makeFolder"
+    | "open"
+    | "rename"
+    | "remove"
+    | "syncFolder"
+    | "size"
+    | "read"
+    | "write"
+    | "truncate"
+    | "sync"
+    | "close"
+  readonly path: string
+}
+
+export interface SimDiskOptions {
+  /** In [0, 1). */
+  random(): number
+  /**
+   * Called before every operation. What it awaits is the operation's latency; what it throws is the operation's
+   * failure: a failed write or truncate may have happened in part, and what a failed sync should have saved is saved or
+   * lost by chance, whatever is synced later (as Linux does it).
+   */
+  before?(operation: Operation): void | Promise<void>
+}
+
+/** Path to content, of files only. */
+export type Files = ReadonlyMap<string, Uint8Array>
+
+export interface SimDisk extends Disk {
+  /** The process is gone, the machine goes on: locks and open files go, and nothing that it waits for ever returns. */
+  kill(): void
+  /** Power cut: the process is gone, and of what was not synced an arbitrary part. */
+  crash(): void
+  /** What a power cut that loses all it can would leave: a backup, or what an oracle may rely on. */
+  snapshot(): Files
+  /** The process is gone, and these are the files, durably. */
+  restore(files: Files): void
+  /** What a reader sees. */
+  files(): Files
+  /** Bytes that were read since the disk was made. */
+  readonly bytesRead: number
+}
+
+/** What has happened to a file since it was synced: bytes at a place, or a new size. */
+type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly size: number }
+
+class Inode {
+  durable: Uint8Array
+  bytes: Uint8Array
+  unsynced: Change[] = []
+
+  constructor(bytes: Uint8Array = new Uint8Array()) {
+    this.durable = this.bytes = bytes
+  }
+
+  change(change: Change): void {
+    this.bytes = applied(this.bytes, change)
+    this.unsynced.push(change)
+  }
+
+  sync(): void {
+    this.durable = this.bytes
+    this.unsynced = []
+  }
+}
+
+/** A name in a folder, or none any more. */
+interface Naming {
+  readonly path: string
+  readonly inode: Inode | undefined
+}
+
+export function simDisk(options: SimDiskOptions): SimDisk {
+  return new Sim(options)
+}
+
+class Sim implements SimDisk {
+  bytesRead = 0
+  readonly #random: () => number
+  readonly #before: (operation: Operation) => void | Promise<void>
+  #names = new Map<string, Inode>()
+  #durableNames = new Map<string, Inode>()
+  /** What has happened to names since their folder was synced, in order; a rename is one thing. */
+  #unsynced: { readonly folder: string; readonly names: readonly Naming[] }[] = []
+  readonly #folders = new Set<string>()
+  #locks = new Set<string>()
+  #life = 0
+
+  constructor({ random, before = () => {} }: SimDiskOptions) {
+    this.#random = random
+    this.#before = before
+  }
+
+  // ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  lock(folder: string): Promise<() => Promise<void>> {
+    return this.#do("lock", folder, () => {
+      if (this.#locks.has(folder)) throw new HeadwaterError("STORE_IN_USE", `${folder} is taken`)
+      this.#locks.add(folder)
+      return async () => void this.#locks.delete(folder)
+    })
+  }
+
+  list(folder: string): Promise<string[]> {
+    return this.#do("list", folder, () => {
+      return [...this.#names.keys()]
+        .filter((path) => folderOf(path) === folder)
+        .map((path) => path.slice(folder.length + 1))
+    })
+  }
+
+  makeFolder(folder: string): Promise<void> {
+    return this.#do("makeFolder", folder, () => void this.#folders.add(folder))
+  }
+
+  open(path: string): Promise<DiskFile> {
+    return this.#do("open", path, () => {
+      let inode = this.#names.get(path)
+      if (!this.#folders.has(folderOf(path))) throw missing(path)
+      if (!inode) this.#name(folderOf(path), [{ path, inode: (inode = new Inode()) }])
+      return this.#file(path, inode)
+    })
+  }
+
+  read(path: string): Promise<DiskFile> {
+    return this.#do("open", path, () => this.#file(path, this.#inode(path)))
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#do("rename", from, () => {
+      const inode = this.#inode(from)
+      this.#name(folderOf(to), [
+        { path: from, inode: undefined },
+        { path: to, inode },
+      ])
+    })
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#do("remove", path, () => {
+      this.#inode(path)
+      this.#name(folderOf(path), [{ path, inode: undefined }])
+    })
+  }
+
+  syncFolder(folder: string): Promise<void> {
+    return this.#do("syncFolder", folder, () => this.#settleNames((unsynced) => unsynced.folder === folder))
+  }
+
+  // ── what happens to it ────────────────────────────────────────────────────────────────────────────────────────────
+
+  kill(): void {
+    this.#life++
+    this.#locks = new Set()
+  }
+
+  crash(): void {
+    this.kill()
+    // A journal keeps the order of names, so what survives of each folder is what came first.
+    const ended = new Set<string>()
+    this.#settleNames(({ folder }) => {
+      if (!ended.has(folder) && this.#random() < 0.5) ended.add(folder)
+      return !ended.has(folder)
+    })
+    this.#unsynced = []
+    this.#names = new Map(this.#durableNames)
+    for (const inode of new Set(this.#names.values())) {
+      for (const change of inode.unsynced) inode.durable = this.#survives(inode.durable, change)
+      inode.bytes = inode.durable
+      inode.unsynced = []
+    }
+  }
+
+  snapshot(): Files {
+    return new Map([...this.#durableNames].map(([path, { durable }]) => [path, durable]))
+  }
+
+  restore(files: Files): void {
+    this.kill()
+    this.#unsynced = []
+    this.#names = new Map([...files].map(([path, bytes]) => [path, new Inode(bytes)]))
+    this.#durableNames = new Map(this.#names)
+  }
+
+  files(): Files {
+    return new Map([...this.#names].map(([path, { bytes }]) => [path, bytes]))
+  }
+
+  // ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #file(path: string, inode: Inode): DiskFile {
+    const act = <T>(kind: Operation["kind"], act: () => T, failing?: () => void) => this.#do(kind, path, act, failing)
+    const change = (kind: "write" | "truncate", change: Change) =>
+      act(
+        kind,
+        () => inode.change(change),
+        () => {
+          if ("at" in change) inode.change({ at: change.at, bytes: this.#torn(change.bytes) })
+          else if (this.#random() < 0.5) inode.change(change)
+        },
+      )
+    return {
+      size: () => act("size", () => inode.bytes.length),
+      read: (at, length) =>
+        act("read", () => {
+          const bytes = inode.bytes.slice(at, at + length)
+          this.bytesRead += bytes.length
+          return bytes
+        }),
+      write: (at, bytes) => change("write", { at, bytes: bytes.slice() }),
+      truncate: (size) => change("truncate", { size }),
+      sync: () =>
+        act(
+          "sync",
+          () => inode.sync(),
+          () => {
+            for (const change of inode.unsynced) inode.durable = this.#survives(inode.durable, change)
+            inode.unsynced = []
+          },
+        ),
+      close: () => act("close", () => {}),
+    }
+  }
+
+  /** Nothing that a dead process has begun ever ends. */
+  async #do<T>(kind: Operation["kind"], path: string, act: () => T, failing = () => {}): Promise<T> {
+    const life = this.#life
+    try {
+      await this.#before({ kind, path })
+    } catch (error) {
+      if (life !== this.#life) return never
+      failing()
+      throw error
+    }
+    return life === this.#life ? act() : never
+  }
+
+  #inode(path: string): Inode {
+    const inode = this.#names.get(path)
+    if (inode) return inode
+    throw missing(path)
+  }
+
+  #name(folder: string, names: readonly Naming[]): void {
+    name(this.#names, names)
+    this.#unsynced.push({ folder, names })
+  }
+
+  #settleNames(durable: (unsynced: { readonly folder: string }) => boolean): void {
+    this.#unsynced = this.#unsynced.filter((unsynced) => {
+      if (!durable(unsynced)) return true
+      name(this.#durableNames, unsynced.names)
+      return false
+    })
+  }
+
+  /** What is left of a change that nobody has waited for: all, nothing, its beginning, or only some of its sectors. */
+  #survives(bytes: Uint8Array, change: Change): Uint8Array {
+    const luck = this.#random()
+    if (luck < 0.3) return bytes
+    if ("size" in change || luck < 0.5) return applied(bytes, change)
+    if (luck < 0.8) return applied(bytes, { at: change.at, bytes: this.#torn(change.bytes) })
+    let after = applied(bytes, { at: change.at + change.bytes.length, bytes: new Uint8Array() })
+    for (let at = 0; at < change.bytes.length; at += SECTOR) {
+      const sector = { at: change.at + at, bytes: change.bytes.subarray(at, at + SECTOR) }
+      if (this.#random() < 0.5) after = applied(after, sector)
+    }
+    return after
+  }
+
+  #torn(bytes: Uint8Array): Uint8Array {
+    return bytes.slice(0, Math.floor(this.#random() * (bytes.length + 1)))
+  }
+}
+
+const SECTOR = 512
+const never = new Promise<never>(() => {})
+
+function name(names: Map<string, Inode>, namings: readonly Naming[]): void {
+  for (const { path, inode } of namings) {
+    if (inode) names.set(path, inode)
+    else names.delete(path)
+  }
+}
+
+function applied(bytes: Uint8Array, change: Change): Uint8Array {
+  const size = "size" in change ? change.size : Math.max(bytes.length, change.at + change.bytes.length)
+  const after = new Uint8Array(size)
+  after.set(bytes.subarray(0, size))
+  if ("at" in change) after.set(change.bytes, change.at)
+  return after
+}
+
+const missing = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" })
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"))
