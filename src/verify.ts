@@ -41,14 +41,20 @@ export function admitted(entity: string, changes: Iterable<Change>, suspects: Re
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Verdicts {
   const given = [...changes]
-  const read = admitted(entity, given, suspects)
-  const poison = poisonIn(read.order, suspects)
-  // Judged sound once, by another Automerge or before the disk was damaged: nothing is taken on trust then.
-  if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
-  if (poison.size === 0) return read
-  const bad = new Map([...read.bad, ...[...poison].map((hash) => [hash, "CHUNK_BAD"] as const)])
-  const order = causalOrder(read.order.filter(({ hash }) => !poison.has(hash)))
-  return { order, bad, waiting: remaining(given, order, bad) }
+  const bad = new Map<Hash, Code>()
+  for (;;) {
+    const read = admitted(
+      entity,
+      given.filter(({ hash }) => !bad.has(hash)),
+      suspects,
+    )
+    const poison = poisonIn(read.order, suspects)
+    // Judged sound once, by another Automerge or before the disk was damaged: nothing is taken on trust then.
+    if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
+    if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
+    // Once more without them: one may have held a place that an honest change claims.
+    for (const hash of poison) bad.set(hash, "CHUNK_BAD")
+  }
 }
 
 function remaining(given: readonly Change[], order: readonly Change[], bad: ReadonlyMap<Hash, Code>): Change[] {
@@ -58,6 +64,9 @@ function remaining(given: readonly Change[], order: readonly Change[], bad: Read
 }
 
 // ── by reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const GENESIS = "genesis"
+const place = ({ actor, seq }: Change): string => `${actor} ${seq}`
 
 /** How many changes of each actor are among a change's ancestors: their seqs run from 1. */
 type Clock = Map<Actor, number>
@@ -70,7 +79,7 @@ class Admission {
   private readonly clocks = new Map<Hash, Clock>()
   /** How many changes, not yet looked at, rest on this one: the last of them takes its clock over. */
   private readonly users = new Map<Hash, number>()
-  private readonly claims = new Map<string, Hash>()
+  private readonly claims = new Set<string>()
 
   constructor(entity: string, suspects: ReadonlySet<Hash>) {
     this.entity = entity
@@ -80,8 +89,7 @@ class Admission {
   run(given: readonly Change[], order: readonly Change[]): Verdicts {
     const bad = new Map<Hash, Code>()
     for (const change of order) {
-      this.claim(`${change.actor} ${change.seq}`, change)
-      if (this.isGenesis(change)) this.claim("genesis", change)
+      if (!this.suspects.has(change.hash)) this.claim(change)
       for (const dep of change.deps) this.users.set(dep, (this.users.get(dep) ?? 0) + 1)
     }
     for (const change of order) {
@@ -95,11 +103,10 @@ class Admission {
     return { order: sound, bad, waiting: remaining(given, sound, bad) }
   }
 
-  /** One place, one change: what is trusted already keeps it, else the smaller hash has it, on every replica. */
-  private claim(place: string, { hash }: Change): void {
-    const holder = this.claims.get(place)
-    const weaker = (a: Hash, b: Hash) => (this.suspects.has(a) === this.suspects.has(b) ? a > b : this.suspects.has(a))
-    if (holder === undefined || weaker(holder, hash)) this.claims.set(place, hash)
+  /** One place, one change: what is trusted keeps it, else the first sound one in causal order has it, on every replica. */
+  private claim(change: Change): void {
+    this.claims.add(place(change))
+    if (this.isGenesis(change)) this.claims.add(GENESIS)
   }
 
   private isGenesis(change: Change): boolean {
@@ -107,13 +114,15 @@ class Admission {
   }
 
   private codeOf(change: Change, clock: Clock): Code | undefined {
-    const { actor, seq, hash, startOp, deps } = change
+    const { actor, seq, startOp, deps } = change
     if (seq !== (clock.get(actor) ?? 0) + 1) return "SEQ_GAP"
-    if (this.claims.get(`${actor} ${seq}`) !== hash) return "SEQ_TAKEN"
-    if (this.isGenesis(change) && this.claims.get("genesis") !== hash) return "COLLECTION_MISMATCH"
+    if (this.claims.has(place(change))) return "SEQ_TAKEN"
+    if (this.claims.has(GENESIS) && this.isGenesis(change)) return "COLLECTION_MISMATCH"
     const maxOp = Math.max(0, ...deps.map((dep) => this.sound.get(dep)?.maxOp ?? 0))
     if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
-    return fault(change, (counter, author) => this.exists(counter, author, clock.get(author) ?? 0))
+    const code = fault(change, (counter, author) => this.exists(counter, author, clock.get(author) ?? 0))
+    if (code === undefined) this.claim(change)
+    return code
   }
 
   /** Whether one of the actor's first `seqs` changes made this operation. */
