@@ -34,7 +34,7 @@ export interface Collection<S, F, D> {
    * Changes an entity: `f` edits a plain copy, what it touched becomes one change; resolves with the row when it is saved.
    * `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`, and those of `create`.
    */
-  update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<F>) => void): Promise<Row<S, F, D>>
+  update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<S, F>) => void): Promise<Row<S, F, D>>
   /** Deletes it for everybody until it is restored or edited elsewhere; deleting a deleted one writes nothing. */
   delete(id: string): Promise<void>
   /** Brings a deleted entity back, as its last edit left it. */

@@ -84,9 +84,9 @@ export type Row<S, F, D> = Meta<keyof Out<S> & string> &
   Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
 
 /** What a draft cannot say. */
-export interface Edit<F> {
+export interface Edit<S, F> {
   /** Replaces `remove` UTF-16 units at `at` by `insert`, at the text as it stands after the splices before it. */
-  splice(key: Keys<F, "text">, at: number, remove: number, insert?: string): void
+  splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
 }
 
 /**
