@@ -29,7 +29,7 @@ try {
   for (const problem of imported.problems) say("", `not imported: ${problem}`)
   if (imported.created === 0) throw new Error(`no Markdown in ${notesFolder}`)
   await a.settled()
-  await b.settled()
+  await agreed(a, b)
   say("A", `imported ${imported.created} notes from ${path.relative(process.cwd(), notesFolder) || "."}`)
   say("B", `holds ${(await b.state()).rows.length} notes`)
 
@@ -40,26 +40,22 @@ try {
   const id = await a.pick()
   if (id === undefined) throw new Error("there is no note to edit")
   const { title } = await a.paragraph(id)
-  await a.edit(id, `${title}, says A`, "[A was here.] ", "start")
-  await b.edit(id, `${title}, says B`, " [B was here.]", "end")
+  await a.edit(id, `${title}, says A`, "A was here. ", "start")
+  await b.edit(id, `${title}, says B`, " B was here.", "end")
   say("A, B", `edited the title and the same paragraph of "${title}"`)
   say("", `pending: A ${await a.pending()}, B ${await b.pending()}`)
 
   relay = await startRelay(relay.port)
   say("relay", `restarted on the same folder, process ${relay.process.pid}`)
   await Promise.all([a.settled(), b.settled()])
-  let [left, right] = [await a.state(), await b.state()]
-  for (let tries = 0; tries < 200 && !isDeepStrictEqual(left, right); tries++) {
-    await sleep(50) // what one has stored is still on its way to the other
-    ;[left, right] = [await a.state(), await b.state()]
-  }
+  const [left, right] = await agreed(a, b)
   const merged = await a.paragraph(id)
   say("A, B", `agree on the title "${merged.title}" and on the paragraph`)
   say("", merged.paragraph.replaceAll("\n", " "))
 
   const equalHeads = isDeepStrictEqual(left.heads, right.heads)
   const equalRows = isDeepStrictEqual(left.rows, right.rows)
-  const kept = merged.paragraph.includes("[A was here.]") && merged.paragraph.includes("[B was here.]")
+  const kept = merged.paragraph.includes("A was here.") && merged.paragraph.includes("B was here.")
   const pending = left.pending + right.pending
   say("", `${left.rows.length} notes: heads ${equal(equalHeads)}, rows ${equal(equalRows)}, ${pending} pending`)
   if (!equalHeads || !equalRows || pending > 0) throw new Error("the devices do not agree")
@@ -72,6 +68,15 @@ try {
   fail((error as Error).message)
 } finally {
   await rm(data, { recursive: true, force: true })
+}
+
+/** Both devices' state, as soon as it is the same: what one has stored is still on its way to the other. */
+async function agreed(a: Device, b: Device) {
+  for (let tries = 0; ; tries++) {
+    const states = [await a.state(), await b.state()] as const
+    if (tries === 200 || isDeepStrictEqual(states[0], states[1])) return states
+    await sleep(50)
+  }
 }
 
 async function startRelay(port: number): Promise<{ process: ChildProcess; url: string; port: number }> {

@@ -23,6 +23,8 @@ interface Session {
 }
 
 export interface Editor {
+  /** A new note; its first key makes it. */
+  create(id: string): void
   open(id: string): Promise<void>
   close(): void
   readonly id: string | undefined
@@ -77,7 +79,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
       if (now.title !== of.base.title) draft.title = now.title
       // from here on inputs and document agree again
       of.base = { title: draft.title, body: apply(text, splices) }
-      if (of.left === undefined) show(of.base)
+      if (of.left === undefined) takeIn(of.base)
       else of.left = of.base
     })
   }
@@ -107,10 +109,24 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     if (text === undefined || of !== session || of.writing || unwritten(of)) return
     say(of, undefined)
     of.base = { title: row.title, body: text }
-    show(of.base)
+    takeIn(of.base)
   }
 
-  function show(content: Content): void {
+  function show(next: Session): void {
+    leave()
+    session = next
+    title.value = next.base.title
+    body.value = next.base.body
+    body.setSelectionRange(0, 0)
+    body.scrollTop = 0
+    section.hidden = false
+    saved.textContent = ""
+    say(next, undefined)
+    onChange(next.id)
+    void refresh(next)
+  }
+
+  function takeIn(content: Content): void {
     if (title.value !== content.title) title.value = content.title
     const text = content.body
     const change = difference(body.value, text)
@@ -159,23 +175,17 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     get id() {
       return session?.id
     },
+    create(id) {
+      opening = undefined
+      show({ id, base: { title: "", body: "" }, exists: false, writing: false })
+    },
     async open(id) {
       opening = id
       if (session?.id === id) return
-      const whole = await notes.read(id)
-      if (opening !== id) return
-      leave()
-      const content = { title: whole?.title ?? "", body: whole?.body ?? "" }
-      session = { id, base: content, exists: whole !== undefined, writing: false }
-      title.value = content.title
-      body.value = content.body
-      body.setSelectionRange(0, 0)
-      body.scrollTop = 0
-      section.hidden = false
-      saved.textContent = ""
-      say(session, undefined)
-      onChange(id)
-      await refresh(session)
+      const row = notes.get(id)
+      const whole = row?.body === undefined ? await notes.read(id) : row
+      if (opening !== id || whole === undefined) return
+      show({ id, base: { title: whole.title, body: whole.body ?? "" }, exists: true, writing: false })
     },
     close() {
       opening = undefined

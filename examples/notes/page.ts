@@ -34,8 +34,8 @@ async function open(id: string): Promise<void> {
   element("body", HTMLElement).focus()
 }
 
-async function create(): Promise<void> {
-  await editor.open(notes.newId())
+function create(): void {
+  editor.create(notes.newId())
   element("title", HTMLElement).focus()
 }
 
@@ -97,7 +97,7 @@ showStatus(workspace.status)
 const keys = element("keys", HTMLDialogElement)
 const search = element("search", HTMLInputElement)
 connection.addEventListener("click", toggleConnection)
-element("new", HTMLElement).addEventListener("click", () => void create())
+element("new", HTMLElement).addEventListener("click", create)
 element("back", HTMLElement).addEventListener("click", closeEditor)
 element("delete", HTMLElement).addEventListener("click", () => editor.id !== undefined && void remove(editor.id))
 element("help", HTMLElement).addEventListener("click", () => keys.showModal())
@@ -105,7 +105,7 @@ element("help", HTMLElement).addEventListener("click", () => keys.showModal())
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") !== null || event.isComposing) return
   const writing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement
-  if (event.altKey && event.code === "KeyN") void create()
+  if (event.altKey && event.code === "KeyN") create()
   else if (event.altKey && event.code === "KeyO") toggleConnection()
   else if (event.key === "Escape" && event.target === search && search.value !== "") return
   else if (event.key === "Escape") closeEditor()

@@ -1,22 +1,17 @@
 import { readFileSync } from "node:fs"
-import type { BrowserContext, Page } from "playwright-core"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import type { Page } from "playwright-core"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { countWasm, openStage } from "./support.ts"
 
+// a relay, a page and browser profiles of its own for every test
 let stage: Awaited<ReturnType<typeof openStage>>
-let open: BrowserContext[] = []
-beforeAll(async () => {
+beforeEach(async () => {
   stage = await openStage(["writer"])
 })
-afterEach(async () => {
-  await Promise.all(open.map((context) => context.close()))
-  open = []
-})
-afterAll(() => stage.close())
+afterEach(() => stage.close())
 
 async function openPage(profile: string, viewport?: { width: number; height: number }): Promise<Page> {
   const context = await stage.profile(profile, viewport)
-  open.push(context)
   const page = await context.newPage()
   page.on("pageerror", (error) => console.error(`[${profile}] ${error.stack}`))
   return page
@@ -72,7 +67,7 @@ describe("the notes page", () => {
   })
 
   it("takes in what others write while one types, with the caret where it was", async () => {
-    const [a, b] = [await openPage("c"), await openPage("d")]
+    const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
     await goto(b)
     await newNote(a, "Together", "one two three")
@@ -106,7 +101,7 @@ describe("the notes page", () => {
   })
 
   it("imports files, names those that it cannot, and exports what it has", async () => {
-    const page = await openPage("e")
+    const page = await openPage("a")
     await page.addInitScript(() => Object.assign(window, { showDirectoryPicker: undefined }))
     await goto(page)
     const file = (name: string, content: string | Buffer) => ({
@@ -146,14 +141,10 @@ describe("the notes page", () => {
 
     await page.locator("#files").setInputFiles([file("good.md", good)])
     await page.locator("#report[open] h2").filter({ hasText: "0 notes imported, 1 here already" }).waitFor()
-  })
+    await report.locator("button").click()
 
-  it("exports into a folder where the browser gives one", async () => {
-    const page = await openPage("e")
-    await page.addInitScript(() =>
-      Object.assign(window, { showDirectoryPicker: () => navigator.storage.getDirectory() }),
-    )
-    await goto(page)
+    // where the browser gives a folder, the files are written into it
+    await page.evaluate(() => Object.assign(window, { showDirectoryPicker: () => navigator.storage.getDirectory() }))
     await page.locator("#export").click()
     await page.locator("#report[open] h2").filter({ hasText: "3 notes exported" }).waitFor()
     const names = await page.evaluate(async () => {
@@ -166,7 +157,7 @@ describe("the notes page", () => {
   })
 
   it("works by keyboard, on a phone's width", async () => {
-    const page = await openPage("f", { width: 360, height: 640 })
+    const page = await openPage("a", { width: 360, height: 640 })
     await goto(page)
     await page.keyboard.press("Alt+n")
     await page.keyboard.type("By keyboard")
@@ -195,7 +186,7 @@ describe("the notes page", () => {
   })
 
   it("says so when the notes are open in another tab", async () => {
-    const page = await openPage("g")
+    const page = await openPage("a")
     await goto(page)
     const second = await page.context().newPage()
     await second.goto(stage.url)
@@ -203,7 +194,7 @@ describe("the notes page", () => {
   })
 
   it("lists 10,000 notes without WebAssembly, and loads it with the first edit", async () => {
-    const page = await openPage("h")
+    const page = await openPage("a")
     await page.goto(`${stage.url}writer.html`)
     await page.waitForFunction(() => "writer" in window)
     await page.evaluate(() => (window as unknown as { writer: { fill(n: number): Promise<void> } }).writer.fill(10_000))
