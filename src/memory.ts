@@ -58,8 +58,11 @@ export class Memory {
   follow(tx: Transaction, rows: NewRows): Map<string, RowDelta> {
     this.state = tx.state
     const joined = new Set<string>()
-    for (const owed of tx.owed) joined.add(owed.entity) && this.outbox.add(owed)
-    for (const owed of tx.paid) joined.add(owed.entity) && this.outbox.remove(owed.entity, owed.hash)
+    for (const { owed, paid } of tx.outbox) {
+      joined.add(owed.entity)
+      if (paid) this.outbox.remove(owed.entity, owed.hash)
+      else this.outbox.add(owed)
+    }
     for (const [entity, mark] of tx.stale) {
       joined.add(entity)
       if (mark === undefined) this.stale.delete(entity)

@@ -21,19 +21,25 @@ export async function nextPush(replica: Replica, underWay: (owed: Owed) => boole
   const entries: Entry[] = []
   const changes = new Map<Hash, string>()
   let bytes = 0
-  for (const [owed, entry] of await read(replica, chosen)) {
+  for (const [owed, held] of await read(replica, chosen)) {
+    const entry = owed.how === "adopt" ? held : unsigned(held)
     const last = entries.at(-1)
-    const joins = last?.entity === owed.entity && last.chunks.length < limits.chunks && owed.how === "own"
-    if (joins && last.once === undefined && entry.once === undefined) {
+    if (last !== undefined && last.chunks.length < limits.chunks && belongTogether(last, entry)) {
       entries[entries.length - 1] = { ...last, chunks: [...last.chunks, ...entry.chunks] }
-    } else {
-      const { by, ...mine } = entry
-      entries.push(owed.how === "adopt" && by !== undefined ? { ...mine, by } : mine)
-    }
+    } else entries.push(entry)
     changes.set(owed.hash, owed.entity)
     bytes += owed.bytes
   }
   return { entries, adopt: chosen[0]?.how === "adopt", changes, bytes }
+}
+
+/** Own changes go without a name: the relay stamps its own. Of others', what the log said of them goes with them. */
+function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
+  return entry
+}
+
+function belongTogether(a: Entry, b: Entry): boolean {
+  return a.entity === b.entity && a.by === b.by && a.once === undefined && b.once === undefined
 }
 
 function choose(replica: Replica, underWay: (owed: Owed) => boolean): Owed[] {

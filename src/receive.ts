@@ -172,7 +172,7 @@ function markStale(replica: Replica, tx: Transaction, entity: string, fresh: rea
 export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
   return replica.step([], (tx) => {
     for (const [entity, hash] of stored) {
-      const owed = replica.outbox.get(entity, hash)
+      const owed = replica.owed(entity, hash, tx)
       if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
     }
     if (at === undefined) return
@@ -186,7 +186,7 @@ export type EntityHash = readonly [entity: string, hash: Hash]
 /** Refused for good: the change and what depends on it leave the entity for the rejected list. */
 export function takeRefusal(replica: Replica, entity: string, hash: Hash, code: Code): Promise<boolean> {
   return replica.step([entity], async (tx) => {
-    if (replica.outbox.get(entity, hash) === undefined) return false // late: acknowledged or seen in the log since
+    if (replica.owed(entity, hash, tx) === undefined) return false // late: acknowledged or seen in the log since
     await setAside(replica, tx, entity, hash, code)
     return true
   })
@@ -218,7 +218,7 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
     const entry = encodeEntry({ entity, collection, kind: "change", chunks: [change.chunk], ...(by !== undefined && { by }) })
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
     tx.drop(entity, gone)
-    const owed = replica.outbox.get(entity, gone)
+    const owed = replica.owed(entity, gone, tx)
     if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
   }
   replica.freshActor()
@@ -256,7 +256,7 @@ export function takeWant(replica: Replica, page: readonly EntityHeads[]): Promis
         const { hash } = change
         if (has.has(hash)) continue
         again.push([entity, hash])
-        if (replica.outbox.get(entity, hash) !== undefined) continue
+        if (replica.owed(entity, hash, tx) !== undefined) continue
         const how = replica.made.has(hash) ? "own" : "adopt"
         tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
       }

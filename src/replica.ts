@@ -252,6 +252,11 @@ export class Replica {
     tx.markStale(entity, suspects.length === 0 ? undefined : { collection, suspects, waiting: true })
   }
 
+  /** What the relay is owed of it, as far as this group has come. */
+  owed(entity: string, hash: Hash, tx: Transaction): Owed | undefined {
+    return tx.owes(hash) === false ? undefined : this.outbox.get(entity, hash)
+  }
+
   /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
   freshActor(): void {
     this.actor = hex(this.clock.random(16))
@@ -334,7 +339,8 @@ export class Replica {
     const deltas = this.memory.follow(tx, rows)
     const refused = new Map<Hash, RejectedRecord>()
     for (const { hash, record } of tx.rejected) if (record !== undefined) refused.set(hash, record)
-    this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid: tx.paid, refused })
+    const paid = tx.outbox.filter((change) => change.paid).map(({ owed }) => owed)
+    this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid, refused })
   }
 
   private tell(committed: Committed): void {

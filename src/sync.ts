@@ -39,11 +39,14 @@ export interface SyncStatus {
   /** The cursor stood at the end of the relay's log at least once on this connection. */
   readonly level: boolean
   readonly retryAt: number | null
+  /** Why there is no connection. */
   readonly error: HeadwaterError | null
+  /** What the relay refused: for good, or for now while something is pending. */
+  readonly refusal: HeadwaterError | null
   readonly progress: { readonly done: number; readonly total: number } | null
 }
 
-const idle: SyncStatus = { connection: "none", level: false, retryAt: null, error: null, progress: null }
+const idle: SyncStatus = { connection: "none", level: false, retryAt: null, error: null, refusal: null, progress: null }
 
 export class Sync implements Channel {
   status: SyncStatus = idle
@@ -247,27 +250,30 @@ class Session {
     this.pushAgain = true
     if (this.pushing || this.ended) return
     this.pushing = true
-    this.run(
-      this.pushWhileThereIs().finally(() => {
-        this.pushing = false
-      }),
-    )
+    this.run(this.pushWhileThereIs())
   }
 
   private async pushWhileThereIs(): Promise<void> {
-    while (this.pushAgain && !this.ended) {
-      this.pushAgain = false
-      while (this.pushes.size < PUSHES_IN_FLIGHT && this.windowBytes < PUSH_WINDOW) {
-        const next = await nextPush(this.replica, (owed) => this.inFlight.has(owed.hash) || this.asked.has(owed.entity))
-        if (next === undefined || this.ended) break
-        const id = String(this.nextId++)
-        this.pushes.set(id, { changes: next.changes, bytes: next.bytes })
-        for (const hash of next.changes.keys()) this.inFlight.add(hash)
-        this.windowBytes += next.bytes
-        const { entries, adopt } = next
-        this.link.send({ t: "push", w: this.replica.id, id, entries, ...(adopt && { adopt }) })
+    try {
+      while (this.pushAgain && !this.ended) {
+        this.pushAgain = false
+        while (this.pushes.size < PUSHES_IN_FLIGHT && this.windowBytes < PUSH_WINDOW && (await this.pushOne()));
       }
+    } finally {
+      this.pushing = false // in the turn in which the loop ended: a push asked for later must start anew
     }
+  }
+
+  private async pushOne(): Promise<boolean> {
+    const next = await nextPush(this.replica, (owed) => this.inFlight.has(owed.hash) || this.asked.has(owed.entity))
+    if (next === undefined || this.ended) return false
+    const id = String(this.nextId++)
+    const { entries, adopt, changes, bytes } = next
+    this.pushes.set(id, { changes, bytes })
+    for (const hash of changes.keys()) this.inFlight.add(hash)
+    this.windowBytes += bytes
+    this.link.send({ t: "push", w: this.replica.id, id, entries, ...(adopt && { adopt }) })
+    return true
   }
 
   private async takeAck(id: string, at: Cursor | undefined): Promise<void> {
@@ -293,7 +299,7 @@ class Session {
       for (const again of await takeActorBound(this.replica, entity, hash)) this.inFlight.delete(again)
       this.push()
     } else if (laterCodes.has(code)) {
-      this.update({ error: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }) })
+      this.update({ refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }) })
       this.later.add(hash)
       this.cancelRetry ??= this.env.after(retryIn ?? RETRY_MS, () => {
         this.cancelRetry = undefined
@@ -304,7 +310,7 @@ class Session {
     } else if (await takeRefusal(this.replica, entity, hash, code)) {
       const error = new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, { entity })
       this.inFlight.delete(hash)
-      this.update({ error })
+      this.update({ refusal: error })
     }
   }
 

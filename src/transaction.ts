@@ -26,8 +26,9 @@ export class Transaction {
   readonly dropped = new Map<string, Set<Hash>>()
   readonly stale = new Map<string, StaleRecord | undefined>()
   readonly bad = new Map<string, Map<Hash, BadRecord>>()
-  readonly owed: Owed[] = []
-  readonly paid: Owed[] = []
+  /** What the outbox does, in order: one group may pay a change and be asked for it again. */
+  readonly outbox: { readonly owed: Owed; readonly paid: boolean }[] = []
+  private readonly owing = new Map<Hash, boolean>()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
   /** From the relay, or written here: what subscribers are told. */
   remote = false
@@ -69,13 +70,20 @@ export class Transaction {
   owe(owed: Owed): void {
     const { entity, hash, ...record } = owed
     this.put(keys.out(this.workspace, entity, hash), JSON.stringify(record))
-    this.owed.push(owed)
+    this.outbox.push({ owed, paid: false })
+    this.owing.set(owed.hash, true)
+  }
+
+  /** Whether this group has said so: undefined when it has said nothing of it. */
+  owes(hash: Hash): boolean | undefined {
+    return this.owing.get(hash)
   }
 
   /** `write`: how the outbox takes it away. */
   pay(owed: Owed, write: Write): void {
     this.writes.push(write)
-    this.paid.push(owed)
+    this.outbox.push({ owed, paid: true })
+    this.owing.set(owed.hash, false)
   }
 
   markStale(entity: string, record: StaleRecord | undefined): void {

@@ -249,7 +249,7 @@ class OpenWorkspace<C extends Defs> {
   }
 
   private statusNow(): Status {
-    const { connection, level, retryAt, error, progress } = this.sync.status
+    const { connection, retryAt, error, refusal, progress } = this.sync.status
     const { state, outbox } = this.replica
     return Object.freeze({
       phase: this.phase(),
@@ -257,7 +257,7 @@ class OpenWorkspace<C extends Defs> {
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: this.replica.failure ?? (level && connection === "open" && outbox.size === 0 ? null : error),
+      error: this.replica.failure ?? (outbox.size > 0 || refusal?.code === "REJECTED" ? refusal : null) ?? error,
       complete: state.complete,
       progress,
       access: state.access,

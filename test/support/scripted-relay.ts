@@ -1,0 +1,96 @@
+import { type Env, type Socket, systemClock } from "../../src/env.ts"
+import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../../src/protocol.ts"
+
+/** A relay that says what a test tells it to: what it heard, and a clock that the test turns. */
+export class ScriptedRelay {
+  readonly heard: ClientMessage[] = []
+  readonly dials: number[] = []
+  now = 1_700_000_000_000
+  /** 0 to 1: what the client draws for its jitter. */
+  luck = 1
+  up = true
+  private socket: Socket | undefined
+  private timers = new Map<number, { at: number; f: () => void }>()
+  private nextTimer = 0
+  private readonly wakers = new Set<() => void>()
+
+  readonly env: Env = {
+    now: () => this.now,
+    random: (n) =>
+      n === 4 ? new Uint8Array(4).fill(Math.min(255, Math.floor(this.luck * 256))) : systemClock.random(n),
+    after: (ms, f) => {
+      const timer = this.nextTimer++
+      this.timers.set(timer, { at: this.now + ms, f })
+      return () => void this.timers.delete(timer)
+    },
+    online: () => true,
+    onWake: (f) => {
+      this.wakers.add(f)
+      return () => void this.wakers.delete(f)
+    },
+    dial: () => this.dial(),
+  }
+
+  private dial(): Socket {
+    this.dials.push(this.now)
+    const socket: Socket = {
+      bufferedAmount: 0,
+      onopen: null,
+      onmessage: null,
+      onclose: null,
+      send: (frame) => {
+        const message = decodeClient(frame)
+        if (message !== null) this.heard.push(message)
+      },
+      close: () => {},
+    }
+    this.socket = socket
+    queueMicrotask(() => (this.up ? socket.onopen?.() : socket.onclose?.(1006, "")))
+    return socket
+  }
+
+  say(...messages: RelayMessage[]): void {
+    for (const message of messages) this.socket?.onmessage?.(encode(message))
+  }
+
+  sayRaw(frame: Uint8Array): void {
+    this.socket?.onmessage?.(frame)
+  }
+
+  hangUp(): void {
+    this.socket?.onclose?.(1006, "")
+  }
+
+  wake(): void {
+    for (const f of this.wakers) f()
+  }
+
+  /** Lets everything that is due by then happen. */
+  async pass(ms: number): Promise<void> {
+    const until = this.now + ms
+    for (;;) {
+      await this.settle()
+      const [next] = [...this.timers].sort(([, a], [, b]) => a.at - b.at)
+      if (next === undefined || next[1].at > until) break
+      this.timers.delete(next[0])
+      this.now = next[1].at
+      next[1].f()
+    }
+    this.now = until
+    await this.settle()
+  }
+
+  async settle(): Promise<void> {
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  last<T extends ClientMessage["t"]>(t: T): Extract<ClientMessage, { t: T }> {
+    const found = this.heard.findLast((message) => message.t === t)
+    if (found === undefined) throw new Error(`no ${t} among ${this.heard.map((message) => message.t).join(", ")}`)
+    return found as Extract<ClientMessage, { t: T }>
+  }
+
+  count(t: ClientMessage["t"]): number {
+    return this.heard.filter((message) => message.t === t).length
+  }
+}

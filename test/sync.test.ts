@@ -1,0 +1,407 @@
+import { sha256 } from "@noble/hashes/sha2.js"
+import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { headsOf } from "headwater/testing"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { readChange } from "../src/chunk.ts"
+import { cursorOf, type Entry, type Item, limits, type Push } from "../src/protocol.ts"
+import { replicaOf } from "../src/workspace.ts"
+import { ScriptedRelay } from "./support/scripted-relay.ts"
+
+// The client's side of the wire, told what a relay would say, message by message.
+const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
+type Notes = Workspace<{ notes: typeof notes }>
+const w = "w"
+const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
+const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
+
+let relay: ScriptedRelay
+let store: ReturnType<typeof memoryStore>
+let ws: Notes
+const reopen = async (from = store) => {
+  store = from
+  ws = await openWorkspace({ id: w, collections: { notes }, store, relay: { url: "ws://relay" }, env: relay.env })
+  await relay.settle()
+  return ws
+}
+beforeEach(async () => {
+  relay = new ScriptedRelay()
+  await reopen(memoryStore())
+})
+afterEach(() => ws.close())
+const level = (position: number, items: readonly Item[] = []) =>
+  relay.say({ t: "entries", w, items, cursor: at(position), level: true, ...first })
+const pushed = () => relay.last("push")
+const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id: push.id, at: at(position) })
+const hashes = (push: Push) => push.entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
+/** What another device would have pushed. */
+const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Entry[]> => {
+  const relayOfOther = new ScriptedRelay()
+  const other = await openWorkspace({ id: w, collections: { notes }, store: memoryStore(), relay: { url: "ws://o" }, env: relayOfOther.env })
+  await relayOfOther.settle()
+  await write(other)
+  await relayOfOther.settle()
+  const entries = relayOfOther.heard.flatMap((message) => (message.t === "push" ? message.entries : []))
+  await other.close()
+  return entries.map((entry) => ({ ...entry, by: "bob" }))
+}
+
+describe("a connection", () => {
+  test("begins with one pull: from the beginning first, from cursor and reach later", async () => {
+    expect(relay.heard).toEqual([{ t: "pull", w, cursor: null, credit: limits.credit }])
+    level(3)
+    await relay.settle()
+    expect(ws.status).toMatchObject({ phase: "live", complete: true, principal: "ann", access: "write" })
+    const n = await ws.notes.create({ title: "T" })
+    await relay.settle()
+    ack(pushed(), 9)
+    await relay.settle()
+    expect(n.$sync).toBe("saved")
+    expect(ws.notes.get(n.id)?.$sync).toBe("stored")
+    relay.hangUp()
+    await relay.pass(1000)
+    expect(relay.last("pull")).toEqual({ t: "pull", w, cursor: at(3), reach: at(9), credit: limits.credit })
+  })
+
+  test("is dialled again after a jittered, doubling wait, and soon after one that worked", async () => {
+    relay.up = false
+    relay.hangUp()
+    await relay.pass(8 * 60_000)
+    const waits = relay.dials.slice(1).map((dial, i) => dial - (relay.dials[i] as number))
+    expect(waits.slice(0, 9).map((ms) => Math.round(ms / 1000))).toEqual([1, 2, 4, 8, 16, 32, 64, 128].concat(waits[8] ? [Math.round(waits[8] / 1000)] : []))
+    relay.up = true
+    relay.wake()
+    await relay.settle()
+    expect(ws.status.connected).toBe(true)
+    level(0)
+    await relay.settle()
+    relay.hangUp()
+    const dials = relay.dials.length
+    await relay.pass(1000)
+    expect(relay.dials.length).toBe(dials + 1)
+  })
+
+  test("never waits more than five minutes, and less with luck", async () => {
+    relay.up = false
+    relay.hangUp()
+    await relay.pass(60 * 60_000)
+    const waits = relay.dials.slice(1).map((dial, i) => dial - (relay.dials[i] as number))
+    expect(Math.max(...waits)).toBeLessThanOrEqual(5 * 60_000)
+    relay.luck = 0.25
+    relay.wake()
+    const dials = relay.dials.length
+    await relay.pass(60 * 60_000)
+    expect(relay.dials.length - dials).toBeGreaterThan(40) // a quarter of five minutes each
+  })
+
+  test("that is half open is noticed and given up", async () => {
+    await relay.pass(15_000)
+    expect(relay.count("ping")).toBe(1)
+    await relay.pass(10_000)
+    expect(ws.status).toMatchObject({ connected: false, error: { code: "RELAY_UNREACHABLE" } })
+    await relay.pass(2_000)
+    expect(relay.dials.length).toBe(2)
+  })
+
+  test("that answers its pings stays", async () => {
+    for (let i = 0; i < 4; i++) {
+      await relay.pass(15_000)
+      relay.say({ t: "pong" })
+      await relay.pass(10_000)
+    }
+    expect(relay.dials.length).toBe(1)
+  })
+
+  test("that sends nonsense is dropped and dialled again", async () => {
+    relay.sayRaw(new Uint8Array([0xff, 0, 1]))
+    expect(ws.status).toMatchObject({ connected: false, error: { code: "MESSAGE_BAD" } })
+    await relay.pass(1000)
+    expect(relay.dials.length).toBe(2)
+  })
+
+  test("gives credit back for what it has committed", async () => {
+    const [entry] = await elsewhere((other) => other.notes.create({ body: "x".repeat(200_000) }))
+    for (let i = 1; i <= 8; i++) relay.say({ t: "entries", w, items: [{ entry: entry as Entry }], cursor: at(i) })
+    await relay.pass(100)
+    expect(relay.last("pull")).toMatchObject({ w, credit: expect.any(Number) })
+    expect("cursor" in relay.last("pull")).toBe(false)
+  })
+})
+
+describe("an ack", () => {
+  test("takes its changes out of the outbox and leaves the cursor where it is", async () => {
+    level(1)
+    await ws.notes.create({ title: "T" })
+    await relay.settle()
+    expect(ws.status.pending).toBeGreaterThan(0)
+    ack(pushed(), 5)
+    await relay.settle()
+    expect(ws.status.pending).toBe(0)
+    expect(replicaOf(ws).state.cursor).not.toBe(replicaOf(ws).state.reach)
+    relay.hangUp()
+    await relay.pass(1000)
+    expect(relay.last("pull")).toMatchObject({ cursor: at(1), reach: at(5) })
+  })
+
+  test("that never came makes the same changes go out again", async () => {
+    level(1)
+    await ws.notes.create({ title: "T" })
+    await relay.settle()
+    const before = hashes(pushed())
+    relay.hangUp()
+    await relay.pass(1000)
+    expect(relay.count("push")).toBe(2)
+    expect(hashes(pushed())).toEqual(before)
+  })
+
+  test("resolves whenStored for what was saved before the call, under steady writing", async () => {
+    level(1)
+    await ws.notes.create({ title: "T" }, { id: "a" })
+    await relay.settle()
+    const mine = pushed()
+    const stored = ws.whenStored()
+    await ws.notes.create({ title: "later" })
+    await relay.settle()
+    ack(mine, 2)
+    await stored
+    expect(ws.status.pending).toBeGreaterThan(0)
+  })
+})
+
+describe("entries", () => {
+  test("are committed with their cursor and shown with their principal", async () => {
+    const entries = await elsewhere((other) => other.notes.create({ title: "theirs", body: "b" }, { id: "a" }))
+    level(entries.length, entries.map((entry) => ({ entry })))
+    await relay.pass(100)
+    expect(ws.notes.get("a")).toMatchObject({ title: "theirs", body: "b", $createdBy: "bob", $updatedBy: "bob", $sync: "stored" })
+    await ws.close()
+    await reopen()
+    expect(ws.notes.get("a")?.title).toBe("theirs")
+    expect(relay.last("pull").cursor).toEqual(at(entries.length))
+  })
+
+  test("that come twice have the effect of one", async () => {
+    const entries = await elsewhere(async (other) => {
+      await other.notes.create({ body: "once" }, { id: "a" })
+      await other.notes.update("a", (_, edit) => edit.splice("body", 4, 0, "!"))
+    })
+    for (let i = 0; i < 3; i++) {
+      level(entries.length, entries.map((entry) => ({ entry })))
+      await relay.pass(100)
+    }
+    expect(ws.notes.get("a")?.body).toBe("once!")
+  })
+
+  test("wait when they depend on what has not come, and show when it comes", async () => {
+    const entries = await elsewhere(async (other) => {
+      await other.notes.create({ title: "1" }, { id: "a" })
+      await other.notes.update("a", (draft) => void (draft.title = "2"))
+    })
+    const [, ...chunks] = entries.flatMap((entry) => entry.chunks)
+    const genesis = { ...entries[0]!, chunks: entries[0]!.chunks.slice(0, 1) }
+    level(1, [{ entry: { ...entries[0]!, chunks } }])
+    await relay.pass(100)
+    expect(ws.notes.get("a")).toBeUndefined()
+    level(2, [{ entry: genesis }])
+    await relay.pass(100)
+    expect(ws.notes.get("a")?.title).toBe("2")
+  })
+
+  test("with a bad chunk set it aside and go on", async () => {
+    const good = await elsewhere((other) => other.notes.create({ title: "good" }, { id: "a" }))
+    const torn = Uint8Array.from(good[0]!.chunks[0]!)
+    torn[torn.length - 1]! ^= 1
+    level(2, [{ entry: { ...good[0]!, entity: "b", chunks: [torn] } }, ...good.map((entry) => ({ entry }))])
+    await relay.pass(100)
+    expect(ws.notes.get("a")?.title).toBe("good")
+    expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])
+    await ws.close()
+    await reopen()
+    expect(relay.last("pull").cursor).toEqual(at(2))
+    expect([...replicaOf(ws).bad.get("b")!.values()][0]!.code).toBe("CHUNK_BAD")
+  })
+
+  test("that Automerge cannot apply leave the row as every replica sees it", async () => {
+    const good = await elsewhere((other) => other.notes.create({ title: "good", body: "text" }, { id: "a" }))
+    const last = good.at(-1)!.chunks.at(-1)!
+    const forged = Uint8Array.from(last)
+    forged[forged.length - 3]! ^= 0x55 // an operation that makes no sense, under a right checksum
+    forged.set(sha256(forged.subarray(8)).subarray(0, 4), 4)
+    level(1, good.map((entry) => ({ entry })))
+    await relay.pass(100)
+    const row = ws.notes.get("a")
+    level(2, [{ entry: { ...good[0]!, chunks: [forged] } }])
+    await relay.pass(100)
+    expect(ws.notes.get("a")).toMatchObject({ title: row?.title, body: row?.body })
+    await ws.notes.update("a", (draft) => void (draft.title = "still alive"))
+    expect(ws.notes.get("a")?.title).toBe("still alive")
+  })
+})
+
+describe("a refusal", () => {
+  beforeEach(async () => {
+    level(1)
+    await ws.notes.create({ title: "kept" }, { id: "a" })
+    await relay.settle()
+    ack(pushed(), 2)
+    await relay.settle()
+  })
+
+  test("for good sets the change and its descendants aside, and the row is what others see", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "refused"))
+    await relay.settle()
+    const refused = pushed()
+    await ws.notes.update("a", (draft) => void (draft.title = "after it"))
+    await relay.settle()
+    const [hash] = hashes(refused)
+    const stored = expect(ws.whenStored()).rejects.toMatchObject({ code: "REJECTED" })
+    relay.say({ t: "reject", w, id: refused.id, entity: "a", hash: hash!, code: "CHUNK_BAD" })
+    await relay.settle()
+    await stored
+    expect(ws.notes.get("a")).toMatchObject({ title: "kept", $pending: false })
+    expect(replicaOf(ws).rejected.get("a")?.size).toBe(2)
+    expect(ws.status).toMatchObject({ pending: 0, error: { code: "REJECTED" } })
+    await ws.close()
+    await reopen()
+    expect(replicaOf(ws).rejected.get("a")?.size).toBe(2)
+    await ws.notes.update("a", (draft) => void (draft.title = "goes on"))
+    expect(ws.notes.get("a")?.title).toBe("goes on")
+  })
+
+  test("of a create takes the row away", async () => {
+    await ws.notes.create({ title: "no" }, { id: "b" })
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "b", hash: hashes(push)[0]!, code: "COLLECTION_MISMATCH" })
+    await relay.settle()
+    expect(ws.notes.get("b")).toBeUndefined()
+    await ws.close()
+    await reopen()
+    expect(ws.notes.all().map(({ id }) => id)).toEqual(["a"])
+  })
+
+  test("that is late is ignored: the change is stored", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "stored"))
+    await relay.settle()
+    const push = pushed()
+    ack(push, 3)
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "SEQ_TAKEN" })
+    await relay.settle()
+    expect(ws.notes.get("a")?.title).toBe("stored")
+    expect(replicaOf(ws).rejected.size).toBe(0)
+  })
+
+  test("is taken back when the change arrives through the log", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "back again"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
+    await relay.settle()
+    expect(ws.notes.get("a")?.title).toBe("kept")
+    level(3, push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })))
+    await relay.pass(100)
+    expect(ws.notes.get("a")?.title).toBe("back again")
+    expect(replicaOf(ws).rejected.size).toBe(0)
+  })
+
+  test("for the time being keeps it in the outbox and tries again", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "later"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "RATE", retryIn: 5000 })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(ws.status).toMatchObject({ pending: 1, error: { code: "RATE" } })
+    await relay.pass(4000)
+    expect(pushed().id).toBe(push.id)
+    await relay.pass(1100)
+    expect(hashes(pushed())).toEqual(hashes(push))
+    expect(pushed().id).not.toBe(push.id)
+  })
+
+  test("for missing dependencies asks what the relay has, gives that first, then the same change again", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "U"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "DEPS_UNKNOWN" })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(relay.last("have")).toEqual({ t: "have", w, page: [["a", (await headsOf(ws))["a"]]], more: false, single: true })
+    const before = relay.count("push")
+    relay.say({ t: "want", w, page: [["a", []]] })
+    await relay.settle()
+    const again = relay.heard.filter((message): message is Push => message.t === "push").slice(before)
+    const sent = again.flatMap(hashes)
+    expect(sent.at(-1)).toBe(hashes(push)[0])
+    expect(sent.length).toBe(3) // genesis, content, and the change
+    expect(again.every(({ adopt }) => adopt === undefined)).toBe(true) // minted in this session
+  })
+
+  test("of a bound actor sends the same changes as adopted ones, under a fresh actor from here on", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "U"))
+    await relay.settle()
+    const push = pushed()
+    const { actor } = replicaOf(ws)
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "ACTOR_BOUND" })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(pushed()).toMatchObject({ adopt: true })
+    expect(hashes(pushed())).toEqual(hashes(push))
+    expect(replicaOf(ws).actor).not.toBe(actor)
+    await ws.notes.update("a", (draft) => void (draft.title = "V"))
+    expect(ws.notes.get("a")?.title).toBe("V")
+  })
+})
+
+describe("a relay that does not know the cursor", () => {
+  beforeEach(async () => {
+    level(4)
+    await ws.notes.create({ title: "acked" }, { id: "a" })
+    await relay.settle()
+    ack(pushed(), 5)
+    const theirs = await elsewhere((other) => other.notes.create({ title: "theirs" }, { id: "b" }))
+    level(6, theirs.map((entry) => ({ entry })))
+    await relay.pass(100)
+    await ws.close()
+    await reopen()
+  })
+
+  test("is told what this device has, and given what it lacks: others' changes as adopted", async () => {
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    expect(relay.last("have")).toMatchObject({ more: false, page: Object.entries(await headsOf(ws)) })
+    relay.say({ t: "want", w, page: [["a", []], ["b", []]] })
+    relay.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first })
+    await relay.pass(100)
+    const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-1)
+    expect(pushes.map(({ adopt }) => adopt)).toEqual([true]) // none was minted in this session
+    expect(pushes.flatMap(({ entries }) => entries.map(({ entity }) => entity)).sort()).toEqual(["a", "b"])
+    expect(pushes[0]!.entries.find(({ entity }) => entity === "b")?.by).toBe("bob")
+    expect(replicaOf(ws).state).toMatchObject({ heal: false })
+  })
+
+  test("is healed by the next connection when this one breaks, and even after a crash", async () => {
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    await ws.close()
+    const pulls = relay.count("pull")
+    await reopen()
+    expect(relay.heard.slice(-2).map((message) => message.t)).toEqual(["pull", "have"])
+    expect(relay.count("pull")).toBe(pulls + 1)
+    expect("cursor" in relay.last("pull")).toBe(false)
+  })
+
+  test("leaves the old reach on the disk until the new cursor is committed", async () => {
+    const { reach } = replicaOf(ws).state
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    relay.say({ t: "want", w, page: [["a", []]] })
+    await relay.settle()
+    ack(pushed(), 1)
+    await relay.settle()
+    expect(replicaOf(ws).state.reach).toBe(reach)
+    relay.say({ t: "entries", w, items: [], cursor: at(0), ...first })
+    await relay.settle()
+    expect(replicaOf(ws).state.reach).toMatch(/^0{15}1/)
+  })
+})
