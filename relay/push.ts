@@ -1,19 +1,94 @@
-/** From a pushed entry to what of it is appended: looks up what admission asks for, change by change. */
+/** From a push to what of it is appended: looks up what admission asks for, change by change. */
 import { createHash } from "node:crypto"
 import { type Change, isDerived, readChange } from "../src/chunk.ts"
 import { type Code, HeadwaterError } from "../src/errors.ts"
-import { type Entry, type Hash, limits } from "../src/protocol.ts"
+import { type Access, type Entry, type Hash, limits, type Push } from "../src/protocol.ts"
 import { type Facts, headsAfter, judge, type Offer, sameHeads } from "./admission.ts"
 import type { AppendedChange, EntityState, Log, Tail } from "./log.ts"
+import type { Workspace } from "./workspace.ts"
 
 /** Look-ups that the walk over ancestors may make for one change, and for all changes of one push. */
 const WALK = 1_000
 const WALKS = 20_000
 /** What an entry may weigh: it goes out with a principal and a cursor around it, in a frame that must hold it. */
 const ENTRY = limits.message - 64 * 1024
-
+/** Bytes of chunks that one push has admitted before others get their turn at the processor. */
+const BREATH = 2 ** 17
 /** In the place of a hash where an entry has no change. */
 const NO_CHANGE = "0".repeat(64)
+
+export interface From {
+  /** Which connection: its own entries come back to it as runs. */
+  readonly session: number
+  readonly principal: string
+  readonly access: Access
+  /** Lets others have the processor. */
+  breathe(): Promise<void>
+}
+
+export interface Receipt {
+  /** The furthest place that has something of the push, or 0. */
+  readonly place: number
+  /** The furthest place that it was appended to, or 0. */
+  readonly own: number
+  readonly refusals: readonly Refusal[]
+  /** The place that the refusals rest on. */
+  readonly rests: number
+}
+
+/**
+ * Admits entry by entry, and appends together what one flush can make durable. Within a turn of the workspace: nobody
+ * else appends meanwhile. Rejects with the log's own failures; then nothing is known of what was appended.
+ */
+export async function appendPush(workspace: Workspace, push: Push, from: From): Promise<Receipt> {
+  const { session, principal, access, breathe } = from
+  const by = newPusher(principal, push.adopt === true)
+  const refusals: Refusal[] = []
+  let place = 0
+  let own = 0
+  let bytes = 0
+  let ground = workspace.ground()
+  const admitted = new Map<string, { entry: Entry; changes: readonly AppendedChange[]; index: number }>()
+  const appendAdmitted = () => {
+    workspace.holdsOn(ground)
+    for (const { entry, changes, index } of admitted.values()) {
+      own = workspace.append(entry, changes, { session, push: push.id, index })
+    }
+    admitted.clear()
+    ground = workspace.ground()
+  }
+  for (const [index, entry] of push.entries.entries()) {
+    if (admitted.has(entry.entity)) appendAdmitted() // what this entry may rest on
+    const outcome = access === "read" ? refuse(entry, "FORBIDDEN") : await admit(workspace.log, entry, by)
+    const { chunks, changes, known } = outcome
+    refusals.push(...outcome.refusals)
+    place = Math.max(place, known)
+    if (chunks.length > 0) admitted.set(entry.entity, { entry: stamp(entry, chunks, by), changes, index })
+
+    bytes += sizeOf(entry)
+    if (bytes < BREATH) continue
+    bytes = 0
+    await breathe()
+  }
+  appendAdmitted()
+  return { place: Math.max(place, own), own, refusals, rests: workspace.log.appended }
+}
+
+/** As it is logged: with who brought it, and without what was only said to the relay. */
+function stamp(entry: Entry, chunks: readonly Uint8Array[], by: Pusher): Entry {
+  const { entity, collection, once, key, blobs } = entry
+  return {
+    entity,
+    collection,
+    kind: "change",
+    chunks,
+    by: (by.adopt && entry.by) || by.principal,
+    ...(by.adopt && { adopted: true }),
+    ...(once && { once }),
+    ...(key && { key }),
+    ...(blobs && { blobs }),
+  }
+}
 
 export interface Pusher {
   readonly principal: string
@@ -69,9 +144,9 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
   return { chunks, changes: view.added, refusals, known }
 }
 
-export const sizeOf = (entry: Entry): number => entry.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+const sizeOf = (entry: Entry): number => entry.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
-export function refuse({ entity, chunks }: Entry, code: Code): Outcome {
+function refuse({ entity, chunks }: Entry, code: Code): Outcome {
   const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)
   const refusals = hashes.map((hash) => ({ entity, hash, code }))
   return { chunks: [], changes: [], refusals, known: 0 }

@@ -9,7 +9,6 @@ import {
   type ClientMessage,
   decodeClient,
   type EntityHeads,
-  type Entry,
   encode,
   type Hash,
   type Have,
@@ -21,7 +20,7 @@ import {
 } from "../src/protocol.ts"
 import { sameHeads } from "./admission.ts"
 import type { Log } from "./log.ts"
-import { admit, newPusher, type Refusal, refuse, sizeOf } from "./push.ts"
+import { appendPush } from "./push.ts"
 import { type Outlet, Stream } from "./stream.ts"
 import type { Workspaces } from "./workspace.ts"
 
@@ -33,8 +32,6 @@ export const HAND_BOUND = limits.message
 const FRAME_COST = 1024
 /** Workspaces on one connection. */
 const WORKSPACES = 256
-/** Bytes of chunks that one push has admitted before others get their turn at the processor. */
-const BREATH = 2 ** 17
 /** Heads in one `want`. */
 const WANT_HEADS = 2 ** 14
 
@@ -142,35 +139,17 @@ export class Session implements Outlet {
   async #push(stream: Stream, push: Push): Promise<void> {
     const { w, id } = push
     const { workspace } = stream
-    const { place, rests, refusals } = await workspace.turn((log) => this.#append(stream, log, push))
+    const { principal, access, clock } = this.#o
+    const breathe = () => new Promise<void>((resolve) => void clock.after(0, resolve))
+    const { place, own, rests, refusals } = await workspace.turn(() =>
+      appendPush(workspace, push, { session: this.id, principal, access, breathe }),
+    )
+    stream.own = Math.max(stream.own, own)
     const at = place > 0 ? await workspace.log.flushed(place) : undefined
     // What a refusal rests on may have been appended a moment ago, and be lost yet.
     if (refusals.length > 0) await workspace.log.flushed(rests)
     for (const refusal of refusals) this.#send({ t: "reject", w, id, ...refusal })
     this.#send({ t: "ack", w, id, ...(at && { at }) })
-  }
-
-  /** Admits and appends. Returns the furthest place that now has something of the push, and what the refusals rest on. */
-  async #append(stream: Stream, log: Log, push: Push) {
-    const { id: session, principal, access, clock } = this.#o
-    const by = newPusher(principal, push.adopt === true)
-    const refusals: Refusal[] = []
-    let place = 0
-    let bytes = 0
-    for (const [index, entry] of push.entries.entries()) {
-      const outcome = access === "read" ? refuse(entry, "FORBIDDEN") : await admit(log, entry, by)
-      refusals.push(...outcome.refusals)
-      place = Math.max(place, outcome.known)
-      if (outcome.chunks.length > 0) {
-        const from = { session, push: push.id, index }
-        place = stream.own = stream.workspace.append(stamp(entry, outcome.chunks, by), outcome.changes, from)
-      }
-      bytes += sizeOf(entry)
-      if (bytes < BREATH) continue
-      bytes = 0
-      await new Promise<void>((resolve) => void clock.after(0, resolve))
-    }
-    return { place, rests: log.appended, refusals }
   }
 
   async #have(stream: Stream, { w, page, more, single }: Have): Promise<void> {
@@ -287,22 +266,6 @@ export class Session implements Outlet {
     if (hold === this.#held) return
     this.#held = hold
     this.#o.hold?.(hold)
-  }
-}
-
-/** As it is logged: with who brought it, and without what was only said to the relay. */
-function stamp(entry: Entry, chunks: readonly Uint8Array[], by: { principal: string; adopt: boolean }): Entry {
-  const { entity, collection, once, key, blobs } = entry
-  return {
-    entity,
-    collection,
-    kind: "change",
-    chunks,
-    by: (by.adopt && entry.by) || by.principal,
-    ...(by.adopt && { adopted: true }),
-    ...(once && { once }),
-    ...(key && { key }),
-    ...(blobs && { blobs }),
   }
 }
 

@@ -70,6 +70,7 @@ export class Stream implements Follower {
 
   /** Sends all of the log up to where the first page was compared, but for the same entities; then goes on there. */
   heal(): void {
+    if (!this.#heal) return // the log broke meanwhile, and the replica was told
     this.#place = 0
     this.#first = true
     this.pump()

@@ -15,6 +15,12 @@ export interface Follower {
   broke(): void
 }
 
+/** The end of a log, as long as nothing of it is lost. Nobody else appends within a turn. */
+export interface Ground {
+  readonly appended: number
+  readonly breaks: number
+}
+
 /** All that follows a place, up to the flushed end. */
 export interface Batch {
   readonly from: number
@@ -65,6 +71,7 @@ export class Workspace {
   #failure: unknown
   #window: Window | undefined
   #batch: Batch | undefined
+  #breaks = 0
   #last: Promise<unknown>
   #subscriptions: (() => void)[] = []
 
@@ -92,6 +99,17 @@ export class Workspace {
   get log(): Log {
     if (this.#log) return this.#log
     throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} is not open`, { cause: this.#failure })
+  }
+
+  /** What look-ups from here on will rest on. */
+  ground(): Ground {
+    return { appended: this.log.appended, breaks: this.#breaks }
+  }
+
+  /** `LOG_FAILED` when something that was looked up since then may have been lost: a failed flush, a damaged record. */
+  holdsOn(ground: Ground): void {
+    if (ground.appended === this.log.appended && ground.breaks === this.#breaks) return
+    throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} was cut back while a push was looked up`)
   }
 
   /** Appends within a turn; returns the place after the entry. */
@@ -140,6 +158,7 @@ export class Workspace {
         for (const follower of this.followers) follower.flushed()
       }),
       log.onBreak(() => {
+        this.#breaks++
         window.clear()
         this.#batch = undefined
         for (const follower of this.followers) follower.broke()

@@ -1,14 +1,30 @@
-import { beforeEach, describe, expect, it } from "vitest"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { judge, OP_GAP } from "../relay/admission.ts"
+import { nodeDisk } from "../relay/disk.node.ts"
+import type { Log, Logs } from "../relay/log.ts"
+import { openLogs } from "../relay/log-files.ts"
 import { admit, newPusher } from "../relay/push.ts"
 import { type Change, readChange } from "../src/chunk.ts"
+import { systemClock } from "../src/env.ts"
 import { type Entry, limits } from "../src/protocol.ts"
 import { actorOf, change, type Draft, genesis } from "./support/changes.ts"
-import { MemoryLog } from "./support/memory-log.ts"
 
-let log: MemoryLog
-beforeEach(() => {
-  log = new MemoryLog()
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-admission-"))
+let logs: Logs
+let log: Log
+let workspaces = 0
+beforeAll(async () => {
+  logs = await openLogs({ folder, disk: nodeDisk, clock: systemClock, report() {} })
+})
+beforeEach(async () => {
+  log = await logs.open(`w${workspaces++}`)
+})
+afterAll(async () => {
+  await logs.close()
+  rmSync(folder, { recursive: true })
 })
 
 const first = genesis("e")
@@ -49,13 +65,13 @@ describe("a change is admitted", () => {
   it("when it makes an entity, and when it follows what is there, all in one entry", async () => {
     const one = after(first, { seq: 1 })
     expect(await push(entry(first, one, after(one), after(after(one))))).toEqual([])
-    expect(log.entity("e")?.heads).toEqual([after(after(one)).hash])
+    expect((await log.entity("e"))?.heads).toEqual([after(after(one)).hash])
   })
 
   it("beside a concurrent one", async () => {
     const [one, two] = [after(first, { seq: 1 }), after(first, { seq: 1, actor: B })]
     expect(await push(entry(first, one, two))).toEqual([])
-    expect(log.entity("e")?.heads).toEqual([one.hash, two.hash])
+    expect((await log.entity("e"))?.heads).toEqual([one.hash, two.hash])
   })
 
   it("once, however often it is pushed, alone and within other entries", async () => {
@@ -81,14 +97,14 @@ describe("a change is refused", () => {
     const missing = after(first, { seq: 1 })
     const codes = await push(entry(first, after(missing), after(after(missing))))
     expect(codes).toEqual(["DEPS_UNKNOWN", "DEPS_UNKNOWN"])
-    expect(log.entity("e")?.heads).toEqual([first.hash])
+    expect((await log.entity("e"))?.heads).toEqual([first.hash])
   })
 
   it("DEPS_UNKNOWN: what rests on a refused change of the same push, while the rest goes on", async () => {
     const bad = change({ actor: A, startOp: OP_GAP * 2, deps: [first.hash] })
     const fine = after(first, { seq: 1, actor: B })
     expect(await push(entry(first, bad, after(bad), fine))).toEqual(["START_OP", "DEPS_UNKNOWN"])
-    expect(log.entity("e")?.heads).toEqual([fine.hash])
+    expect((await log.entity("e"))?.heads).toEqual([fine.hash])
   })
 
   it("DEPS_UNKNOWN: what rests on a change of another entity", async () => {
@@ -135,7 +151,7 @@ describe("a change is refused", () => {
   it("CHUNK_BAD: an entity made by anything but its genesis", async () => {
     expect(await push(entry(change({ actor: A })))).toEqual(["CHUNK_BAD"])
     expect(await push(entry(genesis("f")))).toEqual(["CHUNK_BAD"])
-    expect(log.entity("e")).toBeUndefined()
+    expect(await log.entity("e")).toBeUndefined()
   })
 
   it("ACTOR_BOUND: another principal's session actor, unless somebody adopts it", async () => {
@@ -155,7 +171,7 @@ describe("a change is refused", () => {
 
   it("nobody's by a derived actor: whoever comes second has made the same change", async () => {
     await push(entry(first), { principal: "ann" })
-    expect(log.binding(first.actor)).toBeUndefined()
+    expect(await log.binding(first.actor)).toBeUndefined()
     expect(await push(entry(first), { principal: "bob" })).toEqual([])
   })
 
@@ -212,8 +228,11 @@ describe("the walk to the author's last change", () => {
     const one = change({ actor: A, startOp: 1000, deps: [others.at(-1)!.hash] })
     await push(entry(one))
     const lookups: string[] = []
-    const { known } = log
-    log.known = (entity, hash) => (lookups.push(hash), known(entity, hash))
+    const known = log.known.bind(log)
+    log.known = (entity, hash) => {
+      lookups.push(hash)
+      return known(entity, hash)
+    }
     const astray = change({ actor: A, seq: 2, startOp: 2000, deps: [others.at(-1)!.hash] })
     expect(await push(entry(astray))).toEqual(["CHUNK_BAD"])
     expect(lookups.length).toBeLessThan(5)

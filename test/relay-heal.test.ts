@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto"
+import { readFile, writeFile } from "node:fs/promises"
+import path from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { readChange } from "../src/chunk.ts"
 import { type EntityHeads, type Entry, limits, position } from "../src/protocol.ts"
@@ -104,8 +107,7 @@ describe("a heal", () => {
   })
 
   it("compares with what is flushed", async () => {
-    const log = relay.logs.of("w")
-    log.hold()
+    relay.disk.hold()
     const writer = await relay.dial()
     writer.push([note("e", A)])
     await writer.ping()
@@ -113,7 +115,7 @@ describe("a heal", () => {
     wire.send({ t: "have", w: "w", page: [holding(note("e", A))], more: false })
     await wire.ping()
     expect(wire.received).toEqual([])
-    log.release()
+    relay.disk.release()
     expect(await healed()).toMatchObject({ sent: [], wanted: [] })
   })
 
@@ -158,21 +160,36 @@ describe("a heal", () => {
   })
 })
 
-describe("a log that breaks (flushed entries are damaged)", () => {
-  it("is told at once to everybody who follows it, and heals while they stay connected", async () => {
-    const pushes = await relay.dial()
-    await fill(note("e", A))
+describe("a log that breaks", () => {
+  it("is told to everybody who follows it, heals while they stay, and is given back what it lost", async () => {
+    const [pusher, reader] = [await relay.dial(), await relay.dial()]
+    const [e, f] = [note("e", A), note("f", A)]
     wire.pull()
     await wire.level()
-    await pushes.ack(pushes.push([note("f", A)]))
+    await pusher.ack(pusher.push([e, f]))
     await wire.level()
-    relay.logs.of("w").break()
+    await damage()
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    reader.send({ t: "have", w: "w", page: [], more: false }) // whoever reads it comes upon it
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
-    expect((await heal([holding(note("e", A))])).sent).toEqual(["f"])
-    await pushes.ack(pushes.push([note("g", A)]))
-    expect((await wire.level()).flatMap(({ items }) => items)).toHaveLength(1)
-    expect(pushes.received).toEqual([])
+    const { wanted, sent } = await heal([holding(e), holding(f)])
+    expect(sent).toEqual([])
+    expect(wanted).toEqual([["f", []]])
+    await wire.ack(wire.push([f], { adopt: true }))
+    await wire.level()
+    await pusher.ack(pusher.push([note("g", A)]))
+    expect((await wire.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "g" } }])
+    expect(pusher.received).toEqual([]) // it follows nothing
   })
+
+  /** Turns a bit of the last flushed record. */
+  async function damage() {
+    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
+    const file = path.join(folder, "00000001.log")
+    const bytes = await readFile(file)
+    bytes[bytes.length - 20]! ^= 1
+    await writeFile(file, bytes)
+  }
 })
 
 describe("a have for single entities", () => {

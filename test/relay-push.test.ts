@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { type Clock, systemClock } from "../src/env.ts"
 import { limits, position } from "../src/protocol.ts"
 import { actorOf, change, genesis } from "./support/changes.ts"
 import { note, startRelay, type TestRelay } from "./support/relay.ts"
@@ -13,33 +14,33 @@ const A = actorOf(1)
 
 describe("an ack", () => {
   it("comes after the flush, and so does everybody's sight of the entry", async () => {
-    const log = relay.logs.of("w")
+    const log = await relay.log()
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
-    log.hold()
+    relay.disk.hold()
     const id = writer.push([note("e", A)])
     await writer.ping()
     await reader.ping()
     expect(log.appended).toBe(1)
     expect(writer.received).toEqual([])
     expect(reader.received).toEqual([])
-    log.release()
+    relay.disk.release()
     expect(position((await writer.ack(id)).at!)).toBe(1)
     expect(await reader.level()).toHaveLength(1)
   })
 
   it("for a duplicate comes after the flush of the first", async () => {
-    const log = relay.logs.of("w")
+    const log = await relay.log()
     const [one, two] = [await relay.dial(), await relay.dial()]
-    log.hold()
+    relay.disk.hold()
     const first = one.push([note("e", A)])
     await one.ping()
     const second = two.push([note("e", A)])
     await two.ping()
     expect(log.appended).toBe(1)
     expect(two.received).toEqual([])
-    log.release()
+    relay.disk.release()
     const at = (await one.ack(first)).at
     expect((await two.ack(second)).at).toEqual(at)
   })
@@ -68,16 +69,15 @@ describe("an ack", () => {
 
 describe("a reject", () => {
   it("comes before its push's ack, and after the flush of what it rests on", async () => {
-    const log = relay.logs.of("w")
     const [one, two] = [await relay.dial(), await relay.dial()]
-    log.hold()
+    relay.disk.hold()
     one.push([note("e", A)])
     await one.ping()
     const taken = change({ actor: A, startOp: 2, deps: [genesis("e").hash], value: "other" })
     const id = two.push([{ ...note("e", A), chunks: [taken.chunk] }])
     await two.ping()
     expect(two.received).toEqual([])
-    log.release()
+    relay.disk.release()
     await two.ack(id)
     expect(two.received).toMatchObject([{ t: "reject", id, hash: taken.hash, code: "SEQ_TAKEN" }])
   })
@@ -127,13 +127,12 @@ describe("what is logged", () => {
 
 describe("two pushes at once", () => {
   it("never both take one number, even when looking up takes time", async () => {
-    const log = relay.logs.of("w")
-    const { tail, known } = log
-    const slowly = <T>(value: T) => new Promise<T>((resolve) => setImmediate(resolve, value))
-    Object.assign(log, {
-      tail: (entity: string, actor: string) => slowly(tail(entity, actor)),
-      known: (entity: string, hash: string) => slowly(known(entity, hash)),
-    })
+    const log = await relay.log()
+    const slowly =
+      <A extends unknown[], T>(look: (...args: A) => T) =>
+      (...args: A) =>
+        new Promise((resolve) => setImmediate(() => resolve(look.apply(log, args))))
+    Object.assign(log, { tail: slowly(log.tail), known: slowly(log.known) })
     const wires = await Promise.all(Array.from({ length: 8 }, () => relay.dial()))
     await wires[0]!.ack(wires[0]!.push([{ ...note("e", A), chunks: [genesis("e").chunk] }]))
     const acks = wires.map((wire, i) => {
@@ -147,23 +146,44 @@ describe("two pushes at once", () => {
 })
 
 describe("a large push", () => {
-  it("lets others have their turn in between", async () => {
-    const [writer, other] = [await relay.dial(), await relay.dial()]
-    const entries = Array.from({ length: limits.entries }, (_, i) => note(`e${i}`, A, "x".repeat(2000)))
-    const id = writer.push(entries)
-    const order: string[] = []
-    const done = writer.ack(id).then(() => order.push("push"))
-    while (relay.logs.of("w").appended === 0) await new Promise(setImmediate)
-    await other.ping()
-    order.push("ping")
-    await done
-    expect(order).toEqual(["ping", "push"])
+  it("lets others have the processor in between", async () => {
+    let breaths = 0
+    const clock: Clock = {
+      ...systemClock,
+      after(ms, f) {
+        if (ms === 0) breaths++
+        return systemClock.after(ms, f)
+      },
+    }
+    await using watched = await startRelay({ clock })
+    const writer = await watched.dial()
+    const entries = Array.from({ length: 500 }, (_, i) => note(`e${i}`, A, "x".repeat(2000)))
+    await writer.ack(writer.push(entries.slice(0, 10)))
+    expect(breaths).toBe(0)
+    await writer.ack(writer.push(entries))
+    expect(breaths).toBeGreaterThan(5)
+  })
+
+  it("is durable in one flush, and comes in one frame", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    await writer.ack(writer.push(Array.from({ length: limits.entries }, (_, i) => note(`e${i}`, A))))
+    const frames = await reader.level()
+    expect(frames.map(({ items }) => items.length)).toEqual([limits.entries])
+  })
+
+  it("may hold several entries of one entity, one resting on the other", async () => {
+    const [first, content] = note("e", A).chunks
+    const writer = await relay.dial()
+    const push = writer.push([first!, content!].map((chunk) => ({ ...note("e", A), chunks: [chunk] })))
+    expect(position((await writer.ack(push)).at!)).toBe(2)
+    expect(writer.received).toEqual([])
   })
 })
 
 it("answers LOG_FAILED and hangs up when a flush fails, so that nothing unflushed counts as stored", async () => {
-  const log = relay.logs.of("w")
-  log.flushed = () => Promise.reject(new Error("no space left"))
+  relay.disk.break()
   const [writer, other] = [await relay.dial(), await relay.dial()]
   writer.push([note("e", A)])
   expect((await writer.take("notice")).code).toBe("LOG_FAILED")

@@ -111,18 +111,17 @@ describe("the door", () => {
 describe("a stop", () => {
   it("finishes the pushes in hand before it closes, with 1001", async () => {
     const relay = await startRelay()
-    const log = relay.logs.of("w")
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
-    log.hold()
+    relay.disk.hold()
     const id = writer.push([note("e", A)])
     await writer.ping()
     const stopped = relay.server.stop()
     await sleep(20)
     expect(writer.closed).toBeUndefined()
     expect((await upgrade(relay.url).catch(() => ({ status: 0 }))).status).not.toBe(101)
-    log.release()
+    relay.disk.release()
     await writer.ack(id)
     expect((await reader.level()).at(-1)!.items).toHaveLength(1)
     expect((await writer.ended()).code).toBe(1001)

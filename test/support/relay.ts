@@ -1,22 +1,32 @@
-/** A relay behind a real socket, on logs whose flush a test may hold back. */
+/** The relay behind a real socket and on real files, with a disk that a test may hold back. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import type { Log } from "../../relay/log.ts"
+import { openLogs } from "../../relay/log-files.ts"
 import { RelayServer, type ServerOptions } from "../../relay/server.ts"
 import { Workspaces } from "../../relay/workspace.ts"
 import { systemClock } from "../../src/env.ts"
 import type { Entry } from "../../src/protocol.ts"
 import { change, genesis } from "./changes.ts"
-import { MemoryLogs } from "./memory-log.ts"
+import { type SlowDisk, slowDisk } from "./slow-disk.ts"
 import { Wire } from "./wire.ts"
 
 export interface TestRelay extends AsyncDisposable {
   readonly url: string
   readonly server: RelayServer
-  readonly logs: MemoryLogs
+  readonly disk: SlowDisk
+  readonly folder: string
+  /** The log that its sessions use. */
+  log(workspace?: string): Promise<Log>
   dial(): Promise<Wire>
 }
 
 export async function startRelay(options: Partial<ServerOptions> & { ring?: number } = {}): Promise<TestRelay> {
   const { ring = 8 * 2 ** 20, ...more } = options
-  const logs = new MemoryLogs()
+  const folder = mkdtempSync(path.join(tmpdir(), "headwater-relay-"))
+  const disk = slowDisk()
+  const logs = await openLogs({ folder, disk, clock: systemClock, report() {} })
   const workspaces = new Workspaces(logs, { ring })
   const server = new RelayServer({
     workspaces,
@@ -31,15 +41,20 @@ export async function startRelay(options: Partial<ServerOptions> & { ring?: numb
   return {
     url,
     server,
-    logs,
+    disk,
+    folder,
+    log: (workspace = "w") => logs.open(workspace),
     async dial() {
       const wire = await Wire.dial(url)
       wires.push(wire)
       return wire
     },
     async [Symbol.asyncDispose]() {
+      disk.release()
       for (const wire of wires) wire.close()
       await server.stop()
+      await logs.close()
+      rmSync(folder, { recursive: true, force: true })
     },
   }
 }

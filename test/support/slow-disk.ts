@@ -1,0 +1,46 @@
+/** This machine's disk, whose syncs a test may hold back or let fail. */
+
+import { nodeDisk } from "../../relay/disk.node.ts"
+import type { Disk, DiskFile } from "../../relay/disk.ts"
+
+export interface SlowDisk extends Disk {
+  /** From here on nothing becomes durable, until `release`. */
+  hold(): void
+  release(): void
+  /** From here on every sync fails. */
+  break(): void
+}
+
+export function slowDisk(): SlowDisk {
+  let open = Promise.resolve()
+  let release = () => {}
+  let broken = false
+  const slow = async (opening: Promise<DiskFile>): Promise<DiskFile> => {
+    const file = await opening
+    return {
+      size: () => file.size(),
+      read: (at, length) => file.read(at, length),
+      write: (at, bytes) => file.write(at, bytes),
+      truncate: (size) => file.truncate(size),
+      close: () => file.close(),
+      async sync() {
+        await open
+        if (broken) throw new Error("the disk is broken")
+        await file.sync()
+      },
+    }
+  }
+  return {
+    ...nodeDisk,
+    open: (path) => slow(nodeDisk.open(path)),
+    hold() {
+      open = new Promise((resolve) => {
+        release = resolve
+      })
+    },
+    release: () => release(),
+    break() {
+      broken = true
+    },
+  }
+}
