@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
@@ -12,15 +12,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 const root = path.resolve(import.meta.dirname, "..")
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-package-"))
 const consumer = path.join(folder, "app")
-const alone = path.join(folder, "relay")
 const run = promisify(execFile)
 
 /** Upper bounds; a release that crosses one has to say why. Bytes. */
 const limits = {
   /** the library in a browser with IndexedDB and a relay, minified and gzipped, Automerge not counted */
-  bundle: 40_000,
-  library: 200_000,
-  relay: 100_000,
+  bundle: 45_000,
+  library: 150_000,
+  relay: 60_000,
 }
 
 interface Packed {
@@ -31,9 +30,11 @@ interface Packed {
 let library: Packed
 let relay: Packed
 
+/** What `npm run build` has built: building here would take the files from under other tests. */
 async function pack(from: string): Promise<Packed> {
-  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: from, maxBuffer: 1e8 })
-  const [packed] = JSON.parse(stdout.slice(stdout.indexOf("[\n"))) as [Packed]
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder]
+  const { stdout } = await run("npm", args, { cwd: from, maxBuffer: 1e8 })
+  const [packed] = JSON.parse(stdout) as [Packed]
   return packed
 }
 
@@ -43,11 +44,15 @@ async function install(into: string, ...packages: string[]): Promise<void> {
   await run("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: into })
 }
 
+const sizeOf = (folder: string) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((name) => statSync(path.join(folder, name)))
+    .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0)
+
 beforeAll(async () => {
   library = await pack(root)
   relay = await pack(path.join(root, "relay"))
   await install(consumer, path.join(folder, library.filename))
-  await install(alone, path.join(folder, relay.filename))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -57,7 +62,10 @@ describe("the library's package", () => {
       .map((file) => file.path)
       .filter((name) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(name))
     expect(strange).toEqual([])
-    console.log(`library: ${library.files.length} files, ${library.size} bytes packed`)
+    const installed = sizeOf(path.join(consumer, "node_modules"))
+    const automerge = sizeOf(path.join(consumer, "node_modules/@automerge"))
+    console.log(`library: ${library.files.length} files, ${library.size} bytes packed (limit ${limits.library})`)
+    console.log(`installed: ${installed} bytes with everything it needs, Automerge is ${automerge} of them`)
     expect(library.size).toBeLessThan(limits.library)
   })
 
@@ -167,7 +175,7 @@ describe("in a browser", () => {
       metafile: true,
     })
     const first = loadedAtFirst(metafile)
-    expect(first.join("\n")).not.toMatch(/automerge|classic-level|node_modules\/ws/)
+    expect(first.join("\n")).not.toMatch(/@automerge|classic-level|node_modules\/ws\//)
     expect(Object.keys(metafile.inputs).some((name) => name.includes("@automerge/automerge"))).toBe(true)
   })
 
@@ -204,21 +212,8 @@ describe("in a browser", () => {
   }
 })
 
-describe("the relay's package", () => {
-  it("is small, and brings neither the library nor Automerge", () => {
-    console.log(`relay: ${relay.files.length} files, ${relay.size} bytes packed`)
-    expect(relay.size).toBeLessThan(limits.relay)
-    const installed = readdirSync(path.join(alone, "node_modules")).filter((name) => !name.startsWith("."))
-    expect(installed).not.toContain("headwater")
-    expect(installed).not.toContain("@automerge")
-  })
-
-  it("imports on its own", async () => {
-    const { stdout } = await run(
-      process.execPath,
-      ["-e", `import("headwater-relay").then((m) => console.log(Object.keys(m).join()))`],
-      { cwd: alone },
-    )
-    expect(stdout.trim().split(",")).toContain("createRelay")
-  })
+// relay-package.ci.test.ts installs the relay alone and lets it serve
+it("the relay's package is small", () => {
+  console.log(`relay: ${relay.files.length} files, ${relay.size} bytes packed (limit ${limits.relay})`)
+  expect(relay.size).toBeLessThan(limits.relay)
 })
