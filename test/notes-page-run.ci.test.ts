@@ -1,0 +1,70 @@
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { WebSocket } from "ws"
+
+// What a newcomer runs, as it was built: `npm start` and `npm run demo` without the build before them.
+const root = path.resolve(import.meta.dirname, "..")
+const run = promisify(execFile)
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "headwater-run-"))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+describe("npm start", () => {
+  it("serves the page and the relay on loopback, says where, and stops both on Ctrl-C", async () => {
+    const env = { ...process.env, PORT: "0", PAGE_PORT: "0", DATA_DIR: path.join(folder, "data") }
+    const start = spawn(process.execPath, [path.join(root, "examples/dist/notes/start.js")], {
+      env,
+      stdio: ["ignore", "pipe", "ignore"],
+    })
+    try {
+      let said = ""
+      for await (const chunk of start.stdout) {
+        said += chunk
+        if (said.split("\n").length > 2) break
+      }
+      const [, relay = "", page = ""] =
+        /^relay {2}(ws:\/\/127\.0\.0\.1:\d+)\npage {3}(http:\/\/127\.0\.0\.1:\d+\/)\n$/.exec(said) ?? []
+      const html = await (await fetch(page)).text()
+      expect(html).toContain(`<meta name="relay" content="${relay}"`)
+      expect((await fetch(`${page}automerge.wasm`)).headers.get("content-type")).toBe("application/wasm")
+      for (const outside of ["package.json", "..%2fstart.js", "%2e%2e/start.js", "page.ts", "none.js"]) {
+        expect((await fetch(page + outside)).status, outside).toBe(404)
+      }
+      const socket = new WebSocket(relay, ["headwater.1"])
+      await once(socket, "open")
+      start.kill("SIGINT")
+      const [code] = await once(start, "exit")
+      expect(code).toBe(0)
+      await expect(fetch(page)).rejects.toThrow()
+    } finally {
+      start.kill("SIGKILL")
+    }
+  })
+})
+
+describe("npm run demo", () => {
+  const demo = (notes: string) => run(process.execPath, [path.join(root, "examples/dist/demo/demo.js"), notes])
+
+  it("ends in equal heads, equal rows and nothing pending", async () => {
+    const { stdout } = await demo(path.join(root, "docs"))
+    expect(stdout.trim().split("\n").at(-1)).toMatch(/\d+ notes: heads equal, rows equal, 0 pending$/)
+    expect(stdout).toMatch(/pending: A [1-9]\d*, B [1-9]\d*/)
+    expect(stdout).toMatch(/A was here\..*B was here\./)
+  })
+
+  it("names files that are no notes, and exits 1 without any", async () => {
+    writeFileSync(path.join(folder, "empty.md"), "")
+    const failed = await demo(folder).catch((error: { code: number; stdout: string }) => error)
+    expect(failed).toMatchObject({ code: 1 })
+    expect(failed.stdout).toMatch(/not imported: empty.md: it is empty\n.*no Markdown/)
+    writeFileSync(path.join(folder, "short.md"), "x")
+    expect((await demo(folder)).stdout).toMatch(/1 notes: heads equal, rows equal, 0 pending\n$/)
+  })
+})
