@@ -12,7 +12,11 @@ async function unzip(blob: Blob): Promise<Record<string, string>> {
   expect(at + bytes.readUInt32LE(end + 12)).toBe(end)
   for (let n = bytes.readUInt16LE(end + 10); n > 0; n--) {
     expect(bytes.readUInt32LE(at)).toBe(0x02014b50)
-    const [size, nameSize, local] = [bytes.readUInt32LE(at + 24), bytes.readUInt16LE(at + 28), bytes.readUInt32LE(at + 42)]
+    const [size, nameSize, local] = [
+      bytes.readUInt32LE(at + 24),
+      bytes.readUInt16LE(at + 28),
+      bytes.readUInt32LE(at + 42),
+    ]
     expect(bytes.readUInt32LE(local)).toBe(0x04034b50)
     expect(bytes.subarray(local + 4, local + 30)).toEqual(bytes.subarray(at + 6, at + 32))
     const content = bytes.subarray(local + 30 + nameSize, local + 30 + nameSize + size)
