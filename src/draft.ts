@@ -1,7 +1,7 @@
 /** From an app's function over a plain copy to what one change must do: touched keys are found by comparing. */
 import { HeadwaterError } from "./errors.ts"
 import { type AnyDef, isText, refuseAddedIssues, refuseReserved, validated, withDefaults } from "./schema.ts"
-import { checkedText, equal, isUserKey, plainCopy } from "./values.ts"
+import { checkedText, equal, isUserKey, own, plainCopy } from "./values.ts"
 
 /** An entity's own fields as plain values: what a document holds, what a draft shows. */
 export type Fields = Record<string, unknown>
@@ -91,8 +91,8 @@ function compare(
   if (Object.getPrototypeOf(draft) !== Object.prototype) checkedKey("__proto__")
   refuseReserved(draft)
   for (const key of Object.keys({ ...before, ...draft })) {
-    const value = draft[key]
-    const old = before[key]
+    const value = own(draft, key)
+    const old = own(before, key)
     if (value === old) continue
     if (value === undefined) {
       if (isText(def, key) && typeof old === "string") text.set(key, "")
@@ -114,7 +114,7 @@ function compare(
 
 /** Emptying what is empty writes nothing. */
 function withoutEmptied(text: Map<string, string>, before: Fields): Map<string, string> {
-  for (const [key, value] of text) if (value === before[key]) text.delete(key)
+  for (const [key, value] of text) if (value === own(before, key)) text.delete(key)
   return text
 }
 
@@ -147,7 +147,7 @@ class Splicing {
 
   splice(key: string, at: number, remove: number, insert = ""): void {
     if (!this.open) throw new HeadwaterError("UPDATE_ASYNC", "edit is used after its update is over", { field: key })
-    const text = this.texts.get(key) ?? this.before[key]
+    const text = this.texts.get(key) ?? own(this.before, key)
     if (!isText(this.def, key) || typeof text !== "string") {
       throw new HeadwaterError("FIELD_KIND", `${key} is not a text() field`, { field: key })
     }

@@ -78,10 +78,15 @@ export class Idle {
   private foldSoon(): void {
     if (this.cancelFold !== undefined || !this.foldDue) return
     this.cancelFold = this.replica.clock.after(FOLD_DELAY_MS, () => {
-      const done = () => {
-        this.cancelFold = undefined
-      }
-      this.fold().then(done, done)
+      this.fold().then(
+        () => {
+          this.cancelFold = undefined
+          this.look()
+        },
+        () => {
+          this.cancelFold = undefined // the next commit looks again
+        },
+      )
     })
   }
 

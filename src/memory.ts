@@ -4,6 +4,7 @@ import { Outbox } from "./outbox.ts"
 import type { Hash } from "./protocol.ts"
 import {
   type BadRecord,
+  emptyState,
   keys,
   readJson,
   readState,
@@ -29,9 +30,12 @@ export class Memory {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
+  /** There is no state record yet: the first commit writes it. */
+  fresh: boolean
 
-  private constructor(workspace: string, defs: Defs, state: State) {
-    this.state = state
+  private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string) {
+    this.state = saved ?? emptyState(projection)
+    this.fresh = saved === undefined
     this.outbox = new Outbox(workspace)
     const joined = (entity: string) => {
       const mark = this.stale.get(entity)
@@ -42,7 +46,7 @@ export class Memory {
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
   static async read(store: Store, workspace: string, defs: Defs, projection: string): Promise<Memory> {
-    const memory = new Memory(workspace, defs, await readState(store, workspace, projection))
+    const memory = new Memory(workspace, defs, await readState(store, workspace), projection)
     await memory.outbox.load(store)
     const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
@@ -57,6 +61,7 @@ export class Memory {
   /** The commit is on the disk: memory follows. Says which rows look different now, by collection. */
   follow(tx: Transaction, rows: NewRows): Map<string, RowDelta> {
     this.state = tx.state
+    this.fresh = false
     const joined = new Set<string>()
     for (const { owed, paid } of tx.outbox) {
       joined.add(owed.entity)

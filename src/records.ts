@@ -131,9 +131,10 @@ export function readJson<T>(value: Value | undefined, key: Key): T {
   throw new HeadwaterError("STORE_FORMAT", `the record ${key.join("/")} cannot be read`)
 }
 
-export async function readState(store: Store, w: string, projection: string): Promise<State> {
+/** Undefined when nothing was ever saved here. */
+export async function readState(store: Store, w: string): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
-  if (value === undefined) return emptyState(projection)
+  if (value === undefined) return undefined
   const state = readJson<State>(value, keys.state(w))
   if (state.format > FORMAT) {
     throw new HeadwaterError("STORE_FORMAT", `written by a newer version (format ${state.format}); this one reads ${FORMAT}`)

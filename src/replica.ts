@@ -128,7 +128,7 @@ export class Replica {
         entity.free()
         throw error
       }
-      this.mint(tx, this.documents.add(new Live(entity)), [entity.genesis, ...made], Object.keys(content.after))
+      this.mint(tx, this.documents.add(new Live(entity)), [entity.genesis, ...made], fieldsOf(content))
     })
   }
 
@@ -136,9 +136,8 @@ export class Replica {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
       if (live.entity.deleted) throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
-      const { changes } = edit(live.entity.whole(def))
-      const fields = [...changes.set.keys(), ...changes.remove, ...changes.text.keys(), ...changes.splices.map((s) => s.key)]
-      this.mint(tx, live, live.entity.write(def, changes, this.seconds()), fields)
+      const content = edit(live.entity.whole(def))
+      this.mint(tx, live, live.entity.write(def, content.changes, this.seconds()), fieldsOf(content))
     })
   }
 
@@ -277,10 +276,12 @@ export class Replica {
       if (this.unsure) await this.readAgain([])
       for (const step of group) await this.runStep(step, tx, settled)
       const rows = await this.projectTouched(tx)
-      const writes = tx.finish()
-      if (writes.length > 0) await this.store.commit(writes)
-      if (writes.length > 0) this.failure = null
-      this.publish(tx, rows)
+      const writes = tx.finish(this.memory.fresh)
+      if (writes.length > 0) {
+        await this.store.commit(writes)
+        this.failure = null
+        this.publish(tx, rows)
+      }
     } catch (cause) {
       await this.failed(group, tx, cause)
       return
@@ -377,6 +378,11 @@ export class Replica {
     this.documents.dropAll()
     this.listeners.clear()
   }
+}
+
+/** The fields that an edit touches, sorted. */
+function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly string[] {
+  return [...new Set([...set.keys(), ...remove, ...text.keys(), ...splices.map(({ key }) => key)])].sort()
 }
 
 /** Changes that were judged before: only what they rest on is looked at. */

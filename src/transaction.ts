@@ -103,9 +103,11 @@ export class Transaction {
     this.rejected.push({ entity, hash, record })
   }
 
-  /** All writes, the changed state among them. */
-  finish(): readonly Write[] {
-    if (this.state !== this.before) this.put(keys.state(this.workspace), JSON.stringify(this.state))
+  /** All writes, with the state if it has changed or was never saved. */
+  finish(fresh: boolean): readonly Write[] {
+    if (this.state !== this.before || (fresh && this.writes.length > 0)) {
+      this.put(keys.state(this.workspace), JSON.stringify(this.state))
+    }
     return this.writes
   }
 

@@ -74,6 +74,11 @@ export function checkedText(value: string, field: string): string {
 const unsupported = (field: string, what: string) =>
   new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
 
+/** The value under a key of its own: a field may be called `constructor`. */
+export function own(fields: Readonly<Record<string, unknown>>, key: string): unknown {
+  return Object.hasOwn(fields, key) ? fields[key] : undefined
+}
+
 /** Deep equality of plain values. */
 export function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true

@@ -38,7 +38,7 @@ export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells)
   }
   for (const [key, splices] of byKey(changes.splices)) steps.push(spliced(def, cells.get(key), key, splices))
   refuseGiants(steps)
-  return steps
+  return steps.filter((step) => step.do !== "splice" || step.hunks.length > 0)
 }
 
 function assigned(cell: Cell | undefined, key: string, value: unknown): Step {
