@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "./errors.ts"
-import { isReserved, isUserKey, plainCopy } from "./values.ts"
+import { isReserved, isUserKey, own, plainCopy } from "./values.ts"
 
 // What a schema says --------------------------------------------------------------------------------------------------
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -138,7 +138,8 @@ export function collection<
   }
   for (const [field, value] of Object.entries(options?.defaults ?? {})) {
     if (!isUserKey(field)) throw new HeadwaterError("VALUE_UNSUPPORTED", "no field can have this name", { field })
-    if (field in fields) throw new HeadwaterError("FIELD_KIND", "an absent text() field reads as empty text", { field })
+    if (Object.hasOwn(fields, field))
+      throw new HeadwaterError("FIELD_KIND", "an absent text() field reads as empty text", { field })
     if (value !== undefined) defaults[field] = plainCopy(value, field)
   }
   return Object.freeze({ name, schema: schema as S, fields: fields as F, defaults: defaults as D })
@@ -235,8 +236,10 @@ export function withDefaults(
 /** The same on the very object. */
 export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {
   const long = row["$long"] as object | undefined
-  for (const key in def.defaults) if (row[key] === undefined) row[key] = def.defaults[key]
-  for (const key in def.fields) if (row[key] === undefined && !(long && key in long)) row[key] = ""
+  for (const key in def.defaults) if (own(row, key) === undefined) row[key] = def.defaults[key]
+  for (const key in def.fields) {
+    if (own(row, key) === undefined && !(long && Object.hasOwn(long, key))) row[key] = ""
+  }
   return row
 }
 
@@ -245,7 +248,7 @@ export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<
  * at most 256), never half a character. A field that is not text, or not there, gives "".
  */
 export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
-  const value = row[field] ?? row.$long?.[field]?.preview
+  const value = own(row, field) ?? row.$long?.[field]?.preview
   return typeof value === "string" ? startOf(value, max) : ""
 }
 

@@ -67,6 +67,19 @@ test("undefined means no such key, and a default is not a key", () => {
   expect(update((draft) => delete draft.tags).after).toMatchObject({ tags: [] })
 })
 
+test("a field may be called like something that every object has", () => {
+  const odd = collection("odd", shape<any>(), { fields: { toString: text() }, defaults: { valueOf: 1 } })
+  const without = edited(odd, { constructor: "x" }, (draft: any) => void delete draft.constructor)
+  expect(plain(without)).toEqual({ ...none, remove: ["constructor"] })
+  const { changes, after } = edited(odd, {}, (draft: any, edit: any) => {
+    expect(Object.keys(draft)).toEqual(["valueOf", "toString"])
+    draft.hasOwnProperty = "mine"
+    edit.splice("toString", 0, 0, "t")
+  })
+  expect([...changes.set]).toEqual([["hasOwnProperty", "mine"]])
+  expect(Object.keys(after).sort()).toEqual(["hasOwnProperty", "toString", "valueOf"])
+})
+
 test("splices follow each other, each at the text as it stands", () => {
   const { changes, after } = update((_, edit) => {
     edit.splice("body", 0, 1)
