@@ -26,10 +26,11 @@ const WEIGHTS = {
   crash: 3,
   close: 1,
   failCommit: 2,
+  failDisk: 2,
   whenStored: 2,
   crashRelay: 3,
-  backUpRelay: 2,
-  restoreRelay: 1.5,
+  backUpRelay: 4,
+  restoreRelay: 3,
   backUpDevice: 1,
   restoreDevice: 0.7,
   cloneDevice: 0.4,
@@ -50,7 +51,7 @@ export async function obey(world: World, { op, replica: i, x, gap }: Command): P
 }
 
 const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> = {
-  edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, ENTITIES[(x >> 3) % ENTITIES.length]!),
+  edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, OFTEN[(x >> 3) % OFTEN.length]!),
   cut: (world, replica) => connectionOf(world, replica)?.cut(),
   zombie: (world, replica) => connectionOf(world, replica)?.zombie(),
   silence: (world, replica, x) => connectionOf(world, replica)?.silence(x % 2 ? "up" : "down"),
@@ -65,6 +66,7 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
     if (await world.close(replica)) later(world, x, () => world.open(replica))
   },
   failCommit: (world, replica, x) => world.failCommits(replica, 1 + (x % 3)),
+  failDisk: (world, _replica, x) => world.relay.failDisk(1 + (x % 2)),
   whenStored: (world, replica) => world.whenStored(replica),
   crashRelay: (world, _replica, x) => world.crashRelay(x),
   backUpRelay: (world) => world.relay.backUp(),
@@ -73,6 +75,9 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   restoreDevice: (world, replica) => world.restoreDevice(replica),
   cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
 }
+
+/** Most edits meet. */
+const OFTEN = [ENTITIES[0], ENTITIES[0], ENTITIES[1], ENTITIES[0], ENTITIES[2]] as const
 
 const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
 
@@ -126,7 +131,8 @@ function commandOf(weights: readonly (readonly [Op, number])[]): fc.Arbitrary<Co
     replica: fc.nat(4),
     x: fc.nat(1023),
     gap: fc.oneof(
-      { weight: 6, arbitrary: fc.record({ events: fc.nat(30) }) },
+      { weight: 3, arbitrary: fc.record({ events: fc.nat(3) }) },
+      { weight: 5, arbitrary: fc.record({ events: fc.nat(30) }) },
       { weight: 3, arbitrary: fc.record({ ms: fc.nat(300) }) },
       { weight: 2, arbitrary: fc.record({ ms: fc.integer({ min: 1000, max: 8000 }) }) },
       { weight: 1, arbitrary: fc.record({ ms: fc.constant(90_000) }) },

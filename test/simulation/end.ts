@@ -1,13 +1,54 @@
-/** What must be true once the world has come to rest. */
+/** Everything works again: the world must come to rest, and agree. */
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/protocol.ts"
 import { rejectedOn, short, Violation } from "./oracle.ts"
 import { type Replica, tokensOf } from "./replica.ts"
 import { ENTITIES, type World } from "./world.ts"
 
-export async function checkEnd(world: World): Promise<void> {
+/** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
+const REST_MS = 30 * 60_000
+
+export async function settle(world: World): Promise<void> {
+  world.heal()
+  await eachWrites(world)
+  await comesToRest(world)
+  world.addReplica().start()
+  await comesToRest(world)
+  await checkAgreement(world)
+}
+
+/** After all that it went through, every replica can write, and be read by the others. */
+async function eachWrites(world: World): Promise<void> {
+  for (const replica of world.replicas) {
+    for (let ms = 0; !replica.ws; ms += 100) {
+      if (ms > REST_MS) fail("never opens", replica.name)
+      await world.pass(100)
+    }
+    world.edit(replica, "both", `last-${replica.name}`)
+  }
+}
+
+async function comesToRest(world: World): Promise<void> {
+  const until = world.scheduler.now + REST_MS
+  // Longer than anything can be on its way.
+  const enough = 3000 + 2 * world.speeds.network.worst
+  for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") world.connect(replica)
+  for (let quiet = 0; quiet < enough; ) {
+    await world.pass(1000)
+    quiet = world.replicas.every(isLevel) ? quiet + 1000 : 0
+    if (world.scheduler.now <= until) continue
+    const states = world.replicas.map(({ name, ws }) => `${name} ${JSON.stringify(ws?.status ?? "not open")}`)
+    fail("never quiet", states.join("; "))
+  }
+}
+
+const isLevel = ({ ws }: Replica): boolean => ws?.status.phase === "live" && ws.status.pending === 0
+
+async function checkAgreement(world: World): Promise<void> {
   const log = new Map<string, Set<Hash>>()
-  for (const { entity, chunks } of await world.relay.readLog()) {
+  for (const {
+    entry: { entity, chunks },
+  } of await world.relay.readLog()) {
     const hashes = log.get(entity) ?? new Set()
     log.set(entity, hashes)
     for (const chunk of chunks) {
@@ -28,6 +69,7 @@ export async function checkEnd(world: World): Promise<void> {
 function checkNothingOwed({ name, device, ws }: Replica): void {
   if (ws?.status.pending !== 0) fail("still owed", `${name} ${ws?.status.pending}`)
   for (const [key, value] of device.records.values()) {
+    if (key[1] === "rejected") fail("refused for good", `${name} ${key.join("/")} ${value}`)
     if (key[1] === "out" || key[1] === "stale") fail("still owed", `${name} ${key.join("/")} ${value}`)
     if (key[1] === "state" && JSON.parse(value as string).heal) fail("still owed", `${name} is healing`)
   }

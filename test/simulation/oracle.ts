@@ -44,6 +44,11 @@ export interface EditMade {
   excused?: true
 }
 
+export interface Logged {
+  readonly position: number
+  readonly entry: Entry
+}
+
 interface Place {
   readonly entity: string
   readonly hash: Hash
@@ -60,8 +65,12 @@ export class Oracle {
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
   readonly seen = { heals: 0, adopted: 0, rejected: 0, known: 0 }
-  /** The relay's log as appended, by position; the world replaces it when the relay starts. */
-  log: Entry[] = []
+  /** The relay's log as appended. */
+  #log: Logged[] = []
+  /** What the relay has acknowledged, and nobody has taken from it since. */
+  readonly #acknowledged = new Set<Hash>()
+  /** Was in the relay's log at some time, flushed or not. */
+  readonly #appended = new Set<Hash>()
   readonly #authors = new Map<Hash, string>()
   readonly #minted = new Map<string, Hash>()
   readonly #held = new Map<string, Map<Hash, string>>()
@@ -246,10 +255,15 @@ export class Oracle {
         const edit = this.edits.get(token)
         if (!edit) this.fail("shown out of nowhere", `${device.name} ${id} ${token}`)
         else if (!this.#changeWith(device, edit)) this.fail("shown before saved", `${device.name} ${id} ${token}`)
-        else if (edit.replica !== device.name && !this.#stored(edit))
+        else if (!this.#isOwed(device, edit) && !this.#stored(edit))
           this.fail("phantom", `${device.name} ${id} ${token}`)
       }
     }
+  }
+
+  /** Not there yet: written here, or on the device of which this one is a copy. */
+  #isOwed(device: Device, { entity, hash }: EditMade): boolean {
+    return hash !== undefined && record(device, "out", entity, hash)
   }
 
   /** Everything that this device had saved is on the relay's disk, or was since an older copy took its place. */
@@ -340,6 +354,7 @@ export class Oracle {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`)?.hashes ?? []) {
         if (!this.onDiskNow(hash)) this.fail("acknowledged before stored", short(hash))
         this.stored.add(hash)
+        this.#acknowledged.add(hash)
       }
     }
   }
@@ -354,11 +369,8 @@ export class Oracle {
 
   // the relay ---------------------------------------------------------------------------------------------------------
 
-  readonly #appended = new Set<Hash>()
-
   appended(at: number, entry: Entry): void {
-    this.log.length = at - 1
-    this.log.push(entry)
+    this.#log.push({ position: at, entry })
     for (const chunk of entry.chunks) {
       const { hash, derived } = this.learn(entry.entity, chunk)
       this.#appended.add(hash)
@@ -368,20 +380,33 @@ export class Oracle {
     }
   }
 
-  /** The relay has started on what was on its disk: nothing that it had acknowledged since `restored` may be missing. */
-  started(log: Entry[]): void {
-    this.log = log
-    for (const entry of log) for (const chunk of entry.chunks) this.#appended.add(this.learn(entry.entity, chunk).hash)
+  /** The disk failed: what was appended behind this place never was. */
+  rolledBack(to: number): void {
+    this.#log = this.#log.filter(({ position }) => position <= to)
+  }
+
+  /** The relay's disk after a crash, or an older copy of it. */
+  restarted(log: Logged[], older: boolean): void {
+    this.#log = log
+    const there = new Set<Hash>()
+    for (const { entry } of log) for (const chunk of entry.chunks) there.add(this.learn(entry.entity, chunk).hash)
+    for (const hash of there) this.#appended.add(hash)
+    for (const hash of this.#acknowledged) {
+      if (there.has(hash)) continue
+      this.#acknowledged.delete(hash)
+      if (!older) this.fail("acknowledged and lost", short(hash))
+    }
   }
 
   #noteCursor(cursor: Uint8Array): void {
-    const name = hex(cursor)
+    const name = Buffer.from(cursor).toString("hex")
     if (this.#before.has(name)) return
-    const at = position(cursor)
-    if (at > this.log.length) return this.fail("cursor behind the log", `${at} of ${this.log.length}`)
-    const places = this.log.slice(0, at).flatMap(({ entity, chunks }) => {
-      return chunks.map((chunk) => ({ entity, hash: this.learn(entity, chunk).hash }))
-    })
+    const places: Place[] = []
+    for (const { position: at, entry } of this.#log) {
+      if (at > position(cursor)) break
+      for (const chunk of entry.chunks)
+        places.push({ entity: entry.entity, hash: this.learn(entry.entity, chunk).hash })
+    }
     this.#before.set(name, places)
   }
 }
@@ -393,7 +418,6 @@ const tokensIn = (text: string): string[] => text.match(/<[0-9a-z]{2,}>/g) ?? []
 const includes = (chunk: Uint8Array, token: string): boolean =>
   Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes(token)
 export const short = (hash: Hash): string => hash.slice(0, 8)
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
 export function record(device: Device, kind: string, entity: string, hash?: Hash): boolean {
   const key = ["w", kind, entity, ...(hash ? [hash] : [])]

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
 import type { Result, Task } from "./planted.ts"
-import { hunt } from "./property.ts"
+import { hunt, warmUp } from "./property.ts"
 import { playScenario } from "./scenarios.ts"
 
 const { run, out } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as Task
@@ -12,6 +12,7 @@ test("the planted bug", async () => {
 })
 
 async function schedule(name: string): Promise<Result> {
+  await warmUp()
   return playScenario(name).then(
     () => ({ runs: 1 }),
     (error: Error) => ({ runs: 1, found: firstLine(error) }),

@@ -2,8 +2,9 @@
 import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 
@@ -52,7 +53,7 @@ export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
   try {
     const out = join(folder, "result.json")
     const task: Task = { bug, run, out }
-    const vitest = fileURLToPath(import.meta.resolve("vitest/vitest.mjs"))
+    const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs")
     const env = { ...process.env, HEADWATER_PLANTED: JSON.stringify(task) }
     const args = [vitest, "run", "--config", "test/simulation/planted.config.ts"]
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env, maxBuffer: 2 ** 26 }).catch(

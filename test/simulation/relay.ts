@@ -1,84 +1,139 @@
 /** The relay's machine: its disk, and while it runs the real sessions and the real log on it. */
 import type { Log, Logs } from "../../relay/log.ts"
+import { openLogs } from "../../relay/log-files.ts"
 import { Session } from "../../relay/session.ts"
 import { Workspaces } from "../../relay/workspace.ts"
-import { type Entry, encodeEntry } from "../../src/protocol.ts"
-import { MemoryLogs } from "../support/memory-log.ts"
-import { type Latency, Process, type Scheduler } from "./clock.ts"
-import type { Connection, Host, Line, Listener, Network } from "./network.ts"
-import type { Oracle } from "./oracle.ts"
+import { type Files, type Operation, type SimDisk, simDisk } from "../support/disk.ts"
+import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
+import type { Host, Line, Listener, Network } from "./network.ts"
+import type { Logged, Oracle } from "./oracle.ts"
+import type { Random } from "./random.ts"
 import { WORKSPACE } from "./replica.ts"
 
+const FOLDER = "data"
+
 export class RelayHost implements Host {
-  backups: never[] = []
-  process: Process | undefined
+  readonly backups: Files[] = []
+  /** Disk operations that have failed. */
+  failures = 0
+  readonly #disk: SimDisk
   readonly #scheduler: Scheduler
   readonly #network: Network
   readonly #oracle: Oracle
+  readonly #latency: Latency
+  readonly #syncs: Lane
+  readonly #random: Random
   readonly #principal: (owner: string) => string
+  #process: Process | undefined
   #workspaces: Workspaces | undefined
+  #logs: Logs | undefined
+  #log: Log | undefined
   #life = 0
-  readonly #appended: Uint8Array[] = []
-  #logs = new MemoryLogs()
+  #failing = 0
 
   constructor(
     scheduler: Scheduler,
     network: Network,
     oracle: Oracle,
-    _latency: Latency,
+    latency: Latency,
     principal: (owner: string) => string,
   ) {
     this.#scheduler = scheduler
     this.#network = network
     this.#oracle = oracle
+    this.#latency = latency
     this.#principal = principal
+    this.#random = scheduler.random("relay")
+    this.#syncs = scheduler.lane("relay", latency)
+    this.#syncs.held = network.held
+    this.#disk = simDisk({ random: () => this.#random.unit(), before: (operation) => this.#takesTime(operation) })
   }
 
   get running(): boolean {
-    return this.process !== undefined
+    return this.#process !== undefined
   }
 
-  async start(): Promise<void> {
-    this.process = new Process(this.#scheduler, `relay.${++this.#life}`)
-    this.#workspaces = new Workspaces(
-      watched(this.#logs as unknown as Logs, (position, entry) => {
-        this.#appended.push(encodeEntry(entry))
-        this.#oracle.appended(position, entry)
-      }),
+  /** Starts the program; it listens some events later. */
+  start(): void {
+    if (this.#process) return
+    const process = new Process(this.#scheduler, `relay.${++this.#life}`)
+    this.#process = process
+    openLogs({ folder: FOLDER, disk: this.#disk, clock: process, report: (event) => this.#note(event) }).then(
+      (logs) => {
+        this.#logs = logs
+        this.#workspaces = new Workspaces(this.#watched(logs))
+      },
+      (error) => this.#oracle.fail("the relay does not start", String(error)),
     )
   }
 
-  async crash(told: number): Promise<void> {
-    this.process?.kill()
-    this.process = undefined
-    this.#workspaces = undefined
-    this.#network.hostDied((connection: Connection) => (connection.id + told) % 2 === 0)
-    this.#scheduler.after(500, "relay starts", () => void this.start())
+  /** kill -9, or the power goes with all that was not synced. Some of its clients are told. */
+  async crash(power: boolean, told: (id: number) => boolean): Promise<void> {
+    this.#stop(told)
+    if (power) this.#disk.crash()
+    else this.#disk.kill()
+    this.#oracle.restarted(await this.readLog(), false)
   }
 
-  backUp(): void {}
-  async restore(_i: number): Promise<void> {}
-  release(): void {}
-  async flush(): Promise<boolean> {
+  /** Opens the log before anybody asks for it. */
+  async openLog(): Promise<void> {
+    await this.#logs?.open(WORKSPACE)
+  }
+
+  backUp(): void {
+    this.backups.push(this.#disk.snapshot())
+  }
+
+  /** An older copy takes the disk's place. */
+  async restore(copy: Files): Promise<void> {
+    this.#stop(() => true)
+    this.#disk.restore(copy)
+    this.#oracle.restarted(await this.readLog(), true)
+  }
+
+  /** Lets the first sync that waits happen; false when none does. */
+  flush(): Promise<boolean> {
+    return this.#syncs.release()
+  }
+
+  release(): void {
+    this.#syncs.held = false
+  }
+
+  /** Whether these bytes survive whatever happens now. */
+  durable(bytes: Uint8Array): boolean {
+    const wanted = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    for (const file of this.#disk.snapshot().values()) {
+      if (Buffer.from(file.buffer, file.byteOffset, file.length).includes(wanted)) return true
+    }
     return false
   }
 
-  durable(bytes: Uint8Array): boolean {
-    return this.#appended.some((entry) => Buffer.from(entry).includes(Buffer.from(bytes)))
-  }
-
-  async readLog(): Promise<Entry[]> {
-    const page = await this.#logs.of(WORKSPACE).since(0, 1e9)
-    return page.entries.map(({ entry }) => entry)
+  /** What a relay started on what is safe would serve; takes no simulated time and changes nothing. */
+  async readLog(): Promise<Logged[]> {
+    const files = this.#disk.snapshot()
+    const disk = simDisk({ random: () => 0 })
+    disk.restore(files)
+    for (const path of files.keys()) await disk.makeFolder(path.slice(0, path.lastIndexOf("/")))
+    const clock = new Process(this.#scheduler, "reader")
+    const logs = await openLogs({ folder: FOLDER, disk, clock, report: () => {} })
+    const log = await logs.open(WORKSPACE)
+    const entries: Logged[] = []
+    for (let page = await log.since(0, 2 ** 20); page.entries.length > 0; ) {
+      for (const { position, entry } of page.entries) entries.push({ position, entry })
+      page = await log.since(entries.at(-1)!.position, 2 ** 20)
+    }
+    await log.close()
+    await logs.close()
+    return entries
   }
 
   accept(_url: string, line: Line): Listener | undefined {
-    const workspaces = this.#workspaces
-    if (!this.process || !workspaces) return undefined
+    if (!this.#process || !this.#workspaces) return undefined
     const session = new Session({
       id: line.id,
-      workspaces,
-      clock: this.process,
+      workspaces: this.#workspaces,
+      clock: this.#process,
       principal: this.#principal(line.owner),
       access: "write",
       send: (frame) => line.send(frame),
@@ -91,23 +146,63 @@ export class RelayHost implements Host {
       drained: () => session.drained(),
     }
   }
-}
 
-/** The same logs; `appended` hears of every entry. */
-function watched(logs: Logs, appended: (position: number, entry: Entry) => void): Logs {
-  const watch = (log: Log): Log =>
-    new Proxy(log, {
-      get(target, name) {
-        if (name === "append") {
-          return (...given: Parameters<Log["append"]>) => {
-            const position = target.append(...given)
-            appended(position, given[0])
-            return position
-          }
-        }
-        const value = Reflect.get(target, name, target)
-        return typeof value === "function" ? value.bind(target) : value
-      },
+  /** The next `n` writes or syncs of the disk fail. */
+  failDisk(n: number): void {
+    this.#failing = n
+  }
+
+  #takesTime({ kind, path }: Operation): Promise<void> {
+    const process = this.#process!
+    const fails = this.#failing > 0 && (kind === "write" || kind === "sync")
+    if (fails) {
+      this.#failing--
+      this.failures++
+    }
+    const label = `${kind} ${path.slice(-12)}${fails ? " fails" : ""}`
+    return new Promise((resolve, reject) => {
+      const end = fails ? () => reject(new Error("the simulated disk said no")) : resolve
+      if (kind === "sync" || kind === "syncFolder") this.#syncs.push(label, end, process)
+      else this.#scheduler.after(draw(this.#random, this.#latency), `relay ${label}`, end, process)
     })
-  return { open: async (workspace) => watch(await logs.open(workspace)), close: () => logs.close() }
+  }
+
+  #stop(told: (id: number) => boolean): void {
+    this.#process?.kill()
+    this.#process = undefined
+    this.#workspaces = undefined
+    this.#logs = undefined
+    this.#log = undefined
+    this.#failing = 0
+    this.#syncs.clear()
+    this.#network.hostDied(({ id }) => told(id))
+  }
+
+  #note(event: object): void {
+    this.#scheduler.note(JSON.stringify(event))
+    if ("event" in event && event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
+  }
+
+  /** The same logs; the oracle hears of every entry. */
+  #watched(logs: Logs): Logs {
+    const watch = (log: Log): Log =>
+      new Proxy(log, {
+        get: (target, name) => {
+          if (name === "append") {
+            return (...given: Parameters<Log["append"]>) => {
+              const position = target.append(...given)
+              this.#oracle.appended(position, given[0])
+              return position
+            }
+          }
+          const value = Reflect.get(target, name, target)
+          return typeof value === "function" ? value.bind(target) : value
+        },
+      })
+    const open = async (workspace: string) => {
+      this.#log = await logs.open(workspace)
+      return watch(this.#log)
+    }
+    return { open, close: () => logs.close() }
+  }
 }

@@ -19,17 +19,23 @@ export interface Scenario {
 export const scenarios: Readonly<Record<string, Scenario>> = {
   reach: {
     rule: "a pull carries the furthest place learned of beside the cursor, and the relay must match both",
-    without: [{ file: "src/sync.ts", replace: "reach: at(reach), credit", by: "reach: null, credit" }],
+    without: [
+      {
+        file: "src/sync.ts",
+        replace: "const further = reach !== cursor && { reach: at(reach) }",
+        by: "const further = {}",
+      },
+    ],
     async play(s) {
       await s.sync(1)
       await s.edit(1)
       await s.sync(1)
       await s.sync(2)
-      s.backUp()
       // r2 takes one entry; the next ones wait some ms to be taken together, while an ack is taken at once.
       await s.edit(1)
       await s.up(1)
       await s.flush()
+      s.backUp()
       await s.down(2)
       await s.edit(1)
       await s.edit(2)
@@ -125,6 +131,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     principals: true,
     without: [
       { file: "relay/push.ts", replace: "derived || by.adopt)", by: "derived)" },
+      { file: "relay/push.ts", replace: "by: (by.adopt && entry.by) || by.principal,", by: "by: by.principal," },
       { file: "src/sync.ts", replace: `} else if (code === "ACTOR_BOUND") {`, by: `} else if (code === "QUOTA") {` },
     ],
     async play(s) {
@@ -211,9 +218,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     given: [{ file: "src/messages.ts", replace: "page: 1024,", by: "page: 1," }],
     without: [
       {
-        file: "relay/session.ts",
-        replace: "visit.heal ??= { until: here, same: workspace.numbers.newSet() }",
-        by: "visit.heal = { until: here, same: visit.heal?.same ?? workspace.numbers.newSet() }",
+        file: "relay/stream.ts",
+        replace: "return this.#heal.same",
+        by: "return (this.#heal = { ...this.#heal, until: here }).same",
       },
     ],
     async play(s) {
@@ -229,11 +236,13 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       await s.up(0)
       await s.down(0)
       await s.up(0)
+      s.expect("the heal has begun", s.heals(0))
       await s.edit(1, "e0")
       await s.sync(1)
-      await s.up(0)
+      await s.up(0, 2)
       await s.flush()
       await s.down(0, 9)
+      s.expect("the heal has ended", !s.heals(0))
     },
   },
 }

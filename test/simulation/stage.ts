@@ -1,12 +1,12 @@
 /** A world whose frames and flushes wait to be told: for schedules that name every step. */
 import { position } from "../../src/protocol.ts"
 import type { State } from "../../src/records.ts"
-import { Violation } from "./oracle.ts"
+import { settle } from "./end.ts"
 import type { Replica } from "./replica.ts"
 import { World } from "./world.ts"
 
-/** Enough for whatever follows at once, too little for a pause between two attempts to connect or to apply. */
-const SOON_MS = 6
+/** Enough for whatever follows at once (nothing takes time here), too little for any pause that the library makes. */
+const SOON_MS = 1
 
 export class Stage {
   readonly world: World
@@ -21,8 +21,14 @@ export class Stage {
   }
 
   async start(): Promise<void> {
-    await this.world.start()
+    this.world.start()
+    await this.#relayIsUp()
+  }
+
+  async #relayIsUp(): Promise<void> {
     await this.world.pass(100)
+    void this.world.relay.openLog()
+    await this.flush()
   }
 
   /** Makes the entity, or writes to its text. Resolves when it is saved. */
@@ -56,7 +62,8 @@ export class Stage {
 
   /** What the relay has appended reaches its disk. */
   async flush(): Promise<void> {
-    while (await this.world.relay.flush()) await this.soon()
+    do await this.soon()
+    while (await this.world.relay.flush())
   }
 
   /** A whole good session. */
@@ -113,12 +120,12 @@ export class Stage {
 
   async restore(which: number): Promise<void> {
     await this.world.restoreRelay(which)
-    await this.world.pass(100)
+    await this.#relayIsUp()
   }
 
   async crashRelay(): Promise<void> {
     await this.world.crashRelay(0)
-    await this.world.pass(100)
+    await this.#relayIsUp()
   }
 
   async soon(): Promise<void> {
@@ -153,7 +160,7 @@ export class Stage {
   }
 
   async settle(): Promise<void> {
-    await this.world.settle()
+    await settle(this.world)
   }
 
   #replica(r: number): Replica {
@@ -164,5 +171,3 @@ export class Stage {
     return this.world.network.of(this.#replica(r).name).at(-1)
   }
 }
-
-export { Violation }

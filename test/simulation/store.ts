@@ -25,8 +25,9 @@ const flat = (key: Key): string => key.join("\u0001")
 export class Device {
   readonly name: string
   records: Records = new Map()
-  /** Commits that have taken effect. */
+  /** Commits that have taken effect, and that were refused. */
   commits = 0
+  failures = 0
   /** Called when one is asked for, whatever becomes of it. */
   onAsked: (writes: readonly Write[]) => void = () => {}
   /** Called when one has taken effect. */
@@ -132,6 +133,7 @@ export class Device {
     this.#waiting.shift()
     const { process, done, failed } = commit
     let error: unknown
+    if (commit.fail) this.failures++
     if (commit.fail) error = new HeadwaterError("STORE_FAILED", "the simulated disk said no")
     else if (!this.#holds(commit.expect)) error = new HeadwaterError("STORE_MOVED", "a key holds something else")
     else this.#apply(commit)

@@ -4,9 +4,8 @@
  * everything and checks what must then be true; the oracle checks what must always be.
  */
 import { type Latency, Scheduler } from "./clock.ts"
-import { checkEnd } from "./end.ts"
 import { Network } from "./network.ts"
-import { Oracle, Violation } from "./oracle.ts"
+import { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { RelayHost } from "./relay.ts"
 import { codeOf, type EditKind, RELAY, Replica } from "./replica.ts"
@@ -41,8 +40,6 @@ const instant: Speeds = {
   disk: { usual: 1, worst: 1 },
 }
 
-/** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
-const SETTLE_MS = 30 * 60_000
 export const ENTITIES = ["e0", "e1", "e2"] as const
 
 export class World {
@@ -58,27 +55,26 @@ export class World {
     "relay crashes": 0,
     "relay restores": 0,
     "device restores": 0,
-    "failed commits": 0,
     "offline times": 0,
   }
-  readonly #speeds: Speeds
+  readonly speeds: Speeds
   readonly #chance: Random
   #tokens = 0
   #named = 0
 
   constructor(options: WorldOptions) {
-    this.#speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
+    this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
     this.#chance = this.scheduler.random("world")
     this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
-    this.network = new Network(this.scheduler, this.#speeds.network, {
+    this.network = new Network(this.scheduler, this.speeds.network, {
       up: (connection, frame) => this.oracle.up(this.replica(connection.owner).device, connection, frame),
       down: (connection, frame) => this.oracle.down(connection, frame),
       repeatable: (frame) => this.oracle.isPush(frame),
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
-    this.relay = new RelayHost(this.scheduler, this.network, this.oracle, this.#speeds.disk, (owner) => {
+    this.relay = new RelayHost(this.scheduler, this.network, this.oracle, this.speeds.disk, (owner) => {
       return options.principals ? this.replica(owner).principal : "local"
     })
     this.network.host = this.relay
@@ -87,7 +83,7 @@ export class World {
 
   addReplica(): Replica {
     const name = `r${this.#named++}`
-    const replica = new Replica(this.scheduler, this.network, this.oracle, name, this.#speeds.store)
+    const replica = new Replica(this.scheduler, this.network, this.oracle, name, this.speeds.store)
     replica.dials = !this.network.held
     this.replicas.push(replica)
     return replica
@@ -97,8 +93,8 @@ export class World {
     return this.replicas.find((replica) => replica.name === name)!
   }
 
-  async start(): Promise<void> {
-    await this.relay.start()
+  start(): void {
+    this.relay.start()
     for (const replica of this.replicas) replica.start()
     this.check()
   }
@@ -170,21 +166,27 @@ export class World {
     return true
   }
 
-  async crashRelay(told: number): Promise<boolean> {
+  /** `x` chooses whether the power goes, who is told, and how long it is down. */
+  async crashRelay(x: number): Promise<boolean> {
     if (!this.relay.running) return false
     this.seen["relay crashes"]++
-    await this.relay.crash(told)
+    await this.relay.crash(x % 2 === 0, (id) => x % 3 !== 2 || id % 2 === 0)
+    this.#startRelayAfter([100, 2000, 60_000][(x >> 2) % 3]!)
     return true
   }
 
   async restoreRelay(which: number): Promise<boolean> {
-    if (this.relay.backups.length === 0) return false
+    const { backups } = this.relay
+    if (backups.length === 0) return false
     this.oracle.noteStored()
-    await this.#loseDisks(async () => {
-      await this.relay.restore(which)
-    })
+    await this.#loseDisks(() => this.relay.restore(backups[which % backups.length]!))
+    this.#startRelayAfter(100)
     this.seen["relay restores"]++
     return true
+  }
+
+  #startRelayAfter(ms: number): void {
+    this.scheduler.after(ms, "relay starts", () => this.relay.start())
   }
 
   failCommits(replica: Replica, n: number): boolean {
@@ -222,9 +224,10 @@ export class World {
     return true
   }
 
-  /** Two devices go on from one copied store. */
+  /** Two devices of one person go on from one copied store. */
   async cloneDevice(replica: Replica, from: Replica): Promise<boolean> {
     if (replica === from) return false
+    replica.principal = from.principal
     await this.#replaceDevice(replica, from.device.backup())
     return true
   }
@@ -253,49 +256,18 @@ export class World {
     return (hash) => held.has(hash) || this.oracle.onDiskNow(hash)
   }
 
-  // the end -----------------------------------------------------------------------------------------------------------
-
-  /** Everything works again: the world must come to rest, and agree. */
-  async settle(): Promise<void> {
+  /** Everything works from here on. */
+  heal(): void {
     this.network.held = false
     this.network.duplicates = 0
     for (const { up, down } of this.network.connections) up.held = down.held = false
     this.relay.release()
-    if (!this.relay.running) await this.relay.start()
+    this.relay.failDisk(0)
+    this.relay.start()
     for (const replica of this.replicas) {
       replica.device.failCommits(0)
       if (!replica.running) replica.start()
       replica.wake()
-    }
-    await this.#eachWrites()
-    await this.#rest()
-    this.addReplica().start()
-    await this.#rest()
-    await checkEnd(this)
-  }
-
-  /** After all that it went through, every replica can write, and be read by the others. */
-  async #eachWrites(): Promise<void> {
-    const until = this.scheduler.now + SETTLE_MS
-    for (const replica of this.replicas) {
-      while (!replica.ws && this.scheduler.now < until) await this.pass(100)
-      if (!replica.ws) throw new Violation("never opens", replica.name)
-      this.edit(replica, "both", `last-${replica.name}`)
-    }
-  }
-
-  async #rest(): Promise<void> {
-    const until = this.scheduler.now + SETTLE_MS
-    for (const replica of this.replicas) if (replica.ws?.status.phase !== "live") this.connect(replica)
-    // Longer than anything can be on its way.
-    const enough = 3000 + 2 * this.#speeds.network.worst
-    for (let quiet = 0; quiet < enough; ) {
-      await this.pass(1000)
-      quiet = this.replicas.every(isLevel) ? quiet + 1000 : 0
-      if (this.scheduler.now > until) {
-        const states = this.replicas.map(({ name, ws }) => `${name} ${JSON.stringify(ws?.status ?? "not open")}`)
-        throw new Violation("never quiet", states.join("; "))
-      }
     }
   }
 
@@ -305,6 +277,8 @@ export class World {
     const { heals, adopted, rejected } = this.oracle.seen
     return {
       ...this.seen,
+      "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
+      "failed relay disks": this.relay.failures,
       "connections dropped": cuts,
       "zombie connections": zombies,
       "half-open connections": silences,
@@ -321,5 +295,3 @@ export class World {
     for (const replica of this.replicas) await replica.close()
   }
 }
-
-const isLevel = ({ ws }: Replica): boolean => ws?.status.phase === "live" && ws.status.pending === 0

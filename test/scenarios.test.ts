@@ -1,0 +1,43 @@
+import { beforeAll, describe, expect, test } from "vitest"
+import { plant } from "./simulation/planted.ts"
+import { warmUp } from "./simulation/property.ts"
+import { notYet, playScenario, scenarios } from "./simulation/scenarios.ts"
+
+beforeAll(warmUp)
+
+describe("a named schedule holds", () => {
+  for (const [name, { rule, given }] of Object.entries(scenarios)) {
+    test(`${name}: ${rule}`, async () => {
+      if (!given) return playScenario(name)
+      const { found } = await plant({ name, edits: given }, { scenario: name })
+      expect(found).toBeUndefined()
+    })
+  }
+})
+
+test("every schedule of the model is played here, or it is said what it waits for", () => {
+  expect([...Object.keys(scenarios), ...Object.keys(notYet)].sort()).toEqual(
+    [
+      "reach",
+      "depsHeal",
+      "durableHeal",
+      "healFlushed",
+      "snapFirst_log",
+      "closed",
+      "tombHeal",
+      "tombInPlace",
+      "rejectFlushed",
+      "codeClasses",
+      "rewrite",
+      "ownByConn",
+      "outboxPrincipal",
+      "logWins",
+      "snapFirst_ring",
+      "healMark",
+      "startMoves",
+      "purgeFlushed",
+      "firstPage",
+      "ownByHash",
+    ].sort(),
+  )
+})
