@@ -4,6 +4,7 @@ import path from "node:path"
 import type { Key, Store, Value } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { HEADER } from "../relay/log/format.ts"
 import { readChange } from "../src/chunk.ts"
 import type { Entry, Hash } from "../src/protocol.ts"
 import { type Notes, openNotes, view, WORKSPACE } from "./support/load.ts"
@@ -104,9 +105,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   if (bits === undefined) expect(atTheEnd).toBe(true)
   else expect(lost).toBeLessThanOrEqual(1)
 
-  // It is noticed: by the relay itself, or, where a log just ends earlier, by everybody who has been further.
-  const said = relay.stderr.split("\n").filter((line) => line.includes('"level":"error"'))
-  if (bits !== undefined) expect(said).not.toEqual([])
+  // It is noticed, by everybody who has been further, and what they hold is given back.
   const holder = await openNotes(await storeWith(original.records), relay.url)
   await holder.whenSynced({ signal: AbortSignal.timeout(60_000) })
   await holder.whenStored({ signal: AbortSignal.timeout(60_000) })
@@ -117,6 +116,8 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   const again = await served(relay.url)
   expect(new Set(again.flat())).toEqual(new Set(original.entries.flat()))
   expect(await relay.end("SIGTERM")).toEqual({ code: 0, signal: null })
+  // The relay itself has reported it. Only a log that just ends earlier looks to it like one that never went on.
+  if (lost > 0 && bits !== undefined) expect(relay.stderr).toContain('"event":"log.')
   rmSync(data, { recursive: true })
   return lost
 }
@@ -143,9 +144,12 @@ async function healAll(original: Original, harms: readonly Harm[]): Promise<numb
 
 const random = (below: number) => Math.floor(Math.random() * below)
 const anyBits = () => 1 + random(255)
-/** Every position below `size`, or so many of them. */
+/** Every position in a file, or so many of them, most of them in its records. */
 const positions = (size: number, share: number) =>
-  long ? Array.from({ length: size }, (_, at) => at) : Array.from({ length: share }, () => random(size))
+  Array.from({ length: long ? size : share }, (_, i) => {
+    if (long) return i
+    return i % 5 === 0 ? random(HEADER) : HEADER + random(size - HEADER)
+  })
 
 describe("a small log", () => {
   let original: Original
@@ -184,12 +188,8 @@ describe("a small log", () => {
 describe("a log with a sealed segment and its index", () => {
   it("survives flipped bytes in each of its files", async () => {
     const original = await make("large", async (ws) => {
-      const rows = await Promise.all(
-        Array.from({ length: 800 }, (_, i) => ws.notes.create({ title: `n${i}`, body: "" })),
-      )
-      for (let round = 0; round < 25; round++) {
-        await Promise.all(rows.map(({ id }) => ws.notes.update(id, (draft) => void (draft.title = `round ${round}`))))
-      }
+      const title = "x".repeat(30_000)
+      await Promise.all(Array.from({ length: 600 }, (_, i) => ws.notes.create({ title: `${title}${i}`, body: "" })))
     })
     expect(original.files.map(({ name }) => path.extname(name)).sort()).toEqual([".idx", ".log", ".log"])
     const harms = original.files.flatMap(({ name, size }) =>

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
 import { collection, openWorkspace, type Store, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
+import { Outbox } from "../../src/outbox.ts"
 import { decodeEntry, type Hash } from "../../src/protocol.ts"
 import { keys } from "../../src/records.ts"
 
@@ -94,7 +95,9 @@ export async function readDisk(store: Store): Promise<Disk> {
     const ofEntity = changes.get(entity) ?? new Map<Hash, Uint8Array>()
     changes.set(entity, ofEntity.set(hash, decodeEntry(value as Uint8Array).chunks[0]!))
   }
-  const owed = new Set((await store.list(keys.outbox(WORKSPACE))).map(([key]) => key[3]!))
+  const outbox = new Outbox(WORKSPACE)
+  await outbox.load(store)
+  const owed = new Set([...outbox].map(({ hash }) => hash))
   await release()
   return { changes, owed }
 }

@@ -80,8 +80,8 @@ export class Child {
       this.#lines.push(line)
       this.#woken()
     })
-    // stdout is read to its end even when the process was killed: what it printed, it printed.
-    this.exited = Promise.all([once(this.process, "exit"), once(lines, "close")]).then(([[code, signal]]) => {
+    // Both streams are read to their ends even when the process was killed: what it printed, it printed.
+    this.exited = Promise.all([once(this.process, "close"), once(lines, "close")]).then(([[code, signal]]) => {
       clearTimeout(late)
       running.delete(this)
       this.#ended = true
