@@ -65,8 +65,8 @@ export function sample(name: string, wish: Wish = {}): Sample {
 async function fill(log: Log, count: number, wish: Wish = {}): Promise<Sample[]> {
   const samples: Sample[] = []
   for (let seq = 1; seq <= count; seq++) {
-    const before = samples.at(-1)?.changes[0]!.hash
-    samples.push(sample(`${wish.entity ?? "note"} ${seq}`, { ...wish, seq, deps: before ? [before] : [] }))
+    const deps = samples.at(-1)?.changes.map(({ hash }) => hash) ?? []
+    samples.push(sample(`${wish.entity ?? "note"} ${seq}`, { ...wish, seq, deps }))
   }
   const positions = samples.map(({ entry, changes }) => log.append(entry, changes))
   if (positions.length > 0) await log.flushed(positions.at(-1)!)

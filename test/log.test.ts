@@ -32,7 +32,7 @@ describe.each<[string, Partial<LogsOptions>]>([
 
   describe("on the simulated disk", () => {
     it.each(logConformance)("$name", async ({ run }) => {
-      const disk = simDisk({ random: dice(1) })
+      const { disk } = simDisk({ random: dice(1) })
       await run(() => openLogs({ ...quiet, ...sizes, folder: "/data", disk }))
     })
   })

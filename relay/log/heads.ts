@@ -191,11 +191,13 @@ export const tailOf = (bytes: Buffer, at: number): Tail => ({
   maxOp: change.maxOp(bytes, at),
 })
 
-/** An entity as of the end of the segment, when it is known how it was `before`. */
-export function stateOf(touched: Touched, before: EntityState | null): EntityState {
+/** An entity as of the end of the segment, when it is known how it was `before`. Null: nothing of it is known. */
+export function stateOf(touched: Touched, before: EntityState | null): EntityState | null {
   const purged = touched.purged ?? before?.purged
   const left = touched.purged ? [] : (before?.heads.filter((head) => !touched.rested?.has(head)) ?? [])
   const heads = left.length > 0 ? [...left, ...touched.heads] : [...touched.heads]
+  // All that it has here rests on what was lost.
+  if (heads.length === 0 && purged === undefined) return null
   return { collection: before?.collection ?? touched.collection, heads, ...(purged !== undefined && { purged }) }
 }
 

@@ -83,7 +83,7 @@ export class OpenSegment {
 
   /** Makes the file what it should be: there, with its header, and nothing behind what is flushed. */
   async prepare(): Promise<void> {
-    if (this.#file && !this.#torn) return
+    if (this.#file && this.#made && !this.#torn) return
     if (!this.#made) await this.#folder.disk.makeFolder(this.#folder.path)
     this.#file ??= await this.#folder.disk.open(this.path)
     if (!this.#made) {

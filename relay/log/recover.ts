@@ -58,14 +58,14 @@ export async function recover(folder: Folder, before?: Before): Promise<Recovere
     const scanned = await scanSegment(folder, number, history, newest)
     lost ||= scanned.lost
     if (newest) active = scanned.segment
-    else if (scanned.segment) await sealOnTop(folder, history, scanned.segment, lost ? next : 0)
+    else if (scanned.segment) history.segments.push(await sealOnTop(folder, history, scanned.segment, lost ? next : 0))
   }
 
   const last = active?.last ?? history.newest?.last ?? 0
   if (before && last < before.end) lost = true
   await active?.prepare()
   if (active && lost) {
-    await sealOnTop(folder, history, active, next)
+    history.segments.push(await sealOnTop(folder, history, active, next))
     await active.close()
     active = undefined
   }
@@ -91,7 +91,22 @@ async function tidy(folder: Folder): Promise<{ numbers: number[]; indexed: Reado
     const files = names.filter((name) => /^\d{8}\.[a-z]+$/.test(name) && name.endsWith(ending))
     return files.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)
   }
-  return { numbers: numbersOf(".log"), indexed: new Set(numbersOf(".idx")) }
+  const numbers = numbersOf(".log")
+  const newest = numbers.at(-1)
+  if (newest !== undefined && !(await isBegun(folder, newest))) {
+    await folder.disk.remove(segmentPath(folder, newest))
+    numbers.pop()
+  }
+  return { numbers, indexed: new Set(numbersOf(".idx")) }
+}
+
+/** Whether a segment was made to the end: it may have records. */
+async function isBegun(folder: Folder, number: number): Promise<boolean> {
+  const path = segmentPath(folder, number)
+  const header = await folder.cache.read(path, 0, HEADER + 1)
+  const begun = header.length > HEADER || decodeHeader(header) !== undefined
+  if (!begun) folder.cache.forget(path)
+  return begun
 }
 
 async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Marks | undefined> {
@@ -103,7 +118,7 @@ async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Ma
 }
 
 interface Scanned {
-  /** Undefined: there was nothing in it, or nobody can say what. */
+  /** Undefined: nobody can say what was in it. */
   readonly segment?: OpenSegment
   readonly lost: boolean
 }
@@ -114,7 +129,7 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   const read = (at: number, length: number) => folder.cache.read(path, at, length)
   const size = await sizeOf(folder, path)
   const origin = decodeHeader(await read(0, HEADER))
-  if (origin?.number !== number) return setAside(folder, number, newest && size <= HEADER)
+  if (origin?.number !== number) return setAside(folder, number)
 
   const previous = history.newest
   const last = previous?.last ?? 0
@@ -140,15 +155,14 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   return { segment, lost: missing }
 }
 
-/** A file without a header: one that was just being made, or one that is past help. */
-async function setAside(folder: Folder, number: number, unfinished: boolean): Promise<Scanned> {
+/** A file of which nobody can say any more what is in it. */
+async function setAside(folder: Folder, number: number): Promise<Scanned> {
   const path = segmentPath(folder, number)
   folder.cache.forget(path)
-  if (unfinished) await folder.disk.remove(path)
-  else await folder.disk.rename(path, `${path}.lost`)
+  await folder.disk.rename(path, `${path}.lost`)
   await folder.disk.syncFolder(folder.path)
-  if (!unfinished) folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
-  return { lost: !unfinished }
+  folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
+  return { lost: true }
 }
 
 /** Marks the changes that rest on something which is not known, so that whoever has that brings them with it. */
@@ -175,22 +189,23 @@ async function sizeOf(folder: Folder, path: string): Promise<number> {
   }
 }
 
-/** Makes the newest of the sealed segments of one that is full and on the disk. `brokenBy`: something is lost (`Ground`). */
+/** Seals a segment that is full and on the disk, as the next one of the history. `brokenBy`: something is lost (`Ground`). */
 export async function sealOnTop(
   folder: Folder,
   history: History,
   segment: OpenSegment,
   brokenBy: number,
-): Promise<void> {
+): Promise<Sealed> {
   await fillIn(segment.heads, history)
   const previous = history.newest
   const lost = brokenBy > 0 || previous?.lost === true
-  history.segments.push(await seal(folder, segment, { previous, lost, brokenBy }))
+  return seal(folder, segment, { previous, lost, brokenBy })
 }
 
 /** Looks up how every entity was before the segment, where nobody has asked yet. */
 async function fillIn(heads: Heads, history: History): Promise<void> {
   for (const [name, touched] of heads.entities) {
-    touched.before ??= touched.before === null ? null : ((await history.state(Buffer.from(name, "latin1"))) ?? null)
+    if (touched.before !== undefined) continue
+    touched.before = (await history.state(Buffer.from(name, "latin1"))) ?? null
   }
 }

@@ -98,33 +98,34 @@ function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }
   return bytes
 }
 
-/** The states one behind the other, and where each begins, in the order of the entities. */
-function statesOf(entities: ReadonlyMap<string, Touched>): { bytes: Buffer; offsets: number[] } {
+/** The states one behind the other, and where each begins. */
+function statesOf(entities: ReadonlyMap<string, Touched>): { bytes: Buffer; offsets: Map<string, number> } {
   const parts: Buffer[] = []
-  const offsets: number[] = []
+  const offsets = new Map<string, number>()
   let end = 0
-  for (const touched of entities.values()) {
-    const { collection, heads, purged } = stateOf(touched, touched.before ?? null)
-    const texts = [Buffer.from(touched.entity), Buffer.from(collection)] as const
+  for (const [name, touched] of entities) {
+    const state = stateOf(touched, touched.before ?? null)
+    if (!state) continue
+    const texts = [Buffer.from(touched.entity), Buffer.from(state.collection)] as const
     const fixed = Buffer.alloc(STATE)
-    fixed.writeUInt32BE(heads.length, 0)
+    fixed.writeUInt32BE(state.heads.length, 0)
     fixed.writeUInt16BE(texts[0].length, 4)
     fixed.writeUInt16BE(texts[1].length, 6)
-    writeU64(fixed, purged ?? 0, 8)
-    const bytes = Buffer.concat([fixed, ...texts, Buffer.from(heads.join(""), "hex")])
+    writeU64(fixed, state.purged ?? 0, 8)
+    const bytes = Buffer.concat([fixed, ...texts, Buffer.from(state.heads.join(""), "hex")])
     parts.push(bytes)
-    offsets.push(end)
+    offsets.set(name, end)
     end += bytes.length
   }
   return { bytes: Buffer.concat(parts), offsets }
 }
 
 /** One row for everything that can be looked up, in no order. */
-function rowsOf(heads: Heads, states: readonly number[]): Buffer {
+function rowsOf(heads: Heads, states: ReadonlyMap<string, number>): Buffer {
   const { bytes } = heads
   const tails = [...heads.tails]
   const bindings = [...heads.bindings]
-  const rows = Buffer.alloc((heads.entities.size + heads.changes + tails.length + bindings.length) * ROW)
+  const rows = Buffer.alloc((states.size + heads.changes + tails.length + bindings.length) * ROW)
   let end = 0
   const add = (key: Key, kind: Kind, value: number, number: number) => {
     key.copy(rows, end)
@@ -133,8 +134,7 @@ function rowsOf(heads: Heads, states: readonly number[]): Buffer {
     rows[end + 22] = kind
     end += ROW
   }
-  let e = 0
-  for (const key of heads.entities.keys()) add(Buffer.from(key, "latin1"), Kind.entity, states[e++]!, 0)
+  for (const [name, at] of states) add(Buffer.from(name, "latin1"), Kind.entity, at, 0)
 
   const numbers = new Map<number, number>()
   const named = new Set([...tails, ...bindings].map(([, at]) => at))

@@ -116,11 +116,13 @@ export class Sealed {
   /** Offsets of records after this position, and where the last of them ends; not all, when there are many. */
   async after(position: number): Promise<{ readonly offsets: readonly number[]; readonly end: number }> {
     const n = await this.#countTo(position)
-    const to = Math.min(this.#summary.entries, (Math.floor(n / PLACES) + 1) * PLACES)
+    const { entries } = this.#summary
+    if (n === entries) return { offsets: [], end: this.size }
+    const block = await this.#block(this.#parts.places + Math.floor(n / PLACES))
+    const to = Math.min(entries, (Math.floor(n / PLACES) + 1) * PLACES)
     const offsets: number[] = []
-    for (let i = n; i < to; i++) offsets.push((await this.#place(i)).offset)
-    const end = to < this.#summary.entries ? (await this.#place(to)).offset : this.size
-    return { offsets, end }
+    for (let i = n; i < to; i++) offsets.push(block.readUInt32BE((i % PLACES) * PLACE + 4))
+    return { offsets, end: to < entries ? (await this.#place(to)).offset : this.size }
   }
 
   /** About how many bytes of records are behind this position. */

@@ -39,8 +39,10 @@ export interface SimDiskOptions {
 /** Path to content, of files only. */
 export type Files = ReadonlyMap<string, Uint8Array>
 
-export interface SimDisk extends Disk {
-  /** The process is gone, the machine goes on: locks and open files go, and nothing that it waits for ever returns. */
+export interface SimDisk {
+  /** The disk as the process has it that runs now. Whatever a dead process does on its own never happens nor ends. */
+  readonly disk: Disk
+  /** The process is gone, the machine goes on: locks and open files go, and what was written is there to read. */
   kill(): void
   /** Power cut: the process is gone, and of what was not synced an arbitrary part. */
   crash(): void
@@ -84,87 +86,34 @@ interface Naming {
 }
 
 export function simDisk(options: SimDiskOptions): SimDisk {
-  return new Sim(options)
+  return new Machine(options)
 }
 
-class Sim implements SimDisk {
+type Act = <T>(kind: Operation["kind"], path: string, act: () => T, failing?: () => void) => Promise<T>
+
+class Machine implements SimDisk {
   bytesRead = 0
+  disk: Disk
   readonly #random: () => number
   readonly #before: (operation: Operation) => void | Promise<void>
+  readonly #folders = new Set<string>()
   #names = new Map<string, Inode>()
   #durableNames = new Map<string, Inode>()
   /** What has happened to names since their folder was synced, in order; a rename is one thing. */
   #unsynced: { readonly folder: string; readonly names: readonly Naming[] }[] = []
-  readonly #folders = new Set<string>()
-  #locks = new Set<string>()
   #life = 0
 
   constructor({ random, before = () => {} }: SimDiskOptions) {
     this.#random = random
     this.#before = before
-  }
-
-  // ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  lock(folder: string): Promise<() => Promise<void>> {
-    return this.#do("lock", folder, () => {
-      if (this.#locks.has(folder)) throw new HeadwaterError("STORE_IN_USE", `${folder} is taken`)
-      this.#locks.add(folder)
-      return async () => void this.#locks.delete(folder)
-    })
-  }
-
-  list(folder: string): Promise<string[]> {
-    return this.#do("list", folder, () => {
-      return [...this.#names.keys()]
-        .filter((path) => folderOf(path) === folder)
-        .map((path) => path.slice(folder.length + 1))
-    })
-  }
-
-  makeFolder(folder: string): Promise<void> {
-    return this.#do("makeFolder", folder, () => void this.#folders.add(folder))
-  }
-
-  open(path: string): Promise<DiskFile> {
-    return this.#do("open", path, () => {
-      let inode = this.#names.get(path)
-      if (!this.#folders.has(folderOf(path))) throw missing(path)
-      if (!inode) this.#name(folderOf(path), [{ path, inode: (inode = new Inode()) }])
-      return this.#file(path, inode)
-    })
-  }
-
-  read(path: string): Promise<DiskFile> {
-    return this.#do("open", path, () => this.#file(path, this.#inode(path)))
-  }
-
-  rename(from: string, to: string): Promise<void> {
-    return this.#do("rename", from, () => {
-      const inode = this.#inode(from)
-      this.#name(folderOf(to), [
-        { path: from, inode: undefined },
-        { path: to, inode },
-      ])
-    })
-  }
-
-  remove(path: string): Promise<void> {
-    return this.#do("remove", path, () => {
-      this.#inode(path)
-      this.#name(folderOf(path), [{ path, inode: undefined }])
-    })
-  }
-
-  syncFolder(folder: string): Promise<void> {
-    return this.#do("syncFolder", folder, () => this.#settleNames((unsynced) => unsynced.folder === folder))
+    this.disk = this.#newDisk()
   }
 
   // ── what happens to it ────────────────────────────────────────────────────────────────────────────────────────────
 
   kill(): void {
     this.#life++
-    this.#locks = new Set()
+    this.disk = this.#newDisk()
   }
 
   crash(): void {
@@ -199,54 +148,89 @@ class Sim implements SimDisk {
     return new Map([...this.#names].map(([path, { bytes }]) => [path, bytes]))
   }
 
-  // ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #file(path: string, inode: Inode): DiskFile {
-    const act = <T>(kind: Operation["kind"], act: () => T, failing?: () => void) => this.#do(kind, path, act, failing)
-    const change = (kind: "write" | "truncate", change: Change) =>
-      act(
-        kind,
-        () => inode.change(change),
-        () => {
-          if ("at" in change) inode.change({ at: change.at, bytes: this.#torn(change.bytes) })
-          else if (this.#random() < 0.5) inode.change(change)
-        },
-      )
+  #newDisk(): Disk {
+    const life = this.#life
+    const locks = new Set<string>()
+    const act: Act = async (kind, path, act, failing = () => {}) => {
+      if (life !== this.#life) return never
+      try {
+        await this.#before({ kind, path })
+      } catch (error) {
+        if (life !== this.#life) return never
+        failing()
+        throw error
+      }
+      return life === this.#life ? act() : never
+    }
     return {
-      size: () => act("size", () => inode.bytes.length),
+      lock: (folder) =>
+        act("lock", folder, () => {
+          if (locks.has(folder)) throw new HeadwaterError("STORE_IN_USE", `${folder} is taken`)
+          locks.add(folder)
+          return async () => void locks.delete(folder)
+        }),
+      list: (folder) =>
+        act("list", folder, () => {
+          const paths = [...this.#names.keys()].filter((path) => folderOf(path) === folder)
+          return paths.map((path) => path.slice(folder.length + 1))
+        }),
+      makeFolder: (folder) => act("makeFolder", folder, () => void this.#folders.add(folder)),
+      open: (path) =>
+        act("open", path, () => {
+          if (!this.#folders.has(folderOf(path))) throw missing(path)
+          let inode = this.#names.get(path)
+          if (!inode) this.#name(folderOf(path), [{ path, inode: (inode = new Inode()) }])
+          return this.#file(act, path, inode)
+        }),
+      read: (path) => act("open", path, () => this.#file(act, path, this.#inode(path))),
+      rename: (from, to) =>
+        act("rename", from, () => {
+          const inode = this.#inode(from)
+          this.#name(folderOf(to), [
+            { path: from, inode: undefined },
+            { path: to, inode },
+          ])
+        }),
+      remove: (path) =>
+        act("remove", path, () => {
+          this.#inode(path)
+          this.#name(folderOf(path), [{ path, inode: undefined }])
+        }),
+      syncFolder: (folder) =>
+        act("syncFolder", folder, () => this.#settleNames((unsynced) => unsynced.folder === folder)),
+    }
+  }
+
+  #file(act: Act, path: string, inode: Inode): DiskFile {
+    const change = (kind: "write" | "truncate", change: Change) => {
+      const failing = () => {
+        if ("at" in change) inode.change({ at: change.at, bytes: this.#torn(change.bytes) })
+        else if (this.#random() < 0.5) inode.change(change)
+      }
+      return act(kind, path, () => inode.change(change), failing)
+    }
+    const failSync = () => {
+      for (const change of inode.unsynced) inode.durable = this.#survives(inode.durable, change)
+      inode.unsynced = []
+    }
+    return {
+      size: () => act("size", path, () => inode.bytes.length),
       read: (at, length) =>
-        act("read", () => {
+        act("read", path, () => {
           const bytes = inode.bytes.slice(at, at + length)
           this.bytesRead += bytes.length
           return bytes
         }),
       write: (at, bytes) => change("write", { at, bytes: bytes.slice() }),
       truncate: (size) => change("truncate", { size }),
-      sync: () =>
-        act(
-          "sync",
-          () => inode.sync(),
-          () => {
-            for (const change of inode.unsynced) inode.durable = this.#survives(inode.durable, change)
-            inode.unsynced = []
-          },
-        ),
-      close: () => act("close", () => {}),
+      sync: () => act("sync", path, () => inode.sync(), failSync),
+      close: () => act("close", path, () => {}),
     }
   }
 
-  /** Nothing that a dead process has begun ever ends. */
-  async #do<T>(kind: Operation["kind"], path: string, act: () => T, failing = () => {}): Promise<T> {
-    const life = this.#life
-    try {
-      await this.#before({ kind, path })
-    } catch (error) {
-      if (life !== this.#life) return never
-      failing()
-      throw error
-    }
-    return life === this.#life ? act() : never
-  }
+  // ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #inode(path: string): Inode {
     const inode = this.#names.get(path)

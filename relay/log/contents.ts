@@ -1,0 +1,188 @@
+/** All segments of a log that is open: which there are, what look-ups find in them, and where places are. */
+import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } from "../../src/protocol.ts"
+import type { EntityState, Known, Tail } from "../log.ts"
+import type { Folder } from "./folder.ts"
+import { entityKey, type Key } from "./format.ts"
+import { stateOf } from "./heads.ts"
+import type { History } from "./history.ts"
+import { OpenSegment } from "./open-segment.ts"
+import type { Sealed } from "./sealed.ts"
+
+/** Entities of the sealed segments whose state is remembered: a push asks for it, and appends a moment later. */
+const RECENT = 1024
+
+export type Segment = Sealed | OpenSegment
+type Awaitable<T> = T | Promise<T>
+
+export class Contents {
+  readonly history: History
+  /** Full, and not sealed yet: behind the history and before the active one. */
+  closing: OpenSegment | undefined
+  active: OpenSegment
+  /** The place after the last flushed entry. */
+  end: Cursor
+  readonly #recent = new Map<string, EntityState | null>()
+  #lastEntity = ""
+  #lastKey: Key = entityKey("")
+
+  constructor(history: History, active: OpenSegment) {
+    this.history = history
+    this.active = active
+    this.end = cursorOf(active.last, active.running)
+  }
+
+  /** Oldest first. */
+  get segments(): Segment[] {
+    return [...this.history.segments, ...(this.closing ? [this.closing] : []), this.active]
+  }
+
+  *#newestFirst(): Generator<Segment> {
+    yield* this.#layers
+    for (let i = this.history.segments.length - 1; i >= 0; i--) yield this.history.segments[i]!
+  }
+
+  /** What is in memory, newest first. */
+  get #layers(): OpenSegment[] {
+    return this.closing ? [this.active, this.closing] : [this.active]
+  }
+
+  // ── the order of segments ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The active segment takes nothing more, and the next one begins. */
+  rotate(folder: Folder): void {
+    const { origin, appended, appendedRunning } = this.active
+    this.closing = this.active
+    this.active = new OpenSegment(folder, {
+      number: origin.number + 1,
+      base: appended,
+      start: Buffer.from(appendedRunning),
+      fresh: false,
+      marks: origin.marks,
+    })
+  }
+
+  /** Forgets what is not flushed. `first`: the segment that the first of it was meant for. */
+  rollBack(first: OpenSegment): void {
+    if (first === this.closing) {
+      this.active = this.closing
+      this.closing = undefined
+    }
+    this.active.rollBack()
+  }
+
+  /** The closing segment is part of the history now, and from one moment to the next. */
+  sealed(segment: Sealed): void {
+    this.history.segments.push(segment)
+    this.closing = undefined
+    this.#recent.clear()
+  }
+
+  // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  entity(entity: string): Awaitable<EntityState | undefined> {
+    const key = this.key(entity)
+    const state = this.#atHand(key, this.#layers)
+    return state === undefined ? this.#read(key) : (state ?? undefined)
+  }
+
+  known(entity: string, hash: Hash): Awaitable<Known | undefined> {
+    const key = this.key(entity)
+    for (const { heads } of this.#layers) {
+      const known = heads.known(key, hash)
+      if (known) return known
+    }
+    return this.#isNew(key) ? undefined : this.history.known(key, hash)
+  }
+
+  tail(entity: string, actor: Actor): Awaitable<Tail | undefined> {
+    const key = this.key(entity)
+    for (const { heads } of this.#layers) {
+      const tail = heads.tail(key, actor)
+      if (tail) return tail
+    }
+    return this.#isNew(key) ? undefined : this.history.tail(key, actor)
+  }
+
+  binding(actor: Actor): Awaitable<string | undefined> {
+    for (const { heads } of this.#layers) {
+      const principal = heads.binding(actor)
+      if (principal !== undefined) return principal
+    }
+    return this.history.newest ? this.history.binding(actor) : undefined
+  }
+
+  /** How the entity was before the active segment. Null: not at all. Undefined: the sealed segments must be asked. */
+  before(key: Key): EntityState | null | undefined {
+    return this.#atHand(key, this.#layers.slice(1))
+  }
+
+  key(entity: string): Key {
+    if (entity !== this.#lastEntity) {
+      this.#lastEntity = entity
+      this.#lastKey = entityKey(entity)
+    }
+    return this.#lastKey
+  }
+
+  #atHand(key: Key, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
+    if (!newest) return this.history.newest ? this.#recent.get(key.toString("latin1")) : null
+    const touched = newest.heads.touched(key)
+    if (!touched) return this.#atHand(key, older)
+    if (touched.before === undefined) touched.before = this.#atHand(key, older)
+    return touched.before === undefined ? undefined : stateOf(touched, touched.before)
+  }
+
+  async #read(key: Key): Promise<EntityState | undefined> {
+    for (;;) {
+      const { newest } = this.history
+      const state = (await this.history.state(key)) ?? null
+      if (newest !== this.history.newest) continue
+      if (this.#recent.size >= RECENT) this.#recent.delete(this.#recent.keys().next().value!)
+      this.#recent.set(key.toString("latin1"), state)
+      return this.#atHand(key, this.#layers) ?? undefined
+    }
+  }
+
+  /** Whether the sealed segments surely have nothing of this entity. */
+  #isNew(key: Key): boolean {
+    if (!this.history.newest || this.#recent.get(key.toString("latin1")) === null) return true
+    return this.#layers.some(({ heads }) => heads.touched(key)?.before === null)
+  }
+
+  // ── places ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The place where the entry with this position ends; undefined where none does: it was lost. */
+  async place(position: number): Promise<Cursor | undefined> {
+    if (position === positionOf(this.end)) return this.end
+    for (const segment of this.#newestFirst()) {
+      if (position === segment.origin.base) return cursorOf(position, segment.origin.start)
+      if (position < segment.origin.base || position > segment.last) continue
+      const running = await segment.runningAt(position)
+      return running && cursorOf(position, running)
+    }
+    return undefined
+  }
+
+  async holds(cursor: Cursor): Promise<boolean> {
+    const position = positionOf(cursor)
+    if (position > positionOf(this.end)) return false
+    for (const { origin } of this.#newestFirst()) {
+      if (position >= origin.base) break
+      if (origin.fresh) return false
+    }
+    const place = await this.place(position)
+    return place !== undefined && Buffer.compare(place, cursor) === 0
+  }
+
+  /** The place behind an entry: where the next segment begins, if it ends one. */
+  behind(position: number, running: Uint8Array): Cursor {
+    if (position === positionOf(this.end)) return this.end
+    let next: Segment | undefined
+    for (const segment of this.#newestFirst()) {
+      if (segment.last === position && next) return cursorOf(next.origin.base, next.origin.start)
+      if (segment.origin.base < position) break
+      next = segment
+    }
+    return cursorOf(position, running)
+  }
+}

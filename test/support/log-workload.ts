@@ -1,0 +1,93 @@
+import { expect } from "vitest"
+import { pages, type Sample, sample } from "../../relay/log.conformance.ts"
+import type { Log, Logs } from "../../relay/log.ts"
+import { openLogs } from "../../relay/log-files.ts"
+import { systemClock } from "../../src/env.ts"
+import { type Cursor, position } from "../../src/protocol.ts"
+import type { SimDisk } from "./disk.ts"
+
+export const FOLDER = "/data"
+/** Segments so small that a short history has several, sealed and not. */
+export const openSmall = ({ disk }: SimDisk, report: (event: object) => void = () => {}): Promise<Logs> =>
+  openLogs({ folder: FOLDER, disk, clock: systemClock, report, segment: { entries: 4 }, cache: 64 * 1024, maxOpen: 1 })
+
+/** What was appended to a log, and what was said of it. */
+export class Journal {
+  readonly appended = new Map<string, Sample>()
+  readonly acked = new Map<string, Cursor>()
+  failures = 0
+  #names = 0
+
+  /** Appends a change on top of what the entity has; it is noted as acked when the log says that it is flushed. */
+  async append(log: Log, entity: string): Promise<void> {
+    const heads = (await log.entity(entity))?.heads ?? []
+    const name = `${entity} ${this.#names++}`
+    const actor = `actor of ${name}`
+    const one = sample(name, { entity, deps: [...heads].sort(), actor, binds: true, by: actor, size: 100 })
+    this.appended.set(name, one)
+    const at = await log.flushed(log.append(one.entry, one.changes))
+    this.acked.set(name, at)
+  }
+
+  /** Whatever was acked is there, known and in its place; whatever is there was appended, and rests on what is there. */
+  async check(log: Log): Promise<void> {
+    const names = new Map([...this.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
+    const byChunk = new Map([...this.appended].map(([name, { entry }]) => [entry.chunks.join(), name]))
+    const served = new Set<string>()
+    for (const { entries, cursor } of await pages(log, 0, 700)) {
+      expect(await log.holds(cursor)).toBe(true)
+      for (const { entry, position: at } of entries) {
+        const name = byChunk.get(entry.chunks.join())!
+        expect(name, "nothing is there that was not appended").toBeDefined()
+        expect(served.has(name), "nothing is there twice").toBe(false)
+        served.add(name)
+        const [change] = this.appended.get(name)!.changes
+        const known = await log.known(entry.entity, change!.hash)
+        expect(known).toMatchObject({ actor: change!.actor, seq: change!.seq, deps: change!.deps, position: at })
+        expect(await log.binding(change!.actor)).toBe(entry.by)
+        expect(await log.tail(entry.entity, change!.actor)).toMatchObject({ hash: change!.hash })
+        for (const dep of change!.deps) expect(served.has(names.get(dep)!)).toBe(true)
+      }
+    }
+    for (const [name, cursor] of this.acked) {
+      expect(served.has(name), `${name} was acked and is gone`).toBe(true)
+      expect(await log.holds(cursor)).toBe(true)
+    }
+    for (const [name, { entry, changes }] of this.appended) {
+      if (served.has(name)) continue
+      expect(await log.known(entry.entity, changes[0]!.hash), "what is lost is not known").toBeUndefined()
+      expect((await log.entity(entry.entity))?.heads ?? []).not.toContain(changes[0]!.hash)
+    }
+  }
+}
+
+/** A bit of everything, in two workspaces of which one log is open at a time. Tries again what fails with LOG_FAILED. */
+export async function work(disk: SimDisk, journals: readonly [Journal, Journal]): Promise<void> {
+  for (let round = 0; round < 2; round++) {
+    const logs = await retried(journals[0], () => openSmall(disk))
+    for (const [i, journal] of journals.entries()) {
+      const log = await retried(journal, () => logs.open(`workspace ${i}`))
+      for (let step = 0; step < 3 - i; step++) {
+        const together = ["a", `new-${round}-${step}`].map((entity) =>
+          retried(journal, () => journal.append(log, entity)),
+        )
+        await Promise.all(together)
+        await retried(journal, () => log.since(position(log.end) - 2, 500))
+      }
+      await retried(journal, () => journal.check(log))
+      await log.close()
+    }
+    await logs.close()
+  }
+}
+
+async function retried<T>(journal: Journal, attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if ((error as { code?: string }).code !== "LOG_FAILED") throw error
+      journal.failures++
+    }
+  }
+}
