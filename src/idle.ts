@@ -1,10 +1,11 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
 import { HeadwaterError } from "./errors.ts"
+import type { Hash } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
-import type { Transaction } from "./transaction.ts"
+import type { Held, Transaction } from "./transaction.ts"
 
 /** Stale entities projected in one step: bounds how long a write waits behind them. */
-const PROJECT_AT_ONCE = 16
+const PROJECT_AT_ONCE = 32
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
 
@@ -49,7 +50,8 @@ export class Idle {
     this.projecting = true
     const projected = this.replica.step([], async (tx) => {
       tx.remote = true
-      for (const entity of due) await this.project(entity, tx)
+      const held = await Promise.all(due.map((entity) => this.replica.held(entity, tx)))
+      for (const [i, entity] of due.entries()) await this.project(entity, tx, held[i] as Map<Hash, Held>)
     })
     projected.then(
       () => {
@@ -63,11 +65,11 @@ export class Idle {
   }
 
   /** An entity that cannot be projected must not hold up the others: its old row stays until something of it changes. */
-  private async project(entity: string, tx: Transaction): Promise<void> {
+  private async project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
     const mark = this.replica.staleOf(entity, tx)
     if (mark === undefined) return
     try {
-      if ((await this.replica.live(entity, tx)) !== undefined) tx.touched.add(entity)
+      if ((await this.replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
     } catch (error) {
       if (error instanceof HeadwaterError && error.code === "STORE_FAILED") throw error
       tx.touched.delete(entity)

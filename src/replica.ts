@@ -213,11 +213,11 @@ export class Replica {
    * The live document of an entity, hydrated when need be. What waits for its verdict is judged first, so that a bad chunk
    * never reaches the document; the row is then made again in this group.
    */
-  async live(entity: string, tx: Transaction): Promise<Live | undefined> {
+  async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.documents.get(entity)
     if (kept !== undefined) return kept
     await loadAutomerge(this.wasm)
-    const held = await this.held(entity, tx)
+    const held = read ?? (await this.held(entity, tx))
     const mark = this.staleOf(entity, tx)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
