@@ -64,14 +64,18 @@ async function storeWith(records: Original["records"]): Promise<Store> {
   return store
 }
 
-/** What the relay gives to somebody who has nothing. */
+/** What the relay gives to somebody who has nothing, and who begins again when damage comes to light on the way. */
 async function served(url: string): Promise<Hash[][]> {
   const wire = await Wire.dial(url)
   wire.pull(WORKSPACE, null, { credit: Number.MAX_SAFE_INTEGER })
-  const frames = await wire.level(WORKSPACE)
+  const answer = await Promise.race([
+    wire.level(WORKSPACE),
+    wire.take("notice", (told) => told.code === "CURSOR_UNKNOWN"),
+  ])
   wire.close()
+  if ("code" in answer) return served(url)
   const hashes = ({ chunks }: Entry) => chunks.map((chunk) => readChange(chunk).hash)
-  return frames.flatMap(({ items }) => items.flatMap((item) => ("entry" in item ? [hashes(item.entry)] : [])))
+  return answer.flatMap(({ items }) => items.flatMap((item) => ("entry" in item ? [hashes(item.entry)] : [])))
 }
 
 interface Harm {
