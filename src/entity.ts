@@ -41,7 +41,7 @@ export class Entity {
   private readonly deletion = new Deletion()
   /** Sorted; undefined when a key came or went. */
   private keys: string[] | undefined
-  private shown: { readonly def: AnyDef | undefined; readonly fields: Fields } | undefined
+  private shown: { readonly def: AnyDef | undefined; readonly fields: Readonly<Fields> } | undefined
   private current: readonly Hash[] = []
   private maxOp = 0
   private first: Change | undefined
@@ -113,9 +113,9 @@ export class Entity {
 
   /**
    * The user's fields as plain values, keys sorted, long texts in full; no defaults. Where a text is among conflicting
-   * values of a field that is declared `text()`, it is what shows. Nested values are frozen.
+   * values of a field that is declared `text()`, it is what shows. Shared, so frozen at every depth.
    */
-  whole(def: AnyDef | undefined): Fields {
+  whole(def: AnyDef | undefined): Readonly<Fields> {
     if (this.shown?.def === def && this.shown !== undefined) return this.shown.fields
     this.keys ??= [...this.cells.keys()].sort()
     const fields: Fields = {}
@@ -124,7 +124,7 @@ export class Entity {
       const shown = text !== undefined && isText(def, key) ? text.value : value
       if (shown !== undefined) fields[key] = shown
     }
-    this.shown = { def, fields }
+    this.shown = { def, fields: Object.freeze(fields) }
     return fields
   }
 

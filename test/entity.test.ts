@@ -337,7 +337,12 @@ test("values are shared, so they are frozen", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.meta = { b: [{ deep: "x" }] }), 1)
   const { meta } = a.entity.whole(notes) as { meta: { b: { deep: string }[] } }
-  expect(Object.isFrozen(meta) && Object.isFrozen(meta.b) && Object.isFrozen(meta.b[0])).toBe(true)
+  expect(
+    Object.isFrozen(a.entity.whole(notes)) &&
+      Object.isFrozen(meta) &&
+      Object.isFrozen(meta.b) &&
+      Object.isFrozen(meta.b[0]),
+  ).toBe(true)
 })
 
 test("the version names the Automerge build", () => {
