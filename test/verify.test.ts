@@ -359,10 +359,10 @@ test("heads are what nothing rests on; ancestors are a head and all that it rest
   expect(ancestors(changes, [side.hash])).toEqual(new Set())
 })
 
-test("thousands of changes are put in order and judged in milliseconds, also when every startOp lies", () => {
+test("tens of thousands of changes are put in order in a moment, also when every startOp lies", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const chain: Change[] = [genesis]
-  for (let i = 1; i < 3000; i++) {
+  for (let i = 1; i < 20_000; i++) {
     const hash = i.toString(16).padStart(64, "0")
     chain.push({
       ...genesis,
@@ -370,14 +370,14 @@ test("thousands of changes are put in order and judged in milliseconds, also whe
       deps: [(chain[i - 1] as Change).hash],
       actor: actorOf(1),
       seq: i,
-      startOp: 5000 - i,
-      maxOp: 5000 - i,
+      startOp: 50_000 - i,
+      maxOp: 50_000 - i,
       ops: 1,
     })
   }
   const started = performance.now()
-  expect(causalOrder(chain.slice().reverse())).toHaveLength(3000)
-  expect(performance.now() - started).toBeLessThan(500)
+  expect(causalOrder(chain.slice().reverse())).toHaveLength(20_000)
+  expect(performance.now() - started).toBeLessThan(2000)
 })
 
 test("a derived change that another entity's id was hashed into is just another author's", () => {
