@@ -2,7 +2,7 @@
  * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
  * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
  */
-import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position } from "../src/protocol.ts"
+import { type Cursor, type Entries, encode, encodeEntries, encodeItem, limits, position } from "../src/protocol.ts"
 import type { Page } from "./log.ts"
 import type { EntitySet } from "./numbers.ts"
 import type { Live } from "./ring.ts"
@@ -45,8 +45,9 @@ export class Stream implements Follower {
     this.#outlet = outlet
   }
 
+  /** Clients give back what frames weighed, which is a little more than their items: it must not add up. */
   grant(credit: number): void {
-    this.#credit += credit
+    this.#credit = Math.min(this.#credit + credit, limits.credit)
     this.pump()
   }
 
@@ -54,7 +55,7 @@ export class Stream implements Follower {
   begin(place: number | undefined, credit: number): void {
     this.stop()
     this.#place = place
-    this.#credit = credit
+    this.#credit = Math.min(credit, limits.credit)
     this.#first = true
     this.pump()
   }

@@ -63,7 +63,7 @@ function stateAfter(state: State, received: Received, now: number): State {
   if (access !== undefined) next.access = access
   if (level && !next.heal) {
     next.complete = true
-    if (received.items.length > 0 || !state.complete) next.lastSyncedAt = now
+    next.lastSyncedAt = now
   }
   const same = (Object.keys(next) as (keyof State)[]).every((key) => next[key] === state[key])
   return same ? state : next

@@ -319,6 +319,7 @@ class Session {
   private async takeNotice({ code, access, retryIn }: Notice): Promise<void> {
     if (code === "CURSOR_UNKNOWN") {
       this.take() // what came before it belongs to the log that we knew
+      this.healing = { reach: null }
       await markHeal(this.replica)
       if (!this.ended) await this.sayHave()
     } else {
