@@ -54,6 +54,7 @@ export class Contents {
     this.closing = this.active
     this.active = new OpenSegment(folder, {
       number: origin.number + 1,
+      after: origin.number,
       base: appended,
       start: Buffer.from(appendedRunning),
       fresh: false,

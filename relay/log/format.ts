@@ -4,7 +4,7 @@
  *
  * Header (128 bytes, at 0 and 4,096): "HEADWLOG" | version u16 | flags u16 (1: begins a running hash of its own) | number u32
  *   | base u64, the position before its first entry | running hash there, 8 | marker u32 | salt u32
- *   | workspace, length u8 and UTF-8 | zeros | crc u32 of all that at byte 124.
+ *   | segment before it u32 | workspace, length u8 and UTF-8 | zeros | crc u32 of all that at byte 124.
  * Record: marker u32 | head crc u32 | length u32 | head length u32 | body crc u32 | changes u16 | kind u8 | flags u8
  *   | position u64 | step u32 since the position before | running hash, 8 | entity, 16 of its sha256
  *   | changes | principal, UTF-8 and length u16 (flag 1) — the head ends here, and the body is the entry as on the wire.
@@ -34,6 +34,8 @@ export interface Marks {
 /** Where a segment begins. */
 export interface Origin {
   readonly number: number
+  /** The number of the segment before it, 0 for none. */
+  readonly after: number
   /** The position before its first entry. */
   readonly base: number
   /** The running hash there, 8 bytes. */
@@ -53,7 +55,8 @@ export function encodeHeader(workspace: string, origin: Origin): Buffer {
   origin.start.copy(bytes, 24)
   bytes.writeUInt32BE(origin.marks.marker, 32)
   bytes.writeUInt32BE(origin.marks.salt, 36)
-  bytes[40] = bytes.write(workspace, 41, 64)
+  bytes.writeUInt32BE(origin.after, 40)
+  bytes[44] = bytes.write(workspace, 45, 64)
   bytes.writeUInt32BE(crc32(bytes.subarray(0, COPY - 4)), COPY - 4)
   bytes.copy(bytes, COPIES[1], 0, COPY)
   return bytes
@@ -75,6 +78,7 @@ export function decodeHeader(bytes: Buffer): Origin | undefined {
     }
     return {
       number: copy.readUInt32BE(12),
+      after: copy.readUInt32BE(40),
       base: readU64(copy, 16),
       start: Buffer.from(copy.subarray(24, 32)),
       fresh: (copy.readUInt16BE(10) & 1) !== 0,

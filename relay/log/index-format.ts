@@ -5,7 +5,8 @@
  * Block: payload 4,092 | crc u32, whose first value is the block's number.
  * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment begins a running hash of its own) | number u32
  *   | base u64 | running hash there, 8 | last position u64 | running hash there, 8 | size of the segment u64 | marker u32
- *   | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | rows u32 | bloom blocks u32.
+ *   | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | rows u32 | bloom blocks u32
+ *   | segment before it u32.
  * Places: position after base u32, offset u32; 511 a block, ascending.
  * Rows: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
  *   kind 0, an entity: the value is where its state begins in the last part. Kinds 1 to 3, a change, the last change of
@@ -87,6 +88,7 @@ export function encodeSummary(summary: Summary): Buffer {
   bytes.write(hash("sha256", bytes.subarray(0, 84), "hex"), 84, 8, "hex")
   bytes.writeUInt32BE(summary.rows, 92)
   bytes.writeUInt32BE(summary.bloom, 96)
+  bytes.writeUInt32BE(origin.after, 100)
   return bytes
 }
 
@@ -96,6 +98,7 @@ export function decodeSummary(bytes: Buffer): (Summary & { readonly identity: Bu
   return {
     origin: {
       number: bytes.readUInt32BE(12),
+      after: bytes.readUInt32BE(100),
       base: readU64(bytes, 16),
       start: Buffer.from(bytes.subarray(24, 32)),
       fresh: (bytes.readUInt16BE(10) & 1) !== 0,

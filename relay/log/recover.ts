@@ -1,5 +1,6 @@
 /** Opens what is on the disk as a log: whole, or without what is damaged, and then so that everybody notices. */
 import { dirname } from "node:path"
+import { HeadwaterError } from "../../src/errors.ts"
 import { decodeEntry } from "../../src/protocol.ts"
 import { asBuffer } from "./cache.ts"
 import { type Folder, segmentPath } from "./folder.ts"
@@ -71,6 +72,7 @@ export async function recover(folder: Folder, before?: Before): Promise<Recovere
   }
   active ??= new OpenSegment(folder, {
     number: next,
+    after: history.newest?.origin.number ?? 0,
     base: Math.max(last, lost ? (before?.next ?? 0) : 0),
     start: lost ? seed : (history.newest?.running ?? seed),
     fresh: lost || history.newest === undefined,
@@ -84,29 +86,14 @@ export async function recover(folder: Folder, before?: Before): Promise<Recovere
 }
 
 /** Removes what was being made when a process died. Says which segments there are, and which have an index. */
-async function tidy(folder: Folder): Promise<{ numbers: number[]; indexed: ReadonlySet<number> }> {
+async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; readonly indexed: ReadonlySet<number> }> {
   const names = await folder.disk.list(folder.path)
   for (const name of names) if (name.endsWith(".tmp")) await folder.disk.remove(`${folder.path}/${name}`)
   const numbersOf = (ending: string) => {
     const files = names.filter((name) => /^\d{8}\.[a-z]+$/.test(name) && name.endsWith(ending))
     return files.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)
   }
-  const numbers = numbersOf(".log")
-  const newest = numbers.at(-1)
-  if (newest !== undefined && !(await isBegun(folder, newest))) {
-    await folder.disk.remove(segmentPath(folder, newest))
-    numbers.pop()
-  }
-  return { numbers, indexed: new Set(numbersOf(".idx")) }
-}
-
-/** Whether a segment was made to the end: it may have records. */
-async function isBegun(folder: Folder, number: number): Promise<boolean> {
-  const path = segmentPath(folder, number)
-  const header = await folder.cache.read(path, 0, HEADER + 1)
-  const begun = header.length > HEADER || decodeHeader(header) !== undefined
-  if (!begun) folder.cache.forget(path)
-  return begun
+  return { numbers: numbersOf(".log"), indexed: new Set(numbersOf(".idx")) }
 }
 
 async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Marks | undefined> {
@@ -118,7 +105,7 @@ async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Ma
 }
 
 interface Scanned {
-  /** Undefined: nobody can say what was in it. */
+  /** Undefined: there was nothing in it, or nobody can say what. */
   readonly segment?: OpenSegment
   readonly lost: boolean
 }
@@ -129,13 +116,14 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   const read = (at: number, length: number) => folder.cache.read(path, at, length)
   const size = await sizeOf(folder, path)
   const origin = decodeHeader(await read(0, HEADER))
-  if (origin?.number !== number) return setAside(folder, number)
+  if (origin?.number !== number) return setAside(folder, number, newest && size <= HEADER)
 
   const previous = history.newest
   const last = previous?.last ?? 0
-  if (origin.base < last)
-    throw new Error(`${path} does not belong to what is before it: put back all files of one copy`)
-  const follows = number === (previous?.origin.number ?? 0) + 1
+  if (origin.base < last) {
+    throw new HeadwaterError("LOG_FAILED", `${path} does not follow what is before it: put back all files of one copy`)
+  }
+  const follows = origin.after === (previous?.origin.number ?? 0)
   const goesOn = origin.fresh || previous?.running.equals(origin.start) === true
   let missing = !follows || !goesOn
   if (missing) folder.report({ event: "log.missing", segment: number, position: origin.base })
@@ -155,14 +143,15 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   return { segment, lost: missing }
 }
 
-/** A file of which nobody can say any more what is in it. */
-async function setAside(folder: Folder, number: number): Promise<Scanned> {
+/** A file without a header: one that was just being made, or one that is past help. */
+async function setAside(folder: Folder, number: number, unfinished: boolean): Promise<Scanned> {
   const path = segmentPath(folder, number)
   folder.cache.forget(path)
-  await folder.disk.rename(path, `${path}.lost`)
+  if (unfinished) await folder.disk.remove(path)
+  else await folder.disk.rename(path, `${path}.lost`)
   await folder.disk.syncFolder(folder.path)
-  folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
-  return { lost: true }
+  if (!unfinished) folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
+  return { lost: !unfinished }
 }
 
 /** Marks the changes that rest on something which is not known, so that whoever has that brings them with it. */

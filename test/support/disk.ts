@@ -52,6 +52,8 @@ export interface SimDisk {
   restore(files: Files): void
   /** What a reader sees. */
   files(): Files
+  /** Bits of one byte turn over, durably and under the hands of the process that runs. */
+  rot(path: string, at: number, mask?: number): void
   /** Bytes that were read since the disk was made. */
   readonly bytesRead: number
 }
@@ -146,6 +148,13 @@ class Machine implements SimDisk {
 
   files(): Files {
     return new Map([...this.#names].map(([path, { bytes }]) => [path, bytes]))
+  }
+
+  rot(path: string, at: number, mask = 0xff): void {
+    const inode = this.#inode(path)
+    const turned = (bytes: Uint8Array) => bytes.map((byte, i) => (i === at ? byte ^ mask : byte))
+    inode.durable = turned(inode.durable)
+    inode.bytes = turned(inode.bytes)
   }
 
   // ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────

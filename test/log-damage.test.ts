@@ -1,0 +1,297 @@
+import { describe, expect, it } from "vitest"
+import { pages, sample } from "../relay/log.conformance.ts"
+import type { Log } from "../relay/log.ts"
+import { position } from "../src/protocol.ts"
+import { dice } from "./support/dice.ts"
+import { type Files, type SimDisk, simDisk } from "./support/disk.ts"
+import { Journal, openSmall } from "./support/log-workload.ts"
+
+const long = process.env["HEADWATER_LONG"] === "1"
+const ENTITIES = ["a", "b", "c"]
+
+interface Written {
+  readonly disk: SimDisk
+  readonly files: Files
+  readonly journal: Journal
+}
+
+/** Two sealed segments and one that is not, in which three entities are edited in turn. */
+async function write(entries = 10): Promise<Written> {
+  const disk = simDisk({ random: dice(1) })
+  const logs = await openSmall(disk)
+  const log = await logs.open("w")
+  const journal = new Journal()
+  for (let i = 0; i < entries; i++) await journal.append(log, ENTITIES[i % 3]!)
+  await logs.close()
+  return { disk, files: disk.snapshot(), journal }
+}
+
+const flipped = (files: Files, path: string, at: number): Files =>
+  new Map(files).set(
+    path,
+    files.get(path)!.map((byte, i) => (i === at ? byte ^ 0xff : byte)),
+  )
+const cut = (files: Files, path: string, size: number): Files =>
+  new Map(files).set(path, files.get(path)!.slice(0, size))
+
+/** What is there, by name. */
+async function served(log: Log, journal: Journal): Promise<Set<string>> {
+  const byChunk = new Map([...journal.appended].map(([name, { entry }]) => [entry.chunks.join(), name]))
+  const names = (await pages(log, 0, 700)).flatMap(({ entries }) =>
+    entries.map(({ entry }) => byChunk.get(entry.chunks.join())),
+  )
+  expect(names).not.toContain(undefined)
+  expect(new Set(names).size).toBe(names.length)
+  return new Set(names as string[])
+}
+
+/** Which changes the log may claim: those that are there with all that they rest on. */
+function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
+  const names = new Map([...journal.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
+  const known = new Set<string>()
+  for (const [name, { changes }] of journal.appended) {
+    if (there.has(name) && changes[0]!.deps.every((dep) => known.has(names.get(dep)!))) known.add(name)
+  }
+  return known
+}
+
+/**
+ * Whatever is served is what was appended; if something is missing, every cursor from there on is unknown and what
+ * rests on it as well, until a holder has given it back.
+ */
+async function checkDamaged(log: Log, { journal }: Written): Promise<{ missing: string[] }> {
+  const there = await served(log, journal)
+  const known = whole(journal, there)
+  const missing = [...journal.appended.keys()].filter((name) => !there.has(name))
+  for (const [name, { entry, changes }] of journal.appended) {
+    expect((await log.known(entry.entity, changes[0]!.hash)) !== undefined, name).toBe(known.has(name))
+  }
+  for (const entity of ENTITIES) {
+    const of = [...journal.appended].filter(([name, { entry }]) => known.has(name) && entry.entity === entity)
+    const rested = new Set(of.flatMap(([, { changes }]) => changes[0]!.deps))
+    const heads = of.map(([, { changes }]) => changes[0]!.hash).filter((hash) => !rested.has(hash))
+    expect([...((await log.entity(entity))?.heads ?? [])].sort()).toEqual(heads.sort())
+  }
+  for (const [name, cursor] of journal.acked) {
+    const first = missing[0]
+    const after = first !== undefined && position(cursor) >= position(journal.acked.get(first)!)
+    if (after) expect(await log.holds(cursor), `${name}, ${first} is missing`).toBe(false)
+    if (missing.length === 0) expect(await log.holds(cursor), name).toBe(true)
+  }
+  return { missing }
+}
+
+/** Whoever holds everything gives back what is not known, in causal order; then all is known again. */
+async function heal(log: Log, { journal }: Written): Promise<void> {
+  for (const { entry, changes } of journal.appended.values()) {
+    const known = await log.known(entry.entity, changes[0]!.hash)
+    if (!known) await log.flushed(log.append({ ...entry, adopted: true }, changes))
+  }
+  await checkHealed(log, { journal })
+}
+
+async function checkHealed(log: Log, { journal }: Pick<Written, "journal">): Promise<void> {
+  for (const [name, { entry, changes }] of journal.appended) {
+    const { hash, binds: _, ...change } = changes[0]!
+    expect(await log.known(entry.entity, hash), name).toMatchObject(change)
+    expect(await log.tail(entry.entity, change.actor), name).toMatchObject({ hash })
+  }
+  for (const entity of ENTITIES) {
+    const last = [...journal.appended.values()].findLast(({ entry }) => entry.entity === entity)!
+    expect((await log.entity(entity))?.heads).toEqual([last.changes[0]!.hash])
+  }
+  expect(await log.holds(log.end)).toBe(true)
+}
+
+/** Opens these files, checks what is left, heals it and opens it again. */
+async function survive(written: Written, files: Files): Promise<{ missing: string[]; events: string[] }> {
+  const { disk } = written
+  disk.restore(files)
+  const events: string[] = []
+  const logs = await openSmall(disk, (event) => events.push((event as { event: string }).event))
+  const log = await logs.open("w")
+  const { missing } = await checkDamaged(log, written)
+  await heal(log, written)
+  const { end } = log
+  await logs.close()
+
+  const again = await openSmall(disk, (event) => events.push((event as { event: string }).event))
+  const reopened = await again.open("w")
+  expect(reopened.end).toEqual(end)
+  await checkHealed(reopened, written)
+  await again.close()
+  return { missing, events }
+}
+
+const told = (events: readonly string[]) => events.some((event) => /^log\.(damaged|torn|missing)$/.test(event))
+
+describe("a log of which", () => {
+  it("any one byte is wrong serves all but one entry, and everybody notices", async () => {
+    const written = await write()
+    const losses = new Map<number, number>()
+    for (const [path, bytes] of written.files) {
+      // Between a header and its copy, and behind what fills a block of an index, there is nothing: a share is enough.
+      const step = long ? 1 : path.endsWith(".idx") ? 197 : 7
+      for (let at = 0; at < bytes.length; at += at > 128 && at < 4096 && !long ? 64 : step) {
+        const { missing, events } = await survive(written, flipped(written.files, path, at)).catch((error) => {
+          throw new Error(`byte ${at} of ${path}`, { cause: error })
+        })
+        losses.set(missing.length, (losses.get(missing.length) ?? 0) + 1)
+        if (missing.length > 0) expect(told(events)).toBe(true)
+      }
+    }
+    expect([...losses.keys()].sort()).toEqual([0, 1])
+    expect(losses.get(1)).toBeGreaterThan(200)
+  })
+
+  it("a file is cut at any length serves what is before the cut and in other files, and everybody notices", async () => {
+    const written = await write()
+    for (const [path, bytes] of written.files) {
+      const index = path.endsWith(".idx")
+      for (let size = 0; size < bytes.length; size += long ? 1 : index ? 997 : size > 128 && size < 4224 ? 128 : 11) {
+        const { missing, events } = await survive(written, cut(written.files, path, size)).catch((error) => {
+          throw new Error(`${path} cut to ${size}`, { cause: error })
+        })
+        if (index) expect(missing).toEqual([])
+        // An end that was torn off where a record ends is like one that never was: the cursors tell.
+        else if (path.endsWith("3.log")) expect(missing.length).toBeGreaterThan(0)
+        else expect(told(events)).toBe(true)
+      }
+    }
+  })
+
+  it.each(["00000001.log", "00000002.log", "00000001.idx", "00000002.idx"])("%s is gone goes on", async (name) => {
+    const written = await write()
+    const path = [...written.files.keys()].find((path) => path.endsWith(name))!
+    const files = new Map(written.files)
+    files.delete(path)
+    const { missing, events } = await survive(written, files)
+    expect(missing.length).toBe(name.endsWith(".idx") ? 0 : 4)
+    expect(told(events)).toBe(name.endsWith(".log"))
+  })
+
+  it("the last segment is gone ends earlier, and nobody takes it for the same", async () => {
+    const written = await write()
+    const files = new Map([...written.files].filter(([path]) => !path.endsWith("00000003.log")))
+    expect((await survive(written, files)).missing.length).toBe(2)
+  })
+
+  it("both headers of a segment are gone sets it aside and goes on", async () => {
+    const written = await write()
+    const path = [...written.files.keys()].find((path) => path.endsWith("00000003.log"))!
+    const { missing } = await survive(written, flipped(flipped(written.files, path, 20), path, 4096 + 20))
+    expect(missing.length).toBe(2)
+    expect([...written.disk.files().keys()]).toContain(`${path}.lost`)
+  })
+})
+
+describe("damage that comes while a log is open", () => {
+  it("is found when it is met, wherever it is: the rest is served, and whoever follows is told", async () => {
+    const { files } = await write()
+    let breaks = 0
+    let found = 0
+    for (const [path, bytes] of files) {
+      for (let at = 4224; at < bytes.length; at += long ? 1 : path.endsWith(".idx") ? 211 : 13) {
+        const written = await write()
+        await liveThrough(written, path, at).then(
+          (broke) => {
+            if (broke) breaks++
+            found++
+          },
+          (error) => {
+            throw new Error(`byte ${at} of ${path}`, { cause: error })
+          },
+        )
+      }
+    }
+    expect(breaks).toBeGreaterThan(100)
+    expect(found).toBeGreaterThan(breaks)
+  })
+
+  async function liveThrough(written: Written, path: string, at: number): Promise<boolean> {
+    const { disk, journal } = written
+    const logs = await openSmall(disk)
+    const log = await logs.open("w")
+    let broken = 0
+    log.onBreak(() => broken++)
+    const { end } = log
+    disk.rot(path, at)
+    await served(log, journal)
+    // Cached blocks hide what is wrong in a head until somebody reads it; a look-up may be who meets it.
+    const { missing } = await checkDamaged(log, written)
+    expect(broken).toBe(missing.length > 0 ? 1 : 0)
+    expect(await log.holds(end)).toBe(missing.length === 0)
+    await heal(log, written)
+    await logs.close()
+    const again = await openSmall(disk)
+    await checkHealed(await again.open("w"), written)
+    await again.close()
+    return broken > 0
+  }
+
+  it("fails what is appended until it is mended, and gives no position twice", async () => {
+    const { disk, journal } = await write()
+    const logs = await openSmall(disk)
+    const log = await logs.open("w")
+    const path = [...disk.files().keys()].find((path) => path.endsWith("00000001.log"))!
+    disk.rot(path, 4224 + 200)
+    const before = log.appended
+    const reading = log.since(0, 10_000)
+    while (true) {
+      try {
+        await journal.append(log, "d")
+      } catch (error) {
+        expect(error).toMatchObject({ code: "LOG_FAILED" })
+        break
+      }
+    }
+    expect((await reading).entries.length).toBeGreaterThan(8)
+    await journal.append(log, "e")
+    expect(log.appended).toBeGreaterThan(before)
+    const positions = (await pages(log, 0, 1000)).flatMap(({ entries }) => entries.map(({ position }) => position))
+    expect([...new Set(positions)].sort((a, b) => a - b)).toEqual(positions)
+    await logs.close()
+  })
+})
+
+describe("a log that was put back", () => {
+  it("to an older copy holds no cursor from after it, whatever is appended since", async () => {
+    const { disk, files, journal } = await write()
+    const logs = await openSmall(disk)
+    const log = await logs.open("w")
+    const old = log.end
+    for (let i = 0; i < 5; i++) await journal.append(log, "a")
+    const lost = log.end
+    await logs.close()
+    disk.restore(files)
+    const restored = await (await openSmall(disk)).open("w")
+    expect(await restored.holds(old)).toBe(true)
+    expect(await restored.holds(lost)).toBe(false)
+    for (let i = 0; i < 5; i++) await journal.append(restored, "b")
+    expect(position(restored.end)).toBe(position(lost))
+    expect(await restored.holds(lost)).toBe(false)
+  })
+})
+
+describe("what a client sends", () => {
+  it("is never taken for a record, not even where a damaged one makes the log search for the next", async () => {
+    const foreign = (await write()).files
+    const record = [...foreign].find(([path]) => path.endsWith("00000003.log"))![1].slice(4224)
+    const disk = simDisk({ random: dice(1) })
+    const log = await (await openSmall(disk)).open("w")
+    const { entry, changes } = sample("trojan horse")
+    await log.flushed(log.append({ ...entry, chunks: [record, record] }, changes))
+    await log.flushed(log.append(...pairOf("honest", "b")))
+    disk.kill()
+    const [path] = disk.files().keys()
+    disk.rot(path!, 4224 + 9)
+    const again = await (await openSmall(disk)).open("w")
+    const entities = (await pages(again, 0, 1000)).flatMap(({ entries }) => entries.map(({ entry }) => entry.entity))
+    expect(entities).toEqual(["b"])
+  })
+
+  const pairOf = (name: string, entity: string) => {
+    const { entry, changes } = sample(name, { entity })
+    return [entry, changes] as const
+  }
+})
