@@ -110,7 +110,7 @@ describe("the door", () => {
 
 describe("a stop", () => {
   it("finishes the pushes in hand before it closes, with 1001", async () => {
-    const relay = await startRelay()
+    await using relay = await startRelay()
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
