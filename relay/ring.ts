@@ -51,10 +51,10 @@ export class Window {
     this.#end = end
   }
 
-  /** The entry that was appended to `place`. Any other place than the next one begins a new run: the log was cut back. */
-  add(place: number, live: Live): void {
-    if (place !== this.#end + 1) this.clear()
-    this.#end = place
+  /** The entry between these two places. When the log was cut back, what was appended before `from` is not what is here. */
+  add(from: number, to: number, live: Live): void {
+    if (from !== this.#end || to !== from + 1) this.clear()
+    this.#end = to
     this.#items.push(live)
     this.#ring.added(this, live.bytes.length)
   }

@@ -115,8 +115,9 @@ export class Workspace {
   /** Appends within a turn; returns the place after the entry. */
   append(entry: Entry, changes: readonly AppendedChange[], from: Omit<Live, "bytes">): number {
     const bytes = encodeEntry(entry)
+    const before = this.log.appended
     const place = this.log.append(entry, changes, bytes)
-    this.#window!.add(place, { ...from, bytes })
+    this.#window!.add(before, place, { ...from, bytes })
     return place
   }
 

@@ -182,11 +182,29 @@ describe("a large push", () => {
   })
 })
 
-it("answers LOG_FAILED and hangs up when a flush fails, so that nothing unflushed counts as stored", async () => {
-  relay.disk.break()
-  const [writer, other] = [await relay.dial(), await relay.dial()]
-  writer.push([note("e", A)])
-  expect((await writer.take("notice")).code).toBe("LOG_FAILED")
-  expect(await writer.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
-  await other.ping()
+describe("a failed flush", () => {
+  it("is answered with LOG_FAILED and the end of the connection, so that nothing unflushed counts as stored", async () => {
+    relay.disk.break()
+    const [writer, other] = [await relay.dial(), await relay.dial()]
+    writer.push([note("e", A)])
+    expect((await writer.take("notice")).code).toBe("LOG_FAILED")
+    expect(await writer.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    await other.ping()
+  })
+
+  it("leaves nothing behind that others could be sent", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([note("e", A)]))
+    reader.pull()
+    await reader.level()
+    relay.disk.break()
+    writer.push([note("f", A)])
+    await writer.ended()
+    relay.disk.mend()
+    const again = await relay.dial()
+    await again.ack(again.push([note("g", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "g" } }])
+    await again.ack(again.push([note("f", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
+  })
 })

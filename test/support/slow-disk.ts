@@ -7,8 +7,9 @@ export interface SlowDisk extends Disk {
   /** From here on nothing becomes durable, until `release`. */
   hold(): void
   release(): void
-  /** From here on every sync fails. */
+  /** From here on every sync fails, until `mend`. */
   break(): void
+  mend(): void
 }
 
 export function slowDisk(): SlowDisk {
@@ -41,6 +42,9 @@ export function slowDisk(): SlowDisk {
     release: () => release(),
     break() {
       broken = true
+    },
+    mend() {
+      broken = false
     },
   }
 }
