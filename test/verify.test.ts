@@ -377,7 +377,7 @@ test("tens of thousands of changes are put in order in a moment, also when every
   }
   const started = performance.now()
   expect(causalOrder(chain.slice().reverse())).toHaveLength(20_000)
-  expect(performance.now() - started).toBeLessThan(2000)
+  expect(performance.now() - started).toBeLessThan(5000)
 })
 
 test("a derived change that another entity's id was hashed into is just another author's", () => {
