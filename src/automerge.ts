@@ -8,7 +8,6 @@ import { HeadwaterError } from "./errors.ts"
 
 type Api = typeof Automerge
 export type Handle = ReturnType<Api["getBackend"]>
-export type Patch = Automerge.Patch
 
 let api: Api | undefined
 let loading: Promise<Api> | undefined
