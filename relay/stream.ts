@@ -74,6 +74,7 @@ export class Stream implements Follower {
     if (!this.#heal) return // the log broke meanwhile, and the replica was told
     this.#place = 0
     this.#first = true
+    this.#send([])
     this.pump()
   }
 
@@ -101,14 +102,19 @@ export class Stream implements Follower {
     while (this.#place !== undefined && !this.#reading && !this.#outlet.full()) {
       if (this.#heal && this.#place >= position(this.#heal.until)) this.#endHeal(this.#heal)
       const { end } = this.workspace.log
-      const level = this.#place === position(end)
-      if (level || this.#credit <= 0) {
-        if (this.#first && !this.#heal) this.#send([], level ? end : undefined)
+      if (this.#place === position(end)) {
+        if (this.#first) this.#send([], end)
         return
       }
       const batch = this.#heal ? undefined : this.workspace.batch(this.#place)
-      if (batch && batch.size <= this.#credit) this.#sendBatch(batch)
-      else this.#read(this.#place)
+      if (batch && batch.size <= this.#credit) {
+        this.#sendBatch(batch)
+        continue
+      }
+      // Before a read, which takes time: an ack must not come to somebody who has not been told who he is.
+      if (this.#first) this.#send([])
+      if (this.#credit <= 0) return
+      this.#read(this.#place)
     }
   }
 

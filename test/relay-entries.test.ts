@@ -45,6 +45,14 @@ describe("a pull", () => {
     expect(first!.time).toBeGreaterThanOrEqual(before)
   })
 
+  it("tells who one is before it acknowledges what is pushed right behind it", async () => {
+    await fill(0, 5)
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.ack(wire.push(notes(5, 6)))
+    expect(wire.received[0]).toMatchObject({ t: "entries", principal: "local" })
+  })
+
   it("from a cursor brings what follows it, and only that", async () => {
     const places = await fill(0, 6)
     const wire = await relay.dial()
@@ -106,10 +114,12 @@ describe("credit", () => {
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 3 * size })
     const first = await wire.take("entries")
-    expect(first.level).toBeUndefined()
+    expect(first).toMatchObject({ items: [], principal: "local" })
     expect(first.left).toBeGreaterThan(9 * size) // what is left on the disk, about
     expect(first.left).toBeLessThan(3 * 9 * size)
-    expect(names(first.items)).toEqual(ids(0, 3))
+    const next = await wire.take("entries")
+    expect(next.level).toBeUndefined()
+    expect(names(next.items)).toEqual(ids(0, 3))
     await wire.ping()
     expect(wire.received).toEqual([])
     wire.send({ t: "pull", w: "w", credit: 4 * size })
@@ -122,6 +132,7 @@ describe("credit", () => {
     await fill(0, 2)
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 1 })
+    await wire.take("entries", ({ principal }) => principal === "local")
     expect(names((await wire.take("entries")).items)).toEqual(["e0"])
   })
 
