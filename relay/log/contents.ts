@@ -8,7 +8,7 @@ import type { History } from "./history.ts"
 import { OpenSegment } from "./open-segment.ts"
 import type { Sealed } from "./sealed.ts"
 
-/** Entities of the sealed segments whose state is remembered: a push asks for it, and appends a moment later. */
+/** Entities of which is remembered what was looked up: a push asks several times, and appends a moment later. */
 const RECENT = 1024
 
 export type Segment = Sealed | OpenSegment
@@ -22,8 +22,7 @@ export class Contents {
   /** The place after the last flushed entry. */
   end: Cursor
   readonly #recent = new Map<string, EntityState | null>()
-  #lastEntity = ""
-  #lastKey: Key = entityKey("")
+  readonly #keys = new Map<string, Key>()
 
   constructor(history: History, active: OpenSegment) {
     this.history = history
@@ -117,12 +116,14 @@ export class Contents {
     return this.#atHand(key, this.#layers.slice(1))
   }
 
+  /** Asked for several times for each push, and hashing takes its time. */
   key(entity: string): Key {
-    if (entity !== this.#lastEntity) {
-      this.#lastEntity = entity
-      this.#lastKey = entityKey(entity)
+    let key = this.#keys.get(entity)
+    if (!key) {
+      if (this.#keys.size >= RECENT) this.#keys.clear()
+      this.#keys.set(entity, (key = entityKey(entity)))
     }
-    return this.#lastKey
+    return key
   }
 
   #atHand(key: Key, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {

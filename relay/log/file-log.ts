@@ -46,6 +46,8 @@ export class FileLog implements Log {
   #given: number
   #appended: number
   #batches: Batch[] = []
+  /** Bytes that the next batch may have. */
+  #usual = 2 ** 12
   #flushing: Promise<void> | undefined
   #sealing: Promise<void> | undefined
   #sealAfter = 0
@@ -182,7 +184,7 @@ export class FileLog implements Log {
     })
     // Whoever waits for it is told; nobody has to.
     done.catch(() => {})
-    const batch = { segment, out: new Output(2 ** 12), records: 0, last: 0, flying: false, done, ...settle }
+    const batch = { segment, out: new Output(this.#usual), records: 0, last: 0, flying: false, done, ...settle }
     this.#batches.push(batch)
     return batch
   }
@@ -203,6 +205,7 @@ export class FileLog implements Log {
         continue
       }
       this.#batches.shift()
+      this.#usual = Math.min(2 ** 20, Math.max(2 ** 12, 1.25 * batch.out.length))
       this.#contents.end = cursorOf(segment.last, segment.running)
       batch.resolve()
       await batch.done

@@ -91,6 +91,7 @@ export function decodeHeader(bytes: Buffer): Origin | undefined {
 // Records -----------------------------------------------------------------------------------------------------------
 
 export const HEAD = 60
+const ENTITY = 44
 const CHANGE = 63
 const BINDS = 1
 /** Only in memory: a change whose ancestors were lost is served, and not known. */
@@ -109,7 +110,10 @@ export const record = {
   /** The position of the record before it. */
   previous: (bytes: Buffer, at: number) => readU64(bytes, at + 24) - bytes.readUInt32BE(at + 32),
   running: (bytes: Buffer, at: number) => bytes.subarray(at + 36, at + 44),
-  entity: (bytes: Buffer, at: number): Key => bytes.subarray(at + 44, at + HEAD),
+  entity: (bytes: Buffer, at: number): Key => bytes.subarray(at + ENTITY, at + HEAD),
+  isOf: (bytes: Buffer, at: number, entity: Key) => bytes.compare(entity, 0, 16, at + ENTITY, at + HEAD) === 0,
+  /** The entity's key as a name for maps. */
+  entityName: (bytes: Buffer, at: number) => bytes.toString("latin1", at + ENTITY, at + HEAD),
   body: (bytes: Buffer, at: number) =>
     bytes.subarray(at + bytes.readUInt32BE(at + 12), at + bytes.readUInt32BE(at + 8)),
 
@@ -138,8 +142,9 @@ export const record = {
     bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),
 }
 
-/** The changes in a record's head, by where they begin. */
+/** The changes in a record's head, by where they begin; a change begins with its hash. */
 export const change = {
+  actorAt: (at: number) => at + 32,
   first: (recordAt: number) => recordAt + HEAD,
   next: (bytes: Buffer, at: number) => at + CHANGE + 32 * bytes.readUInt16BE(at + CHANGE - 2),
   hash: (bytes: Buffer, at: number): Hash => bytes.toString("hex", at, at + 32),
@@ -207,7 +212,7 @@ export function writeRecord(
   writeU64(bytes, place.position, start + 24)
   bytes.writeUInt32BE(place.position - place.previous, start + 32)
   bytes.set(place.running, start + 36)
-  bytes.set(entity, start + 44)
+  bytes.set(entity, start + ENTITY)
 
   let at = start + HEAD
   for (const added of changes) at = writeChange(bytes, at, added)
@@ -281,11 +286,18 @@ export function bindingKey(name: Hash | Actor): Key {
   return key
 }
 
-/** 32 bits of a key. `salt` is a secret, so that nobody can choose keys that fall together. */
-export function fingerprint(key: Key, salt: number): number {
+/** The same keys, written to `to`, from a record's head: `name` is where the hash or the actor of a change begins. */
+export function writeKeyWithin(to: Buffer, at: number, head: Buffer, recordAt: number, name: number): void {
+  const entity = recordAt + ENTITY
+  for (let i = 0; i < 16; i++) to[at + i] = head[name + i]! ^ head[entity + i]!
+}
+
+/** 32 bits of the key at `at`. `salt` is a secret, so that nobody can choose keys that fall together. */
+export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt
-  for (let at = 0; at < 16; at += 4) {
-    h = Math.imul(h ^ key.readUInt32LE(at), 0x9e3779b1)
+  for (let i = at; i < at + 16; i += 4) {
+    const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
+    h = Math.imul(h ^ word, 0x9e3779b1)
     h ^= h >>> 15
   }
   h = Math.imul(h, 0x85ebca6b)

@@ -4,7 +4,7 @@
  */
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
-import { bindingKey, change, fingerprint, type Key, keyWithin, Output, record } from "./format.ts"
+import { bindingKey, change, fingerprint, type Key, keyWithin, Output, record, writeKeyWithin } from "./format.ts"
 import { Table } from "./table.ts"
 
 /** An entity with entries in this segment. What they did to its heads can be said without knowing what was before. */
@@ -74,17 +74,18 @@ export class Heads {
     return low
   }
 
-  /** `head` begins with a record's head; `entry` says what it belongs to, `before` what that was before this segment. */
+  /** At `from`, a record's head; `entry` says what it belongs to, `before` what that was before this segment. */
   add(
-    head: Buffer,
+    bytes: Buffer,
+    from: number,
     offset: number,
     entry: () => { readonly entity: string; readonly collection: string },
     before: () => EntityState | null | undefined,
   ): void {
-    const length = record.headLength(head, 0)
+    const length = record.headLength(bytes, from)
     const at = this.#out.reserve(length)
-    head.copy(this.bytes, at, 0, length)
-    const key = nameOf(record.entity(head, 0))
+    bytes.copy(this.bytes, at, from, from + length)
+    const key = record.entityName(bytes, from)
     let touched = this.entities.get(key)
     if (!touched) {
       const { entity, collection } = entry()
@@ -110,7 +111,7 @@ export class Heads {
     for (const [, touched] of all) Object.assign(touched, { heads: [], rested: undefined, purged: undefined })
     const byKey = new Map(all)
     for (const at of records) {
-      const key = nameOf(record.entity(this.bytes, at))
+      const key = record.entityName(this.bytes, at)
       const touched = byKey.get(key)!
       this.entities.set(key, touched)
       this.#index(at, touched)
@@ -118,24 +119,28 @@ export class Heads {
   }
 
   touched(entity: Key): Touched | undefined {
-    return this.entities.get(nameOf(entity))
+    return this.entities.get(entity.toString("latin1"))
   }
 
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
-    const found = this.#known.find(fingerprint(keyWithin(entity, hash), this.#salt), (i, at) => {
-      return change.hash(bytes, at) === hash && record.entity(bytes, this.at(i)).equals(entity)
+    const found = this.#known.find(fingerprint(keyWithin(entity, hash), 0, this.#salt), (i, at) => {
+      return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
-    const found = this.#tails.find(fingerprint(keyWithin(entity, actor), this.#salt), this.#isTail(entity, actor))
+    const found = this.#tails.find(fingerprint(keyWithin(entity, actor), 0, this.#salt), (i, at) => {
+      return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
+    })
     return found && tailOf(this.bytes, found[1])
   }
 
   binding(actor: Actor): string | undefined {
-    const found = this.#bindings.find(fingerprint(bindingKey(actor), this.#salt), this.#isActor(actor))
+    const found = this.#bindings.find(fingerprint(bindingKey(actor), 0, this.#salt), (_, at) => {
+      return change.actor(this.bytes, at) === actor
+    })
     return found && record.principal(this.bytes, this.at(found[0]))
   }
 
@@ -144,22 +149,14 @@ export class Heads {
     return this.#tails
   }
 
+  /** A change that binds it, of every actor. */
   get bindings(): Iterable<readonly [i: number, at: number]> {
     return this.#bindings
-  }
-
-  #isActor(actor: Actor): (i: number, at: number) => boolean {
-    return (_, at) => change.actor(this.bytes, at) === actor
-  }
-
-  #isTail(entity: Key, actor: Actor): (i: number, at: number) => boolean {
-    return (i, at) => change.actor(this.bytes, at) === actor && record.entity(this.bytes, this.at(i)).equals(entity)
   }
 
   #index(at: number, touched: Touched): void {
     const { bytes } = this
     const i = this.#records.push(at) - 1
-    const entity = record.entity(bytes, at)
     if (record.kind(bytes, at) === "tombstone") {
       Object.assign(touched, { heads: [], rested: undefined, purged: record.position(bytes, at) })
     }
@@ -167,12 +164,7 @@ export class Heads {
     for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.orphan(bytes, c)) continue
-      const hash = change.hash(bytes, c)
-      const actor = change.actor(bytes, c)
-      this.#known.add(fingerprint(keyWithin(entity, hash), this.#salt), i, c)
-      this.#tails.put(fingerprint(keyWithin(entity, actor), this.#salt), i, c, this.#isTail(entity, actor))
-      if (change.binds(bytes, c))
-        this.#bindings.put(fingerprint(bindingKey(actor), this.#salt), i, c, this.#isActor(actor))
+      this.#addKeys(i, c)
       for (const dep of change.deps(bytes, c)) {
         const head = touched.heads.indexOf(dep)
         if (head >= 0) touched.heads.splice(head, 1)
@@ -180,10 +172,29 @@ export class Heads {
           touched.rested = (touched.rested ?? new Set()).add(dep)
         }
       }
-      touched.heads.push(hash)
+      touched.heads.push(change.hash(bytes, c))
     }
   }
+
+  /** Of an actor's changes in an entity the last one counts, and of those that bind it any. */
+  #addKeys(i: number, c: number): void {
+    const { bytes } = this
+    const actor = change.actorAt(c)
+    const sameActor = (at: number) =>
+      bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
+    const entity = record.entity(bytes, this.at(i))
+    writeKeyWithin(scratch, 0, bytes, this.at(i), c)
+    this.#known.add(fingerprint(scratch, 0, this.#salt), i, c)
+    writeKeyWithin(scratch, 0, bytes, this.at(i), actor)
+    this.#tails.put(fingerprint(scratch, 0, this.#salt), i, c, (other, at) => {
+      return sameActor(at) && record.isOf(bytes, this.at(other), entity)
+    })
+    if (!change.binds(bytes, c)) return
+    this.#bindings.put(fingerprint(bytes, actor, this.#salt), i, c, (_, at) => sameActor(at))
+  }
 }
+
+const scratch = Buffer.alloc(16)
 
 export const tailOf = (bytes: Buffer, at: number): Tail => ({
   hash: change.hash(bytes, at),
@@ -200,5 +211,3 @@ export function stateOf(touched: Touched, before: EntityState | null): EntitySta
   if (heads.length === 0 && purged === undefined) return null
   return { collection: before?.collection ?? touched.collection, heads, ...(purged !== undefined && { purged }) }
 }
-
-const nameOf = (key: Key): string => key.toString("latin1", 0, 16)

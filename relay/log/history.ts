@@ -35,7 +35,7 @@ export class History {
   }
 
   async #find<T>(key: Key, kind: Kind, look: (segment: Sealed) => Promise<T | undefined>): Promise<T | undefined> {
-    const probe = probeOf(key, kind, this.#salt)
+    const probe = probeOf(key, 0, kind, this.#salt)
     for (let i = this.segments.length - 1; i >= 0; i--) {
       const segment = this.segments[i]!
       const lacks = segment.lacks(probe)

@@ -21,7 +21,7 @@
 import { hash } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { BLOCK } from "./cache.ts"
-import { fingerprint, type Key, type Origin, readU64, writeU64 } from "./format.ts"
+import { fingerprint, type Origin, readU64, writeU64 } from "./format.ts"
 
 export const PAYLOAD = BLOCK - 4
 export const PLACE = 8
@@ -125,23 +125,31 @@ export function closeBlock(bytes: Buffer, at: number): void {
 export const isBlockWhole = (block: Buffer, n: number): boolean =>
   block.length === BLOCK && block.readUInt32BE(PAYLOAD) === crc32(block.subarray(0, PAYLOAD), n)
 
-/** Which block of a filter, and which of its bits, are a row's. */
+/** Which block of a filter is a row's, and which of its bits: from one on, in steps. Fits filters of any size. */
 export interface Probe {
-  /** Fits filters of any size. */
   readonly where: number
-  readonly bits: readonly number[]
+  readonly from: number
+  readonly step: number
 }
 
-export function probeOf(key: Key, kind: Kind, salt: number): Probe {
-  const where = fingerprint(key, salt ^ (kind + 1))
-  const from = fingerprint(key, ~salt ^ (kind + 1))
-  const step = (from >>> 16) | 1
-  return { where, bits: Array.from({ length: BLOOM_PROBES }, (_, i) => (from + i * step) % BLOOM_BITS) }
+/** `bytes` has the row's key at `at`. */
+export function probeOf(bytes: Buffer, at: number, kind: Kind, salt: number): Probe {
+  const bits = fingerprint(bytes, at, ~salt ^ (kind + 1))
+  return { where: fingerprint(bytes, at, salt ^ (kind + 1)), from: bits, step: (bits >>> 16) | 1 }
 }
 
-export function mark(block: Buffer, { bits }: Probe): void {
-  for (const bit of bits) block[bit >> 3]! |= 1 << (bit & 7)
+/** Marks the row in its block, which begins at `at`. */
+export function mark(bytes: Buffer, at: number, { from, step }: Probe): void {
+  for (let i = 0; i < BLOOM_PROBES; i++) {
+    const bit = (from + i * step) % BLOOM_BITS
+    bytes[at + (bit >> 3)]! |= 1 << (bit & 7)
+  }
 }
 
-export const isMarked = (block: Buffer, { bits }: Probe): boolean =>
-  bits.every((bit) => (block[bit >> 3]! & (1 << (bit & 7))) !== 0)
+export function isMarked(block: Buffer, { from, step }: Probe): boolean {
+  for (let i = 0; i < BLOOM_PROBES; i++) {
+    const bit = (from + i * step) % BLOOM_BITS
+    if ((block[bit >> 3]! & (1 << (bit & 7))) === 0) return false
+  }
+  return true
+}

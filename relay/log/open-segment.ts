@@ -1,5 +1,5 @@
 /** The segment that is appended to. What look-ups ask of it is in memory; what is flushed is served from its file. */
-import type { Entry } from "../../src/protocol.ts"
+import { decodeEntry, type Entry } from "../../src/protocol.ts"
 import type { DiskFile } from "../disk.ts"
 import type { AppendedChange, EntityState } from "../log.ts"
 import { asBuffer } from "./cache.ts"
@@ -62,15 +62,16 @@ export class OpenSegment {
   ): void {
     const place = { position, previous: this.appended, running: this.appendedRunning }
     const at = writeRecord(out, this.origin.marks, place, key, entry, changes, body)
-    this.heads.add(out.taken.subarray(at), this.#end, () => entry, before)
+    this.heads.add(out.bytes, at, this.#end, () => entry, before)
     this.#end += out.length - at
   }
 
-  /** A record that was found in the file. */
-  load(head: Buffer, offset: number, entry: () => Entry): void {
-    this.heads.add(head, offset, entry, () => undefined)
+  /** A record that was found in the file at this offset. */
+  load(bytes: Buffer, at: number, offset: number): void {
+    const entry = () => decodeEntry(record.body(bytes, at))
+    this.heads.add(bytes, at, offset, entry, () => undefined)
     this.#flushed = this.heads.count
-    this.size = this.#end = offset + record.length(head, 0)
+    this.size = this.#end = offset + record.length(bytes, at)
   }
 
   /** Forgets what is not flushed. */

@@ -1,7 +1,6 @@
 /** Opens what is on the disk as a log: whole, or without what is damaged, and then so that everybody notices. */
 import { dirname } from "node:path"
 import { HeadwaterError } from "../../src/errors.ts"
-import { decodeEntry } from "../../src/protocol.ts"
 import { asBuffer } from "./cache.ts"
 import { type Folder, segmentPath } from "./folder.ts"
 import { change, decodeHeader, HEADER, type Marks, record } from "./format.ts"
@@ -132,7 +131,7 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   const damage = await scan(read, size, origin.marks, async (bytes, at, offset) => {
     if (record.previous(bytes, at) !== segment.last) missing = true
     if (missing || previous?.lost) await markOrphans(bytes, at, segment.heads, history)
-    segment.load(bytes.subarray(at), offset, () => decodeEntry(record.body(bytes, at)))
+    segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
     const torn = newest && to === size

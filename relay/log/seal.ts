@@ -1,7 +1,7 @@
 /** Writes the index of a segment that is full. */
 import { BLOCK } from "./cache.ts"
 import { type Folder, indexPath } from "./folder.ts"
-import { bindingKey, change, type Key, keyWithin, type Origin, record, writeU64 } from "./format.ts"
+import { change, type Origin, record, writeKeyWithin, writeU64 } from "./format.ts"
 import { type Heads, stateOf, type Touched } from "./heads.ts"
 import {
   bloomBlocks,
@@ -86,10 +86,10 @@ function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }
   const sorted = sort(rows)
   for (let i = 0; i < sorted.length; i++) {
     const from = sorted[i]! * ROW
-    rows.copy(bytes, (parts.rows + Math.floor(i / ROWS)) * BLOCK + (i % ROWS) * ROW, from, from + ROW)
-    const probe = probeOf(rows.subarray(from, from + 16), rows[from + 22] as Kind, salt)
-    const block = (parts.bloom + (probe.where % summary.bloom)) * BLOCK
-    mark(bytes.subarray(block, block + PAYLOAD), probe)
+    const at = (parts.rows + Math.floor(i / ROWS)) * BLOCK + (i % ROWS) * ROW
+    rows.copy(bytes, at, from, from + ROW)
+    const probe = probeOf(bytes, at, rows[from + 22] as Kind, salt)
+    mark(bytes, (parts.bloom + (probe.where % summary.bloom)) * BLOCK, probe)
   }
   for (let from = 0; from < states.bytes.length; from += PAYLOAD) {
     states.bytes.copy(bytes, (parts.states + from / PAYLOAD) * BLOCK, from, from + PAYLOAD)
@@ -123,37 +123,40 @@ function statesOf(entities: ReadonlyMap<string, Touched>): { bytes: Buffer; offs
 /** One row for everything that can be looked up, in no order. */
 function rowsOf(heads: Heads, states: ReadonlyMap<string, number>): Buffer {
   const { bytes } = heads
-  const tails = [...heads.tails]
-  const bindings = [...heads.bindings]
-  const rows = Buffer.alloc((states.size + heads.changes + tails.length + bindings.length) * ROW)
+  const tails = new Set<number>()
+  const bindings = new Set<number>()
+  for (const [, at] of heads.tails) tails.add(at)
+  for (const [, at] of heads.bindings) bindings.add(at)
+  const rows = Buffer.alloc((states.size + heads.changes + tails.size + bindings.size) * ROW)
   let end = 0
-  const add = (key: Key, kind: Kind, value: number, number: number) => {
-    key.copy(rows, end)
+  const add = (kind: Kind, value: number, number: number) => {
     rows.writeUInt32BE(value, end + 16)
     rows.writeUInt16BE(number, end + 20)
     rows[end + 22] = kind
     end += ROW
   }
-  for (const [name, at] of states) add(Buffer.from(name, "latin1"), Kind.entity, at, 0)
-
-  const numbers = new Map<number, number>()
-  const named = new Set([...tails, ...bindings].map(([, at]) => at))
+  for (const [name, at] of states) {
+    rows.write(name, end, "latin1")
+    add(Kind.entity, at, 0)
+  }
   for (let i = 0; i < heads.count; i++) {
-    const entity = record.entity(bytes, heads.at(i))
-    let at = change.first(heads.at(i))
-    for (let n = 0; n < record.changes(bytes, heads.at(i)); n++, at = change.next(bytes, at)) {
-      if (named.has(at)) numbers.set(at, n)
-      if (!change.orphan(bytes, at)) {
-        add(keyWithin(entity, change.hash(bytes, at)), Kind.change, heads.offset(i), n)
+    const recordAt = heads.at(i)
+    const offset = heads.offset(i)
+    let at = change.first(recordAt)
+    for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
+      if (change.orphan(bytes, at)) continue
+      writeKeyWithin(rows, end, bytes, recordAt, at)
+      add(Kind.change, offset, n)
+      const actor = change.actorAt(at)
+      if (tails.has(at)) {
+        writeKeyWithin(rows, end, bytes, recordAt, actor)
+        add(Kind.tail, offset, n)
+      }
+      if (bindings.has(at)) {
+        bytes.copy(rows, end, actor, actor + 16)
+        add(Kind.binding, offset, n)
       }
     }
-  }
-  for (const [i, at] of tails) {
-    const key = keyWithin(record.entity(bytes, heads.at(i)), change.actor(bytes, at))
-    add(key, Kind.tail, heads.offset(i), numbers.get(at)!)
-  }
-  for (const [i, at] of bindings) {
-    add(bindingKey(change.actor(bytes, at)), Kind.binding, heads.offset(i), numbers.get(at)!)
   }
   return rows.subarray(0, end)
 }

@@ -85,7 +85,7 @@ export class Sealed {
   async known(entity: Key, hash: Hash): Promise<Known | undefined> {
     for await (const row of this.#rows(keyWithin(entity, hash), Kind.change)) {
       const { head, at } = await this.#change(row)
-      if (change.hash(head, at) === hash && record.entity(head, 0).equals(entity)) return change.known(head, 0, at)
+      if (change.hash(head, at) === hash && record.isOf(head, 0, entity)) return change.known(head, 0, at)
     }
     return undefined
   }
@@ -93,7 +93,7 @@ export class Sealed {
   async tail(entity: Key, actor: Actor): Promise<Tail | undefined> {
     for await (const row of this.#rows(keyWithin(entity, actor), Kind.tail)) {
       const { head, at } = await this.#change(row)
-      if (change.actor(head, at) === actor && record.entity(head, 0).equals(entity)) return tailOf(head, at)
+      if (change.actor(head, at) === actor && record.isOf(head, 0, entity)) return tailOf(head, at)
     }
     return undefined
   }
