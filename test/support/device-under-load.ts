@@ -1,9 +1,14 @@
-/** A device in a process of its own: `device-under-load <folder> <name> [relay url]` prints every write once it is saved. */
+/** A device in a process of its own: `device-under-load <folder> [name [relay url]]` prints every write once it is saved. */
 import { writeSync } from "node:fs"
 import { nodeStore } from "headwater/node"
 import { openNotes, Writer } from "./load.ts"
 
 const [folder, name, url] = process.argv.slice(2)
-if (folder === undefined || name === undefined) throw new Error("device-under-load <folder> <name> [relay url]")
+if (folder === undefined) throw new Error("device-under-load <folder> [name [relay url]]")
 const ws = await openNotes(nodeStore(folder), url)
-new Writer(ws, name, (written) => writeSync(1, `${JSON.stringify(written)}\n`), { pause: 0 })
+if (name !== undefined) {
+  new Writer(ws, name, (written) => writeSync(1, `${JSON.stringify(written)}\n`), { pause: 0 })
+} else {
+  console.log("opened")
+  process.stdin.resume()
+}

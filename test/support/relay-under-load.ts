@@ -28,7 +28,7 @@ export class RelayUnderLoad {
     for (const name of ["a", "b", "c"]) {
       const ws = await openNotes(nodeStore(path.join(folder, name)), load.relay.url)
       load.#replicas.push(ws)
-      load.#writers.push(new Writer(ws, name, (written) => load.saved.push(written), { pause: 10 }))
+      load.#writers.push(new Writer(ws, name, (written) => load.saved.push(written), { pause: 25 }))
       void load.#noteStored(ws, name)
     }
     return load
