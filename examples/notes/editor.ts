@@ -1,6 +1,7 @@
 import type { HeadwaterError } from "headwater"
 import { child, element } from "./dom.ts"
 import type { Notes } from "./notes.ts"
+import { report } from "./report.ts"
 import { apply, difference, moveCaret, over } from "./splice.ts"
 
 interface Content {
@@ -43,6 +44,8 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
+  /** An input method's half-made character is in an input: no text yet, and no time to touch the inputs. */
+  let composing = false
 
   const typed = (of: Session): Content => of.left ?? { title: title.value, body: body.value }
   const unwritten = (of: Session) => typed(of).title !== of.base.title || typed(of).body !== of.base.body
@@ -51,7 +54,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     if (of.writing) return
     of.writing = true
     try {
-      while (unwritten(of)) await (of.exists ? update(of) : create(of))
+      while (!composing && unwritten(of)) await (of.exists ? update(of) : create(of))
       say(of, undefined)
     } catch (error) {
       await writeFailed(of, error as HeadwaterError)
@@ -88,7 +91,8 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   async function writeFailed(of: Session, error: HeadwaterError): Promise<void> {
     const whole = of.exists ? await notes.read(of.id).catch(() => undefined) : undefined
     if (whole !== undefined) of.base = { title: whole.title, body: whole.body }
-    if (error.code === "ENTITY_DELETED")
+    if (of !== session) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
+    else if (error.code === "ENTITY_DELETED")
       say(of, "This note was deleted. Your text is still here.", "Restore", () => restore(of))
     else say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
@@ -101,12 +105,12 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
 
   /** Takes in what changed elsewhere, unless something typed is on its way: then its write takes it in. */
   async function refresh(of: Session): Promise<void> {
-    if (of !== session || of.writing || !of.exists) return
+    if (of !== session || of.writing || composing || !of.exists) return
     const row = notes.get(of.id)
     if (row === undefined) return say(of, "This note was deleted.", "Restore", () => restore(of))
     saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
     const text = row.body ?? (await notes.read(of.id))?.body
-    if (text === undefined || of !== session || of.writing || unwritten(of)) return
+    if (text === undefined || of !== session || of.writing || composing || unwritten(of)) return
     say(of, undefined)
     of.base = { title: row.title, body: text }
     takeIn(of.base)
@@ -147,19 +151,27 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
 
   function leave(): void {
     if (session === undefined) return
+    composing = false
     session.left = typed(session)
     void write(session)
     session = undefined
   }
 
-  // a composition (an input method's half-made character) is no text yet
-  const typing = (event: Event) => {
-    if (session !== undefined && !(event as InputEvent).isComposing) void write(session)
-  }
   for (const input of [title, body]) {
-    input.addEventListener("input", typing)
-    input.addEventListener("compositionend", typing)
+    input.addEventListener("compositionstart", () => {
+      composing = true
+    })
+    input.addEventListener("compositionend", () => {
+      composing = false
+      if (session !== undefined) void write(session)
+    })
+    input.addEventListener("input", () => {
+      if (session !== undefined) void write(session)
+    })
   }
+  window.addEventListener("beforeunload", (event) => {
+    if (session !== undefined && unwritten(session)) event.preventDefault()
+  })
   title.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return
     event.preventDefault()

@@ -1,11 +1,10 @@
-import { child, element } from "./dom.ts"
+import { element } from "./dom.ts"
 import type { FileToImport, ImportReport } from "./import.ts"
 import type { Notes } from "./notes.ts"
+import { report } from "./report.ts"
 
 /** Import and export, and what they say. Their code is loaded when they are first used. */
 export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
-  const report = element("report", HTMLDialogElement)
-
   const chosen = (input: HTMLInputElement) => () => {
     void importFiles([...(input.files ?? [])].map(asFile))
     input.value = "" // the same file may be chosen again
@@ -31,7 +30,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
     const { importNotes } = await import("./import.ts")
     const done = await importNotes(notes, files, (n) => busy(`Importing ${n} of ${files.length}`))
     busy(undefined)
-    say(
+    report(
       summary(done, all.length - files.length),
       done.problems.map(({ path, why }) => `${path}: ${why}`),
     )
@@ -45,23 +44,12 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
       const files = await exportNotes(notes)
       if (folder !== undefined) for (const file of files) await writeFile(folder, file.path.split("/"), file.text)
       else download((await import("./zip.ts")).zip(files), "notes.zip")
-      say(counted(files.length, "exported"), [])
+      report(counted(files.length, "exported"), [])
     } catch (error) {
-      if ((error as Error).name !== "AbortError") say("The export failed", [(error as Error).message])
+      if ((error as Error).name !== "AbortError") report("The export failed", [(error as Error).message])
     } finally {
       busy(undefined)
     }
-  }
-
-  function say(heading: string, lines: readonly string[]): void {
-    child(report, "h2").textContent = heading
-    const items = lines.map((line) => {
-      const li = document.createElement("li")
-      li.textContent = line
-      return li
-    })
-    child(report, "ul").replaceChildren(...items)
-    report.showModal()
   }
 }
 

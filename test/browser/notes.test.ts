@@ -100,6 +100,25 @@ describe("the notes page", () => {
     await eventually(() => bodyOf(a)).toBe(merged)
   })
 
+  it("leaves an input method's half-made character alone while others write", async () => {
+    const [a, b] = [await openPage("a"), await openPage("b")]
+    await goto(a)
+    await goto(b)
+    await newNote(a, "Composed", "one two")
+    await noteCalled(b, "Composed").click()
+    await eventually(() => bodyOf(b)).toBe("one two")
+    await b.locator("#body").press("Control+End")
+    const keyboard = await b.context().newCDPSession(b)
+    await keyboard.send("Input.imeSetComposition", { text: "に", selectionStart: 1, selectionEnd: 1 })
+    await a.locator("#body").press("Control+Home")
+    await a.keyboard.type("zero ")
+    await allStored(a)
+    await b.locator("#rows span", { hasText: "zero one" }).waitFor()
+    expect(await bodyOf(b)).toBe("one twoに")
+    await keyboard.send("Input.insertText", { text: "日" })
+    for (const page of [a, b]) await eventually(() => bodyOf(page)).toBe("zero one two日")
+  })
+
   it("imports files, names those that it cannot, and exports what it has", async () => {
     const page = await openPage("a")
     await page.addInitScript(() => Object.assign(window, { showDirectoryPicker: undefined }))
