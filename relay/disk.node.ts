@@ -100,7 +100,7 @@ async function lock(folder: string): Promise<() => Promise<void>> {
     const within = (file: string) => socketPath(folder, file, handle)
     await listen(server, within(name))
     for (const other of await readdir(folder)) {
-      if (!other.startsWith("lock.") || other === name) continue
+      if (!/^lock\.[0-9a-f]{8}$/.test(other) || other === name) continue
       if (await answers(within(other))) throw inUse(folder)
       await rm(join(folder, other), { force: true })
     }

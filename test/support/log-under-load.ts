@@ -1,0 +1,27 @@
+/**
+ * A process that appends to a log until it is killed: `folder life`. It prints a line for each entry when the log says
+ * that it is flushed: its name and its place.
+ */
+
+import { nodeDisk } from "../../relay/disk.node.ts"
+import { sample } from "../../relay/log.conformance.ts"
+import { openLogs } from "../../relay/log-files.ts"
+import { systemClock } from "../../src/env.ts"
+
+const [folder = "", life = ""] = process.argv.slice(2)
+// Small enough to be sealed many times a second.
+const segment = { entries: 300 }
+const logs = await openLogs({ folder, disk: nodeDisk, clock: systemClock, report: console.error, segment })
+const log = await logs.open("w")
+
+async function write(entity: string): Promise<void> {
+  for (let n = 0; ; n++) {
+    const name = `${entity}-${n}`
+    const deps = (await log.entity(entity))?.heads ?? []
+    const { entry, changes } = sample(name, { entity, actor: entity, seq: n + 1, deps, size: 200, binds: true })
+    const place = await log.flushed(log.append(entry, changes))
+    process.stdout.write(`${name} ${Buffer.from(place).toString("hex")}\n`)
+  }
+}
+
+await Promise.all(Array.from({ length: 20 }, (_, i) => write(`${life}-${i}`)))
