@@ -24,6 +24,50 @@ type Packed = readonly [
   changes: readonly (readonly [hash: Hash, startOp: number, bytes: number])[],
 ]
 
+export interface Pending {
+  /** The fields that pending changes touch, sorted. */
+  readonly fields: readonly string[]
+  /** The entity's creation is among them. */
+  readonly creation: boolean
+}
+
+/** What is owed of one entity. Counts its fields: a note that was typed into offline has thousands of changes. */
+class OwedOf {
+  readonly records = new Map<Hash, Owed>()
+  private readonly fields = new Map<string, number>()
+  private creations = 0
+  private shown: Pending | undefined
+
+  set(owed: Owed): void {
+    const before = this.records.get(owed.hash)
+    if (before !== undefined) this.count(before, -1)
+    this.records.set(owed.hash, owed)
+    this.count(owed, 1)
+  }
+
+  delete(owed: Owed): void {
+    if (this.records.delete(owed.hash)) this.count(owed, -1)
+  }
+
+  get pending(): Pending {
+    this.shown ??= { fields: Object.freeze([...this.fields.keys()].sort()), creation: this.creations > 0 }
+    return this.shown
+  }
+
+  private count({ fields, startOp }: Owed, by: 1 | -1): void {
+    if (startOp === 1) {
+      this.creations += by
+      this.shown = undefined
+    }
+    for (const field of fields) {
+      const count = (this.fields.get(field) ?? 0) + by
+      if (count === 0) this.fields.delete(field)
+      else this.fields.set(field, count)
+      if (count === 0 || (count === 1 && by === 1)) this.shown = undefined
+    }
+  }
+}
+
 /** What pages hold of one entity. */
 interface Group {
   readonly page: number
@@ -37,7 +81,7 @@ const FOLD_AT_ONCE = 8192
 
 export class Outbox {
   private readonly workspace: string
-  private readonly byEntity = new Map<string, Map<Hash, Owed>>()
+  private readonly byEntity = new Map<string, OwedOf>()
   private readonly packed = new Map<string, Group>()
   /** The page that holds a record, and how much of each page is still owed. */
   private readonly pageOf = new Map<Hash, number>()
@@ -67,26 +111,26 @@ export class Outbox {
   }
 
   get(entity: string, hash: Hash): Owed | undefined {
-    return this.unpacked(entity)?.get(hash)
+    return this.unpacked(entity)?.records.get(hash)
   }
 
   add(owed: Owed): void {
     let owedOf = this.unpacked(owed.entity)
-    if (owedOf === undefined) this.byEntity.set(owed.entity, (owedOf = new Map()))
-    const before = owedOf.get(owed.hash)
+    if (owedOf === undefined) this.byEntity.set(owed.entity, (owedOf = new OwedOf()))
+    const before = owedOf.records.get(owed.hash)
     this.count(before, -1)
     this.count(owed, 1)
-    owedOf.set(owed.hash, owed)
+    owedOf.set(owed)
     if (before === undefined && !this.pageOf.has(owed.hash)) this.loose++
   }
 
   remove(entity: string, hash: Hash): void {
     const owedOf = this.unpacked(entity)
-    const owed = owedOf?.get(hash)
-    if (owed === undefined) return
+    const owed = owedOf?.records.get(hash)
+    if (owedOf === undefined || owed === undefined) return
     this.count(owed, -1)
-    owedOf?.delete(hash)
-    if (owedOf?.size === 0) this.byEntity.delete(entity)
+    owedOf.delete(owed)
+    if (owedOf.records.size === 0) this.byEntity.delete(entity)
     const page = this.pageOf.get(hash)
     if (page === undefined) this.loose--
     else this.owedIn.set(page, (this.owedIn.get(page) ?? 0) - 1)
@@ -99,7 +143,7 @@ export class Outbox {
 
   /** Of one entity, in an order in which it can be pushed. */
   of(entity: string): Owed[] {
-    const owed = [...(this.unpacked(entity)?.values() ?? [])]
+    const owed = [...(this.unpacked(entity)?.records.values() ?? [])]
     return owed.sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
   }
 
@@ -109,7 +153,7 @@ export class Outbox {
   }
 
   *[Symbol.iterator](): Iterator<Owed> {
-    for (const entity of [...this.entities()]) yield* this.unpacked(entity)?.values() ?? []
+    for (const entity of [...this.entities()]) yield* this.unpacked(entity)?.records.values() ?? []
   }
 
   /** What was made under other principals than the present one. */
@@ -125,7 +169,7 @@ export class Outbox {
   }
 
   /** What a row shows of it. */
-  pending(entity: string): { fields: readonly string[]; creation: boolean } | undefined {
+  pending(entity: string): Pending | undefined {
     const group = this.packed.get(entity)
     if (group !== undefined && group.next === undefined && !this.byEntity.has(entity)) {
       const { packed } = group
@@ -133,15 +177,7 @@ export class Outbox {
       for (const change of packed[4]) if (change[1] === 1) creation = true
       return { fields: Object.freeze(packed[3]), creation }
     }
-    const owedOf = this.unpacked(entity)
-    if (owedOf === undefined) return undefined
-    const fields = new Set<string>()
-    let creation = false
-    for (const owed of owedOf.values()) {
-      for (const field of owed.fields) fields.add(field)
-      if (owed.startOp === 1) creation = true
-    }
-    return { fields: Object.freeze([...fields].sort()), creation }
+    return this.unpacked(entity)?.pending
   }
 
   // ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,7 +217,7 @@ export class Outbox {
     const writes: Write[] = []
     const folded: Hash[] = []
     for (const [entity, owedOf] of this.byEntity) {
-      for (const { hash, how, principal, fields, startOp, bytes } of owedOf.values()) {
+      for (const { hash, how, principal, fields, startOp, bytes } of owedOf.records.values()) {
         if (this.pageOf.has(hash)) continue
         const alike = JSON.stringify([entity, principal, how, fields])
         const found = packed.get(alike)
@@ -217,17 +253,17 @@ export class Outbox {
     this.total += owed
   }
 
-  private unpacked(entity: string): Map<Hash, Owed> | undefined {
+  private unpacked(entity: string): OwedOf | undefined {
     const owedOf = this.byEntity.get(entity)
     let group = this.packed.get(entity)
     if (group === undefined) return owedOf
     this.packed.delete(entity)
-    const all = owedOf ?? new Map<Hash, Owed>()
+    const all = owedOf ?? new OwedOf()
     this.byEntity.set(entity, all)
     for (; group !== undefined; group = group.next) {
       const [, principal, how, fields, changes] = group.packed
       for (const [hash, startOp, bytes] of changes) {
-        all.set(hash, { entity, hash, startOp, bytes, how, principal, fields })
+        all.set({ entity, hash, startOp, bytes, how, principal, fields })
         this.pageOf.set(hash, group.page)
       }
     }
