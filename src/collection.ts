@@ -3,7 +3,17 @@ import { created, edited } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
 import type { Committed, Replica } from "./replica.ts"
 import type { PlainRow, RowDelta } from "./rows.ts"
-import { type AnyDef, type Deep, type Def, type Edit, type In, type Meta, type Row, type Whole, withDefaults } from "./schema.ts"
+import {
+  type AnyDef,
+  type Deep,
+  type Def,
+  type Edit,
+  type In,
+  type Meta,
+  type Row,
+  type Whole,
+  withDefaults,
+} from "./schema.ts"
 
 /** What a commit changed, by id. `from`: written here, or received from the relay. */
 export type Delta = Readonly<{
@@ -67,7 +77,8 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
   const all = () => replica.rows.of(name).all()
   const saved = (id: string) => {
     const row = replica.rows.get(name, id)
-    if (row === undefined) throw new HeadwaterError("ENTITY_NOT_FOUND", `${name} ${id} was refused meanwhile`, { entity: id })
+    if (row === undefined)
+      throw new HeadwaterError("ENTITY_NOT_FOUND", `${name} ${id} was refused meanwhile`, { entity: id })
     return row
   }
   replica.onCommit(({ rows, from }: Committed) => {

@@ -4,7 +4,7 @@
  * freed at once.
  */
 import type { Change } from "./chunk.ts"
-import { Entity } from "./entity.ts"
+import type { Entity } from "./entity.ts"
 import type { Hash } from "./protocol.ts"
 import type { Held } from "./transaction.ts"
 

@@ -6,9 +6,9 @@ import {
   type BadRecord,
   emptyState,
   keys,
+  type RejectedRecord,
   readJson,
   readState,
-  type RejectedRecord,
   type StaleRecord,
   type State,
   type StoredRow,
@@ -53,7 +53,9 @@ export class Memory {
     }
     await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => memory.stale.set(entity, mark))
     await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => set(memory.bad, entity, hash, record))
-    await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) => set(memory.rejected, entity, hash, record))
+    await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) =>
+      set(memory.rejected, entity, hash, record),
+    )
     await memory.rows.load(store) // last: rows are joined with all of the above
     return memory
   }
@@ -123,5 +125,7 @@ function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined
 /** Whatever a store throws, as the one error class. */
 export function storeError(cause: unknown): HeadwaterError {
   if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
-  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", { cause })
+  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {
+    cause,
+  })
 }

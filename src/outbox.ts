@@ -213,7 +213,10 @@ export class Outbox {
 
   private foldLoose(): { writes: Write[]; done: () => void } {
     const page = Math.max(0, ...this.owedIn.keys()) + 1
-    const packed = new Map<string, [string, string | null, OutRecord["how"], readonly string[], [Hash, number, number][]]>()
+    const packed = new Map<
+      string,
+      [string, string | null, OutRecord["how"], readonly string[], [Hash, number, number][]]
+    >()
     const writes: Write[] = []
     const folded: Hash[] = []
     for (const [entity, owedOf] of this.byEntity) {

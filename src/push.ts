@@ -1,6 +1,7 @@
 /** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
-import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
+
 import type { Owed } from "./outbox.ts"
+import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
 import { keys } from "./records.ts"
 import type { Replica } from "./replica.ts"
 

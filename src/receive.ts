@@ -2,16 +2,16 @@
  * What comes from the relay, each message as one step of the replica: entries, acks, refusals and the fallback exchange.
  */
 import { sha256 } from "@noble/hashes/sha2.js"
-import { type Change, bytesOfHex, hex, readChange } from "./chunk.ts"
+import { bytesOfHex, type Change, hex, readChange } from "./chunk.ts"
 import { automergeVersion } from "./entity.ts"
 import type { Code } from "./errors.ts"
 import {
   type Access,
   type Cursor,
   decodeEntry,
-  encodeEntry,
-  type Entry,
   type EntityHeads,
+  type Entry,
+  encodeEntry,
   type Hash,
   type Item,
   position,
@@ -215,7 +215,13 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
   const at = replica.clock.now()
   for (const gone of descendants(held, hash)) {
     const { change, collection, by } = held.get(gone) as Held
-    const entry = encodeEntry({ entity, collection, kind: "change", chunks: [change.chunk], ...(by !== undefined && { by }) })
+    const entry = encodeEntry({
+      entity,
+      collection,
+      kind: "change",
+      chunks: [change.chunk],
+      ...(by !== undefined && { by }),
+    })
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
     tx.drop(entity, gone)
     const owed = replica.owed(entity, gone, tx)

@@ -137,7 +137,10 @@ export async function readState(store: Store, w: string): Promise<State | undefi
   if (value === undefined) return undefined
   const state = readJson<State>(value, keys.state(w))
   if (state.format > FORMAT) {
-    throw new HeadwaterError("STORE_FORMAT", `written by a newer version (format ${state.format}); this one reads ${FORMAT}`)
+    throw new HeadwaterError(
+      "STORE_FORMAT",
+      `written by a newer version (format ${state.format}); this one reads ${FORMAT}`,
+    )
   }
   return state
 }

@@ -14,10 +14,10 @@ import { type Defs, Memory, type NewRows, storeError } from "./memory.ts"
 import type { Owed } from "./outbox.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
+import { Queue, type Step } from "./queue.ts"
 import { keys, type RejectedRecord, type StaleRecord, type StoredRow } from "./records.ts"
 import type { RowDelta, Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
-import { Queue, type Step } from "./queue.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
 import { admitted, causalOrder, type Verdicts, verdicts } from "./verify.ts"
@@ -135,7 +135,8 @@ export class Replica {
   async update(def: AnyDef, id: string, edit: (before: Record<string, unknown>) => Edited): Promise<void> {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
-      if (live.entity.deleted) throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
+      if (live.entity.deleted)
+        throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
       const content = edit(live.entity.whole(def))
       this.mint(tx, live, live.entity.write(def, content.changes, this.seconds()), fieldsOf(content))
     })

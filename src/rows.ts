@@ -183,11 +183,15 @@ export class Rows {
       if (rows.loose.size === 0) continue
       const plan = planFold(rows, pages)
       const writes: Write[] = []
-      const loose = new Map((await store.list(keys.rowsOf(this.workspace, name))).map(([key, row]) => [key[3] ?? "", row]))
+      const loose = new Map(
+        (await store.list(keys.rowsOf(this.workspace, name))).map(([key, row]) => [key[3] ?? "", row]),
+      )
       for (const [page, ids] of plan.pages) {
         const key = keys.page(this.workspace, name, page)
         const value = await store.get(key)
-        const content = new Map((value === undefined ? [] : readJson<StoredRow[]>(value, key)).map((row) => [row.id, row]))
+        const content = new Map(
+          (value === undefined ? [] : readJson<StoredRow[]>(value, key)).map((row) => [row.id, row]),
+        )
         for (const id of ids) {
           const own = keys.row(this.workspace, name, id)
           const newer = loose.get(id)

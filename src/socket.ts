@@ -75,7 +75,8 @@ export class Connection implements Relay {
   /** Joins a workspace to this connection; returns its way out. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
     if (this.ended) throw new HeadwaterError("CLOSED", "this relay connection was closed")
-    if (this.channels.has(workspace)) throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
+    if (this.channels.has(workspace))
+      throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
     this.env ??= env
     this.channels.set(workspace, channel)
     if (this.open) channel.opened(this.link(workspace))
@@ -168,8 +169,11 @@ export class Connection implements Relay {
     }
     socket.onmessage = (frame) => this.hear(frame)
     socket.onclose = (code, reason) => {
-      const why = code === 1002 || code === 4406 ? "PROTOCOL_VERSION" : code === 4403 || code === 4401 ? "FORBIDDEN" : undefined
-      this.failed(new HeadwaterError(why ?? "RELAY_UNREACHABLE", `the connection ended (${code}${reason && ` ${reason}`})`))
+      const why =
+        code === 1002 || code === 4406 ? "PROTOCOL_VERSION" : code === 4403 || code === 4401 ? "FORBIDDEN" : undefined
+      this.failed(
+        new HeadwaterError(why ?? "RELAY_UNREACHABLE", `the connection ended (${code}${reason && ` ${reason}`})`),
+      )
     }
   }
 
@@ -217,7 +221,8 @@ export class Connection implements Relay {
       this.socket?.send(encode({ t: "ping" }))
       const asked = env.now()
       this.cancelBeat = env.after(PATIENCE_MS, () => {
-        if (this.heardAt < asked) this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
+        if (this.heardAt < asked)
+          this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
         else this.beat()
       })
     })

@@ -8,8 +8,8 @@ import type { Env } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
 import {
   type Cursor,
-  type Entries,
   type EntityHeads,
+  type Entries,
   type Hash,
   limits,
   type Notice,
@@ -18,8 +18,17 @@ import {
   type RelayMessage,
   type Want,
 } from "./protocol.ts"
-import { type EntityHash, haveOf, markHeal, takeAck, takeActorBound, takeEntries, takeRefusal, takeWant } from "./receive.ts"
 import { nextPush } from "./push.ts"
+import {
+  type EntityHash,
+  haveOf,
+  markHeal,
+  takeAck,
+  takeActorBound,
+  takeEntries,
+  takeRefusal,
+  takeWant,
+} from "./receive.ts"
 import type { Replica } from "./replica.ts"
 import type { Channel, Link } from "./socket.ts"
 
@@ -78,7 +87,13 @@ export class Sync implements Channel {
   closed(error: HeadwaterError | null, retryAt: number | null): void {
     this.session?.end()
     this.session = undefined
-    this.update({ connection: retryAt === null ? "none" : "waiting", level: false, retryAt, progress: null, ...(error && { error }) })
+    this.update({
+      connection: retryAt === null ? "none" : "waiting",
+      level: false,
+      retryAt,
+      progress: null,
+      ...(error && { error }),
+    })
   }
 
   /** The app hung up. */
@@ -160,7 +175,9 @@ class Session {
     step.catch((cause: unknown) => {
       if (this.ended) return
       const error =
-        cause instanceof HeadwaterError ? cause : new HeadwaterError("STORE_FAILED", "a message could not be handled", { cause })
+        cause instanceof HeadwaterError
+          ? cause
+          : new HeadwaterError("STORE_FAILED", "a message could not be handled", { cause })
       if (error.code !== "CLOSED") this.link.abandon(error)
     })
   }
@@ -225,7 +242,14 @@ class Session {
     const healed = cursor === undefined ? undefined : this.healing
     if (healed !== undefined) this.healing = undefined
     const level = last.level === true
-    await takeEntries(this.replica, { items, cursor, healed, level, principal: first?.principal, access: first?.access })
+    await takeEntries(this.replica, {
+      items,
+      cursor,
+      healed,
+      level,
+      principal: first?.principal,
+      access: first?.access,
+    })
     this.taking = false
     if (this.ended) return
     this.done += bytes
@@ -285,7 +309,11 @@ class Session {
     // In a heal the old reach stays on the disk until the new cursor is committed: a crash in between must heal again.
     if (at !== undefined && this.healing !== undefined) this.healing.reach = further(this.healing.reach, at)
     const reach = this.healing === undefined ? at : undefined
-    await takeAck(this.replica, [...push.changes].map(([hash, entity]) => [entity, hash]), reach)
+    await takeAck(
+      this.replica,
+      [...push.changes].map(([hash, entity]) => [entity, hash]),
+      reach,
+    )
     for (const hash of push.changes.keys()) this.inFlight.delete(hash)
     this.push()
   }
@@ -299,7 +327,9 @@ class Session {
       for (const again of await takeActorBound(this.replica, entity, hash)) this.inFlight.delete(again)
       this.push()
     } else if (laterCodes.has(code)) {
-      this.update({ refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }) })
+      this.update({
+        refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }),
+      })
       this.later.add(hash)
       this.cancelRetry ??= this.env.after(retryIn ?? RETRY_MS, () => {
         this.cancelRetry = undefined
@@ -308,7 +338,11 @@ class Session {
         this.push()
       })
     } else if (await takeRefusal(this.replica, entity, hash, code)) {
-      const error = new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, { entity })
+      const error = new HeadwaterError(
+        "REJECTED",
+        `the relay refused a change for good (${code}); it is on the rejected list`,
+        { entity },
+      )
       this.inFlight.delete(hash)
       this.update({ refusal: error })
     }
@@ -367,4 +401,5 @@ class Session {
 
 const laterCodes: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
 
-const further = (reach: Cursor | null, at: Cursor): Cursor => (reach !== null && position(reach) > position(at) ? reach : at)
+const further = (reach: Cursor | null, at: Cursor): Cursor =>
+  reach !== null && position(reach) > position(at) ? reach : at

@@ -2,9 +2,10 @@
  * What one group of steps is about to commit: the writes, and what memory will believe once they are on the disk. Steps of
  * a group see each other through it; nothing outside the replica sees any of it before the commit.
  */
-import { encodeEntry, type Entry, type Hash } from "./protocol.ts"
+
 import type { Change } from "./chunk.ts"
 import type { Owed } from "./outbox.ts"
+import { type Entry, encodeEntry, type Hash } from "./protocol.ts"
 import { type BadRecord, keys, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 import type { Value, Write } from "./store/store.ts"
 

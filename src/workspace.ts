@@ -138,7 +138,9 @@ class OpenWorkspace<C extends Defs> {
     this.release = release
     this.sync = new Sync(replica, env, () => this.refresh())
     this.collections = Object.freeze(
-      Object.fromEntries(Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])),
+      Object.fromEntries(
+        Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)]),
+      ),
     ) as unknown as Collections<C>
     this.status = this.statusNow()
     replica.onCommit(() => this.refresh())
@@ -158,7 +160,8 @@ class OpenWorkspace<C extends Defs> {
 
   connect(relay?: Relay | RelayOptions): void {
     if (this.closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
-    if (relay === undefined && this.connection === undefined) throw new HeadwaterError("NO_RELAY", "no relay has been named")
+    if (relay === undefined && this.connection === undefined)
+      throw new HeadwaterError("NO_RELAY", "no relay has been named")
     if (relay === undefined && this.detach !== undefined) return this.connection?.wake()
     this.hangUp()
     if (relay !== undefined) {
@@ -284,4 +287,5 @@ class OpenWorkspace<C extends Defs> {
   }
 }
 
-const sameValue = (a: unknown, b: unknown) => a === b || (typeof a === "object" && !(a instanceof Error) && JSON.stringify(a) === JSON.stringify(b))
+const sameValue = (a: unknown, b: unknown) =>
+  a === b || (typeof a === "object" && !(a instanceof Error) && JSON.stringify(a) === JSON.stringify(b))

@@ -11,6 +11,13 @@ test("every error code has its heading in docs/errors.md, and no other heading s
 test("an error carries its code, its details and its cause", () => {
   const cause = new Error("disk")
   const error = new HeadwaterError("STORE_FAILED", "no", { entity: "a", field: "b", retryAt: 5, cause })
-  expect(error).toMatchObject({ name: "HeadwaterError", code: "STORE_FAILED", entity: "a", field: "b", retryAt: 5, cause })
+  expect(error).toMatchObject({
+    name: "HeadwaterError",
+    code: "STORE_FAILED",
+    entity: "a",
+    field: "b",
+    retryAt: 5,
+    cause,
+  })
   expect(error.message).toBe("STORE_FAILED: no")
 })

@@ -8,7 +8,9 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
 
 // The whole line with its real parts: LevelDB, sockets, segment files.
-const notes = collection("notes", z.object({ title: z.string(), body: z.string().default("") }), { fields: { body: text() } })
+const notes = collection("notes", z.object({ title: z.string(), body: z.string().default("") }), {
+  fields: { body: text() },
+})
 const tasks = collection("tasks", z.object({ done: z.boolean() }))
 let folder: string
 let ends: (() => Promise<unknown>)[]
@@ -26,7 +28,12 @@ const relayOn = async (port = 0) => {
   return relay
 }
 const device = async (name: string, url: string, id = "w") => {
-  const ws = await openWorkspace({ id, collections: { notes, tasks }, store: nodeStore(path.join(folder, name)), relay: { url } })
+  const ws = await openWorkspace({
+    id,
+    collections: { notes, tasks },
+    store: nodeStore(path.join(folder, name)),
+    relay: { url },
+  })
   ends.push(() => ws.close())
   return ws
 }
@@ -83,8 +90,14 @@ test("a new device holds and shows everything once it is synced", async () => {
 test("several workspaces share one socket and one store", async () => {
   const { url } = await relayOn()
   const [store, relay] = [nodeStore(path.join(folder, "a")), relayConnection({ url })]
-  const [one, two] = await Promise.all(["one", "two"].map((id) => openWorkspace({ id, collections: { notes }, store, relay })))
-  ends.push(() => relay.close(), () => one!.close(), () => two!.close())
+  const [one, two] = await Promise.all(
+    ["one", "two"].map((id) => openWorkspace({ id, collections: { notes }, store, relay })),
+  )
+  ends.push(
+    () => relay.close(),
+    () => one!.close(),
+    () => two!.close(),
+  )
   await one!.notes.create({ title: "in one" })
   await Promise.all([one!.whenStored(), one!.whenSynced(), two!.whenSynced()])
   expect([one!.notes.all().length, two!.notes.all().length]).toEqual([1, 0])

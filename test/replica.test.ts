@@ -32,34 +32,40 @@ function failing() {
 }
 
 describe("a commit that fails", () => {
-  test.each(["before", "after"] as const)("%s it takes effect rejects its writes, and shows what is saved", async (when) => {
-    const { store, fail } = failing()
-    const ws = await opened(store)
-    const { id } = await ws.notes.create({ title: "saved", body: "b" })
-    const { actor } = replicaOf(ws)
-    const heard: string[] = []
-    ws.notes.subscribe((_, delta) => heard.push(...delta.changed))
-    fail(when)
-    const failed = ws.notes.update(id, (draft) => void (draft.title = "not"))
-    await expect(failed).rejects.toMatchObject({ code: "STORE_FAILED", cause: expect.anything() })
-    const there = when === "after" ? "not" : "saved"
-    expect(ws.notes.get(id)?.title).toBe(there)
-    expect(ws.status).toMatchObject({ phase: "error", error: { code: "STORE_FAILED" } })
-    expect(replicaOf(ws).actor).not.toBe(actor)
-    expect(heard).toEqual(when === "after" ? [id] : [])
-    await ws.notes.update(id, (_, edit) => edit.splice("body", 1, 0, "!"))
-    expect(ws.notes.get(id)).toMatchObject({ title: there, body: "b!" })
-    expect(ws.status).toMatchObject({ phase: "local", error: null })
-    await ws.close()
-    const again = await opened(store)
-    expect(again.notes.get(id)).toMatchObject({ title: there, body: "b!" })
-    await again.close()
-  })
+  test.each(["before", "after"] as const)(
+    "%s it takes effect rejects its writes, and shows what is saved",
+    async (when) => {
+      const { store, fail } = failing()
+      const ws = await opened(store)
+      const { id } = await ws.notes.create({ title: "saved", body: "b" })
+      const { actor } = replicaOf(ws)
+      const heard: string[] = []
+      ws.notes.subscribe((_, delta) => heard.push(...delta.changed))
+      fail(when)
+      const failed = ws.notes.update(id, (draft) => void (draft.title = "not"))
+      await expect(failed).rejects.toMatchObject({ code: "STORE_FAILED", cause: expect.anything() })
+      const there = when === "after" ? "not" : "saved"
+      expect(ws.notes.get(id)?.title).toBe(there)
+      expect(ws.status).toMatchObject({ phase: "error", error: { code: "STORE_FAILED" } })
+      expect(replicaOf(ws).actor).not.toBe(actor)
+      expect(heard).toEqual(when === "after" ? [id] : [])
+      await ws.notes.update(id, (_, edit) => edit.splice("body", 1, 0, "!"))
+      expect(ws.notes.get(id)).toMatchObject({ title: there, body: "b!" })
+      expect(ws.status).toMatchObject({ phase: "local", error: null })
+      await ws.close()
+      const again = await opened(store)
+      expect(again.notes.get(id)).toMatchObject({ title: there, body: "b!" })
+      await again.close()
+    },
+  )
 
   test("takes the writes behind it on the same entities along, and no others", async () => {
     const { store, fail } = failing()
     const ws = await opened(store)
-    const [a, b] = [await ws.notes.create({ title: "a" }, { id: "a" }), await ws.notes.create({ title: "b" }, { id: "b" })]
+    const [a, b] = [
+      await ws.notes.create({ title: "a" }, { id: "a" }),
+      await ws.notes.create({ title: "b" }, { id: "b" }),
+    ]
     fail("before")
     const first = ws.notes.update(a.id, (draft) => void (draft.title = "1"))
     await Promise.resolve() // the group is closed; what follows waits behind it
@@ -130,7 +136,8 @@ describe("rows", () => {
     await ws.close()
     const asRegister = collection("notes", shape<{ body?: string }>(), {})
     const other = await openWorkspace({ id: "w", collections: { notes: asRegister }, store })
-    for (let i = 0; i < 100 && (other.notes.get(id)?.$long || other.notes.get(id)?.$stale); i++) await new Promise(setImmediate)
+    for (let i = 0; i < 100 && (other.notes.get(id)?.$long || other.notes.get(id)?.$stale); i++)
+      await new Promise(setImmediate)
     expect(other.notes.get(id)?.body).toHaveLength(5000)
     await other.close()
   })

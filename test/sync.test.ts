@@ -37,7 +37,13 @@ const hashes = (push: Push) => push.entries.flatMap(({ chunks }) => chunks.map((
 /** What another device would have pushed. */
 const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Entry[]> => {
   const relayOfOther = new ScriptedRelay()
-  const other = await openWorkspace({ id: w, collections: { notes }, store: memoryStore(), relay: { url: "ws://o" }, env: relayOfOther.env })
+  const other = await openWorkspace({
+    id: w,
+    collections: { notes },
+    store: memoryStore(),
+    relay: { url: "ws://o" },
+    env: relayOfOther.env,
+  })
   await relayOfOther.settle()
   await write(other)
   await relayOfOther.settle()
@@ -68,7 +74,9 @@ describe("a connection", () => {
     relay.hangUp()
     await relay.pass(8 * 60_000)
     const waits = relay.dials.slice(1).map((dial, i) => dial - (relay.dials[i] as number))
-    expect(waits.slice(0, 9).map((ms) => Math.round(ms / 1000))).toEqual([1, 2, 4, 8, 16, 32, 64, 128].concat(waits[8] ? [Math.round(waits[8] / 1000)] : []))
+    expect(waits.slice(0, 9).map((ms) => Math.round(ms / 1000))).toEqual(
+      [1, 2, 4, 8, 16, 32, 64, 128].concat(waits[8] ? [Math.round(waits[8] / 1000)] : []),
+    )
     relay.up = true
     relay.wake()
     await relay.settle()
@@ -171,9 +179,18 @@ describe("an ack", () => {
 describe("entries", () => {
   test("are committed with their cursor and shown with their principal", async () => {
     const entries = await elsewhere((other) => other.notes.create({ title: "theirs", body: "b" }, { id: "a" }))
-    level(entries.length, entries.map((entry) => ({ entry })))
+    level(
+      entries.length,
+      entries.map((entry) => ({ entry })),
+    )
     await relay.pass(100)
-    expect(ws.notes.get("a")).toMatchObject({ title: "theirs", body: "b", $createdBy: "bob", $updatedBy: "bob", $sync: "stored" })
+    expect(ws.notes.get("a")).toMatchObject({
+      title: "theirs",
+      body: "b",
+      $createdBy: "bob",
+      $updatedBy: "bob",
+      $sync: "stored",
+    })
     await ws.close()
     await reopen()
     expect(ws.notes.get("a")?.title).toBe("theirs")
@@ -186,7 +203,10 @@ describe("entries", () => {
       await other.notes.update("a", (_, edit) => edit.splice("body", 4, 0, "!"))
     })
     for (let i = 0; i < 3; i++) {
-      level(entries.length, entries.map((entry) => ({ entry })))
+      level(
+        entries.length,
+        entries.map((entry) => ({ entry })),
+      )
       await relay.pass(100)
     }
     expect(ws.notes.get("a")?.body).toBe("once!")
@@ -227,7 +247,10 @@ describe("entries", () => {
     const forged = Uint8Array.from(last)
     forged[forged.length - 3]! ^= 0x55 // an operation that makes no sense, under a right checksum
     forged.set(sha256(forged.subarray(8)).subarray(0, 4), 4)
-    level(1, good.map((entry) => ({ entry })))
+    level(
+      1,
+      good.map((entry) => ({ entry })),
+    )
     await relay.pass(100)
     const row = ws.notes.get("a")
     level(2, [{ entry: { ...good[0]!, chunks: [forged] } }])
@@ -298,7 +321,10 @@ describe("a refusal", () => {
     relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
     await relay.settle()
     expect(ws.notes.get("a")?.title).toBe("kept")
-    level(3, push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })))
+    level(
+      3,
+      push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })),
+    )
     await relay.pass(100)
     expect(ws.notes.get("a")?.title).toBe("back again")
     expect(replicaOf(ws).rejected.size).toBe(0)
@@ -326,7 +352,13 @@ describe("a refusal", () => {
     relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "DEPS_UNKNOWN" })
     relay.say({ t: "ack", w, id: push.id })
     await relay.settle()
-    expect(relay.last("have")).toEqual({ t: "have", w, page: [["a", (await headsOf(ws))["a"]]], more: false, single: true })
+    expect(relay.last("have")).toEqual({
+      t: "have",
+      w,
+      page: [["a", (await headsOf(ws))["a"]]],
+      more: false,
+      single: true,
+    })
     const before = relay.count("push")
     relay.say({ t: "want", w, page: [["a", []]] })
     await relay.settle()
@@ -360,7 +392,10 @@ describe("a relay that does not know the cursor", () => {
     await relay.settle()
     ack(pushed(), 5)
     const theirs = await elsewhere((other) => other.notes.create({ title: "theirs" }, { id: "b" }))
-    level(6, theirs.map((entry) => ({ entry })))
+    level(
+      6,
+      theirs.map((entry) => ({ entry })),
+    )
     await relay.pass(100)
     await ws.close()
     await reopen()
@@ -370,7 +405,14 @@ describe("a relay that does not know the cursor", () => {
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.settle()
     expect(relay.last("have")).toMatchObject({ more: false, page: Object.entries(await headsOf(ws)) })
-    relay.say({ t: "want", w, page: [["a", []], ["b", []]] })
+    relay.say({
+      t: "want",
+      w,
+      page: [
+        ["a", []],
+        ["b", []],
+      ],
+    })
     relay.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first })
     await relay.pass(100)
     const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-1)

@@ -3,9 +3,13 @@ import { memoryStore } from "headwater/memory"
 import { afterEach, describe, expect, test } from "vitest"
 import { z } from "zod"
 
-const notes = collection("notes", z.object({ title: z.string(), body: z.string().default(""), tags: z.array(z.string()).optional() }), {
-  fields: { body: text() },
-})
+const notes = collection(
+  "notes",
+  z.object({ title: z.string(), body: z.string().default(""), tags: z.array(z.string()).optional() }),
+  {
+    fields: { body: text() },
+  },
+)
 type Notes = Workspace<{ notes: typeof notes }>
 const open: Notes[] = []
 const opened = async (store = memoryStore(), id = "w") => {
@@ -22,7 +26,15 @@ describe("a collection", () => {
   test("resolves a create with the saved row, and shows it from then on", async () => {
     const ws = await opened()
     const row = await ws.notes.create({ title: "T", body: "hello" })
-    expect(row).toMatchObject({ title: "T", body: "hello", $workspace: "w", $sync: "saved", $pending: true, $createdBy: null, $conflicts: [] })
+    expect(row).toMatchObject({
+      title: "T",
+      body: "hello",
+      $workspace: "w",
+      $sync: "saved",
+      $pending: true,
+      $createdBy: null,
+      $conflicts: [],
+    })
     expect(row.$dirtyFields).toEqual(["body", "title"])
     expect(Math.abs(row.$createdAt - Date.now())).toBeLessThan(5000)
     expect(ws.notes.get(row.id)).toBe(row)
@@ -57,11 +69,18 @@ describe("a collection", () => {
 
   test.each([
     ["UPDATE_ASYNC", async () => {}],
-    ["EDIT_MIXED", (draft: { body: string }, edit: { splice(k: "body", a: number, r: number, i: string): void }) => {
-      draft.body = "x"
-      edit.splice("body", 0, 0, "y")
-    }],
-    ["SPLICE_RANGE", (_: unknown, edit: { splice(k: "body", a: number, r: number, i: string): void }) => edit.splice("body", 99, 0, "y")],
+    [
+      "EDIT_MIXED",
+      (draft: { body: string }, edit: { splice(k: "body", a: number, r: number, i: string): void }) => {
+        draft.body = "x"
+        edit.splice("body", 0, 0, "y")
+      },
+    ],
+    [
+      "SPLICE_RANGE",
+      (_: unknown, edit: { splice(k: "body", a: number, r: number, i: string): void }) =>
+        edit.splice("body", 99, 0, "y"),
+    ],
     ["VALUE_UNSUPPORTED", (draft: { title: unknown }) => void (draft.title = Number.NaN)],
   ])("refuses an update with %s and leaves the entity as it was", async (code, f) => {
     const ws = await opened()
@@ -74,7 +93,11 @@ describe("a collection", () => {
   test("rejects with what the callback throws, and writes nothing", async () => {
     const ws = await opened()
     const { id } = await ws.notes.create({ title: "T" })
-    await expect(ws.notes.update(id, () => { throw new RangeError("mine") })).rejects.toThrow(RangeError)
+    await expect(
+      ws.notes.update(id, () => {
+        throw new RangeError("mine")
+      }),
+    ).rejects.toThrow(RangeError)
     expect(ws.status.pending).toBeGreaterThan(0)
     expect(ws.notes.get(id)?.title).toBe("T")
   })
@@ -84,7 +107,10 @@ describe("a collection", () => {
     await ws.notes.create({ title: "T" }, { id: "a" })
     await expect(ws.notes.create({ title: "T" }, { id: "a" })).rejects.toEqual(refusal("ENTITY_EXISTS"))
     await expect(ws.notes.create({ title: "T" }, { id: "a b" })).rejects.toEqual(refusal("ID_INVALID"))
-    const twice = await Promise.allSettled([ws.notes.create({ title: "1" }, { id: "b" }), ws.notes.create({ title: "2" }, { id: "b" })])
+    const twice = await Promise.allSettled([
+      ws.notes.create({ title: "1" }, { id: "b" }),
+      ws.notes.create({ title: "2" }, { id: "b" }),
+    ])
     expect(twice.map(({ status }) => status)).toEqual(["fulfilled", "rejected"])
   })
 
@@ -143,7 +169,9 @@ describe("a collection", () => {
   test("saves writes that wait together in one commit, in order", async () => {
     const ws = await opened()
     const { id } = await ws.notes.create({ title: "0", body: "" })
-    await Promise.all(Array.from({ length: 50 }, (_, i) => ws.notes.update(id, (_, edit) => edit.splice("body", i, 0, String(i % 10)))))
+    await Promise.all(
+      Array.from({ length: 50 }, (_, i) => ws.notes.update(id, (_, edit) => edit.splice("body", i, 0, String(i % 10)))),
+    )
     expect(ws.notes.get(id)?.body).toBe("0123456789".repeat(5))
   })
 })
@@ -179,7 +207,9 @@ describe("a workspace", () => {
   test("refuses a collection under another name and a malformed id", async () => {
     const wrong = { collections: { tasks: notes } as never, store: memoryStore() }
     await expect(openWorkspace({ id: "w", ...wrong })).rejects.toEqual(refusal("NAME_MISMATCH"))
-    await expect(openWorkspace({ id: "a/b", collections: { notes }, store: memoryStore() })).rejects.toEqual(refusal("ID_INVALID"))
+    await expect(openWorkspace({ id: "a/b", collections: { notes }, store: memoryStore() })).rejects.toEqual(
+      refusal("ID_INVALID"),
+    )
   })
 
   test("reaches a collection whose name clashes through collections", async () => {
