@@ -1,6 +1,7 @@
 /** What fast-check may do to a world, each run with weights of its own: a schedule in which devices never crash finds other
  * faults than one in which they always do. */
 import fc from "fast-check"
+import { layAmbush } from "./ambush.ts"
 import { EDITS, type Replica } from "./replica.ts"
 import { ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world.ts"
 
@@ -15,7 +16,8 @@ export interface Command {
 }
 
 const WEIGHTS = {
-  edit: 80,
+  edit: 60,
+  race: 12,
   cut: 4,
   zombie: 2,
   silence: 1,
@@ -34,6 +36,7 @@ const WEIGHTS = {
   backUpDevice: 1,
   restoreDevice: 0.7,
   cloneDevice: 0.4,
+  ambush: 6,
 } as const
 
 export interface Run {
@@ -52,6 +55,7 @@ export async function obey(world: World, { op, replica: i, x, gap }: Command): P
 
 const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> = {
   edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, OFTEN[(x >> 3) % OFTEN.length]!),
+  race: (world, replica, x) => race(world, replica, x),
   cut: (world, replica) => connectionOf(world, replica)?.cut(),
   zombie: (world, replica) => connectionOf(world, replica)?.zombie(),
   silence: (world, replica, x) => connectionOf(world, replica)?.silence(x % 2 ? "up" : "down"),
@@ -73,6 +77,10 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   restoreRelay: (world, _replica, x) => world.restoreRelay(x),
   backUpDevice: (world, replica) => world.backUpDevice(replica),
   restoreDevice: (world, replica) => world.restoreDevice(replica),
+  ambush: (world, replica, x) => {
+    layAmbush(world, replica, x)
+    return race(world, replica, x)
+  },
   cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
 }
 
@@ -80,6 +88,17 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
 const OFTEN = [ENTITIES[0], ENTITIES[0], ENTITIES[1], ENTITIES[0], ENTITIES[2]] as const
 
 const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
+
+/** Two of them write to one entity, now the one and now the other. */
+async function race(world: World, replica: Replica, x: number): Promise<void> {
+  const entity = OFTEN[(x >> 3) % OFTEN.length]!
+  const others = world.replicas.filter((other) => other !== replica)
+  const two = [others[(x >> 5) % others.length]!, replica]
+  for (let i = 0; i < 4 + (x % 4); i++) {
+    world.edit(two[i % 2]!, EDITS[(x + i) % 4]!, entity)
+    await world.pass(x % 40)
+  }
+}
 
 /** At once, soon, or after long. */
 const later = (world: World, x: number, f: () => void): void => {
@@ -93,18 +112,19 @@ export const runs: fc.Arbitrary<Run> = fc
     replicas: fc.integer({ min: 2, max: 5 }),
     duplicates: fc.constantFrom(0, 0.1, 0.5),
     principals: fc.boolean(),
+    segment: fc.constantFrom(3, 8, 20_000),
     slow: fc.record({ store: scale(), network: scale(), disk: scale() }),
     weights: fc.tuple(...Object.entries(WEIGHTS).map(([op, weight]) => weightOf(op as Op, weight))),
   })
   .map((setup) => fc.noShrink(fc.constant(setup)))
   .chain((setup) => setup)
-  .chain(({ seed, replicas, duplicates, principals, slow, weights }) => {
+  .chain(({ slow, weights, ...setup }) => {
     const speeds = {
       store: slowed(usualSpeeds.store, slow.store),
       network: slowed(usualSpeeds.network, slow.network),
       disk: slowed(usualSpeeds.disk, slow.disk),
     }
-    const options: WorldOptions = { seed, replicas, duplicates, principals, speeds }
+    const options: WorldOptions = { ...setup, speeds }
     return fc
       .array(commandOf(weights), { minLength: 10, maxLength: 40, size: "max" })
       .map((commands) => ({ options, commands }))

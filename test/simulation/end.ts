@@ -1,6 +1,7 @@
 /** Everything works again: the world must come to rest, and agree. */
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/protocol.ts"
+import { disarm } from "./ambush.ts"
 import { rejectedOn, short, Violation } from "./oracle.ts"
 import { type Replica, tokensOf } from "./replica.ts"
 import { ENTITIES, type World } from "./world.ts"
@@ -9,6 +10,7 @@ import { ENTITIES, type World } from "./world.ts"
 const REST_MS = 30 * 60_000
 
 export async function settle(world: World): Promise<void> {
+  for (const replica of world.replicas) disarm(world, replica)
   world.heal()
   await eachWrites(world)
   await comesToRest(world)

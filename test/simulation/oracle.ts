@@ -266,6 +266,12 @@ export class Oracle {
     return hash !== undefined && record(device, "out", entity, hash)
   }
 
+  /** The saved edits that a device holds, its own and others'. */
+  savedOn(device: Device): EditMade[] {
+    const held = this.held(device.name)
+    return [...this.edits.values()].filter(({ state, hash }) => state === "saved" && hash && held.has(hash))
+  }
+
   /** Everything that this device had saved is on the relay's disk, or was since an older copy took its place. */
   allStored(device: Device, edits: readonly EditMade[]): void {
     for (const edit of edits) if (!this.#stored(edit)) this.fail("said to be stored", `${device.name} ${edit.token}`)

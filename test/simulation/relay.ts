@@ -3,6 +3,7 @@ import type { Log, Logs } from "../../relay/log.ts"
 import { openLogs } from "../../relay/log-files.ts"
 import { Session } from "../../relay/session.ts"
 import { Workspaces } from "../../relay/workspace.ts"
+import { position } from "../../src/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../support/disk.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
 import type { Host, Line, Listener, Network } from "./network.ts"
@@ -14,6 +15,8 @@ const FOLDER = "data"
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
+  /** So many entries were written, and are about to be made safe. */
+  onSync: (entries: number) => void = () => {}
   /** Disk operations that have failed. */
   failures = 0
   readonly #disk: SimDisk
@@ -26,6 +29,8 @@ export class RelayHost implements Host {
   readonly #principal: (owner: string) => string
   #process: Process | undefined
   #workspaces: Workspaces | undefined
+  /** Entries of a segment. */
+  readonly #entries: number
   #logs: Logs | undefined
   #log: Log | undefined
   #life = 0
@@ -37,12 +42,14 @@ export class RelayHost implements Host {
     oracle: Oracle,
     latency: Latency,
     principal: (owner: string) => string,
+    entries: number,
   ) {
     this.#scheduler = scheduler
     this.#network = network
     this.#oracle = oracle
     this.#latency = latency
     this.#principal = principal
+    this.#entries = entries
     this.#random = scheduler.random("relay")
     this.#syncs = scheduler.lane("relay", latency)
     this.#syncs.held = network.held
@@ -58,7 +65,9 @@ export class RelayHost implements Host {
     if (this.#process) return
     const process = new Process(this.#scheduler, `relay.${++this.#life}`)
     this.#process = process
-    openLogs({ folder: FOLDER, disk: this.#disk, clock: process, report: (event) => this.#note(event) }).then(
+    const report = (event: object) => this.#note(event)
+    const segment = { entries: this.#entries }
+    openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, segment }).then(
       (logs) => {
         this.#logs = logs
         this.#workspaces = new Workspaces(this.#watched(logs))
@@ -80,8 +89,13 @@ export class RelayHost implements Host {
     await this.#logs?.open(WORKSPACE)
   }
 
+  /** What is safe now. */
+  snapshot(): Files {
+    return this.#disk.snapshot()
+  }
+
   backUp(): void {
-    this.backups.push(this.#disk.snapshot())
+    this.backups.push(this.snapshot())
   }
 
   /** An older copy takes the disk's place. */
@@ -112,8 +126,9 @@ export class RelayHost implements Host {
   /** What a relay started on what is safe would serve; takes no simulated time and changes nothing. */
   async readLog(): Promise<Logged[]> {
     const files = this.#disk.snapshot()
-    const disk = simDisk({ random: () => 0 })
-    disk.restore(files)
+    const copy = simDisk({ random: () => 0 })
+    copy.restore(files)
+    const { disk } = copy
     for (const path of files.keys()) await disk.makeFolder(path.slice(0, path.lastIndexOf("/")))
     const clock = new Process(this.#scheduler, "reader")
     const logs = await openLogs({ folder: FOLDER, disk, clock, report: () => {} })
@@ -160,6 +175,7 @@ export class RelayHost implements Host {
       this.failures++
     }
     const label = `${kind} ${path.slice(-12)}${fails ? " fails" : ""}`
+    if (kind === "sync" && this.#log) this.onSync(this.#log.appended - position(this.#log.end))
     return new Promise((resolve, reject) => {
       const end = fails ? () => reject(new Error("the simulated disk said no")) : resolve
       if (kind === "sync" || kind === "syncFolder") this.#syncs.push(label, end, process)

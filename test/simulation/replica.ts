@@ -2,6 +2,7 @@
 
 import type { Env } from "../../src/env.ts"
 import { HeadwaterError } from "../../src/errors.ts"
+import type { State } from "../../src/records.ts"
 import { collection, shape, text } from "../../src/schema.ts"
 import type { Store } from "../../src/store/store.ts"
 import { openWorkspace } from "../../src/workspace.ts"
@@ -37,6 +38,8 @@ export class Replica {
   /** There is a network. */
   online = true
   backup: Records | undefined
+  /** Its small record is on the disk. */
+  onState: (state: State) => void = () => {}
   readonly #scheduler: Scheduler
   readonly #network: Network
   readonly #oracle: Oracle
@@ -53,7 +56,10 @@ export class Replica {
     this.#skew = scheduler.random(`skew ${name}`).below(20_000) - 10_000
     this.device = new Device(scheduler, name, latency)
     this.device.onAsked = (writes) => oracle.asked(writes)
-    this.device.onCommit = (writes) => oracle.committed(this.device, writes)
+    this.device.onCommit = (writes) => {
+      oracle.committed(this.device, writes)
+      for (const [key, value] of writes) if (key[1] === "state") this.onState(JSON.parse(value as string) as State)
+    }
   }
 
   get running(): boolean {

@@ -3,6 +3,7 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
+import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
 import { Oracle } from "./oracle.ts"
@@ -23,6 +24,8 @@ export interface WorldOptions {
   readonly speeds?: Speeds
   /** Chance that a push frame arrives twice. */
   readonly duplicates?: number
+  /** Entries after which the relay's log begins another file. */
+  readonly segment?: number
   /** Each replica is somebody else's (as a token would say), or all are `local`. */
   readonly principals?: boolean
   /** Frames and flushes wait until they are released: for schedules that name every step. */
@@ -56,8 +59,13 @@ export class World {
     "relay restores": 0,
     "device restores": 0,
     "offline times": 0,
+    "acked ambushes": 0,
+    "unsynced ambushes": 0,
+    "healing ambushes": 0,
   }
   readonly speeds: Speeds
+  /** Happens as soon as the event is over that has made the moment for it. */
+  strike: (() => Promise<unknown>) | undefined
   readonly #chance: Random
   #tokens = 0
   #named = 0
@@ -74,9 +82,9 @@ export class World {
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
-    this.relay = new RelayHost(this.scheduler, this.network, this.oracle, this.speeds.disk, (owner) => {
-      return options.principals ? this.replica(owner).principal : "local"
-    })
+    const principal = (owner: string) => (options.principals ? this.replica(owner).principal : "local")
+    const { disk } = this.speeds
+    this.relay = new RelayHost(this.scheduler, this.network, this.oracle, disk, principal, options.segment ?? 20_000)
     this.network.host = this.relay
     for (let i = 0; i < options.replicas; i++) this.addReplica()
   }
@@ -104,13 +112,22 @@ export class World {
   }
 
   async pass(ms: number): Promise<void> {
-    await this.scheduler.pass(ms)
-    this.check()
+    const until = this.scheduler.now + ms
+    while (await this.#step(until));
+    await this.scheduler.pass(Math.max(0, until - this.scheduler.now))
   }
 
   async steps(n: number): Promise<void> {
-    await this.scheduler.steps(n)
+    for (let i = 0; i < n; i++) if (!(await this.#step())) return
+  }
+
+  async #step(until?: number): Promise<boolean> {
+    const stepped = await this.scheduler.step(until)
+    const strike = this.strike
+    this.strike = undefined
+    await strike?.()
     this.check()
+    return stepped
   }
 
   // what happens to it ------------------------------------------------------------------------------------------------
@@ -177,12 +194,18 @@ export class World {
 
   async restoreRelay(which: number): Promise<boolean> {
     const { backups } = this.relay
-    if (backups.length === 0) return false
+    const copy = backups[which % backups.length]
+    if (!copy) return false
+    await this.putBack(copy)
+    return true
+  }
+
+  /** An older copy takes the place of the relay's disk. */
+  async putBack(copy: Files): Promise<void> {
     this.oracle.noteStored()
-    await this.#loseDisks(() => this.relay.restore(backups[which % backups.length]!))
+    await this.#loseDisks(() => this.relay.restore(copy))
     this.#startRelayAfter(100)
     this.seen["relay restores"]++
-    return true
   }
 
   #startRelayAfter(ms: number): void {
@@ -199,9 +222,7 @@ export class World {
   whenStored(replica: Replica): boolean {
     const { ws } = replica
     if (!ws) return false
-    const saved = [...this.oracle.edits.values()].filter(
-      (edit) => edit.replica === replica.name && edit.state === "saved",
-    )
+    const saved = this.oracle.savedOn(replica.device)
     ws.whenStored().then(
       () => this.oracle.allStored(replica.device, saved),
       (error) => {

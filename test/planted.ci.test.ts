@@ -1,0 +1,22 @@
+import { expect, test } from "vitest"
+import { bugs } from "./simulation/bugs.ts"
+import { checkPlantable, plant } from "./simulation/planted.ts"
+
+const SEEDS = 200
+
+test("every planted bug can be planted: its place is in the sources exactly once", () => {
+  for (const bug of bugs) checkPlantable(bug)
+})
+
+test("without a planted bug there is nothing to find", async () => {
+  const nothing = { name: "none", edits: [] }
+  expect(await plant(nothing, { runs: SEEDS, seed: 1 })).toEqual({ runs: SEEDS })
+})
+
+for (const bug of bugs) {
+  test(`the property finds a planted bug: ${bug.name}`, async () => {
+    const { found, runs } = await plant(bug, { runs: SEEDS, seed: 1 })
+    console.log(`${bug.name}: ${found ? `found after ${runs} runs: ${found}` : `not found in ${runs} runs`}`)
+    expect(found).toBeDefined()
+  })
+}

@@ -1,0 +1,68 @@
+/**
+ * Moments that schedules by chance seldom meet. An ambush waits for one and strikes there: what a rule protects is seen
+ * only by those who break things in the moment that it is about.
+ */
+import type { Files } from "../support/disk.ts"
+import type { Replica } from "./replica.ts"
+import type { World } from "./world.ts"
+
+const kinds = {
+  /** An ack is saved, and its entry is not: the device dies, and the relay goes back to when the cursor was saved. */
+  acked(world: World, replica: Replica): void {
+    let copy: Files | undefined
+    replica.onState = ({ cursor, reach }) => {
+      if (reach === cursor) copy = world.relay.snapshot()
+      else if (copy) {
+        const older = copy
+        spring(world, replica, "acked", async () => {
+          world.crash(replica, false)
+          await world.putBack(older)
+        })
+      }
+    }
+  },
+
+  /** Several entries were written, and are not safe yet: the power goes, and does so again. */
+  unsynced(world: World, replica: Replica, times = 5): void {
+    let patience = 4
+    world.relay.onSync = (entries) => {
+      if (entries < 2 && patience-- > 0) return
+      spring(world, replica, "unsynced", () => world.crashRelay(0))
+      if (times > 1) kinds.unsynced(world, replica, times - 1)
+    }
+  },
+
+  /** A device has learned that it must heal: it dies, or the relay is replaced once more. */
+  healing(world: World, replica: Replica): void {
+    const copy = world.relay.snapshot()
+    replica.onState = ({ heal }) => {
+      if (!heal) return
+      spring(world, replica, "healing", async () => {
+        if (world.relay.backups.length % 2) world.crash(replica, false)
+        else await world.putBack(copy)
+      })
+    }
+  },
+}
+
+const often = ["acked", "unsynced", "acked", "unsynced", "healing"] as const
+
+export function layAmbush(world: World, replica: Replica, x: number): void {
+  disarm(world, replica)
+  kinds[often[x % often.length]!](world, replica)
+}
+
+function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: () => Promise<unknown>): void {
+  disarm(world, replica)
+  world.strike = async () => {
+    world.seen[`${kind} ambushes`]++
+    world.scheduler.note(`${replica.name} is ambushed, ${kind}`)
+    await act()
+    world.scheduler.after(2000, "reopen", () => world.open(replica))
+  }
+}
+
+export function disarm(world: World, replica: Replica): void {
+  replica.onState = () => {}
+  world.relay.onSync = () => {}
+}
