@@ -11,6 +11,12 @@ import type { Sealed } from "./sealed.ts"
 /** Entities of which is remembered what was looked up: a push asks several times, and appends a moment later. */
 const RECENT = 1024
 
+/** An entity's key, and the same as a name for maps. */
+export interface Id {
+  readonly key: Key
+  readonly name: string
+}
+
 export type Segment = Sealed | OpenSegment
 type Awaitable<T> = T | Promise<T>
 
@@ -22,7 +28,7 @@ export class Contents {
   /** The place after the last flushed entry. */
   end: Cursor
   readonly #recent = new Map<string, EntityState | null>()
-  readonly #keys = new Map<string, Key>()
+  readonly #ids = new Map<string, Id>()
 
   constructor(history: History, active: OpenSegment) {
     this.history = history
@@ -80,27 +86,27 @@ export class Contents {
   // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   entity(entity: string): Awaitable<EntityState | undefined> {
-    const key = this.key(entity)
-    const state = this.#atHand(key, this.#layers)
-    return state === undefined ? this.#read(key) : (state ?? undefined)
+    const id = this.id(entity)
+    const state = this.#atHand(id, this.#layers)
+    return state === undefined ? this.#read(id) : (state ?? undefined)
   }
 
   known(entity: string, hash: Hash): Awaitable<Known | undefined> {
-    const key = this.key(entity)
+    const id = this.id(entity)
     for (const { heads } of this.#layers) {
-      const known = heads.known(key, hash)
+      const known = heads.known(id.key, hash)
       if (known) return known
     }
-    return this.#isNew(key) ? undefined : this.history.known(key, hash)
+    return this.#isNew(id) ? undefined : this.history.known(id.key, hash)
   }
 
   tail(entity: string, actor: Actor): Awaitable<Tail | undefined> {
-    const key = this.key(entity)
+    const id = this.id(entity)
     for (const { heads } of this.#layers) {
-      const tail = heads.tail(key, actor)
+      const tail = heads.tail(id.key, actor)
       if (tail) return tail
     }
-    return this.#isNew(key) ? undefined : this.history.tail(key, actor)
+    return this.#isNew(id) ? undefined : this.history.tail(id.key, actor)
   }
 
   binding(actor: Actor): Awaitable<string | undefined> {
@@ -112,54 +118,56 @@ export class Contents {
   }
 
   /** How the entity was before the active segment. Null: not at all. Undefined: the sealed segments must be asked. */
-  before(key: Key): EntityState | null | undefined {
-    return this.#atHand(key, this.#layers.slice(1))
+  before(id: Id): EntityState | null | undefined {
+    return this.#atHand(id, this.closing ? [this.closing] : [])
   }
 
   /** Asked for several times for each push, and hashing takes its time. */
-  key(entity: string): Key {
-    let key = this.#keys.get(entity)
-    if (!key) {
-      if (this.#keys.size >= RECENT) this.#keys.clear()
-      this.#keys.set(entity, (key = entityKey(entity)))
+  id(entity: string): Id {
+    let id = this.#ids.get(entity)
+    if (!id) {
+      if (this.#ids.size >= RECENT) this.#ids.clear()
+      const key = entityKey(entity)
+      this.#ids.set(entity, (id = { key, name: key.toString("latin1") }))
     }
-    return key
+    return id
   }
 
-  #atHand(key: Key, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
-    if (!newest) return this.history.newest ? this.#recent.get(key.toString("latin1")) : null
-    const touched = newest.heads.touched(key)
-    if (!touched) return this.#atHand(key, older)
-    if (touched.before === undefined) touched.before = this.#atHand(key, older)
+  #atHand(id: Id, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
+    if (!newest) return this.history.newest ? this.#recent.get(id.name) : null
+    const touched = newest.heads.entities.get(id.name)
+    if (!touched) return this.#atHand(id, older)
+    if (touched.before === undefined) touched.before = this.#atHand(id, older)
     return touched.before === undefined ? undefined : stateOf(touched, touched.before)
   }
 
-  async #read(key: Key): Promise<EntityState | undefined> {
+  async #read(id: Id): Promise<EntityState | undefined> {
     for (;;) {
       const { newest } = this.history
-      const state = (await this.history.state(key)) ?? null
+      const state = (await this.history.state(id.key)) ?? null
       if (newest !== this.history.newest) continue
       if (this.#recent.size >= RECENT) this.#recent.delete(this.#recent.keys().next().value!)
-      this.#recent.set(key.toString("latin1"), state)
-      return this.#atHand(key, this.#layers) ?? undefined
+      this.#recent.set(id.name, state)
+      return this.#atHand(id, this.#layers) ?? undefined
     }
   }
 
   /** Whether the sealed segments surely have nothing of this entity. */
-  #isNew(key: Key): boolean {
-    if (!this.history.newest || this.#recent.get(key.toString("latin1")) === null) return true
-    return this.#layers.some(({ heads }) => heads.touched(key)?.before === null)
+  #isNew({ name }: Id): boolean {
+    if (!this.history.newest || this.#recent.get(name) === null) return true
+    return this.#layers.some(({ heads }) => heads.entities.get(name)?.before === null)
   }
 
   // ── places ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The place where the entry with this position ends; undefined where none does: it was lost. */
-  async place(position: number): Promise<Cursor | undefined> {
+  place(position: number): Awaitable<Cursor | undefined> {
     if (position === positionOf(this.end)) return this.end
     for (const segment of this.#newestFirst()) {
       if (position === segment.origin.base) return cursorOf(position, segment.origin.start)
       if (position < segment.origin.base || position > segment.last) continue
-      const running = await segment.runningAt(position)
+      const running = segment.runningAt(position)
+      if (running instanceof Promise) return running.then((read) => read && cursorOf(position, read))
       return running && cursorOf(position, running)
     }
     return undefined

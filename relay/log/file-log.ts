@@ -145,10 +145,10 @@ export class FileLog implements Log {
     if (this.#damaged !== undefined) throw failed(`the log of workspace ${this.#folder.workspace} is being mended`)
     const contents = this.#contents
     if (contents.active.full && !contents.closing) contents.rotate(this.#folder)
-    const key = contents.key(entry.entity)
+    const id = contents.id(entry.entity)
     const batch = this.#batchFor(contents.active)
     const position = ++this.#given
-    contents.active.append(batch.out, position, key, entry, changes, bytes, () => contents.before(key))
+    contents.active.append(batch.out, position, id.key, entry, changes, bytes, () => contents.before(id))
     batch.records++
     batch.last = this.#appended = position
     this.#flushing ??= this.#flush()
@@ -160,7 +160,8 @@ export class FileLog implements Log {
     const pending = this.#batches.find(({ last }) => last >= position && position > positionOf(this.end))
     await pending?.done
     // What was appended before the log was closed is told so afterwards, too.
-    const place = await (pending ? this.#contents.place(position) : this.#read((contents) => contents.place(position)))
+    const found = pending ? this.#contents.place(position) : this.#read((contents) => contents.place(position))
+    const place = found instanceof Promise ? await found : found
     if (!place || position > positionOf(this.end)) throw failed(`what was appended to position ${position} is lost`)
     return place
   }

@@ -23,6 +23,7 @@ export interface Touched {
 export class Heads {
   /** Changes of all records; more than memory should hold make a segment full. */
   changes = 0
+  /** By the entity's key as a string of 16 Latin-1 characters. */
   readonly entities = new Map<string, Touched>()
   readonly #salt: number
   readonly #out = new Output(2 ** 12)
@@ -116,10 +117,6 @@ export class Heads {
       this.entities.set(key, touched)
       this.#index(at, touched)
     }
-  }
-
-  touched(entity: Key): Touched | undefined {
-    return this.entities.get(entity.toString("latin1"))
   }
 
   known(entity: Key, hash: Hash): Known | undefined {

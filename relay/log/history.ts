@@ -2,8 +2,10 @@
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import { bindingKey, type Key, keyWithin } from "./format.ts"
-import { Kind, probeOf } from "./index-format.ts"
+import { Kind, type Probe, probeOf } from "./index-format.ts"
 import type { Sealed } from "./sealed.ts"
+
+type Awaitable<T> = T | Promise<T>
 
 export class History {
   readonly segments: Sealed[] = []
@@ -18,28 +20,44 @@ export class History {
     return this.segments.at(-1)
   }
 
-  state(entity: Key): Promise<EntityState | undefined> {
+  state(entity: Key): Awaitable<EntityState | undefined> {
     return this.#find(entity, Kind.entity, (segment) => segment.state(entity))
   }
 
-  known(entity: Key, hash: Hash): Promise<Known | undefined> {
+  known(entity: Key, hash: Hash): Awaitable<Known | undefined> {
     return this.#find(keyWithin(entity, hash), Kind.change, (segment) => segment.known(entity, hash))
   }
 
-  tail(entity: Key, actor: Actor): Promise<Tail | undefined> {
+  tail(entity: Key, actor: Actor): Awaitable<Tail | undefined> {
     return this.#find(keyWithin(entity, actor), Kind.tail, (segment) => segment.tail(entity, actor))
   }
 
-  binding(actor: Actor): Promise<string | undefined> {
+  binding(actor: Actor): Awaitable<string | undefined> {
     return this.#find(bindingKey(actor), Kind.binding, (segment) => segment.binding(actor))
   }
 
-  async #find<T>(key: Key, kind: Kind, look: (segment: Sealed) => Promise<T | undefined>): Promise<T | undefined> {
+  /** At once where the filters say that no segment has it: most of what is asked for is new. */
+  #find<T>(key: Key, kind: Kind, look: (segment: Sealed) => Promise<T | undefined>): Awaitable<T | undefined> {
     const probe = probeOf(key, 0, kind, this.#salt)
     for (let i = this.segments.length - 1; i >= 0; i--) {
+      const lacks = this.segments[i]!.lacks(probe)
+      if (lacks !== true) return this.#findFrom(i, lacks, probe, look)
+    }
+    return undefined
+  }
+
+  /** `lacks`: what the `from`-th segment has said. */
+  async #findFrom<T>(
+    from: number,
+    lacks: false | Promise<boolean>,
+    probe: Probe,
+    look: (segment: Sealed) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    let absent: boolean | Promise<boolean> = lacks
+    for (let i = from; i >= 0; i--) {
       const segment = this.segments[i]!
-      const lacks = segment.lacks(probe)
-      if (lacks === true || (lacks !== false && (await lacks))) continue
+      if (i < from) absent = segment.lacks(probe)
+      if (absent === true || (absent !== false && (await absent))) continue
       const found = await look(segment)
       if (found !== undefined) return found
     }
