@@ -7,6 +7,7 @@ import type { Change } from "./chunk.ts"
 import type { Entity } from "./entity.ts"
 import type { Hash } from "./protocol.ts"
 import type { Held } from "./transaction.ts"
+import { Admission } from "./verify.ts"
 
 /** Live documents that are kept when nobody uses them. */
 const KEPT = 64
@@ -14,18 +15,25 @@ const KEPT = 64
 /** A hydrated entity. */
 export class Live {
   readonly entity: Entity
-  /** Every change in the document, and who brought it. */
-  readonly changes = new Map<Hash, Change>()
+  /** Whether what arrives may join the document. */
+  readonly admission: Admission
   /** Held changes that wait for others. */
   waiting: readonly Held[] = []
   private readonly authors = new Map<Hash, string>()
 
   constructor(entity: Entity) {
     this.entity = entity
+    this.admission = new Admission(entity.id)
   }
 
+  /** Every change in the document. */
+  get changes(): ReadonlyMap<Hash, Change> {
+    return this.admission.changes
+  }
+
+  /** A change that is in the document, and who brought it. */
   credit(change: Change, by: string | null | undefined): void {
-    this.changes.set(change.hash, change)
+    this.admission.trust(change)
     if (by !== undefined && by !== null) this.authors.set(change.hash, by)
   }
 

@@ -37,11 +37,11 @@ export class Memory {
     this.state = saved ?? emptyState(projection)
     this.fresh = saved === undefined
     this.outbox = new Outbox(workspace)
-    const joined = (entity: string) => {
-      const mark = this.stale.get(entity)
-      return { pending: this.outbox.pending(entity), stale: mark !== undefined && !mark.waiting }
-    }
-    this.rows = new Rows(workspace, defs, joined, () => this.state.first)
+    this.rows = new Rows(workspace, defs, {
+      pending: (entity) => this.outbox.pending(entity),
+      stale: (entity) => this.stale.get(entity)?.waiting === false,
+      first: () => this.state.first,
+    })
   }
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */

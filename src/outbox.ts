@@ -3,9 +3,10 @@
  * the commit that takes its ack.
  *
  * A device that was away for long owes tens of thousands. So that opening it stays cheap, a backlog is folded into pages
- * when idle; a page is only unpacked for the entities that somebody asks about. What a page holds and was paid since has
+ * when idle (`backlog.ts`); a page is only unpacked for the entities that somebody asks about. What a page holds and was paid since has
  * a record of `null` in front of it, and a page that was paid in full goes with its records.
  */
+import { type Line, type Page, readPage, writePage } from "./backlog.ts"
 import type { Hash } from "./protocol.ts"
 import { keys, type OutRecord, readJson } from "./records.ts"
 import type { Store, Write } from "./store/store.ts"
@@ -14,15 +15,6 @@ export interface Owed extends OutRecord {
   readonly entity: string
   readonly hash: Hash
 }
-
-/** Changes of one entity in a page that were owed alike. */
-type Packed = readonly [
-  entity: string,
-  principal: string | null,
-  how: OutRecord["how"],
-  fields: readonly string[],
-  changes: readonly (readonly [hash: Hash, startOp: number, bytes: number])[],
-]
 
 export interface Pending {
   /** The fields that pending changes touch, sorted. */
@@ -69,10 +61,10 @@ class OwedOf {
 }
 
 /** What pages hold of one entity. */
-interface Group {
+interface Packed {
   readonly page: number
-  readonly packed: Packed
-  readonly next: Group | undefined
+  readonly line: Line
+  readonly next: Packed | undefined
 }
 
 /** Records in front of the pages before they are folded in, and how many at once. */
@@ -82,7 +74,7 @@ const FOLD_AT_ONCE = 8192
 export class Outbox {
   private readonly workspace: string
   private readonly byEntity = new Map<string, OwedOf>()
-  private readonly packed = new Map<string, Group>()
+  private readonly packed = new Map<string, Packed>()
   /** The page that holds a record, and how much of each page is still owed. */
   private readonly pageOf = new Map<Hash, number>()
   private readonly owedIn = new Map<number, number>()
@@ -96,7 +88,7 @@ export class Outbox {
 
   async load(store: Store): Promise<void> {
     for (const [key, value] of await store.list(keys.outPages(this.workspace))) {
-      this.addPage(readJson<Packed[]>(value, key), Number(key[2]))
+      this.addPage(readPage(value, key), Number(key[2]))
     }
     for (const [key, value] of await store.list(keys.outbox(this.workspace))) {
       const [, , entity = "", hash = ""] = key
@@ -121,7 +113,7 @@ export class Outbox {
     this.count(before, -1)
     this.count(owed, 1)
     owedOf.set(owed)
-    if (before === undefined && !this.pageOf.has(owed.hash)) this.loose++
+    if (before === undefined) this.countIn(owed.hash, 1)
   }
 
   remove(entity: string, hash: Hash): void {
@@ -131,9 +123,7 @@ export class Outbox {
     this.count(owed, -1)
     owedOf.delete(owed)
     if (owedOf.records.size === 0) this.byEntity.delete(entity)
-    const page = this.pageOf.get(hash)
-    if (page === undefined) this.loose--
-    else this.owedIn.set(page, (this.owedIn.get(page) ?? 0) - 1)
+    this.countIn(hash, -1)
   }
 
   /** The write that takes a record away. */
@@ -170,12 +160,10 @@ export class Outbox {
 
   /** What a row shows of it. */
   pending(entity: string): Pending | undefined {
-    const group = this.packed.get(entity)
-    if (group !== undefined && group.next === undefined && !this.byEntity.has(entity)) {
-      const { packed } = group
-      let creation = false
-      for (const change of packed[4]) if (change[1] === 1) creation = true
-      return { fields: Object.freeze(packed[3]), creation }
+    const packed = this.packed.get(entity)
+    if (packed !== undefined && packed.next === undefined && !this.byEntity.has(entity)) {
+      const { kind, creation } = packed.line
+      return creation ? kind.created : kind.edited
     }
     return this.unpacked(entity)?.pending
   }
@@ -196,81 +184,66 @@ export class Outbox {
 
   private async dropPage(store: Store, page: number): Promise<{ writes: Write[]; done: () => void }> {
     const key = keys.outPage(this.workspace, page)
-    const value = await store.get(key)
-    const packed = value === undefined ? [] : readJson<Packed[]>(value, key)
-    const gone = packed.flatMap(([entity, , , , changes]) => changes.map(([hash]) => [entity, hash] as const))
-    // What the relay wanted again since then is owed by a record of its own.
-    const paid = gone.filter(([entity, hash]) => this.get(entity, hash) === undefined)
-    const writes = paid.map(([entity, hash]): Write => [keys.out(this.workspace, entity, hash), undefined])
+    const paid: Owed[] = []
+    for (const line of readPage(await store.get(key), key).lines()) paid.push(...line.owed())
+    const writes = paid.map(({ entity, hash }): Write => [keys.out(this.workspace, entity, hash), undefined])
     const done = () => {
       this.owedIn.delete(page)
-      for (const [entity, hash] of gone) {
-        if (this.pageOf.delete(hash) && this.get(entity, hash) !== undefined) this.loose++
-      }
+      for (const { hash } of paid) this.pageOf.delete(hash)
     }
     return { writes: [...writes, [key, undefined]], done }
   }
 
   private foldLoose(): { writes: Write[]; done: () => void } {
     const page = Math.max(0, ...this.owedIn.keys()) + 1
-    const packed = new Map<
-      string,
-      [string, string | null, OutRecord["how"], readonly string[], [Hash, number, number][]]
-    >()
-    const writes: Write[] = []
-    const folded: Hash[] = []
-    for (const [entity, owedOf] of this.byEntity) {
-      for (const { hash, how, principal, fields, startOp, bytes } of owedOf.records.values()) {
-        if (this.pageOf.has(hash)) continue
-        const alike = JSON.stringify([entity, principal, how, fields])
-        const found = packed.get(alike)
-        if (found === undefined) packed.set(alike, [entity, principal, how, fields, [[hash, startOp, bytes]]])
-        else found[4].push([hash, startOp, bytes])
-        writes.push([keys.out(this.workspace, entity, hash), undefined])
-        folded.push(hash)
-      }
+    const folded: Owed[] = []
+    for (const { records } of this.byEntity.values()) {
+      for (const owed of records.values()) if (!this.pageOf.has(owed.hash)) folded.push(owed)
       if (folded.length >= FOLD_AT_ONCE) break
     }
-    writes.push([keys.outPage(this.workspace, page), JSON.stringify([...packed.values()])])
+    const writes = folded.map(({ entity, hash }): Write => [keys.out(this.workspace, entity, hash), undefined])
     const done = () => {
-      for (const hash of folded) this.pageOf.set(hash, page)
+      for (const { hash } of folded) this.pageOf.set(hash, page)
       this.owedIn.set(page, folded.length)
       this.loose -= folded.length
     }
-    return { writes, done }
+    return { writes: [...writes, [keys.outPage(this.workspace, page), writePage(folded)]], done }
   }
 
-  /** Ten thousand of these stand between a backlog and its first list on screen, so they are only counted. */
-  private addPage(content: readonly Packed[], page: number): void {
-    let owed = 0
-    for (const packed of content) {
-      const entity = packed[0]
-      const before = this.packed.get(entity)
-      if (before === undefined) this.packed.set(entity, { page, packed, next: undefined })
-      else this.packed.set(entity, { page, packed, next: before })
-      const { length } = packed[4]
-      this.byPrincipal.set(packed[1], (this.byPrincipal.get(packed[1]) ?? 0) + length)
-      owed += length
+  /** Ten thousand lines stand between a backlog and its first list on screen, so they are only sorted by entity. */
+  private addPage({ kinds, lines }: Page, page: number): void {
+    for (const line of lines()) {
+      this.packed.set(line.entity, { page, line, next: this.packed.get(line.entity) })
     }
-    this.owedIn.set(page, owed)
-    this.total += owed
+    let total = 0
+    for (const { principal, owed } of kinds) {
+      this.byPrincipal.set(principal, (this.byPrincipal.get(principal) ?? 0) + owed)
+      total += owed
+    }
+    this.owedIn.set(page, total)
+    this.total += total
   }
 
   private unpacked(entity: string): OwedOf | undefined {
-    const owedOf = this.byEntity.get(entity)
-    let group = this.packed.get(entity)
-    if (group === undefined) return owedOf
+    let packed = this.packed.get(entity)
+    if (packed === undefined) return this.byEntity.get(entity)
     this.packed.delete(entity)
-    const all = owedOf ?? new OwedOf()
+    const all = this.byEntity.get(entity) ?? new OwedOf()
     this.byEntity.set(entity, all)
-    for (; group !== undefined; group = group.next) {
-      const [, principal, how, fields, changes] = group.packed
-      for (const [hash, startOp, bytes] of changes) {
-        all.set({ entity, hash, startOp, bytes, how, principal, fields })
-        this.pageOf.set(hash, group.page)
+    for (; packed !== undefined; packed = packed.next) {
+      for (const owed of packed.line.owed()) {
+        all.set(owed)
+        this.pageOf.set(owed.hash, packed.page)
       }
     }
     return all
+  }
+
+  /** The page that holds a record knows how much of it is owed; a record without a page is loose. */
+  private countIn(hash: Hash, by: 1 | -1): void {
+    const page = this.pageOf.get(hash)
+    if (page === undefined) this.loose += by
+    else this.owedIn.set(page, (this.owedIn.get(page) ?? 0) + by)
   }
 
   private count(owed: Owed | undefined, by: 1 | -1): void {

@@ -19,7 +19,7 @@ import {
 import { keys, type State } from "./records.ts"
 import { owedOf, type Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
-import { admitted, ancestors, causalOrder, headsOf } from "./verify.ts"
+import { ancestors, causalOrder, headsOf } from "./verify.ts"
 
 /** One or more `entries` messages, taken together. */
 export interface Received {
@@ -139,23 +139,17 @@ async function changesOf(replica: Replica, entity: string, tx: Transaction): Pro
 function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): void {
   const live = replica.documents.get(entity)
   if (live === undefined) return markStale(replica, tx, entity, fresh)
-  const arrived = [...live.waiting, ...fresh]
-  const byHash = new Map(arrived.map((held) => [held.change.hash, held]))
-  const verdict = admitted(
-    entity,
-    [...live.changes.values(), ...arrived.map(({ change }) => change)],
-    new Set(byHash.keys()),
-  )
-  for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
-  const next = verdict.order.filter(({ hash }) => !live.changes.has(hash))
+  const arrived = new Map([...live.waiting, ...fresh].map((held) => [held.change, held]))
+  const { order, bad, waiting } = live.admission.judge(arrived.keys())
+  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
   try {
-    live.entity.apply(next)
+    live.entity.apply(order)
   } catch {
     replica.documents.drop(entity)
-    return markStale(replica, tx, entity, arrived)
+    return markStale(replica, tx, entity, [...arrived.values()])
   }
-  for (const change of next) live.credit(change, byHash.get(change.hash)?.by)
-  live.waiting = verdict.waiting.flatMap(({ hash }) => byHash.get(hash) ?? [])
+  for (const change of order) live.credit(change, arrived.get(change)?.by)
+  live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   tx.touched.add(entity)
 }
 

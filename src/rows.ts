@@ -15,11 +15,13 @@ export interface RowDelta {
   readonly changed: string[]
   readonly removed: string[]
 }
-/** What is known of an entity outside its changes. */
+/** What is known of entities outside their changes. */
 export interface Joined {
-  /** Owed to the relay: the fields it touches, whether its creation is among it. */
-  readonly pending: { readonly fields: readonly string[]; readonly creation: boolean } | undefined
-  readonly stale: boolean
+  /** What the relay is still owed of it. */
+  pending(entity: string): { readonly fields: readonly string[]; readonly creation: boolean } | undefined
+  stale(entity: string): boolean
+  /** Whose records are those made before any principal was known. */
+  first(): string | null
 }
 
 const PAGE = 1000
@@ -74,20 +76,12 @@ export class Rows {
   private readonly authors = new Map<string, Authors>()
   private readonly workspace: string
   private readonly defs: ReadonlyMap<string, AnyDef>
-  private readonly joined: (entity: string) => Joined
-  /** Whose records are those made before any principal was known. */
-  private readonly first: () => string | null
+  private readonly joined: Joined
 
-  constructor(
-    workspace: string,
-    defs: ReadonlyMap<string, AnyDef>,
-    joined: (entity: string) => Joined,
-    first: () => string | null,
-  ) {
+  constructor(workspace: string, defs: ReadonlyMap<string, AnyDef>, joined: Joined) {
     this.workspace = workspace
     this.defs = defs
     this.joined = joined
-    this.first = first
   }
 
   async load(store: Store): Promise<void> {
@@ -240,15 +234,16 @@ export class Rows {
 
   private finish(stored: StoredRow): PlainRow {
     const row = stored as Record<string, unknown> & { id: string }
-    const { pending, stale } = this.joined(row.id)
+    const pending = this.joined.pending(row.id)
+    const first = this.joined.first()
     row["$workspace"] = this.workspace
-    row["$createdBy"] ??= this.first()
-    row["$updatedBy"] ??= this.first()
-    if (row["$deletedAt"] !== undefined) row["$deletedBy"] ??= this.first()
+    row["$createdBy"] ??= first
+    row["$updatedBy"] ??= first
+    if (row["$deletedAt"] !== undefined) row["$deletedBy"] ??= first
     row["$sync"] = pending === undefined ? "stored" : "saved"
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
-    if (stale) row["$stale"] = true
+    if (this.joined.stale(row.id)) row["$stale"] = true
     if (pending !== undefined) this.hideAuthors(row, pending.creation)
     else if (this.authors.size > 0) this.authors.delete(row.id)
     return freeze(row)

@@ -6,9 +6,9 @@ import { type Handle, newHandle } from "./automerge.ts"
 import { type Change, isDerived } from "./chunk.ts"
 import { refuseLossy, take } from "./document.ts"
 import type { Code } from "./errors.ts"
-import { causalOrder } from "./history.ts"
+import { Ancestries, type Ancestry, causalOrder, History } from "./history.ts"
 import { fault, setsOnly } from "./operations.ts"
-import type { Actor, Hash } from "./protocol.ts"
+import type { Hash } from "./protocol.ts"
 
 export { ancestors, causalOrder, headsOf } from "./history.ts"
 
@@ -25,14 +25,18 @@ const START_AHEAD = 2 ** 20
 const NOBODY = "0".repeat(32)
 
 /**
- * The verdicts that reading alone gives, on `suspects` only: admission (`SEQ_GAP`, `SEQ_TAKEN`, `START_OP`,
- * `COLLECTION_MISMATCH` for a second genesis), operations that name something outside the change and its ancestors
- * (`OP_REFERENCE`), operations that no Automerge writes (`CHUNK_BAD`). No document is made. What Automerge itself makes of
- * the rest shows when it is applied: then `Entity.apply` or `Entity.hydrate` throws, and `verdicts` finds out who is to blame.
+ * The verdicts that reading alone gives, on `suspects` and what rests on them: admission (`SEQ_GAP`, `START_OP`,
+ * `SEQ_TAKEN`, `COLLECTION_MISMATCH` for a second genesis), operations that name something outside the change and its
+ * ancestors (`OP_REFERENCE`), operations that no Automerge writes (`CHUNK_BAD`). No document is made. What Automerge itself
+ * makes of the rest shows when it is applied: then `Entity.apply` or `Entity.hydrate` throws, and `verdicts` finds out who is
+ * to blame.
  */
 export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Verdicts {
   const given = [...changes]
-  return new Admission(entity, suspects).run(given, causalOrder(given))
+  const admission = new Admission(entity)
+  for (const change of causalOrder(given.filter(({ hash }) => !suspects.has(hash)))) admission.trust(change)
+  const { bad, waiting } = admission.judge(given)
+  return { order: [...admission.changes.values()], bad, waiting }
 }
 
 /**
@@ -57,108 +61,75 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
   }
 }
 
-function remaining(given: readonly Change[], order: readonly Change[], bad: ReadonlyMap<Hash, Code>): Change[] {
-  const settled = new Set([...bad.keys(), ...order.map(({ hash }) => hash)])
-  const rest = new Map(given.filter(({ hash }) => !settled.has(hash)).map((change) => [change.hash, change]))
-  return [...rest.values()]
-}
-
 // ── by reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const GENESIS = "genesis"
-const place = ({ actor, seq }: Change): string => `${actor} ${seq}`
-
-/** How many changes of each actor are among a change's ancestors: their seqs run from 1. */
-type Clock = Map<Actor, number>
-
-class Admission {
+/**
+ * The sound changes of an entity, and whether others may join them. What arrives is judged as `admitted` would among
+ * everything that is held, at a cost that follows what has arrived and what is concurrent to it.
+ */
+export class Admission {
   private readonly entity: string
-  private readonly suspects: ReadonlySet<Hash>
-  private readonly sound = new Map<Hash, Change>()
-  private readonly byActor = new Map<Actor, Change[]>()
-  private readonly clocks = new Map<Hash, Clock>()
-  /** How many changes, not yet looked at, rest on this one: the last of them takes its clock over. */
-  private readonly users = new Map<Hash, number>()
-  private readonly claims = new Set<string>()
+  private readonly history = new History()
+  private hasGenesis = false
 
-  constructor(entity: string, suspects: ReadonlySet<Hash>) {
+  constructor(entity: string) {
     this.entity = entity
-    this.suspects = suspects
   }
 
-  run(given: readonly Change[], order: readonly Change[]): Verdicts {
+  /** In causal order. */
+  get changes(): ReadonlyMap<Hash, Change> {
+    return this.history.changes
+  }
+
+  /** Takes in a change that is known to be sound and rests on what is here; one that is here already is nothing new. */
+  trust(change: Change): void {
+    if (this.changes.has(change.hash)) return
+    this.history.add(change)
+    this.hasGenesis ||= this.isGenesis(change)
+  }
+
+  /** Takes in those of the changes that are sound: they are the verdicts' `order`. What waits must be given again. */
+  judge(arrived: Iterable<Change>): Verdicts {
+    const open = new Map<Hash, Change>()
+    for (const change of arrived) if (!this.changes.has(change.hash)) open.set(change.hash, change)
+    const order: Change[] = []
     const bad = new Map<Hash, Code>()
-    for (const change of order) {
-      if (!this.suspects.has(change.hash)) this.claim(change)
-      for (const dep of change.deps) this.users.set(dep, (this.users.get(dep) ?? 0) + 1)
+    const joining = causalOrder(open.values(), this.changes)
+    const ancestries = new Ancestries(this.history, joining)
+    for (const change of joining) {
+      if (!change.deps.every((dep) => this.changes.has(dep))) continue
+      open.delete(change.hash)
+      const ancestry = ancestries.of(change)
+      const code = this.codeOf(change, ancestry)
+      if (code !== undefined) {
+        bad.set(change.hash, code)
+        continue
+      }
+      this.trust(change)
+      ancestries.joined(change, ancestry)
+      order.push(change)
     }
-    for (const change of order) {
-      if (!change.deps.every((dep) => this.sound.has(dep))) continue
-      const clock = this.clockOf(change)
-      const code = this.suspects.has(change.hash) ? this.codeOf(change, clock) : undefined
-      if (code === undefined) this.admit(change, clock)
-      else bad.set(change.hash, code)
-    }
-    const sound = [...this.sound.values()]
-    return { order: sound, bad, waiting: remaining(given, sound, bad) }
+    return { order, bad, waiting: [...open.values()] }
   }
 
-  /** One place, one change: what is trusted keeps it, else the first sound one in causal order has it, on every replica. */
-  private claim(change: Change): void {
-    this.claims.add(place(change))
-    if (this.isGenesis(change)) this.claims.add(GENESIS)
+  private codeOf(change: Change, ancestry: Ancestry): Code | undefined {
+    const { actor, seq, startOp, deps } = change
+    const before = ancestry.get(actor) ?? 0
+    if (seq !== before + 1) return "SEQ_GAP"
+    const maxOp = Math.max(0, ...deps.map((dep) => this.changes.get(dep)?.maxOp ?? 0))
+    if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
+    const code = fault(change, (counter, author) => {
+      const made = this.history.madeBy(author, counter)
+      return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
+    })
+    if (code !== undefined) return code
+    // One place, one change: what is here keeps it. Asked last, for only this depends on what else is here.
+    if ((this.history.byActor.get(actor)?.length ?? 0) > before) return "SEQ_TAKEN"
+    return this.hasGenesis && this.isGenesis(change) ? "COLLECTION_MISMATCH" : undefined
   }
 
   private isGenesis(change: Change): boolean {
     return change.deps.length === 0 && isDerived(this.entity, change) && setsOnly(change, "@type")
-  }
-
-  private codeOf(change: Change, clock: Clock): Code | undefined {
-    const { actor, seq, startOp, deps } = change
-    if (seq !== (clock.get(actor) ?? 0) + 1) return "SEQ_GAP"
-    if (this.claims.has(place(change))) return "SEQ_TAKEN"
-    if (this.claims.has(GENESIS) && this.isGenesis(change)) return "COLLECTION_MISMATCH"
-    const maxOp = Math.max(0, ...deps.map((dep) => this.sound.get(dep)?.maxOp ?? 0))
-    if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
-    const code = fault(change, (counter, author) => this.exists(counter, author, clock.get(author) ?? 0))
-    if (code === undefined) this.claim(change)
-    return code
-  }
-
-  /** Whether one of the actor's first `seqs` changes made this operation. */
-  private exists(counter: number, actor: Actor, seqs: number): boolean {
-    const changes = this.byActor.get(actor) ?? []
-    let low = 0
-    let high = Math.min(seqs, changes.length)
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((changes[middle] as Change).maxOp < counter) low = middle + 1
-      else high = middle
-    }
-    const found = changes[low]
-    return found !== undefined && low < seqs && found.startOp <= counter && counter <= found.maxOp
-  }
-
-  private clockOf({ deps }: Change): Clock {
-    let clock: Clock | undefined
-    for (const dep of deps) {
-      const left = (this.users.get(dep) ?? 1) - 1
-      this.users.set(dep, left)
-      const theirs = this.clocks.get(dep) ?? new Map<Actor, number>()
-      if (left === 0) this.clocks.delete(dep)
-      if (clock === undefined) clock = left === 0 ? theirs : new Map(theirs)
-      else for (const [actor, seqs] of theirs) clock.set(actor, Math.max(seqs, clock.get(actor) ?? 0))
-    }
-    return clock ?? new Map()
-  }
-
-  private admit(change: Change, clock: Clock): void {
-    clock.set(change.actor, change.seq)
-    this.clocks.set(change.hash, clock)
-    this.sound.set(change.hash, change)
-    const mine = this.byActor.get(change.actor)
-    if (mine === undefined) this.byActor.set(change.actor, [change])
-    else mine.push(change)
   }
 }
 

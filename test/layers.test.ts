@@ -30,6 +30,7 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
       "transaction.ts",
       "memory.ts",
       "records.ts",
+      "backlog.ts",
       "outbox.ts",
       "rows.ts",
       "documents.ts",
