@@ -182,7 +182,6 @@ export class Ancestries {
   /** So many rest on old changes that one pass over the whole history is cheaper than a walk for each. */
   private retrace(): void {
     const { order } = this.history
-    this.known.clear()
     this.announce(order)
     for (const change of order) this.joined(change, this.of(change))
   }

@@ -65,11 +65,8 @@ export class Memory {
     this.state = tx.state
     this.fresh = false
     const joined = new Set<string>()
-    for (const { owed, paid } of tx.outbox) {
-      joined.add(owed.entity)
-      if (paid) this.outbox.remove(owed.entity, owed.hash)
-      else this.outbox.add(owed)
-    }
+    for (const { owed } of tx.outbox.values()) joined.add(owed.entity)
+    this.outbox.follow(tx.outbox)
     for (const [entity, mark] of tx.stale) {
       joined.add(entity)
       if (mark === undefined) this.stale.delete(entity)

@@ -67,6 +67,11 @@ interface Packed {
   readonly next: Packed | undefined
 }
 
+/** What becomes of records in one commit, by hash. */
+export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly paid: boolean }>
+
+/** New records in one commit that make a page of their own. */
+const PAGE_AT = 256
 /** Records in front of the pages before they are folded in, and how many at once. */
 const FOLD_AT = 1024
 const FOLD_AT_ONCE = 8192
@@ -106,7 +111,37 @@ export class Outbox {
     return this.unpacked(entity)?.records.get(hash)
   }
 
-  add(owed: Owed): void {
+  /** What a commit writes. Many new records at once, an import or a heal, make a page right away. */
+  writes(changes: OutboxChanges): Write[] {
+    const writes: Write[] = []
+    const fresh: Owed[] = []
+    for (const { owed, paid } of changes.values()) {
+      const { entity, hash, ...record } = owed
+      const known = this.get(entity, hash) !== undefined
+      const key = keys.out(this.workspace, entity, hash)
+      if (!paid && !known && !this.pageOf.has(hash)) fresh.push(owed)
+      else if (!paid) writes.push([key, JSON.stringify(record)])
+      else if (known) writes.push([key, this.pageOf.has(hash) ? "null" : undefined])
+    }
+    if (fresh.length >= PAGE_AT) writes.push([keys.outPage(this.workspace, this.nextPage), writePage(fresh)])
+    else
+      for (const { entity, hash, ...record } of fresh)
+        writes.push([keys.out(this.workspace, entity, hash), JSON.stringify(record)])
+    return writes
+  }
+
+  /** The commit that holds `writes` is on the disk. */
+  follow(changes: OutboxChanges): void {
+    const fresh: Owed[] = []
+    for (const { owed, paid } of changes.values()) {
+      if (!paid && this.get(owed.entity, owed.hash) === undefined && !this.pageOf.has(owed.hash)) fresh.push(owed)
+      if (paid) this.remove(owed.entity, owed.hash)
+      else this.add(owed)
+    }
+    if (fresh.length >= PAGE_AT) this.paged(this.nextPage, fresh)
+  }
+
+  private add(owed: Owed): void {
     let owedOf = this.unpacked(owed.entity)
     if (owedOf === undefined) this.byEntity.set(owed.entity, (owedOf = new OwedOf()))
     const before = owedOf.records.get(owed.hash)
@@ -116,7 +151,7 @@ export class Outbox {
     if (before === undefined) this.countIn(owed.hash, 1)
   }
 
-  remove(entity: string, hash: Hash): void {
+  private remove(entity: string, hash: Hash): void {
     const owedOf = this.unpacked(entity)
     const owed = owedOf?.records.get(hash)
     if (owedOf === undefined || owed === undefined) return
@@ -124,11 +159,6 @@ export class Outbox {
     owedOf.delete(owed)
     if (owedOf.records.size === 0) this.byEntity.delete(entity)
     this.countIn(hash, -1)
-  }
-
-  /** The write that takes a record away. */
-  paid({ entity, hash }: Owed): Write {
-    return [keys.out(this.workspace, entity, hash), this.pageOf.has(hash) ? "null" : undefined]
   }
 
   /** Of one entity, in an order in which it can be pushed. */
@@ -195,19 +225,26 @@ export class Outbox {
   }
 
   private foldLoose(): { writes: Write[]; done: () => void } {
-    const page = Math.max(0, ...this.owedIn.keys()) + 1
+    const page = this.nextPage
     const folded: Owed[] = []
     for (const { records } of this.byEntity.values()) {
       for (const owed of records.values()) if (!this.pageOf.has(owed.hash)) folded.push(owed)
       if (folded.length >= FOLD_AT_ONCE) break
     }
     const writes = folded.map(({ entity, hash }): Write => [keys.out(this.workspace, entity, hash), undefined])
-    const done = () => {
-      for (const { hash } of folded) this.pageOf.set(hash, page)
-      this.owedIn.set(page, folded.length)
-      this.loose -= folded.length
-    }
-    return { writes: [...writes, [keys.outPage(this.workspace, page), writePage(folded)]], done }
+    const write: Write = [keys.outPage(this.workspace, page), writePage(folded)]
+    return { writes: [...writes, write], done: () => this.paged(page, folded) }
+  }
+
+  private get nextPage(): number {
+    return Math.max(0, ...this.owedIn.keys()) + 1
+  }
+
+  /** Records that were loose are in this page now. */
+  private paged(page: number, folded: readonly Owed[]): void {
+    for (const { hash } of folded) this.pageOf.set(hash, page)
+    this.owedIn.set(page, folded.length)
+    this.loose -= folded.length
   }
 
   /** Ten thousand lines stand between a backlog and its first list on screen, so they are only sorted by entity. */

@@ -11,7 +11,10 @@ const PUSH_BYTES = 2 ** 18
 export interface NextPush {
   readonly entries: readonly Entry[]
   readonly adopt: boolean
+  /** What it carries, with the entity of each. */
   readonly changes: Map<Hash, string>
+  /** All that was chosen: also what could not be read, which is not tried again on this connection. */
+  readonly chosen: readonly Hash[]
   readonly bytes: number
 }
 
@@ -31,7 +34,7 @@ export async function nextPush(replica: Replica, underWay: (owed: Owed) => boole
     changes.set(owed.hash, owed.entity)
     bytes += owed.bytes
   }
-  return { entries, adopt: chosen[0]?.how === "adopt", changes, bytes }
+  return { entries, adopt: chosen[0]?.how === "adopt", changes, chosen: chosen.map(({ hash }) => hash), bytes }
 }
 
 /** Own changes go without a name: the relay stamps its own. Of others', what the log said of them goes with them. */

@@ -167,7 +167,7 @@ export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cur
   return replica.step([], (tx) => {
     for (const [entity, hash] of stored) {
       const owed = replica.owed(entity, hash, tx)
-      if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
+      if (owed !== undefined) tx.pay(owed)
     }
     if (at === undefined) return
     const reach = further(tx.state.reach, at)
@@ -219,7 +219,7 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
     tx.drop(entity, gone)
     const owed = replica.owed(entity, gone, tx)
-    if (owed !== undefined) tx.pay(owed, replica.outbox.paid(owed))
+    if (owed !== undefined) tx.pay(owed)
   }
   replica.freshActor()
   tx.touched.add(entity)

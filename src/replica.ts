@@ -254,7 +254,9 @@ export class Replica {
 
   /** What the relay is owed of it, as far as this group has come. */
   owed(entity: string, hash: Hash, tx: Transaction): Owed | undefined {
-    return tx.owes(hash) === false ? undefined : this.outbox.get(entity, hash)
+    const here = tx.outbox.get(hash)
+    if (here !== undefined) return here.paid ? undefined : here.owed
+    return this.outbox.get(entity, hash)
   }
 
   /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
@@ -277,7 +279,7 @@ export class Replica {
       if (this.unsure) await this.readAgain([])
       for (const step of group) await this.runStep(step, tx, settled)
       const rows = await this.projectTouched(tx)
-      const writes = tx.finish(this.memory.fresh)
+      const writes = tx.finish(this.outbox.writes(tx.outbox), this.memory.fresh)
       if (writes.length > 0) {
         await this.store.commit(writes)
         this.failure = null
@@ -341,7 +343,7 @@ export class Replica {
     const deltas = this.memory.follow(tx, rows)
     const refused = new Map<Hash, RejectedRecord>()
     for (const { hash, record } of tx.rejected) if (record !== undefined) refused.set(hash, record)
-    const paid = tx.outbox.filter((change) => change.paid).map(({ owed }) => owed)
+    const paid = [...tx.outbox.values()].filter((change) => change.paid).map(({ owed }) => owed)
     this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid, refused })
   }
 

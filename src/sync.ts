@@ -292,9 +292,10 @@ class Session {
     const next = await nextPush(this.replica, (owed) => this.inFlight.has(owed.hash) || this.asked.has(owed.entity))
     if (next === undefined || this.ended) return false
     const id = String(this.nextId++)
-    const { entries, adopt, changes, bytes } = next
+    const { entries, adopt, changes, chosen, bytes } = next
+    for (const hash of chosen) this.inFlight.add(hash)
+    if (entries.length === 0) return true
     this.pushes.set(id, { changes, bytes })
-    for (const hash of changes.keys()) this.inFlight.add(hash)
     this.windowBytes += bytes
     this.link.send({ t: "push", w: this.replica.id, id, entries, ...(adopt && { adopt }) })
     return true

@@ -4,7 +4,7 @@
  */
 
 import type { Change } from "./chunk.ts"
-import type { Owed } from "./outbox.ts"
+import type { OutboxChanges, Owed } from "./outbox.ts"
 import { type Entry, encodeEntry, type Hash } from "./protocol.ts"
 import { type BadRecord, keys, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 import type { Value, Write } from "./store/store.ts"
@@ -27,9 +27,8 @@ export class Transaction {
   readonly dropped = new Map<string, Set<Hash>>()
   readonly stale = new Map<string, StaleRecord | undefined>()
   readonly bad = new Map<string, Map<Hash, BadRecord>>()
-  /** What the outbox does, in order: one group may pay a change and be asked for it again. */
-  readonly outbox: { readonly owed: Owed; readonly paid: boolean }[] = []
-  private readonly owing = new Map<Hash, boolean>()
+  /** What becomes of outbox records; one group may pay a change and be asked for it again. */
+  readonly outbox: OutboxChanges = new Map()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
   /** From the relay, or written here: what subscribers are told. */
   remote = false
@@ -69,22 +68,11 @@ export class Transaction {
   }
 
   owe(owed: Owed): void {
-    const { entity, hash, ...record } = owed
-    this.put(keys.out(this.workspace, entity, hash), JSON.stringify(record))
-    this.outbox.push({ owed, paid: false })
-    this.owing.set(owed.hash, true)
+    this.outbox.set(owed.hash, { owed, paid: false })
   }
 
-  /** Whether this group has said so: undefined when it has said nothing of it. */
-  owes(hash: Hash): boolean | undefined {
-    return this.owing.get(hash)
-  }
-
-  /** `write`: how the outbox takes it away. */
-  pay(owed: Owed, write: Write): void {
-    this.writes.push(write)
-    this.outbox.push({ owed, paid: true })
-    this.owing.set(owed.hash, false)
+  pay(owed: Owed): void {
+    this.outbox.set(owed.hash, { owed, paid: true })
   }
 
   markStale(entity: string, record: StaleRecord | undefined): void {
@@ -105,7 +93,8 @@ export class Transaction {
   }
 
   /** All writes, with the state if it has changed or was never saved. */
-  finish(fresh: boolean): readonly Write[] {
+  finish(outbox: readonly Write[], fresh: boolean): readonly Write[] {
+    for (const write of outbox) this.writes.push(write)
     if (this.state !== this.before || (fresh && this.writes.length > 0)) {
       this.put(keys.state(this.workspace), JSON.stringify(this.state))
     }

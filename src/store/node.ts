@@ -118,6 +118,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
+/** Not compressed: opening reads megabytes of rows at once, and waits for each of them. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
 /** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
