@@ -128,6 +128,8 @@ class Session {
   /** Entities that wait for a `want`. */
   private readonly asked = new Set<string>()
   private readonly asks = new Map<string, number>()
+  /** Told whom this connection belongs to: what others have left in the outbox must not go out under their name. */
+  private introduced = false
   private pushing = false
   private pushAgain = false
   private nextId = 1
@@ -192,7 +194,6 @@ class Session {
       this.link.send({ t: "pull", w: this.replica.id, credit: limits.credit })
       await this.sayHave()
     } else this.pull(state.cursor, state.reach)
-    this.push()
   }
 
   private pull(cursor: string | null, reach: string | null): void {
@@ -252,6 +253,10 @@ class Session {
     })
     this.taking = false
     if (this.ended) return
+    if (first !== undefined && !this.introduced) {
+      this.introduced = true
+      this.push()
+    }
     this.done += bytes
     if (level) this.update({ level: true, progress: null, error: null })
     else this.update({ progress: { done: this.done, total: Math.max(this.total, this.done) } })
@@ -272,7 +277,7 @@ class Session {
   /** Sends what is owed and not under way, as far as the window allows. */
   push(): void {
     this.pushAgain = true
-    if (this.pushing || this.ended) return
+    if (this.pushing || this.ended || !this.introduced) return
     this.pushing = true
     this.run(this.pushWhileThereIs())
   }

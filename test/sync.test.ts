@@ -45,6 +45,8 @@ const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Ent
     env: relayOfOther.env,
   })
   await relayOfOther.settle()
+  relayOfOther.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first, principal: "bob" })
+  await relayOfOther.settle()
   await write(other)
   await relayOfOther.settle()
   const entries = relayOfOther.heard.flatMap((message) => (message.t === "push" ? message.entries : []))
@@ -136,6 +138,31 @@ describe("a connection", () => {
   })
 })
 
+test("nothing is pushed before the relay has said whose connection this is", async () => {
+  await ws.notes.create({ title: "T" })
+  await relay.settle()
+  expect(relay.count("push")).toBe(0)
+  level(0)
+  await relay.settle()
+  expect(relay.count("push")).toBe(1)
+})
+
+test("what another principal left in the outbox waits, and is counted", async () => {
+  level(1)
+  await ws.notes.create({ title: "ann's" })
+  await relay.settle()
+  await ws.close()
+  await reopen()
+  const before = relay.count("push")
+  relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
+  await relay.settle()
+  expect(relay.count("push")).toBe(before)
+  expect(ws.status).toMatchObject({ pending: 2, principal: "bob", others: [{ principal: "ann", pending: 2 }] })
+  await ws.notes.create({ title: "bob's" })
+  await relay.settle()
+  expect(relay.count("push")).toBe(before + 1)
+})
+
 describe("an ack", () => {
   test("takes its changes out of the outbox and leaves the cursor where it is", async () => {
     level(1)
@@ -158,6 +185,8 @@ describe("an ack", () => {
     const before = hashes(pushed())
     relay.hangUp()
     await relay.pass(1000)
+    level(1)
+    await relay.settle()
     expect(relay.count("push")).toBe(2)
     expect(hashes(pushed())).toEqual(before)
   })
@@ -437,7 +466,7 @@ describe("a relay that does not know the cursor", () => {
     const { reach } = replicaOf(ws).state
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.settle()
-    relay.say({ t: "want", w, page: [["a", []]] })
+    relay.say({ t: "entries", w, items: [], ...first }, { t: "want", w, page: [["a", []]] })
     await relay.settle()
     ack(pushed(), 1)
     await relay.settle()
