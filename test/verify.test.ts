@@ -1,5 +1,4 @@
 import * as Automerge from "@automerge/automerge"
-import { sha256 } from "@noble/hashes/sha2.js"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import { type Change, deriveChange, readChange } from "../src/chunk.ts"
@@ -8,98 +7,9 @@ import type { Code } from "../src/errors.ts"
 import type { Hash } from "../src/protocol.ts"
 import { admitted, ancestors, causalOrder, headsOf, verdicts } from "../src/verify.ts"
 import { actorOf, ID, runs } from "./support/histories.ts"
+import { forged, hashes, honestHistory, mutant, placeOf, put, scalar } from "./support/hostile.ts"
 
 beforeAll(() => loadAutomerge())
-
-type Op = Record<string, unknown> & { action: string }
-const scalar = (value: string) => new Automerge.ImmutableString(value)
-const hashes = (changes: Iterable<Change>) => new Set([...changes].map(({ hash }) => hash))
-
-/** A change as nobody honest writes it: encoded by Automerge from whatever is asked. */
-function forged(fields: Record<string, unknown>): Change {
-  const base = { actor: "f".repeat(32), seq: 1, startOp: 1, time: 0, message: null, author: null, deps: [], ops: [] }
-  return readChange(Automerge.encodeChange({ ...base, ...fields } as Parameters<typeof Automerge.encodeChange>[0]))
-}
-
-/** Numbers below n, a function of the seed. */
-function random(seed: number): (n: number) => number {
-  let state = seed
-  return (n) => {
-    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x6d2b79f5) | 0
-    return ((state ^ (state >>> 13)) >>> 0) % n
-  }
-}
-
-/** Three replicas of a document with everything that Automerge has, as other tools and later versions write it. */
-function honestHistory(seed: number): Change[] {
-  const next = random(seed)
-  const { genesis } = Entity.create(ID, "notes", actorOf(0))
-  type Doc = Automerge.Doc<any>
-  const begun = (n: number): Doc => Automerge.applyChanges(Automerge.init({ actor: actorOf(n) }), [genesis.chunk])[0]
-  const first: Doc = Automerge.change(begun(1), { time: 1 }, (doc) => {
-    doc.body = "some text"
-    doc.steps = []
-  })
-  const docs = [first, Automerge.merge(begun(2), first), Automerge.merge(begun(3), first)] as [Doc, Doc, Doc]
-  for (let i = 2; i < 24; i++) {
-    const [r, q, what] = [next(3), next(9), next(9)] as [0 | 1 | 2, number, number]
-    docs[r] = Automerge.change(docs[r], { time: i }, (doc) => {
-      const { length } = doc.body
-      if (what === 0) doc[`k${next(3)}`] = scalar(`v${i}`)
-      else if (what === 1) Automerge.splice(doc, ["body"], next(length + 1), 0, "ab")
-      else if (what === 2) doc.steps.push(scalar(`s${i}`))
-      else if (what === 3 && length > 2) Automerge.splice(doc, ["body"], next(length - 1), 1)
-      else if (what === 4) doc[`o${next(2)}`] = { a: i, b: [scalar("x"), 1.5] }
-      else if (what === 5) delete doc[`k${next(3)}`]
-      else if (what === 6 && length > 3) Automerge.mark(doc, ["body"], { start: 0, end: 2 }, "bold", true)
-      else if (what === 7 && doc.steps.length > 0) Automerge.deleteAt(doc.steps, next(doc.steps.length))
-      else if (doc.c) doc.c.increment(1)
-      else doc.c = new Automerge.Counter(1)
-    })
-    if (q < 3 && q !== r) docs[r] = Automerge.merge(docs[r], docs[q as 0 | 1 | 2])
-  }
-  const full = Automerge.merge(Automerge.merge(Automerge.clone(docs[0]), docs[1]), docs[2])
-  const changes = Automerge.getAllChanges(full).map((chunk) => readChange(chunk))
-  for (const doc of [...docs, full]) Automerge.free(doc)
-  return changes
-}
-
-const placeOf = ({ actor, seq }: Change) => `${actor} ${seq}`
-
-/** Bytes changed and the checksum mended, or operations changed and encoded again; undefined when it is no change at all. */
-function mutant(all: readonly Change[], seed: number): Change | undefined {
-  const next = random(seed)
-  const source = all[next(all.length)] as Change
-  const [how, a, b, c] = [next(2), next(9999), next(9999), next(9999)] as [number, number, number, number]
-  try {
-    if (how === 0) {
-      const chunk = Uint8Array.from(source.chunk)
-      for (const n of [a, b]) {
-        const at = 10 + (n % (chunk.length - 10))
-        chunk[at] = ((chunk[at] ?? 0) + 1 + (c % 3)) & 255
-      }
-      chunk.set(sha256(chunk.subarray(8)).subarray(0, 4), 4)
-      return readChange(chunk)
-    }
-    const decoded = Automerge.decodeChange(source.chunk)
-    const dep = all[a % all.length] as Change
-    const ops: Op[] = decoded.ops.map((op) => ({ ...op }) as Op)
-    const op = ops[b % ops.length]
-    const lies: ((op: Op) => void)[] = [
-      () => {},
-      (op) => void (op["key"] = "q"),
-      (op) => void (op.action = ["set", "del", "inc", "makeMap", "makeText", "makeList"][c % 6] as string),
-      (op) => void (op["insert"] = !op["insert"]),
-      (op) => void (op["value"] = [1, "x", null, true][c % 4]),
-      (op) => void (op["pred"] = []),
-    ]
-    if (op !== undefined) lies[c % lies.length]?.(op)
-    const actor = (a + 7 * b + 31 * c).toString(16).padStart(32, "e")
-    return forged({ ...decoded, actor, seq: 1, deps: [dep.hash], startOp: dep.maxOp + 1, ops })
-  } catch {
-    return undefined
-  }
-}
 
 const seeds = fc.integer({ min: 1, max: 2 ** 31 - 1 })
 
@@ -176,16 +86,6 @@ function small() {
   const text = `${texted.startOp}@${texted.actor}`
   return { genesis, changes, texted, last, text, after: { deps: [last.hash], startOp: last.maxOp + 1 } }
 }
-
-const put = (op: Record<string, unknown> = {}): Op => ({
-  action: "set",
-  obj: "_root",
-  key: "z",
-  value: 1,
-  datatype: "int",
-  pred: [],
-  ...op,
-})
 
 test("each kind of lie has its code", () => {
   const { genesis, changes, texted, last, text, after } = small()
