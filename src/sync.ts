@@ -10,6 +10,7 @@ import {
   type Cursor,
   type EntityHeads,
   type Entries,
+  encode,
   type Hash,
   limits,
   type Notice,
@@ -207,7 +208,7 @@ class Session {
   private queueEntries(message: Entries, bytes: number): void {
     this.link.proven()
     this.waiting.push(message)
-    this.waitingBytes += bytes
+    this.waitingBytes += bytes - encode({ ...message, items: [] }).length
     if (message.left !== undefined) this.total = message.left
     if (message.time !== undefined) this.replica.clockOffset = message.time - this.env.now()
     this.takeSoon()
@@ -264,7 +265,10 @@ class Session {
     this.takeSoon()
   }
 
-  /** What has been committed may be sent again: the relay never has more under way than we can hold. */
+  /**
+   * What has been committed may be sent again: the relay never has more under way than we can hold. Counted are the bytes
+   * of items, as the relay does; frames weigh a little more, and that must not add up.
+   */
   private grant(bytes: number): void {
     this.granted += bytes
     if (this.granted < limits.credit / 4) return
