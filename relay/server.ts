@@ -40,6 +40,7 @@ export class RelayServer {
   readonly #http: Server
   readonly #upgrades: WebSocketServer
   readonly #connections = new Set<Connection>()
+  #corked: Duplex[] = []
   #stopping = false
   #nextId = 1
 
@@ -125,24 +126,14 @@ export class RelayServer {
   }
 
   #connect(ws: WebSocket, socket: Duplex): void {
-    let corked = false
-    const uncork = () => {
-      corked = false
-      socket.uncork()
-    }
     const session = new Session({
       id: this.#nextId++,
       workspaces: this.#o.workspaces,
       clock: this.#o.clock,
       principal: "local",
       access: "write",
-      send(frame) {
-        // What one flush brings to a connection (acks, entries) leaves in one system call.
-        if (!corked) {
-          corked = true
-          socket.cork()
-          process.nextTick(uncork)
-        }
+      send: (frame) => {
+        this.#cork(socket)
         ws.send(frame)
       },
       close: (code, reason) => this.#hangUp(ws, code, reason),
@@ -162,6 +153,17 @@ export class RelayServer {
       cancelGreeting()
       session.closed()
       this.#connections.delete(connection)
+    })
+  }
+
+  /** What one flush brings to a connection (acks, entries) leaves in one system call. */
+  #cork(socket: Duplex): void {
+    if (socket.writableCorked > 0) return
+    socket.cork()
+    this.#corked.push(socket)
+    if (this.#corked.length > 1) return
+    process.nextTick(() => {
+      for (const corked of this.#corked.splice(0)) corked.uncork()
     })
   }
 

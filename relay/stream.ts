@@ -2,7 +2,7 @@
  * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
  * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
  */
-import { type Cursor, type Entries, encode, encodeEntries, encodeItem, limits, position } from "../src/protocol.ts"
+import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position } from "../src/protocol.ts"
 import type { Page } from "./log.ts"
 import type { EntitySet } from "./numbers.ts"
 import type { Live } from "./ring.ts"
@@ -45,9 +45,8 @@ export class Stream implements Follower {
     this.#outlet = outlet
   }
 
-  /** Clients give back what frames weighed, which is a little more than their items: it must not add up. */
   grant(credit: number): void {
-    this.#credit = Math.min(this.#credit + credit, limits.credit)
+    this.#credit += credit
     this.pump()
   }
 
@@ -55,7 +54,7 @@ export class Stream implements Follower {
   begin(place: number | undefined, credit: number): void {
     this.stop()
     this.#place = place
-    this.#credit = Math.min(credit, limits.credit)
+    this.#credit = credit
     this.#first = true
     this.pump()
   }
@@ -101,9 +100,9 @@ export class Stream implements Follower {
   pump(): void {
     while (this.#place !== undefined && !this.#reading && !this.#outlet.full()) {
       if (this.#heal && this.#place >= position(this.#heal.until)) this.#endHeal(this.#heal)
-      const { end } = this.workspace.log
-      if (this.#place === position(end)) {
-        if (this.#first) this.#send([], end)
+      const { end } = this.workspace
+      if (this.#place === end.place) {
+        if (this.#first) this.#send([], end.cursor)
         return
       }
       const batch = this.#heal ? undefined : this.workspace.batch(this.#place)
@@ -166,9 +165,9 @@ export class Stream implements Follower {
 
   /** `to` is the place after the items; absent while those of a heal come. */
   #send(items: readonly Uint8Array[], to?: Cursor): void {
-    const { log, id } = this.workspace
+    const { log, id, end } = this.workspace
     const first = this.#first && { left: log.bytesAfter(this.#place ?? 0), ...this.#outlet.introduction() }
-    const level = to !== undefined && position(to) === position(log.end)
+    const level = to !== undefined && position(to) === end.place
     this.#first = false
     if (to) this.#place = position(to)
     for (const item of items) this.#credit -= item.length

@@ -71,6 +71,7 @@ export class Workspace {
   #failure: unknown
   #window: Window | undefined
   #batch: Batch | undefined
+  #end: { readonly cursor: Cursor; readonly place: number } | undefined
   #breaks = 0
   #last: Promise<unknown>
   #subscriptions: (() => void)[] = []
@@ -112,6 +113,13 @@ export class Workspace {
     throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} was cut back while a push was looked up`)
   }
 
+  /** The flushed end: asked for by every follower after every flush. */
+  get end(): { readonly cursor: Cursor; readonly place: number } {
+    const cursor = this.log.end
+    if (this.#end?.cursor !== cursor) this.#end = { cursor, place: position(cursor) }
+    return this.#end
+  }
+
   /** Appends within a turn; returns the place after the entry. */
   append(entry: Entry, changes: readonly AppendedChange[], from: Omit<Live, "bytes">): number {
     const bytes = encodeEntry(entry)
@@ -128,8 +136,7 @@ export class Workspace {
 
   /** Undefined where that is not all live any more, or too much for one frame. */
   batch(from: number): Batch | undefined {
-    const to = this.log.end
-    const end = position(to)
+    const { cursor: to, place: end } = this.end
     if (this.#batch?.from === from && this.#batch.end === end) return this.#batch
     if (!this.#window?.covers(from)) return undefined
     const live: Live[] = []

@@ -8,7 +8,7 @@ import { RelayServer, type ServerOptions } from "../../relay/server.ts"
 import { Workspaces } from "../../relay/workspace.ts"
 import { systemClock } from "../../src/env.ts"
 import type { Entry } from "../../src/protocol.ts"
-import { change, genesis } from "./changes.ts"
+import { chunkOf, genesis } from "./changes.ts"
 import { type SlowDisk, slowDisk } from "./slow-disk.ts"
 import { Wire } from "./wire.ts"
 
@@ -62,6 +62,6 @@ export async function startRelay(options: Partial<ServerOptions> & { ring?: numb
 /** An entity as one entry: its genesis and a change by this actor. */
 export function note(entity: string, actor: string, value = "hello"): Entry {
   const first = genesis(entity)
-  const { chunk } = change({ actor, startOp: 2, deps: [first.hash], value })
-  return { entity, collection: "notes", kind: "change", chunks: [first.chunk, chunk] }
+  const content = chunkOf({ actor, startOp: 2, deps: [first.hash], value })
+  return { entity, collection: "notes", kind: "change", chunks: [first.chunk, content] }
 }
