@@ -38,8 +38,8 @@ class NodeFile implements DiskFile {
     return (await this.#handle.stat()).size
   }
 
-  async read(at: number, length: number): Promise<Uint8Array> {
-    const bytes = Buffer.allocUnsafeSlow(length)
+  async read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const bytes = into ?? Buffer.allocUnsafeSlow(length)
     let done = 0
     while (done < length) {
       const { bytesRead } = await this.#handle.read(bytes, done, length - done, at + done)

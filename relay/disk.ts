@@ -24,8 +24,11 @@ export interface Disk {
 
 export interface DiskFile {
   size(): Promise<number>
-  /** Exactly `length` bytes from `at`, or fewer at the end of the file. The caller owns them. */
-  read(at: number, length: number): Promise<Uint8Array>
+  /**
+   * Exactly `length` bytes from `at`, or fewer at the end of the file: in memory of the caller's, which is at least so
+   * long, or in new one.
+   */
+  read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   write(at: number, bytes: Uint8Array): Promise<void>
   truncate(size: number): Promise<void>
   /** fdatasync: what was written survives a power cut from here on. */

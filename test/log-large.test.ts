@@ -33,8 +33,8 @@ const counting: Disk = {
 function counted(file: string, opened: DiskFile): DiskFile {
   return {
     size: () => opened.size(),
-    async read(at, length) {
-      const bytes = await opened.read(at, length)
+    async read(at, length, into) {
+      const bytes = await opened.read(at, length, into)
       read[file.endsWith(".idx") ? "idx" : "log"] += bytes.length
       return bytes
     },

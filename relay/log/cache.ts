@@ -20,6 +20,7 @@ export class Cache {
   /** Both in the order of their last use. */
   readonly #files = new Map<string, OpenFile>()
   readonly #read = new Map<number, Buffer>()
+  #passed: { readonly key: number; readonly block: Buffer } | undefined
   /** Names a file's content; a path whose content changes gets another one. */
   readonly #ids = new Map<string, number>()
   #nextId = 1
@@ -29,12 +30,12 @@ export class Cache {
     this.#blocks = Math.max(8, Math.floor(bytes / BLOCK))
   }
 
-  /** Bytes of a file, past the cache. */
-  async read(path: string, at: number, length: number): Promise<Buffer> {
+  /** Bytes of a file, past the cache; in new memory, or in this. */
+  async read(path: string, at: number, length: number, into?: Uint8Array): Promise<Buffer> {
     const open = this.#open(path)
     open.users++
     try {
-      return asBuffer(await (await open.file).read(at, length))
+      return asBuffer(await (await open.file).read(at, length, into))
     } catch (error) {
       this.#close(path, open)
       throw error
@@ -63,6 +64,17 @@ export class Cache {
     check?.(block)
     this.#read.set(key, block)
     if (this.#read.size > this.#blocks) this.#read.delete(this.#read.keys().next().value!)
+    return block
+  }
+
+  /** The same for whoever passes through a file once: only the last such block is kept, and nothing else goes for it. */
+  async passing(path: string, n: number, check: (block: Buffer) => void): Promise<Buffer> {
+    const key = this.#key(path, n)
+    const ready = this.#passed?.key === key ? this.#passed.block : this.peek(path, n)
+    if (ready) return ready
+    const block = await this.read(path, n * BLOCK, BLOCK)
+    check(block)
+    this.#passed = { key, block }
     return block
   }
 

@@ -3,7 +3,6 @@ import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } 
 import type { EntityState, Known, Tail } from "../log.ts"
 import type { Folder } from "./folder.ts"
 import { entityKey, type Key } from "./format.ts"
-import { stateOf } from "./heads.ts"
 import type { History } from "./history.ts"
 import { OpenSegment } from "./open-segment.ts"
 import type { Sealed } from "./sealed.ts"
@@ -135,10 +134,14 @@ export class Contents {
 
   #atHand(id: Id, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
     if (!newest) return this.history.newest ? this.#recent.get(id.name) : null
-    const touched = newest.heads.entities.get(id.name)
-    if (!touched) return this.#atHand(id, older)
-    if (touched.before === undefined) touched.before = this.#atHand(id, older)
-    return touched.before === undefined ? undefined : stateOf(touched, touched.before)
+    const { heads } = newest
+    const e = heads.entity(id.key)
+    if (e === undefined) return this.#atHand(id, older)
+    if (heads.before(e) === undefined) {
+      const before = this.#atHand(id, older)
+      if (before !== undefined) heads.setBefore(e, before)
+    }
+    return heads.state(e)
   }
 
   async #read(id: Id): Promise<EntityState | undefined> {
@@ -153,9 +156,13 @@ export class Contents {
   }
 
   /** Whether the sealed segments surely have nothing of this entity. */
-  #isNew({ name }: Id): boolean {
+  #isNew({ key, name }: Id): boolean {
     if (!this.history.newest || this.#recent.get(name) === null) return true
-    return this.#layers.some(({ heads }) => heads.entities.get(name)?.before === null)
+    for (const { heads } of this.#layers) {
+      const e = heads.entity(key)
+      if (e !== undefined && heads.before(e) === null) return true
+    }
+    return false
   }
 
   // ── places ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,9 +5,9 @@
  * Header (128 bytes, at 0 and 4,096): "HEADWLOG" | version u16 | flags u16 (1: begins a running hash of its own) | number u32
  *   | base u64, the position before its first entry | running hash there, 8 | marker u32 | salt u32
  *   | segment before it u32 | workspace, length u8 and UTF-8 | zeros | crc u32 of all that at byte 124.
- * Record: marker u32 | head crc u32 | length u32 | head length u32 | body crc u32 | changes u16 | kind u8 | flags u8
+ * Record: marker u32 | head crc u32 | length u32 | head length u32 | body crc u32 | changes u16 | kind u8 | zero u8
  *   | position u64 | step u32 since the position before | running hash, 8 | entity, 16 of its sha256
- *   | changes | principal, UTF-8 and length u16 (flag 1) — the head ends here, and the body is the entry as on the wire.
+ *   | changes | collection, principal: UTF-8 and then length u16 — the head ends here; the body is the entry as on the wire.
  * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
  *
  * The head has what look-ups need, with a checksum of its own, so they read neither chunks nor CBOR. The marker and the
@@ -96,7 +96,6 @@ const CHANGE = 63
 const BINDS = 1
 /** Only in memory: a change whose ancestors were lost is served, and not known. */
 const ORPHAN = 2
-const PRINCIPAL = 1
 /** Above any entry that fits into a message; what claims to be longer is damaged. */
 const LONGEST = 16 * 2 ** 20
 const kinds = ["change", "snapshot", "tombstone"] as const
@@ -110,19 +109,20 @@ export const record = {
   /** The position of the record before it. */
   previous: (bytes: Buffer, at: number) => readU64(bytes, at + 24) - bytes.readUInt32BE(at + 32),
   running: (bytes: Buffer, at: number) => bytes.subarray(at + 36, at + 44),
+  entityAt: ENTITY,
   entity: (bytes: Buffer, at: number): Key => bytes.subarray(at + ENTITY, at + HEAD),
   isOf: (bytes: Buffer, at: number, entity: Key) => bytes.compare(entity, 0, 16, at + ENTITY, at + HEAD) === 0,
-  /** The entity's key as a name for maps. */
-  entityName: (bytes: Buffer, at: number) => bytes.toString("latin1", at + ENTITY, at + HEAD),
+  bodyLength: (bytes: Buffer, at: number) => record.length(bytes, at) - record.headLength(bytes, at),
   body: (bytes: Buffer, at: number) =>
     bytes.subarray(at + bytes.readUInt32BE(at + 12), at + bytes.readUInt32BE(at + 8)),
 
-  /** Who the actors that this record binds belong to. */
-  principal(bytes: Buffer, at: number): string | undefined {
-    if ((bytes[at + 23]! & PRINCIPAL) === 0) return undefined
-    const end = at + record.headLength(bytes, at) - 2
+  collection(bytes: Buffer, at: number): string {
+    const end = principalAt(bytes, at) - 2
     return bytes.toString("utf8", end - bytes.readUInt16BE(end), end)
   },
+  /** Who the actors that this record binds belong to. */
+  principal: (bytes: Buffer, at: number) =>
+    bytes.toString("utf8", principalAt(bytes, at), at + record.headLength(bytes, at) - 2),
 
   /**
    * Whether a whole head that nobody has changed begins here: `"short"` when `bytes` end before that can be said. Only
@@ -142,9 +142,16 @@ export const record = {
     bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),
 }
 
+function principalAt(bytes: Buffer, at: number): number {
+  const end = at + record.headLength(bytes, at) - 2
+  return end - bytes.readUInt16BE(end)
+}
+
 /** The changes in a record's head, by where they begin; a change begins with its hash. */
 export const change = {
   actorAt: (at: number) => at + 32,
+  /** The deps are behind each other, up to the next change. */
+  firstDep: (at: number) => at + CHANGE,
   first: (recordAt: number) => recordAt + HEAD,
   next: (bytes: Buffer, at: number) => at + CHANGE + 32 * bytes.readUInt16BE(at + CHANGE - 2),
   hash: (bytes: Buffer, at: number): Hash => bytes.toString("hex", at, at + 32),
@@ -197,8 +204,9 @@ export function writeRecord(
     deps += added.deps.length
     binds ||= added.binds === true
   }
-  const principal = binds ? Buffer.from(entry.by ?? "") : undefined
-  const headLength = HEAD + CHANGE * changes.length + 32 * deps + (principal ? principal.length + 2 : 0)
+  const texts = [entry.collection, binds ? (entry.by ?? "") : ""]
+  const room = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 2, 0)
+  const headLength = HEAD + CHANGE * changes.length + 32 * deps + room
   const length = headLength + body.length
   const start = out.reserve(length)
   const { bytes } = out
@@ -208,7 +216,7 @@ export function writeRecord(
   bytes.writeUInt32BE(crc32(body, marks.salt), start + 16)
   bytes.writeUInt16BE(changes.length, start + 20)
   bytes[start + 22] = kinds.indexOf(entry.kind)
-  bytes[start + 23] = principal ? PRINCIPAL : 0
+  bytes[start + 23] = 0
   writeU64(bytes, place.position, start + 24)
   bytes.writeUInt32BE(place.position - place.previous, start + 32)
   bytes.set(place.running, start + 36)
@@ -216,7 +224,10 @@ export function writeRecord(
 
   let at = start + HEAD
   for (const added of changes) at = writeChange(bytes, at, added)
-  if (principal) at = bytes.writeUInt16BE(principal.length, at + principal.copy(bytes, at))
+  for (const text of texts) {
+    const length = bytes.write(text, at)
+    at = bytes.writeUInt16BE(length, at + length)
+  }
   bytes.set(body, at)
   bytes.write(hash("sha256", bytes.subarray(start + 20, start + length), "hex"), start + 36, 8, "hex")
   bytes.writeUInt32BE(crc32(bytes.subarray(start + 8, start + headLength), marks.salt), start + 4)

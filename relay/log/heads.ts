@@ -4,38 +4,34 @@
  */
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
+import { Entities } from "./entities.ts"
 import { bindingKey, change, fingerprint, type Key, keyWithin, Output, record, writeKeyWithin } from "./format.ts"
+import { Numbers } from "./numbers.ts"
 import { Table } from "./table.ts"
 
-/** An entity with entries in this segment. What they did to its heads can be said without knowing what was before. */
-export interface Touched {
-  readonly entity: string
-  readonly collection: string
-  /** As of the segment's beginning; null: there was none; undefined: nobody has asked yet. */
-  before: EntityState | null | undefined
-  /** Changes of this segment that nothing else depends on. */
-  heads: Hash[]
-  /** Deps on changes from before, as far as these may have been heads. */
-  rested: Set<Hash> | undefined
-  purged: number | undefined
-}
+/** Bytes that a record has at the least, nearly always. */
+const RECORD = 400
 
 export class Heads {
   /** Changes of all records; more than memory should hold make a segment full. */
   changes = 0
-  /** By the entity's key as a string of 16 Latin-1 characters. */
-  readonly entities = new Map<string, Touched>()
   readonly #salt: number
-  readonly #out = new Output(2 ** 12)
+  readonly #out: Output
   /** Where each record begins: in the bytes here, and in the file. */
-  readonly #records: number[] = []
-  readonly #offsets: number[] = []
-  #known = new Table()
-  #tails = new Table()
+  #records = new Numbers()
+  #offsets = new Numbers()
+  #known: Table
+  #tails: Table
   #bindings = new Table()
+  #entities: Entities
 
-  constructor(salt: number) {
+  /** `expected`: bytes of records that are about to be added. Room that is not used takes no memory. */
+  constructor(salt: number, expected: number) {
     this.#salt = salt
+    this.#out = new Output(Math.max(2 ** 12, expected / 2))
+    this.#known = new Table(expected / RECORD)
+    this.#tails = new Table(expected / RECORD)
+    this.#entities = new Entities(salt)
   }
 
   get count(): number {
@@ -47,11 +43,11 @@ export class Heads {
     return this.#out.bytes
   }
   at(i: number): number {
-    return this.#records[i]!
+    return this.#records.at(i)
   }
   /** Where the `i`-th record is in the file. */
   offset(i: number): number {
-    return this.#offsets[i]!
+    return this.#offsets.at(i)
   }
 
   position(i: number): number {
@@ -75,49 +71,62 @@ export class Heads {
     return low
   }
 
-  /** At `from`, a record's head; `entry` says what it belongs to, `before` what that was before this segment. */
-  add(
-    bytes: Buffer,
-    from: number,
-    offset: number,
-    entry: () => { readonly entity: string; readonly collection: string },
-    before: () => EntityState | null | undefined,
-  ): void {
+  /** At `from`, a record's head; `before` says what its entity was before this segment. */
+  add(bytes: Buffer, from: number, offset: number, before: () => EntityState | null | undefined): void {
     const length = record.headLength(bytes, from)
     const at = this.#out.reserve(length)
     bytes.copy(this.bytes, at, from, from + length)
-    const key = record.entityName(bytes, from)
-    let touched = this.entities.get(key)
-    if (!touched) {
-      const { entity, collection } = entry()
-      touched = { entity, collection, before: before(), heads: [], rested: undefined, purged: undefined }
-      this.entities.set(key, touched)
-    }
-    this.#offsets.push(offset)
-    this.#index(at, touched)
+    this.#index(at, offset, before)
   }
 
   /** Forgets all but the first `count` records. */
   cut(count: number): void {
-    const records = this.#records.slice(0, count)
-    this.#out.length = count < this.count ? this.at(count) : this.#out.length
-    this.#records.length = 0
-    this.#offsets.length = count
-    this.changes = 0
+    const [records, offsets, entities] = [this.#records, this.#offsets, this.#entities]
+    if (count < records.length) this.#out.length = records.at(count)
+    this.#records = new Numbers()
+    this.#offsets = new Numbers()
     this.#known = new Table()
     this.#tails = new Table()
     this.#bindings = new Table()
-    const all = [...this.entities]
-    this.entities.clear()
-    for (const [, touched] of all) Object.assign(touched, { heads: [], rested: undefined, purged: undefined })
-    const byKey = new Map(all)
-    for (const at of records) {
-      const key = record.entityName(this.bytes, at)
-      const touched = byKey.get(key)!
-      this.entities.set(key, touched)
-      this.#index(at, touched)
+    this.#entities = new Entities(this.#salt)
+    this.changes = 0
+    for (let i = 0; i < count; i++) {
+      const e = entities.find(record.entity(this.bytes, records.at(i)), this.bytes)!
+      this.#index(records.at(i), offsets.at(i), () => entities.before(e))
     }
   }
+
+  // ── entities ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** How many entities have records here; each has a number below that. */
+  get entities(): number {
+    return this.#entities.count
+  }
+
+  entity(key: Key): number | undefined {
+    return this.#entities.find(key, this.bytes)
+  }
+
+  keyOf(e: number): Key {
+    return this.#entities.keyOf(e, this.bytes)
+  }
+
+  /** As of the segment's beginning. Null: it was not there. Undefined: nobody has asked yet. */
+  before(e: number): EntityState | null | undefined {
+    return this.#entities.before(e)
+  }
+
+  setBefore(e: number, state: EntityState | null): void {
+    this.#entities.setBefore(e, state, this.bytes)
+  }
+
+  /** As of the segment's end. Null: nothing of it is known. Undefined: nobody has asked yet what was before. */
+  state(e: number): EntityState | null | undefined {
+    const before = this.before(e)
+    return before === undefined ? undefined : this.#entities.state(e, before, this.bytes)
+  }
+
+  // ── changes and actors ────────────────────────────────────────────────────────────────────────────────────────────
 
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
@@ -151,26 +160,25 @@ export class Heads {
     return this.#bindings
   }
 
-  #index(at: number, touched: Touched): void {
+  #index(at: number, offset: number, before: () => EntityState | null | undefined): void {
     const { bytes } = this
-    const i = this.#records.push(at) - 1
-    if (record.kind(bytes, at) === "tombstone") {
-      Object.assign(touched, { heads: [], rested: undefined, purged: record.position(bytes, at) })
-    }
+    const i = this.#records.push(at)
+    this.#offsets.push(offset)
+    const e = this.entity(record.entity(bytes, at)) ?? this.#addEntity(at, before())
+    if (record.kind(bytes, at) === "tombstone") this.#entities.purge(e, at)
     let c = change.first(at)
     for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.orphan(bytes, c)) continue
+      this.#entities.change(e, bytes, c)
       this.#addKeys(i, c)
-      for (const dep of change.deps(bytes, c)) {
-        const head = touched.heads.indexOf(dep)
-        if (head >= 0) touched.heads.splice(head, 1)
-        else if (!touched.before ? touched.before === undefined : touched.before.heads.includes(dep)) {
-          touched.rested = (touched.rested ?? new Set()).add(dep)
-        }
-      }
-      touched.heads.push(change.hash(bytes, c))
     }
+  }
+
+  #addEntity(at: number, before: EntityState | null | undefined): number {
+    const e = this.#entities.add(this.bytes, at)
+    if (before !== undefined) this.setBefore(e, before)
+    return e
   }
 
   /** Of an actor's changes in an entity the last one counts, and of those that bind it any. */
@@ -198,13 +206,3 @@ export const tailOf = (bytes: Buffer, at: number): Tail => ({
   seq: change.seq(bytes, at),
   maxOp: change.maxOp(bytes, at),
 })
-
-/** An entity as of the end of the segment, when it is known how it was `before`. Null: nothing of it is known. */
-export function stateOf(touched: Touched, before: EntityState | null): EntityState | null {
-  const purged = touched.purged ?? before?.purged
-  const left = touched.purged ? [] : (before?.heads.filter((head) => !touched.rested?.has(head)) ?? [])
-  const heads = left.length > 0 ? [...left, ...touched.heads] : [...touched.heads]
-  // All that it has here rests on what was lost.
-  if (heads.length === 0 && purged === undefined) return null
-  return { collection: before?.collection ?? touched.collection, heads, ...(purged !== undefined && { purged }) }
-}

@@ -12,7 +12,8 @@
  *   kind 0, an entity: the value is where its state begins in the last part. Kinds 1 to 3, a change, the last change of
  *   an actor in an entity, an actor that is bound: the value is the offset of the record, the number that of the change.
  * Bloom filter over key and kind: each row sets 7 bits of one block.
- * States: heads u32 | entity, collection: length u16 | tombstone's position u64, 0 for none | their UTF-8 | heads, 32 each.
+ * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
+ *   | heads, 32 each.
  *
  * Identity is 8 bytes of sha256 over the header before it. An index claims what is true on top of its predecessor only,
  * so it counts only while that one has the identity that it names; `lost` says that records of this segment, or what

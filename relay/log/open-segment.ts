@@ -1,5 +1,5 @@
 /** The segment that is appended to. What look-ups ask of it is in memory; what is flushed is served from its file. */
-import { decodeEntry, type Entry } from "../../src/protocol.ts"
+import type { Entry } from "../../src/protocol.ts"
 import type { DiskFile } from "../disk.ts"
 import type { AppendedChange, EntityState } from "../log.ts"
 import { asBuffer } from "./cache.ts"
@@ -26,13 +26,13 @@ export class OpenSegment {
   /** Something may be behind `size`. */
   #torn = false
 
-  constructor(folder: Folder, origin: Origin, made = false) {
+  /** `made`: bytes of its file, when there is one already. */
+  constructor(folder: Folder, origin: Origin, made = 0) {
     this.origin = origin
     this.path = segmentPath(folder, origin.number)
-    this.heads = new Heads(origin.marks.salt)
+    this.heads = new Heads(origin.marks.salt, made)
     this.#folder = folder
-    this.#made = made
-    this.#torn = made
+    this.#made = this.#torn = made > 0
   }
 
   // ── in memory ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,14 +62,13 @@ export class OpenSegment {
   ): void {
     const place = { position, previous: this.appended, running: this.appendedRunning }
     const at = writeRecord(out, this.origin.marks, place, key, entry, changes, body)
-    this.heads.add(out.bytes, at, this.#end, () => entry, before)
+    this.heads.add(out.bytes, at, this.#end, before)
     this.#end += out.length - at
   }
 
   /** A record that was found in the file at this offset. */
   load(bytes: Buffer, at: number, offset: number): void {
-    const entry = () => decodeEntry(record.body(bytes, at))
-    this.heads.add(bytes, at, offset, entry, () => undefined)
+    this.heads.add(bytes, at, offset, () => undefined)
     this.#flushed = this.heads.count
     this.size = this.#end = offset + record.length(bytes, at)
   }

@@ -11,9 +11,10 @@ const WINDOW = 2 ** 18
 
 export async function readPage(contents: Contents, cache: Cache, position: number, bytes: number): Promise<Page> {
   const entries: PageEntry[] = []
+  let running: Uint8Array | undefined
   const page = (): Page => {
     const last = entries.at(-1)
-    return { entries, cursor: last ? contents.behind(last.position, last.running) : contents.end }
+    return { entries, cursor: last && running ? contents.behind(last.position, running) : contents.end }
   }
   let room = bytes
   for (const segment of contents.segments) {
@@ -21,13 +22,15 @@ export async function readPage(contents: Contents, cache: Cache, position: numbe
       const { offsets, end } = await segment.after(at)
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
-        const to = reach(offsets, i, end, Math.min(WINDOW, 2 * room + 1024))
+        const to = reach(offsets, i, end, Math.min(WINDOW, 1.5 * room + 1024))
         const window = await cache.read(segment.path, offsets[i]!, (offsets[to] ?? end) - offsets[i]!)
         for (const from = offsets[i]!; i < to; i++) {
-          const entry = readRecord(segment, window, offsets[i]! - from)
-          if (entries.length > 0 && entry.bytes.length > room) return page()
-          entries.push(entry)
-          room -= entry.bytes.length
+          const at = offsets[i]! - from
+          checkRecord(segment, window, at)
+          if (entries.length > 0 && record.bodyLength(window, at) > room) return page()
+          entries.push(new PageEntry(record.position(window, at), record.body(window, at)))
+          room -= record.bodyLength(window, at)
+          running = record.running(window, at)
         }
       }
     }
@@ -42,25 +45,22 @@ function reach(offsets: readonly number[], i: number, end: number, bytes: number
   return to
 }
 
-function readRecord({ origin }: Segment, bytes: Buffer, at: number): PageEntry {
+function checkRecord({ origin }: Segment, bytes: Buffer, at: number): void {
   const { marks, number } = origin
   if (record.check(bytes, at, marks) !== true || bytes.length - at < record.length(bytes, at)) {
     throw new Damage(number, "a record is damaged")
   }
   if (!record.whole(bytes, at, marks)) throw new Damage(number, "an entry is damaged")
-  return new PageEntry(record.position(bytes, at), record.running(bytes, at), record.body(bytes, at))
 }
 
 /** An entry as it lies in the log. */
 class PageEntry {
   readonly position: number
   readonly bytes: Uint8Array
-  readonly running: Buffer
   #entry: Entry | undefined
 
-  constructor(position: number, running: Buffer, body: Buffer) {
+  constructor(position: number, body: Buffer) {
     this.position = position
-    this.running = running
     this.bytes = new Uint8Array(body.buffer, body.byteOffset, body.length)
   }
 

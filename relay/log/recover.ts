@@ -112,9 +112,8 @@ interface Scanned {
 /** `newest`: its end may have been torn by a crash. */
 async function scanSegment(folder: Folder, number: number, history: History, newest: boolean): Promise<Scanned> {
   const path = segmentPath(folder, number)
-  const read = (at: number, length: number) => folder.cache.read(path, at, length)
   const size = await sizeOf(folder, path)
-  const origin = decodeHeader(await read(0, HEADER))
+  const origin = decodeHeader(await folder.cache.read(path, 0, HEADER))
   if (origin?.number !== number) return setAside(folder, number, newest && size <= HEADER)
 
   const previous = history.newest
@@ -127,7 +126,8 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   let missing = !follows || !goesOn
   if (missing) folder.report({ event: "log.missing", segment: number, position: origin.base })
 
-  const segment = new OpenSegment(folder, origin, true)
+  const segment = new OpenSegment(folder, origin, size)
+  const read = (at: number, length: number, into: Buffer) => folder.cache.read(path, at, length, into)
   const damage = await scan(read, size, origin.marks, async (bytes, at, offset) => {
     if (record.previous(bytes, at) !== segment.last) missing = true
     if (missing || previous?.lost) await markOrphans(bytes, at, segment.heads, history)
@@ -192,8 +192,7 @@ export async function sealOnTop(
 
 /** Looks up how every entity was before the segment, where nobody has asked yet. */
 async function fillIn(heads: Heads, history: History): Promise<void> {
-  for (const [name, touched] of heads.entities) {
-    if (touched.before !== undefined) continue
-    touched.before = (await history.state(Buffer.from(name, "latin1"))) ?? null
+  for (let e = 0; e < heads.entities; e++) {
+    if (heads.before(e) === undefined) heads.setBefore(e, (await history.state(heads.keyOf(e))) ?? null)
   }
 }

@@ -1,7 +1,7 @@
 /** Reads a segment from its first record to its end, past whatever is damaged. */
 import { HEAD, HEADER, type Marks, record } from "./format.ts"
 
-const WINDOW = 2 ** 18
+const WINDOW = 2 ** 16
 
 export interface Span {
   readonly from: number
@@ -13,7 +13,7 @@ export interface Span {
  * a damaged record is not taken for one: it would have to guess the marker and the salt.
  */
 export async function scan(
-  read: (at: number, length: number) => Promise<Buffer>,
+  read: (at: number, length: number, into: Buffer) => Promise<Buffer>,
   size: number,
   marks: Marks,
   visit: (bytes: Buffer, at: number, offset: number) => void | Promise<void>,
@@ -22,7 +22,9 @@ export async function scan(
   marker.writeUInt32BE(marks.marker)
   const damage: Span[] = []
   let damagedFrom: number | undefined
-  let window: Buffer = Buffer.alloc(0)
+  // One for all: what is read once and dropped would make the process grow.
+  let memory = Buffer.allocUnsafeSlow(Math.min(WINDOW, size))
+  let window: Buffer = memory.subarray(0, 0)
   let start = HEADER
   let at = 0
 
@@ -32,7 +34,9 @@ export async function scan(
     if (start + at + length > size) return false
     start += at
     at = 0
-    window = await read(start, Math.min(size - start, Math.max(WINDOW, length)))
+    const reading = Math.min(size - start, Math.max(WINDOW, length))
+    if (memory.length < reading) memory = Buffer.allocUnsafeSlow(reading)
+    window = await read(start, reading, memory)
     return window.length >= length
   }
 

@@ -1,8 +1,8 @@
 /** Writes the index of a segment that is full. */
 import { BLOCK } from "./cache.ts"
 import { type Folder, indexPath } from "./folder.ts"
-import { change, type Origin, record, writeKeyWithin, writeU64 } from "./format.ts"
-import { type Heads, stateOf, type Touched } from "./heads.ts"
+import { change, type Origin, Output, record, writeKeyWithin, writeU64 } from "./format.ts"
+import type { Heads } from "./heads.ts"
 import {
   bloomBlocks,
   closeBlock,
@@ -60,8 +60,8 @@ export async function seal(folder: Folder, full: Full, ground: Ground): Promise<
 
 function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }: Ground): Buffer {
   const { salt } = origin.marks
-  const states = statesOf(heads.entities)
-  const rows = rowsOf(heads, states.offsets)
+  const states = statesOf(heads)
+  const rows = rowsOf(heads, states.starts)
   const entries = heads.count
   const summary = {
     origin,
@@ -98,30 +98,28 @@ function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }
   return bytes
 }
 
-/** The states one behind the other, and where each begins. */
-function statesOf(entities: ReadonlyMap<string, Touched>): { bytes: Buffer; offsets: Map<string, number> } {
-  const parts: Buffer[] = []
-  const offsets = new Map<string, number>()
-  let end = 0
-  for (const [name, touched] of entities) {
-    const state = stateOf(touched, touched.before ?? null)
+/** The states one behind the other, and of each entity where it begins. */
+function statesOf(heads: Heads): { bytes: Buffer; starts: Map<number, number> } {
+  const out = new Output(2 ** 16)
+  const starts = new Map<number, number>()
+  for (let e = 0; e < heads.entities; e++) {
+    const state = heads.state(e)
     if (!state) continue
-    const texts = [Buffer.from(touched.entity), Buffer.from(state.collection)] as const
-    const fixed = Buffer.alloc(STATE)
-    fixed.writeUInt32BE(state.heads.length, 0)
-    fixed.writeUInt16BE(texts[0].length, 4)
-    fixed.writeUInt16BE(texts[1].length, 6)
-    writeU64(fixed, state.purged ?? 0, 8)
-    const bytes = Buffer.concat([fixed, ...texts, Buffer.from(state.heads.join(""), "hex")])
-    parts.push(bytes)
-    offsets.set(name, end)
-    end += bytes.length
+    const collection = Buffer.from(state.collection)
+    const at = out.reserve(STATE + collection.length + 32 * state.heads.length)
+    const { bytes } = out
+    starts.set(e, at)
+    bytes.writeUInt32BE(state.heads.length, at)
+    bytes.writeUInt32BE(collection.length, at + 4)
+    writeU64(bytes, state.purged ?? 0, at + 8)
+    let end = at + STATE + collection.copy(bytes, at + STATE)
+    for (const head of state.heads) end += bytes.write(head, end, 32, "hex")
   }
-  return { bytes: Buffer.concat(parts), offsets }
+  return { bytes: out.taken, starts }
 }
 
 /** One row for everything that can be looked up, in no order. */
-function rowsOf(heads: Heads, states: ReadonlyMap<string, number>): Buffer {
+function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
   const { bytes } = heads
   const tails = new Set<number>()
   const bindings = new Set<number>()
@@ -135,8 +133,8 @@ function rowsOf(heads: Heads, states: ReadonlyMap<string, number>): Buffer {
     rows[end + 22] = kind
     end += ROW
   }
-  for (const [name, at] of states) {
-    rows.write(name, end, "latin1")
+  for (const [e, at] of states) {
+    heads.keyOf(e).copy(rows, end)
     add(Kind.entity, at, 0)
   }
   for (let i = 0; i < heads.count; i++) {

@@ -118,7 +118,7 @@ export class Sealed {
     const n = await this.#countTo(position)
     const { entries } = this.#summary
     if (n === entries) return { offsets: [], end: this.size }
-    const block = await this.#block(this.#parts.places + Math.floor(n / PLACES))
+    const block = await this.#placesAround(n)
     const to = Math.min(entries, (Math.floor(n / PLACES) + 1) * PLACES)
     const offsets: number[] = []
     for (let i = n; i < to; i++) offsets.push(block.readUInt32BE((i % PLACES) * PLACE + 4))
@@ -160,12 +160,11 @@ export class Sealed {
   // ── the index ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #block(n: number): Buffer | Promise<Buffer> {
-    return (
-      this.#cache.peek(this.#index, n) ??
-      this.#cache.block(this.#index, n, (block) => {
-        if (!isBlockWhole(block, n)) throw new Damage(this.origin.number, `block ${n} of the index is damaged`)
-      })
-    )
+    return this.#cache.peek(this.#index, n) ?? this.#cache.block(this.#index, n, (block) => this.#check(block, n))
+  }
+
+  #check(block: Buffer, n: number): void {
+    if (!isBlockWhole(block, n)) throw new Damage(this.origin.number, `block ${n} of the index is damaged`)
   }
 
   /** Bytes of the states. */
@@ -182,19 +181,24 @@ export class Sealed {
 
   async #state(at: number): Promise<EntityState> {
     const fixed = await this.#bytes(at, STATE)
-    const texts = STATE + fixed.readUInt16BE(4)
-    const first = texts + fixed.readUInt16BE(6)
+    const first = STATE + fixed.readUInt32BE(4)
     const bytes = await this.#bytes(at, first + 32 * fixed.readUInt32BE(0))
     const purged = readU64(fixed, 8)
     const heads: Hash[] = []
     for (let head = first; head < bytes.length; head += 32) heads.push(bytes.toString("hex", head, head + 32))
-    return { collection: bytes.toString("utf8", texts, first), heads, ...(purged > 0 && { purged }) }
+    return { collection: bytes.toString("utf8", STATE, first), heads, ...(purged > 0 && { purged }) }
   }
 
   async #place(i: number): Promise<{ position: number; offset: number }> {
-    const block = await this.#block(this.#parts.places + Math.floor(i / PLACES))
+    const block = await this.#placesAround(i)
     const at = (i % PLACES) * PLACE
     return { position: this.origin.base + block.readUInt32BE(at), offset: block.readUInt32BE(at + 4) }
+  }
+
+  /** The block of places that has the `i`-th. */
+  #placesAround(i: number): Promise<Buffer> {
+    const n = this.#parts.places + Math.floor(i / PLACES)
+    return this.#cache.passing(this.#index, n, (block) => this.#check(block, n))
   }
 
   /** How many records there are up to this position. */

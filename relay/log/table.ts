@@ -5,7 +5,12 @@
 export class Table {
   size = 0
   /** fingerprint, a + 1 (0: free), b */
-  #slots = new Uint32Array(3 * 64)
+  #slots: Uint32Array
+
+  /** Has room for so many pairs before it grows. */
+  constructor(expected = 0) {
+    this.#slots = new Uint32Array(3 * 2 ** Math.ceil(Math.log2(2 * expected + 64)))
+  }
 
   add(fingerprint: number, a: number, b: number): void {
     this.size++

@@ -226,11 +226,12 @@ class Machine implements SimDisk {
     }
     return {
       size: () => act("size", path, () => inode.bytes.length),
-      read: (at, length) =>
+      read: (at, length, into) =>
         act("read", path, () => {
           const bytes = inode.bytes.slice(at, at + length)
           this.bytesRead += bytes.length
-          return bytes
+          into?.set(bytes)
+          return into?.subarray(0, bytes.length) ?? bytes
         }),
       write: (at, bytes) => change("write", { at, bytes: bytes.slice() }),
       truncate: (size) => change("truncate", { size }),

@@ -1,0 +1,24 @@
+/** A list of numbers below 2^32 that grows at its end, 4 bytes each: what a segment's heads are indexed by. */
+export class Numbers {
+  length = 0
+  #items = new Uint32Array(16)
+
+  /** Returns where it is. */
+  push(item: number): number {
+    if (this.length === this.#items.length) {
+      const more = new Uint32Array(2 * this.length)
+      more.set(this.#items)
+      this.#items = more
+    }
+    this.#items[this.length] = item
+    return this.length++
+  }
+
+  at(i: number): number {
+    return this.#items[i]!
+  }
+
+  set(i: number, item: number): void {
+    this.#items[i] = item
+  }
+}
