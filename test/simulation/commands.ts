@@ -33,9 +33,9 @@ const WEIGHTS = {
   crashRelay: 3,
   backUpRelay: 4,
   restoreRelay: 3,
-  backUpDevice: 1,
-  restoreDevice: 0.7,
-  cloneDevice: 0.4,
+  backUpDevice: 3,
+  restoreDevice: 2,
+  cloneDevice: 0.5,
   ambush: 6,
 } as const
 

@@ -119,6 +119,13 @@ export class Oracle {
     return change !== undefined && this.#onDisk(change.chunk)
   }
 
+  /** The relay would give it back: it is in the log and safe. Bytes behind a torn tail are neither. */
+  relayHolds(hash: Hash): boolean {
+    const change = this.changes.get(hash)
+    if (!change || !this.#onDisk(change.chunk)) return false
+    return this.#log.some(({ entry }) => entry.chunks.some((chunk) => this.learn(entry.entity, chunk).hash === hash))
+  }
+
   // devices -----------------------------------------------------------------------------------------------------------
 
   held(device: string): ReadonlyMap<Hash, string> {

@@ -17,6 +17,8 @@ export class RelayHost implements Host {
   readonly backups: Files[] = []
   /** So many entries were written, and are about to be made safe. */
   onSync: (entries: number) => void = () => {}
+  /** A power cut has left a hole in the log: what rests on it is served, but not known, and will be brought again. */
+  broke = false
   /** Disk operations that have failed. */
   failures = 0
   readonly #disk: SimDisk
@@ -196,7 +198,9 @@ export class RelayHost implements Host {
 
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
-    if ("event" in event && event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
+    if (!("event" in event)) return
+    if (event.event === "log.broken") this.broke = true
+    if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }
 
   /** The same logs; the oracle hears of every entry. */

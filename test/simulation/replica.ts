@@ -37,7 +37,7 @@ export class Replica {
   dials = true
   /** There is a network. */
   online = true
-  backup: Records | undefined
+  backup: { readonly records: Records; readonly principal: string } | undefined
   /** Its small record is on the disk. */
   onState: (state: State) => void = () => {}
   readonly #scheduler: Scheduler

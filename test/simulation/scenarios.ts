@@ -88,6 +88,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       s.expect("the heal has begun", s.heals(2))
       await s.up(2)
       await s.down(2, 9)
+      await s.pause()
       s.expect("the heal has ended", !s.heals(2))
       await s.crash(2)
     },
@@ -242,6 +243,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       await s.up(0, 2)
       await s.flush()
       await s.down(0, 9)
+      await s.pause()
       s.expect("the heal has ended", !s.heals(0))
     },
   },

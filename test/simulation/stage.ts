@@ -37,6 +37,16 @@ export class Stage {
     await this.soon()
   }
 
+  /** Asks for an edit and waits for nothing. */
+  editAtOnce(r: number, entity = "e0"): void {
+    this.world.edit(this.#replica(r), "splice", entity)
+  }
+
+  /** The next writes of the relay's disk fail. */
+  failDisk(writes = 1): void {
+    this.world.relay.failDisk(writes)
+  }
+
   async connect(r: number): Promise<void> {
     const replica = this.#replica(r)
     this.world.connect(replica)
@@ -52,6 +62,11 @@ export class Stage {
     }
   }
 
+  /** The replica receives a frame in the same moment as whatever follows. */
+  async downAtOnce(r: number): Promise<void> {
+    await this.#connection(r)?.down.release()
+  }
+
   /** The replica receives this many frames. */
   async down(r: number, frames = 1): Promise<void> {
     for (let i = 0; i < frames; i++) {
@@ -64,6 +79,11 @@ export class Stage {
   async flush(): Promise<void> {
     do await this.soon()
     while (await this.world.relay.flush())
+  }
+
+  /** Longer than what has arrived waits to be taken together. */
+  async pause(): Promise<void> {
+    await this.world.pass(100)
   }
 
   /** A whole good session. */

@@ -234,14 +234,15 @@ export class World {
   }
 
   backUpDevice(replica: Replica): boolean {
-    replica.backup = replica.device.backup()
+    replica.backup = { records: replica.device.backup(), principal: replica.principal }
     return true
   }
 
   async restoreDevice(replica: Replica): Promise<boolean> {
     const { backup } = replica
     if (!backup) return false
-    await this.#replaceDevice(replica, backup)
+    replica.principal = backup.principal // whoever has the device back has its account too
+    await this.#replaceDevice(replica, backup.records)
     return true
   }
 
@@ -274,7 +275,7 @@ export class World {
 
   #holders(): (hash: string) => boolean {
     const held = new Set(this.replicas.flatMap(({ device }) => this.oracle.kept(device)))
-    return (hash) => held.has(hash) || this.oracle.onDiskNow(hash)
+    return (hash) => held.has(hash) || this.oracle.relayHolds(hash)
   }
 
   /** Everything works from here on. */

@@ -1,0 +1,81 @@
+/** What the property has found, each as small as it could be made. */
+import { beforeAll, expect, test } from "vitest"
+import { settle } from "./simulation/end.ts"
+import { play, warmUp } from "./simulation/property.ts"
+import { Stage } from "./simulation/stage.ts"
+
+beforeAll(warmUp)
+
+const at = (events: number) => ({ events })
+
+test("an entity that arrives in the moment in which it is created here has the changes of both", async () => {
+  const stage = new Stage({ replicas: 2 })
+  await stage.start()
+  await stage.edit(1)
+  await stage.sync(1)
+  await stage.connect(0)
+  await stage.up(0)
+  stage.editAtOnce(0, "e1") // while this is being saved, the next two wait together
+  await stage.downAtOnce(0)
+  stage.editAtOnce(0, "e0")
+  await stage.soon()
+  await settle(stage.world)
+  await stage.world.end()
+})
+
+test("a segment whose header could not be written is written with one after all (seed 11)", async () => {
+  const stage = new Stage({ replicas: 2 })
+  await stage.start()
+  stage.failDisk()
+  await stage.edit(0)
+  await stage.connect(0)
+  await stage.up(0, 2)
+  await stage.flush()
+  await stage.connect(0)
+  await stage.sync(0)
+  await stage.crashRelay()
+  await settle(stage.world)
+  await stage.world.end()
+})
+
+test("what a failed flush has lost is never served as a live entry (seed 11)", async () => {
+  const stage = new Stage({ replicas: 3 })
+  await stage.start()
+  await stage.edit(0)
+  await stage.sync(0)
+  await stage.sync(1)
+  await stage.sync(2)
+  stage.failDisk()
+  await stage.edit(1, "e1")
+  await stage.up(1)
+  await stage.flush()
+  await stage.edit(2, "e2")
+  await stage.sync(2)
+  await stage.sync(0)
+  await settle(stage.world)
+  await stage.world.end()
+})
+
+test("a push that is asked for while the last one ends is not forgotten (seed 21)", async () => {
+  const world = await play({
+    options: {
+      seed: 1736119263,
+      replicas: 3,
+      duplicates: 0.5,
+      speeds: {
+        store: { usual: 20, worst: 500 },
+        network: { usual: 30, worst: 3000 },
+        disk: { usual: 0.9, worst: 60 },
+      },
+    },
+    commands: [
+      { op: "edit", replica: 1, x: 1020, gap: { ms: 221 } },
+      { op: "backUpRelay", replica: 0, x: 1014, gap: { ms: 90_000 } },
+      { op: "edit", replica: 4, x: 665, gap: { ms: 90_000 } },
+      { op: "edit", replica: 1, x: 774, gap: at(5) },
+      { op: "edit", replica: 4, x: 890, gap: { ms: 73 } },
+      { op: "restoreRelay", replica: 1, x: 302, gap: at(16) },
+    ],
+  })
+  expect(world.oracle.violation).toBeUndefined()
+})
