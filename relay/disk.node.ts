@@ -12,11 +12,12 @@ export const nodeDisk: Disk = {
 
   async makeFolder(folder) {
     const first = await mkdir(folder, { recursive: true })
-    if (first === undefined) return
-    // Every new name stands in the folder above it.
+    // Every new name stands in the folder above it. The last one may be as new: its maker was killed before it synced.
     for (let made = folder; ; made = dirname(made)) {
-      await syncFolder(dirname(made))
-      if (made === first || made === dirname(made)) return
+      await syncFolder(dirname(made)).catch((error) => {
+        if (first !== undefined || error.code !== "EACCES") throw error
+      })
+      if (first === undefined || made === first || made === dirname(made)) return
     }
   },
 

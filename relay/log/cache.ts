@@ -5,6 +5,9 @@
 import type { Disk, DiskFile } from "../disk.ts"
 
 export const BLOCK = 4096
+/** Bytes that are read of a file at once where much is read of it, and how many such pieces of memory are kept. */
+export const WINDOW = 2 ** 18
+const WINDOWS = 4
 const FILES = 128
 /** More blocks than any file has. */
 const SPACE = 2 ** 24
@@ -20,6 +23,7 @@ export class Cache {
   /** Both in the order of their last use. */
   readonly #files = new Map<string, OpenFile>()
   readonly #read = new Map<number, Buffer>()
+  readonly #windows: Buffer[] = []
   #passed: { readonly key: number; readonly block: Buffer } | undefined
   /** Names a file's content; a path whose content changes gets another one. */
   readonly #ids = new Map<string, number>()
@@ -42,6 +46,17 @@ export class Cache {
     } finally {
       open.users--
       this.#trim()
+    }
+  }
+
+  /** Shows `use` bytes of a file, past the cache. They are gone afterwards: their memory is used again. */
+  async glance<T>(path: string, at: number, length: number, use: (bytes: Buffer) => T): Promise<T> {
+    const spare = length <= WINDOW ? this.#windows.pop() : undefined
+    const memory = spare ?? Buffer.allocUnsafeSlow(Math.max(length, WINDOW))
+    try {
+      return use(await this.read(path, at, length, memory))
+    } finally {
+      if (memory.length === WINDOW && this.#windows.length < WINDOWS) this.#windows.push(memory)
     }
   }
 

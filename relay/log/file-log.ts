@@ -12,7 +12,7 @@ import {
 import type { AppendedChange, EntityState, Known, Log, Page, Tail } from "../log.ts"
 import { Contents } from "./contents.ts"
 import { Damage, type Folder, indexPath } from "./folder.ts"
-import { Output } from "./format.ts"
+import { LONGEST_ENTRY, Output } from "./format.ts"
 import type { OpenSegment } from "./open-segment.ts"
 import { readPage } from "./page.ts"
 import { recover, sealOnTop } from "./recover.ts"
@@ -143,6 +143,7 @@ export class FileLog implements Log {
   append(entry: Entry, changes: readonly AppendedChange[], bytes: Uint8Array = encodeEntry(entry)): number {
     if (this.#closed) throw closed(this.#folder)
     if (this.#damaged !== undefined) throw failed(`the log of workspace ${this.#folder.workspace} is being mended`)
+    if (bytes.length > LONGEST_ENTRY) throw new HeadwaterError("TOO_LARGE", `an entry of ${bytes.length} bytes`)
     const contents = this.#contents
     if (contents.active.full && !contents.closing) contents.rotate(this.#folder)
     const id = contents.id(entry.entity)

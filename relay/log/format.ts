@@ -96,8 +96,9 @@ const CHANGE = 63
 const BINDS = 1
 /** Only in memory: a change whose ancestors were lost is served, and not known. */
 const ORPHAN = 2
-/** Above any entry that fits into a message; what claims to be longer is damaged. */
+/** What claims to be longer is damaged. Above any entry that fits into a message, and its head. */
 const LONGEST = 16 * 2 ** 20
+export const LONGEST_ENTRY = LONGEST / 2
 const kinds = ["change", "snapshot", "tombstone"] as const
 
 export const record = {
@@ -188,7 +189,7 @@ export interface Place {
   readonly running: Uint8Array
 }
 
-/** Appends the record to `out` and returns where it begins there. */
+/** Appends the record to `out`. Throws, having left half of it there, when a number is too large for its field. */
 export function writeRecord(
   out: Output,
   marks: Marks,
@@ -197,7 +198,7 @@ export function writeRecord(
   entry: Entry,
   changes: readonly AppendedChange[],
   body: Uint8Array,
-): number {
+): void {
   let deps = 0
   let binds = false
   for (const added of changes) {
@@ -231,7 +232,6 @@ export function writeRecord(
   bytes.set(body, at)
   bytes.write(hash("sha256", bytes.subarray(start + 20, start + length), "hex"), start + 36, 8, "hex")
   bytes.writeUInt32BE(crc32(bytes.subarray(start + 8, start + headLength), marks.salt), start + 4)
-  return start
 }
 
 function writeChange(

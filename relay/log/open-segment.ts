@@ -61,7 +61,13 @@ export class OpenSegment {
     before: () => EntityState | null | undefined,
   ): void {
     const place = { position, previous: this.appended, running: this.appendedRunning }
-    const at = writeRecord(out, this.origin.marks, place, key, entry, changes, body)
+    const at = out.length
+    try {
+      writeRecord(out, this.origin.marks, place, key, entry, changes, body)
+    } catch (error) {
+      out.length = at
+      throw error
+    }
     this.heads.add(out.bytes, at, this.#end, before)
     this.#end += out.length - at
   }

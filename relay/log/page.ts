@@ -1,41 +1,29 @@
 /** Reads entries in the order of the log, some at a time. */
-import { decodeEntry, type Entry } from "../../src/protocol.ts"
+import { type Cursor, decodeEntry, type Entry } from "../../src/protocol.ts"
 import type { Page } from "../log.ts"
-import type { Cache } from "./cache.ts"
+import { type Cache, WINDOW } from "./cache.ts"
 import type { Contents, Segment } from "./contents.ts"
 import { Damage } from "./folder.ts"
 import { record } from "./format.ts"
 
-/** Bytes that are read at once. */
-const WINDOW = 2 ** 18
-
 export async function readPage(contents: Contents, cache: Cache, position: number, bytes: number): Promise<Page> {
-  const entries: PageEntry[] = []
-  let running: Uint8Array | undefined
-  const page = (): Page => {
-    const last = entries.at(-1)
-    return { entries, cursor: last && running ? contents.behind(last.position, running) : contents.end }
-  }
-  let room = bytes
+  const page = new Growing(bytes)
   for (const segment of contents.segments) {
-    for (let at = position; at < segment.last; at = entries.at(-1)!.position) {
+    for (let at = position; at < segment.last; at = page.last) {
       const { offsets, end } = await segment.after(at)
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
-        const to = reach(offsets, i, end, Math.min(WINDOW, 1.5 * room + 1024))
-        const window = await cache.read(segment.path, offsets[i]!, (offsets[to] ?? end) - offsets[i]!)
-        for (const from = offsets[i]!; i < to; i++) {
-          const at = offsets[i]! - from
-          checkRecord(segment, window, at)
-          if (entries.length > 0 && record.bodyLength(window, at) > room) return page()
-          entries.push(new PageEntry(record.position(window, at), record.body(window, at)))
-          room -= record.bodyLength(window, at)
-          running = record.running(window, at)
-        }
+        const from = offsets[i]!
+        const to = reach(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
+        const records = offsets.slice(i, to).map((offset) => offset - from)
+        const length = (offsets[to] ?? end) - from
+        const taken = await cache.glance(segment.path, from, length, (window) => page.take(segment, window, records))
+        if (taken < records.length) return page.done(contents)
+        i = to
       }
     }
   }
-  return page()
+  return page.done(contents)
 }
 
 /** How far to read from the `i`-th record on: at least that one, and no further than so many bytes. */
@@ -43,6 +31,52 @@ function reach(offsets: readonly number[], i: number, end: number, bytes: number
   let to = i + 1
   while (to < offsets.length && (offsets[to + 1] ?? end) - offsets[i]! <= bytes) to++
   return to
+}
+
+class Growing {
+  /** Bytes of entries that it may still take. */
+  room: number
+  readonly #entries: PageEntry[] = []
+  readonly #running = Buffer.alloc(8)
+
+  constructor(room: number) {
+    this.room = room
+  }
+
+  /** The position of the last entry. */
+  get last(): number {
+    return this.#entries.at(-1)!.position
+  }
+
+  done(contents: Contents): Page {
+    const cursor: Cursor = this.#entries.length > 0 ? contents.behind(this.last, this.#running) : contents.end
+    return { entries: this.#entries, cursor }
+  }
+
+  /** Takes the records that begin at these places, but only while there is room; returns how many. */
+  take(segment: Segment, window: Buffer, records: readonly number[]): number {
+    let count = 0
+    let size = 0
+    for (const at of records) {
+      checkRecord(segment, window, at)
+      const length = record.bodyLength(window, at)
+      if (size + length > this.room && this.#entries.length + count > 0) break
+      size += length
+      count++
+    }
+    // The entries alone, as the window is used again.
+    const bodies = new Uint8Array(size)
+    let end = 0
+    for (const at of records.slice(0, count)) {
+      const body = bodies.subarray(end, end + record.bodyLength(window, at))
+      body.set(record.body(window, at))
+      end += body.length
+      this.#entries.push(new PageEntry(record.position(window, at), body))
+      record.running(window, at).copy(this.#running)
+    }
+    this.room -= size
+    return count
+  }
 }
 
 function checkRecord({ origin }: Segment, bytes: Buffer, at: number): void {
@@ -59,9 +93,9 @@ class PageEntry {
   readonly bytes: Uint8Array
   #entry: Entry | undefined
 
-  constructor(position: number, body: Buffer) {
+  constructor(position: number, bytes: Uint8Array) {
     this.position = position
-    this.bytes = new Uint8Array(body.buffer, body.byteOffset, body.length)
+    this.bytes = bytes
   }
 
   get entry(): Entry {
