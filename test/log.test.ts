@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, describe, it } from "vitest"
+import { afterEach, describe, expect, it } from "vitest"
 import { nodeDisk } from "../relay/disk.node.ts"
-import { logConformance } from "../relay/log.conformance.ts"
+import { logConformance, sample } from "../relay/log.conformance.ts"
 import { type LogsOptions, openLogs } from "../relay/log-files.ts"
 import { systemClock } from "../src/env.ts"
 import { dice } from "./support/dice.ts"
@@ -35,5 +35,52 @@ describe.each<[string, Partial<LogsOptions>]>([
       const { disk } = simDisk({ random: dice(1) })
       await run(() => openLogs({ ...quiet, ...sizes, folder: "/data", disk }))
     })
+  })
+})
+
+describe("logs that nobody has borrowed", () => {
+  it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
+    const listed: string[] = []
+    const { disk } = simDisk({
+      random: dice(1),
+      before: ({ kind, path }) => void (kind === "list" && listed.push(path)),
+    })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, maxOpen: 2 })
+    const use = async (workspace: string) => {
+      const log = await logs.open(workspace)
+      const { entry, changes } = sample(`of ${workspace}`)
+      if (log.appended === 0) await log.flushed(log.append(entry, changes))
+      expect((await log.since(0, 1)).entries[0]!.entry).toEqual(entry)
+      await log.close()
+      return listed.splice(0).length
+    }
+    expect([await use("a"), await use("b"), await use("a"), await use("b")]).toEqual([1, 1, 0, 0])
+    expect([await use("c"), await use("b"), await use("c"), await use("a")]).toEqual([1, 0, 0, 1])
+    const held = await logs.open("b")
+    expect([await use("c"), await use("d"), await use("e"), await use("b")]).toEqual([1, 1, 1, 0])
+    expect((await held.since(0, 1)).entries).toHaveLength(1)
+    await logs.close()
+  })
+})
+
+describe("what no record can hold", () => {
+  it("is refused, and nothing has happened", async () => {
+    const { disk } = simDisk({ random: dice(1) })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk })
+    const log = await logs.open("w")
+    const one = sample("one")
+    const { entry, changes } = sample("two", { entity: "two", seq: 2 ** 32 })
+    const first = log.append(one.entry, one.changes)
+    expect(() => log.append(entry, changes)).toThrow(RangeError)
+    expect(() => log.append(entry, [], new Uint8Array(9 * 2 ** 20))).toThrow(
+      expect.objectContaining({ code: "TOO_LARGE" }),
+    )
+    expect(await log.entity("two")).toBeUndefined()
+    await log.flushed(first)
+    const last = sample("three", { entity: "three" })
+    await log.flushed(log.append(last.entry, last.changes))
+    await logs.close()
+    const again = await (await openLogs({ ...quiet, folder: "/data", disk })).open("w")
+    expect((await again.since(0, 10_000)).entries.map(({ entry }) => entry)).toEqual([one.entry, last.entry])
   })
 })
