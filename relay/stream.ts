@@ -6,7 +6,10 @@ import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position 
 import type { Page } from "./log.ts"
 import type { EntitySet } from "./numbers.ts"
 import type { Live } from "./ring.ts"
-import { type Batch, type Follower, FRAME, type Workspace } from "./workspace.ts"
+import type { Batch, Follower, Workspace } from "./workspace.ts"
+
+/** Bytes that are read from the log at once. Of larger pages so much is alive at a time that the heap grows by half. */
+const READ = 2 ** 17
 
 /** The connection, as a stream sees it. */
 export interface Outlet {
@@ -131,7 +134,7 @@ export class Stream implements Follower {
   #read(place: number): void {
     const turn = this.#turn
     this.#reading = true
-    this.workspace.log.since(place, Math.min(this.#credit, FRAME)).then(
+    this.workspace.log.since(place, Math.min(this.#credit, READ)).then(
       (page) => {
         if (turn !== this.#turn) return
         this.#reading = false

@@ -5,8 +5,8 @@ import type { AppendedChange, Log, Logs } from "./log.ts"
 import { Numbers } from "./numbers.ts"
 import { type Live, Ring, Window } from "./ring.ts"
 
-/** Bytes of items in one frame; one item may be bigger. */
-export const FRAME = 2 ** 20
+/** Bytes of live items in one frame; one item may be bigger. */
+const FRAME = 2 ** 20
 
 export interface Follower {
   /** More entries are durable. */
