@@ -5,6 +5,9 @@ import { type Child, type RelayProcess, start } from "../test/support/processes.
 
 export { type Child, endAll } from "../test/support/processes.ts"
 
+// Whoever stops a benchmark stops its servers.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
+
 // This is bundled into bench/dist.
 const built = (name: string) => path.join(import.meta.dirname, `${name}.js`)
 const SECONDS = 3600
