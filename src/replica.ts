@@ -118,7 +118,8 @@ export class Replica {
   async create(def: AnyDef, id: string, content: Edited): Promise<void> {
     await this.step([id], async (tx) => {
       this.mustWrite()
-      if (this.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
+      if (this.exists(id, tx))
+        throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
       await loadAutomerge(this.wasm)
       const entity = Entity.create(id, def.name, this.actor)
       let made: Change[]
@@ -159,7 +160,7 @@ export class Replica {
   /** The whole entity, long texts included; undefined when there is none. */
   async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
     return this.step([], async (tx) => {
-      if (!this.exists(id)) return undefined
+      if (!this.exists(id, tx)) return undefined
       const live = await this.live(id, tx)
       return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
     })
@@ -169,13 +170,17 @@ export class Replica {
     if (this.state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
   }
 
-  private exists(id: string): boolean {
-    return this.rows.collectionOf(id) !== undefined || this.documents.has(id) || this.stale.has(id) || this.bad.has(id)
+  /** Something of it is held, or has arrived in this very group. */
+  private exists(id: string, tx: Transaction): boolean {
+    const { documents, stale, bad } = this
+    return (
+      this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
+    )
   }
 
   private async writable(def: AnyDef, id: string, tx: Transaction): Promise<Live> {
     this.mustWrite()
-    const live = this.exists(id) ? await this.live(id, tx) : undefined
+    const live = this.exists(id, tx) ? await this.live(id, tx) : undefined
     if (live === undefined || live.entity.collection !== def.name) {
       throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
     }
