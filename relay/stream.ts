@@ -8,8 +8,11 @@ import type { EntitySet } from "./numbers.ts"
 import type { Live } from "./ring.ts"
 import type { Batch, Follower, Workspace } from "./workspace.ts"
 
-/** Bytes that are read from the log at once. Of larger pages so much is alive at a time that the heap grows by half. */
-const READ = 2 ** 17
+/**
+ * Bytes that are read from the log at once: with what goes around them they fit into the 64 KiB that a frame is encoded
+ * in without asking for memory, and little of them is alive at a time. Of pages of 1 MiB the heap grew by half.
+ */
+const READ = 60 * 1024
 
 /** The connection, as a stream sees it. */
 export interface Outlet {
@@ -150,8 +153,7 @@ export class Stream implements Follower {
   #take({ entries, cursor }: Page): void {
     const heal = this.#heal
     if (!heal) {
-      const items = entries.map(({ bytes, position }) => this.workspace.live(position) ?? { bytes })
-      return this.#send(this.#foldOwn(items), cursor)
+      return this.#send(this.#foldOwn(entries.map((entry) => this.workspace.live(entry.position) ?? entry)), cursor)
     }
     const until = position(heal.until)
     const missing = entries.filter(({ entry, position }) => position <= until && !heal.same.has(entry.entity))
