@@ -25,9 +25,9 @@ import { type Outlet, Stream } from "./stream.ts"
 import type { Workspaces } from "./workspace.ts"
 
 /** Bytes that the socket may hold before streams wait for it. */
-export const SOCKET_BOUND = 2 ** 20
+const SOCKET_BOUND = 2 ** 20
 /** Bytes of frames that may be in hand before no more are read: pushes wait here for their flush. */
-export const HAND_BOUND = limits.message
+const HAND_BOUND = limits.message
 /** What a frame in hand costs besides its bytes. */
 const FRAME_COST = 1024
 /** Workspaces on one connection. */
@@ -35,8 +35,8 @@ const WORKSPACES = 256
 /** Heads in one `want`. */
 const WANT_HEADS = 2 ** 14
 
-/** Close codes of this relay besides those of RFC 6455. `docs/protocol.md` says what a client does about each. */
-export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001, busy: 1013 } as const
+/** Close codes: those of RFC 6455 and ours. `docs/protocol.md` says what a client does about each. */
+export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
 
 export interface SessionOptions {
   /** Names this connection among those of the relay. */

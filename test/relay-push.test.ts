@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto"
+import { rm, writeFile } from "node:fs/promises"
+import path from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { type Clock, systemClock } from "../src/env.ts"
 import { limits, position } from "../src/protocol.ts"
@@ -179,6 +182,24 @@ describe("a large push", () => {
     const push = writer.push([first!, content!].map((chunk) => ({ ...note("e", A), chunks: [chunk] })))
     expect(position((await writer.ack(push)).at!)).toBe(2)
     expect(writer.received).toEqual([])
+  })
+})
+
+describe("a log that cannot be opened", () => {
+  it("ends the connections that ask for it with LOG_FAILED, no others, and not for good", async () => {
+    const [other, one, two] = [await relay.dial(), await relay.dial(), await relay.dial()]
+    other.pull("v")
+    await other.level("v")
+    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
+    await writeFile(folder, "not a folder")
+    one.pull()
+    two.push([note("e", A)])
+    for (const wire of [one, two]) {
+      expect(await wire.take("notice")).toEqual({ t: "notice", code: "LOG_FAILED" })
+      expect((await wire.ended()).code).toBe(1011)
+    }
+    await rm(folder)
+    await other.ack(other.push([note("e", A)]))
   })
 })
 
