@@ -1,4 +1,5 @@
-import { mkdir, realpath } from "node:fs/promises"
+import { mkdir, open, readdir, realpath, stat, unlink } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { ClassicLevel } from "classic-level"
 import { HeadwaterError } from "../errors.ts"
 import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
@@ -34,7 +35,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   const { claim, run } = opening({
     async open() {
       await ready().catch((error: unknown) => {
-        throw isLocked(error) ? inUse(`another process or store has ${folder} open`, error) : error
+        throw isBecause("LEVEL_LOCKED", error) ? inUse(`another process or store has ${folder} open`, error) : error
       })
     },
     async close() {
@@ -46,17 +47,23 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   /** The open database. Whoever finds that it has to be opened again sets `opened` to undefined. */
   function ready(): Promise<Level> {
-    opened ??= open().catch((error: unknown) => {
+    opened ??= openLevel().catch((error: unknown) => {
       opened = undefined
       throw error
     })
     return opened
   }
 
-  async function open(): Promise<Level> {
+  async function openLevel(): Promise<Level> {
+    const path = await madeFolder(folder)
     if (level) await level.close()
-    else level = make(await madeFolder(folder))
-    await level.open()
+    else level = make(path)
+    await level.open().catch(async (error: unknown) => {
+      if (!isBecause("LEVEL_CORRUPTION", error) || !(await isUnmade(path))) throw error
+      for (const name of await readdir(path)) await unlink(join(path, name))
+      await level?.open()
+    })
+    await syncFolder(path)
     const last = await level.get(ownerKey)
     if (owner === undefined) {
       const me = crypto.randomUUID()
@@ -121,6 +128,27 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 /** Not compressed: opening reads megabytes of rows at once, and waits for each of them. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
+/**
+ * Makes the names in a folder survive a power cut. LevelDB does not: after its first opening the name of the manifest that
+ * it synced could go, and the one before it, which it did not sync, would be what is left of the database.
+ */
+async function syncFolder(path: string): Promise<void> {
+  for (const folder of [path, dirname(path)]) {
+    const handle = await open(folder, "r").catch(() => undefined) // no folders to sync on Windows
+    await handle?.sync().catch(() => {})
+    await handle?.close()
+  }
+}
+
+/** Whether the power went while the database was being made: it has files, and no record was ever in any of them. */
+async function isUnmade(path: string): Promise<boolean> {
+  for (const name of await readdir(path)) {
+    if (/\.(ldb|sst)$/.test(name)) return false
+    if (/\.log$/.test(name) && (await stat(join(path, name))).size > 0) return false
+  }
+  return true
+}
+
 /** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
 async function madeFolder(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true })
@@ -128,8 +156,8 @@ async function madeFolder(folder: string): Promise<string> {
 }
 
 /** An open that failed carries LevelDB's reason as its cause. */
-const isLocked = (error: unknown): boolean =>
-  error instanceof Error && ((error as { code?: unknown }).code === "LEVEL_LOCKED" || isLocked(error.cause))
+const isBecause = (code: string, error: unknown): boolean =>
+  error instanceof Error && ((error as { code?: unknown }).code === code || isBecause(code, error.cause))
 
 interface Expected {
   readonly key: string
