@@ -79,3 +79,18 @@ test("a push that is asked for while the last one ends is not forgotten (seed 21
   })
   expect(world.oracle.violation).toBeUndefined()
 })
+
+test("a log that is damaged once more where it was broken before is opened all the same (seed 41)", async () => {
+  const stage = new Stage({ replicas: 2 })
+  await stage.start()
+  for (const entity of ["e0", "e1", "e2"]) {
+    await stage.edit(1, entity)
+    await stage.sync(1)
+  }
+  await stage.damage("e1")
+  await stage.edit(1, "e0")
+  await stage.sync(1)
+  await stage.damage("e0", "head")
+  await settle(stage.world)
+  await stage.world.end()
+})

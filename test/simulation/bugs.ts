@@ -29,9 +29,9 @@ export const bugs: readonly Bug[] = [
     edits: [
       {
         file: "src/sync.ts",
-        replace: "await takeEntries(this.replica, { items, cursor,",
-        by: `await takeEntries(this.replica, { items: [], cursor, level: false })
-    await takeEntries(this.replica, { items, cursor,`,
+        replace: "const level = last.level === true",
+        by: `const level = last.level === true
+    await takeEntries(this.replica, { items: [], cursor, level: false })`,
       },
     ],
   },
@@ -91,10 +91,9 @@ export const bugs: readonly Bug[] = [
     edits: [
       {
         file: "relay/stream.ts",
-        replace: "this.workspace.log.since(place, Math.min(this.#credit, FRAME)).then(",
-        by: `this.workspace.log.since(place, Math.min(this.#credit, FRAME)).then(async ({ entries }) => {
-      return { entries, cursor: await this.workspace.log.flushed(this.workspace.log.appended) }
-    }).then(`,
+        replace: "(page) => {",
+        by: `async ({ entries }) => {
+        const page = { entries, cursor: await this.workspace.log.flushed(this.workspace.log.appended) }`,
       },
     ],
   },

@@ -33,6 +33,7 @@ const WEIGHTS = {
   crashRelay: 3,
   backUpRelay: 4,
   restoreRelay: 3,
+  harmRelay: 2,
   backUpDevice: 3,
   restoreDevice: 2,
   cloneDevice: 0.5,
@@ -75,6 +76,7 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   crashRelay: (world, _replica, x) => world.crashRelay(x),
   backUpRelay: (world) => world.relay.backUp(),
   restoreRelay: (world, _replica, x) => world.restoreRelay(x),
+  harmRelay: (world, _replica, x) => world.harmRelay((file) => (x * 7919) % file.length),
   backUpDevice: (world, replica) => world.backUpDevice(replica),
   restoreDevice: (world, replica) => world.restoreDevice(replica),
   ambush: (world, replica, x) => {

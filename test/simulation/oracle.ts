@@ -72,6 +72,8 @@ export class Oracle {
   /** Was in the relay's log at some time, flushed or not. */
   readonly #appended = new Set<Hash>()
   readonly #authors = new Map<Hash, string>()
+  /** What the relay may take for known though its bytes are damaged: nobody has read them since. */
+  readonly #harmed = new Set<Hash>()
   readonly #minted = new Map<string, Hash>()
   readonly #held = new Map<string, Map<Hash, string>>()
   /** What lies at or before a cursor that the relay has given out. */
@@ -365,7 +367,7 @@ export class Oracle {
       this.#pushes.get(`${connection.id} ${message.id}`)?.hashes.delete(message.hash)
     } else if (message?.t === "ack") {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`)?.hashes ?? []) {
-        if (!this.onDiskNow(hash)) this.fail("acknowledged before stored", short(hash))
+        if (!this.onDiskNow(hash) && !this.#harmed.has(hash)) this.fail("acknowledged before stored", short(hash))
         this.stored.add(hash)
         this.#acknowledged.add(hash)
       }
@@ -409,6 +411,11 @@ export class Oracle {
       this.#acknowledged.delete(hash)
       if (!older) this.fail("acknowledged and lost", short(hash))
     }
+  }
+
+  /** Bytes of the relay's disk were changed behind its back. */
+  noteHarm(): void {
+    for (const hash of this.stored) if (!this.onDiskNow(hash)) this.#harmed.add(hash)
   }
 
   #noteCursor(cursor: Uint8Array): void {

@@ -3,7 +3,7 @@ import { position } from "../../src/protocol.ts"
 import type { State } from "../../src/records.ts"
 import { settle } from "./end.ts"
 import type { Replica } from "./replica.ts"
-import { World } from "./world.ts"
+import { World, type WorldOptions } from "./world.ts"
 
 /** Enough for whatever follows at once (nothing takes time here), too little for any pause that the library makes. */
 const SOON_MS = 1
@@ -11,13 +11,8 @@ const SOON_MS = 1
 export class Stage {
   readonly world: World
 
-  constructor(options: { readonly replicas?: number; readonly principals?: boolean } = {}) {
-    this.world = new World({
-      seed: 1,
-      held: true,
-      replicas: options.replicas ?? 3,
-      principals: options.principals ?? false,
-    })
+  constructor(options: Pick<Partial<WorldOptions>, "replicas" | "principals" | "segment"> = {}) {
+    this.world = new World({ seed: 1, held: true, replicas: 3, ...options })
   }
 
   async start(): Promise<void> {
@@ -145,6 +140,17 @@ export class Stage {
 
   async crashRelay(): Promise<void> {
     await this.world.crashRelay(0)
+    await this.#relayIsUp()
+  }
+
+  /** In the relay's files, a byte of an entity's first change is another one, or of what the log notes about it. */
+  async damage(entity: string, what: "change" | "head" = "change"): Promise<void> {
+    const { changes } = this.world.oracle
+    const { chunk, hash } = [...changes.values()].find(
+      (change) => change.entity === entity && change.deps.length === 0,
+    )!
+    const wanted = what === "change" ? chunk : Buffer.from(hash, "hex")
+    await this.world.harmRelay((file) => Buffer.from(file).indexOf(wanted) + 20)
     await this.#relayIsUp()
   }
 

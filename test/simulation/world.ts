@@ -57,6 +57,7 @@ export class World {
     "replicas reopened": 0,
     "relay crashes": 0,
     "relay restores": 0,
+    "relay files harmed": 0,
     "device restores": 0,
     "offline times": 0,
     "acked ambushes": 0,
@@ -208,6 +209,21 @@ export class World {
     this.seen["relay restores"]++
   }
 
+  /** While the relay is down, one byte of its files becomes another one. False when there is none. */
+  async harmRelay(where: (file: Uint8Array) => number): Promise<boolean> {
+    const files = new Map(this.relay.snapshot())
+    const [path, file] = [...files].find(([, bytes]) => inside(bytes, where(bytes))) ?? []
+    if (!path || !file) return false
+    const bytes = file.slice()
+    bytes[where(file)]! ^= 1 + this.#chance.below(255)
+    this.oracle.noteStored()
+    await this.#loseDisks(() => this.relay.restore(files.set(path, bytes)))
+    this.oracle.noteHarm()
+    this.#startRelayAfter(100)
+    this.seen["relay files harmed"]++
+    return true
+  }
+
   #startRelayAfter(ms: number): void {
     this.scheduler.after(ms, "relay starts", () => this.relay.start())
   }
@@ -317,3 +333,5 @@ export class World {
     for (const replica of this.replicas) await replica.close()
   }
 }
+
+const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length
