@@ -1,3 +1,4 @@
+import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { pages, sample } from "../relay/log.conformance.ts"
 import type { Log } from "../relay/log.ts"
@@ -104,9 +105,13 @@ async function checkHealed(log: Log, { journal }: Pick<Written, "journal">): Pro
 }
 
 /** Opens these files, checks what is left, heals it and opens it again. */
-async function survive(written: Written, files: Files): Promise<{ missing: string[]; events: string[] }> {
+function survive(written: Written, files: Files): Promise<{ missing: string[]; events: string[] }> {
+  written.disk.restore(files)
+  return surviveHere(written)
+}
+
+async function surviveHere(written: Written): Promise<{ missing: string[]; events: string[] }> {
   const { disk } = written
-  disk.restore(files)
   const events: string[] = []
   const logs = await openSmall(disk, (event) => events.push((event as { event: string }).event))
   const log = await logs.open("w")
@@ -131,7 +136,7 @@ describe("a log of which", () => {
     const losses = new Map<number, number>()
     for (const [path, bytes] of written.files) {
       // Between a header and its copy, and behind what fills a block of an index, there is nothing: a share is enough.
-      const step = long ? 1 : path.endsWith(".idx") ? 197 : 7
+      const step = path.endsWith(".idx") ? (long ? 7 : 197) : long ? 1 : 7
       for (let at = 0; at < bytes.length; at += at > 128 && at < 4096 && !long ? 64 : step) {
         const { missing, events } = await survive(written, flipped(written.files, path, at)).catch((error) => {
           throw new Error(`byte ${at} of ${path}`, { cause: error })
@@ -148,7 +153,11 @@ describe("a log of which", () => {
     const written = await write()
     for (const [path, bytes] of written.files) {
       const index = path.endsWith(".idx")
-      for (let size = 0; size < bytes.length; size += long ? 1 : index ? 997 : size > 128 && size < 4224 ? 128 : 11) {
+      for (
+        let size = 0;
+        size < bytes.length;
+        size += index ? (long ? 31 : 997) : long ? 1 : size > 128 && size < 4224 ? 128 : 11
+      ) {
         const { missing, events } = await survive(written, cut(written.files, path, size)).catch((error) => {
           throw new Error(`${path} cut to ${size}`, { cause: error })
         })
@@ -185,13 +194,89 @@ describe("a log of which", () => {
   })
 })
 
+describe("a log that is being mended", () => {
+  it("may be interrupted at any operation, and is mended all the same", async () => {
+    const written = await write()
+    const [first, second, third] = [...written.files.keys()].filter((path) => path.endsWith(".log")).sort()
+    const index = [...written.files.keys()].find((path) => path.endsWith("1.idx"))!
+    const harms: [Files, number][] = [
+      [flipped(written.files, first!, 4224 + 300), 1],
+      [flipped(written.files, second!, 4224 + 20), 1],
+      [flipped(flipped(written.files, third!, 4224 + 20), index, 5000), 1],
+      [new Map([...written.files].filter(([path]) => path !== first)), 4],
+      [flipped(written.files, index, 5000), 0],
+      ...[2, 3, 4].map((block): [Files, number] => {
+        const newest = index.replace("1.idx", "2.idx")
+        return [flipped(flipped(written.files, third!, 4224 + 20), newest, 4096 * block + 10), 1]
+      }),
+    ]
+    for (const [files, lost] of harms) {
+      for (let n = 1, done = false; !done; n++) {
+        let operations = 0
+        const disk = simDisk({
+          random: dice(n),
+          before: () => void (++operations === n && disk.crash()),
+        })
+        disk.restore(files)
+        const opened = openSmall(disk).then((logs) => logs.open("w"))
+        const looked = opened.then((log) => checkDamaged(log, written))
+        done = await Promise.race([looked.then(() => true), until(() => operations >= n).then(() => false)])
+        disk.crash()
+        operations = Infinity
+        const { missing } = await surviveHere({ ...written, disk }).catch((error) => {
+          throw new Error(`${lost} lost, operation ${n}`, { cause: error })
+        })
+        expect(missing).toHaveLength(lost)
+      }
+    }
+  })
+})
+
+/** Resolves some turns after the condition has come true: what a dead process can still do in memory is done. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe("a log that is damaged in several ways at once", () => {
+  const harm = fc.record({
+    file: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    at: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    how: fc.constantFrom("flip", "flip", "flip", "cut", "zero", "remove"),
+  })
+
+  it("serves what is whole, claims what rests on nothing that is lost, and can be given back the rest", async () => {
+    const written = await write(14)
+    await fc.assert(
+      fc.asyncProperty(fc.array(harm, { minLength: 1, maxLength: 5 }), async (harms) => {
+        let files = written.files
+        for (const { file, at, how } of harms) {
+          const path = [...files.keys()][Math.floor(file * files.size)]
+          if (path === undefined) break
+          const bytes = files.get(path)!
+          const place = Math.floor(at * bytes.length)
+          if (how === "flip") files = flipped(files, path, place)
+          else if (how === "cut") files = cut(files, path, place)
+          else if (how === "zero")
+            files = new Map(files).set(
+              path,
+              bytes.map((b, i) => (i >= place && i < place + 512 ? 0 : b)),
+            )
+          else files = new Map([...files].filter(([name]) => name !== path))
+        }
+        await survive(written, files)
+      }),
+      { numRuns: long ? 3000 : 150 },
+    )
+  })
+})
+
 describe("damage that comes while a log is open", () => {
   it("is found when it is met, wherever it is: the rest is served, and whoever follows is told", async () => {
     const { files } = await write()
     let breaks = 0
     let found = 0
     for (const [path, bytes] of files) {
-      for (let at = 4224; at < bytes.length; at += long ? 1 : path.endsWith(".idx") ? 211 : 13) {
+      for (let at = 4224; at < bytes.length; at += path.endsWith(".idx") ? (long ? 7 : 211) : long ? 1 : 13) {
         const written = await write()
         await liveThrough(written, path, at).then(
           (broke) => {

@@ -51,8 +51,8 @@ export class FileLog implements Log {
   #flushing: Promise<void> | undefined
   #sealing: Promise<void> | undefined
   #sealAfter = 0
-  /** The oldest segment that is known to be damaged, and the work on it. */
-  #damaged: number | undefined
+  /** In the oldest segment that is known to be damaged; and the work on it. */
+  #damage: Damage | undefined
   #mending: Promise<void> | undefined
   #closed = false
   readonly #flushListeners = new Set<() => void>()
@@ -116,8 +116,8 @@ export class FileLog implements Log {
   /** At once where all is in memory. Otherwise it may meet damage, and tries again when that has been mended. */
   #read<T>(read: (contents: Contents) => Awaitable<T>): Awaitable<T> {
     if (this.#closed) throw closed(this.#folder)
-    const ready = this.#damaged === undefined ? read(this.#contents) : undefined
-    return ready instanceof Promise || this.#damaged !== undefined ? this.#readWhole(read, ready) : (ready as T)
+    const ready = !this.#damage ? read(this.#contents) : undefined
+    return ready instanceof Promise || this.#damage ? this.#readWhole(read, ready) : (ready as T)
   }
 
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
@@ -125,11 +125,11 @@ export class FileLog implements Log {
     for (let attempt = 1; ; attempt++) {
       const contents = this.#contents
       try {
-        if (this.#damaged !== undefined) await this.#mend()
+        if (this.#damage) await this.#mend()
         return await (reading ?? read(this.#contents))
       } catch (error) {
         if (error instanceof Damage && contents === this.#contents) this.#note(error)
-        const hopeful = this.#damaged !== undefined || contents !== this.#contents
+        const hopeful = this.#damage || contents !== this.#contents
         if (attempt === ATTEMPTS || !hopeful || this.#closed) {
           throw failed(`the log of workspace ${this.#folder.workspace} cannot be read`, error)
         }
@@ -142,7 +142,7 @@ export class FileLog implements Log {
 
   append(entry: Entry, changes: readonly AppendedChange[], bytes: Uint8Array = encodeEntry(entry)): number {
     if (this.#closed) throw closed(this.#folder)
-    if (this.#damaged !== undefined) throw failed(`the log of workspace ${this.#folder.workspace} is being mended`)
+    if (this.#damage) throw failed(`the log of workspace ${this.#folder.workspace} is being mended`)
     if (bytes.length > LONGEST_ENTRY) throw new HeadwaterError("TOO_LARGE", `an entry of ${bytes.length} bytes`)
     const contents = this.#contents
     if (contents.active.full && !contents.closing) contents.rotate(this.#folder)
@@ -157,7 +157,7 @@ export class FileLog implements Log {
   }
 
   async flushed(position: number): Promise<Cursor> {
-    if (this.#damaged !== undefined) await this.#mend()
+    if (this.#damage) await this.#mend()
     const pending = this.#batches.find(({ last }) => last >= position && position > positionOf(this.end))
     await pending?.done
     // What was appended before the log was closed is told so afterwards, too.
@@ -264,8 +264,8 @@ export class FileLog implements Log {
   // ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #note(damage: Damage): void {
-    if (this.#damaged === undefined) this.#folder.report({ event: "log.damage", message: damage.message })
-    this.#damaged = Math.min(damage.segment, this.#damaged ?? damage.segment)
+    if (!this.#damage) this.#folder.report({ event: "log.damage", message: damage.message })
+    if (!this.#damage || damage.segment < this.#damage.segment) this.#damage = damage
   }
 
   /** One at a time; whoever comes while it is damaged tries again. */
@@ -276,24 +276,19 @@ export class FileLog implements Log {
     return this.#mending
   }
 
-  /** Opens the log again from the disk. The damaged segment's index claims what may be lost, so it goes first. */
+  /** Opens the log again from the disk. */
   async #reopen(): Promise<void> {
     await this.#flushing
     await this.#sealing
-    const { disk, path } = this.#folder
     try {
-      const index = indexPath(this.#folder, this.#damaged!)
-      if ((await disk.list(path)).some((name) => index.endsWith(`/${name}`))) {
-        await disk.remove(index)
-        await disk.syncFolder(path)
-      }
       await this.#letGo()
-      const recovered = await recover(this.#folder, { end: positionOf(this.end), next: this.#given })
+      const before = { end: positionOf(this.end), next: this.#given }
+      const recovered = await recover(this.#folder, before, this.#damage)
       this.#contents = new Contents(recovered.history, recovered.active)
       this.#appended = recovered.active.last
       this.#given = Math.max(this.#given, this.#appended)
       this.#sealAfter = 0
-      this.#damaged = undefined
+      this.#damage = undefined
       if (recovered.broken) this.#tell(this.#breakListeners)
     } catch (error) {
       throw failed(`the log of workspace ${this.#folder.workspace} is damaged and cannot be mended`, error)

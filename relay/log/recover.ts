@@ -2,7 +2,7 @@
 import { dirname } from "node:path"
 import { HeadwaterError } from "../../src/errors.ts"
 import { asBuffer } from "./cache.ts"
-import { type Folder, segmentPath } from "./folder.ts"
+import { Damage, type Folder, indexPath, segmentPath } from "./folder.ts"
 import { change, decodeHeader, HEADER, type Marks, record } from "./format.ts"
 import type { Heads } from "./heads.ts"
 import { History } from "./history.ts"
@@ -30,12 +30,39 @@ export interface Before {
  * goes on in a new segment with a running hash of its own, and whatever rests on what is lost is served, but not known:
  * so whoever holds it gives all of that back.
  */
-export async function recover(folder: Folder, before?: Before): Promise<Recovered> {
+export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
+  // What the index of a damaged segment claims may be lost, so it goes first.
+  const dropped = new Set<number>()
+  for (let found = damage; ; ) {
+    if (found) {
+      dropped.add(found.segment)
+      await dropIndex(folder, found.segment)
+    }
+    try {
+      return await open(folder, before)
+    } catch (error) {
+      if (!(error instanceof Damage) || dropped.has(error.segment)) throw error
+      found = error
+    }
+  }
+}
+
+async function dropIndex(folder: Folder, number: number): Promise<void> {
+  const index = indexPath(folder, number)
+  folder.cache.forget(index)
+  folder.cache.forget(segmentPath(folder, number))
+  const names = await folder.disk.list(folder.path)
+  if (!names.some((name) => `${folder.path}/${name}` === index)) return
+  await folder.disk.remove(index)
+  await folder.disk.syncFolder(folder.path)
+}
+
+async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const { disk, clock } = folder
   const { numbers, indexed } = await tidy(folder)
   const random = asBuffer(clock.random(16))
-  let marks: Marks = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   const seed = random.subarray(8)
+  let marks: Marks = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
     // Names that a process made before it was killed may not be durable yet.
     await disk.syncFolder(dirname(folder.path))
@@ -44,32 +71,31 @@ export async function recover(folder: Folder, before?: Before): Promise<Recovere
   }
   const history = new History(marks.salt)
   const next = (numbers.at(-1) ?? 0) + 1
-  let active: OpenSegment | undefined
+  let newest: OpenSegment | undefined
   let lost = false
 
   for (const number of numbers) {
-    const previous = history.newest
-    const ready = indexed.has(number) ? await Sealed.open(folder, number, previous) : undefined
+    const ready = indexed.has(number) ? await Sealed.open(folder, number, history.newest) : undefined
     if (ready && (ready.brokenBy === 0 || numbers.includes(ready.brokenBy))) {
       history.segments.push(ready)
       continue
     }
-    const newest = number === numbers.at(-1)
-    const scanned = await scanSegment(folder, number, history, newest)
+    const last = number === numbers.at(-1)
+    const scanned = await scanSegment(folder, number, history, last)
     lost ||= scanned.lost
-    if (newest) active = scanned.segment
+    if (last) newest = scanned.segment
     else if (scanned.segment) history.segments.push(await sealOnTop(folder, history, scanned.segment, lost ? next : 0))
   }
 
-  const last = active?.last ?? history.newest?.last ?? 0
+  const last = newest?.last ?? history.newest?.last ?? 0
   if (before && last < before.end) lost = true
-  await active?.prepare()
-  if (active && lost) {
-    history.segments.push(await sealOnTop(folder, history, active, next))
-    await active.close()
-    active = undefined
+  if (newest) {
+    await newest.prepare()
+    if (!lost) return { history, active: newest, broken: false }
+    const sealing = sealOnTop(folder, history, newest, next)
+    history.segments.push(await sealing.finally(() => newest.close()))
   }
-  active ??= new OpenSegment(folder, {
+  const active = new OpenSegment(folder, {
     number: next,
     after: history.newest?.origin.number ?? 0,
     base: Math.max(last, lost ? (before?.next ?? 0) : 0),
@@ -92,7 +118,21 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
     const files = names.filter((name) => /^\d{8}\.[a-z]+$/.test(name) && name.endsWith(ending))
     return files.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)
   }
-  return { numbers: numbersOf(".log"), indexed: new Set(numbersOf(".idx")) }
+  const numbers = numbersOf(".log")
+  const newest = numbers.at(-1)
+  if (newest !== undefined && !(await isBegun(folder, newest))) numbers.pop()
+  return { numbers, indexed: new Set(numbersOf(".idx")) }
+}
+
+/** Removes a segment of which not even the header was finished, so that nothing believes in what it was to begin. */
+async function isBegun(folder: Folder, number: number): Promise<boolean> {
+  const path = segmentPath(folder, number)
+  const header = await folder.cache.read(path, 0, HEADER + 1)
+  if (header.length > HEADER || decodeHeader(header)) return true
+  folder.cache.forget(path)
+  await folder.disk.remove(path)
+  await folder.disk.syncFolder(folder.path)
+  return false
 }
 
 async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Marks | undefined> {
@@ -104,7 +144,7 @@ async function findMarks(folder: Folder, numbers: readonly number[]): Promise<Ma
 }
 
 interface Scanned {
-  /** Undefined: there was nothing in it, or nobody can say what. */
+  /** Undefined: nobody can say any more what was in it. */
   readonly segment?: OpenSegment
   readonly lost: boolean
 }
@@ -114,7 +154,10 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   const path = segmentPath(folder, number)
   const size = await sizeOf(folder, path)
   const origin = decodeHeader(await folder.cache.read(path, 0, HEADER))
-  if (origin?.number !== number) return setAside(folder, number, newest && size <= HEADER)
+  if (origin?.number !== number) {
+    await setAside(folder, number)
+    return { lost: true }
+  }
 
   const previous = history.newest
   const last = previous?.last ?? 0
@@ -142,15 +185,13 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   return { segment, lost: missing }
 }
 
-/** A file without a header: one that was just being made, or one that is past help. */
-async function setAside(folder: Folder, number: number, unfinished: boolean): Promise<Scanned> {
+/** A segment without a header is past help: nobody can say what it continues. */
+async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)
   folder.cache.forget(path)
-  if (unfinished) await folder.disk.remove(path)
-  else await folder.disk.rename(path, `${path}.lost`)
+  await folder.disk.rename(path, `${path}.lost`)
   await folder.disk.syncFolder(folder.path)
-  if (!unfinished) folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
-  return { lost: !unfinished }
+  folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
 }
 
 /** Marks the changes that rest on something which is not known, so that whoever has that brings them with it. */

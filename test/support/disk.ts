@@ -142,6 +142,7 @@ class Machine implements SimDisk {
   restore(files: Files): void {
     this.kill()
     this.#unsynced = []
+    for (const path of files.keys()) this.#folders.add(folderOf(path))
     this.#names = new Map([...files].map(([path, bytes]) => [path, new Inode(bytes)]))
     this.#durableNames = new Map(this.#names)
   }
