@@ -94,3 +94,22 @@ test("a log that is damaged once more where it was broken before is opened all t
   await settle(stage.world)
   await stage.world.end()
 })
+
+test("a heal skips no entity of which the log serves changes that it does not know (seed 41)", async () => {
+  const stage = new Stage({ replicas: 3 })
+  await stage.start()
+  for (const r of [1, 0, 2, 1, 0]) {
+    if (r === 1) await stage.edit(1)
+    await stage.sync(r)
+  }
+  await stage.sync(2)
+  await stage.edit(2)
+  await stage.sync(2)
+  // What r2 has written rests on the damaged entry: it is served, but not known. r1 gives back what it holds.
+  await stage.damage("e0")
+  await stage.sync(1)
+  await stage.die(2)
+  await stage.sync(0)
+  await settle(stage.world)
+  await stage.world.end()
+})
