@@ -66,8 +66,13 @@ export class Documents {
 
   /** Forgets a document whose memory and disk may differ; the next use loads it again. */
   drop(entity: string): void {
-    this.live.get(entity)?.entity.free()
+    const live = this.live.get(entity)
     this.live.delete(entity)
+    try {
+      live?.entity.free()
+    } catch {
+      // After a panic inside WebAssembly its memory may be lost; the document is not used again either way.
+    }
   }
 
   dropAll(): void {

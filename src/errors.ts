@@ -1,3 +1,5 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec"
+
 /**
  * The closed list of error codes, each with its meaning in `docs/errors.md` (a test keeps the two lists equal).
  * Codes are stable: programs switch on them, messages are for people.
@@ -56,7 +58,7 @@ export type Code = (typeof codes)[number]
 export interface Details {
   readonly entity?: string | undefined
   readonly field?: string | undefined
-  readonly issues?: readonly { readonly message: string; readonly path?: unknown }[] | undefined
+  readonly issues?: readonly StandardSchemaV1.Issue[] | undefined
   /** When trying again makes sense: ms since 1970. */
   readonly retryAt?: number | undefined
   readonly cause?: unknown

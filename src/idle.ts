@@ -8,12 +8,14 @@ import type { Held, Transaction } from "./transaction.ts"
 const PROJECT_AT_ONCE = 32
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
+const RETRY_MS = 5000
 
 export class Idle {
   private readonly replica: Replica
   private projecting = false
   private closing = false
   private cancelFold: (() => void) | undefined
+  private cancelRetry: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.replica = replica
@@ -24,6 +26,15 @@ export class Idle {
     if (this.closing) return
     this.projectStale()
     this.foldSoon()
+  }
+
+  /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
+  lookLater(): void {
+    if (this.closing) return
+    this.cancelRetry ??= this.replica.clock.after(RETRY_MS, () => {
+      this.cancelRetry = undefined
+      this.look()
+    })
   }
 
   /** Rows of another projection are shown as stale until they are made again. */
@@ -59,7 +70,8 @@ export class Idle {
         this.look()
       },
       () => {
-        this.projecting = false // the next commit looks again
+        this.projecting = false
+        this.lookLater()
       },
     )
   }
@@ -71,7 +83,8 @@ export class Idle {
     try {
       if ((await this.replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
     } catch (error) {
-      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") throw error
+      // Nothing is known of the entity when the disk or WebAssembly is what fails.
+      if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
       tx.touched.delete(entity)
       tx.markStale(entity, { ...mark, waiting: true })
     }
@@ -86,7 +99,8 @@ export class Idle {
           this.look()
         },
         () => {
-          this.cancelFold = undefined // the next commit looks again
+          this.cancelFold = undefined
+          this.lookLater()
         },
       )
     })
@@ -109,11 +123,16 @@ export class Idle {
     done?.()
   }
 
-  /** Leaves no more newer records than the next open reads quickly. */
-  async close(): Promise<void> {
+  /** Leaves no more newer records than the next open reads quickly; `quickly` leaves them all. */
+  async close(quickly: boolean): Promise<void> {
     this.closing = true
     this.cancelFold?.()
-    // A disk that says no leaves them in front of their pages.
-    for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold().catch(() => {})
+    this.cancelRetry?.()
+    if (quickly) return
+    try {
+      for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold()
+    } catch {
+      // The disk says no: they stay in front of their pages.
+    }
   }
 }

@@ -12,13 +12,16 @@ export interface Step {
   reject(error: unknown): void
 }
 
+/** Steps in one group: bounds how long a write waits for its turn, and how many documents are alive at once. */
+const GROUP = 512
+
 export class Queue {
   private waiting: Step[] = []
   private running: Promise<void> | undefined
   private closed = false
   private readonly commit: (group: readonly Step[]) => Promise<void>
 
-  /** `commit` runs a group and settles its steps; it never rejects. */
+  /** `commit` runs a group and settles its steps. */
   constructor(commit: (group: readonly Step[]) => Promise<void>) {
     this.commit = commit
   }
@@ -48,7 +51,12 @@ export class Queue {
     await undefined // steps asked for in one turn wait for each other
     while (this.waiting.length > 0) {
       const alone = this.waiting.findIndex((step) => step.alone)
-      await this.commit(this.waiting.splice(0, alone < 0 ? this.waiting.length : Math.max(1, alone)))
+      const group = this.waiting.splice(0, Math.min(GROUP, alone < 0 ? this.waiting.length : Math.max(1, alone)))
+      try {
+        await this.commit(group)
+      } catch (error) {
+        for (const step of group) step.reject(error) // settled ones do not mind; the queue goes on
+      }
     }
     this.running = undefined
   }

@@ -4,7 +4,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesOfHex, type Change, hex, readChange } from "./chunk.ts"
 import { automergeVersion } from "./entity.ts"
-import type { Code } from "./errors.ts"
+import { type Code, HeadwaterError } from "./errors.ts"
 import {
   type Access,
   type Cursor,
@@ -21,6 +21,36 @@ import { owedOf, type Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
 import { ancestors, causalOrder, headsOf } from "./verify.ts"
 
+/**
+ * The steps of one connection. Once one of them has failed none of the later ones takes effect: a cursor that ends a heal
+ * must not be taken after what the relay wanted could not be.
+ */
+export class Feed {
+  readonly replica: Replica
+  private broken = false
+
+  constructor(replica: Replica) {
+    this.replica = replica
+  }
+
+  step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const step = this.replica.step(entities, async (tx) => {
+      if (this.broken)
+        throw new HeadwaterError("STORE_FAILED", "an earlier message of this connection could not be handled")
+      try {
+        return await run(tx)
+      } catch (error) {
+        this.broken = true
+        throw error
+      }
+    })
+    step.catch(() => {
+      this.broken = true // its commit failed
+    })
+    return step
+  }
+}
+
 /** One or more `entries` messages, taken together. */
 export interface Received {
   readonly items: readonly Item[]
@@ -33,15 +63,19 @@ export interface Received {
 }
 
 /** Takes entries and their cursor in one commit: the cursor never runs ahead of what is held. */
-export function takeEntries(replica: Replica, received: Received): Promise<void> {
-  return replica.step([], async (tx) => {
+export function takeEntries(feed: Feed, received: Received): Promise<void> {
+  const { replica } = feed
+  return feed.step([], async (tx) => {
     tx.remote = true
     for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
       await settleClashes(replica, tx, entity, fresh)
       if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
       else markStale(replica, tx, entity, fresh)
     }
+    const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
+    // A session actor belongs to one principal.
+    if (before !== null && tx.state.principal !== before) replica.freshActor()
   })
 }
 
@@ -80,6 +114,10 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
   for (const item of items) {
     if (!("entry" in item)) continue // a run of our own push
     const { entry } = item
+    if (entry.kind !== "change") {
+      // Passing over it would leave the cursor behind something that is not held.
+      throw new HeadwaterError("PROTOCOL_VERSION", `this version cannot take a ${entry.kind}`, { entity: entry.entity })
+    }
     for (const chunk of entry.chunks) {
       const change = readOrSetAside(tx, entry, chunk)
       if (change === undefined) continue
@@ -163,8 +201,9 @@ function markStale(replica: Replica, tx: Transaction, entity: string, fresh: rea
 }
 
 /** The relay has these on its disk: they leave the outbox. The cursor stays: only received entries move it. */
-export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
-  return replica.step([], (tx) => {
+export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
+  const { replica } = feed
+  return feed.step([], (tx) => {
     for (const [entity, hash] of stored) {
       const owed = replica.owed(entity, hash, tx)
       if (owed !== undefined) tx.pay(owed)
@@ -178,8 +217,9 @@ export function takeAck(replica: Replica, stored: readonly EntityHash[], at: Cur
 export type EntityHash = readonly [entity: string, hash: Hash]
 
 /** Refused for good: the change and what depends on it leave the entity for the rejected list. */
-export function takeRefusal(replica: Replica, entity: string, hash: Hash, code: Code): Promise<boolean> {
-  return replica.step([entity], async (tx) => {
+export function takeRefusal(feed: Feed, entity: string, hash: Hash, code: Code): Promise<boolean> {
+  const { replica } = feed
+  return feed.step([entity], async (tx) => {
     if (replica.owed(entity, hash, tx) === undefined) return false // late: acknowledged or seen in the log since
     await setAside(replica, tx, entity, hash, code)
     return true
@@ -187,8 +227,9 @@ export function takeRefusal(replica: Replica, entity: string, hash: Hash, code: 
 }
 
 /** Another principal owns this actor: the same changes again as adopted ones, under a fresh actor from here on. */
-export function takeActorBound(replica: Replica, entity: string, hash: Hash): Promise<Hash[]> {
-  return replica.step([entity], async (tx) => {
+export function takeActorBound(feed: Feed, entity: string, hash: Hash): Promise<Hash[]> {
+  const { replica } = feed
+  return feed.step([entity], async (tx) => {
     const bound = (await changesOf(replica, entity, tx)).get(hash)?.actor
     const again: Hash[] = []
     for (const of of replica.outbox.entities()) {
@@ -236,8 +277,8 @@ function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
 // ── heal ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The relay does not know our cursor. Durable before anything later is handled: a crash in mid-heal must not forget it. */
-export function markHeal(replica: Replica): Promise<void> {
-  return replica.step([], (tx) => {
+export function markHeal(feed: Feed): Promise<void> {
+  return feed.step([], (tx) => {
     if (!tx.state.heal) tx.state = { ...tx.state, heal: true }
   })
 }
@@ -246,8 +287,9 @@ export function markHeal(replica: Replica): Promise<void> {
  * What the relay lacks becomes outbox records. Own is what was minted in this session or still was in the outbox, by hash;
  * everything else is adopted. Returns all that it lacks: it is pushed again, in causal order.
  */
-export function takeWant(replica: Replica, page: readonly EntityHeads[]): Promise<EntityHash[]> {
-  return replica.step([], async (tx) => {
+export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<EntityHash[]> {
+  const { replica } = feed
+  return feed.step([], async (tx) => {
     const again: EntityHash[] = []
     for (const [entity, heads] of page) {
       const sound = causalOrder([...(await replica.held(entity, tx)).values()].map(({ change }) => change))

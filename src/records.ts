@@ -101,7 +101,7 @@ export interface BadRecord {
 export interface RejectedRecord {
   readonly code: string
   readonly at: number
-  /** base64 of the encoded entry with the one chunk */
+  /** hex digits of the encoded entry with the one chunk */
   readonly entry: string
 }
 

@@ -60,6 +60,8 @@ export class Replica {
   private readonly listeners = new Set<(committed: Committed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   private unsure = false
+  /** Entities of groups that failed since memory was last read. */
+  private readonly doubtful = new Set<string>()
   private readonly idle = new Idle(this)
 
   private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
@@ -279,9 +281,12 @@ export class Replica {
 
   private async commitGroup(group: readonly Step[]): Promise<void> {
     const settled: (() => void)[] = []
-    const tx = new Transaction(this.id, this.state)
+    let tx = new Transaction(this.id, this.state)
     try {
-      if (this.unsure) await this.readAgain([])
+      if (this.unsure) {
+        await this.readAgain()
+        tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
+      }
       for (const step of group) await this.runStep(step, tx, settled)
       const rows = await this.projectTouched(tx)
       const writes = tx.finish(this.outbox.writes(tx.outbox), this.memory.fresh)
@@ -299,15 +304,16 @@ export class Replica {
     this.idle.look()
   }
 
-  /** A step that throws has done nothing; one that throws half way takes its whole group with it. */
+  /**
+   * A step that throws falls alone. It does so before it writes anything of its own; what hydrating has found out on the
+   * way (a verdict) is true whatever becomes of the step.
+   */
   private async runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
-    const before = tx.writes.length
     try {
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
       settled.push(() => step.resolve(value))
     } catch (error) {
-      if (tx.writes.length !== before) throw error
       settled.push(() => step.reject(error))
     }
   }
@@ -368,20 +374,24 @@ export class Replica {
     this.unsure = true
     this.freshActor()
     const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
-    await this.readAgain(tx.touched).catch(() => {}) // the next group tries again
+    for (const entity of tx.touched) this.doubtful.add(entity)
+    await this.readAgain().catch(() => {}) // the next group tries again
     for (const step of [...group, ...behind]) step.reject(error)
+    this.idle.lookLater()
   }
 
-  private async readAgain(entities: Iterable<string>): Promise<void> {
+  private async readAgain(): Promise<void> {
     const before = this.memory
     this.memory = await Memory.read(this.store, this.id, this.defs, this.projection)
     this.unsure = false
-    this.tell({ rows: this.memory.difference(before, entities), from: "here", paid: [], refused: new Map() })
+    const rows = this.memory.difference(before, this.doubtful)
+    this.doubtful.clear()
+    this.tell({ rows, from: "here", paid: [], refused: new Map() })
   }
 
-  /** Finishes the steps at hand. */
-  async close(): Promise<void> {
-    await this.idle.close()
+  /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */
+  async close({ quickly = false } = {}): Promise<void> {
+    await this.idle.close(quickly)
     await this.steps.close()
     this.documents.dropAll()
     this.listeners.clear()

@@ -48,6 +48,8 @@ export interface Link {
 
 const FIRST_RETRY_MS = 1000
 const LAST_RETRY_MS = 5 * 60_000
+/** Silence after dialling that counts as nobody there. */
+const OPEN_MS = 15_000
 const BEAT_MS = 15_000
 /** Silence after a ping that counts as a dead connection. */
 const PATIENCE_MS = 10_000
@@ -65,7 +67,7 @@ export class Connection implements Relay {
   private cancelBeat: (() => void) | undefined
   private sleepless: (() => void) | undefined
   private asking: AbortController | undefined
-  private ended = false
+  closed = false
 
   constructor({ url, token }: RelayOptions) {
     this.url = url
@@ -74,7 +76,7 @@ export class Connection implements Relay {
 
   /** Joins a workspace to this connection; returns its way out. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
-    if (this.ended) throw new HeadwaterError("CLOSED", "this relay connection was closed")
+    if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
     if (this.channels.has(workspace))
       throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
     this.env ??= env
@@ -92,13 +94,15 @@ export class Connection implements Relay {
 
   /** Dials now instead of later. */
   wake(): void {
-    if (this.channels.size === 0 || this.open || this.dialing) return
+    if (this.channels.size === 0) return
+    if (this.open) return this.beatNow()
+    if (this.dialing) return
     this.attempts = 0
     this.dial()
   }
 
   async close(): Promise<void> {
-    this.ended = true
+    this.closed = true
     const channels = [...this.channels.values()]
     this.channels.clear()
     this.hangUp()
@@ -161,7 +165,12 @@ export class Connection implements Relay {
     const env = this.env as Env
     const socket = env.dial(this.url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`])
     this.socket = socket
+    this.cancelTimer = env.after(OPEN_MS, () => {
+      this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay did not answer the call"))
+    })
     socket.onopen = () => {
+      this.cancelTimer?.()
+      this.cancelTimer = undefined
       this.open = true
       this.heardAt = env.now()
       this.beat()
@@ -216,15 +225,18 @@ export class Connection implements Relay {
   }
 
   private beat(): void {
+    this.cancelBeat = (this.env as Env).after(BEAT_MS, () => this.beatNow())
+  }
+
+  /** Asks whether anybody is still there. */
+  private beatNow(): void {
     const env = this.env as Env
-    this.cancelBeat = env.after(BEAT_MS, () => {
-      this.socket?.send(encode({ t: "ping" }))
-      const asked = env.now()
-      this.cancelBeat = env.after(PATIENCE_MS, () => {
-        if (this.heardAt < asked)
-          this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
-        else this.beat()
-      })
+    this.cancelBeat?.()
+    this.socket?.send(encode({ t: "ping" }))
+    const asked = env.now()
+    this.cancelBeat = env.after(PATIENCE_MS, () => {
+      if (this.heardAt < asked) this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
+      else this.beat()
     })
   }
 }

@@ -22,6 +22,7 @@ import {
 import { nextPush } from "./push.ts"
 import {
   type EntityHash,
+  Feed,
   haveOf,
   markHeal,
   takeAck,
@@ -73,7 +74,7 @@ export class Sync implements Channel {
   }
 
   opened(link: Link): void {
-    this.update({ connection: "open", level: false, retryAt: null, progress: null })
+    this.update({ connection: "open", level: false, retryAt: null, error: null, progress: null })
     this.session = new Session(this.replica, this.env, link, (patch) => this.update(patch))
   }
 
@@ -119,6 +120,7 @@ interface InFlight {
 /** One workspace on one live connection. */
 class Session {
   private readonly replica: Replica
+  private readonly feed: Feed
   private readonly env: Env
   private readonly link: Link
   private readonly update: (patch: Partial<SyncStatus>) => void
@@ -147,11 +149,12 @@ class Session {
   /** While a heal goes on: the furthest place learned of in the relay's present log. */
   private healing: { reach: Cursor | null } | undefined
   /** Refused for the time being. */
-  private readonly later = new Set<Hash>()
+  private readonly later = new Map<Hash, string>()
   private cancelRetry: (() => void) | undefined
 
   constructor(replica: Replica, env: Env, link: Link, update: (patch: Partial<SyncStatus>) => void) {
     this.replica = replica
+    this.feed = new Feed(replica)
     this.env = env
     this.link = link
     this.update = update
@@ -244,7 +247,7 @@ class Session {
     const healed = cursor === undefined ? undefined : this.healing
     if (healed !== undefined) this.healing = undefined
     const level = last.level === true
-    await takeEntries(this.replica, {
+    await takeEntries(this.feed, {
       items,
       cursor,
       healed,
@@ -259,8 +262,11 @@ class Session {
       this.push()
     }
     this.done += bytes
-    if (level) this.update({ level: true, progress: null, error: null })
-    else this.update({ progress: { done: this.done, total: Math.max(this.total, this.done) } })
+    if (level) {
+      this.done = 0
+      this.total = 0
+      this.update({ level: true, progress: null, error: null })
+    } else this.update({ level: false, progress: { done: this.done, total: Math.max(this.total, this.done) } })
     if (items.length > 0) this.grant(bytes)
     this.takeSoon()
   }
@@ -320,7 +326,7 @@ class Session {
     if (at !== undefined && this.healing !== undefined) this.healing.reach = further(this.healing.reach, at)
     const reach = this.healing === undefined ? at : undefined
     await takeAck(
-      this.replica,
+      this.feed,
       [...push.changes].map(([hash, entity]) => [entity, hash]),
       reach,
     )
@@ -331,23 +337,26 @@ class Session {
   private async takeReject({ id, entity, hash, code, retryIn }: Reject): Promise<void> {
     this.pushes.get(id)?.changes.delete(hash)
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
+      // What rests on a change that is refused for now comes again with it.
+      if ([...this.later.values()].includes(entity)) return void this.later.set(hash, entity)
       this.inFlight.delete(hash)
       await this.ask(entity)
     } else if (code === "ACTOR_BOUND") {
-      for (const again of await takeActorBound(this.replica, entity, hash)) this.inFlight.delete(again)
+      for (const again of await takeActorBound(this.feed, entity, hash)) this.inFlight.delete(again)
       this.push()
     } else if (laterCodes.has(code)) {
       this.update({
         refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }),
       })
-      this.later.add(hash)
+      this.later.set(hash, entity)
       this.cancelRetry ??= this.env.after(retryIn ?? RETRY_MS, () => {
         this.cancelRetry = undefined
-        for (const waited of this.later) this.inFlight.delete(waited)
+        for (const waited of this.later.keys()) this.inFlight.delete(waited)
         this.later.clear()
+        this.update({ refusal: null })
         this.push()
       })
-    } else if (await takeRefusal(this.replica, entity, hash, code)) {
+    } else if (await takeRefusal(this.feed, entity, hash, code)) {
       const error = new HeadwaterError(
         "REJECTED",
         `the relay refused a change for good (${code}); it is on the rejected list`,
@@ -364,17 +373,18 @@ class Session {
     if (code === "CURSOR_UNKNOWN") {
       this.take() // what came before it belongs to the log that we knew
       this.healing = { reach: null }
-      await markHeal(this.replica)
+      this.update({ level: false })
+      await markHeal(this.feed)
       if (!this.ended) await this.sayHave()
     } else {
       const retryAt = retryIn === undefined ? undefined : this.env.now() + retryIn
       this.update({ error: new HeadwaterError(code, "says the relay", { retryAt }) })
-      if (access !== undefined) await takeEntries(this.replica, { items: [], level: false, access })
+      if (access !== undefined) await takeEntries(this.feed, { items: [], level: false, access })
     }
   }
 
   private async sayHave(): Promise<void> {
-    this.healing = { reach: null }
+    this.healing ??= { reach: null }
     let page: EntityHeads[] = []
     let bytes = 0
     for await (const entity of haveOf(this.replica)) {
@@ -391,9 +401,9 @@ class Session {
 
   /** The relay lacks what a change depends on: ask what it has of that entity, then push that first. */
   private async ask(entity: string): Promise<void> {
+    if (this.asked.has(entity)) return
     const times = (this.asks.get(entity) ?? 0) + 1
     this.asks.set(entity, times)
-    if (this.asked.has(entity)) return
     this.asked.add(entity)
     if (times > ASK_AT_MOST) return // it waits for the next connection
     for await (const have of haveOf(this.replica, entity)) {
@@ -402,7 +412,7 @@ class Session {
   }
 
   private async takeWant({ page }: Want): Promise<void> {
-    const again: EntityHash[] = await takeWant(this.replica, page)
+    const again: EntityHash[] = await takeWant(this.feed, page)
     for (const [, hash] of again) this.inFlight.delete(hash)
     for (const [entity] of page) this.asked.delete(entity)
     this.push()

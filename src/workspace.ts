@@ -94,13 +94,15 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
   signal?.throwIfAborted()
   const release = await store.claim(id)
+  let replica: Replica | undefined
   try {
-    const replica = await Replica.open({ id, store, collections, clock: env, wasm })
+    replica = await Replica.open({ id, store, collections, clock: env, wasm })
     signal?.throwIfAborted()
     const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
     if (relay !== undefined) workspace.connect(relay)
     return workspace as unknown as Workspace<C>
   } catch (error) {
+    await replica?.close({ quickly: true }) // or its idle work would go on in a workspace that is somebody else's by then
     await release()
     throw error
   }
@@ -119,31 +121,31 @@ class OpenWorkspace<C extends Defs> {
   readonly id: string
   readonly collections: Collections<C>
   status: Status
-  private readonly replica: Replica
-  private readonly env: Env
-  private readonly sync: Sync
-  private readonly release: () => Promise<void>
-  private readonly statusListeners = new Set<(status: Status) => void>()
-  private readonly waiters = new Set<(error: unknown) => void>()
-  private connection: Connection | undefined
-  private owned = false
-  private detach: (() => void) | undefined
-  private closing: Promise<void> | undefined
+  readonly #replica: Replica
+  readonly #env: Env
+  readonly #sync: Sync
+  readonly #release: () => Promise<void>
+  readonly #statusListeners = new Set<(status: Status) => void>()
+  readonly #waiters = new Set<(error: unknown) => void>()
+  #connection: Connection | undefined
+  #owned = false
+  #detach: (() => void) | undefined
+  #closing: Promise<void> | undefined
 
   constructor(replica: Replica, env: Env, release: () => Promise<void>, defs: C, newId: () => string) {
     this.id = replica.id
-    this.replica = replica
+    this.#replica = replica
     replicas.set(this, replica)
-    this.env = env
-    this.release = release
-    this.sync = new Sync(replica, env, () => this.refresh())
+    this.#env = env
+    this.#release = release
+    this.#sync = new Sync(replica, env, () => this.#refresh())
     this.collections = Object.freeze(
       Object.fromEntries(
         Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)]),
       ),
     ) as unknown as Collections<C>
-    this.status = this.statusNow()
-    replica.onCommit(() => this.refresh())
+    this.status = this.#statusNow()
+    replica.onCommit(() => this.#refresh())
     for (const bound of ["onStatus", "whenStored", "whenSynced", "connect", "disconnect", "close"] as const) {
       Object.defineProperty(this, bound, { value: this[bound].bind(this) })
     }
@@ -154,44 +156,51 @@ class OpenWorkspace<C extends Defs> {
 
   onStatus(f: (status: Status) => void): () => void {
     const listener = (status: Status) => f(status)
-    this.statusListeners.add(listener)
-    return () => void this.statusListeners.delete(listener)
+    this.#statusListeners.add(listener)
+    return () => void this.#statusListeners.delete(listener)
   }
 
   connect(relay?: Relay | RelayOptions): void {
-    if (this.closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
-    if (relay === undefined && this.connection === undefined)
+    if (this.#closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
+    if (relay === undefined && this.#connection === undefined)
       throw new HeadwaterError("NO_RELAY", "no relay has been named")
-    if (relay === undefined && this.detach !== undefined) return this.connection?.wake()
-    this.hangUp()
-    if (relay !== undefined) {
-      this.owned = !(relay instanceof Connection)
-      this.connection = relay instanceof Connection ? relay : new Connection(relay as RelayOptions)
+    if (relay === undefined && this.#connection?.closed) {
+      throw new HeadwaterError("CLOSED", "the relay connection was closed")
     }
-    this.detach = this.connection?.attach(this.id, this.sync, this.env)
+    if (relay === undefined && this.#detach !== undefined) return this.#connection?.wake()
+    this.#hangUp()
+    if (relay !== undefined) {
+      this.#owned = !(relay instanceof Connection)
+      this.#connection = relay instanceof Connection ? relay : new Connection(relay as RelayOptions)
+    }
+    this.#detach = this.#connection?.attach(this.id, this.#sync, this.#env)
   }
 
   disconnect(): void {
-    this.hangUp()
-    this.refresh()
+    this.#hangUp()
+    this.#refresh()
   }
 
-  private hangUp(): void {
-    this.detach?.()
-    this.detach = undefined
-    this.sync.stop()
+  #hangUp(): void {
+    this.#detach?.()
+    this.#detach = undefined
+    this.#sync.stop()
   }
 
   async whenStored({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    this.mustHaveRelay()
-    const { replica } = this
-    const owed = new Set<Hash>()
-    for (const { hash } of replica.outbox) owed.add(hash)
-    if (owed.size === 0) return
+    this.#mustHaveRelay()
+    const replica = this.#replica
+    const owed = new Map<Hash, string>()
+    for (const { hash, entity, principal } of replica.outbox) {
+      const { state } = replica // what another principal left here waits for him, and nobody for it
+      if (state.principal === null || (principal ?? state.first) === state.principal) owed.set(hash, entity)
+    }
     let refused: Hash | undefined
-    await this.until(signal, (committed) => {
-      for (const { hash } of committed?.paid ?? []) {
-        if (owed.delete(hash) && committed?.refused.has(hash)) refused ??= hash
+    await this.#until(signal, () => {
+      for (const [hash, entity] of owed) {
+        if (replica.outbox.get(entity, hash) !== undefined) break
+        if (replica.rejected.get(entity)?.has(hash)) refused ??= hash
+        owed.delete(hash)
       }
       return owed.size === 0
     })
@@ -199,68 +208,68 @@ class OpenWorkspace<C extends Defs> {
   }
 
   async whenSynced({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    this.mustHaveRelay()
-    const { replica } = this
+    this.#mustHaveRelay()
+    const replica = this.#replica
     const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
-    await this.until(signal, () => this.status.complete && this.sync.status.level && shown())
+    await this.#until(signal, () => this.status.complete && this.#sync.status.level && shown())
   }
 
-  private mustHaveRelay(): void {
-    if (this.closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
-    if (this.connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
+  #mustHaveRelay(): void {
+    if (this.#closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
+    if (this.#connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
   }
 
   /** Asks `reached` now, after every commit and after every change of status. */
-  private until(signal: AbortSignal | undefined, reached: (committed?: Committed) => boolean): Promise<void> {
+  #until(signal: AbortSignal | undefined, reached: (committed?: Committed) => boolean): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const end = (error?: unknown) => {
         offCommit()
         offStatus()
-        this.waiters.delete(end)
+        this.#waiters.delete(end)
         signal?.removeEventListener("abort", abort)
         if (error === undefined) resolve()
         else reject(error)
       }
       const abort = () => end(signal?.reason)
       const look = (committed?: Committed) => reached(committed) && end()
-      const offCommit = this.replica.onCommit(look)
+      const offCommit = this.#replica.onCommit(look)
       const offStatus = this.onStatus(() => look())
-      this.waiters.add(end)
+      this.#waiters.add(end)
       signal?.addEventListener("abort", abort)
       look()
     })
   }
 
   close(): Promise<void> {
-    this.closing ??= this.closeOnce()
-    return this.closing
+    this.#closing ??= this.#closeOnce()
+    return this.#closing
   }
 
-  private async closeOnce(): Promise<void> {
-    this.hangUp()
-    if (this.owned) await this.connection?.close()
-    for (const end of [...this.waiters]) end(new HeadwaterError("CLOSED", "the workspace was closed"))
-    await this.replica.close()
-    await this.release()
-    this.refresh()
-    this.statusListeners.clear()
+  async #closeOnce(): Promise<void> {
+    this.#hangUp()
+    if (this.#owned) await this.#connection?.close()
+    for (const end of [...this.#waiters]) end(new HeadwaterError("CLOSED", "the workspace was closed"))
+    await this.#replica.close()
+    await this.#release()
+    this.#refresh()
+    this.#statusListeners.clear()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  private statusNow(): Status {
-    const { connection, retryAt, error, refusal, progress } = this.sync.status
-    const { state, outbox } = this.replica
+  #statusNow(): Status {
+    const { connection, retryAt, error, refusal, progress } = this.#sync.status
+    const { state, outbox } = this.#replica
     return Object.freeze({
-      phase: this.phase(),
+      phase: this.#phase(),
       connected: connection === "open",
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: this.replica.failure ?? (outbox.size > 0 || refusal?.code === "REJECTED" ? refusal : null) ?? error,
+      error: this.#replica.failure ?? (outbox.size > 0 || refusal?.code === "REJECTED" ? refusal : null) ?? error,
       complete: state.complete,
       progress,
       access: state.access,
@@ -269,21 +278,21 @@ class OpenWorkspace<C extends Defs> {
     })
   }
 
-  private phase(): Status["phase"] {
-    const { connection, level } = this.sync.status
-    if (this.replica.failure !== null) return "error"
-    if (this.connection === undefined) return "local"
+  #phase(): Status["phase"] {
+    const { connection, level } = this.#sync.status
+    if (this.#replica.failure !== null) return "error"
+    if (this.#connection === undefined) return "local"
     if (connection === "open") return level ? "live" : "syncing"
     return connection === "dialling" ? "connecting" : "offline"
   }
 
-  private refresh(): void {
+  #refresh(): void {
     const before = this.status
-    const now = this.statusNow()
+    const now = this.#statusNow()
     const same = (Object.keys(now) as (keyof Status)[]).every((key) => sameValue(now[key], before[key]))
     if (same) return
     this.status = now
-    for (const listener of this.statusListeners) callSafely(() => listener(now))
+    for (const listener of this.#statusListeners) callSafely(() => listener(now))
   }
 }
 

@@ -9,6 +9,8 @@ export class ScriptedRelay {
   /** 0 to 1: what the client draws for its jitter. */
   luck = 1
   up = true
+  /** Takes calls and never answers them. */
+  silent = false
   private socket: Socket | undefined
   private timers = new Map<number, { at: number; f: () => void }>()
   private nextTimer = 0
@@ -45,7 +47,7 @@ export class ScriptedRelay {
       close: () => {},
     }
     this.socket = socket
-    queueMicrotask(() => (this.up ? socket.onopen?.() : socket.onclose?.(1006, "")))
+    if (!this.silent) queueMicrotask(() => (this.up ? socket.onopen?.() : socket.onclose?.(1006, "")))
     return socket
   }
 
