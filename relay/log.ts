@@ -69,6 +69,11 @@ export interface Page {
 export interface Log {
   /** The place after the last flushed entry. */
   readonly end: Cursor
+  /**
+   * Records were lost once. What rests on them is served and not known, so equal heads do not mean that a replica holds
+   * everything that is served of an entity.
+   */
+  readonly harmed: boolean
   /** Bytes of flushed entries after this position (an estimate is enough). */
   bytesAfter(position: number): number
   /** Position of the last appended entry, flushed or not. */

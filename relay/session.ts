@@ -165,7 +165,7 @@ export class Session implements Outlet {
         if (state?.purged !== undefined) continue
         const heads = state?.heads ?? []
         if (single) lacking.push([entity, heads])
-        else if (state && sameHeads(heads, theirs)) same?.add(entity)
+        else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(entity)
         else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
       }
       if (this.#closed) return

@@ -173,7 +173,7 @@ describe("a log that breaks", () => {
     reader.send({ t: "have", w: "w", page: [], more: false }) // whoever reads it comes upon it
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     const { wanted, sent } = await heal([holding(e), holding(f)])
-    expect(sent).toEqual([])
+    expect(sent).toEqual(["e"]) // a log that has lost records leaves nothing out: equal heads may hide what rests on them
     expect(wanted).toEqual([["f", []]])
     await wire.ack(wire.push([f], { adopt: true }))
     await wire.level()

@@ -75,6 +75,11 @@ export class Contents {
     this.active.rollBack()
   }
 
+  /** Records were lost: the segments behind are sealed with that fact. */
+  get harmed(): boolean {
+    return this.history.newest?.lost === true
+  }
+
   /** The closing segment is part of the history now, and from one moment to the next. */
   sealed(segment: Sealed): void {
     this.history.segments.push(segment)

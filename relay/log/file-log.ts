@@ -82,6 +82,10 @@ export class FileLog implements Log {
     return this.#appended
   }
 
+  get harmed(): boolean {
+    return this.#contents.harmed
+  }
+
   bytesAfter(position: number): number {
     const behind = this.#contents.segments.filter(({ last }) => last > position)
     return Math.round(behind.reduce((sum, segment) => sum + segment.bytesAfter(position), 0))
