@@ -55,10 +55,11 @@ test("an entity is deleted exactly while nobody did anything that the deleters h
     else if ([...history.values()].includes("delete")) seen.revived++
     for (const entity of [hydrated, backwards, ...replicas]) entity.free()
   })
-  fc.assert(property, { numRuns: runs(100, 5000) })
+  // A few hundred runs by chance would now and then see too few of both; the long run draws anew each time.
+  fc.assert(property, { numRuns: runs(200, 5000), ...(runs(0, 1) === 0 && { seed: 7 }) })
   // Enough of both, or the property says little.
-  expect(seen.deleted).toBeGreaterThan(runs(100, 5000) / 20)
-  expect(seen.revived).toBeGreaterThan(runs(100, 5000) / 20)
+  expect(seen.deleted).toBeGreaterThan(runs(200, 5000) / 20)
+  expect(seen.revived).toBeGreaterThan(runs(200, 5000) / 20)
 })
 
 function pair(): [Replica, Replica] {
