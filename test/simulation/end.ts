@@ -2,7 +2,7 @@
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/protocol.ts"
 import { disarm } from "./ambush.ts"
-import { rejectedOn, short, Violation } from "./oracle.ts"
+import { short, Violation } from "./oracle.ts"
 import { type Replica, tokensOf } from "./replica.ts"
 import { ENTITIES, type World } from "./world.ts"
 
@@ -130,24 +130,24 @@ function checkContent(
 }
 
 async function checkEdits(world: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): Promise<void> {
-  const refused = new Set(world.replicas.flatMap(({ device }) => rejectedOn(device).map(({ hash }) => hash)))
+  const refused = new Set(world.replicas.flatMap(({ device }) => device.rejected()))
   const texts = new Map<string, string[]>()
   for (const entity of new Set([...ENTITIES, ...log.keys()])) {
     const whole = (await arrives(world, world.replicas[0]!.ws!.notes.read(entity))) as { body?: string } | undefined
     texts.set(entity, tokensOf(whole?.body ?? ""))
   }
-  for (const edit of world.oracle.edits.values()) {
+  for (const edit of world.oracle.edits.made.values()) {
     const { token, entity, hash, state, excused } = edit
     const shown = texts.get(entity)!.filter((other) => other === token).length
     const known = hash && log.get(entity)?.has(hash)
     if (state === "saved" && !known && !excused && !refused.has(hash!)) fail("saved and lost", describe(edit))
     if (state === "failed" && shown) fail("failed and shown", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
-    if (known && edit.fields.includes("body") && !shown && !world.oracle.removed.has(token))
+    if (known && edit.fields.includes("body") && !shown && !world.oracle.edits.removed.has(token))
       fail("text lost", describe(edit))
   }
   for (const tokens of texts.values()) {
-    for (const token of tokens) if (!world.oracle.edits.has(token)) fail("text out of nowhere", token)
+    for (const token of tokens) if (!world.oracle.edits.made.has(token)) fail("text out of nowhere", token)
   }
 }
 

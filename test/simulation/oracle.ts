@@ -3,7 +3,6 @@
  * never a private field: a violation is something that a user, a second client or the next start could see.
  */
 import { type Change, isDerived, readChange } from "../../src/chunk.ts"
-import { HeadwaterError } from "../../src/errors.ts"
 import {
   decodeClient,
   decodeEntry,
@@ -13,8 +12,9 @@ import {
   type Item,
   position,
 } from "../../src/protocol.ts"
-import type { OutRecord, RejectedRecord, State } from "../../src/records.ts"
+import type { OutRecord, State } from "../../src/records.ts"
 import type { Write } from "../../src/store/store.ts"
+import { Edits, tokensIn } from "./edits.ts"
 import type { Connection } from "./network.ts"
 import type { Device } from "./store.ts"
 
@@ -31,25 +31,14 @@ export interface Minted extends Change {
   readonly derived: boolean
 }
 
-/** An edit of the property's own making; its token stands in what it wrote. */
-export interface EditMade {
-  readonly token: string
-  readonly replica: string
-  readonly entity: string
-  readonly fields: readonly string[]
-  state: "asked" | "saved" | "failed"
-  /** Its change, once that is on a disk. */
-  hash?: Hash
-  /** The only disk that held it is gone, by an act of ours. */
-  excused?: true
-}
-
+/** An entry of the relay's log. */
 export interface Logged {
   readonly position: number
   readonly entry: Entry
 }
 
 interface Place {
+  readonly position: number
   readonly entity: string
   readonly hash: Hash
 }
@@ -58,15 +47,13 @@ export class Oracle {
   /** The first thing that was wrong: it may be found inside the engine, which would swallow a throw. */
   violation: Violation | undefined
   readonly changes = new Map<Hash, Minted>()
-  readonly edits = new Map<string, EditMade>()
-  /** Body tokens that somebody has cut out. */
-  readonly removed = new Set<string>()
+  readonly edits = new Edits(this)
   /** Was on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
-  readonly seen = { heals: 0, adopted: 0, rejected: 0, known: 0 }
-  /** The relay's log as appended. */
-  #log: Logged[] = []
+  readonly seen = { heals: 0, adopted: 0, rejected: 0 }
+  /** The relay's log as appended, change by change. */
+  #log: Place[] = []
   /** What the relay has acknowledged, and nobody has taken from it since. */
   readonly #acknowledged = new Set<Hash>()
   /** Was in the relay's log at some time, flushed or not. */
@@ -125,7 +112,7 @@ export class Oracle {
   relayHolds(hash: Hash): boolean {
     const change = this.changes.get(hash)
     if (!change || !this.#onDisk(change.chunk)) return false
-    return this.#log.some(({ entry }) => entry.chunks.some((chunk) => this.learn(entry.entity, chunk).hash === hash))
+    return this.#log.some((place) => place.hash === hash)
   }
 
   // devices -----------------------------------------------------------------------------------------------------------
@@ -184,14 +171,14 @@ export class Oracle {
 
   /** Saved and owed in one commit: what is not from the relay is on its way there. */
   #checkOwed(device: Device, { hash, entity }: Minted): void {
-    if (this.#appended.has(hash) || record(device, "out", entity, hash)) return
+    if (this.#appended.has(hash) || device.has("out", entity, hash)) return
     this.fail("saved without its outbox record", `${device.name} ${entity} ${short(hash)}`)
   }
 
   #checkNotLost(device: Device, [, kind, entity = "", hash = ""]: readonly string[], value: unknown): void {
     if (value !== undefined || !hash) return
-    const change = record(device, "change", entity, hash)
-    const rejected = record(device, "rejected", entity, hash)
+    const change = device.has("change", entity, hash)
+    const rejected = device.has("rejected", entity, hash)
     if (kind === "change" && !rejected) this.fail("saved and lost", `${device.name} dropped ${entity} ${short(hash)}`)
     if (kind === "rejected" && !change)
       this.fail("rejected and lost", `${device.name} dropped ${entity} ${short(hash)}`)
@@ -204,15 +191,15 @@ export class Oracle {
   #checkRow(device: Device, entity: string, writes: readonly Write[]): void {
     const told = ([key]: Write) =>
       (key[1] === "row" || key[1] === "page") && (key.includes(entity) || key[1] === "page")
-    if (writes.some(told) || record(device, "stale", entity)) return
+    if (writes.some(told) || device.has("stale", entity)) return
     this.fail("changed without its row", `${device.name} ${entity}`)
   }
 
   /** A row says only what the changes on the same disk say. */
   #checkTold(device: Device, entity: string, row: string): void {
     for (const token of tokensIn(row)) {
-      const edit = this.edits.get(token)
-      if (edit && !this.#changeWith(device, edit))
+      const edit = this.edits.made.get(token)
+      if (edit && !this.edits.changeWith(device, edit))
         this.fail("row without its change", `${device.name} ${entity} ${token}`)
     }
   }
@@ -223,7 +210,7 @@ export class Oracle {
     if (!before) return this.fail("cursor out of nowhere", `${device.name} ${cursor}`)
     const held = this.held(device.name)
     for (const { entity, hash } of before) {
-      if (held.has(hash) || record(device, "rejected", entity, hash)) continue
+      if (held.has(hash) || device.has("rejected", entity, hash)) continue
       this.fail("cursor ahead of its entries", `${device.name} at ${cursor} lacks ${entity} ${short(hash)}`)
     }
   }
@@ -235,102 +222,7 @@ export class Oracle {
 
   /** Changes that a device has in any form: nothing else could give them back. */
   kept(device: Device): Hash[] {
-    return [...this.held(device.name).keys(), ...rejectedOn(device).map(({ hash }) => hash)]
-  }
-
-  // edits -------------------------------------------------------------------------------------------------------------
-
-  /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
-  saved(device: Device, edit: EditMade): void {
-    edit.state = "saved"
-    if (edit.fields.length === 0) return
-    if (!this.#changeWith(device, edit)) this.fail("said to be saved", `${device.name} ${edit.token}`)
-  }
-
-  refused(edit: EditMade, error: unknown): void {
-    edit.state = "failed"
-    const code = error instanceof HeadwaterError ? error.code : undefined
-    if (code === undefined || !EXPECTED.has(code))
-      this.fail("refused for no good reason", `${edit.token}: ${String(error)}`)
-  }
-
-  /** What a replica shows is saved here, or on the relay's disk. */
-  shown(
-    device: Device,
-    rows: readonly { readonly id: string; readonly title?: string; readonly body?: string }[],
-  ): void {
-    for (const { id, title, body } of rows) {
-      for (const token of tokensIn(`${title ?? ""}${body ?? ""}`)) {
-        const edit = this.edits.get(token)
-        if (!edit) this.fail("shown out of nowhere", `${device.name} ${id} ${token}`)
-        else if (!this.#changeWith(device, edit)) this.fail("shown before saved", `${device.name} ${id} ${token}`)
-        else if (!this.#isOwed(device, edit) && !this.#stored(edit))
-          this.fail("phantom", `${device.name} ${id} ${token}`)
-      }
-    }
-  }
-
-  /** Not there yet: written here, or on the device of which this one is a copy. */
-  #isOwed(device: Device, { entity, hash }: EditMade): boolean {
-    return hash !== undefined && record(device, "out", entity, hash)
-  }
-
-  /** The saved edits that a device holds, its own and others'. */
-  savedOn(device: Device): EditMade[] {
-    const held = this.held(device.name)
-    return [...this.edits.values()].filter(({ state, hash }) => state === "saved" && hash && held.has(hash))
-  }
-
-  /** Everything that this device had saved is on the relay's disk, or was since an older copy took its place. */
-  allStored(device: Device, edits: readonly EditMade[]): void {
-    for (const edit of edits) if (!this.#stored(edit)) this.fail("said to be stored", `${device.name} ${edit.token}`)
-  }
-
-  /** Pairs of saved edits that did not know of each other. */
-  concurrency(): { "concurrent edits": number; conflicts: number } {
-    const saved = [...this.edits.values()].filter(({ hash }) => hash && this.changes.has(hash))
-    const ancestors = new Map(saved.map(({ hash }) => [hash!, this.#ancestors(hash!)]))
-    let concurrent = 0
-    let conflicts = 0
-    for (const [i, a] of saved.entries()) {
-      for (const b of saved.slice(i + 1)) {
-        if (a.entity !== b.entity || a.hash === b.hash) continue
-        if (ancestors.get(a.hash!)!.has(b.hash!) || ancestors.get(b.hash!)!.has(a.hash!)) continue
-        concurrent++
-        if (a.fields.some((field) => field !== "body" && b.fields.includes(field))) conflicts++
-      }
-    }
-    return { "concurrent edits": concurrent, conflicts }
-  }
-
-  #ancestors(hash: Hash): Set<Hash> {
-    const found = new Set<Hash>()
-    const open = [hash]
-    for (let next = open.pop(); next; next = open.pop()) {
-      if (found.has(next)) continue
-      found.add(next)
-      open.push(...(this.changes.get(next)?.deps ?? []))
-    }
-    return found
-  }
-
-  #stored({ hash, token, entity }: EditMade): boolean {
-    if (hash) return this.isStored(hash)
-    return [...this.changes.values()].some((change) => {
-      return change.entity === entity && includes(change.chunk, token) && this.isStored(change.hash)
-    })
-  }
-
-  #changeWith(device: Device, edit: EditMade): Hash | undefined {
-    const { hash, token, entity } = edit
-    const held = this.held(device.name)
-    if (hash && held.has(hash)) return hash
-    for (const [other, where] of held) {
-      if (where !== entity || !includes(this.changes.get(other)!.chunk, token)) continue
-      edit.hash = other
-      return other
-    }
-    return undefined
+    return [...this.held(device.name).keys(), ...device.rejected()]
   }
 
   // the wire ----------------------------------------------------------------------------------------------------------
@@ -385,9 +277,9 @@ export class Oracle {
   // the relay ---------------------------------------------------------------------------------------------------------
 
   appended(at: number, entry: Entry): void {
-    this.#log.push({ position: at, entry })
-    for (const chunk of entry.chunks) {
-      const { hash, derived } = this.learn(entry.entity, chunk)
+    for (const place of this.#placesOf({ position: at, entry })) {
+      this.#log.push(place)
+      const { hash, derived } = this.changes.get(place.hash)!
       this.#appended.add(hash)
       const author = this.#authors.get(hash)
       if (derived || entry.adopted || author === undefined || author === entry.by) continue
@@ -402,9 +294,8 @@ export class Oracle {
 
   /** The relay's disk after a crash, or an older copy of it. */
   restarted(log: Logged[], older: boolean): void {
-    this.#log = log
-    const there = new Set<Hash>()
-    for (const { entry } of log) for (const chunk of entry.chunks) there.add(this.learn(entry.entity, chunk).hash)
+    this.#log = log.flatMap((logged) => this.#placesOf(logged))
+    const there = new Set(this.#log.map(({ hash }) => hash))
     for (const hash of there) this.#appended.add(hash)
     for (const hash of this.#acknowledged) {
       if (there.has(hash)) continue
@@ -421,32 +312,16 @@ export class Oracle {
   #noteCursor(cursor: Uint8Array): void {
     const name = Buffer.from(cursor).toString("hex")
     if (this.#before.has(name)) return
-    const places: Place[] = []
-    for (const { position: at, entry } of this.#log) {
-      if (at > position(cursor)) break
-      for (const chunk of entry.chunks)
-        places.push({ entity: entry.entity, hash: this.learn(entry.entity, chunk).hash })
-    }
-    this.#before.set(name, places)
+    const at = position(cursor)
+    this.#before.set(
+      name,
+      this.#log.filter((place) => place.position <= at),
+    )
+  }
+
+  #placesOf({ position, entry: { entity, chunks } }: Logged): Place[] {
+    return chunks.map((chunk) => ({ position, entity, hash: this.learn(entity, chunk).hash }))
   }
 }
 
-/** What an edit may be answered with when disks fail and others delete. */
-const EXPECTED = new Set(["STORE_FAILED", "CLOSED", "ENTITY_DELETED", "ENTITY_NOT_FOUND", "ENTITY_EXISTS"])
-
-const tokensIn = (text: string): string[] => text.match(/<[0-9a-z]{2,}>/g) ?? []
-const includes = (chunk: Uint8Array, token: string): boolean =>
-  Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes(token)
 export const short = (hash: Hash): string => hash.slice(0, 8)
-
-export function record(device: Device, kind: string, entity: string, hash?: Hash): boolean {
-  const key = ["w", kind, entity, ...(hash ? [hash] : [])]
-  return device.records.has(key.join("\u0001"))
-}
-
-/** What a device has set aside as refused. */
-export function rejectedOn(device: Device): { entity: string; hash: Hash; record: RejectedRecord }[] {
-  return [...device.records.values()]
-    .filter(([key]) => key[1] === "rejected")
-    .map(([key, value]) => ({ entity: key[2]!, hash: key[3]!, record: JSON.parse(value as string) as RejectedRecord }))
-}

@@ -7,8 +7,9 @@ import { collection, shape, text } from "../../src/schema.ts"
 import type { Store } from "../../src/store/store.ts"
 import { openWorkspace } from "../../src/workspace.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
+import type { EditMade } from "./edits.ts"
 import type { Network } from "./network.ts"
-import type { EditMade, Oracle } from "./oracle.ts"
+import type { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { Device, type Records } from "./store.ts"
 
@@ -88,8 +89,8 @@ export class Replica {
       (ws) => {
         if (process !== this.process) return
         this.ws = ws
-        ws.notes.subscribe((rows) => this.#oracle.shown(this.device, rows))
-        this.#oracle.shown(this.device, ws.notes.all())
+        ws.notes.subscribe((rows) => this.#oracle.edits.shown(this.device, rows))
+        this.#oracle.edits.shown(this.device, ws.notes.all())
       },
       (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
     )
@@ -133,10 +134,10 @@ export class Replica {
     const row = ws.notes.get(entity)
     const asked = row ? this.#write(ws, kind, entity, token, chance) : this.#make(ws, kind, entity, token, made)
     if (!asked) return false
-    if (made.fields.length) this.#oracle.edits.set(token, made)
+    if (made.fields.length) this.#oracle.edits.made.set(token, made)
     asked.then(
-      () => this.#oracle.saved(this.device, made),
-      (error) => this.#oracle.refused(made, error),
+      () => this.#oracle.edits.saved(this.device, made),
+      (error) => this.#oracle.edits.refused(made, error),
     )
     return true
   }
@@ -161,7 +162,7 @@ export class Replica {
         return notes.update(id, (draft, edit) => {
           const at = place(draft.body, chance)
           const n = Math.min(draft.body.length - at, TOKEN * (1 + chance.below(2)))
-          for (const cut of tokensOf(draft.body.slice(at, at + n))) this.#oracle.removed.add(cut)
+          for (const cut of tokensOf(draft.body.slice(at, at + n))) this.#oracle.edits.removed.add(cut)
           edit.splice("body", at, n)
         })
       case "delete":

@@ -66,6 +66,16 @@ export class Device {
     this.#reports.clear()
   }
 
+  /** Whether the library's store of the one workspace has this record. */
+  has(kind: string, entity: string, hash?: string): boolean {
+    return this.records.has(flat(["w", kind, entity, ...(hash ? [hash] : [])]))
+  }
+
+  /** The changes that it has set aside as refused. */
+  rejected(): string[] {
+    return [...this.records.values()].filter(([key]) => key[1] === "rejected").map(([key]) => key[3]!)
+  }
+
   backup(): Records {
     return new Map(this.records)
   }

@@ -238,9 +238,9 @@ export class World {
   whenStored(replica: Replica): boolean {
     const { ws } = replica
     if (!ws) return false
-    const saved = this.oracle.savedOn(replica.device)
+    const saved = this.oracle.edits.savedOn(replica.device)
     ws.whenStored().then(
-      () => this.oracle.allStored(replica.device, saved),
+      () => this.oracle.edits.allStored(replica.device, saved),
       (error) => {
         const code = codeOf(error)
         if (code !== "CLOSED" && code !== "REJECTED") this.oracle.fail("never stored", `${replica.name}: ${code}`)
@@ -283,7 +283,7 @@ export class World {
 
   async #loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
-    const before = [...this.oracle.edits.values()].filter((edit) => edit.hash && holders(edit.hash))
+    const before = [...this.oracle.edits.made.values()].filter((edit) => edit.hash && holders(edit.hash))
     await loss()
     const left = this.#holders()
     for (const edit of before) if (!left(edit.hash!)) edit.excused = true
@@ -324,7 +324,7 @@ export class World {
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
-      ...this.oracle.concurrency(),
+      ...this.oracle.edits.concurrency(),
     }
   }
 

@@ -1,0 +1,142 @@
+/** What became of every edit that the property has made: each carries a token that is found again in changes and rows. */
+import { HeadwaterError } from "../../src/errors.ts"
+import type { Hash } from "../../src/protocol.ts"
+import type { Device } from "./store.ts"
+
+/** An edit of the property's own making; its token stands in what it wrote. */
+export interface EditMade {
+  readonly token: string
+  readonly replica: string
+  readonly entity: string
+  readonly fields: readonly string[]
+  state: "asked" | "saved" | "failed"
+  /** Its change, once that is on a disk. */
+  hash?: Hash
+  /** The only disk that held it is gone, by an act of ours. */
+  excused?: true
+}
+
+/** What the oracle knows. */
+interface Facts {
+  readonly changes: ReadonlyMap<
+    Hash,
+    { readonly hash: Hash; readonly entity: string; readonly chunk: Uint8Array; readonly deps: readonly Hash[] }
+  >
+  held(device: string): ReadonlyMap<Hash, string>
+  isStored(hash: Hash): boolean
+  fail(kind: string, message: string): void
+}
+
+export class Edits {
+  readonly made = new Map<string, EditMade>()
+  /** Body tokens that somebody has cut out. */
+  readonly removed = new Set<string>()
+  readonly #oracle: Facts
+
+  constructor(oracle: Facts) {
+    this.#oracle = oracle
+  }
+
+  /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
+  saved(device: Device, edit: EditMade): void {
+    edit.state = "saved"
+    if (edit.fields.length === 0) return
+    if (!this.changeWith(device, edit)) this.#oracle.fail("said to be saved", `${device.name} ${edit.token}`)
+  }
+
+  refused(edit: EditMade, error: unknown): void {
+    edit.state = "failed"
+    const code = error instanceof HeadwaterError ? error.code : undefined
+    if (code === undefined || !EXPECTED.has(code))
+      this.#oracle.fail("refused for no good reason", `${edit.token}: ${String(error)}`)
+  }
+
+  /** What a replica shows is saved here, or on the relay's disk. */
+  shown(
+    device: Device,
+    rows: readonly { readonly id: string; readonly title?: string; readonly body?: string }[],
+  ): void {
+    for (const { id, title, body } of rows) {
+      for (const token of tokensIn(`${title ?? ""}${body ?? ""}`)) {
+        const edit = this.made.get(token)
+        if (!edit) this.#oracle.fail("shown out of nowhere", `${device.name} ${id} ${token}`)
+        else if (!this.changeWith(device, edit))
+          this.#oracle.fail("shown before saved", `${device.name} ${id} ${token}`)
+        else if (!this.#isOwed(device, edit) && !this.#stored(edit))
+          this.#oracle.fail("phantom", `${device.name} ${id} ${token}`)
+      }
+    }
+  }
+
+  /** Not there yet: written here, or on the device of which this one is a copy. */
+  #isOwed(device: Device, { entity, hash }: EditMade): boolean {
+    return hash !== undefined && device.has("out", entity, hash)
+  }
+
+  /** The saved edits that a device holds, its own and others'. */
+  savedOn(device: Device): EditMade[] {
+    const held = this.#oracle.held(device.name)
+    return [...this.made.values()].filter(({ state, hash }) => state === "saved" && hash && held.has(hash))
+  }
+
+  /** Everything that this device had saved is on the relay's disk, or was since an older copy took its place. */
+  allStored(device: Device, edits: readonly EditMade[]): void {
+    for (const edit of edits)
+      if (!this.#stored(edit)) this.#oracle.fail("said to be stored", `${device.name} ${edit.token}`)
+  }
+
+  /** Pairs of saved edits that did not know of each other. */
+  concurrency(): { "concurrent edits": number; conflicts: number } {
+    const saved = [...this.made.values()].filter(({ hash }) => hash && this.#oracle.changes.has(hash))
+    const ancestors = new Map(saved.map(({ hash }) => [hash!, this.#ancestors(hash!)]))
+    let concurrent = 0
+    let conflicts = 0
+    for (const [i, a] of saved.entries()) {
+      for (const b of saved.slice(i + 1)) {
+        if (a.entity !== b.entity || a.hash === b.hash) continue
+        if (ancestors.get(a.hash!)!.has(b.hash!) || ancestors.get(b.hash!)!.has(a.hash!)) continue
+        concurrent++
+        if (a.fields.some((field) => field !== "body" && b.fields.includes(field))) conflicts++
+      }
+    }
+    return { "concurrent edits": concurrent, conflicts }
+  }
+
+  #ancestors(hash: Hash): Set<Hash> {
+    const found = new Set<Hash>()
+    const open = [hash]
+    for (let next = open.pop(); next; next = open.pop()) {
+      if (found.has(next)) continue
+      found.add(next)
+      open.push(...(this.#oracle.changes.get(next)?.deps ?? []))
+    }
+    return found
+  }
+
+  #stored({ hash, token, entity }: EditMade): boolean {
+    if (hash) return this.#oracle.isStored(hash)
+    return [...this.#oracle.changes.values()].some((change) => {
+      return change.entity === entity && includes(change.chunk, token) && this.#oracle.isStored(change.hash)
+    })
+  }
+
+  /** The change on a device that made an edit. */
+  changeWith(device: Device, edit: EditMade): Hash | undefined {
+    const { hash, token, entity } = edit
+    const held = this.#oracle.held(device.name)
+    if (hash && held.has(hash)) return hash
+    for (const [other, where] of held) {
+      if (where !== entity || !includes(this.#oracle.changes.get(other)!.chunk, token)) continue
+      edit.hash = other
+      return other
+    }
+    return undefined
+  }
+}
+
+/** What an edit may be answered with when disks fail and others delete. */
+const EXPECTED = new Set(["STORE_FAILED", "CLOSED", "ENTITY_DELETED", "ENTITY_NOT_FOUND", "ENTITY_EXISTS"])
+
+export const tokensIn = (text: string): string[] => text.match(/<[0-9a-z]{2,}>/g) ?? []
+const includes = (chunk: Uint8Array, token: string): boolean =>
+  Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes(token)
