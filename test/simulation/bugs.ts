@@ -1,9 +1,10 @@
-/** One line each, as somebody might write it on a bad day. */
+/** One line each, as somebody might write it on a bad day, and what the property says of it. */
 import type { Bug } from "./planted.ts"
 
-export const bugs: readonly Bug[] = [
+export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   {
     name: "ack before fsync",
+    sees: /^acknowledged (before stored|and lost)/,
     edits: [
       {
         file: "relay/session.ts",
@@ -14,6 +15,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "fan-out before commit",
+    sees: /^served before stored/,
     edits: [
       {
         file: "relay/log/file-log.ts",
@@ -26,17 +28,19 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "cursor before entries",
+    sees: /^cursor ahead of its entries/,
     edits: [
       {
         file: "src/sync.ts",
         replace: "const level = last.level === true",
         by: `const level = last.level === true
-    await takeEntries(this.replica, { items: [], cursor, level: false })`,
+    await takeEntries(this.feed, { items: [], cursor, level: false })`,
       },
     ],
   },
   {
     name: "cursor moved by an ack",
+    sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
         file: "src/receive.ts",
@@ -47,6 +51,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "dropped dedupe",
+    sees: /^(logged twice|refused for good|never quiet)/,
     edits: [
       {
         file: "relay/admission.ts",
@@ -57,6 +62,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "outbox dropped on reconnect",
+    sees: /^(still owed|diverged|saved and lost)/,
     edits: [
       {
         file: "src/sync.ts",
@@ -68,6 +74,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "heal without reach",
+    sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
         file: "src/sync.ts",
@@ -78,6 +85,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "actor kept after a failed commit",
+    sees: /^minted twice/,
     edits: [
       {
         file: "src/replica.ts",
@@ -88,6 +96,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "append racing since",
+    sees: /^cursor ahead of its entries/,
     edits: [
       {
         file: "relay/stream.ts",
@@ -99,6 +108,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "torn tail taken for whole",
+    sees: /^HeadwaterError: (MESSAGE_BAD|CHUNK_BAD)|^(diverged|served before stored)/,
     edits: [
       {
         file: "relay/log/format.ts",
@@ -109,6 +119,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "row written without its chunk",
+    sees: /^row without its change/,
     edits: [
       {
         file: "src/replica.ts",
