@@ -50,7 +50,7 @@ export class Device {
     this.#reports = scheduler.lane(`${name} commit report`, latency)
   }
 
-  /** The next `n` commits are not written; 0: the disk is well again. */
+  /** The next `n` commits fail; 0: the disk is well again. */
   failCommits(n: number): void {
     this.#failing = n
   }
@@ -144,6 +144,8 @@ export class Device {
     const { process, done, failed } = commit
     let error: unknown
     if (commit.fail) this.failures++
+    // Nobody can say of a disk that has failed whether it has written all the same.
+    if (commit.fail && this.#random.chance(0.3)) this.#apply(commit)
     if (commit.fail) error = new HeadwaterError("STORE_FAILED", "the simulated disk said no")
     else if (!this.#holds(commit.expect)) error = new HeadwaterError("STORE_MOVED", "a key holds something else")
     else this.#apply(commit)
