@@ -115,6 +115,12 @@ describe("the scheduler", () => {
 })
 
 describe("a device", () => {
+  const claimed = async (scheduler: Scheduler, device: Device, process = new Process(scheduler, "p")) => {
+    const store = device.open(process)
+    void store.claim("w")
+    await scheduler.pass(1000)
+    return store
+  }
   const key = (n: number) => ["w", `k${n}`] as const
   const content = (device: Device): Record<string, Value> =>
     Object.fromEntries([...device.records.values()].map(([k, v]) => [k.join("/"), v]))
@@ -126,7 +132,7 @@ describe("a device", () => {
         const scheduler = new Scheduler(seed)
         const device = new Device(scheduler, "d", quick)
         const process = new Process(scheduler, "p")
-        const store = device.open(process)
+        const store = await claimed(scheduler, device, process)
         let reported = 0
         for (let i = 0; i < 6; i++) {
           void store
@@ -159,7 +165,7 @@ describe("a device", () => {
     for (let seed = 0; seed < 20; seed++) {
       const scheduler = new Scheduler(seed)
       const device = new Device(scheduler, "d", quick)
-      const store = device.open(new Process(scheduler, "p"))
+      const store = await claimed(scheduler, device)
       device.failCommits(1)
       const results = Promise.allSettled([store.commit([[key(1), "a"]]), store.commit([[key(2), "b"]])])
       await scheduler.pass(1000)
@@ -173,7 +179,7 @@ describe("a device", () => {
   test("writes nothing when a key does not hold what was expected", async () => {
     const scheduler = new Scheduler(1)
     const device = new Device(scheduler, "d", quick)
-    const store = device.open(new Process(scheduler, "p"))
+    const store = await claimed(scheduler, device)
     const write: Write[] = [[key(1), new Uint8Array([1])]]
     const results = Promise.allSettled([
       store.commit(write, { expect: [[key(1), undefined]] }),
@@ -196,12 +202,13 @@ describe("a device", () => {
       await scheduler.pass(1000)
       return promise
     }
-    await run(device.open(first).claim("w"))
+    const store = device.open(first)
+    await run(store.claim("w"))
     await run(expect(device.open(new Process(scheduler, "p2")).claim("w")).rejects.toThrow("STORE_IN_USE"))
-    await run(device.open(first).commit([[key(1), "a"]]))
+    await run(store.commit([[key(1), "a"]]))
     const backup = device.backup()
     await run(
-      device.open(first).commit([
+      store.commit([
         [key(1), undefined],
         [key(2), "b"],
       ]),

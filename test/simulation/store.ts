@@ -4,6 +4,8 @@
  * earlier ones first.
  */
 import { HeadwaterError } from "../../src/errors.ts"
+import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "../../src/store/key.ts"
+import { opening } from "../../src/store/opening.ts"
 import type { Expect, Key, Store, Value, Write } from "../../src/store/store.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import type { Random } from "./random.ts"
@@ -18,9 +20,6 @@ interface Commit {
   readonly done: () => void
   readonly failed: (error: unknown) => void
 }
-
-/** A part is printable, so a separator below U+0020 keeps the order of IndexedDB's array keys. */
-const flat = (key: Key): string => key.join("\u0001")
 
 export class Device {
   readonly name: string
@@ -37,7 +36,7 @@ export class Device {
   readonly #scheduler: Scheduler
   readonly #latency: Latency
   readonly #random: Random
-  #claims = new Set<string>()
+  #locks = new Set<string>()
   #waiting: Commit[] = []
   #failing = 0
 
@@ -60,7 +59,7 @@ export class Device {
     const keep = this.#random.below(this.#waiting.length + 1)
     for (const commit of this.#waiting.slice(0, keep)) if (!commit.fail) this.#apply(commit)
     this.#waiting = []
-    this.#claims = new Set()
+    this.#locks = new Set()
     this.#failing = 0
     this.lane.clear()
     this.#reports.clear()
@@ -68,7 +67,7 @@ export class Device {
 
   /** Whether the library's store of the one workspace has this record. */
   has(kind: string, entity: string, hash?: string): boolean {
-    return this.records.has(flat(["w", kind, entity, ...(hash ? [hash] : [])]))
+    return this.records.has(encodeKey(["w", kind, entity, ...(hash ? [hash] : [])]))
   }
 
   /** The changes that it has set aside as refused. */
@@ -86,45 +85,54 @@ export class Device {
 
   /** The store as one life of the program sees it. */
   open(process: Process): Store {
+    const { claim, run } = opening({
+      open: () => this.#take(process, "open", () => {}),
+      close: () => this.#take(process, "close", () => {}),
+      lock: (workspace) => this.#lock(process, workspace),
+    })
     return {
-      claim: (workspace) =>
-        this.#take(process, `claim ${workspace}`, () => {
-          if (this.#claims.has(workspace)) throw new HeadwaterError("STORE_IN_USE", `${workspace} is open elsewhere`)
-          this.#claims.add(workspace)
-          return () => this.#take(process, `release ${workspace}`, () => void this.#claims.delete(workspace))
+      claim,
+      get: (key) =>
+        run("get", async () => {
+          const name = encodeKey(key)
+          return this.#take(process, `get ${key.join("/")}`, () => copyOf(this.records.get(name)?.[1]))
         }),
-      get: (key) => this.#take(process, `get ${key.join("/")}`, () => own(this.records.get(flat(key))?.[1])),
-      list: (prefix, options) => this.#take(process, `list ${prefix.join("/")}`, () => this.#list(prefix, options)),
-      commit: (writes, options) => this.#commit(process, writes, options?.expect ?? []),
+      list: (prefix, { after, limit = Infinity } = {}) =>
+        run("list", async () => {
+          const range = rangeOf(prefix, after)
+          return this.#take(process, `list ${prefix.join("/")}`, () => this.#list(range, limit))
+        }),
+      commit: (writes, { expect = [] } = {}) =>
+        run("commit", () => {
+          const batch = writes.map(([key, value]) => [decodeKey(encodeKey(key)), copyOf(value)] as const)
+          return this.#commit(process, batch, expect)
+        }),
     }
+  }
+
+  async #lock(process: Process, workspace: string): Promise<() => Promise<void>> {
+    await this.#take(process, `lock ${workspace}`, () => {
+      if (this.#locks.has(workspace)) throw new HeadwaterError("STORE_IN_USE", `${workspace} is open elsewhere`)
+      this.#locks.add(workspace)
+    })
+    return () => this.#take(process, `unlock ${workspace}`, () => void this.#locks.delete(workspace))
   }
 
   /** Reads wait for nothing and nothing waits for them. */
   #take<T>(process: Process, label: string, f: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!process.alive) return
-      this.#scheduler.after(
-        draw(this.#random, this.#latency),
-        `${this.name} ${label}`,
-        () => settle(f, resolve, reject),
-        process,
-      )
+      const event = () => settle(f, resolve, reject)
+      this.#scheduler.after(draw(this.#random, this.#latency), `${this.name} ${label}`, event, process)
     })
   }
 
-  #list(
-    prefix: Key,
-    { after, limit = Infinity }: { readonly after?: Key; readonly limit?: number } = {},
-  ): [Key, Value][] {
-    const start = `${flat(prefix)}\u0001`
-    const names = [...this.records.keys()].filter((name) => name.startsWith(start) && (!after || name > flat(after)))
+  #list({ gt, gte = "", lt }: Range, limit: number): [Key, Value][] {
+    const names = [...this.records.keys()].filter((name) => name < lt && (gt === undefined ? name >= gte : name > gt))
     return names
       .sort()
       .slice(0, limit)
-      .map((name) => {
-        const [key, value] = this.records.get(name)!
-        return [key, own(value)]
-      })
+      .map((name) => [decodeKey(name), copyOf(this.records.get(name)![1])!])
   }
 
   #commit(process: Process, writes: readonly Write[], expect: readonly Expect[]): Promise<void> {
@@ -133,7 +141,7 @@ export class Device {
       this.onAsked(writes)
       const fail = this.#failing > 0
       if (fail) this.#failing--
-      const commit = { writes: writes.map(copy), expect, fail, process, done, failed }
+      const commit = { writes, expect, fail, process, done, failed }
       this.#waiting.push(commit)
       this.lane.push(fail ? "fails" : `${writes.length}`, () => this.#settle(commit), process)
     })
@@ -155,15 +163,15 @@ export class Device {
 
   #apply({ writes }: Commit): void {
     for (const [key, value] of writes) {
-      if (value === undefined) this.records.delete(flat(key))
-      else this.records.set(flat(key), [key, value])
+      if (value === undefined) this.records.delete(encodeKey(key))
+      else this.records.set(encodeKey(key), [key, value])
     }
     this.commits++
     this.onCommit(writes)
   }
 
   #holds(expect: readonly Expect[]): boolean {
-    return expect.every(([key, value]) => same(this.records.get(flat(key))?.[1], value))
+    return expect.every(([key, value]) => sameValue(this.records.get(encodeKey(key))?.[1], value))
   }
 }
 
@@ -177,12 +185,3 @@ function settle<T>(f: () => T, resolve: (value: T) => void, reject: (error: unkn
   }
   resolve(value)
 }
-
-/** Neither side may change what the other holds. */
-const own = <V extends Value | undefined>(value: V): V => (value instanceof Uint8Array ? (value.slice() as V) : value)
-const copy = ([key, value]: Write): Write => [[...key], own(value)]
-
-const same = (a: Value | undefined, b: Value | undefined): boolean =>
-  a instanceof Uint8Array && b instanceof Uint8Array
-    ? a.length === b.length && a.every((byte, i) => byte === b[i])
-    : a === b

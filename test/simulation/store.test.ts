@@ -1,0 +1,33 @@
+import { describe, test } from "vitest"
+import type { Store } from "../../src/store/store.ts"
+import { type StoreFixture, storeConformance } from "../../src/testing.ts"
+import { Process, Scheduler } from "./clock.ts"
+import { Device } from "./store.ts"
+
+/** Time passes as soon as something is asked for. */
+function impatient(store: Store, scheduler: Scheduler): Store {
+  const soon = async <T>(asked: Promise<T>): Promise<T> => {
+    asked.catch(() => {}) // whoever asked is told below
+    await scheduler.pass(1000)
+    return asked
+  }
+  return {
+    claim: async (workspace) => {
+      const release = await soon(store.claim(workspace))
+      return () => soon(release())
+    },
+    get: (key) => soon(store.get(key)),
+    list: (prefix, options) => soon(store.list(prefix, options)),
+    commit: (writes, options) => soon(store.commit(writes, options)),
+  }
+}
+
+describe("the simulated store is one like the others:", () => {
+  const make = async (): Promise<StoreFixture> => {
+    const scheduler = new Scheduler(1)
+    const device = new Device(scheduler, "d", { usual: 5, worst: 50 })
+    const open = () => impatient(device.open(new Process(scheduler, "p")), scheduler)
+    return { store: open(), reopen: async () => open(), destroy: async () => {} }
+  }
+  storeConformance("it", make, { test: (name, run) => void test(name, run) })
+})
