@@ -76,11 +76,19 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
 
 /** An entity's heads once a change has entered. */
 export function headsAfter(heads: readonly Hash[], change: Pick<Change, "hash" | "deps">): Hash[] {
-  const left = heads.filter((head) => !change.deps.includes(head))
+  const gone = finder(change.deps)
+  const left = heads.filter((head) => !gone(head))
   left.push(change.hash)
   return left
 }
 
 export function sameHeads(a: readonly Hash[], b: readonly Hash[]): boolean {
-  return a.length === b.length && a.every((head) => b.includes(head))
+  return a.length === b.length && a.every(finder(b))
+}
+
+/** A thousand heads are allowed, and there is one. */
+function finder(hashes: readonly Hash[]): (hash: Hash) => boolean {
+  if (hashes.length < 8) return (hash) => hashes.includes(hash)
+  const set = new Set(hashes)
+  return (hash) => set.has(hash)
 }

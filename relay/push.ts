@@ -1,8 +1,7 @@
 /** From a push to what of it is appended: looks up what admission asks for, change by change. */
-import { createHash } from "node:crypto"
-import { type Change, isDerived, readChange } from "../src/chunk.ts"
+import { type Change, hashOf, isDerived, readChange } from "../src/chunk.ts"
 import { type Code, HeadwaterError } from "../src/errors.ts"
-import { type Access, type Entry, type Hash, limits, type Push } from "../src/protocol.ts"
+import { type Access, type Entry, encodeEntry, type Hash, limits, type Push } from "../src/protocol.ts"
 import { type Facts, headsAfter, judge, type Offer, sameHeads } from "./admission.ts"
 import type { AppendedChange, EntityState, Log, Tail } from "./log.ts"
 import type { Workspace } from "./workspace.ts"
@@ -10,10 +9,14 @@ import type { Workspace } from "./workspace.ts"
 /** Look-ups that the walk over ancestors may make for one change, and for all changes of one push. */
 const WALK = 1_000
 const WALKS = 20_000
-/** What an entry may weigh: it goes out with a principal and a cursor around it, in a frame that must hold it. */
+/**
+ * What an entry may weigh, as it is logged: a frame must hold it and what `entries` says around it. One that no frame
+ * could hold would be in the log and stop everybody who pulls.
+ */
 const ENTRY = limits.message - 64 * 1024
-/** Bytes of chunks that one push has admitted before others get their turn at the processor. */
+/** Bytes that one push has admitted before others get their turn at the processor, and what a change counts besides. */
 const BREATH = 2 ** 17
+const CHANGE_COST = 1024
 /** In the place of a hash where an entry has no change. */
 const NO_CHANGE = "0".repeat(64)
 
@@ -29,8 +32,6 @@ export interface From {
 export interface Receipt {
   /** The furthest place that has something of the push, or 0. */
   readonly place: number
-  /** The furthest place that it was appended to, or 0. */
-  readonly own: number
   readonly refusals: readonly Refusal[]
   /** The place that the refusals rest on. */
   readonly rests: number
@@ -45,14 +46,16 @@ export async function appendPush(workspace: Workspace, push: Push, from: From): 
   const by = newPusher(principal, push.adopt === true)
   const refusals: Refusal[] = []
   let place = 0
-  let own = 0
-  let bytes = 0
+  let work = 0
   let ground = workspace.ground()
-  const admitted = new Map<string, { entry: Entry; changes: readonly AppendedChange[]; index: number }>()
+  const admitted = new Map<
+    string,
+    { entry: Entry; bytes: Uint8Array; changes: readonly AppendedChange[]; index: number }
+  >()
   const appendAdmitted = () => {
     workspace.holdsOn(ground)
-    for (const { entry, changes, index } of admitted.values()) {
-      own = workspace.append(entry, changes, { session, push: push.id, index })
+    for (const { entry, bytes, changes, index } of admitted.values()) {
+      place = workspace.append(entry, changes, { bytes, session, push: push.id, index })
     }
     admitted.clear()
     ground = workspace.ground()
@@ -63,15 +66,20 @@ export async function appendPush(workspace: Workspace, push: Push, from: From): 
     const { chunks, changes, known } = outcome
     refusals.push(...outcome.refusals)
     place = Math.max(place, known)
-    if (chunks.length > 0) admitted.set(entry.entity, { entry: stamp(entry, chunks, by), changes, index })
+    if (chunks.length > 0) {
+      const stamped = stamp(entry, chunks, by)
+      const bytes = encodeEntry(stamped)
+      if (bytes.length > ENTRY) refusals.push(...refuse({ ...entry, chunks }, "TOO_LARGE").refusals)
+      else admitted.set(entry.entity, { entry: stamped, bytes, changes, index })
+    }
 
-    bytes += sizeOf(entry)
-    if (bytes < BREATH) continue
-    bytes = 0
+    work += sizeOf(entry) + CHANGE_COST * entry.chunks.length
+    if (work < BREATH) continue
+    work = 0
     await breathe()
   }
   appendAdmitted()
-  return { place: Math.max(place, own), own, refusals, rests: workspace.log.appended }
+  return { place, refusals, rests: workspace.log.appended }
 }
 
 /** As it is logged: with who brought it, and without what was only said to the relay. */
@@ -123,7 +131,8 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
   if (entry.kind !== "change") return refuse(entry, "FORBIDDEN")
   if (sizeOf(entry) > ENTRY) return refuse(entry, "TOO_LARGE")
 
-  const view = new View(log, entry.entity, await log.entity(entry.entity))
+  const state = log.entity(entry.entity)
+  const view = new View(log, entry.entity, state instanceof Promise ? await state : state)
   const atHeads = entry.if && sameHeads(entry.if, view.state?.heads ?? [])
   const chunks: Uint8Array[] = []
   const refusals: Refusal[] = []
@@ -144,7 +153,8 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
   return { chunks, changes: view.added, refusals, known }
 }
 
-const sizeOf = (entry: Entry): number => entry.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+const sizeOf = ({ chunks, blobs = [] }: Entry): number =>
+  [...chunks, ...blobs].reduce((sum, part) => sum + part.length, 0)
 
 function refuse({ entity, chunks }: Entry, code: Code): Outcome {
   const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)
@@ -162,10 +172,10 @@ function read(chunk: Uint8Array): { hash: Hash; change: Change | Code } {
   }
 }
 
-/** What a change of these bytes would be called, whether or not they are one: that is how its pusher knows it. */
-const hashOf = (chunk: Uint8Array): Hash => createHash("sha256").update(chunk.subarray(8)).digest("hex")
-
-/** An entity as the log has it, with what was admitted from one entry on top. */
+/**
+ * An entity as the log has it, with what was admitted from one entry on top. Nearly always the log answers at once: then
+ * nothing is awaited, which took longer than the look-up.
+ */
 class View {
   readonly added: AppendedChange[] = []
   state: EntityState | undefined
@@ -181,16 +191,29 @@ class View {
   }
 
   async facts({ hash, change, derived }: Offer, budget: { walks: number }): Promise<Facts> {
-    const known = this.#added.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
-    const facts = { known, state: this.state, deps: [], tail: undefined, follows: true, bound: undefined }
-    if (known !== undefined || typeof change === "string") return facts
+    const nothing = { state: this.state, deps: [], tail: undefined, follows: true, bound: undefined }
+    if (typeof change === "string") return { ...nothing, known: await this.#place(hash) }
+    const logged = this.#tails.get(change.actor) ?? this.#log.tail(this.#entity, change.actor)
+    const tail = logged instanceof Promise ? await logged : logged
+    // An actor's changes come in their order: what is behind its last one cannot be there.
+    const known = change.seq > (tail?.seq ?? 0) ? undefined : await this.#place(hash)
+    if (known !== undefined) return { ...nothing, known }
 
     const deps: (number | undefined)[] = []
-    for (const dep of change.deps) deps.push((await this.#change(dep))?.maxOp)
-    const tail = this.#tails.get(change.actor) ?? (await this.#log.tail(this.#entity, change.actor))
-    const follows = !tail || change.seq !== tail.seq + 1 || (await this.#descends(change, tail, budget))
-    const bound = derived ? undefined : await this.#log.binding(change.actor)
-    return { ...facts, deps, tail, follows, bound }
+    for (const dep of change.deps) {
+      const found = dep === tail?.hash ? tail : this.#change(dep)
+      deps.push((found instanceof Promise ? await found : found)?.maxOp)
+    }
+    const follows = !tail || change.seq !== tail.seq + 1 || this.#isOnTop(change, tail)
+    const binding = derived ? undefined : this.#log.binding(change.actor)
+    return {
+      state: this.state,
+      known,
+      deps,
+      tail,
+      follows: follows || (await this.#descends(change, tail, budget)),
+      bound: binding instanceof Promise ? await binding : binding,
+    }
   }
 
   add(change: Change, collection: string, unbound: boolean): void {
@@ -202,17 +225,26 @@ class View {
     this.state = { collection, heads: headsAfter(this.state?.heads ?? [], change) }
   }
 
-  async #change(hash: Hash): Promise<Pick<AppendedChange, "maxOp" | "deps"> | undefined> {
-    return this.#added.get(hash) ?? (await this.#log.known(this.#entity, hash))
+  /** Where a change is logged already; 0 when it was admitted a moment ago. */
+  async #place(hash: Hash): Promise<number | undefined> {
+    return this.#added.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
+  }
+
+  #change(hash: Hash) {
+    return this.#added.get(hash) ?? this.#log.known(this.#entity, hash)
+  }
+
+  /** Its author had seen its own last change at the least: nearly everybody. */
+  #isOnTop(change: Change, last: Tail): boolean {
+    return change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])
   }
 
   /**
-   * Whether the actor's last change is an ancestor. Free where the author had seen everything. Operations are numbered
-   * upwards along every path, so nothing numbered below the one we look for can descend from it. A walk that grows too
-   * long lets the change through: replicas, who hold the document, check it again.
+   * Whether the actor's last change is an ancestor. Operations are numbered upwards along every path, so nothing
+   * numbered below the one we look for can descend from it. A walk that grows too long lets the change through:
+   * replicas, who hold the document, check it again.
    */
   async #descends(change: Change, last: Tail, budget: { walks: number }): Promise<boolean> {
-    if (change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])) return true
     const seen = new Set<Hash>(change.deps)
     const open = [...seen]
     for (let left = WALK; open.length > 0; left--) {

@@ -32,8 +32,8 @@ const HAND_BOUND = limits.message
 const FRAME_COST = 1024
 /** Workspaces on one connection. */
 const WORKSPACES = 256
-/** Heads in one `want`. */
-const WANT_HEADS = 2 ** 14
+/** Heads, the replica's and the log's, that are compared before others get their turn; so many are in one `want`. */
+const COMPARED = 4096
 
 /** Close codes: those of RFC 6455 and ours. `docs/protocol.md` says what a client does about each. */
 export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
@@ -66,6 +66,9 @@ export class Session implements Outlet {
   #inHand = 0
   #held = false
   #finished: (() => void)[] = []
+  /** The haves so far: the pages of a heal are compared in their order. */
+  #haves = Promise.resolve()
+  #waiting: (() => void)[] = []
 
   constructor(options: SessionOptions) {
     this.#o = options
@@ -89,6 +92,7 @@ export class Session implements Outlet {
   /** The socket has room again. */
   drained(): void {
     for (const stream of this.#streams.values()) stream.pump()
+    if (!this.full()) for (const resolve of this.#waiting.splice(0)) resolve()
     this.#regulate()
   }
 
@@ -98,6 +102,7 @@ export class Session implements Outlet {
     this.#closed = true
     for (const stream of this.#streams.values()) this.#leave(stream)
     this.#streams.clear()
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   /** Resolves once everything received so far has been answered. */
@@ -115,7 +120,11 @@ export class Session implements Outlet {
       case "push":
         return this.#work(message.w, bytes, (stream) => this.#push(stream, message))
       case "have":
-        return this.#work(message.w, bytes, (stream) => this.#have(stream, message))
+        return this.#work(message.w, bytes, (stream) => {
+          const answered = this.#haves.then(() => this.#have(stream, message))
+          this.#haves = answered.catch(() => {})
+          return answered
+        })
       case "ping":
         return this.#send({ t: "pong" })
       case "presence":
@@ -139,55 +148,53 @@ export class Session implements Outlet {
   async #push(stream: Stream, push: Push): Promise<void> {
     const { w, id } = push
     const { workspace } = stream
-    const { principal, access, clock } = this.#o
-    const breathe = () => new Promise<void>((resolve) => void clock.after(0, resolve))
-    const { place, own, rests, refusals } = await workspace.turn(() =>
-      appendPush(workspace, push, { session: this.id, principal, access, breathe }),
-    )
-    stream.own = Math.max(stream.own, own)
+    const { principal, access } = this.#o
+    const from = { session: this.id, principal, access, breathe: () => this.#breathe() }
+    const { place, rests, refusals } = await workspace.turn(() => appendPush(workspace, push, from))
     const at = place > 0 ? await workspace.log.flushed(place) : undefined
     // What a refusal rests on may have been appended a moment ago, and be lost yet.
     if (refusals.length > 0) await workspace.log.flushed(rests)
-    for (const refusal of refusals) this.#send({ t: "reject", w, id, ...refusal })
+    for (const refusal of refusals) {
+      await this.#room()
+      this.#send({ t: "reject", w, id, ...refusal })
+    }
     this.#send({ t: "ack", w, id, ...(at && { at }) })
   }
 
-  async #have(stream: Stream, { w, page, more, single }: Have): Promise<void> {
-    const { workspace } = stream
-    await workspace.turn(async (log) => {
-      // Only what is durable counts: a replica that was told we hold something would not bring it again.
-      const here = await log.flushed(log.appended)
-      if (this.#closed) return
-      const same = single ? undefined : stream.gather(here)
-      const lacking: EntityHeads[] = []
-      for (const [entity, theirs] of page) {
-        const state = await log.entity(entity)
-        if (state?.purged !== undefined) continue
-        const heads = state?.heads ?? []
-        if (single) lacking.push([entity, heads])
-        else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(entity)
-        else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
-      }
-      if (this.#closed) return
-      this.#want(w, lacking)
-      if (!single && !more) stream.heal()
-    })
+  /** Part by part, so that neither the others nor the memory have to bear what a page may ask for. */
+  async #have(stream: Stream, have: Have): Promise<void> {
+    const { w, page, more, single } = have
+    for (let from = 0; !this.#closed; await this.#breathe()) {
+      await this.#room()
+      const { to, lacking } = await stream.workspace.turn((log) => this.#compare(log, stream, have, from))
+      const last = to >= page.length
+      // At least one, so that every have is answered.
+      if (lacking.length > 0 || last) this.#send({ t: "want", w, page: lacking })
+      if (last) break
+      from = to
+    }
+    if (!single && !more) stream.heal()
   }
 
-  /** At least one, so that every have is answered; more where one frame could not hold it. */
-  #want(w: string, lacking: readonly EntityHeads[]): void {
-    let page: EntityHeads[] = []
-    let heads = 0
-    for (const entity of lacking) {
-      if (heads + entity[1].length > WANT_HEADS) {
-        this.#send({ t: "want", w, page })
-        page = []
-        heads = 0
-      }
-      page.push(entity)
-      heads += entity[1].length
+  /** What the log lacks of a page from this entity on, and how far it came. */
+  async #compare(log: Log, stream: Stream, { page, single }: Have, from: number) {
+    // Only what is durable counts: a replica that was told we hold something would not bring it again.
+    const here = await log.flushed(log.appended)
+    const same = single || this.#closed ? undefined : stream.gather(here)
+    const lacking: EntityHeads[] = []
+    let to = from
+    for (let compared = 0; to < page.length && compared < COMPARED; to++) {
+      const [entity, theirs] = page[to]!
+      const found = log.entity(entity)
+      const state = found instanceof Promise ? await found : found
+      const heads = state?.heads ?? []
+      compared += 1 + heads.length + theirs.length
+      if (state?.purged !== undefined) continue
+      if (single) lacking.push([entity, heads])
+      else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(entity)
+      else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
     }
-    this.#send({ t: "want", w, page })
+    return { to, lacking }
   }
 
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,6 +220,17 @@ export class Session implements Outlet {
 
   #send(message: RelayMessage): void {
     this.send(encode(message))
+  }
+
+  /** Resolves when the socket has let go of what it was given before: a small question may have a large answer. */
+  #room(): Promise<void> | undefined {
+    if (this.#closed || !this.full()) return undefined
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Lets others have the processor. */
+  #breathe(): Promise<void> {
+    return new Promise((resolve) => void this.#o.clock.after(0, resolve))
   }
 
   #end(status: number, code: Code, error: unknown): void {
@@ -270,6 +288,9 @@ export class Session implements Outlet {
 }
 
 async function lacks(log: Log, entity: string, theirs: readonly Hash[]): Promise<boolean> {
-  for (const head of theirs) if (!(await log.known(entity, head))) return true
+  for (const head of theirs) {
+    const known = log.known(entity, head)
+    if (!(known instanceof Promise ? await known : known)) return true
+  }
   return false
 }

@@ -2,6 +2,7 @@
  * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
  * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
  */
+import { HeadwaterError } from "../src/errors.ts"
 import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position } from "../src/protocol.ts"
 import type { Page } from "./log.ts"
 import type { EntitySet } from "./numbers.ts"
@@ -32,8 +33,6 @@ interface Heal {
 }
 
 export class Stream implements Follower {
-  /** The place after the last entry that this connection appended. */
-  own = 0
   readonly workspace: Workspace
   readonly #outlet: Outlet
   #credit = 0
@@ -98,12 +97,22 @@ export class Stream implements Follower {
 
   broke(): void {
     if (this.#place === undefined && !this.#heal) return
+    // Between two pages of a have: what still comes of it could not be told from the pages of the next one.
+    if (this.#place === undefined) return this.#outlet.failed(new HeadwaterError("LOG_FAILED", "the log broke"))
     this.stop()
     this.#outlet.send(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
   }
 
-  /** Sends what it may. */
+  /** Sends what it may. Never throws: one connection's failure is nobody else's. */
   pump(): void {
+    try {
+      this.#pump()
+    } catch (error) {
+      this.#outlet.failed(error)
+    }
+  }
+
+  #pump(): void {
     while (this.#place !== undefined && !this.#reading && !this.#outlet.full()) {
       if (this.#heal && this.#place >= position(this.#heal.until)) this.#endHeal(this.#heal)
       const { end } = this.workspace
@@ -124,7 +133,7 @@ export class Stream implements Follower {
   }
 
   #sendBatch(batch: Batch): void {
-    if (this.#first || this.own > batch.from) return this.#send(this.#foldOwn(batch.live), batch.to)
+    if (this.#first || batch.sessions.has(this.#outlet.id)) return this.#send(this.#foldOwn(batch.live), batch.to)
     batch.frame ??= encodeEntries(
       { t: "entries", w: this.workspace.id, cursor: batch.to, level: true },
       batch.live.map((live) => live.bytes),
@@ -137,17 +146,17 @@ export class Stream implements Follower {
   #read(place: number): void {
     const turn = this.#turn
     this.#reading = true
-    this.workspace.log.since(place, Math.min(this.#credit, READ)).then(
-      (page) => {
+    this.workspace.log
+      .since(place, Math.min(this.#credit, READ))
+      .then((page) => {
         if (turn !== this.#turn) return
         this.#reading = false
         this.#take(page)
-        this.pump()
-      },
-      (error) => {
+        this.#pump()
+      })
+      .catch((error) => {
         if (turn === this.#turn) this.#outlet.failed(error)
-      },
-    )
+      })
   }
 
   #take({ entries, cursor }: Page): void {

@@ -1,6 +1,6 @@
 /** A workspace at the relay: its log, the live end of it, and the streams that follow it. */
 import { HeadwaterError } from "../src/errors.ts"
-import { type Cursor, type Entry, encodeEntry, position } from "../src/protocol.ts"
+import { type Cursor, type Entry, position } from "../src/protocol.ts"
 import type { AppendedChange, Log, Logs } from "./log.ts"
 import { Numbers } from "./numbers.ts"
 import { type Live, Ring, Window } from "./ring.ts"
@@ -27,6 +27,8 @@ export interface Batch {
   readonly end: number
   readonly to: Cursor
   readonly live: readonly Live[]
+  /** Those that pushed some of it. */
+  readonly sessions: ReadonlySet<number>
   /** Bytes of its items. */
   readonly size: number
   /** Its frame for whoever pushed none of it and stands in no need of first fields. Made once, sent to all. */
@@ -121,11 +123,10 @@ export class Workspace {
   }
 
   /** Appends within a turn; returns the place after the entry. */
-  append(entry: Entry, changes: readonly AppendedChange[], from: Omit<Live, "bytes">): number {
-    const bytes = encodeEntry(entry)
+  append(entry: Entry, changes: readonly AppendedChange[], live: Live): number {
     const before = this.log.appended
-    const place = this.log.append(entry, changes, bytes)
-    this.#window!.add(before, place, { ...from, bytes })
+    const place = this.log.append(entry, changes, live.bytes)
+    this.#window!.add(before, place, live)
     return place
   }
 
@@ -140,14 +141,16 @@ export class Workspace {
     if (this.#batch?.from === from && this.#batch.end === end) return this.#batch
     if (!this.#window?.covers(from)) return undefined
     const live: Live[] = []
+    const sessions = new Set<number>()
     let size = 0
     for (let place = from + 1; place <= end; place++) {
       const item = this.#window.at(place)!
       live.push(item)
+      sessions.add(item.session)
       size += item.bytes.length
       if (size > FRAME && live.length > 1) return undefined
     }
-    this.#batch = { from, end, to, live, size }
+    this.#batch = { from, end, to, live, sessions, size }
     return this.#batch
   }
 

@@ -6,8 +6,8 @@
  * `85 6f 4a 83 | checksum 4 | type | uleb length | body`, and the hash is sha256 of everything from the type on.
  * `body = deps 32 each | actor | seq | startOp | time | message | other actors | column table | columns | extra bytes`.
  */
-import { sha256 } from "@noble/hashes/sha2.js"
 import { HeadwaterError } from "./errors.ts"
+import { bytesOfHex, hex, sha256 } from "./hash.ts"
 import { type Actor, type Hash, type Limits, limits } from "./messages.ts"
 
 export interface Change {
@@ -30,7 +30,6 @@ const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
 const SEALED = 8
 const HASH = 32
 const ACTOR = 16
-const ZEROS = new Uint8Array(ACTOR)
 /** Automerge holds op counters in 32 bits, and a saved document with one from 2^31 on cannot be loaded again. */
 const MAX_OP = 2 ** 31 - 1
 /**
@@ -55,8 +54,8 @@ const DEFLATED = 8
 export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   if (chunk.length > bounds.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${bounds.chunk} are allowed`)
   const reader = openChunk(chunk)
-  const digest = sha256(chunk.subarray(SEALED))
-  for (let i = 0; i < 4; i++) if (chunk[4 + i] !== digest[i]) throw bad("the checksum does not match")
+  const hash = hashOf(chunk)
+  if (hex(chunk.subarray(4, SEALED)) !== hash.slice(0, 8)) throw bad("the checksum does not match")
 
   const deps = readDeps(reader)
   const actor = hex(reader.take(reader.exactly(ACTOR)))
@@ -71,8 +70,11 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   if (seq < 1) throw bad("seq begins at 1")
   if (startOp < 1) throw bad("operations are counted from 1")
   if (maxOp > MAX_OP) throw bad("an operation's counter does not fit into 31 bits")
-  return { chunk, hash: hex(digest), actor, seq, startOp, maxOp, ops, time, message, deps }
+  return { chunk, hash, actor, seq, startOp, maxOp, ops, time, message, deps }
 }
+
+/** What a change of these bytes is called, whether or not they are one: so its author knows it, too. */
+export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(SEALED))
 
 /**
  * Gives a change the actor that is a function of its content: the first 16 bytes of
@@ -82,7 +84,7 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   const at = findActor(template)
   const chunk = new Uint8Array(template)
-  chunk.set(derivedActor(entity, chunk, at), at)
+  chunk.set(bytesOfHex(derivedActor(entity, chunk, at)), at)
   return seal(chunk)
 }
 
@@ -98,7 +100,7 @@ export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Arra
 
 /** Whether the change's actor is the one that its content and this entity give (`deriveChange`). */
 export function isDerived(entity: string, change: Change): boolean {
-  return change.seq === 1 && change.actor === hex(derivedActor(entity, change.chunk, findActor(change.chunk)))
+  return change.seq === 1 && change.actor === derivedActor(entity, change.chunk, findActor(change.chunk))
 }
 
 function openChunk(chunk: Uint8Array): Reader {
@@ -117,17 +119,17 @@ function findActor(chunk: Uint8Array): number {
   return reader.take(reader.exactly(ACTOR)).byteOffset - chunk.byteOffset
 }
 
-function derivedActor(entity: string, chunk: Uint8Array, at: number): Uint8Array {
-  const hash = sha256.create().update(utf8.encode(entity))
-  hash
-    .update(chunk.subarray(SEALED, at))
-    .update(ZEROS)
-    .update(chunk.subarray(at + ACTOR))
-  return hash.digest().subarray(0, ACTOR)
+function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
+  const name = utf8.encode(entity)
+  const template = new Uint8Array(name.length + chunk.length - SEALED)
+  template.set(name)
+  template.set(chunk.subarray(SEALED), name.length)
+  template.fill(0, name.length + at - SEALED, name.length + at - SEALED + ACTOR)
+  return sha256(template).slice(0, 2 * ACTOR)
 }
 
 function seal(chunk: Uint8Array): Uint8Array {
-  chunk.set(sha256(chunk.subarray(SEALED)).subarray(0, 4), 4)
+  chunk.set(bytesOfHex(sha256(chunk.subarray(SEALED)).slice(0, 8)), 4)
   return chunk
 }
 
@@ -276,40 +278,6 @@ class Reader {
 
 const utf8 = new TextEncoder()
 const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-const latin1 = new TextDecoder("latin1")
-const DIGITS = utf8.encode("0123456789abcdef")
-const digits = new Uint8Array(2 * HASH)
-
-/** Lower-case hexadecimal. A flat string on purpose: one put together piece by piece holds a kilobyte until it is used. */
-export function hex(bytes: Uint8Array): string {
-  const text = bytes.length <= HASH ? digits : new Uint8Array(2 * bytes.length)
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i]!
-    text[2 * i] = DIGITS[byte >> 4]!
-    text[2 * i + 1] = DIGITS[byte & 15]!
-  }
-  return latin1.decode(text.subarray(0, 2 * bytes.length))
-}
-
-/** The bytes of lower-case hexadecimal digits; `CHUNK_BAD` for anything else. */
-export function bytesOfHex(hex: string): Uint8Array {
-  const bytes = new Uint8Array(hex.length >> 1)
-  let wrong = hex.length & 1
-  for (let i = 0; i < bytes.length; i++) {
-    const high = digit(hex.charCodeAt(2 * i))
-    const low = digit(hex.charCodeAt(2 * i + 1))
-    wrong |= (high | low) & 16
-    bytes[i] = (high << 4) | low
-  }
-  if (wrong) throw bad("not lower-case hexadecimal digits")
-  return bytes
-}
-
-/** 0 to 15; 16 for what is no digit. */
-function digit(code: number): number {
-  if (code >= 48 && code <= 57) return code - 48
-  return code >= 97 && code <= 102 ? code - 87 : 16
-}
 
 const bad = (what: string, cause?: unknown) => new HeadwaterError("CHUNK_BAD", what, { cause })
 const tooLarge = (what: string) => new HeadwaterError("TOO_LARGE", what)

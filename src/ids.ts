@@ -1,5 +1,5 @@
-import { hex } from "./chunk.ts"
 import type { Clock } from "./env.ts"
+import { hex } from "./hash.ts"
 
 /** A UUID version 7: 48 bits of time in ms, then random bits, so that ids sort by creation (RFC 9562, section 5.7). */
 export function uuidv7(clock: Clock): string {

@@ -3,8 +3,9 @@
  * Automerge would write it. Read from the columns in plain JavaScript, because Automerge's own decoder costs more than
  * applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
  */
-import { type Change, hex } from "./chunk.ts"
+import type { Change } from "./chunk.ts"
 import type { Code } from "./errors.ts"
+import { hex } from "./hash.ts"
 import type { Actor } from "./protocol.ts"
 
 /** Whether this operation stands among the change's ancestors. */

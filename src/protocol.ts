@@ -9,8 +9,8 @@
  * no object for what it does not know, and believes no length before the bytes are there.
  */
 import { Major, Reader, Writer } from "./cbor.ts"
-import { bytesOfHex, hex } from "./chunk.ts"
 import { type Code, HeadwaterError, isCode } from "./errors.ts"
+import { bytesOfHex, hex } from "./hash.ts"
 import type * as m from "./messages.ts"
 import { limits } from "./messages.ts"
 

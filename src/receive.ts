@@ -1,10 +1,10 @@
 /**
  * What comes from the relay, each message as one step of the replica: entries, acks, refusals and the fallback exchange.
  */
-import { sha256 } from "@noble/hashes/sha2.js"
-import { bytesOfHex, type Change, hex, readChange } from "./chunk.ts"
+import { type Change, readChange } from "./chunk.ts"
 import { automergeVersion } from "./entity.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
+import { bytesOfHex, hex, sha256 } from "./hash.ts"
 import {
   type Access,
   type Cursor,
@@ -148,7 +148,7 @@ function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Chang
   try {
     return readChange(chunk)
   } catch {
-    const hash = hex(sha256(chunk))
+    const hash = sha256(chunk)
     tx.put(keys.change(tx.workspace, entry.entity, hash), encodeEntry({ ...entry, chunks: [chunk] }))
     tx.markBad(entry.entity, hash, { code: "CHUNK_BAD", automerge: "" })
     return undefined

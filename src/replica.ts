@@ -3,12 +3,13 @@
  * together are committed together. A step reads and changes documents in memory and says what to write; nothing is shown,
  * sent or promised before the commit that holds it.
  */
-import { type Change, hex, readChange } from "./chunk.ts"
+import { type Change, readChange } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
 import type { Edited } from "./draft.ts"
 import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
+import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
 import { type Defs, Memory, type NewRows, storeError } from "./memory.ts"
 import type { Owed } from "./outbox.ts"

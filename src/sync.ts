@@ -3,9 +3,10 @@
  * One object per workspace; one `Session` inside it per live connection, so that nothing learned on a connection outlives
  * it. Messages become steps of the replica in the order in which they came.
  */
-import { bytesOfHex } from "./chunk.ts"
+
 import type { Env } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
+import { bytesOfHex } from "./hash.ts"
 import {
   type Cursor,
   type EntityHeads,

@@ -62,7 +62,10 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
   },
   stores: { files: ["store/"], mayImport: ["contract", "words"] },
   contract: { files: ["store/store.ts"], mayImport: ["words"] },
-  words: { files: ["protocol.ts", "messages.ts", "cbor.ts", "chunk.ts", "errors.ts", "env.ts"], mayImport: [] },
+  words: {
+    files: ["protocol.ts", "messages.ts", "cbor.ts", "chunk.ts", "hash.ts", "errors.ts", "env.ts"],
+    mayImport: [],
+  },
 }
 
 function roomOf(file: string): string | undefined {

@@ -220,6 +220,20 @@ describe("one's own entries", () => {
     expect(all(await again.level())).toEqual(ids(0, 3))
   })
 
+  it("come back as runs of a push that takes more than one flush, too", async () => {
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.level()
+    const many = (name: string, n: number) =>
+      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), "x".repeat(3000)))
+    const [first, second] = note("e", actorOf(1)).chunks.map((chunk) => ({ ...note("e", actorOf(1)), chunks: [chunk] }))
+    const id = wire.push([...many("a", 50), first!, second!, ...many("b", 900)])
+    await wire.ack(id)
+    const items: Item[] = []
+    while (!items.some((item) => !("own" in item) || item.to === 952)) items.push(...(await wire.take("entries")).items)
+    expect(items.filter((item) => !("own" in item))).toEqual([])
+  })
+
   it("are runs of what was appended: neither what was known nor what was refused is in them", async () => {
     await fill(1, 2)
     const wire = await relay.dial()

@@ -182,6 +182,17 @@ describe("a log that breaks", () => {
     expect(pusher.received).toEqual([]) // it follows nothing
   })
 
+  it("ends the connection between two pages of a have: nobody could tell them from those of the next", async () => {
+    const [pusher, reader] = [await relay.dial(), await relay.dial()]
+    await pusher.ack(pusher.push([note("e", A), note("f", A)]))
+    wire.send({ t: "have", w: "w", page: [], more: true })
+    await wire.take("want")
+    await damage()
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    reader.send({ t: "have", w: "w", page: [], more: false })
+    expect((await wire.ended()).reason).toBe("LOG_FAILED")
+  })
+
   /** Turns a bit of the last flushed record. */
   async function damage() {
     const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))

@@ -2,9 +2,10 @@ import { createHash } from "node:crypto"
 import { rm, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { hashOf, readChange } from "../src/chunk.ts"
 import { type Clock, systemClock } from "../src/env.ts"
-import { limits, position } from "../src/protocol.ts"
-import { actorOf, change, genesis } from "./support/changes.ts"
+import { type Entry, limits, position } from "../src/protocol.ts"
+import { actorOf, change, chunkOf, genesis } from "./support/changes.ts"
 import { note, startRelay, type TestRelay } from "./support/relay.ts"
 
 let relay: TestRelay
@@ -145,6 +146,54 @@ describe("two pushes at once", () => {
     expect((await Promise.all(acks)).filter(({ at }) => at)).toHaveLength(1)
     expect(wires.flatMap(({ received }) => received)).toMatchObject(Array(7).fill({ t: "reject", code: "SEQ_TAKEN" }))
     expect(log.appended).toBe(2)
+  })
+})
+
+describe("a large entry", () => {
+  const sized = (id: string, size: number): Entry => {
+    const blobs = Array.from({ length: 1000 }, () => new Uint8Array(64))
+    const own = note(id, A)
+    const part = 2 ** 20 - 400
+    const deps = [readChange(own.chunks[1]!).hash]
+    const chunks = Array.from({ length: 4 }, (_, i) => {
+      const value = "x".repeat(i < 3 ? part : size - 3 * part)
+      return chunkOf({ actor: actorOf(100 + i), startOp: 3, deps, value })
+    })
+    return { ...own, chunks: [...own.chunks, ...chunks], blobs }
+  }
+
+  it("that no frame could bring to others is refused, whatever it is large by", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    const entry = sized("e", 4_070_000)
+    const id = writer.push([entry])
+    await writer.ack(id)
+    const refused = entry.chunks.map((chunk) => ({
+      t: "reject",
+      w: "w",
+      id,
+      entity: "e",
+      hash: hashOf(chunk),
+      code: "TOO_LARGE",
+    }))
+    expect(writer.received).toEqual(refused)
+    await writer.ack(writer.push([note("f", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
+  })
+
+  it("that is just small enough reaches everybody, at once and from the log", async () => {
+    const [writer, live] = [await relay.dial(), await relay.dial()]
+    live.pull("w", null, { credit: 2 ** 24 })
+    await live.level()
+    await writer.ack(writer.push([sized("e", 4_060_000)]))
+    expect(writer.received).toEqual([])
+    for (const credit of [2 ** 24, 1]) {
+      const late = await relay.dial()
+      late.pull("w", null, { credit })
+      expect((await late.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "e" } }])
+    }
+    expect((await live.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "e" } }])
   })
 })
 

@@ -5,7 +5,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import type { Clock } from "../src/env.ts"
 import { type ClientMessage, encode, limits } from "../src/protocol.ts"
-import { actorOf } from "./support/changes.ts"
+import { actorOf, change, genesis } from "./support/changes.ts"
 import { note, startRelay, type TestRelay } from "./support/relay.ts"
 import type { Wire } from "./support/wire.ts"
 
@@ -317,6 +317,31 @@ describe("whoever does not read", () => {
       got.push(...items.map((item) => ("entry" in item ? item.entry.entity : "")))
     }
     expect(got).toEqual(Array.from({ length: count }, (_, i) => `e${i}`))
+  })
+
+  it("gets no more than it takes: large answers to small questions wait, and others get their turn meanwhile", async () => {
+    await using relay = await startRelay()
+    const writer = await relay.dial()
+    const root = genesis("forked")
+    const forks = Array.from({ length: 1000 }, (_, i) => {
+      return change({ actor: actorOf(i), startOp: 2, deps: [root.hash] }).chunk
+    })
+    await writer.ack(writer.push([{ ...note("forked", A), chunks: [root.chunk, ...forks] }]))
+    await unharmed(relay, async (healthy) => {
+      const wire = await relay.dial()
+      wire.socket.pause()
+      const page = Array.from({ length: limits.page }, () => ["forked", []] as const)
+      for (let i = 0; i < 100; i++) wire.send({ t: "have", w: "w", page, more: false, single: true })
+      let pings = 0
+      for (let last = -1; last !== relay.server.buffered() || last === 0; await sleep(100)) {
+        last = relay.server.buffered()
+        expect(last).toBeLessThan(2 ** 21)
+        await healthy.ping()
+        pings++
+      }
+      expect(pings).toBeGreaterThan(2)
+      expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
+    })
   })
 
   it("is not read from either, so that questions cannot pile up answers", async () => {

@@ -1,6 +1,7 @@
 /** Change chunks made by hand, byte for byte as Automerge makes them: one `put` of a text into the key "k" of the root. */
 import { createHash } from "node:crypto"
-import { bytesOfHex, type Change, deriveChange, readChange } from "../../src/chunk.ts"
+import { type Change, deriveChange, readChange } from "../../src/chunk.ts"
+import { bytesOfHex } from "../../src/hash.ts"
 import type { Hash } from "../../src/protocol.ts"
 
 export interface Draft {
