@@ -7,6 +7,8 @@ import { figure, timed } from "./figures.ts"
 import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
 
 const ROUNDS = 5
+/** Rounds before those that count: servers that have run for a while. */
+const WARM = 2
 const WRITERS = 200
 const CHANGES = 150
 
@@ -20,9 +22,9 @@ const record = new Uint8Array(250 * WRITERS)
 const total = WRITERS * CHANGES
 const rates = { relay: [] as number[], echo: [] as number[], raw: [] as number[] }
 const cpus: number[] = []
-for (let round = 0; round <= ROUNDS; round++) {
+for (let round = -WARM; round < ROUNDS; round++) {
   const write = async (url: string, acks: boolean) => {
-    const command = { do: "write", url, acks, name: `r${round}`, writers: WRITERS, changes: CHANGES }
+    const command = { do: "write", url, acks, name: `r${round + WARM}`, writers: WRITERS, changes: CHANGES }
     return (total / (await clients.ask<{ ms: number }>(command)).ms) * 1000
   }
   const before = cpu(relay.pid)
@@ -35,7 +37,7 @@ for (let round = 0; round <= ROUNDS; round++) {
       await file.datasync()
     }
   })
-  if (round === 0) continue // warms up
+  if (round < 0) continue
   rates.relay.push(ours)
   rates.echo.push(bare)
   rates.raw.push((total / ms) * 1000)
