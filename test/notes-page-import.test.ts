@@ -71,6 +71,33 @@ describe("importing", () => {
     expect(fieldsOf(ws.notes.get("n1")!)).toEqual({ title: "New", body: "one and two", file: "n1.md" })
     expect(fieldsOf(ws.notes.get("n2")!)).toEqual({ title: "Back", body: "again", file: "n2.md" })
   })
+
+  it("takes files up to the limit whole, though one change holds less, and says what a longer one's limit is", async () => {
+    const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
+    const faces = `${"x".repeat(99_999)}${"🙂".repeat(120_000)}` // pairs at every place where it could be cut
+    const files = [261_000, 300_000, 999_000].map((length) => file(`${length}.md`, long(length)))
+    const report = await importNotes(ws.notes, [...files, file("faces.md", faces), file("5 MB.md", long(5_000_000))])
+    const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; the limit is 1 MB" }]
+    expect(report).toEqual({ ...nothing, created: 4, problems })
+    for (const row of ws.notes.all()) {
+      const whole = (await ws.notes.read(row.id))?.body
+      expect(whole === (row.file === "faces.md" ? faces : long(Number.parseInt(row.file ?? "", 10))), row.file).toBe(
+        true,
+      )
+    }
+    expect((await importNotes(ws.notes, files)).unchanged).toBe(3)
+  })
+
+  it("replaces a long note by another, and makes a short one long, in as many changes as that takes", async () => {
+    await ws.notes.create({ title: "Short", body: "old" }, { id: "short" })
+    const bodies = { first: "a".repeat(150_000), second: `🙂${"b🙂".repeat(50_000)}`, third: "c" }
+    for (const body of Object.values(bodies)) {
+      const report = await importNotes(ws.notes, [file("short.md", `---\nid: short\ntitle: Long\n---\n${body}`)])
+      expect(report).toEqual({ ...nothing, updated: 1 })
+      const whole = await ws.notes.read("short")
+      expect(whole?.body === body && whole.title === "Long").toBe(true)
+    }
+  })
 })
 
 it("what is exported imports elsewhere as the same notes, and here as no change", async () => {

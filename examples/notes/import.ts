@@ -1,6 +1,7 @@
 import { HeadwaterError } from "headwater"
 import { FileProblem, type NoteFields, parseNote } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
+import { difference, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
   /** With its folders, "/" between them. */
@@ -17,6 +18,8 @@ export interface ImportReport {
 
 /** Saved together, so that a thousand files do not cost a thousand flushes. */
 const TOGETHER = 50
+/** UTF-16 units that one write inserts, and that it removes: one change holds no more than 262,144 of both together. */
+const PART = 100_000
 
 /**
  * Makes or updates a note for every file. A file with the id of a note becomes that note's content (what differs is
@@ -68,15 +71,33 @@ async function write(
   }
   const existing = id === undefined ? undefined : await notes.read(id)
   if (id === undefined || existing === undefined) {
-    await notes.create(note, id === undefined ? {} : { id })
+    const start = note.body.slice(0, wholePairs(note.body, PART))
+    const created = await notes.create({ ...note, body: start }, id === undefined ? {} : { id })
+    if (start !== note.body) await rewrite(notes, created.id, note)
     return "created"
   }
   if (existing.$deletedAt !== undefined) await notes.restore(id)
-  await notes.update(id, (draft) => {
-    for (const key of Object.keys(draft)) if (!(key in note)) delete (draft as Record<string, unknown>)[key]
-    Object.assign(draft, note)
-  })
+  await rewrite(notes, id, note)
   return "updated"
+}
+
+/** A body that differs by more than one change holds is written in several. */
+async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields): Promise<void> {
+  for (let done = false; !done; ) {
+    await notes.update(id, (draft, edit) => {
+      for (const key of Object.keys(draft)) {
+        if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
+      }
+      Object.assign(draft, fields)
+      const { at, remove, insert } = difference(draft.body, body) ?? { at: 0, remove: 0, insert: "" }
+      done = remove <= PART && insert.length <= PART
+      if (done) draft.body = body
+      else {
+        const removed = wholePairs(draft.body, at + Math.min(remove, PART)) - at
+        edit.splice("body", at, removed, insert.slice(0, wholePairs(insert, PART)))
+      }
+    })
+  }
 }
 
 function notesByFile(notes: Notes): Map<string, string[]> {

@@ -31,6 +31,12 @@ export function difference(before: string, after: string, caret = after.length):
 const sameFromEnd = (a: string, b: string, n: number) => a[a.length - 1 - n] === b[b.length - 1 - n]
 const isHigh = (text: string, at: number) => (text.charCodeAt(at) & 0xfc00) === 0xd800
 
+/** `length`, or one less where a text cut there would end in half of a surrogate pair; not beyond its end. */
+export function wholePairs(text: string, length: number): number {
+  const cut = Math.min(length, text.length)
+  return cut > 0 && cut < text.length && isHigh(text, cut - 1) ? cut - 1 : cut
+}
+
 export function apply(text: string, splices: readonly Splice[]): string {
   return splices.reduce((t, { at, remove, insert }) => t.slice(0, at) + insert + t.slice(at + remove), text)
 }
