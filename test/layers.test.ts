@@ -5,71 +5,30 @@ import path from "node:path"
 import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
 
+const root = path.resolve(import.meta.dirname, "..")
+const page = readFileSync(path.join(root, "docs/architecture.md"), "utf8")
+
 /**
- * The picture of docs/architecture.md, as a test: every file of src/ stands in one room, and imports only point down.
- * What needs no picture (cycles, Node and relay code in the browser part, clocks and sockets in the engine) is in
+ * The rooms of docs/architecture.md, read from its table: every file of src/ stands in one, and imports only point down.
+ * What needs no table (cycles, Node and relay code in the browser part, clocks and sockets in the engine) is in
  * biome.json; the second half of this file shows that each of those rules fires.
  */
-const rooms: Record<string, { files: readonly string[]; mayImport: readonly string[] }> = {
-  index: {
-    files: ["index.ts", "testing.ts"],
-    mayImport: ["apps", "sync", "replica", "documents", "stores", "contract", "words"],
-  },
-  apps: {
-    files: ["workspace.ts", "collection.ts", "ids.ts"],
-    mayImport: ["sync", "replica", "documents", "contract", "words"],
-  },
-  sync: {
-    files: ["sync.ts", "socket.ts", "system.ts", "websocket.ts", "websocket.node.ts"],
-    mayImport: ["replica", "contract", "words"],
-  },
-  replica: {
-    files: [
-      "replica.ts",
-      "queue.ts",
-      "transaction.ts",
-      "memory.ts",
-      "records.ts",
-      "backlog.ts",
-      "outbox.ts",
-      "rows.ts",
-      "documents.ts",
-      "receive.ts",
-      "push.ts",
-      "idle.ts",
+const rooms = new Map(
+  [...page.matchAll(/^\| \*\*(\w+)\*\* \|[^|]*\|([^|]*)\|([^|]*)\|$/gm)].map(
+    ([, room = "", files = "", imports = ""]) => [
+      room,
+      { files: quoted(files), mayImport: imports.match(/\w+/g) ?? [] },
     ],
-    mayImport: ["documents", "contract", "words"],
-  },
-  documents: {
-    files: [
-      "entity.ts",
-      "document.ts",
-      "writing.ts",
-      "deletion.ts",
-      "derived.ts",
-      "difference.ts",
-      "operations.ts",
-      "history.ts",
-      "cells.ts",
-      "projection.ts",
-      "schema.ts",
-      "draft.ts",
-      "values.ts",
-      "verify.ts",
-      "automerge.ts",
-    ],
-    mayImport: ["words"],
-  },
-  stores: { files: ["store/"], mayImport: ["contract", "words"] },
-  contract: { files: ["store/store.ts"], mayImport: ["words"] },
-  words: {
-    files: ["protocol.ts", "messages.ts", "cbor.ts", "chunk.ts", "hash.ts", "errors.ts", "env.ts"],
-    mayImport: [],
-  },
+  ),
+)
+
+/** A folder ends with "/". */
+function quoted(cell: string): string[] {
+  return [...cell.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name)
 }
 
 function roomOf(file: string): string | undefined {
-  const matches = Object.entries(rooms).flatMap(([room, { files }]) =>
+  const matches = [...rooms].flatMap(([room, { files }]) =>
     files.filter((name) => file === name || file.startsWith(name)).map((name) => ({ room, length: name.length })),
   )
   return matches.sort((a, b) => b.length - a.length)[0]?.room
@@ -93,7 +52,7 @@ function importsOf(source: string): Import[] {
 /** What is wrong with the imports of one file of src/, in words. */
 function violations(file: string, source: string): string[] {
   const room = roomOf(file)
-  if (room === undefined) return [`${file} stands in no room: name its room in test/layers.test.ts`]
+  if (room === undefined) return [`${file} stands in no room: name it in docs/architecture.md`]
   return importsOf(source).flatMap(({ from, kind }) => {
     if (from.startsWith("@automerge/")) {
       if (room !== "documents") return [`${file} (${room}) imports Automerge`]
@@ -104,18 +63,32 @@ function violations(file: string, source: string): string[] {
     const target = path.posix.join(path.posix.dirname(file), from)
     const to = roomOf(target)
     if (target === "index.ts") return [`${file} imports index.ts`]
-    if (to !== undefined && (to === room || rooms[room]!.mayImport.includes(to))) return []
+    if (to !== undefined && (to === room || rooms.get(room)?.mayImport.includes(to))) return []
     return [`${file} (${room}) imports ${target} (${to ?? "no room"})`]
   })
 }
 
 describe("imports point down", () => {
-  const root = path.resolve(import.meta.dirname, "..")
+  const all = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
+  const files = all.filter((file) => file.endsWith(".ts")).map((file) => file.split(path.sep).join("/"))
+
+  it("from each room of the page to those below it", () => {
+    const names = [...rooms.keys()]
+    expect(names).toEqual(["door", "apps", "sync", "replica", "documents", "disk", "contract", "words"])
+    for (const [room, { mayImport }] of rooms) {
+      for (const to of mayImport) expect(names.indexOf(to), `${room} -> ${to}`).toBeGreaterThan(names.indexOf(room))
+    }
+  })
+
+  it("the page names every file of src once among the rooms and once among what files do, and no other", () => {
+    const placed = [...rooms.values()].flatMap((room) => room.files).filter((name) => !name.endsWith("/"))
+    const inFolders = files.filter((file) => file.startsWith("store/") && !placed.includes(file))
+    expect([...placed, ...inFolders].sort()).toEqual([...files].sort())
+    const [, described = ""] = /\n\| file \| what it does \|\n([\s\S]*?)\n\n/.exec(page) ?? []
+    expect(quoted(described.replace(/^(\|[^|]*\|).*$/gm, "$1")).sort()).toEqual([...files].sort())
+  })
 
   it("in every file of src", () => {
-    const all = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
-    const files = all.filter((file) => file.endsWith(".ts"))
-    expect(files.length).toBeGreaterThan(5)
     expect(files.flatMap((file) => violations(file, readFileSync(path.join(root, "src", file), "utf8")))).toEqual([])
   })
 
@@ -135,11 +108,11 @@ describe("imports point down", () => {
       `import type { Store } from "./store/store.ts"`,
       "entity.ts (documents) imports store/store.ts (contract)",
     ],
-    ["replica.ts", `export * from "./store/node.ts"`, "replica.ts (replica) imports store/node.ts (stores)"],
+    ["replica.ts", `export * from "./store/node.ts"`, "replica.ts (replica) imports store/node.ts (disk)"],
     [
       "store/memory.ts",
       `import { project } from "../projection.ts"`,
-      "store/memory.ts (stores) imports projection.ts (documents)",
+      "store/memory.ts (disk) imports projection.ts (documents)",
     ],
     ["sync.ts", `import { draft } from "./draft.ts"`, "sync.ts (sync) imports draft.ts (documents)"],
     ["chunk.ts", `import {\n  a,\n  b,\n} from "./records.ts"`, "chunk.ts (words) imports records.ts (replica)"],
@@ -151,7 +124,7 @@ describe("imports point down", () => {
       "entity.ts imports Automerge before a document is opened",
     ],
     ["protocol.ts", `import { WebSocket } from "#websocket"`, "protocol.ts (words) imports #websocket"],
-    ["helpers.ts", "", "helpers.ts stands in no room: name its room in test/layers.test.ts"],
+    ["helpers.ts", "", "helpers.ts stands in no room: name it in docs/architecture.md"],
   ])("%s with %s is refused", (file, source, message) => {
     expect(violations(file, source)).toEqual([message])
   })
@@ -210,7 +183,6 @@ describe("the linter", () => {
 
 /** Runs the project's linter over made-up files; what it found, by file. */
 async function lint(files: Record<string, string>): Promise<Record<string, string>> {
-  const root = path.resolve(import.meta.dirname, "..")
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-lint-"))
   try {
     const { vcs: _, $schema: __, ...config } = JSON.parse(readFileSync(path.join(root, "biome.json"), "utf8"))
