@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
-import { build } from "esbuild"
+import { build, transform } from "esbuild"
 import { createRelay } from "headwater-relay"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
@@ -13,16 +13,44 @@ const [, quickStart = ""] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-readme-"))
 const run = promisify(execFile)
 
-beforeAll(() => {
-  symlinkSync(path.join(root, "node_modules"), path.join(folder, "node_modules"))
+/** What a reader has after the README's `npm install`: the packages it names, and inside ours what ours depends on. */
+beforeAll(async () => {
+  const [, install = ""] = /npm install (headwater .*)/.exec(readme) ?? []
+  const [, ...named] = install.split(" ")
+  for (const name of named) link(name, folder)
+
+  const ours = path.join(folder, "node_modules/headwater")
+  await build({
+    entryPoints: ["index.ts", "store/node.ts", "store/memory.ts"].map((name) => path.join(root, "src", name)),
+    outdir: ours,
+    bundle: true,
+    splitting: true,
+    packages: "external",
+    platform: "node",
+    format: "esm",
+    alias: { "#websocket": path.join(root, "src/websocket.node.ts") },
+  })
+  const exports = { ".": "./index.js", "./node": "./store/node.js", "./memory": "./store/memory.js" }
+  writeFileSync(path.join(ours, "package.json"), JSON.stringify({ name: "headwater", type: "module", exports }))
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
+  for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) link(name, ours)
+
   writeFileSync(path.join(folder, "quick-start.ts"), quickStart)
   writeFileSync(path.join(folder, "package.json"), `{ "type": "module" }`)
 })
+
+function link(name: string, into: string): void {
+  const to = path.join(into, "node_modules", name)
+  mkdirSync(path.dirname(to), { recursive: true })
+  symlinkSync(path.join(root, "node_modules", name), to)
+}
+
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe("the README's quick start", () => {
   it("compiles in a strict app", async () => {
-    const options = { extends: path.join(root, "tsconfig.json"), compilerOptions: { rootDir: "/" }, include: ["*.ts"] }
+    const compilerOptions = { rootDir: "/", typeRoots: [path.join(root, "node_modules/@types")] }
+    const options = { extends: path.join(root, "tsconfig.json"), compilerOptions, include: ["quick-start.ts"] }
     writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(options))
     const tsc = run(path.join(root, "node_modules/.bin/tsc"), ["-p", "."], { cwd: folder })
     expect(await tsc.then(({ stdout }) => stdout).catch(({ stdout }) => stdout)).toBe("")
@@ -33,12 +61,10 @@ describe("the README's quick start", () => {
     try {
       const told = quickStart.replace("ws://127.0.0.1:4400", relay.url)
       expect(told).not.toBe(quickStart)
-      writeFileSync(path.join(folder, "quick-start.ts"), told)
-      await bundle(path.join(folder, "quick-start.ts"))
+      await write("quick-start.js", told)
       const { stdout } = await run(process.execPath, ["quick-start.js"], { cwd: folder, timeout: 30_000 })
       expect(stdout).toContain("Hello, world")
-      writeFileSync(path.join(folder, "other.ts"), otherDevice(relay.url))
-      await bundle(path.join(folder, "other.ts"))
+      await write("other.js", otherDevice(relay.url))
       const other = await run(process.execPath, ["other.js"], { cwd: folder, timeout: 30_000 })
       expect(other.stdout.trim()).toBe("Hello, world: hello world")
     } finally {
@@ -64,22 +90,6 @@ const otherDevice = (url: string) => `
   await ws.close()
 `
 
-/** From the sources, so that the test needs no build. */
-async function bundle(file: string): Promise<void> {
-  const source = (name: string) => path.join(root, "src", name)
-  await build({
-    entryPoints: [file],
-    outdir: folder,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    // the packages of others stay outside, ours come from src
-    external: ["@automerge/*", "classic-level", "ws", "zod"],
-    alias: {
-      "headwater/node": source("store/node.ts"),
-      "headwater/memory": source("store/memory.ts"),
-      headwater: source("index.ts"),
-      "#websocket": source("websocket.node.ts"),
-    },
-  })
+async function write(name: string, source: string): Promise<void> {
+  writeFileSync(path.join(folder, name), (await transform(source, { loader: "ts", format: "esm" })).code)
 }
