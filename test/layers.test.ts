@@ -17,7 +17,7 @@ const rooms = new Map(
   [...page.matchAll(/^\| \*\*(\w+)\*\* \|[^|]*\|([^|]*)\|([^|]*)\|$/gm)].map(
     ([, room = "", files = "", imports = ""]) => [
       room,
-      { files: quoted(files), mayImport: imports.match(/\w+/g) ?? [] },
+      { files: quoted(files), mayImport: [...imports.matchAll(/\w+/g)].map(([name]) => name) },
     ],
   ),
 )

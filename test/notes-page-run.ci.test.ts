@@ -50,10 +50,12 @@ describe("npm start", () => {
 })
 
 describe("npm run demo", () => {
-  const demo = (notes: string) => run(process.execPath, [path.join(root, "examples/dist/demo/demo.js"), notes])
+  const script = path.join(root, "examples/dist/demo/demo.js")
+  const demo = (...args: string[]) => run(process.execPath, [script, ...args])
 
-  it("ends in equal heads, equal rows and nothing pending", async () => {
-    const { stdout } = await demo(path.join(root, "docs"))
+  it("ends in equal heads, equal rows and nothing pending, with this project's docs when no folder is given", async () => {
+    const { stdout } = await demo()
+    expect(stdout).toMatch(/A {5} imported [1-9]\d* notes from docs$/m)
     expect(stdout.trim().split("\n").at(-1)).toMatch(/\d+ notes: heads equal, rows equal, 0 pending$/)
     expect(stdout).toMatch(/pending: A [1-9]\d*, B [1-9]\d*/)
     expect(stdout).toMatch(/A was here\..*B was here\./)
@@ -66,5 +68,25 @@ describe("npm run demo", () => {
     expect(failed.stdout).toMatch(/not imported: empty.md: it is empty\n.*no Markdown/)
     writeFileSync(path.join(folder, "short.md"), "x")
     expect((await demo(folder)).stdout).toMatch(/1 notes: heads equal, rows equal, 0 pending\n$/)
+  })
+
+  it("exits 1 and leaves no process behind when the relay stops answering", async () => {
+    const stuck = spawn(process.execPath, [script], {
+      env: { ...process.env, PATIENCE: "3000" },
+      stdio: ["ignore", "pipe", "ignore"],
+    })
+    let said = ""
+    let relay = 0
+    stuck.stdout.setEncoding("utf8").on("data", (text: string) => {
+      said += text
+      if (relay > 0) return
+      relay = Number(/process (\d+)/.exec(said)?.[1] ?? 0)
+      if (relay > 0) process.kill(relay, "SIGSTOP")
+    })
+    const [code] = await once(stuck, "close")
+    expect(code).toBe(1)
+    expect(said).toMatch(/failed: nothing has moved for 3 s\n$/)
+    const [, port] = /127\.0\.0\.1:(\d+)/.exec(said) ?? []
+    await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow()
   })
 })

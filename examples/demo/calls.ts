@@ -1,4 +1,4 @@
-/** What the demo asks of a replica's process, one call at a time, over Node's IPC. */
+/** What the demo asks of a replica's process, one call at a time, over Node's IPC; between answers it says "moved". */
 export interface Calls {
   /** Imports every Markdown file under a folder. */
   importFolder(folder: string): Promise<{ created: number; problems: readonly string[] }>
@@ -11,6 +11,7 @@ export interface Calls {
   pending(): number
   connected(): boolean
   paragraph(id: string): Promise<{ title: string; paragraph: string }>
+  heads(): Promise<Readonly<Record<string, readonly string[]>>>
   /** For comparing: every row without what differs by nature from device to device, and the heads behind it. */
   state(): Promise<{ rows: readonly object[]; heads: Readonly<Record<string, readonly string[]>>; pending: number }>
   close(): Promise<void>

@@ -15,7 +15,15 @@ const root = fileURLToPath(new URL("../../../", import.meta.url))
 const notesFolder = path.resolve(process.argv[2] ?? path.join(root, "docs"))
 const data = await mkdtemp(path.join(tmpdir(), "headwater-demo-"))
 const processes = new Set<ChildProcess>()
-const giveUp = setTimeout(() => fail("not done after two minutes"), 120_000)
+
+/** ms without a note saved, stored or received, after which nothing more will come: a large folder may take its time. */
+const patience = Number(process.env["PATIENCE"] ?? 60_000)
+let movedAt = Date.now()
+let comparing = false
+const stuck = () => Date.now() - movedAt > patience
+const watch = setInterval(() => {
+  if (stuck() && !comparing) fail(`nothing has moved for ${patience / 1000} s`)
+}, 250)
 
 type Device = { [K in keyof Calls]: (...args: Parameters<Calls[K]>) => Promise<Awaited<ReturnType<Calls[K]>>> }
 
@@ -29,7 +37,7 @@ try {
   for (const problem of imported.problems) say("", `not imported: ${problem}`)
   if (imported.created === 0) throw new Error(`no Markdown in ${notesFolder}`)
   await a.settled()
-  await agreed(a, b)
+  if (!(await agreed(a, b)).equal) throw new Error("B has not received what A imported")
   say("A", `imported ${imported.created} notes from ${path.relative(process.cwd(), notesFolder) || "."}`)
   say("B", `holds ${(await b.state()).rows.length} notes`)
 
@@ -48,7 +56,7 @@ try {
   relay = await startRelay(relay.port)
   say("relay", `restarted on the same folder, process ${relay.process.pid}`)
   await Promise.all([a.settled(), b.settled()])
-  const [left, right] = await agreed(a, b)
+  const { left, right } = await agreed(a, b)
   const merged = await a.paragraph(id)
   say("A, B", `agree on the title "${merged.title}" and on the paragraph`)
   say("", merged.paragraph.replaceAll("\n", " "))
@@ -63,19 +71,32 @@ try {
 
   await Promise.all([a.close(), b.close()])
   relay.process.kill("SIGTERM")
-  clearTimeout(giveUp)
+  clearInterval(watch)
 } catch (error) {
   fail((error as Error).message)
 } finally {
   await rm(data, { recursive: true, force: true })
 }
 
-/** Both devices' state, as soon as it is the same: what one has stored is still on its way to the other. */
+/**
+ * Both devices' state, as soon as it is the same, or when nothing moves any more: what one has stored is still on its way to
+ * the other. Every note is read only once the heads are equal.
+ */
 async function agreed(a: Device, b: Device) {
-  for (let tries = 0; ; tries++) {
-    const states = [await a.state(), await b.state()] as const
-    if (tries === 200 || isDeepStrictEqual(states[0], states[1])) return states
-    await sleep(50)
+  comparing = true
+  try {
+    for (let wait = 50; ; wait = Math.min(2 * wait, 1000)) {
+      const late = stuck()
+      if (late || isDeepStrictEqual(await a.heads(), await b.heads())) {
+        const [left, right] = [await a.state(), await b.state()]
+        const equal = isDeepStrictEqual(left, right)
+        if (equal || late) return { left, right, equal }
+      }
+      await sleep(wait)
+    }
+  } finally {
+    comparing = false
+    movedAt = Date.now()
   }
 }
 
@@ -93,17 +114,23 @@ async function startDevice(name: string, url: string): Promise<Device> {
   const device = fork(fileURLToPath(new URL("replica.js", import.meta.url)), [path.join(data, name), url])
   processes.add(device)
   const gone = once(device, "exit").then(() => ({ failed: `device ${name} ended` }))
-  await Promise.race([once(device, "message"), gone])
+  let answered: (answer: Answer) => void = () => {}
+  const answer = () => Promise.race([new Promise<Answer>((resolve) => (answered = resolve)), gone])
+  device.on("message", (message: Answer | "moved") => {
+    if (message === "moved") movedAt = Date.now()
+    else answered(message)
+  })
+  await answer()
   let before: Promise<unknown> = Promise.resolve()
   const ask = (call: string, args: readonly unknown[]) => {
-    const answer = before.then(async () => {
+    const asked = before.then(async () => {
       device.send({ call, args })
-      const answer = (await Promise.race([once(device, "message").then(([message]) => message), gone])) as Answer
-      if ("failed" in answer && call !== "close") throw new Error(answer.failed)
-      return "result" in answer ? answer.result : undefined
+      const said = await answer()
+      if ("failed" in said && call !== "close") throw new Error(said.failed)
+      return "result" in said ? said.result : undefined
     })
-    before = answer.catch(() => {})
-    return answer
+    before = asked.catch(() => {})
+    return asked
   }
   return new Proxy({} as Device, {
     get: (_, call: string) => (call === "then" ? undefined : (...args: unknown[]) => ask(call, args)),
@@ -117,6 +144,7 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 function say(who: string, what: string): void {
+  movedAt = Date.now()
   console.log(`${who.padEnd(6)} ${what}`)
 }
 

@@ -48,6 +48,7 @@ const calls: Calls = {
     const { from, to } = paragraphOf(body) ?? { from: 0, to: body.length }
     return { title, paragraph: body.slice(from, to) }
   },
+  heads: () => headsOf(workspace),
   async state() {
     const rows = await Promise.all(notes.all().map((row) => notes.read(row.id)))
     return {
@@ -76,4 +77,7 @@ process.on("message", async ({ call, args }: Question) => {
   if (process.connected) process.send?.(answer)
 })
 process.on("disconnect", () => process.exit(0))
-process.send?.("open")
+// a row changes when its note is saved, stored or received; reconnecting in vain changes none
+notes.subscribe(() => process.connected && process.send?.("moved"))
+const open: Answer = { result: undefined }
+process.send?.(open)
