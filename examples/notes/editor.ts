@@ -109,7 +109,8 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     const row = notes.get(of.id)
     if (row === undefined) return say(of, "This note was deleted.", "Restore", () => restore(of))
     saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
-    const text = row.body ?? (await notes.read(of.id))?.body
+    const unread = (error: Error) => say(of, `Not read: ${error.message}`, "Try again", () => refresh(of))
+    const text = row.body ?? (await notes.read(of.id).catch(unread))?.body
     if (text === undefined || of !== session || of.writing || composing || unwritten(of)) return
     say(of, undefined)
     of.base = { title: row.title, body: text }

@@ -7,8 +7,8 @@ const PAGE = 100
 
 export interface List {
   select(id: string | undefined): void
-  /** Puts the focus on the selected note, else on the first. */
-  focus(): void
+  /** Puts the focus on this note, else on the selected one, else on the first. */
+  focus(id?: string): void
 }
 
 /** The list: newest first, those that hold every word of the search, drawn from rows alone. */
@@ -93,7 +93,10 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
       selected = id
       for (const button of buttons()) button.setAttribute("aria-current", String(button.dataset["id"] === id))
     },
-    focus: () => ((selected === undefined ? undefined : buttonOf(selected)) ?? buttons()[0] ?? search).focus(),
+    focus(id = selected) {
+      const button = (id !== undefined && buttonOf(id)) || buttons()[0] || search
+      button.focus()
+    },
   }
 }
 

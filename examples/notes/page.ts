@@ -1,13 +1,15 @@
 import { type HeadwaterError, openWorkspace, type Status } from "headwater"
 import { indexedDBStore } from "headwater/indexeddb"
-import { child, element } from "./dom.ts"
+import { element } from "./dom.ts"
 import { showEditor } from "./editor.ts"
 import { showList } from "./list.ts"
 import { notes as definition } from "./notes.ts"
+import { report } from "./report.ts"
 import { showTransfer } from "./transfer.ts"
 
 const relayUrl = document.querySelector<HTMLMetaElement>('meta[name="relay"]')?.content ?? ""
 const statusText = element("status", HTMLElement)
+const announced = element("announced", HTMLElement)
 
 const workspace = await openWorkspace({
   id: "notes",
@@ -16,22 +18,21 @@ const workspace = await openWorkspace({
   relay: { url: relayUrl },
   wasm: new URL("automerge.wasm", document.baseURI),
 }).catch((error: HeadwaterError) => {
-  statusText.textContent =
+  statusText.textContent = announced.textContent =
     error.code === "STORE_IN_USE" ? "The notes are open in another tab; close it and reload." : error.message
   throw error
 })
 const { notes } = workspace
 
-const list = showList(notes, { open: (id) => void open(id), remove: (id) => void remove(id) })
+const list = showList(notes, { open, remove })
 const editor = showEditor(notes, (id) => list.select(id))
 showTransfer(notes, (message) => {
   busy = message
   showStatus(workspace.status)
 })
 
-async function open(id: string): Promise<void> {
-  await editor.open(id)
-  element("body", HTMLElement).focus()
+function open(id: string): void {
+  editor.open(id).then(() => element("body", HTMLElement).focus(), failed("The note could not be opened"))
 }
 
 function create(): void {
@@ -44,25 +45,46 @@ function closeEditor(): void {
   list.focus()
 }
 
-async function remove(id: string): Promise<void> {
+function failed(what: string): (error: Error) => void {
+  return (error) => report(what, [error.message])
+}
+
+// deleting -----------------------------------------------------------------------------------------------------------
+
+const toast = element("toast", HTMLElement)
+let deleted: string | undefined
+
+function remove(id: string): void {
   if (editor.id === id) closeEditor()
   if (notes.get(id) === undefined) return // a new one without a key typed
-  await notes.delete(id)
-  const toast = element("toast", HTMLElement)
-  child(toast, "span").textContent = "Note deleted"
-  toast.hidden = false
-  const hide = setTimeout(() => (toast.hidden = true), 10_000)
-  child<HTMLButtonElement>(toast, "button").onclick = () => {
-    clearTimeout(hide)
-    toast.hidden = true
-    void notes.restore(id)
-  }
+  notes.delete(id).then(() => showDeleted(id), failed("The note could not be deleted"))
+}
+
+/** Stays until it is answered: who works by keyboard or ear needs longer than others. */
+function showDeleted(id: string | undefined): void {
+  const focused = toast.contains(document.activeElement)
+  deleted = id
+  toast.hidden = id === undefined
+  if (id !== undefined) announced.textContent = "Note deleted. Alt U brings it back."
+  if (focused && toast.hidden) list.focus()
+}
+
+function undo(): void {
+  const id = deleted
+  if (id === undefined) return
+  const focused = toast.contains(document.activeElement)
+  showDeleted(undefined)
+  notes.restore(id).then(
+    () => focused && requestAnimationFrame(() => list.focus(id)), // drawn by then
+    failed("The note could not be restored"),
+  )
 }
 
 // the connection -----------------------------------------------------------------------------------------------------
 
 const connection = element("connection", HTMLButtonElement)
 let busy: string | undefined
+let said: string | undefined
 let wanted = true
 
 function toggleConnection(): void {
@@ -75,15 +97,23 @@ function toggleConnection(): void {
 function showStatus(status: Status): void {
   connection.dataset["phase"] = status.phase
   statusText.textContent = busy ?? describe(status)
+  const news = busy === undefined ? phrase(status) : busy.replace(/ \d.*/, "")
+  if (news !== said) announced.textContent = said = news
 }
 
-function describe({ phase, pending, error, progress }: Status): string {
-  const owed = pending === 0 ? "" : ` · ${pending} to send`
-  if (phase === "live") return pending === 0 ? "Online · all stored" : `Online${owed}`
-  if (phase === "syncing") return `Syncing${progress ? ` ${percent(progress)}` : ""}${owed}`
-  if (phase === "connecting") return `Connecting…${owed}`
-  if (phase === "error") return `${error?.message ?? "Error"}${owed}`
-  return `Offline${owed}`
+function describe(status: Status): string {
+  const { phase, pending, progress } = status
+  if (pending === 0 && phase === "live") return "Online · all stored"
+  const done = phase === "syncing" && progress ? ` ${percent(progress)}` : ""
+  return `${phrase(status)}${done}${pending === 0 ? "" : ` · ${pending} to send`}`
+}
+
+function phrase({ phase, error }: Status): string {
+  if (phase === "live") return "Online"
+  if (phase === "syncing") return "Syncing"
+  if (phase === "connecting") return "Connecting…"
+  if (phase === "error") return error?.message ?? "Error"
+  return "Offline"
 }
 
 const percent = ({ done, total }: { done: number; total: number }) =>
@@ -99,7 +129,9 @@ const search = element("search", HTMLInputElement)
 connection.addEventListener("click", toggleConnection)
 element("new", HTMLElement).addEventListener("click", create)
 element("back", HTMLElement).addEventListener("click", closeEditor)
-element("delete", HTMLElement).addEventListener("click", () => editor.id !== undefined && void remove(editor.id))
+element("delete", HTMLElement).addEventListener("click", () => editor.id !== undefined && remove(editor.id))
+element("undo", HTMLElement).addEventListener("click", undo)
+element("dismiss", HTMLElement).addEventListener("click", () => showDeleted(undefined))
 element("help", HTMLElement).addEventListener("click", () => keys.showModal())
 
 document.addEventListener("keydown", (event) => {
@@ -107,6 +139,7 @@ document.addEventListener("keydown", (event) => {
   const writing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement
   if (event.altKey && event.code === "KeyN") create()
   else if (event.altKey && event.code === "KeyO") toggleConnection()
+  else if (event.altKey && event.code === "KeyU") undo()
   else if (event.key === "Escape" && event.target === search && search.value !== "") return
   else if (event.key === "Escape") closeEditor()
   else if (event.key === "/" && !writing) search.focus()

@@ -27,18 +27,21 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
 
   async function importFiles(all: readonly FileToImport[]): Promise<void> {
     const files = all.filter(({ path }) => /\.(md|markdown|txt)$/i.test(path))
-    const { importNotes } = await import("./import.ts")
-    const done = await importNotes(notes, files, (n) => busy(`Importing ${n} of ${files.length}`))
-    busy(undefined)
-    report(
-      summary(done, all.length - files.length),
-      done.problems.map(({ path, why }) => `${path}: ${why}`),
-    )
+    try {
+      const { importNotes } = await import("./import.ts")
+      const done = await importNotes(notes, files, (n) => busy(`Importing ${n} of ${files.length}`))
+      const problems = done.problems.map(({ path, why }) => `${path}: ${why}`)
+      report(summary(done, all.length - files.length), problems)
+    } catch (error) {
+      report("The import failed", [(error as Error).message])
+    } finally {
+      busy(undefined)
+    }
   }
 
   async function exportFiles(): Promise<void> {
-    const { exportNotes } = await import("./export.ts")
     try {
+      const { exportNotes } = await import("./export.ts")
       const folder = await pickFolder()
       busy("Exporting")
       const files = await exportNotes(notes)

@@ -197,11 +197,65 @@ describe("the notes page", () => {
     await page.keyboard.press("Escape")
     await page.keyboard.press("Delete")
     await eventually(() => noteCalled(page, "By keyboard").count()).toBe(0)
-    await page.locator("#toast button").click()
+    await page.keyboard.press("Alt+u")
     await noteCalled(page, "By keyboard").waitFor()
+    await noteCalled(page, "By keyboard").press("Delete")
+    await page.locator("#undo").press("Enter")
+    await noteCalled(page, "By keyboard").and(page.locator(":focus")).waitFor()
+    expect(await page.locator("#toast").isVisible()).toBe(false)
     await page.locator("h1").click()
     await page.keyboard.press("?")
     await page.locator("#keys[open]").waitFor()
+  })
+
+  it("tells the ear what the eye sees, and shows where the focus is", async () => {
+    const page = await openPage("a")
+    await goto(page)
+    const announced = page.getByRole("status").filter({ hasText: /^Online$/ })
+    await announced.waitFor()
+    expect(await page.locator("button [role=status]").count()).toBe(0)
+    await page.locator("#connection").click()
+    await page
+      .getByRole("status")
+      .filter({ hasText: /^Offline$/ })
+      .waitFor()
+    await newNote(page, "Title", "body")
+    for (const id of ["title", "body"]) {
+      await page.locator(`#${id}`).focus()
+      const ring = await page.locator(`#${id}`).evaluate((input) => getComputedStyle(input).outlineStyle)
+      expect(ring, id).toBe("solid")
+    }
+    expect(await page.locator("#announced").textContent()).toBe("Offline")
+  })
+
+  it("notices that the network is gone, and dials at once when it is back", async () => {
+    const [a, b] = [await openPage("a"), await openPage("b")]
+    await goto(a)
+    await newNote(a, "Underway", "written")
+    await allStored(a)
+    const dialled: number[] = []
+    a.on("websocket", () => dialled.push(Date.now()))
+
+    await a.context().setOffline(true)
+    stage.lose()
+    await a.locator("#body").press("Control+End")
+    await a.keyboard.type(" in a tunnel")
+    const offline = a.locator("#status").filter({ hasText: /^Offline · \d+ to send$/ })
+    await offline.waitFor({ timeout: 60_000 })
+    await goto(b)
+    await noteCalled(b, "Underway").click()
+    await eventually(() => bodyOf(b)).toBe("written")
+    await b.locator("#body").press("Control+Home")
+    await b.keyboard.type("Was ")
+    await allStored(b)
+    // so often in vain that by itself it would wait for many seconds now
+    await expect.poll(() => dialled.length, { timeout: 90_000 }).toBeGreaterThan(4)
+    await offline.waitFor()
+    const back = Date.now()
+    await a.context().setOffline(false)
+    await allStored(a)
+    expect((dialled.find((at) => at >= back) ?? Number.POSITIVE_INFINITY) - back).toBeLessThan(1000)
+    for (const page of [a, b]) await eventually(() => bodyOf(page)).toBe("Was written in a tunnel")
   })
 
   it("says so when the notes are open in another tab", async () => {

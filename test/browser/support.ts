@@ -1,4 +1,6 @@
+import { once } from "node:events"
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { build } from "esbuild"
@@ -10,7 +12,7 @@ const root = path.resolve(import.meta.dirname, "../..")
 const builtPage = path.join(root, "examples/dist/notes/page")
 
 /** Flags without which Chromium looks for Google's hosts and for a sandbox that a root user does not get. */
-const launchOptions = {
+export const launchOptions = {
   executablePath: "/usr/bin/chromium",
   headless: false, // --headless=new below is the browser itself, not its old headless shell
   args: [
@@ -33,13 +35,16 @@ export async function openStage(scripts: readonly string[] = []) {
   cpSync(builtPage, pageFolder, { recursive: true })
   for (const script of scripts) await addScript(pageFolder, script)
   const relay = await createRelay({ host: "127.0.0.1", port: 0, data: path.join(folder, "relay") })
-  const server = await servePage({ port: 0, relay: relay.url, folder: pageFolder })
+  const line = await openLine(relay.port)
+  const server = await servePage({ port: 0, relay: line.url, folder: pageFolder })
   const contexts: BrowserContext[] = []
 
   return {
     url: server.url,
     relay: relay.url,
     folder,
+    /** The network goes away under whoever is connected: nothing more arrives, and nobody is told. */
+    lose: line.lose,
     /** A browser profile of its own; the same `name` is the same profile again. */
     async profile(name: string, viewport = { width: 1100, height: 800 }): Promise<BrowserContext> {
       const options = { ...launchOptions, viewport, acceptDownloads: true }
@@ -50,8 +55,42 @@ export async function openStage(scripts: readonly string[] = []) {
     async close(): Promise<void> {
       await Promise.all(contexts.map((context) => context.close().catch(() => {})))
       await server.close()
+      await line.close()
       await relay.close()
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/** The way from the page to the relay. Chromium's own offline mode lets open sockets live on; networks do not. */
+async function openLine(port: number) {
+  const sockets = new Set<Socket>()
+  const server = createServer((near) => {
+    const far = connect(port, "127.0.0.1")
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from)
+      from.pipe(to)
+      from.on("error", () => to.destroy())
+      from.on("close", () => {
+        sockets.delete(from)
+        to.destroy()
+      })
+    }
+  })
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    lose() {
+      for (const socket of sockets) socket.unpipe().resume()
+    },
+    async close(): Promise<void> {
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const socket of sockets) socket.destroy()
+      await closed
     },
   }
 }
