@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { build as esbuild } from "esbuild"
@@ -27,19 +27,23 @@ document.title = ws.notes.get(id).body + ", " + ws.status.pending + " pending"
 `
 
 beforeAll(() => {
-  for (const [name, target] of [
-    ["headwater", root],
-    ["@automerge/automerge", path.join(root, "node_modules/@automerge/automerge")],
-  ] as const) {
-    const to = path.join(app, "node_modules", name)
-    mkdirSync(path.dirname(to), { recursive: true })
-    symlinkSync(target, to)
-  }
+  const ours = path.join(app, "node_modules/headwater")
+  // copied: a link would lead bundlers to the tsconfig.json of this repository
+  for (const name of ["package.json", "dist"]) cpSync(path.join(root, name), path.join(ours, name), { recursive: true })
+  const { dependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
+  for (const name of Object.keys(dependencies)) link(name, ours)
+  link("@automerge/automerge", app)
   writeFileSync(path.join(app, "package.json"), `{ "private": true, "type": "module" }`)
   writeFileSync(path.join(app, "app.js"), script)
   writeFileSync(path.join(app, "index.html"), `<!doctype html><script type="module" src="./app.js"></script>`)
 })
 afterAll(() => rmSync(app, { recursive: true, force: true, maxRetries: 5 }))
+
+function link(name: string, into: string): void {
+  const to = path.join(into, "node_modules", name)
+  mkdirSync(path.dirname(to), { recursive: true })
+  symlinkSync(path.join(root, "node_modules", name), to)
+}
 
 describe("an app that is bundled", () => {
   it("by Vite runs in a browser", async () => {
