@@ -1,6 +1,7 @@
 // `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout idle` those named, each in a process of its own,
 // against what `npm run build` has built. Every figure is a ratio to something bare, measured in the same run.
 import { spawnSync } from "node:child_process"
+import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import os from "node:os"
 import path from "node:path"
@@ -21,6 +22,11 @@ const names = process.argv.slice(2)
 for (const name of names) if (!all.includes(name)) throw new Error(`no benchmark ${name}; there are ${all.join(", ")}`)
 
 const here = import.meta.dirname
+for (const built of ["../dist/index.js", "../relay/dist/index.js"]) {
+  if (existsSync(path.join(here, built))) continue
+  console.error("nothing is built to be measured: npm run build")
+  process.exit(1)
+}
 const outdir = path.join(here, "dist")
 await rm(outdir, { recursive: true, force: true })
 await build({
