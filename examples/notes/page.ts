@@ -57,7 +57,11 @@ let deleted: string | undefined
 function remove(id: string): void {
   if (editor.id === id) closeEditor()
   if (notes.get(id) === undefined) return // a new one without a key typed
-  notes.delete(id).then(() => showDeleted(id), failed("The note could not be deleted"))
+  showDeleted(id) // at once: an undo may follow in the same breath, and is done after it
+  notes.delete(id).catch((error: Error) => {
+    showDeleted(undefined)
+    failed("The note could not be deleted")(error)
+  })
 }
 
 /** Stays until it is answered: who works by keyboard or ear needs longer than others. */

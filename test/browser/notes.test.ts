@@ -232,7 +232,7 @@ describe("the notes page", () => {
     const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
     await newNote(a, "Underway", "written")
-    await allStored(a)
+    await a.locator("#rows button:not(.unsent)", { hasText: "written" }).waitFor()
     const dialled: number[] = []
     a.on("websocket", () => dialled.push(Date.now()))
 
