@@ -127,18 +127,21 @@ export class FileLog implements Log {
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {
-      const contents = this.#contents
+      let contents = this.#contents
       try {
         if (this.#damage) await this.#mend()
-        return await (reading ?? read(this.#contents))
+        contents = this.#contents
+        const found = await (reading ?? read(contents))
+        // The log was mended meanwhile: what was found may be what is lost.
+        if (contents === this.#contents) return found
       } catch (error) {
         if (error instanceof Damage && contents === this.#contents) this.#note(error)
         const hopeful = this.#damage || contents !== this.#contents
         if (attempt === ATTEMPTS || !hopeful || this.#closed) {
           throw failed(`the log of workspace ${this.#folder.workspace} cannot be read`, error)
         }
-        reading = undefined
       }
+      reading = undefined
     }
   }
 

@@ -8,7 +8,7 @@ import type { SimDisk } from "./disk.ts"
 
 export const FOLDER = "/data"
 /** Segments so small that a short history has several, sealed and not. */
-export const openSmall = ({ disk }: SimDisk, report: (event: object) => void = () => {}): Promise<Logs> =>
+export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: (event: object) => void = () => {}): Promise<Logs> =>
   openLogs({ folder: FOLDER, disk, clock: systemClock, report, segment: { entries: 4 }, cache: 64 * 1024, maxOpen: 1 })
 
 /** What was appended to a log, and what was said of it. */
