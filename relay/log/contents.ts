@@ -56,14 +56,15 @@ export class Contents {
   rotate(folder: Folder): void {
     const { origin, appended, appendedRunning } = this.active
     this.closing = this.active
-    this.active = new OpenSegment(folder, {
+    const next = {
       number: origin.number + 1,
       after: origin.number,
       base: appended,
       start: Buffer.from(appendedRunning),
       fresh: false,
       marks: origin.marks,
-    })
+    }
+    this.active = new OpenSegment(folder, next, this.history.actors)
   }
 
   /** Forgets what is not flushed. `first`: the segment that the first of it was meant for. */

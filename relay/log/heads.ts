@@ -5,7 +5,17 @@
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import { Entities } from "./entities.ts"
-import { bindingKey, change, fingerprint, type Key, keyWithin, Output, record, writeKeyWithin } from "./format.ts"
+import {
+  type ActorKeys,
+  change,
+  changeKey,
+  fingerprint,
+  type Key,
+  Output,
+  record,
+  tailKey,
+  writeKeyWithin,
+} from "./format.ts"
 import { Numbers } from "./numbers.ts"
 import { Table } from "./table.ts"
 
@@ -15,6 +25,7 @@ const RECORD = 400
 export class Heads {
   /** Changes of all records; more than memory should hold make a segment full. */
   changes = 0
+  readonly actors: ActorKeys
   readonly #salt: number
   readonly #out: Output
   /** Where each record begins: in the bytes here, and in the file. */
@@ -26,8 +37,9 @@ export class Heads {
   #entities: Entities
 
   /** `expected`: bytes of records that are about to be added. Room that is not used takes no memory. */
-  constructor(salt: number, expected: number) {
+  constructor(salt: number, actors: ActorKeys, expected: number) {
     this.#salt = salt
+    this.actors = actors
     this.#out = new Output(Math.max(2 ** 12, expected / 2))
     this.#known = new Table(expected / RECORD)
     this.#tails = new Table(expected / RECORD)
@@ -130,21 +142,21 @@ export class Heads {
 
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
-    const found = this.#known.find(fingerprint(keyWithin(entity, hash), 0, this.#salt), (i, at) => {
+    const found = this.#known.find(fingerprint(changeKey(entity, hash), 0, this.#salt), (i, at) => {
       return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
-    const found = this.#tails.find(fingerprint(keyWithin(entity, actor), 0, this.#salt), (i, at) => {
+    const found = this.#tails.find(fingerprint(tailKey(entity, this.actors.of(actor)), 0, this.#salt), (i, at) => {
       return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
     })
     return found && tailOf(this.bytes, found[1])
   }
 
   binding(actor: Actor): string | undefined {
-    const found = this.#bindings.find(fingerprint(bindingKey(actor), 0, this.#salt), (_, at) => {
+    const found = this.#bindings.find(fingerprint(this.actors.of(actor), 0, this.#salt), (_, at) => {
       return change.actor(this.bytes, at) === actor
     })
     return found && record.principal(this.bytes, this.at(found[0]))
@@ -188,14 +200,15 @@ export class Heads {
     const sameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
     const entity = record.entity(bytes, this.at(i))
-    writeKeyWithin(scratch, 0, bytes, this.at(i), c)
+    const actorKey = this.actors.of(change.actor(bytes, c))
+    writeKeyWithin(scratch, 0, bytes, this.at(i), bytes, c)
     this.#known.add(fingerprint(scratch, 0, this.#salt), i, c)
-    writeKeyWithin(scratch, 0, bytes, this.at(i), actor)
+    writeKeyWithin(scratch, 0, bytes, this.at(i), actorKey, 0)
     this.#tails.put(fingerprint(scratch, 0, this.#salt), i, c, (other, at) => {
       return sameActor(at) && record.isOf(bytes, this.at(other), entity)
     })
     if (!change.binds(bytes, c)) return
-    this.#bindings.put(fingerprint(bytes, actor, this.#salt), i, c, (_, at) => sameActor(at))
+    this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => sameActor(at))
   }
 }
 

@@ -4,7 +4,17 @@ import type { DiskFile } from "../disk.ts"
 import type { AppendedChange, EntityState } from "../log.ts"
 import { asBuffer } from "./cache.ts"
 import { type Folder, segmentPath } from "./folder.ts"
-import { differences, encodeHeader, HEADER, type Key, type Origin, type Output, record, writeRecord } from "./format.ts"
+import {
+  type ActorKeys,
+  differences,
+  encodeHeader,
+  HEADER,
+  type Key,
+  type Origin,
+  type Output,
+  record,
+  writeRecord,
+} from "./format.ts"
 import { Heads } from "./heads.ts"
 
 /** Records whose offsets are given out at once. */
@@ -27,10 +37,10 @@ export class OpenSegment {
   #torn = false
 
   /** `made`: bytes of its file, when there is one already. */
-  constructor(folder: Folder, origin: Origin, made = 0) {
+  constructor(folder: Folder, origin: Origin, actors: ActorKeys, made = 0) {
     this.origin = origin
     this.path = segmentPath(folder, origin.number)
-    this.heads = new Heads(origin.marks.salt, made)
+    this.heads = new Heads(origin.marks.salt, actors, made)
     this.#folder = folder
     this.#made = this.#torn = made > 0
   }

@@ -69,7 +69,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     await disk.syncFolder(folder.path)
     marks = (await findMarks(folder, numbers)) ?? marks
   }
-  const history = new History(marks.salt)
+  const history = new History(marks)
   const next = (numbers.at(-1) ?? 0) + 1
   let newest: OpenSegment | undefined
   let lost = false
@@ -95,14 +95,15 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     const sealing = sealOnTop(folder, history, newest, next)
     history.segments.push(await sealing.finally(() => newest.close()))
   }
-  const active = new OpenSegment(folder, {
+  const origin = {
     number: next,
     after: history.newest?.origin.number ?? 0,
     base: Math.max(last, lost ? (before?.next ?? 0) : 0),
     start: lost ? seed : (history.newest?.running ?? seed),
     fresh: lost || history.newest === undefined,
     marks,
-  })
+  }
+  const active = new OpenSegment(folder, origin, history.actors)
   if (lost) {
     await active.prepare()
     folder.report({ event: "log.broken", segment: next, position: active.origin.base })
@@ -169,7 +170,7 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   let missing = !follows || !goesOn
   if (missing) folder.report({ event: "log.missing", segment: number, position: origin.base })
 
-  const segment = new OpenSegment(folder, origin, size)
+  const segment = new OpenSegment(folder, origin, history.actors, size)
   const read = (at: number, length: number, into: Buffer) => folder.cache.read(path, at, length, into)
   const damage = await scan(read, size, origin.marks, async (bytes, at, offset) => {
     if (record.previous(bytes, at) !== segment.last) missing = true

@@ -120,7 +120,7 @@ function statesOf(heads: Heads): { bytes: Buffer; starts: Map<number, number> } 
 
 /** One row for everything that can be looked up, in no order. */
 function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
-  const { bytes } = heads
+  const { bytes, actors } = heads
   const tails = new Set<number>()
   const bindings = new Set<number>()
   for (const [, at] of heads.tails) tails.add(at)
@@ -143,15 +143,14 @@ function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
     let at = change.first(recordAt)
     for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
       if (change.orphan(bytes, at)) continue
-      writeKeyWithin(rows, end, bytes, recordAt, at)
+      writeKeyWithin(rows, end, bytes, recordAt, bytes, at)
       add(Kind.change, offset, n)
-      const actor = change.actorAt(at)
       if (tails.has(at)) {
-        writeKeyWithin(rows, end, bytes, recordAt, actor)
+        writeKeyWithin(rows, end, bytes, recordAt, actors.of(change.actor(bytes, at)), 0)
         add(Kind.tail, offset, n)
       }
       if (bindings.has(at)) {
-        bytes.copy(rows, end, actor, actor + 16)
+        actors.of(change.actor(bytes, at)).copy(rows, end)
         add(Kind.binding, offset, n)
       }
     }
