@@ -12,6 +12,8 @@ import { Table } from "./table.ts"
 const NIL = 0xffffffff
 /** Of each entity: where its first record begins; its first own head; its first dep from before; its tombstone. */
 const FIELDS = 4
+/** Bytes that the state of an entity takes, with the one head that most have. */
+const BEFORE = 100
 const [RECORD, HEADS, RESTED, PURGED] = [0, 1, 2, 3]
 
 export class Entities {
@@ -26,6 +28,10 @@ export class Entities {
 
   constructor(salt: number) {
     this.#salt = salt
+  }
+
+  get memory(): number {
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + BEFORE * this.#before.size
   }
 
   // `bytes` is always the heads', and `at` a place in them.

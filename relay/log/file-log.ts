@@ -86,6 +86,12 @@ export class FileLog implements Log {
     return this.#contents.harmed
   }
 
+  /** Bytes that it keeps in memory, about. */
+  get memory(): number {
+    const { active, closing } = this.#contents
+    return active.heads.memory + (closing?.heads.memory ?? 0)
+  }
+
   bytesAfter(position: number): number {
     const behind = this.#contents.segments.filter(({ last }) => last > position)
     return Math.round(behind.reduce((sum, segment) => sum + segment.bytesAfter(position), 0))

@@ -46,6 +46,12 @@ export class Heads {
     this.#entities = new Entities(salt)
   }
 
+  /** Bytes that all this takes, about. */
+  get memory(): number {
+    const tables = this.#known.memory + this.#tails.memory + this.#bindings.memory
+    return this.#out.length + this.#records.memory + this.#offsets.memory + tables + this.#entities.memory
+  }
+
   get count(): number {
     return this.#records.length
   }

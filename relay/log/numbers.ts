@@ -3,6 +3,10 @@ export class Numbers {
   length = 0
   #items = new Uint32Array(16)
 
+  get memory(): number {
+    return this.#items.byteLength
+  }
+
   /** Returns where it is. */
   push(item: number): number {
     if (this.length === this.#items.length) {
