@@ -10,6 +10,10 @@ import { OpenSegment } from "./open-segment.ts"
 import { scan } from "./scan.ts"
 import { seal } from "./seal.ts"
 import { Sealed } from "./sealed.ts"
+import { breathe, Slice } from "./slices.ts"
+
+/** Entities that are looked up before others get their turn. */
+const MANY = 1024
 
 export interface Recovered {
   readonly history: History
@@ -226,15 +230,17 @@ export async function sealOnTop(
   segment: OpenSegment,
   brokenBy: number,
 ): Promise<Sealed> {
-  await fillIn(segment.heads, history)
+  await fillIn(folder, segment.heads, history)
   const previous = history.newest
   const lost = brokenBy > 0 || previous?.lost === true
   return seal(folder, segment, { previous, lost, brokenBy })
 }
 
 /** Looks up how every entity was before the segment, where nobody has asked yet. */
-async function fillIn(heads: Heads, history: History): Promise<void> {
+async function fillIn({ clock }: Folder, heads: Heads, history: History): Promise<void> {
+  const slice = new Slice(MANY)
   for (let e = 0; e < heads.entities; e++) {
+    if (slice.isFull()) await breathe(clock)
     if (heads.before(e) === undefined) heads.setBefore(e, (await history.state(heads.keyOf(e))) ?? null)
   }
 }

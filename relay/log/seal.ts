@@ -20,6 +20,10 @@ import {
   STATE,
 } from "./index-format.ts"
 import { Sealed } from "./sealed.ts"
+import { inSlices, Slice } from "./slices.ts"
+
+/** Rows and other small things that are encoded before others get their turn: a few ms. */
+const SLICE = 2048
 
 export interface Full {
   readonly origin: Origin
@@ -45,7 +49,7 @@ export async function seal(folder: Folder, full: Full, ground: Ground): Promise<
   const file = await folder.disk.open(temporary)
   try {
     await file.truncate(0)
-    await file.write(0, encodeIndex(full, ground))
+    await file.write(0, await inSlices(folder.clock, encodeIndex(full, ground)))
     await file.sync()
   } finally {
     await file.close()
@@ -58,10 +62,13 @@ export async function seal(folder: Folder, full: Full, ground: Ground): Promise<
   return sealed
 }
 
-function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }: Ground): Buffer {
+/** Nothing is appended to the segment any more, nor taken from it. */
+function* encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }: Ground): Generator<void, Buffer> {
   const { salt } = origin.marks
-  const states = statesOf(heads)
-  const rows = rowsOf(heads, states.starts)
+  const slice = new Slice(SLICE)
+  const states = yield* statesOf(heads)
+  const rows = yield* rowsOf(heads, states.starts)
+  const sorted = yield* sort(rows)
   const entries = heads.count
   const summary = {
     origin,
@@ -82,24 +89,29 @@ function encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }
     const at = (parts.places + Math.floor(i / PLACES)) * BLOCK + (i % PLACES) * PLACE
     bytes.writeUInt32BE(heads.position(i) - origin.base, at)
     bytes.writeUInt32BE(heads.offset(i), at + 4)
+    if (slice.isFull()) yield
   }
-  const sorted = sort(rows)
   for (let i = 0; i < sorted.length; i++) {
     const from = sorted[i]! * ROW
     const at = (parts.rows + Math.floor(i / ROWS)) * BLOCK + (i % ROWS) * ROW
     rows.copy(bytes, at, from, from + ROW)
     const probe = probeOf(bytes, at, rows[from + 22] as Kind, salt)
     mark(bytes, (parts.bloom + (probe.where % summary.bloom)) * BLOCK, probe)
+    if (slice.isFull()) yield
   }
   for (let from = 0; from < states.bytes.length; from += PAYLOAD) {
     states.bytes.copy(bytes, (parts.states + from / PAYLOAD) * BLOCK, from, from + PAYLOAD)
   }
-  for (let at = 0; at < bytes.length; at += BLOCK) closeBlock(bytes, at)
+  for (let at = 0; at < bytes.length; at += BLOCK) {
+    closeBlock(bytes, at)
+    if (slice.isFull(8)) yield
+  }
   return bytes
 }
 
 /** The states one behind the other, and of each entity where it begins. */
-function statesOf(heads: Heads): { bytes: Buffer; starts: Map<number, number> } {
+function* statesOf(heads: Heads): Generator<void, { bytes: Buffer; starts: Map<number, number> }> {
+  const slice = new Slice(SLICE)
   const out = new Output(2 ** 16)
   const starts = new Map<number, number>()
   for (let e = 0; e < heads.entities; e++) {
@@ -114,16 +126,21 @@ function statesOf(heads: Heads): { bytes: Buffer; starts: Map<number, number> } 
     writeU64(bytes, state.purged ?? 0, at + 8)
     let end = at + STATE + collection.copy(bytes, at + STATE)
     for (const head of state.heads) end += bytes.write(head, end, 32, "hex")
+    if (slice.isFull(1 + state.heads.length)) yield
   }
   return { bytes: out.taken, starts }
 }
 
 /** One row for everything that can be looked up, in no order. */
-function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
+function* rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Generator<void, Buffer> {
+  const slice = new Slice(SLICE)
   const { bytes, actors } = heads
   const tails = new Set<number>()
   const bindings = new Set<number>()
-  for (const [, at] of heads.tails) tails.add(at)
+  for (const [, at] of heads.tails) {
+    tails.add(at)
+    if (slice.isFull()) yield
+  }
   for (const [, at] of heads.bindings) bindings.add(at)
   const rows = Buffer.alloc((states.size + heads.changes + tails.size + bindings.size) * ROW)
   let end = 0
@@ -142,6 +159,7 @@ function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
     const offset = heads.offset(i)
     let at = change.first(recordAt)
     for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
+      if (slice.isFull()) yield
       if (change.orphan(bytes, at)) continue
       writeKeyWithin(rows, end, bytes, recordAt, bytes, at)
       add(Kind.change, offset, n)
@@ -159,7 +177,8 @@ function rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Buffer {
 }
 
 /** The rows' numbers in the order of their keys. By the first two bytes at once, as most keys are evenly spread. */
-function sort(rows: Buffer): Uint32Array {
+function* sort(rows: Buffer): Generator<void, Uint32Array> {
+  const slice = new Slice(SLICE)
   const count = rows.length / ROW
   const starts = new Uint32Array(2 ** 16 + 1)
   for (let i = 0; i < count; i++) starts[rows.readUInt16BE(i * ROW) + 1]!++
@@ -168,8 +187,11 @@ function sort(rows: Buffer): Uint32Array {
   const sorted = new Uint32Array(count)
   for (let i = 0; i < count; i++) sorted[next[rows.readUInt16BE(i * ROW)]!++] = i
   const compare = (a: number, b: number) => rows.compare(rows, b * ROW, b * ROW + 16, a * ROW, a * ROW + 16)
+  if (slice.isFull(count)) yield
   for (let i = 0; i < 2 ** 16; i++) {
-    if (starts[i + 1]! - starts[i]! > 1) sorted.subarray(starts[i], starts[i + 1]).sort(compare)
+    const equal = starts[i + 1]! - starts[i]!
+    if (equal > 1) sorted.subarray(starts[i], starts[i + 1]).sort(compare)
+    if (slice.isFull(equal)) yield
   }
   return sorted
 }
