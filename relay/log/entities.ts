@@ -1,7 +1,7 @@
 /**
  * What the records of one segment have done to each entity: which of their changes nothing rests on, and on what from
  * before they rest. So an entity's heads can be told as soon as it is known what they were before the segment.
- * In numbers, for the same reason as `table.ts`; where a hash is needed, it is read where it lies in the heads' bytes.
+ * In numbers, for the same reason as `table.ts`, as long as they are few; where a hash is needed, it is read where it lies in the heads' bytes.
  */
 import type { EntityState } from "../log.ts"
 import { change, fingerprint, type Key, record } from "./format.ts"
@@ -12,6 +12,10 @@ import { Table } from "./table.ts"
 const NIL = 0xffffffff
 /** Of each entity: where its first record begins; its first own head; its first dep from before; its tombstone. */
 const FIELDS = 4
+/** Links after which a chain becomes a map: each change of an entity with many heads would walk it, several times. */
+const LONG = 16
+/** Bytes that a hash takes in such a map. */
+const MAPPED = 150
 /** Bytes that the state of an entity takes, with the one head that most have. */
 const BEFORE = 100
 const [RECORD, HEADS, RESTED, PURGED] = [0, 1, 2, 3]
@@ -23,6 +27,8 @@ export class Entities {
   readonly #fields = new Numbers()
   /** A place in the heads' bytes where a hash begins, and the next link. */
   readonly #links = new Numbers()
+  /** The hashes of chains that have become long, by their field, and where they begin; the field itself is NIL then. */
+  readonly #long = new Map<number, Map<string, number>>()
   /** Null: it was not there. Absent: nobody has asked yet. */
   readonly #before = new Map<number, EntityState | null>()
 
@@ -31,7 +37,9 @@ export class Entities {
   }
 
   get memory(): number {
-    return this.#byKey.memory + this.#fields.memory + this.#links.memory + BEFORE * this.#before.size
+    let mapped = 0
+    for (const { size } of this.#long.values()) mapped += MAPPED * size
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + BEFORE * this.#before.size
   }
 
   // `bytes` is always the heads', and `at` a place in them.
@@ -60,14 +68,15 @@ export class Entities {
   setBefore(e: number, state: EntityState | null, bytes: Buffer): void {
     this.#before.set(e, state)
     const rested = this.#hashes(e, RESTED, bytes)
-    this.#setField(e, RESTED, NIL)
-    for (const [hash, at] of rested) if (state?.heads.includes(hash)) this.#link(e, RESTED, at)
+    const heads = new Set(state?.heads)
+    this.#clear(e, RESTED)
+    for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
   /** A tombstone, in the record that begins there: nothing is left of the entity. */
   purge(e: number, at: number): void {
-    this.#setField(e, HEADS, NIL)
-    this.#setField(e, RESTED, NIL)
+    this.#clear(e, HEADS)
+    this.#clear(e, RESTED)
     this.#setField(e, PURGED, at)
   }
 
@@ -75,9 +84,11 @@ export class Entities {
   change(e: number, bytes: Buffer, at: number): void {
     const end = change.next(bytes, at)
     for (let dep = change.firstDep(at); dep < end; dep += 32) {
-      if (!this.#unlink(e, HEADS, bytes, dep) && this.#mayRest(e, hashAt(bytes, dep), bytes)) this.#link(e, RESTED, dep)
+      if (!this.#unlink(e, HEADS, bytes, dep) && this.#mayRest(e, hashAt(bytes, dep), bytes)) {
+        this.#link(e, RESTED, bytes, dep)
+      }
     }
-    this.#link(e, HEADS, at)
+    this.#link(e, HEADS, bytes, at)
   }
 
   /** As of the segment's end, when it is known how it was before. Null: nothing of it is known. */
@@ -110,14 +121,30 @@ export class Entities {
 
   /** The hashes of a chain, and where they begin. */
   #hashes(e: number, chain: number, bytes: Buffer): Map<string, number> {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) return long
     const hashes = new Map<string, number>()
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       hashes.set(hashAt(bytes, this.#links.at(link)), this.#links.at(link))
     }
+    if (hashes.size > LONG) {
+      this.#clear(e, chain)
+      this.#long.set(FIELDS * e + chain, hashes)
+    }
     return hashes
   }
 
-  #link(e: number, chain: number, at: number): void {
+  #clear(e: number, chain: number): void {
+    this.#setField(e, chain, NIL)
+    this.#long.delete(FIELDS * e + chain)
+  }
+
+  #link(e: number, chain: number, bytes: Buffer, at: number): void {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) {
+      long.set(hashAt(bytes, at), at)
+      return
+    }
     const link = this.#links.push(at)
     this.#links.push(this.#field(e, chain))
     this.#setField(e, chain, link)
@@ -125,7 +152,10 @@ export class Entities {
 
   /** Whether the hash that begins there was in the chain. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) return long.delete(hashAt(bytes, at))
     let previous: number | undefined
+    let passed = 0
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       const hash = this.#links.at(link)
       if (bytes.compare(bytes, at, at + 32, hash, hash + 32) === 0) {
@@ -135,6 +165,7 @@ export class Entities {
         return true
       }
       previous = link
+      if (++passed > LONG) return this.#hashes(e, chain, bytes).delete(hashAt(bytes, at))
     }
     return false
   }
