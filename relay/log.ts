@@ -54,10 +54,19 @@ export interface AppendedChange {
   readonly binds?: true
 }
 
+export interface PageEntry {
+  readonly position: number
+  /** Its entity's, `Log.key(entry.entity)`: tells without decoding whether it is one of those that are looked for. */
+  readonly key: string
+  /** Decoded when it is first asked for. */
+  readonly entry: Entry
+  /** Its encoding, `encodeEntry(entry)`. */
+  readonly bytes: Uint8Array
+}
+
 /** A page of the flushed log. The cursor belongs to exactly these entries; asking for it separately would race. */
 export interface Page {
-  /** `entry` is decoded when it is first asked for; `bytes` is its encoding, `encodeEntry(entry)`. */
-  readonly entries: readonly { readonly entry: Entry; readonly position: number; readonly bytes: Uint8Array }[]
+  readonly entries: readonly PageEntry[]
   /** The place after the last of them. */
   readonly cursor: Cursor
 }
@@ -98,6 +107,8 @@ export interface Log {
   flushed(position: number): Promise<Cursor>
   /** Whether this log, as flushed, passes through that place. Position 0 is in every log. */
   holds(cursor: Cursor): Awaitable<boolean>
+  /** By what `since` names the entities of entries; shorter than most ids. */
+  key(entity: string): string
   /** Entries after `position`, at least one if there is one, then as many as fit into `bytes` of `bytes`-fields. */
   since(position: number, bytes: number): Promise<Page>
   /** Called after each flush with nothing but the fact. Returns the unsubscription. */

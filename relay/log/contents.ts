@@ -2,7 +2,7 @@
 import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import type { Folder } from "./folder.ts"
-import { entityKey, type Key } from "./format.ts"
+import { entityKey, type Key, keyName } from "./format.ts"
 import type { History } from "./history.ts"
 import { OpenSegment } from "./open-segment.ts"
 import type { Sealed } from "./sealed.ts"
@@ -133,7 +133,7 @@ export class Contents {
     if (!id) {
       if (this.#ids.size >= RECENT) this.#ids.clear()
       const key = entityKey(entity)
-      this.#ids.set(entity, (id = { key, name: key.toString("latin1") }))
+      this.#ids.set(entity, (id = { key, name: keyName(key) }))
     }
     return id
   }

@@ -119,6 +119,10 @@ export class FileLog implements Log {
     return positionOf(cursor) === 0 || this.#read((contents) => contents.holds(cursor))
   }
 
+  key(entity: string): string {
+    return this.#contents.id(entity).name
+  }
+
   async since(position: number, bytes: number): Promise<Page> {
     return this.#read((contents) => readPage(contents, this.#folder.cache, position, bytes))
   }

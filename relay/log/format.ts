@@ -284,6 +284,9 @@ export type Key = Buffer
 
 export const entityKey = (entity: string): Key => keyOfHash(hash("sha256", entity, "hex"))
 
+/** The same as a name for maps. */
+export const keyName = (key: Key): string => key.toString("latin1")
+
 /** A change within an entity: the first 16 bytes of its hash, exclusive or with the entity's key. */
 export const changeKey = (entity: Key, hash: Hash): Key => within(entity, keyOfHash(hash))
 
