@@ -12,7 +12,7 @@ import { HeadwaterError } from "../src/errors.ts"
 import type { Disk } from "./disk.ts"
 import { Cache } from "./log/cache.ts"
 import { FileLog } from "./log/file-log.ts"
-import type { Folder } from "./log/folder.ts"
+import type { Folder, FolderEvent } from "./log/folder.ts"
 import type { Log, Logs } from "./log.ts"
 
 export interface LogsOptions {
@@ -20,8 +20,8 @@ export interface LogsOptions {
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
-  /** Told what is wrong with the disk and what was done about it: `{ event: "log.…", workspace, … }`. */
-  report(event: object): void
+  /** Told what is wrong with the disk and what was done about it: `{ level, event: "log.…", workspace, … }`. */
+  report(event: FolderEvent): void
   /** Logs that stay open though nobody has borrowed them; 64 unless given. */
   readonly maxOpen?: number
   /** Bytes that those may keep in memory, about; 64 MiB unless given. */
@@ -127,7 +127,7 @@ class FileLogs implements Logs {
     this.#open.delete(workspace)
     const left = log
       .then((opened) => opened.shut())
-      .catch((error) => this.#options.report({ event: "log.unclosed", workspace, error }))
+      .catch((error) => this.#options.report({ level: "warn", event: "log.unclosed", workspace, error }))
       .finally(() => this.#leaving.delete(workspace))
     this.#leaving.set(workspace, left)
   }

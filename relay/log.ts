@@ -13,7 +13,8 @@
  */
 import type { Actor, Cursor, Entry, Hash } from "../src/protocol.ts"
 
-type Awaitable<T> = T | Promise<T>
+/** At once where all that it takes is in memory. */
+export type Awaitable<T> = T | Promise<T>
 
 /** What admission remembers of one change. */
 export interface Known {
@@ -100,7 +101,9 @@ export interface Log {
 
   /**
    * Appends at once and returns the entry's position; visible to the four look-ups above immediately. `bytes` spares
-   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with.
+   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with; `TOO_LARGE`
+   * for an entry of more bytes than the log takes (more than any message may have), and a RangeError for a number that
+   * no record can hold (2^32). Then nothing has happened.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /** Resolves with the place after `position` once everything before it is on the disk; LOG_FAILED when it never will be. */

@@ -186,6 +186,22 @@ describe("a log of which", () => {
     expect((await survive(written, files)).missing.length).toBe(2)
   })
 
+  it("the end is torn tells so as nothing to worry about, and one that is harmed elsewhere as an error", async () => {
+    const { disk, files } = await write()
+    const path = [...files.keys()].find((path) => path.endsWith("00000003.log"))!
+    const levels = async (harmed: Files) => {
+      disk.restore(harmed)
+      const told: object[] = []
+      const logs = await openSmall(disk, ({ level, event }) => told.push({ [event]: level }))
+      await logs.open("w")
+      await logs.close()
+      return told
+    }
+    expect(await levels(cut(files, path, files.get(path)!.length - 1))).toEqual([{ "log.torn": "info" }])
+    const harmed = [{ "log.damaged": "error" }, { "log.broken": "error" }]
+    expect(await levels(flipped(files, path, 4224 + 20))).toEqual(harmed)
+  })
+
   it("both headers of a segment are gone sets it aside and goes on", async () => {
     const written = await write()
     const path = [...written.files.keys()].find((path) => path.endsWith("00000003.log"))!

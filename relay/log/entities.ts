@@ -1,11 +1,12 @@
 /**
  * What the records of one segment have done to each entity: which of their changes nothing rests on, and on what from
  * before they rest. So an entity's heads can be told as soon as it is known what they were before the segment.
- * In numbers, for the same reason as `table.ts`, as long as they are few; where a hash is needed, it is read where it lies in the heads' bytes.
+ * In numbers, for the same reason as `table.ts`, as long as they are few; where a hash is needed, it is read where it lies
+ * in the bytes of the record heads.
  */
 import type { EntityState } from "../log.ts"
 import { change, fingerprint, type Key, record } from "./format.ts"
-import { Numbers } from "./numbers.ts"
+import { NumberList } from "./number-list.ts"
 import { Table } from "./table.ts"
 
 /** The end of a chain of links. */
@@ -24,9 +25,9 @@ export class Entities {
   count = 0
   readonly #salt: number
   readonly #byKey = new Table()
-  readonly #fields = new Numbers()
-  /** A place in the heads' bytes where a hash begins, and the next link. */
-  readonly #links = new Numbers()
+  readonly #fields = new NumberList()
+  /** A place in the bytes of the record heads where a hash begins, and the next link. */
+  readonly #links = new NumberList()
   /** The hashes of chains that have become long, by their field, and where they begin; the field itself is NIL then. */
   readonly #long = new Map<number, Map<string, number>>()
   /** Null: it was not there. Absent: nobody has asked yet. */
@@ -42,7 +43,7 @@ export class Entities {
     return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + BEFORE * this.#before.size
   }
 
-  // `bytes` is always the heads', and `at` a place in them.
+  // `bytes` is always those of the record heads, and `at` a place in them.
 
   find(key: Key, bytes: Buffer): number | undefined {
     const isIt = (e: number) => record.isOf(bytes, this.#field(e, RECORD), key)

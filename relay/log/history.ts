@@ -1,11 +1,9 @@
 /** The sealed segments of a log, oldest first. What is asked about its past is asked of the newest first. */
 import type { Actor, Hash } from "../../src/protocol.ts"
-import type { EntityState, Known, Tail } from "../log.ts"
+import type { Awaitable, EntityState, Known, Tail } from "../log.ts"
 import { ActorKeys, changeKey, type Key, type Marks, tailKey } from "./format.ts"
 import { Kind, type Probe, probeOf } from "./index-format.ts"
 import type { Sealed } from "./sealed.ts"
-
-type Awaitable<T> = T | Promise<T>
 
 export class History {
   readonly segments: Sealed[] = []

@@ -14,7 +14,7 @@ export async function readPage(contents: Contents, cache: Cache, position: numbe
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const from = offsets[i]!
-        const to = reach(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
+        const to = fitting(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - from)
         const length = (offsets[to] ?? end) - from
         const taken = await cache.glance(segment.path, from, length, (window) => page.take(segment, window, records))
@@ -27,7 +27,7 @@ export async function readPage(contents: Contents, cache: Cache, position: numbe
 }
 
 /** How far to read from the `i`-th record on: at least that one, and no further than so many bytes. */
-function reach(offsets: readonly number[], i: number, end: number, bytes: number): number {
+function fitting(offsets: readonly number[], i: number, end: number, bytes: number): number {
   let to = i + 1
   while (to < offsets.length && (offsets[to + 1] ?? end) - offsets[i]! <= bytes) to++
   return to

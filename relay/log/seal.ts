@@ -2,7 +2,6 @@
 import { BLOCK } from "./cache.ts"
 import { type Folder, indexPath } from "./folder.ts"
 import { change, type Origin, Output, record, writeKeyWithin, writeU64 } from "./format.ts"
-import type { Heads } from "./heads.ts"
 import {
   bloomBlocks,
   closeBlock,
@@ -19,6 +18,7 @@ import {
   ROWS,
   STATE,
 } from "./index-format.ts"
+import type { RecordHeads } from "./record-heads.ts"
 import { Sealed } from "./sealed.ts"
 import { inSlices, Slice } from "./slices.ts"
 
@@ -27,13 +27,13 @@ const SLICE = 2048
 
 export interface Full {
   readonly origin: Origin
-  readonly heads: Heads
+  readonly records: RecordHeads
   /** Bytes of its file. */
   readonly size: number
 }
 
 /** What it is built on, and what is known to be missing. */
-export interface Ground {
+export interface Foundation {
   readonly previous: Sealed | undefined
   readonly lost: boolean
   readonly brokenBy: number
@@ -43,13 +43,13 @@ export interface Ground {
  * Makes the index durable and opens the segment by it. All of it is on the disk, and `before` of every entity that it
  * has touched is known. Without the index the segment is scanned when the log is opened next time: nothing is lost.
  */
-export async function seal(folder: Folder, full: Full, ground: Ground): Promise<Sealed> {
+export async function seal(folder: Folder, full: Full, foundation: Foundation): Promise<Sealed> {
   const path = indexPath(folder, full.origin.number)
   const temporary = `${path}.tmp`
   const file = await folder.disk.open(temporary)
   try {
     await file.truncate(0)
-    await file.write(0, await inSlices(folder.clock, encodeIndex(full, ground)))
+    await file.write(0, await inSlices(folder.clock, encodeIndex(full, foundation)))
     await file.sync()
   } finally {
     await file.close()
@@ -57,23 +57,26 @@ export async function seal(folder: Folder, full: Full, ground: Ground): Promise<
   folder.cache.forget(path)
   await folder.disk.rename(temporary, path)
   await folder.disk.syncFolder(folder.path)
-  const sealed = await Sealed.open(folder, full.origin.number, ground.previous)
+  const sealed = await Sealed.open(folder, full.origin.number, foundation.previous)
   if (!sealed) throw new Error(`the index ${path} is not what was written`)
   return sealed
 }
 
 /** Nothing is appended to the segment any more, nor taken from it. */
-function* encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy }: Ground): Generator<void, Buffer> {
+function* encodeIndex(
+  { origin, records, size }: Full,
+  { previous, lost, brokenBy }: Foundation,
+): Generator<void, Buffer> {
   const { salt } = origin.marks
   const slice = new Slice(SLICE)
-  const states = yield* statesOf(heads)
-  const rows = yield* rowsOf(heads, states.starts)
+  const states = yield* statesOf(records)
+  const rows = yield* rowsOf(records, states.starts)
   const sorted = yield* sort(rows)
-  const entries = heads.count
+  const entries = records.count
   const summary = {
     origin,
-    last: entries > 0 ? heads.position(entries - 1) : origin.base,
-    running: entries > 0 ? heads.running(entries - 1) : origin.start,
+    last: entries > 0 ? records.position(entries - 1) : origin.base,
+    running: entries > 0 ? records.running(entries - 1) : origin.start,
     size,
     entries,
     lost,
@@ -87,8 +90,8 @@ function* encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy 
   encodeSummary(summary).copy(bytes, 0)
   for (let i = 0; i < entries; i++) {
     const at = (parts.places + Math.floor(i / PLACES)) * BLOCK + (i % PLACES) * PLACE
-    bytes.writeUInt32BE(heads.position(i) - origin.base, at)
-    bytes.writeUInt32BE(heads.offset(i), at + 4)
+    bytes.writeUInt32BE(records.position(i) - origin.base, at)
+    bytes.writeUInt32BE(records.offset(i), at + 4)
     if (slice.isFull()) yield
   }
   for (let i = 0; i < sorted.length; i++) {
@@ -110,12 +113,12 @@ function* encodeIndex({ origin, heads, size }: Full, { previous, lost, brokenBy 
 }
 
 /** The states one behind the other, and of each entity where it begins. */
-function* statesOf(heads: Heads): Generator<void, { bytes: Buffer; starts: Map<number, number> }> {
+function* statesOf(records: RecordHeads): Generator<void, { bytes: Buffer; starts: Map<number, number> }> {
   const slice = new Slice(SLICE)
   const out = new Output(2 ** 16)
   const starts = new Map<number, number>()
-  for (let e = 0; e < heads.entities; e++) {
-    const state = heads.state(e)
+  for (let e = 0; e < records.entities; e++) {
+    const state = records.state(e)
     if (!state) continue
     const collection = Buffer.from(state.collection)
     const at = out.reserve(STATE + collection.length + 32 * state.heads.length)
@@ -132,17 +135,17 @@ function* statesOf(heads: Heads): Generator<void, { bytes: Buffer; starts: Map<n
 }
 
 /** One row for everything that can be looked up, in no order. */
-function* rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Generator<void, Buffer> {
+function* rowsOf(records: RecordHeads, states: ReadonlyMap<number, number>): Generator<void, Buffer> {
   const slice = new Slice(SLICE)
-  const { bytes, actors } = heads
+  const { bytes, actors } = records
   const tails = new Set<number>()
   const bindings = new Set<number>()
-  for (const [, at] of heads.tails) {
+  for (const [, at] of records.tails) {
     tails.add(at)
     if (slice.isFull()) yield
   }
-  for (const [, at] of heads.bindings) bindings.add(at)
-  const rows = Buffer.alloc((states.size + heads.changes + tails.size + bindings.size) * ROW)
+  for (const [, at] of records.bindings) bindings.add(at)
+  const rows = Buffer.alloc((states.size + records.changes + tails.size + bindings.size) * ROW)
   let end = 0
   const add = (kind: Kind, value: number, number: number) => {
     rows.writeUInt32BE(value, end + 16)
@@ -151,12 +154,12 @@ function* rowsOf(heads: Heads, states: ReadonlyMap<number, number>): Generator<v
     end += ROW
   }
   for (const [e, at] of states) {
-    heads.keyOf(e).copy(rows, end)
+    records.keyOf(e).copy(rows, end)
     add(Kind.entity, at, 0)
   }
-  for (let i = 0; i < heads.count; i++) {
-    const recordAt = heads.at(i)
-    const offset = heads.offset(i)
+  for (let i = 0; i < records.count; i++) {
+    const recordAt = records.at(i)
+    const offset = records.offset(i)
     let at = change.first(recordAt)
     for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
       if (slice.isFull()) yield

@@ -4,7 +4,6 @@ import type { EntityState, Known, Tail } from "../log.ts"
 import type { Cache } from "./cache.ts"
 import { Damage, type Folder, indexPath, segmentPath } from "./folder.ts"
 import { change, type Key, type Origin, readU64, record } from "./format.ts"
-import { tailOf } from "./heads.ts"
 import {
   decodeSummary,
   isBlockWhole,
@@ -21,6 +20,7 @@ import {
   STATE,
   type Summary,
 } from "./index-format.ts"
+import { tailOf } from "./record-heads.ts"
 
 /** What is read at once to look into a record's head. */
 const GLANCE = 512

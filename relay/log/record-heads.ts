@@ -16,21 +16,21 @@ import {
   tailKey,
   writeKeyWithin,
 } from "./format.ts"
-import { Numbers } from "./numbers.ts"
+import { NumberList } from "./number-list.ts"
 import { Table } from "./table.ts"
 
 /** Bytes that a record has at the least, nearly always. */
 const RECORD = 400
 
-export class Heads {
+export class RecordHeads {
   /** Changes of all records; more than memory should hold make a segment full. */
   changes = 0
   readonly actors: ActorKeys
   readonly #salt: number
   readonly #out: Output
   /** Where each record begins: in the bytes here, and in the file. */
-  #records = new Numbers()
-  #offsets = new Numbers()
+  #records = new NumberList()
+  #offsets = new NumberList()
   #known: Table
   #tails: Table
   #bindings = new Table()
@@ -101,8 +101,8 @@ export class Heads {
   cut(count: number): void {
     const [records, offsets, entities] = [this.#records, this.#offsets, this.#entities]
     if (count < records.length) this.#out.length = records.at(count)
-    this.#records = new Numbers()
-    this.#offsets = new Numbers()
+    this.#records = new NumberList()
+    this.#offsets = new NumberList()
     this.#known = new Table()
     this.#tails = new Table()
     this.#bindings = new Table()
