@@ -304,10 +304,9 @@ function keyOfHash(hash: string): Key {
   return key
 }
 
-/** The same keys, written to `to`, from a record's head; `from` has the hash or the actor's key at `fromAt`. */
-export function writeKeyWithin(to: Buffer, at: number, head: Buffer, recordAt: number, from: Buffer, fromAt: number) {
-  const entity = recordAt + ENTITY
-  for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ head[entity + i]!
+/** The same keys, written to `to`: exclusive or of the entity's, and of the hash or the actor's key that `from` has. */
+export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt: number, from: Buffer, fromAt: number) {
+  for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ entity[entityAt + i]!
 }
 
 /** Actors of which the key is remembered: those who write at the same time. */
@@ -351,6 +350,20 @@ export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   h = Math.imul(h, 0x85ebca6b)
   return (h ^ (h >>> 13)) >>> 0
 }
+
+/** That of a key as `writeKeyWithin` writes it. */
+export function fingerprintWithin(
+  entity: Buffer,
+  entityAt: number,
+  from: Buffer,
+  fromAt: number,
+  salt: number,
+): number {
+  writeKeyWithin(scratch, 0, entity, entityAt, from, fromAt)
+  return fingerprint(scratch, 0, salt)
+}
+
+const scratch = Buffer.alloc(16)
 
 export function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)

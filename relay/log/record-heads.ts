@@ -5,17 +5,7 @@
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import { Entities } from "./entities.ts"
-import {
-  type ActorKeys,
-  change,
-  changeKey,
-  fingerprint,
-  type Key,
-  Output,
-  record,
-  tailKey,
-  writeKeyWithin,
-} from "./format.ts"
+import { type ActorKeys, change, fingerprint, fingerprintWithin, type Key, Output, record } from "./format.ts"
 import { NumberList } from "./number-list.ts"
 import { Table } from "./table.ts"
 
@@ -148,14 +138,15 @@ export class RecordHeads {
 
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
-    const found = this.#known.find(fingerprint(changeKey(entity, hash), 0, this.#salt), (i, at) => {
+    scratch.write(hash, 0, 16, "hex")
+    const found = this.#known.find(this.#fingerprint(entity, scratch), (i, at) => {
       return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
-    const found = this.#tails.find(fingerprint(tailKey(entity, this.actors.of(actor)), 0, this.#salt), (i, at) => {
+    const found = this.#tails.find(this.#fingerprint(entity, this.actors.of(actor)), (i, at) => {
       return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
     })
     return found && tailOf(this.bytes, found[1])
@@ -199,19 +190,22 @@ export class RecordHeads {
     return e
   }
 
+  /** Of the key within the entity. */
+  #fingerprint(entity: Key, key: Key): number {
+    return fingerprintWithin(entity, 0, key, 0, this.#salt)
+  }
+
   /** Of an actor's changes in an entity the last one counts, and of those that bind it any. */
   #addKeys(i: number, c: number): void {
     const { bytes } = this
     const actor = change.actorAt(c)
     const sameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
-    const entity = record.entity(bytes, this.at(i))
+    const entity = this.at(i) + record.entityAt
     const actorKey = this.actors.of(change.actor(bytes, c))
-    writeKeyWithin(scratch, 0, bytes, this.at(i), bytes, c)
-    this.#known.add(fingerprint(scratch, 0, this.#salt), i, c)
-    writeKeyWithin(scratch, 0, bytes, this.at(i), actorKey, 0)
-    this.#tails.put(fingerprint(scratch, 0, this.#salt), i, c, (other, at) => {
-      return sameActor(at) && record.isOf(bytes, this.at(other), entity)
+    this.#known.add(fingerprintWithin(bytes, entity, bytes, c, this.#salt), i, c)
+    this.#tails.put(fingerprintWithin(bytes, entity, actorKey, 0, this.#salt), i, c, (other, at) => {
+      return sameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
     })
     if (!change.binds(bytes, c)) return
     this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => sameActor(at))

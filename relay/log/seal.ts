@@ -159,15 +159,16 @@ function* rowsOf(records: RecordHeads, states: ReadonlyMap<number, number>): Gen
   }
   for (let i = 0; i < records.count; i++) {
     const recordAt = records.at(i)
+    const entity = recordAt + record.entityAt
     const offset = records.offset(i)
     let at = change.first(recordAt)
     for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
       if (slice.isFull()) yield
       if (change.orphan(bytes, at)) continue
-      writeKeyWithin(rows, end, bytes, recordAt, bytes, at)
+      writeKeyWithin(rows, end, bytes, entity, bytes, at)
       add(Kind.change, offset, n)
       if (tails.has(at)) {
-        writeKeyWithin(rows, end, bytes, recordAt, actors.of(change.actor(bytes, at)), 0)
+        writeKeyWithin(rows, end, bytes, entity, actors.of(change.actor(bytes, at)), 0)
         add(Kind.tail, offset, n)
       }
       if (bindings.has(at)) {
