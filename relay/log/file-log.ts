@@ -9,7 +9,7 @@ import {
   type Hash,
   position as positionOf,
 } from "../../src/protocol.ts"
-import type { AppendedChange, EntityState, Known, Log, Page, Tail } from "../log.ts"
+import type { AppendedChange, Awaitable, EntityState, Known, Log, Page, Tail } from "../log.ts"
 import { Contents } from "./contents.ts"
 import { Damage, type Folder, indexPath } from "./folder.ts"
 import { LONGEST_ENTRY, Output } from "./format.ts"
@@ -21,8 +21,6 @@ import { recover, sealOnTop } from "./recover.ts"
 const PATIENCE = 1000
 /** How often a read is tried again after damage that it has met was mended. */
 const ATTEMPTS = 3
-
-type Awaitable<T> = T | Promise<T>
 
 /** Records that are written together. */
 interface Batch {
@@ -86,6 +84,12 @@ export class FileLog implements Log {
     return this.#contents.harmed
   }
 
+  /** Bytes that it keeps in memory, about. */
+  get memory(): number {
+    const { active, closing } = this.#contents
+    return active.records.memory + (closing?.records.memory ?? 0)
+  }
+
   bytesAfter(position: number): number {
     const behind = this.#contents.segments.filter(({ last }) => last > position)
     return Math.round(behind.reduce((sum, segment) => sum + segment.bytesAfter(position), 0))
@@ -113,6 +117,10 @@ export class FileLog implements Log {
     return positionOf(cursor) === 0 || this.#read((contents) => contents.holds(cursor))
   }
 
+  key(entity: string): string {
+    return this.#contents.id(entity).name
+  }
+
   async since(position: number, bytes: number): Promise<Page> {
     return this.#read((contents) => readPage(contents, this.#folder.cache, position, bytes))
   }
@@ -127,18 +135,21 @@ export class FileLog implements Log {
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {
-      const contents = this.#contents
+      let contents = this.#contents
       try {
         if (this.#damage) await this.#mend()
-        return await (reading ?? read(this.#contents))
+        contents = this.#contents
+        const found = await (reading ?? read(contents))
+        // The log was mended meanwhile: what was found may be what is lost.
+        if (contents === this.#contents) return found
       } catch (error) {
         if (error instanceof Damage && contents === this.#contents) this.#note(error)
         const hopeful = this.#damage || contents !== this.#contents
         if (attempt === ATTEMPTS || !hopeful || this.#closed) {
           throw failed(`the log of workspace ${this.#folder.workspace} cannot be read`, error)
         }
-        reading = undefined
       }
+      reading = undefined
     }
   }
 
@@ -228,7 +239,12 @@ export class FileLog implements Log {
     this.#contents.rollBack(lost[0]!.segment)
     this.#appended = positionOf(this.end)
     const error = failed(`the log of workspace ${this.#folder.workspace} cannot be written`, cause)
-    this.#folder.report({ event: "log.failed", entries: lost.reduce((sum, { records }) => sum + records, 0), error })
+    this.#folder.report({
+      level: "error",
+      event: "log.failed",
+      entries: lost.reduce((sum, { records }) => sum + records, 0),
+      error,
+    })
     for (const batch of lost) batch.reject(error)
   }
 
@@ -237,7 +253,7 @@ export class FileLog implements Log {
       try {
         listener()
       } catch (error) {
-        this.#folder.report({ event: "log.listener", error })
+        this.#folder.report({ level: "error", event: "log.listener", error })
       }
     }
   }
@@ -245,7 +261,7 @@ export class FileLog implements Log {
   /** While appends go on behind it. If that fails the segment stays in memory, and the next one grows. */
   #seal(segment: OpenSegment): void {
     const contents = this.#contents
-    if (this.#sealing || contents.active.heads.count < this.#sealAfter) return
+    if (this.#sealing || contents.active.records.count < this.#sealAfter) return
     this.#sealing = sealOnTop(this.#folder, contents.history, segment, 0)
       .then(
         (sealed) => {
@@ -254,8 +270,8 @@ export class FileLog implements Log {
           return segment.close()
         },
         (error) => {
-          this.#sealAfter = contents.active.heads.count + PATIENCE
-          this.#folder.report({ event: "log.unsealed", segment: segment.origin.number, error })
+          this.#sealAfter = contents.active.records.count + PATIENCE
+          this.#folder.report({ level: "warn", event: "log.unsealed", segment: segment.origin.number, error })
           if (error instanceof Damage) this.#note(error)
         },
       )
@@ -268,7 +284,7 @@ export class FileLog implements Log {
   // ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #note(damage: Damage): void {
-    if (!this.#damage) this.#folder.report({ event: "log.damage", message: damage.message })
+    if (!this.#damage) this.#folder.report({ level: "error", event: "log.damage", message: damage.message })
     if (!this.#damage || damage.segment < this.#damage.segment) this.#damage = damage
   }
 
