@@ -17,6 +17,9 @@ import type { OpenSegment } from "./open-segment.ts"
 import { readPage } from "./page.ts"
 import { recover, sealOnTop } from "./recover.ts"
 
+/** Bytes that a batch has room for at first, and that are kept for the next one at the most. */
+const ROOM = 2 ** 13
+const SPARE = 2 ** 16
 /** Entries after which a seal that has failed is tried again. */
 const PATIENCE = 1000
 /** How often a read is tried again after damage that it has met was mended. */
@@ -44,8 +47,8 @@ export class FileLog implements Log {
   #given: number
   #appended: number
   #batches: Batch[] = []
-  /** Bytes that the next batch may have. */
-  #usual = 2 ** 12
+  /** Of the batch before: the next one is written into the same memory, when that is not too much to keep. */
+  #spare: Output | undefined
   #flushing: Promise<void> | undefined
   #sealing: Promise<void> | undefined
   #sealAfter = 0
@@ -201,7 +204,9 @@ export class FileLog implements Log {
     })
     // Whoever waits for it is told; nobody has to.
     done.catch(() => {})
-    const batch = { segment, out: new Output(this.#usual), records: 0, last: 0, flying: false, done, ...settle }
+    const out = this.#spare ?? new Output(ROOM)
+    this.#spare = undefined
+    const batch = { segment, out, records: 0, last: 0, flying: false, done, ...settle }
     this.#batches.push(batch)
     return batch
   }
@@ -222,7 +227,8 @@ export class FileLog implements Log {
         continue
       }
       this.#batches.shift()
-      this.#usual = Math.min(2 ** 20, Math.max(2 ** 12, 1.25 * batch.out.length))
+      batch.out.length = 0
+      if (batch.out.bytes.length <= SPARE) this.#spare = batch.out
       this.#contents.end = cursorOf(segment.last, segment.running)
       batch.resolve()
       await batch.done
