@@ -1,4 +1,5 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
+import { automergeVersion } from "./entity.ts"
 import { HeadwaterError } from "./errors.ts"
 import type { Hash } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
@@ -13,6 +14,7 @@ const RETRY_MS = 5000
 export class Idle {
   private readonly replica: Replica
   private projecting = false
+  private judged = false
   private closing = false
   private cancelFold: (() => void) | undefined
   private cancelRetry: (() => void) | undefined
@@ -49,6 +51,41 @@ export class Idle {
       tx.state = { ...tx.state, projection }
     })
     marked.catch(() => {}) // the next open finds the old projection again
+  }
+
+  /**
+   * What another build of Automerge has set aside is tried again, with what waits for it. Asked when Automerge is loaded:
+   * only then is it known which build this is.
+   */
+  judgeAgain(): void {
+    if (this.judged || this.closing) return
+    this.judged = true
+    const { replica } = this
+    const build = automergeVersion()
+    const due = new Map<string, Hash[]>()
+    for (const [entity, records] of replica.bad) {
+      const hashes = [...records].filter(([, { automerge }]) => automerge !== "" && automerge !== build)
+      if (hashes.length > 0)
+        due.set(
+          entity,
+          hashes.map(([hash]) => hash),
+        )
+    }
+    if (due.size === 0) return
+    const marked = replica.step([], (tx) => {
+      for (const [entity, hashes] of due) {
+        const { collection, suspects } = replica.staleOf(entity, tx) ?? {
+          collection: replica.rows.collectionOf(entity) ?? "",
+          suspects: [],
+        }
+        for (const hash of hashes) tx.markBad(entity, hash, undefined)
+        tx.markStale(entity, { collection, suspects: [...suspects, ...hashes], waiting: false })
+        replica.documents.drop(entity) // the next use judges them
+      }
+    })
+    marked.catch(() => {
+      this.judged = false
+    })
   }
 
   private projectStale(): void {

@@ -21,6 +21,12 @@ import type { Transaction } from "./transaction.ts"
 export type Defs = ReadonlyMap<string, AnyDef>
 /** The rows that a commit makes; undefined: the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
+export interface SetAside {
+  readonly entity: string
+  readonly record: BadRecord | RejectedRecord
+  /** By the relay; otherwise by this replica, as by every other one. */
+  readonly refused: boolean
+}
 type ByHash<T> = Map<string, Map<Hash, T>>
 
 export class Memory {
@@ -32,6 +38,8 @@ export class Memory {
   state: State
   /** There is no state record yet: the first commit writes it. */
   fresh: boolean
+  /** The entity of which a change was set aside last. */
+  private latest = ""
 
   private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string) {
     this.state = saved ?? emptyState(projection)
@@ -72,8 +80,16 @@ export class Memory {
       if (mark === undefined) this.stale.delete(entity)
       else this.stale.set(entity, mark)
     }
-    for (const [entity, bad] of tx.bad) for (const [hash, record] of bad) set(this.bad, entity, hash, record)
-    for (const { entity, hash, record } of tx.rejected) set(this.rejected, entity, hash, record)
+    for (const [entity, bad] of tx.bad) {
+      for (const [hash, record] of bad) {
+        set(this.bad, entity, hash, record)
+        if (record !== undefined) this.latest = entity
+      }
+    }
+    for (const { entity, hash, record } of tx.rejected) {
+      set(this.rejected, entity, hash, record)
+      if (record !== undefined) this.latest = entity
+    }
     const deltas = new Deltas()
     for (const [id, { collection, row }] of rows) this.rows.set(collection, id, row, deltas.of(collection))
     for (const id of joined) {
@@ -81,6 +97,17 @@ export class Memory {
       if (collection !== undefined) this.rows.rejoin(collection, id, deltas.of(collection))
     }
     return deltas.byCollection
+  }
+
+  /** What is set aside, the newest of it if that is still so: a change that the relay refused for good, or a bad one. */
+  get setAside(): SetAside | undefined {
+    const { rejected, bad, latest } = this
+    const known = rejected.has(latest) || bad.has(latest) ? latest : undefined
+    const entity = known ?? firstKey(rejected) ?? firstKey(bad)
+    if (entity === undefined) return undefined
+    const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
+    const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0] // not what went along with it
+    return { entity, record, refused: rejected.has(entity) }
   }
 
   /** Which of these entities another memory of the same disk shows differently. */
@@ -109,6 +136,7 @@ class Deltas {
   }
 }
 
+const firstKey = <T>(map: ByHash<T>): string | undefined => map.keys().next().value
 const live = (row: PlainRow | undefined) => (row?.["$deletedAt"] === undefined ? row : undefined)
 
 function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined): void {

@@ -2,7 +2,7 @@
  * What a replica keeps on its disk: the keys, and the JSON and bytes behind them. Every key begins with the workspace id,
  * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
-import { HeadwaterError } from "./errors.ts"
+import { type Code, HeadwaterError } from "./errors.ts"
 import type { Access, Hash } from "./protocol.ts"
 import type { Key, Store, Value } from "./store/store.ts"
 
@@ -93,13 +93,13 @@ export interface StaleRecord {
 }
 
 export interface BadRecord {
-  readonly code: string
-  /** The Automerge version of the verdict: another one may judge again. */
+  readonly code: Code
+  /** The build of Automerge that gave the verdict: another one judges again. Empty: none was asked, it is no change. */
   readonly automerge: string
 }
 
 export interface RejectedRecord {
-  readonly code: string
+  readonly code: Code
   readonly at: number
   /** hex digits of the encoded entry with the one chunk */
   readonly entry: string

@@ -10,12 +10,12 @@ import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { Idle } from "./idle.ts"
-import { type Defs, Memory, type NewRows, storeError } from "./memory.ts"
+import { type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
 import type { Owed } from "./outbox.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
 import { Queue, type Step } from "./queue.ts"
-import { keys, type RejectedRecord, type StaleRecord, type StoredRow } from "./records.ts"
+import { keys, type StaleRecord, type StoredRow } from "./records.ts"
 import type { RowDelta, Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Store } from "./store/store.ts"
@@ -34,9 +34,6 @@ export interface ReplicaOptions {
 export interface Committed {
   readonly rows: ReadonlyMap<string, RowDelta>
   readonly from: "here" | "relay"
-  /** What the relay is no longer owed, and what of it was refused. */
-  readonly paid: readonly Owed[]
-  readonly refused: ReadonlyMap<Hash, RejectedRecord>
 }
 
 export class Replica {
@@ -104,6 +101,9 @@ export class Replica {
   get rejected() {
     return this.memory.rejected
   }
+  get setAside(): SetAside | undefined {
+    return this.memory.setAside
+  }
 
   onCommit(listener: (committed: Committed) => void): () => void {
     this.listeners.add(listener)
@@ -122,7 +122,7 @@ export class Replica {
       this.mustWrite()
       if (this.exists(id, tx))
         throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
-      await loadAutomerge(this.wasm)
+      await this.loadAutomerge()
       const entity = Entity.create(id, def.name, this.actor)
       let made: Change[]
       try {
@@ -208,7 +208,9 @@ export class Replica {
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
     const held = new Map<Hash, Held>()
     const dropped = tx.dropped.get(entity)
-    const isBad = (hash: Hash) => this.bad.get(entity)?.has(hash) || tx.bad.get(entity)?.has(hash)
+    const known = this.bad.get(entity)
+    const news = tx.bad.get(entity)
+    const isBad = (hash: Hash) => (news?.has(hash) ? news.get(hash) !== undefined : known?.has(hash))
     for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
       const hash = key[3] ?? ""
       if (!isBad(hash) && !dropped?.has(hash)) held.set(hash, heldOf(value as Uint8Array))
@@ -224,7 +226,7 @@ export class Replica {
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.documents.get(entity)
     if (kept !== undefined) return kept
-    await loadAutomerge(this.wasm)
+    await this.loadAutomerge()
     const held = read ?? (await this.held(entity, tx))
     const mark = this.staleOf(entity, tx)
     const changes = [...held.values()].map(({ change }) => change)
@@ -248,6 +250,11 @@ export class Replica {
     for (const change of verdict.order) live.credit(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.documents.add(live)
+  }
+
+  private async loadAutomerge(): Promise<void> {
+    await loadAutomerge(this.wasm)
+    this.idle.judgeAgain()
   }
 
   staleOf(entity: string, tx: Transaction): StaleRecord | undefined {
@@ -351,11 +358,7 @@ export class Replica {
 
   /** The commit is on the disk: memory follows, then those who listen. */
   private publish(tx: Transaction, rows: NewRows): void {
-    const deltas = this.memory.follow(tx, rows)
-    const refused = new Map<Hash, RejectedRecord>()
-    for (const { hash, record } of tx.rejected) if (record !== undefined) refused.set(hash, record)
-    const paid = [...tx.outbox.values()].filter((change) => change.paid).map(({ owed }) => owed)
-    this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid, refused })
+    this.tell({ rows: this.memory.follow(tx, rows), from: tx.remote ? "relay" : "here" })
   }
 
   private tell(committed: Committed): void {
@@ -386,7 +389,7 @@ export class Replica {
     this.unsure = false
     const rows = this.memory.difference(before, this.doubtful)
     this.doubtful.clear()
-    this.tell({ rows, from: "here", paid: [], refused: new Map() })
+    this.tell({ rows, from: "here" })
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */

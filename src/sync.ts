@@ -52,7 +52,7 @@ export interface SyncStatus {
   readonly retryAt: number | null
   /** Why there is no connection. */
   readonly error: HeadwaterError | null
-  /** What the relay refused: for good, or for now while something is pending. */
+  /** What the relay refuses for now, while something is pending. */
   readonly refusal: HeadwaterError | null
   readonly progress: { readonly done: number; readonly total: number } | null
 }
@@ -356,15 +356,7 @@ class Session {
         this.update({ refusal: null })
         this.push()
       })
-    } else if (await takeRefusal(this.feed, entity, hash, code)) {
-      const error = new HeadwaterError(
-        "REJECTED",
-        `the relay refused a change for good (${code}); it is on the rejected list`,
-        { entity },
-      )
-      this.inFlight.delete(hash)
-      this.update({ refusal: error })
-    }
+    } else if (await takeRefusal(this.feed, entity, hash, code)) this.inFlight.delete(hash)
   }
 
   // ── heal ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,8 @@ export class Transaction {
   readonly held = new Map<string, Map<Hash, Held>>()
   readonly dropped = new Map<string, Set<Hash>>()
   readonly stale = new Map<string, StaleRecord | undefined>()
-  readonly bad = new Map<string, Map<Hash, BadRecord>>()
+  /** undefined: to be judged again. */
+  readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
   /** What becomes of outbox records; one group may pay a change and be asked for it again. */
   readonly outbox: OutboxChanges = new Map()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
@@ -80,8 +81,9 @@ export class Transaction {
     this.stale.set(entity, record)
   }
 
-  markBad(entity: string, hash: Hash, record: BadRecord): void {
-    this.put(keys.bad(this.workspace, entity, hash), JSON.stringify(record))
+  /** `record` undefined: it is no longer known to be bad. */
+  markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
+    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
     let bad = this.bad.get(entity)
     if (bad === undefined) this.bad.set(entity, (bad = new Map()))
     bad.set(hash, record)

@@ -3,8 +3,9 @@ import { type Collection, callSafely, checkId, openCollection } from "./collecti
 import type { Env } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { uuidv7 } from "./ids.ts"
+import type { SetAside } from "./memory.ts"
 import type { Access, Hash } from "./protocol.ts"
-import { type Committed, Replica } from "./replica.ts"
+import { Replica } from "./replica.ts"
 import type { AnyDef, Def } from "./schema.ts"
 import { Connection, type Relay, type RelayOptions } from "./socket.ts"
 import type { Store } from "./store/store.ts"
@@ -26,6 +27,12 @@ export type Status = Readonly<{
   lastSyncedAt: number | null
   /** ms since 1970: when the relay is dialled again. */
   retryAt: number | null
+  /**
+   * What is wrong now, the most pressing first: this device's disk (`STORE_FAILED`), what the relay does not take for now,
+   * the connection. When none of these is: a change that is set aside, for as long as one is. `REJECTED`, with the
+   * `entity`: the relay refused a change of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a
+   * change, with the `entity`: one arrived that no replica can apply. Both are kept on this device and everything else goes on.
+   */
   error: HeadwaterError | null
   /** Durable: this device has once held everything that the relay had. */
   complete: boolean
@@ -127,6 +134,8 @@ class OpenWorkspace<C extends Defs> {
   readonly #release: () => Promise<void>
   readonly #statusListeners = new Set<(status: Status) => void>()
   readonly #waiters = new Set<(error: unknown) => void>()
+  /** Of what is set aside: one object each, so that `status` changes when they do. */
+  readonly #errors = new WeakMap<object, HeadwaterError>()
   #connection: Connection | undefined
   #owned = false
   #detach: (() => void) | undefined
@@ -220,7 +229,7 @@ class OpenWorkspace<C extends Defs> {
   }
 
   /** Asks `reached` now, after every commit and after every change of status. */
-  #until(signal: AbortSignal | undefined, reached: (committed?: Committed) => boolean): Promise<void> {
+  #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const end = (error?: unknown) => {
@@ -232,9 +241,9 @@ class OpenWorkspace<C extends Defs> {
         else reject(error)
       }
       const abort = () => end(signal?.reason)
-      const look = (committed?: Committed) => reached(committed) && end()
+      const look = () => reached() && end()
       const offCommit = this.#replica.onCommit(look)
-      const offStatus = this.onStatus(() => look())
+      const offStatus = this.onStatus(look)
       this.#waiters.add(end)
       signal?.addEventListener("abort", abort)
       look()
@@ -269,13 +278,21 @@ class OpenWorkspace<C extends Defs> {
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: this.#replica.failure ?? (outbox.size > 0 || refusal?.code === "REJECTED" ? refusal : null) ?? error,
+      error: this.#replica.failure ?? (outbox.size > 0 ? refusal : null) ?? error ?? this.#setAside(),
       complete: state.complete,
       progress,
       access: state.access,
       principal: state.principal,
       others: outbox.others(state.principal, state.first),
     })
+  }
+
+  #setAside(): HeadwaterError | null {
+    const { setAside } = this.#replica
+    if (setAside === undefined) return null
+    let error = this.#errors.get(setAside.record)
+    if (error === undefined) this.#errors.set(setAside.record, (error = errorOf(setAside)))
+    return error
   }
 
   #phase(): Status["phase"] {
@@ -294,6 +311,14 @@ class OpenWorkspace<C extends Defs> {
     this.status = now
     for (const listener of this.#statusListeners) callSafely(() => listener(now))
   }
+}
+
+function errorOf({ entity, record: { code }, refused }: SetAside): HeadwaterError {
+  return refused
+    ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {
+        entity,
+      })
+    : new HeadwaterError(code, "a change that arrived cannot be applied; it is set aside, the rest goes on", { entity })
 }
 
 const sameValue = (a: unknown, b: unknown) =>

@@ -5,6 +5,7 @@ import { headsOf } from "headwater/testing"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { readChange } from "../src/chunk.ts"
 import { cursorOf, type Entry, type Item, limits, type Push } from "../src/protocol.ts"
+import { keys } from "../src/records.ts"
 import { replicaOf } from "../src/workspace.ts"
 import { ScriptedRelay } from "./support/scripted-relay.ts"
 
@@ -264,9 +265,11 @@ describe("entries", () => {
     await relay.pass(100)
     expect(ws.notes.get("a")?.title).toBe("good")
     expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])
+    expect(ws.status).toMatchObject({ phase: "live", error: { code: "CHUNK_BAD", entity: "b" } })
     await ws.close()
     await reopen()
     expect(relay.last("pull").cursor).toEqual(at(2))
+    expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "b" })
     expect([...replicaOf(ws).bad.get("b")!.values()][0]!.code).toBe("CHUNK_BAD")
   })
 
@@ -282,12 +285,46 @@ describe("entries", () => {
     )
     await relay.pass(100)
     const row = ws.notes.get("a")
+    expect(ws.status.error).toBeNull()
+    const statuses: unknown[] = []
+    ws.onStatus(({ error }) => statuses.push(error?.code))
     level(2, [{ entry: { ...good[0]!, chunks: [forged] } }])
     await relay.pass(100)
     expect(ws.notes.get("a")).toMatchObject({ title: row?.title, body: row?.body })
+    const [verdict] = [...replicaOf(ws).bad.get("a")!.values()]
+    expect(ws.status).toMatchObject({ phase: "live", error: { code: verdict!.code, entity: "a" } })
+    expect(statuses).toContain(verdict!.code)
     await ws.notes.update("a", (draft) => void (draft.title = "still alive"))
     expect(ws.notes.get("a")?.title).toBe("still alive")
   })
+})
+
+test("what another build of Automerge has set aside is tried again by this one, with what waits for it", async () => {
+  const entries = await elsewhere(async (other) => {
+    await other.notes.create({ title: "1" }, { id: "a" })
+    for (const title of ["2", "3"]) await other.notes.update("a", (draft) => void (draft.title = title))
+  })
+  const items = entries.map((entry) => ({ entry }))
+  level(1, items)
+  await relay.pass(100)
+  await ws.close()
+  // As an older build would have left it: the second title is bad, the third waits for it.
+  const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
+  const release = await store.claim("test")
+  await store.commit([
+    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one" })],
+    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // is no change, whoever judges
+    [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
+  ])
+  await release()
+  await reopen()
+  expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "a" })
+  await ws.notes.create({ title: "anything that needs Automerge" })
+  await relay.pass(100)
+  expect(ws.notes.get("a")?.title).toBe("3")
+  expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])
+  expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "b" })
+  expect(await store.get(keys.bad(w, "a", two!))).toBeUndefined()
 })
 
 describe("a refusal", () => {
@@ -316,6 +353,7 @@ describe("a refusal", () => {
     await ws.close()
     await reopen()
     expect(replicaOf(ws).rejected.get("a")?.size).toBe(2)
+    expect(ws.status.error).toMatchObject({ code: "REJECTED", entity: "a" })
     await ws.notes.update("a", (draft) => void (draft.title = "goes on"))
     expect(ws.notes.get("a")?.title).toBe("goes on")
   })
@@ -350,6 +388,7 @@ describe("a refusal", () => {
     relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
     await relay.settle()
     expect(ws.notes.get("a")?.title).toBe("kept")
+    expect(ws.status.error).toMatchObject({ code: "REJECTED", entity: "a" })
     level(
       3,
       push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })),
@@ -357,6 +396,7 @@ describe("a refusal", () => {
     await relay.pass(100)
     expect(ws.notes.get("a")?.title).toBe("back again")
     expect(replicaOf(ws).rejected.size).toBe(0)
+    expect(ws.status.error).toBeNull()
   })
 
   test("for the time being keeps it in the outbox and tries again", async () => {
