@@ -6,6 +6,7 @@
 import { bytesOfHex } from "./chunk.ts"
 import type { Env } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
+import type { Owed } from "./outbox.ts"
 import {
   type Cursor,
   type EntityHeads,
@@ -41,7 +42,9 @@ const PUSHES_IN_FLIGHT = 8
 const PUSH_WINDOW = 2 ** 20
 /** How often one entity may be asked about on one connection before it has to wait for the next. */
 const ASK_AT_MOST = 5
+/** After a refusal for now that does not say how long: at first, and at most. */
 const RETRY_MS = 30_000
+const LAST_RETRY_MS = 5 * 60_000
 /** Bytes of one `have`. */
 const HAVE_BYTES = 2 ** 18
 
@@ -148,9 +151,12 @@ class Session {
   private total = 0
   /** While a heal goes on: the furthest place learned of in the relay's present log. */
   private healing: { reach: Cursor | null } | undefined
-  /** Refused for the time being. */
-  private readonly later = new Map<Hash, string>()
+  /** Entities of which something is refused for the time being: what was written on top of it waits with it. */
+  private readonly later = new Set<string>()
   private cancelRetry: (() => void) | undefined
+  /** How often the relay has refused to serve this workspace for now. */
+  private turnedAway = 0
+  private cancelBegin: (() => void) | undefined
 
   constructor(replica: Replica, env: Env, link: Link, update: (patch: Partial<SyncStatus>) => void) {
     this.replica = replica
@@ -165,6 +171,7 @@ class Session {
     this.ended = true
     this.cancelTake?.()
     this.cancelRetry?.()
+    this.cancelBegin?.()
   }
 
   receive(message: RelayMessage, bytes: number): void {
@@ -198,6 +205,16 @@ class Session {
       this.link.send({ t: "pull", w: this.replica.id, credit: limits.credit })
       await this.sayHave()
     } else this.pull(state.cursor, state.reach)
+  }
+
+  /** The relay has passed over how this session began. Returns when it does so again, in ms. */
+  private beginAgain(retryIn: number | undefined): number {
+    const wait = retryIn ?? Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** this.turnedAway++)
+    this.cancelBegin ??= this.env.after(wait, () => {
+      this.cancelBegin = undefined
+      this.run(this.begin())
+    })
+    return wait
   }
 
   private pull(cursor: string | null, reach: string | null): void {
@@ -304,7 +321,9 @@ class Session {
   }
 
   private async pushOne(): Promise<boolean> {
-    const next = await nextPush(this.replica, (owed) => this.inFlight.has(owed.hash) || this.asked.has(owed.entity))
+    const waits = ({ entity, hash }: Owed) =>
+      this.inFlight.has(hash) || this.asked.has(entity) || this.later.has(entity)
+    const next = await nextPush(this.replica, waits)
     if (next === undefined || this.ended) return false
     const id = String(this.nextId++)
     const { entries, adopt, changes, chosen, bytes } = next
@@ -337,21 +356,25 @@ class Session {
   private async takeReject({ id, entity, hash, code, retryIn }: Reject): Promise<void> {
     this.pushes.get(id)?.changes.delete(hash)
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
-      // What rests on a change that is refused for now comes again with it.
-      if ([...this.later.values()].includes(entity)) return void this.later.set(hash, entity)
       this.inFlight.delete(hash)
-      await this.ask(entity)
+      // What rests on a change that is refused for now comes again with it.
+      if (!this.later.has(entity)) await this.ask(entity)
     } else if (code === "ACTOR_BOUND") {
       for (const again of await takeActorBound(this.feed, entity, hash)) this.inFlight.delete(again)
       this.push()
     } else if (laterCodes.has(code)) {
+      this.inFlight.delete(hash)
+      this.later.add(entity)
+      const wait = retryIn ?? RETRY_MS
+      const retryAt = this.env.now() + wait
       this.update({
-        refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", { entity }),
+        refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", {
+          entity,
+          retryAt,
+        }),
       })
-      this.later.set(hash, entity)
-      this.cancelRetry ??= this.env.after(retryIn ?? RETRY_MS, () => {
+      this.cancelRetry ??= this.env.after(wait, () => {
         this.cancelRetry = undefined
-        for (const waited of this.later.keys()) this.inFlight.delete(waited)
         this.later.clear()
         this.update({ refusal: null })
         this.push()
@@ -369,7 +392,8 @@ class Session {
       await markHeal(this.feed)
       if (!this.ended) await this.sayHave()
     } else {
-      const retryAt = retryIn === undefined ? undefined : this.env.now() + retryIn
+      const wait = this.introduced || !laterCodes.has(code) ? retryIn : this.beginAgain(retryIn)
+      const retryAt = wait === undefined ? undefined : this.env.now() + wait
       this.update({ error: new HeadwaterError(code, "says the relay", { retryAt }) })
       if (access !== undefined) await takeEntries(this.feed, { items: [], level: false, access })
     }

@@ -130,6 +130,60 @@ describe("a connection", () => {
     expect(relay.dials.length).toBe(2)
   })
 
+  test.each([
+    [4401, "TOKEN_EXPIRED"],
+    [4403, "FORBIDDEN"],
+    [4406, "PROTOCOL_VERSION"],
+    [4400, "MESSAGE_BAD"],
+    [1009, "TOO_LARGE"],
+    [1011, "LOG_FAILED"],
+    [1001, "RELAY_UNREACHABLE"],
+  ])("that the relay closes with %i ends with %s, and is dialled again", async (close, code) => {
+    level(0)
+    await relay.settle()
+    relay.hangUp(close)
+    expect(ws.status).toMatchObject({ connected: false, error: { code }, retryAt: expect.any(Number) })
+    await relay.pass(1000)
+    expect(relay.dials.length).toBe(2)
+  })
+
+  test("whose end a notice explains ends with the notice's code, and only then", async () => {
+    level(0)
+    relay.say({ t: "notice", code: "QUOTA" })
+    await relay.settle()
+    relay.hangUp()
+    expect(ws.status).toMatchObject({ connected: false, error: { code: "QUOTA" } })
+    await relay.pass(1000)
+    relay.say({ t: "notice", code: "QUOTA" }, { t: "pong" })
+    relay.hangUp()
+    expect(ws.status.error?.code).toBe("RELAY_UNREACHABLE")
+  })
+
+  test("on which the relay does not serve this workspace now asks again, later each time, and soon when told so", async () => {
+    const asked = () => relay.heard.filter((message) => message.t === "pull" && "cursor" in message).length
+    relay.say({ t: "notice", w, code: "RATE" }, { t: "pong" })
+    await relay.settle()
+    expect(ws.status.error).toMatchObject({ code: "RATE", retryAt: relay.now + 30_000 })
+    const waits: number[] = []
+    for (let n = 0; n < 6; n++) {
+      const [before, since] = [asked(), relay.now]
+      while (asked() === before && relay.now - since < 10 * 60_000) {
+        relay.say({ t: "pong" })
+        await relay.pass(5000)
+      }
+      waits.push(Math.round((relay.now - since) / 30_000))
+      relay.say({ t: "notice", w, code: "RATE", ...(n === 4 && { retryIn: 2000 }) })
+      await relay.settle()
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 10, 0])
+    expect(relay.dials.length).toBe(1)
+    await ws.notes.create({ title: "waits" }, { id: "a" })
+    level(0)
+    await relay.settle()
+    expect(ws.status).toMatchObject({ phase: "live", error: null })
+    expect(relay.count("push")).toBe(1)
+  })
+
   test("gives credit back for what it has committed", async () => {
     const [entry] = await elsewhere((other) => other.notes.create({ body: "x".repeat(200_000) }))
     for (let i = 1; i <= 8; i++) relay.say({ t: "entries", w, items: [{ entry: entry as Entry }], cursor: at(i) })
@@ -413,6 +467,40 @@ describe("a refusal", () => {
     expect(hashes(pushed())).toEqual(hashes(push))
     expect(pushed().id).not.toBe(push.id)
   })
+
+  test.each(["QUOTA", "RATE", "LOG_FAILED", "FORBIDDEN"] as const)(
+    "%s for the time being makes what was written on top of it wait and go after it",
+    async (code) => {
+      await ws.notes.update("a", (draft) => void (draft.title = "one"))
+      await relay.settle()
+      const one = pushed()
+      await ws.notes.update("a", (draft) => void (draft.title = "two")) // under way when the first is refused
+      await relay.settle()
+      const two = pushed()
+      relay.say({ t: "reject", w, id: one.id, entity: "a", hash: hashes(one)[0]!, code, retryIn: 5000 })
+      relay.say({ t: "ack", w, id: one.id })
+      relay.say({ t: "reject", w, id: two.id, entity: "a", hash: hashes(two)[0]!, code: "DEPS_UNKNOWN" })
+      relay.say({ t: "ack", w, id: two.id })
+      await relay.settle()
+      const before = relay.count("push")
+      await ws.notes.update("a", (draft) => void (draft.title = "three"))
+      await ws.notes.create({ title: "of another" }, { id: "b" })
+      await relay.settle()
+      expect(pushed().entries.map(({ entity }) => entity)).toEqual(["b"])
+      ack(pushed(), 3)
+      await relay.pass(4000)
+      expect([relay.count("push"), relay.count("have")]).toEqual([before + 1, 0])
+      expect(replicaOf(ws).rejected.size).toBe(0)
+      expect(ws.status).toMatchObject({ pending: 3, error: { code, retryAt: expect.any(Number) } })
+      await relay.pass(1100)
+      expect(relay.count("push")).toBe(before + 2)
+      expect(hashes(pushed()).slice(0, 2)).toEqual([...hashes(one), ...hashes(two)])
+      ack(pushed(), 6)
+      await relay.settle()
+      expect(ws.status).toMatchObject({ pending: 0, error: null })
+      expect(ws.notes.get("a")?.title).toBe("three")
+    },
+  )
 
   test("for missing dependencies asks what the relay has, gives that first, then the same change again", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "U"))

@@ -59,8 +59,8 @@ export class ScriptedRelay {
     this.socket?.onmessage?.(frame)
   }
 
-  hangUp(): void {
-    this.socket?.onclose?.(1006, "")
+  hangUp(code = 1006): void {
+    this.socket?.onclose?.(code, "")
   }
 
   wake(): void {
