@@ -97,7 +97,6 @@ export class Idle {
     if (due.length === 0) return
     this.projecting = true
     const projected = this.replica.step([], async (tx) => {
-      tx.remote = true
       const held = await Promise.all(due.map((entity) => this.replica.held(entity, tx)))
       for (const [i, entity] of due.entries()) await this.project(entity, tx, held[i] as Map<Hash, Held>)
     })

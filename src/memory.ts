@@ -13,7 +13,7 @@ import {
   type State,
   type StoredRow,
 } from "./records.ts"
-import { type PlainRow, type RowDelta, Rows } from "./rows.ts"
+import { type RowDelta, Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Key, Store } from "./store/store.ts"
 import type { Transaction } from "./transaction.ts"
@@ -68,8 +68,8 @@ export class Memory {
     return memory
   }
 
-  /** The commit is on the disk: memory follows. Says which rows look different now, by collection. */
-  follow(tx: Transaction, rows: NewRows): Map<string, RowDelta> {
+  /** The commit is on the disk: memory follows. */
+  follow(tx: Transaction, rows: NewRows): Changed {
     this.state = tx.state
     this.fresh = false
     const joined = new Set<string>()
@@ -90,13 +90,15 @@ export class Memory {
       set(this.rejected, entity, hash, record)
       if (record !== undefined) this.latest = entity
     }
-    const deltas = new Deltas()
-    for (const [id, { collection, row }] of rows) this.rows.set(collection, id, row, deltas.of(collection))
+    const changed = noChange()
+    for (const [id, { collection, row }] of rows) {
+      this.rows.set(collection, id, row, deltaOf(changed[tx.from(id)], collection))
+    }
     for (const id of joined) {
       const collection = rows.has(id) ? undefined : this.rows.collectionOf(id)
-      if (collection !== undefined) this.rows.rejoin(collection, id, deltas.of(collection))
+      if (collection !== undefined) this.rows.rejoin(collection, id, deltaOf(changed[tx.from(id)], collection))
     }
-    return deltas.byCollection
+    return changed
   }
 
   /** What is set aside, the newest of it if that is still so: a change that the relay refused for good, or a bad one. */
@@ -110,34 +112,26 @@ export class Memory {
     return { entity, record, refused: rejected.has(entity) }
   }
 
-  /** Which of these entities another memory of the same disk shows differently. */
-  difference(before: Memory, entities: Iterable<string>): Map<string, RowDelta> {
-    const deltas = new Deltas()
-    for (const id of entities) {
-      const collection = this.rows.collectionOf(id) ?? before.rows.collectionOf(id)
-      if (collection === undefined) continue
-      const was = live(before.rows.get(collection, id))
-      const is = live(this.rows.get(collection, id))
-      if (JSON.stringify(was) === JSON.stringify(is)) continue
-      const delta = deltas.of(collection)
-      ;(was === undefined ? delta.added : is === undefined ? delta.removed : delta.changed).push(id)
-    }
-    return deltas.byCollection
+  /** Goes on from an older memory of the same disk: rows that look as they did are the same objects. */
+  continue(before: Memory): Changed {
+    const changed = noChange()
+    this.rows.continue(before.rows, (collection) => deltaOf(changed.here, collection))
+    return changed
   }
 }
 
-class Deltas {
-  readonly byCollection = new Map<string, RowDelta>()
+/** The rows that look different now, by collection: those that were only written to here, and the others. */
+export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
 
-  of(collection: string): RowDelta {
-    let delta = this.byCollection.get(collection)
-    if (delta === undefined) this.byCollection.set(collection, (delta = { added: [], changed: [], removed: [] }))
-    return delta
-  }
+const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
+
+function deltaOf(deltas: Map<string, RowDelta>, collection: string): RowDelta {
+  let delta = deltas.get(collection)
+  if (delta === undefined) deltas.set(collection, (delta = { added: [], changed: [], removed: [] }))
+  return delta
 }
 
 const firstKey = <T>(map: ByHash<T>): string | undefined => map.keys().next().value
-const live = (row: PlainRow | undefined) => (row?.["$deletedAt"] === undefined ? row : undefined)
 
 function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined): void {
   const inner = map.get(entity) ?? new Map<Hash, T>()

@@ -66,8 +66,8 @@ export interface Received {
 export function takeEntries(feed: Feed, received: Received): Promise<void> {
   const { replica } = feed
   return feed.step([], async (tx) => {
-    tx.remote = true
     for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
+      tx.reach(entity)
       await settleClashes(replica, tx, entity, fresh)
       if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
       else markStale(replica, tx, entity, fresh)
@@ -264,6 +264,7 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
   }
   replica.freshActor()
   tx.touched.add(entity)
+  tx.reach(entity)
 }
 
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {

@@ -10,13 +10,13 @@ import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { Idle } from "./idle.ts"
-import { type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
+import { type Changed, type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
 import type { Owed } from "./outbox.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
 import { Queue, type Step } from "./queue.ts"
 import { keys, type StaleRecord, type StoredRow } from "./records.ts"
-import type { RowDelta, Rows } from "./rows.ts"
+import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
@@ -28,12 +28,6 @@ export interface ReplicaOptions {
   readonly collections: Readonly<Record<string, AnyDef>>
   readonly clock: Clock
   readonly wasm?: URL | string | BufferSource | undefined
-}
-
-/** What a commit changed, for those who show or send it. */
-export interface Committed {
-  readonly rows: ReadonlyMap<string, RowDelta>
-  readonly from: "here" | "relay"
 }
 
 export class Replica {
@@ -54,11 +48,9 @@ export class Replica {
   private readonly projection: string
   private readonly wasm: URL | string | BufferSource | undefined
   private readonly steps = new Queue((group) => this.commitGroup(group))
-  private readonly listeners = new Set<(committed: Committed) => void>()
+  private readonly listeners = new Set<(changed: Changed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   private unsure = false
-  /** Entities of groups that failed since memory was last read. */
-  private readonly doubtful = new Set<string>()
   private readonly idle = new Idle(this)
 
   private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
@@ -105,7 +97,8 @@ export class Replica {
     return this.memory.setAside
   }
 
-  onCommit(listener: (committed: Committed) => void): () => void {
+  /** Calls it with the rows that look different, after every commit. */
+  onCommit(listener: (changed: Changed) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
@@ -199,7 +192,7 @@ export class Replica {
       live.credit(change, principal)
       this.made.add(change.hash)
     }
-    if (changes.length > 0) tx.touched.add(entity)
+    if (changes.length > 0) tx.write(entity)
   }
 
   // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +225,10 @@ export class Replica {
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
     let verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    if (mark !== undefined) tx.touched.add(entity)
+    if (mark !== undefined) {
+      tx.touched.add(entity)
+      tx.reach(entity)
+    }
     let hydrated: Entity | undefined
     try {
       if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor, suspects)
@@ -288,12 +284,9 @@ export class Replica {
 
   private async commitGroup(group: readonly Step[]): Promise<void> {
     const settled: (() => void)[] = []
-    let tx = new Transaction(this.id, this.state)
     try {
-      if (this.unsure) {
-        await this.readAgain()
-        tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
-      }
+      if (this.unsure) await this.readAgain()
+      const tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
       for (const step of group) await this.runStep(step, tx, settled)
       const rows = await this.projectTouched(tx)
       const writes = tx.finish(this.outbox.writes(tx.outbox), this.memory.fresh)
@@ -303,7 +296,7 @@ export class Replica {
         this.publish(tx, rows)
       }
     } catch (cause) {
-      await this.failed(group, tx, cause)
+      await this.failed(group, cause)
       return
     }
     for (const settle of settled) settle()
@@ -358,11 +351,11 @@ export class Replica {
 
   /** The commit is on the disk: memory follows, then those who listen. */
   private publish(tx: Transaction, rows: NewRows): void {
-    this.tell({ rows: this.memory.follow(tx, rows), from: tx.remote ? "relay" : "here" })
+    this.tell(this.memory.follow(tx, rows))
   }
 
-  private tell(committed: Committed): void {
-    for (const listener of this.listeners) listener(committed)
+  private tell(changed: Changed): void {
+    for (const listener of this.listeners) listener(changed)
   }
 
   // ── when a commit fails ───────────────────────────────────────────────────────────────────────────────────────────
@@ -371,13 +364,12 @@ export class Replica {
    * Nobody knows whether a failed commit is on the disk, so memory is read again, the documents with the unsaved changes
    * go, and the session takes a new actor: what was numbered in vain is never numbered again.
    */
-  private async failed(group: readonly Step[], tx: Transaction, cause: unknown): Promise<void> {
+  private async failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
     this.failure = error
     this.unsure = true
     this.freshActor()
     const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
-    for (const entity of tx.touched) this.doubtful.add(entity)
     await this.readAgain().catch(() => {}) // the next group tries again
     for (const step of [...group, ...behind]) step.reject(error)
     this.idle.lookLater()
@@ -387,9 +379,7 @@ export class Replica {
     const before = this.memory
     this.memory = await Memory.read(this.store, this.id, this.defs, this.projection)
     this.unsure = false
-    const rows = this.memory.difference(before, this.doubtful)
-    this.doubtful.clear()
-    this.tell({ rows, from: "here" })
+    this.tell(this.memory.continue(before))
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */

@@ -8,6 +8,7 @@
 import { keys, readJson, type StoredRow } from "./records.ts"
 import { type AnyDef, showDefaults } from "./schema.ts"
 import type { Store, Write } from "./store/store.ts"
+import { equal } from "./values.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
 export interface RowDelta {
@@ -35,15 +36,23 @@ interface Authors {
 }
 
 class CollectionRows {
-  readonly byId = new Map<string, PlainRow>()
+  byId = new Map<string, PlainRow>()
   readonly pageOf = new Map<string, number>()
   /** newer than their page */
   readonly loose = new Set<string>()
   lastPage = -1
   lastPageSize = 0
   private sorted: readonly PlainRow[] = []
-  private readonly moved = new Set<string>()
+  private moved = new Set<string>()
   private sortedValid = false
+
+  /** Shows what another one showed, until its rows are swapped. */
+  continue(before: CollectionRows): void {
+    this.byId = before.byId
+    this.sorted = before.sorted
+    this.sortedValid = before.sortedValid
+    this.moved = before.moved
+  }
 
   touch(id: string): void {
     this.moved.add(id)
@@ -157,6 +166,17 @@ export class Rows {
     this.swap(rows, id, this.finish(next as StoredRow), delta)
   }
 
+  /** Goes on from an older reading of the same disk: rows that look as they did are the same objects. */
+  continue(before: Rows, deltaOf: (collection: string) => RowDelta): void {
+    for (const name of new Set([...before.names(), ...this.names()])) {
+      const rows = this.of(name)
+      const now = rows.byId
+      rows.continue(before.of(name))
+      const delta = deltaOf(name)
+      for (const id of new Set([...rows.byId.keys(), ...now.keys()])) this.swap(rows, id, now.get(id), delta)
+    }
+  }
+
   /** Rows that wait to be folded into pages. */
   loose(): number {
     let n = 0
@@ -213,13 +233,15 @@ export class Rows {
     return undefined
   }
 
+  /** A row that looks as before stays the object that it is: `all()` changes only with what subscribers are told. */
   private swap(rows: CollectionRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.byId.get(id)
+    if (equal(before, next)) return
     if (next === undefined) rows.byId.delete(id)
     else rows.byId.set(id, next)
-    rows.touch(id)
     const was = before !== undefined && isLive(before)
     const is = next !== undefined && isLive(next)
+    if (was || is) rows.touch(id)
     if (was && is) delta.changed.push(id)
     else if (is) delta.added.push(id)
     else if (was) delta.removed.push(id)

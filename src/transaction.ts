@@ -31,8 +31,9 @@ export class Transaction {
   /** What becomes of outbox records; one group may pay a change and be asked for it again. */
   readonly outbox: OutboxChanges = new Map()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
-  /** From the relay, or written here: what subscribers are told. */
-  remote = false
+  /** Entities that were written to here, and those that something came to from elsewhere. */
+  private readonly written = new Set<string>()
+  private readonly reached = new Set<string>()
   readonly workspace: string
   private readonly before: State
 
@@ -40,6 +41,22 @@ export class Transaction {
     this.workspace = w
     this.state = state
     this.before = state
+  }
+
+  /** Its row is made again: it was written to here. */
+  write(entity: string): void {
+    this.touched.add(entity)
+    this.written.add(entity)
+  }
+
+  /** Something came to it from elsewhere. */
+  reach(entity: string): void {
+    this.reached.add(entity)
+  }
+
+  /** What subscribers are told of a row that looks different now. */
+  from(entity: string): "here" | "relay" {
+    return this.written.has(entity) && !this.reached.has(entity) ? "here" : "relay"
   }
 
   hold(entity: string, held: Held): void {

@@ -260,6 +260,72 @@ describe("an ack", () => {
   })
 })
 
+describe("subscribers", () => {
+  test("hear of every change of all() and of nothing else, and a row that looks as before is the same object", async () => {
+    level(1)
+    for (const id of ["a", "b"]) await ws.notes.create({ title: id }, { id })
+    await relay.settle()
+    for (const push of relay.heard) if (push.t === "push") ack(push, 2)
+    await relay.settle()
+    let heard = 0
+    let shown = ws.notes.all()
+    const changes = () => {
+      const [before, told] = [shown, heard]
+      shown = ws.notes.all()
+      heard = 0
+      expect(told > 0).toBe(shown !== before)
+      return told
+    }
+    ws.notes.subscribe(() => void heard++)
+    for (const title of ["1", "2"]) {
+      await ws.notes.update("a", (draft) => void (draft.title = title))
+      await relay.settle()
+    }
+    expect(changes()).toBe(2)
+    const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-2)
+    const row = ws.notes.get("a")
+    ack(pushes[0]!, 3) // the title is dirty all the same
+    await relay.settle()
+    expect([changes(), ws.notes.get("a")]).toEqual([0, row])
+    expect(ws.notes.get("a")).toBe(row)
+    ack(pushes[1]!, 4)
+    await relay.settle()
+    expect(changes()).toBe(1)
+    await ws.notes.delete("b")
+    await relay.settle()
+    expect(changes()).toBe(1)
+    ack(pushed(), 5) // of what nobody sees
+    await relay.settle()
+    expect([changes(), ws.status.pending]).toEqual([0, 0])
+  })
+
+  test("are told row by row what was written here and what came from the relay, in one commit too", async () => {
+    level(1)
+    await relay.settle()
+    await ws.notes.create({ title: "open" }, { id: "both" })
+    await ws.notes.create({ title: "mine" }, { id: "mine" })
+    const theirs = await elsewhere((other) => other.notes.create({ title: "theirs" }, { id: "theirs" }))
+    const both = await elsewhere((other) => other.notes.create({ title: "theirs too" }, { id: "both" }))
+    const heard: unknown[] = []
+    ws.notes.subscribe((_, { from, added, changed, removed }) =>
+      heard.push({ from, rows: [...added, ...changed], removed }),
+    )
+    await relay.pass(100)
+    level(
+      2,
+      [...both, ...theirs].map((entry) => ({ entry })),
+    )
+    const writes = ["mine", "both"].map((id) => ws.notes.update(id, (draft) => void (draft.title = "again")))
+    await Promise.all(writes)
+    expect(heard).toEqual([
+      { from: "here", rows: ["mine"], removed: [] },
+      { from: "relay", rows: ["both"], removed: [] },
+    ])
+    await relay.pass(100)
+    expect(heard.slice(2)).toEqual([{ from: "relay", rows: ["theirs"], removed: [] }])
+  })
+})
+
 describe("entries", () => {
   test("are committed with their cursor and shown with their principal", async () => {
     const entries = await elsewhere((other) => other.notes.create({ title: "theirs", body: "b" }, { id: "a" }))
