@@ -18,6 +18,8 @@ import { perform, planned, type Step } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
 
+const MADE = "@made"
+
 /** What the changes say of the entity: times in ms since 1970, 0 when no change has one. */
 export interface Facts {
   readonly createdAt: number
@@ -143,6 +145,17 @@ export class Entity {
     for (const step of steps) this.setCell(step, objects.get(step.key))
     if (this.deleted) this.deletedBy = this.findDeletion()
     return made
+  }
+
+  /**
+   * Says when it was made, and by whom, where nothing else does: one change that leaves nothing behind. Not an empty one:
+   * it must end at a later operation than it rests on, for changes are pushed in that order.
+   */
+  sign(time: number): Change[] {
+    return this.author(time, () => {
+      this.handle.put("_root", MADE, true)
+      this.handle.delete("_root", MADE)
+    })
   }
 
   /** Deletes it: one change, none when it is deleted already. */

@@ -10,6 +10,8 @@ const PROJECT_AT_ONCE = 32
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
 const RETRY_MS = 5000
+/** How often rows are looked at whose time is still to come: the relay may tell us meanwhile that it has. */
+const SHOW_MS = 60_000
 
 export class Idle {
   private readonly replica: Replica
@@ -18,6 +20,7 @@ export class Idle {
   private closing = false
   private cancelFold: (() => void) | undefined
   private cancelRetry: (() => void) | undefined
+  private cancelShow: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.replica = replica
@@ -28,6 +31,17 @@ export class Idle {
     if (this.closing) return
     this.projectStale()
     this.foldSoon()
+    this.showInTime()
+  }
+
+  private showInTime(): void {
+    const due = this.cancelShow === undefined ? this.replica.rows.nextDue() : undefined
+    if (due === undefined) return
+    this.cancelShow = this.replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
+      this.cancelShow = undefined
+      this.replica.showDue()
+      this.look()
+    })
   }
 
   /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
@@ -164,6 +178,7 @@ export class Idle {
     this.closing = true
     this.cancelFold?.()
     this.cancelRetry?.()
+    this.cancelShow?.()
     if (quickly) return
     try {
       for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold()

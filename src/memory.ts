@@ -1,4 +1,5 @@
 /** What a replica believes its disk holds, documents aside: read at open, and again after a commit that failed. */
+import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { Outbox } from "./outbox.ts"
 import type { Hash } from "./protocol.ts"
@@ -40,21 +41,24 @@ export class Memory {
   fresh: boolean
   /** The entity of which a change was set aside last. */
   private latest = ""
+  private readonly clock: Clock
 
-  private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string) {
+  private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string, clock: Clock) {
     this.state = saved ?? emptyState(projection)
     this.fresh = saved === undefined
+    this.clock = clock
     this.outbox = new Outbox(workspace)
     this.rows = new Rows(workspace, defs, {
       pending: (entity) => this.outbox.pending(entity),
       stale: (entity) => this.stale.get(entity)?.waiting === false,
       first: () => this.state.first,
+      now: () => this.seconds() * 1000,
     })
   }
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
-  static async read(store: Store, workspace: string, defs: Defs, projection: string): Promise<Memory> {
-    const memory = new Memory(workspace, defs, await readState(store, workspace), projection)
+  static async read(store: Store, workspace: string, defs: Defs, projection: string, clock: Clock): Promise<Memory> {
+    const memory = new Memory(workspace, defs, await readState(store, workspace), projection, clock)
     await memory.outbox.load(store)
     const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
@@ -66,6 +70,11 @@ export class Memory {
     )
     await memory.rows.load(store) // last: rows are joined with all of the above
     return memory
+  }
+
+  /** s since 1970 by the relay's clock, as far as we know it: what changes carry, and no row is shown to be ahead of. */
+  seconds(): number {
+    return Math.max(1, Math.floor((this.clock.now() + this.state.ahead) / 1000))
   }
 
   /** The commit is on the disk: memory follows. */
@@ -110,6 +119,13 @@ export class Memory {
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
     const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0] // not what went along with it
     return { entity, record, refused: rejected.has(entity) }
+  }
+
+  /** Rows whose time was still to come when they were read or made show it once it has. */
+  showDue(): Changed {
+    const changed = noChange()
+    this.rows.showDue((collection) => deltaOf(changed.relay, collection))
+    return changed
   }
 
   /** Goes on from an older memory of the same disk: rows that look as they did are the same objects. */

@@ -60,6 +60,8 @@ export interface Received {
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Access | undefined
+  /** ms by which the relay's clock is ahead of ours. */
+  readonly ahead?: number | undefined
 }
 
 /** Takes entries and their cursor in one commit: the cursor never runs ahead of what is held. */
@@ -81,7 +83,7 @@ export function takeEntries(feed: Feed, received: Received): Promise<void> {
 
 function stateAfter(state: State, received: Received, now: number): State {
   const next: { -readonly [K in keyof State]: State[K] } = { ...state }
-  const { cursor, healed, level, principal, access } = received
+  const { cursor, healed, level, principal, access, ahead } = received
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
@@ -95,6 +97,7 @@ function stateAfter(state: State, received: Received, now: number): State {
     next.first ??= principal
   }
   if (access !== undefined) next.access = access
+  if (ahead !== undefined) next.ahead = ahead
   if (level && !next.heal) {
     next.complete = true
     next.lastSyncedAt = now

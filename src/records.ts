@@ -54,6 +54,8 @@ export interface State {
   /** Who owns the records made before any principal was known: the first one that connected. */
   readonly first: string | null
   readonly lastSyncedAt: number | null
+  /** ms by which the relay's clock was ahead of ours when it last said what time it is */
+  readonly ahead: number
   /** How the stored rows were projected; rows of another projection are made again. */
   readonly projection: string
 }
@@ -68,6 +70,7 @@ export const emptyState = (projection: string): State => ({
   access: null,
   first: null,
   lastSyncedAt: null,
+  ahead: 0,
   projection,
 })
 
@@ -142,5 +145,5 @@ export async function readState(store: Store, w: string): Promise<State | undefi
       `written by a newer version (format ${state.format}); this one reads ${FORMAT}`,
     )
   }
-  return state
+  return { ...emptyState(state.projection), ...state }
 }

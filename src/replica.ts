@@ -39,8 +39,6 @@ export class Replica {
   actor: Actor
   /** Minted in this session: what tells own changes from others', never the actor. */
   readonly made = new Set<Hash>()
-  /** What the relay's clock is ahead of ours, ms. */
-  clockOffset = 0
   /** Why the last commit failed; null once one has worked. */
   failure: HeadwaterError | null = null
   private memory: Memory
@@ -68,7 +66,7 @@ export class Replica {
   static async open(options: ReplicaOptions): Promise<Replica> {
     const all = Object.values(options.collections)
     const defs: Defs = new Map(all.map((def) => [def.name, def]))
-    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all))
+    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all), options.clock)
     const replica = new Replica(options, defs, memory)
     if (replica.state.projection !== replica.projection) replica.idle.projectAllAgain(replica.projection)
     replica.idle.look()
@@ -103,11 +101,6 @@ export class Replica {
     return () => this.listeners.delete(listener)
   }
 
-  /** s since 1970 by the relay's clock, as far as we know it: what changes carry. */
-  seconds(): number {
-    return Math.max(1, Math.floor((this.clock.now() + this.clockOffset) / 1000))
-  }
-
   // ── local writes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   async create(def: AnyDef, id: string, content: Edited): Promise<void> {
@@ -119,7 +112,8 @@ export class Replica {
       const entity = Entity.create(id, def.name, this.actor)
       let made: Change[]
       try {
-        made = entity.write(def, content.changes, this.seconds())
+        made = entity.write(def, content.changes, this.memory.seconds())
+        if (entity.facts.createdIn === undefined) made.push(...entity.sign(this.memory.seconds()))
       } catch (error) {
         entity.free()
         throw error
@@ -134,21 +128,21 @@ export class Replica {
       if (live.entity.deleted)
         throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
       const content = edit(live.entity.whole(def))
-      this.mint(tx, live, live.entity.write(def, content.changes, this.seconds()), fieldsOf(content))
+      this.mint(tx, live, live.entity.write(def, content.changes, this.memory.seconds()), fieldsOf(content))
     })
   }
 
   async remove(def: AnyDef, id: string): Promise<void> {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
-      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.seconds()), [])
+      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.memory.seconds()), [])
     })
   }
 
   async restore(def: AnyDef, id: string): Promise<void> {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
-      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.seconds()), [])
+      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.memory.seconds()), [])
     })
   }
 
@@ -354,6 +348,10 @@ export class Replica {
     this.tell(this.memory.follow(tx, rows))
   }
 
+  showDue(): void {
+    this.tell(this.memory.showDue())
+  }
+
   private tell(changed: Changed): void {
     for (const listener of this.listeners) listener(changed)
   }
@@ -377,7 +375,7 @@ export class Replica {
 
   private async readAgain(): Promise<void> {
     const before = this.memory
-    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection)
+    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection, this.clock)
     this.unsure = false
     this.tell(this.memory.continue(before))
   }

@@ -23,17 +23,13 @@ export interface Joined {
   stale(entity: string): boolean
   /** Whose records are those made before any principal was known. */
   first(): string | null
+  /** ms since 1970. */
+  now(): number
 }
 
 const PAGE = 1000
 /** Rows in front of their pages before they are folded in. */
 const FOLD_AT = 256
-
-interface Authors {
-  readonly created: string | null
-  readonly updated: string | null
-  readonly deleted: string | null
-}
 
 class CollectionRows {
   byId = new Map<string, PlainRow>()
@@ -81,8 +77,10 @@ class CollectionRows {
 
 export class Rows {
   private readonly collections = new Map<string, CollectionRows>()
-  /** Who made a pending row, kept aside while the row shows null for it. */
-  private readonly authors = new Map<string, Authors>()
+  /** What rows do not show yet: who made a pending one, and times that are still to come. */
+  private readonly aside = new Map<string, Partial<Mutable>>()
+  /** Those with times that are still to come. */
+  private readonly early = new Set<string>()
   private readonly workspace: string
   private readonly defs: ReadonlyMap<string, AnyDef>
   private readonly joined: Joined
@@ -146,7 +144,10 @@ export class Rows {
   set(collection: string, id: string, stored: StoredRow | undefined, delta: RowDelta): void {
     const rows = this.of(collection)
     rows.loose.add(id)
-    if (stored === undefined) this.authors.delete(id)
+    if (stored === undefined) {
+      this.aside.delete(id)
+      this.early.delete(id)
+    }
     this.swap(rows, id, stored && this.join(collection, stored), delta)
   }
 
@@ -155,15 +156,26 @@ export class Rows {
     const rows = this.of(collection)
     const row = rows.byId.get(id)
     if (row === undefined) return
-    const next: Record<string, unknown> = { ...row }
+    const next: Record<string, unknown> = { ...row, ...this.aside.get(id) }
     delete next["$stale"]
-    const authors = this.authors.get(id)
-    if (authors !== undefined) {
-      next["$createdBy"] = authors.created
-      next["$updatedBy"] = authors.updated
-      if (row["$deletedAt"] !== undefined) next["$deletedBy"] = authors.deleted
-    }
     this.swap(rows, id, this.finish(next as StoredRow), delta)
+  }
+
+  /** Rows of which a time has come that they did not show before. */
+  showDue(deltaOf: (collection: string) => RowDelta): void {
+    const now = this.joined.now()
+    for (const id of [...this.early]) {
+      const aside = this.aside.get(id)
+      const collection = TIMES.some((key) => (aside?.[key] ?? now + 1) <= now) ? this.collectionOf(id) : undefined
+      if (collection !== undefined) this.rejoin(collection, id, deltaOf(collection))
+    }
+  }
+
+  /** In how many ms the first of them comes; undefined when none is to come. */
+  nextDue(): number | undefined {
+    let first = Number.POSITIVE_INFINITY
+    for (const id of this.early) for (const key of TIMES) first = Math.min(first, this.aside.get(id)?.[key] ?? first)
+    return Number.isFinite(first) ? first - this.joined.now() : undefined
   }
 
   /** Goes on from an older reading of the same disk: rows that look as they did are the same objects. */
@@ -266,23 +278,56 @@ export class Rows {
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
     if (this.joined.stale(row.id)) row["$stale"] = true
-    if (pending !== undefined) this.hideAuthors(row, pending.creation)
-    else if (this.authors.size > 0) this.authors.delete(row.id)
+    this.hide(row as unknown as Mutable, pending)
     return freeze(row)
   }
 
-  /** Until the relay has named a principal for the pending change, the row names nobody. */
-  private hideAuthors(row: Record<string, unknown> & { id: string }, creation: boolean): void {
-    const { $createdBy = null, $updatedBy = null, $deletedBy = null } = row as unknown as StoredRow
-    if ($createdBy !== null || $updatedBy !== null || $deletedBy !== null) {
-      this.authors.set(row.id, { created: $createdBy, updated: $updatedBy, deleted: $deletedBy })
+  /**
+   * Until the relay has named a principal for the pending change, the row names nobody. Whoever wrote it may have had a clock
+   * that was ahead: the row shows no time that is still to come.
+   */
+  private hide(row: Mutable, pending: { readonly creation: boolean } | undefined): void {
+    const aside: Partial<Mutable> = {}
+    if (pending !== undefined) {
+      if (pending.creation && row.$createdBy !== null) {
+        aside.$createdBy = row.$createdBy
+        row.$createdBy = null
+      }
+      if (row.$updatedBy !== null) {
+        aside.$updatedBy = row.$updatedBy
+        row.$updatedBy = null
+      }
+      if (row.$deletedBy !== undefined && row.$deletedBy !== null) {
+        aside.$deletedBy = row.$deletedBy
+        row.$deletedBy = null
+      }
     }
-    if (creation) row["$createdBy"] = null
-    row["$updatedBy"] = null
-    if (row["$deletedAt"] !== undefined) row["$deletedBy"] = null
+    const now = this.joined.now()
+    this.early.delete(row.id)
+    for (const key of TIMES) {
+      const time = row[key]
+      if (time === undefined || time <= now) continue
+      aside[key] = time
+      row[key] = now
+      this.early.add(row.id)
+    }
+    if (Object.keys(aside).length > 0) this.aside.set(row.id, aside)
+    else if (this.aside.size > 0) this.aside.delete(row.id)
   }
 }
 
+/** What a row may have to show otherwise for a while. */
+interface Mutable {
+  readonly id: string
+  $createdAt: number
+  $updatedAt: number
+  $deletedAt?: number
+  $createdBy: string | null
+  $updatedBy: string | null
+  $deletedBy?: string | null
+}
+
+const TIMES = ["$createdAt", "$updatedAt", "$deletedAt"] as const
 const NONE: readonly string[] = Object.freeze([])
 const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
 /** Pages come nearly in order where ids grow with time, so the sort is often left out. */

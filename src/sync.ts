@@ -146,6 +146,8 @@ class Session {
   private taking = false
   private takenAt = Number.NEGATIVE_INFINITY
   private cancelTake: (() => void) | undefined
+  /** What the relay's clock is ahead of ours, once it has said. */
+  private ahead: number | undefined
   private granted = 0
   private done = 0
   private total = 0
@@ -230,7 +232,7 @@ class Session {
     this.waiting.push(message)
     this.waitingBytes += bytes - encode({ ...message, items: [] }).length
     if (message.left !== undefined) this.total = message.left
-    if (message.time !== undefined) this.replica.clockOffset = message.time - this.env.now()
+    if (message.time !== undefined) this.ahead = message.time - this.env.now()
     this.takeSoon()
   }
 
@@ -271,6 +273,7 @@ class Session {
       level,
       principal: first?.principal,
       access: first?.access,
+      ahead: this.ahead,
     })
     this.taking = false
     if (this.ended) return

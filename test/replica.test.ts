@@ -129,7 +129,7 @@ describe("rows", () => {
     const rows = ws.notes.all()
     const { pending } = ws.status
     await ws.close()
-    const again = await opened(store)
+    const again = await opened(store, relay)
     expect(again.notes.all()).toEqual(rows)
     expect(again.status.pending).toBe(pending)
     await again.close()

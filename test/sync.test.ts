@@ -36,7 +36,7 @@ const pushed = () => relay.last("push")
 const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id: push.id, at: at(position) })
 const hashes = (push: Push) => push.entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
 /** What another device would have pushed. */
-const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Entry[]> => {
+const elsewhere = async (write: (other: Notes) => Promise<unknown>, time: number = first.time): Promise<Entry[]> => {
   const relayOfOther = new ScriptedRelay()
   const other = await openWorkspace({
     id: w,
@@ -46,7 +46,7 @@ const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Ent
     env: relayOfOther.env,
   })
   await relayOfOther.settle()
-  relayOfOther.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first, principal: "bob" })
+  relayOfOther.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first, principal: "bob", time })
   await relayOfOther.settle()
   await write(other)
   await relayOfOther.settle()
@@ -345,6 +345,65 @@ describe("entries", () => {
     await reopen()
     expect(ws.notes.get("a")?.title).toBe("theirs")
     expect(relay.last("pull").cursor).toEqual(at(entries.length))
+  })
+
+  test("from a clock that is ahead are not shown in time to come, now or after a restart", async () => {
+    const hour = 3_600_000
+    const entries = await elsewhere(async (other) => {
+      await other.notes.create({ title: "T" }, { id: "a" })
+      await other.notes.create({ title: "T" }, { id: "b" })
+    }, first.time + hour)
+    level(
+      1,
+      entries.map((entry) => ({ entry })),
+    )
+    await relay.pass(100)
+    expect(ws.notes.get("a")).toMatchObject({ $createdAt: first.time, $updatedAt: first.time })
+    const row = await ws.notes.update("a", (draft) => void (draft.title = "U"))
+    expect(row.$updatedAt).toBe(first.time)
+    await ws.close()
+    await relay.pass(1000)
+    await reopen()
+    expect(ws.notes.get("a")?.$updatedAt).toBe(first.time + 1000)
+    expect(ws.notes.get("b")).toMatchObject({ $createdAt: first.time + 1000, $updatedAt: first.time + 1000 })
+    const heard: string[] = []
+    ws.notes.subscribe((_, { changed }) => heard.push(...changed))
+    await relay.pass(hour - 2000)
+    expect(heard).toEqual([])
+    await relay.pass(1000)
+    expect(heard.sort()).toEqual(["a", "b"])
+    expect(ws.notes.get("b")).toMatchObject({ $createdAt: first.time + hour, $updatedAt: first.time + hour })
+  })
+
+  test("show the relay's time on a device whose clock is slow, after a restart without the relay too", async () => {
+    relay.now -= 3_600_000
+    level(0)
+    await relay.settle()
+    await ws.notes.create({ title: "T" }, { id: "a" })
+    expect(ws.notes.get("a")?.$updatedAt).toBe(first.time)
+    await ws.close()
+    relay.up = false
+    await reopen()
+    expect(ws.notes.get("a")?.$updatedAt).toBe(first.time)
+  })
+
+  test("of an entity that was created empty say when and by whom", async () => {
+    const entries = await elsewhere(async (other) => {
+      const made = [await other.notes.create({ body: "" }, { id: "a" }), await other.notes.create({}, { id: "b" })]
+      for (const { $createdAt, $updatedAt } of made) expect([$createdAt, $updatedAt]).toEqual([first.time, first.time])
+      await other.notes.update("a", (draft) => void (draft.body = "text"))
+      await other.notes.delete("b")
+      await other.notes.restore("b")
+    })
+    level(
+      1,
+      entries.map((entry) => ({ entry })),
+    )
+    await relay.pass(100)
+    expect([ws.notes.get("a")?.body, replicaOf(ws).bad.size]).toEqual(["text", 0])
+    for (const id of ["a", "b"]) {
+      expect(ws.notes.get(id)).toMatchObject({ $createdAt: first.time, $createdBy: "bob", $updatedBy: "bob" })
+    }
   })
 
   test("that come twice have the effect of one", async () => {
