@@ -52,6 +52,8 @@ export interface SyncStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
   /** The cursor stood at the end of the relay's log at least once on this connection. */
   readonly level: boolean
+  /** The last `ask` that this is true of. */
+  readonly asOf: number
   readonly retryAt: number | null
   /** Why there is no connection. */
   readonly error: HeadwaterError | null
@@ -60,11 +62,20 @@ export interface SyncStatus {
   readonly progress: { readonly done: number; readonly total: number } | null
 }
 
-const idle: SyncStatus = { connection: "none", level: false, retryAt: null, error: null, refusal: null, progress: null }
+const idle: SyncStatus = {
+  connection: "none",
+  level: false,
+  asOf: 0,
+  retryAt: null,
+  error: null,
+  refusal: null,
+  progress: null,
+}
 
 export class Sync implements Channel {
   status: SyncStatus = idle
   private session: Session | undefined
+  private asked = 0
   private readonly replica: Replica
   private readonly env: Env
   private readonly changed: () => void
@@ -78,7 +89,20 @@ export class Sync implements Channel {
 
   opened(link: Link): void {
     this.update({ connection: "open", level: false, retryAt: null, error: null, progress: null })
-    this.session = new Session(this.replica, this.env, link, (patch) => this.update(patch))
+    this.session = new Session(
+      this.replica,
+      this.env,
+      link,
+      () => this.asked,
+      (patch) => this.update(patch),
+    )
+  }
+
+  /** What does the relay have now? Answered once `status` is level as of the number that this returns, or a later one. */
+  ask(): number {
+    this.asked++
+    this.session?.pullAgain()
+    return this.asked
   }
 
   received(message: RelayMessage, bytes: number): void {
@@ -126,6 +150,7 @@ class Session {
   private readonly feed: Feed
   private readonly env: Env
   private readonly link: Link
+  private readonly wanted: () => number
   private readonly update: (patch: Partial<SyncStatus>) => void
   private ended = false
   // pushing
@@ -151,6 +176,10 @@ class Session {
   private granted = 0
   private done = 0
   private total = 0
+  /** The last `ask` before the last pull or have; then: that was answered; then: and all that it spoke of is here. */
+  private asOf = 0
+  private answered = false
+  private level = false
   /** While a heal goes on: the furthest place learned of in the relay's present log. */
   private healing: { reach: Cursor | null } | undefined
   /** Entities of which something is refused for the time being: what was written on top of it waits with it. */
@@ -160,11 +189,18 @@ class Session {
   private turnedAway = 0
   private cancelBegin: (() => void) | undefined
 
-  constructor(replica: Replica, env: Env, link: Link, update: (patch: Partial<SyncStatus>) => void) {
+  constructor(
+    replica: Replica,
+    env: Env,
+    link: Link,
+    wanted: () => number,
+    update: (patch: Partial<SyncStatus>) => void,
+  ) {
     this.replica = replica
     this.feed = new Feed(replica)
     this.env = env
     this.link = link
+    this.wanted = wanted
     this.update = update
     this.run(this.begin())
   }
@@ -203,10 +239,19 @@ class Session {
     // As a step, so that everything that an earlier connection received has been committed.
     const state = await this.replica.step([], (tx) => tx.state)
     if (this.ended) return
+    this.asOf = this.wanted()
     if (state.heal) {
       this.link.send({ t: "pull", w: this.replica.id, credit: limits.credit })
       await this.sayHave()
     } else this.pull(state.cursor, state.reach)
+  }
+
+  /** Entries that come by themselves do not say that there are no others yet; the answer to a pull does. */
+  pullAgain(): void {
+    if (!this.level || this.asOf === this.wanted()) return
+    this.level = false
+    this.answered = false
+    this.run(this.begin())
   }
 
   /** The relay has passed over how this session began. Returns when it does so again, in ms. */
@@ -282,10 +327,13 @@ class Session {
       this.push()
     }
     this.done += bytes
+    if (first !== undefined && this.healing === undefined) this.answered = true
     if (level) {
       this.done = 0
       this.total = 0
-      this.update({ level: true, progress: null, error: null })
+      this.level = this.answered
+      this.update({ level: true, progress: null, error: null, ...(this.answered && { asOf: this.asOf }) })
+      this.pullAgain()
     } else this.update({ level: false, progress: { done: this.done, total: Math.max(this.total, this.done) } })
     if (items.length > 0) this.grant(bytes)
     this.takeSoon()
@@ -391,6 +439,7 @@ class Session {
     if (code === "CURSOR_UNKNOWN") {
       this.take() // what came before it belongs to the log that we knew
       this.healing = { reach: null }
+      this.level = false
       this.update({ level: false })
       await markHeal(this.feed)
       if (!this.ended) await this.sayHave()

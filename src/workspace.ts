@@ -57,7 +57,10 @@ interface Core<C extends Defs> {
    * `NO_RELAY` without one, `CLOSED` after close, `REJECTED` when something of it was refused for good; the signal's reason.
    */
   whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
-  /** Resolves when this device holds and shows everything that the relay has. `NO_RELAY`, `CLOSED`; the signal's reason. */
+  /**
+   * Resolves when this device holds and shows everything that the relay had stored before the call; while connected that
+   * takes one small message each way. `NO_RELAY`, `CLOSED`; the signal's reason.
+   */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /** Connects, to the last relay if none is named. */
   connect(relay?: Relay | RelayOptions): void
@@ -220,7 +223,9 @@ class OpenWorkspace<C extends Defs> {
     this.#mustHaveRelay()
     const replica = this.#replica
     const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
-    await this.#until(signal, () => this.status.complete && this.#sync.status.level && shown())
+    const asked = this.#sync.ask()
+    const level = () => this.#sync.status.level && this.#sync.status.asOf >= asked
+    await this.#until(signal, () => this.status.complete && level() && shown())
   }
 
   #mustHaveRelay(): void {

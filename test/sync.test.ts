@@ -218,6 +218,66 @@ test("what another principal left in the outbox waits, and is counted", async ()
   expect(relay.count("push")).toBe(before + 1)
 })
 
+describe("whenSynced", () => {
+  const pulls = () => relay.heard.filter((message) => message.t === "pull" && "cursor" in message)
+  const outcome = (promise: Promise<void>) => {
+    const state = { resolved: false }
+    void promise.then(() => (state.resolved = true))
+    return state
+  }
+
+  test("asks the relay what it has now, however level we were before", async () => {
+    level(1)
+    await relay.settle()
+    const entries = await elsewhere((other) => other.notes.create({ title: "just stored" }, { id: "a" }))
+    const synced = outcome(ws.whenSynced())
+    const too = outcome(ws.whenSynced())
+    await relay.settle()
+    expect(pulls()).toHaveLength(2)
+    expect(pulls().at(-1)).toMatchObject({ cursor: at(1) })
+    expect([synced.resolved, ws.status.phase]).toEqual([false, "live"])
+    relay.say({ t: "entries", w, items: [], cursor: at(1), level: true }) // was on its way when the question came
+    await relay.settle()
+    expect(synced.resolved).toBe(false)
+    const [one, ...more] = entries.flatMap((entry) =>
+      entry.chunks.map((chunk) => ({ entry: { ...entry, chunks: [chunk] } })),
+    )
+    relay.say({ t: "entries", w, items: [one!], cursor: at(2), ...first })
+    await relay.pass(100)
+    expect(synced.resolved).toBe(false)
+    relay.say({ t: "entries", w, items: more, cursor: at(3), level: true })
+    await relay.pass(100)
+    expect([synced.resolved, too.resolved, ws.notes.get("a")?.title]).toEqual([true, true, "just stored"])
+  })
+
+  test("takes nothing for an answer that was asked for before, and the first pull of a connection for one", async () => {
+    const synced = outcome(ws.whenSynced()) // the pull is out, and the relay has perhaps answered it
+    level(1)
+    await relay.settle()
+    expect([synced.resolved, pulls().length]).toEqual([false, 2])
+    relay.hangUp()
+    await relay.pass(1000)
+    expect(pulls()).toHaveLength(3)
+    level(1)
+    await relay.settle()
+    expect([synced.resolved, pulls().length]).toEqual([true, 3])
+  })
+
+  test("waits for the end of a heal", async () => {
+    level(1)
+    await relay.settle()
+    const synced = outcome(ws.whenSynced())
+    await relay.settle()
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    relay.say({ t: "entries", w, items: [], ...first }, { t: "want", w, page: [] })
+    await relay.pass(100)
+    expect(synced.resolved).toBe(false)
+    level(0)
+    await relay.settle()
+    expect([synced.resolved, pulls().length]).toEqual([true, 2])
+  })
+})
+
 describe("an ack", () => {
   test("takes its changes out of the outbox and leaves the cursor where it is", async () => {
     level(1)
