@@ -32,7 +32,7 @@ export class Live {
   }
 
   /** A change that is in the document, and who brought it. */
-  credit(change: Change, by: string | null | undefined): void {
+  add(change: Change, by: string | null | undefined): void {
     this.admission.trust(change)
     if (by !== undefined && by !== null) this.authors.set(change.hash, by)
   }

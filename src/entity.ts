@@ -10,7 +10,7 @@ import { genesisOf, pruning, textContainer } from "./derived.ts"
 import { refuseLossy, take } from "./document.ts"
 import type { Changes, Fields } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
-import { nextHeads } from "./history.ts"
+import { byTime, nextHeads } from "./history.ts"
 import { rootKeys } from "./operations.ts"
 import type { Actor, Hash } from "./protocol.ts"
 import { type AnyDef, isText } from "./schema.ts"
@@ -313,8 +313,6 @@ function originOf(id: string, changes: readonly Change[], handle: Handle): { gen
 
 /** The object that a change's first operation makes. */
 const objectOf = ({ startOp, actor }: Change): string => `${startOp}@${actor}`
-
-const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
 
 const refused = (entity: string, cause: unknown) =>
   cause instanceof HeadwaterError

@@ -90,7 +90,7 @@ function stateAfter(state: State, received: Received, now: number): State {
       next.heal = false
       next.reach = healed.reach && hex(healed.reach)
     }
-    next.reach = further(next.reach, cursor)
+    next.reach = hex(further(placeOf(next.reach), cursor))
   }
   if (principal !== undefined) {
     next.principal = principal
@@ -107,9 +107,12 @@ function stateAfter(state: State, received: Received, now: number): State {
 }
 
 /** The further of two places: a reach never goes back while the log is the same. */
-function further(reach: string | null, at: Cursor): string {
-  return reach !== null && position(bytesOfHex(reach)) > position(at) ? reach : hex(at)
+export function further(reach: Cursor | null, at: Cursor): Cursor {
+  return reach !== null && position(reach) > position(at) ? reach : at
 }
+
+/** As the state has it, for the wire. */
+export const placeOf = (place: string | null): Cursor | null => (place === null ? null : bytesOfHex(place))
 
 /** What of it this replica does not hold yet, as far as it can tell without reading the disk; held from here on. */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
@@ -189,7 +192,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     replica.documents.drop(entity)
     return markStale(replica, tx, entity, [...arrived.values()])
   }
-  for (const change of order) live.credit(change, arrived.get(change)?.by)
+  for (const change of order) live.add(change, arrived.get(change)?.by)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   tx.touched.add(entity)
 }
@@ -212,7 +215,7 @@ export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | 
       if (owed !== undefined) tx.pay(owed)
     }
     if (at === undefined) return
-    const reach = further(tx.state.reach, at)
+    const reach = hex(further(placeOf(tx.state.reach), at))
     if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }
   })
 }

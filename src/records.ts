@@ -3,6 +3,7 @@
  * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
 import { type Code, HeadwaterError } from "./errors.ts"
+import type { ProjectedRow } from "./projection.ts"
 import type { Access, Hash } from "./protocol.ts"
 import type { Key, Store, Value } from "./store/store.ts"
 
@@ -112,16 +113,10 @@ export interface RejectedRecord {
  * A row as the disk has it: a function of the entity's changes, and who made them. Everything else that an app sees on a
  * row (`$pending`, `$workspace`, defaults, ...) is joined when it is read.
  */
-export interface StoredRow {
-  readonly id: string
-  readonly $createdAt: number
-  readonly $updatedAt: number
-  readonly $deletedAt?: number
-  readonly $conflicts: readonly string[]
+export interface StoredRow extends ProjectedRow {
   readonly $createdBy?: string | null
   readonly $updatedBy?: string | null
   readonly $deletedBy?: string | null
-  readonly [field: string]: unknown
 }
 
 /** JSON that this library wrote; anything else means a damaged or foreign store. */

@@ -183,7 +183,7 @@ export class Replica {
     for (const change of changes) {
       tx.hold(entity, { change, collection, by: principal ?? undefined })
       tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-      live.credit(change, principal)
+      live.add(change, principal)
       this.made.add(change.hash)
     }
     if (changes.length > 0) tx.write(entity)
@@ -237,7 +237,7 @@ export class Replica {
       return undefined
     }
     const live = new Live(hydrated)
-    for (const change of verdict.order) live.credit(change, held.get(change.hash)?.by)
+    for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.documents.add(live)
   }

@@ -8,7 +8,7 @@
 import { keys, readJson, type StoredRow } from "./records.ts"
 import { type AnyDef, showDefaults } from "./schema.ts"
 import type { Store, Write } from "./store/store.ts"
-import { equal } from "./values.ts"
+import { equal, freeze } from "./values.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
 export interface RowDelta {
@@ -353,14 +353,6 @@ function lowerBound(rows: readonly PlainRow[], id: string): number {
     else high = middle
   }
   return low
-}
-
-function freeze<T extends object>(value: T): T {
-  for (const key in value) {
-    const part = value[key]
-    if (typeof part === "object" && part !== null && !Object.isFrozen(part)) freeze(part)
-  }
-  return Object.freeze(value)
 }
 
 /** Which loose rows go to which page: back to their own, or to the last one while it has room. */

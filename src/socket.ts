@@ -91,8 +91,12 @@ export class Connection implements Relay {
   /** Joins a workspace to this connection; returns its way out. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
     if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
-    if (this.channels.has(workspace))
-      throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
+    if (this.channels.has(workspace)) {
+      throw new HeadwaterError(
+        "STORE_IN_USE",
+        `workspace ${workspace} is open on this relay connection already, from another store: close it there, or open this one with a connection of its own`,
+      )
+    }
     this.env ??= env
     this.channels.set(workspace, channel)
     if (this.open) channel.opened(this.link(workspace))

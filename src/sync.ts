@@ -3,7 +3,6 @@
  * One object per workspace; one `Session` inside it per live connection, so that nothing learned on a connection outlives
  * it. Messages become steps of the replica in the order in which they came.
  */
-import { bytesOfHex } from "./chunk.ts"
 import type { Env } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
 import type { Owed } from "./outbox.ts"
@@ -15,7 +14,6 @@ import {
   type Hash,
   limits,
   type Notice,
-  position,
   type Reject,
   type RelayMessage,
   type Want,
@@ -24,8 +22,10 @@ import { nextPush } from "./push.ts"
 import {
   type EntityHash,
   Feed,
+  further,
   haveOf,
   markHeal,
+  placeOf,
   takeAck,
   takeActorBound,
   takeEntries,
@@ -265,9 +265,8 @@ class Session {
   }
 
   private pull(cursor: string | null, reach: string | null): void {
-    const at = (place: string | null) => (place === null ? null : bytesOfHex(place))
-    const further = reach !== cursor && { reach: at(reach) }
-    this.link.send({ t: "pull", w: this.replica.id, cursor: at(cursor), ...further, credit: limits.credit })
+    const further = reach !== cursor && { reach: placeOf(reach) }
+    this.link.send({ t: "pull", w: this.replica.id, cursor: placeOf(cursor), ...further, credit: limits.credit })
   }
 
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -488,6 +487,3 @@ class Session {
 }
 
 const laterCodes: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
-
-const further = (reach: Cursor | null, at: Cursor): Cursor =>
-  reach !== null && position(reach) > position(at) ? reach : at

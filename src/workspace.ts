@@ -92,7 +92,7 @@ export interface WorkspaceOptions<C extends Defs> {
 /**
  * Opens a workspace on this device: rows are there when it resolves, documents and WebAssembly are loaded when needed.
  *
- * One process or tab owns a (store, workspace): `STORE_IN_USE` for the second. `ID_INVALID`, `NAME_MISMATCH`,
+ * One process or tab owns a (store, workspace), and one workspace of an id a `relayConnection`: `STORE_IN_USE` for the second. `ID_INVALID`, `NAME_MISMATCH`,
  * `STORE_FAILED`, `STORE_FORMAT` (written by a newer version).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {

@@ -78,7 +78,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/sync.ts",
-        replace: "const further = reach !== cursor && { reach: at(reach) }",
+        replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
     ],

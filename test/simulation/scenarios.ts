@@ -24,7 +24,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       {
         file: "src/sync.ts",
-        replace: "const further = reach !== cursor && { reach: at(reach) }",
+        replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
     ],

@@ -25,7 +25,6 @@ export class ScriptedRelay {
       this.timers.set(timer, { at: this.now + ms, f })
       return () => void this.timers.delete(timer)
     },
-    online: () => true,
     onWake: (f) => {
       this.wakers.add(f)
       return () => void this.wakers.delete(f)
