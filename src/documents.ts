@@ -21,9 +21,9 @@ export class Live {
   waiting: readonly Held[] = []
   private readonly authors = new Map<Hash, string>()
 
-  constructor(entity: Entity) {
+  constructor(entity: Entity, admission = new Admission(entity.id)) {
     this.entity = entity
-    this.admission = new Admission(entity.id)
+    this.admission = admission
   }
 
   /** Every change in the document. */

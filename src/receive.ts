@@ -131,6 +131,7 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
       if (replica.rejected.get(entity)?.has(change.hash)) tx.reject(entity, change.hash, undefined)
       if (isHeld(replica, tx, entity, change.hash)) continue
       const held: Held = { change, collection, by, adopted, once }
+      if (!replica.exists(entity, tx)) tx.fresh.add(entity)
       tx.hold(entity, held)
       const list = fresh.get(entity)
       if (list === undefined) fresh.set(entity, [held])

@@ -3,6 +3,7 @@
  * together are committed together. A step reads and changes documents in memory and says what to write; nothing is shown,
  * sent or promised before the commit that holds it.
  */
+import { Arrivals } from "./arrivals.ts"
 import { type Change, hex, readChange } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
 import type { Edited } from "./draft.ts"
@@ -20,7 +21,7 @@ import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
-import { admitted, causalOrder, type Verdicts, verdicts } from "./verify.ts"
+import { Admission, admitted, causalOrder, type Judged, verdicts } from "./verify.ts"
 
 export interface ReplicaOptions {
   readonly id: string
@@ -49,6 +50,7 @@ export class Replica {
   private readonly listeners = new Set<(changed: Changed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   private unsure = false
+  private readonly arrivals = new Arrivals()
   private readonly idle = new Idle(this)
 
   private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
@@ -160,7 +162,7 @@ export class Replica {
   }
 
   /** Something of it is held, or has arrived in this very group. */
-  private exists(id: string, tx: Transaction): boolean {
+  exists(id: string, tx: Transaction): boolean {
     const { documents, stale, bad } = this
     return (
       this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
@@ -193,6 +195,8 @@ export class Replica {
 
   /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
+    const arrived = tx.held.has(entity) || tx.dropped.has(entity) ? undefined : this.arrivals.take(entity)
+    if (arrived !== undefined) return new Map(arrived)
     const held = new Map<Hash, Held>()
     const dropped = tx.dropped.get(entity)
     const known = this.bad.get(entity)
@@ -218,7 +222,7 @@ export class Replica {
     const mark = this.staleOf(entity, tx)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
-    let verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
+    let verdict = mark === undefined ? trusted(entity, changes) : admitted(entity, changes, suspects)
     if (mark !== undefined) {
       tx.touched.add(entity)
       tx.reach(entity)
@@ -236,7 +240,7 @@ export class Replica {
       if (mark !== undefined) this.markWaiting(tx, entity, mark.collection, waiting)
       return undefined
     }
-    const live = new Live(hydrated)
+    const live = new Live(hydrated, verdict.admission)
     for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.documents.add(live)
@@ -345,6 +349,7 @@ export class Replica {
 
   /** The commit is on the disk: memory follows, then those who listen. */
   private publish(tx: Transaction, rows: NewRows): void {
+    this.arrivals.follow(tx)
     this.tell(this.memory.follow(tx, rows))
   }
 
@@ -367,6 +372,7 @@ export class Replica {
     this.failure = error
     this.unsure = true
     this.freshActor()
+    this.arrivals.clear()
     const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
     await this.readAgain().catch(() => {}) // the next group tries again
     for (const step of [...group, ...behind]) step.reject(error)
@@ -395,9 +401,11 @@ function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly
 }
 
 /** Changes that were judged before: only what they rest on is looked at. */
-function trusted(changes: readonly Change[]): Verdicts {
+function trusted(entity: string, changes: readonly Change[]): Judged {
+  const admission = new Admission(entity)
   const order = causalOrder(changes)
-  return { order, bad: new Map(), waiting: [] }
+  for (const change of order) admission.trust(change)
+  return { order, bad: new Map(), waiting: [], admission }
 }
 
 function heldOf(value: Uint8Array): Held {

@@ -24,6 +24,8 @@ export class Transaction {
   /** Entities whose row is made again at the end of the group. */
   readonly touched = new Set<string>()
   readonly held = new Map<string, Map<Hash, Held>>()
+  /** Entities of which nothing was held before. */
+  readonly fresh = new Set<string>()
   readonly dropped = new Map<string, Set<Hash>>()
   readonly stale = new Map<string, StaleRecord | undefined>()
   /** undefined: to be judged again. */
