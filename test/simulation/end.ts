@@ -142,7 +142,7 @@ async function checkEdits(world: World, log: ReadonlyMap<string, ReadonlySet<Has
   }
   for (const edit of world.oracle.edits.made.values()) {
     const { token, entity, hash, state, excused } = edit
-    const shown = texts.get(entity)!.filter((other) => other === token).length
+    const shown = (texts.get(entity) ?? []).filter((other) => other === token).length
     const known = hash && log.get(entity)?.has(hash)
     if (state === "saved" && !known && !excused && !refused.has(hash!)) fail("saved and lost", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
