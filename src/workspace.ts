@@ -137,6 +137,7 @@ class OpenWorkspace<C extends Defs> {
   readonly #release: () => Promise<void>
   readonly #statusListeners = new Set<(status: Status) => void>()
   readonly #waiters = new Set<(error: unknown) => void>()
+  readonly #looks = new Set<() => void>()
   /** Of what is set aside: one object each, so that `status` changes when they do. */
   readonly #errors = new WeakMap<object, HeadwaterError>()
   #connection: Connection | undefined
@@ -150,7 +151,10 @@ class OpenWorkspace<C extends Defs> {
     replicas.set(this, replica)
     this.#env = env
     this.#release = release
-    this.#sync = new Sync(replica, env, () => this.#refresh())
+    this.#sync = new Sync(replica, env, () => {
+      this.#refresh()
+      for (const look of [...this.#looks]) look()
+    })
     this.collections = Object.freeze(
       Object.fromEntries(
         Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)]),
@@ -233,13 +237,13 @@ class OpenWorkspace<C extends Defs> {
     if (this.#connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
   }
 
-  /** Asks `reached` now, after every commit and after every change of status. */
+  /** Asks `reached` now, after every commit and after every change of the connection, whether `status` shows it or not. */
   #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const end = (error?: unknown) => {
         offCommit()
-        offStatus()
+        this.#looks.delete(look)
         this.#waiters.delete(end)
         signal?.removeEventListener("abort", abort)
         if (error === undefined) resolve()
@@ -248,7 +252,7 @@ class OpenWorkspace<C extends Defs> {
       const abort = () => end(signal?.reason)
       const look = () => reached() && end()
       const offCommit = this.#replica.onCommit(look)
-      const offStatus = this.onStatus(look)
+      this.#looks.add(look)
       this.#waiters.add(end)
       signal?.addEventListener("abort", abort)
       look()
