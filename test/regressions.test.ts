@@ -8,6 +8,7 @@ beforeAll(warmUp)
 
 const at = (events: number) => ({ events })
 
+// no seed: none was recorded when it was found, and the schedule below does not need it
 test("an entity that arrives in the moment in which it is created here has the changes of both", async () => {
   const stage = new Stage({ replicas: 2 })
   await stage.start()

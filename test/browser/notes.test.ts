@@ -228,6 +228,25 @@ describe("the notes page", () => {
     expect(await page.locator("#announced").textContent()).toBe("Offline")
   })
 
+  it("says when a note could not be deleted, and keeps it", async () => {
+    const page = await openPage("a")
+    await goto(page)
+    await newNote(page, "Kept", "text")
+    await page.locator("#rows button:not(.unsent)", { hasText: "text" }).waitFor()
+    await page.evaluate(() => {
+      const full = () => {
+        throw new DOMException("the disk is full", "QuotaExceededError")
+      }
+      Object.assign(IDBObjectStore.prototype, { put: full, delete: full })
+    })
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Delete")
+    await page.locator("#report[open] h2").filter({ hasText: "could not be deleted" }).waitFor()
+    expect(await page.locator("#report li").textContent()).toContain("STORE_FAILED")
+    expect(await page.locator("#toast").isVisible()).toBe(false)
+    await noteCalled(page, "Kept").waitFor()
+  })
+
   it("notices that the network is gone, and dials at once when it is back", async () => {
     const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
