@@ -98,7 +98,7 @@ describe("a relay connection", () => {
 
 describe("a token", () => {
   test("travels in the upgrade as the base64url of its UTF-8, unpadded; without one nothing does", async () => {
-    const token = "??>ä>>>>~~" // has a +, a / and padding in plain base64
+    const token = "é~~~??>" // has a +, a / and padding in plain base64
     expect(Buffer.from(token).toString("base64")).toMatch(/(?=.*\+)(?=.*\/)(?=.*=$)/)
     await opened({ url: "ws://relay", token })
     await opened({ url: "ws://relay" }, "v")
