@@ -333,8 +333,7 @@ describe("a stream of what others write", () => {
     await relay.settle()
     expect(commit).toHaveBeenCalled()
     commit.mockClear()
-    const cursors = () =>
-      commit.mock.calls.filter(([writes]) => writes.some(([key]) => key[1] === "state")).length
+    const cursors = () => commit.mock.calls.filter(([writes]) => writes.some(([key]) => key[1] === "state")).length
     await stream(changes.slice(1))
     expect(ws.notes.all()).toHaveLength(50)
     expect(cursors()).toBeGreaterThanOrEqual(9)
