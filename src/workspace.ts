@@ -67,14 +67,14 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly id: string
   /** Each under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
-  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()` or a `Store` of your own; several workspaces may share one. */
+  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own; several workspaces may share one. */
   readonly store: object
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids; UUID v7 by default. */
   readonly idFactory?: (() => string) | undefined
   /** Automerge's WebAssembly in a browser; without it the base64 build is imported when a document is first needed. */
   readonly wasm?: URL | string | BufferSource | undefined
-  /** Clock, timers, randomness, network, an `Env`: for tests. */
+  /** An `Env`: clock, timers, randomness, network, for tests. */
   readonly env?: object | undefined
   readonly signal?: AbortSignal | undefined
 }
