@@ -238,7 +238,7 @@ describe("status", () => {
     const hash = readChange(push.entries[0]!.chunks[0]!).hash
     relay.say({ t: "reject", w, id: push.id, entity: id, hash, code: "RATE", retryIn: 5000 })
     await relay.settle()
-    expect(ws.status.error).toMatchObject({ code: "RATE", entity: id })
+    expect(ws.status.error).toMatchObject({ code: "RATE", entity: id, retryAt: relay.now + 5000 })
   })
 
   test("passes through every phase: local, connecting, syncing, live, offline, error", async () => {
