@@ -88,6 +88,20 @@ export interface OutRecord {
   readonly fields: readonly string[]
 }
 
+/** The same with its name. */
+export interface Owed extends OutRecord {
+  readonly entity: string
+  readonly hash: Hash
+}
+
+/** What a row shows of what is owed. */
+export interface Pending {
+  /** The fields that pending changes touch, sorted. */
+  readonly fields: readonly string[]
+  /** The entity's creation is among them. */
+  readonly creation: boolean
+}
+
 export interface StaleRecord {
   readonly collection: string
   /** Changes whose verdict is open. */

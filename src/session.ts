@@ -2,9 +2,9 @@
  * One workspace on one live connection: pulls by cursor and reach, pushes the outbox, takes acks and refusals, heals by have
  * and want. Messages become steps of the replica in the order in which they came; nothing learned here outlives it.
  */
+
 import type { Env } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
-import type { Owed } from "./outbox.ts"
 import {
   type Cursor,
   type EntityHeads,
@@ -31,6 +31,7 @@ import {
   takeRefusal,
   takeWant,
 } from "./receive.ts"
+import type { Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import type { Link } from "./socket.ts"
 import type { SyncStatus } from "./sync.ts"

@@ -4,9 +4,9 @@
  */
 
 import type { Change } from "./chunk.ts"
-import type { OutboxChanges, Owed } from "./outbox.ts"
+import type { OutboxChanges } from "./outbox.ts"
 import { type Entry, encodeEntry, type Hash } from "./protocol.ts"
-import { type BadRecord, keys, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
+import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 import type { Value, Write } from "./store/store.ts"
 
 /** A change with what the log said of it. */

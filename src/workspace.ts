@@ -77,15 +77,15 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly id: string
   /** Each under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
-  /** `nodeStore(folder)`, `indexedDBStore(name)` or `memoryStore()`; several workspaces may share one. */
-  readonly store: Store
+  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own; several workspaces may share one. */
+  readonly store: object
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids; UUID v7 by default. */
   readonly idFactory?: (() => string) | undefined
   /** Automerge's WebAssembly in a browser; without it the base64 build is imported when a document is first needed. */
   readonly wasm?: URL | string | BufferSource | undefined
-  /** Clock, timers, randomness, network: for tests. */
-  readonly env?: Env | undefined
+  /** An `Env`: clock, timers, randomness, network, for tests. */
+  readonly env?: object | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -97,8 +97,9 @@ export interface WorkspaceOptions<C extends Defs> {
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal, wasm } = options
-  const env = options.env ?? systemEnv
+  const env = (options.env ?? systemEnv) as Env
   checkId(id, "a workspace's id")
+  checkStore(store)
   for (const [key, { name }] of Object.entries<AnyDef>(collections)) {
     if (key !== name) throw new HeadwaterError("NAME_MISMATCH", `the collection under ${key} is named ${name}`)
   }
@@ -115,6 +116,13 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     await replica?.close({ quickly: true }) // or its idle work would go on in a workspace that is somebody else's by then
     await release()
     throw error
+  }
+}
+
+function checkStore(store: object): asserts store is Store {
+  for (const method of ["claim", "get", "list", "commit"] as const satisfies (keyof Store)[]) {
+    if (typeof (store as Partial<Store> | undefined)?.[method] === "function") continue
+    throw new HeadwaterError("STORE_FAILED", `what is passed as store is none: it has no function ${method}`)
   }
 }
 

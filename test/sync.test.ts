@@ -72,37 +72,69 @@ describe("a connection", () => {
     expect(relay.last("pull")).toEqual({ t: "pull", w, cursor: at(3), reach: at(9), credit: limits.credit })
   })
 
-  test("is dialled again after a jittered, doubling wait, and soon after one that worked", async () => {
+  // Lets the wait climb to a minute; the last dial is taken, a minute later, without anybody waking anything.
+  const climb = async () => {
     relay.up = false
     relay.hangUp()
-    await relay.pass(8 * 60_000)
-    const waits = relay.dials.slice(1).map((dial, i) => dial - (relay.dials[i] as number))
-    expect(waits.slice(0, 9).map((ms) => Math.round(ms / 1000))).toEqual(
-      [1, 2, 4, 8, 16, 32, 64, 128].concat(waits[8] ? [Math.round(waits[8] / 1000)] : []),
-    )
+    await relay.pass(100_000)
     relay.up = true
-    relay.wake()
-    await relay.settle()
+    await relay.pass(30_000)
     expect(ws.status.connected).toBe(true)
-    level(0)
-    await relay.settle()
+  }
+  const nextWait = async () => {
+    const hungUp = relay.now
     relay.hangUp()
     const dials = relay.dials.length
-    await relay.pass(1000)
-    expect(relay.dials.length).toBe(dials + 1)
+    while (relay.dials.length === dials && relay.now - hungUp < 600_000) await relay.pass(500)
+    return relay.dials.at(-1)! - hungUp
+  }
+
+  test("is dialled again after waits that double from one second to five minutes", async () => {
+    relay.up = false
+    const since = relay.now
+    relay.hangUp()
+    await relay.pass(30 * 60_000)
+    const dials = [since, ...relay.dials.slice(1)]
+    const waits = dials.slice(1).map((dial, i) => (dial - dials[i]!) / 1000)
+    expect(waits.slice(0, 12)).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
   })
 
-  test("never waits more than five minutes, and less with luck", async () => {
+  test.each([0.75, 0.25, 0.01])("waits any part of that, as a throw of %f says", async (luck) => {
+    relay.luck = luck
+    relay.up = false
+    const since = relay.now
+    relay.hangUp()
+    await relay.pass(30 * 60_000)
+    const dials = [since, ...relay.dials.slice(1)]
+    const most = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map((seconds) => seconds * 1000)
+    for (const [i, cap] of most.entries()) {
+      const part = (dials[i + 1]! - dials[i]!) / cap
+      expect(Math.abs(part - luck)).toBeLessThan(0.02)
+    }
+  })
+
+  test.each([
+    ["its first entries", () => level(0), 1000],
+    ["an ack", () => relay.say({ t: "ack", w, id: "1", at: at(1) }), 1000],
+    ["nothing", () => {}, 128_000],
+    ["no more than a pong", () => relay.say({ t: "pong" }), 128_000],
+  ])("that brought %s, after many that failed, is followed by the wait it deserves", async (_, bring, wait) => {
+    await climb()
+    bring()
+    await relay.settle()
+    expect(await nextWait()).toBe(wait)
+  })
+
+  test("that is waited for is dialled at once when the network or the page comes back, and soon after that", async () => {
     relay.up = false
     relay.hangUp()
-    await relay.pass(60 * 60_000)
-    const waits = relay.dials.slice(1).map((dial, i) => dial - (relay.dials[i] as number))
-    expect(Math.max(...waits)).toBeLessThanOrEqual(5 * 60_000)
-    relay.luck = 0.25
-    relay.wake()
+    await relay.pass(100_000)
     const dials = relay.dials.length
-    await relay.pass(60 * 60_000)
-    expect(relay.dials.length - dials).toBeGreaterThan(40) // a quarter of five minutes each
+    relay.wake()
+    await relay.settle()
+    expect(relay.dials.slice(dials)).toEqual([relay.now])
+    await relay.pass(1000)
+    expect(relay.dials.slice(dials)).toEqual([relay.now - 1000, relay.now])
   })
 
   test("that is half open is noticed and given up", async () => {
