@@ -33,7 +33,7 @@ const kinds = {
   },
 
   /** A device has learned that it must heal: it dies, or the relay is replaced once more. */
-  healing(world: World, replica: Replica): void {
+  async healing(world: World, replica: Replica): Promise<void> {
     const copy = world.relay.snapshot()
     replica.onState = ({ heal }) => {
       if (!heal) return
@@ -42,14 +42,32 @@ const kinds = {
         else await world.putBack(copy)
       })
     }
+    await world.putBack(world.relay.backups[0] ?? new Map())
+  },
+
+  /**
+   * What an entity begins with is damaged where the relay reads only when it is asked for it. A device without anything
+   * asks, and while the log breaks somebody writes to that entity: the relay lacks what this rests on.
+   */
+  async unread(world: World, replica: Replica): Promise<void> {
+    const begin = [...world.oracle.changes.values()].find(({ deps, hash }) => !deps.length && world.oracle.relayHolds(hash))
+    const newcomer = world.replicas.find((other) => other !== replica)
+    if (!begin || !newcomer) return
+    world.relay.onBreak = () =>
+      spring(world, replica, "unread", async () => {
+        for (const kind of ["splice", "both"] as const) world.edit(replica, kind, begin.entity)
+      })
+    await world.harmRelay((file) => Buffer.from(file).indexOf(begin.chunk) + 20)
+    await world.pass(5000)
+    await world.wipeDevice(newcomer)
   },
 }
 
-const often = ["acked", "unsynced", "acked", "unsynced", "healing"] as const
+const often = ["acked", "unsynced", "unread", "healing", "acked", "unsynced", "unread"] as const
 
-export function layAmbush(world: World, replica: Replica, x: number): void {
+export async function layAmbush(world: World, replica: Replica, x: number): Promise<void> {
   disarm(world, replica)
-  kinds[often[x % often.length]!](world, replica)
+  await kinds[often[x % often.length]!](world, replica)
 }
 
 function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: () => Promise<unknown>): void {
@@ -65,4 +83,5 @@ function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: (
 export function disarm(world: World, replica: Replica): void {
   replica.onState = () => {}
   world.relay.onSync = () => {}
+  world.relay.onBreak = () => {}
 }

@@ -118,6 +118,17 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     ],
   },
   {
+    name: "a change let in before what it rests on",
+    sees: /^effect before its cause: \S+ \S+ was appended to the log/,
+    edits: [
+      {
+        file: "relay/admission.ts",
+        replace: `if (maxOp === undefined) return "DEPS_UNKNOWN"`,
+        by: "if (maxOp === undefined) continue",
+      },
+    ],
+  },
+  {
     name: "row written without its chunk",
     sees: /^row without its change/,
     edits: [

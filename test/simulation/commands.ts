@@ -79,9 +79,9 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   harmRelay: (world, _replica, x) => world.harmRelay((file) => (x * 7919) % file.length),
   backUpDevice: (world, replica) => world.backUpDevice(replica),
   restoreDevice: (world, replica) => world.restoreDevice(replica),
-  ambush: (world, replica, x) => {
-    layAmbush(world, replica, x)
-    return race(world, replica, x)
+  ambush: async (world, replica, x) => {
+    await layAmbush(world, replica, x)
+    await race(world, replica, x)
   },
   cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
 }

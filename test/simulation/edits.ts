@@ -24,6 +24,7 @@ interface Facts {
   >
   held(device: string): ReadonlyMap<Hash, string>
   isStored(hash: Hash): boolean
+  readonly causes: { shown(device: Device, hash: Hash): void }
   fail(kind: string, message: string): void
 }
 
@@ -59,11 +60,12 @@ export class Edits {
     for (const { id, title, body } of rows) {
       for (const token of tokensIn(`${title ?? ""}${body ?? ""}`)) {
         const edit = this.made.get(token)
+        const hash = edit && this.changeWith(device, edit)
         if (!edit) this.#oracle.fail("shown out of nowhere", `${device.name} ${id} ${token}`)
-        else if (!this.changeWith(device, edit))
-          this.#oracle.fail("shown before saved", `${device.name} ${id} ${token}`)
+        else if (!hash) this.#oracle.fail("shown before saved", `${device.name} ${id} ${token}`)
         else if (!this.#isOwed(device, edit) && !this.#stored(edit))
           this.#oracle.fail("phantom", `${device.name} ${id} ${token}`)
+        else this.#oracle.causes.shown(device, hash)
       }
     }
   }

@@ -14,6 +14,7 @@ import {
 } from "../../src/protocol.ts"
 import type { OutRecord, State } from "../../src/records.ts"
 import type { Write } from "../../src/store/store.ts"
+import { Causes } from "./causes.ts"
 import { Edits, tokensIn } from "./edits.ts"
 import type { Connection } from "./network.ts"
 import type { Device } from "./store.ts"
@@ -48,6 +49,7 @@ export class Oracle {
   violation: Violation | undefined
   readonly changes = new Map<Hash, Minted>()
   readonly edits = new Edits(this)
+  readonly causes = new Causes(this)
   /** Was on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
@@ -130,6 +132,7 @@ export class Oracle {
       this.#learnRecord(value as Uint8Array)
     }
     this.#held.set(device.name, held)
+    this.causes.dropped(device.name)
   }
 
   /** A number that was given away in vain is given away all the same. */
@@ -146,7 +149,9 @@ export class Oracle {
     for (const [[, kind, entity = "", hash = ""], value] of writes) {
       if (kind !== "change") continue
       if (value === undefined) {
-        if (held.delete(hash)) touched.add(entity)
+        if (!held.delete(hash)) continue
+        touched.add(entity)
+        this.causes.dropped(device.name)
       } else if (!held.has(hash)) {
         fresh.push(this.#learnRecord(value as Uint8Array))
         held.set(hash, entity)
@@ -156,6 +161,7 @@ export class Oracle {
     for (const [[, kind, , hash], value] of writes)
       if (kind === "out" && value) this.#noteAuthor(hash!, value as string)
     for (const change of fresh) this.#checkOwed(device, change)
+    for (const { hash } of fresh) this.causes.committed(device, hash)
     for (const [key, value] of writes) this.#checkNotLost(device, key, value)
     for (const entity of touched) this.#checkRow(device, entity, writes)
     for (const [key, value] of writes) if (key[1] === "row") this.#checkTold(device, key.at(-1)!, value as string)
@@ -248,11 +254,11 @@ export class Oracle {
     return decodeClient(frame)?.t === "push"
   }
 
-  /** The relay sends: only what is on its disk, acks and cursors included. */
-  down(connection: Connection, frame: Uint8Array): void {
+  /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
+  down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
     const message = decodeRelay(frame)
     if (message?.t === "entries") {
-      for (const item of message.items) this.#checkShown(item)
+      for (const item of message.items) this.#checkServed(device, connection, item)
       if (message.cursor) this.#noteCursor(message.cursor)
     } else if (message?.t === "reject") {
       this.seen.rejected++
@@ -266,11 +272,12 @@ export class Oracle {
     }
   }
 
-  #checkShown(item: Item): void {
+  #checkServed(device: Device | undefined, connection: Connection, item: Item): void {
     if (!("entry" in item)) return
     for (const chunk of item.entry.chunks) {
       const { hash, entity } = this.learn(item.entry.entity, chunk)
       if (!this.#onDisk(chunk)) this.fail("served before stored", `${entity} ${short(hash)}`)
+      if (device) this.causes.served(connection.id, device, hash)
     }
   }
 
@@ -281,6 +288,7 @@ export class Oracle {
       this.#log.push(place)
       const { hash, derived } = this.changes.get(place.hash)!
       this.#appended.add(hash)
+      this.causes.appended(hash)
       const author = this.#authors.get(hash)
       if (derived || entry.adopted || author === undefined || author === entry.by) continue
       this.fail("wrong author", `${entry.entity} ${short(hash)} of ${author} was taken as ${entry.by}'s`)
@@ -289,12 +297,12 @@ export class Oracle {
 
   /** The disk failed: what was appended behind this place never was. */
   rolledBack(to: number): void {
-    this.#log = this.#log.filter(({ position }) => position <= to)
+    this.#setLog(this.#log.filter(({ position }) => position <= to))
   }
 
   /** The relay's disk after a crash, or an older copy of it. */
   restarted(log: Logged[], older: boolean): void {
-    this.#log = log.flatMap((logged) => this.#placesOf(logged))
+    this.#setLog(log.flatMap((logged) => this.#placesOf(logged)))
     const there = new Set(this.#log.map(({ hash }) => hash))
     for (const hash of there) this.#appended.add(hash)
     for (const hash of this.#acknowledged) {
@@ -302,6 +310,11 @@ export class Oracle {
       this.#acknowledged.delete(hash)
       if (!older) this.fail("acknowledged and lost", short(hash))
     }
+  }
+
+  #setLog(places: Place[]): void {
+    this.#log = places
+    this.causes.logIs(places.map(({ hash }) => hash))
   }
 
   /** Bytes of the relay's disk were changed behind its back. */

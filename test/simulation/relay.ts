@@ -12,11 +12,15 @@ import type { Random } from "./random.ts"
 import { WORKSPACE } from "./replica.ts"
 
 const FOLDER = "data"
+/** What the relay says of a segment once it has read all of it and some is not there. */
+const FOUND: ReadonlySet<unknown> = new Set(["log.damaged", "log.torn", "log.missing"])
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
   /** So many entries were written, and are about to be made safe. */
   onSync: (entries: number) => void = () => {}
+  /** Something of the log is lost, and the relay has just found out. */
+  onBreak: () => void = () => {}
   /** A power cut has left a hole in the log: what rests on it is served, but not known, and will be brought again. */
   broke = false
   /** Disk operations that have failed. */
@@ -199,7 +203,11 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    if (event.event === "log.broken") this.broke = true
+    if (event.event === "log.broken") {
+      this.broke = true
+      this.onBreak()
+    }
+    if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }
 

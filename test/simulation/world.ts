@@ -63,6 +63,7 @@ export class World {
     "acked ambushes": 0,
     "unsynced ambushes": 0,
     "healing ambushes": 0,
+    "unread ambushes": 0,
   }
   readonly speeds: Speeds
   /** Happens as soon as the event is over that has made the moment for it. */
@@ -78,7 +79,10 @@ export class World {
     this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
     this.network = new Network(this.scheduler, this.speeds.network, {
       up: (connection, frame) => this.oracle.up(this.replica(connection.owner).device, connection, frame),
-      down: (connection, frame) => this.oracle.down(connection, frame),
+      down: (connection, frame) => {
+        const device = connection.silent.down ? undefined : this.replica(connection.owner)?.device
+        this.oracle.down(device, connection, frame)
+      },
       repeatable: (frame) => this.oracle.isPush(frame),
     })
     this.network.duplicates = options.duplicates ?? 0
@@ -217,7 +221,9 @@ export class World {
     const bytes = file.slice()
     bytes[where(file)]! ^= 1 + this.#chance.below(255)
     this.oracle.noteStored()
-    await this.#loseDisks(() => this.relay.restore(files.set(path, bytes)))
+    await this.#loseDisks(() =>
+      this.oracle.causes.whileHarmed(segmentOf(path), () => this.relay.restore(files.set(path, bytes))),
+    )
     this.oracle.noteHarm()
     this.#startRelayAfter(100)
     this.seen["relay files harmed"]++
@@ -260,6 +266,11 @@ export class World {
     replica.principal = backup.principal // whoever has the device back has its account too
     await this.#replaceDevice(replica, backup.records)
     return true
+  }
+
+  /** A new device takes its place: it has nothing. */
+  wipeDevice(replica: Replica): Promise<void> {
+    return this.#replaceDevice(replica, new Map())
   }
 
   /** Two devices of one person go on from one copied store. */
@@ -334,4 +345,6 @@ export class World {
   }
 }
 
+/** `…/00000003.log` is 3. */
+const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
 const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length
