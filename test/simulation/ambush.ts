@@ -47,23 +47,34 @@ const kinds = {
 
   /**
    * What an entity begins with is damaged where the relay reads only when it is asked for it. A device without anything
-   * asks, and while the log breaks somebody writes to that entity: the relay lacks what this rests on.
+   * asks, and while the log breaks everybody writes to that entity: the relay lacks what this rests on.
    */
   async unread(world: World, replica: Replica): Promise<void> {
+    const live = () => replica.ws?.status.phase === "live"
+    // The newest segment is read whenever the relay starts.
+    const segments = () => [...world.relay.snapshot().keys()].filter((path) => path.endsWith(".log")).length
+    for (let i = 0; i < 8 && segments() < 2; i++) {
+      world.edit(replica, "splice", "e0")
+      await world.pass(1000)
+    }
     const begin = [...world.oracle.changes.values()].find(({ deps, hash }) => !deps.length && world.oracle.relayHolds(hash))
     const newcomer = world.replicas.find((other) => other !== replica)
-    if (!begin || !newcomer) return
+    if (!begin || !newcomer || segments() < 2) return
     world.relay.onBreak = () =>
       spring(world, replica, "unread", async () => {
-        for (const kind of ["splice", "both"] as const) world.edit(replica, kind, begin.entity)
+        for (const ms of [0, 20, 60, 150]) {
+          world.scheduler.after(ms, "all write", () => {
+            for (const one of world.replicas) world.edit(one, "splice", begin.entity)
+          })
+        }
       })
     await world.harmRelay((file) => Buffer.from(file).indexOf(begin.chunk) + 20)
-    await world.pass(5000)
+    for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
     await world.wipeDevice(newcomer)
   },
 }
 
-const often = ["acked", "unsynced", "unread", "healing", "acked", "unsynced", "unread"] as const
+const often = ["acked", "unsynced", "acked", "unread", "acked", "healing", "acked", "unsynced", "unread"] as const
 
 export async function layAmbush(world: World, replica: Replica, x: number): Promise<void> {
   disarm(world, replica)

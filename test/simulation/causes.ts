@@ -37,8 +37,11 @@ export class Causes {
   // the log -----------------------------------------------------------------------------------------------------------
 
   appended(hash: Hash): void {
-    for (const dep of this.#depsOf(hash))
-      if (!this.#isKnown(dep)) this.#fail("appended to the log", hash, dep)
+    for (const dep of this.#depsOf(hash)) {
+      const unread = [...this.#unread.values()].filter((hashes) => hashes.has(dep))
+      if (!this.#whole.has(dep) && unread.length === 0) this.#fail("appended to the log", hash, dep)
+      for (const hashes of unread) hashes.add(hash)
+    }
     this.#take(hash)
   }
 
@@ -49,14 +52,8 @@ export class Causes {
   }
 
   #take(hash: Hash): void {
-    if (this.#depsOf(hash).every((dep) => this.#isKnown(dep))) this.#whole.add(hash)
+    if (this.#depsOf(hash).every((dep) => this.#whole.has(dep))) this.#whole.add(hash)
     else this.#orphans.add(hash)
-  }
-
-  #isKnown(hash: Hash): boolean {
-    if (this.#whole.has(hash)) return true
-    for (const unread of this.#unread.values()) if (unread.has(hash)) return true
-    return false
   }
 
   /** `harm` damages this segment behind the relay's back. */

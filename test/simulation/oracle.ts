@@ -53,7 +53,7 @@ export class Oracle {
   /** Was on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
-  readonly seen = { heals: 0, adopted: 0, rejected: 0 }
+  readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0 }
   /** The relay's log as appended, change by change. */
   #log: Place[] = []
   /** What the relay has acknowledged, and nobody has taken from it since. */
@@ -67,6 +67,8 @@ export class Oracle {
   readonly #held = new Map<string, Map<Hash, string>>()
   /** What lies at or before a cursor that the relay has given out. */
   readonly #before = new Map<string, readonly Place[]>()
+  /** The connection that has last carried it to the relay. */
+  readonly #pushed = new Map<Hash, number>()
   readonly #pushes = new Map<string, { readonly hashes: Set<Hash> }>()
   readonly #onDisk: (bytes: Uint8Array) => boolean
 
@@ -244,6 +246,8 @@ export class Oracle {
         const { hash } = this.learn(entity, chunk)
         hashes.add(hash)
         if (message.adopt) this.seen.adopted++
+        if ((this.#pushed.get(hash) ?? connection.id) !== connection.id) this.seen.again++
+        this.#pushed.set(hash, connection.id)
         if (!this.held(device.name).has(hash)) this.fail("sent before saved", `${device.name} ${entity} ${short(hash)}`)
       }
     }
@@ -252,6 +256,11 @@ export class Oracle {
 
   isPush(frame: Uint8Array): boolean {
     return decodeClient(frame)?.t === "push"
+  }
+
+  isNews(frame: Uint8Array): boolean {
+    const message = decodeRelay(frame)
+    return message?.t === "entries" || message?.t === "ack"
   }
 
   /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */

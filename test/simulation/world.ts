@@ -22,7 +22,7 @@ export interface WorldOptions {
   readonly seed: number
   readonly replicas: number
   readonly speeds?: Speeds
-  /** Chance that a push frame arrives twice. */
+  /** Chance that a push, or news from the relay, arrives twice. */
   readonly duplicates?: number
   /** Entries after which the relay's log begins another file. */
   readonly segment?: number
@@ -83,7 +83,8 @@ export class World {
         const device = connection.silent.down ? undefined : this.replica(connection.owner)?.device
         this.oracle.down(device, connection, frame)
       },
-      repeatable: (frame) => this.oracle.isPush(frame),
+      isPush: (frame) => this.oracle.isPush(frame),
+      isNews: (frame) => this.oracle.isNews(frame),
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
@@ -322,16 +323,23 @@ export class World {
 
   /** How often each thing happened. */
   happened(): Record<string, number> {
-    const { cuts, zombies, silences, duplicates } = this.network.seen
-    const { heals, adopted, rejected } = this.oracle.seen
+    const { cuts, zombies, silences, lost, duplicates, overtaken } = this.network.seen
+    const { heals, adopted, rejected, again } = this.oracle.seen
+    const saved = Object.entries(this.oracle.edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
     return {
       ...this.seen,
+      ...Object.fromEntries(saved),
       "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
       "failed relay disks": this.relay.failures,
       "connections dropped": cuts,
       "zombie connections": zombies,
       "half-open connections": silences,
-      "push frames duplicated": duplicates,
+      "frames lost on the way up": lost.up,
+      "frames lost on the way down": lost.down,
+      "frames doubled, up": duplicates.up,
+      "frames doubled, down": duplicates.down,
+      "pushes overtaken": overtaken,
+      "changes pushed again": again,
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
