@@ -57,7 +57,9 @@ const kinds = {
       world.edit(replica, "splice", "e0")
       await world.pass(1000)
     }
-    const begin = [...world.oracle.changes.values()].find(({ deps, hash }) => !deps.length && world.oracle.relayHolds(hash))
+    const begin = [...world.oracle.changes.values()].find(
+      ({ deps, hash }) => !deps.length && world.oracle.relayHolds(hash),
+    )
     const newcomer = world.replicas.find((other) => other !== replica)
     if (!begin || !newcomer || segments() < 2) return
     world.relay.onBreak = () =>

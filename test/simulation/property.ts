@@ -66,7 +66,13 @@ export async function hunt(options: { runs: number; seed: number; path?: string 
   if (!details.failed) return { runs: count, seed, seen, ms }
   const run = details.counterexample![0]
   const { message } = details.errorInstance as Error
-  return { runs: count, seed, seen, ms, failure: { message, seed: details.seed, path: details.counterexamplePath!, run } }
+  return {
+    runs: count,
+    seed,
+    seen,
+    ms,
+    failure: { message, seed: details.seed, path: details.counterexamplePath!, run },
+  }
 }
 
 /** Leaves out commands, many at a time and then few, as long as the same thing goes wrong. */

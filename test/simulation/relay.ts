@@ -87,7 +87,8 @@ export class RelayHost implements Host {
     this.#stop(told)
     if (power) this.#disk.crash()
     else this.#disk.kill()
-    this.#oracle.restarted(await this.readLog(), false)
+    // After a kill the system still has what was written and never synced.
+    this.#oracle.restarted(await this.readLog(this.#disk.files()), false)
   }
 
   /** Opens the log before anybody asks for it. */
@@ -129,9 +130,8 @@ export class RelayHost implements Host {
     return false
   }
 
-  /** What a relay started on what is safe would serve; takes no simulated time and changes nothing. */
-  async readLog(): Promise<Logged[]> {
-    const files = this.#disk.snapshot()
+  /** What a relay started on these files, or on what is safe, would serve; takes no simulated time and changes nothing. */
+  async readLog(files = this.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })
     copy.restore(files)
     const { disk } = copy
