@@ -64,6 +64,11 @@ export class Causes {
     this.#unread.set(segment, new Set([...(this.#unread.get(segment) ?? []), ...unread]))
   }
 
+  /** Was damaged where nobody has read since. */
+  isUnread(hash: Hash): boolean {
+    return [...this.#unread.values()].some((hashes) => hashes.has(hash))
+  }
+
   /** The relay has read this segment and said what it lacks. */
   harmFound(segment: number): void {
     this.#unread.delete(segment)

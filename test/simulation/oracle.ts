@@ -276,7 +276,8 @@ export class Oracle {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`)?.hashes ?? []) {
         if (!this.onDiskNow(hash) && !this.#harmed.has(hash)) this.fail("acknowledged before stored", short(hash))
         this.stored.add(hash)
-        this.#acknowledged.add(hash)
+        // Of what it does not know to be damaged the relay says that it has it; it cannot be held to that.
+        if (!this.causes.isUnread(hash)) this.#acknowledged.add(hash)
       }
     }
   }
