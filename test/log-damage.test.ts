@@ -27,6 +27,12 @@ async function write(entries = 10): Promise<Written> {
   return { disk, files: disk.snapshot(), journal }
 }
 
+/** All of them in a long run; else a share, and fewer still between a header and its copy, where there is nothing. */
+function* places(path: string, from: number, to: number, steps: { log: number; index: number }): Generator<number> {
+  const step = path.endsWith(".idx") ? steps.index : steps.log
+  for (let at = from; at < to; at += long ? 1 : at > 128 && at < 4096 ? Math.max(64, step) : step) yield at
+}
+
 const flipped = (files: Files, path: string, at: number): Files =>
   new Map(files).set(
     path,
@@ -135,9 +141,7 @@ describe("a log of which", () => {
     const written = await write()
     const losses = new Map<number, number>()
     for (const [path, bytes] of written.files) {
-      // Between a header and its copy, and behind what fills a block of an index, there is nothing: a share is enough.
-      const step = path.endsWith(".idx") ? (long ? 7 : 197) : long ? 1 : 7
-      for (let at = 0; at < bytes.length; at += at > 128 && at < 4096 && !long ? 64 : step) {
+      for (const at of places(path, 0, bytes.length, { log: 7, index: 197 })) {
         const { missing, events } = await survive(written, flipped(written.files, path, at)).catch((error) => {
           throw new Error(`byte ${at} of ${path}`, { cause: error })
         })
@@ -153,11 +157,7 @@ describe("a log of which", () => {
     const written = await write()
     for (const [path, bytes] of written.files) {
       const index = path.endsWith(".idx")
-      for (
-        let size = 0;
-        size < bytes.length;
-        size += index ? (long ? 31 : 997) : long ? 1 : size > 128 && size < 4224 ? 128 : 11
-      ) {
+      for (const size of places(path, 0, bytes.length, { log: 11, index: 997 })) {
         const { missing, events } = await survive(written, cut(written.files, path, size)).catch((error) => {
           throw new Error(`${path} cut to ${size}`, { cause: error })
         })
@@ -276,7 +276,7 @@ describe("damage that comes while a log is open", () => {
     let breaks = 0
     let found = 0
     for (const [path, bytes] of files) {
-      for (let at = 4224; at < bytes.length; at += path.endsWith(".idx") ? (long ? 7 : 211) : long ? 1 : 13) {
+      for (const at of places(path, 4224, bytes.length, { log: 13, index: 211 })) {
         const written = await write()
         await liveThrough(written, path, at).then(
           (broke) => {
