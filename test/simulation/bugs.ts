@@ -108,7 +108,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "torn tail taken for whole",
-    sees: /^HeadwaterError: (MESSAGE_BAD|CHUNK_BAD)|^(diverged|served before stored)/,
+    sees: /^bytes that are no change: .*the checksum does not match/,
     edits: [
       {
         file: "relay/log/format.ts",

@@ -50,6 +50,8 @@ export class Oracle {
   readonly changes = new Map<Hash, Minted>()
   readonly edits = new Edits(this)
   readonly causes = new Causes(this)
+  /** The last disk that held it is gone, by an act of ours. */
+  readonly lost = new Set<Hash>()
   /** Was on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
@@ -82,7 +84,7 @@ export class Oracle {
 
   /** A change is met: nobody may ever have met another one of its actor and number. */
   learn(entity: string, chunk: Uint8Array): Minted {
-    const change = readChange(chunk)
+    const change = this.#read(entity, chunk)
     const known = this.changes.get(change.hash)
     if (known) return known
     const minted = { ...change, entity, derived: isDerived(entity, change) }
@@ -92,6 +94,15 @@ export class Oracle {
     if (other) this.fail("minted twice", `${name} names ${short(other)} and ${short(change.hash)}`)
     this.#minted.set(name, change.hash)
     return minted
+  }
+
+  #read(entity: string, chunk: Uint8Array): Change {
+    try {
+      return readChange(chunk)
+    } catch (error) {
+      this.fail("bytes that are no change", `${entity}: ${String(error)}`)
+      throw error
+    }
   }
 
   isStored(hash: Hash): boolean {

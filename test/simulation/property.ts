@@ -37,7 +37,8 @@ export async function play({ options, commands }: Run): Promise<World> {
     for (const command of commands) await obey(world, command)
     await settle(world)
   } catch (error) {
-    throw withTrail(error, world)
+    // What the oracle has seen comes before what followed from it.
+    throw withTrail(world.oracle.violation ?? error, world)
   } finally {
     await world.end()
   }

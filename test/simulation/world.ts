@@ -295,10 +295,12 @@ export class World {
 
   async #loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
-    const before = [...this.oracle.edits.made.values()].filter((edit) => edit.hash && holders(edit.hash))
+    const before = [...this.oracle.changes.keys()].filter(holders)
     await loss()
     const left = this.#holders()
-    for (const edit of before) if (!left(edit.hash!)) edit.excused = true
+    const lost = new Set(before.filter((hash) => !left(hash)))
+    for (const hash of lost) this.oracle.lost.add(hash)
+    for (const edit of this.oracle.edits.made.values()) if (edit.hash && lost.has(edit.hash)) edit.excused = true
   }
 
   #holders(): (hash: string) => boolean {
