@@ -72,6 +72,9 @@ const kinds = {
       })
     await world.harmRelay((file) => Buffer.from(file).indexOf(begin.chunk) + 20)
     for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
+    const { oracle } = world
+    const rest = new Set(world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.kept(other.device))))
+    if (oracle.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of something
     await world.wipeDevice(newcomer)
   },
 }

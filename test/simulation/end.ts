@@ -65,7 +65,7 @@ async function checkAgreement(world: World): Promise<void> {
     checkSameChanges(world, replica, log)
   }
   await checkSameRows(world, log, waiting)
-  await checkEdits(world, log)
+  await checkEdits(world, log, waiting)
   world.check()
 }
 
@@ -144,7 +144,11 @@ function checkContent(
   if (is !== should) fail("other content", `${name} ${entity} shows ${is}, Automerge ${should}`)
 }
 
-async function checkEdits(world: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): Promise<void> {
+async function checkEdits(
+  world: World,
+  log: ReadonlyMap<string, ReadonlySet<Hash>>,
+  waiting: ReadonlySet<string>,
+): Promise<void> {
   const refused = new Set(world.replicas.flatMap(({ device }) => device.rejected()))
   const texts = new Map<string, string[]>()
   for (const entity of new Set([...ENTITIES, ...log.keys()])) {
@@ -157,7 +161,8 @@ async function checkEdits(world: World, log: ReadonlyMap<string, ReadonlySet<Has
     const known = hash && log.get(entity)?.has(hash)
     if (state === "saved" && !known && !excused && !refused.has(hash!)) fail("saved and lost", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
-    if (known && edit.fields.includes("body") && !shown && !world.oracle.edits.removed.has(token))
+    const hidden = world.oracle.edits.removed.has(token) || waiting.has(entity)
+    if (known && edit.fields.includes("body") && !shown && !hidden)
       fail("text lost", describe(edit))
   }
   for (const tokens of texts.values()) {
