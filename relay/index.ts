@@ -22,7 +22,7 @@ export interface RelayOptions {
   readonly connections?: number | undefined
   /** Told what happens, for a log: never a token, never what is inside a change. */
   readonly report?:
-    | ((level: "info" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
+    | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
     | undefined
 }
 
@@ -52,10 +52,7 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
     folder: data,
     disk: nodeDisk,
     clock: systemClock,
-    report(told) {
-      const { event, ...details } = told as { event: string }
-      report("error", event, details)
-    },
+    report: ({ level, event, ...details }) => report(level, event, details),
   })
   const server = new RelayServer({ workspaces: new Workspaces(logs), clock: systemClock, report, origins, connections })
   try {

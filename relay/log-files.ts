@@ -2,8 +2,9 @@
  * The relay's log on segment files: one folder per workspace, named by the hex of sha256 of its id, with the segments
  * `00000001.log` and on (`log/format.ts`) and the index of each sealed one beside it (`log/index-format.ts`).
  *
- * Memory holds the heads of the records of each open log's last segment, and blocks of everything else in a cache of
- * fixed size; a look-up in what is sealed asks a bloom filter of each segment, the newest first.
+ * Memory holds the heads of the records of each open log's last segment (up to 15 MiB), and blocks of everything
+ * else in a cache of fixed size; a look-up in what is sealed asks a bloom filter of each segment, the newest first. So it
+ * grows with the logs that are borrowed at the same time, neither with all that there are nor with what is in them.
  */
 import { hash } from "node:crypto"
 import type { Clock } from "../src/env.ts"
@@ -11,7 +12,7 @@ import { HeadwaterError } from "../src/errors.ts"
 import type { Disk } from "./disk.ts"
 import { Cache } from "./log/cache.ts"
 import { FileLog } from "./log/file-log.ts"
-import type { Folder } from "./log/folder.ts"
+import type { Folder, FolderEvent } from "./log/folder.ts"
 import type { Log, Logs } from "./log.ts"
 
 export interface LogsOptions {
@@ -19,10 +20,12 @@ export interface LogsOptions {
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
-  /** Told what is wrong with the disk and what was done about it: `{ event: "log.…", workspace, … }`. */
-  report(event: object): void
+  /** Told what is wrong with the disk and what was done about it: `{ level, event: "log.…", workspace, … }`. */
+  report(event: FolderEvent): void
   /** Logs that stay open though nobody has borrowed them; 64 unless given. */
   readonly maxOpen?: number
+  /** Bytes that those may keep in memory, about; 64 MiB unless given. */
+  readonly idleBytes?: number
   /** Bytes of sealed segments and their indexes that all logs together keep in memory; 8 MiB unless given. */
   readonly cache?: number
   /** When a segment is sealed: 16 MiB, 20,000 entries or 65,536 changes unless given. */
@@ -44,6 +47,8 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
 /** A log that is open, or on its way in or out. */
 interface Lent {
   readonly log: Promise<FileLog>
+  /** Once it is. */
+  opened?: FileLog
   borrowers: number
 }
 
@@ -71,7 +76,7 @@ class FileLogs implements Logs {
     this.#open.delete(workspace)
     this.#open.set(workspace, lent)
     try {
-      return await lent.log
+      return (lent.opened = await lent.log)
     } catch (error) {
       if (this.#open.get(workspace) === lent) this.#open.delete(workspace)
       throw error
@@ -108,10 +113,13 @@ class FileLogs implements Logs {
     const lent = this.#open.get(workspace)
     if (!lent || lent.borrowers === 0) return
     lent.borrowers--
-    const { maxOpen = 64 } = this.#options
-    for (const [name, idle] of this.#open) {
-      if (this.#open.size <= maxOpen) return
-      if (idle.borrowers === 0) this.#shut(name, idle)
+    const { maxOpen = 64, idleBytes = 64 * 2 ** 20 } = this.#options
+    const idle = [...this.#open].filter(([, { borrowers }]) => borrowers === 0)
+    let bytes = idle.reduce((sum, [, { opened }]) => sum + (opened?.memory ?? 0), 0)
+    for (const [name, longest] of idle) {
+      if (this.#open.size <= maxOpen && bytes <= idleBytes) return
+      bytes -= longest.opened?.memory ?? 0
+      this.#shut(name, longest)
     }
   }
 
@@ -119,7 +127,7 @@ class FileLogs implements Logs {
     this.#open.delete(workspace)
     const left = log
       .then((opened) => opened.shut())
-      .catch((error) => this.#options.report({ event: "log.unclosed", workspace, error }))
+      .catch((error) => this.#options.report({ level: "warn", event: "log.unclosed", workspace, error }))
       .finally(() => this.#leaving.delete(workspace))
     this.#leaving.set(workspace, left)
   }

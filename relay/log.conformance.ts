@@ -138,7 +138,9 @@ const served: LogConformanceCase["run"] = (open) =>
       page.entries.map(({ entry }) => entry),
       samples.map(({ entry }) => entry),
     )
-    for (const [i, { bytes, position: at }] of page.entries.entries()) {
+    for (const [i, { bytes, key, position: at }] of page.entries.entries()) {
+      assert.equal(key, log.key(samples[i]!.entry.entity))
+      assert.notEqual(key, log.key("another"))
       assert.deepEqual(Buffer.from(bytes), Buffer.from(encodeEntry(samples[i]!.entry)))
       assert.equal(position(await log.flushed(at)), at)
     }

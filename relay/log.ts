@@ -13,7 +13,8 @@
  */
 import type { Actor, Cursor, Entry, Hash } from "../src/protocol.ts"
 
-type Awaitable<T> = T | Promise<T>
+/** At once where all that it takes is in memory. */
+export type Awaitable<T> = T | Promise<T>
 
 /** What admission remembers of one change. */
 export interface Known {
@@ -54,10 +55,19 @@ export interface AppendedChange {
   readonly binds?: true
 }
 
+export interface PageEntry {
+  readonly position: number
+  /** Its entity's, `Log.key(entry.entity)`: tells without decoding whether it is one of those that are looked for. */
+  readonly key: string
+  /** Decoded when it is first asked for. */
+  readonly entry: Entry
+  /** Its encoding, `encodeEntry(entry)`. */
+  readonly bytes: Uint8Array
+}
+
 /** A page of the flushed log. The cursor belongs to exactly these entries; asking for it separately would race. */
 export interface Page {
-  /** `entry` is decoded when it is first asked for; `bytes` is its encoding, `encodeEntry(entry)`. */
-  readonly entries: readonly { readonly entry: Entry; readonly position: number; readonly bytes: Uint8Array }[]
+  readonly entries: readonly PageEntry[]
   /** The place after the last of them. */
   readonly cursor: Cursor
 }
@@ -91,13 +101,17 @@ export interface Log {
 
   /**
    * Appends at once and returns the entry's position; visible to the four look-ups above immediately. `bytes` spares
-   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with.
+   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with; `TOO_LARGE`
+   * for an entry of more bytes than the log takes (more than any message may have), and a RangeError for a number that
+   * no record can hold (2^32). Then nothing has happened.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /** Resolves with the place after `position` once everything before it is on the disk; LOG_FAILED when it never will be. */
   flushed(position: number): Promise<Cursor>
   /** Whether this log, as flushed, passes through that place. Position 0 is in every log. */
   holds(cursor: Cursor): Awaitable<boolean>
+  /** By what `since` names the entities of entries; shorter than most ids. */
+  key(entity: string): string
   /** Entries after `position`, at least one if there is one, then as many as fit into `bytes` of `bytes`-fields. */
   since(position: number, bytes: number): Promise<Page>
   /** Called after each flush with nothing but the fact. Returns the unsubscription. */

@@ -53,23 +53,27 @@ function readOptionsOrExit() {
   }
 }
 
-try {
-  const relay = await createRelay({ ...readOptionsOrExit(), report })
-  process.stdout.write(`${JSON.stringify({ event: "listening", url: relay.url, port: relay.port })}\n`)
-  let asked = false
-  const stop = () => {
-    if (asked) process.exit(1)
-    asked = true
-    relay.close().then(
+const starting = createRelay({ ...readOptionsOrExit(), report })
+let asked = false
+const stop = () => {
+  if (asked) process.exit(1)
+  asked = true
+  starting
+    .then((relay) => relay.close())
+    .then(
       () => process.exit(0),
       (error) => {
         report("error", "not closed cleanly", { error })
         process.exit(1)
       },
     )
-  }
-  process.on("SIGTERM", stop)
-  process.on("SIGINT", stop)
+}
+// Before the line: whoever waits for it may send a signal at once.
+process.on("SIGTERM", stop)
+process.on("SIGINT", stop)
+try {
+  const relay = await starting
+  process.stdout.write(`${JSON.stringify({ event: "listening", url: relay.url, port: relay.port })}\n`)
 } catch (error) {
   report("error", "not started", { error })
   process.exit(1)

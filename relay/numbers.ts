@@ -1,5 +1,5 @@
 /**
- * Entities by number while heals run: one map for all of them, and a bit for each entity and heal. When a relay comes
+ * Entities, by id or by key, with numbers while heals run: one map for all of them, and a bit for each entity and heal. When a relay comes
  * back from a backup, everybody heals at once, and a set of ids for each of them would cost a hundred times as much.
  */
 export class Numbers {

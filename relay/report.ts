@@ -1,7 +1,9 @@
 import { HeadwaterError } from "../src/errors.ts"
 
+export type Level = "info" | "warn" | "error"
+
 /** What a relay says about itself: one JSON object a line. Never a token, never what is inside a change. */
-export type Report = (level: "info" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void
+export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
 /** Lines for a stream such as stderr. Errors are shown with their code and cause, unforeseen ones with their stack. */
 export const linesTo =

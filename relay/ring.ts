@@ -16,33 +16,45 @@ export interface Live {
 export class Ring {
   readonly #budget: number
   #bytes = 0
-  /** The windows of the live entries, oldest entry first. */
-  readonly #order = new Deque<Window>()
+  /** Of each live entry, oldest first, the run that it is the first of by then. Of a cleared one: a run of none. */
+  #order = new Deque<Deque<Live>>()
+  #cleared = 0
 
   constructor(budget: number) {
     this.#budget = budget
   }
 
-  added(window: Window, bytes: number): void {
-    this.#order.push(window)
-    this.#bytes += bytes
+  /** To the end of `run`, whose first ones may leave for it. */
+  add(run: Deque<Live>, live: Live): void {
+    run.push(live)
+    this.#order.push(run)
+    this.#bytes += live.bytes.length
     while (this.#bytes > this.#budget) {
       const oldest = this.#order.shift()
       if (!oldest) return
-      this.#bytes -= oldest.dropOldest()
+      const gone = oldest.shift()
+      if (gone) this.#bytes -= gone.bytes.length
+      else this.#cleared--
     }
   }
 
-  /** `window` let go of that much by itself. What it still has in the order makes something else leave a little early. */
-  released(bytes: number): void {
-    this.#bytes -= bytes
+  /** All of `run`, to which nothing is added any more. */
+  clear(run: Deque<Live>): void {
+    this.#cleared += run.length
+    for (let live = run.shift(); live; live = run.shift()) this.#bytes -= live.bytes.length
+    // Most workspaces come and go without a ring that is full: what is left of them must not pile up.
+    if (this.#cleared < 1024 + this.#order.length / 2) return
+    const order = new Deque<Deque<Live>>()
+    for (let kept = this.#order.shift(); kept; kept = this.#order.shift()) if (kept.length > 0) order.push(kept)
+    this.#order = order
+    this.#cleared = 0
   }
 }
 
 /** The live entries of one workspace: a run of places up to the last appended one. */
 export class Window {
   readonly #ring: Ring
-  readonly #items = new Deque<Live>()
+  #items = new Deque<Live>()
   /** The place after the last of them. */
   #end: number
 
@@ -55,8 +67,7 @@ export class Window {
   add(from: number, to: number, live: Live): void {
     if (from !== this.#end || to !== from + 1) this.clear()
     this.#end = to
-    this.#items.push(live)
-    this.#ring.added(this, live.bytes.length)
+    this.#ring.add(this.#items, live)
   }
 
   /** Whether it has all that follows `place`. */
@@ -70,12 +81,8 @@ export class Window {
   }
 
   clear(): void {
-    for (let live = this.#items.shift(); live; live = this.#items.shift()) this.#ring.released(live.bytes.length)
-  }
-
-  /** How many bytes that frees. */
-  dropOldest(): number {
-    return this.#items.shift()?.bytes.length ?? 0
+    this.#ring.clear(this.#items)
+    this.#items = new Deque()
   }
 }
 

@@ -89,7 +89,7 @@ export class RelayServer {
     return sum
   }
 
-  /** Stops accepting, answers what is in hand and closes every socket with 1001. */
+  /** Stops accepting, answers what is in hand and closes every socket with 1001. Ends in bounded time, whatever they do. */
   async stop(): Promise<void> {
     this.#stopping = true
     const stopped = new Promise<void>((resolve) => this.#http.close(() => resolve()))
@@ -103,13 +103,15 @@ export class RelayServer {
     }
     await this.#within(CLOSING_MS, stopped)
     this.#http.closeAllConnections()
-    await stopped
+    await this.#within(CLOSING_MS, stopped)
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on("error", () => socket.destroy())
     const refusal = this.#refusal(request)
     if (refusal) {
+      // The other side may leave its half open for ever, and the socket counts as long as it is there.
+      socket.once("finish", () => socket.destroy())
       socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
       return
     }

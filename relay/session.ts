@@ -191,7 +191,7 @@ export class Session implements Outlet {
       compared += 1 + heads.length + theirs.length
       if (state?.purged !== undefined) continue
       if (single) lacking.push([entity, heads])
-      else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(entity)
+      else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(log.key(entity))
       else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
     }
     return { to, lacking }

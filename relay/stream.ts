@@ -165,7 +165,7 @@ export class Stream implements Follower {
       return this.#send(this.#foldOwn(entries.map((entry) => this.workspace.live(entry.position) ?? entry)), cursor)
     }
     const until = position(heal.until)
-    const missing = entries.filter(({ entry, position }) => position <= until && !heal.same.has(entry.entity))
+    const missing = entries.filter(({ key, position }) => position <= until && !heal.same.has(key))
     if (missing.length > 0) this.#send(missing.map(({ bytes }) => bytes))
     this.#place = position(cursor)
   }

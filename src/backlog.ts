@@ -5,8 +5,7 @@
  * JSON `{ kinds: [principal, how, fields, changes owed][], lines }`; a line is the entity, the kind's index, whether the
  * entity's creation is among its changes, then `hash,startOp,bytes` of each, all separated by spaces.
  */
-import type { Owed, Pending } from "./outbox.ts"
-import { type OutRecord, readJson } from "./records.ts"
+import { type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
 import type { Key, Value } from "./store/store.ts"
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]

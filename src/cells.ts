@@ -1,6 +1,6 @@
 /** What a document holds under each root key, as plain values that rows and drafts can share. */
 import { automerge, type Handle } from "./automerge.ts"
-import { isReserved } from "./values.ts"
+import { freeze, isReserved } from "./values.ts"
 
 /** A text object: where it is, what it says, and the operation ids of the values it shares its key with. */
 export interface Text {
@@ -75,10 +75,4 @@ function toPlain(value: unknown): unknown {
     if (item !== undefined) result[key] = item
   }
   return result
-}
-
-function freeze<T>(value: T): T {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
-  for (const key of Object.keys(value)) freeze((value as Record<string, unknown>)[key])
-  return Object.freeze(value)
 }

@@ -1,7 +1,7 @@
 /** A collection as an app holds it: reads come from rows in memory, writes become steps of the replica. */
 import { created, edited } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
-import type { Committed, Replica } from "./replica.ts"
+import type { Replica } from "./replica.ts"
 import type { PlainRow, RowDelta } from "./rows.ts"
 import {
   type AnyDef,
@@ -15,7 +15,7 @@ import {
   withDefaults,
 } from "./schema.ts"
 
-/** What a commit changed, by id. `from`: written here, or received from the relay. */
+/** What a commit changed, by id. `from`: only written to here, or something came from the relay (entries, an ack, a refusal). */
 export type Delta = Readonly<{
   added: readonly string[]
   changed: readonly string[]
@@ -33,7 +33,10 @@ export interface Collection<S, F, D> {
   all(): readonly Row<S, F, D>[]
   /** The whole entity, long texts included; deleted ones too. */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
-  /** Calls `f` after every commit that changed a row of this collection, not at once. Returns the unsubscription. */
+  /**
+   * Calls `f` after every commit that changed what `all()` gives, and only then; not at once. One commit may hold what was
+   * written here and what came from the relay: then `f` is called for each. Returns the unsubscription.
+   */
   subscribe(f: (rows: readonly Row<S, F, D>[], delta: Delta) => void): () => void
   /**
    * Makes an entity; resolves with its row when it is saved on this device.
@@ -81,10 +84,12 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
       throw new HeadwaterError("ENTITY_NOT_FOUND", `${name} ${id} was refused meanwhile`, { entity: id })
     return row
   }
-  replica.onCommit(({ rows, from }: Committed) => {
-    const delta = rows.get(name)
-    if (delta === undefined || listeners.size === 0 || isEmpty(delta)) return
-    for (const listener of listeners) callSafely(() => listener(all(), { ...delta, from }))
+  replica.onCommit((changed) => {
+    for (const from of ["here", "relay"] as const) {
+      const delta = changed[from].get(name)
+      if (delta === undefined || isEmpty(delta)) continue
+      for (const listener of listeners) callSafely(() => listener(all(), { ...delta, from }))
+    }
   })
   const collection = {
     newId,

@@ -5,6 +5,7 @@
  */
 import type { Handle } from "./automerge.ts"
 import { type Change, isDerived, readChange } from "./chunk.ts"
+import { byTime } from "./history.ts"
 import { setsOnly } from "./operations.ts"
 import type { Hash } from "./protocol.ts"
 
@@ -46,5 +47,3 @@ function makesOne({ actor, startOp, maxOp }: Change, ids: readonly string[]): bo
     return author === actor && Number(counter) >= startOp && Number(counter) <= maxOp
   })
 }
-
-const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)

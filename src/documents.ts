@@ -21,9 +21,9 @@ export class Live {
   waiting: readonly Held[] = []
   private readonly authors = new Map<Hash, string>()
 
-  constructor(entity: Entity) {
+  constructor(entity: Entity, admission = new Admission(entity.id)) {
     this.entity = entity
-    this.admission = new Admission(entity.id)
+    this.admission = admission
   }
 
   /** Every change in the document. */
@@ -32,7 +32,7 @@ export class Live {
   }
 
   /** A change that is in the document, and who brought it. */
-  credit(change: Change, by: string | null | undefined): void {
+  add(change: Change, by: string | null | undefined): void {
     this.admission.trust(change)
     if (by !== undefined && by !== null) this.authors.set(change.hash, by)
   }

@@ -10,13 +10,15 @@ import { genesisOf, pruning, textContainer } from "./derived.ts"
 import { refuseLossy, take } from "./document.ts"
 import type { Changes, Fields } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
-import { nextHeads } from "./history.ts"
+import { byTime, nextHeads } from "./history.ts"
 import { rootKeys } from "./operations.ts"
 import type { Actor, Hash } from "./protocol.ts"
 import { type AnyDef, isText } from "./schema.ts"
 import { perform, planned, type Step } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
+
+const MADE = "@made"
 
 /** What the changes say of the entity: times in ms since 1970, 0 when no change has one. */
 export interface Facts {
@@ -143,6 +145,17 @@ export class Entity {
     for (const step of steps) this.setCell(step, objects.get(step.key))
     if (this.deleted) this.deletedBy = this.findDeletion()
     return made
+  }
+
+  /**
+   * Says when it was made, and by whom, where nothing else does: one change that leaves nothing behind. Not an empty one:
+   * it must end at a later operation than it rests on, for changes are pushed in that order.
+   */
+  sign(time: number): Change[] {
+    return this.author(time, () => {
+      this.handle.put("_root", MADE, true)
+      this.handle.delete("_root", MADE)
+    })
   }
 
   /** Deletes it: one change, none when it is deleted already. */
@@ -300,8 +313,6 @@ function originOf(id: string, changes: readonly Change[], handle: Handle): { gen
 
 /** The object that a change's first operation makes. */
 const objectOf = ({ startOp, actor }: Change): string => `${startOp}@${actor}`
-
-const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
 
 const refused = (entity: string, cause: unknown) =>
   cause instanceof HeadwaterError

@@ -1,5 +1,5 @@
 /**
- * Everything the engine takes from outside the program: time, timers, randomness, sockets, the state of the network.
+ * Everything the engine takes from outside the program: time, timers, randomness, sockets.
  * The engine (replica, sync, socket, relay session, relay log) touches none of these in any other way, so a
  * simulation can run the real code in a virtual world. A linter keeps it so.
  */
@@ -28,8 +28,6 @@ export interface Socket {
 export interface Env extends Clock {
   /** Opens a WebSocket. Never throws: a failure is an `onclose`. */
   dial(url: string, protocols: readonly string[]): Socket
-  /** False only when the machine is known to have no network. */
-  online(): boolean
   /** Called when the network or the page comes back; returns the unsubscription. */
   onWake(f: () => void): () => void
 }

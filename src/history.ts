@@ -2,6 +2,8 @@
 import type { Change } from "./chunk.ts"
 import type { Actor, Hash } from "./protocol.ts"
 
+/** The older first, the same on every replica. */
+export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
 const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
 
 /**

@@ -1,4 +1,5 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
+import { automergeVersion } from "./entity.ts"
 import { HeadwaterError } from "./errors.ts"
 import type { Hash } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
@@ -9,13 +10,17 @@ const PROJECT_AT_ONCE = 32
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
 const RETRY_MS = 5000
+/** How often rows are looked at whose time is still to come: the relay may tell us meanwhile that it has. */
+const SHOW_MS = 60_000
 
 export class Idle {
   private readonly replica: Replica
   private projecting = false
+  private judged = false
   private closing = false
   private cancelFold: (() => void) | undefined
   private cancelRetry: (() => void) | undefined
+  private cancelShow: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.replica = replica
@@ -26,6 +31,17 @@ export class Idle {
     if (this.closing) return
     this.projectStale()
     this.foldSoon()
+    this.showInTime()
+  }
+
+  private showInTime(): void {
+    const due = this.cancelShow === undefined ? this.replica.rows.nextDue() : undefined
+    if (due === undefined) return
+    this.cancelShow = this.replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
+      this.cancelShow = undefined
+      this.replica.showDue()
+      this.look()
+    })
   }
 
   /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
@@ -51,6 +67,41 @@ export class Idle {
     marked.catch(() => {}) // the next open finds the old projection again
   }
 
+  /**
+   * What another build of Automerge has set aside is tried again, with what waits for it. Asked when Automerge is loaded:
+   * only then is it known which build this is.
+   */
+  judgeAgain(): void {
+    if (this.judged || this.closing) return
+    this.judged = true
+    const { replica } = this
+    const build = automergeVersion()
+    const due = new Map<string, Hash[]>()
+    for (const [entity, records] of replica.bad) {
+      const hashes = [...records].filter(([, { automerge }]) => automerge !== "" && automerge !== build)
+      if (hashes.length > 0)
+        due.set(
+          entity,
+          hashes.map(([hash]) => hash),
+        )
+    }
+    if (due.size === 0) return
+    const marked = replica.step([], (tx) => {
+      for (const [entity, hashes] of due) {
+        const { collection, suspects } = replica.staleOf(entity, tx) ?? {
+          collection: replica.rows.collectionOf(entity) ?? "",
+          suspects: [],
+        }
+        for (const hash of hashes) tx.markBad(entity, hash, undefined)
+        tx.markStale(entity, { collection, suspects: [...suspects, ...hashes], waiting: false })
+        replica.documents.drop(entity) // the next use judges them
+      }
+    })
+    marked.catch(() => {
+      this.judged = false
+    })
+  }
+
   private projectStale(): void {
     if (this.projecting) return
     const due: string[] = []
@@ -60,7 +111,6 @@ export class Idle {
     if (due.length === 0) return
     this.projecting = true
     const projected = this.replica.step([], async (tx) => {
-      tx.remote = true
       const held = await Promise.all(due.map((entity) => this.replica.held(entity, tx)))
       for (const [i, entity] of due.entries()) await this.project(entity, tx, held[i] as Map<Hash, Held>)
     })
@@ -128,6 +178,7 @@ export class Idle {
     this.closing = true
     this.cancelFold?.()
     this.cancelRetry?.()
+    this.cancelShow?.()
     if (quickly) return
     try {
       for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold()

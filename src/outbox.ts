@@ -8,20 +8,8 @@
  */
 import { type Line, type Page, readPage, writePage } from "./backlog.ts"
 import type { Hash } from "./protocol.ts"
-import { keys, type OutRecord, readJson } from "./records.ts"
+import { keys, type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
 import type { Store, Write } from "./store/store.ts"
-
-export interface Owed extends OutRecord {
-  readonly entity: string
-  readonly hash: Hash
-}
-
-export interface Pending {
-  /** The fields that pending changes touch, sorted. */
-  readonly fields: readonly string[]
-  /** The entity's creation is among them. */
-  readonly creation: boolean
-}
 
 /** What is owed of one entity. Counts its fields: a note that was typed into offline has thousands of changes. */
 class OwedOf {

@@ -11,7 +11,7 @@ const PREVIEW = 256
  * The part of a row that is stored; keys sorted at every depth. Defaults are not in it (`withDefaults` joins them when it
  * is read), nor is what other records say: who wrote it, what is pending.
  */
-export interface StoredRow {
+export interface ProjectedRow {
   readonly id: string
   /** ms since 1970, 0 when no change has a time; so `$updatedAt` */
   readonly $createdAt: number
@@ -23,7 +23,7 @@ export interface StoredRow {
 }
 
 /** The row of an entity. `def` undefined: a collection that this app does not know; its texts are then all in the row. */
-export function project(entity: Entity, def: AnyDef | undefined): StoredRow {
+export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
   const { createdAt, updatedAt, deletedAt } = entity.facts
   const meta = { id: entity.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
   const row: Record<string, unknown> = { ...entity.whole(def), ...meta }
@@ -36,7 +36,7 @@ export function project(entity: Entity, def: AnyDef | undefined): StoredRow {
     delete row[key]
   }
   if (Object.keys(long).length > 0) row["$long"] = sorted(long)
-  return sorted(row) as StoredRow
+  return sorted(row) as ProjectedRow
 }
 
 /** Stored rows are made again when this differs: another projection, or other fields declared `text()`. */

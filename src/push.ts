@@ -1,8 +1,7 @@
 /** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
 
-import type { Owed } from "./outbox.ts"
 import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
-import { keys } from "./records.ts"
+import { keys, type Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
 
 /** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */

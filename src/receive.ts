@@ -60,14 +60,16 @@ export interface Received {
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Access | undefined
+  /** ms by which the relay's clock is ahead of ours. */
+  readonly ahead?: number | undefined
 }
 
 /** Takes entries and their cursor in one commit: the cursor never runs ahead of what is held. */
 export function takeEntries(feed: Feed, received: Received): Promise<void> {
   const { replica } = feed
   return feed.step([], async (tx) => {
-    tx.remote = true
     for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
+      tx.reach(entity)
       await settleClashes(replica, tx, entity, fresh)
       if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
       else markStale(replica, tx, entity, fresh)
@@ -81,20 +83,21 @@ export function takeEntries(feed: Feed, received: Received): Promise<void> {
 
 function stateAfter(state: State, received: Received, now: number): State {
   const next: { -readonly [K in keyof State]: State[K] } = { ...state }
-  const { cursor, healed, level, principal, access } = received
+  const { cursor, healed, level, principal, access, ahead } = received
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
       next.heal = false
       next.reach = healed.reach && hex(healed.reach)
     }
-    next.reach = further(next.reach, cursor)
+    next.reach = hex(further(placeOf(next.reach), cursor))
   }
   if (principal !== undefined) {
     next.principal = principal
     next.first ??= principal
   }
   if (access !== undefined) next.access = access
+  if (ahead !== undefined) next.ahead = ahead
   if (level && !next.heal) {
     next.complete = true
     next.lastSyncedAt = now
@@ -104,9 +107,12 @@ function stateAfter(state: State, received: Received, now: number): State {
 }
 
 /** The further of two places: a reach never goes back while the log is the same. */
-function further(reach: string | null, at: Cursor): string {
-  return reach !== null && position(bytesOfHex(reach)) > position(at) ? reach : hex(at)
+export function further(reach: Cursor | null, at: Cursor): Cursor {
+  return reach !== null && position(reach) > position(at) ? reach : at
 }
+
+/** As the state has it, for the wire. */
+export const placeOf = (place: string | null): Cursor | null => (place === null ? null : bytesOfHex(place))
 
 /** What of it this replica does not hold yet, as far as it can tell without reading the disk; held from here on. */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
@@ -125,6 +131,7 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
       if (replica.rejected.get(entity)?.has(change.hash)) tx.reject(entity, change.hash, undefined)
       if (isHeld(replica, tx, entity, change.hash)) continue
       const held: Held = { change, collection, by, adopted, once }
+      if (!replica.exists(entity, tx)) tx.fresh.add(entity)
       tx.hold(entity, held)
       const list = fresh.get(entity)
       if (list === undefined) fresh.set(entity, [held])
@@ -186,7 +193,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     replica.documents.drop(entity)
     return markStale(replica, tx, entity, [...arrived.values()])
   }
-  for (const change of order) live.credit(change, arrived.get(change)?.by)
+  for (const change of order) live.add(change, arrived.get(change)?.by)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   tx.touched.add(entity)
 }
@@ -209,7 +216,7 @@ export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | 
       if (owed !== undefined) tx.pay(owed)
     }
     if (at === undefined) return
-    const reach = further(tx.state.reach, at)
+    const reach = hex(further(placeOf(tx.state.reach), at))
     if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }
   })
 }
@@ -264,6 +271,7 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
   }
   replica.freshActor()
   tx.touched.add(entity)
+  tx.reach(entity)
 }
 
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {

@@ -2,7 +2,8 @@
  * What a replica keeps on its disk: the keys, and the JSON and bytes behind them. Every key begins with the workspace id,
  * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
-import { HeadwaterError } from "./errors.ts"
+import { type Code, HeadwaterError } from "./errors.ts"
+import type { ProjectedRow } from "./projection.ts"
 import type { Access, Hash } from "./protocol.ts"
 import type { Key, Store, Value } from "./store/store.ts"
 
@@ -54,6 +55,8 @@ export interface State {
   /** Who owns the records made before any principal was known: the first one that connected. */
   readonly first: string | null
   readonly lastSyncedAt: number | null
+  /** ms by which the relay's clock was ahead of ours when it last said what time it is */
+  readonly ahead: number
   /** How the stored rows were projected; rows of another projection are made again. */
   readonly projection: string
 }
@@ -68,6 +71,7 @@ export const emptyState = (projection: string): State => ({
   access: null,
   first: null,
   lastSyncedAt: null,
+  ahead: 0,
   projection,
 })
 
@@ -84,6 +88,20 @@ export interface OutRecord {
   readonly fields: readonly string[]
 }
 
+/** The same with its name. */
+export interface Owed extends OutRecord {
+  readonly entity: string
+  readonly hash: Hash
+}
+
+/** What a row shows of what is owed. */
+export interface Pending {
+  /** The fields that pending changes touch, sorted. */
+  readonly fields: readonly string[]
+  /** The entity's creation is among them. */
+  readonly creation: boolean
+}
+
 export interface StaleRecord {
   readonly collection: string
   /** Changes whose verdict is open. */
@@ -93,13 +111,13 @@ export interface StaleRecord {
 }
 
 export interface BadRecord {
-  readonly code: string
-  /** The Automerge version of the verdict: another one may judge again. */
+  readonly code: Code
+  /** The build of Automerge that gave the verdict: another one judges again. Empty: none was asked, it is no change. */
   readonly automerge: string
 }
 
 export interface RejectedRecord {
-  readonly code: string
+  readonly code: Code
   readonly at: number
   /** hex digits of the encoded entry with the one chunk */
   readonly entry: string
@@ -109,16 +127,10 @@ export interface RejectedRecord {
  * A row as the disk has it: a function of the entity's changes, and who made them. Everything else that an app sees on a
  * row (`$pending`, `$workspace`, defaults, ...) is joined when it is read.
  */
-export interface StoredRow {
-  readonly id: string
-  readonly $createdAt: number
-  readonly $updatedAt: number
-  readonly $deletedAt?: number
-  readonly $conflicts: readonly string[]
+export interface StoredRow extends ProjectedRow {
   readonly $createdBy?: string | null
   readonly $updatedBy?: string | null
   readonly $deletedBy?: string | null
-  readonly [field: string]: unknown
 }
 
 /** JSON that this library wrote; anything else means a damaged or foreign store. */
@@ -142,5 +154,5 @@ export async function readState(store: Store, w: string): Promise<State | undefi
       `written by a newer version (format ${state.format}); this one reads ${FORMAT}`,
     )
   }
-  return state
+  return { ...emptyState(state.projection), ...state }
 }

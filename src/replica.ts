@@ -3,6 +3,7 @@
  * together are committed together. A step reads and changes documents in memory and says what to write; nothing is shown,
  * sent or promised before the commit that holds it.
  */
+import { Arrivals } from "./arrivals.ts"
 import { type Change, readChange } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
 import type { Edited } from "./draft.ts"
@@ -11,17 +12,16 @@ import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
-import { type Defs, Memory, type NewRows, storeError } from "./memory.ts"
-import type { Owed } from "./outbox.ts"
+import { type Changed, type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
 import { Queue, type Step } from "./queue.ts"
-import { keys, type RejectedRecord, type StaleRecord, type StoredRow } from "./records.ts"
-import type { RowDelta, Rows } from "./rows.ts"
+import { keys, type Owed, type StaleRecord, type StoredRow } from "./records.ts"
+import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
-import { admitted, causalOrder, type Verdicts, verdicts } from "./verify.ts"
+import { Admission, admitted, causalOrder, type Judged, verdicts } from "./verify.ts"
 
 export interface ReplicaOptions {
   readonly id: string
@@ -29,15 +29,6 @@ export interface ReplicaOptions {
   readonly collections: Readonly<Record<string, AnyDef>>
   readonly clock: Clock
   readonly wasm?: URL | string | BufferSource | undefined
-}
-
-/** What a commit changed, for those who show or send it. */
-export interface Committed {
-  readonly rows: ReadonlyMap<string, RowDelta>
-  readonly from: "here" | "relay"
-  /** What the relay is no longer owed, and what of it was refused. */
-  readonly paid: readonly Owed[]
-  readonly refused: ReadonlyMap<Hash, RejectedRecord>
 }
 
 export class Replica {
@@ -49,8 +40,6 @@ export class Replica {
   actor: Actor
   /** Minted in this session: what tells own changes from others', never the actor. */
   readonly made = new Set<Hash>()
-  /** What the relay's clock is ahead of ours, ms. */
-  clockOffset = 0
   /** Why the last commit failed; null once one has worked. */
   failure: HeadwaterError | null = null
   private memory: Memory
@@ -58,11 +47,10 @@ export class Replica {
   private readonly projection: string
   private readonly wasm: URL | string | BufferSource | undefined
   private readonly steps = new Queue((group) => this.commitGroup(group))
-  private readonly listeners = new Set<(committed: Committed) => void>()
+  private readonly listeners = new Set<(changed: Changed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   private unsure = false
-  /** Entities of groups that failed since memory was last read. */
-  private readonly doubtful = new Set<string>()
+  private readonly arrivals = new Arrivals()
   private readonly idle = new Idle(this)
 
   private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
@@ -80,7 +68,7 @@ export class Replica {
   static async open(options: ReplicaOptions): Promise<Replica> {
     const all = Object.values(options.collections)
     const defs: Defs = new Map(all.map((def) => [def.name, def]))
-    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all))
+    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all), options.clock)
     const replica = new Replica(options, defs, memory)
     if (replica.state.projection !== replica.projection) replica.idle.projectAllAgain(replica.projection)
     replica.idle.look()
@@ -105,15 +93,14 @@ export class Replica {
   get rejected() {
     return this.memory.rejected
   }
-
-  onCommit(listener: (committed: Committed) => void): () => void {
-    this.listeners.add(listener)
-    return () => this.listeners.delete(listener)
+  get setAside(): SetAside | undefined {
+    return this.memory.setAside
   }
 
-  /** s since 1970 by the relay's clock, as far as we know it: what changes carry. */
-  seconds(): number {
-    return Math.max(1, Math.floor((this.clock.now() + this.clockOffset) / 1000))
+  /** Calls it with the rows that look different, after every commit. */
+  onCommit(listener: (changed: Changed) => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
   }
 
   // ── local writes ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,11 +110,12 @@ export class Replica {
       this.mustWrite()
       if (this.exists(id, tx))
         throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
-      await loadAutomerge(this.wasm)
+      await this.loadAutomerge()
       const entity = Entity.create(id, def.name, this.actor)
       let made: Change[]
       try {
-        made = entity.write(def, content.changes, this.seconds())
+        made = entity.write(def, content.changes, this.memory.seconds())
+        if (entity.facts.createdIn === undefined) made.push(...entity.sign(this.memory.seconds()))
       } catch (error) {
         entity.free()
         throw error
@@ -142,21 +130,21 @@ export class Replica {
       if (live.entity.deleted)
         throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
       const content = edit(live.entity.whole(def))
-      this.mint(tx, live, live.entity.write(def, content.changes, this.seconds()), fieldsOf(content))
+      this.mint(tx, live, live.entity.write(def, content.changes, this.memory.seconds()), fieldsOf(content))
     })
   }
 
   async remove(def: AnyDef, id: string): Promise<void> {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
-      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.seconds()), [])
+      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.memory.seconds()), [])
     })
   }
 
   async restore(def: AnyDef, id: string): Promise<void> {
     await this.step([id], async (tx) => {
       const live = await this.writable(def, id, tx)
-      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.seconds()), [])
+      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.memory.seconds()), [])
     })
   }
 
@@ -174,7 +162,7 @@ export class Replica {
   }
 
   /** Something of it is held, or has arrived in this very group. */
-  private exists(id: string, tx: Transaction): boolean {
+  exists(id: string, tx: Transaction): boolean {
     const { documents, stale, bad } = this
     return (
       this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
@@ -197,19 +185,23 @@ export class Replica {
     for (const change of changes) {
       tx.hold(entity, { change, collection, by: principal ?? undefined })
       tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-      live.credit(change, principal)
+      live.add(change, principal)
       this.made.add(change.hash)
     }
-    if (changes.length > 0) tx.touched.add(entity)
+    if (changes.length > 0) tx.write(entity)
   }
 
   // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
+    const arrived = tx.held.has(entity) || tx.dropped.has(entity) ? undefined : this.arrivals.take(entity)
+    if (arrived !== undefined) return new Map(arrived)
     const held = new Map<Hash, Held>()
     const dropped = tx.dropped.get(entity)
-    const isBad = (hash: Hash) => this.bad.get(entity)?.has(hash) || tx.bad.get(entity)?.has(hash)
+    const known = this.bad.get(entity)
+    const news = tx.bad.get(entity)
+    const isBad = (hash: Hash) => (news?.has(hash) ? news.get(hash) !== undefined : known?.has(hash))
     for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
       const hash = key[3] ?? ""
       if (!isBad(hash) && !dropped?.has(hash)) held.set(hash, heldOf(value as Uint8Array))
@@ -225,13 +217,16 @@ export class Replica {
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.documents.get(entity)
     if (kept !== undefined) return kept
-    await loadAutomerge(this.wasm)
+    await this.loadAutomerge()
     const held = read ?? (await this.held(entity, tx))
     const mark = this.staleOf(entity, tx)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
-    let verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    if (mark !== undefined) tx.touched.add(entity)
+    let verdict = mark === undefined ? trusted(entity, changes) : admitted(entity, changes, suspects)
+    if (mark !== undefined) {
+      tx.touched.add(entity)
+      tx.reach(entity)
+    }
     let hydrated: Entity | undefined
     try {
       if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor, suspects)
@@ -245,10 +240,15 @@ export class Replica {
       if (mark !== undefined) this.markWaiting(tx, entity, mark.collection, waiting)
       return undefined
     }
-    const live = new Live(hydrated)
-    for (const change of verdict.order) live.credit(change, held.get(change.hash)?.by)
+    const live = new Live(hydrated, verdict.admission)
+    for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.documents.add(live)
+  }
+
+  private async loadAutomerge(): Promise<void> {
+    await loadAutomerge(this.wasm)
+    this.idle.judgeAgain()
   }
 
   staleOf(entity: string, tx: Transaction): StaleRecord | undefined {
@@ -282,12 +282,9 @@ export class Replica {
 
   private async commitGroup(group: readonly Step[]): Promise<void> {
     const settled: (() => void)[] = []
-    let tx = new Transaction(this.id, this.state)
     try {
-      if (this.unsure) {
-        await this.readAgain()
-        tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
-      }
+      if (this.unsure) await this.readAgain()
+      const tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
       for (const step of group) await this.runStep(step, tx, settled)
       const rows = await this.projectTouched(tx)
       const writes = tx.finish(this.outbox.writes(tx.outbox), this.memory.fresh)
@@ -297,7 +294,7 @@ export class Replica {
         this.publish(tx, rows)
       }
     } catch (cause) {
-      await this.failed(group, tx, cause)
+      await this.failed(group, cause)
       return
     }
     for (const settle of settled) settle()
@@ -352,15 +349,16 @@ export class Replica {
 
   /** The commit is on the disk: memory follows, then those who listen. */
   private publish(tx: Transaction, rows: NewRows): void {
-    const deltas = this.memory.follow(tx, rows)
-    const refused = new Map<Hash, RejectedRecord>()
-    for (const { hash, record } of tx.rejected) if (record !== undefined) refused.set(hash, record)
-    const paid = [...tx.outbox.values()].filter((change) => change.paid).map(({ owed }) => owed)
-    this.tell({ rows: deltas, from: tx.remote ? "relay" : "here", paid, refused })
+    this.arrivals.follow(tx)
+    this.tell(this.memory.follow(tx, rows))
   }
 
-  private tell(committed: Committed): void {
-    for (const listener of this.listeners) listener(committed)
+  showDue(): void {
+    this.tell(this.memory.showDue())
+  }
+
+  private tell(changed: Changed): void {
+    for (const listener of this.listeners) listener(changed)
   }
 
   // ── when a commit fails ───────────────────────────────────────────────────────────────────────────────────────────
@@ -369,13 +367,13 @@ export class Replica {
    * Nobody knows whether a failed commit is on the disk, so memory is read again, the documents with the unsaved changes
    * go, and the session takes a new actor: what was numbered in vain is never numbered again.
    */
-  private async failed(group: readonly Step[], tx: Transaction, cause: unknown): Promise<void> {
+  private async failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
     this.failure = error
     this.unsure = true
     this.freshActor()
+    this.arrivals.clear()
     const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
-    for (const entity of tx.touched) this.doubtful.add(entity)
     await this.readAgain().catch(() => {}) // the next group tries again
     for (const step of [...group, ...behind]) step.reject(error)
     this.idle.lookLater()
@@ -383,11 +381,9 @@ export class Replica {
 
   private async readAgain(): Promise<void> {
     const before = this.memory
-    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection)
+    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection, this.clock)
     this.unsure = false
-    const rows = this.memory.difference(before, this.doubtful)
-    this.doubtful.clear()
-    this.tell({ rows, from: "here", paid: [], refused: new Map() })
+    this.tell(this.memory.continue(before))
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */
@@ -405,9 +401,11 @@ function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly
 }
 
 /** Changes that were judged before: only what they rest on is looked at. */
-function trusted(changes: readonly Change[]): Verdicts {
+function trusted(entity: string, changes: readonly Change[]): Judged {
+  const admission = new Admission(entity)
   const order = causalOrder(changes)
-  return { order, bad: new Map(), waiting: [] }
+  for (const change of order) admission.trust(change)
+  return { order, bad: new Map(), waiting: [], admission }
 }
 
 function heldOf(value: Uint8Array): Held {

@@ -8,6 +8,7 @@
 import { keys, readJson, type StoredRow } from "./records.ts"
 import { type AnyDef, showDefaults } from "./schema.ts"
 import type { Store, Write } from "./store/store.ts"
+import { equal, freeze } from "./values.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
 export interface RowDelta {
@@ -22,28 +23,32 @@ export interface Joined {
   stale(entity: string): boolean
   /** Whose records are those made before any principal was known. */
   first(): string | null
+  /** ms since 1970. */
+  now(): number
 }
 
 const PAGE = 1000
 /** Rows in front of their pages before they are folded in. */
 const FOLD_AT = 256
 
-interface Authors {
-  readonly created: string | null
-  readonly updated: string | null
-  readonly deleted: string | null
-}
-
 class CollectionRows {
-  readonly byId = new Map<string, PlainRow>()
+  byId = new Map<string, PlainRow>()
   readonly pageOf = new Map<string, number>()
   /** newer than their page */
   readonly loose = new Set<string>()
   lastPage = -1
   lastPageSize = 0
   private sorted: readonly PlainRow[] = []
-  private readonly moved = new Set<string>()
+  private moved = new Set<string>()
   private sortedValid = false
+
+  /** Shows what another one showed, until its rows are swapped. */
+  continue(before: CollectionRows): void {
+    this.byId = before.byId
+    this.sorted = before.sorted
+    this.sortedValid = before.sortedValid
+    this.moved = before.moved
+  }
 
   touch(id: string): void {
     this.moved.add(id)
@@ -72,8 +77,10 @@ class CollectionRows {
 
 export class Rows {
   private readonly collections = new Map<string, CollectionRows>()
-  /** Who made a pending row, kept aside while the row shows null for it. */
-  private readonly authors = new Map<string, Authors>()
+  /** What rows do not show yet: who made a pending one, and times that are still to come. */
+  private readonly aside = new Map<string, Partial<Mutable>>()
+  /** Those with times that are still to come. */
+  private readonly early = new Set<string>()
   private readonly workspace: string
   private readonly defs: ReadonlyMap<string, AnyDef>
   private readonly joined: Joined
@@ -137,7 +144,10 @@ export class Rows {
   set(collection: string, id: string, stored: StoredRow | undefined, delta: RowDelta): void {
     const rows = this.of(collection)
     rows.loose.add(id)
-    if (stored === undefined) this.authors.delete(id)
+    if (stored === undefined) {
+      this.aside.delete(id)
+      this.early.delete(id)
+    }
     this.swap(rows, id, stored && this.join(collection, stored), delta)
   }
 
@@ -146,15 +156,37 @@ export class Rows {
     const rows = this.of(collection)
     const row = rows.byId.get(id)
     if (row === undefined) return
-    const next: Record<string, unknown> = { ...row }
+    const next: Record<string, unknown> = { ...row, ...this.aside.get(id) }
     delete next["$stale"]
-    const authors = this.authors.get(id)
-    if (authors !== undefined) {
-      next["$createdBy"] = authors.created
-      next["$updatedBy"] = authors.updated
-      if (row["$deletedAt"] !== undefined) next["$deletedBy"] = authors.deleted
-    }
     this.swap(rows, id, this.finish(next as StoredRow), delta)
+  }
+
+  /** Rows of which a time has come that they did not show before. */
+  showDue(deltaOf: (collection: string) => RowDelta): void {
+    const now = this.joined.now()
+    for (const id of [...this.early]) {
+      const aside = this.aside.get(id)
+      const collection = TIMES.some((key) => (aside?.[key] ?? now + 1) <= now) ? this.collectionOf(id) : undefined
+      if (collection !== undefined) this.rejoin(collection, id, deltaOf(collection))
+    }
+  }
+
+  /** In how many ms the first of them comes; undefined when none is to come. */
+  nextDue(): number | undefined {
+    let first = Number.POSITIVE_INFINITY
+    for (const id of this.early) for (const key of TIMES) first = Math.min(first, this.aside.get(id)?.[key] ?? first)
+    return Number.isFinite(first) ? first - this.joined.now() : undefined
+  }
+
+  /** Goes on from an older reading of the same disk: rows that look as they did are the same objects. */
+  continue(before: Rows, deltaOf: (collection: string) => RowDelta): void {
+    for (const name of new Set([...before.names(), ...this.names()])) {
+      const rows = this.of(name)
+      const now = rows.byId
+      rows.continue(before.of(name))
+      const delta = deltaOf(name)
+      for (const id of new Set([...rows.byId.keys(), ...now.keys()])) this.swap(rows, id, now.get(id), delta)
+    }
   }
 
   /** Rows that wait to be folded into pages. */
@@ -213,13 +245,15 @@ export class Rows {
     return undefined
   }
 
+  /** A row that looks as before stays the object that it is: `all()` changes only with what subscribers are told. */
   private swap(rows: CollectionRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.byId.get(id)
+    if (equal(before, next)) return
     if (next === undefined) rows.byId.delete(id)
     else rows.byId.set(id, next)
-    rows.touch(id)
     const was = before !== undefined && isLive(before)
     const is = next !== undefined && isLive(next)
+    if (was || is) rows.touch(id)
     if (was && is) delta.changed.push(id)
     else if (is) delta.added.push(id)
     else if (was) delta.removed.push(id)
@@ -244,23 +278,56 @@ export class Rows {
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
     if (this.joined.stale(row.id)) row["$stale"] = true
-    if (pending !== undefined) this.hideAuthors(row, pending.creation)
-    else if (this.authors.size > 0) this.authors.delete(row.id)
+    this.hide(row as unknown as Mutable, pending)
     return freeze(row)
   }
 
-  /** Until the relay has named a principal for the pending change, the row names nobody. */
-  private hideAuthors(row: Record<string, unknown> & { id: string }, creation: boolean): void {
-    const { $createdBy = null, $updatedBy = null, $deletedBy = null } = row as unknown as StoredRow
-    if ($createdBy !== null || $updatedBy !== null || $deletedBy !== null) {
-      this.authors.set(row.id, { created: $createdBy, updated: $updatedBy, deleted: $deletedBy })
+  /**
+   * Until the relay has named a principal for the pending change, the row names nobody. Whoever wrote it may have had a clock
+   * that was ahead: the row shows no time that is still to come.
+   */
+  private hide(row: Mutable, pending: { readonly creation: boolean } | undefined): void {
+    const aside: Partial<Mutable> = {}
+    if (pending !== undefined) {
+      if (pending.creation && row.$createdBy !== null) {
+        aside.$createdBy = row.$createdBy
+        row.$createdBy = null
+      }
+      if (row.$updatedBy !== null) {
+        aside.$updatedBy = row.$updatedBy
+        row.$updatedBy = null
+      }
+      if (row.$deletedBy !== undefined && row.$deletedBy !== null) {
+        aside.$deletedBy = row.$deletedBy
+        row.$deletedBy = null
+      }
     }
-    if (creation) row["$createdBy"] = null
-    row["$updatedBy"] = null
-    if (row["$deletedAt"] !== undefined) row["$deletedBy"] = null
+    const now = this.joined.now()
+    this.early.delete(row.id)
+    for (const key of TIMES) {
+      const time = row[key]
+      if (time === undefined || time <= now) continue
+      aside[key] = time
+      row[key] = now
+      this.early.add(row.id)
+    }
+    if (Object.keys(aside).length > 0) this.aside.set(row.id, aside)
+    else if (this.aside.size > 0) this.aside.delete(row.id)
   }
 }
 
+/** What a row may have to show otherwise for a while. */
+interface Mutable {
+  readonly id: string
+  $createdAt: number
+  $updatedAt: number
+  $deletedAt?: number
+  $createdBy: string | null
+  $updatedBy: string | null
+  $deletedBy?: string | null
+}
+
+const TIMES = ["$createdAt", "$updatedAt", "$deletedAt"] as const
 const NONE: readonly string[] = Object.freeze([])
 const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
 /** Pages come nearly in order where ids grow with time, so the sort is often left out. */
@@ -286,14 +353,6 @@ function lowerBound(rows: readonly PlainRow[], id: string): number {
     else high = middle
   }
   return low
-}
-
-function freeze<T extends object>(value: T): T {
-  for (const key in value) {
-    const part = value[key]
-    if (typeof part === "object" && part !== null && !Object.isFrozen(part)) freeze(part)
-  }
-  return Object.freeze(value)
 }
 
 /** Which loose rows go to which page: back to their own, or to the last one while it has room. */

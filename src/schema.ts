@@ -51,7 +51,10 @@ export type Deep<T> = T extends readonly (infer I)[]
     ? { readonly [K in keyof T]: Deep<T[K]> }
     : T
 
-/** On every row. Times in ms since 1970; `…By` is a principal, null until the relay has named one. */
+/**
+ * On every row. Times in ms since 1970, never later than the present time when the row was read or made, whatever the clock
+ * of the device that wrote said; `…By` is a principal, null until the relay has named one.
+ */
 export type Meta<K = string> = Readonly<{
   id: string
   $workspace: string

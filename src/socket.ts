@@ -3,7 +3,7 @@
  * full-jitter backoff when it breaks, checked by a heartbeat so that a half-open connection is noticed.
  */
 import { type Env, randomUnit, type Socket } from "./env.ts"
-import { HeadwaterError } from "./errors.ts"
+import { type Code, HeadwaterError } from "./errors.ts"
 import { type ClientMessage, decodeRelay, encode, type RelayMessage, SUBPROTOCOL } from "./protocol.ts"
 
 /** A bearer token, or where to get one: asked on every dial. */
@@ -54,6 +54,18 @@ const BEAT_MS = 15_000
 /** Silence after a ping that counts as a dead connection. */
 const PATIENCE_MS = 10_000
 
+/** What a close says by itself (docs/protocol.md, section 6). */
+const closeCodes: Readonly<Record<number, Code>> = {
+  1002: "PROTOCOL_VERSION",
+  1009: "TOO_LARGE",
+  1011: "LOG_FAILED",
+  1013: "RATE",
+  4400: "MESSAGE_BAD",
+  4401: "TOKEN_EXPIRED",
+  4403: "FORBIDDEN",
+  4406: "PROTOCOL_VERSION",
+}
+
 export class Connection implements Relay {
   readonly url: string
   private readonly token: Token | undefined
@@ -67,6 +79,8 @@ export class Connection implements Relay {
   private cancelBeat: (() => void) | undefined
   private sleepless: (() => void) | undefined
   private asking: AbortController | undefined
+  /** What the relay's last word was, if that was a notice: why it closes. */
+  private farewell: Code | undefined
   closed = false
 
   constructor({ url, token }: RelayOptions) {
@@ -77,8 +91,12 @@ export class Connection implements Relay {
   /** Joins a workspace to this connection; returns its way out. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
     if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
-    if (this.channels.has(workspace))
-      throw new HeadwaterError("STORE_IN_USE", `${workspace} is on this connection already`)
+    if (this.channels.has(workspace)) {
+      throw new HeadwaterError(
+        "STORE_IN_USE",
+        `workspace ${workspace} is open on this relay connection already, from another store: close it there, or open this one with a connection of its own`,
+      )
+    }
     this.env ??= env
     this.channels.set(workspace, channel)
     if (this.open) channel.opened(this.link(workspace))
@@ -129,6 +147,7 @@ export class Connection implements Relay {
     const socket = this.socket
     this.socket = undefined
     this.open = false
+    this.farewell = undefined
     this.cancelBeat?.()
     this.cancelBeat = undefined
     if (socket === undefined) return
@@ -178,11 +197,8 @@ export class Connection implements Relay {
     }
     socket.onmessage = (frame) => this.hear(frame)
     socket.onclose = (code, reason) => {
-      const why =
-        code === 1002 || code === 4406 ? "PROTOCOL_VERSION" : code === 4403 || code === 4401 ? "FORBIDDEN" : undefined
-      this.failed(
-        new HeadwaterError(why ?? "RELAY_UNREACHABLE", `the connection ended (${code}${reason && ` ${reason}`})`),
-      )
+      const why = this.farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
+      this.failed(new HeadwaterError(why, `the connection ended (${code}${reason && ` ${reason}`})`))
     }
   }
 
@@ -194,6 +210,7 @@ export class Connection implements Relay {
     } catch (error) {
       return this.failed(error as HeadwaterError)
     }
+    this.farewell = message?.t === "notice" && message.w === undefined ? message.code : undefined
     if (message === null || message.t === "pong") return
     if ("w" in message && message.w !== undefined) this.channels.get(message.w)?.received(message, frame.length)
     else for (const channel of [...this.channels.values()]) channel.received(message, frame.length)

@@ -5,7 +5,6 @@ import { type Env, type Socket, systemClock } from "./env.ts"
 export const systemEnv: Env = {
   ...systemClock,
   dial,
-  online: () => globalThis.navigator?.onLine !== false,
   onWake(f) {
     const seen = () => globalThis.document.visibilityState === "visible" && f()
     globalThis.window?.addEventListener("online", f)

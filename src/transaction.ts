@@ -4,9 +4,9 @@
  */
 
 import type { Change } from "./chunk.ts"
-import type { OutboxChanges, Owed } from "./outbox.ts"
+import type { OutboxChanges } from "./outbox.ts"
 import { type Entry, encodeEntry, type Hash } from "./protocol.ts"
-import { type BadRecord, keys, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
+import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 import type { Value, Write } from "./store/store.ts"
 
 /** A change with what the log said of it. */
@@ -24,14 +24,18 @@ export class Transaction {
   /** Entities whose row is made again at the end of the group. */
   readonly touched = new Set<string>()
   readonly held = new Map<string, Map<Hash, Held>>()
+  /** Entities of which nothing was held before. */
+  readonly fresh = new Set<string>()
   readonly dropped = new Map<string, Set<Hash>>()
   readonly stale = new Map<string, StaleRecord | undefined>()
-  readonly bad = new Map<string, Map<Hash, BadRecord>>()
+  /** undefined: to be judged again. */
+  readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
   /** What becomes of outbox records; one group may pay a change and be asked for it again. */
   readonly outbox: OutboxChanges = new Map()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
-  /** From the relay, or written here: what subscribers are told. */
-  remote = false
+  /** Entities that were written to here, and those that something came to from elsewhere. */
+  private readonly written = new Set<string>()
+  private readonly reached = new Set<string>()
   readonly workspace: string
   private readonly before: State
 
@@ -39,6 +43,22 @@ export class Transaction {
     this.workspace = w
     this.state = state
     this.before = state
+  }
+
+  /** Its row is made again: it was written to here. */
+  write(entity: string): void {
+    this.touched.add(entity)
+    this.written.add(entity)
+  }
+
+  /** Something came to it from elsewhere. */
+  reach(entity: string): void {
+    this.reached.add(entity)
+  }
+
+  /** What subscribers are told of a row that looks different now. */
+  from(entity: string): "here" | "relay" {
+    return this.written.has(entity) && !this.reached.has(entity) ? "here" : "relay"
   }
 
   hold(entity: string, held: Held): void {
@@ -80,8 +100,9 @@ export class Transaction {
     this.stale.set(entity, record)
   }
 
-  markBad(entity: string, hash: Hash, record: BadRecord): void {
-    this.put(keys.bad(this.workspace, entity, hash), JSON.stringify(record))
+  /** `record` undefined: it is no longer known to be bad. */
+  markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
+    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
     let bad = this.bad.get(entity)
     if (bad === undefined) this.bad.set(entity, (bad = new Map()))
     bad.set(hash, record)

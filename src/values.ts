@@ -79,6 +79,13 @@ export function own(fields: Readonly<Record<string, unknown>>, key: string): unk
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
+/** Freezes a plain value at every depth; what is frozen already is so at every depth. */
+export function freeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
+  for (const key in value) freeze(value[key])
+  return Object.freeze(value)
+}
+
 /** Deep equality of plain values. */
 export function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true

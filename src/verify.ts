@@ -20,6 +20,12 @@ export interface Verdicts {
   readonly waiting: readonly Change[]
 }
 
+/** All of an entity, judged. */
+export interface Judged extends Verdicts {
+  /** With what is in `order`, and ready for more. */
+  readonly admission: Admission
+}
+
 /** How far beyond its deps a change may start counting. */
 const START_AHEAD = 2 ** 20
 const NOBODY = "0".repeat(32)
@@ -31,19 +37,19 @@ const NOBODY = "0".repeat(32)
  * makes of the rest shows when it is applied: then `Entity.apply` or `Entity.hydrate` throws, and `verdicts` finds out who is
  * to blame.
  */
-export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Verdicts {
+export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
   const admission = new Admission(entity)
   for (const change of causalOrder(given.filter(({ hash }) => !suspects.has(hash)))) admission.trust(change)
   const { bad, waiting } = admission.judge(given)
-  return { order: [...admission.changes.values()], bad, waiting }
+  return { order: [...admission.changes.values()], bad, waiting, admission }
 }
 
 /**
  * The whole verdict: what `admitted` says, and of the rest whether Automerge applies each change to its ancestors and can
  * give it back byte for byte (`CHUNK_BAD`). Costs as much as hydrating the entity, and more only when one is bad.
  */
-export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Verdicts {
+export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
   const bad = new Map<Hash, Code>()
   for (;;) {

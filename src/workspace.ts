@@ -3,8 +3,9 @@ import { type Collection, callSafely, checkId, openCollection } from "./collecti
 import type { Env } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { uuidv7 } from "./ids.ts"
+import type { SetAside } from "./memory.ts"
 import type { Access, Hash } from "./protocol.ts"
-import { type Committed, Replica } from "./replica.ts"
+import { Replica } from "./replica.ts"
 import type { AnyDef, Def } from "./schema.ts"
 import { Connection, type Relay, type RelayOptions } from "./socket.ts"
 import type { Store } from "./store/store.ts"
@@ -26,6 +27,12 @@ export type Status = Readonly<{
   lastSyncedAt: number | null
   /** ms since 1970: when the relay is dialled again. */
   retryAt: number | null
+  /**
+   * What is wrong now, the most pressing first: this device's disk (`STORE_FAILED`), what the relay does not take for now,
+   * the connection. When none of these is: a change that is set aside, for as long as one is. `REJECTED`, with the
+   * `entity`: the relay refused a change of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a
+   * change, with the `entity`: one arrived that no replica can apply. Both are kept on this device and everything else goes on.
+   */
   error: HeadwaterError | null
   /** Durable: this device has once held everything that the relay had. */
   complete: boolean
@@ -50,7 +57,10 @@ interface Core<C extends Defs> {
    * `NO_RELAY` without one, `CLOSED` after close, `REJECTED` when something of it was refused for good; the signal's reason.
    */
   whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
-  /** Resolves when this device holds and shows everything that the relay has. `NO_RELAY`, `CLOSED`; the signal's reason. */
+  /**
+   * Resolves when this device holds and shows everything that the relay had stored before the call; while connected that
+   * takes one small message each way. `NO_RELAY`, `CLOSED`; the signal's reason.
+   */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /** Connects, to the last relay if none is named. */
   connect(relay?: Relay | RelayOptions): void
@@ -67,28 +77,29 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly id: string
   /** Each under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
-  /** `nodeStore(folder)`, `indexedDBStore(name)` or `memoryStore()`; several workspaces may share one. */
-  readonly store: Store
+  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own; several workspaces may share one. */
+  readonly store: object
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids; UUID v7 by default. */
   readonly idFactory?: (() => string) | undefined
   /** Automerge's WebAssembly in a browser; without it the base64 build is imported when a document is first needed. */
   readonly wasm?: URL | string | BufferSource | undefined
-  /** Clock, timers, randomness, network: for tests. */
-  readonly env?: Env | undefined
+  /** An `Env`: clock, timers, randomness, network, for tests. */
+  readonly env?: object | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
  * Opens a workspace on this device: rows are there when it resolves, documents and WebAssembly are loaded when needed.
  *
- * One process or tab owns a (store, workspace): `STORE_IN_USE` for the second. `ID_INVALID`, `NAME_MISMATCH`,
+ * One process or tab owns a (store, workspace), and one workspace of an id a `relayConnection`: `STORE_IN_USE` for the second. `ID_INVALID`, `NAME_MISMATCH`,
  * `STORE_FAILED`, `STORE_FORMAT` (written by a newer version).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal, wasm } = options
-  const env = options.env ?? systemEnv
+  const env = (options.env ?? systemEnv) as Env
   checkId(id, "a workspace's id")
+  checkStore(store)
   for (const [key, { name }] of Object.entries<AnyDef>(collections)) {
     if (key !== name) throw new HeadwaterError("NAME_MISMATCH", `the collection under ${key} is named ${name}`)
   }
@@ -105,6 +116,13 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     await replica?.close({ quickly: true }) // or its idle work would go on in a workspace that is somebody else's by then
     await release()
     throw error
+  }
+}
+
+function checkStore(store: object): asserts store is Store {
+  for (const method of ["claim", "get", "list", "commit"] as const satisfies (keyof Store)[]) {
+    if (typeof (store as Partial<Store> | undefined)?.[method] === "function") continue
+    throw new HeadwaterError("STORE_FAILED", `what is passed as store is none: it has no function ${method}`)
   }
 }
 
@@ -127,6 +145,9 @@ class OpenWorkspace<C extends Defs> {
   readonly #release: () => Promise<void>
   readonly #statusListeners = new Set<(status: Status) => void>()
   readonly #waiters = new Set<(error: unknown) => void>()
+  readonly #looks = new Set<() => void>()
+  /** Of what is set aside: one object each, so that `status` changes when they do. */
+  readonly #errors = new WeakMap<object, HeadwaterError>()
   #connection: Connection | undefined
   #owned = false
   #detach: (() => void) | undefined
@@ -138,7 +159,10 @@ class OpenWorkspace<C extends Defs> {
     replicas.set(this, replica)
     this.#env = env
     this.#release = release
-    this.#sync = new Sync(replica, env, () => this.#refresh())
+    this.#sync = new Sync(replica, env, () => {
+      this.#refresh()
+      for (const look of [...this.#looks]) look()
+    })
     this.collections = Object.freeze(
       Object.fromEntries(
         Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)]),
@@ -211,7 +235,9 @@ class OpenWorkspace<C extends Defs> {
     this.#mustHaveRelay()
     const replica = this.#replica
     const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
-    await this.#until(signal, () => this.status.complete && this.#sync.status.level && shown())
+    const asked = this.#sync.ask()
+    const level = () => this.#sync.status.level && this.#sync.status.asOf >= asked
+    await this.#until(signal, () => this.status.complete && level() && shown())
   }
 
   #mustHaveRelay(): void {
@@ -219,22 +245,22 @@ class OpenWorkspace<C extends Defs> {
     if (this.#connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
   }
 
-  /** Asks `reached` now, after every commit and after every change of status. */
-  #until(signal: AbortSignal | undefined, reached: (committed?: Committed) => boolean): Promise<void> {
+  /** Asks `reached` now, after every commit and after every change of the connection, whether `status` shows it or not. */
+  #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const end = (error?: unknown) => {
         offCommit()
-        offStatus()
+        this.#looks.delete(look)
         this.#waiters.delete(end)
         signal?.removeEventListener("abort", abort)
         if (error === undefined) resolve()
         else reject(error)
       }
       const abort = () => end(signal?.reason)
-      const look = (committed?: Committed) => reached(committed) && end()
+      const look = () => reached() && end()
       const offCommit = this.#replica.onCommit(look)
-      const offStatus = this.onStatus(() => look())
+      this.#looks.add(look)
       this.#waiters.add(end)
       signal?.addEventListener("abort", abort)
       look()
@@ -269,13 +295,21 @@ class OpenWorkspace<C extends Defs> {
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: this.#replica.failure ?? (outbox.size > 0 || refusal?.code === "REJECTED" ? refusal : null) ?? error,
+      error: this.#replica.failure ?? (outbox.size > 0 ? refusal : null) ?? error ?? this.#setAside(),
       complete: state.complete,
       progress,
       access: state.access,
       principal: state.principal,
       others: outbox.others(state.principal, state.first),
     })
+  }
+
+  #setAside(): HeadwaterError | null {
+    const { setAside } = this.#replica
+    if (setAside === undefined) return null
+    let error = this.#errors.get(setAside.record)
+    if (error === undefined) this.#errors.set(setAside.record, (error = errorOf(setAside)))
+    return error
   }
 
   #phase(): Status["phase"] {
@@ -294,6 +328,14 @@ class OpenWorkspace<C extends Defs> {
     this.status = now
     for (const listener of this.#statusListeners) callSafely(() => listener(now))
   }
+}
+
+function errorOf({ entity, record: { code }, refused }: SetAside): HeadwaterError {
+  return refused
+    ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {
+        entity,
+      })
+    : new HeadwaterError(code, "a change that arrived cannot be applied; it is set aside, the rest goes on", { entity })
 }
 
 const sameValue = (a: unknown, b: unknown) =>

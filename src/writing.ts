@@ -72,6 +72,7 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
   if (cell === undefined ? !isText(def, key) : cell.text === undefined) throw wrongKind(key, cell)
   let value = cell?.text?.value ?? ""
   for (const { at, remove, insert } of splices) {
+    // The text of the draft may have been a default, of which the document has nothing.
     if (at + remove > value.length) {
       throw new HeadwaterError("SPLICE_RANGE", `${key}: ${at}, ${remove} is beyond ${value.length}`, { field: key })
     }

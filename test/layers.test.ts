@@ -20,7 +20,7 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
     mayImport: ["sync", "replica", "documents", "contract", "words"],
   },
   sync: {
-    files: ["sync.ts", "socket.ts", "system.ts", "websocket.ts", "websocket.node.ts"],
+    files: ["sync.ts", "session.ts", "socket.ts", "system.ts", "websocket.ts", "websocket.node.ts"],
     mayImport: ["replica", "contract", "words"],
   },
   replica: {
@@ -36,6 +36,7 @@ const rooms: Record<string, { files: readonly string[]; mayImport: readonly stri
       "documents.ts",
       "receive.ts",
       "push.ts",
+      "arrivals.ts",
       "idle.ts",
     ],
     mayImport: ["documents", "contract", "words"],

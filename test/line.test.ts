@@ -1,4 +1,6 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { mkdtempSync, rmSync } from "node:fs"
+import type { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { collection, openWorkspace, relayConnection, text } from "headwater"
@@ -88,22 +90,36 @@ test("a new device holds and shows everything once it is synced", async () => {
 })
 
 test("several workspaces share one socket and one store", async () => {
-  const { url } = await relayOn()
+  const { url, port } = await relayOn()
+  let sockets = 0
+  const accepted = (message: unknown) => {
+    if ((message as { socket: Socket }).socket.localPort === port) sockets++
+  }
+  subscribe("net.server.socket", accepted)
+  ends.push(async () => unsubscribe("net.server.socket", accepted))
   const [store, relay] = [nodeStore(path.join(folder, "a")), relayConnection({ url })]
-  const [one, two] = await Promise.all(
-    ["one", "two"].map((id) => openWorkspace({ id, collections: { notes }, store, relay })),
+  const [one, two, three] = await Promise.all(
+    ["one", "two", "three"].map((id) => openWorkspace({ id, collections: { notes }, store, relay })),
   )
   ends.push(
     () => relay.close(),
     () => one!.close(),
     () => two!.close(),
+    () => three!.close(),
   )
   await one!.notes.create({ title: "in one" })
-  await Promise.all([one!.whenStored(), one!.whenSynced(), two!.whenSynced()])
-  expect([one!.notes.all().length, two!.notes.all().length]).toEqual([1, 0])
+  await Promise.all([one!.whenStored(), one!.whenSynced(), two!.whenSynced(), three!.whenSynced()])
+  expect([one, two, three].map((ws) => ws!.notes.all().length)).toEqual([1, 0, 0])
+  expect(sockets).toBe(1)
   await one!.close()
   await two!.notes.create({ title: "in two" })
   await two!.whenStored()
+  three!.disconnect()
+  three!.connect()
+  await three!.whenSynced()
+  expect(sockets).toBe(1)
+  await device("b", url, "two")
+  await until(() => sockets === 2) // and one that is not shared is counted, too
 })
 
 test("disconnect works offline until connect", async () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import type { Disk, DiskFile } from "../relay/disk.ts"
 import { pages, sample } from "../relay/log.conformance.ts"
 import type { Log } from "../relay/log.ts"
 import { position } from "../src/protocol.ts"
@@ -195,6 +196,22 @@ describe("a log of which", () => {
     expect((await survive(written, files)).missing.length).toBe(2)
   })
 
+  it("the end is torn tells so as nothing to worry about, and one that is harmed elsewhere as an error", async () => {
+    const { disk, files } = await write()
+    const path = [...files.keys()].find((path) => path.endsWith("00000003.log"))!
+    const levels = async (harmed: Files) => {
+      disk.restore(harmed)
+      const told: object[] = []
+      const logs = await openSmall(disk, ({ level, event }) => told.push({ [event]: level }))
+      await logs.open("w")
+      await logs.close()
+      return told
+    }
+    expect(await levels(cut(files, path, files.get(path)!.length - 1))).toEqual([{ "log.torn": "info" }])
+    const harmed = [{ "log.damaged": "error" }, { "log.broken": "error" }]
+    expect(await levels(flipped(files, path, 4224 + 20))).toEqual(harmed)
+  })
+
   it("both headers of a segment are gone sets it aside and goes on", async () => {
     const written = await write()
     const path = [...written.files.keys()].find((path) => path.endsWith("00000003.log"))!
@@ -301,6 +318,41 @@ describe("damage that comes while a log is open", () => {
     }
     expect(breaks).toBeGreaterThan(100)
     expect(found).toBeGreaterThan(breaks)
+  })
+
+  it("is noticed by a look-up that had read its answer before the log was mended", async () => {
+    const { disk: sim, files, journal } = await write()
+    let open = () => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    let armed = false
+    const disk: Disk = {
+      ...sim.disk,
+      async read(path) {
+        const file = await sim.disk.read(path)
+        const held = async (...args: Parameters<DiskFile["read"]>) => {
+          const bytes = await file.read(...args)
+          if (!armed || !path.endsWith("2.log")) return bytes
+          armed = false
+          await gate
+          return bytes
+        }
+        return { ...file, read: held }
+      },
+    }
+    const logs = await openSmall({ disk })
+    const log = await logs.open("w")
+    const [name, { entry, changes }] = [...journal.appended][5]!
+    armed = true
+    const looked = log.known(entry.entity, changes[0]!.hash)
+    await until(() => !armed)
+    const path = [...files.keys()].find((path) => path.endsWith("2.log"))!
+    sim.rot(path, Buffer.from(files.get(path)!).indexOf(entry.chunks[0]!) + 1)
+    expect(await served(log, journal)).toEqual(new Set([...journal.appended.keys()].filter((other) => other !== name)))
+    open()
+    expect(await looked).toBeUndefined()
+    await logs.close()
   })
 
   async function liveThrough(written: Written, path: string, at: number): Promise<boolean> {

@@ -61,6 +61,29 @@ describe("logs that nobody has borrowed", () => {
     expect((await held.since(0, 1)).entries).toHaveLength(1)
     await logs.close()
   })
+
+  it("are shut when they keep more in memory than they may, though they are few", async () => {
+    const listed: string[] = []
+    const { disk } = simDisk({
+      random: dice(1),
+      before: ({ kind, path }) => void (kind === "list" && listed.push(path)),
+    })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, idleBytes: 500_000 })
+    const use = async (workspace: string, entries = 0) => {
+      const log = await logs.open(workspace)
+      for (let i = 0; i < entries; i++) {
+        const { entry, changes } = sample(`${i} of ${workspace}`, { entity: `e${i}` })
+        log.append(entry, changes)
+      }
+      await log.flushed(log.appended)
+      await log.close()
+      return listed.splice(0).length
+    }
+    expect([await use("small"), await use("large", 1000), await use("larger", 1000)]).toEqual([1, 1, 1])
+    expect([await use("larger"), await use("small"), await use("large")]).toEqual([0, 1, 1])
+    expect([await use("small"), await use("large")]).toEqual([0, 0])
+    await logs.close()
+  })
 })
 
 describe("what no record can hold", () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { createRelay } from "headwater-relay"
@@ -72,6 +72,28 @@ describe("headwater-relay serve", () => {
       expect(stored.length).toBeGreaterThanOrEqual(acked)
     },
   )
+
+  it("is ready for a signal before it says that it listens", async () => {
+    // As by a parent that is quick: the signal comes with the line.
+    const quick = `const { write } = process.stdout
+      process.stdout.write = (line) => {
+        process.kill(process.pid, "SIGTERM")
+        return write.call(process.stdout, line)
+      }`
+    const preload = path.join(folder, "quick.mjs")
+    writeFileSync(preload, quick)
+    const file = await program("relay/main.ts")
+    const was = process.env["NODE_OPTIONS"]
+    try {
+      process.env["NODE_OPTIONS"] = `--import ${preload}`
+      const relay = start(file, ["serve", "--port", "0", "--data", newFolder()])
+      expect(await relay.exited).toEqual({ code: 0, signal: null })
+      expect(relay.stderr).toContain(`"closed"`)
+    } finally {
+      if (was === undefined) delete process.env["NODE_OPTIONS"]
+      else process.env["NODE_OPTIONS"] = was
+    }
+  })
 
   it("ends at once on a second signal", async () => {
     const relay = await startRelay(newFolder())

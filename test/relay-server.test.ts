@@ -1,5 +1,5 @@
 import { request } from "node:http"
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
@@ -105,6 +105,36 @@ describe("the door", () => {
     expect((await silent.ended()).code).toBe(4408)
     await busy.ping()
     for (const [, f] of timers) setTimeout(f, 50) // what the relay still waits for when it stops
+  })
+})
+
+/** Asks for an upgrade that is refused, and does not close its half of the connection afterwards. */
+async function leaveHalfOpen(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+  const ended = new Promise((resolve) => socket.once("end", resolve))
+  let answer = ""
+  socket.on("data", (text) => {
+    answer += text
+  })
+  socket.on("error", () => {})
+  const lines = ["GET / HTTP/1.1", "host: x", "upgrade: websocket", "connection: Upgrade", "sec-websocket-version: 13"]
+  socket.write(`${[...lines, "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="].join("\r\n")}\r\n\r\n`)
+  await ended
+  expect(answer).toMatch(/^HTTP\/1.1 400 /)
+  return socket
+}
+
+describe("a refused upgrade", () => {
+  it("takes nobody's place, and holds up no stop, though its sender leaves its half open", async () => {
+    await using relay = await startRelay({ connections: 1 })
+    // The relay has room for 64 plain requests beside its sockets.
+    const sockets = []
+    for (let i = 0; i < 66; i++) sockets.push(await leaveHalfOpen(relay.url))
+    expect((await upgrade(relay.url)).status).toBe(101)
+    const stopped = await Promise.race([relay.server.stop().then(() => "stopped"), sleep(2_000)])
+    expect(stopped).toBe("stopped")
+    for (const socket of sockets) socket.destroy()
   })
 })
 

@@ -59,6 +59,24 @@ describe("a commit that fails", () => {
     },
   )
 
+  test("leaves rows, lists and subscribers alone that it has not changed", async () => {
+    const { store, fail } = failing()
+    const ws = await opened(store)
+    await ws.notes.create({ title: "a" }, { id: "a" })
+    await ws.notes.create({ title: "b" }, { id: "b" })
+    const all = ws.notes.all()
+    let heard = 0
+    ws.notes.subscribe(() => void heard++)
+    fail("before")
+    await expect(ws.notes.update("a", (draft) => void (draft.title = "not"))).rejects.toThrow("STORE_FAILED")
+    expect(ws.notes.all()).toBe(all)
+    fail("after")
+    await expect(ws.notes.update("a", (draft) => void (draft.title = "yes"))).rejects.toThrow("STORE_FAILED")
+    expect(ws.notes.all()[1]).toBe(all[1])
+    expect([heard, ws.notes.get("a")?.title]).toEqual([1, "yes"])
+    await ws.close()
+  })
+
   test("takes the writes behind it on the same entities along, and no others", async () => {
     const { store, fail } = failing()
     const ws = await opened(store)
@@ -111,7 +129,7 @@ describe("rows", () => {
     const rows = ws.notes.all()
     const { pending } = ws.status
     await ws.close()
-    const again = await opened(store)
+    const again = await opened(store, relay)
     expect(again.notes.all()).toEqual(rows)
     expect(again.status.pending).toBe(pending)
     await again.close()

@@ -1,4 +1,4 @@
-import { collection, HeadwaterError, openWorkspace, shape, text, type Workspace } from "headwater"
+import { collection, HeadwaterError, openWorkspace, relayConnection, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, describe, expect, test } from "vitest"
 import { z } from "zod"
@@ -250,4 +250,20 @@ describe("a workspace", () => {
     expect(seen.length).toBeGreaterThan(0)
     await close()
   })
+})
+
+test("two workspaces of one id do not share a relay connection, and the first is none the worse", async () => {
+  const relay = relayConnection({ url: "ws://127.0.0.1:9" })
+  const options = { id: "w", collections: { notes }, relay }
+  const one = await openWorkspace({ ...options, store: memoryStore() })
+  const store = memoryStore()
+  await expect(openWorkspace({ ...options, store })).rejects.toMatchObject({
+    code: "STORE_IN_USE",
+    message: expect.stringContaining("this relay connection"),
+  })
+  await one.notes.create({ title: "T" })
+  await one.close()
+  const two = await openWorkspace({ ...options, store }) // nothing was left claimed
+  await two.close()
+  await relay.close()
 })

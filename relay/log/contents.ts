@@ -1,8 +1,8 @@
 /** All segments of a log that is open: which there are, what look-ups find in them, and where places are. */
 import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } from "../../src/protocol.ts"
-import type { EntityState, Known, Tail } from "../log.ts"
+import type { Awaitable, EntityState, Known, Tail } from "../log.ts"
 import type { Folder } from "./folder.ts"
-import { entityKey, type Key } from "./format.ts"
+import { entityKey, type Key, keyName } from "./format.ts"
 import type { History } from "./history.ts"
 import { OpenSegment } from "./open-segment.ts"
 import type { Sealed } from "./sealed.ts"
@@ -17,7 +17,6 @@ export interface Id {
 }
 
 export type Segment = Sealed | OpenSegment
-type Awaitable<T> = T | Promise<T>
 
 export class Contents {
   readonly history: History
@@ -56,14 +55,15 @@ export class Contents {
   rotate(folder: Folder): void {
     const { origin, appended, appendedRunning } = this.active
     this.closing = this.active
-    this.active = new OpenSegment(folder, {
+    const next = {
       number: origin.number + 1,
       after: origin.number,
       base: appended,
       start: Buffer.from(appendedRunning),
       fresh: false,
       marks: origin.marks,
-    })
+    }
+    this.active = new OpenSegment(folder, next, this.history.actors)
   }
 
   /** Forgets what is not flushed. `first`: the segment that the first of it was meant for. */
@@ -97,8 +97,8 @@ export class Contents {
 
   known(entity: string, hash: Hash): Awaitable<Known | undefined> {
     const id = this.id(entity)
-    for (const { heads } of this.#layers) {
-      const known = heads.known(id.key, hash)
+    for (const { records } of this.#layers) {
+      const known = records.known(id.key, hash)
       if (known) return known
     }
     return this.#isNew(id) ? undefined : this.history.known(id.key, hash)
@@ -106,16 +106,16 @@ export class Contents {
 
   tail(entity: string, actor: Actor): Awaitable<Tail | undefined> {
     const id = this.id(entity)
-    for (const { heads } of this.#layers) {
-      const tail = heads.tail(id.key, actor)
+    for (const { records } of this.#layers) {
+      const tail = records.tail(id.key, actor)
       if (tail) return tail
     }
     return this.#isNew(id) ? undefined : this.history.tail(id.key, actor)
   }
 
   binding(actor: Actor): Awaitable<string | undefined> {
-    for (const { heads } of this.#layers) {
-      const principal = heads.binding(actor)
+    for (const { records } of this.#layers) {
+      const principal = records.binding(actor)
       if (principal !== undefined) return principal
     }
     return this.history.newest ? this.history.binding(actor) : undefined
@@ -132,21 +132,21 @@ export class Contents {
     if (!id) {
       if (this.#ids.size >= RECENT) this.#ids.clear()
       const key = entityKey(entity)
-      this.#ids.set(entity, (id = { key, name: key.toString("latin1") }))
+      this.#ids.set(entity, (id = { key, name: keyName(key) }))
     }
     return id
   }
 
   #atHand(id: Id, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
     if (!newest) return this.history.newest ? this.#recent.get(id.name) : null
-    const { heads } = newest
-    const e = heads.entity(id.key)
+    const { records } = newest
+    const e = records.entity(id.key)
     if (e === undefined) return this.#atHand(id, older)
-    if (heads.before(e) === undefined) {
+    if (records.before(e) === undefined) {
       const before = this.#atHand(id, older)
-      if (before !== undefined) heads.setBefore(e, before)
+      if (before !== undefined) records.setBefore(e, before)
     }
-    return heads.state(e)
+    return records.state(e)
   }
 
   async #read(id: Id): Promise<EntityState | undefined> {
@@ -163,9 +163,9 @@ export class Contents {
   /** Whether the sealed segments surely have nothing of this entity. */
   #isNew({ key, name }: Id): boolean {
     if (!this.history.newest || this.#recent.get(name) === null) return true
-    for (const { heads } of this.#layers) {
-      const e = heads.entity(key)
-      if (e !== undefined && heads.before(e) === null) return true
+    for (const { records } of this.#layers) {
+      const e = records.entity(key)
+      if (e !== undefined && records.before(e) === null) return true
     }
     return false
   }

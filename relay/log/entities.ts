@@ -1,26 +1,35 @@
 /**
  * What the records of one segment have done to each entity: which of their changes nothing rests on, and on what from
  * before they rest. So an entity's heads can be told as soon as it is known what they were before the segment.
- * In numbers, for the same reason as `table.ts`; where a hash is needed, it is read where it lies in the heads' bytes.
+ * In numbers, for the same reason as `table.ts`, as long as they are few; where a hash is needed, it is read where it lies
+ * in the bytes of the record heads.
  */
 import type { EntityState } from "../log.ts"
 import { change, fingerprint, type Key, record } from "./format.ts"
-import { Numbers } from "./numbers.ts"
+import { NumberList } from "./number-list.ts"
 import { Table } from "./table.ts"
 
 /** The end of a chain of links. */
 const NIL = 0xffffffff
 /** Of each entity: where its first record begins; its first own head; its first dep from before; its tombstone. */
 const FIELDS = 4
+/** Links after which a chain becomes a map: each change of an entity with many heads would walk it, several times. */
+const LONG = 16
+/** Bytes that a hash takes in such a map. */
+const MAPPED = 150
+/** Bytes that the state of an entity takes, with the one head that most have. */
+const BEFORE = 100
 const [RECORD, HEADS, RESTED, PURGED] = [0, 1, 2, 3]
 
 export class Entities {
   count = 0
   readonly #salt: number
   readonly #byKey = new Table()
-  readonly #fields = new Numbers()
-  /** A place in the heads' bytes where a hash begins, and the next link. */
-  readonly #links = new Numbers()
+  readonly #fields = new NumberList()
+  /** A place in the bytes of the record heads where a hash begins, and the next link. */
+  readonly #links = new NumberList()
+  /** The hashes of chains that have become long, by their field, and where they begin; the field itself is NIL then. */
+  readonly #long = new Map<number, Map<string, number>>()
   /** Null: it was not there. Absent: nobody has asked yet. */
   readonly #before = new Map<number, EntityState | null>()
 
@@ -28,7 +37,13 @@ export class Entities {
     this.#salt = salt
   }
 
-  // `bytes` is always the heads', and `at` a place in them.
+  get memory(): number {
+    let mapped = 0
+    for (const { size } of this.#long.values()) mapped += MAPPED * size
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + BEFORE * this.#before.size
+  }
+
+  // `bytes` is always those of the record heads, and `at` a place in them.
 
   find(key: Key, bytes: Buffer): number | undefined {
     const isIt = (e: number) => record.isOf(bytes, this.#field(e, RECORD), key)
@@ -54,14 +69,15 @@ export class Entities {
   setBefore(e: number, state: EntityState | null, bytes: Buffer): void {
     this.#before.set(e, state)
     const rested = this.#hashes(e, RESTED, bytes)
-    this.#setField(e, RESTED, NIL)
-    for (const [hash, at] of rested) if (state?.heads.includes(hash)) this.#link(e, RESTED, at)
+    const heads = new Set(state?.heads)
+    this.#clear(e, RESTED)
+    for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
   /** A tombstone, in the record that begins there: nothing is left of the entity. */
   purge(e: number, at: number): void {
-    this.#setField(e, HEADS, NIL)
-    this.#setField(e, RESTED, NIL)
+    this.#clear(e, HEADS)
+    this.#clear(e, RESTED)
     this.#setField(e, PURGED, at)
   }
 
@@ -69,9 +85,11 @@ export class Entities {
   change(e: number, bytes: Buffer, at: number): void {
     const end = change.next(bytes, at)
     for (let dep = change.firstDep(at); dep < end; dep += 32) {
-      if (!this.#unlink(e, HEADS, bytes, dep) && this.#mayRest(e, hashAt(bytes, dep), bytes)) this.#link(e, RESTED, dep)
+      if (!this.#unlink(e, HEADS, bytes, dep) && this.#mayRest(e, hashAt(bytes, dep), bytes)) {
+        this.#link(e, RESTED, bytes, dep)
+      }
     }
-    this.#link(e, HEADS, at)
+    this.#link(e, HEADS, bytes, at)
   }
 
   /** As of the segment's end, when it is known how it was before. Null: nothing of it is known. */
@@ -104,14 +122,30 @@ export class Entities {
 
   /** The hashes of a chain, and where they begin. */
   #hashes(e: number, chain: number, bytes: Buffer): Map<string, number> {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) return long
     const hashes = new Map<string, number>()
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       hashes.set(hashAt(bytes, this.#links.at(link)), this.#links.at(link))
     }
+    if (hashes.size > LONG) {
+      this.#clear(e, chain)
+      this.#long.set(FIELDS * e + chain, hashes)
+    }
     return hashes
   }
 
-  #link(e: number, chain: number, at: number): void {
+  #clear(e: number, chain: number): void {
+    this.#setField(e, chain, NIL)
+    this.#long.delete(FIELDS * e + chain)
+  }
+
+  #link(e: number, chain: number, bytes: Buffer, at: number): void {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) {
+      long.set(hashAt(bytes, at), at)
+      return
+    }
     const link = this.#links.push(at)
     this.#links.push(this.#field(e, chain))
     this.#setField(e, chain, link)
@@ -119,7 +153,10 @@ export class Entities {
 
   /** Whether the hash that begins there was in the chain. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
+    const long = this.#long.get(FIELDS * e + chain)
+    if (long) return long.delete(hashAt(bytes, at))
     let previous: number | undefined
+    let passed = 0
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       const hash = this.#links.at(link)
       if (bytes.compare(bytes, at, at + 32, hash, hash + 32) === 0) {
@@ -129,6 +166,7 @@ export class Entities {
         return true
       }
       previous = link
+      if (++passed > LONG) return this.#hashes(e, chain, bytes).delete(hashAt(bytes, at))
     }
     return false
   }

@@ -9,7 +9,7 @@ import {
   type Hash,
   position as positionOf,
 } from "../../src/protocol.ts"
-import type { AppendedChange, EntityState, Known, Log, Page, Tail } from "../log.ts"
+import type { AppendedChange, Awaitable, EntityState, Known, Log, Page, Tail } from "../log.ts"
 import { Contents } from "./contents.ts"
 import { Damage, type Folder, indexPath } from "./folder.ts"
 import { LONGEST_ENTRY, Output } from "./format.ts"
@@ -17,12 +17,13 @@ import type { OpenSegment } from "./open-segment.ts"
 import { readPage } from "./page.ts"
 import { recover, sealOnTop } from "./recover.ts"
 
+/** Bytes that a batch has room for at first, and that are kept for the next one at the most. */
+const ROOM = 2 ** 13
+const SPARE = 2 ** 16
 /** Entries after which a seal that has failed is tried again. */
 const PATIENCE = 1000
 /** How often a read is tried again after damage that it has met was mended. */
 const ATTEMPTS = 3
-
-type Awaitable<T> = T | Promise<T>
 
 /** Records that are written together. */
 interface Batch {
@@ -46,8 +47,8 @@ export class FileLog implements Log {
   #given: number
   #appended: number
   #batches: Batch[] = []
-  /** Bytes that the next batch may have. */
-  #usual = 2 ** 12
+  /** Of the batch before: the next one is written into the same memory, when that is not too much to keep. */
+  #spare: Output | undefined
   #flushing: Promise<void> | undefined
   #sealing: Promise<void> | undefined
   #sealAfter = 0
@@ -86,6 +87,12 @@ export class FileLog implements Log {
     return this.#contents.harmed
   }
 
+  /** Bytes that it keeps in memory, about. */
+  get memory(): number {
+    const { active, closing } = this.#contents
+    return active.records.memory + (closing?.records.memory ?? 0)
+  }
+
   bytesAfter(position: number): number {
     const behind = this.#contents.segments.filter(({ last }) => last > position)
     return Math.round(behind.reduce((sum, segment) => sum + segment.bytesAfter(position), 0))
@@ -113,6 +120,10 @@ export class FileLog implements Log {
     return positionOf(cursor) === 0 || this.#read((contents) => contents.holds(cursor))
   }
 
+  key(entity: string): string {
+    return this.#contents.id(entity).name
+  }
+
   async since(position: number, bytes: number): Promise<Page> {
     return this.#read((contents) => readPage(contents, this.#folder.cache, position, bytes))
   }
@@ -127,18 +138,21 @@ export class FileLog implements Log {
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {
-      const contents = this.#contents
+      let contents = this.#contents
       try {
         if (this.#damage) await this.#mend()
-        return await (reading ?? read(this.#contents))
+        contents = this.#contents
+        const found = await (reading ?? read(contents))
+        // The log was mended meanwhile: what was found may be what is lost.
+        if (contents === this.#contents) return found
       } catch (error) {
         if (error instanceof Damage && contents === this.#contents) this.#note(error)
         const hopeful = this.#damage || contents !== this.#contents
         if (attempt === ATTEMPTS || !hopeful || this.#closed) {
           throw failed(`the log of workspace ${this.#folder.workspace} cannot be read`, error)
         }
-        reading = undefined
       }
+      reading = undefined
     }
   }
 
@@ -190,7 +204,9 @@ export class FileLog implements Log {
     })
     // Whoever waits for it is told; nobody has to.
     done.catch(() => {})
-    const batch = { segment, out: new Output(this.#usual), records: 0, last: 0, flying: false, done, ...settle }
+    const out = this.#spare ?? new Output(ROOM)
+    this.#spare = undefined
+    const batch = { segment, out, records: 0, last: 0, flying: false, done, ...settle }
     this.#batches.push(batch)
     return batch
   }
@@ -211,7 +227,8 @@ export class FileLog implements Log {
         continue
       }
       this.#batches.shift()
-      this.#usual = Math.min(2 ** 20, Math.max(2 ** 12, 1.25 * batch.out.length))
+      batch.out.length = 0
+      if (batch.out.bytes.length <= SPARE) this.#spare = batch.out
       this.#contents.end = cursorOf(segment.last, segment.running)
       batch.resolve()
       await batch.done
@@ -228,7 +245,12 @@ export class FileLog implements Log {
     this.#contents.rollBack(lost[0]!.segment)
     this.#appended = positionOf(this.end)
     const error = failed(`the log of workspace ${this.#folder.workspace} cannot be written`, cause)
-    this.#folder.report({ event: "log.failed", entries: lost.reduce((sum, { records }) => sum + records, 0), error })
+    this.#folder.report({
+      level: "error",
+      event: "log.failed",
+      entries: lost.reduce((sum, { records }) => sum + records, 0),
+      error,
+    })
     for (const batch of lost) batch.reject(error)
   }
 
@@ -237,7 +259,7 @@ export class FileLog implements Log {
       try {
         listener()
       } catch (error) {
-        this.#folder.report({ event: "log.listener", error })
+        this.#folder.report({ level: "error", event: "log.listener", error })
       }
     }
   }
@@ -245,7 +267,7 @@ export class FileLog implements Log {
   /** While appends go on behind it. If that fails the segment stays in memory, and the next one grows. */
   #seal(segment: OpenSegment): void {
     const contents = this.#contents
-    if (this.#sealing || contents.active.heads.count < this.#sealAfter) return
+    if (this.#sealing || contents.active.records.count < this.#sealAfter) return
     this.#sealing = sealOnTop(this.#folder, contents.history, segment, 0)
       .then(
         (sealed) => {
@@ -254,8 +276,8 @@ export class FileLog implements Log {
           return segment.close()
         },
         (error) => {
-          this.#sealAfter = contents.active.heads.count + PATIENCE
-          this.#folder.report({ event: "log.unsealed", segment: segment.origin.number, error })
+          this.#sealAfter = contents.active.records.count + PATIENCE
+          this.#folder.report({ level: "warn", event: "log.unsealed", segment: segment.origin.number, error })
           if (error instanceof Damage) this.#note(error)
         },
       )
@@ -268,7 +290,7 @@ export class FileLog implements Log {
   // ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #note(damage: Damage): void {
-    if (!this.#damage) this.#folder.report({ event: "log.damage", message: damage.message })
+    if (!this.#damage) this.#folder.report({ level: "error", event: "log.damage", message: damage.message })
     if (!this.#damage || damage.segment < this.#damage.segment) this.#damage = damage
   }
 

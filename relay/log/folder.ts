@@ -1,6 +1,7 @@
 /** The folder of one log, and what its parts share. */
 import type { Clock } from "../../src/env.ts"
 import type { Disk } from "../disk.ts"
+import type { Level } from "../report.ts"
 import type { Cache } from "./cache.ts"
 
 export interface Folder {
@@ -11,7 +12,14 @@ export interface Folder {
   readonly clock: Clock
   /** When a segment is full. */
   readonly full: { readonly bytes: number; readonly entries: number; readonly changes: number }
-  report(event: { readonly event: string; readonly [detail: string]: unknown }): void
+  report(event: FolderEvent): void
+}
+
+/** Info: what was to be expected. Warn: something is wrong, and nothing is the worse for it. Error: something is lost, or was not stored. */
+export interface FolderEvent {
+  readonly level: Level
+  readonly event: string
+  readonly [detail: string]: unknown
 }
 
 const named = (folder: Folder, number: number) => `${folder.path}/${String(number).padStart(8, "0")}`

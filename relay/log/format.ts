@@ -282,28 +282,64 @@ export class Output {
 /** What indexes look things up by: 16 bytes. Whoever finds something compares it in full. */
 export type Key = Buffer
 
-export const entityKey = (entity: string): Key => bindingKey(hash("sha256", entity, "hex"))
+export const entityKey = (entity: string): Key => keyOfHash(hash("sha256", entity, "hex"))
 
-/** A change or an actor within an entity: the first 16 bytes of its name, exclusive or with the entity's key. */
-export function keyWithin(entity: Key, name: Hash | Actor): Key {
-  const key = bindingKey(name)
+/** The same as a name for maps. */
+export const keyName = (key: Key): string => key.toString("latin1")
+
+/** A change within an entity: the first 16 bytes of its hash, exclusive or with the entity's key. */
+export const changeKey = (entity: Key, hash: Hash): Key => within(entity, keyOfHash(hash))
+
+/** An actor within an entity: the actor's key (`ActorKeys`), exclusive or with the entity's. */
+export const tailKey = (entity: Key, actor: Key): Key => within(entity, Buffer.from(actor))
+
+function within(entity: Key, key: Key): Key {
   for (let i = 0; i < 16; i++) key[i]! ^= entity[i]!
   return key
 }
 
-export function bindingKey(name: Hash | Actor): Key {
+function keyOfHash(hash: string): Key {
   const key = Buffer.allocUnsafe(16)
-  key.write(name, 0, 16, "hex")
+  key.write(hash, 0, 16, "hex")
   return key
 }
 
-/** The same keys, written to `to`, from a record's head: `name` is where the hash or the actor of a change begins. */
-export function writeKeyWithin(to: Buffer, at: number, head: Buffer, recordAt: number, name: number): void {
-  const entity = recordAt + ENTITY
-  for (let i = 0; i < 16; i++) to[at + i] = head[name + i]! ^ head[entity + i]!
+/** The same keys, written to `to`: exclusive or of the entity's, and of the hash or the actor's key that `from` has. */
+export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt: number, from: Buffer, fromAt: number) {
+  for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ entity[entityAt + i]!
 }
 
-/** 32 bits of the key at `at`. `salt` is a secret, so that nobody can choose keys that fall together. */
+/** Actors of which the key is remembered: those who write at the same time. */
+const RECENT = 256
+
+/**
+ * Keys of actors: 16 bytes of sha256 over marker, salt and actor. Anybody may choose an actor, so only a secret keeps
+ * what he chooses from falling on one key, where each look-up would go through all of it, for as long as the log lives.
+ */
+export class ActorKeys {
+  readonly #salted = Buffer.alloc(24)
+  readonly #recent = new Map<Actor, Key>()
+
+  constructor({ marker, salt }: Marks) {
+    this.#salted.writeUInt32BE(marker, 0)
+    this.#salted.writeUInt32BE(salt, 4)
+  }
+
+  of(actor: Actor): Key {
+    let key = this.#recent.get(actor)
+    if (key) return key
+    if (this.#recent.size >= RECENT) this.#recent.clear()
+    this.#salted.write(actor, 8, 16, "hex")
+    key = keyOfHash(hash("sha256", this.#salted, "hex"))
+    this.#recent.set(actor, key)
+    return key
+  }
+}
+
+/**
+ * 32 bits of the key at `at`. The salt alone would not keep keys from falling together that differ as an attacker
+ * likes: it is enough because half of every key is a hash or a secret, which nobody can choose in all its bits.
+ */
 export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt
   for (let i = at; i < at + 16; i += 4) {
@@ -314,6 +350,20 @@ export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   h = Math.imul(h, 0x85ebca6b)
   return (h ^ (h >>> 13)) >>> 0
 }
+
+/** That of a key as `writeKeyWithin` writes it. */
+export function fingerprintWithin(
+  entity: Buffer,
+  entityAt: number,
+  from: Buffer,
+  fromAt: number,
+  salt: number,
+): number {
+  writeKeyWithin(scratch, 0, entity, entityAt, from, fromAt)
+  return fingerprint(scratch, 0, salt)
+}
+
+const scratch = Buffer.alloc(16)
 
 export function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)

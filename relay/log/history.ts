@@ -1,19 +1,19 @@
 /** The sealed segments of a log, oldest first. What is asked about its past is asked of the newest first. */
 import type { Actor, Hash } from "../../src/protocol.ts"
-import type { EntityState, Known, Tail } from "../log.ts"
-import { bindingKey, type Key, keyWithin } from "./format.ts"
+import type { Awaitable, EntityState, Known, Tail } from "../log.ts"
+import { ActorKeys, changeKey, type Key, type Marks, tailKey } from "./format.ts"
 import { Kind, type Probe, probeOf } from "./index-format.ts"
 import type { Sealed } from "./sealed.ts"
 
-type Awaitable<T> = T | Promise<T>
-
 export class History {
   readonly segments: Sealed[] = []
+  readonly actors: ActorKeys
   readonly #salt: number
 
-  /** `salt` as in the marks of the log. */
-  constructor(salt: number) {
-    this.#salt = salt
+  /** `marks` of the log. */
+  constructor(marks: Marks) {
+    this.actors = new ActorKeys(marks)
+    this.#salt = marks.salt
   }
 
   get newest(): Sealed | undefined {
@@ -25,15 +25,18 @@ export class History {
   }
 
   known(entity: Key, hash: Hash): Awaitable<Known | undefined> {
-    return this.#find(keyWithin(entity, hash), Kind.change, (segment) => segment.known(entity, hash))
+    const key = changeKey(entity, hash)
+    return this.#find(key, Kind.change, (segment) => segment.known(key, entity, hash))
   }
 
   tail(entity: Key, actor: Actor): Awaitable<Tail | undefined> {
-    return this.#find(keyWithin(entity, actor), Kind.tail, (segment) => segment.tail(entity, actor))
+    const key = tailKey(entity, this.actors.of(actor))
+    return this.#find(key, Kind.tail, (segment) => segment.tail(key, entity, actor))
   }
 
   binding(actor: Actor): Awaitable<string | undefined> {
-    return this.#find(bindingKey(actor), Kind.binding, (segment) => segment.binding(actor))
+    const key = this.actors.of(actor)
+    return this.#find(key, Kind.binding, (segment) => segment.binding(key, actor))
   }
 
   /** At once where the filters say that no segment has it: most of what is asked for is new. */

@@ -9,8 +9,10 @@
  *   | segment before it u32.
  * Places: position after base u32, offset u32; 511 a block, ascending.
  * Rows: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
- *   kind 0, an entity: the value is where its state begins in the last part. Kinds 1 to 3, a change, the last change of
- *   an actor in an entity, an actor that is bound: the value is the offset of the record, the number that of the change.
+ *   kind 0, an entity, by 16 of its sha256: the value is where its state begins in the last part. Of the others it is
+ *   the offset of the record, and the number that of the change. Kind 1, a change, by 16 of its hash xor its entity's key.
+ *   Kind 2, the last change of an actor in an entity, by the actor's key xor the entity's. Kind 3, an actor that is bound,
+ *   by its key: 16 of the sha256 of marker, salt and actor.
  * Bloom filter over key and kind: each row sets 7 bits of one block.
  * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
  *   | heads, 32 each.

@@ -4,15 +4,25 @@ import type { DiskFile } from "../disk.ts"
 import type { AppendedChange, EntityState } from "../log.ts"
 import { asBuffer } from "./cache.ts"
 import { type Folder, segmentPath } from "./folder.ts"
-import { differences, encodeHeader, HEADER, type Key, type Origin, type Output, record, writeRecord } from "./format.ts"
-import { Heads } from "./heads.ts"
+import {
+  type ActorKeys,
+  differences,
+  encodeHeader,
+  HEADER,
+  type Key,
+  type Origin,
+  type Output,
+  record,
+  writeRecord,
+} from "./format.ts"
+import { RecordHeads } from "./record-heads.ts"
 
 /** Records whose offsets are given out at once. */
 const MANY = 512
 
 export class OpenSegment {
   readonly origin: Origin
-  readonly heads: Heads
+  readonly records: RecordHeads
   readonly path: string
   /** Bytes of the file that are flushed. What may be behind them is not ours. */
   size = HEADER
@@ -27,10 +37,10 @@ export class OpenSegment {
   #torn = false
 
   /** `made`: bytes of its file, when there is one already. */
-  constructor(folder: Folder, origin: Origin, made = 0) {
+  constructor(folder: Folder, origin: Origin, actors: ActorKeys, made = 0) {
     this.origin = origin
     this.path = segmentPath(folder, origin.number)
-    this.heads = new Heads(origin.marks.salt, made)
+    this.records = new RecordHeads(origin.marks.salt, actors, made)
     this.#folder = folder
     this.#made = this.#torn = made > 0
   }
@@ -39,15 +49,15 @@ export class OpenSegment {
 
   /** The last appended record's position, and the running hash there. */
   get appended(): number {
-    return this.heads.count > 0 ? this.heads.position(this.heads.count - 1) : this.origin.base
+    return this.records.count > 0 ? this.records.position(this.records.count - 1) : this.origin.base
   }
   get appendedRunning(): Buffer {
-    return this.heads.count > 0 ? this.heads.running(this.heads.count - 1) : this.origin.start
+    return this.records.count > 0 ? this.records.running(this.records.count - 1) : this.origin.start
   }
 
   get full(): boolean {
     const { bytes, entries, changes } = this.#folder.full
-    return this.#end >= bytes || this.heads.count >= entries || this.heads.changes >= changes
+    return this.#end >= bytes || this.records.count >= entries || this.records.changes >= changes
   }
 
   /** Adds a record to the end of `out`, which will be written here next. */
@@ -68,20 +78,20 @@ export class OpenSegment {
       out.length = at
       throw error
     }
-    this.heads.add(out.bytes, at, this.#end, before)
+    this.records.add(out.bytes, at, this.#end, before)
     this.#end += out.length - at
   }
 
   /** A record that was found in the file at this offset. */
   load(bytes: Buffer, at: number, offset: number): void {
-    this.heads.add(bytes, at, offset, () => undefined)
-    this.#flushed = this.heads.count
+    this.records.add(bytes, at, offset, () => undefined)
+    this.#flushed = this.records.count
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
   /** Forgets what is not flushed. */
   rollBack(): void {
-    this.heads.cut(this.#flushed)
+    this.records.cut(this.#flushed)
     this.#end = this.size
   }
 
@@ -126,31 +136,31 @@ export class OpenSegment {
   // ── what is flushed ───────────────────────────────────────────────────────────────────────────────────────────────
 
   get last(): number {
-    return this.#flushed > 0 ? this.heads.position(this.#flushed - 1) : this.origin.base
+    return this.#flushed > 0 ? this.records.position(this.#flushed - 1) : this.origin.base
   }
   get running(): Buffer {
-    return this.#flushed > 0 ? this.heads.running(this.#flushed - 1) : this.origin.start
+    return this.#flushed > 0 ? this.records.running(this.#flushed - 1) : this.origin.start
   }
 
   /** The running hash at the end of the record with this position. */
   runningAt(position: number): Buffer | undefined {
-    const n = this.heads.countTo(position)
-    return n > 0 && n <= this.#flushed && this.heads.position(n - 1) === position
-      ? this.heads.running(n - 1)
+    const n = this.records.countTo(position)
+    return n > 0 && n <= this.#flushed && this.records.position(n - 1) === position
+      ? this.records.running(n - 1)
       : undefined
   }
 
   /** Offsets of records after this position, and where the last of them ends; not all, when there are many. */
   after(position: number): { readonly offsets: readonly number[]; readonly end: number } {
-    const from = this.heads.countTo(position)
+    const from = this.records.countTo(position)
     const to = Math.min(from + MANY, this.#flushed)
     const offsets: number[] = []
-    for (let i = from; i < to; i++) offsets.push(this.heads.offset(i))
-    return { offsets, end: to < this.#flushed ? this.heads.offset(to) : this.size }
+    for (let i = from; i < to; i++) offsets.push(this.records.offset(i))
+    return { offsets, end: to < this.#flushed ? this.records.offset(to) : this.size }
   }
 
   bytesAfter(position: number): number {
-    const n = this.heads.countTo(position)
-    return n < this.#flushed ? this.size - this.heads.offset(n) : 0
+    const n = this.records.countTo(position)
+    return n < this.#flushed ? this.size - this.records.offset(n) : 0
   }
 }

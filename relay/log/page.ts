@@ -1,10 +1,10 @@
 /** Reads entries in the order of the log, some at a time. */
 import { type Cursor, decodeEntry, type Entry } from "../../src/protocol.ts"
-import type { Page } from "../log.ts"
+import type { Page, PageEntry } from "../log.ts"
 import { type Cache, WINDOW } from "./cache.ts"
 import type { Contents, Segment } from "./contents.ts"
 import { Damage } from "./folder.ts"
-import { record } from "./format.ts"
+import { keyName, record } from "./format.ts"
 
 export async function readPage(contents: Contents, cache: Cache, position: number, bytes: number): Promise<Page> {
   const page = new Growing(bytes)
@@ -14,7 +14,7 @@ export async function readPage(contents: Contents, cache: Cache, position: numbe
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const from = offsets[i]!
-        const to = reach(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
+        const to = fitting(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - from)
         const length = (offsets[to] ?? end) - from
         const taken = await cache.glance(segment.path, from, length, (window) => page.take(segment, window, records))
@@ -27,7 +27,7 @@ export async function readPage(contents: Contents, cache: Cache, position: numbe
 }
 
 /** How far to read from the `i`-th record on: at least that one, and no further than so many bytes. */
-function reach(offsets: readonly number[], i: number, end: number, bytes: number): number {
+function fitting(offsets: readonly number[], i: number, end: number, bytes: number): number {
   let to = i + 1
   while (to < offsets.length && (offsets[to + 1] ?? end) - offsets[i]! <= bytes) to++
   return to
@@ -71,7 +71,7 @@ class Growing {
       const body = bodies.subarray(end, end + record.bodyLength(window, at))
       body.set(record.body(window, at))
       end += body.length
-      this.#entries.push(new PageEntry(record.position(window, at), body))
+      this.#entries.push(new LoggedEntry(record.position(window, at), keyName(record.entity(window, at)), body))
       record.running(window, at).copy(this.#running)
     }
     this.room -= size
@@ -88,13 +88,15 @@ function checkRecord({ origin }: Segment, bytes: Buffer, at: number): void {
 }
 
 /** An entry as it lies in the log. */
-class PageEntry {
+class LoggedEntry implements PageEntry {
   readonly position: number
+  readonly key: string
   readonly bytes: Uint8Array
   #entry: Entry | undefined
 
-  constructor(position: number, bytes: Uint8Array) {
+  constructor(position: number, key: string, bytes: Uint8Array) {
     this.position = position
+    this.key = key
     this.bytes = bytes
   }
 

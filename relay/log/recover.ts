@@ -4,12 +4,20 @@ import { HeadwaterError } from "../../src/errors.ts"
 import { asBuffer } from "./cache.ts"
 import { Damage, type Folder, indexPath, segmentPath } from "./folder.ts"
 import { change, decodeHeader, HEADER, type Marks, record } from "./format.ts"
-import type { Heads } from "./heads.ts"
 import { History } from "./history.ts"
 import { OpenSegment } from "./open-segment.ts"
+import type { RecordHeads } from "./record-heads.ts"
 import { scan } from "./scan.ts"
 import { seal } from "./seal.ts"
 import { Sealed } from "./sealed.ts"
+import { breathe, Slice } from "./slices.ts"
+
+/** Entities that are looked up before others get their turn. */
+const MANY = 1024
+
+/** What a crash leaves of what was being written, and nobody was told of. */
+const TORN = { level: "info", event: "log.torn" } as const
+const DAMAGED = { level: "error", event: "log.damaged" } as const
 
 export interface Recovered {
   readonly history: History
@@ -69,7 +77,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     await disk.syncFolder(folder.path)
     marks = (await findMarks(folder, numbers)) ?? marks
   }
-  const history = new History(marks.salt)
+  const history = new History(marks)
   const next = (numbers.at(-1) ?? 0) + 1
   let newest: OpenSegment | undefined
   let lost = false
@@ -95,17 +103,18 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     const sealing = sealOnTop(folder, history, newest, next)
     history.segments.push(await sealing.finally(() => newest.close()))
   }
-  const active = new OpenSegment(folder, {
+  const origin = {
     number: next,
     after: history.newest?.origin.number ?? 0,
     base: Math.max(last, lost ? (before?.next ?? 0) : 0),
     start: lost ? seed : (history.newest?.running ?? seed),
     fresh: lost || history.newest === undefined,
     marks,
-  })
+  }
+  const active = new OpenSegment(folder, origin, history.actors)
   if (lost) {
     await active.prepare()
-    folder.report({ event: "log.broken", segment: next, position: active.origin.base })
+    folder.report({ level: "error", event: "log.broken", segment: next, position: active.origin.base })
   }
   return { history, active, broken: lost }
 }
@@ -167,19 +176,19 @@ async function scanSegment(folder: Folder, number: number, history: History, new
   const follows = origin.after === (previous?.origin.number ?? 0)
   const goesOn = origin.fresh || previous?.running.equals(origin.start) === true
   let missing = !follows || !goesOn
-  if (missing) folder.report({ event: "log.missing", segment: number, position: origin.base })
+  if (missing) folder.report({ level: "error", event: "log.missing", segment: number, position: origin.base })
 
-  const segment = new OpenSegment(folder, origin, size)
+  const segment = new OpenSegment(folder, origin, history.actors, size)
   const read = (at: number, length: number, into: Buffer) => folder.cache.read(path, at, length, into)
   const damage = await scan(read, size, origin.marks, async (bytes, at, offset) => {
     if (record.previous(bytes, at) !== segment.last) missing = true
-    if (missing || previous?.lost) await markOrphans(bytes, at, segment.heads, history)
+    if (missing || previous?.lost) await markOrphans(bytes, at, segment.records, history)
     segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
     const torn = newest && to === size
     missing ||= !torn
-    folder.report({ event: torn ? "log.torn" : "log.damaged", segment: number, from, to })
+    folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })
   }
   if (!newest) segment.size = size
   return { segment, lost: missing }
@@ -191,15 +200,15 @@ async function setAside(folder: Folder, number: number): Promise<void> {
   folder.cache.forget(path)
   await folder.disk.rename(path, `${path}.lost`)
   await folder.disk.syncFolder(folder.path)
-  folder.report({ event: "log.damaged", segment: number, from: 0, to: HEADER })
+  folder.report({ ...DAMAGED, segment: number, from: 0, to: HEADER })
 }
 
 /** Marks the changes that rest on something which is not known, so that whoever has that brings them with it. */
-async function markOrphans(bytes: Buffer, at: number, heads: Heads, history: History): Promise<void> {
+async function markOrphans(bytes: Buffer, at: number, records: RecordHeads, history: History): Promise<void> {
   const entity = record.entity(bytes, at)
   const here = new Set<string>()
   const isKnown = async (hash: string) =>
-    here.has(hash) || heads.known(entity, hash) !== undefined || (await history.known(entity, hash)) !== undefined
+    here.has(hash) || records.known(entity, hash) !== undefined || (await history.known(entity, hash)) !== undefined
   let c = change.first(at)
   for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
     let known = true
@@ -218,22 +227,24 @@ async function sizeOf(folder: Folder, path: string): Promise<number> {
   }
 }
 
-/** Seals a segment that is full and on the disk, as the next one of the history. `brokenBy`: something is lost (`Ground`). */
+/** Seals a segment that is full and on the disk, as the next one of the history. `brokenBy`: something is lost (`Foundation`). */
 export async function sealOnTop(
   folder: Folder,
   history: History,
   segment: OpenSegment,
   brokenBy: number,
 ): Promise<Sealed> {
-  await fillIn(segment.heads, history)
+  await fillIn(folder, segment.records, history)
   const previous = history.newest
   const lost = brokenBy > 0 || previous?.lost === true
   return seal(folder, segment, { previous, lost, brokenBy })
 }
 
 /** Looks up how every entity was before the segment, where nobody has asked yet. */
-async function fillIn(heads: Heads, history: History): Promise<void> {
-  for (let e = 0; e < heads.entities; e++) {
-    if (heads.before(e) === undefined) heads.setBefore(e, (await history.state(heads.keyOf(e))) ?? null)
+async function fillIn({ clock }: Folder, records: RecordHeads, history: History): Promise<void> {
+  const slice = new Slice(MANY)
+  for (let e = 0; e < records.entities; e++) {
+    if (slice.isFull()) await breathe(clock)
+    if (records.before(e) === undefined) records.setBefore(e, (await history.state(records.keyOf(e))) ?? null)
   }
 }

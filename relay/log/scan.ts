@@ -29,7 +29,7 @@ export async function scan(
   let at = 0
 
   /** Whether `length` bytes from `at` on are in the window, after having read them when the file has them. */
-  const reach = async (length: number): Promise<boolean> => {
+  const inWindow = async (length: number): Promise<boolean> => {
     if (window.length - at >= length) return true
     if (start + at + length > size) return false
     start += at
@@ -42,9 +42,9 @@ export async function scan(
 
   while (start + at < size) {
     const offset = start + at
-    let whole = (await reach(HEAD)) && record.check(window, at, marks)
-    if (whole === "short") whole = (await reach(record.headLength(window, at))) && record.check(window, at, marks)
-    if (whole === true && (await reach(record.length(window, at)))) {
+    let whole = (await inWindow(HEAD)) && record.check(window, at, marks)
+    if (whole === "short") whole = (await inWindow(record.headLength(window, at))) && record.check(window, at, marks)
+    if (whole === true && (await inWindow(record.length(window, at)))) {
       const intact = record.whole(window, at, marks)
       if (intact && damagedFrom !== undefined) {
         damage.push({ from: damagedFrom, to: offset })

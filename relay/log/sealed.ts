@@ -3,8 +3,7 @@ import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import type { Cache } from "./cache.ts"
 import { Damage, type Folder, indexPath, segmentPath } from "./folder.ts"
-import { bindingKey, change, type Key, keyWithin, type Origin, readU64, record } from "./format.ts"
-import { tailOf } from "./heads.ts"
+import { change, type Key, type Origin, readU64, record } from "./format.ts"
 import {
   decodeSummary,
   isBlockWhole,
@@ -21,6 +20,7 @@ import {
   STATE,
   type Summary,
 } from "./index-format.ts"
+import { tailOf } from "./record-heads.ts"
 
 /** What is read at once to look into a record's head. */
 const GLANCE = 512
@@ -82,25 +82,26 @@ export class Sealed {
     return undefined
   }
 
-  async known(entity: Key, hash: Hash): Promise<Known | undefined> {
-    for await (const row of this.#rows(keyWithin(entity, hash), Kind.change)) {
+  async known(key: Key, entity: Key, hash: Hash): Promise<Known | undefined> {
+    for await (const row of this.#rows(key, Kind.change)) {
       const { head, at } = await this.#change(row)
       if (change.hash(head, at) === hash && record.isOf(head, 0, entity)) return change.known(head, 0, at)
     }
     return undefined
   }
 
-  async tail(entity: Key, actor: Actor): Promise<Tail | undefined> {
-    for await (const row of this.#rows(keyWithin(entity, actor), Kind.tail)) {
+  async tail(key: Key, entity: Key, actor: Actor): Promise<Tail | undefined> {
+    for await (const row of this.#rows(key, Kind.tail)) {
       const { head, at } = await this.#change(row)
       if (change.actor(head, at) === actor && record.isOf(head, 0, entity)) return tailOf(head, at)
     }
     return undefined
   }
 
-  async binding(actor: Actor): Promise<string | undefined> {
-    for await (const row of this.#rows(bindingKey(actor), Kind.binding)) {
-      return record.principal((await this.#change(row)).head, 0)
+  async binding(key: Key, actor: Actor): Promise<string | undefined> {
+    for await (const row of this.#rows(key, Kind.binding)) {
+      const { head, at } = await this.#change(row)
+      if (change.actor(head, at) === actor) return record.principal(head, 0)
     }
     return undefined
   }

@@ -12,6 +12,10 @@ export class Table {
     this.#slots = new Uint32Array(3 * 2 ** Math.ceil(Math.log2(2 * expected + 64)))
   }
 
+  get memory(): number {
+    return this.#slots.byteLength
+  }
+
   add(fingerprint: number, a: number, b: number): void {
     this.size++
     if (this.size * 2 > this.#capacity) this.#grow()

@@ -7,8 +7,12 @@ import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
 
 const kinds = {
-  /** An ack is saved, and its entry is not: the device dies, and the relay goes back to when the cursor was saved. */
+  /**
+   * An ack is saved, and its entry is not: the device dies, and the relay goes back to when the cursor was saved. It writes
+   * something that nobody writes to again: what the relay lacks of other entities is missed by what rests on it.
+   */
   acked(world: World, replica: Replica): void {
+    world.edit(replica, "both", `alone-${replica.name}`)
     let copy: Files | undefined
     replica.onState = ({ cursor, reach }) => {
       if (reach === cursor) copy = world.relay.snapshot()

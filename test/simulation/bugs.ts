@@ -31,7 +31,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor ahead of its entries/,
     edits: [
       {
-        file: "src/sync.ts",
+        file: "src/session.ts",
         replace: "const level = last.level === true",
         by: `const level = last.level === true
     await takeEntries(this.feed, { items: [], cursor, level: false })`,
@@ -77,8 +77,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
-        file: "src/sync.ts",
-        replace: "const further = reach !== cursor && { reach: at(reach) }",
+        file: "src/session.ts",
+        replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
     ],

@@ -79,7 +79,6 @@ export class Replica {
       after: (ms, f) => process.after(ms, f),
       random: (n) => process.random(n),
       dial: (url) => this.#network.dial(this.name, process, url),
-      online: () => this.online,
       onWake: (f) => {
         woken.add(f)
         return () => void woken.delete(f)

@@ -25,8 +25,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "a pull carries the furthest place learned of beside the cursor, and the relay must match both",
     without: [
       {
-        file: "src/sync.ts",
-        replace: "const further = reach !== cursor && { reach: at(reach) }",
+        file: "src/session.ts",
+        replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
     ],
@@ -59,7 +59,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "DEPS_UNKNOWN: have and want for that entity, what is wanted first, then the same change again",
     without: [
       {
-        file: "src/sync.ts",
+        file: "src/session.ts",
         replace: `if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {`,
         by: `if (code === "SEQ_GAP") {`,
       },
@@ -150,7 +150,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       { file: "relay/push.ts", replace: "derived || by.adopt)", by: "derived)" },
       { file: "relay/push.ts", replace: "by: (by.adopt && entry.by) || by.principal,", by: "by: by.principal," },
-      { file: "src/sync.ts", replace: `} else if (code === "ACTOR_BOUND") {`, by: `} else if (code === "QUOTA") {` },
+      { file: "src/session.ts", replace: `} else if (code === "ACTOR_BOUND") {`, by: `} else if (code === "QUOTA") {` },
     ],
     breaks: /^refused for good: .*"code":"ACTOR_BOUND"/,
     async play(s) {

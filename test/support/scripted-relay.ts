@@ -25,7 +25,6 @@ export class ScriptedRelay {
       this.timers.set(timer, { at: this.now + ms, f })
       return () => void this.timers.delete(timer)
     },
-    online: () => true,
     onWake: (f) => {
       this.wakers.add(f)
       return () => void this.wakers.delete(f)
@@ -59,8 +58,8 @@ export class ScriptedRelay {
     this.socket?.onmessage?.(frame)
   }
 
-  hangUp(): void {
-    this.socket?.onclose?.(1006, "")
+  hangUp(code = 1006): void {
+    this.socket?.onclose?.(code, "")
   }
 
   wake(): void {

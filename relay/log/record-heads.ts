@@ -5,33 +5,41 @@
 import type { Actor, Hash } from "../../src/protocol.ts"
 import type { EntityState, Known, Tail } from "../log.ts"
 import { Entities } from "./entities.ts"
-import { bindingKey, change, fingerprint, type Key, keyWithin, Output, record, writeKeyWithin } from "./format.ts"
-import { Numbers } from "./numbers.ts"
+import { type ActorKeys, change, fingerprint, fingerprintWithin, type Key, Output, record } from "./format.ts"
+import { NumberList } from "./number-list.ts"
 import { Table } from "./table.ts"
 
 /** Bytes that a record has at the least, nearly always. */
 const RECORD = 400
 
-export class Heads {
+export class RecordHeads {
   /** Changes of all records; more than memory should hold make a segment full. */
   changes = 0
+  readonly actors: ActorKeys
   readonly #salt: number
   readonly #out: Output
   /** Where each record begins: in the bytes here, and in the file. */
-  #records = new Numbers()
-  #offsets = new Numbers()
+  #records = new NumberList()
+  #offsets = new NumberList()
   #known: Table
   #tails: Table
   #bindings = new Table()
   #entities: Entities
 
   /** `expected`: bytes of records that are about to be added. Room that is not used takes no memory. */
-  constructor(salt: number, expected: number) {
+  constructor(salt: number, actors: ActorKeys, expected: number) {
     this.#salt = salt
+    this.actors = actors
     this.#out = new Output(Math.max(2 ** 12, expected / 2))
     this.#known = new Table(expected / RECORD)
     this.#tails = new Table(expected / RECORD)
     this.#entities = new Entities(salt)
+  }
+
+  /** Bytes that all this takes, about. */
+  get memory(): number {
+    const tables = this.#known.memory + this.#tails.memory + this.#bindings.memory
+    return this.#out.length + this.#records.memory + this.#offsets.memory + tables + this.#entities.memory
   }
 
   get count(): number {
@@ -83,8 +91,8 @@ export class Heads {
   cut(count: number): void {
     const [records, offsets, entities] = [this.#records, this.#offsets, this.#entities]
     if (count < records.length) this.#out.length = records.at(count)
-    this.#records = new Numbers()
-    this.#offsets = new Numbers()
+    this.#records = new NumberList()
+    this.#offsets = new NumberList()
     this.#known = new Table()
     this.#tails = new Table()
     this.#bindings = new Table()
@@ -130,21 +138,22 @@ export class Heads {
 
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
-    const found = this.#known.find(fingerprint(keyWithin(entity, hash), 0, this.#salt), (i, at) => {
+    scratch.write(hash, 0, 16, "hex")
+    const found = this.#known.find(this.#fingerprint(entity, scratch), (i, at) => {
       return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
-    const found = this.#tails.find(fingerprint(keyWithin(entity, actor), 0, this.#salt), (i, at) => {
+    const found = this.#tails.find(this.#fingerprint(entity, this.actors.of(actor)), (i, at) => {
       return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
     })
     return found && tailOf(this.bytes, found[1])
   }
 
   binding(actor: Actor): string | undefined {
-    const found = this.#bindings.find(fingerprint(bindingKey(actor), 0, this.#salt), (_, at) => {
+    const found = this.#bindings.find(fingerprint(this.actors.of(actor), 0, this.#salt), (_, at) => {
       return change.actor(this.bytes, at) === actor
     })
     return found && record.principal(this.bytes, this.at(found[0]))
@@ -181,21 +190,25 @@ export class Heads {
     return e
   }
 
+  /** Of the key within the entity. */
+  #fingerprint(entity: Key, key: Key): number {
+    return fingerprintWithin(entity, 0, key, 0, this.#salt)
+  }
+
   /** Of an actor's changes in an entity the last one counts, and of those that bind it any. */
   #addKeys(i: number, c: number): void {
     const { bytes } = this
     const actor = change.actorAt(c)
     const sameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
-    const entity = record.entity(bytes, this.at(i))
-    writeKeyWithin(scratch, 0, bytes, this.at(i), c)
-    this.#known.add(fingerprint(scratch, 0, this.#salt), i, c)
-    writeKeyWithin(scratch, 0, bytes, this.at(i), actor)
-    this.#tails.put(fingerprint(scratch, 0, this.#salt), i, c, (other, at) => {
-      return sameActor(at) && record.isOf(bytes, this.at(other), entity)
+    const entity = this.at(i) + record.entityAt
+    const actorKey = this.actors.of(change.actor(bytes, c))
+    this.#known.add(fingerprintWithin(bytes, entity, bytes, c, this.#salt), i, c)
+    this.#tails.put(fingerprintWithin(bytes, entity, actorKey, 0, this.#salt), i, c, (other, at) => {
+      return sameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
     })
     if (!change.binds(bytes, c)) return
-    this.#bindings.put(fingerprint(bytes, actor, this.#salt), i, c, (_, at) => sameActor(at))
+    this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => sameActor(at))
   }
 }
 

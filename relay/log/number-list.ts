@@ -1,7 +1,11 @@
-/** A list of numbers below 2^32 that grows at its end, 4 bytes each: what a segment's heads are indexed by. */
-export class Numbers {
+/** A list of numbers below 2^32 that grows at its end, 4 bytes each: what the record heads of a segment are indexed by. */
+export class NumberList {
   length = 0
   #items = new Uint32Array(16)
+
+  get memory(): number {
+    return this.#items.byteLength
+  }
 
   /** Returns where it is. */
   push(item: number): number {
