@@ -166,8 +166,7 @@ async function checkEdits(
     if (state === "saved" && !known && !excused && !refused.has(hash!)) fail("saved and lost", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
     const hidden = world.oracle.edits.removed.has(token) || waiting.has(entity)
-    if (known && edit.fields.includes("body") && !shown && !hidden)
-      fail("text lost", describe(edit))
+    if (known && edit.fields.includes("body") && !shown && !hidden) fail("text lost", describe(edit))
   }
   for (const tokens of texts.values()) {
     for (const token of tokens) if (!world.oracle.edits.made.has(token)) fail("text out of nowhere", token)

@@ -203,10 +203,10 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    if (event.event === "log.broken") {
+    // A process that dies while it mends the log may have broken it off before it says so.
+    if (event.event === "log.broken" || event.event === "log.damaged" || event.event === "log.missing")
       this.broke = true
-      this.onBreak()
-    }
+    if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }
