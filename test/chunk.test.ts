@@ -47,19 +47,26 @@ test("answers a mutated chunk with a change or a typed error, and nothing else",
   const rng = random(3)
   const honest = take(honestChanges(random(4), smallEdits), 400)
   const outcomes: Record<string, number> = { accepted: 0, CHUNK_BAD: 0, TOO_LARGE: 0 }
+  const hashing = hashingTime()
   let slowest = 0
   for (let i = 0; i < wanted; i++) {
     const chunk = mutate(rng, honest)
     const start = performance.now()
     const outcome = outcomeOf(chunk)
-    slowest = Math.max(slowest, performance.now() - start)
+    const ms = performance.now() - start
+    // A pause of the machine is not the reader's: whoever seems slow is read again.
+    if (ms > hashing)
+      slowest = Math.max(
+        slowest,
+        quickest(() => outcomeOf(chunk)),
+      )
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
   }
   // The mutants are worth something: many get past the checksum, and some all the way.
   expect(outcomes["accepted"]).toBeGreaterThan(wanted / 50)
   expect(outcomes["CHUNK_BAD"]).toBeGreaterThan(wanted / 5)
   expect(Object.keys(outcomes).sort()).toEqual(["CHUNK_BAD", "TOO_LARGE", "accepted"])
-  expect(slowest).toBeLessThan(1_000)
+  expect(slowest).toBeLessThan(20 * hashing)
 })
 
 test("gives a derived change the bytes that authoring with its actor gives", () => {
@@ -174,12 +181,13 @@ test("refuses run-length bombs at once, however many operations they claim", () 
       ],
     }),
   }
+  const hashing = hashingTime()
   for (const [name, bomb] of Object.entries(bombs)) {
     expect(outcomeOf(bomb), name).not.toBe("accepted")
     expect(
       quickest(() => outcomeOf(bomb)),
       name,
-    ).toBeLessThan(50)
+    ).toBeLessThan(20 * hashing)
   }
   expect(outcomeOf(bombs["a run of 2^40 operations"]!)).toBe("TOO_LARGE")
   expect(outcomeOf(bombs["an operation with 2^40 predecessors"]!)).toBe("TOO_LARGE")
@@ -519,6 +527,9 @@ function sleb(value: number): number[] {
     bytes.push(byte | 0x80)
   }
 }
+
+/** ms that it takes to hash the largest chunk there may be: what reading one must cost at the least. */
+const hashingTime = () => quickest(() => sha256(new Uint8Array(limits.chunk)))
 
 /** ms of the best of three runs: what else the machine does is not measured. */
 function quickest(f: () => unknown): number {

@@ -69,18 +69,24 @@ test("what did not change is not touched", () => {
   expect(difference(page, edited).reduce((n, { remove, insert }) => n + remove + insert.length, 0)).toBeLessThan(20)
 })
 
-test("texts of 100 kB that have nothing in common are compared in a moment", () => {
+test("texts of 100 kB that have nothing in common cost little more than the largest that are compared to the end", () => {
+  const quickest = (before: string, after: string): number => {
+    const times = [1, 2, 3].map(() => {
+      const started = performance.now()
+      expect(apply(before, difference(before, after))).toBe(after)
+      return performance.now() - started
+    })
+    return Math.min(...times)
+  }
+  const compared = quickest(random(2000, 5), random(2000, 6))
   const pairs = [
     [random(100_000, 1), random(100_000, 2)],
     [random(100_000, 3).replaceAll("e", " "), random(100_000, 4).replaceAll("e", " ")],
     ["a".repeat(100_000), "ab".repeat(50_000)],
     ["a ".repeat(50_000), "b a ".repeat(25_000)],
   ]
-  for (const [before = "", after = ""] of pairs) {
-    const started = performance.now()
-    expect(apply(before, difference(before, after))).toBe(after)
-    expect(performance.now() - started).toBeLessThan(5000) // the exact answer takes a minute and more
-  }
+  // The exact answer takes a minute and more: thousands of times as long.
+  for (const [before = "", after = ""] of pairs) expect(quickest(before, after)).toBeLessThan(100 * compared)
 })
 
 test("an assignment keeps what others wrote elsewhere in the text meanwhile", () => {

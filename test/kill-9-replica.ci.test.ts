@@ -1,69 +1,17 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
-import { nodeStore } from "headwater/node"
-import { afterAll, expect, it } from "vitest"
-import {
-  differingRows,
-  lackingChanges,
-  missing,
-  openNotes,
-  pullAll,
-  readDisk,
-  view,
-  type Written,
-} from "./support/load.ts"
-import { endAll, program, start, startRelay } from "./support/processes.ts"
+import { afterAll, it } from "vitest"
+import { endAll } from "./support/processes.ts"
+import { killReplica } from "./support/replica-under-kill.ts"
 
 const kills = process.env["HEADWATER_LONG"] === "1" ? 20 : 5
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-kill-"))
-const device = path.join(folder, "device")
-const signal = () => AbortSignal.timeout(60_000)
 
 afterAll(async () => {
   await endAll()
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** The device writes until it is killed in the middle of it; returns the writes that it reported as saved. */
-async function writeAndDie(name: string, url: string | undefined): Promise<Written[]> {
-  const child = start(await program("test/support/device-under-load.ts"), [device, name, ...(url ? [url] : [])])
-  const first = await child.line()
-  await sleep(50 + Math.random() * 1000)
-  expect(await child.end("SIGKILL")).toEqual({ code: null, signal: "SIGKILL" })
-  return [first, ...child.takeLines()].map((line) => JSON.parse(line) as Written)
-}
-
-it(`a replica that is killed ${kills} times under load keeps the row, the change and the outbox record of all that it said was saved`, async () => {
-  const relay = await startRelay(path.join(folder, "relay"), { seconds: 3600 })
-  const written: Written[] = []
-  for (let kill = 1; kill <= kills; kill++) {
-    const online = kill % 2 === 0
-    written.push(...(await writeAndDie(`k${kill}`, online ? relay.url : undefined)))
-
-    const pulled = await (await pullAll(relay.url)).close()
-    const disk = await readDisk(nodeStore(device))
-    const neither = lackingChanges(disk, pulled).filter((hash) => !disk.owed.has(hash))
-    expect(neither, `kill ${kill}: changes that the relay does not have and is not owed`).toEqual([])
-
-    const ws = await openNotes(nodeStore(device))
-    expect(await missing(ws, written), `kill ${kill}: lost writes`).toEqual([])
-    expect(await differingRows(ws, disk), `kill ${kill}: rows that are not what the changes say`).toEqual([])
-    await ws.close()
-  }
-
-  // Afterwards it brings the relay all of it, and they agree.
-  const store = nodeStore(device)
-  const ws = await openNotes(store, relay.url)
-  await ws.whenStored({ signal: signal() })
-  await ws.whenSynced({ signal: signal() })
-  expect(ws.status.pending).toBe(0)
-  const fresh = await pullAll(relay.url)
-  expect(await missing(fresh.ws, written)).toEqual([])
-  expect(view(fresh.ws)).toEqual(view(ws))
-  await ws.close()
-  const [pulled, disk] = [await fresh.close(), await readDisk(store)]
-  expect([lackingChanges(disk, pulled), lackingChanges(pulled, disk)]).toEqual([[], []])
-  console.log(`${kills} kills of a replica: ${written.length} writes reported as saved, 0 lost`)
-})
+it(`a replica that is killed ${kills} times under load keeps the row, the change and the outbox record of all that it said was saved`, () =>
+  killReplica(folder, kills))

@@ -28,6 +28,22 @@ async function write(entries = 10): Promise<Written> {
   return { disk, files: disk.snapshot(), journal }
 }
 
+/**
+ * In a long run every place that holds something, and of what only fills files up to the next block every eighth: there
+ * one byte is like another. Else a share.
+ */
+function* places(path: string, bytes: Uint8Array, from: number, steps: Steps): Generator<number> {
+  const step = path.endsWith(".idx") ? steps.index : steps.log
+  const isEmpty = (at: number) => bytes.subarray(Math.max(0, at - 16), at + 16).every((byte) => byte === 0)
+  for (let at = from; at < bytes.length; at += long ? 1 : at > 128 && at < 4096 ? Math.max(64, step) : step)
+    if (!long || at % 8 === 0 || !isEmpty(at)) yield at
+}
+
+interface Steps {
+  readonly log: number
+  readonly index: number
+}
+
 const flipped = (files: Files, path: string, at: number): Files =>
   new Map(files).set(
     path,
@@ -136,9 +152,7 @@ describe("a log of which", () => {
     const written = await write()
     const losses = new Map<number, number>()
     for (const [path, bytes] of written.files) {
-      // Between a header and its copy, and behind what fills a block of an index, there is nothing: a share is enough.
-      const step = path.endsWith(".idx") ? (long ? 7 : 197) : long ? 1 : 7
-      for (let at = 0; at < bytes.length; at += at > 128 && at < 4096 && !long ? 64 : step) {
+      for (const at of places(path, bytes, 0, { log: 7, index: 197 })) {
         const { missing, events } = await survive(written, flipped(written.files, path, at)).catch((error) => {
           throw new Error(`byte ${at} of ${path}`, { cause: error })
         })
@@ -154,11 +168,7 @@ describe("a log of which", () => {
     const written = await write()
     for (const [path, bytes] of written.files) {
       const index = path.endsWith(".idx")
-      for (
-        let size = 0;
-        size < bytes.length;
-        size += index ? (long ? 31 : 997) : long ? 1 : size > 128 && size < 4224 ? 128 : 11
-      ) {
+      for (const size of places(path, bytes, 0, { log: 11, index: 997 })) {
         const { missing, events } = await survive(written, cut(written.files, path, size)).catch((error) => {
           throw new Error(`${path} cut to ${size}`, { cause: error })
         })
@@ -293,7 +303,7 @@ describe("damage that comes while a log is open", () => {
     let breaks = 0
     let found = 0
     for (const [path, bytes] of files) {
-      for (let at = 4224; at < bytes.length; at += path.endsWith(".idx") ? (long ? 7 : 211) : long ? 1 : 13) {
+      for (const at of places(path, bytes, 4224, { log: 13, index: 211 })) {
         const written = await write()
         await liveThrough(written, path, at).then(
           (broke) => {

@@ -259,7 +259,7 @@ test("heads are what nothing rests on; ancestors are a head and all that it rest
   expect(ancestors(changes, [side.hash])).toEqual(new Set())
 })
 
-test("tens of thousands of changes are put in order in a moment, also when every startOp lies", () => {
+test("tens of thousands of changes are put in order as fast when every startOp lies as when none does", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const chain: Change[] = [genesis]
   for (let i = 1; i < 20_000; i++) {
@@ -275,9 +275,15 @@ test("tens of thousands of changes are put in order in a moment, also when every
       ops: 1,
     })
   }
-  const started = performance.now()
-  expect(causalOrder(chain.slice().reverse())).toHaveLength(20_000)
-  expect(performance.now() - started).toBeLessThan(5000)
+  const honest = chain.map((change, i) => ({ ...change, startOp: i + 1, maxOp: i + 1 }))
+  const time = (changes: readonly Change[]): number => {
+    const backwards = changes.toReversed()
+    const started = performance.now()
+    expect(causalOrder(backwards)).toHaveLength(20_000)
+    return performance.now() - started
+  }
+  const ratios = [1, 2, 3].map(() => time(chain) / time(honest))
+  expect(Math.min(...ratios)).toBeLessThan(12)
 })
 
 test("a derived change that another entity's id was hashed into is just another author's", () => {

@@ -37,7 +37,7 @@ const kinds = {
   },
 
   /** A device has learned that it must heal: it dies, or the relay is replaced once more. */
-  healing(world: World, replica: Replica): void {
+  async healing(world: World, replica: Replica): Promise<void> {
     const copy = world.relay.snapshot()
     replica.onState = ({ heal }) => {
       if (!heal) return
@@ -46,14 +46,48 @@ const kinds = {
         else await world.putBack(copy)
       })
     }
+    await world.putBack(world.relay.backups[0] ?? new Map())
+  },
+
+  /**
+   * What an entity begins with is damaged where the relay reads only when it is asked for it. A device without anything
+   * asks, and while the log breaks everybody writes to that entity: the relay lacks what this rests on.
+   */
+  async unread(world: World, replica: Replica): Promise<void> {
+    const live = () => replica.ws?.status.phase === "live"
+    // The newest segment is read whenever the relay starts.
+    const segments = () => [...world.relay.snapshot().keys()].filter((path) => path.endsWith(".log")).length
+    for (let i = 0; i < 8 && segments() < 2; i++) {
+      world.edit(replica, "splice", "e0")
+      await world.pass(1000)
+    }
+    const begin = [...world.oracle.changes.values()].find(
+      ({ deps, hash }) => !deps.length && world.oracle.relayHolds(hash),
+    )
+    const newcomer = world.replicas.find((other) => other !== replica)
+    if (!begin || !newcomer || segments() < 2) return
+    world.relay.onBreak = () =>
+      spring(world, replica, "unread", async () => {
+        for (const ms of [0, 20, 60, 150]) {
+          world.scheduler.after(ms, "all write", () => {
+            for (const one of world.replicas) world.edit(one, "splice", begin.entity)
+          })
+        }
+      })
+    await world.harmRelay((file) => Buffer.from(file).indexOf(begin.chunk) + 20)
+    for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
+    const { oracle } = world
+    const rest = new Set(world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.kept(other.device))))
+    if (oracle.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of something
+    await world.wipeDevice(newcomer)
   },
 }
 
-const often = ["acked", "unsynced", "acked", "unsynced", "healing"] as const
+const often = ["acked", "unsynced", "acked", "unread", "acked", "healing", "acked", "unsynced", "unread"] as const
 
-export function layAmbush(world: World, replica: Replica, x: number): void {
+export async function layAmbush(world: World, replica: Replica, x: number): Promise<void> {
   disarm(world, replica)
-  kinds[often[x % often.length]!](world, replica)
+  await kinds[often[x % often.length]!](world, replica)
 }
 
 function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: () => Promise<unknown>): void {
@@ -69,4 +103,5 @@ function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: (
 export function disarm(world: World, replica: Replica): void {
   replica.onState = () => {}
   world.relay.onSync = () => {}
+  world.relay.onBreak = () => {}
 }

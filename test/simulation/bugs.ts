@@ -108,12 +108,23 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "torn tail taken for whole",
-    sees: /^HeadwaterError: (MESSAGE_BAD|CHUNK_BAD)|^(diverged|served before stored)/,
+    sees: /^bytes that are no change: .*the checksum does not match/,
     edits: [
       {
         file: "relay/log/format.ts",
         replace: "bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),",
         by: "bytes.length > 0 || salt > 0,",
+      },
+    ],
+  },
+  {
+    name: "a change let in before what it rests on",
+    sees: /^effect before its cause: \S+ \S+ was appended to the log/,
+    edits: [
+      {
+        file: "relay/admission.ts",
+        replace: `if (maxOp === undefined) return "DEPS_UNKNOWN"`,
+        by: "if (maxOp === undefined) continue",
       },
     ],
   },

@@ -171,6 +171,12 @@ export class Lane {
     return true
   }
 
+  /** What is on its way takes so much longer. */
+  delay(ms: number): void {
+    this.#last += ms
+    this.#events = this.#events.map((event) => ({ ...event, due: event.due + ms }))
+  }
+
   /** What was on its way never arrives. */
   clear(): void {
     this.#events = []

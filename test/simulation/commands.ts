@@ -19,7 +19,7 @@ const WEIGHTS = {
   edit: 60,
   race: 12,
   cut: 4,
-  zombie: 2,
+  zombie: 4,
   silence: 1,
   offline: 1,
   wake: 2,
@@ -37,7 +37,7 @@ const WEIGHTS = {
   backUpDevice: 3,
   restoreDevice: 2,
   cloneDevice: 0.5,
-  ambush: 6,
+  ambush: 8,
 } as const
 
 export interface Run {
@@ -58,7 +58,7 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, OFTEN[(x >> 3) % OFTEN.length]!),
   race: (world, replica, x) => race(world, replica, x),
   cut: (world, replica) => connectionOf(world, replica)?.cut(),
-  zombie: (world, replica) => connectionOf(world, replica)?.zombie(),
+  zombie: (world, replica, x) => becomeZombie(world, replica, x),
   silence: (world, replica, x) => connectionOf(world, replica)?.silence(x % 2 ? "up" : "down"),
   offline: (world, replica) => world.goOffline(replica),
   wake: (_world, replica) => replica.wake(),
@@ -79,9 +79,9 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   harmRelay: (world, _replica, x) => world.harmRelay((file) => (x * 7919) % file.length),
   backUpDevice: (world, replica) => world.backUpDevice(replica),
   restoreDevice: (world, replica) => world.restoreDevice(replica),
-  ambush: (world, replica, x) => {
-    layAmbush(world, replica, x)
-    return race(world, replica, x)
+  ambush: async (world, replica, x) => {
+    await layAmbush(world, replica, x)
+    await race(world, replica, x)
   },
   cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
 }
@@ -102,6 +102,14 @@ async function race(world: World, replica: Replica, x: number): Promise<void> {
   }
 }
 
+/** Now and then with a push on its way, which arrives when the device has long been back. */
+async function becomeZombie(world: World, replica: Replica, x: number): Promise<void> {
+  const connection = connectionOf(world, replica)
+  if (x % 3) world.edit(replica, "splice", ENTITIES[0])
+  for (let i = 0; i < 30 && x % 3 && connection?.up.length === 0; i++) await world.steps(1)
+  connection?.zombie([0, 5000, 20_000][x % 3])
+}
+
 /** At once, soon, or after long. */
 const later = (world: World, x: number, f: () => void): void => {
   world.scheduler.after([0, 50, 2000, 90_000][x % 4]!, "reopen", f)
@@ -114,7 +122,7 @@ export const runs: fc.Arbitrary<Run> = fc
     replicas: fc.integer({ min: 2, max: 5 }),
     duplicates: fc.constantFrom(0, 0.1, 0.5),
     principals: fc.boolean(),
-    segment: fc.constantFrom(3, 8, 20_000),
+    segment: fc.constantFrom(2, 3, 3, 8, 20_000),
     slow: fc.record({ store: scale(), network: scale(), disk: scale() }),
     weights: fc.tuple(...Object.entries(WEIGHTS).map(([op, weight]) => weightOf(op as Op, weight))),
   })

@@ -3,12 +3,16 @@ import { HeadwaterError } from "../../src/errors.ts"
 import type { Hash } from "../../src/protocol.ts"
 import type { Device } from "./store.ts"
 
+/** What an edit does to its entity. */
+export type Kind = "create" | "field" | "splice" | "text assigned" | "array register" | "delete" | "restore"
+
 /** An edit of the property's own making; its token stands in what it wrote. */
 export interface EditMade {
   readonly token: string
   readonly replica: string
   readonly entity: string
   readonly fields: readonly string[]
+  readonly does: readonly Kind[]
   state: "asked" | "saved" | "failed"
   /** Its change, once that is on a disk. */
   hash?: Hash
@@ -24,6 +28,7 @@ interface Facts {
   >
   held(device: string): ReadonlyMap<Hash, string>
   isStored(hash: Hash): boolean
+  readonly causes: { shown(device: Device, hash: Hash): void }
   fail(kind: string, message: string): void
 }
 
@@ -31,6 +36,16 @@ export class Edits {
   readonly made = new Map<string, EditMade>()
   /** Body tokens that somebody has cut out. */
   readonly removed = new Set<string>()
+  /** How many of each kind were saved. */
+  readonly kinds: Record<Kind, number> = {
+    create: 0,
+    field: 0,
+    splice: 0,
+    "text assigned": 0,
+    "array register": 0,
+    delete: 0,
+    restore: 0,
+  }
   readonly #oracle: Facts
 
   constructor(oracle: Facts) {
@@ -40,6 +55,7 @@ export class Edits {
   /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
   saved(device: Device, edit: EditMade): void {
     edit.state = "saved"
+    for (const kind of edit.does) this.kinds[kind]++
     if (edit.fields.length === 0) return
     if (!this.changeWith(device, edit)) this.#oracle.fail("said to be saved", `${device.name} ${edit.token}`)
   }
@@ -59,11 +75,12 @@ export class Edits {
     for (const { id, title, body } of rows) {
       for (const token of tokensIn(`${title ?? ""}${body ?? ""}`)) {
         const edit = this.made.get(token)
+        const hash = edit && this.changeWith(device, edit)
         if (!edit) this.#oracle.fail("shown out of nowhere", `${device.name} ${id} ${token}`)
-        else if (!this.changeWith(device, edit))
-          this.#oracle.fail("shown before saved", `${device.name} ${id} ${token}`)
+        else if (!hash) this.#oracle.fail("shown before saved", `${device.name} ${id} ${token}`)
         else if (!this.#isOwed(device, edit) && !this.#stored(edit))
           this.#oracle.fail("phantom", `${device.name} ${id} ${token}`)
+        else this.#oracle.causes.shown(device, hash)
       }
     }
   }

@@ -32,16 +32,28 @@ export interface Host {
 export interface Tap {
   up(connection: Connection, frame: Uint8Array): void
   down(connection: Connection, frame: Uint8Array): void
-  /** Whether the relay may receive this frame twice. */
-  repeatable(frame: Uint8Array): boolean
+  /** Whether it carries changes to the relay. */
+  isPush(frame: Uint8Array): boolean
+  /** Whether it brings a replica changes or an acknowledgement. */
+  isNews(frame: Uint8Array): boolean
 }
 
 export class Network {
   readonly connections: Connection[] = []
   host: Host | undefined
   /** Counts of what has happened. */
-  readonly seen = { dials: 0, refused: 0, cuts: 0, zombies: 0, silences: 0, duplicates: 0 }
-  /** Chance that a frame the tap calls repeatable arrives twice. */
+  readonly seen = {
+    dials: 0,
+    refused: 0,
+    cuts: 0,
+    zombies: 0,
+    silences: 0,
+    lost: { up: 0, down: 0 },
+    duplicates: { up: 0, down: 0 },
+    /** Pushes that a frame of a later connection of the same device has overtaken. */
+    overtaken: 0,
+  }
+  /** Chance that a push, or news from the relay, arrives twice. */
   duplicates = 0
   /** New connections hold every frame until it is released. */
   held = false
@@ -49,6 +61,8 @@ export class Network {
   readonly latency: Latency
   readonly tap: Tap
   readonly random: Random
+  /** By device: the last connection of which a frame has arrived at the relay. */
+  readonly latest = new Map<string, number>()
   #next = 1
 
   constructor(scheduler: Scheduler, latency: Latency, tap: Tap) {
@@ -101,6 +115,7 @@ export class Connection {
   #client: "opening" | "open" | "closed" = "opening"
   #relay: "none" | "open" | "closed" = "none"
   #buffered = { up: 0, down: 0 }
+  #onTheWay = { up: 0, down: 0 }
 
   constructor(network: Network, id: number, owner: string, process: Process, url: string) {
     this.#network = network
@@ -128,17 +143,18 @@ export class Connection {
     this.#network.seen.cuts++
     this.silent.up = true
     this.silent.down = true
-    this.up.clear()
-    this.down.clear()
+    this.#lose("up")
+    this.#lose("down")
     this.#later("cut for the relay", () => this.#relayEnds())
     this.#later("cut for the client", () => this.#clientEnds(1006, ""))
   }
 
-  /** The client is cut off; the relay receives what was sent and only then learns of it. */
-  zombie(): void {
+  /** The client is cut off; the relay receives what was sent, so much later, and only then learns of it. */
+  zombie(ms = 0): void {
     if (this.#client === "closed") return
+    this.up.delay(ms)
     this.#network.seen.zombies++
-    this.down.clear()
+    this.#lose("down")
     this.silent.down = true
     this.#clientEnds(1006, "")
     this.up.push("end", () => this.#relayEnds())
@@ -149,17 +165,17 @@ export class Connection {
     if (this.ended || this.silent[direction]) return
     this.#network.seen.silences++
     this.silent[direction] = true
-    this[direction].clear()
+    this.#lose(direction)
   }
 
   /** The client's program is gone: its system closes the connection, after what was sent or instead of it. */
   clientDied(delivered: boolean): void {
     this.#client = "closed"
-    this.down.clear()
+    this.#lose("down")
     this.silent.down = true
     if (delivered) this.up.push("end", () => this.#relayEnds())
     else {
-      this.up.clear()
+      this.#lose("up")
       this.#later("cut for the relay", () => this.#relayEnds())
     }
   }
@@ -167,8 +183,8 @@ export class Connection {
   relayDied(): void {
     this.#relay = "closed"
     this.#listener = undefined
-    this.up.clear()
-    this.down.clear()
+    this.#lose("up")
+    this.#lose("down")
     this.silent.up = true
     this.#endIfOver()
   }
@@ -224,36 +240,62 @@ export class Connection {
     if (this.#client !== "open") return
     const frame = given.slice()
     this.#network.tap.up(this, frame)
+    const { random, tap, seen } = this.#network
     if (this.silent.up) {
+      seen.lost.up++
       this.#buffered.up += frame.length
       return
     }
-    const { random, tap, seen } = this.#network
     this.#queueUp(frame)
-    if (random.chance(this.#network.duplicates) && tap.repeatable(frame)) {
-      seen.duplicates++
+    if (random.chance(this.#network.duplicates) && tap.isPush(frame)) {
+      seen.duplicates.up++
       this.#queueUp(frame)
     }
   }
 
   #queueUp(frame: Uint8Array): void {
     this.#buffered.up += frame.length
+    this.#onTheWay.up++
     this.up.push(name(frame), () => {
       this.#buffered.up -= frame.length
+      this.#onTheWay.up--
+      this.#noteOrder(frame)
       this.#listener?.receive(frame.slice())
     })
+  }
+
+  #noteOrder(frame: Uint8Array): void {
+    const { latest, seen, tap } = this.#network
+    const other = latest.get(this.owner) ?? 0
+    if (this.id < other && tap.isPush(frame)) seen.overtaken++
+    latest.set(this.owner, Math.max(this.id, other))
   }
 
   #sendDown(given: Uint8Array): void {
     if (this.#relay !== "open") return
     const frame = given.slice()
     this.#network.tap.down(this, frame)
+    const { random, duplicates, tap, seen } = this.#network
+    if (this.silent.down) {
+      seen.lost.down++
+      this.#buffered.down += frame.length
+      return
+    }
+    this.#queueDown(frame)
+    if (random.chance(duplicates) && tap.isNews(frame)) {
+      seen.duplicates.down++
+      this.#queueDown(frame)
+    }
+  }
+
+  #queueDown(frame: Uint8Array): void {
     this.#buffered.down += frame.length
-    if (this.silent.down) return
+    this.#onTheWay.down++
     this.down.push(
       name(frame),
       () => {
         this.#buffered.down -= frame.length
+        this.#onTheWay.down--
         this.#listener?.drained()
         if (this.#client === "open") this.socket.onmessage?.(frame.slice())
       },
@@ -261,11 +303,17 @@ export class Connection {
     )
   }
 
+  #lose(direction: "up" | "down"): void {
+    this.#network.seen.lost[direction] += this.#onTheWay[direction]
+    this.#onTheWay[direction] = 0
+    this[direction].clear()
+  }
+
   #clientCloses(code: number): void {
     if (this.#client === "closed") return
     this.#later("closed here", () => this.#tell(code, ""))
     this.#client = "closed"
-    this.down.clear()
+    this.#lose("down")
     this.silent.down = true
     if (!this.silent.up) this.up.push("end", () => this.#relayEnds())
     this.#endIfOver()
@@ -274,7 +322,7 @@ export class Connection {
   #relayCloses(code: number, reason: string): void {
     if (this.#relay !== "open") return
     this.#relay = "closed"
-    this.up.clear()
+    this.#lose("up")
     this.#later("closed there", () => this.#listener?.closed())
     if (!this.silent.down) this.down.push(`end ${code}`, () => this.#clientEnds(code, reason))
     this.#endIfOver()

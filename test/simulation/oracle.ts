@@ -14,6 +14,7 @@ import {
 } from "../../src/protocol.ts"
 import type { OutRecord, State } from "../../src/records.ts"
 import type { Write } from "../../src/store/store.ts"
+import { Causes } from "./causes.ts"
 import { Edits, tokensIn } from "./edits.ts"
 import type { Connection } from "./network.ts"
 import type { Device } from "./store.ts"
@@ -48,10 +49,13 @@ export class Oracle {
   violation: Violation | undefined
   readonly changes = new Map<Hash, Minted>()
   readonly edits = new Edits(this)
+  readonly causes = new Causes(this)
+  /** The last disk that held it is gone, by an act of ours. */
+  readonly lost = new Set<Hash>()
   /** Was on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
   /** Counts of what came by on the wire. */
-  readonly seen = { heals: 0, adopted: 0, rejected: 0 }
+  readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0 }
   /** The relay's log as appended, change by change. */
   #log: Place[] = []
   /** What the relay has acknowledged, and nobody has taken from it since. */
@@ -65,6 +69,8 @@ export class Oracle {
   readonly #held = new Map<string, Map<Hash, string>>()
   /** What lies at or before a cursor that the relay has given out. */
   readonly #before = new Map<string, readonly Place[]>()
+  /** The connection that has last carried it to the relay. */
+  readonly #pushed = new Map<Hash, number>()
   readonly #pushes = new Map<string, { readonly hashes: Set<Hash> }>()
   readonly #onDisk: (bytes: Uint8Array) => boolean
 
@@ -78,7 +84,7 @@ export class Oracle {
 
   /** A change is met: nobody may ever have met another one of its actor and number. */
   learn(entity: string, chunk: Uint8Array): Minted {
-    const change = readChange(chunk)
+    const change = this.#read(entity, chunk)
     const known = this.changes.get(change.hash)
     if (known) return known
     const minted = { ...change, entity, derived: isDerived(entity, change) }
@@ -88,6 +94,15 @@ export class Oracle {
     if (other) this.fail("minted twice", `${name} names ${short(other)} and ${short(change.hash)}`)
     this.#minted.set(name, change.hash)
     return minted
+  }
+
+  #read(entity: string, chunk: Uint8Array): Change {
+    try {
+      return readChange(chunk)
+    } catch (error) {
+      this.fail("bytes that are no change", `${entity}: ${String(error)}`)
+      throw error
+    }
   }
 
   isStored(hash: Hash): boolean {
@@ -130,6 +145,7 @@ export class Oracle {
       this.#learnRecord(value as Uint8Array)
     }
     this.#held.set(device.name, held)
+    this.causes.dropped(device.name)
   }
 
   /** A number that was given away in vain is given away all the same. */
@@ -146,7 +162,9 @@ export class Oracle {
     for (const [[, kind, entity = "", hash = ""], value] of writes) {
       if (kind !== "change") continue
       if (value === undefined) {
-        if (held.delete(hash)) touched.add(entity)
+        if (!held.delete(hash)) continue
+        touched.add(entity)
+        this.causes.dropped(device.name)
       } else if (!held.has(hash)) {
         fresh.push(this.#learnRecord(value as Uint8Array))
         held.set(hash, entity)
@@ -156,6 +174,7 @@ export class Oracle {
     for (const [[, kind, , hash], value] of writes)
       if (kind === "out" && value) this.#noteAuthor(hash!, value as string)
     for (const change of fresh) this.#checkOwed(device, change)
+    for (const { hash } of fresh) this.causes.committed(device, hash)
     for (const [key, value] of writes) this.#checkNotLost(device, key, value)
     for (const entity of touched) this.#checkRow(device, entity, writes)
     for (const [key, value] of writes) if (key[1] === "row") this.#checkTold(device, key.at(-1)!, value as string)
@@ -238,6 +257,8 @@ export class Oracle {
         const { hash } = this.learn(entity, chunk)
         hashes.add(hash)
         if (message.adopt) this.seen.adopted++
+        if ((this.#pushed.get(hash) ?? connection.id) !== connection.id) this.seen.again++
+        this.#pushed.set(hash, connection.id)
         if (!this.held(device.name).has(hash)) this.fail("sent before saved", `${device.name} ${entity} ${short(hash)}`)
       }
     }
@@ -248,11 +269,16 @@ export class Oracle {
     return decodeClient(frame)?.t === "push"
   }
 
-  /** The relay sends: only what is on its disk, acks and cursors included. */
-  down(connection: Connection, frame: Uint8Array): void {
+  isNews(frame: Uint8Array): boolean {
+    const message = decodeRelay(frame)
+    return message?.t === "entries" || message?.t === "ack"
+  }
+
+  /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
+  down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
     const message = decodeRelay(frame)
     if (message?.t === "entries") {
-      for (const item of message.items) this.#checkShown(item)
+      for (const item of message.items) this.#checkServed(device, connection, item)
       if (message.cursor) this.#noteCursor(message.cursor)
     } else if (message?.t === "reject") {
       this.seen.rejected++
@@ -261,16 +287,18 @@ export class Oracle {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`)?.hashes ?? []) {
         if (!this.onDiskNow(hash) && !this.#harmed.has(hash)) this.fail("acknowledged before stored", short(hash))
         this.stored.add(hash)
-        this.#acknowledged.add(hash)
+        // Of what it does not know to be damaged the relay says that it has it; it cannot be held to that.
+        if (!this.causes.isUnread(hash)) this.#acknowledged.add(hash)
       }
     }
   }
 
-  #checkShown(item: Item): void {
+  #checkServed(device: Device | undefined, connection: Connection, item: Item): void {
     if (!("entry" in item)) return
     for (const chunk of item.entry.chunks) {
       const { hash, entity } = this.learn(item.entry.entity, chunk)
       if (!this.#onDisk(chunk)) this.fail("served before stored", `${entity} ${short(hash)}`)
+      if (device) this.causes.served(connection.id, device, hash)
     }
   }
 
@@ -281,6 +309,7 @@ export class Oracle {
       this.#log.push(place)
       const { hash, derived } = this.changes.get(place.hash)!
       this.#appended.add(hash)
+      this.causes.appended(hash)
       const author = this.#authors.get(hash)
       if (derived || entry.adopted || author === undefined || author === entry.by) continue
       this.fail("wrong author", `${entry.entity} ${short(hash)} of ${author} was taken as ${entry.by}'s`)
@@ -289,12 +318,12 @@ export class Oracle {
 
   /** The disk failed: what was appended behind this place never was. */
   rolledBack(to: number): void {
-    this.#log = this.#log.filter(({ position }) => position <= to)
+    this.#setLog(this.#log.filter(({ position }) => position <= to))
   }
 
   /** The relay's disk after a crash, or an older copy of it. */
   restarted(log: Logged[], older: boolean): void {
-    this.#log = log.flatMap((logged) => this.#placesOf(logged))
+    this.#setLog(log.flatMap((logged) => this.#placesOf(logged)))
     const there = new Set(this.#log.map(({ hash }) => hash))
     for (const hash of there) this.#appended.add(hash)
     for (const hash of this.#acknowledged) {
@@ -302,6 +331,11 @@ export class Oracle {
       this.#acknowledged.delete(hash)
       if (!older) this.fail("acknowledged and lost", short(hash))
     }
+  }
+
+  #setLog(places: Place[]): void {
+    this.#log = places
+    this.causes.logIs(places.map(({ hash }) => hash))
   }
 
   /** Bytes of the relay's disk were changed behind its back. */

@@ -10,12 +10,11 @@ import { World } from "./world.ts"
 /** What must have happened in at least this share of the runs: a property that sees nothing proves nothing. */
 const SHARE = 0.05
 
-/** Only counted. */
-const RARE: ReadonlySet<string> = new Set(["changes refused", "acked ambushes", "healing ambushes"])
 const THINGS = Object.keys(new World({ seed: 1, replicas: 0 }).happened())
 
 export interface Outcome {
   readonly runs: number
+  readonly seed: number
   /** How many runs saw it. */
   readonly seen: ReadonlyMap<string, number>
   readonly ms: number
@@ -38,7 +37,8 @@ export async function play({ options, commands }: Run): Promise<World> {
     for (const command of commands) await obey(world, command)
     await settle(world)
   } catch (error) {
-    throw withTrail(error, world)
+    // What the oracle has seen comes before what followed from it.
+    throw withTrail(world.oracle.violation ?? error, world)
   } finally {
     await world.end()
   }
@@ -64,10 +64,16 @@ export async function hunt(options: { runs: number; seed: number; path?: string 
   const { runs: numRuns, seed, path } = options
   const details = await fc.check(property, { numRuns, seed, ...(path && { path }), endOnFailure: true })
   const ms = performance.now() - started
-  if (!details.failed) return { runs: count, seen, ms }
+  if (!details.failed) return { runs: count, seed, seen, ms }
   const run = details.counterexample![0]
   const { message } = details.errorInstance as Error
-  return { runs: count, seen, ms, failure: { message, seed: details.seed, path: details.counterexamplePath!, run } }
+  return {
+    runs: count,
+    seed,
+    seen,
+    ms,
+    failure: { message, seed: details.seed, path: details.counterexamplePath!, run },
+  }
 }
 
 /** Leaves out commands, many at a time and then few, as long as the same thing goes wrong. */
@@ -98,14 +104,14 @@ const kindOf = (message: string): string => message.slice(0, message.indexOf(":"
 
 /** A table of what happened, and what happened too rarely. */
 export function report(
-  { runs, seen, ms, failure }: Outcome,
+  { runs, seed, seen, ms, failure }: Outcome,
   all: readonly string[] = THINGS,
 ): { text: string; rare: string[] } {
   const rows = all.map(
     (what) => `  ${what.padEnd(28)} ${String(seen.get(what) ?? 0).padStart(6)} ${percent(seen.get(what) ?? 0, runs)}`,
   )
-  const rare = all.filter((what) => !RARE.has(what) && (seen.get(what) ?? 0) < runs * SHARE)
-  const head = `${runs} runs, ${(ms / Math.max(1, runs)).toFixed(0)} ms each; runs that saw:`
+  const rare = all.filter((what) => (seen.get(what) ?? 0) < runs * SHARE)
+  const head = `${runs} runs from seed ${seed}, ${(ms / Math.max(1, runs)).toFixed(0)} ms each; runs that saw:`
   const told = failure && `\nseed ${failure.seed}, path ${failure.path}\n${failure.message}\n${commandsOf(failure.run)}`
   return { text: `${head}\n${rows.join("\n")}${told ?? ""}`, rare }
 }

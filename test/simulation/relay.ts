@@ -12,11 +12,15 @@ import type { Random } from "./random.ts"
 import { WORKSPACE } from "./replica.ts"
 
 const FOLDER = "data"
+/** What the relay says of a segment once it has read all of it and some is not there. */
+const FOUND: ReadonlySet<unknown> = new Set(["log.damaged", "log.torn", "log.missing"])
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
   /** So many entries were written, and are about to be made safe. */
   onSync: (entries: number) => void = () => {}
+  /** Something of the log is lost, and the relay has just found out. */
+  onBreak: () => void = () => {}
   /** A power cut has left a hole in the log: what rests on it is served, but not known, and will be brought again. */
   broke = false
   /** Disk operations that have failed. */
@@ -83,7 +87,8 @@ export class RelayHost implements Host {
     this.#stop(told)
     if (power) this.#disk.crash()
     else this.#disk.kill()
-    this.#oracle.restarted(await this.readLog(), false)
+    // After a kill the system still has what was written and never synced.
+    this.#oracle.restarted(await this.readLog(this.#disk.files()), false)
   }
 
   /** Opens the log before anybody asks for it. */
@@ -125,9 +130,8 @@ export class RelayHost implements Host {
     return false
   }
 
-  /** What a relay started on what is safe would serve; takes no simulated time and changes nothing. */
-  async readLog(): Promise<Logged[]> {
-    const files = this.#disk.snapshot()
+  /** What a relay started on these files, or on what is safe, would serve; takes no simulated time and changes nothing. */
+  async readLog(files = this.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })
     copy.restore(files)
     const { disk } = copy
@@ -199,7 +203,11 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    if (event.event === "log.broken") this.broke = true
+    // A process that dies while it mends the log may have broken it off before it says so.
+    if (event.event === "log.broken" || event.event === "log.damaged" || event.event === "log.missing")
+      this.broke = true
+    if (event.event === "log.broken") this.onBreak()
+    if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }
 

@@ -7,7 +7,7 @@ import { collection, shape, text } from "../../src/schema.ts"
 import type { Store } from "../../src/store/store.ts"
 import { openWorkspace } from "../../src/workspace.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
-import type { EditMade } from "./edits.ts"
+import type { EditMade, Kind } from "./edits.ts"
 import type { Network } from "./network.ts"
 import type { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
@@ -129,7 +129,7 @@ export class Replica {
   edit(kind: EditKind, entity: string, token: string, chance: Random): boolean {
     const { ws } = this
     if (!ws) return false
-    const made: EditMade = { token, replica: this.name, entity, fields: FIELDS[kind], state: "asked" }
+    const made: EditMade = { token, replica: this.name, entity, fields: FIELDS[kind], does: DOES[kind], state: "asked" }
     const row = ws.notes.get(entity)
     const asked = row ? this.#write(ws, kind, entity, token, chance) : this.#make(ws, kind, entity, token, made)
     if (!asked) return false
@@ -177,13 +177,15 @@ export class Replica {
     kind: EditKind,
     id: string,
     token: string,
-    made: { fields: readonly string[] },
+    made: { fields: readonly string[]; does: readonly Kind[] },
   ): Promise<unknown> {
     if (kind !== "splice" && kind !== "both") {
       made.fields = []
+      made.does = ["restore"]
       return ws.notes.restore(id)
     }
     made.fields = ["title", "body"]
+    made.does = ["create"]
     return ws.notes.create({ title: token, body: token }, { id })
   }
 }
@@ -197,6 +199,17 @@ const FIELDS: Record<EditKind, readonly string[]> = {
   assign: ["body"],
   delete: [],
   restore: [],
+}
+
+const DOES: Record<EditKind, readonly Kind[]> = {
+  title: ["field"],
+  splice: ["splice"],
+  cut: ["splice"],
+  tags: ["array register"],
+  both: ["field", "splice"],
+  assign: ["text assigned"],
+  delete: ["delete"],
+  restore: ["restore"],
 }
 
 /** Between two tokens. */

@@ -231,7 +231,8 @@ describe("the network", () => {
     const network = new Network(scheduler, quick, {
       up: (c, frame) => void tapped.push(`${c.id} up ${frame[0]}`),
       down: (c, frame) => void tapped.push(`${c.id} down ${frame[0]}`),
-      repeatable: (frame) => frame[0] === 7,
+      isPush: (frame) => frame[0] === 7,
+      isNews: (frame) => frame[0] === 8,
     })
     network.duplicates = duplicates
     const relay: { line: Line; got: number[]; closed: boolean }[] = []
@@ -308,6 +309,35 @@ describe("the network", () => {
     await scheduler.pass(1000)
     expect(relay[0]).toMatchObject({ got: [1], closed: true })
     expect(events).toEqual(["open", "close 1006"])
+  })
+
+  test("brings what a zombie had sent after a later connection's frames, and counts that and what is lost", async () => {
+    const { scheduler, network, relay, dial } = world(1)
+    const first = dial()
+    await scheduler.pass(1000)
+    first.socket.send(frame(7))
+    relay[0]!.line.send(frame(2))
+    first.connection.zombie(5000)
+    const second = dial()
+    await scheduler.pass(1000)
+    second.socket.send(frame(7))
+    await scheduler.pass(1000)
+    expect(relay.map(({ got }) => got)).toEqual([[], [7]])
+    await scheduler.pass(10_000)
+    expect(relay.map(({ got }) => got)).toEqual([[7], [7]])
+    expect(network.seen).toMatchObject({ overtaken: 1, lost: { up: 0, down: 1 } })
+  })
+
+  test("doubles what carries changes to the relay or news from it, and nothing else", async () => {
+    const { scheduler, network, relay, dial } = world(1, 1)
+    const { socket, events } = dial()
+    await scheduler.pass(1000)
+    for (const n of [1, 7, 8]) socket.send(frame(n))
+    for (const n of [1, 7, 8]) relay[0]!.line.send(frame(n))
+    await scheduler.pass(1000)
+    expect(relay[0]!.got).toEqual([1, 7, 7, 8])
+    expect(events).toEqual(["open", "1", "7", "8", "8"])
+    expect(network.seen.duplicates).toEqual({ up: 1, down: 1 })
   })
 
   test("tells nobody of a half-open connection until somebody closes it", async () => {

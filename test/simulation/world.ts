@@ -22,7 +22,7 @@ export interface WorldOptions {
   readonly seed: number
   readonly replicas: number
   readonly speeds?: Speeds
-  /** Chance that a push frame arrives twice. */
+  /** Chance that a push, or news from the relay, arrives twice. */
   readonly duplicates?: number
   /** Entries after which the relay's log begins another file. */
   readonly segment?: number
@@ -63,6 +63,7 @@ export class World {
     "acked ambushes": 0,
     "unsynced ambushes": 0,
     "healing ambushes": 0,
+    "unread ambushes": 0,
   }
   readonly speeds: Speeds
   /** Happens as soon as the event is over that has made the moment for it. */
@@ -78,8 +79,12 @@ export class World {
     this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
     this.network = new Network(this.scheduler, this.speeds.network, {
       up: (connection, frame) => this.oracle.up(this.replica(connection.owner).device, connection, frame),
-      down: (connection, frame) => this.oracle.down(connection, frame),
-      repeatable: (frame) => this.oracle.isPush(frame),
+      down: (connection, frame) => {
+        const device = connection.silent.down ? undefined : this.replica(connection.owner)?.device
+        this.oracle.down(device, connection, frame)
+      },
+      isPush: (frame) => this.oracle.isPush(frame),
+      isNews: (frame) => this.oracle.isNews(frame),
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
@@ -217,7 +222,9 @@ export class World {
     const bytes = file.slice()
     bytes[where(file)]! ^= 1 + this.#chance.below(255)
     this.oracle.noteStored()
-    await this.#loseDisks(() => this.relay.restore(files.set(path, bytes)))
+    await this.#loseDisks(() =>
+      this.oracle.causes.whileHarmed(segmentOf(path), () => this.relay.restore(files.set(path, bytes))),
+    )
     this.oracle.noteHarm()
     this.#startRelayAfter(100)
     this.seen["relay files harmed"]++
@@ -262,6 +269,11 @@ export class World {
     return true
   }
 
+  /** A new device takes its place: it has nothing. */
+  wipeDevice(replica: Replica): Promise<void> {
+    return this.#replaceDevice(replica, new Map())
+  }
+
   /** Two devices of one person go on from one copied store. */
   async cloneDevice(replica: Replica, from: Replica): Promise<boolean> {
     if (replica === from) return false
@@ -283,10 +295,12 @@ export class World {
 
   async #loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
-    const before = [...this.oracle.edits.made.values()].filter((edit) => edit.hash && holders(edit.hash))
+    const before = [...this.oracle.changes.keys()].filter(holders)
     await loss()
     const left = this.#holders()
-    for (const edit of before) if (!left(edit.hash!)) edit.excused = true
+    const lost = new Set(before.filter((hash) => !left(hash)))
+    for (const hash of lost) this.oracle.lost.add(hash)
+    for (const edit of this.oracle.edits.made.values()) if (edit.hash && lost.has(edit.hash)) edit.excused = true
   }
 
   #holders(): (hash: string) => boolean {
@@ -311,16 +325,23 @@ export class World {
 
   /** How often each thing happened. */
   happened(): Record<string, number> {
-    const { cuts, zombies, silences, duplicates } = this.network.seen
-    const { heals, adopted, rejected } = this.oracle.seen
+    const { cuts, zombies, silences, lost, duplicates, overtaken } = this.network.seen
+    const { heals, adopted, rejected, again } = this.oracle.seen
+    const saved = Object.entries(this.oracle.edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
     return {
       ...this.seen,
+      ...Object.fromEntries(saved),
       "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
       "failed relay disks": this.relay.failures,
       "connections dropped": cuts,
       "zombie connections": zombies,
       "half-open connections": silences,
-      "push frames duplicated": duplicates,
+      "frames lost on the way up": lost.up,
+      "frames lost on the way down": lost.down,
+      "frames doubled, up": duplicates.up,
+      "frames doubled, down": duplicates.down,
+      "pushes overtaken": overtaken,
+      "changes pushed again": again,
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
@@ -334,4 +355,6 @@ export class World {
   }
 }
 
+/** `…/00000003.log` is 3. */
+const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
 const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length

