@@ -23,7 +23,9 @@ export class Causes {
   /** Were in the log at some time without something that they rest on. */
   readonly #orphans = new Set<Hash>()
   /** By segment of the log: the relay may take them for known, because nobody has read there since it was damaged. */
-  readonly #unread = new Map<number, Set<Hash>>()
+  #unread = new Map<number, Set<Hash>>()
+  /** The same of each backup: one that was made before the damage was found brings it back. */
+  readonly #backups = new WeakMap<object, ReadonlyMap<number, Set<Hash>>>()
   /** By connection: what has been sent to its client. */
   readonly #sent = new Map<number, Set<Hash>>()
   /** By device: what is held there with everything that it rests on. */
@@ -62,6 +64,17 @@ export class Causes {
     await harm()
     const unread = [...before].filter((hash) => !this.#whole.has(hash))
     this.#unread.set(segment, new Set([...(this.#unread.get(segment) ?? []), ...unread]))
+  }
+
+  /** A backup was made. */
+  backedUp(files: object): void {
+    this.#backups.set(files, new Map(this.#unread))
+  }
+
+  /** These files have taken the place of the log's. */
+  restored(files: object): void {
+    const unread = this.#backups.get(files)
+    if (unread) this.#unread = new Map(unread)
   }
 
   /** Was damaged where nobody has read since. */

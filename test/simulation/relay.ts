@@ -102,13 +102,16 @@ export class RelayHost implements Host {
   }
 
   backUp(): void {
-    this.backups.push(this.snapshot())
+    const files = this.snapshot()
+    this.backups.push(files)
+    this.#oracle.causes.backedUp(files)
   }
 
   /** An older copy takes the disk's place. */
   async restore(copy: Files): Promise<void> {
     this.#stop(() => true)
     this.#disk.restore(copy)
+    this.#oracle.causes.restored(copy)
     this.#oracle.restarted(await this.readLog(), true)
   }
 
