@@ -14,12 +14,12 @@ export type Actor = string
 export type Access = "read" | "write" | "admin"
 
 /**
- * An opaque place in a log: 8 bytes position (big-endian, the number of entries before it) and 8 bytes of the running
+ * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one) and 8 bytes of the running
  * hash up to it. A replica may compare positions (`position`), nothing else.
  */
 export type Cursor = Uint8Array
 
-/** The place after `position` entries, whose running hash is these 8 bytes. */
+/** The place with this position, whose running hash is these 8 bytes. */
 export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   const cursor = new Uint8Array(16)
   const view = new DataView(cursor.buffer)
@@ -29,7 +29,7 @@ export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   return cursor
 }
 
-/** The position of a cursor: how many entries lie before it. */
+/** The position of a cursor: of two places in one log, the further one has the greater. */
 export function position(cursor: Cursor): number {
   const view = new DataView(cursor.buffer, cursor.byteOffset, cursor.byteLength)
   return view.getUint32(0) * 2 ** 32 + view.getUint32(4)
