@@ -88,12 +88,12 @@ export class Idle {
     if (due.size === 0) return
     const marked = replica.step([], (tx) => {
       for (const [entity, hashes] of due) {
-        const { collection, suspects } = replica.staleOf(entity, tx) ?? {
+        const mark = replica.staleOf(entity, tx) ?? {
           collection: replica.rows.collectionOf(entity) ?? "",
           suspects: [],
         }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
-        tx.markStale(entity, { collection, suspects: [...suspects, ...hashes], waiting: false })
+        tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
         replica.documents.drop(entity) // the next use judges them
       }
     })

@@ -194,6 +194,12 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     return markStale(replica, tx, entity, [...arrived.values()])
   }
   for (const change of order) live.add(change, arrived.get(change)?.by)
+  replica.oweFreed(
+    entity,
+    order,
+    live.waiting.map(({ change }) => change.hash),
+    tx,
+  )
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   tx.touched.add(entity)
 }
@@ -204,7 +210,8 @@ function markStale(replica: Replica, tx: Transaction, entity: string, fresh: rea
   const suspects = new Set(before?.suspects)
   for (const { change } of fresh) suspects.add(change.hash)
   const collection = before?.collection ?? fresh[0]?.collection ?? ""
-  tx.markStale(entity, { collection, suspects: [...suspects], waiting: false })
+  const { parked } = before ?? {}
+  tx.markStale(entity, { collection, suspects: [...suspects], waiting: false, ...(parked && { parked }) })
 }
 
 /** The relay has these on its disk: they leave the outbox. The cursor stays: only received entries move it. */
@@ -292,6 +299,23 @@ export function markHeal(feed: Feed): Promise<void> {
 }
 
 /**
+ * What a have does not name of these entities, because it waits for changes that are not here: noted before the have is
+ * whole. Those come with the heal, perhaps, and then the relay is owed what has waited: it never asked for it.
+ */
+export function park(feed: Feed, entities: Iterable<string>): Promise<void> {
+  const { replica } = feed
+  return feed.step([], async (tx) => {
+    for (const entity of entities) {
+      const mark = replica.staleOf(entity, tx)
+      if (mark === undefined) continue
+      const held = await changesOf(replica, entity, tx)
+      for (const { hash } of causalOrder(held.values())) held.delete(hash)
+      tx.markStale(entity, { ...mark, parked: [...held.keys()] })
+    }
+  })
+}
+
+/**
  * What the relay lacks becomes outbox records. Own is what was minted in this session or still was in the outbox, by hash;
  * everything else is adopted. Returns all that it lacks: it is pushed again, in causal order.
  */
@@ -315,8 +339,16 @@ export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<Enti
   })
 }
 
-/** The heads of every entity, read from the change records, a bounded number of records at a time. */
-export async function* haveOf(replica: Replica, only?: string): AsyncGenerator<EntityHeads> {
+/**
+ * The heads of every entity, read from the change records, a bounded number of records at a time. They name all that is
+ * whole; what waits for a change that is not here goes into `parked`.
+ */
+export async function* haveOf(replica: Replica, only?: string, parked?: Set<string>): AsyncGenerator<EntityHeads> {
+  const heads = (): EntityHeads => {
+    const whole = causalOrder(changes)
+    if (whole.length < changes.length) parked?.add(entity)
+    return [entity, headsOf(whole)]
+  }
   const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)
   let entity = ""
   let changes: Change[] = []
@@ -327,7 +359,7 @@ export async function* haveOf(replica: Replica, only?: string): AsyncGenerator<E
       after = key
       const [, , of = "", hash = ""] = key
       if (of !== entity) {
-        if (changes.length > 0) yield [entity, headsOf(causalOrder(changes))]
+        if (changes.length > 0) yield heads()
         entity = of
         changes = []
       }
@@ -336,5 +368,5 @@ export async function* haveOf(replica: Replica, only?: string): AsyncGenerator<E
     }
     if (records.length < 1000) break
   }
-  if (changes.length > 0) yield [entity, headsOf(causalOrder(changes))]
+  if (changes.length > 0) yield heads()
 }

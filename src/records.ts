@@ -108,6 +108,8 @@ export interface StaleRecord {
   readonly suspects: readonly Hash[]
   /** Nothing to do until a change arrives that they depend on. */
   readonly waiting: boolean
+  /** Those that a heal could not name, because they wait: owed once they are whole. */
+  readonly parked?: readonly Hash[]
 }
 
 export interface BadRecord {

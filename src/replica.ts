@@ -235,6 +235,7 @@ export class Replica {
       if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor)
     }
     for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+    this.oweFreed(entity, verdict.order, mark?.parked, tx)
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
     if (hydrated === undefined) {
       if (mark !== undefined) this.markWaiting(tx, entity, mark.collection, waiting)
@@ -244,6 +245,18 @@ export class Replica {
     for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.documents.add(live)
+  }
+
+  /**
+   * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
+   * have of a heal did not name them (`park`): so the relay is owed what has become whole of them.
+   */
+  oweFreed(entity: string, whole: readonly Change[], parked: readonly Hash[] | undefined, tx: Transaction): void {
+    for (const change of whole) {
+      if (!parked?.includes(change.hash) || this.owed(entity, change.hash, tx) !== undefined) continue
+      const how = this.made.has(change.hash) ? "own" : "adopt"
+      tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
+    }
   }
 
   private async loadAutomerge(): Promise<void> {
@@ -257,7 +270,9 @@ export class Replica {
 
   private markWaiting(tx: Transaction, entity: string, collection: string, waiting: readonly Held[]): void {
     const suspects = waiting.map(({ change }) => change.hash)
-    tx.markStale(entity, suspects.length === 0 ? undefined : { collection, suspects, waiting: true })
+    const parked = this.staleOf(entity, tx)?.parked?.filter((hash) => suspects.includes(hash))
+    const mark = { collection, suspects, waiting: true, ...(parked && { parked }) }
+    tx.markStale(entity, suspects.length === 0 ? undefined : mark)
   }
 
   /** What the relay is owed of it, as far as this group has come. */

@@ -24,6 +24,7 @@ import {
   further,
   haveOf,
   markHeal,
+  park,
   placeOf,
   takeAck,
   takeActorBound,
@@ -365,7 +366,8 @@ export class Session {
     this.healing ??= { reach: null }
     let page: EntityHeads[] = []
     let bytes = 0
-    for await (const entity of haveOf(this.replica)) {
+    const parked = new Set<string>()
+    for await (const entity of haveOf(this.replica, undefined, parked)) {
       if (this.ended) return
       page.push(entity)
       bytes += 40 + 34 * entity[1].length
@@ -374,6 +376,7 @@ export class Session {
       page = []
       bytes = 0
     }
+    if (parked.size > 0) await park(this.feed, parked)
     if (!this.ended) this.link.send({ t: "have", w: this.replica.id, page, more: false })
   }
 

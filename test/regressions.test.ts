@@ -114,3 +114,31 @@ test("a heal skips no entity of which the log serves changes that it does not kn
   await settle(stage.world)
   await stage.world.end()
 })
+
+test("what waited in a heal, and so was not named in it, is owed once it is whole (seed 202611232, path 2013)", async () => {
+  await play({
+    options: {
+      seed: 279904048,
+      replicas: 2,
+      duplicates: 0.5,
+      principals: true,
+      segment: 2,
+      speeds: {
+        store: { usual: 4, worst: 100 },
+        network: { usual: 30, worst: 3000 },
+        disk: { usual: 15, worst: 1000 },
+      },
+    },
+    commands: [
+      { op: "harmRelay", replica: 4, x: 149, gap: { events: 30 } },
+      { op: "race", replica: 3, x: 812, gap: { events: 5 } },
+      { op: "edit", replica: 4, x: 660, gap: { ms: 90000 } },
+      { op: "backUpRelay", replica: 0, x: 948, gap: { events: 6 } },
+      { op: "ambush", replica: 0, x: 755, gap: { events: 14 } },
+      { op: "backUpRelay", replica: 0, x: 120, gap: { ms: 123 } },
+      { op: "cloneDevice", replica: 0, x: 805, gap: { ms: 5607 } },
+      { op: "backUpRelay", replica: 4, x: 695, gap: { events: 6 } },
+      { op: "restoreRelay", replica: 2, x: 441, gap: { events: 15 } },
+    ],
+  })
+})
