@@ -120,6 +120,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.remove(def, id),
     restore: (id: string) => replica.restore(def, id),
   }
+  // The app's types of its rows begin here: below, a row is what the schema has let in and JSON has kept.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 

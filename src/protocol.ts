@@ -161,8 +161,8 @@ const tuple = <T extends readonly unknown[]>(...types: Each<T>): Type<T> => ({
   },
   read(input) {
     if (input.next(Major.array).value !== types.length) input.fail(`is not ${types.length} values`)
-    const value: unknown[] = types.map((type) => type.read(input))
-    return value as unknown as T
+    const value: readonly unknown[] = types.map((type) => type.read(input))
+    return value as T
   },
 })
 

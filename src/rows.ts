@@ -267,7 +267,7 @@ export class Rows {
   }
 
   private finish(stored: StoredRow): PlainRow {
-    const row = stored as Record<string, unknown> & { id: string }
+    const row = stored as Mutable & Record<string, unknown>
     const pending = this.joined.pending(row.id)
     const first = this.joined.first()
     row["$workspace"] = this.workspace
@@ -278,7 +278,7 @@ export class Rows {
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
     if (this.joined.stale(row.id)) row["$stale"] = true
-    this.hide(row as unknown as Mutable, pending)
+    this.hide(row, pending)
     return freeze(row)
   }
 

@@ -111,7 +111,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     signal?.throwIfAborted()
     const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
     if (relay !== undefined) workspace.connect(relay)
-    return workspace as unknown as Workspace<C>
+    return workspace as Workspace<C>
   } catch (error) {
     await replica?.close({ quickly: true }) // or its idle work would go on in a workspace that is somebody else's by then
     await release()
@@ -163,11 +163,8 @@ class OpenWorkspace<C extends Defs> {
       this.#refresh()
       for (const look of [...this.#looks]) look()
     })
-    this.collections = Object.freeze(
-      Object.fromEntries(
-        Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)]),
-      ),
-    ) as unknown as Collections<C>
+    const opened = Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])
+    this.collections = Object.freeze(Object.fromEntries(opened)) as Collections<C>
     this.status = this.#statusNow()
     replica.onCommit(() => this.#refresh())
     for (const bound of ["onStatus", "whenStored", "whenSynced", "connect", "disconnect", "close"] as const) {

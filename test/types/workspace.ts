@@ -35,7 +35,7 @@ for (const some of [nodeStore("./data"), indexedDBStore("app"), memoryStore()]) 
 // @ts-expect-error the key is the name
 await openWorkspace({ id: "w", collections: { tasks: notes }, store })
 // @ts-expect-error of each of them
-await openWorkspace({ id: "w", collections: { notes, todo: tasks }, store })
+await openWorkspace({ id: "w", collections: { notes, chores: tasks }, store })
 // @ts-expect-error a workspace is kept somewhere
 await openWorkspace({ id: "w", collections: { notes } })
 // @ts-expect-error a store is an object, not the path of one
