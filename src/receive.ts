@@ -194,12 +194,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     return markStale(replica, tx, entity, [...arrived.values()])
   }
   for (const change of order) live.add(change, arrived.get(change)?.by)
-  replica.oweFreed(
-    entity,
-    order,
-    live.waiting.map(({ change }) => change.hash),
-    tx,
-  )
+  replica.oweFreed(entity, order, replica.staleOf(entity, tx)?.parked, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   tx.touched.add(entity)
 }
