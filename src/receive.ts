@@ -17,7 +17,7 @@ import {
   position,
 } from "./protocol.ts"
 import { keys, type State } from "./records.ts"
-import { owedOf, type Replica } from "./replica.ts"
+import type { Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
 import { ancestors, causalOrder, headsOf } from "./verify.ts"
 
@@ -311,8 +311,7 @@ export function park(feed: Feed, entities: Iterable<string>): Promise<void> {
 }
 
 /**
- * What the relay lacks becomes outbox records. Own is what was minted in this session or still was in the outbox, by hash;
- * everything else is adopted. Returns all that it lacks: it is pushed again, in causal order.
+ * What the relay lacks becomes outbox records. Returns all that it lacks: it is pushed again, in causal order.
  */
 export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<EntityHash[]> {
   const { replica } = feed
@@ -325,9 +324,7 @@ export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<Enti
         const { hash } = change
         if (has.has(hash)) continue
         again.push([entity, hash])
-        if (replica.owed(entity, hash, tx) !== undefined) continue
-        const how = replica.made.has(hash) ? "own" : "adopt"
-        tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
+        replica.giveBack(entity, change, tx)
       }
     }
     return again

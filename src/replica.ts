@@ -253,10 +253,15 @@ export class Replica {
    */
   oweFreed(entity: string, whole: readonly Change[], parked: readonly Hash[] | undefined, tx: Transaction): void {
     for (const change of whole) {
-      if (!parked?.includes(change.hash) || this.owed(entity, change.hash, tx) !== undefined) continue
-      const how = this.made.has(change.hash) ? "own" : "adopt"
-      tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
+      if (parked?.includes(change.hash)) this.giveBack(entity, change, tx)
     }
+  }
+
+  /** Owed again: own is what was minted in this session or still was in the outbox, by hash; the rest is adopted. */
+  giveBack(entity: string, change: Change, tx: Transaction): void {
+    if (this.owed(entity, change.hash, tx) !== undefined) return
+    const how = this.made.has(change.hash) ? "own" : "adopt"
+    tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
   }
 
   private async loadAutomerge(): Promise<void> {
@@ -435,6 +440,6 @@ function heldOf(value: Uint8Array): Held {
 }
 
 /** The part of an outbox record that the change itself says. */
-export function owedOf(entity: string, { hash, startOp, chunk }: Change) {
+function owedOf(entity: string, { hash, startOp, chunk }: Change) {
   return { entity, hash, startOp, bytes: chunk.length }
 }
