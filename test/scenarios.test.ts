@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest"
-import { plant } from "./simulation/planted.ts"
+import { bugs } from "./simulation/bugs.ts"
+import { checkPlantable, plant } from "./simulation/planted.ts"
 import { warmUp } from "./simulation/property.ts"
 import { notYet, playScenario, scenarios } from "./simulation/scenarios.ts"
 
@@ -13,6 +14,12 @@ describe("a named schedule holds", () => {
       expect(found).toBeUndefined()
     })
   }
+})
+
+test("every rule can be taken out and every bug planted: its place is in the sources exactly once", () => {
+  for (const bug of bugs) checkPlantable(bug)
+  for (const [name, { given = [], without }] of Object.entries(scenarios))
+    checkPlantable({ name: `without ${name}`, edits: [...given, ...without] })
 })
 
 test("every schedule of the model is played here, or it is said what it waits for", () => {

@@ -87,9 +87,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "what the relay wants becomes outbox records no later than the commit that takes the new cursor",
     without: [
       {
-        file: "src/receive.ts",
+        file: "src/replica.ts",
         replace: "tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
-        by: "replica.outbox.add({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
+        by: "this.outbox.add({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
       },
     ],
     breaks: /^diverged: only r2 has e0/,
