@@ -142,3 +142,32 @@ test("what waited in a heal, and so was not named in it, is owed once it is whol
     ],
   })
 })
+
+// of the oracle: it took damage that an ambush had put back for mended
+test("a relay goes on on what its index knows when a copy with damage is put back (seed 202611241, path 3017)", async () => {
+  await play({
+    options: {
+      seed: 1523371222,
+      replicas: 4,
+      duplicates: 0,
+      principals: true,
+      segment: 3,
+      speeds: {
+        store: { usual: 1.2, worst: 30 },
+        network: { usual: 9, worst: 900 },
+        disk: { usual: 15, worst: 1000 },
+      },
+    },
+    commands: [
+      { op: "backUpRelay", replica: 1, x: 683, gap: { events: 21 } },
+      { op: "crash", replica: 4, x: 851, gap: { ms: 5725 } },
+      { op: "ambush", replica: 2, x: 867, gap: { ms: 90_000 } },
+      { op: "backUpRelay", replica: 4, x: 996, gap: { ms: 6994 } },
+      { op: "ambush", replica: 3, x: 686, gap: { events: 25 } },
+      { op: "ambush", replica: 1, x: 188, gap: { events: 0 } },
+      { op: "edit", replica: 3, x: 884, gap: { ms: 7573 } },
+      { op: "silence", replica: 1, x: 211, gap: { ms: 90_000 } },
+      { op: "ambush", replica: 1, x: 203, gap: { events: 24 } },
+    ],
+  })
+})

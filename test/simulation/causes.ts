@@ -24,8 +24,8 @@ export class Causes {
   readonly #orphans = new Set<Hash>()
   /** By segment of the log: the relay may take them for known, because nobody has read there since it was damaged. */
   #unread = new Map<number, Set<Hash>>()
-  /** The same of each backup: one that was made before the damage was found brings it back. */
-  readonly #backups = new WeakMap<object, ReadonlyMap<number, Set<Hash>>>()
+  /** The same of each copy of the disk: one that was made before the damage was found brings it back. */
+  readonly #copies = new WeakMap<object, ReadonlyMap<number, Set<Hash>>>()
   /** By connection: what has been sent to its client. */
   readonly #sent = new Map<number, Set<Hash>>()
   /** By device: what is held there with everything that it rests on. */
@@ -66,15 +66,15 @@ export class Causes {
     this.#unread.set(segment, new Set([...(this.#unread.get(segment) ?? []), ...unread]))
   }
 
-  /** A backup was made. */
-  backedUp(files: object): void {
-    this.#backups.set(files, new Map(this.#unread))
+  /** These files are those of the log. */
+  copied(files: object): void {
+    this.#copies.set(files, copyOf(this.#unread))
   }
 
-  /** These files have taken the place of the log's. */
+  /** They have taken the place of the log's. A copy that was changed on its way has what the log has now. */
   restored(files: object): void {
-    const unread = this.#backups.get(files)
-    if (unread) this.#unread = new Map(unread)
+    const unread = this.#copies.get(files)
+    if (unread) this.#unread = copyOf(unread)
   }
 
   /** Was damaged where nobody has read since. */
@@ -140,5 +140,8 @@ export class Causes {
     this.#oracle.fail("effect before its cause", `${entity} ${short(hash)} was ${what} without ${short(dep)}`)
   }
 }
+
+const copyOf = (unread: ReadonlyMap<number, Set<Hash>>) =>
+  new Map([...unread].map(([segment, hashes]) => [segment, new Set(hashes)]))
 
 const short = (hash: Hash): string => hash.slice(0, 8)

@@ -96,15 +96,15 @@ export class RelayHost implements Host {
     await this.#logs?.open(WORKSPACE)
   }
 
-  /** What is safe now. */
+  /** What is safe now. Wherever it is put back, the oracle knows what is damaged in it. */
   snapshot(): Files {
-    return this.#disk.snapshot()
+    const files = this.#disk.snapshot()
+    this.#oracle.causes.copied(files)
+    return files
   }
 
   backUp(): void {
-    const files = this.snapshot()
-    this.backups.push(files)
-    this.#oracle.causes.backedUp(files)
+    this.backups.push(this.snapshot())
   }
 
   /** An older copy takes the disk's place. */
@@ -134,7 +134,7 @@ export class RelayHost implements Host {
   }
 
   /** What a relay started on these files, or on what is safe, would serve; takes no simulated time and changes nothing. */
-  async readLog(files = this.snapshot()): Promise<Logged[]> {
+  async readLog(files = this.#disk.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })
     copy.restore(files)
     const { disk } = copy
