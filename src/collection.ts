@@ -1,4 +1,6 @@
 /** A collection as an app holds it: reads come from rows in memory, writes become steps of the replica. */
+
+import { create, remove, restore, update } from "./author.ts"
 import { created, edited } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
 import type { Replica } from "./replica.ts"
@@ -110,15 +112,15 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     async create(input: unknown, options?: { readonly id?: string }) {
       const id = options?.id ?? newId()
       checkId(id, "an entity's id")
-      await replica.create(def, id, created(def, input))
+      await create(replica, def, id, created(def, input))
       return saved(id)
     },
     async update(id: string, f: (draft: never, edit: never) => unknown) {
-      await replica.update(def, id, (before) => edited(def, before, f))
+      await update(replica, def, id, (before) => edited(def, before, f))
       return saved(id)
     },
-    delete: (id: string) => replica.remove(def, id),
-    restore: (id: string) => replica.restore(def, id),
+    delete: (id: string) => remove(replica, def, id),
+    restore: (id: string) => restore(replica, def, id),
   }
   // The app's types of its rows begin here: below, a row is what the schema has let in and JSON has kept.
   return Object.freeze(collection) as unknown as Collection<any, any, any>

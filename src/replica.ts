@@ -6,10 +6,9 @@
 import { Arrivals } from "./arrivals.ts"
 import { type Change, readChange } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
-import type { Edited } from "./draft.ts"
 import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
-import { HeadwaterError } from "./errors.ts"
+import type { HeadwaterError } from "./errors.ts"
 import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
 import { type Changed, type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
@@ -103,94 +102,6 @@ export class Replica {
     return () => this.listeners.delete(listener)
   }
 
-  // ── local writes ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async create(def: AnyDef, id: string, content: Edited): Promise<void> {
-    await this.step([id], async (tx) => {
-      this.mustWrite()
-      if (this.exists(id, tx))
-        throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
-      await this.loadAutomerge()
-      const entity = Entity.create(id, def.name, this.actor)
-      let made: Change[]
-      try {
-        made = entity.write(def, content.changes, this.memory.seconds())
-        if (entity.facts.createdIn === undefined) made.push(...entity.sign(this.memory.seconds()))
-      } catch (error) {
-        entity.free()
-        throw error
-      }
-      this.mint(tx, this.documents.add(new Live(entity)), [entity.genesis, ...made], fieldsOf(content))
-    })
-  }
-
-  async update(def: AnyDef, id: string, edit: (before: Record<string, unknown>) => Edited): Promise<void> {
-    await this.step([id], async (tx) => {
-      const live = await this.writable(def, id, tx)
-      if (live.entity.deleted)
-        throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
-      const content = edit(live.entity.whole(def))
-      this.mint(tx, live, live.entity.write(def, content.changes, this.memory.seconds()), fieldsOf(content))
-    })
-  }
-
-  async remove(def: AnyDef, id: string): Promise<void> {
-    await this.step([id], async (tx) => {
-      const live = await this.writable(def, id, tx)
-      if (!live.entity.deleted) this.mint(tx, live, live.entity.remove(this.memory.seconds()), [])
-    })
-  }
-
-  async restore(def: AnyDef, id: string): Promise<void> {
-    await this.step([id], async (tx) => {
-      const live = await this.writable(def, id, tx)
-      if (live.entity.deleted) this.mint(tx, live, live.entity.restore(this.memory.seconds()), [])
-    })
-  }
-
-  /** The whole entity, long texts included; undefined when there is none. */
-  async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
-    return this.step([], async (tx) => {
-      if (!this.exists(id, tx)) return undefined
-      const live = await this.live(id, tx)
-      return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
-    })
-  }
-
-  private mustWrite(): void {
-    if (this.state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
-  }
-
-  /** Something of it is held, or has arrived in this very group. */
-  exists(id: string, tx: Transaction): boolean {
-    const { documents, stale, bad } = this
-    return (
-      this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
-    )
-  }
-
-  private async writable(def: AnyDef, id: string, tx: Transaction): Promise<Live> {
-    this.mustWrite()
-    const live = this.exists(id, tx) ? await this.live(id, tx) : undefined
-    if (live === undefined || live.entity.collection !== def.name) {
-      throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
-    }
-    return live
-  }
-
-  /** Changes made here: held, owed to the relay and shown, all in one commit. */
-  private mint(tx: Transaction, live: Live, changes: readonly Change[], fields: readonly string[]): void {
-    const { id: entity, collection } = live.entity
-    const { principal } = this.state
-    for (const change of changes) {
-      tx.hold(entity, { change, collection, by: principal ?? undefined })
-      tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-      live.add(change, principal)
-      this.made.add(change.hash)
-    }
-    if (changes.length > 0) tx.write(entity)
-  }
-
   // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
@@ -247,6 +158,23 @@ export class Replica {
     return this.documents.add(live)
   }
 
+  /** The whole entity, long texts included; undefined when there is none. */
+  async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
+    return this.step([], async (tx) => {
+      if (!this.exists(id, tx)) return undefined
+      const live = await this.live(id, tx)
+      return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
+    })
+  }
+
+  /** Something of it is held, or has arrived in this very group. */
+  exists(id: string, tx: Transaction): boolean {
+    const { documents, stale, bad } = this
+    return (
+      this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
+    )
+  }
+
   /**
    * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
    * have of a heal did not name them (`park`): so the relay is owed what has become whole of them.
@@ -264,7 +192,13 @@ export class Replica {
     tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
   }
 
-  private async loadAutomerge(): Promise<void> {
+  /** s since 1970, as changes say them. */
+  seconds(): number {
+    return this.memory.seconds()
+  }
+
+  /** Before the first document of a session. */
+  async loadAutomerge(): Promise<void> {
     await loadAutomerge(this.wasm)
     this.idle.judgeAgain()
   }
@@ -415,11 +349,6 @@ export class Replica {
   }
 }
 
-/** The fields that an edit touches, sorted. */
-function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly string[] {
-  return [...new Set([...set.keys(), ...remove, ...text.keys(), ...splices.map(({ key }) => key)])].sort()
-}
-
 /** Changes that were judged before: only what they rest on is looked at. */
 function trusted(entity: string, changes: readonly Change[]): Judged {
   const admission = new Admission(entity)
@@ -440,6 +369,6 @@ function heldOf(value: Uint8Array): Held {
 }
 
 /** The part of an outbox record that the change itself says. */
-function owedOf(entity: string, { hash, startOp, chunk }: Change) {
+export function owedOf(entity: string, { hash, startOp, chunk }: Change) {
   return { entity, hash, startOp, bytes: chunk.length }
 }
