@@ -1,7 +1,7 @@
 /** The relay of Headwater as a library: one function. `headwater-relay serve` is the same from a command line. */
 
-import { systemClock } from "../src/env.ts"
 import { HeadwaterError } from "../src/errors.ts"
+import { nodeClock } from "./clock.node.ts"
 import { nodeDisk } from "./disk.node.ts"
 import { openLogs } from "./log-files.ts"
 import { isLoopback, RelayServer } from "./server.ts"
@@ -51,10 +51,10 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const logs = await openLogs({
     folder: data,
     disk: nodeDisk,
-    clock: systemClock,
+    clock: nodeClock,
     report: ({ level, event, ...details }) => report(level, event, details),
   })
-  const server = new RelayServer({ workspaces: new Workspaces(logs), clock: systemClock, report, origins, connections })
+  const server = new RelayServer({ workspaces: new Workspaces(logs), clock: nodeClock, report, origins, connections })
   try {
     const taken = await server.listen(port, host)
     report("info", "listening", { host, port: taken, data })

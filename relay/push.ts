@@ -153,8 +153,12 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
   return { chunks, changes: view.added, refusals, known }
 }
 
-const sizeOf = ({ chunks, blobs = [] }: Entry): number =>
-  [...chunks, ...blobs].reduce((sum, part) => sum + part.length, 0)
+function sizeOf({ chunks, blobs = [] }: Entry): number {
+  let size = 0
+  for (const chunk of chunks) size += chunk.length
+  for (const blob of blobs) size += blob.length
+  return size
+}
 
 function refuse({ entity, chunks }: Entry, code: Code): Outcome {
   const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)

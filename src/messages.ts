@@ -22,17 +22,16 @@ export type Cursor = Uint8Array
 /** The place with this position, whose running hash is these 8 bytes. */
 export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   const cursor = new Uint8Array(16)
-  const view = new DataView(cursor.buffer)
-  view.setUint32(0, Math.floor(position / 2 ** 32))
-  view.setUint32(4, position % 2 ** 32)
+  for (let i = 7, rest = position; rest > 0; i--, rest = Math.floor(rest / 256)) cursor[i] = rest % 256
   cursor.set(hash8, 8)
   return cursor
 }
 
 /** The position of a cursor: of two places in one log, the further one has the greater. */
 export function position(cursor: Cursor): number {
-  const view = new DataView(cursor.buffer, cursor.byteOffset, cursor.byteLength)
-  return view.getUint32(0) * 2 ** 32 + view.getUint32(4)
+  let position = 0
+  for (let i = 0; i < 8; i++) position = position * 256 + cursor[i]!
+  return position
 }
 
 export const limits = {

@@ -3,12 +3,12 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { judge, OP_GAP } from "../relay/admission.ts"
+import { nodeClock } from "../relay/clock.node.ts"
 import { nodeDisk } from "../relay/disk.node.ts"
 import type { Log, Logs } from "../relay/log.ts"
 import { openLogs } from "../relay/log-files.ts"
 import { admit, newPusher } from "../relay/push.ts"
 import { type Change, readChange } from "../src/chunk.ts"
-import { systemClock } from "../src/env.ts"
 import { type Entry, limits } from "../src/protocol.ts"
 import { actorOf, change, type Draft, genesis } from "./support/changes.ts"
 
@@ -17,7 +17,7 @@ let logs: Logs
 let log: Log
 let workspaces = 0
 beforeAll(async () => {
-  logs = await openLogs({ folder, disk: nodeDisk, clock: systemClock, report() {} })
+  logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report() {} })
 })
 beforeEach(async () => {
   log = await logs.open(`w${workspaces++}`)

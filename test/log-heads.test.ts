@@ -1,13 +1,13 @@
 import { expect, it } from "vitest"
+import { nodeClock } from "../relay/clock.node.ts"
 import { type Sample, sample } from "../relay/log.conformance.ts"
 import type { Log } from "../relay/log.ts"
 import { openLogs } from "../relay/log-files.ts"
-import { systemClock } from "../src/env.ts"
 import { dice } from "./support/dice.ts"
 import { simDisk } from "./support/disk.ts"
 
 const open = (disk = simDisk({ random: dice(1) }).disk, entries = 20_000) =>
-  openLogs({ folder: "/data", disk, clock: systemClock, report() {}, segment: { entries } })
+  openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, segment: { entries } })
 const append = (log: Log, { entry, changes }: Sample) => log.append(entry, changes)
 const hashOf = ({ changes }: Sample) => changes[0]!.hash
 

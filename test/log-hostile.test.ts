@@ -1,8 +1,8 @@
 import { hash } from "node:crypto"
 import { expect, it } from "vitest"
+import { nodeClock } from "../relay/clock.node.ts"
 import { sample } from "../relay/log.conformance.ts"
 import { openLogs } from "../relay/log-files.ts"
-import { systemClock } from "../src/env.ts"
 import { dice } from "./support/dice.ts"
 import { simDisk } from "./support/disk.ts"
 
@@ -20,7 +20,7 @@ it("look-ups of a sealed segment read little of it, whatever actors were chosen 
     openLogs({
       folder: "/data",
       disk: sim.disk,
-      clock: systemClock,
+      clock: nodeClock,
       report() {},
       segment: { entries: ENTRIES },
       cache: 0,

@@ -2,10 +2,10 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterAll, beforeEach, describe, expect, it } from "vitest"
+import { nodeClock } from "../relay/clock.node.ts"
 import { nodeDisk } from "../relay/disk.node.ts"
 import { pages, sample } from "../relay/log.conformance.ts"
 import { openLogs } from "../relay/log-files.ts"
-import { systemClock } from "../src/env.ts"
 import { endAll, program, start } from "./support/processes.ts"
 
 const kills = process.env["HEADWATER_LONG"] === "1" ? 20 : 2
@@ -14,7 +14,7 @@ const openHere = (folder: string) =>
   openLogs({
     folder,
     disk: nodeDisk,
-    clock: systemClock,
+    clock: nodeClock,
     report: (event) => events.push(event),
     segment: { entries: 300 },
   })

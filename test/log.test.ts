@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
+import { nodeClock } from "../relay/clock.node.ts"
 import { nodeDisk } from "../relay/disk.node.ts"
 import { logConformance, sample } from "../relay/log.conformance.ts"
 import { type LogsOptions, openLogs } from "../relay/log-files.ts"
-import { systemClock } from "../src/env.ts"
 import { dice } from "./support/dice.ts"
 import { simDisk } from "./support/disk.ts"
 
@@ -14,7 +14,7 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true })
 })
 
-const quiet = { clock: systemClock, report: () => {} }
+const quiet = { clock: nodeClock, report: () => {} }
 /** Segments so small that every history has many. */
 const small = { segment: { entries: 17, bytes: 20_000 }, cache: 64 * 1024 }
 

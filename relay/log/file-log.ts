@@ -211,10 +211,12 @@ export class FileLog implements Log {
     return batch
   }
 
-  /** One batch after the other; what is appended in the same turn or during a flush goes together. */
+  /** One batch after the other. What has arrived by now is appended first, and during a flush more comes: it goes together. */
   async #flush(): Promise<void> {
-    await null
-    for (let batch = this.#batches[0]; batch; batch = this.#batches[0]) {
+    const endOfTurn = () => new Promise<void>((resolve) => void this.#folder.clock.after(0, resolve))
+    while (this.#batches.length > 0) {
+      await endOfTurn()
+      const batch = this.#batches[0]!
       const { segment } = batch
       try {
         // A segment is finished before the next one begins: behind its end there is nothing that a scan could find.

@@ -3,15 +3,15 @@
  * that it is flushed: its name and its place.
  */
 
+import { nodeClock } from "../../relay/clock.node.ts"
 import { nodeDisk } from "../../relay/disk.node.ts"
 import { sample } from "../../relay/log.conformance.ts"
 import { openLogs } from "../../relay/log-files.ts"
-import { systemClock } from "../../src/env.ts"
 
 const [folder = "", life = ""] = process.argv.slice(2)
 // Small enough to be sealed many times a second.
 const segment = { entries: 300 }
-const logs = await openLogs({ folder, disk: nodeDisk, clock: systemClock, report: console.error, segment })
+const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report: console.error, segment })
 const log = await logs.open("w")
 
 async function write(entity: string): Promise<void> {

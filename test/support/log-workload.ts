@@ -1,15 +1,15 @@
 import { expect } from "vitest"
+import { nodeClock } from "../../relay/clock.node.ts"
 import { pages, type Sample, sample } from "../../relay/log.conformance.ts"
 import type { Log, Logs } from "../../relay/log.ts"
 import { type LogsOptions, openLogs } from "../../relay/log-files.ts"
-import { systemClock } from "../../src/env.ts"
 import { type Cursor, position } from "../../src/protocol.ts"
 import type { SimDisk } from "./disk.ts"
 
 export const FOLDER = "/data"
 /** Segments so small that a short history has several, sealed and not. */
 export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: LogsOptions["report"] = () => {}): Promise<Logs> =>
-  openLogs({ folder: FOLDER, disk, clock: systemClock, report, segment: { entries: 4 }, cache: 64 * 1024, maxOpen: 1 })
+  openLogs({ folder: FOLDER, disk, clock: nodeClock, report, segment: { entries: 4 }, cache: 64 * 1024, maxOpen: 1 })
 
 /** What was appended to a log, and what was said of it. */
 export class Journal {

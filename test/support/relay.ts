@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
+import { nodeClock } from "../../relay/clock.node.ts"
 import type { Log } from "../../relay/log.ts"
 import { openLogs } from "../../relay/log-files.ts"
 import { RelayServer, type ServerOptions } from "../../relay/server.ts"
 import { Workspaces } from "../../relay/workspace.ts"
-import { systemClock } from "../../src/env.ts"
 import type { Entry } from "../../src/protocol.ts"
 import { chunkOf, genesis } from "./changes.ts"
 import { type SlowDisk, slowDisk } from "./slow-disk.ts"
@@ -26,11 +26,11 @@ export async function startRelay(options: Partial<ServerOptions> & { ring?: numb
   const { ring = 8 * 2 ** 20, ...more } = options
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-relay-"))
   const disk = slowDisk()
-  const logs = await openLogs({ folder, disk, clock: systemClock, report() {} })
+  const logs = await openLogs({ folder, disk, clock: nodeClock, report() {} })
   const workspaces = new Workspaces(logs, { ring })
   const server = new RelayServer({
     workspaces,
-    clock: systemClock,
+    clock: nodeClock,
     report() {},
     connections: 1000,
     origins: [],
