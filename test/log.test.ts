@@ -39,12 +39,18 @@ describe.each<[string, Partial<LogsOptions>]>([
 })
 
 describe("logs that nobody has borrowed", () => {
-  it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
+  /** A log that is opened lists its folder. */
+  const listingDisk = () => {
     const listed: string[] = []
     const { disk } = simDisk({
       random: dice(1),
       before: ({ kind, path }) => void (kind === "list" && listed.push(path)),
     })
+    return { disk, listed }
+  }
+
+  it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
+    const { disk, listed } = listingDisk()
     const logs = await openLogs({ ...quiet, folder: "/data", disk, maxOpen: 2 })
     const use = async (workspace: string) => {
       const log = await logs.open(workspace)
@@ -63,11 +69,7 @@ describe("logs that nobody has borrowed", () => {
   })
 
   it("are shut when they keep more in memory than they may, though they are few", async () => {
-    const listed: string[] = []
-    const { disk } = simDisk({
-      random: dice(1),
-      before: ({ kind, path }) => void (kind === "list" && listed.push(path)),
-    })
+    const { disk, listed } = listingDisk()
     const logs = await openLogs({ ...quiet, folder: "/data", disk, idleBytes: 500_000 })
     const use = async (workspace: string, entries = 0) => {
       const log = await logs.open(workspace)

@@ -23,16 +23,19 @@ const reopen = async () => {
 const level = (position: number) =>
   relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...first })
 const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id: push.id, at: at(position) })
-beforeEach(async () => {
-  relay = new ScriptedRelay()
-  failNext = undefined
-  store = memoryStore({
+/** In memory, and fails once at the step that `failNext` names. */
+const failingStore = () =>
+  memoryStore({
     step(step) {
       if (step !== failNext) return
       failNext = undefined
       throw new Error("the disk says no")
     },
   })
+beforeEach(async () => {
+  relay = new ScriptedRelay()
+  failNext = undefined
+  store = failingStore()
   await reopen()
   level(1)
   await ws.notes.create({ title: "T" }, { id: "a" })
@@ -78,13 +81,7 @@ test("rows that could not be projected are projected later", async () => {
   level(1)
   const [entry] = relay.last("push").entries
   await ws.close()
-  store = memoryStore({
-    step(step) {
-      if (step !== failNext) return
-      failNext = undefined
-      throw new Error("the disk says no")
-    },
-  })
+  store = failingStore()
   await reopen()
   relay.say({ t: "entries", w, items: [{ entry: { ...entry!, by: "bob" } }], cursor: at(1), level: true, ...first })
   for (let i = 0; i < 200 && replicaOf(ws).stale.size === 0; i++) await Promise.resolve()
