@@ -35,7 +35,6 @@ import {
 import type { Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import type { Link } from "./socket.ts"
-import type { SyncStatus } from "./sync.ts"
 
 /** Remote changes are applied once in this time, ms: applying costs by the length of a text, not by the number of changes. */
 const APPLY_EVERY_MS = 50
@@ -57,13 +56,26 @@ interface InFlight {
   readonly bytes: number
 }
 
+/** What a session says of itself. */
+export interface SessionStatus {
+  /** The cursor stood at the end of the relay's log at least once on this connection. */
+  readonly level: boolean
+  /** The last `ask` that this is true of. */
+  readonly asOf: number
+  /** Why there is no connection, or nothing comes over it. */
+  readonly error: HeadwaterError | null
+  /** What the relay refuses for now, while something is pending. */
+  readonly refusal: HeadwaterError | null
+  readonly progress: { readonly done: number; readonly total: number } | null
+}
+
 export class Session {
   private readonly replica: Replica
   private readonly feed: Feed
   private readonly env: Env
   private readonly link: Link
   private readonly wanted: () => number
-  private readonly update: (patch: Partial<SyncStatus>) => void
+  private readonly update: (patch: Partial<SessionStatus>) => void
   private ended = false
   // pushing
   private readonly pushes = new Map<string, InFlight>()
@@ -106,7 +118,7 @@ export class Session {
     env: Env,
     link: Link,
     wanted: () => number,
-    update: (patch: Partial<SyncStatus>) => void,
+    update: (patch: Partial<SessionStatus>) => void,
   ) {
     this.replica = replica
     this.feed = new Feed(replica)

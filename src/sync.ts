@@ -6,21 +6,12 @@ import type { Env } from "./env.ts"
 import type { HeadwaterError } from "./errors.ts"
 import type { RelayMessage } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
-import { Session } from "./session.ts"
+import { Session, type SessionStatus } from "./session.ts"
 import type { Channel, Link } from "./socket.ts"
 
-export interface SyncStatus {
+export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
-  /** The cursor stood at the end of the relay's log at least once on this connection. */
-  readonly level: boolean
-  /** The last `ask` that this is true of. */
-  readonly asOf: number
   readonly retryAt: number | null
-  /** Why there is no connection. */
-  readonly error: HeadwaterError | null
-  /** What the relay refuses for now, while something is pending. */
-  readonly refusal: HeadwaterError | null
-  readonly progress: { readonly done: number; readonly total: number } | null
 }
 
 const idle: SyncStatus = {
