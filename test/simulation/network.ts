@@ -43,8 +43,6 @@ export class Network {
   host: Host | undefined
   /** Counts of what has happened. */
   readonly seen = {
-    dials: 0,
-    refused: 0,
     cuts: 0,
     zombies: 0,
     silences: 0,
@@ -73,7 +71,6 @@ export class Network {
   }
 
   dial(owner: string, process: Process, url: string): Socket {
-    this.seen.dials++
     const connection = new Connection(this, this.#next++, owner, process, url)
     this.connections.push(connection)
     return connection.socket
@@ -219,7 +216,6 @@ export class Connection {
     }
     this.#listener = this.#network.host?.accept(this.#url, line)
     if (!this.#listener) {
-      this.#network.seen.refused++
       this.#later("refused", () => this.#clientEnds(1006, ""))
       return
     }

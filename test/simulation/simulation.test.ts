@@ -152,8 +152,9 @@ describe("a device", () => {
         expect(held.length).toBeGreaterThanOrEqual(reported)
         expect(content(device)["w/last"]).toBe(held.length ? `${held.length - 1}` : undefined)
         kept.add(held.length)
+        const left = content(device)
         await scheduler.pass(1000)
-        expect(device.commits).toBe(held.length)
+        expect(content(device)).toEqual(left)
       }),
       { numRuns: 200, seed: 1 },
     )
@@ -355,15 +356,6 @@ describe("the network", () => {
     expect(relay[0]!.closed).toBe(true)
     expect(events).toEqual(["open", "close 1000"])
     expect(network.connections).toEqual([])
-  })
-
-  test("repeats only frames that may be repeated", async () => {
-    const { scheduler, relay, dial } = world(1, 1)
-    const { socket } = dial()
-    await scheduler.pass(1000)
-    for (const n of [6, 7, 8]) socket.send(frame(n))
-    await scheduler.pass(1000)
-    expect(relay[0]!.got).toEqual([6, 7, 7, 8])
   })
 
   test("refuses a dial while nobody listens", async () => {
