@@ -11,13 +11,24 @@ export interface EditMade {
   readonly token: string
   readonly replica: string
   readonly entity: string
-  readonly fields: readonly string[]
-  readonly does: readonly Kind[]
+  fields: readonly string[]
+  does: readonly Kind[]
   state: "asked" | "saved" | "failed"
+  /** It has taken something out of a text. */
+  cuts?: true
   /** Its change, once that is on a disk. */
   hash?: Hash
   /** The only disk that held it is gone, by an act of ours. */
   excused?: true
+}
+
+/** How things stood on the device when an edit was asked for. */
+interface Before {
+  /** What it held of the entity. */
+  readonly held: ReadonlySet<Hash>
+  readonly failuresTold: number
+  /** What the program knew of the entity was all that there was, and nothing else was to become of it. */
+  readonly sure: boolean
 }
 
 /** What the oracle knows. */
@@ -52,19 +63,66 @@ export class Edits {
     this.#oracle = oracle
   }
 
-  /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
-  saved(device: Device, edit: EditMade): void {
-    edit.state = "saved"
-    for (const kind of edit.does) this.kinds[kind]++
-    if (edit.fields.length === 0) return
-    if (!this.changeWith(device, edit)) this.#oracle.fail("said to be saved", `${device.name} ${edit.token}`)
+  /** Follows an edit from when it is asked for; it is `open`, with others of the same program, until it is answered. */
+  follow(device: Device, edit: EditMade, open: Set<EditMade>, answer: Promise<unknown>): void {
+    if (edit.fields.length) this.made.set(edit.token, edit)
+    const { entity } = edit
+    const alone = ![...open].some((other) => other.entity === entity)
+    const before: Before = {
+      held: this.#heldOf(device, entity),
+      failuresTold: device.failuresTold,
+      sure: alone && device.quiet && !device.has("stale", entity),
+    }
+    open.add(edit)
+    answer.then(
+      () => {
+        open.delete(edit)
+        this.#saved(device, edit, before)
+      },
+      (error) => {
+        open.delete(edit)
+        this.#refused(device, edit, before, error)
+      },
+    )
   }
 
-  refused(edit: EditMade, error: unknown): void {
+  /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
+  #saved(device: Device, edit: EditMade, before: Before): void {
+    edit.state = "saved"
+    for (const kind of edit.does) this.kinds[kind]++
+    const there = edit.fields.length ? this.changeWith(device, edit) : this.#hasWritten(device, edit, before)
+    if (!there) this.#oracle.fail("said to be saved", `${device.name} ${describe(edit)}`)
+  }
+
+  /** An edit without a token is seen by what is new; one that others may have been ahead of need write nothing. */
+  #hasWritten(device: Device, { entity, does, cuts }: EditMade, before: Before): boolean {
+    const must = does.includes("splice") ? cuts : before.sure
+    return !must || this.#hasNews(device, entity, before)
+  }
+
+  /** An edit may fail for these reasons and no others. */
+  #refused(device: Device, edit: EditMade, before: Before, error: unknown): void {
     edit.state = "failed"
-    const code = error instanceof HeadwaterError ? error.code : undefined
-    if (code === undefined || !EXPECTED.has(code))
-      this.#oracle.fail("refused for no good reason", `${edit.token}: ${String(error)}`)
+    const { entity, does } = edit
+    const [kind] = does
+    const updates = kind !== "create" && kind !== "delete" && kind !== "restore"
+    const begins = (hash: Hash) => this.#oracle.changes.get(hash)!.deps.length === 0
+    const reasons: Record<string, boolean> = {
+      STORE_FAILED: device.failures > before.failuresTold,
+      ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
+      ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
+      ENTITY_NOT_FOUND: kind === "restore" && ![...before.held].some(begins),
+    }
+    if (error instanceof HeadwaterError && reasons[error.code]) return
+    this.#oracle.fail("refused for no good reason", `${device.name} ${describe(edit)}: ${String(error)}`)
+  }
+
+  #heldOf(device: Device, entity: string): ReadonlySet<Hash> {
+    return new Set([...this.#oracle.held(device.name)].filter(([, of]) => of === entity).map(([hash]) => hash))
+  }
+
+  #hasNews(device: Device, entity: string, { held }: Before): boolean {
+    return [...this.#heldOf(device, entity)].some((hash) => !held.has(hash))
   }
 
   /** What a replica shows is saved here, or on the relay's disk. */
@@ -151,8 +209,9 @@ export class Edits {
   }
 }
 
-/** What an edit may be answered with when disks fail and others delete. */
-const EXPECTED = new Set(["STORE_FAILED", "CLOSED", "ENTITY_DELETED", "ENTITY_NOT_FOUND", "ENTITY_EXISTS"])
+export function describe({ token, replica, entity, does, state, hash }: EditMade): string {
+  return `${token} of ${replica}, ${does.join(" and ")} in ${entity}, ${state}${hash ? `, ${hash.slice(0, 8)}` : ""}`
+}
 
 export const tokensIn = (text: string): string[] => text.match(/<[0-9a-z]{2,}>/g) ?? []
 const includes = (chunk: Uint8Array, token: string): boolean =>

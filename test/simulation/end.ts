@@ -2,6 +2,7 @@
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/protocol.ts"
 import { disarm } from "./ambush.ts"
+import { describe } from "./edits.ts"
 import { short, Violation } from "./oracle.ts"
 import { type Replica, tokensOf } from "./replica.ts"
 import { ENTITIES, type World } from "./world.ts"
@@ -65,6 +66,7 @@ async function checkAgreement(world: World): Promise<void> {
   }
   const waiting = waitingForEver(world, log)
   for (const replica of world.replicas) {
+    for (const edit of replica.open) fail("never answered", describe(edit))
     checkNothingOwed(replica, waiting)
     checkSameChanges(world, replica, log)
   }
@@ -124,10 +126,14 @@ async function checkSameRows(
     row && waiting.has(row.id) ? { ...row, $stale: undefined } : row
   const entities = [...new Set([...ENTITIES, ...log.keys()])]
   let first: string | undefined
-  for (const { name, ws } of world.replicas) {
+  for (const { name, ws, told } of world.replicas) {
+    // Before anything is read: that hydrates, and could mend what is shown.
+    const all = ws!.notes.all()
+    if (canonical(told) !== canonical(all))
+      fail("not told", `${name} was told\n${canonical(told)}\nand shows\n${canonical(all)}`)
     const read: unknown[] = []
     for (const entity of entities) read.push(settled(await arrives(world, ws!.notes.read(entity))))
-    const shown = canonical({ rows: ws!.notes.all().map(settled), read })
+    const shown = canonical({ rows: all.map(settled), read })
     if (shown.includes('"$stale"')) fail("stale at rest", `${name} ${shown}`)
     first ??= shown
     if (shown !== first) fail("other rows", `${name} shows\n${shown}\nand ${world.replicas[0]!.name}\n${first}`)
@@ -166,7 +172,6 @@ async function checkEdits(
   log: ReadonlyMap<string, ReadonlySet<Hash>>,
   waiting: ReadonlySet<string>,
 ): Promise<void> {
-  const refused = new Set(world.replicas.flatMap(({ device }) => device.rejected()))
   const texts = new Map<string, string[]>()
   for (const entity of new Set([...ENTITIES, ...log.keys()])) {
     const whole = (await arrives(world, world.replicas[0]!.ws!.notes.read(entity))) as { body?: string } | undefined
@@ -182,7 +187,7 @@ async function checkEdits(
         const held = world.oracle.held(device.name)
         return held.has(hash) && restsOnLost(world.oracle, held, hash)
       })
-    if (state === "saved" && !known && !excused && !refused.has(hash!) && !waits) fail("saved and lost", describe(edit))
+    if (state === "saved" && !known && !excused && !waits) fail("saved and lost", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
     const hidden = world.oracle.edits.removed.has(token) || waiting.has(entity)
     if (known && edit.fields.includes("body") && !shown && !hidden) fail("text lost", describe(edit))
@@ -211,20 +216,6 @@ function canonical(value: unknown): string {
       : part,
   )
 }
-
-const describe = ({
-  token,
-  replica,
-  entity,
-  state,
-  hash,
-}: {
-  token: string
-  replica: string
-  entity: string
-  state: string
-  hash?: Hash
-}): string => `${token} of ${replica} in ${entity}, ${state}${hash ? `, ${short(hash)}` : ""}`
 
 function fail(kind: string, message: string): never {
   throw new Violation(kind, message)

@@ -7,7 +7,7 @@ import { collection, shape, text } from "../../src/schema.ts"
 import type { Store } from "../../src/store/store.ts"
 import { openWorkspace } from "../../src/workspace.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
-import type { EditMade, Kind } from "./edits.ts"
+import { describe, type EditMade, type Kind } from "./edits.ts"
 import type { Network } from "./network.ts"
 import type { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
@@ -38,6 +38,10 @@ export class Replica {
   dials = true
   /** There is a network. */
   online = true
+  /** Edits that the program has not answered. */
+  open = new Set<EditMade>()
+  /** The rows that the program gave to its subscriber last. */
+  told: readonly unknown[] = []
   backup: { readonly records: Records; readonly principal: string } | undefined
   /** Its small record is on the disk. */
   onState: (state: State) => void = () => {}
@@ -72,6 +76,7 @@ export class Replica {
     if (this.process) return
     const process = new Process(this.#scheduler, `${this.name}.${++this.#life}`, this.#skew)
     this.process = process
+    this.open = new Set()
     this.#woken = new Set()
     const woken = this.#woken
     const env: Env = {
@@ -88,8 +93,12 @@ export class Replica {
       (ws) => {
         if (process !== this.process) return
         this.ws = ws
-        ws.notes.subscribe((rows) => this.#oracle.edits.shown(this.device, rows))
-        this.#oracle.edits.shown(this.device, ws.notes.all())
+        const tell = (rows: ReturnType<Workspace["notes"]["all"]>) => {
+          this.told = rows
+          this.#oracle.edits.shown(this.device, rows)
+        }
+        ws.notes.subscribe(tell)
+        tell(ws.notes.all())
       },
       (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
     )
@@ -121,6 +130,7 @@ export class Replica {
     })
     for (let i = 0; i < 100 && !closed; i++) await this.#scheduler.pass(100)
     if (!closed) this.#oracle.fail("does not close", this.name)
+    for (const edit of this.open) this.#oracle.fail("never answered", describe(edit))
     process.kill()
     this.process = undefined
   }
@@ -131,18 +141,14 @@ export class Replica {
     if (!ws) return false
     const made: EditMade = { token, replica: this.name, entity, fields: FIELDS[kind], does: DOES[kind], state: "asked" }
     const row = ws.notes.get(entity)
-    const asked = row ? this.#write(ws, kind, entity, token, chance) : this.#make(ws, kind, entity, token, made)
-    if (!asked) return false
-    if (made.fields.length) this.#oracle.edits.made.set(token, made)
-    asked.then(
-      () => this.#oracle.edits.saved(this.device, made),
-      (error) => this.#oracle.edits.refused(made, error),
-    )
+    const answer = row ? this.#write(ws, kind, made, chance) : this.#make(ws, kind, made)
+    if (!answer) return false
+    this.#oracle.edits.follow(this.device, made, this.open, answer)
     return true
   }
 
-  #write(ws: Workspace, kind: EditKind, id: string, token: string, chance: Random): Promise<unknown> | undefined {
-    const { notes } = ws
+  #write({ notes }: Workspace, kind: EditKind, made: EditMade, chance: Random): Promise<unknown> | undefined {
+    const { entity: id, token } = made
     switch (kind) {
       case "title":
         return notes.update(id, (draft) => void (draft.title = token))
@@ -162,6 +168,7 @@ export class Replica {
           const at = place(draft.body, chance)
           const n = Math.min(draft.body.length - at, TOKEN * (1 + chance.below(2)))
           for (const cut of tokensOf(draft.body.slice(at, at + n))) this.#oracle.edits.removed.add(cut)
+          if (n > 0) made.cuts = true
           edit.splice("body", at, n)
         })
       case "delete":
@@ -172,21 +179,16 @@ export class Replica {
   }
 
   /** There is no row: create it, or bring it back when it was deleted. */
-  #make(
-    ws: Workspace,
-    kind: EditKind,
-    id: string,
-    token: string,
-    made: { fields: readonly string[]; does: readonly Kind[] },
-  ): Promise<unknown> {
+  #make({ notes }: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
+    const { entity: id, token } = made
     if (kind !== "splice" && kind !== "both") {
       made.fields = []
       made.does = ["restore"]
-      return ws.notes.restore(id)
+      return notes.restore(id)
     }
     made.fields = ["title", "body"]
     made.does = ["create"]
-    return ws.notes.create({ title: token, body: token }, { id })
+    return notes.create({ title: token, body: token }, { id })
   }
 }
 

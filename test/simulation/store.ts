@@ -24,9 +24,10 @@ interface Commit {
 export class Device {
   readonly name: string
   records: Records = new Map()
-  /** Commits that have taken effect, and that were refused. */
-  commits = 0
+  /** Commits that were refused. */
   failures = 0
+  /** Of how many of them the program knows. */
+  failuresTold = 0
   /** Called when one is asked for, whatever becomes of it. */
   onAsked: (writes: readonly Write[]) => void = () => {}
   /** Called when one has taken effect. */
@@ -39,6 +40,8 @@ export class Device {
   #locks = new Set<string>()
   #waiting: Commit[] = []
   #failing = 0
+  /** No commit has worked since one was refused: what the program has in memory may be older than the disk. */
+  #unsure = false
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
     this.#scheduler = scheduler
@@ -61,8 +64,15 @@ export class Device {
     this.#waiting = []
     this.#locks = new Set()
     this.#failing = 0
+    this.#unsure = false
+    this.failuresTold = this.failures
     this.lane.clear()
     this.#reports.clear()
+  }
+
+  /** The program knows what is here, and has asked for nothing more. */
+  get quiet(): boolean {
+    return this.lane.length === 0 && this.#reports.length === 0 && !this.#unsure
   }
 
   /** Whether the library's store of the one workspace has this record. */
@@ -152,12 +162,18 @@ export class Device {
     const { process, done, failed } = commit
     let error: unknown
     if (commit.fail) this.failures++
+    this.#unsure = commit.fail
+    const { failures } = this
     // Nobody can say of a disk that has failed whether it has written all the same.
     if (commit.fail && this.#random.chance(0.3)) this.#apply(commit)
     if (commit.fail) error = new HeadwaterError("STORE_FAILED", "the simulated disk said no")
     else if (!this.#holds(commit.expect)) error = new HeadwaterError("STORE_MOVED", "a key holds something else")
     else this.#apply(commit)
-    const report = error === undefined ? done : () => failed(error)
+    const report = () => {
+      this.failuresTold = failures
+      if (error === undefined) done()
+      else failed(error)
+    }
     this.#reports.push(error ? "failed" : "done", report, process)
   }
 
@@ -166,7 +182,6 @@ export class Device {
       if (value === undefined) this.records.delete(encodeKey(key))
       else this.records.set(encodeKey(key), [key, value])
     }
-    this.commits++
     this.onCommit(writes)
   }
 
