@@ -82,6 +82,11 @@ export class Causes {
     return [...this.#unread.values()].some((hashes) => hashes.has(hash))
   }
 
+  /** The log has served it without all that it rests on: nobody took it for known, so it was brought again. */
+  wasOrphan(hash: Hash): boolean {
+    return this.#orphans.has(hash)
+  }
+
   /** The relay has read this segment and said what it lacks. */
   harmFound(segment: number): void {
     this.#unread.delete(segment)

@@ -63,8 +63,6 @@ export class Oracle {
   /** Was in the relay's log at some time, flushed or not. */
   readonly #appended = new Set<Hash>()
   readonly #authors = new Map<Hash, string>()
-  /** What the relay may take for known though its bytes are damaged: nobody has read them since. */
-  readonly #harmed = new Set<Hash>()
   readonly #minted = new Map<string, Hash>()
   readonly #held = new Map<string, Map<Hash, string>>()
   /** What lies at or before a cursor that the relay has given out. */
@@ -285,10 +283,11 @@ export class Oracle {
       this.#pushes.get(`${connection.id} ${message.id}`)?.hashes.delete(message.hash)
     } else if (message?.t === "ack") {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`)?.hashes ?? []) {
-        if (!this.onDiskNow(hash) && !this.#harmed.has(hash)) this.fail("acknowledged before stored", short(hash))
-        this.stored.add(hash)
         // Of what it does not know to be damaged the relay says that it has it; it cannot be held to that.
-        if (!this.causes.isUnread(hash)) this.#acknowledged.add(hash)
+        const unread = this.causes.isUnread(hash)
+        if (!this.onDiskNow(hash) && !unread) this.fail("acknowledged before stored", short(hash))
+        this.stored.add(hash)
+        if (!unread) this.#acknowledged.add(hash)
       }
     }
   }
@@ -308,11 +307,15 @@ export class Oracle {
     for (const place of this.#placesOf({ position: at, entry })) {
       this.#log.push(place)
       const { hash, derived } = this.changes.get(place.hash)!
+      const again = this.#appended.has(hash)
       this.#appended.add(hash)
       this.causes.appended(hash)
       const author = this.#authors.get(hash)
-      if (derived || entry.adopted || author === undefined || author === entry.by) continue
-      this.fail("wrong author", `${entry.entity} ${short(hash)} of ${author} was taken as ${entry.by}'s`)
+      if (derived) continue
+      if (entry.adopted) {
+        if (!again) this.fail("adopted for no reason", `${entry.entity} ${short(hash)} was in no log before`)
+      } else if (author !== undefined && author !== entry.by)
+        this.fail("wrong author", `${entry.entity} ${short(hash)} of ${author} was taken as ${entry.by}'s`)
     }
   }
 
@@ -336,11 +339,6 @@ export class Oracle {
   #setLog(places: Place[]): void {
     this.#log = places
     this.causes.logIs(places.map(({ hash }) => hash))
-  }
-
-  /** Bytes of the relay's disk were changed behind its back. */
-  noteHarm(): void {
-    for (const hash of this.stored) if (!this.onDiskNow(hash)) this.#harmed.add(hash)
   }
 
   #noteCursor(cursor: Uint8Array): void {

@@ -21,8 +21,6 @@ export class RelayHost implements Host {
   onSync: (entries: number) => void = () => {}
   /** Something of the log is lost, and the relay has just found out. */
   onBreak: () => void = () => {}
-  /** A power cut has left a hole in the log: what rests on it is served, but not known, and will be brought again. */
-  broke = false
   /** Disk operations that have failed. */
   failures = 0
   readonly #disk: SimDisk
@@ -206,9 +204,6 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    // A process that dies while it mends the log may have broken it off before it says so.
-    if (event.event === "log.broken" || event.event === "log.damaged" || event.event === "log.missing")
-      this.broke = true
     if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)

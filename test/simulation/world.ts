@@ -3,6 +3,7 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
+import { decodeHeader, HEADER } from "../../relay/log/format.ts"
 import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
@@ -214,18 +215,24 @@ export class World {
     this.seen["relay restores"]++
   }
 
-  /** While the relay is down, one byte of its files becomes another one. False when there is none. */
+  /** While the relay is down, one byte of one of its files becomes another one. False when there is none. */
   async harmRelay(where: (file: Uint8Array) => number): Promise<boolean> {
     const files = new Map(this.relay.snapshot())
-    const [path, file] = [...files].find(([, bytes]) => inside(bytes, where(bytes))) ?? []
-    if (!path || !file) return false
-    const bytes = file.slice()
-    bytes[where(file)]! ^= 1 + this.#chance.below(255)
+    const fitting = [...files].filter(([, bytes]) => inside(bytes, where(bytes)))
+    if (fitting.length === 0) return false
+    const [path, file] = this.#chance.pick(fitting)
+    const at = where(file)
+    const bytes = Buffer.from(file)
+    bytes[at]! ^= 1 + this.#chance.below(255)
     this.oracle.noteStored()
+    const before = await this.relay.readLog(files)
     await this.#loseDisks(() =>
       this.oracle.causes.whileHarmed(segmentOf(path), () => this.relay.restore(files.set(path, bytes))),
     )
-    this.oracle.noteHarm()
+    const left = new Set((await this.relay.readLog()).map(({ position }) => position))
+    const gone = before.filter(({ position }) => !left.has(position)).length
+    if (gone > mayCost(path, bytes, at))
+      this.oracle.fail("harmed too much", `${gone} of ${before.length} entries for byte ${at} of ${path}`)
     this.#startRelayAfter(100)
     this.seen["relay files harmed"]++
     return true
@@ -357,4 +364,10 @@ export class World {
 
 /** `…/00000003.log` is 3. */
 const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
+/** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
+function mayCost(path: string, bytes: Buffer, at: number): number {
+  if (!path.endsWith(".log")) return 0
+  if (at >= HEADER) return 1
+  return decodeHeader(bytes) ? 0 : Number.POSITIVE_INFINITY
+}
 const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length
