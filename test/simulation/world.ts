@@ -3,7 +3,7 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
-import { decodeHeader, HEADER } from "../../relay/log/format.ts"
+import { HEADER } from "../../relay/log/format.ts"
 import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
@@ -216,13 +216,13 @@ export class World {
   }
 
   /** While the relay is down, one byte of one of its files becomes another one. False when there is none. */
-  async harmRelay(where: (file: Uint8Array) => number): Promise<boolean> {
+  async harmRelay(where: (file: Uint8Array, path: string) => number): Promise<boolean> {
     const files = new Map(this.relay.snapshot())
-    const fitting = [...files].filter(([, bytes]) => inside(bytes, where(bytes)))
+    const fitting = [...files].filter(([path, bytes]) => inside(bytes, where(bytes, path)))
     if (fitting.length === 0) return false
     const [path, file] = this.#chance.pick(fitting)
-    const at = where(file)
-    const bytes = Buffer.from(file)
+    const at = where(file, path)
+    const bytes = file.slice()
     bytes[at]! ^= 1 + this.#chance.below(255)
     this.oracle.noteStored()
     const before = await this.relay.readLog(files)
@@ -231,7 +231,7 @@ export class World {
     )
     const left = new Set((await this.relay.readLog()).map(({ position }) => position))
     const gone = before.filter(({ position }) => !left.has(position)).length
-    if (gone > mayCost(path, bytes, at))
+    if (gone > mayCost(path, file, at))
       this.oracle.fail("harmed too much", `${gone} of ${before.length} entries for byte ${at} of ${path}`)
     this.#startRelayAfter(100)
     this.seen["relay files harmed"]++
@@ -362,12 +362,17 @@ export class World {
   }
 }
 
+/** Bytes of a segment's header, which has a copy at its end (`relay/log/format.ts`). */
+export const COPY = 128
+
 /** `…/00000003.log` is 3. */
 const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
 /** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
-function mayCost(path: string, bytes: Buffer, at: number): number {
+function mayCost(path: string, file: Uint8Array, at: number): number {
   if (!path.endsWith(".log")) return 0
   if (at >= HEADER) return 1
-  return decodeHeader(bytes) ? 0 : Number.POSITIVE_INFINITY
+  const header = Buffer.from(file.subarray(0, HEADER))
+  const bothWhole = header.subarray(0, COPY).equals(header.subarray(-COPY))
+  return bothWhole ? 0 : Number.POSITIVE_INFINITY
 }
 const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length
