@@ -16,7 +16,10 @@ const PRESENT_MS = 25_000
 export async function settle(world: World): Promise<void> {
   for (const replica of world.replicas) disarm(world, replica)
   world.heal()
-  await eachWrites(world)
+  await eachOpens(world)
+  // First without another edit: a new one would push what was forgotten with it.
+  await comesToRest(world)
+  eachWrites(world)
   await comesToRest(world)
   world.addReplica().start()
   await comesToRest(world)
@@ -24,15 +27,18 @@ export async function settle(world: World): Promise<void> {
   await checkAgreement(world)
 }
 
-/** After all that it went through, every replica can write, and be read by the others. */
-async function eachWrites(world: World): Promise<void> {
+async function eachOpens(world: World): Promise<void> {
   for (const replica of world.replicas) {
     for (let ms = 0; !replica.ws; ms += 100) {
       if (ms > REST_MS) fail("never opens", replica.name)
       await world.pass(100)
     }
-    world.edit(replica, "both", `last-${replica.name}`)
   }
+}
+
+/** After all that it went through, every replica can write, and be read by the others. */
+function eachWrites(world: World): void {
+  for (const replica of world.replicas) world.edit(replica, "both", `last-${replica.name}`)
 }
 
 async function comesToRest(world: World): Promise<void> {
