@@ -81,11 +81,18 @@ async function checkAgreement(world: World): Promise<void> {
   world.check()
 }
 
-/** Entities of which the log has a change that rests on one that we have destroyed everywhere: nobody can show it any more. */
-function waitingForEver({ oracle }: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): ReadonlySet<string> {
-  const rests = (hashes: ReadonlySet<Hash>) =>
-    [...hashes].some((hash) => oracle.changes.get(hash)!.deps.some((dep) => !hashes.has(dep) && oracle.lost.has(dep)))
-  return new Set([...log].filter(([, hashes]) => rests(hashes)).map(([entity]) => entity))
+/**
+ * Entities of which the log or a device has a change that rests on one that we have destroyed everywhere: nobody can show
+ * it any more.
+ */
+function waitingForEver({ oracle, replicas }: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): ReadonlySet<string> {
+  const logged = new Map([...log].flatMap(([entity, hashes]) => [...hashes].map((hash) => [hash, entity])))
+  const { changes, lost } = oracle
+  const waiting = new Set<string>()
+  for (const held of [logged, ...replicas.map(({ device }) => oracle.held(device.name))])
+    for (const [hash, entity] of held)
+      if (changes.get(hash)!.deps.some((dep) => lost.has(dep) && !held.has(dep))) waiting.add(entity)
+  return waiting
 }
 
 function checkNothingOwed({ name, device, ws }: Replica, waiting: ReadonlySet<string>): void {
