@@ -62,7 +62,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "outbox dropped on reconnect",
-    sees: /^(still owed|diverged|saved and lost)/,
+    sees: /^(adopted for no reason|still owed|diverged|saved and lost)/,
     edits: [
       {
         file: "src/sync.ts",
@@ -108,7 +108,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "torn tail taken for whole",
-    sees: /^bytes that are no change: .*the checksum does not match/,
+    sees: /^(bytes that are no change: .*the checksum does not match|no entry where the log has one: .*MESSAGE_BAD)/,
     edits: [
       {
         file: "relay/log/format.ts",
@@ -137,6 +137,52 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
         replace: "await this.store.commit(writes)",
         by: `await this.store.commit(writes.filter(([key]) => key[1] === "row"))
         await this.store.commit(writes.filter(([key]) => key[1] !== "row"))`,
+      },
+    ],
+  },
+  {
+    name: "a step that throws takes its group with it",
+    sees: /^refused for no good reason: .*STORE_FAILED/,
+    edits: [
+      {
+        file: "src/replica.ts",
+        replace: "settled.push(() => step.reject(error))",
+        by: "throw error",
+      },
+    ],
+  },
+  {
+    name: "a deletion that is said to be saved at once",
+    sees: /^said to be saved: .* delete in/,
+    edits: [
+      {
+        file: "src/author.ts",
+        replace: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
+  await replica.step(`,
+        by: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
+  void replica.step(`,
+      },
+    ],
+  },
+  {
+    name: "subscribers who hear only of what was written here",
+    sees: /^not told/,
+    edits: [
+      {
+        file: "src/collection.ts",
+        replace: `for (const from of ["here", "relay"] as const)`,
+        by: `for (const from of ["here"] as const)`,
+      },
+    ],
+  },
+  {
+    name: "nothing read behind a damaged record",
+    sees: /^harmed too much/,
+    edits: [
+      {
+        file: "relay/log/scan.ts",
+        replace: "while (start + at < size) {",
+        by: "while (start + at < size && damagedFrom === undefined) {",
       },
     ],
   },

@@ -7,7 +7,7 @@ import { position } from "../../src/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../support/disk.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
 import type { Host, Line, Listener, Network } from "./network.ts"
-import type { Logged, Oracle } from "./oracle.ts"
+import { type Logged, type Oracle, Violation } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { WORKSPACE } from "./replica.ts"
 
@@ -141,9 +141,13 @@ export class RelayHost implements Host {
     const logs = await openLogs({ folder: FOLDER, disk, clock, report: () => {} })
     const log = await logs.open(WORKSPACE)
     const entries: Logged[] = []
-    for (let page = await log.since(0, 2 ** 20); page.entries.length > 0; ) {
-      for (const { position, entry } of page.entries) entries.push({ position, entry })
-      page = await log.since(entries.at(-1)!.position, 2 ** 20)
+    try {
+      for (let page = await log.since(0, 2 ** 20); page.entries.length > 0; ) {
+        for (const { position, entry } of page.entries) entries.push({ position, entry })
+        page = await log.since(entries.at(-1)!.position, 2 ** 20)
+      }
+    } catch (error) {
+      throw new Violation("no entry where the log has one", String(error))
     }
     await log.close()
     await logs.close()
