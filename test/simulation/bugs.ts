@@ -142,7 +142,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "a step that throws takes its group with it",
-    sees: /^refused for no good reason: .*STORE_FAILED/,
+    sees: /^(refused|in trouble) for no good reason: .*STORE_FAILED/,
     edits: [
       {
         file: "src/replica.ts",

@@ -82,7 +82,7 @@ export class Oracle {
 
   /** A change is met: nobody may ever have met another one of its actor and number. */
   learn(entity: string, chunk: Uint8Array): Minted {
-    const change = this.#read(entity, chunk)
+    const change = this.#read("bytes that are no change", entity, () => readChange(chunk))
     const known = this.changes.get(change.hash)
     if (known) return known
     const minted = { ...change, entity, derived: isDerived(entity, change) }
@@ -94,11 +94,12 @@ export class Oracle {
     return minted
   }
 
-  #read(entity: string, chunk: Uint8Array): Change {
+  /** A throw would be lost inside the engine, which takes it for one of its own. */
+  #read<T>(kind: string, where: string, read: () => T): T {
     try {
-      return readChange(chunk)
+      return read()
     } catch (error) {
-      this.fail("bytes that are no change", `${entity}: ${String(error)}`)
+      this.fail(kind, `${where}: ${String(error)}`)
       throw error
     }
   }
@@ -233,7 +234,7 @@ export class Oracle {
   }
 
   #learnRecord(value: Uint8Array): Minted {
-    const { entity, chunks } = decodeEntry(value)
+    const { entity, chunks } = this.#read("bytes that are no entry", "a device", () => decodeEntry(value))
     return this.learn(entity, chunks[0]!)
   }
 
@@ -246,7 +247,7 @@ export class Oracle {
 
   /** A replica sends: only what is saved. */
   up(device: Device, connection: Connection, frame: Uint8Array): void {
-    const message = decodeClient(frame)
+    const message = this.#read("bytes that are no message", device.name, () => decodeClient(frame))
     if (message?.t === "have" && !message.single && !message.more) this.seen.heals++
     if (message?.t !== "push") return
     const hashes = new Set<Hash>()
@@ -274,7 +275,7 @@ export class Oracle {
 
   /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
   down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
-    const message = decodeRelay(frame)
+    const message = this.#read("bytes that are no message", "the relay", () => decodeRelay(frame))
     if (message?.t === "entries") {
       for (const item of message.items) this.#checkServed(device, connection, item)
       if (message.cursor) this.#noteCursor(message.cursor)

@@ -1,7 +1,7 @@
 /** The relay's machine: its disk, and while it runs the real sessions and the real log on it. */
 import type { Log, Logs } from "../../relay/log.ts"
 import { openLogs } from "../../relay/log-files.ts"
-import { Session } from "../../relay/session.ts"
+import { close as ends, Session } from "../../relay/session.ts"
 import { Workspaces } from "../../relay/workspace.ts"
 import { position } from "../../src/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../support/disk.ts"
@@ -39,6 +39,8 @@ export class RelayHost implements Host {
   #log: Log | undefined
   #life = 0
   #failing = 0
+  /** The disk has failed the program that runs, or has lost something that was there. */
+  #troubled = false
 
   constructor(
     scheduler: Scheduler,
@@ -69,6 +71,7 @@ export class RelayHost implements Host {
     if (this.#process) return
     const process = new Process(this.#scheduler, `relay.${++this.#life}`)
     this.#process = process
+    this.#troubled = false
     const report = (event: object) => this.#note(event)
     const segment = { entries: this.#entries }
     openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, segment }).then(
@@ -163,7 +166,11 @@ export class RelayHost implements Host {
       principal: this.#principal(line.owner),
       access: "write",
       send: (frame) => line.send(frame),
-      close: (code, reason) => line.close(code, reason),
+      close: (code, reason) => {
+        if (code === ends.bad || (code === ends.failed && !this.#troubled))
+          this.#oracle.fail("ended for no good reason", `${line.owner}'s connection: ${code} ${reason}`)
+        line.close(code, reason)
+      },
       buffered: () => line.buffered(),
     })
     return {
@@ -184,6 +191,7 @@ export class RelayHost implements Host {
     if (fails) {
       this.#failing--
       this.failures++
+      this.#troubled = true
     }
     const label = `${kind} ${path.slice(-12)}${fails ? " fails" : ""}`
     if (kind === "sync" && this.#log) this.onSync(this.#log.appended - position(this.#log.end))
@@ -208,7 +216,10 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    if (event.event === "log.broken") this.onBreak()
+    if (event.event === "log.broken") {
+      this.#troubled = true
+      this.onBreak()
+    }
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }

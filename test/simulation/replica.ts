@@ -79,6 +79,7 @@ export class Replica {
     this.open = new Set()
     this.#woken = new Set()
     const woken = this.#woken
+    const { failures } = this.device
     const env: Env = {
       now: () => process.now(),
       after: (ms, f) => process.after(ms, f),
@@ -99,6 +100,11 @@ export class Replica {
         }
         ws.notes.subscribe(tell)
         tell(ws.notes.all())
+        ws.onStatus(({ error }) => {
+          if (!error || RELAYS.has(error.code)) return
+          if (error.code === "STORE_FAILED" && this.device.failures > failures) return
+          this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
+        })
       },
       (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
     )
@@ -191,6 +197,9 @@ export class Replica {
     return notes.create({ title: token, body: token }, { id })
   }
 }
+
+/** Errors of which the relay or the network is the cause. */
+const RELAYS: ReadonlySet<string> = new Set(["RELAY_UNREACHABLE", "LOG_FAILED"])
 
 const FIELDS: Record<EditKind, readonly string[]> = {
   title: ["title"],
