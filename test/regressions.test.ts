@@ -171,3 +171,41 @@ test("a relay goes on on what its index knows when a copy with damage is put bac
     ],
   })
 })
+
+// of the oracle: it asked the running relay, not its disk, what there was before the damage
+test("a relay goes on on what a failed flush has left on its disk, damaged or not (seed 424242, path 49)", async () => {
+  await play({
+    options: {
+      seed: 18,
+      replicas: 3,
+      duplicates: 0,
+      principals: false,
+      segment: 8,
+      speeds: {
+        store: { usual: 20, worst: 500 },
+        network: { usual: 30, worst: 3000 },
+        disk: { usual: 0.9, worst: 60 },
+      },
+    },
+    commands: [
+      { op: "edit", replica: 0, x: 59, gap: at(28) },
+      { op: "race", replica: 4, x: 217, gap: at(12) },
+      { op: "ambush", replica: 0, x: 156, gap: { ms: 129 } },
+      { op: "cut", replica: 2, x: 945, gap: at(4) },
+      { op: "edit", replica: 4, x: 210, gap: at(4) },
+      { op: "zombie", replica: 0, x: 830, gap: at(24) },
+      { op: "edit", replica: 1, x: 382, gap: { ms: 77 } },
+      { op: "cut", replica: 2, x: 394, gap: at(26) },
+      { op: "edit", replica: 3, x: 789, gap: at(10) },
+      { op: "failDisk", replica: 3, x: 631, gap: { ms: 4 } },
+      { op: "edit", replica: 1, x: 471, gap: at(16) },
+      { op: "backUpDevice", replica: 3, x: 13, gap: { ms: 282 } },
+      { op: "edit", replica: 1, x: 339, gap: at(3) },
+      { op: "connect", replica: 3, x: 330, gap: at(3) },
+      { op: "edit", replica: 4, x: 461, gap: { ms: 12 } },
+      { op: "edit", replica: 1, x: 813, gap: at(7) },
+      { op: "failDisk", replica: 1, x: 386, gap: at(10) },
+      { op: "ambush", replica: 2, x: 975, gap: { ms: 89 } },
+    ],
+  })
+})

@@ -48,7 +48,7 @@ export class Causes {
   }
 
   /** What the log holds now, in its order. */
-  logIs(hashes: Iterable<Hash>): void {
+  logIs(hashes: readonly Hash[]): void {
     this.#whole = new Set()
     for (const hash of hashes) this.#take(hash)
   }
@@ -58,11 +58,11 @@ export class Causes {
     else this.#orphans.add(hash)
   }
 
-  /** `harm` damages this segment behind the relay's back. */
-  async whileHarmed(segment: number, harm: () => Promise<void>): Promise<void> {
-    const before = this.#whole
-    await harm()
-    const unread = [...before].filter((hash) => !this.#whole.has(hash))
+  /** This segment was damaged behind the relay's back; without that the log would now hold what it is given, in its order. */
+  harmed(segment: number, undamaged: readonly Hash[]): void {
+    const whole = new Set<Hash>()
+    for (const hash of undamaged) if (this.#depsOf(hash).every((dep) => whole.has(dep))) whole.add(hash)
+    const unread = [...whole].filter((hash) => !this.#whole.has(hash))
     this.#unread.set(segment, new Set([...(this.#unread.get(segment) ?? []), ...unread]))
   }
 

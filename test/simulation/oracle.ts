@@ -337,6 +337,15 @@ export class Oracle {
     }
   }
 
+  /** A byte of this segment was changed behind the relay's back; the log is what its disk would have given without that. */
+  harmed(segment: number, log: readonly Logged[]): void {
+    const places = log.flatMap((logged) => this.#placesOf(logged))
+    this.causes.harmed(
+      segment,
+      places.map(({ hash }) => hash),
+    )
+  }
+
   #setLog(places: Place[]): void {
     this.#log = places
     this.causes.logIs(places.map(({ hash }) => hash))

@@ -226,9 +226,8 @@ export class World {
     bytes[at]! ^= 1 + this.#chance.below(255)
     this.oracle.noteStored()
     const before = await this.relay.readLog(files)
-    await this.#loseDisks(() =>
-      this.oracle.causes.whileHarmed(segmentOf(path), () => this.relay.restore(files.set(path, bytes))),
-    )
+    await this.#loseDisks(() => this.relay.restore(files.set(path, bytes)))
+    this.oracle.harmed(segmentOf(path), before)
     const left = new Set((await this.relay.readLog()).map(({ position }) => position))
     const gone = before.filter(({ position }) => !left.has(position)).length
     if (gone > mayCost(path, file, at))
