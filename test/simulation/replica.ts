@@ -198,8 +198,8 @@ export class Replica {
   }
 }
 
-/** Errors of which the relay or the network is the cause. */
-const RELAYS: ReadonlySet<string> = new Set(["RELAY_UNREACHABLE", "LOG_FAILED"])
+/** Errors of which the relay or the network is the cause; what is still refused at the end is seen there. */
+const RELAYS: ReadonlySet<string> = new Set(["RELAY_UNREACHABLE", "LOG_FAILED", "REJECTED"])
 
 const FIELDS: Record<EditKind, readonly string[]> = {
   title: ["title"],
