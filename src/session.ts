@@ -93,8 +93,8 @@ export class Session {
   private waiting: Entries[] = []
   private waitingBytes = 0
   private taking = false
-  private takenAt = Number.NEGATIVE_INFINITY
-  private cancelTake: (() => void) | undefined
+  /** Entries were taken a moment ago: those that have come since wait until this has passed. */
+  private cancelRest: (() => void) | undefined
   /** What the relay's clock is ahead of ours, once it has said. */
   private ahead: number | undefined
   private granted = 0
@@ -131,7 +131,7 @@ export class Session {
 
   end(): void {
     this.ended = true
-    this.cancelTake?.()
+    this.cancelRest?.()
     this.cancelRetry?.()
     this.cancelBegin?.()
   }
@@ -196,7 +196,6 @@ export class Session {
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private queueEntries(message: Entries, bytes: number): void {
-    this.link.proven()
     this.waiting.push(message)
     this.waitingBytes += bytes - encode({ ...message, items: [] }).length
     if (message.left !== undefined) this.total = message.left
@@ -207,22 +206,22 @@ export class Session {
   private takeSoon(): void {
     if (this.taking || this.ended || this.waiting.length === 0) return
     const foreign = this.waiting.some(({ items }) => items.some((item) => "entry" in item))
-    const wait = this.takenAt + APPLY_EVERY_MS - this.env.now()
-    if (!foreign || wait <= 0) this.take()
-    else this.cancelTake ??= this.env.after(wait, () => this.take())
+    if (!foreign || this.cancelRest === undefined) this.take()
   }
 
   /** Everything that has come so far, in one commit. */
   private take(): void {
-    this.cancelTake?.()
-    this.cancelTake = undefined
     if (this.ended || this.waiting.length === 0) return
     const messages = this.waiting
     const bytes = this.waitingBytes
     this.waiting = []
     this.waitingBytes = 0
     this.taking = true
-    this.takenAt = this.env.now()
+    this.cancelRest?.()
+    this.cancelRest = this.env.after(APPLY_EVERY_MS, () => {
+      this.cancelRest = undefined
+      this.takeSoon()
+    })
     this.run(this.takeEntries(messages, bytes))
   }
 
@@ -245,6 +244,8 @@ export class Session {
     })
     this.taking = false
     if (this.ended) return
+    // Not before they are saved: what cannot be saved would be fetched again and again. An ack comes behind the first entries.
+    this.link.proven()
     if (first !== undefined && !this.introduced) {
       this.introduced = true
       this.push()
@@ -310,7 +311,6 @@ export class Session {
   }
 
   private async takeAck(id: string, at: Cursor | undefined): Promise<void> {
-    this.link.proven()
     const push = this.pushes.get(id)
     if (push === undefined) return
     this.pushes.delete(id)

@@ -50,6 +50,10 @@ const FIRST_RETRY_MS = 1000
 const LAST_RETRY_MS = 5 * 60_000
 /** Silence after dialling that counts as nobody there. */
 const OPEN_MS = 15_000
+/** Time for the app's token function, which may ask its user or another server. */
+const TOKEN_MS = 60_000
+/** Workspaces that a relay takes on one socket, those that have left it included. */
+const WORKSPACES = 256
 const BEAT_MS = 15_000
 /** Silence after a ping that counts as a dead connection. */
 const PATIENCE_MS = 10_000
@@ -70,11 +74,14 @@ export class Connection implements Relay {
   readonly url: string
   private readonly token: Token | undefined
   private readonly channels = new Map<string, Channel>()
+  /** Workspaces that have spoken on the present socket, gone ones included. */
+  private readonly joined = new Set<string>()
   private env: Env | undefined
   private socket: Socket | undefined
   private open = false
   private attempts = 0
-  private heardAt = 0
+  /** Something has come since we asked. */
+  private heard = false
   private cancelTimer: (() => void) | undefined
   private cancelBeat: (() => void) | undefined
   private sleepless: (() => void) | undefined
@@ -88,8 +95,8 @@ export class Connection implements Relay {
     this.token = token
   }
 
-  /** Joins a workspace to this connection; returns its way out. */
-  attach(workspace: string, channel: Channel, env: Env): () => void {
+  /** Throws when a workspace cannot be joined to this connection. */
+  mustTake(workspace: string): void {
     if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
     if (this.channels.has(workspace)) {
       throw new HeadwaterError(
@@ -97,10 +104,15 @@ export class Connection implements Relay {
         `workspace ${workspace} is open on this relay connection already, from another store: close it there, or open this one with a connection of its own`,
       )
     }
+  }
+
+  /** Joins a workspace to this connection; returns its way out. */
+  attach(workspace: string, channel: Channel, env: Env): () => void {
+    this.mustTake(workspace)
     this.env ??= env
     this.channels.set(workspace, channel)
-    if (this.open) channel.opened(this.link(workspace))
-    else if (this.dialing) channel.dialling()
+    if (this.open && this.mayJoin(workspace)) this.join(workspace, channel)
+    else if (this.dialing && !this.open) channel.dialling()
     else this.dial()
     this.sleepless ??= this.env.onWake(() => this.wake())
     return () => {
@@ -108,6 +120,19 @@ export class Connection implements Relay {
       this.channels.delete(workspace)
       if (this.channels.size === 0) this.hangUp()
     }
+  }
+
+  /**
+   * Who comes back needs a new socket: what the relay still says to who it was before (an ack, entries behind those that
+   * nobody took, its own entries as runs) would be taken for an answer to who it is now.
+   */
+  private mayJoin(workspace: string): boolean {
+    return !this.joined.has(workspace) && this.joined.size < Math.max(WORKSPACES, this.channels.size)
+  }
+
+  private join(workspace: string, channel: Channel): void {
+    this.joined.add(workspace)
+    channel.opened(this.link(workspace))
   }
 
   /** Dials now instead of later. */
@@ -147,6 +172,7 @@ export class Connection implements Relay {
     const socket = this.socket
     this.socket = undefined
     this.open = false
+    this.joined.clear()
     this.farewell = undefined
     this.cancelBeat?.()
     this.cancelBeat = undefined
@@ -156,11 +182,15 @@ export class Connection implements Relay {
   }
 
   private dial(): void {
-    this.cancelTimer?.()
-    this.cancelTimer = undefined
+    this.letGo(1000)
     for (const channel of this.channels.values()) channel.dialling()
     const asking = new AbortController()
     this.asking = asking
+    this.wait(TOKEN_MS, () => {
+      asking.abort()
+      this.asking = undefined
+      this.failed(new HeadwaterError("FORBIDDEN", "the app's token function has not answered"))
+    })
     void this.bearer(asking.signal).then(
       (token) => {
         if (asking.signal.aborted) return
@@ -175,6 +205,12 @@ export class Connection implements Relay {
     )
   }
 
+  /** For the next thing that happens to this connection; nothing else is waited for. */
+  private wait(ms: number, late: () => void): void {
+    this.cancelTimer?.()
+    this.cancelTimer = (this.env as Env).after(ms, late)
+  }
+
   private async bearer(signal: AbortSignal): Promise<string | undefined> {
     if (typeof this.token !== "function") return this.token
     return this.token({ reason: "open", workspaces: [...this.channels.keys()], signal })
@@ -184,16 +220,15 @@ export class Connection implements Relay {
     const env = this.env as Env
     const socket = env.dial(this.url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`])
     this.socket = socket
-    this.cancelTimer = env.after(OPEN_MS, () => {
+    this.wait(OPEN_MS, () => {
       this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay did not answer the call"))
     })
     socket.onopen = () => {
       this.cancelTimer?.()
       this.cancelTimer = undefined
       this.open = true
-      this.heardAt = env.now()
       this.beat()
-      for (const [workspace, channel] of [...this.channels]) channel.opened(this.link(workspace))
+      for (const [workspace, channel] of [...this.channels]) this.join(workspace, channel)
     }
     socket.onmessage = (frame) => this.hear(frame)
     socket.onclose = (code, reason) => {
@@ -203,7 +238,7 @@ export class Connection implements Relay {
   }
 
   private hear(frame: Uint8Array): void {
-    this.heardAt = (this.env as Env).now()
+    this.heard = true
     let message: RelayMessage | null
     try {
       message = decodeRelay(frame)
@@ -224,8 +259,7 @@ export class Connection implements Relay {
     const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.attempts++)
     const wait = Math.ceil(randomUnit(env) * most)
     const retryAt = env.now() + wait
-    this.cancelTimer?.()
-    this.cancelTimer = env.after(wait, () => this.dial())
+    this.wait(wait, () => this.dial())
     for (const channel of [...this.channels.values()]) channel.closed(error, retryAt)
   }
 
@@ -247,13 +281,12 @@ export class Connection implements Relay {
 
   /** Asks whether anybody is still there. */
   private beatNow(): void {
-    const env = this.env as Env
     this.cancelBeat?.()
     this.socket?.send(encode({ t: "ping" }))
-    const asked = env.now()
-    this.cancelBeat = env.after(PATIENCE_MS, () => {
-      if (this.heardAt < asked) this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
-      else this.beat()
+    this.heard = false
+    this.cancelBeat = (this.env as Env).after(PATIENCE_MS, () => {
+      if (this.heard) this.beat()
+      else this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
     })
   }
 }

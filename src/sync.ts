@@ -62,12 +62,12 @@ export class Sync implements Channel {
   }
 
   dialling(): void {
-    this.update({ connection: "dialling", retryAt: null })
+    this.endSession()
+    this.update({ connection: "dialling", level: false, retryAt: null, progress: null })
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.session?.end()
-    this.session = undefined
+    this.endSession()
     this.update({
       connection: retryAt === null ? "none" : "waiting",
       level: false,
@@ -79,9 +79,13 @@ export class Sync implements Channel {
 
   /** The app hung up. */
   stop(): void {
+    this.endSession()
+    this.update(idle)
+  }
+
+  private endSession(): void {
     this.session?.end()
     this.session = undefined
-    this.update(idle)
   }
 
   private update(patch: Partial<SyncStatus>): void {

@@ -162,6 +162,7 @@ class OpenWorkspace<C extends Defs> {
     this.#sync = new Sync(replica, env, () => {
       this.#refresh()
       for (const look of [...this.#looks]) look()
+      if (this.#connection?.closed) this.#giveUp("the relay connection was closed")
     })
     const opened = Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])
     this.collections = Object.freeze(Object.fromEntries(opened)) as Collections<C>
@@ -183,18 +184,19 @@ class OpenWorkspace<C extends Defs> {
 
   connect(relay?: Relay | RelayOptions): void {
     if (this.#closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
-    if (relay === undefined && this.#connection === undefined)
-      throw new HeadwaterError("NO_RELAY", "no relay has been named")
-    if (relay === undefined && this.#connection?.closed) {
-      throw new HeadwaterError("CLOSED", "the relay connection was closed")
-    }
-    if (relay === undefined && this.#detach !== undefined) return this.#connection?.wake()
+    const next =
+      relay === undefined
+        ? this.#connection
+        : relay instanceof Connection
+          ? relay
+          : new Connection(relay as RelayOptions)
+    if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay has been named")
+    if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
+    next.mustTake(this.id) // before anything is let go of: a call that throws has done nothing
     this.#hangUp()
-    if (relay !== undefined) {
-      this.#owned = !(relay instanceof Connection)
-      this.#connection = relay instanceof Connection ? relay : new Connection(relay as RelayOptions)
-    }
-    this.#detach = this.#connection?.attach(this.id, this.#sync, this.#env)
+    if (relay !== undefined) this.#owned = next !== relay
+    this.#connection = next
+    this.#detach = next.attach(this.id, this.#sync, this.#env)
   }
 
   disconnect(): void {
@@ -240,6 +242,7 @@ class OpenWorkspace<C extends Defs> {
   #mustHaveRelay(): void {
     if (this.#closing !== undefined) throw new HeadwaterError("CLOSED", "the workspace is closed")
     if (this.#connection === undefined) throw new HeadwaterError("NO_RELAY", "this workspace has no relay")
+    if (this.#connection.closed) throw new HeadwaterError("CLOSED", "the relay connection was closed")
   }
 
   /** Asks `reached` now, after every commit and after every change of the connection, whether `status` shows it or not. */
@@ -264,6 +267,11 @@ class OpenWorkspace<C extends Defs> {
     })
   }
 
+  /** Whoever waits would wait for ever. */
+  #giveUp(why: string): void {
+    for (const end of [...this.#waiters]) end(new HeadwaterError("CLOSED", why))
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#closeOnce()
     return this.#closing
@@ -272,7 +280,7 @@ class OpenWorkspace<C extends Defs> {
   async #closeOnce(): Promise<void> {
     this.#hangUp()
     if (this.#owned) await this.#connection?.close()
-    for (const end of [...this.#waiters]) end(new HeadwaterError("CLOSED", "the workspace was closed"))
+    this.#giveUp("the workspace was closed")
     await this.#replica.close()
     await this.#release()
     this.#refresh()

@@ -164,6 +164,21 @@ describe("a token", () => {
     expect(ws.status).toMatchObject({ connected: true, error: null })
   })
 
+  test("that is never given is FORBIDDEN after a minute, its function is told, and it is asked for again", async () => {
+    const asked: AbortSignal[] = []
+    const ws = await opened({
+      url: "ws://relay",
+      token: ({ signal }) => (asked.push(signal) === 1 ? new Promise<string>(() => {}) : "secret"),
+    })
+    await relay.pass(59_000)
+    expect([ws.status.phase, asked.map(({ aborted }) => aborted)]).toEqual(["connecting", [false]])
+    await relay.pass(1000)
+    expect(ws.status).toMatchObject({ phase: "offline", error: { code: "FORBIDDEN" } })
+    expect(asked[0]!.aborted).toBe(true)
+    await relay.pass(1000)
+    expect([ws.status.connected, asked.length]).toEqual([true, 2])
+  })
+
   test("that nobody waits for any more is not used, and its function is told", async () => {
     let give = (_: string) => {}
     let asked: AbortSignal | undefined

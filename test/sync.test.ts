@@ -115,7 +115,6 @@ describe("a connection", () => {
 
   test.each([
     ["its first entries", () => level(0), 1000],
-    ["an ack", () => relay.say({ t: "ack", w, id: "1", at: at(1) }), 1000],
     ["nothing", () => {}, 128_000],
     ["no more than a pong", () => relay.say({ t: "pong" }), 128_000],
   ])("that brought %s, after many that failed, is followed by the wait it deserves", async (_, bring, wait) => {
@@ -123,6 +122,45 @@ describe("a connection", () => {
     bring()
     await relay.settle()
     expect(await nextWait()).toBe(wait)
+  })
+
+  test("is not called good for entries that cannot be saved, or that this version does not know", async () => {
+    const entry = { entity: "x", collection: "notes", kind: "tombstone", chunks: [], by: "bob" } as const
+    const begun = relay.now
+    for (let pulls = 0; relay.now < begun + 10 * 60_000; await relay.pass(100)) {
+      if (relay.count("pull") === pulls) continue
+      pulls = relay.count("pull")
+      level(1, [{ entry }])
+    }
+    expect(relay.dials.length).toBeLessThan(15)
+    expect(ws.status.error?.code).toBe("PROTOCOL_VERSION")
+  })
+
+  test("brings what others write although this device's clock is set back", async () => {
+    level(0)
+    const [one, two] = [
+      await elsewhere((other) => other.notes.create({ title: "one" }, { id: "a" })),
+      await elsewhere((other) => other.notes.create({ title: "two" }, { id: "b" })),
+    ]
+    level(
+      1,
+      one.map((entry) => ({ entry })),
+    )
+    await relay.pass(100)
+    relay.setClock(-3_600_000)
+    level(
+      2,
+      two.map((entry) => ({ entry })),
+    )
+    await relay.pass(100)
+    expect(replicaOf(ws).rows.collectionOf("b")).toBe("notes")
+    const dials = relay.dials.length
+    for (let pings = 0; pings < 3; await relay.pass(1000)) {
+      if (relay.count("ping") === pings) continue
+      pings = relay.count("ping")
+      relay.say({ t: "pong" })
+    }
+    expect(relay.dials.length).toBe(dials)
   })
 
   test("that is waited for is dialled at once when the network or the page comes back, and soon after that", async () => {

@@ -12,7 +12,7 @@ export class ScriptedRelay {
   /** Takes calls and never answers them. */
   silent = false
   private socket: Socket | undefined
-  private timers = new Map<number, { at: number; f: () => void }>()
+  private timers = new Map<number, { at: number; readonly f: () => void }>()
   private nextTimer = 0
   private readonly wakers = new Set<() => void>()
 
@@ -51,7 +51,15 @@ export class ScriptedRelay {
   }
 
   say(...messages: RelayMessage[]): void {
-    for (const message of messages) this.socket?.onmessage?.(encode(message))
+    this.mouth()(...messages)
+  }
+
+  /** Speaks on the present socket, also when it is not the present one any more. */
+  mouth(): (...messages: RelayMessage[]) => void {
+    const { socket } = this
+    return (...messages) => {
+      for (const message of messages) socket?.onmessage?.(encode(message))
+    }
   }
 
   sayRaw(frame: Uint8Array): void {
@@ -64,6 +72,12 @@ export class ScriptedRelay {
 
   wake(): void {
     for (const f of this.wakers) f()
+  }
+
+  /** The machine's clock is set; its timers do not notice. */
+  setClock(ms: number): void {
+    for (const timer of this.timers.values()) timer.at += ms
+    this.now += ms
   }
 
   /** Lets everything that is due by then happen. */
