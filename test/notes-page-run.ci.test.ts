@@ -1,6 +1,7 @@
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
@@ -10,6 +11,7 @@ import { WebSocket } from "ws"
 // What a newcomer runs, as it was built: `npm start` and `npm run demo` without the build before them.
 const root = path.resolve(import.meta.dirname, "..")
 const run = promisify(execFile)
+const built = (file: string) => path.join(root, "examples/dist", file)
 let folder: string
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), "headwater-run-"))
@@ -19,7 +21,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 describe("npm start", () => {
   it("serves the page and the relay on loopback, says where, and stops both on Ctrl-C", async () => {
     const env = { ...process.env, PORT: "0", PAGE_PORT: "0", DATA_DIR: path.join(folder, "data") }
-    const start = spawn(process.execPath, [path.join(root, "examples/dist/notes/start.js")], {
+    const start = spawn(process.execPath, [built("notes/start.js")], {
       env,
       stdio: ["ignore", "pipe", "ignore"],
     })
@@ -47,10 +49,35 @@ describe("npm start", () => {
       start.kill("SIGKILL")
     }
   })
+
+  it.each(["PORT", "PAGE_PORT"])(
+    "says in one line that the port of %s is taken, and exits with 1",
+    async (variable) => {
+      const other = createServer().listen(0, "127.0.0.1")
+      await once(other, "listening")
+      const { port } = other.address() as AddressInfo
+      const env = {
+        ...process.env,
+        PORT: "0",
+        PAGE_PORT: "0",
+        DATA_DIR: path.join(folder, "data"),
+        [variable]: `${port}`,
+      }
+      try {
+        const failed = await run(process.execPath, [built("notes/start.js")], { env, timeout: 30_000 }).catch((e) => e)
+        expect(failed).toMatchObject({ code: 1, stdout: "" })
+        expect(failed.stderr).toMatch(
+          new RegExp(`^the \\w+ cannot start: .*:${port}; ${variable}=<port> takes another\n$`),
+        )
+      } finally {
+        other.close()
+      }
+    },
+  )
 })
 
 describe("npm run demo", () => {
-  const script = path.join(root, "examples/dist/demo/demo.js")
+  const script = built("demo/demo.js")
   const demo = (...args: string[]) => run(process.execPath, [script, ...args])
 
   it("ends in equal heads, equal rows and nothing pending, with this project's docs when no folder is given", async () => {

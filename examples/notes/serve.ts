@@ -14,28 +14,24 @@ const types: Record<string, string> = {
 /** Serves the built page from `folder` on loopback; `port` 0 takes a free one. */
 export async function servePage(o: { port: number; relay: string; folder: string }) {
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://page")
+    const notFound = () => response.writeHead(404).end("not found\n")
+    // what a client sends need be no address, `//` for one, and the relay lives in this process
+    const { url = "/" } = request
+    const pathname = URL.canParse(url, "http://page") ? new URL(url, "http://page").pathname : ""
     const name = pathname === "/" ? "index.html" : pathname.slice(1)
     const type = types[path.extname(name)]
     // the build is one flat folder, so a name with a slash is none of its files
     if (request.method !== "GET" || type === undefined || !/^[\w.-]+$/.test(name)) {
-      response.writeHead(404).end("not found\n")
+      notFound()
       return
     }
     response.setHeader("content-type", type)
     response.setHeader("cache-control", "no-cache")
     response.setHeader("x-content-type-options", "nosniff")
-    if (name === "index.html") void sendIndex()
-    else {
-      createReadStream(path.join(o.folder, name))
-        .on("error", () => response.writeHead(404).end("not found\n"))
-        .pipe(response)
-    }
-
-    async function sendIndex(): Promise<void> {
-      const html = await readFile(path.join(o.folder, "index.html"), "utf8")
-      response.end(html.replace("%RELAY%", o.relay))
-    }
+    const file = path.join(o.folder, name)
+    // either may be missing while the page is built again
+    if (name !== "index.html") createReadStream(file).on("error", notFound).pipe(response)
+    else readFile(file, "utf8").then((html) => response.end(html.replace("%RELAY%", o.relay)), notFound)
   })
   server.listen(o.port, "127.0.0.1")
   await new Promise<void>((resolve, reject) => server.once("listening", resolve).once("error", reject))

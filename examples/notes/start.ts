@@ -4,11 +4,13 @@ import { servePage } from "./serve.ts"
 
 // `npm start`: the relay and the page on loopback, until Ctrl-C
 const { PORT = "4400", PAGE_PORT = "4401", DATA_DIR = "data" } = process.env
-const relay = await createRelay({ host: "127.0.0.1", port: Number(PORT), data: DATA_DIR })
+const relay = await createRelay({ host: "127.0.0.1", port: Number(PORT), data: DATA_DIR }).catch((error) =>
+  giveUp("relay", "PORT", error),
+)
 const folder = fileURLToPath(new URL("./page/", import.meta.url))
 const page = await servePage({ port: Number(PAGE_PORT), relay: relay.url, folder }).catch(async (error) => {
   await relay.close()
-  throw error
+  return giveUp("page", "PAGE_PORT", error)
 })
 console.log(`relay  ${relay.url}\npage   ${page.url}`)
 
@@ -22,4 +24,11 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       .then(() => relay.close())
       .then(() => process.exit(0))
   })
+}
+
+/** In a line: what stands in the way is seldom a bug, and a stack hides it. */
+function giveUp(what: string, variable: string, error: NodeJS.ErrnoException): never {
+  const other = error.code === "EADDRINUSE" ? `; ${variable}=<port> takes another` : ""
+  console.error(`the ${what} cannot start: ${error.message}${other}`)
+  process.exit(1)
 }
