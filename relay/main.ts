@@ -30,12 +30,14 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   })
   if (values.help) return undefined
   if (positionals.join(" ") !== "serve") throw new Error(`there is one command, serve; not "${positionals.join(" ")}"`)
-  const port = values.port ?? env["PORT"] ?? "4400"
+  // a compose file makes a variable empty that is not set
+  const set = (name: string) => env[name] || undefined
+  const port = values.port ?? set("PORT") ?? "4400"
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) throw new Error(`${port} is not a port`)
   return {
     port: Number(port),
-    host: values.host ?? env["HOST"],
-    data: values.data ?? env["DATA_DIR"],
+    host: values.host ?? set("HOST"),
+    data: values.data ?? set("DATA_DIR"),
     origins: values.origin,
     insecure: values.insecure,
   }

@@ -43,6 +43,13 @@ describe("headwater-relay serve", () => {
       Object.assign(process.env, { PORT: "0", HOST: "localhost", DATA_DIR: newFolder() })
       const { url, port } = JSON.parse(await start(file, ["serve"]).line()) as { url: string; port: number }
       expect(url).toBe(`ws://localhost:${port}`)
+      // empty is absent; no test may count on port 4400, so the first of the two asks for more than is allowed
+      Object.assign(process.env, { PORT: "", HOST: "" })
+      const bold = start(file, ["serve", "--host", "0.0.0.0", "--data", newFolder()])
+      expect(await bold.exited).toEqual({ code: 1, signal: null })
+      expect(bold.stderr).toContain("FORBIDDEN")
+      const usual = start(file, ["serve", "--port", "0", "--data", newFolder()])
+      expect(await usual.line()).toContain(`"ws://127.0.0.1:`)
       process.env["PORT"] = "not a port"
       expect(await start(file, ["serve"]).exited).toEqual({ code: 2, signal: null })
       await start(file, ["serve", "--port", "0", "--host", "127.0.0.1", "--data", newFolder()]).line()

@@ -3,12 +3,12 @@ import { createRelay } from "headwater-relay"
 import { servePage } from "./serve.ts"
 
 // `npm start`: the relay and the page on loopback, until Ctrl-C
-const { PORT = "4400", PAGE_PORT = "4401", DATA_DIR = "data" } = process.env
-const relay = await createRelay({ host: "127.0.0.1", port: Number(PORT), data: DATA_DIR }).catch((error) =>
-  giveUp("relay", "PORT", error),
+const { PORT, PAGE_PORT, DATA_DIR } = process.env
+const relay = await createRelay({ host: "127.0.0.1", port: Number(PORT || 4400), data: DATA_DIR || "data" }).catch(
+  (error) => giveUp("relay", "PORT", error),
 )
 const folder = fileURLToPath(new URL("./page/", import.meta.url))
-const page = await servePage({ port: Number(PAGE_PORT), relay: relay.url, folder }).catch(async (error) => {
+const page = await servePage({ port: Number(PAGE_PORT || 4401), relay: relay.url, folder }).catch(async (error) => {
   await relay.close()
   return giveUp("page", "PAGE_PORT", error)
 })
