@@ -57,7 +57,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
       while (!composing && unwritten(of)) await (of.exists ? update(of) : create(of))
       say(of, undefined)
     } catch (error) {
-      await writeFailed(of, error as HeadwaterError)
+      writeFailed(of, error as HeadwaterError)
     } finally {
       of.writing = false
     }
@@ -72,25 +72,30 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   }
 
   async function update(of: Session): Promise<void> {
-    await notes.update(of.id, (draft, edit) => {
-      const now = typed(of)
-      const text = draft.body
-      const theirs = difference(of.base.body, text)
-      const mine = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
-      const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
-      for (const { at, remove, insert } of splices) edit.splice("body", at, remove, insert)
-      if (now.title !== of.base.title) draft.title = now.title
-      // from here on inputs and document agree again
-      of.base = { title: draft.title, body: apply(text, splices) }
-      if (of.left === undefined) takeIn(of.base)
-      else of.left = of.base
-    })
+    let unsaved = of.base
+    try {
+      await notes.update(of.id, (draft, edit) => {
+        const now = typed(of)
+        const { title, body: text } = draft
+        const theirs = difference(of.base.body, text)
+        const mine = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
+        const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
+        for (const { at, remove, insert } of splices) edit.splice("body", at, remove, insert)
+        if (now.title !== of.base.title) draft.title = now.title
+        // from here on inputs and document agree again, or, if it is not saved, in what the document was before
+        unsaved = { title, body: text }
+        of.base = { title: draft.title, body: apply(text, splices) }
+        if (of.left === undefined) takeIn(of.base)
+        else of.left = of.base
+      })
+    } catch (error) {
+      of.base = unsaved
+      throw error
+    }
   }
 
   /** Nothing typed is lost: it stays in the inputs, to be written with the next key or by the button. */
-  async function writeFailed(of: Session, error: HeadwaterError): Promise<void> {
-    const whole = of.exists ? await notes.read(of.id).catch(() => undefined) : undefined
-    if (whole !== undefined) of.base = { title: whole.title, body: whole.body }
+  function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
     else if (error.code === "ENTITY_DELETED")
       say(of, "This note was deleted. Your text is still here.", "Restore", () => restore(of))

@@ -1,0 +1,96 @@
+import { openWorkspace } from "headwater"
+import { type MemoryOptions, memoryStore } from "headwater/memory"
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { showEditor } from "../examples/notes/editor.ts"
+import { notes as definition } from "../examples/notes/notes.ts"
+
+/** As much of an element as the editor touches; the browser's own are in test/browser/notes.test.ts. */
+class FakeElement extends EventTarget {
+  value = ""
+  textContent = ""
+  hidden = false
+  selectionStart = 0
+  selectionEnd = 0
+  onclick: (() => Promise<void>) | undefined
+  private readonly children = new Map<string, FakeElement>()
+  querySelector(selector: string): FakeElement {
+    const found = this.children.get(selector) ?? new FakeElement()
+    this.children.set(selector, found)
+    return found
+  }
+  setSelectionRange(): void {}
+}
+
+let step: MemoryOptions["step"]
+const open = () =>
+  openWorkspace({
+    id: "notes",
+    collections: { notes: definition },
+    store: memoryStore({ step: (name) => step?.(name) }),
+  })
+let ws: Awaited<ReturnType<typeof open>>
+const elements = new FakeElement()
+const at = (id: string) => elements.querySelector(id)
+const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
+const tryAgain = () => at("notice").querySelector("button").onclick?.()
+const type = (text: string) => {
+  at("body").value = text
+  at("body").dispatchEvent(new Event("input"))
+}
+const gone = (): never => {
+  throw new Error("the disk is gone")
+}
+
+beforeEach(async () => {
+  for (const name of ["HTMLElement", "HTMLInputElement", "HTMLTextAreaElement"]) vi.stubGlobal(name, FakeElement)
+  vi.stubGlobal("document", { getElementById: at })
+  vi.stubGlobal("window", new EventTarget())
+  step = undefined
+  ws = await open()
+})
+afterEach(async () => {
+  step = undefined
+  vi.unstubAllGlobals()
+  await ws.close()
+})
+
+it("what is typed is not saved until it is, though the note cannot be read either", async () => {
+  const { id } = await ws.notes.create({ title: "Kept", body: "one" })
+  const unreadable = { ...ws.notes, read: async () => gone() }
+  const editor = showEditor(unreadable, () => {})
+  await editor.open(id)
+  step = gone
+  type("one two")
+  await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+  await tryAgain()
+  expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/)
+
+  step = undefined
+  await tryAgain()
+  expect(notice()).toBe(undefined)
+  expect(ws.notes.get(id)?.body).toBe("one two")
+})
+
+it("what others wrote while the save failed is there once, and so is what is typed", async () => {
+  const { id } = await ws.notes.create({ title: "Kept", body: "one" })
+  let fails = true
+  const failing: typeof ws.notes = {
+    ...ws.notes,
+    read: async () => gone(),
+    /** What another device wrote comes just before. */
+    async update(id, f) {
+      if (fails) await ws.notes.update(id, (draft) => void (draft.body = `zero ${draft.body}`))
+      if (fails) step = gone
+      return ws.notes.update(id, f)
+    },
+  }
+  const editor = showEditor(failing, () => {})
+  await editor.open(id)
+  type("one two")
+  await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+  fails = false
+  step = undefined
+  await tryAgain()
+  expect(at("body").value).toBe("zero one two")
+  expect(ws.notes.get(id)?.body).toBe("zero one two")
+})
