@@ -16,7 +16,7 @@ const file = (path: string, content: string | Uint8Array) => ({
   path,
   bytes: async () => (typeof content === "string" ? new TextEncoder().encode(content) : content),
 })
-const nothing = { created: 0, updated: 0, unchanged: 0, problems: [] }
+const nothing = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
 
 describe("importing", () => {
   it("makes a note of every file and names those that it cannot", async () => {
@@ -24,7 +24,7 @@ describe("importing", () => {
       file("work/a.md", "---\ntags: [x]\nnested: { deep: [1, null, true] }\n---\n# A\n"),
       file("bad.md", new Uint8Array([0xff])),
       file("empty.md", ""),
-      file("infinite.md", "---\nn: .inf\n---\n"),
+      file("half.md", '---\nhalf: "\\ud800"\n---\n'),
       { path: "gone.md", bytes: () => Promise.reject(new Error("no such file")) },
       file("b.md", "B"),
     ])
@@ -34,7 +34,7 @@ describe("importing", () => {
       problems: expect.arrayContaining([
         { path: "bad.md", why: "it is not UTF-8" },
         { path: "empty.md", why: "it is empty" },
-        { path: "infinite.md", why: expect.stringContaining("VALUE_UNSUPPORTED") },
+        { path: "half.md", why: expect.stringContaining("VALUE_UNSUPPORTED") },
         { path: "gone.md", why: "it could not be read: no such file" },
       ]),
     })
@@ -55,6 +55,15 @@ describe("importing", () => {
     const before = ws.notes.all()
     expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 3 })
     expect(ws.notes.all()).toBe(before)
+  })
+
+  it("a file is named whose front matter is not what its author may think", async () => {
+    const foreign = file("intro.md", "---\nid: guides/intro\n---\ntext")
+    const report = await importNotes(ws.notes, [foreign])
+    const remarks = [{ path: "intro.md", what: "`id` of its front matter is the field `original-id`" }]
+    expect(report).toEqual({ ...nothing, created: 1, remarks })
+    expect(ws.notes.all()[0]).toMatchObject({ "original-id": "guides/intro", body: "text" })
+    expect(await importNotes(ws.notes, [foreign])).toEqual({ ...nothing, unchanged: 1 })
   })
 
   it("a file with the id of a note becomes its content, and brings a deleted one back", async () => {

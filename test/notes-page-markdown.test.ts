@@ -29,7 +29,60 @@ describe("a Markdown file", () => {
         n: 3,
         body: "\n- milk\n---\n- bread\n",
       },
+      remarks: [],
     })
+    for (const same of [file.replace("---", "---  "), file.replace("\n---\n", "\n...\n")]) {
+      expect(parseNote("a.md", bytes(same))).toEqual(parseNote("a.md", bytes(file)))
+    }
+  })
+
+  it.each(["id:", "id: null", 'id: ""'])("with an empty %s has none", (id) => {
+    expect(parseNote("a.md", bytes(`---\n${id}\ntitle: T\n---\n`))).toEqual({
+      id: undefined,
+      fields: { title: "T", body: "" },
+      remarks: [],
+    })
+  })
+
+  it("keeps a number that would be written otherwise as it stands there", () => {
+    const kept = ["1.10", "00123", "0x1F", "0o17", "1.0", "1e3", "+1", "-0", ".inf", "12345678901234567890"]
+    const numbers = [0, 7, -12, 4.5, 1e21]
+    const front = `kept: [${kept}]\nnumbers: [${numbers}]\n2.50: key\nsame: &a 007\nagain: *a\n`
+    const { fields } = parseNote("a.md", bytes(`---\ntitle: 3.0\n${front}---\n`))
+    expect(fields).toEqual({ title: "3.0", body: "", kept, numbers, "2.50": "key", same: "007", again: "007" })
+    expect(parseNote("a.md", bytes(formatNote("n1", fields))).fields).toEqual(fields)
+  })
+
+  it.each([
+    ["a rule and prose", "---\nJust a line below a rule.\n\nMore.\n"],
+    ["prose between rules", "---\nJust a line.\n---\n# Heading\n"],
+    ["a heading between rules", "---\n# Heading\n---\nprose\n"],
+    ["a list between rules", "---\n- a\n- b\n---\nprose\n"],
+    ["what was never closed", "---\ntitle: T\n"],
+  ])("that begins with %s is all body, and says so", (_, file) => {
+    const { fields, remarks } = parseNote("name.md", bytes(file))
+    expect(fields).toEqual({ title: file.includes("# Heading") ? "Heading" : "name", body: file })
+    expect(remarks).toEqual(["the --- that it begins with opens no front matter, so all of it is the note's body"])
+  })
+
+  it("keeps under another key what no field can be called, and says so", () => {
+    const front = "id: guides/intro\nfile: report.pdf\nbody: b\n$sync: x\n__proto__: { a: 1 }\noriginal-file: 1\n"
+    const { id, fields, remarks } = parseNote("a.md", bytes(`---\n${front}---\nbody`))
+    expect({ id, fields }).toEqual({
+      id: undefined,
+      fields: {
+        title: "a",
+        body: "body",
+        "original-id": "guides/intro",
+        "original-original-file": "report.pdf",
+        "original-body": "b",
+        "original-$sync": "x",
+        "original-__proto__": { a: 1 },
+        "original-file": 1,
+      },
+    })
+    expect(remarks.length).toBe(5)
+    expect(remarks[0]).toBe("`id` of its front matter is the field `original-id`")
   })
 
   it("without front matter is called by its heading, else by its name", () => {
@@ -51,13 +104,8 @@ describe("a Markdown file", () => {
     ["empty", "", "it is empty"],
     ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8"],
     ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; the limit is 1 MB"],
-    ["with an open front matter", "---\ntitle: T\n", "its front matter has no closing ---"],
     ["with broken YAML", "---\ntitle: [a\n---\n", "its front matter is broken: "],
     ["with a key twice", "---\na: 1\na: 2\n---\n", "its front matter is broken: Map keys must be unique"],
-    ["with a list in front", "---\n- a\n---\n", "its front matter is not a list"],
-    ["with a key of the app", "---\n$sync: x\n---\n", "`$sync` cannot be a key"],
-    ["with a body in front", "---\nbody: x\n---\n", "`body` cannot be a key"],
-    ["with an id that cannot be one", "---\nid: a b\n---\n", "the id in its front matter"],
     [
       "with aliases that grow",
       `---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [${Array(9).fill("*a")}]\nc: &c [${Array(9).fill("*b")}]\nd: [${Array(9).fill("*c")}]\n---\n`,
@@ -83,8 +131,8 @@ describe("a Markdown file", () => {
         fc.dictionary(key, value, { noNullPrototype: true }),
         (title, body, rest) => {
           const fields = { ...rest, title, body: body.replaceAll("\r\n", "\n") }
-          const again = parseNote("a.md", bytes(formatNote("n1", fields)))
-          expect(json(again)).toEqual(json({ id: "n1", fields }))
+          const again = parseNote("a.md", bytes(formatNote("n1", json(fields))))
+          expect(json(again)).toEqual(json({ id: "n1", fields, remarks: [] }))
         },
       ),
       { numRuns: 1000 },

@@ -14,6 +14,8 @@ export interface ImportReport {
   updated: number
   unchanged: number
   readonly problems: { readonly path: string; readonly why: string }[]
+  /** Of files that were imported, but otherwise than their author may expect. */
+  readonly remarks: { readonly path: string; readonly what: string }[]
 }
 
 /** Saved together, so that a thousand files do not cost a thousand flushes. */
@@ -31,7 +33,7 @@ export async function importNotes(
   files: readonly FileToImport[],
   progress: (done: number) => void = () => {},
 ): Promise<ImportReport> {
-  const report: ImportReport = { created: 0, updated: 0, unchanged: 0, problems: [] }
+  const report: ImportReport = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
   const claimed = new Map<string, string>()
   const here = notesByFile(notes)
   for (let i = 0; i < files.length; i += TOGETHER) {
@@ -49,11 +51,13 @@ async function importOne(
   report: ImportReport,
 ): Promise<void> {
   try {
-    const { id, fields } = parseNote(file.path, await file.bytes())
+    const { id, fields, remarks } = parseNote(file.path, await file.bytes())
     const note = { ...fields, file: file.path }
     if (id !== undefined && claimed.has(id)) throw new FileProblem(`it has the same id as ${claimed.get(id)}`)
     if (id !== undefined) claimed.set(id, file.path)
-    report[await write(notes, id, note, here.get(file.path) ?? [])]++
+    const done = await write(notes, id, note, here.get(file.path) ?? [])
+    report[done]++
+    if (done !== "unchanged") for (const what of remarks) report.remarks.push({ path: file.path, what })
   } catch (error) {
     report.problems.push({ path: file.path, why: reason(error) })
   }

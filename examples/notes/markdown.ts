@@ -1,4 +1,4 @@
-import { isMap, parseDocument, stringify } from "yaml"
+import { type Document, isMap, parseDocument, stringify, visit } from "yaml"
 
 /**
  * A note as a Markdown file with YAML front matter (YAML 1.2, core schema): `title` and every other field stand in front,
@@ -17,19 +17,32 @@ export class FileProblem extends Error {}
 export const MAX_FILE = 1_000_000
 
 const FENCE = "---\n"
+const OPEN = /^---[ \t]*\n/
+const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
 /** Of the note itself, never of its front matter. */
-const reserved = new Set(["body", "file"])
+const reserved = /^(?:id|body|file|__proto__|[$@].*)$/s
 
-export function parseNote(file: string, bytes: Uint8Array): { id: string | undefined; fields: NoteFields } {
+export interface ParsedNote {
+  readonly id: string | undefined
+  readonly fields: NoteFields
+  /** What became of the file that may surprise who wrote it. */
+  readonly remarks: readonly string[]
+}
+
+export function parseNote(file: string, bytes: Uint8Array): ParsedNote {
   const text = decode(bytes)
   const { front, body } = split(text)
-  const { id, ...fields } = parseFront(front)
-  if (id !== undefined && !/^[A-Za-z0-9_-]{1,64}$/.test(String(id))) {
-    throw new FileProblem("the id in its front matter is not 1 to 64 letters, digits, - and _")
+  const remarks: string[] = []
+  if (front === undefined && OPEN.test(text)) {
+    remarks.push("the --- that it begins with opens no front matter, so all of it is the note's body")
   }
+  const { id, ...rest } = front ?? {}
+  const usable = isId(id)
+  const none = id === undefined || id === null || id === "" // an empty `id:` is what templates leave
+  const fields = withoutReserved(usable || none ? rest : { id, ...rest }, remarks)
   const title =
     fields["title"] === undefined || fields["title"] === null ? titleOf(file, body) : String(fields["title"])
-  return { id: id === undefined ? undefined : String(id), fields: { ...fields, title, body } }
+  return { id: usable ? String(id) : undefined, fields: { ...fields, title, body }, remarks }
 }
 
 export function formatNote(id: string, { title, body, ...rest }: NoteFields): string {
@@ -69,33 +82,55 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-function split(text: string): { front: string; body: string } {
-  if (!text.startsWith(FENCE)) return { front: "", body: text }
-  const end = /^---[ \t]*(?:\n|$)/m.exec(text.slice(FENCE.length))
-  if (end === null) throw new FileProblem("its front matter has no closing ---")
-  const from = FENCE.length + end.index
-  return { front: text.slice(FENCE.length, from), body: text.slice(from + end[0].length) }
+/** Without front matter all is body: `---` in the first line may be a rule, with prose below it. */
+function split(text: string): { front: Record<string, unknown> | undefined; body: string } {
+  const whole = { front: undefined, body: text }
+  const from = OPEN.exec(text)?.[0].length
+  if (from === undefined) return whole
+  const close = CLOSE.exec(text.slice(from))
+  if (close === null) return whole
+  const front = parseFront(text.slice(from, from + close.index))
+  return front === undefined ? whole : { front, body: text.slice(from + close.index + close[0].length) }
 }
 
-function parseFront(front: string): Record<string, unknown> {
+/** `undefined`: it is no list of `key: value`. */
+function parseFront(front: string): Record<string, unknown> | undefined {
+  if (front.trim() === "") return {}
   const document = parseDocument(front, { schema: "core", version: "1.2" })
+  if (!isMap(document.contents)) return undefined
   const [error] = document.errors
   if (error !== undefined) throw new FileProblem(`its front matter is broken: ${error.message.split("\n")[0]}`)
-  if (document.contents === null) return {}
-  if (!isMap(document.contents)) throw new FileProblem("its front matter is not a list of `key: value`")
-  const fields = toJson(document.toJS.bind(document))
-  for (const key of Object.keys(fields)) {
-    if (reserved.has(key) || /^[$@]/.test(key)) throw new FileProblem(`\`${key}\` cannot be a key of its front matter`)
-  }
-  return fields
-}
-
-function toJson(read: () => Record<string, unknown>): Record<string, unknown> {
   try {
-    return read()
+    keepSpelling(document)
+    return document.toJS() as Record<string, unknown>
   } catch (error) {
     throw new FileProblem(`its front matter is broken: ${(error as Error).message}`)
   }
+}
+
+/** What would be written otherwise than it stands here (1.10, 00123, 0x1F) is kept as text: few such are numbers. */
+function keepSpelling(document: Document): void {
+  visit(document, {
+    Scalar(_, scalar) {
+      const { value, source } = scalar
+      if (typeof value === "number" && source !== undefined && JSON.stringify(value) !== source) scalar.value = source
+    },
+  })
+}
+
+const isId = (value: unknown) =>
+  (typeof value === "string" || typeof value === "number") && /^[A-Za-z0-9_-]{1,64}$/.test(String(value))
+
+/** What no field can be called is called otherwise: nobody's file is lost for a key that another program gave it. */
+function withoutReserved(given: Record<string, unknown>, remarks: string[]): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(given)) {
+    let name = key
+    while (reserved.test(name) || (name !== key && Object.hasOwn(given, name))) name = `original-${name}`
+    if (name !== key) remarks.push(`\`${key}\` of its front matter is the field \`${name}\``)
+    fields[name] = value
+  }
+  return fields
 }
 
 function titleOf(file: string, body: string): string {

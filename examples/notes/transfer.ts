@@ -31,7 +31,8 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
       const { importNotes } = await import("./import.ts")
       const done = await importNotes(notes, files, (n) => busy(`Importing ${n} of ${files.length}`))
       const problems = done.problems.map(({ path, why }) => `${path}: ${why}`)
-      report(summary(done, all.length - files.length), problems)
+      const remarks = done.remarks.map(({ path, what }) => `${path}: imported; ${what}`)
+      report(summary(done, all.length - files.length), [...problems, ...remarks])
     } catch (error) {
       report("The import failed", [(error as Error).message])
     } finally {
