@@ -85,12 +85,33 @@ describe("a Markdown file", () => {
     expect(remarks[0]).toBe("`id` of its front matter is the field `original-id`")
   })
 
+  it("is read in a moment, whatever it is made of", () => {
+    const begun = performance.now()
+    const half = MAX_FILE / 2
+    for (const filler of [" ", "#", "# ", " #", "\t", "a "]) {
+      parseNote("a.md", bytes(`# a${filler.repeat(half / filler.length)}b\n`))
+      pathOf({ title: `a${filler.repeat(half)}b` }, new Set())
+    }
+    const keys = Array.from({ length: 60_000 }, (_, i) => `k${i}: ${i}`).join("\n")
+    for (const front of [keys, "&a ".repeat(100_000)]) {
+      expect(problemOf(`---\n${front}\n---\n`)).toBe("its front matter is too long; the limit is 64 KiB")
+    }
+    expect(performance.now() - begun).toBeLessThan(5000)
+  })
+
   it("without front matter is called by its heading, else by its name", () => {
     expect(parseNote("b.md", bytes("\n# Plan B #\ntext")).fields).toEqual({
       title: "Plan B",
       body: "\n# Plan B #\ntext",
     })
     expect(parseNote("folder/c.d.md", bytes("text")).fields).toEqual({ title: "c.d", body: "text" })
+    for (const [line, title] of [
+      ["#\tTab \t ##  ", "Tab"],
+      ["# C#", "C#"],
+      ["# #\n#\n#none\n# Next\n# Last", "Next"],
+    ] as const) {
+      expect(parseNote("a.md", bytes(line)).fields.title).toBe(title)
+    }
   })
 
   it("with CR LF and a byte order mark reads like any other", () => {

@@ -16,6 +16,9 @@ export class FileProblem extends Error {}
 /** Longer files are no notes. Bytes. */
 export const MAX_FILE = 1_000_000
 
+/** Longer front matter is not read: some that is crafted would freeze the page. UTF-16 units. */
+export const MAX_FRONT = 65_536
+
 const FENCE = "---\n"
 const OPEN = /^---[ \t]*\n/
 const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
@@ -58,10 +61,9 @@ export function pathOf(fields: { readonly title?: unknown; readonly file?: unkno
   const segments = (typeof fields.file === "string" ? wished.split("/") : [wished])
     .map((s) =>
       s
+        .slice(0, 80) // first: the expressions below would be slow on a long one
         .replace(/[\\/:*?"<>|\p{Cc}]/gu, "-")
-        .replace(/^[.\s]+|[.\s]+$/g, "")
-        .slice(0, 80)
-        .trim(),
+        .replace(/^[.\s]+|[.\s]+$/g, ""),
     )
     .filter((s) => s !== "")
   const base = segments.join("/") || "untitled"
@@ -89,6 +91,7 @@ function split(text: string): { front: Record<string, unknown> | undefined; body
   if (from === undefined) return whole
   const close = CLOSE.exec(text.slice(from))
   if (close === null) return whole
+  if (close.index > MAX_FRONT) throw new FileProblem("its front matter is too long; the limit is 64 KiB")
   const front = parseFront(text.slice(from, from + close.index))
   return front === undefined ? whole : { front, body: text.slice(from + close.index + close[0].length) }
 }
@@ -133,7 +136,17 @@ function withoutReserved(given: Record<string, unknown>, remarks: string[]): Rec
   return fields
 }
 
+/** The first heading, else the file's name. No regular expression here goes back over what it has read: lines are long. */
 function titleOf(file: string, body: string): string {
-  const heading = /^#[ \t]+(.+?)[ \t]*#*$/m.exec(body)?.[1]
-  return heading ?? (file.split("/").at(-1) ?? file).replace(/\.[^.]+$/, "")
+  for (const line of body.split(/[\n\r]/)) {
+    if (!/^#[ \t]/.test(line)) continue
+    const text = line.slice(1).trim()
+    let end = text.length
+    while (text[end - 1] === "#") end--
+    // closing #s stand apart: the heading of `# C#` is C#
+    const closed = end === 0 || /\s/.test(text.charAt(end - 1))
+    const heading = closed ? text.slice(0, end).trimEnd() : text
+    if (heading !== "") return heading
+  }
+  return (file.split("/").at(-1) ?? file).replace(/\.[^.]+$/, "")
 }
