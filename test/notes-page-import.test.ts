@@ -41,6 +41,7 @@ describe("importing", () => {
     expect(report.problems.length).toBe(4)
     const a = ws.notes.all().find((row) => row.title === "A")
     expect(a && fieldsOf(a)).toEqual({
+      fileHash: expect.stringMatching(/^[0-9a-f]{64}$/),
       title: "A",
       body: "# A\n",
       file: "work/a.md",
@@ -55,6 +56,32 @@ describe("importing", () => {
     const before = ws.notes.all()
     expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 3 })
     expect(ws.notes.all()).toBe(before)
+  })
+
+  it("the same file again leaves alone what was edited here", async () => {
+    const long = "y".repeat(200_000)
+    const files = [file("a.md", "# A\n"), file("b.md", "---\ntags: [x]\n---\nB"), file("long.md", long)]
+    await importNotes(ws.notes, files)
+    for (const { id } of ws.notes.all()) {
+      await ws.notes.update(id, (draft, edit) => {
+        draft.title = `${draft.title}, edited`
+        edit.splice("body", 0, 0, "edited ")
+      })
+    }
+    const before = ws.notes.all()
+    expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 3 })
+    expect(ws.notes.all()).toBe(before)
+  })
+
+  it("another file of the same path is a note of its own, and says so", async () => {
+    await importNotes(ws.notes, [file("README.md", "# One\n")])
+    const report = await importNotes(ws.notes, [file("README.md", "# Two\n")])
+    const remarks = [{ path: "README.md", what: "another note came from this path, so this is a second one" }]
+    expect(report).toEqual({ ...nothing, created: 1, remarks })
+    expect(ws.notes.all().map(({ title }) => title)).toEqual(["One", "Two"])
+    for (const one of ["One", "Two"]) {
+      expect((await importNotes(ws.notes, [file("README.md", `# ${one}\n`)])).unchanged).toBe(1)
+    }
   })
 
   it("a file is named whose front matter is not what its author may think", async () => {
@@ -125,8 +152,8 @@ it("what is exported imports elsewhere as the same notes, and here as no change"
     expect((await importNotes(other.notes, files)).created).toBe(3)
     const whole = async (of: typeof ws) => {
       const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
-      // a note that came from no file has come from one now
-      return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined }))
+      // a note that came from no file has come from one now, and all have come from files with ids
+      return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined, fileHash: undefined }))
     }
     expect(await whole(other)).toEqual(await whole(ws))
   } finally {

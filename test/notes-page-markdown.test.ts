@@ -144,7 +144,7 @@ describe("a Markdown file", () => {
     const value = fc.jsonValue({ maxDepth: 2, noUnicodeString: false })
     const key = fc
       .string({ minLength: 1 })
-      .filter((k) => !["id", "body", "file", "title", "__proto__"].includes(k) && !/^[$@]/.test(k))
+      .filter((k) => !["id", "body", "file", "fileHash", "title", "__proto__"].includes(k) && !/^[$@]/.test(k))
     fc.assert(
       fc.property(
         fc.string(),

@@ -1,3 +1,5 @@
+import { sha256 } from "@noble/hashes/sha2.js"
+import { bytesToHex } from "@noble/hashes/utils.js"
 import { HeadwaterError } from "headwater"
 import { FileProblem, type NoteFields, parseNote } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
@@ -25,8 +27,9 @@ const PART = 100_000
 
 /**
  * Makes or updates a note for every file. A file with the id of a note becomes that note's content (what differs is
- * written, so concurrent edits merge); one that is here already, word for word, is left alone. What cannot be imported
- * is named in the report and stops nothing.
+ * written, so concurrent edits merge). One without an id is known by its path and its bytes: while they are the same, what
+ * was edited here stays as it is. A path alone says too little, two folders may have a README.md each: other bytes are a
+ * note of their own. What cannot be imported is named in the report and stops nothing.
  */
 export async function importNotes(
   notes: Notes,
@@ -51,13 +54,17 @@ async function importOne(
   report: ImportReport,
 ): Promise<void> {
   try {
-    const { id, fields, remarks } = parseNote(file.path, await file.bytes())
-    const note = { ...fields, file: file.path }
+    const bytes = await file.bytes()
+    const { id, fields, remarks } = parseNote(file.path, bytes)
+    const note = { ...fields, file: file.path, ...(id === undefined && { fileHash: bytesToHex(sha256(bytes)) }) }
     if (id !== undefined && claimed.has(id)) throw new FileProblem(`it has the same id as ${claimed.get(id)}`)
     if (id !== undefined) claimed.set(id, file.path)
-    const done = await write(notes, id, note, here.get(file.path) ?? [])
+    const sameFile = id === undefined ? (here.get(file.path) ?? []) : []
+    const done = await write(notes, id, note, sameFile)
     report[done]++
-    if (done !== "unchanged") for (const what of remarks) report.remarks.push({ path: file.path, what })
+    if (done === "unchanged") return
+    const second = sameFile.length === 0 ? [] : ["another note came from this path, so this is a second one"]
+    for (const what of [...remarks, ...second]) report.remarks.push({ path: file.path, what })
   } catch (error) {
     report.problems.push({ path: file.path, why: reason(error) })
   }
@@ -71,7 +78,7 @@ async function write(
 ): Promise<"created" | "updated" | "unchanged"> {
   for (const candidate of id === undefined ? sameFile : [id]) {
     const whole = await notes.read(candidate)
-    if (whole !== undefined && whole.$deletedAt === undefined && equal(fieldsOf(whole), note)) return "unchanged"
+    if (whole !== undefined && whole.$deletedAt === undefined && holds(whole, note)) return "unchanged"
   }
   const existing = id === undefined ? undefined : await notes.read(id)
   if (id === undefined || existing === undefined) {
@@ -110,6 +117,12 @@ function notesByFile(notes: Notes): Map<string, string[]> {
     if (file !== undefined) byFile.set(file, [...(byFile.get(file) ?? []), id])
   }
   return byFile
+}
+
+/** Whether the file has nothing that the note has not, or had once. */
+function holds(whole: object, { fileHash, ...wanted }: NoteFields): boolean {
+  const { fileHash: heldHash, ...held } = fieldsOf(whole)
+  return (fileHash !== undefined && fileHash === heldHash) || equal(held, wanted)
 }
 
 /** JSON has no order of keys, and a field that is undefined is not there. */

@@ -23,7 +23,7 @@ const FENCE = "---\n"
 const OPEN = /^---[ \t]*\n/
 const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
 /** Of the note itself, never of its front matter. */
-const reserved = /^(?:id|body|file|__proto__|[$@].*)$/s
+const reserved = /^(?:id|body|file|fileHash|__proto__|[$@].*)$/s
 
 export interface ParsedNote {
   readonly id: string | undefined
@@ -49,7 +49,7 @@ export function parseNote(file: string, bytes: Uint8Array): ParsedNote {
 }
 
 export function formatNote(id: string, { title, body, ...rest }: NoteFields): string {
-  const { file: _, ...fields } = rest
+  const { file: _, fileHash: __, ...fields } = rest
   return FENCE + stringify({ id, title, ...fields }, { lineWidth: 0 }) + FENCE + body
 }
 

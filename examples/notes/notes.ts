@@ -7,6 +7,8 @@ export interface Note {
   tags?: string[]
   /** The path that the note was imported from, and goes back to. */
   file?: string
+  /** SHA-256 of that file, if it named no id: the same file is this note again, whatever was written here since. */
+  fileHash?: string
 }
 
 export const notes = collection("notes", shape<Note>(), { fields: { body: text() } })
