@@ -3,6 +3,7 @@
 import { create, remove, restore, update } from "./author.ts"
 import { created, edited } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
+import { isId } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { PlainRow, RowDelta } from "./rows.ts"
 import {
@@ -66,7 +67,7 @@ export type RowOf<X> =
 
 /** Entity and workspace ids: they become keys on disk and names on the wire. */
 export function checkId(id: unknown, of: string): asserts id is string {
-  if (typeof id !== "string" || !/^[A-Za-z0-9_-]{1,64}$/.test(id)) {
+  if (!isId(id)) {
     throw new HeadwaterError("ID_INVALID", `${of} matches [A-Za-z0-9_-]{1,64}: ${JSON.stringify(id)}`)
   }
 }

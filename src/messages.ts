@@ -13,6 +13,9 @@ export type Hash = string
 export type Actor = string
 export type Access = "read" | "write" | "admin"
 
+/** What a workspace, a collection or an entity can be called: it goes into keys on disks and names on the wire. */
+export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
+
 /**
  * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one) and 8 bytes of the running
  * hash up to it. A replica may compare positions (`position`), nothing else.

@@ -12,7 +12,7 @@ import { Major, Reader, Writer } from "./cbor.ts"
 import { type Code, HeadwaterError, isCode } from "./errors.ts"
 import { bytesOfHex, hex } from "./hash.ts"
 import type * as m from "./messages.ts"
-import { limits } from "./messages.ts"
+import { isId, limits } from "./messages.ts"
 
 export * from "./messages.ts"
 
@@ -51,7 +51,7 @@ interface Type<T> {
   read(input: Reader): T
 }
 
-const text = (allowed: RegExp, what: string): Type<string> => ({
+const text = (allowed: { test(value: string): boolean }, what: string): Type<string> => ({
   write: (out, value) => (typeof value === "string" && allowed.test(value) ? out.text(value) : out.fail(what)),
   read(input) {
     const value = input.text()
@@ -70,7 +70,7 @@ const oneOf = <T extends string>(...words: readonly T[]): Type<T> => ({
 /** No control characters, and nothing that UTF-8 would not give back as it was: lone surrogates, byte order marks. */
 const printable = (most: number) =>
   text(new RegExp(`^[^\\p{Cc}\\p{Cs}\\uFEFF\\uFFFD]{1,${most}}$`, "u"), "is not a name")
-const id = text(/^[A-Za-z0-9_-]{1,64}$/, "is not an id")
+const id = text({ test: isId }, "is not an id")
 const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")
 const token = text(/^[\x21-\x7e]{1,8192}$/, "is not a token")
 const pattern = text(/^(?!$)[A-Za-z0-9_-]{0,64}\*?$/, "is not a workspace id or prefix*")
@@ -233,7 +233,7 @@ const bounds = record<m.Limits>({ message: uint(), chunk: uint(), ops: uint() })
 
 const anyEntry = record<m.Entry>({
   entity: id,
-  collection: printable(64),
+  collection: id,
   kind: oneOf("change", "snapshot", "tombstone"),
   chunks: list(chunk, limits.chunks),
   by: optional(principal),

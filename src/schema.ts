@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "./errors.ts"
+import { isId } from "./protocol.ts"
 import { isReserved, isUserKey, own, plainCopy } from "./values.ts"
 
 // What a schema says --------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ export function collection<
 ): Def<N, S, F, D> {
   const fields = { ...options?.fields } as AnyDef["fields"]
   const defaults: Record<string, unknown> = {}
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
+  if (!isId(name)) {
     throw new HeadwaterError("ID_INVALID", `a collection's name matches [A-Za-z0-9_-]{1,64}: ${JSON.stringify(name)}`)
   }
   for (const [field, { kind }] of Object.entries(fields)) {

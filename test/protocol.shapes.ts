@@ -31,7 +31,7 @@ const chunk = bytes(34, 300)
 export const entryKeys: Shape = {
   needs: {
     entity: id,
-    collection: name(64),
+    collection: id,
     kind: fc.constantFrom("change", "snapshot", "tombstone"),
     chunks: fc.array(chunk),
   },

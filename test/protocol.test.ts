@@ -424,8 +424,10 @@ describe("bounds", () => {
       id: "1",
       entries: [{ ...entry, collection }],
     })
+    for (const name of [...ids, "Büro"]) expectBound(named("n".repeat(64)), named(name), "MESSAGE_BAD")
+    const from = (from: string): ClientMessage => ({ t: "presence", w: "w", from, data: null })
     for (const name of ["", "n".repeat(65), "a\u0000", "a\u007f", "a\ud800", "\ufeffa"])
-      expectBound(named("Заметки 🙂 notes"), named(name), "MESSAGE_BAD")
+      expectBound(from("Заметки 🙂 notes"), from(name), "MESSAGE_BAD")
     for (const id of ["", " ", "x".repeat(33)])
       expectBound({ t: "ack", w: "w", id: "x".repeat(32) }, { t: "ack", w: "w", id }, "MESSAGE_BAD")
     const granted = (name: string): RelayMessage => ({ t: "grants", principal: "p", grants: [[name, "read"]] })
