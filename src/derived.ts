@@ -6,7 +6,8 @@
  */
 import { automerge, newHandle } from "./automerge.ts"
 import { type Change, deriveChange, readChange, withDeps } from "./chunk.ts"
-import type { Hash } from "./protocol.ts"
+import { onlyString, TYPE } from "./operations.ts"
+import { type Hash, isId } from "./protocol.ts"
 
 const NOBODY = "0".repeat(32)
 const templates = new Map<string, Uint8Array>()
@@ -21,11 +22,20 @@ function template(name: string, make: () => Uint8Array): Uint8Array {
 export function genesisOf(entity: string, collection: string): Change {
   const chunk = template(`genesis ${collection}`, () => {
     const handle = newHandle(NOBODY)
-    handle.put("_root", "@type", collection, "str")
+    handle.put("_root", TYPE, collection, "str")
     handle.commit(undefined, 0)
     return lastOf(handle)
   })
   return readChange(deriveChange(entity, chunk))
+}
+
+/**
+ * The collection that this change makes the entity in; undefined when it is no genesis. One that says the same in other
+ * bytes is none: what others derive from theirs would not rest on it.
+ */
+export function collectionMadeBy(entity: string, change: Change): string | undefined {
+  const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
+  return name !== undefined && isId(name) && genesisOf(entity, name).hash === change.hash ? name : undefined
 }
 
 /** Makes the empty text of one field, resting on the genesis. */

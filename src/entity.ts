@@ -2,11 +2,11 @@
  * One entity's live Automerge document: hydrated from its changes, written by one session actor, read as plain values.
  * Everything is synchronous once `loadAutomerge` has resolved.
  */
-import { automerge, type Handle, newHandle } from "./automerge.ts"
+import { type Handle, newHandle } from "./automerge.ts"
 import { type Cell, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
-import { type Change, isDerived, readChange } from "./chunk.ts"
+import { type Change, readChange } from "./chunk.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
-import { genesisOf, pruning, textContainer } from "./derived.ts"
+import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
 import { refuseLossy, take } from "./document.ts"
 import type { Changes, Fields } from "./draft.ts"
 import { HeadwaterError } from "./errors.ts"
@@ -34,7 +34,7 @@ export interface Facts {
 export class Entity {
   readonly id: string
   readonly collection: string
-  /** The change that made it; held unless another tool made the document. */
+  /** The change that made it. */
   readonly genesis: Change
   private handle: Handle
   private readonly actor: Actor
@@ -79,7 +79,7 @@ export class Entity {
           [],
           changes.filter(({ hash }) => suspects.has(hash)),
         )
-      const { genesis, collection } = originOf(id, changes, handle)
+      const { genesis, collection } = originOf(id, changes)
       const entity = new Entity(id, genesis, collection, handle, actor)
       entity.account(changes)
       entity.readAll(new Set())
@@ -242,7 +242,6 @@ export class Entity {
         field: key,
       })
     }
-    if (!this.held.has(this.genesis.hash) && !made.includes(this.genesis)) this.derive(this.genesis, made)
     this.derive(container, made)
     return objectOf(container)
   }
@@ -299,16 +298,13 @@ export class Entity {
   }
 }
 
-/** The genesis says which collection; of a document that another tool made, its `@type` does. */
-function originOf(id: string, changes: readonly Change[], handle: Handle): { genesis: Change; collection: string } {
-  for (const change of changes) {
-    if (change.deps.length > 0 || !isDerived(id, change)) continue
-    const [op, ...more] = automerge().decodeChange(change.chunk).ops
-    if (op?.key === "@type" && more.length === 0) return { genesis: change, collection: String(op.value) }
+/** The genesis says which collection. */
+function originOf(id: string, changes: readonly Change[]): { genesis: Change; collection: string } {
+  for (const genesis of changes) {
+    const collection = collectionMadeBy(id, genesis)
+    if (collection !== undefined) return { genesis, collection }
   }
-  const type = handle.getAll("_root", "@type").at(-1)
-  const collection = type === undefined ? "" : type[0] === "text" ? handle.text(type[1]) : String(type[1])
-  return { genesis: genesisOf(id, collection), collection }
+  throw new HeadwaterError("CHUNK_BAD", "none of these changes makes the entity", { entity: id })
 }
 
 /** The object that a change's first operation makes. */

@@ -15,11 +15,16 @@ const SET = 1
 const DELETE = 3
 const INCREMENT = 5
 const MARK = 7
+/** Where the root says which collection the entity is in. */
+export const TYPE = "@type"
+/** The type of a value that is a scalar string. */
+const STRING = 6
 
 /**
  * `OP_REFERENCE` when an operation names one that is neither earlier in this change nor among its ancestors. `CHUNK_BAD`
  * for operations that no Automerge writes and that do harm only where something concurrent meets them, so that trying
- * them would not come out the same everywhere: an insertion into a map, a deletion of nothing, half a mark.
+ * them would not come out the same everywhere: an insertion into a map, a deletion of nothing, half a mark. So for those
+ * that touch the collection, which is settled once, by the genesis. (That is not asked here: it is known byte for byte.)
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
@@ -39,6 +44,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
   while (op.next()) {
     if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
     marking = op.action === MARK && op.markName.there
+    if (op.inRoot && op.key.text === TYPE) return "CHUNK_BAD"
     if (!op.inRoot && !known(op.objectCounter.value, op.objectActor.value)) return "OP_REFERENCE"
     if (op.onElement && !known(op.elementCounter.value, op.elementActor.value)) return "OP_REFERENCE"
     for (let i = 0; i < op.replaces; i++) {
@@ -73,6 +79,17 @@ export function setsOnly(change: Change, key: string): boolean {
   }
 }
 
+/** The string that the change's only operation sets this key of the root to; undefined for any other change. */
+export function onlyString(change: Change, key: string): string | undefined {
+  try {
+    const op = new Operations(change)
+    if (change.ops !== 1 || !op.next() || !op.inRoot || op.key.text !== key || op.action !== SET) return undefined
+    return op.string()
+  } catch {
+    return undefined
+  }
+}
+
 /** The keys of the root that the change puts or deletes. */
 export function rootKeys(change: Change): Set<string> {
   const keys = new Set<string>()
@@ -93,6 +110,9 @@ class Operations {
   readonly elementCounter: Column
   readonly key: Column
   readonly markName: Column
+  /** Of each value how long it is and of which type. */
+  private readonly valueKind: Column
+  private readonly values: Bytes
   /** One value for each replaced operation, not for each operation: whoever wants them calls `next`. */
   readonly replacedActor: Column
   readonly replacedCounter: Column
@@ -122,6 +142,8 @@ class Operations {
     this.key = column(21)
     this.insertions = column(52)
     this.actions = column(66)
+    this.valueKind = column(86)
+    this.values = new Bytes(columns.get(87) ?? NOTHING, 0)
     this.replacements = column(112)
     this.replacedActor = column(113)
     this.replacedCounter = column(115)
@@ -144,6 +166,13 @@ class Operations {
     this.replacements.next()
     this.markName.next()
     return true
+  }
+
+  /** The value of the first operation, if it is a string. */
+  string(): string | undefined {
+    this.valueKind.next()
+    const { there, value } = this.valueKind
+    return there && value % 16 === STRING ? utf8.decode(this.values.take(Math.floor(value / 16))) : undefined
   }
 
   get inRoot(): boolean {

@@ -3,11 +3,12 @@
  * else claims its place), so that every replica comes to the same one, whatever else it holds and in whatever order.
  */
 import { type Handle, newHandle } from "./automerge.ts"
-import { type Change, isDerived } from "./chunk.ts"
+import type { Change } from "./chunk.ts"
+import { collectionMadeBy } from "./derived.ts"
 import { refuseLossy, take } from "./document.ts"
 import type { Code } from "./errors.ts"
 import { Ancestries, type Ancestry, causalOrder, History } from "./history.ts"
-import { fault, setsOnly } from "./operations.ts"
+import { fault } from "./operations.ts"
 import type { Hash } from "./protocol.ts"
 
 export { ancestors, causalOrder, headsOf } from "./history.ts"
@@ -33,7 +34,8 @@ const NOBODY = "0".repeat(32)
 /**
  * The verdicts that reading alone gives, on `suspects` and what rests on them: admission (`SEQ_GAP`, `START_OP`,
  * `SEQ_TAKEN`, `COLLECTION_MISMATCH` for a second genesis), operations that name something outside the change and its
- * ancestors (`OP_REFERENCE`), operations that no Automerge writes (`CHUNK_BAD`). No document is made. What Automerge itself
+ * ancestors (`OP_REFERENCE`), operations that no Automerge writes, a beginning that is no genesis of a collection that can
+ * be, a collection that is changed (`CHUNK_BAD`). The document is not made. What Automerge itself
  * makes of the rest shows when it is applied: then `Entity.apply` or `Entity.hydrate` throws, and `verdicts` finds out who is
  * to blame.
  */
@@ -91,7 +93,7 @@ export class Admission {
   trust(change: Change): void {
     if (this.changes.has(change.hash)) return
     this.history.add(change)
-    this.hasGenesis ||= this.isGenesis(change)
+    this.hasGenesis ||= change.deps.length === 0
   }
 
   /** Takes in those of the changes that are sound: they are the verdicts' `order`. What waits must be given again. */
@@ -124,18 +126,20 @@ export class Admission {
     if (seq !== before + 1) return "SEQ_GAP"
     const maxOp = Math.max(0, ...deps.map((dep) => this.changes.get(dep)?.maxOp ?? 0))
     if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
-    const code = fault(change, (counter, author) => {
-      const made = this.history.madeBy(author, counter)
-      return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
-    })
+    const root = deps.length === 0
+    if (root && collectionMadeBy(this.entity, change) === undefined) return "CHUNK_BAD"
+    const code = root ? undefined : this.faultOf(change, ancestry)
     if (code !== undefined) return code
     // One place, one change: what is here keeps it. Asked last, for only this depends on what else is here.
     if ((this.history.byActor.get(actor)?.length ?? 0) > before) return "SEQ_TAKEN"
-    return this.hasGenesis && this.isGenesis(change) ? "COLLECTION_MISMATCH" : undefined
+    return root && this.hasGenesis ? "COLLECTION_MISMATCH" : undefined
   }
 
-  private isGenesis(change: Change): boolean {
-    return change.deps.length === 0 && isDerived(this.entity, change) && setsOnly(change, "@type")
+  private faultOf(change: Change, ancestry: Ancestry): Code | undefined {
+    return fault(change, (counter, author) => {
+      const made = this.history.madeBy(author, counter)
+      return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
+    })
   }
 }
 

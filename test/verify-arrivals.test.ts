@@ -1,9 +1,10 @@
+import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
-import { type Change, isDerived } from "../src/chunk.ts"
+import type { Change } from "../src/chunk.ts"
 import { Entity, loadAutomerge } from "../src/entity.ts"
 import type { Code } from "../src/errors.ts"
-import { fault, setsOnly } from "../src/operations.ts"
+import { fault } from "../src/operations.ts"
 import type { Hash } from "../src/protocol.ts"
 import { Admission, admitted, ancestors, causalOrder, headsOf } from "../src/verify.ts"
 import { actorOf, ID, runs } from "./support/histories.ts"
@@ -17,8 +18,15 @@ interface Verdict {
   readonly waiting: Set<Hash>
 }
 
-const isGenesis = (change: Change): boolean =>
-  change.deps.length === 0 && isDerived(ID, change) && setsOnly(change, "@type")
+const isGenesis = (change: Change): boolean => {
+  if (change.deps.length > 0) return false
+  try {
+    const [op] = Automerge.decodeChange(change.chunk).ops
+    return Entity.create(ID, String(op?.value), actorOf(0)).genesis.hash === change.hash
+  } catch {
+    return false // not even Automerge reads it
+  }
+}
 
 /** The rules as they are told, each read off the whole set of a change's ancestors. */
 function told(trusted: readonly Change[], arrived: readonly Change[]): Verdict {
@@ -42,8 +50,10 @@ function codeOf(change: Change, below: readonly Change[], sound: readonly Change
   if (change.startOp <= maxOp || change.startOp > maxOp + 2 ** 20) return "START_OP"
   const exists = (counter: number, author: string) =>
     below.some(({ actor, startOp, maxOp }) => actor === author && startOp <= counter && counter <= maxOp)
-  const code = fault(change, exists)
+  const root = change.deps.length === 0
+  const code = root ? undefined : fault(change, exists)
   if (code !== undefined) return code
+  if (root && !isGenesis(change)) return "CHUNK_BAD"
   if (sound.some((one) => placeOf(one) === placeOf(change))) return "SEQ_TAKEN"
   return isGenesis(change) && sound.some(isGenesis) ? "COLLECTION_MISMATCH" : undefined
 }
@@ -149,7 +159,8 @@ function chain(length: number): Change[] {
 /** A change that sets a key; what is told apart by its number is not looked into. */
 function after(dep: Change, actor: string, seq: number, number: number): Change {
   const hash = number.toString(16).padStart(64, "0")
-  return { ...dep, hash, actor, seq, deps: [dep.hash], startOp: dep.maxOp + 1, maxOp: dep.maxOp + 1 }
+  const { chunk } = forged({ ops: [put()] })
+  return { ...dep, chunk, hash, actor, seq, deps: [dep.hash], startOp: dep.maxOp + 1, maxOp: dep.maxOp + 1 }
 }
 
 test("what arrives at the head of a long history costs what it is, not what the history is", () => {

@@ -2,6 +2,7 @@ import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import { type Change, deriveChange, readChange } from "../src/chunk.ts"
+import { genesisOf } from "../src/derived.ts"
 import { Entity, loadAutomerge } from "../src/entity.ts"
 import type { Code } from "../src/errors.ts"
 import type { Hash } from "../src/protocol.ts"
@@ -149,6 +150,31 @@ test("each kind of lie has its code", () => {
         ],
       },
     ],
+    [
+      "another collection",
+      "CHUNK_BAD",
+      { ...after, ops: [{ action: "set", obj: "_root", key: "@type", value: "tasks", pred: [] }] },
+    ],
+    [
+      "another collection, among other things and beside the rest",
+      "CHUNK_BAD",
+      { deps: [genesis.hash], startOp: 50, ops: [put(), put({ key: "@type" })] },
+    ],
+    [
+      "a collection as a text",
+      "CHUNK_BAD",
+      { ...after, ops: [{ action: "makeText", obj: "_root", key: "@type", pred: [] }] },
+    ],
+    [
+      "a collection that is taken away",
+      "CHUNK_BAD",
+      { ...after, ops: [{ action: "del", obj: "_root", key: "@type", pred: [`1@${genesis.actor}`] }] },
+    ],
+    [
+      "a collection that is counted up",
+      "CHUNK_BAD",
+      { ...after, ops: [{ action: "inc", obj: "_root", key: "@type", value: 1, pred: [`1@${genesis.actor}`] }] },
+    ],
     ["the key __proto__", "CHUNK_BAD", { ...after, ops: [put({ key: "__proto__" })] }],
     [
       "an increment of what is no counter",
@@ -286,12 +312,35 @@ test("tens of thousands of changes are put in order as fast when every startOp l
   expect(Math.min(...ratios)).toBeLessThan(12)
 })
 
-test("a derived change that another entity's id was hashed into is just another author's", () => {
-  const { genesis } = Entity.create("other", "notes", actorOf(0))
-  const { changes } = small()
-  // Not our genesis: a root by an actor that means nothing here. It may stand beside ours and names no collection.
-  const judged = verdicts(ID, [...changes, genesis], new Set([genesis.hash]))
-  expect(judged.bad.size).toBe(0)
-  expect(Entity.hydrate(ID, judged.order, actorOf(4)).collection).toBe("notes")
-  expect(deriveChange("other", genesis.chunk)).toEqual(genesis.chunk)
+test("an entity begins with its genesis, byte for byte, and with nothing else", () => {
+  const { genesis, changes } = small()
+  const derived = (fields: Record<string, unknown>): Change =>
+    readChange(deriveChange(ID, forged({ actor: "0".repeat(32), ...fields }).chunk))
+  const type = { action: "set", obj: "_root", key: "@type", value: "notes", pred: [] }
+  expect(derived({ ops: [type] }).hash).toBe(genesis.hash)
+  const roots: [string, Change][] = [
+    ["another entity's genesis", Entity.create("other", "notes", actorOf(0)).genesis],
+    ["an actor of its own", forged({ ops: [type] })],
+    ["nothing at all", derived({ ops: [] })],
+    ["no @type", derived({ ops: [put()] })],
+    ["more than @type", derived({ ops: [type, put()] })],
+    ["@type twice", derived({ ops: [type, { ...type, pred: [] }] })],
+    ["a time", derived({ ops: [type], time: 5 })],
+    ["a message", derived({ ops: [type], message: "m" })],
+    ["a later start", derived({ ops: [type], startOp: 2 })],
+    ["a number", derived({ ops: [put({ key: "@type" })] })],
+    ["a text object", derived({ ops: [{ action: "makeText", obj: "_root", key: "@type", pred: [] }] })],
+    ["a list", derived({ ops: [{ action: "makeList", obj: "_root", key: "@type", pred: [] }] })],
+    ["a map", derived({ ops: [{ action: "makeMap", obj: "_root", key: "@type", pred: [] }] })],
+    ...["", "Büro", "a b", "a\n", "a".repeat(65), "a".repeat(300), "\u0001", "a/b"].map((name): [string, Change] => [
+      `the name ${name}`,
+      genesisOf(ID, name),
+    ]),
+  ]
+  for (const [name, root] of roots) {
+    const alone = verdicts(ID, [root], new Set([root.hash]))
+    expect([name, alone.bad.get(root.hash), alone.order]).toEqual([name, "CHUNK_BAD", []])
+    const beside = verdicts(ID, [...changes, root], new Set([root.hash]))
+    expect([name, beside.bad.get(root.hash), beside.order.length]).toEqual([name, "CHUNK_BAD", changes.length])
+  }
 })
