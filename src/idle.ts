@@ -1,6 +1,5 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
 import { automergeVersion } from "./entity.ts"
-import { HeadwaterError } from "./errors.ts"
 import type { Hash } from "./protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
@@ -126,17 +125,12 @@ export class Idle {
     )
   }
 
-  /** An entity that cannot be projected must not hold up the others: its old row stays until something of it changes. */
   private async project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
-    const mark = this.replica.staleOf(entity, tx)
-    if (mark === undefined) return
+    if (this.replica.staleOf(entity, tx) === undefined) return
     try {
       if ((await this.replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
     } catch (error) {
-      // Nothing is known of the entity when the disk or WebAssembly is what fails.
-      if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
-      tx.touched.delete(entity)
-      tx.markStale(entity, { ...mark, waiting: true })
+      this.replica.leaveOut(entity, tx, error)
     }
   }
 

@@ -21,7 +21,7 @@ import type { Transaction } from "./transaction.ts"
 
 export type Defs = ReadonlyMap<string, AnyDef>
 /** The rows that a commit makes; undefined: the entity is gone. */
-export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
+export type NewRows = Map<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 export interface SetAside {
   readonly entity: string
   readonly record: BadRecord | RejectedRecord

@@ -8,7 +8,7 @@ import { type Change, readChange } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
 import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
-import type { HeadwaterError } from "./errors.ts"
+import { HeadwaterError } from "./errors.ts"
 import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
 import { type Changed, type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
@@ -18,7 +18,7 @@ import { Queue, type Step } from "./queue.ts"
 import { keys, type Owed, type StaleRecord, type StoredRow } from "./records.ts"
 import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
-import type { Store } from "./store/store.ts"
+import type { Store, Write } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
 import { Admission, admitted, causalOrder, type Judged, verdicts } from "./verify.ts"
 
@@ -271,24 +271,48 @@ export class Replica {
   }
 
   private async projectTouched(tx: Transaction): Promise<NewRows> {
-    const rows = new Map<string, { collection: string; row: StoredRow | undefined }>()
+    const rows: NewRows = new Map()
     for (const entity of tx.touched) {
-      const live = await this.live(entity, tx)
-      const mark = this.staleOf(entity, tx)
-      if (live === undefined) {
-        const collection = this.rows.collectionOf(entity)
-        if (collection === undefined) continue
-        rows.set(entity, { collection, row: undefined })
-        tx.writes.push(this.rows.write(collection, entity, undefined))
-        continue
+      try {
+        await this.projectOne(entity, tx, rows)
+      } catch (error) {
+        this.leaveOut(entity, tx, error)
       }
-      const { collection } = live.entity
-      const row = this.storedRow(live)
-      rows.set(entity, { collection, row })
-      tx.writes.push(this.rows.write(collection, entity, row))
-      if (live.waiting.length > 0 || mark !== undefined) this.markWaiting(tx, entity, collection, live.waiting)
     }
     return rows
+  }
+
+  private async projectOne(entity: string, tx: Transaction, rows: NewRows): Promise<void> {
+    const live = await this.live(entity, tx)
+    const mark = this.staleOf(entity, tx)
+    const collection = live?.entity.collection ?? this.rows.collectionOf(entity)
+    if (collection === undefined) return
+    const row = live && this.storedRow(live)
+    tx.writes.push(this.writeOf(collection, entity, row))
+    rows.set(entity, { collection, row })
+    if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) {
+      this.markWaiting(tx, entity, collection, live.waiting)
+    }
+  }
+
+  /**
+   * An entity that cannot be shown must not hold up the others, nor what else the group writes: its old row stays until
+   * something of it changes. Nothing is known of it when the disk or WebAssembly is what fails.
+   */
+  leaveOut(entity: string, tx: Transaction, error: unknown): void {
+    if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
+    const mark = this.staleOf(entity, tx) ?? { collection: this.rows.collectionOf(entity) ?? "", suspects: [] }
+    tx.touched.delete(entity)
+    tx.markStale(entity, { ...mark, waiting: true })
+  }
+
+  /** No disk is asked: what cannot be written down is the entity's own fault. */
+  private writeOf(collection: string, entity: string, row: StoredRow | undefined): Write {
+    try {
+      return this.rows.write(collection, entity, row)
+    } catch (cause) {
+      throw new HeadwaterError("CHUNK_BAD", "the row cannot be written", { entity, cause })
+    }
   }
 
   private storedRow(live: Live): StoredRow {

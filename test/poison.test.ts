@@ -126,3 +126,31 @@ test("an entry that names another collection than its entity is in is shown in t
   await ws.whenStored()
   await ws.close()
 })
+
+/** A map in a map in a map: sound for Automerge, deeper than the stack of whoever makes a row of it. */
+function deep(levels: number): Op[] {
+  const first = genesis().maxOp + 1
+  return Array.from({ length: levels }, (_, level) => {
+    const obj = level === 0 ? "_root" : `${first + level - 1}@${"f".repeat(32)}`
+    return { action: "makeMap", obj, key: "d", pred: [] }
+  })
+}
+
+// The one becomes a document and then no row, the other not even a document.
+for (const levels of [5000, 20_000]) {
+  test(`an entity of ${levels} levels holds up nobody, nor does who writes to it, after a restart too`, async () => {
+    await push([genesis(), edit(genesis(), ...deep(levels))])
+    for (let session = 0; session < 2; session++) {
+      const ws = await open()
+      await ws.whenSynced()
+      const odd = ws.notes.update(ODD, (draft) => void (draft.title = "mine"))
+      const others = Array.from({ length: 5 }, (_, i) => ws.notes.create({ title: `${i}` }))
+      await expect(odd).rejects.toThrow()
+      await Promise.all(others)
+      expect(ws.notes.all().some(({ id }) => id === ODD)).toBe(false)
+      expect(ws.status.phase).toBe("live")
+      await ws.whenStored()
+      await ws.close()
+    }
+  })
+}
