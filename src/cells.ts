@@ -1,6 +1,6 @@
 /** What a document holds under each root key, as plain values that rows and drafts can share. */
 import { automerge, type Handle } from "./automerge.ts"
-import { freeze, isReserved } from "./values.ts"
+import { DEPTH, freeze, isReserved } from "./values.ts"
 
 /** A text object: where it is, what it says, and the operation ids of the values it shares its key with. */
 export interface Text {
@@ -56,22 +56,25 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 }
 
 /**
- * Dates become ms, counters numbers, bytes nothing; what JSON cannot say becomes null. Keys are sorted, because Automerge
- * lists them in another order on another replica. A key `__proto__` never gets here: verify.ts refuses the change.
+ * Dates become ms, counters numbers, bytes nothing; what JSON cannot say becomes null, and so does what lies deeper than
+ * any value that is written here: rows are read, compared and frozen where a smaller stack may be than the one that was enough
+ * for the document. Keys are sorted, because Automerge lists them in another order on another replica. A key `__proto__`
+ * never gets here: verify.ts refuses the change.
  */
-function toPlain(value: unknown): unknown {
+function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()
   if (typeof value === "number") return Number.isFinite(value) ? value : null
   if (typeof value === "bigint") return Number(value)
   if (typeof value !== "object" || value === null) return value
-  if (Array.isArray(value)) return value.map((item) => toPlain(item) ?? null)
   if (value instanceof Uint8Array) return undefined
   if (value instanceof Date) return toPlain(value.getTime())
   if (A.isImmutableString(value)) return value.val
   if (A.isCounter(value)) return value.value
+  if (levels === 0) return null
+  if (Array.isArray(value)) return value.map((item) => toPlain(item, levels - 1) ?? null)
   const result: Record<string, unknown> = {}
   for (const key of Object.keys(value).sort()) {
-    const item = toPlain((value as Record<string, unknown>)[key])
+    const item = toPlain((value as Record<string, unknown>)[key], levels - 1)
     if (item !== undefined) result[key] = item
   }
   return result

@@ -18,7 +18,7 @@ import { Queue, type Step } from "./queue.ts"
 import { keys, type Owed, type StaleRecord, type StoredRow } from "./records.ts"
 import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
-import type { Store, Write } from "./store/store.ts"
+import type { Store } from "./store/store.ts"
 import { type Held, Transaction } from "./transaction.ts"
 import { Admission, admitted, causalOrder, type Judged, verdicts } from "./verify.ts"
 
@@ -288,7 +288,7 @@ export class Replica {
     const collection = live?.entity.collection ?? this.rows.collectionOf(entity)
     if (collection === undefined) return
     const row = live && this.storedRow(live)
-    tx.writes.push(this.writeOf(collection, entity, row))
+    tx.writes.push(this.rows.write(collection, entity, row))
     rows.set(entity, { collection, row })
     if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) {
       this.markWaiting(tx, entity, collection, live.waiting)
@@ -304,15 +304,6 @@ export class Replica {
     const mark = this.staleOf(entity, tx) ?? { collection: this.rows.collectionOf(entity) ?? "", suspects: [] }
     tx.touched.delete(entity)
     tx.markStale(entity, { ...mark, waiting: true })
-  }
-
-  /** No disk is asked: what cannot be written down is the entity's own fault. */
-  private writeOf(collection: string, entity: string, row: StoredRow | undefined): Write {
-    try {
-      return this.rows.write(collection, entity, row)
-    } catch (cause) {
-      throw new HeadwaterError("CHUNK_BAD", "the row cannot be written", { entity, cause })
-    }
   }
 
   private storedRow(live: Live): StoredRow {

@@ -2,7 +2,7 @@
 import { HeadwaterError } from "./errors.ts"
 
 /** Deeper values are refused: every replica has to walk them, and stacks differ. */
-const DEPTH = 64
+export const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
 
 /** The names that belong to rows and documents. */
