@@ -209,3 +209,28 @@ test("a relay goes on on what a failed flush has left on its disk, damaged or no
     ],
   })
 })
+
+test("a cursor leads past segments of which nothing is left to where the log goes on (seed 2136505204, path 1961)", async () => {
+  await play({
+    options: {
+      seed: 30,
+      replicas: 3,
+      duplicates: 0.1,
+      principals: true,
+      segment: 3,
+      speeds: {
+        store: { usual: 20, worst: 500 },
+        network: { usual: 30, worst: 3000 },
+        disk: { usual: 15, worst: 1000 },
+      },
+    },
+    commands: [
+      { op: "edit", replica: 2, x: 9, gap: { events: 20 } },
+      { op: "restoreDevice", replica: 0, x: 568, gap: { ms: 202 } },
+      { op: "edit", replica: 0, x: 328, gap: { events: 3 } },
+      { op: "ambush", replica: 3, x: 682, gap: { ms: 1790 } },
+      { op: "ambush", replica: 4, x: 3, gap: { ms: 1823 } },
+      { op: "harmRelay", replica: 1, x: 819, gap: { ms: 1527 } },
+    ],
+  })
+})

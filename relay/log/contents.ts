@@ -203,7 +203,8 @@ export class Contents {
     for (const segment of this.#newestFirst()) {
       if (segment.last === position && next) return cursorOf(next.origin.base, next.origin.start)
       if (segment.origin.base < position) break
-      next = segment
+      // An empty one is passed over: what is behind it may have a running hash of its own, and the empty one's is nobody's any more.
+      if (!next || segment.last > segment.origin.base) next = segment
     }
     return cursorOf(position, running)
   }
