@@ -48,8 +48,19 @@ export class Idle {
     if (this.closing) return
     this.cancelRetry ??= this.replica.clock.after(RETRY_MS, () => {
       this.cancelRetry = undefined
+      this.tryDisk()
       this.look()
     })
+  }
+
+  /** A disk that has failed is said to fail until something has been saved, and perhaps nobody writes. */
+  private tryDisk(): void {
+    const { replica } = this
+    if (replica.failure === null) return
+    const tried = replica.step([], (tx) => {
+      tx.state = { ...tx.state }
+    })
+    tried.catch(() => {}) // it is tried again
   }
 
   /** Rows of another projection are shown as stale until they are made again. */

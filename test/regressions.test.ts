@@ -234,3 +234,27 @@ test("a cursor leads past segments of which nothing is left to where the log goe
     ],
   })
 })
+
+test("a disk that failed once is not said to fail for ever, though nobody writes (seed 202611251, path 1817)", async () => {
+  await play({
+    options: {
+      seed: 2072891846,
+      replicas: 5,
+      duplicates: 0,
+      principals: true,
+      segment: 8,
+      speeds: {
+        store: { usual: 20, worst: 500 },
+        network: { usual: 9, worst: 900 },
+        disk: { usual: 15, worst: 1000 },
+      },
+    },
+    commands: [
+      { op: "edit", replica: 2, x: 302, gap: { ms: 7996 } },
+      { op: "edit", replica: 2, x: 684, gap: { ms: 249 } },
+      { op: "backUpRelay", replica: 1, x: 913, gap: { ms: 5934 } },
+      { op: "failCommit", replica: 2, x: 880, gap: { ms: 281 } },
+      { op: "edit", replica: 2, x: 605, gap: { events: 4 } },
+    ],
+  })
+})

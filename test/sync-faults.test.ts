@@ -75,6 +75,18 @@ test("a mark that was saved by a commit reported as failed is not taken back by 
   expect(relay.heard.filter(({ t }) => t === "have").length).toBeGreaterThan(0)
 })
 
+test("a disk that works again is said to work, though nobody writes", async () => {
+  failNext = "commit"
+  await expect(ws.notes.create({ title: "no" })).rejects.toMatchObject({ code: "STORE_FAILED" })
+  expect(ws.status).toMatchObject({ phase: "error", error: { code: "STORE_FAILED" } })
+  await relay.pass(4000)
+  failNext = "commit"
+  await relay.pass(2000)
+  expect(ws.status.phase).toBe("error")
+  await relay.pass(5000)
+  expect(ws.status).toMatchObject({ phase: "live", error: null })
+})
+
 test("rows that could not be projected are projected later", async () => {
   await ws.close()
   await reopen()
