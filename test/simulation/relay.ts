@@ -216,10 +216,9 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event)) return
-    if (event.event === "log.broken") {
-      this.#troubled = true
-      this.onBreak()
-    }
+    // From when it meets damage until it has mended it, it takes no push.
+    if (event.event === "log.damage" || event.event === "log.broken") this.#troubled = true
+    if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
   }
