@@ -30,8 +30,6 @@ const SOCKET_BOUND = 2 ** 20
 const HAND_BOUND = limits.message
 /** What a frame in hand costs besides its bytes. */
 const FRAME_COST = 1024
-/** Workspaces on one connection. */
-const WORKSPACES = 256
 /** Heads, the replica's and the log's, that are compared before others get their turn; so many are in one `want`. */
 const COMPARED = 4096
 
@@ -259,7 +257,7 @@ export class Session implements Outlet {
   }
 
   #enter(w: string): Stream | undefined {
-    if (this.#streams.size === WORKSPACES) return undefined
+    if (this.#streams.size === limits.workspaces) return undefined
     const workspace = this.#o.workspaces.enter(w)
     const stream = new Stream(workspace, this)
     workspace.followers.add(stream)

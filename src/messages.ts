@@ -54,6 +54,8 @@ export const limits = {
   items: 2 ** 16,
   /** heads of one entity, deps of one change */
   heads: 1024,
+  /** workspaces on one connection, those that have left it included */
+  workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,
   /** bytes that a replica may leave unread before the relay waits for more credit */

@@ -4,7 +4,7 @@
  */
 import { type Env, randomUnit, type Socket } from "./env.ts"
 import { type Code, HeadwaterError } from "./errors.ts"
-import { type ClientMessage, decodeRelay, encode, type RelayMessage, SUBPROTOCOL } from "./protocol.ts"
+import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage, SUBPROTOCOL } from "./protocol.ts"
 
 /** A bearer token, or where to get one: asked on every dial. */
 export type Token =
@@ -52,8 +52,6 @@ const LAST_RETRY_MS = 5 * 60_000
 const OPEN_MS = 15_000
 /** Time for the app's token function, which may ask its user or another server. */
 const TOKEN_MS = 60_000
-/** Workspaces that a relay takes on one socket, those that have left it included. */
-const WORKSPACES = 256
 const BEAT_MS = 15_000
 /** Silence after a ping that counts as a dead connection. */
 const PATIENCE_MS = 10_000
@@ -127,7 +125,7 @@ export class Connection implements Relay {
    * nobody took, its own entries as runs) would be taken for an answer to who it is now.
    */
   private mayJoin(workspace: string): boolean {
-    return !this.joined.has(workspace) && this.joined.size < Math.max(WORKSPACES, this.channels.size)
+    return !this.joined.has(workspace) && this.joined.size < Math.max(limits.workspaces, this.channels.size)
   }
 
   private join(workspace: string, channel: Channel): void {
