@@ -1,26 +1,17 @@
 /** The disk of this machine. */
 import { createHash, randomBytes } from "node:crypto"
-import { constants, type FileHandle, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises"
+import { constants, type FileHandle, open, readdir, realpath, rename, rm } from "node:fs/promises"
 import { connect, createServer, type Server } from "node:net"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { HeadwaterError } from "../src/errors.ts"
+import { makeFolder, syncFolder } from "../src/folder.node.ts"
 import type { Disk, DiskFile } from "./disk.ts"
 
 export const nodeDisk: Disk = {
   lock,
   list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
 
-  async makeFolder(folder) {
-    const first = await mkdir(folder, { recursive: true })
-    // Every new name stands in the folder above it. The last one may be as new: its maker was killed before it synced.
-    for (let made = folder; ; made = dirname(made)) {
-      await syncFolder(dirname(made)).catch((error) => {
-        if (first !== undefined || error.code !== "EACCES") throw error
-      })
-      if (first === undefined || made === first || made === dirname(made)) return
-    }
-  },
-
+  makeFolder,
   open: async (path) => new NodeFile(await open(path, constants.O_RDWR | constants.O_CREAT | WRITTEN_THROUGH)),
   read: async (path) => new NodeFile(await open(path, "r")),
   rename,
@@ -80,17 +71,6 @@ class NodeFile implements DiskFile {
 
   close(): Promise<void> {
     return this.#handle.close()
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  // Windows opens no folders, and keeps its names without being asked.
-  if (process.platform === "win32") return
-  const handle = await open(folder, "r")
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }
 

@@ -36,6 +36,16 @@ describe("headwater-relay serve", () => {
     expect(events[1]).toMatchObject({ level: "error", code: "MESSAGE_BAD", time: expect.stringMatching(/^\d{4}-.*Z$/) })
   })
 
+  // there is no such place elsewhere
+  it.runIf(process.platform === "linux")(
+    "ends and says why when its folder is in a place that takes none",
+    async () => {
+      const relay = await run("serve", "--port", "0", "--data", "/proc/nowhere/a")
+      expect(await relay.exited).toEqual({ code: 1, signal: null })
+      expect(relay.stderr).toContain("LOG_FAILED")
+    },
+  )
+
   it("takes PORT, HOST and DATA_DIR where no flag says otherwise", async () => {
     const file = await program("relay/main.ts")
     const was = { ...process.env }

@@ -48,6 +48,12 @@ describe("nodeStore", () => {
     await (await store.claim("w"))()
   })
 
+  // there is no such place elsewhere
+  test.runIf(process.platform === "linux")("says what the disk said when the place takes no folders", async () => {
+    const store = nodeStore("/proc/nowhere/a")
+    await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOENT" } })
+  })
+
   test("knows its folder under another name", async () => {
     const [a, b] = [path.join(folder, "a"), path.join(folder, "b")]
     await mkdir(a)

@@ -1,7 +1,8 @@
-import { mkdir, open, readdir, realpath, stat, unlink } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { readdir, realpath, stat, unlink } from "node:fs/promises"
+import { join } from "node:path"
 import { ClassicLevel } from "classic-level"
 import { HeadwaterError } from "../errors.ts"
+import { makeFolder, syncFolder } from "../folder.node.ts"
 import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
 import { inUse, opening, queue } from "./opening.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
@@ -63,6 +64,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
       for (const name of await readdir(path)) await unlink(join(path, name))
       await level?.open()
     })
+    // LevelDB does not: the manifest's name could go, and the one before it, never synced, would be all there is.
     await syncFolder(path)
     const last = await level.get(ownerKey)
     if (owner === undefined) {
@@ -128,18 +130,6 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 /** Not compressed: opening reads megabytes of rows at once, and waits for each of them. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
-/**
- * Makes the names in a folder survive a power cut. LevelDB does not: after its first opening the name of the manifest that
- * it synced could go, and the one before it, which it did not sync, would be what is left of the database.
- */
-async function syncFolder(path: string): Promise<void> {
-  for (const folder of [path, dirname(path)]) {
-    const handle = await open(folder, "r").catch(() => undefined) // no folders to sync on Windows
-    await handle?.sync().catch(() => {})
-    await handle?.close()
-  }
-}
-
 /** Whether the power went while the database was being made: it has files, and no record was ever in any of them. */
 async function isUnmade(path: string): Promise<boolean> {
   for (const name of await readdir(path)) {
@@ -151,7 +141,7 @@ async function isUnmade(path: string): Promise<boolean> {
 
 /** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
 async function madeFolder(folder: string): Promise<string> {
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   return realpath(folder)
 }
 
