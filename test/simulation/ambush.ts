@@ -3,6 +3,7 @@
  * only by those who break things in the moment that it is about.
  */
 import type { Files } from "../support/disk.ts"
+import { isOurs } from "./relay.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
 
@@ -56,7 +57,8 @@ const kinds = {
   async unread(world: World, replica: Replica): Promise<void> {
     const live = () => replica.ws?.status.phase === "live"
     // The newest segment is read whenever the relay starts.
-    const segments = () => [...world.relay.snapshot().keys()].filter((path) => path.endsWith(".log")).length
+    const segments = () =>
+      [...world.relay.snapshot().keys()].filter((path) => isOurs(path) && path.endsWith(".log")).length
     for (let i = 0; i < 8 && segments() < 2; i++) {
       world.edit(replica, "splice", "e0")
       await world.pass(1000)

@@ -1,5 +1,12 @@
 /** One line each, as somebody might write it on a bad day, and what the property says of it. */
-import type { Bug } from "./planted.ts"
+import type { Bug, SourceEdit } from "./planted.ts"
+
+/** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
+const comesBack: SourceEdit = {
+  file: "src/socket.ts",
+  replace: "return !this.joined.has(workspace) && this.joined.size",
+  by: "return this.joined.size",
+}
 
 export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   {
@@ -183,6 +190,38 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
         file: "relay/log/scan.ts",
         replace: "while (start + at < size) {",
         by: "while (start + at < size && damagedFrom === undefined) {",
+      },
+    ],
+  },
+  {
+    name: "a workspace that comes back to an open socket",
+    sees: /^(no longer owed|cursor ahead of its entries|effect before its cause)/,
+    edits: [comesBack],
+  },
+  {
+    name: "a late ack for a workspace that comes back",
+    // The oracle reads a late ack as the replica does: for the push that has its id now.
+    sees: /^(no longer owed|acknowledged before stored)/,
+    edits: [
+      comesBack,
+      {
+        file: "src/session.ts",
+        replace: `if (message.t === "entries") this.queueEntries(message, bytes)`,
+        by: `if (message.t === "entries") {
+      this.answered ||= message.principal !== undefined
+      if (this.answered) this.queueEntries(message, bytes)
+    }`,
+      },
+    ],
+  },
+  {
+    name: "what is said to one workspace is told to all",
+    sees: /^cursor (ahead of its entries|out of nowhere)/,
+    edits: [
+      {
+        file: "src/socket.ts",
+        replace: `if ("w" in message && message.w !== undefined) this`,
+        by: `if ("w" in message && message.w === "nobody") this`,
       },
     ],
   },

@@ -26,6 +26,7 @@ const WEIGHTS = {
   wake: 2,
   disconnect: 1,
   connect: 2,
+  rejoin: 10,
   crash: 3,
   close: 1,
   failCommit: 2,
@@ -64,7 +65,8 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   offline: (world, replica) => world.goOffline(replica),
   wake: (_world, replica) => replica.wake(),
   disconnect: (world, replica) => world.disconnect(replica),
-  connect: (_world, replica) => replica.ws?.connect(),
+  connect: (world, replica) => world.connect(replica),
+  rejoin: (world, replica, x) => rejoin(world, replica, x),
   crash: (world, replica, x) => {
     if (world.crash(replica, x % 2 === 1)) later(world, x, () => world.open(replica))
   },
@@ -114,9 +116,24 @@ async function race(world: World, replica: Replica, x: number): Promise<void> {
 /** Now and then with a push on its way, which arrives when the device has long been back. */
 async function becomeZombie(world: World, replica: Replica, x: number): Promise<void> {
   const connection = connectionOf(world, replica)
-  if (x % 3) world.edit(replica, "splice", ENTITIES[0])
-  for (let i = 0; i < 30 && x % 3 && connection?.up.length === 0; i++) await world.steps(1)
+  if (x % 3) await push(world, replica)
   connection?.zombie([0, 5000, 20_000][x % 3])
+}
+
+/** It leaves its relay with a push on its way, writes on, and comes back: on a shared connection the socket stays open. */
+async function rejoin(world: World, replica: Replica, x: number): Promise<void> {
+  await push(world, replica)
+  replica.writeHome()
+  world.disconnect(replica)
+  world.edit(replica, "splice", ENTITIES[0])
+  world.scheduler.after([0, 0, 50, 2000][x % 4]!, "rejoin", () => world.connect(replica))
+}
+
+/** Writes, and sees that on its way. */
+async function push(world: World, replica: Replica): Promise<void> {
+  const connection = connectionOf(world, replica)
+  world.edit(replica, "splice", ENTITIES[0])
+  for (let i = 0; i < 30 && connection?.up.length === 0; i++) await world.steps(1)
 }
 
 /** At once, soon, or after long. */
@@ -131,6 +148,7 @@ export const runs: fc.Arbitrary<Run> = fc
     replicas: fc.integer({ min: 2, max: 5 }),
     duplicates: fc.constantFrom(0, 0.1, 0.5),
     principals: fc.boolean(),
+    shared: fc.boolean(),
     segment: fc.constantFrom(2, 3, 3, 8, 20_000),
     slow: fc.record({ store: scale(), network: scale(), disk: scale() }),
     weights: fc.tuple(...Object.entries(WEIGHTS).map(([op, weight]) => weightOf(op as Op, weight))),

@@ -45,17 +45,18 @@ async function comesToRest(world: World): Promise<void> {
   const until = world.scheduler.now + REST_MS
   // Longer than anything can be on its way.
   const enough = 3000 + 2 * world.speeds.network.worst
-  for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") world.connect(replica)
+  for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") world.connect(replica, replica.relay)
   for (let quiet = 0; quiet < enough; ) {
     await world.pass(1000)
     quiet = world.replicas.every(isLevel) ? quiet + 1000 : 0
     if (world.scheduler.now <= until) continue
-    const states = world.replicas.map(({ name, ws }) => `${name} ${JSON.stringify(ws?.status ?? "not open")}`)
+    const states = world.replicas.map(({ name, ws, home }) => `${name} ${JSON.stringify([ws?.status, home?.status])}`)
     fail("never quiet", states.join("; "))
   }
 }
 
-const isLevel = ({ ws }: Replica): boolean => ws?.status.phase === "live" && ws.status.pending === 0
+const isLevel = ({ ws, home }: Replica): boolean =>
+  [ws, ...(home ? [home] : [])].every((one) => one?.status.phase === "live" && one.status.pending === 0)
 
 async function checkAgreement(world: World): Promise<void> {
   const log = new Map<string, Set<Hash>>()
@@ -76,6 +77,7 @@ async function checkAgreement(world: World): Promise<void> {
     checkNothingOwed(replica, waiting)
     checkSameChanges(world, replica, log)
   }
+  checkHomes(world)
   await checkSameRows(world, log, waiting)
   await checkEdits(world, log, waiting)
   world.check()
@@ -128,6 +130,15 @@ function checkSameChanges(
   for (const [entity, hashes] of log) {
     for (const hash of hashes) if (!held.has(hash)) fail("diverged", `${name} lacks ${entity} ${short(hash)}`)
   }
+}
+
+/** What goes on beside them disturbs the others' second workspaces as little as these disturb it. */
+function checkHomes({ replicas }: World): void {
+  const [first, ...others] = replicas.flatMap(({ name, home }) =>
+    home ? [{ name, rows: canonical(home.notes.all()) }] : [],
+  )
+  for (const { name, rows } of others)
+    if (rows !== first!.rows) fail("other rows", `${name} shows at home\n${rows}\nand ${first!.name}\n${first!.rows}`)
 }
 
 async function checkSameRows(

@@ -17,7 +17,7 @@ import type { Write } from "../../src/store/store.ts"
 import { Causes } from "./causes.ts"
 import { Edits, tokensIn } from "./edits.ts"
 import type { Connection } from "./network.ts"
-import type { Device } from "./store.ts"
+import { type Device, WORKSPACE } from "./store.ts"
 
 export class Violation extends Error {
   readonly kind: string
@@ -138,7 +138,7 @@ export class Oracle {
   /** A device's records are not what they were, by an act of ours. */
   reload(device: Device): void {
     const held = new Map<Hash, string>()
-    for (const [key, value] of device.records.values()) {
+    for (const [key, value] of device.ours) {
       if (key[1] !== "change") continue
       held.set(key[3]!, key[2]!)
       this.#learnRecord(value as Uint8Array)
@@ -248,6 +248,7 @@ export class Oracle {
   /** A replica sends: only what is saved. */
   up(device: Device, connection: Connection, frame: Uint8Array): void {
     const message = this.#read("bytes that are no message", device.name, () => decodeClient(frame))
+    if (!isOurs(message)) return
     if (message?.t === "have" && !message.single && !message.more) this.seen.heals++
     if (message?.t !== "push") return
     const hashes = new Set<Hash>()
@@ -265,17 +266,19 @@ export class Oracle {
   }
 
   isPush(frame: Uint8Array): boolean {
-    return decodeClient(frame)?.t === "push"
+    const message = decodeClient(frame)
+    return message?.t === "push" && isOurs(message)
   }
 
   isNews(frame: Uint8Array): boolean {
     const message = decodeRelay(frame)
-    return message?.t === "entries" || message?.t === "ack"
+    return (message?.t === "entries" || message?.t === "ack") && isOurs(message)
   }
 
   /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
   down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
     const message = this.#read("bytes that are no message", "the relay", () => decodeRelay(frame))
+    if (!isOurs(message)) return
     if (message?.t === "entries") {
       for (const item of message.items) this.#checkServed(device, connection, item)
       if (message.cursor) this.#noteCursor(message.cursor)
@@ -365,5 +368,8 @@ export class Oracle {
     return chunks.map((chunk) => ({ position, entity, hash: this.learn(entity, chunk).hash }))
   }
 }
+
+/** Whatever is said of another workspace on the same socket is none of our business. */
+const isOurs = (message: object | null): boolean => !message || !("w" in message) || message.w === WORKSPACE
 
 export const short = (hash: Hash): string => hash.slice(0, 8)

@@ -1,4 +1,5 @@
 /** The relay's machine: its disk, and while it runs the real sessions and the real log on it. */
+import { hash } from "node:crypto"
 import type { Log, Logs } from "../../relay/log.ts"
 import { openLogs } from "../../relay/log-files.ts"
 import { close as ends, Session } from "../../relay/session.ts"
@@ -9,9 +10,12 @@ import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.
 import type { Host, Line, Listener, Network } from "./network.ts"
 import { type Logged, type Oracle, Violation } from "./oracle.ts"
 import type { Random } from "./random.ts"
-import { WORKSPACE } from "./replica.ts"
+import { WORKSPACE } from "./store.ts"
 
 const FOLDER = "data"
+/** Whether a file is of the log of the workspace that the property is about. */
+export const isOurs = (path: string): boolean => path.includes(OURS)
+const OURS = `/${hash("sha256", WORKSPACE)}/`
 /** What the relay says of a segment once it has read all of it and some is not there. */
 const FOUND: ReadonlySet<unknown> = new Set(["log.damaged", "log.torn", "log.missing"])
 
@@ -128,8 +132,8 @@ export class RelayHost implements Host {
   /** Whether these bytes survive whatever happens now. */
   durable(bytes: Uint8Array): boolean {
     const wanted = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    for (const file of this.#disk.snapshot().values()) {
-      if (Buffer.from(file.buffer, file.byteOffset, file.length).includes(wanted)) return true
+    for (const [path, file] of this.#disk.snapshot()) {
+      if (isOurs(path) && Buffer.from(file.buffer, file.byteOffset, file.length).includes(wanted)) return true
     }
     return false
   }
@@ -194,7 +198,7 @@ export class RelayHost implements Host {
       this.#troubled = true
     }
     const label = `${kind} ${path.slice(-12)}${fails ? " fails" : ""}`
-    if (kind === "sync" && this.#log) this.onSync(this.#log.appended - position(this.#log.end))
+    if (kind === "sync" && isOurs(path) && this.#log) this.onSync(this.#log.appended - position(this.#log.end))
     return new Promise((resolve, reject) => {
       const end = fails ? () => reject(new Error("the simulated disk said no")) : resolve
       if (kind === "sync" || kind === "syncFolder") this.#syncs.push(label, end, process)
@@ -215,7 +219,7 @@ export class RelayHost implements Host {
 
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
-    if (!("event" in event)) return
+    if (!("event" in event) || ("workspace" in event && event.workspace !== WORKSPACE)) return
     // From when it meets damage until it has mended it, it takes no push.
     if (event.event === "log.damage" || event.event === "log.broken") this.#troubled = true
     if (event.event === "log.broken") this.onBreak()
@@ -240,6 +244,7 @@ export class RelayHost implements Host {
         },
       })
     const open = async (workspace: string) => {
+      if (workspace !== WORKSPACE) return logs.open(workspace)
       this.#log = await logs.open(workspace)
       return watch(this.#log)
     }

@@ -4,22 +4,22 @@ import type { Env } from "../../src/env.ts"
 import { HeadwaterError } from "../../src/errors.ts"
 import type { State } from "../../src/records.ts"
 import { collection, shape, text } from "../../src/schema.ts"
+import { type Relay, type RelayOptions, relayConnection } from "../../src/socket.ts"
 import type { Store } from "../../src/store/store.ts"
 import { openWorkspace } from "../../src/workspace.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
 import { describe, type EditMade, type Kind } from "./edits.ts"
-import type { Network } from "./network.ts"
+import type { Connection, Network } from "./network.ts"
 import type { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
-import { Device, type Records } from "./store.ts"
+import { Device, HOME, type Records, WORKSPACE } from "./store.ts"
 
-export const WORKSPACE = "w"
 export const notes = collection("notes", shape<{ title?: string; body?: string; tags?: string[] }>(), {
   fields: { body: text() },
 })
 export const RELAY = { url: "ws://relay" } as const
-const open = (store: Store, env: Env, dials: boolean) =>
-  openWorkspace({ id: WORKSPACE, collections: { notes }, store, env, ...(dials && { relay: RELAY }) })
+const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | undefined) =>
+  openWorkspace({ id, collections: { notes }, store, env, relay })
 export type Workspace = Awaited<ReturnType<typeof open>>
 
 /** Four characters that stand for one edit, so that a text is a row of them and a byte search finds each. */
@@ -36,6 +36,12 @@ export class Replica {
   process: Process | undefined
   /** Connects by itself when it opens. */
   dials = true
+  /** Its program has a second workspace, and one connection for both. */
+  shares = false
+  home: Workspace | undefined
+  relay: Relay | RelayOptions = RELAY
+  /** The connection that its workspace has left. */
+  left: Connection | undefined
   /** There is a network. */
   online = true
   /** Edits that the program has not answered. */
@@ -90,24 +96,44 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
-    open(this.device.open(process), env, this.dials).then(
-      (ws) => {
+    const watch = (ws: Workspace) =>
+      ws.onStatus(({ error }) => {
+        if (!error || RELAYS.has(error.code)) return
+        if (error.code === "STORE_FAILED" && this.device.failures > failures) return
+        this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
+      })
+    this.#open(this.device.open(process), env).then(
+      ({ ws, home }) => {
         if (process !== this.process) return
         this.ws = ws
+        this.home = home
+        if (home) watch(home)
+        this.writeHome()
         const tell = (rows: ReturnType<Workspace["notes"]["all"]>) => {
           this.told = rows
           this.#oracle.edits.shown(this.device, rows)
         }
         ws.notes.subscribe(tell)
         tell(ws.notes.all())
-        ws.onStatus(({ error }) => {
-          if (!error || RELAYS.has(error.code)) return
-          if (error.code === "STORE_FAILED" && this.device.failures > failures) return
-          this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
-        })
+        watch(ws)
       },
       (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
     )
+  }
+
+  /** Home first: it holds the socket that the other one comes to. */
+  async #open(store: Store, env: Env) {
+    this.relay = this.shares ? relayConnection(RELAY) : RELAY
+    const relay = this.dials ? this.relay : undefined
+    const home = this.shares ? await open(HOME, store, env, relay) : undefined
+    return { home, ws: await open(WORKSPACE, store, env, relay) }
+  }
+
+  /** What becomes of it is seen in the end, when all have the same. */
+  writeHome(): void {
+    this.home?.notes.create({ title: this.name, body: "" }).catch((error) => {
+      this.#oracle.fail("refused for no good reason", `${this.name} at home: ${String(error)}`)
+    })
   }
 
   wake(): void {
@@ -121,17 +147,19 @@ export class Replica {
     this.process.kill()
     this.process = undefined
     this.ws = undefined
+    this.home = undefined
     this.device.crash()
     for (const connection of this.#network.of(this.name)) connection.clientDied(delivered)
   }
 
   /** The app closes it and waits for that. */
   async close(): Promise<void> {
-    const { ws, process } = this
+    const { ws, home, process } = this
     if (!ws || !process) return
     this.ws = undefined
+    this.home = undefined
     let closed = false
-    void ws.close().then(() => {
+    void Promise.all([ws.close(), home?.close()]).then(() => {
       closed = true
     })
     for (let i = 0; i < 100 && !closed; i++) await this.#scheduler.pass(100)

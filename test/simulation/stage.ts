@@ -2,7 +2,7 @@
 import { position } from "../../src/protocol.ts"
 import type { State } from "../../src/records.ts"
 import { settle } from "./end.ts"
-import type { Replica } from "./replica.ts"
+import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"
 
 /** Enough for whatever follows at once (nothing takes time here), too little for any pause that the library makes. */
@@ -44,7 +44,7 @@ export class Stage {
 
   async connect(r: number): Promise<void> {
     const replica = this.#replica(r)
-    this.world.connect(replica)
+    this.world.connect(replica, RELAY)
     for (let i = 0; i < 500 && !this.#connection(r)?.open; i++) await this.soon()
     await this.soon()
   }
@@ -172,11 +172,11 @@ export class Stage {
   }
 
   pending(r: number): number {
-    return [...this.#replica(r).device.records.values()].filter(([key]) => key[1] === "out").length
+    return this.#replica(r).device.ours.filter(([key]) => key[1] === "out").length
   }
 
   #state(r: number): Partial<State> {
-    const found = [...this.#replica(r).device.records.values()].find(([key]) => key[1] === "state")
+    const found = this.#replica(r).device.ours.find(([key]) => key[1] === "state")
     return found ? (JSON.parse(found[1] as string) as State) : {}
   }
 

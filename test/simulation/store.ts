@@ -12,8 +12,15 @@ import type { Random } from "./random.ts"
 
 export type Records = Map<string, readonly [Key, Value]>
 
+/** The workspace that the property is about. */
+export const WORKSPACE = "w"
+/** A quiet one beside it, on the same store: it keeps the socket open that they share. */
+export const HOME = "home"
+
 interface Commit {
   readonly writes: readonly Write[]
+  /** Of the workspace that the property is about. */
+  readonly ours: boolean
   readonly expect: readonly Expect[]
   readonly fail: boolean
   readonly process: Process
@@ -28,9 +35,9 @@ export class Device {
   failures = 0
   /** Of how many of them the program knows. */
   failuresTold = 0
-  /** Called when one is asked for, whatever becomes of it. */
+  /** Called when one of ours is asked for, whatever becomes of it. */
   onAsked: (writes: readonly Write[]) => void = () => {}
-  /** Called when one has taken effect. */
+  /** Called when one of ours has taken effect. */
   onCommit: (writes: readonly Write[]) => void = () => {}
   readonly lane: Lane
   readonly #reports: Lane
@@ -52,7 +59,7 @@ export class Device {
     this.#reports = scheduler.lane(`${name} commit report`, latency)
   }
 
-  /** The next `n` commits fail; 0: the disk is well again. */
+  /** The next `n` commits of ours fail; 0: the disk is well again. One of home's would excuse what ours do. */
   failCommits(n: number): void {
     this.#failing = n
   }
@@ -77,12 +84,16 @@ export class Device {
 
   /** Whether the library's store of the one workspace has this record. */
   has(kind: string, entity: string, hash?: string): boolean {
-    return this.records.has(encodeKey(["w", kind, entity, ...(hash ? [hash] : [])]))
+    return this.records.has(encodeKey([WORKSPACE, kind, entity, ...(hash ? [hash] : [])]))
   }
 
   /** The changes that it has set aside as refused. */
   rejected(): string[] {
-    return [...this.records.values()].filter(([key]) => key[1] === "rejected").map(([key]) => key[3]!)
+    return this.ours.filter(([key]) => key[1] === "rejected").map(([key]) => key[3]!)
+  }
+
+  get ours(): (readonly [Key, Value])[] {
+    return [...this.records.values()].filter(isOurs)
   }
 
   backup(): Records {
@@ -148,10 +159,11 @@ export class Device {
   #commit(process: Process, writes: readonly Write[], expect: readonly Expect[]): Promise<void> {
     return new Promise((done, failed) => {
       if (!process.alive) return
-      this.onAsked(writes)
-      const fail = this.#failing > 0
+      const ours = writes.some(isOurs)
+      if (ours) this.onAsked(writes)
+      const fail = ours && this.#failing > 0
       if (fail) this.#failing--
-      const commit = { writes, expect, fail, process, done, failed }
+      const commit = { writes, ours, expect, fail, process, done, failed }
       this.#waiting.push(commit)
       this.lane.push(fail ? "fails" : `${writes.length}`, () => this.#settle(commit), process)
     })
@@ -162,7 +174,7 @@ export class Device {
     const { process, done, failed } = commit
     let error: unknown
     if (commit.fail) this.failures++
-    this.#unsure = commit.fail
+    if (commit.ours) this.#unsure = commit.fail
     const { failures } = this
     // Nobody can say of a disk that has failed whether it has written all the same.
     if (commit.fail && this.#random.chance(0.3)) this.#apply(commit)
@@ -177,18 +189,20 @@ export class Device {
     this.#reports.push(error ? "failed" : "done", report, process)
   }
 
-  #apply({ writes }: Commit): void {
+  #apply({ writes, ours }: Commit): void {
     for (const [key, value] of writes) {
       if (value === undefined) this.records.delete(encodeKey(key))
       else this.records.set(encodeKey(key), [key, value])
     }
-    this.onCommit(writes)
+    if (ours) this.onCommit(writes)
   }
 
   #holds(expect: readonly Expect[]): boolean {
     return expect.every(([key, value]) => sameValue(this.records.get(encodeKey(key))?.[1], value))
   }
 }
+
+const isOurs = ([[workspace]]: readonly [Key, unknown]): boolean => workspace === WORKSPACE
 
 function settle<T>(f: () => T, resolve: (value: T) => void, reject: (error: unknown) => void): void {
   let value: T

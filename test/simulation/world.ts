@@ -4,13 +4,14 @@
  * everything and checks what must then be true; the oracle checks what must always be.
  */
 import { HEADER } from "../../relay/log/format.ts"
+import type { Relay, RelayOptions } from "../../src/socket.ts"
 import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
 import { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
-import { RelayHost } from "./relay.ts"
-import { codeOf, type EditKind, RELAY, Replica } from "./replica.ts"
+import { isOurs, RelayHost } from "./relay.ts"
+import { codeOf, type EditKind, Replica } from "./replica.ts"
 import type { Records } from "./store.ts"
 
 export interface Speeds {
@@ -27,6 +28,8 @@ export interface WorldOptions {
   readonly duplicates?: number
   /** Entries after which the relay's log begins another file. */
   readonly segment?: number
+  /** Each device has a second workspace, and one connection for both. */
+  readonly shared?: boolean
   /** Each replica is somebody else's (as a token would say), or all are `local`. */
   readonly principals?: boolean
   /** Frames and flushes wait until they are released: for schedules that name every step. */
@@ -61,6 +64,8 @@ export class World {
     "relay files harmed": 0,
     "device restores": 0,
     "offline times": 0,
+    "returns to a socket": 0,
+    "returns amid old frames": 0,
     "acked ambushes": 0,
     "unsynced ambushes": 0,
     "healing ambushes": 0,
@@ -70,10 +75,12 @@ export class World {
   /** Happens as soon as the event is over that has made the moment for it. */
   strike: (() => Promise<unknown>) | undefined
   readonly #chance: Random
+  readonly #shared: boolean
   #tokens = 0
   #named = 0
 
   constructor(options: WorldOptions) {
+    this.#shared = options.shared ?? false
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
     this.#chance = this.scheduler.random("world")
@@ -100,6 +107,7 @@ export class World {
     const name = `r${this.#named++}`
     const replica = new Replica(this.scheduler, this.network, this.oracle, name, this.speeds.store)
     replica.dials = !this.network.held
+    replica.shares = this.#shared
     this.replicas.push(replica)
     return replica
   }
@@ -166,12 +174,22 @@ export class World {
     return true
   }
 
-  connect(replica: Replica): void {
-    replica.ws?.connect(RELAY)
+  /** To the relay that it had last, or to this one. */
+  connect(replica: Replica, relay?: Relay | RelayOptions): void {
+    const { ws, left } = replica
+    if (!ws) return
+    if (left?.open) {
+      this.seen["returns to a socket"]++
+      if (left.up.length + left.down.length > 0) this.seen["returns amid old frames"]++
+    }
+    replica.left = undefined
+    ws.connect(relay)
   }
 
   disconnect(replica: Replica): void {
-    replica.ws?.disconnect()
+    const { ws } = replica
+    if (ws?.status.connected) replica.left = this.network.of(replica.name).at(-1)
+    ws?.disconnect()
   }
 
   /** The device is gone for good. */
@@ -218,7 +236,7 @@ export class World {
   /** While the relay is down, one byte of one of its files becomes another one. False when there is none. */
   async harmRelay(where: (file: Uint8Array, path: string) => number): Promise<boolean> {
     const files = new Map(this.relay.snapshot())
-    const fitting = [...files].filter(([path, bytes]) => inside(bytes, where(bytes, path)))
+    const fitting = [...files].filter(([path, bytes]) => isOurs(path) && inside(bytes, where(bytes, path)))
     if (fitting.length === 0) return false
     const [path, file] = this.#chance.pick(fitting)
     const at = where(file, path)
