@@ -195,7 +195,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    sees: /^(no longer owed|cursor ahead of its entries|effect before its cause)/,
+    sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },
   {
