@@ -201,6 +201,8 @@ export class Contents {
     if (position === positionOf(this.end)) return this.end
     let next: Segment | undefined
     for (const segment of this.#newestFirst()) {
+      // One that begins behind what is flushed is no place yet, and those before it only look empty.
+      if (segment.origin.base > positionOf(this.end)) continue
       if (segment.last === position && next) return cursorOf(next.origin.base, next.origin.start)
       if (segment.origin.base < position) break
       // An empty one is passed over: what is behind it may have a running hash of its own, and the empty one's is nobody's any more.

@@ -38,7 +38,7 @@ const WEIGHTS = {
   harmRelay: 2,
   backUpDevice: 3,
   restoreDevice: 2,
-  cloneDevice: 0.5,
+  cloneDevice: 1,
   ambush: 8,
 } as const
 
