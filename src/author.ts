@@ -10,7 +10,7 @@ import type { Transaction } from "./transaction.ts"
 
 export async function create(replica: Replica, def: AnyDef, id: string, content: Edited): Promise<void> {
   await replica.step([id], async (tx) => {
-    mustWrite(replica)
+    mustWrite(tx)
     if (replica.exists(id, tx))
       throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
     await replica.loadAutomerge()
@@ -57,12 +57,12 @@ export async function restore(replica: Replica, def: AnyDef, id: string): Promis
   })
 }
 
-function mustWrite({ state }: Replica): void {
+function mustWrite({ state }: Transaction): void {
   if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
 }
 
 async function writable(replica: Replica, def: AnyDef, id: string, tx: Transaction): Promise<Live> {
-  mustWrite(replica)
+  mustWrite(tx)
   const live = replica.exists(id, tx) ? await replica.live(id, tx) : undefined
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
@@ -79,7 +79,7 @@ function mint(
   fields: readonly string[],
 ): void {
   const { id: entity, collection } = live.entity
-  const { principal } = replica.state
+  const { principal } = tx.state
   for (const change of changes) {
     tx.hold(entity, { change, collection, by: principal ?? undefined })
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })

@@ -32,10 +32,17 @@ export interface Env extends Clock {
   onWake(f: () => void): () => void
 }
 
+/** What a timer of the platform can be set to; a longer one fires at once. */
+const LONGEST = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(ms, f) {
-    const timer = setTimeout(f, ms)
+    let timer: ReturnType<typeof setTimeout>
+    const wait = (left: number) => {
+      timer = left > LONGEST ? setTimeout(() => wait(left - LONGEST), LONGEST) : setTimeout(f, left)
+    }
+    wait(ms)
     return () => clearTimeout(timer)
   },
   random: (n) => crypto.getRandomValues(new Uint8Array(n)),

@@ -69,7 +69,7 @@ export class Idle {
     const marked = replica.step([], (tx) => {
       for (const collection of replica.rows.names()) {
         for (const id of replica.rows.of(collection).byId.keys()) {
-          if (!replica.stale.has(id)) tx.markStale(id, { collection, suspects: [], waiting: false })
+          if (!replica.stale.has(id)) tx.markStale(id, { suspects: [], waiting: false })
         }
       }
       tx.state = { ...tx.state, projection }
@@ -98,10 +98,7 @@ export class Idle {
     if (due.size === 0) return
     const marked = replica.step([], (tx) => {
       for (const [entity, hashes] of due) {
-        const mark = replica.staleOf(entity, tx) ?? {
-          collection: replica.rows.collectionOf(entity) ?? "",
-          suspects: [],
-        }
+        const mark = replica.staleOf(entity, tx) ?? { suspects: [] }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
         tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
         replica.documents.drop(entity) // the next use judges them

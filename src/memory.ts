@@ -101,6 +101,8 @@ export class Memory {
     }
     const changed = noChange()
     for (const [id, { collection, row }] of rows) {
+      const was = this.rows.collectionOf(id) ?? collection
+      if (was !== collection) this.rows.set(was, id, undefined, deltaOf(changed[tx.from(id)], was))
       this.rows.set(collection, id, row, deltaOf(changed[tx.from(id)], collection))
     }
     for (const id of joined) {
@@ -139,7 +141,7 @@ export class Memory {
 /** The rows that look different now, by collection: those that were only written to here, and the others. */
 export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
 
-const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
+export const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
 
 function deltaOf(deltas: Map<string, RowDelta>, collection: string): RowDelta {
   let delta = deltas.get(collection)

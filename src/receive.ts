@@ -8,7 +8,6 @@ import { bytesOfHex, hex, sha256 } from "./hash.ts"
 import {
   type Access,
   type Cursor,
-  decodeEntry,
   type EntityHeads,
   type Entry,
   encodeEntry,
@@ -17,7 +16,7 @@ import {
   position,
 } from "./protocol.ts"
 import { keys, type State } from "./records.ts"
-import type { Replica } from "./replica.ts"
+import { heldOf, type Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
 import { ancestors, causalOrder, headsOf } from "./verify.ts"
 
@@ -117,13 +116,13 @@ export const placeOf = (place: string | null): Cursor | null => (place === null 
 /** What of it this replica does not hold yet, as far as it can tell without reading the disk; held from here on. */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
   const fresh = new Map<string, Held[]>()
-  for (const item of items) {
-    if (!("entry" in item)) continue // a run of our own push
-    const { entry } = item
-    if (entry.kind !== "change") {
-      // Passing over it would leave the cursor behind something that is not held.
-      throw new HeadwaterError("PROTOCOL_VERSION", `this version cannot take a ${entry.kind}`, { entity: entry.entity })
-    }
+  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the others are runs of our own pushes
+  for (const { kind, entity } of entries) {
+    // Passing over it would leave the cursor behind something that is not held.
+    if (kind !== "change")
+      throw new HeadwaterError("PROTOCOL_VERSION", `this version cannot take a ${kind}`, { entity })
+  }
+  for (const entry of entries) {
     for (const chunk of entry.chunks) {
       const change = readOrSetAside(tx, entry, chunk)
       if (change === undefined) continue
@@ -196,6 +195,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   for (const change of order) live.add(change, arrived.get(change)?.by)
   replica.oweFreed(entity, order, replica.staleOf(entity, tx)?.parked, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
+  if (live.waiting.length > 0) replica.markWaiting(tx, entity, live.waiting)
   tx.touched.add(entity)
 }
 
@@ -204,9 +204,8 @@ function markStale(replica: Replica, tx: Transaction, entity: string, fresh: rea
   const before = replica.staleOf(entity, tx)
   const suspects = new Set(before?.suspects)
   for (const { change } of fresh) suspects.add(change.hash)
-  const collection = before?.collection ?? fresh[0]?.collection ?? ""
   const { parked } = before ?? {}
-  tx.markStale(entity, { collection, suspects: [...suspects], waiting: false, ...(parked && { parked }) })
+  tx.markStale(entity, { suspects: [...suspects], waiting: false, ...(parked && { parked }) })
 }
 
 /** The relay has these on its disk: they leave the outbox. The cursor stays: only received entries move it. */
@@ -258,7 +257,11 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
   const held = await replica.held(entity, tx)
   const at = replica.clock.now()
   for (const gone of descendants(held, hash)) {
-    const { change, collection, by } = held.get(gone) as Held
+    const owed = replica.owed(entity, gone, tx)
+    if (owed !== undefined) tx.pay(owed)
+    const there = held.get(gone)
+    if (there === undefined) continue // bad here too
+    const { change, collection, by } = there
     const entry = encodeEntry({
       entity,
       collection,
@@ -268,12 +271,23 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
     })
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
     tx.drop(entity, gone)
-    const owed = replica.owed(entity, gone, tx)
-    if (owed !== undefined) tx.pay(owed)
   }
+  judgeRivals(replica, tx, entity)
   replica.freshActor()
   tx.touched.add(entity)
   tx.reach(entity)
+}
+
+/** What was bad because another change had its place is judged again once one has gone. */
+function judgeRivals(replica: Replica, tx: Transaction, entity: string): void {
+  const rivals: Hash[] = []
+  for (const [hash, record] of new Map([...(replica.bad.get(entity) ?? []), ...(tx.bad.get(entity) ?? [])])) {
+    if (record?.code === "COLLECTION_MISMATCH" || record?.code === "SEQ_TAKEN") rivals.push(hash)
+  }
+  if (rivals.length === 0) return
+  for (const hash of rivals) tx.markBad(entity, hash, undefined)
+  const mark = replica.staleOf(entity, tx) ?? { suspects: [] }
+  tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
 }
 
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
@@ -339,7 +353,8 @@ export async function* haveOf(replica: Replica, only?: string, parked?: Set<stri
   const heads = (): EntityHeads => {
     const whole = causalOrder(changes)
     if (whole.length < changes.length) parked?.add(entity)
-    return [entity, headsOf(whole)]
+    // What is owed comes anyway; with it there might be more heads than the wire takes.
+    return [entity, headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))]
   }
   const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)
   let entity = ""
@@ -356,7 +371,8 @@ export async function* haveOf(replica: Replica, only?: string, parked?: Set<stri
         changes = []
       }
       if (replica.bad.get(of)?.has(hash)) continue
-      changes.push(readChange(decodeEntry(value as Uint8Array).chunks[0] as Uint8Array))
+      const held = heldOf(value as Uint8Array)
+      if (held !== undefined) changes.push(held.change)
     }
     if (records.length < 1000) break
   }

@@ -103,7 +103,6 @@ export interface Pending {
 }
 
 export interface StaleRecord {
-  readonly collection: string
   /** Changes whose verdict is open. */
   readonly suspects: readonly Hash[]
   /** Nothing to do until a change arrives that they depend on. */

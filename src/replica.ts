@@ -11,7 +11,7 @@ import type { Clock } from "./env.ts"
 import { HeadwaterError } from "./errors.ts"
 import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
-import { type Changed, type Defs, Memory, type NewRows, type SetAside, storeError } from "./memory.ts"
+import { type Changed, type Defs, Memory, type NewRows, noChange, type SetAside, storeError } from "./memory.ts"
 import { project, projectionVersion } from "./projection.ts"
 import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
 import { Queue, type Step } from "./queue.ts"
@@ -41,6 +41,8 @@ export class Replica {
   readonly made = new Set<Hash>()
   /** Why the last commit failed; null once one has worked. */
   failure: HeadwaterError | null = null
+  /** Why Automerge could not be loaded: no document opens, and what others have changed is not shown. */
+  wasmFailure: HeadwaterError | null = null
   private memory: Memory
   private readonly defs: Defs
   private readonly projection: string
@@ -115,7 +117,8 @@ export class Replica {
     const isBad = (hash: Hash) => (news?.has(hash) ? news.get(hash) !== undefined : known?.has(hash))
     for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
       const hash = key[3] ?? ""
-      if (!isBad(hash) && !dropped?.has(hash)) held.set(hash, heldOf(value as Uint8Array))
+      const read = isBad(hash) || dropped?.has(hash) ? undefined : heldOf(value as Uint8Array)
+      if (read !== undefined) held.set(hash, read)
     }
     for (const [hash, fresh] of tx.held.get(entity) ?? []) if (!isBad(hash)) held.set(hash, fresh)
     return held
@@ -149,7 +152,7 @@ export class Replica {
     this.oweFreed(entity, verdict.order, mark?.parked, tx)
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
     if (hydrated === undefined) {
-      if (mark !== undefined) this.markWaiting(tx, entity, mark.collection, waiting)
+      if (mark !== undefined) this.markWaiting(tx, entity, waiting)
       return undefined
     }
     const live = new Live(hydrated, verdict.admission)
@@ -199,7 +202,14 @@ export class Replica {
 
   /** Before the first document of a session. */
   async loadAutomerge(): Promise<void> {
-    await loadAutomerge(this.wasm)
+    try {
+      await loadAutomerge(this.wasm)
+      this.wasmFailure = null
+    } catch (error) {
+      this.wasmFailure = error as HeadwaterError
+      this.tell(noChange()) // no commit comes that would
+      throw error
+    }
     this.idle.judgeAgain()
   }
 
@@ -207,10 +217,11 @@ export class Replica {
     return tx.stale.has(entity) ? tx.stale.get(entity) : this.stale.get(entity)
   }
 
-  private markWaiting(tx: Transaction, entity: string, collection: string, waiting: readonly Held[]): void {
+  /** What it waits for may come after a restart. */
+  markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
     const suspects = waiting.map(({ change }) => change.hash)
     const parked = this.staleOf(entity, tx)?.parked?.filter((hash) => suspects.includes(hash))
-    const mark = { collection, suspects, waiting: true, ...(parked && { parked }) }
+    const mark = { suspects, waiting: true, ...(parked && { parked }) }
     tx.markStale(entity, suspects.length === 0 ? undefined : mark)
   }
 
@@ -257,15 +268,17 @@ export class Replica {
   }
 
   /**
-   * A step that throws falls alone. It does so before it writes anything of its own; what hydrating has found out on the
-   * way (a verdict) is true whatever becomes of the step.
+   * A step that throws falls alone when it has written nothing of its own; what hydrating has found out on the way (a
+   * verdict) is true whatever becomes of the step. Half of what it wrote must not be committed: then the group falls.
    */
   private async runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
+    const { moves } = tx
     try {
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
       settled.push(() => step.resolve(value))
     } catch (error) {
+      if (tx.moves !== moves) throw error
       settled.push(() => step.reject(error))
     }
   }
@@ -288,10 +301,12 @@ export class Replica {
     const collection = live?.entity.collection ?? this.rows.collectionOf(entity)
     if (collection === undefined) return
     const row = live && this.storedRow(live)
+    const was = this.rows.collectionOf(entity) ?? collection
+    if (was !== collection) tx.writes.push(this.rows.write(was, entity, undefined)) // another one took its id
     tx.writes.push(this.rows.write(collection, entity, row))
     rows.set(entity, { collection, row })
     if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) {
-      this.markWaiting(tx, entity, collection, live.waiting)
+      this.markWaiting(tx, entity, live.waiting)
     }
   }
 
@@ -301,7 +316,7 @@ export class Replica {
    */
   leaveOut(entity: string, tx: Transaction, error: unknown): void {
     if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
-    const mark = this.staleOf(entity, tx) ?? { collection: this.rows.collectionOf(entity) ?? "", suspects: [] }
+    const mark = this.staleOf(entity, tx) ?? { suspects: [] }
     tx.touched.delete(entity)
     tx.markStale(entity, { ...mark, waiting: true })
   }
@@ -372,14 +387,13 @@ function trusted(entity: string, changes: readonly Change[]): Judged {
   return { order, bad: new Map(), waiting: [], admission }
 }
 
-function heldOf(value: Uint8Array): Held {
-  const entry = decodeEntry(value)
-  return {
-    change: readChange(entry.chunks[0] as Uint8Array),
-    collection: entry.collection,
-    by: entry.by,
-    adopted: entry.adopted,
-    once: entry.once,
+/** Undefined when the disk has damaged it: as good as not held. */
+export function heldOf(value: Uint8Array): Held | undefined {
+  try {
+    const { chunks, collection, by, adopted, once } = decodeEntry(value)
+    return { change: readChange(chunks[0] as Uint8Array), collection, by, adopted, once }
+  } catch {
+    return undefined
   }
 }
 

@@ -41,11 +41,12 @@ const APPLY_EVERY_MS = 50
 const PUSHES_IN_FLIGHT = 8
 /** Bytes of an unanswered push window. */
 const PUSH_WINDOW = 2 ** 20
-/** How often one entity may be asked about on one connection before it has to wait for the next. */
-const ASK_AT_MOST = 5
-/** After a refusal for now that does not say how long: at first, and at most. */
+/** How often the relay is told what there is of one entity on one connection, before that has to wait for the next. */
+const HAVES_AT_MOST = 5
+/** After a refusal for now that does not say how long: at first, and at most. However it says: not sooner than this. */
 const RETRY_MS = 30_000
 const LAST_RETRY_MS = 5 * 60_000
+const SOONEST_RETRY_MS = 1000
 /** Bytes of one `have`. */
 const HAVE_BYTES = 2 ** 18
 const laterCodes: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
@@ -60,7 +61,7 @@ interface InFlight {
 export interface SessionStatus {
   /** The cursor stood at the end of the relay's log at least once on this connection. */
   readonly level: boolean
-  /** The last `ask` that this is true of. */
+  /** The last check of `Sync` that this is true of. */
   readonly asOf: number
   /** Why there is no connection, or nothing comes over it. */
   readonly error: HeadwaterError | null
@@ -74,15 +75,15 @@ export class Session {
   private readonly feed: Feed
   private readonly env: Env
   private readonly link: Link
-  private readonly wanted: () => number
+  private readonly checks: () => number
   private readonly update: (patch: Partial<SessionStatus>) => void
   private ended = false
   // pushing
   private readonly pushes = new Map<string, InFlight>()
   private readonly inFlight = new Set<Hash>()
-  /** Entities that wait for a `want`. */
-  private readonly asked = new Set<string>()
-  private readonly asks = new Map<string, number>()
+  /** Entities of which the relay was told what there is; nothing of them is pushed before its `want`. */
+  private readonly awaitingWant = new Set<string>()
+  private readonly haves = new Map<string, number>()
   /** Told whom this connection belongs to: what others have left in the outbox must not go out under their name. */
   private introduced = false
   private pushing = false
@@ -100,7 +101,7 @@ export class Session {
   private granted = 0
   private done = 0
   private total = 0
-  /** The last `ask` before the last pull or have; then: that was answered; then: and all that it spoke of is here. */
+  /** The last check before the last pull or have; then: that was answered; then: and all that it spoke of is here. */
   private asOf = 0
   private answered = false
   private level = false
@@ -117,14 +118,14 @@ export class Session {
     replica: Replica,
     env: Env,
     link: Link,
-    wanted: () => number,
+    checks: () => number,
     update: (patch: Partial<SessionStatus>) => void,
   ) {
     this.replica = replica
     this.feed = new Feed(replica)
     this.env = env
     this.link = link
-    this.wanted = wanted
+    this.checks = checks
     this.update = update
     this.run(this.begin())
   }
@@ -163,7 +164,7 @@ export class Session {
     // As a step, so that everything that an earlier connection received has been committed.
     const state = await this.replica.step([], (tx) => tx.state)
     if (this.ended) return
-    this.asOf = this.wanted()
+    this.asOf = this.checks()
     if (state.heal) {
       this.link.send({ t: "pull", w: this.replica.id, credit: limits.credit })
       await this.sayHave()
@@ -172,7 +173,7 @@ export class Session {
 
   /** Entries that come by themselves do not say that there are no others yet; the answer to a pull does. */
   pullAgain(): void {
-    if (!this.level || this.asOf === this.wanted()) return
+    if (!this.level || this.asOf === this.checks()) return
     this.level = false
     this.answered = false
     this.run(this.begin())
@@ -180,7 +181,7 @@ export class Session {
 
   /** The relay has passed over how this session began. Returns when it does so again, in ms. */
   private beginAgain(retryIn: number | undefined): number {
-    const wait = retryIn ?? Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** this.turnedAway++)
+    const wait = Math.max(SOONEST_RETRY_MS, retryIn ?? Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** this.turnedAway++))
     this.cancelBegin ??= this.env.after(wait, () => {
       this.cancelBegin = undefined
       this.run(this.begin())
@@ -297,7 +298,7 @@ export class Session {
 
   private async pushOne(): Promise<boolean> {
     const waits = ({ entity, hash }: Owed) =>
-      this.inFlight.has(hash) || this.asked.has(entity) || this.later.has(entity)
+      this.inFlight.has(hash) || this.awaitingWant.has(entity) || this.later.has(entity)
     const next = await nextPush(this.replica, waits)
     if (next === undefined || this.ended) return false
     const id = String(this.nextId++)
@@ -332,14 +333,14 @@ export class Session {
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.inFlight.delete(hash)
       // What rests on a change that is refused for now comes again with it.
-      if (!this.later.has(entity)) await this.ask(entity)
+      if (!this.later.has(entity)) await this.sayHaveOf(entity)
     } else if (code === "ACTOR_BOUND") {
       for (const again of await takeActorBound(this.feed, entity, hash)) this.inFlight.delete(again)
       this.push()
     } else if (laterCodes.has(code)) {
       this.inFlight.delete(hash)
       this.later.add(entity)
-      const wait = retryIn ?? RETRY_MS
+      const wait = Math.max(SOONEST_RETRY_MS, retryIn ?? RETRY_MS)
       const retryAt = this.env.now() + wait
       this.update({
         refusal: new HeadwaterError(code, "the relay does not take this now; it stays in the outbox", {
@@ -392,13 +393,13 @@ export class Session {
     if (!this.ended) this.link.send({ t: "have", w: this.replica.id, page, more: false })
   }
 
-  /** The relay lacks what a change depends on: ask what it has of that entity, then push that first. */
-  private async ask(entity: string): Promise<void> {
-    if (this.asked.has(entity)) return
-    const times = (this.asks.get(entity) ?? 0) + 1
-    this.asks.set(entity, times)
-    this.asked.add(entity)
-    if (times > ASK_AT_MOST) return // it waits for the next connection
+  /** The relay lacks what a change depends on: what else it lacks of that entity is pushed first. */
+  private async sayHaveOf(entity: string): Promise<void> {
+    if (this.awaitingWant.has(entity)) return
+    const times = (this.haves.get(entity) ?? 0) + 1
+    this.haves.set(entity, times)
+    this.awaitingWant.add(entity)
+    if (times > HAVES_AT_MOST) return // it waits for the next connection
     for await (const have of haveOf(this.replica, entity)) {
       if (!this.ended) this.link.send({ t: "have", w: this.replica.id, page: [have], more: false, single: true })
     }
@@ -407,7 +408,7 @@ export class Session {
   private async takeWant({ page }: Want): Promise<void> {
     const again: EntityHash[] = await takeWant(this.feed, page)
     for (const [, hash] of again) this.inFlight.delete(hash)
-    for (const [entity] of page) this.asked.delete(entity)
+    for (const [entity] of page) this.awaitingWant.delete(entity)
     this.push()
   }
 }

@@ -53,8 +53,13 @@ const OPEN_MS = 15_000
 /** Time for the app's token function, which may ask its user or another server. */
 const TOKEN_MS = 60_000
 const BEAT_MS = 15_000
-/** Silence after a ping that counts as a dead connection. */
+/**
+ * Silence after a ping that counts as a dead connection: at first, and at most. It is doubled by every such death, for a
+ * slow line answers behind the largest frame, which would otherwise never arrive; so many answers in a row undo that.
+ */
 const PATIENCE_MS = 10_000
+const LONGEST_PATIENCE_MS = 160_000
+const ANSWERS = 8
 
 /** What a close says by itself (docs/protocol.md, section 6). */
 const closeCodes: Readonly<Record<number, Code>> = {
@@ -80,10 +85,14 @@ export class Connection implements Relay {
   private attempts = 0
   /** Something has come since we asked. */
   private heard = false
+  private patience = PATIENCE_MS
+  /** Pings in a row that were not met with silence. */
+  private answers = 0
   private cancelTimer: (() => void) | undefined
   private cancelBeat: (() => void) | undefined
   private sleepless: (() => void) | undefined
-  private asking: AbortController | undefined
+  private tokenCall: AbortController | undefined
+  private readonly closeListeners = new Set<() => void>()
   /** What the relay's last word was, if that was a notice: why it closes. */
   private farewell: Code | undefined
   closed = false
@@ -148,17 +157,24 @@ export class Connection implements Relay {
     this.channels.clear()
     this.hangUp()
     for (const channel of channels) channel.closed(null, null)
+    for (const listener of [...this.closeListeners]) listener()
+  }
+
+  /** Also for a workspace that has left it for now. */
+  onClose(listener: () => void): () => void {
+    this.closeListeners.add(listener)
+    return () => void this.closeListeners.delete(listener)
   }
 
   private get dialing(): boolean {
-    return this.asking !== undefined || this.socket !== undefined
+    return this.tokenCall !== undefined || this.socket !== undefined
   }
 
   private hangUp(): void {
     this.cancelTimer?.()
     this.cancelTimer = undefined
-    this.asking?.abort()
-    this.asking = undefined
+    this.tokenCall?.abort()
+    this.tokenCall = undefined
     this.sleepless?.()
     this.sleepless = undefined
     this.attempts = 0
@@ -182,22 +198,22 @@ export class Connection implements Relay {
   private dial(): void {
     this.letGo(1000)
     for (const channel of this.channels.values()) channel.dialling()
-    const asking = new AbortController()
-    this.asking = asking
+    const call = new AbortController()
+    this.tokenCall = call
     this.wait(TOKEN_MS, () => {
-      asking.abort()
-      this.asking = undefined
+      call.abort()
+      this.tokenCall = undefined
       this.failed(new HeadwaterError("FORBIDDEN", "the app's token function has not answered"))
     })
-    void this.bearer(asking.signal).then(
+    void this.bearer(call.signal).then(
       (token) => {
-        if (asking.signal.aborted) return
-        this.asking = undefined
+        if (call.signal.aborted) return
+        this.tokenCall = undefined
         this.connect(token)
       },
       (cause) => {
-        if (asking.signal.aborted) return
-        this.asking = undefined
+        if (call.signal.aborted) return
+        this.tokenCall = undefined
         this.failed(new HeadwaterError("FORBIDDEN", "the app's token function failed", { cause }))
       },
     )
@@ -282,9 +298,14 @@ export class Connection implements Relay {
     this.cancelBeat?.()
     this.socket?.send(encode({ t: "ping" }))
     this.heard = false
-    this.cancelBeat = (this.env as Env).after(PATIENCE_MS, () => {
-      if (this.heard) this.beat()
-      else this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
+    this.cancelBeat = (this.env as Env).after(this.patience, () => {
+      if (this.heard) {
+        if (++this.answers === ANSWERS) this.patience = PATIENCE_MS
+        return this.beat()
+      }
+      this.answers = 0
+      this.patience = Math.min(LONGEST_PATIENCE_MS, 2 * this.patience)
+      this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
     })
   }
 }

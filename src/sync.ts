@@ -14,20 +14,14 @@ export interface SyncStatus extends SessionStatus {
   readonly retryAt: number | null
 }
 
-const idle: SyncStatus = {
-  connection: "none",
-  level: false,
-  asOf: 0,
-  retryAt: null,
-  error: null,
-  refusal: null,
-  progress: null,
-}
+/** Nothing that a session says of itself outlives it. */
+const unknown = { level: false, refusal: null, progress: null } as const
+const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, error: null, ...unknown }
 
 export class Sync implements Channel {
   status: SyncStatus = idle
   private session: Session | undefined
-  private asked = 0
+  private checks = 0
   private readonly replica: Replica
   private readonly env: Env
   private readonly changed: () => void
@@ -40,21 +34,21 @@ export class Sync implements Channel {
   }
 
   opened(link: Link): void {
-    this.update({ connection: "open", level: false, retryAt: null, error: null, progress: null })
+    this.update({ connection: "open", retryAt: null, error: null, ...unknown })
     this.session = new Session(
       this.replica,
       this.env,
       link,
-      () => this.asked,
+      () => this.checks,
       (patch) => this.update(patch),
     )
   }
 
   /** What does the relay have now? Answered once `status` is level as of the number that this returns, or a later one. */
-  ask(): number {
-    this.asked++
+  check(): number {
+    this.checks++
     this.session?.pullAgain()
-    return this.asked
+    return this.checks
   }
 
   received(message: RelayMessage, bytes: number): void {
@@ -63,18 +57,12 @@ export class Sync implements Channel {
 
   dialling(): void {
     this.endSession()
-    this.update({ connection: "dialling", level: false, retryAt: null, progress: null })
+    this.update({ connection: "dialling", retryAt: null, ...unknown })
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
     this.endSession()
-    this.update({
-      connection: retryAt === null ? "none" : "waiting",
-      level: false,
-      retryAt,
-      progress: null,
-      ...(error && { error }),
-    })
+    this.update({ connection: retryAt === null ? "none" : "waiting", retryAt, ...unknown, ...(error && { error }) })
   }
 
   /** The app hung up. */

@@ -27,6 +27,8 @@ export class Transaction {
   /** Entities of which nothing was held before. */
   readonly fresh = new Set<string>()
   readonly dropped = new Map<string, Set<Hash>>()
+  /** How often something was held or dropped so far. */
+  moves = 0
   readonly stale = new Map<string, StaleRecord | undefined>()
   /** undefined: to be judged again. */
   readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
@@ -62,6 +64,7 @@ export class Transaction {
   }
 
   hold(entity: string, held: Held): void {
+    this.moves++
     const { change, collection, by, adopted, once } = held
     const entry: Entry = {
       entity,
@@ -80,6 +83,7 @@ export class Transaction {
   }
 
   drop(entity: string, hash: Hash): void {
+    this.moves++
     this.put(keys.change(this.workspace, entity, hash), undefined)
     this.held.get(entity)?.delete(hash)
     let dropped = this.dropped.get(entity)

@@ -28,8 +28,8 @@ export type Status = Readonly<{
   /** ms since 1970: when the relay is dialled again. */
   retryAt: number | null
   /**
-   * What is wrong now, the most pressing first: this device's disk (`STORE_FAILED`), what the relay does not take for now,
-   * the connection. When none of these is: a change that is set aside, for as long as one is. `REJECTED`, with the
+   * What is wrong now, the most pressing first: this device's disk (`STORE_FAILED`), Automerge that cannot be loaded
+   * (`WASM_FAILED`), what the relay does not take for now, the connection. When none of these is: a change that is set aside, for as long as one is. `REJECTED`, with the
    * `entity`: the relay refused a change of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a
    * change, with the `entity`: one arrived that no replica can apply. Both are kept on this device and everything else goes on.
    */
@@ -48,7 +48,7 @@ export type Status = Readonly<{
 interface Core<C extends Defs> {
   readonly id: string
   readonly status: Status
-  /** Calls `f` whenever `status` has changed. Returns the unsubscription. */
+  /** Calls `f` whenever `status` has changed, at the end of the turn in which it did. Returns the unsubscription. */
   onStatus(f: (status: Status) => void): () => void
   /** Every collection, whatever its name; `ws.notes` is the short form of those whose name clashes with nothing. */
   readonly collections: Collections<C>
@@ -151,6 +151,7 @@ class OpenWorkspace<C extends Defs> {
   #connection: Connection | undefined
   #owned = false
   #detach: (() => void) | undefined
+  #offClose: (() => void) | undefined
   #closing: Promise<void> | undefined
 
   constructor(replica: Replica, env: Env, release: () => Promise<void>, defs: C, newId: () => string) {
@@ -162,7 +163,6 @@ class OpenWorkspace<C extends Defs> {
     this.#sync = new Sync(replica, env, () => {
       this.#refresh()
       for (const look of [...this.#looks]) look()
-      if (this.#connection?.closed) this.#giveUp("the relay connection was closed")
     })
     const opened = Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])
     this.collections = Object.freeze(Object.fromEntries(opened)) as Collections<C>
@@ -195,6 +195,8 @@ class OpenWorkspace<C extends Defs> {
     next.mustTake(this.id) // before anything is let go of: a call that throws has done nothing
     this.#hangUp()
     if (relay !== undefined) this.#owned = next !== relay
+    this.#offClose?.()
+    this.#offClose = next.onClose(() => this.#giveUp("the relay connection was closed"))
     this.#connection = next
     this.#detach = next.attach(this.id, this.#sync, this.#env)
   }
@@ -234,8 +236,8 @@ class OpenWorkspace<C extends Defs> {
     this.#mustHaveRelay()
     const replica = this.#replica
     const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
-    const asked = this.#sync.ask()
-    const level = () => this.#sync.status.level && this.#sync.status.asOf >= asked
+    const check = this.#sync.check()
+    const level = () => this.#sync.status.level && this.#sync.status.asOf >= check
     await this.#until(signal, () => this.status.complete && level() && shown())
   }
 
@@ -279,12 +281,13 @@ class OpenWorkspace<C extends Defs> {
 
   async #closeOnce(): Promise<void> {
     this.#hangUp()
+    this.#offClose?.()
     if (this.#owned) await this.#connection?.close()
     this.#giveUp("the workspace was closed")
     await this.#replica.close()
     await this.#release()
     this.#refresh()
-    this.#statusListeners.clear()
+    queueMicrotask(() => this.#statusListeners.clear()) // behind the last that they are told
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -293,14 +296,14 @@ class OpenWorkspace<C extends Defs> {
 
   #statusNow(): Status {
     const { connection, retryAt, error, refusal, progress } = this.#sync.status
-    const { state, outbox } = this.#replica
+    const { state, outbox, failure, wasmFailure } = this.#replica
     return Object.freeze({
       phase: this.#phase(),
       connected: connection === "open",
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: this.#replica.failure ?? (outbox.size > 0 ? refusal : null) ?? error ?? this.#setAside(),
+      error: failure ?? wasmFailure ?? (outbox.size > 0 ? refusal : null) ?? error ?? this.#setAside(),
       complete: state.complete,
       progress,
       access: state.access,
@@ -331,7 +334,11 @@ class OpenWorkspace<C extends Defs> {
     const same = (Object.keys(now) as (keyof Status)[]).every((key) => sameValue(now[key], before[key]))
     if (same) return
     this.status = now
-    for (const listener of this.#statusListeners) callSafely(() => listener(now))
+    // Not from in here: a listener that connects or disconnects would find the connection in the middle of something.
+    const listeners = [...this.#statusListeners]
+    queueMicrotask(() => {
+      for (const listener of listeners) if (this.#statusListeners.has(listener)) callSafely(() => listener(now))
+    })
   }
 }
 

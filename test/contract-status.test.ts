@@ -269,6 +269,7 @@ describe("status", () => {
     relay.silent = true
     await relay.pass(1000)
     ws.disconnect()
+    await relay.settle()
     expect(phases).toEqual(
       "local connecting syncing live syncing live error live offline connecting offline".split(" "),
     )

@@ -68,10 +68,10 @@ told.badBytes = await codeOf(writes(new Uint8Array(8)))
 status = 503
 const ws = await fresh(url)
 told.away = await codeOf(ws.notes.create({ title: "lost" }, { id: "a" }))
-told.rows = [ws.notes.all().length, ws.status.pending, ws.status.phase]
+told.rows = [ws.notes.all().length, ws.status.pending, ws.status.phase, ws.status.error?.code]
 status = 200
 told.back = await codeOf(ws.notes.create({ title: "T" }, { id: "a" }))
-told.backRows = ws.notes.all().map(({ title }) => title)
+told.backRows = [...ws.notes.all().map(({ title }) => title), ws.status.error]
 await ws.close()
 server.close()
 console.log(JSON.stringify(told))
@@ -115,11 +115,11 @@ describe("wasm", () => {
   test("that is none, or cannot be had, is WASM_FAILED with its cause", () => {
     expect(told["badBytes"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
     expect(told["away"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
-    expect(told["rows"]).toEqual([0, 0, "local"])
+    expect(told["rows"]).toEqual([0, 0, "local", "WASM_FAILED"])
   })
 
   test("that can be had again is taken by the next write", () => {
     expect(told["back"]).toBe("ok")
-    expect(told["backRows"]).toEqual(["T"])
+    expect(told["backRows"]).toEqual(["T", null])
   })
 })

@@ -167,7 +167,7 @@ describe("rows", () => {
     await ws.close()
     const release = await store.claim("test")
     const row = JSON.parse(String(await store.get(keys.row("w", "notes", id))))
-    const mark: StaleRecord = { collection: "notes", suspects: [], waiting: false }
+    const mark: StaleRecord = { suspects: [], waiting: false }
     await store.commit([
       [keys.row("w", "notes", id), JSON.stringify({ ...row, title: "an older row" })],
       [keys.stale("w", id), JSON.stringify(mark)],
