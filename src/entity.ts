@@ -94,10 +94,6 @@ export class Entity {
     return this.current
   }
 
-  has(hash: Hash): boolean {
-    return this.held.has(hash)
-  }
-
   get deleted(): boolean {
     return this.deletedBy !== undefined
   }

@@ -12,21 +12,30 @@ import { keys, type OutRecord, type Owed, type Pending, readJson } from "./recor
 import type { Store, Write } from "./store/store.ts"
 
 /** What is owed of one entity. Counts its fields: a note that was typed into offline has thousands of changes. */
-class OwedOf {
+class OfEntity {
   readonly records = new Map<Hash, Owed>()
   private readonly fields = new Map<string, number>()
   private creations = 0
   private shown: Pending | undefined
+  private sorted: readonly Owed[] | undefined
 
   set(owed: Owed): void {
     const before = this.records.get(owed.hash)
     if (before !== undefined) this.count(before, -1)
     this.records.set(owed.hash, owed)
     this.count(owed, 1)
+    this.sorted = undefined
   }
 
   delete(owed: Owed): void {
     if (this.records.delete(owed.hash)) this.count(owed, -1)
+    this.sorted = undefined
+  }
+
+  /** In an order in which it can be pushed. */
+  get inOrder(): readonly Owed[] {
+    this.sorted ??= [...this.records.values()].sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
+    return this.sorted
   }
 
   get pending(): Pending {
@@ -66,7 +75,7 @@ const FOLD_AT_ONCE = 8192
 
 export class Outbox {
   private readonly workspace: string
-  private readonly byEntity = new Map<string, OwedOf>()
+  private readonly byEntity = new Map<string, OfEntity>()
   private readonly packed = new Map<string, Packed>()
   /** The page that holds a record, and how much of each page is still owed. */
   private readonly pageOf = new Map<Hash, number>()
@@ -130,29 +139,28 @@ export class Outbox {
   }
 
   private add(owed: Owed): void {
-    let owedOf = this.unpacked(owed.entity)
-    if (owedOf === undefined) this.byEntity.set(owed.entity, (owedOf = new OwedOf()))
-    const before = owedOf.records.get(owed.hash)
+    let all = this.unpacked(owed.entity)
+    if (all === undefined) this.byEntity.set(owed.entity, (all = new OfEntity()))
+    const before = all.records.get(owed.hash)
     this.count(before, -1)
     this.count(owed, 1)
-    owedOf.set(owed)
+    all.set(owed)
     if (before === undefined) this.countIn(owed.hash, 1)
   }
 
   private remove(entity: string, hash: Hash): void {
-    const owedOf = this.unpacked(entity)
-    const owed = owedOf?.records.get(hash)
-    if (owedOf === undefined || owed === undefined) return
+    const all = this.unpacked(entity)
+    const owed = all?.records.get(hash)
+    if (all === undefined || owed === undefined) return
     this.count(owed, -1)
-    owedOf.delete(owed)
-    if (owedOf.records.size === 0) this.byEntity.delete(entity)
+    all.delete(owed)
+    if (all.records.size === 0) this.byEntity.delete(entity)
     this.countIn(hash, -1)
   }
 
   /** Of one entity, in an order in which it can be pushed. */
-  of(entity: string): Owed[] {
-    const owed = [...(this.unpacked(entity)?.records.values() ?? [])]
-    return owed.sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
+  of(entity: string): readonly Owed[] {
+    return this.unpacked(entity)?.inOrder ?? []
   }
 
   *entities(): Generator<string> {
@@ -249,11 +257,11 @@ export class Outbox {
     this.total += total
   }
 
-  private unpacked(entity: string): OwedOf | undefined {
+  private unpacked(entity: string): OfEntity | undefined {
     let packed = this.packed.get(entity)
     if (packed === undefined) return this.byEntity.get(entity)
     this.packed.delete(entity)
-    const all = this.byEntity.get(entity) ?? new OwedOf()
+    const all = this.byEntity.get(entity) ?? new OfEntity()
     this.byEntity.set(entity, all)
     for (; packed !== undefined; packed = packed.next) {
       for (const owed of packed.line.owed()) {

@@ -17,9 +17,15 @@ export interface NextPush {
   readonly bytes: number
 }
 
+/** What is not sent now. Entities are asked about first: there may be thousands of which nothing is to be sent. */
+export interface Waiting {
+  entity(entity: string): boolean
+  change(hash: Hash): boolean
+}
+
 /** Own and adopted changes never share a push; undefined when nothing can be sent now. */
-export async function nextPush(replica: Replica, underWay: (owed: Owed) => boolean): Promise<NextPush | undefined> {
-  const chosen = choose(replica, underWay)
+export async function nextPush(replica: Replica, waiting: Waiting): Promise<NextPush | undefined> {
+  const chosen = choose(replica, waiting)
   if (chosen.length === 0) return undefined
   const entries: Entry[] = []
   const changes = new Map<Hash, string>()
@@ -45,12 +51,13 @@ function belongTogether(a: Entry, b: Entry): boolean {
   return a.entity === b.entity && a.by === b.by && a.once === undefined && b.once === undefined
 }
 
-function choose(replica: Replica, underWay: (owed: Owed) => boolean): Owed[] {
+function choose(replica: Replica, waiting: Waiting): Owed[] {
   const chosen: Owed[] = []
   let bytes = 0
   for (const entity of replica.outbox.entities()) {
+    if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
-      if (underWay(owed)) continue
+      if (waiting.change(owed.hash)) continue
       if (!isOurs(replica, owed)) break // and nothing that may depend on it
       if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > PUSH_BYTES)) {
         if (chosen[0]?.how !== owed.how) break

@@ -32,7 +32,6 @@ import {
   takeRefusal,
   takeWant,
 } from "./receive.ts"
-import type { Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import type { Link } from "./socket.ts"
 
@@ -297,9 +296,10 @@ export class Session {
   }
 
   private async pushOne(): Promise<boolean> {
-    const waits = ({ entity, hash }: Owed) =>
-      this.inFlight.has(hash) || this.awaitingWant.has(entity) || this.later.has(entity)
-    const next = await nextPush(this.replica, waits)
+    const next = await nextPush(this.replica, {
+      entity: (entity) => this.awaitingWant.has(entity) || this.later.has(entity),
+      change: (hash) => this.inFlight.has(hash),
+    })
     if (next === undefined || this.ended) return false
     const id = String(this.nextId++)
     const { entries, adopt, changes, chosen, bytes } = next
