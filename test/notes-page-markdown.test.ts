@@ -85,6 +85,18 @@ describe("a Markdown file", () => {
     expect(remarks[0]).toBe("`id` of its front matter is the field `original-id`")
   })
 
+  it.each([
+    ["!foo bar", "bar", "!foo"],
+    ["!foo { a: [1] }", { a: [1] }, "!foo"],
+    ["!!binary aGVsbG8=", "aGVsbG8=", "tag:yaml.org,2002:binary"],
+    ["!!set { x, y }", { x: null, y: null }, "tag:yaml.org,2002:set"],
+    ["!!timestamp 2026-11-21", "2026-11-21", "tag:yaml.org,2002:timestamp"],
+  ])("with %s has the value without the tag, and says so", (front, value, tag) => {
+    const { fields, remarks } = parseNote("a.md", bytes(`---\nkey: ${front}\nagain: ${front}\n---\n`))
+    expect(fields).toEqual({ title: "a", key: value, again: value, body: "" })
+    expect(remarks).toEqual([`its front matter is kept without this: Unresolved tag: ${tag}`])
+  })
+
   it("is read in a moment, whatever it is made of", () => {
     const begun = performance.now()
     const half = MAX_FILE / 2

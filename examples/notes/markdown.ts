@@ -34,8 +34,8 @@ export interface ParsedNote {
 
 export function parseNote(file: string, bytes: Uint8Array): ParsedNote {
   const text = decode(bytes)
-  const { front, body } = split(text)
   const remarks: string[] = []
+  const { front, body } = split(text, remarks)
   if (front === undefined && OPEN.test(text)) {
     remarks.push("the --- that it begins with opens no front matter, so all of it is the note's body")
   }
@@ -85,26 +85,29 @@ function decode(bytes: Uint8Array): string {
 }
 
 /** Without front matter all is body: `---` in the first line may be a rule, with prose below it. */
-function split(text: string): { front: Record<string, unknown> | undefined; body: string } {
+function split(text: string, remarks: string[]): { front: Record<string, unknown> | undefined; body: string } {
   const whole = { front: undefined, body: text }
   const from = OPEN.exec(text)?.[0].length
   if (from === undefined) return whole
   const close = CLOSE.exec(text.slice(from))
   if (close === null) return whole
   if (close.index > MAX_FRONT) throw new FileProblem("its front matter is too long; the limit is 64 KiB")
-  const front = parseFront(text.slice(from, from + close.index))
+  const front = parseFront(text.slice(from, from + close.index), remarks)
   return front === undefined ? whole : { front, body: text.slice(from + close.index + close[0].length) }
 }
 
 /** `undefined`: it is no list of `key: value`. */
-function parseFront(front: string): Record<string, unknown> | undefined {
+function parseFront(front: string, remarks: string[]): Record<string, unknown> | undefined {
   if (front.trim() === "") return {}
-  const document = parseDocument(front, { schema: "core", version: "1.2" })
+  // else `!!set` and its like would become objects that are no JSON
+  const document = parseDocument(front, { schema: "core", version: "1.2", resolveKnownTags: false })
   if (!isMap(document.contents)) return undefined
   const [error] = document.errors
   if (error !== undefined) throw new FileProblem(`its front matter is broken: ${error.message.split("\n")[0]}`)
   try {
     keepSpelling(document)
+    const lost = new Set(document.warnings.map(({ message }) => message.split(" at line ")[0]))
+    for (const what of lost) remarks.push(`its front matter is kept without this: ${what}`)
     return document.toJS() as Record<string, unknown>
   } catch (error) {
     throw new FileProblem(`its front matter is broken: ${(error as Error).message}`)
