@@ -86,6 +86,17 @@ describe("a Markdown file", () => {
   })
 
   it.each([
+    ["title: {{title}}", { "{ title }": null }],
+    ["title: { en: Hello, de: Hallo }", { en: "Hello", de: "Hallo" }],
+    ["title: [a, [b, c]]", ["a", ["b", "c"]]],
+    ["title: [a, b]", ["a", "b"]],
+  ])("with %s keeps it under another key, is called by its heading, and says so", (front, value) => {
+    const { fields, remarks } = parseNote("a.md", bytes(`---\n${front}\n---\n# Heading\n`))
+    expect(fields).toEqual({ title: "Heading", "original-title": value, body: "# Heading\n" })
+    expect(remarks).toEqual(["`title` of its front matter is the field `original-title`"])
+  })
+
+  it.each([
     ["!foo bar", "bar", "!foo"],
     ["!foo { a: [1] }", { a: [1] }, "!foo"],
     ["!!binary aGVsbG8=", "aGVsbG8=", "tag:yaml.org,2002:binary"],

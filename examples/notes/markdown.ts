@@ -127,11 +127,13 @@ function keepSpelling(document: Document): void {
 const isId = (value: unknown) =>
   (typeof value === "string" || typeof value === "number") && /^[A-Za-z0-9_-]{1,64}$/.test(String(value))
 
-/** What no field can be called is called otherwise: nobody's file is lost for a key that another program gave it. */
+/** What no field can be called is called otherwise: nobody's file is lost for what another program put in front of it. */
 function withoutReserved(given: Record<string, unknown>, remarks: string[]): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(given)) {
-    let name = key
+    // what templates leave, `title: {{title}}` for one, is no text
+    const noTitle = key === "title" && typeof value === "object" && value !== null
+    let name = noTitle ? "original-title" : key
     while (reserved.test(name) || (name !== key && Object.hasOwn(given, name))) name = `original-${name}`
     if (name !== key) remarks.push(`\`${key}\` of its front matter is the field \`${name}\``)
     fields[name] = value
