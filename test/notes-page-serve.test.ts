@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { request } from "node:http"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { get, request } from "node:http"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { servePage } from "../examples/notes/serve.ts"
 
 let folder: string
@@ -38,5 +38,19 @@ describe("the page's server", () => {
     expect(await status("/page.js")).toBe(404)
     writeFileSync(path.join(folder, "index.html"), `<meta name="relay" content="%RELAY%">`)
     expect(await (await fetch(page.url)).text()).toBe(`<meta name="relay" content="ws://relay">`)
+  })
+  it("keeps no file open for a client that goes in the middle of it", async () => {
+    writeFileSync(path.join(folder, "page.js"), Buffer.alloc(16_000_000))
+    const goneInTheMiddle = () =>
+      new Promise((resolve, reject) => {
+        get(`${page.url}page.js`, (response) =>
+          response.once("data", () => response.destroy()).once("close", resolve),
+        ).on("error", reject)
+      })
+    const open = () => readdirSync("/dev/fd").length
+    await goneInTheMiddle()
+    const before = open()
+    for (let n = 0; n < 20; n++) await goneInTheMiddle()
+    await vi.waitFor(() => expect(open()).toBeLessThan(before + 10))
   })
 })

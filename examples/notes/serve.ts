@@ -1,4 +1,3 @@
-import { createReadStream } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -28,10 +27,11 @@ export async function servePage(o: { port: number; relay: string; folder: string
     response.setHeader("content-type", type)
     response.setHeader("cache-control", "no-cache")
     response.setHeader("x-content-type-options", "nosniff")
-    const file = path.join(o.folder, name)
-    // either may be missing while the page is built again
-    if (name !== "index.html") createReadStream(file).on("error", notFound).pipe(response)
-    else readFile(file, "utf8").then((html) => response.end(html.replace("%RELAY%", o.relay)), notFound)
+    // whole: a stream of it would stay open when the client goes in the middle. Missing while the page is built again
+    readFile(path.join(o.folder, name)).then(
+      (bytes) => response.end(name === "index.html" ? String(bytes).replace("%RELAY%", o.relay) : bytes),
+      notFound,
+    )
   })
   server.listen(o.port, "127.0.0.1")
   await new Promise<void>((resolve, reject) => server.once("listening", resolve).once("error", reject))
