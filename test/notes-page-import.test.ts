@@ -136,27 +136,99 @@ describe("importing", () => {
   })
 })
 
-it("what is exported imports elsewhere as the same notes, and here as no change", async () => {
-  await importNotes(ws.notes, [
-    file("work/a.md", "---\ntags: [x]\nrating: 4.5\n---\n# A\n---\nrest"),
-    file("long.md", "y".repeat(20_000)),
-  ])
-  await ws.notes.create({ title: "Typed here: a/b", body: "" })
-  const exported = await exportNotes(ws.notes)
-  expect(exported.map(({ path }) => path).sort()).toEqual(["Typed here- a-b.md", "long.md", "work/a.md"])
-  const files = exported.map(({ path, text }) => file(path, text))
-  expect(await importNotes(ws.notes, files.slice(0, 2))).toEqual({ ...nothing, unchanged: 2 })
-
-  const other = await open()
-  try {
-    expect((await importNotes(other.notes, files)).created).toBe(3)
-    const whole = async (of: typeof ws) => {
-      const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
-      // a note that came from no file has come from one now, and all have come from files with ids
-      return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined, fileHash: undefined }))
+describe("exporting", () => {
+  /** As a disk that knows no case. */
+  function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
+    const held = new Map(Object.entries(files).map(([path, content]) => [path.toLowerCase(), { path, content }]))
+    return {
+      get files() {
+        return Object.fromEntries([...held.values()].map(({ path, content }) => [path, content as string]))
+      },
+      read: async (path: string) => {
+        const file = held.get(path.toLowerCase())
+        return file && new Blob([file.content])
+      },
+      write: async (path: string, content: string) => {
+        if (path.startsWith("locked")) throw new Error("not allowed")
+        held.set(path.toLowerCase(), { path: held.get(path.toLowerCase())?.path ?? path, content })
+      },
     }
-    expect(await whole(other)).toEqual(await whole(ws))
-  } finally {
-    await other.close()
   }
+  /** Ids of one moment are in no order; these are. */
+  const typed = (...titles: string[]) =>
+    Promise.all(titles.map((title, n) => ws.notes.create({ title, body: title }, { id: `n${n}` })))
+  const imported = (path: string, text: string) => importNotes(ws.notes, [file(path, text)])
+
+  it("gives what imports elsewhere as the same notes, and here as no change", async () => {
+    await imported("work/a.md", "---\ntags: [x]\nrating: 4.5\n---\n# A\n---\nrest")
+    await imported("long.md", "y".repeat(20_000))
+    await ws.notes.create({ title: "Typed here: a/b", body: "" })
+    const to = folder()
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 3, problems: [] })
+    expect(Object.keys(to.files).sort()).toEqual(["Typed here- a-b.md", "long.md", "work/a.md"])
+    const files = Object.entries(to.files).map(([path, text]) => file(path, text))
+    const cameFromFiles = files.filter(({ path }) => !path.startsWith("Typed"))
+    expect(await importNotes(ws.notes, cameFromFiles)).toEqual({ ...nothing, unchanged: 2 })
+
+    const other = await open()
+    try {
+      expect((await importNotes(other.notes, files)).created).toBe(3)
+      const whole = async (of: typeof ws) => {
+        const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
+        // a note that came from no file has come from one now, and all have come from files with ids
+        return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined, fileHash: undefined }))
+      }
+      expect(await whole(other)).toEqual(await whole(ws))
+    } finally {
+      await other.close()
+    }
+  })
+
+  it("names the notes that the folder does not take and those that cannot be read, and goes on", async () => {
+    await typed("one", "locked", "two")
+    await ws.notes.create({ title: "lost", body: "y".repeat(20_000) }, { id: "z" })
+    const unreadable = { ...ws.notes, read: () => Promise.reject(new Error("the disk is gone")) }
+    const to = folder()
+    expect(await exportNotes(unreadable, to)).toEqual({
+      exported: 2,
+      problems: [
+        { path: "locked.md", why: "not allowed" },
+        { path: "lost", why: "the disk is gone" },
+      ],
+    })
+    expect(Object.keys(to.files)).toEqual(["one.md", "two.md"])
+  })
+
+  it("leaves alone what is no file of the note, and writes the same files again", async () => {
+    const strange = {
+      "README.md": "precious",
+      "plan.md": "---\nid: another\n---\n",
+      "old.md": "---\nid: [\n---\n",
+      "Long.md": "x".repeat(2_000_000),
+      "bytes.md": new Uint8Array([0xff]),
+    }
+    const to = folder(strange)
+    const titles = ["readme", "plan", "old", "long", "bytes"]
+    await typed(...titles, "same", "Same")
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 7, problems: [] })
+    const names = [...Object.keys(strange), ...titles.map((title) => `${title} 2.md`), "same.md", "Same 2.md"]
+    expect(Object.keys(to.files)).toEqual(names)
+    expect(to.files).toMatchObject(strange)
+
+    for (const { id } of ws.notes.all()) await ws.notes.update(id, (draft) => void (draft.body += ", edited"))
+    const before = to.files
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual(names)
+    for (const name of names) expect(to.files[name] !== before[name], name).toBe(!(name in strange))
+  })
+
+  it("writes over the file that the note came from, unless that has changed since", async () => {
+    const came = { "a.md": "A", "b.md": "B" }
+    for (const [path, text] of Object.entries(came)) await imported(path, text)
+    const to = folder({ ...came, "b.md": "B, edited in the folder" })
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual([...Object.keys(came), "b 2.md"])
+    expect(to.files["a.md"]).toMatch(/^---\nid: \S+\ntitle: a\n---\nA$/)
+    expect(to.files["b.md"]).toBe("B, edited in the folder")
+  })
 })

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { FileProblem, formatNote, MAX_FILE, parseNote, pathOf } from "../examples/notes/markdown.ts"
+import { FileProblem, formatNote, MAX_FILE, parseNote, pathsOf } from "../examples/notes/markdown.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 /** -0 is 0, as in every JSON. */
@@ -113,7 +113,7 @@ describe("a Markdown file", () => {
     const half = MAX_FILE / 2
     for (const filler of [" ", "#", "# ", " #", "\t", "a "]) {
       parseNote("a.md", bytes(`# a${filler.repeat(half / filler.length)}b\n`))
-      pathOf({ title: `a${filler.repeat(half)}b` }, new Set())
+      pathsOf({ title: `a${filler.repeat(half)}b` }).next()
     }
     const keys = Array.from({ length: 60_000 }, (_, i) => `k${i}: ${i}`).join("\n")
     for (const front of [keys, "&a ".repeat(100_000)]) {
@@ -185,17 +185,30 @@ describe("a Markdown file", () => {
 })
 
 describe("the path of an exported note", () => {
-  it("is the file it came from, else its title", () => {
-    expect(pathOf({ title: "T", file: "work/plan.md" }, new Set())).toBe("work/plan.md")
-    expect(pathOf({ title: "A: b/c?" }, new Set())).toBe("A- b-c-.md")
-    expect(pathOf({ title: " " }, new Set())).toBe("untitled.md")
+  it.each([
+    [{ title: "T", file: "work/plan.md" }, "work/plan.md"],
+    [{ title: "A: b/c?" }, "A- b-c-.md"],
+    [{ title: " " }, "untitled.md"],
+  ])("%j is the file it came from, else its title", (fields, path) => {
+    expect(pathsOf(fields).next().value).toBe(path)
   })
 
-  it("never leaves the folder, and no two are the same", () => {
-    const taken = new Set<string>()
-    expect(pathOf({ file: "../../etc/passwd.md" }, taken)).toBe("etc/passwd.md")
-    expect(pathOf({ file: "/ETC/passwd" }, taken)).toBe("ETC/passwd 2.md")
-    expect(pathOf({ title: ".." }, taken)).toBe("untitled.md")
-    expect(pathOf({ title: "" }, taken)).toBe("untitled 2.md")
+  it.each([
+    [{ file: "../../etc/passwd.md" }, "etc/passwd.md"],
+    [{ file: "/ETC/passwd" }, "ETC/passwd.md"],
+    [{ title: ".." }, "untitled.md"],
+  ])("%j never leaves the folder", (fields, path) => {
+    expect(pathsOf(fields).next().value).toBe(path)
+  })
+
+  it("is numbered when it is not the first", () => {
+    const [, second, third] = Array.from(
+      { length: 3 },
+      (
+        (paths) => () =>
+          paths.next().value
+      )(pathsOf({ title: "a.b" })),
+    )
+    expect([second, third]).toEqual(["a.b 2.md", "a.b 3.md"])
   })
 })

@@ -1,7 +1,5 @@
-import { sha256 } from "@noble/hashes/sha2.js"
-import { bytesToHex } from "@noble/hashes/utils.js"
 import { HeadwaterError } from "headwater"
-import { FileProblem, type NoteFields, parseNote } from "./markdown.ts"
+import { FileProblem, hashOf, type NoteFields, parseNote } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
 import { difference, wholePairs } from "./splice.ts"
 
@@ -56,7 +54,7 @@ async function importOne(
   try {
     const bytes = await file.bytes()
     const { id, fields, remarks } = parseNote(file.path, bytes)
-    const note = { ...fields, file: file.path, ...(id === undefined && { fileHash: bytesToHex(sha256(bytes)) }) }
+    const note = { ...fields, file: file.path, ...(id === undefined && { fileHash: hashOf(bytes) }) }
     if (id !== undefined && claimed.has(id)) throw new FileProblem(`it has the same id as ${claimed.get(id)}`)
     if (id !== undefined) claimed.set(id, file.path)
     const sameFile = id === undefined ? (here.get(file.path) ?? []) : []

@@ -1,3 +1,5 @@
+import { sha256 } from "@noble/hashes/sha2.js"
+import { bytesToHex } from "@noble/hashes/utils.js"
 import { type Document, isMap, parseDocument, stringify, visit } from "yaml"
 
 /**
@@ -53,8 +55,8 @@ export function formatNote(id: string, { title, body, ...rest }: NoteFields): st
   return FENCE + stringify({ id, title, ...fields }, { lineWidth: 0 }) + FENCE + body
 }
 
-/** The path a note is exported to: where it came from, else its title; `taken` (lower-case) keeps paths apart. */
-export function pathOf(fields: { readonly title?: unknown; readonly file?: unknown }, taken: Set<string>): string {
+/** The paths that a note may be exported to, the best one first: where it came from, else its title. */
+export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unknown }): Generator<string> {
   const wished =
     typeof fields.file === "string" ? fields.file.replace(/\.(md|markdown)$/i, "") : String(fields.title ?? "")
   // titles and paths come from other people: no way out of the folder, no names that a disk refuses
@@ -67,10 +69,27 @@ export function pathOf(fields: { readonly title?: unknown; readonly file?: unkno
     )
     .filter((s) => s !== "")
   const base = segments.join("/") || "untitled"
-  let path = `${base}.md`
-  for (let n = 2; taken.has(path.toLowerCase()); n++) path = `${base} ${n}.md`
-  taken.add(path.toLowerCase())
-  return path
+  yield `${base}.md`
+  for (let n = 2; ; n++) yield `${base} ${n}.md`
+}
+
+/** Whether the file is this note's: one that it was exported to, or the one that it came from, as it was then. */
+export async function isFileOf(file: Blob, id: string, fileHash: unknown): Promise<boolean> {
+  if (idOf(await file.slice(0, 4 * MAX_FRONT).text()) === id) return true
+  if (typeof fileHash !== "string" || file.size > MAX_FILE) return false
+  return hashOf(new Uint8Array(await file.arrayBuffer())) === fileHash
+}
+
+/** With its path, what a file without an id is known by. */
+export const hashOf = (bytes: Uint8Array) => bytesToHex(sha256(bytes))
+
+function idOf(text: string): string | undefined {
+  try {
+    const { id } = split(text.replaceAll("\r\n", "\n"), []).front ?? {}
+    return isId(id) ? String(id) : undefined
+  } catch {
+    return undefined // broken or long: nothing that was exported
+  }
 }
 
 function decode(bytes: Uint8Array): string {

@@ -1,4 +1,5 @@
 import { element } from "./dom.ts"
+import type { Target } from "./export.ts"
 import type { FileToImport, ImportReport } from "./import.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
@@ -45,10 +46,18 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
       const { exportNotes } = await import("./export.ts")
       const folder = await pickFolder()
       busy("Exporting")
-      const files = await exportNotes(notes)
-      if (folder !== undefined) for (const file of files) await writeFile(folder, file.path.split("/"), file.text)
-      else download((await import("./zip.ts")).zip(files), "notes.zip")
-      report(counted(files.length, "exported"), [])
+      const files: { path: string; text: string }[] = []
+      const archive: Target = {
+        read: async () => undefined,
+        write: async (path, text) => void files.push({ path, text }),
+      }
+      const { exported, problems } = await exportNotes(notes, folder === undefined ? archive : inFolder(folder))
+      if (folder === undefined) download((await import("./zip.ts")).zip(files), "notes.zip")
+      const not = problems.length > 0 ? `, ${problems.length} could not be exported:` : ""
+      report(
+        counted(exported, "exported") + not,
+        problems.map(({ path, why }) => `${path}: ${why}`),
+      )
     } catch (error) {
       if ((error as Error).name !== "AbortError") report("The export failed", [(error as Error).message])
     } finally {
@@ -82,12 +91,28 @@ async function pickFolder(): Promise<FileSystemDirectoryHandle | undefined> {
   return showDirectoryPicker?.({ id: "notes", mode: "readwrite" })
 }
 
-async function writeFile(folder: FileSystemDirectoryHandle, path: readonly string[], text: string): Promise<void> {
-  const [name = "", ...rest] = path
-  if (rest.length > 0) return writeFile(await folder.getDirectoryHandle(name, { create: true }), rest, text)
-  const writable = await (await folder.getFileHandle(name, { create: true })).createWritable()
-  await writable.write(text)
-  await writable.close()
+function inFolder(folder: FileSystemDirectoryHandle): Target {
+  async function handle(path: string, create: boolean): Promise<FileSystemFileHandle> {
+    const [name = "", ...folders] = path.split("/").reverse()
+    let inner = folder
+    for (const each of folders.reverse()) inner = await inner.getDirectoryHandle(each, { create })
+    return inner.getFileHandle(name, { create })
+  }
+  return {
+    async read(path) {
+      try {
+        return await (await handle(path, false)).getFile()
+      } catch (error) {
+        if ((error as Error).name === "NotFoundError") return undefined
+        throw error
+      }
+    },
+    async write(path, text) {
+      const writable = await (await handle(path, true)).createWritable()
+      await writable.write(text)
+      await writable.close()
+    },
+  }
 }
 
 function download(blob: Blob, name: string): void {

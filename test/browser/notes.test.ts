@@ -162,17 +162,32 @@ describe("the notes page", () => {
     await page.locator("#report[open] h2").filter({ hasText: "0 notes imported, 1 here already" }).waitFor()
     await report.locator("button").click()
 
-    // where the browser gives a folder, the files are written into it
-    await page.evaluate(() => Object.assign(window, { showDirectoryPicker: () => navigator.storage.getDirectory() }))
-    await page.locator("#export").click()
-    await page.locator("#report[open] h2").filter({ hasText: "3 notes exported" }).waitFor()
-    const names = await page.evaluate(async () => {
-      const folder = (await navigator.storage.getDirectory()) as unknown as { keys(): AsyncIterable<string> }
-      const names: string[] = []
-      for await (const name of folder.keys()) names.push(name)
-      return names.sort()
+    // where the browser gives a folder, the files are written into it, beside what is there
+    await page.evaluate(async () => {
+      const folder = await navigator.storage.getDirectory()
+      await folder.getDirectoryHandle("long.md", { create: true })
+      const strange = await (await folder.getFileHandle("plain.md", { create: true })).createWritable()
+      await strange.write("precious")
+      await strange.close()
+      Object.assign(window, { showDirectoryPicker: async () => folder })
     })
-    expect(names).toEqual(["good.md", "long.md", "plain.md"])
+    await page.locator("#export").click()
+    await report.locator("h2").filter({ hasText: "2 notes exported, 1 could not be exported:" }).waitFor()
+    expect(await report.locator("li").allTextContents()).toEqual([expect.stringMatching(/^long.md: ./)])
+    await report.locator("button").click()
+    await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry("long.md"))
+    await page.locator("#export").click()
+    await report.locator("h2").filter({ hasText: "3 notes exported" }).waitFor()
+    const files = await page.evaluate(async () => {
+      const folder = (await navigator.storage.getDirectory()) as unknown as {
+        values(): AsyncIterable<FileSystemFileHandle>
+      }
+      const files: Record<string, string> = {}
+      for await (const handle of folder.values()) files[handle.name] = await (await handle.getFile()).text()
+      return files
+    })
+    expect(Object.keys(files).sort()).toEqual(["good.md", "long.md", "plain 2.md", "plain.md"])
+    expect(files["plain.md"]).toBe("precious")
   })
 
   it("works by keyboard, on a phone's width", async () => {
