@@ -3,6 +3,7 @@ import { type MemoryOptions, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { showEditor } from "../examples/notes/editor.ts"
 import { notes as definition } from "../examples/notes/notes.ts"
+import { PART } from "../examples/notes/splice.ts"
 
 /** As much of an element as the editor touches; the browser's own are in test/browser/notes.test.ts. */
 class FakeElement extends EventTarget {
@@ -29,7 +30,7 @@ const open = () =>
     store: memoryStore({ step: (name) => step?.(name) }),
   })
 let ws: Awaited<ReturnType<typeof open>>
-const elements = new FakeElement()
+let elements: FakeElement
 const at = (id: string) => elements.querySelector(id)
 const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
 const tryAgain = () => at("notice").querySelector("button").onclick?.()
@@ -45,6 +46,7 @@ beforeEach(async () => {
   for (const name of ["HTMLElement", "HTMLInputElement", "HTMLTextAreaElement"]) vi.stubGlobal(name, FakeElement)
   vi.stubGlobal("document", { getElementById: at })
   vi.stubGlobal("window", new EventTarget())
+  elements = new FakeElement() // the last test's editor listens to its own
   step = undefined
   ws = await open()
 })
@@ -93,4 +95,36 @@ it("what others wrote while the save failed is there once, and so is what is typ
   await tryAgain()
   expect(at("body").value).toBe("zero one two")
   expect(ws.notes.get(id)?.body).toBe("zero one two")
+})
+
+it("a text of any length is written, and removed again, in as many changes as that takes", async () => {
+  const long = `${"word ".repeat(54_000)}${"🙂".repeat(20_000)}`
+  const stored = async (id: string) => (await ws.notes.read(id))?.body
+  const editor = showEditor(ws.notes, () => {})
+  editor.create("n1")
+  for (const text of [long, "x".repeat(PART + 1)]) {
+    type(text)
+    await vi.waitFor(async () => expect((await stored("n1")) === text).toBe(true), { timeout: 20_000 })
+    expect(notice()).toBe(undefined)
+  }
+})
+
+it("what others write while a long text goes into the note stays where they wrote it", async () => {
+  const { id } = await ws.notes.create({ title: "Long", body: "start end" })
+  let theirs = "zero "
+  const shared: typeof ws.notes = {
+    ...ws.notes,
+    async update(id, f) {
+      await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, theirs))
+      theirs = ""
+      return ws.notes.update(id, f)
+    },
+  }
+  const editor = showEditor(shared, () => {})
+  await editor.open(id)
+  const long = "word ".repeat(60_000)
+  type(`start ${long}end`)
+  const merged = `zero start ${long}end`
+  await vi.waitFor(() => expect(at("body").value === merged).toBe(true), { timeout: 20_000 })
+  expect((await ws.notes.read(id))?.body === merged).toBe(true)
 })

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { exportNotes } from "../examples/notes/export.ts"
 import { importNotes } from "../examples/notes/import.ts"
 import { notes as definition, fieldsOf } from "../examples/notes/notes.ts"
+import { PART } from "../examples/notes/splice.ts"
 
 const open = () => openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
 let ws: Awaited<ReturnType<typeof open>>
@@ -110,7 +111,7 @@ describe("importing", () => {
 
   it("takes files up to the limit whole, though one change holds less, and says what a longer one's limit is", async () => {
     const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
-    const faces = `${"x".repeat(99_999)}${"🙂".repeat(120_000)}` // pairs at every place where it could be cut
+    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // pairs at every place where it could be cut
     const files = [261_000, 300_000, 999_000].map((length) => file(`${length}.md`, long(length)))
     const report = await importNotes(ws.notes, [...files, file("faces.md", faces), file("5 MB.md", long(5_000_000))])
     const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; the limit is 1 MB" }]

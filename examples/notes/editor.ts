@@ -2,7 +2,7 @@ import type { HeadwaterError } from "headwater"
 import { child, element } from "./dom.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
-import { apply, difference, moveCaret, over } from "./splice.ts"
+import { apply, difference, firstPart, moveCaret, over, PART, wholePairs } from "./splice.ts"
 
 interface Content {
   readonly title: string
@@ -65,7 +65,8 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   }
 
   async function create(of: Session): Promise<void> {
-    const content = typed(of)
+    const { title, body: text } = typed(of)
+    const content = { title, body: text.slice(0, wholePairs(text, PART)) }
     await notes.create(content, { id: of.id })
     of.exists = true
     of.base = content
@@ -78,10 +79,16 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
         const now = typed(of)
         const { title, body: text } = draft
         const theirs = difference(of.base.body, text)
-        const mine = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
+        const change = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
+        const mine = change && firstPart(change, of.base.body)
         const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
         for (const { at, remove, insert } of splices) edit.splice("body", at, remove, insert)
         if (now.title !== of.base.title) draft.title = now.title
+        // the inputs hold the rest too: what others wrote is taken in with the last part
+        if (mine !== undefined && mine !== change) {
+          of.base = { title: now.title, body: apply(of.base.body, [mine]) }
+          return
+        }
         // from here on inputs and document agree again, or, if it is not saved, in what the document was before
         unsaved = { title, body: text }
         of.base = { title: draft.title, body: apply(text, splices) }

@@ -1,7 +1,7 @@
 import { HeadwaterError } from "headwater"
 import { FileProblem, hashOf, type NoteFields, parseNote } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
-import { difference, wholePairs } from "./splice.ts"
+import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
   /** With its folders, "/" between them. */
@@ -20,8 +20,6 @@ export interface ImportReport {
 
 /** Saved together, so that a thousand files do not cost a thousand flushes. */
 const TOGETHER = 50
-/** UTF-16 units that one write inserts, and that it removes: one change holds no more than 262,144 of both together. */
-const PART = 100_000
 
 /**
  * Makes or updates a note for every file. A file with the id of a note becomes that note's content (what differs is
@@ -98,13 +96,10 @@ async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields
         if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
       }
       Object.assign(draft, fields)
-      const { at, remove, insert } = difference(draft.body, body) ?? { at: 0, remove: 0, insert: "" }
-      done = remove <= PART && insert.length <= PART
-      if (done) draft.body = body
-      else {
-        const removed = wholePairs(draft.body, at + Math.min(remove, PART)) - at
-        edit.splice("body", at, removed, insert.slice(0, wholePairs(insert, PART)))
-      }
+      const change = difference(draft.body, body)
+      const part = change && firstPart(change, draft.body)
+      if (part !== undefined) edit.splice("body", part.at, part.remove, part.insert)
+      done = part === change
     })
   }
 }

@@ -37,6 +37,20 @@ export function wholePairs(text: string, length: number): number {
   return cut > 0 && cut < text.length && isHigh(text, cut - 1) ? cut - 1 : cut
 }
 
+/**
+ * UTF-16 units that one write inserts, and that it removes: one change holds no more than 262,144 of both together, and a
+ * line break may be two.
+ */
+export const PART = 80_000
+
+/** What one write takes of `splice`, made for `before`, from its start: the splice itself when that is all. */
+export function firstPart(splice: Splice, before: string): Splice {
+  const { at, remove, insert } = splice
+  if (remove <= PART && insert.length <= PART) return splice
+  const removed = wholePairs(before, at + Math.min(remove, PART)) - at
+  return { at, remove: removed, insert: insert.slice(0, wholePairs(insert, PART)) }
+}
+
 export function apply(text: string, splices: readonly Splice[]): string {
   return splices.reduce((t, { at, remove, insert }) => t.slice(0, at) + insert + t.slice(at + remove), text)
 }
