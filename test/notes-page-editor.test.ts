@@ -1,13 +1,25 @@
 import { openWorkspace } from "headwater"
 import { type MemoryOptions, memoryStore } from "headwater/memory"
-import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { showEditor } from "../examples/notes/editor.ts"
 import { notes as definition } from "../examples/notes/notes.ts"
 import { PART } from "../examples/notes/splice.ts"
 
 /** As much of an element as the editor touches; the browser's own are in test/browser/notes.test.ts. */
 class FakeElement extends EventTarget {
-  value = ""
+  #value = ""
+  private readonly lineBreak: string
+  constructor(lineBreak = "\n") {
+    super()
+    this.lineBreak = lineBreak
+  }
+  get value(): string {
+    return this.#value
+  }
+  /** As inputs do: a <textarea> knows one line break, an <input> none. */
+  set value(text: string) {
+    this.#value = text.replace(/\r\n?|\n/g, this.lineBreak)
+  }
   textContent = ""
   hidden = false
   selectionStart = 0
@@ -15,7 +27,7 @@ class FakeElement extends EventTarget {
   onclick: (() => Promise<void>) | undefined
   private readonly children = new Map<string, FakeElement>()
   querySelector(selector: string): FakeElement {
-    const found = this.children.get(selector) ?? new FakeElement()
+    const found = this.children.get(selector) ?? new FakeElement(selector === "title" ? "" : "\n")
     this.children.set(selector, found)
     return found
   }
@@ -33,6 +45,7 @@ let ws: Awaited<ReturnType<typeof open>>
 let elements: FakeElement
 const at = (id: string) => elements.querySelector(id)
 const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
+const asksBeforeItGoes = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }))
 const tryAgain = () => at("notice").querySelector("button").onclick?.()
 const type = (text: string) => {
   at("body").value = text
@@ -127,4 +140,51 @@ it("what others write while a long text goes into the note stays where they wrot
   const merged = `zero start ${long}end`
   await vi.waitFor(() => expect(at("body").value === merged).toBe(true), { timeout: 20_000 })
   expect((await ws.notes.read(id))?.body === merged).toBe(true)
+})
+
+describe("a note with line breaks that the inputs do not know", () => {
+  const title = "Two\nlines"
+  const text = "one\rtwo\r\nthree\rfour"
+  let id: string
+  let editor: ReturnType<typeof showEditor>
+  let written: string[]
+  beforeEach(async () => {
+    id = (await ws.notes.create({ title, body: text })).id
+    written = []
+    ws.notes.subscribe((_, { changed }) => written.push(...changed))
+    editor = showEditor(ws.notes, () => {})
+    await editor.open(id)
+  })
+
+  it("is not changed by being looked at", async () => {
+    expect(at("body").value).toBe("one\ntwo\nthree\nfour")
+    expect(asksBeforeItGoes()).toBe(false)
+    const other = await ws.notes.create({ title: "Other", body: "" })
+    await editor.open(other.id)
+    await editor.open(id)
+    editor.close()
+    await ws.notes.update(id, () => {}) // whatever was written before is saved when this is
+    expect(written).toEqual([])
+  })
+
+  it("keeps them, but for the line that is typed in", async () => {
+    type("one\ntwo\nthree and more\nfour")
+    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("one\rtwo\r\nthree and more\rfour"))
+    await ws.notes.update(id, (draft) => void (draft.body = `zero\r\n${draft.body}`))
+    await vi.waitFor(() => expect(at("body").value).toBe("zero\none\ntwo\nthree and more\nfour"))
+    type("zero\none\n\ntwo\nthree and more\nfour")
+    await vi.waitFor(() => expect(at("body").value).toBe("zero\none\n\ntwo\nthree and more\nfour"))
+    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("zero\r\none\n\rtwo\r\nthree and more\rfour"))
+    expect(ws.notes.get(id)?.title).toBe(title)
+    expect(asksBeforeItGoes()).toBe(false)
+  })
+
+  it("keeps them when what was typed could not be saved at first", async () => {
+    step = gone
+    type("one\ntwo\nthree\nfour five")
+    await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+    step = undefined
+    await tryAgain()
+    expect(ws.notes.get(id)).toMatchObject({ title, body: `${text} five` })
+  })
 })

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { apply, difference, moveCaret, over } from "../examples/notes/splice.ts"
+import { apply, asShown, difference, inStored, moveCaret, over } from "../examples/notes/splice.ts"
 
 const text = fc.string({ unit: fc.constantFrom("a", "b", " ", "é", "🙂", "👩‍🚀"), maxLength: 12 })
 
@@ -53,5 +53,31 @@ describe("the notes page's splices", () => {
     expect(moveCaret(3, { at: 3, remove: 0, insert: "xx" })).toBe(3)
     expect(moveCaret(3, { at: 1, remove: 5, insert: "x" })).toBe(2)
     expect(moveCaret(3, { at: 5, remove: 1, insert: "" })).toBe(3)
+  })
+
+  it("change the line that was typed in, and no line break elsewhere", () => {
+    const line = fc.constantFrom("a", "\n", "\r", "\r\n")
+    const lines = fc.array(line, { maxLength: 8 }).map((each) => each.join(""))
+    fc.assert(
+      fc.property(
+        lines,
+        fc.array(fc.constantFrom("b", "\n"), { maxLength: 3 }),
+        fc.nat(9),
+        fc.nat(3),
+        (text, typed, at, n) => {
+          const shown = asShown(text)
+          const start = Math.min(at, shown.length)
+          const mine = { at: start, remove: Math.min(n, shown.length - start), insert: typed.join("") }
+          const splice = inStored(mine, text)
+          expect(asShown(apply(text, [splice]))).toBe(apply(shown, [mine]))
+          // what stands before and behind it is as it was
+          expect(asShown(text.slice(0, splice.at))).toBe(shown.slice(0, mine.at))
+          expect(asShown(text.slice(splice.at + splice.remove))).toBe(shown.slice(mine.at + mine.remove))
+        },
+      ),
+      { numRuns: 5000 },
+    )
+    expect(inStored({ at: 6, remove: 1, insert: "X" }, "1\r\n2\r\n3\r45")).toEqual({ at: 8, remove: 1, insert: "X" })
+    expect(inStored({ at: 2, remove: 0, insert: "\n" }, "1\r2")).toEqual({ at: 2, remove: 0, insert: "\n\n" })
   })
 })

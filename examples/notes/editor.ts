@@ -2,16 +2,21 @@ import type { HeadwaterError } from "headwater"
 import { child, element } from "./dom.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
-import { apply, difference, firstPart, moveCaret, over, PART, wholePairs } from "./splice.ts"
+import { apply, asShown, difference, firstPart, inStored, moveCaret, over, PART, wholePairs } from "./splice.ts"
 
 interface Content {
   readonly title: string
   readonly body: string
 }
 
+/** What the inputs make of a note, any program's: it may have line breaks that they do not know. (HTML, "API value".) */
+function shown({ title, body }: Partial<Content>): Content {
+  return { title: String(title ?? "").replace(/[\n\r]/g, ""), body: asShown(body ?? "") }
+}
+
 /**
- * One note in the editor. `base` is the content that the inputs last had in common with the document: what differs from
- * it was typed and is not written yet.
+ * One note in the editor. `base` is the content, as it is shown, that the inputs last had in common with the document: what
+ * differs from it was typed and is not written yet.
  */
 interface Session {
   readonly id: string
@@ -73,16 +78,20 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   }
 
   async function update(of: Session): Promise<void> {
-    let unsaved = of.base
+    let before = of.base
     try {
       await notes.update(of.id, (draft, edit) => {
         const now = typed(of)
-        const { title, body: text } = draft
-        const theirs = difference(of.base.body, text)
+        const there = shown(draft)
         const change = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
         const mine = change && firstPart(change, of.base.body)
-        const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
-        for (const { at, remove, insert } of splices) edit.splice("body", at, remove, insert)
+        const theirs = difference(of.base.body, there.body)
+        let text = draft.body
+        for (const splice of mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)) {
+          const { at, remove, insert } = inStored(splice, text)
+          edit.splice("body", at, remove, insert)
+          text = apply(text, [{ at, remove, insert }])
+        }
         if (now.title !== of.base.title) draft.title = now.title
         // the inputs hold the rest too: what others wrote is taken in with the last part
         if (mine !== undefined && mine !== change) {
@@ -90,13 +99,13 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
           return
         }
         // from here on inputs and document agree again, or, if it is not saved, in what the document was before
-        unsaved = { title, body: text }
-        of.base = { title: draft.title, body: apply(text, splices) }
+        before = there
+        of.base = shown({ title: draft.title, body: text })
         if (of.left === undefined) takeIn(of.base)
         else of.left = of.base
       })
     } catch (error) {
-      of.base = unsaved
+      of.base = before
       throw error
     }
   }
@@ -125,7 +134,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     const text = row.body ?? (await notes.read(of.id).catch(unread))?.body
     if (text === undefined || of !== session || of.writing || composing || unwritten(of)) return
     say(of, undefined)
-    of.base = { title: row.title, body: text }
+    of.base = shown({ title: row.title, body: text })
     takeIn(of.base)
   }
 
@@ -210,7 +219,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
       const row = notes.get(id)
       const whole = row?.body === undefined ? await notes.read(id) : row
       if (opening !== id || whole === undefined) return
-      show({ id, base: { title: whole.title, body: whole.body ?? "" }, exists: true, writing: false })
+      show({ id, base: shown(whole), exists: true, writing: false })
     },
     close() {
       opening = undefined

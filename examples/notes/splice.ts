@@ -37,6 +37,25 @@ export function wholePairs(text: string, length: number): number {
   return cut > 0 && cut < text.length && isHigh(text, cut - 1) ? cut - 1 : cut
 }
 
+/** What a textarea makes of a text: it knows one line break. (HTML, "API value".) */
+export const asShown = (text: string) => text.replace(/\r\n?/g, "\n")
+
+/** `splice`, made for what a textarea shows of `text`, for the text itself: only what was typed changes. */
+export function inStored(splice: Splice, text: string): Splice {
+  const from = stored(splice.at, text)
+  const to = stored(splice.at + splice.remove, text)
+  // an LF that comes to stand behind a CR would be one line break with it
+  const joined = text[from - 1] === "\r" && (splice.insert || text.charAt(to)).startsWith("\n")
+  return { at: from, remove: to - from, insert: joined ? `\n${splice.insert}` : splice.insert }
+}
+
+/** Where in `text` that is which is shown at `position`. */
+function stored(position: number, text: string): number {
+  let at = position
+  for (let pair = text.indexOf("\r\n"); pair !== -1 && pair < at; pair = text.indexOf("\r\n", pair + 2)) at++
+  return at
+}
+
 /**
  * UTF-16 units that one write inserts, and that it removes: one change holds no more than 262,144 of both together, and a
  * line break may be two.

@@ -190,6 +190,47 @@ describe("the notes page", () => {
     expect(files["plain.md"]).toBe("precious")
   })
 
+  it("shows line breaks as its inputs can, and changes none by being looked at", async () => {
+    const page = await openPage("a")
+    await goto(page)
+    const file = (name: string, text: string) => ({ name, mimeType: "text/markdown", buffer: Buffer.from(text) })
+    const title = '---\nid: n1\ntitle: "Two\\nlines"\n---\nbody'
+    await page
+      .locator("#files")
+      .setInputFiles([file("title.md", title), file("cr.md", "---\nid: n2\n---\none\rtwo\rthree")])
+    await page.locator("#report[open] button").click()
+    for (const text of ["body", "three"]) {
+      await page.locator("#rows button", { hasText: text }).click()
+      await eventually(() => bodyOf(page)).toContain(text)
+      await page.keyboard.press("Escape")
+    }
+    await page.locator("#rows button", { hasText: "three" }).click()
+    await page.locator("#body").click()
+    const asked: string[] = []
+    page.on("dialog", (dialog) => {
+      asked.push(dialog.type())
+      void dialog.accept()
+    })
+    await page.reload()
+    expect(asked).toEqual([])
+    await page.locator("#rows button", { hasText: "three" }).click()
+    await eventually(() => bodyOf(page)).toBe("one\ntwo\nthree")
+    await page.locator("#body").press("Control+End")
+    await page.keyboard.type(" and more")
+    await allStored(page)
+
+    await page.evaluate(() => Object.assign(window, { showDirectoryPicker: () => navigator.storage.getDirectory() }))
+    await page.locator("#export").click()
+    await page.locator("#report[open] h2").filter({ hasText: "2 notes exported" }).waitFor()
+    const exported = (name: string) =>
+      page.evaluate(async (name) => {
+        const folder = await navigator.storage.getDirectory()
+        return (await (await folder.getFileHandle(name)).getFile()).text()
+      }, name)
+    expect(await exported("title.md")).toContain("title: |-\n  Two\n  lines\n")
+    expect(await exported("cr.md")).toMatch(/one\rtwo\rthree and more$/)
+  })
+
   it("works by keyboard, on a phone's width", async () => {
     const page = await openPage("a", { width: 360, height: 640 })
     await goto(page)
