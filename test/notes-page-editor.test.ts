@@ -32,6 +32,8 @@ class FakeElement extends EventTarget {
     return found
   }
   setSelectionRange(): void {}
+  replaceChildren(): void {}
+  showModal(): void {}
 }
 
 let step: MemoryOptions["step"]
@@ -51,13 +53,20 @@ const type = (text: string) => {
   at("body").value = text
   at("body").dispatchEvent(new Event("input"))
 }
+let goOn = () => {}
+/** Holds everything up until it is told to go on. */
+const slowDisk = () => {
+  const done = new Promise<void>((resolve) => (goOn = resolve))
+  step = () => done
+}
 const gone = (): never => {
   throw new Error("the disk is gone")
 }
 
 beforeEach(async () => {
-  for (const name of ["HTMLElement", "HTMLInputElement", "HTMLTextAreaElement"]) vi.stubGlobal(name, FakeElement)
-  vi.stubGlobal("document", { getElementById: at })
+  for (const name of ["HTMLElement", "HTMLInputElement", "HTMLTextAreaElement", "HTMLDialogElement"])
+    vi.stubGlobal(name, FakeElement)
+  vi.stubGlobal("document", { getElementById: at, createElement: () => new FakeElement() })
   vi.stubGlobal("window", new EventTarget())
   elements = new FakeElement() // the last test's editor listens to its own
   step = undefined
@@ -65,6 +74,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   step = undefined
+  goOn()
   vi.unstubAllGlobals()
   await ws.close()
 })
@@ -186,5 +196,105 @@ describe("a note with line breaks that the inputs do not know", () => {
     step = undefined
     await tryAgain()
     expect(ws.notes.get(id)).toMatchObject({ title, body: `${text} five` })
+  })
+})
+
+describe("before the tab goes it asks", () => {
+  let saidUnsaved: boolean
+  const show = () =>
+    showEditor(
+      ws.notes,
+      () => {},
+      (is) => void (saidUnsaved = is),
+    )
+  const saving = () => new Promise((resolve) => setTimeout(resolve, 50))
+  const expectUnsaved = (is: boolean) => expect([asksBeforeItGoes(), saidUnsaved]).toEqual([is, is])
+  beforeEach(() => {
+    saidUnsaved = false
+  })
+
+  it("while what was typed is on its way to the disk", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    await show().open(id)
+    await vi.waitFor(() => expect(at("saved").textContent).toBe("Saved on this device"))
+    expectUnsaved(false)
+    slowDisk()
+    type("one two")
+    expectUnsaved(true)
+    await saving()
+    expect(ws.notes.get(id)?.body).toBe("one")
+    expectUnsaved(true)
+    expect(at("saved").textContent).toBe("")
+    goOn()
+    await vi.waitFor(() => expect(at("saved").textContent).toBe("Saved on this device"))
+    expectUnsaved(false)
+    expect(ws.notes.get(id)?.body).toBe("one two")
+  })
+
+  it("while what was typed in a note that was left is on its way", async () => {
+    const editor = show()
+    slowDisk()
+    editor.create("n1")
+    type("precious")
+    editor.close()
+    editor.create("n2")
+    await saving()
+    expect(ws.notes.get("n1")).toBe(undefined)
+    expectUnsaved(true)
+    const written = editor.written("n1")
+    goOn()
+    await written
+    expect(ws.notes.get("n1")?.body).toBe("precious")
+    expectUnsaved(false)
+    expect([editor.written("n1"), editor.written("n2")]).toEqual([undefined, undefined])
+  })
+
+  it("until a note that was left is written, though a character is being composed in another", async () => {
+    const editor = show()
+    slowDisk()
+    editor.create("n1")
+    type("one")
+    await saving()
+    type("one two")
+    editor.create("n2")
+    at("body").dispatchEvent(new Event("compositionstart"))
+    goOn()
+    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
+    expectUnsaved(false)
+  })
+
+  it("while a note that was left could not be saved; opened again it has what was typed", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    const editor = show()
+    await editor.open(id)
+    step = gone
+    type("one two")
+    editor.close()
+    await vi.waitFor(() =>
+      expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*STORE_FAILED/),
+    )
+    expectUnsaved(true)
+    await editor.open(id)
+    expect(at("body").value).toBe("one two")
+    await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+    step = undefined
+    await tryAgain()
+    expect(ws.notes.get(id)?.body).toBe("one two")
+    expectUnsaved(false)
+  })
+
+  it("no more about a note that was deleted, whose text the report has", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    const editor = show()
+    await editor.open(id)
+    await ws.notes.delete(id)
+    type("one two")
+    await vi.waitFor(() => expect(notice()).toMatch(/^This note was deleted. Your text/))
+    expectUnsaved(true)
+    editor.close()
+    await vi.waitFor(() =>
+      expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*DELETED/),
+    )
+    expectUnsaved(false)
   })
 })

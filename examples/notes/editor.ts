@@ -23,9 +23,9 @@ interface Session {
   base: Content
   /** False until the first key makes the note. */
   exists: boolean
-  writing: boolean
+  writing?: Promise<void> | undefined
   /** What was in the inputs when another note was opened. */
-  left?: Content
+  left?: Content | undefined
 }
 
 export interface Editor {
@@ -33,6 +33,8 @@ export interface Editor {
   create(id: string): void
   open(id: string): Promise<void>
   close(): void
+  /** Resolves when what was typed into this note is saved, or was said not to be; undefined when none is on its way. */
+  written(id: string): Promise<void> | undefined
   readonly id: string | undefined
 }
 
@@ -40,7 +42,11 @@ export interface Editor {
  * Title and body, saved as they are typed: an input event becomes the smallest splice at the text as it is in the
  * document by then, so concurrent edits merge; what others write comes into the inputs without moving the caret.
  */
-export function showEditor(notes: Notes, onChange: (id: string | undefined) => void): Editor {
+export function showEditor(
+  notes: Notes,
+  onChange: (id: string | undefined) => void,
+  onUnsaved: (unsaved: boolean) => void = () => {},
+): Editor {
   const section = element("editor", HTMLElement)
   const title = element("title", HTMLInputElement)
   const body = element("body", HTMLTextAreaElement)
@@ -49,24 +55,38 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
+  /** With something typed that is not on the disk, notes that were left among them. */
+  const unsaved = new Set<Session>()
   /** An input method's half-made character is in an input: no text yet, and no time to touch the inputs. */
   let composing = false
 
   const typed = (of: Session): Content => of.left ?? { title: title.value, body: body.value }
   const unwritten = (of: Session) => typed(of).title !== of.base.title || typed(of).body !== of.base.body
 
-  async function write(of: Session): Promise<void> {
-    if (of.writing) return
-    of.writing = true
+  function write(of: Session): Promise<void> {
+    if (unwritten(of)) mark(of, true)
+    of.writing ??= Promise.resolve().then(() => writeAll(of))
+    return of.writing
+  }
+
+  async function writeAll(of: Session): Promise<void> {
     try {
-      while (!composing && unwritten(of)) await (of.exists ? update(of) : create(of))
+      while (unwritten(of) && !(composing && of === session)) await (of.exists ? update(of) : create(of))
       say(of, undefined)
     } catch (error) {
       writeFailed(of, error as HeadwaterError)
     } finally {
-      of.writing = false
+      of.writing = undefined
+      mark(of, unwritten(of))
     }
     await refresh(of)
+  }
+
+  function mark(of: Session, is: boolean): void {
+    if (is) unsaved.add(of)
+    else unsaved.delete(of)
+    if (is && of === session) saved.textContent = "" // that it is saved would not be true
+    onUnsaved(unsaved.size > 0)
   }
 
   async function create(of: Session): Promise<void> {
@@ -86,8 +106,9 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
         const change = difference(of.base.body, now.body, of.left ? undefined : body.selectionEnd)
         const mine = change && firstPart(change, of.base.body)
         const theirs = difference(of.base.body, there.body)
+        const splices = mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)
         let text = draft.body
-        for (const splice of mine === undefined ? [] : theirs === undefined ? [mine] : over(mine, theirs)) {
+        for (const splice of splices) {
           const { at, remove, insert } = inStored(splice, text)
           edit.splice("body", at, remove, insert)
           text = apply(text, [{ at, remove, insert }])
@@ -110,12 +131,15 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     }
   }
 
-  /** Nothing typed is lost: it stays in the inputs, to be written with the next key or by the button. */
+  /**
+   * Nothing typed is lost: it stays in the inputs, to be written with the next key or by the button, and is there again
+   * when a note that was left is opened.
+   */
   function writeFailed(of: Session, error: HeadwaterError): void {
-    if (of !== session) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
-    else if (error.code === "ENTITY_DELETED")
-      say(of, "This note was deleted. Your text is still here.", "Restore", () => restore(of))
-    else say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
+    if (of !== session) {
+      report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
+      if (error.code === "ENTITY_DELETED") of.base = typed(of) // there is no note to open: the report has it
+    } else if (error.code !== "ENTITY_DELETED") say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
 
   async function restore(of: Session): Promise<void> {
@@ -128,8 +152,9 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
   async function refresh(of: Session): Promise<void> {
     if (of !== session || of.writing || composing || !of.exists) return
     const row = notes.get(of.id)
-    if (row === undefined) return say(of, "This note was deleted.", "Restore", () => restore(of))
-    saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
+    const kept = unwritten(of) ? " Your text is still here." : ""
+    if (row === undefined) return say(of, `This note was deleted.${kept}`, "Restore", () => restore(of))
+    if (kept === "") saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
     const unread = (error: Error) => say(of, `Not read: ${error.message}`, "Try again", () => refresh(of))
     const text = row.body ?? (await notes.read(of.id).catch(unread))?.body
     if (text === undefined || of !== session || of.writing || composing || unwritten(of)) return
@@ -140,16 +165,18 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
 
   function show(next: Session): void {
     leave()
+    const content = next.left ?? next.base
+    next.left = undefined
     session = next
-    title.value = next.base.title
-    body.value = next.base.body
+    title.value = content.title
+    body.value = content.body
     body.setSelectionRange(0, 0)
     body.scrollTop = 0
     section.hidden = false
     saved.textContent = ""
     say(next, undefined)
     onChange(next.id)
-    void refresh(next)
+    void write(next) // it may have been left unsaved
   }
 
   function takeIn(content: Content): void {
@@ -192,7 +219,7 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     })
   }
   window.addEventListener("beforeunload", (event) => {
-    if (session !== undefined && unwritten(session)) event.preventDefault()
+    if (unsaved.size > 0) event.preventDefault()
   })
   title.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return
@@ -211,16 +238,19 @@ export function showEditor(notes: Notes, onChange: (id: string | undefined) => v
     },
     create(id) {
       opening = undefined
-      show({ id, base: { title: "", body: "" }, exists: false, writing: false })
+      show({ id, base: { title: "", body: "" }, exists: false })
     },
     async open(id) {
       opening = id
       if (session?.id === id) return
+      const left = [...unsaved].find((one) => one.id === id)
+      if (left !== undefined) return show(left)
       const row = notes.get(id)
       const whole = row?.body === undefined ? await notes.read(id) : row
       if (opening !== id || whole === undefined) return
-      show({ id, base: shown(whole), exists: true, writing: false })
+      show({ id, base: shown(whole), exists: true })
     },
+    written: (id) => [...unsaved].find((one) => one.id === id)?.writing,
     close() {
       opening = undefined
       leave()

@@ -25,7 +25,14 @@ const workspace = await openWorkspace({
 const { notes } = workspace
 
 const list = showList(notes, { open, remove })
-const editor = showEditor(notes, (id) => list.select(id))
+const editor = showEditor(
+  notes,
+  (id) => list.select(id),
+  (is) => {
+    unsaved = is
+    showStatus(workspace.status)
+  },
+)
 showTransfer(notes, (message) => {
   busy = message
   showStatus(workspace.status)
@@ -88,6 +95,7 @@ function undo(): void {
 
 const connection = element("connection", HTMLButtonElement)
 let busy: string | undefined
+let unsaved = false
 let said: string | undefined
 let wanted = true
 
@@ -107,6 +115,7 @@ function showStatus(status: Status): void {
 
 function describe(status: Status): string {
   const { phase, pending, progress } = status
+  if (unsaved) return `${phrase(status)} · not saved yet`
   if (pending === 0 && phase === "live") return "Online · all stored"
   const done = phase === "syncing" && progress ? ` ${percent(progress)}` : ""
   return `${phrase(status)}${done}${pending === 0 ? "" : ` · ${pending} to send`}`
