@@ -17,10 +17,11 @@ const workspace = await openWorkspace({
   store: indexedDBStore("notes"),
   relay: { url: relayUrl },
   wasm: new URL("automerge.wasm", document.baseURI),
-}).catch((error: HeadwaterError) => {
+}).catch((error: HeadwaterError): Promise<never> => {
   statusText.textContent = announced.textContent =
     error.code === "STORE_IN_USE" ? "The notes are open in another tab; close it and reload." : error.message
-  throw error
+  if (error.code !== "STORE_IN_USE") throw error
+  return new Promise(() => {}) // all is said: no error, and no more of this page
 })
 const { notes } = workspace
 

@@ -337,8 +337,12 @@ describe("the notes page", () => {
     const page = await openPage("a")
     await goto(page)
     const second = await page.context().newPage()
+    const errors: Error[] = []
+    second.on("pageerror", (error) => errors.push(error))
     await second.goto(stage.url)
     await second.locator("#status").filter({ hasText: "open in another tab" }).waitFor()
+    expect(await second.evaluate(() => document.readyState)).toBe("complete")
+    expect(errors).toEqual([])
   })
 
   it("lists 10,000 notes without WebAssembly, and loads it with the first edit", async () => {
