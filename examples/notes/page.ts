@@ -61,15 +61,20 @@ function failed(what: string): (error: Error) => void {
 
 const toast = element("toast", HTMLElement)
 let deleted: string | undefined
+let deleting: Promise<void> = Promise.resolve()
 
 function remove(id: string): void {
   if (editor.id === id) closeEditor()
-  if (notes.get(id) === undefined) return // a new one without a key typed
+  const written = editor.written(id)
+  if (notes.get(id) === undefined && written === undefined) return // a new one without a key typed
   showDeleted(id) // at once: an undo may follow in the same breath, and is done after it
-  notes.delete(id).catch((error: Error) => {
-    showDeleted(undefined)
-    failed("The note could not be deleted")(error)
-  })
+  deleting = Promise.resolve(written)
+    .then(() => notes.delete(id))
+    .catch((error: Error) => {
+      showDeleted(undefined)
+      // a new one that could not be saved was never there, and the editor has said so
+      if (notes.get(id) !== undefined) failed("The note could not be deleted")(error)
+    })
 }
 
 /** Stays until it is answered: who works by keyboard or ear needs longer than others. */
@@ -86,10 +91,12 @@ function undo(): void {
   if (id === undefined) return
   const focused = toast.contains(document.activeElement)
   showDeleted(undefined)
-  notes.restore(id).then(
-    () => focused && requestAnimationFrame(() => list.focus(id)), // drawn by then
-    failed("The note could not be restored"),
-  )
+  deleting
+    .then(() => notes.restore(id))
+    .then(
+      () => focused && requestAnimationFrame(() => list.focus(id)), // drawn by then
+      failed("The note could not be restored"),
+    )
 }
 
 // the connection -----------------------------------------------------------------------------------------------------

@@ -231,6 +231,38 @@ describe("the notes page", () => {
     expect(await exported("cr.md")).toMatch(/one\rtwo\rthree and more$/)
   })
 
+  it("says what is not saved yet, asks before it goes, and deletes a note that is not made yet", async () => {
+    const page = await openPage("a")
+    let arrive = () => {}
+    const arrived = new Promise<void>((resolve) => (arrive = resolve))
+    await page.route("**/*.wasm", async (route) => {
+      await arrived
+      await route.continue()
+    })
+    await goto(page)
+    await allStored(page)
+    await newNote(page, "Left", "early")
+    await page.keyboard.press("Escape")
+    await page
+      .locator("#status")
+      .filter({ hasText: /^Online · not saved yet$/ })
+      .waitFor()
+    await newNote(page, "Gone", "early")
+    await page.locator("#delete").click()
+    const question = page.waitForEvent("dialog")
+    const reload = page.reload({ timeout: 3000 }).catch(() => {})
+    await (await question).dismiss()
+    arrive()
+    await reload
+    await noteCalled(page, "Left").waitFor()
+    await allStored(page)
+    expect(await noteCalled(page, "Gone").count()).toBe(0)
+    expect(await page.locator("#report[open]").count()).toBe(0)
+    await page.keyboard.press("Alt+u")
+    await noteCalled(page, "Gone").click()
+    await eventually(() => bodyOf(page)).toBe("early")
+  })
+
   it("works by keyboard, on a phone's width", async () => {
     const page = await openPage("a", { width: 360, height: 640 })
     await goto(page)
