@@ -97,6 +97,19 @@ describe("npm run demo", () => {
     expect((await demo(folder)).stdout).toMatch(/1 notes: heads equal, rows equal, 0 pending\n$/)
   })
 
+  it("says in one line that there is no such folder, and exits 1", async () => {
+    writeFileSync(path.join(folder, "file.md"), "x")
+    for (const [name, code] of [
+      ["none", "ENOENT"],
+      ["file.md", "ENOTDIR"],
+    ] as const) {
+      const missing = path.join(folder, name)
+      const failed = await demo(missing).catch((error: { code: number; stdout: string; stderr: string }) => error)
+      const stdout = `failed: ${missing} is no folder that can be read (${code})\n`
+      expect(failed).toMatchObject({ code: 1, stdout, stderr: "" })
+    }
+  })
+
   it("exits 1 and leaves no process behind when the relay stops answering", async () => {
     const stuck = spawn(process.execPath, [script], {
       env: { ...process.env, PATIENCE: "3000" },

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import { once } from "node:events"
 import { rmSync } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, readdir, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { createInterface } from "node:readline"
@@ -24,6 +24,8 @@ const stuck = () => Date.now() - movedAt > patience
 const watch = setInterval(() => {
   if (stuck() && !comparing) fail(`nothing has moved for ${patience / 1000} s`)
 }, 250)
+
+await readdir(notesFolder).catch(({ code }) => fail(`${notesFolder} is no folder that can be read (${code})`))
 
 type Device = { [K in keyof Calls]: (...args: Parameters<Calls[K]>) => Promise<Awaited<ReturnType<Calls[K]>>> }
 
