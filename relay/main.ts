@@ -13,6 +13,9 @@ const usage = `headwater-relay serve [options]
   --insecure        listen where others can reach it: there are no tokens yet
 `
 
+// Without a listener a reader that has gone (EPIPE) would end the relay as soon as it has something to say.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
+
 const report = linesTo(process.stderr, Date.now)
 
 function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {

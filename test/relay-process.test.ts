@@ -90,6 +90,31 @@ describe("headwater-relay serve", () => {
     },
   )
 
+  it("goes on and ends as ever when nobody reads what it says", async () => {
+    const data = newFolder()
+    const relay = await startRelay(data)
+    for (const stream of [relay.process.stdout!, relay.process.stderr!]) stream.destroy()
+    const bad = await Wire.dial(relay.url)
+    bad.socket.send("nonsense")
+    expect((await bad.ended()).code).toBe(4400)
+
+    const writer = await Wire.dial(relay.url)
+    await writer.ack(writer.push([note("e", A)]))
+    relay.signal("SIGTERM")
+    expect(await writer.ended()).toEqual({ code: 1001, reason: "the relay stops" })
+    expect(await relay.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it("listens though nobody is left to be told", async () => {
+    const relay = await run("serve", "--port", "0", "--data", newFolder())
+    relay.process.stdout!.destroy()
+    while (!relay.stderr.includes("listening")) await new Promise((resolve) => setTimeout(resolve, 5))
+    const { port } = JSON.parse(relay.stderr.split("\n")[0]!) as { port: number }
+    const wire = await Wire.dial(`ws://127.0.0.1:${port}`)
+    await wire.ping()
+    expect(await relay.end("SIGTERM")).toEqual({ code: 0, signal: null })
+  })
+
   it("is ready for a signal before it says that it listens", async () => {
     // As by a parent that is quick: the signal comes with the line.
     const quick = `const { write } = process.stdout

@@ -80,6 +80,8 @@ export class Child {
       this.#lines.push(line)
       this.#woken()
     })
+    // A test that stops listening destroys the stream, and readline takes only its end for one.
+    this.process.stdout?.on("close", () => lines.close())
     // Both streams are read to their ends even when the process was killed: what it printed, it printed.
     this.exited = Promise.all([once(this.process, "close"), once(lines, "close")]).then(([[code, signal]]) => {
       clearTimeout(late)
