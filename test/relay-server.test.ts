@@ -246,6 +246,26 @@ describe("a malformed frame", () => {
     })
   })
 
+  it("in more than 256 fragments ends its connection with 1008, and in fewer it is as good as any", async () => {
+    await using relay = await startRelay()
+    await unharmed(relay, async () => {
+      const wire = await relay.dial()
+      const sendIn = (fragments: number) => {
+        const frame = encode({ t: "push", w: "other", id: `${fragments}`, entries: [note("e", A, "x".repeat(1000))] })
+        for (let i = 0; i < fragments; i++) {
+          const last = i === fragments - 1
+          wire.socket.send(frame.subarray(i, last ? undefined : i + 1), { fin: last })
+        }
+      }
+      for (const fragments of [64, 256]) {
+        sendIn(fragments)
+        await wire.ack(`${fragments}`)
+      }
+      sendIn(257)
+      expect((await wire.ended()).code).toBe(1008)
+    })
+  })
+
   it("below the messages (bad opcodes, no mask, a reset) hurts only who sends it", async () => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
