@@ -48,6 +48,11 @@ export const limits = {
   chunks: 4096,
   /** entries of one push */
   entries: 1024,
+  /**
+   * parts of one push: its chunks, and the heads, blobs and authors of its entries. Each takes some 250 bytes of memory,
+   * however short it is
+   */
+  parts: 8192,
   /** entities of one `have`, `want`; pairs of one `grants` */
   page: 1024,
   /** items of one `entries` */
@@ -93,6 +98,10 @@ export interface Entry {
   /** Of a tombstone: 32 bytes by a key of the relay's own, so that nobody else can purge by "healing". */
   readonly mac?: Uint8Array
 }
+
+/** What `limits.parts` counts of an entry. */
+export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: Entry): number =>
+  chunks.length + heads.length + blobs.length + authors.length
 
 /**
  * What `entries` carries: an entry, or a run of this connection's own push that the receiver already holds.

@@ -12,7 +12,7 @@ import { Major, Reader, Writer } from "./cbor.ts"
 import { type Code, HeadwaterError, isCode } from "./errors.ts"
 import { bytesOfHex, hex } from "./hash.ts"
 import type * as m from "./messages.ts"
-import { isId, limits } from "./messages.ts"
+import { isId, limits, partsOf } from "./messages.ts"
 
 export * from "./messages.ts"
 
@@ -137,20 +137,35 @@ const orNull = <T>(type: Type<T>): Type<T | null> => ({
   read: (input) => (input.peek() === 0xf6 ? input.next(Major.null).value : type.read(input)),
 })
 
-const list = <T>(type: Type<T>, most: number, least = 0): Type<readonly T[]> => ({
+/** Parts are added up on the way: of a message that has too many, no more is read than the first that is one too many. */
+const list = <T>(type: Type<T>, most: number, least = 0, parts: (one: T) => number = () => 0): Type<readonly T[]> => ({
   write(out, value) {
     out.bounded(value.length, least, most)
     out.head(4, value.length)
-    for (const one of value) type.write(out, one)
+    let sum = 0
+    for (const one of value) {
+      type.write(out, one)
+      sum = within(sum + parts(one))
+    }
   },
   read(input) {
     const { value: length } = input.next(Major.array)
     input.bounded(length, least, most)
     const value: T[] = []
-    while (value.length < length) value.push(type.read(input))
+    let sum = 0
+    while (value.length < length) {
+      const one = type.read(input)
+      sum = within(sum + parts(one))
+      value.push(one)
+    }
     return value
   },
 })
+
+function within(parts: number): number {
+  if (parts <= limits.parts) return parts
+  throw new HeadwaterError("TOO_LARGE", `a message has more than ${limits.parts} parts`)
+}
 
 type Each<T extends readonly unknown[]> = { readonly [K in keyof T]: Type<T[K]> }
 
@@ -304,7 +319,12 @@ const client: Types<m.ClientMessage> = {
     reach: optional(orNull(cursor)),
     credit: uint(),
   }),
-  push: message<m.Push>("push", { w: id, id: pushId, entries: list(entry, limits.entries, 1), adopt: optional(yes) }),
+  push: message<m.Push>("push", {
+    w: id,
+    id: pushId,
+    entries: list(entry, limits.entries, 1, partsOf),
+    adopt: optional(yes),
+  }),
   have: message<m.Have>("have", { w: id, page, more: bool, single: optional(yes) }),
   purge: message<m.Purge>("purge", { w: id, id: pushId, entity: id }),
   auth: message<m.Auth>("auth", { token }),

@@ -344,18 +344,31 @@ describe("hostile frames", () => {
   })
 
   test("the fullest push that fits is read in bounded time and memory", () => {
-    const chunks = Array.from({ length: limits.chunks }, () => new Uint8Array(34))
+    const chunks = Array.from({ length: limits.parts / 2 }, () => new Uint8Array(500))
     const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks }
-    const frame = encode({ t: "push", w: "w", id: "1", entries: Array(28).fill(entry) })
+    const frame = encode({ t: "push", w: "w", id: "1", entries: [entry, entry] })
     expect(frame.length).toBeGreaterThan(0.9 * limits.message)
     const before = process.memoryUsage()
     const message = decodeClient(frame)
     const after = process.memoryUsage()
-    expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers).toBeLessThan(
-      20 * limits.message,
-    )
+    expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers).toBeLessThan(5 * limits.message)
     expect(message?.t).toBe("push")
-    expect(quickest(() => decodeClient(frame))).toBeLessThan(500)
+    expect(quickest(() => decodeClient(frame))).toBeLessThan(100)
+  })
+
+  test("a push of too many parts is refused before they cost much", () => {
+    const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks: [new Uint8Array(34)] }
+    const crowded: [number, Entry][] = [
+      [27, { ...entry, chunks: Array(limits.chunks).fill(entry.chunks[0]) }],
+      [1000, { ...entry, blobs: Array(1024).fill(new Uint8Array(1)) }],
+      [100, { ...entry, if: Array(limits.heads).fill("ab".repeat(32)) }],
+    ]
+    for (const [count, entry] of crowded) {
+      const frame = cborg.encode(asPlain({ t: "push", w: "w", id: "1", entries: Array(count).fill(entry) }))
+      expect(frame.length).toBeLessThan(limits.message)
+      expect(outcome(() => decodeClient(frame))).toBe("TOO_LARGE")
+      expect(quickest(() => outcome(() => decodeClient(frame)))).toBeLessThan(20)
+    }
   })
 })
 
@@ -378,6 +391,13 @@ describe("bounds", () => {
     expectBound(push(many(limits.entries, entry)), push(many(limits.entries + 1, entry)))
     const chunks = (n: number) => push([{ ...entry, chunks: many(n, chunk) }])
     expectBound(chunks(limits.chunks), chunks(limits.chunks + 1))
+    const parts = (more: Partial<Entry>) =>
+      push([...many(7, { ...entry, chunks: many(1024, chunk) }), { ...entry, ...more }])
+    expectBound(parts({ chunks: many(1024, chunk) }), parts({ chunks: many(1025, chunk) }))
+    expectBound(parts({ if: many(1023, hash) }), parts({ if: many(1024, hash) }))
+    expectBound(parts({ blobs: many(1023, chunk) }), parts({ blobs: many(1024, chunk) }))
+    const author = ["ab".repeat(16), "ann"] as const
+    expectBound(parts({ authors: many(1023, author) }), parts({ authors: many(1024, author) }))
     const have = (n: number, heads: string[]): ClientMessage => ({
       t: "have",
       w: "w",
@@ -562,7 +582,8 @@ const ascii = (text: string) => Buffer.from(text, "latin1").toString("hex")
 
 /** A message as it is on the wire, unchecked: for what `encode` refuses to make. */
 function asPlain(value: unknown): unknown {
-  if (typeof value === "string" && /^[0-9a-f]{64}$/.test(value)) return Uint8Array.from(Buffer.from(value, "hex"))
+  if (typeof value === "string" && /^([0-9a-f]{32}){1,2}$/.test(value))
+    return Uint8Array.from(Buffer.from(value, "hex"))
   if (Array.isArray(value)) return value.map(asPlain)
   if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value
   if ("own" in value) return Object.values(value)
