@@ -15,6 +15,7 @@ import {
   limits,
   type Pull,
   type Push,
+  partsOf,
   position,
   type RelayMessage,
 } from "../src/protocol.ts"
@@ -28,8 +29,9 @@ import type { Workspaces } from "./workspace.ts"
 const SOCKET_BOUND = 2 ** 20
 /** Bytes of frames that may be in hand before no more are read: pushes wait here for their flush. */
 const HAND_BOUND = limits.message
-/** What a frame in hand costs besides its bytes. */
+/** What a frame in hand costs besides its bytes, and what each chunk, head or other small part of it does: it is held decoded. */
 const FRAME_COST = 1024
+const PART_COST = 512
 /** Heads, the replica's and the log's, that are compared before others get their turn; so many are in one `want`. */
 const COMPARED = 4096
 
@@ -112,13 +114,14 @@ export class Session implements Outlet {
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #handle(message: ClientMessage, bytes: number): void {
+    const cost = bytes + FRAME_COST + PART_COST * partsIn(message)
     switch (message.t) {
       case "pull":
-        return this.#work(message.w, bytes, (stream) => this.#pull(stream, message))
+        return this.#work(message.w, cost, (stream) => this.#pull(stream, message))
       case "push":
-        return this.#work(message.w, bytes, (stream) => this.#push(stream, message))
+        return this.#work(message.w, cost, (stream) => this.#push(stream, message))
       case "have":
-        return this.#work(message.w, bytes, (stream) => {
+        return this.#work(message.w, cost, (stream) => {
           const answered = this.#haves.then(() => this.#have(stream, message))
           this.#haves = answered.catch(() => {})
           return answered
@@ -240,10 +243,9 @@ export class Session implements Outlet {
   }
 
   /** Does what a message asks of a workspace, and counts it as in hand until that is done. */
-  #work(w: string, bytes: number, job: (stream: Stream) => Promise<void>): void {
+  #work(w: string, cost: number, job: (stream: Stream) => Promise<void>): void {
     const stream = this.#streams.get(w) ?? this.#enter(w)
     if (!stream) return this.#send({ t: "notice", w, code: "RATE" })
-    const cost = bytes + FRAME_COST
     this.greeted = true
     this.#inHand += cost
     const done = () => {
@@ -283,6 +285,13 @@ export class Session implements Outlet {
     this.#held = hold
     this.#o.hold?.(hold)
   }
+}
+
+function partsIn(message: ClientMessage): number {
+  let parts = 0
+  if (message.t === "push") for (const entry of message.entries) parts += partsOf(entry)
+  if (message.t === "have") for (const [, heads] of message.page) parts += heads.length
+  return parts
 }
 
 async function lacks(log: Log, entity: string, theirs: readonly Hash[]): Promise<boolean> {

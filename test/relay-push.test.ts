@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto"
 import { rm, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { hashOf, readChange } from "../src/chunk.ts"
 import { type Clock, systemClock } from "../src/env.ts"
-import { type Entry, limits, position } from "../src/protocol.ts"
+import { type ClientMessage, type Entry, limits, position } from "../src/protocol.ts"
 import { actorOf, change, chunkOf, genesis } from "./support/changes.ts"
 import { note, startRelay, type TestRelay } from "./support/relay.ts"
 
@@ -15,6 +16,9 @@ beforeEach(async () => {
 afterEach(() => relay[Symbol.asyncDispose]())
 
 const A = actorOf(1)
+
+/** Chunks that are no changes. */
+const many = (count: number): Uint8Array[] => Array(count).fill(new Uint8Array(34))
 
 describe("an ack", () => {
   it("comes after the flush, and so does everybody's sight of the entry", async () => {
@@ -214,6 +218,36 @@ describe("a large push", () => {
     expect(breaths).toBe(0)
     await writer.ack(writer.push(entries))
     expect(breaths).toBeGreaterThan(5)
+  })
+
+  const crowded: Record<string, ClientMessage> = {
+    push: {
+      t: "push",
+      w: "w",
+      id: "1",
+      entries: ["f", "g"].map((entity) => ({ ...note(entity, A), chunks: many(limits.parts / 2) })),
+    },
+    have: {
+      t: "have",
+      w: "w",
+      page: Array.from({ length: 10 }, (_, i) => [`e${i}`, Array(1000).fill("ab".repeat(32))] as const),
+      more: true,
+    },
+  }
+  it.each(["push", "have"])("is all that is read of its connection when it has many parts: a %s", async (t) => {
+    relay.disk.hold()
+    const [other, few, crowd] = [await relay.dial(), await relay.dial(), await relay.dial()]
+    other.push([note("e", A)]) // which all that is answered behind it waits for
+    await other.ping()
+    few.push([{ ...note("f", A), chunks: [new Uint8Array(100_000)] }])
+    crowd.send(crowded[t]!)
+    await sleep(100)
+    await few.ping()
+    crowd.send({ t: "ping" })
+    await sleep(100)
+    expect(crowd.received).toEqual([])
+    relay.disk.release()
+    await crowd.take("pong")
   })
 
   it("is durable in one flush, and comes in one frame", async () => {
