@@ -14,7 +14,7 @@ const WALKS = 20_000
  * could hold would be in the log and stop everybody who pulls.
  */
 const ENTRY = limits.message - 64 * 1024
-/** Bytes that one push has admitted before others get their turn at the processor, and what a change counts besides. */
+/** Bytes of changes that one push has judged before others get their turn at the processor, and what a change counts besides. */
 const BREATH = 2 ** 17
 const CHANGE_COST = 1024
 /** In the place of a hash where an entry has no change. */
@@ -43,10 +43,9 @@ export interface Receipt {
  */
 export async function appendPush(workspace: Workspace, push: Push, from: From): Promise<Receipt> {
   const { session, principal, access, breathe } = from
-  const by = newPusher(principal, push.adopt === true)
+  const by = newPusher(principal, push.adopt === true, breathe)
   const refusals: Refusal[] = []
   let place = 0
-  let work = 0
   let ground = workspace.ground()
   const admitted = new Map<
     string,
@@ -72,11 +71,6 @@ export async function appendPush(workspace: Workspace, push: Push, from: From): 
       if (bytes.length > ENTRY) refusals.push(...refuse({ ...entry, chunks }, "TOO_LARGE").refusals)
       else admitted.set(entry.entity, { entry: stamped, bytes, changes, index })
     }
-
-    work += sizeOf(entry) + CHANGE_COST * entry.chunks.length
-    if (work < BREATH) continue
-    work = 0
-    await breathe()
   }
   appendAdmitted()
   return { place, refusals, rests: workspace.log.appended }
@@ -103,9 +97,20 @@ export interface Pusher {
   readonly adopt: boolean
   /** Look-ups left for walks over ancestors. */
   walks: number
+  /** Told of each change that was judged; what it returns is awaited before the next. */
+  judged(chunk: Uint8Array): Promise<void> | undefined
 }
 
-export const newPusher = (principal: string, adopt: boolean): Pusher => ({ principal, adopt, walks: WALKS })
+export function newPusher(principal: string, adopt: boolean, breathe: () => Promise<void>): Pusher {
+  let work = 0
+  const judged = (chunk: Uint8Array) => {
+    work += chunk.length + CHANGE_COST
+    if (work < BREATH) return undefined
+    work = 0
+    return breathe()
+  }
+  return { principal, adopt, walks: WALKS, judged }
+}
 
 export interface Refusal {
   readonly entity: string
@@ -149,6 +154,8 @@ export async function admit(log: Log, entry: Entry, by: Pusher): Promise<Outcome
       chunks.push(chunk)
       view.add(change, entry.collection, derived || by.adopt)
     }
+    const pause = by.judged(chunk)
+    if (pause) await pause
   }
   return { chunks, changes: view.added, refusals, known }
 }

@@ -34,6 +34,8 @@ const FRAME_COST = 1024
 const PART_COST = 512
 /** Heads, the replica's and the log's, that are compared before others get their turn; so many are in one `want`. */
 const COMPARED = 4096
+/** Refusals that are told before others get their turn. */
+const TOLD = 128
 
 /** Close codes: those of RFC 6455 and ours. `docs/protocol.md` says what a client does about each. */
 export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
@@ -155,7 +157,8 @@ export class Session implements Outlet {
     const at = place > 0 ? await workspace.log.flushed(place) : undefined
     // What a refusal rests on may have been appended a moment ago, and be lost yet.
     if (refusals.length > 0) await workspace.log.flushed(rests)
-    for (const refusal of refusals) {
+    for (const [told, refusal] of refusals.entries()) {
+      if (told % TOLD === TOLD - 1) await this.#breathe()
       await this.#room()
       this.#send({ t: "reject", w, id, ...refusal })
     }

@@ -32,6 +32,8 @@ const A = actorOf(1)
 const B = actorOf(2)
 const C = actorOf(3)
 
+const breathe = () => Promise.resolve()
+
 const after = (previous: Change, more: Partial<Draft> = {}): Change =>
   change({ actor: A, seq: previous.seq + 1, startOp: previous.maxOp + 1, deps: [previous.hash], ...more })
 const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
@@ -43,7 +45,7 @@ const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
 
 /** Pushes one entry, appends what is admitted, and returns the codes of what is not. */
 async function push(pushed: Entry, { principal = "local", adopt = false, walks = 20_000 } = {}): Promise<string[]> {
-  const { chunks, changes, refusals } = await admit(log, pushed, { ...newPusher(principal, adopt), walks })
+  const { chunks, changes, refusals } = await admit(log, pushed, { ...newPusher(principal, adopt, breathe), walks })
   expect(chunks.map((chunk) => readChange(chunk).hash)).toEqual(changes.map(({ hash }) => hash))
   if (chunks.length > 0) log.append({ ...pushed, chunks, by: principal }, changes)
   return refusals.map(({ code }) => code)
@@ -77,7 +79,7 @@ describe("a change is admitted", () => {
   it("once, however often it is pushed, alone and within other entries", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
-    const again = await admit(log, entry(first, one, one, after(one), after(one)), newPusher("local", false))
+    const again = await admit(log, entry(first, one, one, after(one), after(one)), newPusher("local", false, breathe))
     expect(again).toMatchObject({ refusals: [], known: 1, changes: [{ hash: after(one).hash }] })
   })
 })
@@ -88,7 +90,7 @@ describe("a change is refused", () => {
     ["CHUNK_BAD", "that is no change", new Uint8Array(40)],
     ["TOO_LARGE", "beyond the size of a chunk", new Uint8Array(limits.chunk + 1)],
   ])("%s: one %s, by the hash that its pusher knows it by", async (code, _what, chunk) => {
-    const { refusals } = await admit(log, entry(chunk), newPusher("local", false))
+    const { refusals } = await admit(log, entry(chunk), newPusher("local", false, breathe))
     const hash = Buffer.from(await crypto.subtle.digest("SHA-256", chunk.slice(8))).toString("hex")
     expect(refusals).toEqual([{ entity: "e", hash, code }])
   })
@@ -177,7 +179,7 @@ describe("a change is refused", () => {
 
   it("FORBIDDEN: snapshots and tombstones", async () => {
     expect(await push({ ...entry(first), kind: "snapshot" })).toEqual(["FORBIDDEN"])
-    const { refusals } = await admit(log, { ...entry(), kind: "tombstone" }, newPusher("local", false))
+    const { refusals } = await admit(log, { ...entry(), kind: "tombstone" }, newPusher("local", false, breathe))
     expect(refusals).toEqual([{ entity: "e", hash: "0".repeat(64), code: "FORBIDDEN" }])
   })
 

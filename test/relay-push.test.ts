@@ -218,6 +218,11 @@ describe("a large push", () => {
     expect(breaths).toBe(0)
     await writer.ack(writer.push(entries))
     expect(breaths).toBeGreaterThan(5)
+
+    // in the middle of an entry, too: 32 times while it is judged and 32 times while its refusals are told
+    breaths = 0
+    await writer.ack(writer.push([{ ...note("f", A), chunks: many(limits.chunks) }]))
+    expect(breaths).toBeGreaterThan(50)
   })
 
   const crowded: Record<string, ClientMessage> = {
