@@ -11,8 +11,8 @@ const KEPT = 4 * 2 ** 20
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
-  private readonly whole = new Map<string, Changes>()
-  private bytes = 0
+  readonly #whole = new Map<string, Changes>()
+  #bytes = 0
 
   /** The commit is on the disk: what it added to entities makes what is here of them incomplete, unless they are new. */
   follow({ held, dropped, fresh }: Transaction): void {
@@ -20,24 +20,24 @@ export class Arrivals {
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
-      if (!fresh.has(entity) || this.bytes + bytes > KEPT) continue
-      this.whole.set(entity, changes)
-      this.bytes += bytes
+      if (!fresh.has(entity) || this.#bytes + bytes > KEPT) continue
+      this.#whole.set(entity, changes)
+      this.#bytes += bytes
     }
   }
 
   /** Every change of an entity that this replica holds, once. */
   take(entity: string): Changes | undefined {
-    const changes = this.whole.get(entity)
+    const changes = this.#whole.get(entity)
     if (changes === undefined) return undefined
-    this.whole.delete(entity)
-    this.bytes -= sizeOf(changes)
+    this.#whole.delete(entity)
+    this.#bytes -= sizeOf(changes)
     return changes
   }
 
   clear(): void {
-    this.whole.clear()
-    this.bytes = 0
+    this.#whole.clear()
+    this.#bytes = 0
   }
 }
 

@@ -15,7 +15,7 @@ export const deletedValue = (heads: readonly Hash[]): string => [...heads].sort(
 
 export class Deletion {
   /** The values that an edit outlived, and how many of their heads were known: more changes cannot undo that. */
-  private outlived = ""
+  #outlived = ""
 
   /** The newest change that deleted the entity, or undefined while it lives. */
   find(handle: Handle, entity: string, holds: (hash: Hash) => boolean): Change | undefined {
@@ -23,12 +23,12 @@ export class Deletion {
     if (values.length === 0) return undefined
     const seen = [...new Set(values.flatMap(([, value]) => String(value).split(",")))].filter(holds).sort()
     const question = JSON.stringify([values, seen])
-    if (question === this.outlived) return undefined
+    if (question === this.#outlived) return undefined
     const unseen: Change[] = []
     for (const chunk of handle.getChanges(seen)) {
       const change = readChange(chunk)
       if (!isDerived(entity, change) && !setsOnly(change, DELETED)) {
-        this.outlived = question
+        this.#outlived = question
         return undefined
       }
       unseen.push(change)

@@ -19,7 +19,7 @@ export class Live {
   readonly admission: Admission
   /** Held changes that wait for others. */
   waiting: readonly Held[] = []
-  private readonly authors = new Map<Hash, string>()
+  readonly #authors = new Map<Hash, string>()
 
   constructor(entity: Entity, admission = new Admission(entity.id)) {
     this.entity = entity
@@ -34,40 +34,40 @@ export class Live {
   /** A change that is in the document, and who brought it. */
   add(change: Change, by: string | null | undefined): void {
     this.admission.trust(change)
-    if (by !== undefined && by !== null) this.authors.set(change.hash, by)
+    if (by !== undefined && by !== null) this.#authors.set(change.hash, by)
   }
 
   by(hash: Hash | undefined): string | null {
-    return hash === undefined ? null : (this.authors.get(hash) ?? null)
+    return hash === undefined ? null : (this.#authors.get(hash) ?? null)
   }
 }
 
 export class Documents {
   /** In order of use, the least recent first. */
-  private readonly live = new Map<string, Live>()
+  readonly #live = new Map<string, Live>()
 
   get(entity: string): Live | undefined {
-    const live = this.live.get(entity)
+    const live = this.#live.get(entity)
     if (live !== undefined) {
-      this.live.delete(entity)
-      this.live.set(entity, live)
+      this.#live.delete(entity)
+      this.#live.set(entity, live)
     }
     return live
   }
 
   has(entity: string): boolean {
-    return this.live.has(entity)
+    return this.#live.has(entity)
   }
 
   add(live: Live): Live {
-    this.live.set(live.entity.id, live)
+    this.#live.set(live.entity.id, live)
     return live
   }
 
   /** Forgets a document whose memory and disk may differ; the next use loads it again. */
   drop(entity: string): void {
-    const live = this.live.get(entity)
-    this.live.delete(entity)
+    const live = this.#live.get(entity)
+    this.#live.delete(entity)
     try {
       live?.entity.free()
     } catch {
@@ -76,13 +76,13 @@ export class Documents {
   }
 
   dropAll(): void {
-    for (const entity of [...this.live.keys()]) this.drop(entity)
+    for (const entity of [...this.#live.keys()]) this.drop(entity)
   }
 
   /** Called between groups, when no step holds a document. */
   evict(): void {
-    for (const entity of this.live.keys()) {
-      if (this.live.size <= KEPT) return
+    for (const entity of this.#live.keys()) {
+      if (this.#live.size <= KEPT) return
       this.drop(entity)
     }
   }

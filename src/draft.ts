@@ -136,19 +136,19 @@ class Splicing {
   readonly made: Splice[] = []
   /** The spliced texts as they stand. */
   readonly texts = new Map<string, string>()
-  private readonly def: AnyDef | undefined
-  private readonly before: Fields
-  private open = true
+  readonly #def: AnyDef | undefined
+  readonly #before: Fields
+  #open = true
 
   constructor(def: AnyDef | undefined, before: Fields) {
-    this.def = def
-    this.before = before
+    this.#def = def
+    this.#before = before
   }
 
   splice(key: string, at: number, remove: number, insert = ""): void {
-    if (!this.open) throw new HeadwaterError("UPDATE_ASYNC", "edit is used after its update is over", { field: key })
-    const text = this.texts.get(key) ?? own(this.before, key)
-    if (!isText(this.def, key) || typeof text !== "string") {
+    if (!this.#open) throw new HeadwaterError("UPDATE_ASYNC", "edit is used after its update is over", { field: key })
+    const text = this.texts.get(key) ?? own(this.#before, key)
+    if (!isText(this.#def, key) || typeof text !== "string") {
       throw new HeadwaterError("FIELD_KIND", `${key} is not a text() field`, { field: key })
     }
     const fresh = asText(insert, key)
@@ -163,7 +163,7 @@ class Splicing {
   }
 
   close(): void {
-    this.open = false
+    this.#open = false
   }
 }
 

@@ -114,31 +114,31 @@ export class History {
  * beside it: nothing at the heads, all that is newer at an old change. None is kept for longer than somebody rests on it.
  */
 export class Ancestries {
-  private readonly history: History
+  readonly #history: History
   /** How many changes that are still to come rest on this one: the last of them takes its ancestry over. */
-  private readonly users = new Map<Hash, number>()
-  private readonly known = new Map<Hash, Ancestry>()
-  private walked = 0
+  readonly #users = new Map<Hash, number>()
+  readonly #known = new Map<Hash, Ancestry>()
+  #walked = 0
 
   constructor(history: History, joining: Iterable<Change>) {
-    this.history = history
-    this.announce(joining)
+    this.#history = history
+    this.#announce(joining)
   }
 
   /** What the change rests on, itself not included. */
   of(change: Change): Ancestry {
     const { deps } = change
-    const known = deps.every((dep) => this.known.has(dep))
-    if (!known && this.walked > this.history.order.length) {
-      this.retrace()
+    const known = deps.every((dep) => this.#known.has(dep))
+    if (!known && this.#walked > this.#history.order.length) {
+      this.#retrace()
       return this.of(change)
     }
-    let ancestry = known ? undefined : this.below(deps)
+    let ancestry = known ? undefined : this.#below(deps)
     for (const dep of deps) {
-      const left = (this.users.get(dep) ?? 1) - 1
-      this.users.set(dep, left)
-      const theirs = this.known.get(dep)
-      if (left === 0) this.known.delete(dep)
+      const left = (this.#users.get(dep) ?? 1) - 1
+      this.#users.set(dep, left)
+      const theirs = this.#known.get(dep)
+      if (left === 0) this.#known.delete(dep)
       if (!known || theirs === undefined) continue
       if (ancestry === undefined) ancestry = left === 0 ? theirs : new Map(theirs)
       else for (const [actor, seqs] of theirs) ancestry.set(actor, Math.max(seqs, ancestry.get(actor) ?? 0))
@@ -148,18 +148,18 @@ export class Ancestries {
 
   /** The change has joined the history; gives away what `of` has said of it. */
   joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
-    if (!this.users.get(hash)) return
+    if (!this.#users.get(hash)) return
     ancestry.set(actor, seq)
-    this.known.set(hash, ancestry)
+    this.#known.set(hash, ancestry)
   }
 
-  private announce(changes: Iterable<Change>): void {
-    for (const { deps } of changes) for (const dep of deps) this.users.set(dep, (this.users.get(dep) ?? 0) + 1)
+  #announce(changes: Iterable<Change>): void {
+    for (const { deps } of changes) for (const dep of deps) this.#users.set(dep, (this.#users.get(dep) ?? 0) + 1)
   }
 
   /** Everything but what does not stand below: that is met going back from the newest, until nothing of it is left. */
-  private below(deps: readonly Hash[]): Ancestry {
-    const { order, heads, byActor } = this.history
+  #below(deps: readonly Hash[]): Ancestry {
+    const { order, heads, byActor } = this.#history
     const ancestry: Ancestry = new Map()
     for (const [actor, changes] of byActor) ancestry.set(actor, changes.length)
     const inside = new Set(deps)
@@ -177,14 +177,14 @@ export class Ancestries {
         }
       }
     }
-    this.walked += order.length - at + heads.size + byActor.size
+    this.#walked += order.length - at + heads.size + byActor.size
     return ancestry
   }
 
   /** So many rest on old changes that one pass over the whole history is cheaper than a walk for each. */
-  private retrace(): void {
-    const { order } = this.history
-    this.announce(order)
+  #retrace(): void {
+    const { order } = this.#history
+    this.#announce(order)
     for (const change of order) this.joined(change, this.of(change))
   }
 }

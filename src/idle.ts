@@ -13,49 +13,49 @@ const RETRY_MS = 5000
 const SHOW_MS = 60_000
 
 export class Idle {
-  private readonly replica: Replica
-  private projecting = false
-  private judged = false
-  private closing = false
-  private cancelFold: (() => void) | undefined
-  private cancelRetry: (() => void) | undefined
-  private cancelShow: (() => void) | undefined
+  readonly #replica: Replica
+  #projecting = false
+  #judged = false
+  #closing = false
+  #cancelFold: (() => void) | undefined
+  #cancelRetry: (() => void) | undefined
+  #cancelShow: (() => void) | undefined
 
   constructor(replica: Replica) {
-    this.replica = replica
+    this.#replica = replica
   }
 
   /** After every commit: is there anything to do? */
   look(): void {
-    if (this.closing) return
-    this.projectStale()
-    this.foldSoon()
-    this.showInTime()
+    if (this.#closing) return
+    this.#projectStale()
+    this.#foldSoon()
+    this.#showInTime()
   }
 
-  private showInTime(): void {
-    const due = this.cancelShow === undefined ? this.replica.rows.nextDue() : undefined
+  #showInTime(): void {
+    const due = this.#cancelShow === undefined ? this.#replica.rows.nextDue() : undefined
     if (due === undefined) return
-    this.cancelShow = this.replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
-      this.cancelShow = undefined
-      this.replica.showDue()
+    this.#cancelShow = this.#replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
+      this.#cancelShow = undefined
+      this.#replica.showDue()
       this.look()
     })
   }
 
   /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
   lookLater(): void {
-    if (this.closing) return
-    this.cancelRetry ??= this.replica.clock.after(RETRY_MS, () => {
-      this.cancelRetry = undefined
-      this.tryDisk()
+    if (this.#closing) return
+    this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
+      this.#cancelRetry = undefined
+      this.#tryDisk()
       this.look()
     })
   }
 
   /** A disk that has failed is said to fail until something has been saved, and perhaps nobody writes. */
-  private tryDisk(): void {
-    const { replica } = this
+  #tryDisk(): void {
+    const replica = this.#replica
     if (replica.failure === null) return
     const tried = replica.step([], (tx) => {
       tx.state = { ...tx.state }
@@ -65,7 +65,7 @@ export class Idle {
 
   /** Rows of another projection are shown as stale until they are made again. */
   projectAllAgain(projection: string): void {
-    const { replica } = this
+    const replica = this.#replica
     const marked = replica.step([], (tx) => {
       for (const collection of replica.rows.names()) {
         for (const id of replica.rows.of(collection).byId.keys()) {
@@ -82,9 +82,9 @@ export class Idle {
    * only then is it known which build this is.
    */
   judgeAgain(): void {
-    if (this.judged || this.closing) return
-    this.judged = true
-    const { replica } = this
+    if (this.#judged || this.#closing) return
+    this.#judged = true
+    const replica = this.#replica
     const build = automergeVersion()
     const due = new Map<string, Hash[]>()
     for (const [entity, records] of replica.bad) {
@@ -105,85 +105,85 @@ export class Idle {
       }
     })
     marked.catch(() => {
-      this.judged = false
+      this.#judged = false
     })
   }
 
-  private projectStale(): void {
-    if (this.projecting) return
+  #projectStale(): void {
+    if (this.#projecting) return
     const due: string[] = []
-    for (const [entity, mark] of this.replica.stale) {
+    for (const [entity, mark] of this.#replica.stale) {
       if (!mark.waiting && due.push(entity) === PROJECT_AT_ONCE) break
     }
     if (due.length === 0) return
-    this.projecting = true
-    const projected = this.replica.step([], async (tx) => {
-      const held = await Promise.all(due.map((entity) => this.replica.held(entity, tx)))
-      for (const [i, entity] of due.entries()) await this.project(entity, tx, held[i] as Map<Hash, Held>)
+    this.#projecting = true
+    const projected = this.#replica.step([], async (tx) => {
+      const held = await Promise.all(due.map((entity) => this.#replica.held(entity, tx)))
+      for (const [i, entity] of due.entries()) await this.#project(entity, tx, held[i] as Map<Hash, Held>)
     })
     projected.then(
       () => {
-        this.projecting = false
+        this.#projecting = false
         this.look()
       },
       () => {
-        this.projecting = false
+        this.#projecting = false
         this.lookLater()
       },
     )
   }
 
-  private async project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
-    if (this.replica.staleOf(entity, tx) === undefined) return
+  async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
+    if (this.#replica.staleOf(entity, tx) === undefined) return
     try {
-      if ((await this.replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
+      if ((await this.#replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
     } catch (error) {
-      this.replica.leaveOut(entity, tx, error)
+      this.#replica.leaveOut(entity, tx, error)
     }
   }
 
-  private foldSoon(): void {
-    if (this.cancelFold !== undefined || !this.foldDue) return
-    this.cancelFold = this.replica.clock.after(FOLD_DELAY_MS, () => {
-      this.fold().then(
+  #foldSoon(): void {
+    if (this.#cancelFold !== undefined || !this.#foldDue) return
+    this.#cancelFold = this.#replica.clock.after(FOLD_DELAY_MS, () => {
+      this.#fold().then(
         () => {
-          this.cancelFold = undefined
+          this.#cancelFold = undefined
           this.look()
         },
         () => {
-          this.cancelFold = undefined
+          this.#cancelFold = undefined
           this.lookLater()
         },
       )
     })
   }
 
-  private get foldDue(): boolean {
-    return this.replica.rows.foldDue || this.replica.outbox.foldDue
+  get #foldDue(): boolean {
+    return this.#replica.rows.foldDue || this.#replica.outbox.foldDue
   }
 
   /** Folds a few pages; alone in its group, for it rewrites records that another step may be writing. */
-  private async fold(): Promise<void> {
-    const { store } = this.replica
+  async #fold(): Promise<void> {
+    const { store } = this.#replica
     const fold = async (tx: Transaction) => {
-      const { rows, outbox } = this.replica
+      const { rows, outbox } = this.#replica
       const folded = (rows.foldDue ? await rows.fold(store) : undefined) ?? (await outbox.fold(store))
       for (const write of folded?.writes ?? []) tx.writes.push(write)
       return folded?.done
     }
-    const done = await this.replica.step([], fold, true)
+    const done = await this.#replica.step([], fold, true)
     done?.()
   }
 
   /** Leaves no more newer records than the next open reads quickly; `quickly` leaves them all. */
   async close(quickly: boolean): Promise<void> {
-    this.closing = true
-    this.cancelFold?.()
-    this.cancelRetry?.()
-    this.cancelShow?.()
+    this.#closing = true
+    this.#cancelFold?.()
+    this.#cancelRetry?.()
+    this.#cancelShow?.()
     if (quickly) return
     try {
-      for (let folds = 0; this.foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.fold()
+      for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()
     } catch {
       // The disk says no: they stay in front of their pages.
     }

@@ -40,13 +40,13 @@ export class Memory {
   /** There is no state record yet: the first commit writes it. */
   fresh: boolean
   /** The entity of which a change was set aside last. */
-  private latest = ""
-  private readonly clock: Clock
+  #latest = ""
+  readonly #clock: Clock
 
   private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string, clock: Clock) {
     this.state = saved ?? emptyState(projection)
     this.fresh = saved === undefined
-    this.clock = clock
+    this.#clock = clock
     this.outbox = new Outbox(workspace)
     this.rows = new Rows(workspace, defs, {
       pending: (entity) => this.outbox.pending(entity),
@@ -74,7 +74,7 @@ export class Memory {
 
   /** s since 1970 by the relay's clock, as far as we know it: what changes carry, and no row is shown to be ahead of. */
   seconds(): number {
-    return Math.max(1, Math.floor((this.clock.now() + this.state.ahead) / 1000))
+    return Math.max(1, Math.floor((this.#clock.now() + this.state.ahead) / 1000))
   }
 
   /** The commit is on the disk: memory follows. */
@@ -92,12 +92,12 @@ export class Memory {
     for (const [entity, bad] of tx.bad) {
       for (const [hash, record] of bad) {
         set(this.bad, entity, hash, record)
-        if (record !== undefined) this.latest = entity
+        if (record !== undefined) this.#latest = entity
       }
     }
     for (const { entity, hash, record } of tx.rejected) {
       set(this.rejected, entity, hash, record)
-      if (record !== undefined) this.latest = entity
+      if (record !== undefined) this.#latest = entity
     }
     const changed = noChange()
     for (const [id, { collection, row }] of rows) {
@@ -114,7 +114,8 @@ export class Memory {
 
   /** What is set aside, the newest of it if that is still so: a change that the relay refused for good, or a bad one. */
   get setAside(): SetAside | undefined {
-    const { rejected, bad, latest } = this
+    const { rejected, bad } = this
+    const latest = this.#latest
     const known = rejected.has(latest) || bad.has(latest) ? latest : undefined
     const entity = known ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined

@@ -103,7 +103,7 @@ class Operations {
   /** Whom an actor's number means: 0 is the author, then the others that the change names. */
   readonly actors: Actor[]
   counter: number
-  private left: number
+  #left: number
   readonly objectActor: Column
   readonly objectCounter: Column
   readonly elementActor: Column
@@ -111,14 +111,14 @@ class Operations {
   readonly key: Column
   readonly markName: Column
   /** Of each value how long it is and of which type. */
-  private readonly valueKind: Column
-  private readonly values: Bytes
+  readonly #valueKind: Column
+  readonly #values: Bytes
   /** One value for each replaced operation, not for each operation: whoever wants them calls `next`. */
   readonly replacedActor: Column
   readonly replacedCounter: Column
-  private readonly insertions: Column
-  private readonly actions: Column
-  private readonly replacements: Column
+  readonly #insertions: Column
+  readonly #actions: Column
+  readonly #replacements: Column
 
   constructor({ chunk, actor, startOp, ops }: Change) {
     const header = new Bytes(chunk, 9)
@@ -140,39 +140,39 @@ class Operations {
     this.elementActor = column(17)
     this.elementCounter = column(19)
     this.key = column(21)
-    this.insertions = column(52)
-    this.actions = column(66)
-    this.valueKind = column(86)
-    this.values = new Bytes(columns.get(87) ?? NOTHING, 0)
-    this.replacements = column(112)
+    this.#insertions = column(52)
+    this.#actions = column(66)
+    this.#valueKind = column(86)
+    this.#values = new Bytes(columns.get(87) ?? NOTHING, 0)
+    this.#replacements = column(112)
     this.replacedActor = column(113)
     this.replacedCounter = column(115)
     this.markName = column(165)
-    this.left = ops
+    this.#left = ops
     this.counter = startOp - 1
   }
 
   next(): boolean {
-    if (this.left === 0) return false
-    this.left--
+    if (this.#left === 0) return false
+    this.#left--
     this.counter++
     this.objectActor.next()
     this.objectCounter.next()
     this.elementActor.next()
     this.elementCounter.next()
     this.key.next()
-    this.insertions.next()
-    this.actions.next()
-    this.replacements.next()
+    this.#insertions.next()
+    this.#actions.next()
+    this.#replacements.next()
     this.markName.next()
     return true
   }
 
   /** The value of the first operation, if it is a string. */
   string(): string | undefined {
-    this.valueKind.next()
-    const { there, value } = this.valueKind
-    return there && value % 16 === STRING ? utf8.decode(this.values.take(Math.floor(value / 16))) : undefined
+    this.#valueKind.next()
+    const { there, value } = this.#valueKind
+    return there && value % 16 === STRING ? utf8.decode(this.#values.take(Math.floor(value / 16))) : undefined
   }
 
   get inRoot(): boolean {
@@ -189,13 +189,13 @@ class Operations {
     return !this.elementActor.there && this.elementCounter.there && this.elementCounter.value === 0
   }
   get action(): number {
-    return this.actions.value
+    return this.#actions.value
   }
   get insert(): boolean {
-    return this.insertions.value === 1
+    return this.#insertions.value === 1
   }
   get replaces(): number {
-    return this.replacements.there ? this.replacements.value : 0
+    return this.#replacements.there ? this.#replacements.value : 0
   }
 }
 
@@ -211,78 +211,78 @@ class Column {
   there = false
   value = 0
   text = ""
-  private readonly bytes: Bytes
-  private readonly type: number
-  private left = 0
-  private literal = false
-  private step = 0
+  readonly #bytes: Bytes
+  readonly #type: number
+  #left = 0
+  #literal = false
+  #step = 0
 
   constructor(bytes: Uint8Array, type: number) {
-    this.bytes = new Bytes(bytes, 0)
-    this.type = type
+    this.#bytes = new Bytes(bytes, 0)
+    this.#type = type
     if (type === FLAGS) this.value = 1 // runs alternate, and the first one is false
   }
 
   next(): void {
-    if (this.type === FLAGS) return this.nextFlag()
-    if (this.left === 0) {
+    if (this.#type === FLAGS) return this.#nextFlag()
+    if (this.#left === 0) {
       this.there = false
-      if (this.bytes.done) return
-      this.startRun()
-    } else if (this.there && this.literal) this.read()
-    this.left--
-    if (this.there && this.type === DELTA) this.value += this.step
+      if (this.#bytes.done) return
+      this.#startRun()
+    } else if (this.there && this.#literal) this.#read()
+    this.#left--
+    if (this.there && this.#type === DELTA) this.value += this.#step
   }
 
-  private startRun(): void {
-    const length = this.bytes.sleb()
+  #startRun(): void {
+    const length = this.#bytes.sleb()
     this.there = length !== 0
-    this.literal = length < 0
-    this.left = this.there ? Math.abs(length) : this.bytes.uleb()
-    if (this.there) this.read()
-    if (this.left === 0) throw new Error("an empty run")
+    this.#literal = length < 0
+    this.#left = this.there ? Math.abs(length) : this.#bytes.uleb()
+    if (this.there) this.#read()
+    if (this.#left === 0) throw new Error("an empty run")
   }
 
-  private read(): void {
-    if (this.type === TEXT) this.text = utf8.decode(this.bytes.take(this.bytes.uleb()))
-    else if (this.type === DELTA) this.step = this.bytes.sleb()
-    else this.value = this.bytes.uleb()
+  #read(): void {
+    if (this.#type === TEXT) this.text = utf8.decode(this.#bytes.take(this.#bytes.uleb()))
+    else if (this.#type === DELTA) this.#step = this.#bytes.sleb()
+    else this.value = this.#bytes.uleb()
   }
 
-  private nextFlag(): void {
-    while (this.left === 0 && !this.bytes.done) {
-      this.left = this.bytes.uleb()
+  #nextFlag(): void {
+    while (this.#left === 0 && !this.#bytes.done) {
+      this.#left = this.#bytes.uleb()
       this.value = 1 - this.value
     }
-    if (this.left > 0) this.left--
+    if (this.#left > 0) this.#left--
     else this.value = 0
   }
 }
 
 /** Reads what `readChange` has found whole and canonical, or a column, where neither is sure. */
 class Bytes {
-  private readonly bytes: Uint8Array
-  private at: number
+  readonly #bytes: Uint8Array
+  #at: number
 
   constructor(bytes: Uint8Array, at: number) {
-    this.bytes = bytes
-    this.at = at
+    this.#bytes = bytes
+    this.#at = at
   }
 
   get done(): boolean {
-    return this.at >= this.bytes.length
+    return this.#at >= this.#bytes.length
   }
 
   take(length: number): Uint8Array {
-    if (this.at + length > this.bytes.length) throw new Error("the bytes end early")
-    this.at += length
-    return this.bytes.subarray(this.at - length, this.at)
+    if (this.#at + length > this.#bytes.length) throw new Error("the bytes end early")
+    this.#at += length
+    return this.#bytes.subarray(this.#at - length, this.#at)
   }
 
   uleb(): number {
     let value = 0
     for (let scale = 1; scale < 2 ** 56; scale *= 128) {
-      const byte = this.byte()
+      const byte = this.#byte()
       value += (byte & 0x7f) * scale
       if (byte < 0x80) return value
     }
@@ -292,15 +292,15 @@ class Bytes {
   sleb(): number {
     let value = 0
     for (let scale = 1; scale < 2 ** 56; scale *= 128) {
-      const byte = this.byte()
+      const byte = this.#byte()
       value += (byte & 0x7f) * scale
       if (byte < 0x80) return byte & 0x40 ? value - scale * 128 : value
     }
     throw new Error("a number beyond 2^53")
   }
 
-  private byte(): number {
+  #byte(): number {
     if (this.done) throw new Error("the bytes end early")
-    return this.bytes[this.at++] as number
+    return this.#bytes[this.#at++] as number
   }
 }

@@ -16,48 +16,48 @@ export interface Step {
 const GROUP = 512
 
 export class Queue {
-  private waiting: Step[] = []
-  private running: Promise<void> | undefined
-  private closed = false
-  private readonly commit: (group: readonly Step[]) => Promise<void>
+  #waiting: Step[] = []
+  #running: Promise<void> | undefined
+  #closed = false
+  readonly #commit: (group: readonly Step[]) => Promise<void>
 
   /** `commit` runs a group and settles its steps. */
   constructor(commit: (group: readonly Step[]) => Promise<void>) {
-    this.commit = commit
+    this.#commit = commit
   }
 
   add<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone: boolean): Promise<T> {
-    if (this.closed) return Promise.reject(new HeadwaterError("CLOSED", "the workspace is closed"))
+    if (this.#closed) return Promise.reject(new HeadwaterError("CLOSED", "the workspace is closed"))
     return new Promise<T>((resolve, reject) => {
-      this.waiting.push({ entities, alone, run, resolve: resolve as (value: unknown) => void, reject })
-      this.running ??= this.loop()
+      this.#waiting.push({ entities, alone, run, resolve: resolve as (value: unknown) => void, reject })
+      this.#running ??= this.#loop()
     })
   }
 
   /** Takes those that write to one of these entities out of the queue. */
   takeBehind(entities: ReadonlySet<string>): Step[] {
-    const behind = this.waiting.filter((step) => step.entities.some((entity) => entities.has(entity)))
-    this.waiting = this.waiting.filter((step) => !behind.includes(step))
+    const behind = this.#waiting.filter((step) => step.entities.some((entity) => entities.has(entity)))
+    this.#waiting = this.#waiting.filter((step) => !behind.includes(step))
     return behind
   }
 
   /** Takes no more; resolves when those at hand have been settled. */
   async close(): Promise<void> {
-    this.closed = true
-    await this.running
+    this.#closed = true
+    await this.#running
   }
 
-  private async loop(): Promise<void> {
+  async #loop(): Promise<void> {
     await undefined // steps asked for in one turn wait for each other
-    while (this.waiting.length > 0) {
-      const alone = this.waiting.findIndex((step) => step.alone)
-      const group = this.waiting.splice(0, Math.min(GROUP, alone < 0 ? this.waiting.length : Math.max(1, alone)))
+    while (this.#waiting.length > 0) {
+      const alone = this.#waiting.findIndex((step) => step.alone)
+      const group = this.#waiting.splice(0, Math.min(GROUP, alone < 0 ? this.#waiting.length : Math.max(1, alone)))
       try {
-        await this.commit(group)
+        await this.#commit(group)
       } catch (error) {
         for (const step of group) step.reject(error) // settled ones do not mind; the queue goes on
       }
     }
-    this.running = undefined
+    this.#running = undefined
   }
 }

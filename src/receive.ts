@@ -26,7 +26,7 @@ import { ancestors, causalOrder, headsOf } from "./verify.ts"
  */
 export class Feed {
   readonly replica: Replica
-  private broken = false
+  #broken = false
 
   constructor(replica: Replica) {
     this.replica = replica
@@ -34,17 +34,17 @@ export class Feed {
 
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {
     const step = this.replica.step(entities, async (tx) => {
-      if (this.broken)
+      if (this.#broken)
         throw new HeadwaterError("STORE_FAILED", "an earlier message of this connection could not be handled")
       try {
         return await run(tx)
       } catch (error) {
-        this.broken = true
+        this.#broken = true
         throw error
       }
     })
     step.catch(() => {
-      this.broken = true // its commit failed
+      this.#broken = true // its commit failed
     })
     return step
   }

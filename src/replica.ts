@@ -43,26 +43,26 @@ export class Replica {
   failure: HeadwaterError | null = null
   /** Why Automerge could not be loaded: no document opens, and what others have changed is not shown. */
   wasmFailure: HeadwaterError | null = null
-  private memory: Memory
-  private readonly defs: Defs
-  private readonly projection: string
-  private readonly wasm: URL | string | BufferSource | undefined
-  private readonly steps = new Queue((group) => this.commitGroup(group))
-  private readonly listeners = new Set<(changed: Changed) => void>()
+  #memory: Memory
+  readonly #defs: Defs
+  readonly #projection: string
+  readonly #wasm: URL | string | BufferSource | undefined
+  readonly #steps = new Queue((group) => this.#commitGroup(group))
+  readonly #listeners = new Set<(changed: Changed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
-  private unsure = false
-  private readonly arrivals = new Arrivals()
-  private readonly idle = new Idle(this)
+  #unsure = false
+  readonly #arrivals = new Arrivals()
+  readonly #idle = new Idle(this)
 
   private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
     this.id = id
     this.store = store
     this.clock = clock
-    this.wasm = wasm
-    this.defs = defs
-    this.projection = projectionVersion(Object.values(collections))
+    this.#wasm = wasm
+    this.#defs = defs
+    this.#projection = projectionVersion(Object.values(collections))
     this.actor = hex(clock.random(16))
-    this.memory = memory
+    this.#memory = memory
   }
 
   /** Reads rows, outbox and state; no document, no WebAssembly. */
@@ -71,44 +71,44 @@ export class Replica {
     const defs: Defs = new Map(all.map((def) => [def.name, def]))
     const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all), options.clock)
     const replica = new Replica(options, defs, memory)
-    if (replica.state.projection !== replica.projection) replica.idle.projectAllAgain(replica.projection)
-    replica.idle.look()
+    if (replica.state.projection !== replica.#projection) replica.#idle.projectAllAgain(replica.#projection)
+    replica.#idle.look()
     return replica
   }
 
   get rows(): Rows {
-    return this.memory.rows
+    return this.#memory.rows
   }
   get outbox() {
-    return this.memory.outbox
+    return this.#memory.outbox
   }
   get state() {
-    return this.memory.state
+    return this.#memory.state
   }
   get stale() {
-    return this.memory.stale
+    return this.#memory.stale
   }
   get bad() {
-    return this.memory.bad
+    return this.#memory.bad
   }
   get rejected() {
-    return this.memory.rejected
+    return this.#memory.rejected
   }
   get setAside(): SetAside | undefined {
-    return this.memory.setAside
+    return this.#memory.setAside
   }
 
   /** Calls it with the rows that look different, after every commit. */
   onCommit(listener: (changed: Changed) => void): () => void {
-    this.listeners.add(listener)
-    return () => this.listeners.delete(listener)
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
-    const arrived = tx.held.has(entity) || tx.dropped.has(entity) ? undefined : this.arrivals.take(entity)
+    const arrived = tx.held.has(entity) || tx.dropped.has(entity) ? undefined : this.#arrivals.take(entity)
     if (arrived !== undefined) return new Map(arrived)
     const held = new Map<Hash, Held>()
     const dropped = tx.dropped.get(entity)
@@ -197,20 +197,20 @@ export class Replica {
 
   /** s since 1970, as changes say them. */
   seconds(): number {
-    return this.memory.seconds()
+    return this.#memory.seconds()
   }
 
   /** Before the first document of a session. */
   async loadAutomerge(): Promise<void> {
     try {
-      await loadAutomerge(this.wasm)
+      await loadAutomerge(this.#wasm)
       this.wasmFailure = null
     } catch (error) {
       this.wasmFailure = error as HeadwaterError
-      this.tell(noChange()) // no commit comes that would
+      this.#tell(noChange()) // no commit comes that would
       throw error
     }
-    this.idle.judgeAgain()
+    this.#idle.judgeAgain()
   }
 
   staleOf(entity: string, tx: Transaction): StaleRecord | undefined {
@@ -242,36 +242,36 @@ export class Replica {
 
   /** Runs `run` in its turn; resolves with its result once what it wrote is on the disk. */
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
-    return this.steps.add(entities, run, alone)
+    return this.#steps.add(entities, run, alone)
   }
 
-  private async commitGroup(group: readonly Step[]): Promise<void> {
+  async #commitGroup(group: readonly Step[]): Promise<void> {
     const settled: (() => void)[] = []
     try {
-      if (this.unsure) await this.readAgain()
+      if (this.#unsure) await this.#readAgain()
       const tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
-      for (const step of group) await this.runStep(step, tx, settled)
-      const rows = await this.projectTouched(tx)
-      const writes = tx.finish(this.outbox.writes(tx.outbox), this.memory.fresh)
+      for (const step of group) await this.#runStep(step, tx, settled)
+      const rows = await this.#projectTouched(tx)
+      const writes = tx.finish(this.outbox.writes(tx.outbox), this.#memory.fresh)
       if (writes.length > 0) {
         await this.store.commit(writes)
         this.failure = null
-        this.publish(tx, rows)
+        this.#publish(tx, rows)
       }
     } catch (cause) {
-      await this.failed(group, cause)
+      await this.#failed(group, cause)
       return
     }
     for (const settle of settled) settle()
     this.documents.evict()
-    this.idle.look()
+    this.#idle.look()
   }
 
   /**
    * A step that throws falls alone when it has written nothing of its own; what hydrating has found out on the way (a
    * verdict) is true whatever becomes of the step. Half of what it wrote must not be committed: then the group falls.
    */
-  private async runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
+  async #runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
     const { moves } = tx
     try {
       const result = step.run(tx)
@@ -283,11 +283,11 @@ export class Replica {
     }
   }
 
-  private async projectTouched(tx: Transaction): Promise<NewRows> {
+  async #projectTouched(tx: Transaction): Promise<NewRows> {
     const rows: NewRows = new Map()
     for (const entity of tx.touched) {
       try {
-        await this.projectOne(entity, tx, rows)
+        await this.#projectOne(entity, tx, rows)
       } catch (error) {
         this.leaveOut(entity, tx, error)
       }
@@ -295,12 +295,12 @@ export class Replica {
     return rows
   }
 
-  private async projectOne(entity: string, tx: Transaction, rows: NewRows): Promise<void> {
+  async #projectOne(entity: string, tx: Transaction, rows: NewRows): Promise<void> {
     const live = await this.live(entity, tx)
     const mark = this.staleOf(entity, tx)
     const collection = live?.entity.collection ?? this.rows.collectionOf(entity)
     if (collection === undefined) return
-    const row = live && this.storedRow(live)
+    const row = live && this.#storedRow(live)
     const was = this.rows.collectionOf(entity) ?? collection
     if (was !== collection) tx.writes.push(this.rows.write(was, entity, undefined)) // another one took its id
     tx.writes.push(this.rows.write(collection, entity, row))
@@ -321,10 +321,10 @@ export class Replica {
     tx.markStale(entity, { ...mark, waiting: true })
   }
 
-  private storedRow(live: Live): StoredRow {
+  #storedRow(live: Live): StoredRow {
     const { createdIn, updatedIn, deletedIn } = live.entity.facts
     return {
-      ...project(live.entity, this.defs.get(live.entity.collection)),
+      ...project(live.entity, this.#defs.get(live.entity.collection)),
       $createdBy: live.by(createdIn),
       $updatedBy: live.by(updatedIn),
       ...(deletedIn !== undefined && { $deletedBy: live.by(deletedIn) }),
@@ -332,17 +332,17 @@ export class Replica {
   }
 
   /** The commit is on the disk: memory follows, then those who listen. */
-  private publish(tx: Transaction, rows: NewRows): void {
-    this.arrivals.follow(tx)
-    this.tell(this.memory.follow(tx, rows))
+  #publish(tx: Transaction, rows: NewRows): void {
+    this.#arrivals.follow(tx)
+    this.#tell(this.#memory.follow(tx, rows))
   }
 
   showDue(): void {
-    this.tell(this.memory.showDue())
+    this.#tell(this.#memory.showDue())
   }
 
-  private tell(changed: Changed): void {
-    for (const listener of this.listeners) listener(changed)
+  #tell(changed: Changed): void {
+    for (const listener of this.#listeners) listener(changed)
   }
 
   // ── when a commit fails ───────────────────────────────────────────────────────────────────────────────────────────
@@ -351,31 +351,31 @@ export class Replica {
    * Nobody knows whether a failed commit is on the disk, so memory is read again, the documents with the unsaved changes
    * go, and the session takes a new actor: what was numbered in vain is never numbered again.
    */
-  private async failed(group: readonly Step[], cause: unknown): Promise<void> {
+  async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
     this.failure = error
-    this.unsure = true
+    this.#unsure = true
     this.freshActor()
-    this.arrivals.clear()
-    const behind = this.steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
-    await this.readAgain().catch(() => {}) // the next group tries again
+    this.#arrivals.clear()
+    const behind = this.#steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
+    await this.#readAgain().catch(() => {}) // the next group tries again
     for (const step of [...group, ...behind]) step.reject(error)
-    this.idle.lookLater()
+    this.#idle.lookLater()
   }
 
-  private async readAgain(): Promise<void> {
-    const before = this.memory
-    this.memory = await Memory.read(this.store, this.id, this.defs, this.projection, this.clock)
-    this.unsure = false
-    this.tell(this.memory.continue(before))
+  async #readAgain(): Promise<void> {
+    const before = this.#memory
+    this.#memory = await Memory.read(this.store, this.id, this.#defs, this.#projection, this.clock)
+    this.#unsure = false
+    this.#tell(this.#memory.continue(before))
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */
   async close({ quickly = false } = {}): Promise<void> {
-    await this.idle.close(quickly)
-    await this.steps.close()
+    await this.#idle.close(quickly)
+    await this.#steps.close()
     this.documents.dropAll()
-    this.listeners.clear()
+    this.#listeners.clear()
   }
 }
 

@@ -38,66 +38,66 @@ class CollectionRows {
   readonly loose = new Set<string>()
   lastPage = -1
   lastPageSize = 0
-  private sorted: readonly PlainRow[] = []
-  private moved = new Set<string>()
-  private sortedValid = false
+  #sorted: readonly PlainRow[] = []
+  #moved = new Set<string>()
+  #sortedValid = false
 
   /** Shows what another one showed, until its rows are swapped. */
   continue(before: CollectionRows): void {
     this.byId = before.byId
-    this.sorted = before.sorted
-    this.sortedValid = before.sortedValid
-    this.moved = before.moved
+    this.#sorted = before.#sorted
+    this.#sortedValid = before.#sortedValid
+    this.#moved = before.#moved
   }
 
   touch(id: string): void {
-    this.moved.add(id)
+    this.#moved.add(id)
   }
 
   /** Live rows by id; the same array until one of them changes. */
   all(): readonly PlainRow[] {
-    if (!this.sortedValid || this.moved.size > 64) {
-      this.sorted = Object.freeze(sortedById(this.byId))
-    } else if (this.moved.size > 0) {
-      const next = [...this.sorted]
-      for (const id of this.moved) {
+    if (!this.#sortedValid || this.#moved.size > 64) {
+      this.#sorted = Object.freeze(sortedById(this.byId))
+    } else if (this.#moved.size > 0) {
+      const next = [...this.#sorted]
+      for (const id of this.#moved) {
         const at = lowerBound(next, id)
         const row = this.byId.get(id)
         const here = next[at]?.id === id ? 1 : 0
         if (row !== undefined && isLive(row)) next.splice(at, here, row)
         else next.splice(at, here)
       }
-      this.sorted = Object.freeze(next)
+      this.#sorted = Object.freeze(next)
     }
-    this.moved.clear()
-    this.sortedValid = true
-    return this.sorted
+    this.#moved.clear()
+    this.#sortedValid = true
+    return this.#sorted
   }
 }
 
 export class Rows {
-  private readonly collections = new Map<string, CollectionRows>()
+  readonly #collections = new Map<string, CollectionRows>()
   /** What rows do not show yet: who made a pending one, and times that are still to come. */
-  private readonly aside = new Map<string, Partial<Mutable>>()
+  readonly #aside = new Map<string, Partial<Mutable>>()
   /** Those with times that are still to come. */
-  private readonly early = new Set<string>()
-  private readonly workspace: string
-  private readonly defs: ReadonlyMap<string, AnyDef>
-  private readonly joined: Joined
+  readonly #early = new Set<string>()
+  readonly #workspace: string
+  readonly #defs: ReadonlyMap<string, AnyDef>
+  readonly #joined: Joined
 
   constructor(workspace: string, defs: ReadonlyMap<string, AnyDef>, joined: Joined) {
-    this.workspace = workspace
-    this.defs = defs
-    this.joined = joined
+    this.#workspace = workspace
+    this.#defs = defs
+    this.#joined = joined
   }
 
   async load(store: Store): Promise<void> {
-    for (const [key, value] of await store.list(keys.pages(this.workspace))) {
+    for (const [key, value] of await store.list(keys.pages(this.#workspace))) {
       const collection = this.of(key[2] ?? "")
       const page = Number(key[3])
       const rows = readJson<StoredRow[]>(value, key)
       for (const row of rows) {
-        collection.byId.set(row.id, this.join(key[2] ?? "", row))
+        collection.byId.set(row.id, this.#join(key[2] ?? "", row))
         collection.pageOf.set(row.id, page)
       }
       if (page >= collection.lastPage) {
@@ -105,39 +105,39 @@ export class Rows {
         collection.lastPageSize = rows.length
       }
     }
-    for (const [key, value] of await store.list(keys.rows(this.workspace))) {
+    for (const [key, value] of await store.list(keys.rows(this.#workspace))) {
       const row = readJson<StoredRow | null>(value, key)
       const collection = this.of(key[2] ?? "")
       const id = key[3] ?? ""
       if (row === null) collection.byId.delete(id)
-      else collection.byId.set(id, this.join(key[2] ?? "", row))
+      else collection.byId.set(id, this.#join(key[2] ?? "", row))
       collection.loose.add(id)
     }
   }
 
   of(collection: string): CollectionRows {
-    let rows = this.collections.get(collection)
-    if (rows === undefined) this.collections.set(collection, (rows = new CollectionRows()))
+    let rows = this.#collections.get(collection)
+    if (rows === undefined) this.#collections.set(collection, (rows = new CollectionRows()))
     return rows
   }
 
   names(): Iterable<string> {
-    return this.collections.keys()
+    return this.#collections.keys()
   }
 
   collectionOf(id: string): string | undefined {
-    for (const [name, rows] of this.collections) if (rows.byId.has(id)) return name
+    for (const [name, rows] of this.#collections) if (rows.byId.has(id)) return name
     return undefined
   }
 
   /** The row, deleted ones included. */
   get(collection: string, id: string): PlainRow | undefined {
-    return this.collections.get(collection)?.byId.get(id)
+    return this.#collections.get(collection)?.byId.get(id)
   }
 
   /** The record that makes a row (undefined: the entity is gone) durable: a page may still hold an older one. */
   write(collection: string, id: string, stored: StoredRow | undefined): Write {
-    return [keys.row(this.workspace, collection, id), JSON.stringify(stored ?? null)]
+    return [keys.row(this.#workspace, collection, id), JSON.stringify(stored ?? null)]
   }
 
   /** A committed row takes effect. */
@@ -145,10 +145,10 @@ export class Rows {
     const rows = this.of(collection)
     rows.loose.add(id)
     if (stored === undefined) {
-      this.aside.delete(id)
-      this.early.delete(id)
+      this.#aside.delete(id)
+      this.#early.delete(id)
     }
-    this.swap(rows, id, stored && this.join(collection, stored), delta)
+    this.#swap(rows, id, stored && this.#join(collection, stored), delta)
   }
 
   /** What is joined to the row has changed: it was acknowledged, or went stale. */
@@ -156,16 +156,16 @@ export class Rows {
     const rows = this.of(collection)
     const row = rows.byId.get(id)
     if (row === undefined) return
-    const next: Record<string, unknown> = { ...row, ...this.aside.get(id) }
+    const next: Record<string, unknown> = { ...row, ...this.#aside.get(id) }
     delete next["$stale"]
-    this.swap(rows, id, this.finish(next as StoredRow), delta)
+    this.#swap(rows, id, this.#finish(next as StoredRow), delta)
   }
 
   /** Rows of which a time has come that they did not show before. */
   showDue(deltaOf: (collection: string) => RowDelta): void {
-    const now = this.joined.now()
-    for (const id of [...this.early]) {
-      const aside = this.aside.get(id)
+    const now = this.#joined.now()
+    for (const id of [...this.#early]) {
+      const aside = this.#aside.get(id)
       const collection = TIMES.some((key) => (aside?.[key] ?? now + 1) <= now) ? this.collectionOf(id) : undefined
       if (collection !== undefined) this.rejoin(collection, id, deltaOf(collection))
     }
@@ -174,8 +174,8 @@ export class Rows {
   /** In how many ms the first of them comes; undefined when none is to come. */
   nextDue(): number | undefined {
     let first = Number.POSITIVE_INFINITY
-    for (const id of this.early) for (const key of TIMES) first = Math.min(first, this.aside.get(id)?.[key] ?? first)
-    return Number.isFinite(first) ? first - this.joined.now() : undefined
+    for (const id of this.#early) for (const key of TIMES) first = Math.min(first, this.#aside.get(id)?.[key] ?? first)
+    return Number.isFinite(first) ? first - this.#joined.now() : undefined
   }
 
   /** Goes on from an older reading of the same disk: rows that look as they did are the same objects. */
@@ -185,14 +185,14 @@ export class Rows {
       const now = rows.byId
       rows.continue(before.of(name))
       const delta = deltaOf(name)
-      for (const id of new Set([...rows.byId.keys(), ...now.keys()])) this.swap(rows, id, now.get(id), delta)
+      for (const id of new Set([...rows.byId.keys(), ...now.keys()])) this.#swap(rows, id, now.get(id), delta)
     }
   }
 
   /** Rows that wait to be folded into pages. */
   loose(): number {
     let n = 0
-    for (const rows of this.collections.values()) n += rows.loose.size
+    for (const rows of this.#collections.values()) n += rows.loose.size
     return n
   }
 
@@ -205,21 +205,21 @@ export class Rows {
    * rewritten whole. Disk to disk, so that nothing joined in memory can find its way into a page.
    */
   async fold(store: Store, pages = 4): Promise<{ writes: Write[]; done: () => void } | undefined> {
-    for (const [name, rows] of this.collections) {
+    for (const [name, rows] of this.#collections) {
       if (rows.loose.size === 0) continue
       const plan = planFold(rows, pages)
       const writes: Write[] = []
       const loose = new Map(
-        (await store.list(keys.rowsOf(this.workspace, name))).map(([key, row]) => [key[3] ?? "", row]),
+        (await store.list(keys.rowsOf(this.#workspace, name))).map(([key, row]) => [key[3] ?? "", row]),
       )
       for (const [page, ids] of plan.pages) {
-        const key = keys.page(this.workspace, name, page)
+        const key = keys.page(this.#workspace, name, page)
         const value = await store.get(key)
         const content = new Map(
           (value === undefined ? [] : readJson<StoredRow[]>(value, key)).map((row) => [row.id, row]),
         )
         for (const id of ids) {
-          const own = keys.row(this.workspace, name, id)
+          const own = keys.row(this.#workspace, name, id)
           const newer = loose.get(id)
           const row = newer === undefined ? undefined : readJson<StoredRow | null>(newer, own)
           if (row === null) content.delete(id)
@@ -246,7 +246,7 @@ export class Rows {
   }
 
   /** A row that looks as before stays the object that it is: `all()` changes only with what subscribers are told. */
-  private swap(rows: CollectionRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
+  #swap(rows: CollectionRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.byId.get(id)
     if (equal(before, next)) return
     if (next === undefined) rows.byId.delete(id)
@@ -259,26 +259,26 @@ export class Rows {
     else if (was) delta.removed.push(id)
   }
 
-  private join(collection: string, stored: StoredRow): PlainRow {
+  #join(collection: string, stored: StoredRow): PlainRow {
     const row = stored as Record<string, unknown>
-    const def = this.defs.get(collection)
+    const def = this.#defs.get(collection)
     if (def !== undefined) showDefaults(def, row)
-    return this.finish(row as StoredRow)
+    return this.#finish(row as StoredRow)
   }
 
-  private finish(stored: StoredRow): PlainRow {
+  #finish(stored: StoredRow): PlainRow {
     const row = stored as Mutable & Record<string, unknown>
-    const pending = this.joined.pending(row.id)
-    const first = this.joined.first()
-    row["$workspace"] = this.workspace
+    const pending = this.#joined.pending(row.id)
+    const first = this.#joined.first()
+    row["$workspace"] = this.#workspace
     row["$createdBy"] ??= first
     row["$updatedBy"] ??= first
     if (row["$deletedAt"] !== undefined) row["$deletedBy"] ??= first
     row["$sync"] = pending === undefined ? "stored" : "saved"
     row["$pending"] = pending !== undefined
     row["$dirtyFields"] = pending?.fields ?? NONE
-    if (this.joined.stale(row.id)) row["$stale"] = true
-    this.hide(row, pending)
+    if (this.#joined.stale(row.id)) row["$stale"] = true
+    this.#hide(row, pending)
     return freeze(row)
   }
 
@@ -286,7 +286,7 @@ export class Rows {
    * Until the relay has named a principal for the pending change, the row names nobody. Whoever wrote it may have had a clock
    * that was ahead: the row shows no time that is still to come.
    */
-  private hide(row: Mutable, pending: { readonly creation: boolean } | undefined): void {
+  #hide(row: Mutable, pending: { readonly creation: boolean } | undefined): void {
     const aside: Partial<Mutable> = {}
     if (pending !== undefined) {
       if (pending.creation && row.$createdBy !== null) {
@@ -302,17 +302,17 @@ export class Rows {
         row.$deletedBy = null
       }
     }
-    const now = this.joined.now()
-    this.early.delete(row.id)
+    const now = this.#joined.now()
+    this.#early.delete(row.id)
     for (const key of TIMES) {
       const time = row[key]
       if (time === undefined || time <= now) continue
       aside[key] = time
       row[key] = now
-      this.early.add(row.id)
+      this.#early.add(row.id)
     }
-    if (Object.keys(aside).length > 0) this.aside.set(row.id, aside)
-    else if (this.aside.size > 0) this.aside.delete(row.id)
+    if (Object.keys(aside).length > 0) this.#aside.set(row.id, aside)
+    else if (this.#aside.size > 0) this.#aside.delete(row.id)
   }
 }
 

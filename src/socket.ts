@@ -75,37 +75,37 @@ const closeCodes: Readonly<Record<number, Code>> = {
 
 export class Connection implements Relay {
   readonly url: string
-  private readonly token: Token | undefined
-  private readonly channels = new Map<string, Channel>()
+  readonly #token: Token | undefined
+  readonly #channels = new Map<string, Channel>()
   /** Workspaces that have spoken on the present socket, gone ones included. */
-  private readonly joined = new Set<string>()
-  private env: Env | undefined
-  private socket: Socket | undefined
-  private open = false
-  private attempts = 0
+  readonly #joined = new Set<string>()
+  #env: Env | undefined
+  #socket: Socket | undefined
+  #open = false
+  #attempts = 0
   /** Something has come since we asked. */
-  private heard = false
-  private patience = PATIENCE_MS
+  #heard = false
+  #patience = PATIENCE_MS
   /** Pings in a row that were not met with silence. */
-  private answers = 0
-  private cancelTimer: (() => void) | undefined
-  private cancelBeat: (() => void) | undefined
-  private sleepless: (() => void) | undefined
-  private tokenCall: AbortController | undefined
-  private readonly closeListeners = new Set<() => void>()
+  #answers = 0
+  #cancelTimer: (() => void) | undefined
+  #cancelBeat: (() => void) | undefined
+  #sleepless: (() => void) | undefined
+  #tokenCall: AbortController | undefined
+  readonly #closeListeners = new Set<() => void>()
   /** What the relay's last word was, if that was a notice: why it closes. */
-  private farewell: Code | undefined
+  #farewell: Code | undefined
   closed = false
 
   constructor({ url, token }: RelayOptions) {
     this.url = url
-    this.token = token
+    this.#token = token
   }
 
   /** Throws when a workspace cannot be joined to this connection. */
   mustTake(workspace: string): void {
     if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
-    if (this.channels.has(workspace)) {
+    if (this.#channels.has(workspace)) {
       throw new HeadwaterError(
         "STORE_IN_USE",
         `workspace ${workspace} is open on this relay connection already, from another store: close it there, or open this one with a connection of its own`,
@@ -116,16 +116,16 @@ export class Connection implements Relay {
   /** Joins a workspace to this connection; returns its way out. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
     this.mustTake(workspace)
-    this.env ??= env
-    this.channels.set(workspace, channel)
-    if (this.open && this.mayJoin(workspace)) this.join(workspace, channel)
-    else if (this.dialing && !this.open) channel.dialling()
-    else this.dial()
-    this.sleepless ??= this.env.onWake(() => this.wake())
+    this.#env ??= env
+    this.#channels.set(workspace, channel)
+    if (this.#open && this.#mayJoin(workspace)) this.#join(workspace, channel)
+    else if (this.#dialing && !this.#open) channel.dialling()
+    else this.#dial()
+    this.#sleepless ??= this.#env.onWake(() => this.wake())
     return () => {
-      if (this.channels.get(workspace) !== channel) return
-      this.channels.delete(workspace)
-      if (this.channels.size === 0) this.hangUp()
+      if (this.#channels.get(workspace) !== channel) return
+      this.#channels.delete(workspace)
+      if (this.#channels.size === 0) this.#hangUp()
     }
   }
 
@@ -133,179 +133,179 @@ export class Connection implements Relay {
    * Who comes back needs a new socket: what the relay still says to who it was before (an ack, entries behind those that
    * nobody took, its own entries as runs) would be taken for an answer to who it is now.
    */
-  private mayJoin(workspace: string): boolean {
-    return !this.joined.has(workspace) && this.joined.size < Math.max(limits.workspaces, this.channels.size)
+  #mayJoin(workspace: string): boolean {
+    return !this.#joined.has(workspace) && this.#joined.size < Math.max(limits.workspaces, this.#channels.size)
   }
 
-  private join(workspace: string, channel: Channel): void {
-    this.joined.add(workspace)
-    channel.opened(this.link(workspace))
+  #join(workspace: string, channel: Channel): void {
+    this.#joined.add(workspace)
+    channel.opened(this.#link(workspace))
   }
 
   /** Dials now instead of later. */
   wake(): void {
-    if (this.channels.size === 0) return
-    if (this.open) return this.beatNow()
-    if (this.dialing) return
-    this.attempts = 0
-    this.dial()
+    if (this.#channels.size === 0) return
+    if (this.#open) return this.#beatNow()
+    if (this.#dialing) return
+    this.#attempts = 0
+    this.#dial()
   }
 
   async close(): Promise<void> {
     this.closed = true
-    const channels = [...this.channels.values()]
-    this.channels.clear()
-    this.hangUp()
+    const channels = [...this.#channels.values()]
+    this.#channels.clear()
+    this.#hangUp()
     for (const channel of channels) channel.closed(null, null)
-    for (const listener of [...this.closeListeners]) listener()
+    for (const listener of [...this.#closeListeners]) listener()
   }
 
   /** Also for a workspace that has left it for now. */
   onClose(listener: () => void): () => void {
-    this.closeListeners.add(listener)
-    return () => void this.closeListeners.delete(listener)
+    this.#closeListeners.add(listener)
+    return () => void this.#closeListeners.delete(listener)
   }
 
-  private get dialing(): boolean {
-    return this.tokenCall !== undefined || this.socket !== undefined
+  get #dialing(): boolean {
+    return this.#tokenCall !== undefined || this.#socket !== undefined
   }
 
-  private hangUp(): void {
-    this.cancelTimer?.()
-    this.cancelTimer = undefined
-    this.tokenCall?.abort()
-    this.tokenCall = undefined
-    this.sleepless?.()
-    this.sleepless = undefined
-    this.attempts = 0
-    this.letGo(1000)
+  #hangUp(): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    this.#tokenCall?.abort()
+    this.#tokenCall = undefined
+    this.#sleepless?.()
+    this.#sleepless = undefined
+    this.#attempts = 0
+    this.#letGo(1000)
   }
 
   /** From here on nothing that the old socket says is heard. */
-  private letGo(code: number): void {
-    const socket = this.socket
-    this.socket = undefined
-    this.open = false
-    this.joined.clear()
-    this.farewell = undefined
-    this.cancelBeat?.()
-    this.cancelBeat = undefined
+  #letGo(code: number): void {
+    const socket = this.#socket
+    this.#socket = undefined
+    this.#open = false
+    this.#joined.clear()
+    this.#farewell = undefined
+    this.#cancelBeat?.()
+    this.#cancelBeat = undefined
     if (socket === undefined) return
     socket.onopen = socket.onmessage = socket.onclose = null
     socket.close(code)
   }
 
-  private dial(): void {
-    this.letGo(1000)
-    for (const channel of this.channels.values()) channel.dialling()
+  #dial(): void {
+    this.#letGo(1000)
+    for (const channel of this.#channels.values()) channel.dialling()
     const call = new AbortController()
-    this.tokenCall = call
-    this.wait(TOKEN_MS, () => {
+    this.#tokenCall = call
+    this.#wait(TOKEN_MS, () => {
       call.abort()
-      this.tokenCall = undefined
-      this.failed(new HeadwaterError("FORBIDDEN", "the app's token function has not answered"))
+      this.#tokenCall = undefined
+      this.#failed(new HeadwaterError("FORBIDDEN", "the app's token function has not answered"))
     })
-    void this.bearer(call.signal).then(
+    void this.#bearer(call.signal).then(
       (token) => {
         if (call.signal.aborted) return
-        this.tokenCall = undefined
-        this.connect(token)
+        this.#tokenCall = undefined
+        this.#connect(token)
       },
       (cause) => {
         if (call.signal.aborted) return
-        this.tokenCall = undefined
-        this.failed(new HeadwaterError("FORBIDDEN", "the app's token function failed", { cause }))
+        this.#tokenCall = undefined
+        this.#failed(new HeadwaterError("FORBIDDEN", "the app's token function failed", { cause }))
       },
     )
   }
 
   /** For the next thing that happens to this connection; nothing else is waited for. */
-  private wait(ms: number, late: () => void): void {
-    this.cancelTimer?.()
-    this.cancelTimer = (this.env as Env).after(ms, late)
+  #wait(ms: number, late: () => void): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = (this.#env as Env).after(ms, late)
   }
 
-  private async bearer(signal: AbortSignal): Promise<string | undefined> {
-    if (typeof this.token !== "function") return this.token
-    return this.token({ reason: "open", workspaces: [...this.channels.keys()], signal })
+  async #bearer(signal: AbortSignal): Promise<string | undefined> {
+    if (typeof this.#token !== "function") return this.#token
+    return this.#token({ reason: "open", workspaces: [...this.#channels.keys()], signal })
   }
 
-  private connect(token: string | undefined): void {
-    const env = this.env as Env
+  #connect(token: string | undefined): void {
+    const env = this.#env as Env
     const socket = env.dial(this.url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`])
-    this.socket = socket
-    this.wait(OPEN_MS, () => {
-      this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay did not answer the call"))
+    this.#socket = socket
+    this.#wait(OPEN_MS, () => {
+      this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay did not answer the call"))
     })
     socket.onopen = () => {
-      this.cancelTimer?.()
-      this.cancelTimer = undefined
-      this.open = true
-      this.beat()
-      for (const [workspace, channel] of [...this.channels]) this.join(workspace, channel)
+      this.#cancelTimer?.()
+      this.#cancelTimer = undefined
+      this.#open = true
+      this.#beat()
+      for (const [workspace, channel] of [...this.#channels]) this.#join(workspace, channel)
     }
-    socket.onmessage = (frame) => this.hear(frame)
+    socket.onmessage = (frame) => this.#hear(frame)
     socket.onclose = (code, reason) => {
-      const why = this.farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
-      this.failed(new HeadwaterError(why, `the connection ended (${code}${reason && ` ${reason}`})`))
+      const why = this.#farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
+      this.#failed(new HeadwaterError(why, `the connection ended (${code}${reason && ` ${reason}`})`))
     }
   }
 
-  private hear(frame: Uint8Array): void {
-    this.heard = true
+  #hear(frame: Uint8Array): void {
+    this.#heard = true
     let message: RelayMessage | null
     try {
       message = decodeRelay(frame)
     } catch (error) {
-      return this.failed(error as HeadwaterError)
+      return this.#failed(error as HeadwaterError)
     }
-    this.farewell = message?.t === "notice" && message.w === undefined ? message.code : undefined
+    this.#farewell = message?.t === "notice" && message.w === undefined ? message.code : undefined
     if (message === null || message.t === "pong") return
-    if ("w" in message && message.w !== undefined) this.channels.get(message.w)?.received(message, frame.length)
-    else for (const channel of [...this.channels.values()]) channel.received(message, frame.length)
+    if ("w" in message && message.w !== undefined) this.#channels.get(message.w)?.received(message, frame.length)
+    else for (const channel of [...this.#channels.values()]) channel.received(message, frame.length)
   }
 
   /** The connection is over; the next dial waits between nothing and twice as long as the last one. */
-  private failed(error: HeadwaterError): void {
-    const env = this.env as Env
-    this.letGo(1000)
-    if (this.channels.size === 0) return
-    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.attempts++)
+  #failed(error: HeadwaterError): void {
+    const env = this.#env as Env
+    this.#letGo(1000)
+    if (this.#channels.size === 0) return
+    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempts++)
     const wait = Math.ceil(randomUnit(env) * most)
     const retryAt = env.now() + wait
-    this.wait(wait, () => this.dial())
-    for (const channel of [...this.channels.values()]) channel.closed(error, retryAt)
+    this.#wait(wait, () => this.#dial())
+    for (const channel of [...this.#channels.values()]) channel.closed(error, retryAt)
   }
 
-  private link(workspace: string): Link {
-    const socket = this.socket
-    const live = () => this.socket === socket && this.channels.has(workspace)
+  #link(workspace: string): Link {
+    const socket = this.#socket
+    const live = () => this.#socket === socket && this.#channels.has(workspace)
     return {
       send: (message) => live() && socket?.send(encode(message)),
       proven: () => {
-        if (live()) this.attempts = 0
+        if (live()) this.#attempts = 0
       },
-      abandon: (error) => live() && this.failed(error),
+      abandon: (error) => live() && this.#failed(error),
     }
   }
 
-  private beat(): void {
-    this.cancelBeat = (this.env as Env).after(BEAT_MS, () => this.beatNow())
+  #beat(): void {
+    this.#cancelBeat = (this.#env as Env).after(BEAT_MS, () => this.#beatNow())
   }
 
   /** Asks whether anybody is still there. */
-  private beatNow(): void {
-    this.cancelBeat?.()
-    this.socket?.send(encode({ t: "ping" }))
-    this.heard = false
-    this.cancelBeat = (this.env as Env).after(this.patience, () => {
-      if (this.heard) {
-        if (++this.answers === ANSWERS) this.patience = PATIENCE_MS
-        return this.beat()
+  #beatNow(): void {
+    this.#cancelBeat?.()
+    this.#socket?.send(encode({ t: "ping" }))
+    this.#heard = false
+    this.#cancelBeat = (this.#env as Env).after(this.#patience, () => {
+      if (this.#heard) {
+        if (++this.#answers === ANSWERS) this.#patience = PATIENCE_MS
+        return this.#beat()
       }
-      this.answers = 0
-      this.patience = Math.min(LONGEST_PATIENCE_MS, 2 * this.patience)
-      this.failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
+      this.#answers = 0
+      this.#patience = Math.min(LONGEST_PATIENCE_MS, 2 * this.#patience)
+      this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
     })
   }
 }

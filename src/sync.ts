@@ -20,64 +20,64 @@ const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, error: nu
 
 export class Sync implements Channel {
   status: SyncStatus = idle
-  private session: Session | undefined
-  private checks = 0
-  private readonly replica: Replica
-  private readonly env: Env
-  private readonly changed: () => void
+  #session: Session | undefined
+  #checks = 0
+  readonly #replica: Replica
+  readonly #env: Env
+  readonly #changed: () => void
 
   constructor(replica: Replica, env: Env, changed: () => void) {
-    this.replica = replica
-    this.env = env
-    this.changed = changed
-    replica.onCommit(() => this.session?.push())
+    this.#replica = replica
+    this.#env = env
+    this.#changed = changed
+    replica.onCommit(() => this.#session?.push())
   }
 
   opened(link: Link): void {
-    this.update({ connection: "open", retryAt: null, error: null, ...unknown })
-    this.session = new Session(
-      this.replica,
-      this.env,
+    this.#update({ connection: "open", retryAt: null, error: null, ...unknown })
+    this.#session = new Session(
+      this.#replica,
+      this.#env,
       link,
-      () => this.checks,
-      (patch) => this.update(patch),
+      () => this.#checks,
+      (patch) => this.#update(patch),
     )
   }
 
   /** What does the relay have now? Answered once `status` is level as of the number that this returns, or a later one. */
   check(): number {
-    this.checks++
-    this.session?.pullAgain()
-    return this.checks
+    this.#checks++
+    this.#session?.pullAgain()
+    return this.#checks
   }
 
   received(message: RelayMessage, bytes: number): void {
-    this.session?.receive(message, bytes)
+    this.#session?.receive(message, bytes)
   }
 
   dialling(): void {
-    this.endSession()
-    this.update({ connection: "dialling", retryAt: null, ...unknown })
+    this.#endSession()
+    this.#update({ connection: "dialling", retryAt: null, ...unknown })
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.endSession()
-    this.update({ connection: retryAt === null ? "none" : "waiting", retryAt, ...unknown, ...(error && { error }) })
+    this.#endSession()
+    this.#update({ connection: retryAt === null ? "none" : "waiting", retryAt, ...unknown, ...(error && { error }) })
   }
 
   /** The app hung up. */
   stop(): void {
-    this.endSession()
-    this.update(idle)
+    this.#endSession()
+    this.#update(idle)
   }
 
-  private endSession(): void {
-    this.session?.end()
-    this.session = undefined
+  #endSession(): void {
+    this.#session?.end()
+    this.#session = undefined
   }
 
-  private update(patch: Partial<SyncStatus>): void {
+  #update(patch: Partial<SyncStatus>): void {
     this.status = { ...this.status, ...patch }
-    this.changed()
+    this.#changed()
   }
 }

@@ -36,31 +36,31 @@ export class Transaction {
   readonly outbox: OutboxChanges = new Map()
   readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
   /** Entities that were written to here, and those that something came to from elsewhere. */
-  private readonly written = new Set<string>()
-  private readonly reached = new Set<string>()
+  readonly #written = new Set<string>()
+  readonly #reached = new Set<string>()
   readonly workspace: string
-  private readonly before: State
+  readonly #before: State
 
   constructor(w: string, state: State) {
     this.workspace = w
     this.state = state
-    this.before = state
+    this.#before = state
   }
 
   /** Its row is made again: it was written to here. */
   write(entity: string): void {
     this.touched.add(entity)
-    this.written.add(entity)
+    this.#written.add(entity)
   }
 
   /** Something came to it from elsewhere. */
   reach(entity: string): void {
-    this.reached.add(entity)
+    this.#reached.add(entity)
   }
 
   /** What subscribers are told of a row that looks different now. */
   from(entity: string): "here" | "relay" {
-    return this.written.has(entity) && !this.reached.has(entity) ? "here" : "relay"
+    return this.#written.has(entity) && !this.#reached.has(entity) ? "here" : "relay"
   }
 
   hold(entity: string, held: Held): void {
@@ -120,7 +120,7 @@ export class Transaction {
   /** All writes, with the state if it has changed or was never saved. */
   finish(outbox: readonly Write[], fresh: boolean): readonly Write[] {
     for (const write of outbox) this.writes.push(write)
-    if (this.state !== this.before || (fresh && this.writes.length > 0)) {
+    if (this.state !== this.#before || (fresh && this.writes.length > 0)) {
       this.put(keys.state(this.workspace), JSON.stringify(this.state))
     }
     return this.writes

@@ -76,24 +76,24 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
  * everything that is held, at a cost that follows what has arrived and what is concurrent to it.
  */
 export class Admission {
-  private readonly entity: string
-  private readonly history = new History()
-  private hasGenesis = false
+  readonly #entity: string
+  readonly #history = new History()
+  #hasGenesis = false
 
   constructor(entity: string) {
-    this.entity = entity
+    this.#entity = entity
   }
 
   /** In causal order. */
   get changes(): ReadonlyMap<Hash, Change> {
-    return this.history.changes
+    return this.#history.changes
   }
 
   /** Takes in a change that is known to be sound and rests on what is here; one that is here already is nothing new. */
   trust(change: Change): void {
     if (this.changes.has(change.hash)) return
-    this.history.add(change)
-    this.hasGenesis ||= change.deps.length === 0
+    this.#history.add(change)
+    this.#hasGenesis ||= change.deps.length === 0
   }
 
   /** Takes in those of the changes that are sound: they are the verdicts' `order`. What waits must be given again. */
@@ -103,12 +103,12 @@ export class Admission {
     const order: Change[] = []
     const bad = new Map<Hash, Code>()
     const joining = causalOrder(open.values(), this.changes)
-    const ancestries = new Ancestries(this.history, joining)
+    const ancestries = new Ancestries(this.#history, joining)
     for (const change of joining) {
       if (!change.deps.every((dep) => this.changes.has(dep))) continue
       open.delete(change.hash)
       const ancestry = ancestries.of(change)
-      const code = this.codeOf(change, ancestry)
+      const code = this.#codeOf(change, ancestry)
       if (code !== undefined) {
         bad.set(change.hash, code)
         continue
@@ -120,24 +120,24 @@ export class Admission {
     return { order, bad, waiting: [...open.values()] }
   }
 
-  private codeOf(change: Change, ancestry: Ancestry): Code | undefined {
+  #codeOf(change: Change, ancestry: Ancestry): Code | undefined {
     const { actor, seq, startOp, deps } = change
     const before = ancestry.get(actor) ?? 0
     if (seq !== before + 1) return "SEQ_GAP"
     const maxOp = Math.max(0, ...deps.map((dep) => this.changes.get(dep)?.maxOp ?? 0))
     if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
     const root = deps.length === 0
-    if (root && collectionMadeBy(this.entity, change) === undefined) return "CHUNK_BAD"
-    const code = root ? undefined : this.faultOf(change, ancestry)
+    if (root && collectionMadeBy(this.#entity, change) === undefined) return "CHUNK_BAD"
+    const code = root ? undefined : this.#faultOf(change, ancestry)
     if (code !== undefined) return code
     // One place, one change: what is here keeps it. Asked last, for only this depends on what else is here.
-    if ((this.history.byActor.get(actor)?.length ?? 0) > before) return "SEQ_TAKEN"
-    return root && this.hasGenesis ? "COLLECTION_MISMATCH" : undefined
+    if ((this.#history.byActor.get(actor)?.length ?? 0) > before) return "SEQ_TAKEN"
+    return root && this.#hasGenesis ? "COLLECTION_MISMATCH" : undefined
   }
 
-  private faultOf(change: Change, ancestry: Ancestry): Code | undefined {
+  #faultOf(change: Change, ancestry: Ancestry): Code | undefined {
     return fault(change, (counter, author) => {
-      const made = this.history.madeBy(author, counter)
+      const made = this.#history.madeBy(author, counter)
       return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
     })
   }

@@ -4,8 +4,8 @@ import type { Bug, SourceEdit } from "./planted.ts"
 /** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
 const comesBack: SourceEdit = {
   file: "src/socket.ts",
-  replace: "return !this.joined.has(workspace) && this.joined.size",
-  by: "return this.joined.size",
+  replace: "return !this.#joined.has(workspace) && this.#joined.size",
+  by: "return this.#joined.size",
 }
 
 export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
@@ -41,7 +41,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
         file: "src/session.ts",
         replace: "const level = last.level === true",
         by: `const level = last.level === true
-    await takeEntries(this.feed, { items: [], cursor, level: false })`,
+    await takeEntries(this.#feed, { items: [], cursor, level: false })`,
       },
     ],
   },
@@ -73,9 +73,9 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/sync.ts",
-        replace: "this.session = new Session(",
-        by: `for (const { entity, hash } of [...this.replica.outbox]) this.replica.outbox.remove(entity, hash)
-    this.session = new Session(`,
+        replace: "this.#session = new Session(",
+        by: `for (const { entity, hash } of [...this.#replica.outbox]) this.#replica.outbox.remove(entity, hash)
+    this.#session = new Session(`,
       },
     ],
   },
@@ -96,8 +96,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/replica.ts",
-        replace: "this.unsure = true\n    this.freshActor()",
-        by: "this.unsure = true\n    this.documents.dropAll()",
+        replace: "this.#unsure = true\n    this.freshActor()",
+        by: "this.#unsure = true\n    this.documents.dropAll()",
       },
     ],
   },
@@ -206,10 +206,10 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
       comesBack,
       {
         file: "src/session.ts",
-        replace: `if (message.t === "entries") this.queueEntries(message, bytes)`,
+        replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
         by: `if (message.t === "entries") {
-      this.answered ||= message.principal !== undefined
-      if (this.answered) this.queueEntries(message, bytes)
+      this.#answered ||= message.principal !== undefined
+      if (this.#answered) this.#queueEntries(message, bytes)
     }`,
       },
     ],
