@@ -297,4 +297,89 @@ describe("before the tab goes it asks", () => {
     )
     expectUnsaved(false)
   })
+
+  it("no more about a new note that the disk would not take, once it takes another", async () => {
+    const editor = show()
+    step = gone
+    editor.create("n1")
+    type("precious")
+    editor.close()
+    await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
+    step = undefined
+    editor.create("n2")
+    type("other")
+    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("precious"))
+    await vi.waitFor(() => expectUnsaved(false))
+  })
+
+  it("no more about a note that the disk would not take and that was deleted then", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    const editor = show()
+    await editor.open(id)
+    step = gone
+    type("one two")
+    editor.close()
+    await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
+    step = undefined
+    await ws.notes.delete(id)
+    await vi.waitFor(() => expectUnsaved(false))
+  })
 })
+
+describe("a save that fails after it took effect", () => {
+  const failOnce = () => {
+    step = (name) => {
+      if (name !== "committed") return
+      step = undefined
+      gone()
+    }
+  }
+
+  it("doubles nothing", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    const editor = showEditor(ws.notes, () => {})
+    await editor.open(id)
+    failOnce()
+    type("one two")
+    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("one two"))
+    type("one two three")
+    await vi.waitFor(() => expect(editor.written(id)).toBe(undefined))
+    expect([at("body").value, ws.notes.get(id)?.body]).toEqual(["one two three", "one two three"])
+  })
+
+  it("makes no note that cannot be saved again", async () => {
+    const editor = showEditor(ws.notes, () => {})
+    editor.create("n1")
+    failOnce()
+    type("one")
+    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one"))
+    type("one two")
+    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
+    expect(notice()).toBe(undefined)
+  })
+})
+
+it("a long paste stays in one piece when others write before and behind it meanwhile", async () => {
+  const { id } = await ws.notes.create({ title: "Long", body: "start end" })
+  let parts = 0
+  const theirs = (at: (body: string) => number, insert: string) =>
+    ws.notes.update(id, (draft, edit) => edit.splice("body", at(draft.body ?? ""), 0, insert))
+  const shared: typeof ws.notes = {
+    ...ws.notes,
+    async update(id, write) {
+      parts++
+      if (parts === 2) await theirs(() => 0, "zero ")
+      if (parts === 3) await theirs((body) => body.length, " last")
+      return ws.notes.update(id, write)
+    },
+  }
+  const editor = showEditor(shared, () => {})
+  await editor.open(id)
+  const long = "word ".repeat(60_000)
+  at("body").selectionEnd = `start ${long}`.length
+  type(`start ${long}end`)
+  await vi.waitFor(() => expect(parts).toBe(Math.ceil(long.length / PART)), 20_000)
+  await vi.waitFor(() => expect(editor.written(id)).toBe(undefined), 20_000)
+  const body = (await ws.notes.read(id))?.body ?? ""
+  expect([body.length, body === `zero start ${long}end last`]).toEqual([long.length + 19, true])
+}, 60_000)

@@ -24,6 +24,8 @@ interface Session {
   /** False until the first key makes the note. */
   exists: boolean
   writing?: Promise<void> | undefined
+  /** The disk would not take it: tried again when it takes something else. */
+  waits?: boolean
   /** What was in the inputs when another note was opened. */
   left?: Content | undefined
 }
@@ -72,8 +74,11 @@ export function showEditor(
   async function writeAll(of: Session): Promise<void> {
     try {
       while (unwritten(of) && !(composing && of === session)) await (of.exists ? update(of) : create(of))
+      of.waits = false
       say(of, undefined)
+      for (const other of unsaved) if (other.waits) void write(other)
     } catch (error) {
+      of.waits = (error as HeadwaterError).code === "STORE_FAILED"
       writeFailed(of, error as HeadwaterError)
     } finally {
       of.writing = undefined
@@ -92,13 +97,16 @@ export function showEditor(
   async function create(of: Session): Promise<void> {
     const { title, body: text } = typed(of)
     const content = { title, body: text.slice(0, wholePairs(text, PART)) }
-    await notes.create(content, { id: of.id })
+    await notes.create(content, { id: of.id }).catch(async (error) => {
+      if (!(await isSaved(of.id, content))) throw error
+    })
     of.exists = true
     of.base = content
   }
 
   async function update(of: Session): Promise<void> {
     let before = of.base
+    let after = of.base
     try {
       await notes.update(of.id, (draft, edit) => {
         const now = typed(of)
@@ -114,21 +122,27 @@ export function showEditor(
           text = apply(text, [{ at, remove, insert }])
         }
         if (now.title !== of.base.title) draft.title = now.title
-        // the inputs hold the rest too: what others wrote is taken in with the last part
-        if (mine !== undefined && mine !== change) {
-          of.base = { title: now.title, body: apply(of.base.body, [mine]) }
-          return
-        }
         // from here on inputs and document agree again, or, if it is not saved, in what the document was before
         before = there
-        of.base = shown({ title: draft.title, body: text })
-        if (of.left === undefined) takeIn(of.base)
-        else of.left = of.base
+        of.base = after = shown({ title: draft.title, body: text })
+        let whole = of.base
+        // of a long one the document has the first part only: the inputs keep the rest
+        if (change !== mine && change !== undefined)
+          whole = { ...of.base, body: theirs === undefined ? now.body : apply(now.body, over(theirs, change)) }
+        if (of.left === undefined) takeIn(whole)
+        else of.left = whole
       })
     } catch (error) {
-      of.base = before
+      of.base = (await isSaved(of.id, after)) ? after : before
       throw error
     }
+  }
+
+  /** A write that has failed may be on the disk all the same. */
+  async function isSaved(id: string, { title, body }: Content): Promise<boolean> {
+    const there = await notes.read(id).catch(() => undefined)
+    const content = there && shown(there)
+    return content?.title === title && content.body === body
   }
 
   /**
@@ -138,9 +152,11 @@ export function showEditor(
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {
       report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
-      if (error.code === "ENTITY_DELETED") of.base = typed(of) // there is no note to open: the report has it
-    } else if (error.code !== "ENTITY_DELETED") say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
+      if (isGone(error)) of.base = typed(of) // there is no note to open: the report has it
+    } else if (!isGone(error)) say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
+
+  const isGone = ({ code }: HeadwaterError) => code === "ENTITY_DELETED" || code === "ENTITY_NOT_FOUND"
 
   async function restore(of: Session): Promise<void> {
     await notes.restore(of.id)
@@ -227,9 +243,9 @@ export function showEditor(
     body.focus()
   })
   notes.subscribe((_, delta) => {
-    const id = session?.id
-    if (session && id && [delta.added, delta.changed, delta.removed].some((ids) => ids.includes(id)))
-      void refresh(session)
+    const ids = new Set([...delta.added, ...delta.changed, ...delta.removed])
+    if (session && ids.has(session.id)) void refresh(session)
+    for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other)
   })
 
   return {
