@@ -1,5 +1,5 @@
 /** Folders of which the names are there after a power cut (POSIX fsync of the folder above). */
-import { mkdir, open } from "node:fs/promises"
+import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
@@ -9,8 +9,8 @@ import { dirname } from "node:path"
 export async function makeFolder(folder: string): Promise<void> {
   let made = true
   const make = () =>
-    mkdir(folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error
+    mkdir(folder).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST" || !(await stat(folder)).isDirectory()) throw error
       made = false
     })
   await make().catch(async (error: NodeJS.ErrnoException) => {
@@ -20,7 +20,7 @@ export async function makeFolder(folder: string): Promise<void> {
   })
   // Its name stands in the folder above it. One that was here may be as new: its maker was killed before it synced.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
-    if (made || error.code !== "EACCES") throw error
+    if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
 }
 

@@ -3,6 +3,7 @@
 import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
 import { keys, type Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
+import { heldOf } from "./transaction.ts"
 
 /** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
 const PUSH_BYTES = 2 ** 18
@@ -80,8 +81,12 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
   const values = await Promise.all(
     chosen.map(({ entity, hash }) => replica.store.get(keys.change(replica.id, entity, hash))),
   )
-  return chosen.flatMap((owed, i): [Owed, Entry][] => {
-    const value = values[i] // gone when the change was set aside in the meantime
-    return value === undefined ? [] : [[owed, decodeEntry(value as Uint8Array)]]
-  })
+  const found: [Owed, Entry][] = []
+  for (const [i, owed] of chosen.entries()) {
+    const value = values[i] as Uint8Array | undefined
+    if (value === undefined) continue // set aside in the meantime
+    if (heldOf(value, owed.hash) !== undefined) found.push([owed, decodeEntry(value)])
+    else await replica.step([], (tx) => replica.held(owed.entity, tx)) // says that the disk has damaged it
+  }
+  return found
 }

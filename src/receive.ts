@@ -16,8 +16,8 @@ import {
   position,
 } from "./protocol.ts"
 import { keys, type State } from "./records.ts"
-import { heldOf, type Replica } from "./replica.ts"
-import type { Held, Transaction } from "./transaction.ts"
+import type { Replica } from "./replica.ts"
+import { entryOf, type Held, heldOf, type Transaction } from "./transaction.ts"
 import { ancestors, causalOrder, headsOf } from "./verify.ts"
 
 /**
@@ -260,17 +260,13 @@ async function setAside(replica: Replica, tx: Transaction, entity: string, hash:
     const owed = replica.owed(entity, gone, tx)
     if (owed !== undefined) tx.pay(owed)
     const there = held.get(gone)
-    if (there === undefined) continue // bad here too
-    const { change, collection, by } = there
-    const entry = encodeEntry({
-      entity,
-      collection,
-      kind: "change",
-      chunks: [change.chunk],
-      ...(by !== undefined && { by }),
-    })
-    tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry) })
-    tx.drop(entity, gone)
+    // What is bad here too is not held, and stays where it is.
+    const entry = there
+      ? encodeEntry(entryOf(entity, there))
+      : await replica.store.get(keys.change(replica.id, entity, gone))
+    if (entry === undefined) continue
+    tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })
+    if (there) tx.drop(entity, gone)
   }
   judgeRivals(replica, tx, entity)
   replica.freshActor()
@@ -371,7 +367,7 @@ export async function* haveOf(replica: Replica, only?: string, parked?: Set<stri
         changes = []
       }
       if (replica.bad.get(of)?.has(hash)) continue
-      const held = heldOf(value as Uint8Array)
+      const held = heldOf(value as Uint8Array, hash)
       if (held !== undefined) changes.push(held.change)
     }
     if (records.length < 1000) break

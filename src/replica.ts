@@ -4,7 +4,7 @@
  * sent or promised before the commit that holds it.
  */
 import { Arrivals } from "./arrivals.ts"
-import { type Change, readChange } from "./chunk.ts"
+import type { Change } from "./chunk.ts"
 import { Documents, Live } from "./documents.ts"
 import { automergeVersion, Entity, loadAutomerge } from "./entity.ts"
 import type { Clock } from "./env.ts"
@@ -13,13 +13,13 @@ import { hex } from "./hash.ts"
 import { Idle } from "./idle.ts"
 import { type Changed, type Defs, Memory, type NewRows, noChange, type SetAside, storeError } from "./memory.ts"
 import { project, projectionVersion } from "./projection.ts"
-import { type Actor, decodeEntry, type Hash } from "./protocol.ts"
+import type { Actor, Hash } from "./protocol.ts"
 import { Queue, type Step } from "./queue.ts"
 import { keys, type Owed, type StaleRecord, type StoredRow } from "./records.ts"
 import type { Rows } from "./rows.ts"
 import type { AnyDef } from "./schema.ts"
 import type { Store } from "./store/store.ts"
-import { type Held, Transaction } from "./transaction.ts"
+import { type Held, heldOf, Transaction } from "./transaction.ts"
 import { Admission, admitted, causalOrder, type Judged, verdicts } from "./verify.ts"
 
 export interface ReplicaOptions {
@@ -117,11 +117,19 @@ export class Replica {
     const isBad = (hash: Hash) => (news?.has(hash) ? news.get(hash) !== undefined : known?.has(hash))
     for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
       const hash = key[3] ?? ""
-      const read = isBad(hash) || dropped?.has(hash) ? undefined : heldOf(value as Uint8Array)
+      if (isBad(hash) || dropped?.has(hash)) continue
+      const read = heldOf(value as Uint8Array, hash)
       if (read !== undefined) held.set(hash, read)
+      else this.#noteDamage(entity, hash, tx)
     }
     for (const [hash, fresh] of tx.held.get(entity) ?? []) if (!isBad(hash)) held.set(hash, fresh)
     return held
+  }
+
+  /** A record that the disk has damaged: the relay gives back what it was given; what it is still owed is said to be lost. */
+  #noteDamage(entity: string, hash: Hash, tx: Transaction): void {
+    if (this.owed(entity, hash, tx) === undefined) tx.state = { ...tx.state, heal: true }
+    else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "" })
   }
 
   /**
@@ -204,7 +212,9 @@ export class Replica {
   async loadAutomerge(): Promise<void> {
     try {
       await loadAutomerge(this.#wasm)
+      const before = this.wasmFailure
       this.wasmFailure = null
+      if (before !== null) this.#tell(noChange())
     } catch (error) {
       this.wasmFailure = error as HeadwaterError
       this.#tell(noChange()) // no commit comes that would
@@ -385,16 +395,6 @@ function trusted(entity: string, changes: readonly Change[]): Judged {
   const order = causalOrder(changes)
   for (const change of order) admission.trust(change)
   return { order, bad: new Map(), waiting: [], admission }
-}
-
-/** Undefined when the disk has damaged it: as good as not held. */
-export function heldOf(value: Uint8Array): Held | undefined {
-  try {
-    const { chunks, collection, by, adopted, once } = decodeEntry(value)
-    return { change: readChange(chunks[0] as Uint8Array), collection, by, adopted, once }
-  } catch {
-    return undefined
-  }
 }
 
 /** The part of an outbox record that the change itself says. */

@@ -83,7 +83,8 @@ export class Connection implements Relay {
   #socket: Socket | undefined
   #open = false
   #attempts = 0
-  /** Something has come since we asked. */
+  /** A ping waits for an answer; and something has come since. */
+  #pinged = false
   #heard = false
   #patience = PATIENCE_MS
   /** Pings in a row that were not met with silence. */
@@ -188,6 +189,7 @@ export class Connection implements Relay {
     this.#open = false
     this.#joined.clear()
     this.#farewell = undefined
+    this.#pinged = false
     this.#cancelBeat?.()
     this.#cancelBeat = undefined
     if (socket === undefined) return
@@ -293,12 +295,21 @@ export class Connection implements Relay {
     this.#cancelBeat = (this.#env as Env).after(BEAT_MS, () => this.#beatNow())
   }
 
-  /** Asks whether anybody is still there. */
+  /** Asks whether anybody is still there, unless that is asked already: who asks again and again must not wait for ever. */
   #beatNow(): void {
+    if (this.#pinged) return
     this.#cancelBeat?.()
     this.#socket?.send(encode({ t: "ping" }))
+    this.#pinged = true
     this.#heard = false
-    this.#cancelBeat = (this.#env as Env).after(this.#patience, () => {
+    this.#awaitAnswer(this.#patience)
+  }
+
+  /** However long it is waited for, an answer is seen soon, and the next ping goes out: a line that is idle may be cut. */
+  #awaitAnswer(patience: number): void {
+    this.#cancelBeat = (this.#env as Env).after(PATIENCE_MS, () => {
+      if (!this.#heard && patience > PATIENCE_MS) return this.#awaitAnswer(patience - PATIENCE_MS)
+      this.#pinged = false
       if (this.#heard) {
         if (++this.#answers === ANSWERS) this.#patience = PATIENCE_MS
         return this.#beat()

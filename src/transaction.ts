@@ -3,9 +3,9 @@
  * a group see each other through it; nothing outside the replica sees any of it before the commit.
  */
 
-import type { Change } from "./chunk.ts"
+import { type Change, readChange } from "./chunk.ts"
 import type { OutboxChanges } from "./outbox.ts"
-import { type Entry, encodeEntry, type Hash } from "./protocol.ts"
+import { decodeEntry, type Entry, encodeEntry, type Hash } from "./protocol.ts"
 import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 import type { Value, Write } from "./store/store.ts"
 
@@ -65,17 +65,8 @@ export class Transaction {
 
   hold(entity: string, held: Held): void {
     this.moves++
-    const { change, collection, by, adopted, once } = held
-    const entry: Entry = {
-      entity,
-      collection,
-      kind: "change",
-      chunks: [change.chunk],
-      ...(by !== undefined && { by }),
-      ...(adopted && { adopted }),
-      ...(once && { once }),
-    }
-    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entry))
+    const { change } = held
+    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
     let heldOf = this.held.get(entity)
     if (heldOf === undefined) this.held.set(entity, (heldOf = new Map()))
     heldOf.set(change.hash, held)
@@ -128,5 +119,29 @@ export class Transaction {
 
   put(key: Write[0], value: Value | undefined): void {
     this.writes.push([key, value])
+  }
+}
+
+/** As it is kept on the disk. */
+export function entryOf(entity: string, { change, collection, by, adopted, once }: Held): Entry {
+  return {
+    entity,
+    collection,
+    kind: "change",
+    chunks: [change.chunk],
+    ...(by !== undefined && { by }),
+    ...(adopted && { adopted }),
+    ...(once && { once }),
+  }
+}
+
+/** And back; undefined when the disk has damaged it: as good as not held. */
+export function heldOf(value: Uint8Array, hash: Hash): Held | undefined {
+  try {
+    const { chunks, collection, by, adopted, once } = decodeEntry(value)
+    const change = readChange(chunks[0] as Uint8Array)
+    return change.hash === hash ? { change, collection, by, adopted, once } : undefined
+  } catch {
+    return undefined
   }
 }

@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from "vitest"
 import type { Change } from "../src/chunk.ts"
 import { genesisOf } from "../src/derived.ts"
 import { loadAutomerge } from "../src/entity.ts"
-import { type Item, limits } from "../src/protocol.ts"
+import { decodeEntry, encodeEntry, type Item, limits } from "../src/protocol.ts"
 import { keys } from "../src/records.ts"
 import { replicaOf } from "../src/workspace.ts"
 import { at, first, item, next, open, openLevel, refuse, url, w } from "./support/foreign.ts"
@@ -97,6 +97,7 @@ test("a refused change that is bad here too does not end every connection", asyn
   relay.say({ t: "ack", w, id: push.id, at: at(3) })
   await relay.settle()
   expect(ws.status).toMatchObject({ connected: true, pending: 0 })
+  expect([...replicaOf(ws).rejected.keys()]).toEqual(["e"]) // or who waits would take it for stored
   await ws.close()
 })
 
@@ -204,6 +205,67 @@ test("a step that fails half way takes with it what it has written", async () =>
   ])
   await ws.close()
 })
+
+test("what the disk has damaged is asked for at the next connection", async () => {
+  const relay = new ScriptedRelay()
+  const store = memoryStore()
+  let ws = await openLevel(relay, store)
+  const genesis = genesisOf("e", "notes")
+  const one = next(genesis, 1)
+  const two = next(one, 2, { seq: 2 })
+  relay.say({ t: "entries", w, items: [item("e", [genesis, one, two])], cursor: at(2), level: true })
+  await relay.pass(200)
+  await ws.close()
+  const release = await store.claim(w)
+  await store.commit([[keys.change(w, "e", one.hash), new Uint8Array([1, 2, 3])]])
+  await release()
+  ws = await openLevel(relay, store)
+  await ws.notes.update("e", (draft) => void (draft.title = "mine"))
+  relay.hangUp()
+  await relay.pass(1000)
+  expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
+  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
+  await relay.pass(200)
+  expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
+  await ws.close()
+})
+
+/** Two notes that nobody was told of, and something is wrong with the record of one change of the first. */
+async function spoilt(spoil: (value: Uint8Array) => Uint8Array) {
+  const store = memoryStore()
+  const ws = await open(undefined, store)
+  await ws.notes.create({ title: "one" }, { id: "a1" })
+  await ws.notes.create({ title: "two" }, { id: "b1" })
+  const key = keys.change(w, "a1", replicaOf(ws).outbox.of("a1").at(-1)!.hash)
+  await ws.close()
+  const release = await store.claim(w)
+  await store.commit([[key, spoil((await store.get(key)) as Uint8Array)]])
+  await release()
+  return store
+}
+function flipped(value: Uint8Array): Uint8Array {
+  const entry = decodeEntry(value)
+  const chunk = entry.chunks[0]!.slice()
+  chunk[chunk.length - 1]! ^= 1
+  return encodeEntry({ ...entry, chunks: [chunk] })
+}
+
+test.each([
+  ["is none any more", () => new Uint8Array([1, 2, 3])],
+  ["has a bit flipped", flipped],
+])(
+  "an owed change of which the record %s holds up no other, is told of, and never said to be stored",
+  async (_, spoil) => {
+    await using relay = await startRelay()
+    const ws = await open({ url: relay.url }, await spoilt(spoil))
+    await expect.poll(() => ws.status.error?.code).toBe("CHUNK_BAD")
+    await expect.poll(() => ws.status.pending).toBe(1)
+    expect(ws.status).toMatchObject({ phase: "live", error: { entity: "a1" } })
+    await expect(ws.whenStored({ signal: AbortSignal.timeout(300) })).rejects.toMatchObject({ name: "TimeoutError" })
+    await ws.close()
+  },
+)
 
 test("what the disk has damaged comes back with a heal", async () => {
   const relay = new ScriptedRelay()

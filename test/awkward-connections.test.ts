@@ -233,3 +233,48 @@ test("patience grows with every silence, and is forgotten when the line has answ
   expect(silences).toEqual([10, 20, 40, 80, 10, 20, 40, 80, 160, 160])
   await ws.close()
 })
+
+const silences = async (relay: ScriptedRelay, ws: Awaited<ReturnType<typeof openLevel>>, n: number) => {
+  for (let i = 0; i < n; i++) {
+    while (ws.status.connected) await relay.pass(500)
+    while (!ws.status.connected) await relay.pass(500)
+  }
+}
+
+test("behind a proxy that ends what is idle for 60 s a patient connection stays", { timeout: 60_000 }, async () => {
+  const relay = new ScriptedRelay()
+  relay.luck = 0.1
+  const ws = await openLevel(relay)
+  await silences(relay, ws, 3)
+  // all is well from here on
+  const dials = relay.dials.length
+  let known = { dials, heard: relay.heard.length, at: relay.now }
+  for (const end = relay.now + 3_600_000; relay.now < end; ) {
+    await relay.pass(1000)
+    if (relay.dials.length > known.dials) {
+      known = { dials: relay.dials.length, heard: relay.heard.length, at: relay.now }
+      relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first })
+    }
+    const news = relay.heard.slice(known.heard)
+    if (news.some(({ t }) => t === "ping")) relay.say({ t: "pong" })
+    if (news.length > 0) known = { ...known, heard: relay.heard.length, at: relay.now }
+    if (!ws.status.connected || relay.now - known.at < 60_000) continue
+    relay.hangUp()
+    known = { ...known, at: relay.now }
+  }
+  expect(relay.dials.length - dials).toBe(0)
+  await ws.close()
+})
+
+test("a dead connection is noticed though the page is looked at now and then", async () => {
+  const relay = new ScriptedRelay()
+  relay.luck = 0.1
+  const ws = await openLevel(relay)
+  await silences(relay, ws, 4)
+  for (let i = 0; i < 2; i++) {
+    await relay.pass(120_000)
+    relay.wake()
+  }
+  expect(relay.dials.length).toBeGreaterThan(5)
+  await ws.close()
+})

@@ -54,6 +54,12 @@ describe("nodeStore", () => {
     await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOENT" } })
   })
 
+  test("says that a file is in its way", async () => {
+    const place = path.join(folder, "a")
+    await writeFile(place, "")
+    await expect(nodeStore(place).claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "EEXIST" } })
+  })
+
   test("knows its folder under another name", async () => {
     const [a, b] = [path.join(folder, "a"), path.join(folder, "b")]
     await mkdir(a)
