@@ -308,6 +308,34 @@ const runs: readonly (readonly [what: string, run: Run])[] = [
       ],
     },
   ],
+  // of the oracle: both copies of the header were damaged before, and not mended yet
+  [
+    "a third byte may cost a segment without a header all that it has (seed 2146697903, path 3202)",
+    {
+      options: {
+        seed: 512354844,
+        replicas: 3,
+        duplicates: 0.5,
+        principals: false,
+        shared: true,
+        segment: 2,
+        speeds: {
+          store: { usual: 4, worst: 100 },
+          network: { usual: 30, worst: 3000 },
+          disk: { usual: 15, worst: 1000 },
+        },
+      },
+      commands: [
+        { op: "crash", replica: 0, x: 365, gap: { events: 23 } },
+        { op: "backUpRelay", replica: 1, x: 87, gap: { ms: 183 } },
+        { op: "race", replica: 3, x: 214, gap: { ms: 90000 } },
+        { op: "edit", replica: 3, x: 869, gap: { ms: 7642 } },
+        { op: "harmRelay", replica: 3, x: 728, gap: { events: 2 } },
+        { op: "harmRelay", replica: 2, x: 318, gap: { events: 16 } },
+        { op: "harmRelay", replica: 2, x: 224, gap: { events: 30 } },
+      ],
+    },
+  ],
 ]
 
 for (const [what, run] of runs) test(what, () => play(run).then(() => {}))

@@ -74,7 +74,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
       {
         file: "src/sync.ts",
         replace: "this.#session = new Session(",
-        by: `for (const { entity, hash } of [...this.#replica.outbox]) this.#replica.outbox.remove(entity, hash)
+        by: `const paid = [...this.#replica.outbox].map((owed) => [owed.hash, { owed, paid: true }] as const)
+    this.#replica.outbox.follow(new Map(paid))
     this.#session = new Session(`,
       },
     ],

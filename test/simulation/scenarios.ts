@@ -89,7 +89,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       {
         file: "src/replica.ts",
         replace: "tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
-        by: "this.outbox.add({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
+        by: `const owed = { ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] }
+    this.outbox.follow(new Map([[change.hash, { owed, paid: false }]]))`,
       },
     ],
     breaks: /^diverged: only r2 has e0/,
