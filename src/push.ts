@@ -1,9 +1,9 @@
 /** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
 
-import { decodeEntry, type Entry, type Hash, limits } from "./protocol.ts"
+import { type Entry, type Hash, limits } from "./protocol.ts"
 import { keys, type Owed } from "./records.ts"
 import type { Replica } from "./replica.ts"
-import { heldOf } from "./transaction.ts"
+import { entryOf, heldOf } from "./transaction.ts"
 
 /** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
 const PUSH_BYTES = 2 ** 18
@@ -85,7 +85,8 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
   for (const [i, owed] of chosen.entries()) {
     const value = values[i] as Uint8Array | undefined
     if (value === undefined) continue // set aside in the meantime
-    if (heldOf(value, owed.hash) !== undefined) found.push([owed, decodeEntry(value)])
+    const held = heldOf(value, owed.hash)
+    if (held !== undefined) found.push([owed, entryOf(owed.entity, held)])
     else await replica.step([], (tx) => replica.held(owed.entity, tx)) // says that the disk has damaged it
   }
   return found

@@ -5,6 +5,7 @@ import { genesisOf } from "../src/derived.ts"
 import { loadAutomerge } from "../src/entity.ts"
 import { decodeEntry, encodeEntry, type Item, limits } from "../src/protocol.ts"
 import { keys } from "../src/records.ts"
+import type { Key, Store } from "../src/store/store.ts"
 import { replicaOf } from "../src/workspace.ts"
 import { at, first, item, next, open, openLevel, refuse, url, w } from "./support/foreign.ts"
 import { put } from "./support/hostile.ts"
@@ -110,9 +111,7 @@ test("a record that the disk has damaged holds up no other entity", async () => 
   relay.say({ t: "entries", w, items: [item("a1", [genesis, one])], cursor: at(2), level: true })
   await relay.pass(200)
   await ws.close()
-  const release = await store.claim(w)
-  await store.commit([[keys.change(w, "a1", one.hash), new Uint8Array([1, 2, 3])]])
-  await release()
+  await overwrite(store, keys.change(w, "a1", one.hash), () => new Uint8Array([1, 2, 3]))
   ws = await openLevel(relay, store)
   const other = genesisOf("b1", "notes")
   const items = [item("a1", [next(one, 2, { seq: 2 })]), item("b1", [other, next(other, 7)])]
@@ -206,20 +205,31 @@ test("a step that fails half way takes with it what it has written", async () =>
   await ws.close()
 })
 
-test("what the disk has damaged is asked for at the next connection", async () => {
+/** A workspace that was closed with an entity of three changes, of which the disk has damaged the second. */
+async function damaged() {
   const relay = new ScriptedRelay()
   const store = memoryStore()
-  let ws = await openLevel(relay, store)
+  const ws = await openLevel(relay, store)
   const genesis = genesisOf("e", "notes")
   const one = next(genesis, 1)
   const two = next(one, 2, { seq: 2 })
   relay.say({ t: "entries", w, items: [item("e", [genesis, one, two])], cursor: at(2), level: true })
   await relay.pass(200)
   await ws.close()
+  await overwrite(store, keys.change(w, "e", one.hash), () => new Uint8Array([1, 2, 3]))
+  return { relay, store, genesis, one, two }
+}
+
+/** Behind the library's back, while nobody has the store open. */
+async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Uint8Array): Promise<void> {
   const release = await store.claim(w)
-  await store.commit([[keys.change(w, "e", one.hash), new Uint8Array([1, 2, 3])]])
+  await store.commit([[key, by((await store.get(key)) as Uint8Array)]])
   await release()
-  ws = await openLevel(relay, store)
+}
+
+test("what the disk has damaged is asked for at the next connection", async () => {
+  const { relay, store, genesis, one, two } = await damaged()
+  const ws = await openLevel(relay, store)
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
   relay.hangUp()
   await relay.pass(1000)
@@ -239,9 +249,7 @@ async function spoilt(spoil: (value: Uint8Array) => Uint8Array) {
   await ws.notes.create({ title: "two" }, { id: "b1" })
   const key = keys.change(w, "a1", replicaOf(ws).outbox.of("a1").at(-1)!.hash)
   await ws.close()
-  const release = await store.claim(w)
-  await store.commit([[key, spoil((await store.get(key)) as Uint8Array)]])
-  await release()
+  await overwrite(store, key, spoil)
   return store
 }
 function flipped(value: Uint8Array): Uint8Array {
@@ -268,19 +276,8 @@ test.each([
 )
 
 test("what the disk has damaged comes back with a heal", async () => {
-  const relay = new ScriptedRelay()
-  const store = memoryStore()
-  let ws = await openLevel(relay, store)
-  const genesis = genesisOf("e", "notes")
-  const one = next(genesis, 1)
-  const two = next(one, 2, { seq: 2 })
-  relay.say({ t: "entries", w, items: [item("e", [genesis, one, two])], cursor: at(2), level: true })
-  await relay.pass(200)
-  await ws.close()
-  const release = await store.claim(w)
-  await store.commit([[keys.change(w, "e", one.hash), new Uint8Array([1, 2, 3])]])
-  await release()
-  ws = await open({ url }, store, relay.env)
+  const { relay, store, genesis, one, two } = await damaged()
+  const ws = await open({ url }, store, relay.env)
   await relay.settle()
   relay.say({ t: "entries", w, items: [], ...first }, { t: "notice", w, code: "CURSOR_UNKNOWN" })
   await relay.settle()

@@ -213,6 +213,17 @@ describe("before the tab goes it asks", () => {
     saidUnsaved = false
   })
 
+  /** A note that was left while the disk would not take what was typed. */
+  async function leaveUnsaved() {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    const editor = show()
+    await editor.open(id)
+    step = gone
+    type("one two")
+    editor.close()
+    return { id, editor }
+  }
+
   it("while what was typed is on its way to the disk", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     await show().open(id)
@@ -264,12 +275,7 @@ describe("before the tab goes it asks", () => {
   })
 
   it("while a note that was left could not be saved; opened again it has what was typed", async () => {
-    const { id } = await ws.notes.create({ title: "T", body: "one" })
-    const editor = show()
-    await editor.open(id)
-    step = gone
-    type("one two")
-    editor.close()
+    const { id, editor } = await leaveUnsaved()
     await vi.waitFor(() =>
       expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*STORE_FAILED/),
     )
@@ -313,12 +319,7 @@ describe("before the tab goes it asks", () => {
   })
 
   it("no more about a note that the disk would not take and that was deleted then", async () => {
-    const { id } = await ws.notes.create({ title: "T", body: "one" })
-    const editor = show()
-    await editor.open(id)
-    step = gone
-    type("one two")
-    editor.close()
+    const { id } = await leaveUnsaved()
     await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
     step = undefined
     await ws.notes.delete(id)
