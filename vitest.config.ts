@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config"
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-// Tests import the packages by their public names and run the sources; test/package.ci.test.ts runs what is published.
+// Tests import the packages by their public names and run the sources; test/package/package.ci.test.ts runs what is published.
 const alias = [
   { find: /^headwater$/, replacement: source("./src/index.ts") },
   { find: /^headwater\/node$/, replacement: source("./src/store/node.ts") },
@@ -11,7 +11,7 @@ const alias = [
   { find: /^headwater\/memory$/, replacement: source("./src/store/memory.ts") },
   { find: /^headwater\/testing$/, replacement: source("./src/testing.ts") },
   { find: /^headwater-relay$/, replacement: source("./relay/index.ts") },
-  { find: /^#websocket$/, replacement: source("./src/websocket.node.ts") },
+  { find: /^#websocket$/, replacement: source("./src/sync/websocket.node.ts") },
 ]
 const long = process.env["HEADWATER_LONG"] === "1"
 const minutes = (n: number) => n * 60_000

@@ -4,7 +4,7 @@
  */
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
-import { decodeRelay, type Entry, encode, limits } from "../src/protocol.ts"
+import { decodeRelay, type Entry, encode, limits } from "../src/wire/protocol.ts"
 import { actorOf, change, genesis } from "../test/support/changes.ts"
 import { Wire } from "../test/support/wire.ts"
 

@@ -1,11 +1,11 @@
 /** The relay of Headwater as a library: one function. `headwater-relay serve` is the same from a command line. */
 
-import { HeadwaterError } from "../src/errors.ts"
-import { nodeClock } from "./clock.node.ts"
-import { nodeDisk } from "./disk.node.ts"
-import { openLogs } from "./log-files.ts"
-import { isLoopback, RelayServer } from "./server.ts"
-import { Workspaces } from "./workspace.ts"
+import { HeadwaterError } from "../src/base/errors.ts"
+import { openLogs } from "./log/logs.ts"
+import { nodeClock } from "./machine/clock.node.ts"
+import { nodeDisk } from "./machine/disk.node.ts"
+import { Workspaces } from "./serve/served-workspace.ts"
+import { isLoopback, RelayServer } from "./serve/server.ts"
 
 export interface RelayOptions {
   /** TCP port; 0 takes a free one. 4400 unless given. */

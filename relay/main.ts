@@ -2,7 +2,7 @@
 /** The command line: flags before environment before defaults. stdout has one line, for programs that start a relay. */
 import { parseArgs } from "node:util"
 import { createRelay } from "./index.ts"
-import { linesTo } from "./report.ts"
+import { linesTo } from "./machine/report.ts"
 
 const usage = `headwater-relay serve [options]
 

@@ -1,5 +1,5 @@
-import { haveOf } from "./receive.ts"
-import { replicaOf } from "./workspace.ts"
+import { replicaOf } from "./app/workspace.ts"
+import { haveOf } from "./replica/receive.ts"
 
 export { type Runner, type StoreFixture, storeConformance } from "./store/conformance.ts"
 export { checkStore, type StoreStep } from "./store/model.ts"

@@ -2,7 +2,7 @@
  * What all logs of a relay read through: a bounded number of open files, and a bounded number of bytes of the blocks
  * that were read last. So memory does not grow with what is stored.
  */
-import type { Disk, DiskFile } from "../disk.ts"
+import type { Disk, DiskFile } from "../machine/disk.ts"
 
 export const BLOCK = 4096
 /** Bytes that are read of a file at once where much is read of it, and how many such pieces of memory are kept. */

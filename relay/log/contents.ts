@@ -1,11 +1,11 @@
 /** All segments of a log that is open: which there are, what look-ups find in them, and where places are. */
-import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } from "../../src/protocol.ts"
-import type { Awaitable, EntityState, Known, Tail } from "../log.ts"
+import { type Actor, type Cursor, cursorOf, type Hash, position as positionOf } from "../../src/wire/protocol.ts"
+import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
 import type { Folder } from "./folder.ts"
-import { entityKey, type Key, keyName } from "./format.ts"
-import type { History } from "./history.ts"
-import { OpenSegment } from "./open-segment.ts"
-import type { Sealed } from "./sealed.ts"
+import type { History } from "./sealed-segments.ts"
+import { entityKey, type Key, keyName } from "./segment/format.ts"
+import { OpenSegment } from "./segment/open-segment.ts"
+import type { Sealed } from "./segment/sealed-segment.ts"
 
 /** Entities of which is remembered what was looked up: a push asks several times, and appends a moment later. */
 const RECENT = 1024

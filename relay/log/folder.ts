@@ -1,7 +1,7 @@
 /** The folder of one log, and what its parts share. */
-import type { Clock } from "../../src/env.ts"
-import type { Disk } from "../disk.ts"
-import type { Level } from "../report.ts"
+import type { Clock } from "../../src/base/env.ts"
+import type { Disk } from "../machine/disk.ts"
+import type { Level } from "../machine/report.ts"
 import type { Cache } from "./cache.ts"
 
 export interface Folder {

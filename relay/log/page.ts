@@ -1,10 +1,10 @@
 /** Reads entries in the order of the log, some at a time. */
-import { type Cursor, decodeEntry, type Entry } from "../../src/protocol.ts"
-import type { Page, PageEntry } from "../log.ts"
+import { type Cursor, decodeEntry, type Entry } from "../../src/wire/protocol.ts"
 import { type Cache, WINDOW } from "./cache.ts"
 import type { Contents, Segment } from "./contents.ts"
+import type { Page, PageEntry } from "./contract.ts"
 import { Damage } from "./folder.ts"
-import { keyName, record } from "./format.ts"
+import { keyName, record } from "./segment/format.ts"
 
 export async function readPage(contents: Contents, cache: Cache, position: number, bytes: number): Promise<Page> {
   const page = new Growing(bytes)

@@ -1,15 +1,15 @@
 /** Opens what is on the disk as a log: whole, or without what is damaged, and then so that everybody notices. */
 import { dirname } from "node:path"
-import { HeadwaterError } from "../../src/errors.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
 import { asBuffer } from "./cache.ts"
 import { Damage, type Folder, indexPath, segmentPath } from "./folder.ts"
-import { change, decodeHeader, HEADER, type Marks, record } from "./format.ts"
-import { History } from "./history.ts"
-import { OpenSegment } from "./open-segment.ts"
-import type { RecordHeads } from "./record-heads.ts"
-import { scan } from "./scan.ts"
-import { seal } from "./seal.ts"
-import { Sealed } from "./sealed.ts"
+import { History } from "./sealed-segments.ts"
+import { change, decodeHeader, HEADER, type Marks, record } from "./segment/format.ts"
+import { OpenSegment } from "./segment/open-segment.ts"
+import type { RecordHeads } from "./segment/record-heads.ts"
+import { scan } from "./segment/scan.ts"
+import { Sealed } from "./segment/sealed-segment.ts"
+import { seal } from "./segment/write-index.ts"
 import { breathe, Slice } from "./slices.ts"
 
 /** Entities that are looked up before others get their turn. */

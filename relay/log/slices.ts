@@ -1,5 +1,5 @@
 /** Long work, done in slices: others have the processor in between. */
-import type { Clock } from "../../src/env.ts"
+import type { Clock } from "../../src/base/env.ts"
 
 export const breathe = (clock: Clock): Promise<void> => new Promise((resolve) => void clock.after(0, resolve))
 

@@ -1,5 +1,5 @@
 import { get, promisifyRequest, type UseStore } from "idb-keyval"
-import { HeadwaterError } from "../errors.ts"
+import { HeadwaterError } from "../base/errors.ts"
 import { copyOf, encodeKey, rangeOf, sameValue } from "./key.ts"
 import { inUse, opening } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"

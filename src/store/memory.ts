@@ -1,4 +1,4 @@
-import { HeadwaterError } from "../errors.ts"
+import { HeadwaterError } from "../base/errors.ts"
 import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "./key.ts"
 import { opening, queue } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"

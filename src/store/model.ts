@@ -1,4 +1,4 @@
-import { type Code, HeadwaterError } from "../errors.ts"
+import { type Code, HeadwaterError } from "../base/errors.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
 /** What a test may do to a store, as plain data, so that a property test can generate and shrink it. */

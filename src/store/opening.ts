@@ -1,4 +1,4 @@
-import { HeadwaterError } from "../errors.ts"
+import { HeadwaterError } from "../base/errors.ts"
 
 /** What differs from store to store in being opened and closed. */
 export interface Disk {

@@ -3,7 +3,7 @@ import type { Bug, SourceEdit } from "./planted.ts"
 
 /** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
 const comesBack: SourceEdit = {
-  file: "src/socket.ts",
+  file: "src/sync/socket.ts",
   replace: "return !this.#joined.has(workspace) && this.#joined.size",
   by: "return this.#joined.size",
 }
@@ -14,7 +14,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^acknowledged (before stored|and lost)/,
     edits: [
       {
-        file: "relay/session.ts",
+        file: "relay/serve/connection.ts",
         replace: "const at = place > 0 ? await workspace.log.flushed(place) : undefined",
         by: "const at = place > 0 ? workspace.log.end : undefined",
       },
@@ -25,7 +25,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^served before stored/,
     edits: [
       {
-        file: "relay/log/file-log.ts",
+        file: "relay/log/segment-log.ts",
         replace: "batch.flying = true",
         by: `batch.flying = true
         this.#contents.end = cursorOf(batch.last, segment.appendedRunning)
@@ -38,7 +38,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor ahead of its entries/,
     edits: [
       {
-        file: "src/session.ts",
+        file: "src/sync/session.ts",
         replace: "const level = last.level === true",
         by: `const level = last.level === true
     await takeEntries(this.#feed, { items: [], cursor, level: false })`,
@@ -50,7 +50,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/receive.ts",
+        file: "src/replica/receive.ts",
         replace: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }",
         by: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach, cursor: reach }",
       },
@@ -61,7 +61,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(logged twice|refused for good|never quiet)/,
     edits: [
       {
-        file: "relay/admission.ts",
+        file: "relay/serve/admission.ts",
         replace: `if (facts.known !== undefined) return "KNOWN"`,
         by: "",
       },
@@ -72,7 +72,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(adopted for no reason|still owed|diverged|saved and lost)/,
     edits: [
       {
-        file: "src/sync.ts",
+        file: "src/sync/sync.ts",
         replace: "this.#session = new Session(",
         by: `const paid = [...this.#replica.outbox].map((owed) => [owed.hash, { owed, paid: true }] as const)
     this.#replica.outbox.follow(new Map(paid))
@@ -85,7 +85,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
-        file: "src/session.ts",
+        file: "src/sync/session.ts",
         replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
@@ -96,7 +96,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^minted twice/,
     edits: [
       {
-        file: "src/replica.ts",
+        file: "src/replica/replica.ts",
         replace: "this.#unsure = true\n    this.freshActor()",
         by: "this.#unsure = true\n    this.documents.dropAll()",
       },
@@ -107,7 +107,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor ahead of its entries/,
     edits: [
       {
-        file: "relay/stream.ts",
+        file: "relay/serve/stream.ts",
         replace: "(page) => {",
         by: `async ({ entries }) => {
         const page = { entries, cursor: await this.workspace.log.flushed(this.workspace.log.appended) }`,
@@ -119,7 +119,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(bytes that are no change: .*the checksum does not match|no entry where the log has one: .*MESSAGE_BAD)/,
     edits: [
       {
-        file: "relay/log/format.ts",
+        file: "relay/log/segment/format.ts",
         replace: "bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),",
         by: "bytes.length > 0 || salt > 0,",
       },
@@ -130,7 +130,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^effect before its cause: \S+ \S+ was appended to the log/,
     edits: [
       {
-        file: "relay/admission.ts",
+        file: "relay/serve/admission.ts",
         replace: `if (maxOp === undefined) return "DEPS_UNKNOWN"`,
         by: "if (maxOp === undefined) continue",
       },
@@ -141,7 +141,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^row without its change/,
     edits: [
       {
-        file: "src/replica.ts",
+        file: "src/replica/replica.ts",
         replace: "await this.store.commit(writes)",
         by: `await this.store.commit(writes.filter(([key]) => key[1] === "row"))
         await this.store.commit(writes.filter(([key]) => key[1] !== "row"))`,
@@ -153,7 +153,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(refused|in trouble) for no good reason: .*STORE_FAILED/,
     edits: [
       {
-        file: "src/replica.ts",
+        file: "src/replica/replica.ts",
         replace: "settled.push(() => step.reject(error))",
         by: "throw error",
       },
@@ -164,7 +164,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
-        file: "src/author.ts",
+        file: "src/replica/author.ts",
         replace: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
   await replica.step(`,
         by: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
@@ -177,7 +177,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^not told/,
     edits: [
       {
-        file: "src/collection.ts",
+        file: "src/app/collection.ts",
         replace: `for (const from of ["here", "relay"] as const)`,
         by: `for (const from of ["here"] as const)`,
       },
@@ -188,7 +188,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^harmed too much/,
     edits: [
       {
-        file: "relay/log/scan.ts",
+        file: "relay/log/segment/scan.ts",
         replace: "while (start + at < size) {",
         by: "while (start + at < size && damagedFrom === undefined) {",
       },
@@ -206,7 +206,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       comesBack,
       {
-        file: "src/session.ts",
+        file: "src/sync/session.ts",
         replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
         by: `if (message.t === "entries") {
       this.#answered ||= message.principal !== undefined
@@ -220,7 +220,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/socket.ts",
+        file: "src/sync/socket.ts",
         replace: `if ("w" in message && message.w !== undefined) this`,
         by: `if ("w" in message && message.w === "nobody") this`,
       },

@@ -1,7 +1,7 @@
 /** What fast-check may do to a world, each run with weights of its own: a schedule in which devices never crash finds other
  * faults than one in which they always do. */
 import fc from "fast-check"
-import { HEADER } from "../../relay/log/format.ts"
+import { HEADER } from "../../relay/log/segment/format.ts"
 import { layAmbush } from "./ambush.ts"
 import { EDITS, type Replica } from "./replica.ts"
 import { COPY, ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world.ts"

@@ -1,6 +1,6 @@
 /** What became of every edit that the property has made: each carries a token that is found again in changes and rows. */
-import { HeadwaterError } from "../../src/errors.ts"
-import type { Hash } from "../../src/protocol.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import type { Hash } from "../../src/wire/protocol.ts"
 import type { Device } from "./store.ts"
 
 /** What an edit does to its entity. */

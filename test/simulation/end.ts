@@ -1,6 +1,6 @@
 /** Everything works again: the world must come to rest, and agree. */
 import * as A from "@automerge/automerge"
-import type { Hash } from "../../src/protocol.ts"
+import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
 import { describe } from "./edits.ts"
 import { short, Violation } from "./oracle.ts"

@@ -2,7 +2,10 @@
  * What must hold at every moment, whatever happens. The oracle reads frames, the devices' records and the relay's disk,
  * never a private field: a violation is something that a user, a second client or the next start could see.
  */
-import { type Change, isDerived, readChange } from "../../src/chunk.ts"
+
+import type { OutRecord, State } from "../../src/replica/records.ts"
+import type { Write } from "../../src/store/store.ts"
+import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
 import {
   decodeClient,
   decodeEntry,
@@ -11,9 +14,7 @@ import {
   type Hash,
   type Item,
   position,
-} from "../../src/protocol.ts"
-import type { OutRecord, State } from "../../src/records.ts"
-import type { Write } from "../../src/store/store.ts"
+} from "../../src/wire/protocol.ts"
 import { Causes } from "./causes.ts"
 import { Edits, tokensIn } from "./edits.ts"
 import type { Connection } from "./network.ts"

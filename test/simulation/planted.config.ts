@@ -20,7 +20,7 @@ const planted: Plugin = {
 export default defineConfig({
   root,
   plugins: [planted],
-  resolve: { alias: { "#websocket": `${root}src/websocket.node.ts` } },
+  resolve: { alias: { "#websocket": `${root}src/sync/websocket.node.ts` } },
   test: {
     include: ["test/simulation/planted.run.ts"],
     testTimeout: 10 * 60_000,

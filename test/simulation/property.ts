@@ -1,7 +1,7 @@
 /** The project's property: whatever happens, nothing that was promised is broken on the way, and in the end all agree. */
 import * as A from "@automerge/automerge"
 import fc from "fast-check"
-import { loadAutomerge } from "../../src/entity.ts"
+import { loadAutomerge } from "../../src/document/entity.ts"
 import { obey, type Run, runs } from "./commands.ts"
 import { settle } from "./end.ts"
 import { Violation } from "./oracle.ts"

@@ -1,12 +1,12 @@
 /** One device and, while it runs, the program on it: the real library on the simulated network, clock and disk. */
 
-import type { Env } from "../../src/env.ts"
-import { HeadwaterError } from "../../src/errors.ts"
-import type { State } from "../../src/records.ts"
-import { collection, shape, text } from "../../src/schema.ts"
-import { type Relay, type RelayOptions, relayConnection } from "../../src/socket.ts"
+import { openWorkspace } from "../../src/app/workspace.ts"
+import type { Env } from "../../src/base/env.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import type { State } from "../../src/replica/records.ts"
+import { collection, shape, text } from "../../src/schema/schema.ts"
 import type { Store } from "../../src/store/store.ts"
-import { openWorkspace } from "../../src/workspace.ts"
+import { type Relay, type RelayOptions, relayConnection } from "../../src/sync/socket.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
 import { describe, type EditMade, type Kind } from "./edits.ts"
 import type { Connection, Network } from "./network.ts"

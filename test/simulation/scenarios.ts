@@ -25,7 +25,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "a pull carries the furthest place learned of beside the cursor, and the relay must match both",
     without: [
       {
-        file: "src/session.ts",
+        file: "src/sync/session.ts",
         replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
@@ -59,7 +59,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "DEPS_UNKNOWN: have and want for that entity, what is wanted first, then the same change again",
     without: [
       {
-        file: "src/session.ts",
+        file: "src/sync/session.ts",
         replace: `if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {`,
         by: `if (code === "SEQ_GAP") {`,
       },
@@ -87,7 +87,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "what the relay wants becomes outbox records no later than the commit that takes the new cursor",
     without: [
       {
-        file: "src/replica.ts",
+        file: "src/replica/replica.ts",
         replace: "tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
         by: `const owed = { ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] }
     this.outbox.follow(new Map([[change.hash, { owed, paid: false }]]))`,
@@ -115,7 +115,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "have and want are computed on the flushed log only",
     without: [
       {
-        file: "relay/session.ts",
+        file: "relay/serve/connection.ts",
         replace: "const here = await log.flushed(log.appended)",
         by: "const here = log.end",
       },
@@ -149,9 +149,17 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "adopt neither binds nor closes an actor, and ACTOR_BOUND pushes the same changes again as adopted ones",
     principals: true,
     without: [
-      { file: "relay/push.ts", replace: "derived || by.adopt)", by: "derived)" },
-      { file: "relay/push.ts", replace: "by: (by.adopt && entry.by) || by.principal,", by: "by: by.principal," },
-      { file: "src/session.ts", replace: `} else if (code === "ACTOR_BOUND") {`, by: `} else if (code === "QUOTA") {` },
+      { file: "relay/serve/append-push.ts", replace: "derived || by.adopt)", by: "derived)" },
+      {
+        file: "relay/serve/append-push.ts",
+        replace: "by: (by.adopt && entry.by) || by.principal,",
+        by: "by: by.principal,",
+      },
+      {
+        file: "src/sync/session.ts",
+        replace: `} else if (code === "ACTOR_BOUND") {`,
+        by: `} else if (code === "QUOTA") {`,
+      },
     ],
     breaks: /^refused for good: .*"code":"ACTOR_BOUND"/,
     async play(s) {
@@ -169,7 +177,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "own entries come as runs only on the connection that appended them",
     without: [
       {
-        file: "relay/stream.ts",
+        file: "relay/serve/stream.ts",
         replace: `!("session" in item) || item.session !== this.#outlet.id`,
         by: `!("session" in item)`,
       },
@@ -190,7 +198,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     principals: true,
     without: [
       {
-        file: "src/push.ts",
+        file: "src/sync/next-push.ts",
         replace: "return state.principal === null || (principal ?? state.first) === state.principal",
         by: "return true || (principal ?? state.first) === state.principal",
       },
@@ -213,12 +221,12 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "CURSOR_UNKNOWN is saved as a mark before anything later on the connection is handled; the new cursor clears it",
     without: [
       {
-        file: "src/receive.ts",
+        file: "src/replica/receive.ts",
         replace: "if (!tx.state.heal) tx.state = { ...tx.state, heal: true }",
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },
     ],
-    given: [{ file: "src/messages.ts", replace: "credit: 4 * 2 ** 20,", by: "credit: 500," }],
+    given: [{ file: "src/wire/messages.ts", replace: "credit: 4 * 2 ** 20,", by: "credit: 500," }],
     breaks: /^diverged: only r1 has e1/,
     async play(s) {
       s.backUp()
@@ -249,10 +257,10 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
   firstPage: {
     rule: "the cursor after a heal is the place at which the first page of have was compared",
-    given: [{ file: "src/messages.ts", replace: "page: 1024,", by: "page: 1," }],
+    given: [{ file: "src/wire/messages.ts", replace: "page: 1024,", by: "page: 1," }],
     without: [
       {
-        file: "relay/stream.ts",
+        file: "relay/serve/stream.ts",
         replace: "return this.#heal.same",
         by: "return (this.#heal = { ...this.#heal, until: here }).same",
       },

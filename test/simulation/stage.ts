@@ -1,6 +1,7 @@
 /** A world whose frames and flushes wait to be told: for schedules that name every step. */
-import { position } from "../../src/protocol.ts"
-import type { State } from "../../src/records.ts"
+
+import type { State } from "../../src/replica/records.ts"
+import { position } from "../../src/wire/protocol.ts"
 import { settle } from "./end.ts"
 import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"

@@ -3,8 +3,8 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
-import { decodeHeader, HEADER } from "../../relay/log/format.ts"
-import type { Relay, RelayOptions } from "../../src/socket.ts"
+import { decodeHeader, HEADER } from "../../relay/log/segment/format.ts"
+import type { Relay, RelayOptions } from "../../src/sync/socket.ts"
 import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
@@ -379,7 +379,7 @@ export class World {
   }
 }
 
-/** Bytes of a segment's header, which has a copy at its end (`relay/log/format.ts`). */
+/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/format.ts`). */
 export const COPY = 128
 
 /** `…/00000003.log` is 3. */

@@ -1,8 +1,8 @@
 /** Change chunks made by hand, byte for byte as Automerge makes them: one `put` of a text into the key "k" of the root. */
 import { createHash } from "node:crypto"
-import { type Change, deriveChange, readChange } from "../../src/chunk.ts"
-import { bytesOfHex } from "../../src/hash.ts"
-import type { Hash } from "../../src/protocol.ts"
+import { bytesOfHex } from "../../src/base/hash.ts"
+import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
+import type { Hash } from "../../src/wire/protocol.ts"
 
 export interface Draft {
   readonly actor: string

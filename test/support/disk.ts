@@ -4,8 +4,8 @@
  * `random`, everything that takes time or fails from `before`, so the same two give the same disk.
  */
 
-import type { Disk, DiskFile } from "../../relay/disk.ts"
-import { HeadwaterError } from "../../src/errors.ts"
+import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
 
 export interface Operation {
   readonly kind:

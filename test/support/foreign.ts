@@ -1,12 +1,12 @@
 /** A workspace whose relay says what a test tells it to: entries as others would have written them, and refusals. */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { type Change, readChange } from "../../src/chunk.ts"
-import type { Env } from "../../src/env.ts"
-import type { Code } from "../../src/errors.ts"
-import { cursorOf, type Item, limits, type Push } from "../../src/protocol.ts"
+import type { Env } from "../../src/base/env.ts"
+import type { Code } from "../../src/base/errors.ts"
 import type { Store } from "../../src/store/store.ts"
-import { systemEnv } from "../../src/system.ts"
+import { systemEnv } from "../../src/sync/system.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { cursorOf, type Item, limits, type Push } from "../../src/wire/protocol.ts"
 import { forged, put } from "./hostile.ts"
 import type { ScriptedRelay } from "./scripted-relay.ts"
 

@@ -1,11 +1,11 @@
 /** Random histories of one entity on several replicas, through the real document code. */
 import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
-import { type Change, readChange } from "../../src/chunk.ts"
-import { created, edited } from "../../src/draft.ts"
-import { Entity } from "../../src/entity.ts"
-import { HeadwaterError } from "../../src/errors.ts"
-import { collection, shape, text } from "../../src/schema.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import { Entity } from "../../src/document/entity.ts"
+import { created, edited } from "../../src/schema/draft.ts"
+import { collection, shape, text } from "../../src/schema/schema.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
 
 export const runs = (share: number, all: number): number => (process.env["HEADWATER_LONG"] === "1" ? all : share)
 

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
 import { collection, openWorkspace, type Store, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { Outbox } from "../../src/outbox.ts"
-import { decodeEntry, type Hash } from "../../src/protocol.ts"
-import { keys } from "../../src/records.ts"
+import { Outbox } from "../../src/replica/outbox.ts"
+import { keys } from "../../src/replica/records.ts"
+import { decodeEntry, type Hash } from "../../src/wire/protocol.ts"
 
 export const WORKSPACE = "load"
 const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })

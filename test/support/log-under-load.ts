@@ -3,10 +3,10 @@
  * that it is flushed: its name and its place.
  */
 
-import { nodeClock } from "../../relay/clock.node.ts"
-import { nodeDisk } from "../../relay/disk.node.ts"
-import { sample } from "../../relay/log.conformance.ts"
-import { openLogs } from "../../relay/log-files.ts"
+import { sample } from "../../relay/log/conformance.ts"
+import { openLogs } from "../../relay/log/logs.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import { nodeDisk } from "../../relay/machine/disk.node.ts"
 
 const [folder = "", life = ""] = process.argv.slice(2)
 // Small enough to be sealed many times a second.

@@ -43,7 +43,7 @@ async function bundle(entry: string): Promise<string> {
       "headwater/node": "./src/store/node.ts",
       "headwater/memory": "./src/store/memory.ts",
       headwater: "./src/index.ts",
-      "#websocket": "./src/websocket.node.ts",
+      "#websocket": "./src/sync/websocket.node.ts",
     },
     platform: "node",
     format: "esm",

@@ -1,5 +1,5 @@
-import { type Env, type Socket, systemClock } from "../../src/env.ts"
-import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../../src/protocol.ts"
+import { type Env, type Socket, systemClock } from "../../src/base/env.ts"
+import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../../src/wire/protocol.ts"
 
 /** A relay that says what a test tells it to: what it heard, and a clock that the test turns. */
 export class ScriptedRelay {

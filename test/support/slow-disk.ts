@@ -1,7 +1,7 @@
 /** This machine's disk, whose syncs a test may hold back or let fail. */
 
-import { nodeDisk } from "../../relay/disk.node.ts"
-import type { Disk, DiskFile } from "../../relay/disk.ts"
+import { nodeDisk } from "../../relay/machine/disk.node.ts"
+import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 
 export interface SlowDisk extends Disk {
   /** From here on nothing becomes durable, until `release`. */

@@ -9,7 +9,7 @@ import {
   limits,
   type RelayMessage,
   SUBPROTOCOL,
-} from "../../src/protocol.ts"
+} from "../../src/wire/protocol.ts"
 
 type Of<T extends RelayMessage["t"]> = Extract<RelayMessage, { t: T }>
 

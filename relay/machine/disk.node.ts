@@ -1,0 +1,155 @@
+/** The disk of this machine. */
+import { createHash, randomBytes } from "node:crypto"
+import { constants, type FileHandle, open, readdir, realpath, rename, rm } from "node:fs/promises"
+import { connect, createServer, type Server } from "node:net"
+import { join } from "node:path"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import { makeFolder, syncFolder } from "../../src/base/folder.node.ts"
+import type { Disk, DiskFile } from "./disk.ts"
+
+export const nodeDisk: Disk = {
+  lock,
+  list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
+
+  makeFolder,
+  open: async (path) => new NodeFile(await open(path, constants.O_RDWR | constants.O_CREAT | WRITTEN_THROUGH)),
+  read: async (path) => new NodeFile(await open(path, "r")),
+  rename,
+  remove: (path) => rm(path),
+  syncFolder,
+}
+
+/**
+ * What is written with it is on the disk when the write is done: as by fdatasync, in one trip to the thread pool instead
+ * of two (waking a thread takes longer than writing a record). 0 where the system has no such thing.
+ */
+const WRITTEN_THROUGH = constants.O_DSYNC ?? 0
+
+class NodeFile implements DiskFile {
+  readonly #handle: FileHandle
+  /** Something may be in the file and not on the disk: whoever had it before was killed before a sync, for example. */
+  #unsynced = true
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size
+  }
+
+  async read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const bytes = into ?? Buffer.allocUnsafeSlow(length)
+    let done = 0
+    while (done < length) {
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, at + done)
+      if (bytesRead === 0) break
+      done += bytesRead
+    }
+    return bytes.subarray(0, done)
+  }
+
+  async write(at: number, bytes: Uint8Array): Promise<void> {
+    if (!WRITTEN_THROUGH) this.#unsynced = true
+    let done = 0
+    while (done < bytes.length) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, at + done)
+      done += bytesWritten
+    }
+  }
+
+  truncate(size: number): Promise<void> {
+    this.#unsynced = true
+    return this.#handle.truncate(size)
+  }
+
+  async sync(): Promise<void> {
+    if (!this.#unsynced) return
+    await this.#handle.datasync()
+    this.#unsynced = false
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close()
+  }
+}
+
+/**
+ * A process has a folder while it listens on a socket in it. The kernel closes that with the process, however it dies,
+ * so a lock never outlives its owner: asking is connecting, and neither a reused process id nor another container on
+ * the same volume can lie. Everybody listens first and asks around second: of two who start at once, both may step
+ * back, but never both stay. (Machines that share a folder over a network cannot see each other's sockets.)
+ */
+async function lock(folder: string): Promise<() => Promise<void>> {
+  if (process.platform === "win32") return lockByPipe(folder)
+  const name = `lock.${randomBytes(4).toString("hex")}`
+  const handle = await open(folder, "r")
+  const server = createServer((socket) => socket.destroy())
+  const release = async () => {
+    await close(server)
+    await handle.close()
+  }
+  try {
+    const within = (file: string) => socketPath(folder, file, handle)
+    await listen(server, within(name))
+    for (const other of await readdir(folder)) {
+      if (!/^lock\.[0-9a-f]{8}$/.test(other) || other === name) continue
+      if (await answers(within(other))) throw inUse(folder)
+      await rm(join(folder, other), { force: true })
+    }
+    return release
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+/** A socket's path may have some 100 bytes; Linux has a short name for a folder that is open. */
+function socketPath(folder: string, file: string, handle: FileHandle): string {
+  const path = join(folder, file)
+  return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
+}
+
+/** On Windows a pipe's name belongs to one process, and goes with it. */
+async function lockByPipe(folder: string): Promise<() => Promise<void>> {
+  const name = createHash("sha256")
+    .update(await realpath(folder))
+    .digest("hex")
+  const server = createServer((socket) => socket.destroy())
+  await listen(server, `\\\\.\\pipe\\headwater-${name}`).catch((error) => {
+    throw error.code === "EADDRINUSE" ? inUse(folder) : error
+  })
+  return () => close(server)
+}
+
+const inUse = (folder: string) =>
+  new HeadwaterError("STORE_IN_USE", `another relay serves the folder ${folder}; stop it first`)
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.listen(path, () => {
+      server.unref()
+      resolve()
+    })
+  })
+}
+
+/** Closing removes the socket's file. */
+const close = (server: Server) => new Promise<void>((resolve) => server.close(() => resolve()))
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
+    })
+    // Nobody listens (any more). Whatever else may be wrong, somebody might be there.
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT")
+    })
+  })
+}
+
+const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === "ENOENT"

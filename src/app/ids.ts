@@ -1,0 +1,15 @@
+import type { Clock } from "../base/env.ts"
+import { hex } from "../base/hash.ts"
+
+/** A UUID version 7: 48 bits of time in ms, then random bits, so that ids sort by creation (RFC 9562, section 5.7). */
+export function uuidv7(clock: Clock): string {
+  const bytes = clock.random(16)
+  const now = clock.now()
+  for (let i = 0; i < 6; i++) bytes[i] = Math.floor(now / 2 ** (40 - 8 * i)) & 0xff
+  bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f)
+  const digits = hex(bytes)
+  return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join(
+    "-",
+  )
+}

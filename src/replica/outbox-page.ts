@@ -1,0 +1,88 @@
+/**
+ * A page of the outbox: thousands of records in one value, which a device that was long away reads when it opens. What
+ * many changes have in common is said once, and each entity has one line that is only read when somebody asks for it.
+ *
+ * JSON `{ kinds: [principal, how, fields, changes owed][], lines }`; a line is the entity, the kind's index, whether the
+ * entity's creation is among its changes, then `hash,startOp,bytes` of each, all separated by spaces.
+ */
+
+import type { Key, Value } from "../store/store.ts"
+import { type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
+
+type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
+
+/** Changes that were owed alike. */
+export interface Kind {
+  readonly principal: string | null
+  readonly how: OutRecord["how"]
+  readonly owed: number
+  /** What a row shows of such changes: with the entity's creation among them, and without. */
+  readonly created: Pending
+  readonly edited: Pending
+}
+
+/** One entity's changes of one kind. */
+export interface Line {
+  readonly entity: string
+  readonly kind: Kind
+  readonly creation: boolean
+  owed(): Owed[]
+}
+
+export interface Page {
+  readonly kinds: readonly Kind[]
+  lines(): Generator<Line>
+}
+
+export function writePage(owed: Iterable<Owed>): string {
+  const kinds = new Map<string, { index: number; record: KindRecord }>()
+  const lines = new Map<string, string[]>()
+  for (const { entity, principal, how, fields, hash, startOp, bytes } of owed) {
+    const alike = JSON.stringify([principal, how, fields])
+    let kind = kinds.get(alike)
+    if (kind === undefined) kinds.set(alike, (kind = { index: kinds.size, record: [principal, how, fields, 0] }))
+    kind.record[3]++
+    const start = `${entity} ${kind.index} `
+    const line = lines.get(start) ?? ["0"]
+    if (startOp === 1) line[0] = "1"
+    line.push(`${hash},${startOp},${bytes}`)
+    lines.set(start, line)
+  }
+  return JSON.stringify({
+    kinds: [...kinds.values()].map(({ record }) => record),
+    lines: [...lines].map(([start, line]) => start + line.join(" ")).join("\n"),
+  })
+}
+
+export function readPage(value: Value | undefined, key: Key): Page {
+  const page = readJson<{ kinds: KindRecord[]; lines: string }>(value, key)
+  const kinds = page.kinds.map(([principal, how, fields, owed]): Kind => {
+    Object.freeze(fields)
+    return { principal, how, owed, created: { fields, creation: true }, edited: { fields, creation: false } }
+  })
+  return {
+    kinds,
+    *lines() {
+      for (const line of page.lines.split("\n")) {
+        const first = line.indexOf(" ")
+        const second = line.indexOf(" ", first + 1)
+        const kind = kinds[Number(line.slice(first + 1, second))]
+        if (kind === undefined) continue
+        const entity = line.slice(0, first)
+        yield {
+          entity,
+          kind,
+          creation: line[second + 1] === "1",
+          owed: () => owedIn(line.slice(second + 3), entity, kind),
+        }
+      }
+    },
+  }
+}
+
+function owedIn(changes: string, entity: string, { principal, how, edited: { fields } }: Kind): Owed[] {
+  return changes.split(" ").map((change) => {
+    const [hash = "", startOp, bytes] = change.split(",")
+    return { entity, hash, startOp: Number(startOp), bytes: Number(bytes), how, principal, fields }
+  })
+}

@@ -1,0 +1,159 @@
+/**
+ * What a replica keeps on its disk: the keys, and the JSON and bytes behind them. Every key begins with the workspace id,
+ * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
+ */
+import { type Code, HeadwaterError } from "../base/errors.ts"
+import type { ProjectedRow } from "../document/projection.ts"
+import type { Key, Store, Value } from "../store/store.ts"
+import type { Access, Hash } from "../wire/protocol.ts"
+
+export const keys = {
+  /** the replica's one small record: `State` */
+  state: (w: string): Key => [w, "state"],
+  /** a change, as an encoded entry with one chunk: the chunk and what the relay said of it */
+  change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
+  changes: (w: string): Key => [w, "change"],
+  changesOf: (w: string, entity: string): Key => [w, "change", entity],
+  /** what the relay is still owed; `null` where a page says so and it was paid since */
+  out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
+  outbox: (w: string): Key => [w, "out"],
+  /** a backlog: thousands of outbox records in one value */
+  outPage: (w: string, page: number): Key => [w, "outpage", String(page).padStart(6, "0")],
+  outPages: (w: string): Key => [w, "outpage"],
+  /** a row that is newer than its page */
+  row: (w: string, collection: string, id: string): Key => [w, "row", collection, id],
+  rows: (w: string): Key => [w, "row"],
+  rowsOf: (w: string, collection: string): Key => [w, "row", collection],
+  /** about a thousand rows of a collection in one value */
+  page: (w: string, collection: string, page: number): Key => [w, "page", collection, String(page).padStart(6, "0")],
+  pages: (w: string): Key => [w, "page"],
+  /** chunks are here that the row does not show yet */
+  stale: (w: string, entity: string): Key => [w, "stale", entity],
+  allStale: (w: string): Key => [w, "stale"],
+  /** a chunk that no replica may apply */
+  bad: (w: string, entity: string, hash: Hash): Key => [w, "bad", entity, hash],
+  allBad: (w: string): Key => [w, "bad"],
+  /** a change that the relay refused for good, and what depends on it */
+  rejected: (w: string, entity: string, hash: Hash): Key => [w, "rejected", entity, hash],
+  allRejected: (w: string): Key => [w, "rejected"],
+} as const
+
+export const FORMAT = 1
+
+export interface State {
+  readonly format: number
+  /** hex; null before the first entries */
+  readonly cursor: string | null
+  /** hex; the furthest place in the relay's log that this replica has learned of, never behind the cursor */
+  readonly reach: string | null
+  /** The relay did not know our cursor: every connection begins with `have` until a new one is committed. */
+  readonly heal: boolean
+  /** This device has once held all that the relay had. */
+  readonly complete: boolean
+  readonly principal: string | null
+  readonly access: Access | null
+  /** Who owns the records made before any principal was known: the first one that connected. */
+  readonly first: string | null
+  readonly lastSyncedAt: number | null
+  /** ms by which the relay's clock was ahead of ours when it last said what time it is */
+  readonly ahead: number
+  /** How the stored rows were projected; rows of another projection are made again. */
+  readonly projection: string
+}
+
+export const emptyState = (projection: string): State => ({
+  format: FORMAT,
+  cursor: null,
+  reach: null,
+  heal: false,
+  complete: false,
+  principal: null,
+  access: null,
+  first: null,
+  lastSyncedAt: null,
+  ahead: 0,
+  projection,
+})
+
+/** One change that the relay is owed. */
+export interface OutRecord {
+  /** A valid push order within an entity: a change starts after the operations of everything it depends on. */
+  readonly startOp: number
+  readonly bytes: number
+  /** `own`: minted here. `adopt`: somebody else's, given back to a relay that lost it. */
+  readonly how: "own" | "adopt"
+  /** Who was connected when it was made; null: nobody yet. */
+  readonly principal: string | null
+  /** The fields it touches. */
+  readonly fields: readonly string[]
+}
+
+/** The same with its name. */
+export interface Owed extends OutRecord {
+  readonly entity: string
+  readonly hash: Hash
+}
+
+/** What a row shows of what is owed. */
+export interface Pending {
+  /** The fields that pending changes touch, sorted. */
+  readonly fields: readonly string[]
+  /** The entity's creation is among them. */
+  readonly creation: boolean
+}
+
+export interface StaleRecord {
+  /** Changes whose verdict is open. */
+  readonly suspects: readonly Hash[]
+  /** Nothing to do until a change arrives that they depend on. */
+  readonly waiting: boolean
+  /** Those that a heal could not name, because they wait: owed once they are whole. */
+  readonly parked?: readonly Hash[]
+}
+
+export interface BadRecord {
+  readonly code: Code
+  /** The build of Automerge that gave the verdict: another one judges again. Empty: none was asked, it is no change. */
+  readonly automerge: string
+}
+
+export interface RejectedRecord {
+  readonly code: Code
+  readonly at: number
+  /** hex digits of the encoded entry with the one chunk */
+  readonly entry: string
+}
+
+/**
+ * A row as the disk has it: a function of the entity's changes, and who made them. Everything else that an app sees on a
+ * row (`$pending`, `$workspace`, defaults, ...) is joined when it is read.
+ */
+export interface StoredRow extends ProjectedRow {
+  readonly $createdBy?: string | null
+  readonly $updatedBy?: string | null
+  readonly $deletedBy?: string | null
+}
+
+/** JSON that this library wrote; anything else means a damaged or foreign store. */
+export function readJson<T>(value: Value | undefined, key: Key): T {
+  try {
+    if (typeof value === "string") return JSON.parse(value) as T
+  } catch {
+    // falls through to the coded error
+  }
+  throw new HeadwaterError("STORE_FORMAT", `the record ${key.join("/")} cannot be read`)
+}
+
+/** Undefined when nothing was ever saved here. */
+export async function readState(store: Store, w: string): Promise<State | undefined> {
+  const value = await store.get(keys.state(w))
+  if (value === undefined) return undefined
+  const state = readJson<State>(value, keys.state(w))
+  if (state.format > FORMAT) {
+    throw new HeadwaterError(
+      "STORE_FORMAT",
+      `written by a newer version (format ${state.format}); this one reads ${FORMAT}`,
+    )
+  }
+  return { ...emptyState(state.projection), ...state }
+}

@@ -1,0 +1,107 @@
+/** What a field can hold: JSON that every replica reads alike. */
+import { HeadwaterError } from "../base/errors.ts"
+
+/** Deeper values are refused: every replica has to walk them, and stacks differ. */
+export const DEPTH = 64
+const loneHalf = /\p{Surrogate}/u
+
+/** The names that belong to rows and documents. */
+export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
+
+/** What a field can be called. */
+export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "__proto__" && !loneHalf.test(key)
+
+/**
+ * A deep copy in plain objects and arrays, keys sorted; those that hold `undefined` are left out. `VALUE_UNSUPPORTED`, with `field`,
+ * for what is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone surrogates, `__proto__`, `undefined` in an
+ * array, functions, symbols, dates and other class instances, cycles, more than 64 levels.
+ */
+export function plainCopy(value: unknown, field: string): unknown {
+  return copy(value, field, [])
+}
+
+function copy(value: unknown, field: string, path: object[]): unknown {
+  switch (typeof value) {
+    case "string":
+      return checkedText(value, field)
+    case "boolean":
+      return value
+    case "number":
+      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
+        return value === 0 ? 0 : value // not -0, which JSON loses
+      throw unsupported(field, `the number ${value}`)
+    case "object":
+      if (value === null) return value
+      break
+    default:
+      throw unsupported(field, value === undefined ? "undefined" : `a ${typeof value}`)
+  }
+  if (path.includes(value)) throw unsupported(field, "a value that contains itself")
+  if (path.length === DEPTH) throw unsupported(field, `more than ${DEPTH} levels`)
+  path.push(value)
+  const result = Array.isArray(value) ? copyArray(value, field, path) : copyObject(value, field, path)
+  path.pop()
+  return result
+}
+
+function copyArray(value: readonly unknown[], field: string, path: object[]): unknown[] {
+  const result: unknown[] = []
+  for (let i = 0; i < value.length; i++) result.push(copy(value[i], field, path))
+  return result
+}
+
+function copyObject(value: object, field: string, path: object[]): Record<string, unknown> {
+  const prototype = Object.getPrototypeOf(value)
+  // Not `=== Object.prototype`: a plain object may come from another realm (an iframe, a test runner's sandbox).
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+    throw unsupported(field, `an instance of ${prototype.constructor?.name ?? "a class"}`)
+  }
+  const result: Record<string, unknown> = {}
+  for (const key of Object.keys(value).sort()) {
+    const item = (value as Record<string, unknown>)[key]
+    if (key === "__proto__" || loneHalf.test(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
+    if (item !== undefined) result[key] = copy(item, field, path)
+  }
+  return result
+}
+
+/** The text itself, unless it holds half a surrogate pair, which UTF-8 cannot. */
+export function checkedText(value: string, field: string): string {
+  if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
+  return value
+}
+
+const unsupported = (field: string, what: string) =>
+  new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
+
+/** The value under a key of its own: a field may be called `constructor`. */
+export function own(fields: Readonly<Record<string, unknown>>, key: string): unknown {
+  return Object.hasOwn(fields, key) ? fields[key] : undefined
+}
+
+/** Freezes a plain value at every depth; what is frozen already is so at every depth. */
+export function freeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
+  for (const key in value) freeze(value[key])
+  return Object.freeze(value)
+}
+
+/** Deep equality of plain values. */
+export function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false
+    for (let i = 0; i < a.length; i++) if (!equal(a[i], b[i])) return false
+    return true
+  }
+  if (Array.isArray(b)) return false
+  return equalObjects(a as Record<string, unknown>, b as Record<string, unknown>)
+}
+
+function equalObjects(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
+  const keys = Object.keys(a)
+  if (keys.length !== Object.keys(b).length) return false
+  for (const key of keys) if (!Object.hasOwn(b, key) || !equal(a[key], b[key])) return false
+  return true
+}

@@ -1,0 +1,93 @@
+/** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
+
+import { keys, type Owed } from "../replica/records.ts"
+import type { Replica } from "../replica/replica.ts"
+import { entryOf, heldOf } from "../replica/transaction.ts"
+import { type Entry, type Hash, limits } from "../wire/protocol.ts"
+
+/** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
+const PUSH_BYTES = 2 ** 18
+
+export interface NextPush {
+  readonly entries: readonly Entry[]
+  readonly adopt: boolean
+  /** What it carries, with the entity of each. */
+  readonly changes: Map<Hash, string>
+  /** All that was chosen: also what could not be read, which is not tried again on this connection. */
+  readonly chosen: readonly Hash[]
+  readonly bytes: number
+}
+
+/** What is not sent now. Entities are asked about first: there may be thousands of which nothing is to be sent. */
+export interface Waiting {
+  entity(entity: string): boolean
+  change(hash: Hash): boolean
+}
+
+/** Own and adopted changes never share a push; undefined when nothing can be sent now. */
+export async function nextPush(replica: Replica, waiting: Waiting): Promise<NextPush | undefined> {
+  const chosen = choose(replica, waiting)
+  if (chosen.length === 0) return undefined
+  const entries: Entry[] = []
+  const changes = new Map<Hash, string>()
+  let bytes = 0
+  for (const [owed, held] of await read(replica, chosen)) {
+    const entry = owed.how === "adopt" ? held : unsigned(held)
+    const last = entries.at(-1)
+    if (last !== undefined && last.chunks.length < limits.chunks && belongTogether(last, entry)) {
+      entries[entries.length - 1] = { ...last, chunks: [...last.chunks, ...entry.chunks] }
+    } else entries.push(entry)
+    changes.set(owed.hash, owed.entity)
+    bytes += owed.bytes
+  }
+  return { entries, adopt: chosen[0]?.how === "adopt", changes, chosen: chosen.map(({ hash }) => hash), bytes }
+}
+
+/** Own changes go without a name: the relay stamps its own. Of others', what the log said of them goes with them. */
+function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
+  return entry
+}
+
+function belongTogether(a: Entry, b: Entry): boolean {
+  return a.entity === b.entity && a.by === b.by && a.once === undefined && b.once === undefined
+}
+
+function choose(replica: Replica, waiting: Waiting): Owed[] {
+  const chosen: Owed[] = []
+  let bytes = 0
+  for (const entity of replica.outbox.entities()) {
+    if (waiting.entity(entity)) continue
+    for (const owed of replica.outbox.of(entity)) {
+      if (waiting.change(owed.hash)) continue
+      if (!isOurs(replica, owed)) break // and nothing that may depend on it
+      if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > PUSH_BYTES)) {
+        if (chosen[0]?.how !== owed.how) break
+        return chosen
+      }
+      chosen.push(owed)
+      bytes += owed.bytes
+      if (chosen.length === limits.entries) return chosen
+    }
+  }
+  return chosen
+}
+
+/** What another principal left here waits until the user takes it over. */
+function isOurs({ state }: Replica, { principal }: Owed): boolean {
+  return state.principal === null || (principal ?? state.first) === state.principal
+}
+
+async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
+  const values = await Promise.all(
+    chosen.map(({ entity, hash }) => replica.store.get(keys.change(replica.id, entity, hash))),
+  )
+  const found: [Owed, Entry][] = []
+  for (const [i, owed] of chosen.entries()) {
+    const value = values[i] as Uint8Array | undefined
+    if (value === undefined) continue // set aside in the meantime
+    const held = heldOf(value, owed.hash)
+    if (held !== undefined) found.push([owed, entryOf(owed.entity, held)])
+    else await replica.step([], (tx) => replica.held(owed.entity, tx)) // says that the disk has damaged it
+  }
+  return found
+}

@@ -1,0 +1,284 @@
+/**
+ * The words of the wire: every message, entry and limit as the program holds them. Their bytes are in `protocol.ts`,
+ * which exports all of this again; import from there.
+ */
+import type { Code } from "../base/errors.ts"
+
+/** Subprotocol name; version and token travel in the upgrade: `headwater.1, bearer.<base64url of the token's UTF-8>`. */
+export const SUBPROTOCOL = "headwater.1"
+
+/** A change hash: 64 lower-case hex digits in memory, 32 bytes on the wire. */
+export type Hash = string
+/** An actor: 32 hex digits in memory, 16 bytes on the wire. */
+export type Actor = string
+export type Access = "read" | "write" | "admin"
+
+/** What a workspace, a collection or an entity can be called: it goes into keys on disks and names on the wire. */
+export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
+
+/**
+ * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one) and 8 bytes of the running
+ * hash up to it. A replica may compare positions (`position`), nothing else.
+ */
+export type Cursor = Uint8Array
+
+/** The place with this position, whose running hash is these 8 bytes. */
+export function cursorOf(position: number, hash8: Uint8Array): Cursor {
+  const cursor = new Uint8Array(16)
+  for (let i = 7, rest = position; rest > 0; i--, rest = Math.floor(rest / 256)) cursor[i] = rest % 256
+  cursor.set(hash8, 8)
+  return cursor
+}
+
+/** The position of a cursor: of two places in one log, the further one has the greater. */
+export function position(cursor: Cursor): number {
+  let position = 0
+  for (let i = 0; i < 8; i++) position = position * 256 + cursor[i]!
+  return position
+}
+
+export const limits = {
+  /** bytes of one frame */
+  message: 4 * 2 ** 20,
+  /** bytes of one chunk */
+  chunk: 2 ** 20,
+  /** operations of one change: bounds what a run-length bomb can cost a reader */
+  ops: 2 ** 18,
+  /** chunks of one entry */
+  chunks: 4096,
+  /** entries of one push */
+  entries: 1024,
+  /**
+   * parts of one push: its chunks, and the heads, blobs and authors of its entries. Each takes some 250 bytes of memory,
+   * however short it is
+   */
+  parts: 8192,
+  /** entities of one `have`, `want`; pairs of one `grants` */
+  page: 1024,
+  /** items of one `entries` */
+  items: 2 ** 16,
+  /** heads of one entity, deps of one change */
+  heads: 1024,
+  /** workspaces on one connection, those that have left it included */
+  workspaces: 256,
+  /** bytes of one `presence` */
+  presence: 2 ** 14,
+  /** bytes that a replica may leave unread before the relay waits for more credit */
+  credit: 4 * 2 ** 20,
+} as const
+export interface Limits {
+  readonly message: number
+  readonly chunk: number
+  readonly ops: number
+}
+
+export interface Entry {
+  readonly entity: string
+  readonly collection: string
+  readonly kind: "change" | "snapshot" | "tombstone"
+  /** Causal order. The chunks of one commit: genesis, containers and content of a create travel together. */
+  readonly chunks: readonly Uint8Array[]
+  /** The principal that pushed it, as the relay stamped it; absent in a push. */
+  readonly by?: string
+  /** Brought by an adopter: `by` is hearsay. */
+  readonly adopted?: true
+  /** 16 bytes: sha256 of the canonical JSON [client id, client change id]; unique per principal (shim). */
+  readonly once?: Uint8Array
+  /** Append only if the entity's heads are these, else HEADS_MOVED (shim). */
+  readonly if?: readonly Hash[]
+  /** Reserved: encryption key id. */
+  readonly key?: Uint8Array
+  /** Reserved: attachments. */
+  readonly blobs?: readonly Uint8Array[]
+  /** Of a snapshot: who pushed the changes under it, as far as the relay knows. */
+  readonly authors?: readonly (readonly [Actor, string])[]
+  /** Of a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
+  readonly row?: Uint8Array
+  readonly projection?: string
+  /** Of a tombstone: 32 bytes by a key of the relay's own, so that nobody else can purge by "healing". */
+  readonly mac?: Uint8Array
+}
+
+/** What `limits.parts` counts of an entry. */
+export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: Entry): number =>
+  chunks.length + heads.length + blobs.length + authors.length
+
+/**
+ * What `entries` carries: an entry, or a run of this connection's own push that the receiver already holds.
+ * `at` is a place that the receiver thereby learns of (reach): that of the newest change under a snapshot, that of a
+ * tombstone itself wherever it is served.
+ */
+export type Item =
+  | { readonly entry: Entry; readonly at?: Cursor }
+  | { readonly own: string; readonly from: number; readonly to: number }
+export type EntityHeads = readonly [entity: string, heads: readonly Hash[]]
+
+// client -> relay ---------------------------------------------------------------------------------------------------
+export interface Pull {
+  readonly t: "pull"
+  readonly w: string
+  /** `null`: from the beginning. Absent: go on where this connection stands, with `credit` more bytes. */
+  readonly cursor?: Cursor | null
+  /** The furthest place that the replica has learned of; never behind the cursor. */
+  readonly reach?: Cursor | null
+  /** Bytes of items that the relay may send now. */
+  readonly credit: number
+}
+export interface Push {
+  readonly t: "push"
+  readonly w: string
+  /** Names this push on this connection: 1 to 32 printable characters. */
+  readonly id: string
+  readonly entries: readonly Entry[]
+  readonly adopt?: true
+}
+export interface Have {
+  readonly t: "have"
+  readonly w: string
+  readonly page: readonly EntityHeads[]
+  readonly more: boolean
+  /** After DEPS_UNKNOWN or SEQ_GAP: only for these entities; moves no cursor, answered by `want` alone. */
+  readonly single?: true
+}
+export interface Purge {
+  readonly t: "purge"
+  readonly w: string
+  readonly id: string
+  readonly entity: string
+}
+export interface Auth {
+  readonly t: "auth"
+  readonly token: string
+}
+export interface AskGrants {
+  readonly t: "grants"
+}
+export interface Snapshot {
+  readonly t: "snapshot"
+  readonly w: string
+  readonly entity: string
+  readonly heads: readonly Hash[]
+  readonly bytes: Uint8Array
+  readonly by: readonly (readonly [Actor, string])[]
+  /** The row at those heads: canonical JSON in UTF-8. */
+  readonly row: Uint8Array
+  readonly projection: string
+}
+export interface Digest {
+  readonly t: "digest"
+  readonly w: string
+  readonly entity: string
+  readonly heads: readonly Hash[]
+  /** of the snapshot that this replica makes at those heads */
+  readonly sha256: Uint8Array
+  /** sha256 of its row there */
+  readonly row: Uint8Array
+  readonly projection: string
+}
+export interface Quarantine {
+  readonly t: "quarantine"
+  readonly w: string
+  readonly entity: string
+  readonly hash: Hash
+  readonly automerge: string
+}
+export interface Ping {
+  readonly t: "ping"
+}
+// both ways ---------------------------------------------------------------------------------------------------------
+export interface Presence {
+  readonly t: "presence"
+  readonly w: string
+  readonly from?: string
+  readonly data: Uint8Array | null
+}
+// relay -> client ---------------------------------------------------------------------------------------------------
+export interface Entries {
+  readonly t: "entries"
+  readonly w: string
+  readonly items: readonly Item[]
+  /** Everything at or before it has been sent. Absent while the items of a heal come. */
+  readonly cursor?: Cursor
+  /** Nothing more follows now. */
+  readonly level?: true
+  /** These in the first `entries` after a pull that names a cursor, and in the first of a heal: */
+  readonly left?: number
+  readonly principal?: string
+  readonly access?: Access
+  readonly limits?: Limits
+  /** ms since 1970, the relay's clock */
+  readonly time?: number
+}
+export interface Ack {
+  readonly t: "ack"
+  readonly w: string
+  /** The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Comes after its rejects. */
+  readonly id: string
+  /** The furthest place of them. */
+  readonly at?: Cursor
+}
+export interface Reject {
+  readonly t: "reject"
+  readonly w: string
+  readonly id: string
+  readonly entity: string
+  /** The refused change; 64 zeros when a tombstone or a purge was refused. */
+  readonly hash: Hash
+  readonly code: Code
+  /** DUPLICATE: the change that took effect. */
+  readonly first?: Hash
+  /** ENTITY_PURGED: the tombstone's place. */
+  readonly at?: Cursor
+  /** ms */
+  readonly retryIn?: number
+}
+export interface Want {
+  readonly t: "want"
+  readonly w: string
+  /** What the relay holds: it lacks whatever follows. */
+  readonly page: readonly EntityHeads[]
+}
+export interface Make {
+  readonly t: "make"
+  readonly w: string
+  readonly entity: string
+  readonly heads: readonly Hash[]
+}
+export interface Check {
+  readonly t: "check"
+  readonly w: string
+  readonly entity: string
+  readonly heads: readonly Hash[]
+}
+export interface Grants {
+  readonly t: "grants"
+  readonly principal: string
+  readonly grants: readonly (readonly [string, Access])[]
+}
+export interface Notice {
+  readonly t: "notice"
+  /** Absent: for the whole connection. */
+  readonly w?: string
+  readonly code: Code
+  readonly limits?: Limits
+  readonly access?: Access
+  /** ms */
+  readonly retryIn?: number
+}
+export interface Pong {
+  readonly t: "pong"
+}
+
+export type ClientMessage =
+  | Pull
+  | Push
+  | Have
+  | Purge
+  | Auth
+  | AskGrants
+  | Snapshot
+  | Digest
+  | Quarantine
+  | Presence
+  | Ping
+export type RelayMessage = Entries | Ack | Reject | Want | Make | Check | Grants | Notice | Presence | Pong

@@ -1,0 +1,125 @@
+import { execFile } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
+import { build } from "esbuild"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+
+// `wasm` counts where "@automerge/automerge" does not resolve at run time, as in a bundled page: so the library is bundled
+// into a folder without node_modules, and each case is a fresh copy of it in a process that is not this one.
+const root = path.resolve(import.meta.dirname, "../..")
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-wasm-"))
+let told: Record<string, unknown>
+
+// The module with one byte more in a section of its own, so that it can be told from the base64 build's.
+const script = /* js */ `
+import { createServer } from "node:http"
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+const file = readFileSync(process.argv[2])
+const marked = new Uint8Array([...file, 0, 3, 1, 0x68, 0x77])
+const told = {}
+let compiled = []
+for (const name of ["compile", "instantiate", "compileStreaming", "instantiateStreaming"]) {
+  const real = WebAssembly[name]
+  WebAssembly[name] = async (source, ...rest) => {
+    const response = await source
+    if (!(response instanceof Response)) compiled.push(response.byteLength)
+    return real.call(WebAssembly, response, ...rest)
+  }
+}
+let requests = 0
+let status = 200
+const server = createServer((_, response) => {
+  requests++
+  response.writeHead(status, { "content-type": "application/wasm" })
+  response.end(status === 200 ? marked : "")
+}).listen(0, "127.0.0.1")
+await once(server, "listening")
+const url = "http://127.0.0.1:" + server.address().port + "/automerge.wasm"
+
+let copies = 0
+const fresh = async (wasm) => {
+  const { openWorkspace, collection, memoryStore } = await import("./headwater.js?" + ++copies)
+  const notes = collection("notes", undefined)
+  return openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), wasm })
+}
+const writes = async (wasm) => {
+  compiled = []
+  requests = 0
+  const ws = await fresh(wasm)
+  const opened = { compiled: compiled.length, requests }
+  const { title } = await ws.notes.create({ title: "T" })
+  await ws.close()
+  return { opened, title, requests, marked: compiled.includes(marked.length), base64: compiled.includes(file.length) }
+}
+told.string = await writes(url)
+told.URL = await writes(new URL(url))
+told.Uint8Array = await writes(marked)
+told.ArrayBuffer = await writes(marked.buffer)
+const wide = new Uint8Array(marked.length + 20)
+wide.set(marked, 7)
+told.part = await writes(new DataView(wide.buffer, 7, marked.length))
+told.none = await writes(undefined)
+
+const codeOf = (promise) => promise.then(() => "ok", ({ name, code, cause }) => [name, code, cause instanceof Error])
+told.badBytes = await codeOf(writes(new Uint8Array(8)))
+status = 503
+const ws = await fresh(url)
+told.away = await codeOf(ws.notes.create({ title: "lost" }, { id: "a" }))
+told.rows = [ws.notes.all().length, ws.status.pending, ws.status.phase, ws.status.error?.code]
+status = 200
+told.back = await codeOf(ws.notes.create({ title: "T" }, { id: "a" }))
+told.backRows = [...ws.notes.all().map(({ title }) => title), ws.status.error]
+await ws.close()
+server.close()
+console.log(JSON.stringify(told))
+`
+
+beforeAll(async () => {
+  const source = (file: string) => JSON.stringify(path.join(root, "src", file))
+  await build({
+    stdin: {
+      contents: `export * from ${source("index.ts")}; export { memoryStore } from ${source("store/memory.ts")}`,
+      resolveDir: root,
+    },
+    outfile: path.join(folder, "headwater.js"),
+    bundle: true,
+    format: "esm",
+    alias: { "#websocket": path.join(root, "src/sync/websocket.ts") },
+  })
+  writeFileSync(path.join(folder, "package.json"), `{ "type": "module" }`)
+  writeFileSync(path.join(folder, "cases.js"), script)
+  const wasm = path.join(root, "node_modules/@automerge/automerge/dist/automerge.wasm")
+  const { stdout } = await promisify(execFile)(process.execPath, ["cases.js", wasm], { cwd: folder, timeout: 50_000 })
+  told = JSON.parse(stdout)
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe("wasm", () => {
+  const untouched = { compiled: 0, requests: 0 }
+
+  test.each(["string", "URL"])("as a %s is where a page gets it, when a document is first needed", (kind) => {
+    expect(told[kind]).toMatchObject({ opened: untouched, title: "T", requests: 1, base64: false })
+  })
+
+  test.each(["Uint8Array", "ArrayBuffer", "part"])("as bytes (%s) is taken as it is", (kind) => {
+    expect(told[kind]).toEqual({ opened: untouched, title: "T", requests: 0, marked: true, base64: false })
+  })
+
+  test("left out is the base64 build", () => {
+    expect(told["none"]).toEqual({ opened: untouched, title: "T", requests: 0, marked: false, base64: true })
+  })
+
+  test("that is none, or cannot be had, is WASM_FAILED with its cause", () => {
+    expect(told["badBytes"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
+    expect(told["away"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
+    expect(told["rows"]).toEqual([0, 0, "local", "WASM_FAILED"])
+  })
+
+  test("that can be had again is taken by the next write", () => {
+    expect(told["back"]).toBe("ok")
+    expect(told["backRows"]).toEqual(["T", null])
+  })
+})

@@ -1,0 +1,351 @@
+import * as Automerge from "@automerge/automerge"
+import { sha256 } from "@noble/hashes/sha2.js"
+import fc from "fast-check"
+import { beforeAll, expect, test } from "vitest"
+import type { Code } from "../../src/base/errors.ts"
+import { hex } from "../../src/base/hash.ts"
+import { automergeVersion, Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { project } from "../../src/document/projection.ts"
+import { type Changes, created } from "../../src/schema/draft.ts"
+import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
+import { actorOf, createdNote, ID, notes, Replica, runs } from "../support/histories.ts"
+
+beforeAll(() => loadAutomerge())
+
+const scalar = (value: string) => new Automerge.ImmutableString(value)
+const opsOf = (change: Change) => Automerge.decodeChange(change.chunk).ops
+const nothing: Changes = { set: new Map(), remove: [], text: new Map(), splices: [] }
+const codeOf = (act: () => unknown): Code | undefined => {
+  try {
+    act()
+  } catch (error) {
+    return (error as { code?: Code }).code
+  }
+  return undefined
+}
+
+/** An entity of changes that Automerge itself made, as another tool would make them. */
+function foreign(
+  make: (doc: Record<string, unknown>) => void,
+  base: readonly Change[] = [],
+  n = 7,
+): { entity: Entity; changes: Change[] } {
+  let doc = Automerge.applyChanges(
+    Automerge.init<Record<string, unknown>>({ actor: actorOf(n) }),
+    base.map((c) => c.chunk),
+  )[0]
+  doc = Automerge.change(doc, { time: 1 }, make)
+  const changes = [...base, readChange(Automerge.getLastLocalChange(doc) as Uint8Array)]
+  return { entity: Entity.hydrate(ID, changes, actorOf(n + 1)), changes }
+}
+
+test("genesis and containers are byte for byte what Automerge writes under the derived actor", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const [container] = entity.write(notes, createdNote({ body: "x" }), 5) as [Change]
+  for (const { change, author } of [
+    { change: entity.genesis, author: (doc: Record<string, unknown>) => void (doc["@type"] = scalar("notes")) },
+    { change: container, author: (doc: Record<string, unknown>) => void (doc["body"] = "") },
+  ]) {
+    expect(change).toMatchObject({ seq: 1, time: 0, message: null })
+    const write = (actor: string) => {
+      const base = Automerge.init<Record<string, unknown>>({ actor })
+      const doc = change === container ? Automerge.applyChanges(base, [entity.genesis.chunk])[0] : base
+      return Automerge.getLastLocalChange(Automerge.change(doc, { time: 0 }, author)) as Uint8Array
+    }
+    const template = write("00".repeat(16)).subarray(8)
+    const digest = sha256(Buffer.concat([Buffer.from(ID), template]))
+    expect(change.actor).toBe(hex(digest.subarray(0, 16)))
+    expect(hex(write(change.actor))).toBe(hex(change.chunk))
+  }
+  expect(container.deps).toEqual([entity.genesis.hash])
+})
+
+test("genesis is a function of id and collection alone", () => {
+  const [a, b] = [Entity.create("a", "notes", actorOf(0)), Entity.create("a", "notes", actorOf(1))]
+  expect(a.genesis.hash).toBe(b.genesis.hash)
+  expect(Entity.create("b", "notes", actorOf(0)).genesis.hash).not.toBe(a.genesis.hash)
+  expect(Entity.create("a", "tasks", actorOf(0)).genesis.hash).not.toBe(a.genesis.hash)
+  expect(opsOf(a.genesis)).toEqual([{ action: "set", obj: "_root", key: "@type", value: "notes", pred: [] }])
+})
+
+test("replicas that create the same entity and first write the same texts at once make one object of each", () => {
+  const word = fc.string({ unit: fc.constantFrom("a", "é", "😀"), minLength: 1, maxLength: 4 })
+  const property = fc.property(fc.array(fc.tuple(word, word), { minLength: 2, maxLength: 4 }), (texts) => {
+    const replicas = texts.map((_, n) => new Replica(n))
+    for (const [n, [body, summary]] of texts.entries()) {
+      replicas[n]?.update((draft, edit) => {
+        edit.splice("body", 0, 0, body)
+        draft.summary = summary
+      }, n)
+    }
+    for (const a of replicas) for (const b of replicas) a.pull(b)
+    const [first] = replicas as [Replica]
+    const { body, summary } = first.entity.whole(notes) as { body: string; summary: string }
+    for (const replica of replicas) expect(replica.entity.whole(notes)).toEqual({ body, summary })
+    for (const [text, words] of [
+      [body, texts.map(([b]) => b)],
+      [summary, texts.map(([, s]) => s)],
+    ] as const) {
+      expect(text).toHaveLength(words.join("").length)
+      for (const w of words) expect(text).toContain(w)
+    }
+    for (const replica of replicas) replica.free()
+  })
+  fc.assert(property, { numRuns: runs(50, 2000) })
+})
+
+test("one update is one change, and one that changes nothing is none", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const first = entity.write(notes, createdNote({ title: "T", body: "b", tags: ["x"] }), 5)
+  expect(first.map(({ time, seq, actor }) => [time, seq, actor === actorOf(0)])).toEqual([
+    [0, 1, false],
+    [5, 1, true],
+  ])
+  expect(entity.write(notes, nothing, 6)).toEqual([])
+  expect(entity.write(notes, { ...nothing, text: new Map([["body", "b"]]), remove: ["absent"] }, 6)).toEqual([])
+  const second = entity.write(
+    notes,
+    { ...nothing, set: new Map([["title", "U"]]), splices: [{ key: "body", at: 1, remove: 0, insert: "c" }] },
+    6,
+  )
+  expect(second.map(({ seq }) => seq)).toEqual([2])
+  expect(entity.heads).toEqual([second[0]?.hash])
+})
+
+test("an empty text makes no container, and clearing one keeps it", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  expect(entity.write(notes, createdNote({ title: "T", body: "" }), 5)).toHaveLength(1)
+  expect(
+    entity.write(notes, { ...nothing, splices: [{ key: "body", at: 0, remove: 0, insert: "abc" }] }, 6),
+  ).toHaveLength(2)
+  const [cleared] = entity.write(notes, { ...nothing, remove: ["body"] }, 7) as [Change]
+  expect(opsOf(cleared).map(({ action }) => action)).toEqual(["del", "del", "del"])
+  expect(entity.whole(notes)).toEqual({ body: "", title: "T" })
+})
+
+test("a register is written whole, its strings as scalars at every depth, and comes back as it was", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const meta = { s: "x", list: ["y", { z: "deep" }, 1, 1.5, -3, true, null, []], empty: {} }
+  const input = { meta, title: "", n: 2 ** 53 - 1, f: 1e-7 }
+  const made = entity.write(notes, created(notes, input).changes, 5)
+  const actions = made.flatMap(opsOf).map(({ action }) => action)
+  expect(actions).not.toContain("makeText")
+  const again = Entity.hydrate(ID, [entity.genesis, ...made], actorOf(1))
+  expect(again.whole(notes)).toEqual({ f: 1e-7, meta, n: 2 ** 53 - 1, title: "" })
+  expect(JSON.stringify(project(again, notes))).toBe(JSON.stringify(project(entity, notes)))
+})
+
+test("splice positions are UTF-16 units, each at the text as it stands", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const made = entity.write(notes, createdNote({ body: "a😀b" }), 5)
+  const splices = [
+    { key: "body", at: 3, remove: 1, insert: "👩‍👧" },
+    { key: "body", at: 8, remove: 0, insert: "!" },
+    { key: "body", at: 1, remove: 2, insert: "" },
+  ]
+  made.push(...entity.write(notes, { ...nothing, splices }, 6))
+  expect(entity.whole(notes)).toEqual({ body: "a👩‍👧!" })
+  expect(Entity.hydrate(ID, [entity.genesis, ...made], actorOf(1)).whole(notes)).toEqual({ body: "a👩‍👧!" })
+})
+
+test("what memory says after any writes is what the document says", () => {
+  const text = fc.string({ unit: fc.constantFrom("a", "b", "\n", "é", "😀", "👩‍👧"), maxLength: 12 })
+  const property = fc.property(fc.array(text, { minLength: 1, maxLength: 8 }), (bodies) => {
+    const replica = new Replica(0)
+    for (const [i, body] of bodies.entries()) replica.update((draft) => void (draft.body = body), i + 1)
+    const again = Entity.hydrate(ID, [...replica.changes.values()], actorOf(1))
+    expect(again.whole(notes)).toEqual(replica.entity.whole(notes))
+    expect(again.whole(notes)["body"] ?? "").toBe(bodies.at(-1))
+    again.free()
+    replica.free()
+  })
+  fc.assert(property, { numRuns: runs(100, 5000) })
+})
+
+test("a write that is refused leaves everything as it was, and the next one takes its place", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const made = [entity.genesis, ...entity.write(notes, createdNote({ title: "T" }), 5)]
+  const before = { heads: entity.heads, row: project(entity, notes) }
+  const refusals: [Code, Changes][] = [
+    ["TOO_LARGE", { ...nothing, text: new Map([["body", "x".repeat(300_000)]]) }],
+    ["TOO_LARGE", { ...nothing, text: new Map([["summary", "x"]]), set: new Map([["title", "x".repeat(2 ** 20)]]) }],
+    ["TOO_LARGE", { ...nothing, set: new Map([["title", "€".repeat(400_000)]]) }],
+    ["TOO_LARGE", { ...nothing, set: new Map([["meta", Array.from({ length: 300_000 }, () => 0)]]) }],
+    ["SPLICE_RANGE", { ...nothing, splices: [{ key: "body", at: 1, remove: 0, insert: "x" }] }],
+    ["FIELD_KIND", { ...nothing, splices: [{ key: "title", at: 0, remove: 0, insert: "x" }] }],
+    [
+      "FIELD_KIND",
+      { ...nothing, set: new Map([["n", 1]]), splices: [{ key: "undeclared", at: 0, remove: 0, insert: "x" }] },
+    ],
+  ]
+  for (const [code, changes] of refusals) {
+    expect(codeOf(() => entity.write(notes, changes, 6))).toBe(code)
+    expect({ heads: entity.heads, row: project(entity, notes) }).toEqual(before)
+  }
+  const after = entity.write(notes, { ...nothing, text: new Map([["body", "fits"]]) }, 7)
+  expect(after.map(({ seq, deps }) => [seq, deps.length])).toEqual([
+    [1, 1],
+    [2, 2],
+  ])
+  expect(Entity.hydrate(ID, [...made, ...after], actorOf(1)).whole(notes)).toEqual({ body: "fits", title: "T" })
+})
+
+test("the document decides how a key is written: a text by difference even where the schema says register", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const other = foreign((doc) => void (doc["title"] = "made as text"), [entity.genesis])
+  const [made] = other.entity.write(notes, { ...nothing, set: new Map([["title", "made a text"]]) }, 5) as [Change]
+  expect(opsOf(made).every(({ obj }) => obj !== "_root")).toBe(true)
+  expect(other.entity.whole(notes)).toEqual({ title: "made a text" })
+  expect(codeOf(() => other.entity.write(notes, { ...nothing, set: new Map([["title", 5]]) }, 6))).toBe("FIELD_KIND")
+  other.entity.write(notes, { ...nothing, remove: ["title"] }, 6)
+  expect(other.entity.whole(notes)).toEqual({ title: "" })
+})
+
+test("a scalar under a text() key is assigned whole and never spliced; an object or a counter is FIELD_KIND", () => {
+  const { genesis } = Entity.create(ID, "notes", actorOf(0))
+  const { entity } = foreign(
+    (doc) => {
+      doc["body"] = scalar("old app")
+      doc["summary"] = { not: 1 }
+      doc["n"] = new Automerge.Counter(2)
+    },
+    [genesis],
+  )
+  expect(entity.whole(notes)).toEqual({ body: "old app", n: 2, summary: { not: 1 } })
+  const wrong: Changes[] = [
+    { ...nothing, splices: [{ key: "body", at: 0, remove: 0, insert: "x" }] },
+    { ...nothing, text: new Map([["summary", "x"]]) },
+    { ...nothing, splices: [{ key: "summary", at: 0, remove: 0, insert: "x" }] },
+    { ...nothing, set: new Map([["n", 3]]) },
+    { ...nothing, remove: ["n"] },
+  ]
+  for (const changes of wrong) expect(codeOf(() => entity.write(notes, changes, 6))).toBe("FIELD_KIND")
+  const [made] = entity.write(notes, { ...nothing, text: new Map([["body", "new app"]]) }, 6) as [Change]
+  expect(opsOf(made)).toMatchObject([{ action: "set", key: "body", value: "new app" }])
+})
+
+test("a text among conflicting values shows, and its first write deletes exactly the others, alike on every replica", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.body = "typed"), 5)
+  const scalars = [3, 4].map(
+    (n) =>
+      foreign((doc) => void (doc["body"] = scalar(`scalar ${n}`)), [a.entity.genesis], 10 * n).changes[1] as Change,
+  )
+  const b = new Replica(1)
+  for (const replica of [a, b]) {
+    replica.entity.apply(scalars)
+    replica.keep(scalars)
+  }
+  b.pull(a)
+  expect(b.entity.whole(notes)).toEqual({ body: "typed" })
+  const [pruneA, ...restA] = a.update((draft) => void (draft.body = "typed!"), 6)
+  const [pruneB] = b.update((draft) => void (draft.body = "?typed"), 7)
+  expect(pruneA?.hash).toBe(pruneB?.hash)
+  expect(restA).toHaveLength(1)
+  expect(isDerived(ID, pruneA as Change)).toBe(true)
+  a.pull(b)
+  b.pull(a)
+  for (const { entity } of [a, b]) expect(entity.whole(notes)).toEqual({ body: "?typed!" })
+  expect(a.update((draft) => void (draft.body = "plain"), 8)).toHaveLength(1)
+})
+
+test("our container is preferred to another tool's text under the same key", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.body = "ours"), 5)
+  const theirs = foreign((doc) => void (doc["body"] = "theirs"), [a.entity.genesis], 4).changes[1] as Change
+  a.entity.apply([theirs])
+  expect(a.entity.whole(notes)).toEqual({ body: "ours" })
+  expect(Entity.hydrate(ID, [...a.changes.values(), theirs], actorOf(3)).whole(notes)).toEqual({ body: "ours" })
+})
+
+test("what another tool wrote is read as far as JSON goes, and written to", () => {
+  const { genesis } = Entity.create(ID, "notes", actorOf(0))
+  const write = (doc: Record<string, unknown>) => {
+    Object.assign(doc, {
+      id: scalar("not ours"),
+      $x: 1,
+      title: "text",
+      when: new Date(5000),
+      bytes: new Uint8Array([1]),
+      nested: { at: new Date(6), none: new Uint8Array([1]), list: [new Uint8Array([1]), Number.NaN] },
+      count: new Automerge.Counter(4),
+      infinite: Number.POSITIVE_INFINITY,
+    })
+  }
+  const { entity, changes } = foreign(write, [genesis])
+  expect(entity.collection).toBe("notes")
+  const plain = { count: 4, infinite: null, nested: { at: 6, list: [null, null] }, title: "text", when: 5000 }
+  expect(entity.whole(notes)).toEqual(plain)
+  const made = entity.write(notes, { ...nothing, text: new Map([["body", "b"]]) }, 5)
+  expect(made.map((change) => isDerived(ID, change))).toEqual([true, false])
+  expect(Entity.hydrate(ID, [...changes, ...made], actorOf(1)).whole(notes)).toEqual({ ...plain, body: "b" })
+})
+
+test("a text that another tool has deleted cannot be written again", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.body = "x"), 5)
+  const { entity } = foreign((doc) => void delete doc["body"], [...a.changes.values()])
+  expect(entity.whole(notes)).toEqual({})
+  expect(codeOf(() => entity.write(notes, { ...nothing, text: new Map([["body", "y"]]) }, 6))).toBe("FIELD_KIND")
+})
+
+test("the collection is what genesis says, and without one there is no entity", () => {
+  const { genesis } = Entity.create(ID, "notes", actorOf(0))
+  const { entity } = foreign((doc) => void (doc["@type"] = scalar("tasks")), [genesis])
+  expect(entity.collection).toBe("notes")
+  expect(codeOf(() => foreign((doc) => void (doc["@type"] = scalar("tasks"))))).toBe("CHUNK_BAD")
+})
+
+test("times are the smallest and the largest of the changes, and genesis has none", () => {
+  const a = new Replica(0)
+  expect(a.entity.facts).toEqual({ createdAt: 0, updatedAt: 0 })
+  const [late] = a.update((draft) => void (draft.title = "1"), 50) as [Change]
+  const b = new Replica(1)
+  const [early] = b.update((draft) => void (draft.title = "2"), 20) as [Change]
+  a.pull(b)
+  const facts = { createdAt: 20_000, updatedAt: 50_000, createdIn: early.hash, updatedIn: late.hash }
+  expect(a.entity.facts).toEqual(facts)
+  expect(Entity.hydrate(ID, [...a.changes.values()], actorOf(2)).facts).toEqual(facts)
+  const [gone] = a.keep(a.entity.remove(60)) as [Change]
+  expect(a.entity.facts).toMatchObject({ updatedAt: 60_000, deletedAt: 60_000, deletedIn: gone.hash })
+})
+
+test("changes that rest on others that are not there are refused, not queued", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.title = "1"), 1)
+  const [second] = a.update((draft) => void (draft.title = "2"), 2) as [Change]
+  expect(codeOf(() => Entity.hydrate(ID, [a.entity.genesis, second], actorOf(1)))).toBe("CHUNK_BAD")
+  expect(codeOf(() => new Replica(1).entity.apply([second]))).toBe("CHUNK_BAD")
+})
+
+test("known changes are taken once", () => {
+  const a = new Replica(0)
+  const made = a.update((draft) => void (draft.body = "x"), 1)
+  a.entity.apply(made)
+  a.entity.apply([...made, ...made])
+  expect(a.entity.whole(notes)).toEqual({ body: "x" })
+  expect(a.entity.heads).toEqual([made.at(-1)?.hash])
+})
+
+test("an entity that is hydrated again in the same session goes on counting", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.title = "1"), 1)
+  const again = Entity.hydrate(ID, [...a.changes.values()], actorOf(0))
+  expect(again.write(notes, { ...nothing, set: new Map([["title", "2"]]) }, 2).map(({ seq }) => seq)).toEqual([2])
+})
+
+test("values are shared, so they are frozen", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.meta = { b: [{ deep: "x" }] }), 1)
+  const { meta } = a.entity.whole(notes) as { meta: { b: { deep: string }[] } }
+  expect(
+    Object.isFrozen(a.entity.whole(notes)) &&
+      Object.isFrozen(meta) &&
+      Object.isFrozen(meta.b) &&
+      Object.isFrozen(meta.b[0]),
+  ).toBe(true)
+})
+
+test("the version names the Automerge build", () => {
+  expect(automergeVersion()).toMatch(/^[0-9a-f]{12}$/)
+})

@@ -1,0 +1,140 @@
+import * as Automerge from "@automerge/automerge"
+import fc from "fast-check"
+import { beforeAll, expect, test } from "vitest"
+import { causalOrder } from "../../src/document/admission.ts"
+import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { project, projectionVersion } from "../../src/document/projection.ts"
+import { type AnyDef, collection, preview, type Row, shape, text, withDefaults } from "../../src/schema/schema.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { actorOf, commands, createdNote, ID, type Note, notes, play, runs } from "../support/histories.ts"
+
+beforeAll(() => loadAutomerge())
+
+/** Some order that a network could bring: everything after what it rests on, otherwise as the numbers say. */
+function shuffled(changes: Iterable<Change>, numbers: readonly number[]): Change[] {
+  const left = causalOrder(changes)
+  const placed = new Set<string>()
+  const order: Change[] = []
+  while (left.length > 0) {
+    const ready = left.filter(({ deps }) => deps.every((dep) => placed.has(dep)))
+    const next = ready[(numbers[order.length % numbers.length] ?? 0) % ready.length] as Change
+    left.splice(left.indexOf(next), 1)
+    placed.add(next.hash)
+    order.push(next)
+  }
+  return order
+}
+
+test("replicas that hold the same changes store the same row, whatever the order and the batches they came in", () => {
+  const property = fc.property(
+    commands(4, 30, 1),
+    fc.array(fc.nat(99), { minLength: 1, maxLength: 20 }),
+    (script, numbers) => {
+      const replicas = play(4, script)
+      const [first, ...others] = replicas as [(typeof replicas)[0], ...typeof replicas]
+      for (const other of others) first.pull(other)
+      const row = JSON.stringify(project(first.entity, notes))
+      for (const other of others) {
+        other.pull(first)
+        expect(JSON.stringify(project(other.entity, notes))).toBe(row)
+        expect(other.entity.heads).toEqual(first.entity.heads)
+      }
+      const order = shuffled(first.changes.values(), numbers)
+      const whole = Entity.hydrate(ID, order, actorOf(9))
+      expect(JSON.stringify(project(whole, notes))).toBe(row)
+      expect(whole.facts).toEqual(first.entity.facts)
+      const step = 1 + ((numbers[0] ?? 0) % 4)
+      const batches = Entity.hydrate(ID, order.slice(0, step), actorOf(9))
+      for (let i = step; i < order.length; i += step) batches.apply(order.slice(i, i + step))
+      expect(JSON.stringify(project(batches, notes))).toBe(row)
+      for (const entity of [whole, batches]) entity.free()
+      for (const replica of replicas) replica.free()
+    },
+  )
+  fc.assert(property, { numRuns: runs(100, 5000) })
+})
+
+test("a document that Automerge saved and loaded again gives the same row", () => {
+  const property = fc.property(commands(3, 20, 1), (script) => {
+    const replicas = play(3, script)
+    for (const replica of replicas.slice(1)) replicas[0]?.pull(replica)
+    const { entity, changes } = replicas[0] as (typeof replicas)[0]
+    const applied = Automerge.applyChanges(
+      Automerge.init(),
+      [...changes.values()].map(({ chunk }) => chunk),
+    )[0]
+    const loaded = Automerge.load(Automerge.save(applied))
+    const back = causalOrder(Automerge.getAllChanges(loaded).map((chunk) => readChange(chunk)))
+    expect(back.map(({ hash }) => hash).sort()).toEqual([...changes.keys()].sort())
+    const again = Entity.hydrate(ID, back, actorOf(9))
+    expect(JSON.stringify(project(again, notes))).toBe(JSON.stringify(project(entity, notes)))
+    again.free()
+    for (const replica of replicas) replica.free()
+  })
+  fc.assert(property, { numRuns: runs(40, 1000) })
+})
+
+function rowOf(input: Partial<Note>, def: AnyDef | null = notes) {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  entity.write(notes, createdNote(input), 7)
+  const row = project(entity, def ?? undefined)
+  entity.free()
+  return row
+}
+
+test("keys are sorted at every depth, and times are milliseconds", () => {
+  expect(JSON.stringify(rowOf({ title: "T", meta: { b: [{ deep: "x" }], a: 1 } }))).toBe(
+    `{"$conflicts":[],"$createdAt":7000,"$updatedAt":7000,"id":"${ID}","meta":{"a":1,"b":[{"deep":"x"}]},"title":"T"}`,
+  )
+})
+
+test("a text of 4,096 UTF-8 bytes is in the row, one byte more leaves its start and its length", () => {
+  expect(rowOf({ body: "x".repeat(4096) })["body"]).toHaveLength(4096)
+  expect(rowOf({ body: "é".repeat(2048) })["body"]).toHaveLength(2048)
+  expect(rowOf({ body: "😀".repeat(1024) })["body"]).toHaveLength(2048)
+  expect(rowOf({ body: "€".repeat(1365) })["body"]).toHaveLength(1365)
+  for (const body of ["x".repeat(4097), `${"é".repeat(2048)}x`, `${"😀".repeat(1024)}x`, "€".repeat(1366)]) {
+    const row = rowOf({ body })
+    expect(row).not.toHaveProperty("body")
+    expect(row.$long).toEqual({ body: { length: body.length, preview: body.slice(0, 256) } })
+  }
+  expect(rowOf({ body: `x${"😀".repeat(2000)}` }).$long?.["body"]?.preview).toBe(`x${"😀".repeat(127)}`)
+})
+
+test("only declared texts are left out: a long register, and a collection nobody declared, are whole in the row", () => {
+  expect(rowOf({ title: "x".repeat(5000) })["title"]).toHaveLength(5000)
+  expect(rowOf({ body: "x".repeat(5000) }, null)["body"]).toHaveLength(5000)
+})
+
+test("defaults are not stored: they are joined when a row is read", () => {
+  const def = collection("notes", shape<Note>(), {
+    fields: { body: text(), summary: text() },
+    defaults: { title: "Untitled", n: 3 },
+  })
+  const row = rowOf({ body: "x".repeat(5000), n: 0 }, def)
+  expect(row).not.toHaveProperty("title")
+  const read = withDefaults(def, row)
+  expect(read).toMatchObject({ title: "Untitled", n: 0, summary: "" })
+  expect(read).not.toHaveProperty("body")
+})
+
+type NoteRow = Row<typeof notes.schema, typeof notes.fields, typeof notes.defaults>
+
+test("a preview is the start of a text, short or long, never half a character", () => {
+  const row = (body: string) => rowOf({ body, title: "T" }) as unknown as NoteRow
+  expect(preview(row("ab😀cd"), "body")).toBe("ab😀cd")
+  expect(preview(row("ab😀cd"), "body", 3)).toBe("ab")
+  expect(preview(row("ab😀cd"), "body", 0)).toBe("")
+  expect(preview(row("y".repeat(9000)), "body", 100)).toBe("y".repeat(100))
+  expect(preview(row("y".repeat(9000)), "body", 1000)).toBe("y".repeat(256))
+  expect(preview(row(""), "summary")).toBe("")
+})
+
+test("the projection's version names the texts of every collection, in any order", () => {
+  const tasks = collection("tasks", shape<{ a: string; b: string }>(), { fields: { b: text(), a: text() } })
+  expect(projectionVersion([notes, tasks])).toBe(projectionVersion([tasks, notes]))
+  expect(projectionVersion([notes, tasks])).not.toBe(projectionVersion([notes]))
+  expect(
+    projectionVersion([collection("tasks", shape<{ a: string; b: string }>(), { fields: { b: text() } })]),
+  ).not.toBe(projectionVersion([tasks]))
+})

@@ -1,0 +1,235 @@
+import { openWorkspace } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { exportNotes } from "../../examples/notes/export.ts"
+import { importNotes } from "../../examples/notes/import.ts"
+import { notes as definition, fieldsOf } from "../../examples/notes/notes.ts"
+import { PART } from "../../examples/notes/splice.ts"
+
+const open = () => openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
+let ws: Awaited<ReturnType<typeof open>>
+beforeEach(async () => {
+  ws = await open()
+})
+afterEach(() => ws.close())
+
+const file = (path: string, content: string | Uint8Array) => ({
+  path,
+  bytes: async () => (typeof content === "string" ? new TextEncoder().encode(content) : content),
+})
+const nothing = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
+
+describe("importing", () => {
+  it("makes a note of every file and names those that it cannot", async () => {
+    const report = await importNotes(ws.notes, [
+      file("work/a.md", "---\ntags: [x]\nnested: { deep: [1, null, true] }\n---\n# A\n"),
+      file("bad.md", new Uint8Array([0xff])),
+      file("empty.md", ""),
+      file("half.md", '---\nhalf: "\\ud800"\n---\n'),
+      { path: "gone.md", bytes: () => Promise.reject(new Error("no such file")) },
+      file("b.md", "B"),
+    ])
+    expect(report).toEqual({
+      ...nothing,
+      created: 2,
+      problems: expect.arrayContaining([
+        { path: "bad.md", why: "it is not UTF-8" },
+        { path: "empty.md", why: "it is empty" },
+        { path: "half.md", why: expect.stringContaining("VALUE_UNSUPPORTED") },
+        { path: "gone.md", why: "it could not be read: no such file" },
+      ]),
+    })
+    expect(report.problems.length).toBe(4)
+    const a = ws.notes.all().find((row) => row.title === "A")
+    expect(a && fieldsOf(a)).toEqual({
+      fileHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      title: "A",
+      body: "# A\n",
+      file: "work/a.md",
+      tags: ["x"],
+      nested: { deep: [1, null, true] },
+    })
+  })
+
+  it("the same files again changes nothing, with and without ids", async () => {
+    const files = [file("a.md", "A"), file("long.md", "y".repeat(20_000)), file("c.md", "---\nid: c1\n---\nC")]
+    await importNotes(ws.notes, files)
+    const before = ws.notes.all()
+    expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 3 })
+    expect(ws.notes.all()).toBe(before)
+  })
+
+  it("the same file again leaves alone what was edited here", async () => {
+    const long = "y".repeat(200_000)
+    const files = [file("a.md", "# A\n"), file("b.md", "---\ntags: [x]\n---\nB"), file("long.md", long)]
+    await importNotes(ws.notes, files)
+    for (const { id } of ws.notes.all()) {
+      await ws.notes.update(id, (draft, edit) => {
+        draft.title = `${draft.title}, edited`
+        edit.splice("body", 0, 0, "edited ")
+      })
+    }
+    const before = ws.notes.all()
+    expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 3 })
+    expect(ws.notes.all()).toBe(before)
+  })
+
+  it("another file of the same path is a note of its own, and says so", async () => {
+    await importNotes(ws.notes, [file("README.md", "# One\n")])
+    const report = await importNotes(ws.notes, [file("README.md", "# Two\n")])
+    const remarks = [{ path: "README.md", what: "another note came from this path, so this is a second one" }]
+    expect(report).toEqual({ ...nothing, created: 1, remarks })
+    expect(ws.notes.all().map(({ title }) => title)).toEqual(["One", "Two"])
+    for (const one of ["One", "Two"]) {
+      expect((await importNotes(ws.notes, [file("README.md", `# ${one}\n`)])).unchanged).toBe(1)
+    }
+  })
+
+  it("a file is named whose front matter is not what its author may think", async () => {
+    const foreign = file("intro.md", "---\nid: guides/intro\n---\ntext")
+    const report = await importNotes(ws.notes, [foreign])
+    const remarks = [{ path: "intro.md", what: "`id` of its front matter is the field `original-id`" }]
+    expect(report).toEqual({ ...nothing, created: 1, remarks })
+    expect(ws.notes.all()[0]).toMatchObject({ "original-id": "guides/intro", body: "text" })
+    expect(await importNotes(ws.notes, [foreign])).toEqual({ ...nothing, unchanged: 1 })
+  })
+
+  it("a file with the id of a note becomes its content, and brings a deleted one back", async () => {
+    await ws.notes.create({ title: "Old", body: "one two", tags: ["gone"] }, { id: "n1" })
+    await ws.notes.create({ title: "Deleted", body: "" }, { id: "n2" })
+    await ws.notes.delete("n2")
+    const report = await importNotes(ws.notes, [
+      file("n1.md", "---\nid: n1\ntitle: New\n---\none and two"),
+      file("n2.md", "---\nid: n2\ntitle: Back\n---\nagain"),
+      file("twice.md", "---\nid: n1\n---\n"),
+    ])
+    const problems = [{ path: "twice.md", why: "it has the same id as n1.md" }]
+    expect(report).toEqual({ ...nothing, updated: 2, problems })
+    expect(fieldsOf(ws.notes.get("n1")!)).toEqual({ title: "New", body: "one and two", file: "n1.md" })
+    expect(fieldsOf(ws.notes.get("n2")!)).toEqual({ title: "Back", body: "again", file: "n2.md" })
+  })
+
+  it("takes files up to the limit whole, though one change holds less, and says what a longer one's limit is", async () => {
+    const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
+    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // pairs at every place where it could be cut
+    const files = [261_000, 300_000, 999_000].map((length) => file(`${length}.md`, long(length)))
+    const report = await importNotes(ws.notes, [...files, file("faces.md", faces), file("5 MB.md", long(5_000_000))])
+    const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; the limit is 1 MB" }]
+    expect(report).toEqual({ ...nothing, created: 4, problems })
+    for (const row of ws.notes.all()) {
+      const whole = (await ws.notes.read(row.id))?.body
+      expect(whole === (row.file === "faces.md" ? faces : long(Number.parseInt(row.file ?? "", 10))), row.file).toBe(
+        true,
+      )
+    }
+    expect((await importNotes(ws.notes, files)).unchanged).toBe(3)
+  })
+
+  it("replaces a long note by another, and makes a short one long, in as many changes as that takes", async () => {
+    await ws.notes.create({ title: "Short", body: "old" }, { id: "short" })
+    const bodies = { first: "a".repeat(150_000), second: `🙂${"b🙂".repeat(50_000)}`, third: "c" }
+    for (const body of Object.values(bodies)) {
+      const report = await importNotes(ws.notes, [file("short.md", `---\nid: short\ntitle: Long\n---\n${body}`)])
+      expect(report).toEqual({ ...nothing, updated: 1 })
+      const whole = await ws.notes.read("short")
+      expect(whole?.body === body && whole.title === "Long").toBe(true)
+    }
+  })
+})
+
+describe("exporting", () => {
+  /** As a disk that knows no case. */
+  function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
+    const held = new Map(Object.entries(files).map(([path, content]) => [path.toLowerCase(), { path, content }]))
+    return {
+      get files() {
+        return Object.fromEntries([...held.values()].map(({ path, content }) => [path, content as string]))
+      },
+      read: async (path: string) => {
+        const file = held.get(path.toLowerCase())
+        return file && new Blob([file.content])
+      },
+      write: async (path: string, content: string) => {
+        if (path.startsWith("locked")) throw new Error("not allowed")
+        held.set(path.toLowerCase(), { path: held.get(path.toLowerCase())?.path ?? path, content })
+      },
+    }
+  }
+  /** Ids of one moment are in no order; these are. */
+  const typed = (...titles: string[]) =>
+    Promise.all(titles.map((title, n) => ws.notes.create({ title, body: title }, { id: `n${n}` })))
+  const imported = (path: string, text: string) => importNotes(ws.notes, [file(path, text)])
+
+  it("gives what imports elsewhere as the same notes, and here as no change", async () => {
+    await imported("work/a.md", "---\ntags: [x]\nrating: 4.5\n---\n# A\n---\nrest")
+    await imported("long.md", "y".repeat(20_000))
+    await ws.notes.create({ title: "Typed here: a/b", body: "" })
+    const to = folder()
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 3, problems: [] })
+    expect(Object.keys(to.files).sort()).toEqual(["Typed here- a-b.md", "long.md", "work/a.md"])
+    const files = Object.entries(to.files).map(([path, text]) => file(path, text))
+    const cameFromFiles = files.filter(({ path }) => !path.startsWith("Typed"))
+    expect(await importNotes(ws.notes, cameFromFiles)).toEqual({ ...nothing, unchanged: 2 })
+
+    const other = await open()
+    try {
+      expect((await importNotes(other.notes, files)).created).toBe(3)
+      const whole = async (of: typeof ws) => {
+        const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
+        // a note that came from no file has come from one now, and all have come from files with ids
+        return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined, fileHash: undefined }))
+      }
+      expect(await whole(other)).toEqual(await whole(ws))
+    } finally {
+      await other.close()
+    }
+  })
+
+  it("names the notes that the folder does not take and those that cannot be read, and goes on", async () => {
+    await typed("one", "locked", "two")
+    await ws.notes.create({ title: "lost", body: "y".repeat(20_000) }, { id: "z" })
+    const unreadable = { ...ws.notes, read: () => Promise.reject(new Error("the disk is gone")) }
+    const to = folder()
+    expect(await exportNotes(unreadable, to)).toEqual({
+      exported: 2,
+      problems: [
+        { path: "locked.md", why: "not allowed" },
+        { path: "lost", why: "the disk is gone" },
+      ],
+    })
+    expect(Object.keys(to.files)).toEqual(["one.md", "two.md"])
+  })
+
+  it("leaves alone what is no file of the note, and writes the same files again", async () => {
+    const strange = {
+      "README.md": "precious",
+      "plan.md": "---\nid: another\n---\n",
+      "old.md": "---\nid: [\n---\n",
+      "Long.md": "x".repeat(2_000_000),
+      "bytes.md": new Uint8Array([0xff]),
+    }
+    const to = folder(strange)
+    const titles = ["readme", "plan", "old", "long", "bytes"]
+    await typed(...titles, "same", "Same")
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 7, problems: [] })
+    const names = [...Object.keys(strange), ...titles.map((title) => `${title} 2.md`), "same.md", "Same 2.md"]
+    expect(Object.keys(to.files)).toEqual(names)
+    expect(to.files).toMatchObject(strange)
+
+    for (const { id } of ws.notes.all()) await ws.notes.update(id, (draft) => void (draft.body += ", edited"))
+    const before = to.files
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual(names)
+    for (const name of names) expect(to.files[name] !== before[name], name).toBe(!(name in strange))
+  })
+
+  it("writes over the file that the note came from, unless that has changed since", async () => {
+    const came = { "a.md": "A", "b.md": "B" }
+    for (const [path, text] of Object.entries(came)) await imported(path, text)
+    const to = folder({ ...came, "b.md": "B, edited in the folder" })
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual([...Object.keys(came), "b 2.md"])
+    expect(to.files["a.md"]).toMatch(/^---\nid: \S+\ntitle: a\n---\nA$/)
+    expect(to.files["b.md"]).toBe("B, edited in the folder")
+  })
+})

@@ -1,0 +1,214 @@
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { FileProblem, formatNote, MAX_FILE, parseNote, pathsOf } from "../../examples/notes/markdown.ts"
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+/** -0 is 0, as in every JSON. */
+const json = (value: unknown) => JSON.parse(JSON.stringify(value))
+const problemOf = (content: Uint8Array | string) => {
+  try {
+    parseNote("a.md", typeof content === "string" ? bytes(content) : content)
+  } catch (error) {
+    if (error instanceof FileProblem) return error.message
+    throw error
+  }
+  return "none"
+}
+
+describe("a Markdown file", () => {
+  it("becomes a note: front matter is fields, the rest is the body", () => {
+    const file =
+      "---\ntitle: Groceries\ntags: [home, week]\ndone: false\ndue: 2026-11-21\nn: 3\n---\n\n- milk\n---\n- bread\n"
+    expect(parseNote("a.md", bytes(file))).toEqual({
+      id: undefined,
+      fields: {
+        title: "Groceries",
+        tags: ["home", "week"],
+        done: false,
+        due: "2026-11-21",
+        n: 3,
+        body: "\n- milk\n---\n- bread\n",
+      },
+      remarks: [],
+    })
+    for (const same of [file.replace("---", "---  "), file.replace("\n---\n", "\n...\n")]) {
+      expect(parseNote("a.md", bytes(same))).toEqual(parseNote("a.md", bytes(file)))
+    }
+  })
+
+  it.each(["id:", "id: null", 'id: ""'])("with an empty %s has none", (id) => {
+    expect(parseNote("a.md", bytes(`---\n${id}\ntitle: T\n---\n`))).toEqual({
+      id: undefined,
+      fields: { title: "T", body: "" },
+      remarks: [],
+    })
+  })
+
+  it("keeps a number that would be written otherwise as it stands there", () => {
+    const kept = ["1.10", "00123", "0x1F", "0o17", "1.0", "1e3", "+1", "-0", ".inf", "12345678901234567890"]
+    const numbers = [0, 7, -12, 4.5, 1e21]
+    const front = `kept: [${kept}]\nnumbers: [${numbers}]\n2.50: key\nsame: &a 007\nagain: *a\n`
+    const { fields } = parseNote("a.md", bytes(`---\ntitle: 3.0\n${front}---\n`))
+    expect(fields).toEqual({ title: "3.0", body: "", kept, numbers, "2.50": "key", same: "007", again: "007" })
+    expect(parseNote("a.md", bytes(formatNote("n1", fields))).fields).toEqual(fields)
+  })
+
+  it.each([
+    ["a rule and prose", "---\nJust a line below a rule.\n\nMore.\n"],
+    ["prose between rules", "---\nJust a line.\n---\n# Heading\n"],
+    ["a heading between rules", "---\n# Heading\n---\nprose\n"],
+    ["a list between rules", "---\n- a\n- b\n---\nprose\n"],
+    ["what was never closed", "---\ntitle: T\n"],
+  ])("that begins with %s is all body, and says so", (_, file) => {
+    const { fields, remarks } = parseNote("name.md", bytes(file))
+    expect(fields).toEqual({ title: file.includes("# Heading") ? "Heading" : "name", body: file })
+    expect(remarks).toEqual(["the --- that it begins with opens no front matter, so all of it is the note's body"])
+  })
+
+  it("keeps under another key what no field can be called, and says so", () => {
+    const front = "id: guides/intro\nfile: report.pdf\nbody: b\n$sync: x\n__proto__: { a: 1 }\noriginal-file: 1\n"
+    const { id, fields, remarks } = parseNote("a.md", bytes(`---\n${front}---\nbody`))
+    expect({ id, fields }).toEqual({
+      id: undefined,
+      fields: {
+        title: "a",
+        body: "body",
+        "original-id": "guides/intro",
+        "original-original-file": "report.pdf",
+        "original-body": "b",
+        "original-$sync": "x",
+        "original-__proto__": { a: 1 },
+        "original-file": 1,
+      },
+    })
+    expect(remarks.length).toBe(5)
+    expect(remarks[0]).toBe("`id` of its front matter is the field `original-id`")
+  })
+
+  it.each([
+    ["title: {{title}}", { "{ title }": null }],
+    ["title: { en: Hello, de: Hallo }", { en: "Hello", de: "Hallo" }],
+    ["title: [a, [b, c]]", ["a", ["b", "c"]]],
+    ["title: [a, b]", ["a", "b"]],
+  ])("with %s keeps it under another key, is called by its heading, and says so", (front, value) => {
+    const { fields, remarks } = parseNote("a.md", bytes(`---\n${front}\n---\n# Heading\n`))
+    expect(fields).toEqual({ title: "Heading", "original-title": value, body: "# Heading\n" })
+    expect(remarks).toEqual(["`title` of its front matter is the field `original-title`"])
+  })
+
+  it.each([
+    ["!foo bar", "bar", "!foo"],
+    ["!foo { a: [1] }", { a: [1] }, "!foo"],
+    ["!!binary aGVsbG8=", "aGVsbG8=", "tag:yaml.org,2002:binary"],
+    ["!!set { x, y }", { x: null, y: null }, "tag:yaml.org,2002:set"],
+    ["!!timestamp 2026-11-21", "2026-11-21", "tag:yaml.org,2002:timestamp"],
+  ])("with %s has the value without the tag, and says so", (front, value, tag) => {
+    const { fields, remarks } = parseNote("a.md", bytes(`---\nkey: ${front}\nagain: ${front}\n---\n`))
+    expect(fields).toEqual({ title: "a", key: value, again: value, body: "" })
+    expect(remarks).toEqual([`its front matter is kept without this: Unresolved tag: ${tag}`])
+  })
+
+  it("is read in a moment, whatever it is made of", () => {
+    const begun = performance.now()
+    const half = MAX_FILE / 2
+    for (const filler of [" ", "#", "# ", " #", "\t", "a "]) {
+      parseNote("a.md", bytes(`# a${filler.repeat(half / filler.length)}b\n`))
+      pathsOf({ title: `a${filler.repeat(half)}b` }).next()
+    }
+    const keys = Array.from({ length: 60_000 }, (_, i) => `k${i}: ${i}`).join("\n")
+    for (const front of [keys, "&a ".repeat(100_000)]) {
+      expect(problemOf(`---\n${front}\n---\n`)).toBe("its front matter is too long; the limit is 64 KiB")
+    }
+    expect(performance.now() - begun).toBeLessThan(5000)
+  })
+
+  it("without front matter is called by its heading, else by its name", () => {
+    expect(parseNote("b.md", bytes("\n# Plan B #\ntext")).fields).toEqual({
+      title: "Plan B",
+      body: "\n# Plan B #\ntext",
+    })
+    expect(parseNote("folder/c.d.md", bytes("text")).fields).toEqual({ title: "c.d", body: "text" })
+    for (const [line, title] of [
+      ["#\tTab \t ##  ", "Tab"],
+      ["# C#", "C#"],
+      ["# #\n#\n#none\n# Next\n# Last", "Next"],
+    ] as const) {
+      expect(parseNote("a.md", bytes(line)).fields.title).toBe(title)
+    }
+  })
+
+  it("with CR LF and a byte order mark reads like any other", () => {
+    expect(parseNote("a.md", bytes("\ufeff---\r\ntitle: T\r\n---\r\nx\r\ny")).fields).toEqual({
+      title: "T",
+      body: "x\ny",
+    })
+  })
+
+  it.each([
+    ["empty", "", "it is empty"],
+    ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8"],
+    ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; the limit is 1 MB"],
+    ["with broken YAML", "---\ntitle: [a\n---\n", "its front matter is broken: "],
+    ["with a key twice", "---\na: 1\na: 2\n---\n", "its front matter is broken: Map keys must be unique"],
+    [
+      "with aliases that grow",
+      `---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [${Array(9).fill("*a")}]\nc: &c [${Array(9).fill("*b")}]\nd: [${Array(9).fill("*c")}]\n---\n`,
+      "its front matter is broken: ",
+    ],
+  ])("%s is a problem with words", (_, content, message) => {
+    expect(problemOf(content).slice(0, message.length)).toBe(message)
+  })
+
+  it("at the limit is a note", () => {
+    expect(problemOf(new Uint8Array(MAX_FILE).fill(0x61))).toBe("none")
+  })
+
+  it("written and read again is the same note", () => {
+    const value = fc.jsonValue({ maxDepth: 2, noUnicodeString: false })
+    const key = fc
+      .string({ minLength: 1 })
+      .filter((k) => !["id", "body", "file", "fileHash", "title", "__proto__"].includes(k) && !/^[$@]/.test(k))
+    fc.assert(
+      fc.property(
+        fc.string(),
+        fc.string({ unit: "grapheme" }),
+        fc.dictionary(key, value, { noNullPrototype: true }),
+        (title, body, rest) => {
+          const fields = { ...rest, title, body: body.replaceAll("\r\n", "\n") }
+          const again = parseNote("a.md", bytes(formatNote("n1", json(fields))))
+          expect(json(again)).toEqual(json({ id: "n1", fields, remarks: [] }))
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe("the path of an exported note", () => {
+  it.each([
+    [{ title: "T", file: "work/plan.md" }, "work/plan.md"],
+    [{ title: "A: b/c?" }, "A- b-c-.md"],
+    [{ title: " " }, "untitled.md"],
+  ])("%j is the file it came from, else its title", (fields, path) => {
+    expect(pathsOf(fields).next().value).toBe(path)
+  })
+
+  it.each([
+    [{ file: "../../etc/passwd.md" }, "etc/passwd.md"],
+    [{ file: "/ETC/passwd" }, "ETC/passwd.md"],
+    [{ title: ".." }, "untitled.md"],
+  ])("%j never leaves the folder", (fields, path) => {
+    expect(pathsOf(fields).next().value).toBe(path)
+  })
+
+  it("is numbered when it is not the first", () => {
+    const [, second, third] = Array.from(
+      { length: 3 },
+      (
+        (paths) => () =>
+          paths.next().value
+      )(pathsOf({ title: "a.b" })),
+    )
+    expect([second, third]).toEqual(["a.b 2.md", "a.b 3.md"])
+  })
+})

@@ -1,0 +1,219 @@
+import { execFile } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
+import { gzipSync } from "node:zlib"
+import { build as esbuild, type Metafile } from "esbuild"
+import { build as vite } from "vite"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+
+// What is published: packed, installed in an empty folder, imported, bundled, weighed.
+const root = path.resolve(import.meta.dirname, "../..")
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-package-"))
+const consumer = path.join(folder, "app")
+const run = promisify(execFile)
+
+/** Upper bounds; a release that crosses one has to say why. Bytes. */
+const limits = {
+  /** the library in a browser with IndexedDB and a relay, minified and gzipped, Automerge not counted */
+  bundle: 45_000,
+  library: 150_000,
+  relay: 60_000,
+}
+
+interface Packed {
+  readonly filename: string
+  readonly size: number
+  readonly files: readonly { readonly path: string }[]
+}
+let library: Packed
+let relay: Packed
+
+/** What `npm run build` has built: building here would take the files from under other tests. */
+async function pack(from: string): Promise<Packed> {
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder]
+  const { stdout } = await run("npm", args, { cwd: from, maxBuffer: 1e8 })
+  const [packed] = JSON.parse(stdout) as [Packed]
+  return packed
+}
+
+async function install(into: string, ...packages: string[]): Promise<void> {
+  mkdirSync(into)
+  writeFileSync(path.join(into, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  await run("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: into })
+}
+
+const sizeOf = (folder: string) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((name) => statSync(path.join(folder, name)))
+    .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0)
+
+beforeAll(async () => {
+  library = await pack(root)
+  relay = await pack(path.join(root, "relay"))
+  await install(consumer, path.join(folder, library.filename))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe("the library's package", () => {
+  it("holds the build and nothing else", () => {
+    const strange = library.files
+      .map((file) => file.path)
+      .filter((name) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(name))
+    expect(strange).toEqual([])
+    const installed = sizeOf(path.join(consumer, "node_modules"))
+    const automerge = sizeOf(path.join(consumer, "node_modules/@automerge"))
+    console.log(`library: ${library.files.length} files, ${library.size} bytes packed (limit ${limits.library})`)
+    console.log(`installed: ${installed} bytes with everything it needs, Automerge is ${automerge} of them`)
+    expect(library.size).toBeLessThan(limits.library)
+  })
+
+  it("gives every name on Node, and a workspace that works", async () => {
+    const script = `
+      const names = {}
+      for (const entry of ["", "/node", "/indexeddb", "/memory", "/testing"]) names[entry] = Object.keys(await import("headwater" + entry)).sort()
+      const { collection, openWorkspace, shape, text } = await import("headwater")
+      const { nodeStore } = await import("headwater/node")
+      const notes = collection("notes", shape(), { fields: { body: text() } })
+      const ws = await openWorkspace({ id: "w", collections: { notes }, store: nodeStore("./data") })
+      const { id } = await ws.notes.create({ title: "T", body: "hello" })
+      await ws.notes.update(id, (draft, edit) => edit.splice("body", 5, 0, " world"))
+      const { title, body } = ws.notes.get(id)
+      await ws.close()
+      console.log(JSON.stringify({ names, title, body }))`
+    writeFileSync(path.join(consumer, "use.mjs"), script)
+    const { stdout } = await run(process.execPath, ["use.mjs"], { cwd: consumer })
+    const { names, title, body } = JSON.parse(stdout)
+    expect({ title, body }).toEqual({ title: "T", body: "hello world" })
+    expect(names).toEqual({
+      "": ["HeadwaterError", "codes", "collection", "openWorkspace", "preview", "relayConnection", "shape", "text"],
+      "/node": ["nodeStore"],
+      "/indexeddb": ["indexedDBStore"],
+      "/memory": ["memoryStore"],
+      "/testing": expect.arrayContaining(["storeConformance"]),
+    })
+  })
+
+  it("is typed for a strict app, its own declarations included", async () => {
+    writeFileSync(
+      path.join(consumer, "app.ts"),
+      `import { collection, openWorkspace, preview, shape, text, type RowOf } from "headwater"
+      import { memoryStore } from "headwater/memory"
+      import { indexedDBStore } from "headwater/indexeddb"
+      const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })
+      export const open = (browser: boolean) => openWorkspace({ id: "w", collections: { notes }, store: browser ? indexedDBStore("n") : memoryStore() })
+      export const line = (row: RowOf<typeof notes>): string => row.title + preview(row, "body")
+      // @ts-expect-error a row is read-only
+      export const spoil = (row: RowOf<typeof notes>) => { row.title = "" }
+      `,
+    )
+    const tsc = path.join(root, "node_modules/.bin/tsc")
+    for (const module of [
+      ["NodeNext", "NodeNext"],
+      ["ESNext", "Bundler"],
+    ] as const) {
+      const [kind, resolution] = module
+      const options = [
+        "--noEmit",
+        "--strict",
+        "--target",
+        "es2022",
+        "--lib",
+        "es2023,dom,dom.iterable,esnext.disposable",
+        "--types",
+        "",
+      ]
+      const result = await run(tsc, [...options, "--module", kind, "--moduleResolution", resolution, "app.ts"], {
+        cwd: consumer,
+      }).catch((failed: { stdout: string }) => failed)
+      expect(result.stdout, resolution).toBe("")
+    }
+  })
+})
+
+describe("in a browser", () => {
+  const entry = () => path.join(consumer, "browser.js")
+  const gzipped = (code: Uint8Array | string) => gzipSync(code, { level: 9 }).length
+
+  beforeAll(() => {
+    writeFileSync(
+      entry(),
+      `import { collection, openWorkspace, preview, shape, text } from "headwater"
+      import { indexedDBStore } from "headwater/indexeddb"
+      const notes = collection("notes", shape(), { fields: { body: text() } })
+      openWorkspace({ id: "w", collections: { notes }, store: indexedDBStore("w"), relay: { url: "ws://127.0.0.1:4400" } })
+        .then((ws) => { document.title = ws.notes.all().map((row) => row.title + preview(row, "body")).join() })`,
+    )
+  })
+
+  it("the library without Automerge is small", async () => {
+    const { outputFiles } = await esbuild({
+      entryPoints: [entry()],
+      bundle: true,
+      minify: true,
+      format: "esm",
+      external: ["@automerge/*"],
+      write: false,
+    })
+    const size = gzipped(outputFiles[0]!.contents)
+    console.log(
+      `browser bundle without Automerge: ${outputFiles[0]!.contents.length} bytes, ${size} gzipped (limit ${limits.bundle})`,
+    )
+    expect(size).toBeLessThan(limits.bundle)
+  })
+
+  it("esbuild bundles it with no help, and what is loaded at first holds neither Automerge nor Node's code", async () => {
+    const outdir = path.join(folder, "esbuild")
+    const { metafile } = await esbuild({
+      entryPoints: [entry()],
+      outdir,
+      bundle: true,
+      splitting: true,
+      minify: true,
+      format: "esm",
+      metafile: true,
+    })
+    const first = loadedAtFirst(metafile)
+    expect(first.join("\n")).not.toMatch(/@automerge|classic-level|node_modules\/ws\//)
+    expect(Object.keys(metafile.inputs).some((name) => name.includes("@automerge/automerge"))).toBe(true)
+  })
+
+  it("Vite bundles it with no help, and keeps Automerge out of the first chunk", async () => {
+    const outDir = path.join(folder, "vite")
+    writeFileSync(
+      path.join(consumer, "index.html"),
+      `<!doctype html><script type="module" src="./browser.js"></script>`,
+    )
+    await vite({ root: consumer, configFile: false, logLevel: "error", build: { outDir, target: "es2022" } })
+    const html = readFileSync(path.join(outDir, "index.html"), "utf8")
+    const [, first = ""] = /src="\/(assets\/[^"]+)"/.exec(html) ?? []
+    const chunks = readdirSync(path.join(outDir, "assets")).map((name) => ({
+      name,
+      size: readFileSync(path.join(outDir, "assets", name)).length,
+    }))
+    expect(gzipped(readFileSync(path.join(outDir, first)))).toBeLessThan(limits.bundle)
+    expect(chunks.some(({ size }) => size > 1_000_000)).toBe(true)
+  })
+
+  /** The inputs of the entry's own chunk and of those it imports statically. */
+  function loadedAtFirst({ outputs }: Metafile): string[] {
+    const seen = new Set<string>()
+    const visit = (name: string): string[] => {
+      const output = outputs[name]
+      if (output === undefined || seen.has(name)) return []
+      seen.add(name)
+      const next = output.imports.filter(({ kind }) => kind === "import-statement").flatMap(({ path }) => visit(path))
+      return [...Object.keys(output.inputs), ...next]
+    }
+    return Object.keys(outputs)
+      .filter((name) => outputs[name]?.entryPoint?.endsWith("browser.js"))
+      .flatMap(visit)
+  }
+})
+
+// relay-package.ci.test.ts installs the relay alone and lets it serve
+it("the relay's package is small", () => {
+  console.log(`relay: ${relay.files.length} files, ${relay.size} bytes packed (limit ${limits.relay})`)
+  expect(relay.size).toBeLessThan(limits.relay)
+})

@@ -1,0 +1,78 @@
+import { expect, it } from "vitest"
+import { type Sample, sample } from "../../relay/log/conformance.ts"
+import type { Log } from "../../relay/log/contract.ts"
+import { openLogs } from "../../relay/log/logs.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import { dice } from "../support/dice.ts"
+import { simDisk } from "../support/disk.ts"
+
+const open = (disk = simDisk({ random: dice(1) }).disk, entries = 20_000) =>
+  openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, segment: { entries } })
+const append = (log: Log, { entry, changes }: Sample) => log.append(entry, changes)
+const hashOf = ({ changes }: Sample) => changes[0]!.hash
+
+it.each([7, 60, 20_000])(
+  "heads are told right however many there are, with segments of %i entries",
+  async (entries) => {
+    const random = dice(entries)
+    const { disk } = simDisk({ random })
+    let logs = await open(disk, entries)
+    let log = await logs.open("w")
+    const heads = { a: new Set<string>(), b: new Set<string>() }
+    for (let i = 0; i < 1200; i++) {
+      const entity = random() < 0.8 ? "a" : "b"
+      const here = heads[entity]
+      // Up to some hundred heads, and now and then few again.
+      const share = i % 300 > 290 ? 0.6 : 0.01
+      const deps = [...here].filter(() => random() < share)
+      const one = sample(`${i}`, { entity, deps, actor: `${i}` })
+      append(log, one)
+      for (const dep of deps) here.delete(dep)
+      here.add(hashOf(one))
+      if (i % 5 === 0) expect([...(await log.entity(entity))!.heads].sort()).toEqual([...here].sort())
+      if (i % 20 === 0) await log.flushed(log.appended)
+      if (i % 400 !== 399) continue
+      await logs.close()
+      logs = await open(disk, entries)
+      log = await logs.open("w")
+    }
+    for (const entity of ["a", "b"] as const) {
+      expect([...(await log.entity(entity))!.heads].sort()).toEqual([...heads[entity]].sort())
+    }
+    await logs.close()
+  },
+)
+
+let names = 0
+it("a change of an entity with a thousand heads costs little more than one of an entity with one", async () => {
+  const logs = await open()
+  const log = await logs.open("w")
+
+  /** ms for `changes` changes, of which each rests on the last of one of so many branches. */
+  async function edit(entity: string, branches: number, changes: number): Promise<number> {
+    const tips: string[] = []
+    const samples: Sample[] = []
+    for (let i = 0; i < branches + changes; i++) {
+      const tip = tips[i % branches]
+      const one = sample(`${entity} ${i}`, { entity, deps: tip === undefined ? [] : [tip], actor: `${i % branches}` })
+      tips[i % branches] = hashOf(one)
+      samples.push(one)
+    }
+    for (const one of samples.slice(0, branches)) append(log, one)
+    await log.flushed(log.appended)
+    const start = performance.now()
+    for (const one of samples.slice(branches)) append(log, one)
+    const took = performance.now() - start
+    await log.flushed(log.appended)
+    expect((await log.entity(entity))!.heads).toHaveLength(branches)
+    return took
+  }
+  const fastest = async (branches: number) => {
+    const took: number[] = []
+    for (let i = 0; i < 4; i++) took.push(await edit(`${branches}-${i}-${names++}`, branches, 1000))
+    return Math.min(...took)
+  }
+  await fastest(1)
+  expect((await fastest(1000)) / (await fastest(1))).toBeLessThan(4)
+  await logs.close()
+})

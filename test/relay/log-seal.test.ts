@@ -1,0 +1,48 @@
+import { expect, it } from "vitest"
+import { sample } from "../../relay/log/conformance.ts"
+import { openLogs } from "../../relay/log/logs.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import { dice } from "../support/dice.ts"
+import { simDisk } from "../support/disk.ts"
+
+const ENTRIES = 4000
+
+it("a full segment is sealed in slices: others have the processor in between, and what they append is there", async () => {
+  let turns = 0
+  let from = 0
+  let between: number | undefined
+  const { disk } = simDisk({
+    random: dice(1),
+    before({ kind, path }) {
+      if (kind === "truncate" && path.endsWith(".tmp")) from = turns
+      if (kind === "write" && path.endsWith(".tmp")) between = turns - from
+    },
+  })
+  const open = () =>
+    openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, segment: { entries: ENTRIES, changes: 1e6 } })
+  const logs = await open()
+  const log = await logs.open("w")
+  const nth = (i: number) => sample(`${i}`, { entity: `e${i % 1000}`, actor: `actor ${i}`, by: "alice", binds: true })
+  let appended = 0
+  const append = () => log.append(nth(appended).entry, nth(appended++).changes)
+  for (let i = 0; i <= ENTRIES; i++) append()
+  while (between === undefined) {
+    turns++
+    append()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  // Some 13,000 rows, which are made, sorted and written.
+  expect(between).toBeGreaterThan(12)
+  await log.flushed(log.appended)
+  await logs.close()
+
+  const again = await open()
+  const reopened = await again.open("w")
+  for (let i = 0; i < appended; i += 97) {
+    const [change] = nth(i).changes
+    expect(await reopened.known(`e${i % 1000}`, change!.hash)).toMatchObject({ position: i + 1 })
+    expect(await reopened.tail(`e${i % 1000}`, change!.actor)).toMatchObject({ hash: change!.hash })
+    expect(await reopened.binding(change!.actor)).toBe("alice")
+  }
+  await again.close()
+})

@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterEach, describe, expect, it } from "vitest"
+import { logConformance, sample } from "../../relay/log/conformance.ts"
+import { type LogsOptions, openLogs } from "../../relay/log/logs.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import { nodeDisk } from "../../relay/machine/disk.node.ts"
+import { dice } from "../support/dice.ts"
+import { simDisk } from "../support/disk.ts"
+
+const folders: string[] = []
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true })
+})
+
+const quiet = { clock: nodeClock, report: () => {} }
+/** Segments so small that every history has many. */
+const small = { segment: { entries: 17, bytes: 20_000 }, cache: 64 * 1024 }
+
+describe.each<[string, Partial<LogsOptions>]>([
+  ["with segments of the usual size", {}],
+  ["with many segments and a small cache", small],
+])("the log %s", (_, sizes) => {
+  describe("on the real disk", () => {
+    it.each(logConformance)("$name", async ({ run }) => {
+      const folder = mkdtempSync(join(tmpdir(), "log-"))
+      folders.push(folder)
+      await run(() => openLogs({ ...quiet, ...sizes, folder: join(folder, "data"), disk: nodeDisk }))
+    })
+  })
+
+  describe("on the simulated disk", () => {
+    it.each(logConformance)("$name", async ({ run }) => {
+      const { disk } = simDisk({ random: dice(1) })
+      await run(() => openLogs({ ...quiet, ...sizes, folder: "/data", disk }))
+    })
+  })
+})
+
+describe("logs that nobody has borrowed", () => {
+  /** A log that is opened lists its folder. */
+  const listingDisk = () => {
+    const listed: string[] = []
+    const { disk } = simDisk({
+      random: dice(1),
+      before: ({ kind, path }) => void (kind === "list" && listed.push(path)),
+    })
+    return { disk, listed }
+  }
+
+  it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
+    const { disk, listed } = listingDisk()
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, maxOpen: 2 })
+    const use = async (workspace: string) => {
+      const log = await logs.open(workspace)
+      const { entry, changes } = sample(`of ${workspace}`)
+      if (log.appended === 0) await log.flushed(log.append(entry, changes))
+      expect((await log.since(0, 1)).entries[0]!.entry).toEqual(entry)
+      await log.close()
+      return listed.splice(0).length
+    }
+    expect([await use("a"), await use("b"), await use("a"), await use("b")]).toEqual([1, 1, 0, 0])
+    expect([await use("c"), await use("b"), await use("c"), await use("a")]).toEqual([1, 0, 0, 1])
+    const held = await logs.open("b")
+    expect([await use("c"), await use("d"), await use("e"), await use("b")]).toEqual([1, 1, 1, 0])
+    expect((await held.since(0, 1)).entries).toHaveLength(1)
+    await logs.close()
+  })
+
+  it("are shut when they keep more in memory than they may, though they are few", async () => {
+    const { disk, listed } = listingDisk()
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, idleBytes: 500_000 })
+    const use = async (workspace: string, entries = 0) => {
+      const log = await logs.open(workspace)
+      for (let i = 0; i < entries; i++) {
+        const { entry, changes } = sample(`${i} of ${workspace}`, { entity: `e${i}` })
+        log.append(entry, changes)
+      }
+      await log.flushed(log.appended)
+      await log.close()
+      return listed.splice(0).length
+    }
+    expect([await use("small"), await use("large", 1000), await use("larger", 1000)]).toEqual([1, 1, 1])
+    expect([await use("larger"), await use("small"), await use("large")]).toEqual([0, 1, 1])
+    expect([await use("small"), await use("large")]).toEqual([0, 0])
+    await logs.close()
+  })
+})
+
+describe("what no record can hold", () => {
+  it("is refused, and nothing has happened", async () => {
+    const { disk } = simDisk({ random: dice(1) })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk })
+    const log = await logs.open("w")
+    const one = sample("one")
+    const { entry, changes } = sample("two", { entity: "two", seq: 2 ** 32 })
+    const first = log.append(one.entry, one.changes)
+    expect(() => log.append(entry, changes)).toThrow(RangeError)
+    expect(() => log.append(entry, [], new Uint8Array(9 * 2 ** 20))).toThrow(
+      expect.objectContaining({ code: "TOO_LARGE" }),
+    )
+    expect(await log.entity("two")).toBeUndefined()
+    await log.flushed(first)
+    const last = sample("three", { entity: "three" })
+    await log.flushed(log.append(last.entry, last.changes))
+    await logs.close()
+    const again = await (await openLogs({ ...quiet, folder: "/data", disk })).open("w")
+    expect((await again.since(0, 10_000)).entries.map(({ entry }) => entry)).toEqual([one.entry, last.entry])
+  })
+})

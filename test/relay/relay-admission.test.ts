@@ -1,0 +1,282 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import type { Log, Logs } from "../../relay/log/contract.ts"
+import { openLogs } from "../../relay/log/logs.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import { nodeDisk } from "../../relay/machine/disk.node.ts"
+import { judge, OP_GAP } from "../../relay/serve/admission.ts"
+import { admit, newPusher } from "../../relay/serve/append-push.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { type Entry, limits } from "../../src/wire/protocol.ts"
+import { actorOf, change, type Draft, genesis } from "../support/changes.ts"
+
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-admission-"))
+let logs: Logs
+let log: Log
+let workspaces = 0
+beforeAll(async () => {
+  logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report() {} })
+})
+beforeEach(async () => {
+  log = await logs.open(`w${workspaces++}`)
+})
+afterAll(async () => {
+  await logs.close()
+  rmSync(folder, { recursive: true })
+})
+
+const first = genesis("e")
+const A = actorOf(1)
+const B = actorOf(2)
+const C = actorOf(3)
+
+const breathe = () => Promise.resolve()
+
+const after = (previous: Change, more: Partial<Draft> = {}): Change =>
+  change({ actor: A, seq: previous.seq + 1, startOp: previous.maxOp + 1, deps: [previous.hash], ...more })
+const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
+  entity: "e",
+  collection: "notes",
+  kind: "change",
+  chunks: changes.map((one) => (one instanceof Uint8Array ? one : one.chunk)),
+})
+
+/** Pushes one entry, appends what is admitted, and returns the codes of what is not. */
+async function push(pushed: Entry, { principal = "local", adopt = false, walks = 20_000 } = {}): Promise<string[]> {
+  const { chunks, changes, refusals } = await admit(log, pushed, { ...newPusher(principal, adopt, breathe), walks })
+  expect(chunks.map((chunk) => readChange(chunk).hash)).toEqual(changes.map(({ hash }) => hash))
+  if (chunks.length > 0) log.append({ ...pushed, chunks, by: principal }, changes)
+  return refusals.map(({ code }) => code)
+}
+
+/** A linear history of one actor, a change an entry, as far as `length`. */
+async function chain(actor: string, from: Change, length: number): Promise<Change[]> {
+  const changes: Change[] = []
+  for (let last = from; changes.length < length; ) {
+    const seq = changes.length + 1
+    last = change({ actor, seq, startOp: last.maxOp + 1, deps: [last.hash] })
+    expect(await push(entry(last))).toEqual([])
+    changes.push(last)
+  }
+  return changes
+}
+
+describe("a change is admitted", () => {
+  it("when it makes an entity, and when it follows what is there, all in one entry", async () => {
+    const one = after(first, { seq: 1 })
+    expect(await push(entry(first, one, after(one), after(after(one))))).toEqual([])
+    expect((await log.entity("e"))?.heads).toEqual([after(after(one)).hash])
+  })
+
+  it("beside a concurrent one", async () => {
+    const [one, two] = [after(first, { seq: 1 }), after(first, { seq: 1, actor: B })]
+    expect(await push(entry(first, one, two))).toEqual([])
+    expect((await log.entity("e"))?.heads.toSorted()).toEqual([one.hash, two.hash].toSorted())
+  })
+
+  it("once, however often it is pushed, alone and within other entries", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one))
+    const again = await admit(log, entry(first, one, one, after(one), after(one)), newPusher("local", false, breathe))
+    expect(again).toMatchObject({ refusals: [], known: 1, changes: [{ hash: after(one).hash }] })
+  })
+})
+
+describe("a change is refused", () => {
+  it.each([
+    ["CHUNK_BAD", "whose checksum is wrong", flip(first.chunk, 5)],
+    ["CHUNK_BAD", "that is no change", new Uint8Array(40)],
+    ["TOO_LARGE", "beyond the size of a chunk", new Uint8Array(limits.chunk + 1)],
+  ])("%s: one %s, by the hash that its pusher knows it by", async (code, _what, chunk) => {
+    const { refusals } = await admit(log, entry(chunk), newPusher("local", false, breathe))
+    const hash = Buffer.from(await crypto.subtle.digest("SHA-256", chunk.slice(8))).toString("hex")
+    expect(refusals).toEqual([{ entity: "e", hash, code }])
+  })
+
+  it("DEPS_UNKNOWN: what rests on a change that nobody has brought, and with it what rests on that", async () => {
+    const missing = after(first, { seq: 1 })
+    const codes = await push(entry(first, after(missing), after(after(missing))))
+    expect(codes).toEqual(["DEPS_UNKNOWN", "DEPS_UNKNOWN"])
+    expect((await log.entity("e"))?.heads).toEqual([first.hash])
+  })
+
+  it("DEPS_UNKNOWN: what rests on a refused change of the same push, while the rest goes on", async () => {
+    const bad = change({ actor: A, startOp: OP_GAP * 2, deps: [first.hash] })
+    const fine = after(first, { seq: 1, actor: B })
+    expect(await push(entry(first, bad, after(bad), fine))).toEqual(["START_OP", "DEPS_UNKNOWN"])
+    expect((await log.entity("e"))?.heads).toEqual([fine.hash])
+  })
+
+  it("DEPS_UNKNOWN: what rests on a change of another entity", async () => {
+    const other = genesis("f")
+    await push({ ...entry(other), entity: "f" })
+    expect(await push(entry(first, change({ actor: A, startOp: 2, deps: [other.hash] })))).toEqual(["DEPS_UNKNOWN"])
+  })
+
+  it("SEQ_TAKEN: another change under a number that is used", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one))
+    expect(await push(entry(after(first, { seq: 1, value: "other" })))).toEqual(["SEQ_TAKEN"])
+    expect(await push(entry(after(one), after(one, { value: "other" })))).toEqual(["SEQ_TAKEN"])
+  })
+
+  it("SEQ_GAP: one that leaves a number out", async () => {
+    const one = after(first, { seq: 1 })
+    expect(await push(entry(first, one, after(one, { seq: 3 })))).toEqual(["SEQ_GAP"])
+    expect(await push(entry(after(first, { seq: 2, actor: B })))).toEqual(["SEQ_GAP"])
+  })
+
+  it("CHUNK_BAD: one that does not follow its own author's last change", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one, after(first, { seq: 1, actor: B })))
+    expect(await push(entry(change({ actor: A, seq: 2, startOp: 9, deps: [first.hash] })))).toEqual(["CHUNK_BAD"])
+  })
+
+  it.each([1, OP_GAP + 2])("START_OP: one numbered %i after an entity of one operation", async (startOp) => {
+    expect(await push(entry(first, change({ actor: A, startOp, deps: [first.hash] })))).toEqual(["START_OP"])
+  })
+
+  it("no operation number further on than a fork may be", async () => {
+    expect(await push(entry(first, change({ actor: A, startOp: OP_GAP + 1, deps: [first.hash] })))).toEqual([])
+  })
+
+  it("COLLECTION_MISMATCH: an entity of another collection, and a second genesis", async () => {
+    await push(entry(first))
+    expect(await push({ ...entry(after(first, { seq: 1 })), collection: "tasks" })).toEqual(["COLLECTION_MISMATCH"])
+    expect(await push(entry(genesis("e", "tasks")))).toEqual(["COLLECTION_MISMATCH"])
+    expect(await push(entry(change({ actor: A })))).toEqual(["COLLECTION_MISMATCH"])
+    expect(await push(entry(first))).toEqual([])
+  })
+
+  it("CHUNK_BAD: an entity made by anything but its genesis", async () => {
+    expect(await push(entry(change({ actor: A })))).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(genesis("f")))).toEqual(["CHUNK_BAD"])
+    expect(await log.entity("e")).toBeUndefined()
+  })
+
+  it("ACTOR_BOUND: another principal's session actor, unless somebody adopts it", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one), { principal: "ann" })
+    expect(await push(entry(after(one)), { principal: "bob" })).toEqual(["ACTOR_BOUND"])
+    expect(await push(entry(after(one)), { principal: "bob", adopt: true })).toEqual([])
+    expect(await push(entry(after(after(one))), { principal: "ann" })).toEqual([])
+  })
+
+  it("nobody's by an adopter: adopting binds no actor", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one), { principal: "bob", adopt: true })
+    expect(await push(entry(after(one)), { principal: "ann" })).toEqual([])
+    expect(await push(entry(after(after(one))), { principal: "bob" })).toEqual(["ACTOR_BOUND"])
+  })
+
+  it("nobody's by a derived actor: whoever comes second has made the same change", async () => {
+    await push(entry(first), { principal: "ann" })
+    expect(await log.binding(first.actor)).toBeUndefined()
+    expect(await push(entry(first), { principal: "bob" })).toEqual([])
+  })
+
+  it("FORBIDDEN: snapshots and tombstones", async () => {
+    expect(await push({ ...entry(first), kind: "snapshot" })).toEqual(["FORBIDDEN"])
+    const { refusals } = await admit(log, { ...entry(), kind: "tombstone" }, newPusher("local", false, breathe))
+    expect(refusals).toEqual([{ entity: "e", hash: "0".repeat(64), code: "FORBIDDEN" }])
+  })
+
+  it("TOO_LARGE: an entry that no frame could bring back", async () => {
+    const chunks = Array.from({ length: 5 }, () => new Uint8Array(limits.chunk - 1000))
+    expect(await push(entry(...chunks))).toEqual(Array(5).fill("TOO_LARGE"))
+  })
+
+  it("QUOTA: the head that would be one too many", async () => {
+    const forks = Array.from({ length: limits.heads }, (_, n) => after(first, { seq: 1, actor: actorOf(n + 10) }))
+    expect(await push(entry(first, ...forks))).toEqual([])
+    expect(await push(entry(after(first, { seq: 1 })))).toEqual(["QUOTA"])
+    expect(await push(entry(after(forks[0]!, { actor: actorOf(10) })))).toEqual([])
+  })
+})
+
+describe("an entry that insists on heads", () => {
+  const derived = genesis("e")
+
+  it("is admitted at these heads, and known when it comes again", async () => {
+    expect(await push({ ...entry(derived), if: [] })).toEqual([])
+    expect(await push({ ...entry(derived), if: [] })).toEqual([])
+  })
+
+  it("HEADS_MOVED: is refused at others", async () => {
+    expect(await push({ ...entry(derived), if: ["ab".repeat(32)] })).toEqual(["HEADS_MOVED"])
+  })
+
+  it("FORBIDDEN: is for derived actors", async () => {
+    await push(entry(first))
+    expect(await push({ ...entry(after(first, { seq: 1 })), if: [first.hash] })).toEqual(["FORBIDDEN"])
+  })
+})
+
+describe("the walk to the author's last change", () => {
+  it("finds it far behind others' changes", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one))
+    const others = await chain(B, one, 50)
+    await push(entry(after(first, { seq: 1, actor: C }))) // so that the deps are not the heads
+    const deps = [others.at(-1)!.hash]
+    expect(await push(entry(change({ actor: A, seq: 2, startOp: others.at(-1)!.maxOp + 1, deps })))).toEqual([])
+  })
+
+  it("does not go below it", async () => {
+    await push(entry(first))
+    const others = await chain(B, first, 50)
+    const one = change({ actor: A, startOp: 1000, deps: [others.at(-1)!.hash] })
+    await push(entry(one))
+    const lookups: string[] = []
+    const known = log.known.bind(log)
+    log.known = (entity, hash) => {
+      lookups.push(hash)
+      return known(entity, hash)
+    }
+    const astray = change({ actor: A, seq: 2, startOp: 2000, deps: [others.at(-1)!.hash] })
+    expect(await push(entry(astray))).toEqual(["CHUNK_BAD"])
+    expect(lookups.length).toBeLessThan(5)
+  })
+
+  it("gives up after 1,000 look-ups and lets the change through: replicas look again", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one))
+    const others = await chain(B, first, 1100) // all numbered above `one`, none after it
+    const lost = change({ actor: A, seq: 2, startOp: 3000, deps: [others[1050]!.hash] })
+    expect(await push(entry(lost))).toEqual([])
+    expect(await push(entry(change({ actor: C, startOp: 3000, deps: [others[1050]!.hash] })))).toEqual([])
+  })
+
+  it("gives up early once a push has walked its share", async () => {
+    const one = after(first, { seq: 1 })
+    await push(entry(first, one))
+    const others = await chain(B, first, 30)
+    const astray = change({ actor: A, seq: 2, startOp: 3000, deps: [others[20]!.hash] })
+    expect(await push(entry(astray), { walks: 1000 })).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(astray), { walks: 10 })).toEqual([])
+  })
+})
+
+it("answers a replay like the first time, even when the entity is purged", () => {
+  const offer = {
+    hash: first.hash,
+    change: first,
+    collection: "notes",
+    derived: true,
+    adopt: false,
+    principal: "local",
+  }
+  const purged = { collection: "notes", heads: [], purged: 7 }
+  const facts = { known: undefined, state: purged, deps: [], tail: undefined, follows: true, bound: undefined }
+  expect(judge(offer, facts)).toBe("ENTITY_PURGED")
+  expect(judge({ ...offer, change: "CHUNK_BAD" }, facts)).toBe("ENTITY_PURGED")
+  expect(judge(offer, { ...facts, known: 3 })).toBe("KNOWN")
+})
+
+function flip(chunk: Uint8Array, at: number): Uint8Array {
+  const copy = chunk.slice()
+  copy[at]! ^= 1
+  return copy
+}

@@ -1,0 +1,300 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { type Cursor, type Entries, encodeEntry, type Item, position } from "../../src/wire/protocol.ts"
+import { actorOf } from "../support/changes.ts"
+import { note, startRelay, type TestRelay } from "../support/relay.ts"
+
+let relay: TestRelay
+beforeEach(async () => {
+  relay = await startRelay()
+})
+afterEach(() => relay[Symbol.asyncDispose]())
+
+const notes = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => note(`e${from + i}`, actorOf(from + i + 1)))
+const names = (items: readonly Item[]) => items.map((item) => ("entry" in item ? item.entry.entity : item))
+const all = (frames: readonly Entries[]) => names(frames.flatMap(({ items }) => items))
+const ids = (from: number, to: number) => notes(from, to).map(({ entity }) => entity)
+
+/** Puts these into workspace "w" by a connection of its own; returns the places of their acks. */
+async function fill(from: number, to: number): Promise<Cursor[]> {
+  const wire = await relay.dial()
+  const acks = await Promise.all(notes(from, to).map((entry) => wire.ack(wire.push([entry]))))
+  wire.close()
+  return acks.map(({ at }) => at!)
+}
+
+describe("a pull", () => {
+  it("from the beginning brings everything in order, and says level once, at the end", async () => {
+    await fill(0, 5)
+    const wire = await relay.dial()
+    wire.pull()
+    const frames = await wire.level()
+    expect(all(frames)).toEqual(ids(0, 5))
+    expect(position(frames.at(-1)!.cursor!)).toBe(5)
+    await wire.ping()
+    expect(wire.received).toEqual([])
+  })
+
+  it("is answered at once, with who one is and what may be sent, even where there is nothing", async () => {
+    const wire = await relay.dial()
+    const before = Date.now()
+    wire.pull()
+    const [first] = await wire.level()
+    expect(first).toMatchObject({ items: [], level: true, left: 0, principal: "local", access: "write" })
+    expect(first).toMatchObject({ limits: { message: 4194304, chunk: 1048576, ops: 262144 } })
+    expect(first!.time).toBeGreaterThanOrEqual(before)
+  })
+
+  it("tells who one is before it acknowledges what is pushed right behind it", async () => {
+    await fill(0, 5)
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.ack(wire.push(notes(5, 6)))
+    expect(wire.received[0]).toMatchObject({ t: "entries", principal: "local" })
+  })
+
+  it("from a cursor brings what follows it, and only that", async () => {
+    const places = await fill(0, 6)
+    const wire = await relay.dial()
+    wire.pull("w", places[3]!, { reach: places[5]! })
+    expect(all(await wire.level())).toEqual(ids(4, 6))
+  })
+
+  it("at the end costs one small message each way", async () => {
+    const places = await fill(0, 20)
+    const wire = await relay.dial()
+    wire.pull("w", places.at(-1)!, { reach: places.at(-1)! })
+    await wire.level()
+    expect(wire.bytes).toBeLessThan(200)
+  })
+
+  it.each(["cursor", "reach"])(
+    "with a %s that this log does not pass through is told CURSOR_UNKNOWN, and brings nothing",
+    async (which) => {
+      const [place] = await fill(0, 1)
+      const wire = await relay.dial()
+      const strange = place!.slice()
+      strange[15]! ^= 1
+      if (which === "cursor") wire.pull("w", strange)
+      else wire.pull("w", place!, { reach: strange })
+      expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
+      await fill(1, 2)
+      await wire.ping()
+      expect(wire.received).toEqual([])
+    },
+  )
+
+  it("with a place beyond the end is told CURSOR_UNKNOWN", async () => {
+    const [place] = await fill(0, 1)
+    const wire = await relay.dial()
+    const further = place!.slice()
+    further[7] = 9
+    wire.pull("w", place!, { reach: further })
+    expect((await wire.take("notice")).code).toBe("CURSOR_UNKNOWN")
+  })
+
+  it("never brings what is appended and not yet flushed", async () => {
+    relay.disk.hold()
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    const id = writer.push(notes(0, 1))
+    await writer.ping()
+    reader.pull()
+    expect(all(await reader.level())).toEqual([])
+    relay.disk.release()
+    await writer.ack(id)
+    expect(all(await reader.level())).toEqual(["e0"])
+  })
+})
+
+describe("credit", () => {
+  const size = encodeEntry({ ...note("e0", actorOf(1)), by: "local" }).length
+
+  it("bounds what is sent; more credit brings more, in order and nothing twice", async () => {
+    await fill(0, 9)
+    const wire = await relay.dial()
+    wire.pull("w", null, { credit: 3 * size })
+    const first = await wire.take("entries")
+    expect(first).toMatchObject({ items: [], principal: "local" })
+    expect(first.left).toBeGreaterThan(9 * size) // what is left on the disk, about
+    expect(first.left).toBeLessThan(3 * 9 * size)
+    const next = await wire.take("entries")
+    expect(next.level).toBeUndefined()
+    expect(names(next.items)).toEqual(ids(0, 3))
+    await wire.ping()
+    expect(wire.received).toEqual([])
+    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    expect(names((await wire.take("entries")).items)).toEqual(ids(3, 7))
+    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    expect(all(await wire.level())).toEqual(ids(7, 9))
+  })
+
+  it("that is smaller than an entry still brings one, so that nobody is stuck", async () => {
+    await fill(0, 2)
+    const wire = await relay.dial()
+    wire.pull("w", null, { credit: 1 })
+    await wire.take("entries", ({ principal }) => principal === "local")
+    expect(names((await wire.take("entries")).items)).toEqual(["e0"])
+  })
+
+  it("of nothing is answered all the same, with nothing", async () => {
+    await fill(0, 2)
+    const wire = await relay.dial()
+    wire.pull("w", null, { credit: 0 })
+    expect(await wire.take("entries")).toMatchObject({ items: [], principal: "local" })
+  })
+
+  it("bounds live entries too", async () => {
+    const wire = await relay.dial()
+    wire.pull("w", null, { credit: 2 * size })
+    await wire.level()
+    await fill(0, 5)
+    const got = all([await wire.take("entries")])
+    while (got.length < 2) got.push(...all([await wire.take("entries")]))
+    await wire.ping()
+    expect(got).toEqual(ids(0, 2))
+    expect(wire.received).toEqual([])
+    wire.send({ t: "pull", w: "w", credit: 10 * size })
+    expect(all(await wire.level())).toEqual(ids(2, 5))
+  })
+})
+
+describe("live entries", () => {
+  it("reach everybody, what one flush made durable in one frame", async () => {
+    const places = await fill(0, 1)
+    const readers = [await relay.dial(), await relay.dial(), await relay.dial()]
+    for (const reader of readers) reader.pull("w", places[0]!)
+    for (const reader of readers) await reader.level()
+    const writers = [await relay.dial(), await relay.dial(), await relay.dial()]
+    relay.disk.hold()
+    for (const [i, writer] of writers.entries()) {
+      writer.push(notes(2 * i + 1, 2 * i + 3))
+      await writer.ping() // the first is being flushed, the others wait for the next flush
+    }
+    relay.disk.release()
+    for (const reader of readers) {
+      const frames = [await reader.take("entries"), await reader.take("entries")]
+      expect(frames.map(({ items }) => names(items))).toEqual([ids(1, 3), ids(3, 7)])
+      expect(frames.map(({ cursor, level }) => [position(cursor!), level])).toEqual([
+        [3, true],
+        [7, true],
+      ])
+    }
+  })
+
+  it("reach a connection that pulls while they come, each once", async () => {
+    const writing = fill(0, 200)
+    const wire = await relay.dial()
+    wire.pull()
+    const got: unknown[] = []
+    while (got.length < 200) got.push(...names((await wire.take("entries")).items))
+    await writing
+    expect(got).toEqual(ids(0, 200))
+  })
+
+  it("are the same for all workspaces' connections, and none of another workspace's", async () => {
+    const wire = await relay.dial()
+    wire.pull("v")
+    wire.pull("w")
+    await wire.level("v")
+    await wire.level("w")
+    const id = wire.push(notes(0, 1), { w: "v" })
+    await wire.ack(id)
+    await fill(1, 2)
+    expect(all(await wire.level("v"))).toEqual([{ own: id, from: 0, to: 1 }])
+    expect(all(await wire.level("w"))).toEqual(["e1"])
+  })
+})
+
+describe("one's own entries", () => {
+  it("come back as runs on the connection that appended them, and as bytes on every other", async () => {
+    const [mine, other] = [await relay.dial(), await relay.dial()]
+    mine.pull()
+    await mine.level()
+    const id = mine.push(notes(0, 3))
+    await mine.ack(id)
+    expect(all(await mine.level())).toEqual([{ own: id, from: 0, to: 3 }])
+    other.pull()
+    expect(all(await other.level())).toEqual(ids(0, 3))
+    const again = await relay.dial()
+    again.pull()
+    expect(all(await again.level())).toEqual(ids(0, 3))
+  })
+
+  it("come back as runs of a push that takes more than one flush, too", async () => {
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.level()
+    const many = (name: string, n: number) =>
+      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), "x".repeat(3000)))
+    const [first, second] = note("e", actorOf(1)).chunks.map((chunk) => ({ ...note("e", actorOf(1)), chunks: [chunk] }))
+    const id = wire.push([...many("a", 50), first!, second!, ...many("b", 900)])
+    await wire.ack(id)
+    const items: Item[] = []
+    while (!items.some((item) => !("own" in item) || item.to === 952)) items.push(...(await wire.take("entries")).items)
+    expect(items.filter((item) => !("own" in item))).toEqual([])
+  })
+
+  it("are runs of what was appended: neither what was known nor what was refused is in them", async () => {
+    await fill(1, 2)
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.level()
+    const bad = { ...note("e9", actorOf(9)), chunks: [new Uint8Array(40)] }
+    const id = wire.push([
+      note("e0", actorOf(1)),
+      note("e1", actorOf(2)),
+      note("e2", actorOf(3)),
+      note("e3", actorOf(4)),
+      bad,
+    ])
+    await wire.ack(id)
+    expect(all(await wire.level())).toEqual([
+      { own: id, from: 0, to: 1 },
+      { own: id, from: 2, to: 4 },
+    ])
+  })
+
+  it("stand in their order among others'", async () => {
+    const [mine, other] = [await relay.dial(), await relay.dial()]
+    mine.pull()
+    await mine.level()
+    relay.disk.hold()
+    const one = mine.push(notes(0, 2))
+    await mine.ping()
+    other.push(notes(2, 3))
+    await other.ping()
+    const two = mine.push(notes(3, 4))
+    await mine.ping()
+    relay.disk.release()
+    expect(all(await mine.level())).toEqual([{ own: one, from: 0, to: 2 }, "e2", { own: two, from: 0, to: 1 }])
+  })
+})
+
+describe("behind the ring", () => {
+  it("a connection reads the log, and joins the live entries again", async () => {
+    await using small = await startRelay({ ring: 1000 })
+    relay = small
+    const wire = await relay.dial()
+    wire.pull("w", null, { credit: 100 })
+    await wire.level()
+    await fill(0, 50)
+    wire.send({ t: "pull", w: "w", credit: 2 ** 20 })
+    expect(all(await wire.level())).toEqual(ids(0, 50))
+    await fill(50, 51)
+    expect(all(await wire.level())).toEqual(["e50"])
+  })
+
+  it("one's own entries are bytes again", async () => {
+    await using small = await startRelay({ ring: 300 })
+    relay = small
+    const wire = await relay.dial()
+    wire.pull()
+    await wire.level()
+    relay.disk.hold()
+    const id = wire.push(notes(0, 4))
+    await wire.ping()
+    relay.disk.release()
+    await wire.ack(id)
+    expect(all(await wire.level())).toEqual(["e0", "e1", "e2", { own: id, from: 3, to: 4 }])
+  })
+})

@@ -1,0 +1,229 @@
+import { createHash } from "node:crypto"
+import { readFile, writeFile } from "node:fs/promises"
+import path from "node:path"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { readChange } from "../../src/wire/chunk.ts"
+import { type EntityHeads, type Entry, limits, position } from "../../src/wire/protocol.ts"
+import { actorOf, change, genesis } from "../support/changes.ts"
+import { note, startRelay, type TestRelay } from "../support/relay.ts"
+import type { Wire } from "../support/wire.ts"
+
+let relay: TestRelay
+let wire: Wire
+beforeEach(async () => {
+  relay = await startRelay()
+  wire = await relay.dial()
+})
+afterEach(() => relay[Symbol.asyncDispose]())
+
+const A = actorOf(1)
+const headOf = (entry: Entry) => readChange(entry.chunks.at(-1)!).hash
+const holding = (entry: Entry): EntityHeads => [entry.entity, [headOf(entry)]]
+
+/** A second change of an entity that `note` made. */
+function more(entry: Entry): Entry {
+  const last = readChange(entry.chunks.at(-1)!)
+  const { chunk } = change({ actor: A, seq: last.seq + 1, startOp: last.maxOp + 1, deps: [last.hash] })
+  return { ...entry, chunks: [chunk] }
+}
+
+async function fill(...entries: Entry[]) {
+  const writer = await relay.dial()
+  await writer.ack(writer.push(entries))
+  writer.close()
+}
+
+/** Says what it holds, a page at a time, with credit for the answer; returns what the relay wants and sends. */
+async function heal(...pages: EntityHeads[][]) {
+  wire.send({ t: "pull", w: "w", credit: limits.credit })
+  pages.forEach((page, i) => {
+    wire.send({ t: "have", w: "w", page, more: i < pages.length - 1 })
+  })
+  return healed()
+}
+async function healed() {
+  const sent: string[] = []
+  for (;;) {
+    const frame = await wire.take("entries")
+    sent.push(...frame.items.map((item) => ("entry" in item ? item.entry.entity : item.own)))
+    if (!frame.cursor) continue
+    const wants = wire.received.filter((message) => message.t === "want")
+    for (const want of wants) wire.received.splice(wire.received.indexOf(want), 1)
+    return { sent, frame, wanted: wants.flatMap(({ page }) => page), wants: wants.length }
+  }
+}
+
+describe("a heal", () => {
+  it("brings what the replica lacks, whole, asks for what the relay lacks, and leaves out what both hold", async () => {
+    const [same, behind, ahead, only] = ["same", "behind", "ahead", "only"].map((id) => note(id, A)) as [
+      Entry,
+      Entry,
+      Entry,
+      Entry,
+    ]
+    await fill(same, behind, ahead, only, more(behind))
+    const { sent, wanted, frame } = await heal([
+      holding(same),
+      holding(behind),
+      holding(more(ahead)),
+      holding(note("mine", A)),
+    ])
+    expect(sent).toEqual(["behind", "ahead", "only", "behind"])
+    expect(wanted).toEqual([
+      ["ahead", [headOf(ahead)]],
+      ["mine", []],
+    ])
+    expect(frame).toMatchObject({ items: [], level: true, principal: "local", access: "write" })
+    expect(position(frame.cursor!)).toBe(5)
+  })
+
+  it("goes on with what comes after it", async () => {
+    await fill(note("e", A))
+    await heal([])
+    await fill(note("f", A))
+    expect((await wire.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
+  })
+
+  it("is answered with a want, a cursor and level where there is nothing on either side", async () => {
+    const { sent, wants, frame } = await heal([])
+    expect({ sent, wants }).toEqual({ sent: [], wants: 1 })
+    expect(position(frame.cursor!)).toBe(0)
+  })
+
+  it("goes on from where its first page was compared, so that nothing appended in between is left out", async () => {
+    const [one, two] = [note("one", A), note("two", A)]
+    await fill(one, two)
+    wire.send({ t: "pull", w: "w", credit: limits.credit })
+    wire.send({ t: "have", w: "w", page: [holding(one)], more: true })
+    await wire.take("want")
+    await fill(more(one), note("three", A))
+    wire.send({ t: "have", w: "w", page: [holding(two)], more: false })
+    const { sent, frame } = await healed()
+    expect(sent).toEqual([])
+    expect(position(frame.cursor!)).toBe(2)
+    expect(frame.level).toBeUndefined()
+    const after = (await wire.level()).flatMap(({ items }) => items)
+    expect(after).toMatchObject([{ entry: { entity: "one" } }, { entry: { entity: "three" } }])
+  })
+
+  it("compares with what is flushed", async () => {
+    relay.disk.hold()
+    const writer = await relay.dial()
+    writer.push([note("e", A)])
+    await writer.ping()
+    wire.send({ t: "pull", w: "w", credit: limits.credit })
+    wire.send({ t: "have", w: "w", page: [holding(note("e", A))], more: false })
+    await wire.ping()
+    expect(wire.received).toEqual([])
+    relay.disk.release()
+    expect(await healed()).toMatchObject({ sent: [], wanted: [] })
+  })
+
+  it("may use the credit of the pull that was refused", async () => {
+    await fill(note("e", A))
+    wire.pull("w", new Uint8Array(16).fill(9), { credit: 1000 })
+    await wire.take("notice", ({ code }) => code === "CURSOR_UNKNOWN")
+    wire.send({ t: "have", w: "w", page: [], more: false })
+    expect((await healed()).sent).toEqual(["e"])
+  })
+
+  it("sends no more than the credit and the entry that uses it up", async () => {
+    await fill(...Array.from({ length: 10 }, (_, i) => note(`e${i}`, A, "x".repeat(1000))))
+    wire.send({ t: "pull", w: "w", credit: 2500 })
+    wire.send({ t: "have", w: "w", page: [], more: false })
+    await wire.take("want")
+    await wire.take("entries")
+    await wire.ping()
+    expect(wire.bytes).toBeLessThan(2500 + 1500)
+    wire.received.length = 0
+    wire.send({ t: "pull", w: "w", credit: limits.credit })
+    expect((await healed()).sent).toContain("e9")
+  })
+
+  it("of many pages and entities of many sizes gives each side exactly what it lacks", async () => {
+    const entries = Array.from({ length: 900 }, (_, i) => note(`e${i}`, A, "x".repeat(i * 3)))
+    await fill(...entries)
+    const held = entries.filter((_, i) => i % 3 !== 0)
+    const page = (from: number) => held.slice(from, from + 200).map(holding)
+    const { sent, wanted } = await heal(page(0), page(200), page(400))
+    expect(sent).toEqual(entries.filter((_, i) => i % 3 === 0).map(({ entity }) => entity))
+    expect(wanted).toEqual([])
+  })
+
+  it("is given up for a pull that knows its place", async () => {
+    await fill(note("e", A))
+    wire.send({ t: "have", w: "w", page: [], more: true })
+    await wire.take("want")
+    wire.pull()
+    const frames = await wire.level()
+    expect(position(frames.at(-1)!.cursor!)).toBe(1)
+  })
+})
+
+describe("a log that breaks", () => {
+  it("is told to everybody who follows it, heals while they stay, and is given back what it lost", async () => {
+    const [pusher, reader] = [await relay.dial(), await relay.dial()]
+    const [e, f] = [note("e", A), note("f", A)]
+    wire.pull()
+    await wire.level()
+    await pusher.ack(pusher.push([e, f]))
+    await wire.level()
+    await damage()
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    reader.send({ t: "have", w: "w", page: [], more: false }) // whoever reads it comes upon it
+    expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
+    const { wanted, sent } = await heal([holding(e), holding(f)])
+    expect(sent).toEqual(["e"]) // a log that has lost records leaves nothing out: equal heads may hide what rests on them
+    expect(wanted).toEqual([["f", []]])
+    await wire.ack(wire.push([f], { adopt: true }))
+    await wire.level()
+    await pusher.ack(pusher.push([note("g", A)]))
+    expect((await wire.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "g" } }])
+    expect(pusher.received).toEqual([]) // it follows nothing
+  })
+
+  it("ends the connection between two pages of a have: nobody could tell them from those of the next", async () => {
+    const [pusher, reader] = [await relay.dial(), await relay.dial()]
+    await pusher.ack(pusher.push([note("e", A), note("f", A)]))
+    wire.send({ t: "have", w: "w", page: [], more: true })
+    await wire.take("want")
+    await damage()
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    reader.send({ t: "have", w: "w", page: [], more: false })
+    expect((await wire.ended()).reason).toBe("LOG_FAILED")
+  })
+
+  /** Turns a bit of the last flushed record. */
+  async function damage() {
+    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
+    const file = path.join(folder, "00000001.log")
+    const bytes = await readFile(file)
+    bytes[bytes.length - 20]! ^= 1
+    await writeFile(file, bytes)
+  }
+})
+
+describe("a have for single entities", () => {
+  it("is answered with what the relay holds of each, even where that is the same or nothing", async () => {
+    const entry = note("e", A)
+    await fill(entry)
+    wire.send({ t: "have", w: "w", page: [holding(entry), ["f", [genesis("f").hash]]], more: false, single: true })
+    expect(await wire.take("want")).toEqual({
+      t: "want",
+      w: "w",
+      page: [
+        ["e", [headOf(entry)]],
+        ["f", []],
+      ],
+    })
+  })
+
+  it("moves no cursor", async () => {
+    wire.pull()
+    await wire.level()
+    wire.send({ t: "have", w: "w", page: [["e", []]], more: false, single: true })
+    await wire.take("want")
+    await fill(note("e", A))
+    expect((await wire.level()).flatMap(({ items }) => items)).toHaveLength(1)
+  })
+})

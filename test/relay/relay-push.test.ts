@@ -1,0 +1,319 @@
+import { createHash } from "node:crypto"
+import { rm, writeFile } from "node:fs/promises"
+import path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { type Clock, systemClock } from "../../src/base/env.ts"
+import { hashOf, readChange } from "../../src/wire/chunk.ts"
+import { type ClientMessage, type Entry, limits, position } from "../../src/wire/protocol.ts"
+import { actorOf, change, chunkOf, genesis } from "../support/changes.ts"
+import { note, startRelay, type TestRelay } from "../support/relay.ts"
+
+let relay: TestRelay
+beforeEach(async () => {
+  relay = await startRelay()
+})
+afterEach(() => relay[Symbol.asyncDispose]())
+
+const A = actorOf(1)
+
+/** Chunks that are no changes. */
+const many = (count: number): Uint8Array[] => Array(count).fill(new Uint8Array(34))
+
+describe("an ack", () => {
+  it("comes after the flush, and so does everybody's sight of the entry", async () => {
+    const log = await relay.log()
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    relay.disk.hold()
+    const id = writer.push([note("e", A)])
+    await writer.ping()
+    await reader.ping()
+    expect(log.appended).toBe(1)
+    expect(writer.received).toEqual([])
+    expect(reader.received).toEqual([])
+    relay.disk.release()
+    expect(position((await writer.ack(id)).at!)).toBe(1)
+    expect(await reader.level()).toHaveLength(1)
+  })
+
+  it("for a duplicate comes after the flush of the first", async () => {
+    const log = await relay.log()
+    const [one, two] = [await relay.dial(), await relay.dial()]
+    relay.disk.hold()
+    const first = one.push([note("e", A)])
+    await one.ping()
+    const second = two.push([note("e", A)])
+    await two.ping()
+    expect(log.appended).toBe(1)
+    expect(two.received).toEqual([])
+    relay.disk.release()
+    const at = (await one.ack(first)).at
+    expect((await two.ack(second)).at).toEqual(at)
+  })
+
+  it("for a duplicate tells where the first is, long after", async () => {
+    const wire = await relay.dial()
+    const { at } = await wire.ack(wire.push([note("e", A)]))
+    await wire.ack(wire.push([note("f", A)]))
+    expect((await wire.ack(wire.push([note("e", A)]))).at).toEqual(at)
+  })
+
+  it("tells the furthest place of a push", async () => {
+    const wire = await relay.dial()
+    expect(position((await wire.ack(wire.push([note("e", A), note("f", A), note("g", A)]))).at!)).toBe(3)
+    expect(position((await wire.ack(wire.push([note("g", A), note("e", A)]))).at!)).toBe(3)
+  })
+
+  it("closes a push that was refused altogether, without a place", async () => {
+    const wire = await relay.dial()
+    const lost = change({ actor: A, deps: ["ab".repeat(32)] })
+    const id = wire.push([{ entity: "e", collection: "notes", kind: "change", chunks: [lost.chunk] }])
+    expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(wire.received).toEqual([{ t: "reject", w: "w", id, entity: "e", hash: lost.hash, code: "DEPS_UNKNOWN" }])
+  })
+})
+
+describe("a reject", () => {
+  it("comes before its push's ack, and after the flush of what it rests on", async () => {
+    const [one, two] = [await relay.dial(), await relay.dial()]
+    relay.disk.hold()
+    one.push([note("e", A)])
+    await one.ping()
+    const taken = change({ actor: A, startOp: 2, deps: [genesis("e").hash], value: "other" })
+    const id = two.push([{ ...note("e", A), chunks: [taken.chunk] }])
+    await two.ping()
+    expect(two.received).toEqual([])
+    relay.disk.release()
+    await two.ack(id)
+    expect(two.received).toMatchObject([{ t: "reject", id, hash: taken.hash, code: "SEQ_TAKEN" }])
+  })
+
+  it("stops neither the other changes of its entry nor the other entries", async () => {
+    const wire = await relay.dial()
+    const fine = note("e", A)
+    const id = wire.push([{ ...fine, chunks: [new Uint8Array(50), ...fine.chunks] }, note("f", A)])
+    expect(position((await wire.ack(id)).at!)).toBe(2)
+    expect(wire.received).toMatchObject([{ t: "reject", id, entity: "e", code: "CHUNK_BAD" }])
+  })
+})
+
+describe("what is logged", () => {
+  it("names the principal that pushed it, whatever the push says", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([{ ...note("e", A), by: "somebody else", adopted: true, once: new Uint8Array(16) }]))
+    reader.pull()
+    const [item] = (await reader.level())[0]!.items
+    expect(item).toEqual({ entry: { ...note("e", A), by: "local", once: new Uint8Array(16) } })
+  })
+
+  it("is flagged when it was adopted, with whom the adopter names", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([{ ...note("e", A), by: "ann" }, note("f", A)], { adopt: true }))
+    reader.pull()
+    expect((await reader.level())[0]!.items).toMatchObject([
+      { entry: { entity: "e", by: "ann", adopted: true } },
+      { entry: { entity: "f", by: "local", adopted: true } },
+    ])
+  })
+
+  it("has of an entry what was neither known nor refused", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    const first = genesis("e")
+    const push = (...chunks: Uint8Array[]) => writer.push([{ ...note("e", A), chunks }])
+    await writer.ack(push(first.chunk))
+    const [, content] = note("e", A).chunks
+    await writer.ack(push(first.chunk, new Uint8Array(50), content!))
+    reader.pull()
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([
+      { entry: { chunks: [first.chunk] } },
+      { entry: { chunks: [content] } },
+    ])
+  })
+})
+
+describe("two pushes at once", () => {
+  it("never both take one number, even when looking up takes time", async () => {
+    const log = await relay.log()
+    const slowly =
+      <A extends unknown[], T>(look: (...args: A) => T) =>
+      (...args: A) =>
+        new Promise((resolve) => setImmediate(() => resolve(look.apply(log, args))))
+    Object.assign(log, { tail: slowly(log.tail), known: slowly(log.known) })
+    const wires = await Promise.all(Array.from({ length: 8 }, () => relay.dial()))
+    await wires[0]!.ack(wires[0]!.push([{ ...note("e", A), chunks: [genesis("e").chunk] }]))
+    const acks = wires.map((wire, i) => {
+      const { chunk } = change({ actor: A, startOp: 2, deps: [genesis("e").hash], value: `${i}` })
+      return wire.ack(wire.push([{ ...note("e", A), chunks: [chunk] }]))
+    })
+    expect((await Promise.all(acks)).filter(({ at }) => at)).toHaveLength(1)
+    expect(wires.flatMap(({ received }) => received)).toMatchObject(Array(7).fill({ t: "reject", code: "SEQ_TAKEN" }))
+    expect(log.appended).toBe(2)
+  })
+})
+
+describe("a large entry", () => {
+  const sized = (id: string, size: number): Entry => {
+    const blobs = Array.from({ length: 1000 }, () => new Uint8Array(64))
+    const own = note(id, A)
+    const part = 2 ** 20 - 400
+    const deps = [readChange(own.chunks[1]!).hash]
+    const chunks = Array.from({ length: 4 }, (_, i) => {
+      const value = "x".repeat(i < 3 ? part : size - 3 * part)
+      return chunkOf({ actor: actorOf(100 + i), startOp: 3, deps, value })
+    })
+    return { ...own, chunks: [...own.chunks, ...chunks], blobs }
+  }
+
+  it("that no frame could bring to others is refused, whatever it is large by", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    const entry = sized("e", 4_070_000)
+    const id = writer.push([entry])
+    await writer.ack(id)
+    const refused = entry.chunks.map((chunk) => ({
+      t: "reject",
+      w: "w",
+      id,
+      entity: "e",
+      hash: hashOf(chunk),
+      code: "TOO_LARGE",
+    }))
+    expect(writer.received).toEqual(refused)
+    await writer.ack(writer.push([note("f", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
+  })
+
+  it("that is just small enough reaches everybody, at once and from the log", async () => {
+    const [writer, live] = [await relay.dial(), await relay.dial()]
+    live.pull("w", null, { credit: 2 ** 24 })
+    await live.level()
+    await writer.ack(writer.push([sized("e", 4_060_000)]))
+    expect(writer.received).toEqual([])
+    for (const credit of [2 ** 24, 1]) {
+      const late = await relay.dial()
+      late.pull("w", null, { credit })
+      expect((await late.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "e" } }])
+    }
+    expect((await live.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "e" } }])
+  })
+})
+
+describe("a large push", () => {
+  it("lets others have the processor in between", async () => {
+    let breaths = 0
+    const clock: Clock = {
+      ...systemClock,
+      after(ms, f) {
+        if (ms === 0) breaths++
+        return systemClock.after(ms, f)
+      },
+    }
+    await using watched = await startRelay({ clock })
+    const writer = await watched.dial()
+    const entries = Array.from({ length: 500 }, (_, i) => note(`e${i}`, A, "x".repeat(2000)))
+    await writer.ack(writer.push(entries.slice(0, 10)))
+    expect(breaths).toBe(0)
+    await writer.ack(writer.push(entries))
+    expect(breaths).toBeGreaterThan(5)
+
+    // in the middle of an entry, too: 32 times while it is judged and 32 times while its refusals are told
+    breaths = 0
+    await writer.ack(writer.push([{ ...note("f", A), chunks: many(limits.chunks) }]))
+    expect(breaths).toBeGreaterThan(50)
+  })
+
+  const crowded: Record<string, ClientMessage> = {
+    push: {
+      t: "push",
+      w: "w",
+      id: "1",
+      entries: ["f", "g"].map((entity) => ({ ...note(entity, A), chunks: many(limits.parts / 2) })),
+    },
+    have: {
+      t: "have",
+      w: "w",
+      page: Array.from({ length: 10 }, (_, i) => [`e${i}`, Array(1000).fill("ab".repeat(32))] as const),
+      more: true,
+    },
+  }
+  it.each(["push", "have"])("is all that is read of its connection when it has many parts: a %s", async (t) => {
+    relay.disk.hold()
+    const [other, few, crowd] = [await relay.dial(), await relay.dial(), await relay.dial()]
+    other.push([note("e", A)]) // which all that is answered behind it waits for
+    await other.ping()
+    few.push([{ ...note("f", A), chunks: [new Uint8Array(100_000)] }])
+    crowd.send(crowded[t]!)
+    await sleep(100)
+    await few.ping()
+    crowd.send({ t: "ping" })
+    await sleep(100)
+    expect(crowd.received).toEqual([])
+    relay.disk.release()
+    await crowd.take("pong")
+  })
+
+  it("is durable in one flush, and comes in one frame", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    reader.pull()
+    await reader.level()
+    await writer.ack(writer.push(Array.from({ length: limits.entries }, (_, i) => note(`e${i}`, A))))
+    const frames = await reader.level()
+    expect(frames.map(({ items }) => items.length)).toEqual([limits.entries])
+  })
+
+  it("may hold several entries of one entity, one resting on the other", async () => {
+    const [first, content] = note("e", A).chunks
+    const writer = await relay.dial()
+    const push = writer.push([first!, content!].map((chunk) => ({ ...note("e", A), chunks: [chunk] })))
+    expect(position((await writer.ack(push)).at!)).toBe(2)
+    expect(writer.received).toEqual([])
+  })
+})
+
+describe("a log that cannot be opened", () => {
+  it("ends the connections that ask for it with LOG_FAILED, no others, and not for good", async () => {
+    const [other, one, two] = [await relay.dial(), await relay.dial(), await relay.dial()]
+    other.pull("v")
+    await other.level("v")
+    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
+    await writeFile(folder, "not a folder")
+    one.pull()
+    two.push([note("e", A)])
+    for (const wire of [one, two]) {
+      expect(await wire.take("notice")).toEqual({ t: "notice", code: "LOG_FAILED" })
+      expect((await wire.ended()).code).toBe(1011)
+    }
+    await rm(folder)
+    await other.ack(other.push([note("e", A)]))
+  })
+})
+
+describe("a failed flush", () => {
+  it("is answered with LOG_FAILED and the end of the connection, so that nothing unflushed counts as stored", async () => {
+    relay.disk.break()
+    const [writer, other] = [await relay.dial(), await relay.dial()]
+    writer.push([note("e", A)])
+    expect((await writer.take("notice")).code).toBe("LOG_FAILED")
+    expect(await writer.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    await other.ping()
+  })
+
+  it("leaves nothing behind that others could be sent", async () => {
+    const [writer, reader] = [await relay.dial(), await relay.dial()]
+    await writer.ack(writer.push([note("e", A)]))
+    reader.pull()
+    await reader.level()
+    relay.disk.break()
+    writer.push([note("f", A)])
+    await writer.ended()
+    relay.disk.mend()
+    const again = await relay.dial()
+    await again.ack(again.push([note("g", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "g" } }])
+    await again.ack(again.push([note("f", A)]))
+    expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
+  })
+})

@@ -1,0 +1,205 @@
+import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { headsOf } from "headwater/testing"
+import { describe, expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { keys, type StaleRecord } from "../../src/replica/records.ts"
+import type { Store } from "../../src/store/store.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
+
+const notes = collection("notes", shape<{ title?: string; body?: string; n?: number }>(), {
+  fields: { body: text() },
+  defaults: { n: 7 },
+})
+type Notes = Workspace<{ notes: typeof notes }>
+const opened = (store: Store, relay = new ScriptedRelay()): Promise<Notes> =>
+  openWorkspace({ id: "w", collections: { notes }, store, env: relay.env })
+
+/** A store whose next commits fail: before they take effect, or after. */
+function failing() {
+  const plan: ("before" | "after")[] = []
+  const store = memoryStore({
+    step(step) {
+      if (step === "commit" && plan[0] === "before") fail()
+      if (step === "committed" && plan[0] === "after") fail()
+    },
+  })
+  const fail = () => {
+    plan.shift()
+    throw new Error("the disk is full")
+  }
+  return { store, fail: (when: "before" | "after") => plan.push(when) }
+}
+
+describe("a commit that fails", () => {
+  test.each(["before", "after"] as const)(
+    "%s it takes effect rejects its writes, and shows what is saved",
+    async (when) => {
+      const { store, fail } = failing()
+      const ws = await opened(store)
+      const { id } = await ws.notes.create({ title: "saved", body: "b" })
+      const { actor } = replicaOf(ws)
+      const heard: string[] = []
+      ws.notes.subscribe((_, delta) => heard.push(...delta.changed))
+      fail(when)
+      const failed = ws.notes.update(id, (draft) => void (draft.title = "not"))
+      await expect(failed).rejects.toMatchObject({ code: "STORE_FAILED", cause: expect.anything() })
+      const there = when === "after" ? "not" : "saved"
+      expect(ws.notes.get(id)?.title).toBe(there)
+      expect(ws.status).toMatchObject({ phase: "error", error: { code: "STORE_FAILED" } })
+      expect(replicaOf(ws).actor).not.toBe(actor)
+      expect(heard).toEqual(when === "after" ? [id] : [])
+      await ws.notes.update(id, (_, edit) => edit.splice("body", 1, 0, "!"))
+      expect(ws.notes.get(id)).toMatchObject({ title: there, body: "b!" })
+      expect(ws.status).toMatchObject({ phase: "local", error: null })
+      await ws.close()
+      const again = await opened(store)
+      expect(again.notes.get(id)).toMatchObject({ title: there, body: "b!" })
+      await again.close()
+    },
+  )
+
+  test("leaves rows, lists and subscribers alone that it has not changed", async () => {
+    const { store, fail } = failing()
+    const ws = await opened(store)
+    await ws.notes.create({ title: "a" }, { id: "a" })
+    await ws.notes.create({ title: "b" }, { id: "b" })
+    const all = ws.notes.all()
+    let heard = 0
+    ws.notes.subscribe(() => void heard++)
+    fail("before")
+    await expect(ws.notes.update("a", (draft) => void (draft.title = "not"))).rejects.toThrow("STORE_FAILED")
+    expect(ws.notes.all()).toBe(all)
+    fail("after")
+    await expect(ws.notes.update("a", (draft) => void (draft.title = "yes"))).rejects.toThrow("STORE_FAILED")
+    expect(ws.notes.all()[1]).toBe(all[1])
+    expect([heard, ws.notes.get("a")?.title]).toEqual([1, "yes"])
+    await ws.close()
+  })
+
+  test("takes the writes behind it on the same entities along, and no others", async () => {
+    const { store, fail } = failing()
+    const ws = await opened(store)
+    const [a, b] = [
+      await ws.notes.create({ title: "a" }, { id: "a" }),
+      await ws.notes.create({ title: "b" }, { id: "b" }),
+    ]
+    fail("before")
+    const first = ws.notes.update(a.id, (draft) => void (draft.title = "1"))
+    await Promise.resolve() // the group is closed; what follows waits behind it
+    await Promise.resolve()
+    const behind = ws.notes.update(a.id, (draft) => void (draft.title = "2"))
+    const other = ws.notes.update(b.id, (draft) => void (draft.title = "3"))
+    const settled = await Promise.allSettled([first, behind, other])
+    expect(settled.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled"])
+    expect(ws.notes.all().map(({ title }) => title)).toEqual(["a", "3"])
+    await ws.close()
+  })
+
+  test("never numbers two changes alike, whatever the disk did", async () => {
+    const { store, fail } = failing()
+    const ws = await opened(store)
+    const { id } = await ws.notes.create({ body: "" })
+    for (let i = 0; i < 20; i++) {
+      if (i % 3 === 0) fail(i % 2 === 0 ? "before" : "after")
+      await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, String(i % 10))).catch(() => {})
+    }
+    await ws.close()
+    const again = await opened(store) // hydrating would throw on a duplicate (actor, seq)
+    await again.notes.update(id, (draft) => void (draft.title = "alive"))
+    expect(again.notes.get(id)?.title).toBe("alive")
+    await again.close()
+  })
+})
+
+describe("rows", () => {
+  test("are folded into pages when idle, and open from there as they were", async () => {
+    const relay = new ScriptedRelay()
+    const store = memoryStore()
+    const ws = await opened(store, relay)
+    await Promise.all(Array.from({ length: 1500 }, (_, i) => ws.notes.create({ title: `n${i}` })))
+    await relay.pass(20_000)
+    const release = await store.claim("other")
+    expect(await store.list(keys.rows("w"))).toHaveLength(0)
+    expect(await store.list(keys.pages("w"))).toHaveLength(2)
+    expect(await store.list(keys.outbox("w"))).toHaveLength(0)
+    const [one, two] = ws.notes.all()
+    await ws.notes.update(one!.id, (draft) => void (draft.title = "newer than its page"))
+    await ws.notes.delete(two!.id)
+    const rows = ws.notes.all()
+    const { pending } = ws.status
+    await ws.close()
+    const again = await opened(store, relay)
+    expect(again.notes.all()).toEqual(rows)
+    expect(again.status.pending).toBe(pending)
+    await again.close()
+    await release()
+  })
+
+  test("show defaults that are never written, and texts that are absent as empty", async () => {
+    const store = memoryStore()
+    const ws = await opened(store)
+    const row = await ws.notes.create({ title: "T" })
+    expect([row.n, row.body]).toEqual([7, ""])
+    await ws.notes.update(row.id, (draft) => void (draft.title = `${draft.title}${draft.n}`))
+    const record = String(await store.get(keys.row("w", "notes", row.id)))
+    expect(JSON.parse(record)).not.toHaveProperty("n")
+    await ws.close()
+  })
+
+  test("of another projection are shown as stale until they are made again", async () => {
+    const store = memoryStore()
+    const ws = await opened(store)
+    const { id } = await ws.notes.create({ body: "x".repeat(5000) })
+    await ws.close()
+    const asRegister = collection("notes", shape<{ body?: string }>(), {})
+    const other = await openWorkspace({ id: "w", collections: { notes: asRegister }, store })
+    for (let i = 0; i < 100 && (other.notes.get(id)?.$long || other.notes.get(id)?.$stale); i++)
+      await new Promise(setImmediate)
+    expect(other.notes.get(id)?.body).toHaveLength(5000)
+    await other.close()
+  })
+
+  test("that are stale survive a crash and are projected by the next session", async () => {
+    const store = memoryStore()
+    const ws = await opened(store)
+    const { id } = await ws.notes.create({ title: "T" })
+    await ws.close()
+    const release = await store.claim("test")
+    const row = JSON.parse(String(await store.get(keys.row("w", "notes", id))))
+    const mark: StaleRecord = { suspects: [], waiting: false }
+    await store.commit([
+      [keys.row("w", "notes", id), JSON.stringify({ ...row, title: "an older row" })],
+      [keys.stale("w", id), JSON.stringify(mark)],
+    ])
+    await release()
+    const again = await opened(store)
+    expect(again.notes.get(id)).toMatchObject({ title: "an older row", $stale: true })
+    for (let i = 0; i < 100 && again.notes.get(id)?.$stale; i++) await new Promise(setImmediate)
+    expect(again.notes.get(id)?.title).toBe("T")
+    expect(again.notes.get(id)).not.toHaveProperty("$stale")
+    await again.close()
+  })
+})
+
+test("a store of a newer format is refused and left alone", async () => {
+  const store = memoryStore()
+  const release = await store.claim("test")
+  await store.commit([[keys.state("w"), JSON.stringify({ format: 99 })]])
+  await release()
+  await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" })
+  await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" }) // the claim was let go
+})
+
+test("two sessions of one device never share an actor", async () => {
+  const store = memoryStore()
+  const actors = new Set<string>()
+  for (let i = 0; i < 3; i++) {
+    const ws = await openWorkspace({ id: "w", collections: { notes }, store })
+    actors.add(replicaOf(ws).actor)
+    await ws.notes.create({ title: String(i) }, { id: `n${i}` })
+    expect(Object.keys(await headsOf(ws))).toHaveLength(i + 1)
+    await ws.close()
+  }
+  expect(actors.size).toBe(3)
+})

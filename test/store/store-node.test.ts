@@ -1,0 +1,196 @@
+import { mkdir, symlink, writeFile } from "node:fs/promises"
+import path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { ClassicLevel } from "classic-level"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { nodeStore } from "../../src/store/node.ts"
+import { newFolder, removeFolder } from "../support/store/fixtures.ts"
+import { type Child, storeProcess } from "../support/store/process.ts"
+import { ids } from "../support/store/rows.ts"
+
+let folder: string
+const children: Child[] = []
+
+beforeEach(async () => {
+  folder = await newFolder()
+})
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.process.kill("SIGKILL")
+    await child.ended
+  }
+  await removeFolder(folder)
+})
+
+async function run(what: string, limit?: string): Promise<Child> {
+  const child = await storeProcess(what, folder, limit)
+  children.push(child)
+  return child
+}
+
+const level = (name: string) => new ClassicLevel<string, Buffer>(name, { valueEncoding: "buffer" })
+
+describe("nodeStore", () => {
+  test("makes its folder and the folders above it", async () => {
+    const store = nodeStore(path.join(folder, "a", "b"))
+    const release = await store.claim("w")
+    await store.commit([[["w", "a"], "1"]])
+    await release()
+  })
+
+  test("says what the disk said when the folder cannot be made, and can be tried again", async () => {
+    const place = path.join(folder, "a")
+    await writeFile(place, "")
+    const store = nodeStore(path.join(place, "b"))
+    await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOTDIR" } })
+    await removeFolder(place)
+    await (await store.claim("w"))()
+  })
+
+  // there is no such place elsewhere
+  test.runIf(process.platform === "linux")("says what the disk said when the place takes no folders", async () => {
+    const store = nodeStore("/proc/nowhere/a")
+    await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOENT" } })
+  })
+
+  test("says that a file is in its way", async () => {
+    const place = path.join(folder, "a")
+    await writeFile(place, "")
+    await expect(nodeStore(place).claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "EEXIST" } })
+  })
+
+  test("knows its folder under another name", async () => {
+    const [a, b] = [path.join(folder, "a"), path.join(folder, "b")]
+    await mkdir(a)
+    await symlink(a, b)
+    const release = await nodeStore(a).claim("v")
+    for (const name of [a, b, path.relative(process.cwd(), a)]) {
+      await expect(nodeStore(name).claim("w")).rejects.toMatchObject({ code: "STORE_IN_USE" })
+    }
+    await release()
+    await (await nodeStore(b).claim("w"))()
+  })
+
+  test("belongs to one process at a time, until that one is gone", async () => {
+    const child = await run("hold")
+    await child.lines.next()
+    const store = nodeStore(folder)
+    await expect(store.claim("v")).rejects.toMatchObject({ code: "STORE_IN_USE" })
+    child.process.kill("SIGKILL")
+    await child.ended
+    await (await store.claim("v"))()
+  })
+
+  test("does not go on when another process has had the folder while it could not be opened again", async () => {
+    const names: string[] = []
+    let broken = false
+    const store = nodeStore(folder, (name) => {
+      names.push(name)
+      const real = level(name)
+      const [batch, open] = [real.batch, real.open]
+      const spoil = async (): Promise<never> => {
+        throw new Error("the disk is gone")
+      }
+      Object.assign(real, {
+        batch: (...args: unknown[]) => (broken ? spoil() : Reflect.apply(batch, real, args)),
+        open: (...args: unknown[]) => (broken ? spoil() : Reflect.apply(open, real, args)),
+      })
+      return real
+    })
+    const release = await store.claim("w")
+    await store.commit([[["w", "a"], "1"]])
+    broken = true
+    await expect(store.commit([[["w", "a"], "2"]])).rejects.toMatchObject({ code: "STORE_FAILED" })
+    await expect(store.get(["w", "a"])).rejects.toMatchObject({ code: "STORE_FAILED" })
+
+    const other = nodeStore(folder)
+    const releaseOther = await other.claim("w")
+    await other.commit([[["w", "a"], "theirs"]])
+    await releaseOther()
+
+    broken = false
+    await expect(store.get(["w", "a"])).rejects.toMatchObject({ code: "STORE_FAILED" })
+    await expect(store.commit([[["w", "a"], "3"]])).rejects.toMatchObject({ code: "STORE_FAILED" })
+    await release()
+    const again = await store.claim("w")
+    expect(await store.get(["w", "a"])).toBe("theirs")
+    await again()
+    expect(names.length).toBe(1)
+  })
+
+  test("keeps the order of commits, however long each one takes", async () => {
+    let delay = 10
+    const store = nodeStore(folder, (name) => {
+      const real = level(name)
+      const { batch } = real
+      const slow = async (...args: unknown[]) => {
+        await sleep(delay--)
+        await Reflect.apply(batch, real, args)
+      }
+      return Object.assign(real, { batch: slow })
+    })
+    const release = await store.claim("w")
+    await Promise.all(Array.from({ length: 8 }, (_, i) => store.commit([[["w", "a"], `${i}`]])))
+    expect(await store.get(["w", "a"])).toBe("7")
+    await release()
+  })
+
+  test("gives plain bytes, not Buffers, whose slice is no copy", async () => {
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    await store.commit([[["w", "a"], Buffer.from("abc")]])
+    const [[, listed] = []] = await store.list(["w"])
+    for (const value of [await store.get(["w", "a"]), listed]) {
+      expect(Object.getPrototypeOf(value)).toBe(Uint8Array.prototype)
+    }
+    await release()
+  })
+
+  test("refuses a value that it has not written", async () => {
+    const db = level(folder)
+    await db.put("w\u0001a", Buffer.from("?"))
+    await db.close()
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    await expect(store.get(["w", "a"])).rejects.toMatchObject({ code: "STORE_FAILED" })
+    await release()
+  })
+
+  test("keeps what it confirmed and nothing else when the disk is full, and goes on when there is room", async () => {
+    const child = await run("fill", "600")
+    const said: { id: number; failed?: string; there: boolean }[] = []
+    for await (const line of child.lines) said.push(JSON.parse(line))
+    const failures = said.filter(({ failed }) => failed)
+    expect(failures.map(({ failed }) => failed)).toEqual(["STORE_FAILED", "STORE_FAILED", "STORE_FAILED"])
+    for (const { failed, there } of said) expect(there).toBe(!failed)
+    // It went on between the failures.
+    expect(said.length - (failures[0]?.id ?? 0)).toBeGreaterThan(6)
+
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    expect(await ids(store)).toEqual(said.filter(({ there }) => there).map(({ id }) => id))
+    await release()
+  })
+
+  test("has every confirmed commit, and each one whole, after kill -9", async () => {
+    const kills = Number(process.env.HEADWATER_KILLS ?? (process.env.HEADWATER_LONG === "1" ? 20 : 1))
+    let confirmed = -1
+    for (let i = 0; i < kills; i++) {
+      const child = await run("write")
+      const until = confirmed + 20 + Math.floor(Math.random() * 300)
+      for await (const line of child.lines) {
+        confirmed = Math.max(confirmed, Number(line))
+        if (confirmed >= until) child.process.kill("SIGKILL")
+      }
+      await child.ended
+
+      const store = nodeStore(folder)
+      const release = await store.claim("w")
+      const found = await ids(store)
+      expect(found).toEqual(found.map((_, id) => id))
+      expect(found.length).toBeGreaterThan(confirmed)
+      await release()
+    }
+  })
+})

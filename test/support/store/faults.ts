@@ -1,0 +1,174 @@
+import { ClassicLevel } from "classic-level"
+import { IDBDatabase, IDBFactory, IDBKeyRange, IDBObjectStore } from "fake-indexeddb"
+import type { MemoryStep } from "../../../src/store/memory.ts"
+
+/** What becomes of the `at`-th operation of the lowest layer. A crash takes everything behind it, too. */
+export interface Plan {
+  readonly at: number
+  /** How the disk says no, or that it never says anything again. */
+  readonly what: "throw" | "abort" | "lose" | "crash"
+  /** Whether the operation has taken effect by then. */
+  readonly when: "before" | "after"
+}
+
+/** Counts the operations of a disk and lets one of them fail, or the process die there. */
+export class Faults {
+  operations = 0
+  struck = false
+  readonly #plan: Plan | undefined
+  #die = (): void => {}
+  readonly death = new Promise<void>((resolve) => {
+    this.#die = resolve
+  })
+
+  constructor(plan?: Plan) {
+    this.#plan = plan
+  }
+
+  /** The plan, when it is this operation's turn. */
+  strike(): Plan | undefined {
+    if (++this.operations !== this.#plan?.at) return undefined
+    this.struck = true
+    if (this.#plan.what === "crash") this.#die()
+    return this.#plan
+  }
+
+  get mayDie(): boolean {
+    return this.#plan?.what === "crash"
+  }
+
+  get dead(): boolean {
+    return this.struck && this.mayDie
+  }
+
+  /** One asynchronous operation under the plan. In a dead process nothing happens and nothing returns. */
+  async around<T>(operation: () => Promise<T>): Promise<T> {
+    if (this.dead) return never
+    const plan = this.strike()
+    if (!plan) return operation()
+    if (plan.when === "after") await operation()
+    if (plan.what === "crash") return never
+    throw new Error("the planned failure")
+  }
+}
+
+const never = new Promise<never>(() => {})
+
+/** `step` of a memory store. What is done by `committed` cannot fail any more; the process can still die there. */
+export const memoryFaults = (faults: Faults) => async (step: MemoryStep) => {
+  if (step !== "committed" || faults.mayDie) await faults.around(async () => {})
+}
+
+const levelOperations = new Set(["open", "close", "get", "getMany", "put", "batch"])
+
+/** A LevelDB of which every operation that reaches the disk is under the plan, and the real one behind it. */
+export function faultyLevel(folder: string, faults: Faults) {
+  const real = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
+  const level = new Proxy(real, {
+    get(_, name) {
+      const member: unknown = Reflect.get(real, name, real)
+      if (typeof member !== "function") return member
+      return (...args: unknown[]) => {
+        const call = (): unknown => Reflect.apply(member, real, args)
+        if (levelOperations.has(`${String(name)}`)) return faults.around(async () => call())
+        return name === "iterator" ? faultyIterator(call() as Rows, faults) : call()
+      }
+    },
+  })
+  return { level, real }
+}
+
+interface Rows {
+  all(): Promise<unknown[]>
+}
+
+const faultyIterator = (rows: Rows, faults: Faults): Rows => ({ all: () => faults.around(() => rows.all()) })
+
+/** What fake-indexeddb's objects have beyond the standard. */
+interface FakeTransaction extends IDBTransaction {
+  _abort(error: string | null): void
+}
+
+type Call = (...args: unknown[]) => unknown
+
+/**
+ * A new browser profile under the plan: each opening, transaction and request may throw, have its transaction aborted
+ * later (as a full disk does) or lose the connection; the process may also die between a commit and its `complete`.
+ * Returns what takes the plan out again.
+ */
+export function faultyIndexedDB(faults: Faults): () => void {
+  const factory = new IDBFactory()
+  const live = new Set<FakeTransaction>()
+  const undo: (() => void)[] = []
+
+  function patch(target: object, name: string, around: (call: () => unknown, args: readonly unknown[]) => unknown) {
+    const original: Call = Reflect.get(target, name)
+    const patched = function (this: unknown, ...args: unknown[]) {
+      return around(() => Reflect.apply(original, this, args), args)
+    }
+    Reflect.set(target, name, patched)
+    undo.push(() => Reflect.set(target, name, original))
+  }
+
+  function endAll(error: string | null): void {
+    for (const transaction of live) transaction._abort(error)
+    live.clear()
+  }
+
+  function loseConnection(db: IDBDatabase): void {
+    endAll("AbortError")
+    db.close()
+    db.onclose?.(new Event("close"))
+  }
+
+  /** What shall become of this operation once it has been asked for. Throws where it cannot even be asked for. */
+  function struck(): "abort" | "lose" | undefined {
+    if (faults.dead) throw new Error("dead")
+    const what = faults.strike()?.what
+    if (what === "throw") throw new DOMException("the planned failure", "UnknownError")
+    if (what !== "crash") return what
+    endAll(null)
+    throw new Error("dead")
+  }
+
+  function spoil(transaction: IDBTransaction, what: "abort" | "lose"): void {
+    queueMicrotask(() => {
+      if (what === "lose") loseConnection(transaction.db)
+      else (transaction as FakeTransaction)._abort("QuotaExceededError")
+    })
+  }
+
+  patch(factory, "open", (call) => (struck() ? refusedOpening() : call()))
+  for (const name of ["get", "getAll", "getAllKeys", "put", "delete"]) {
+    patch(IDBObjectStore.prototype, name, (call) => {
+      const what = struck()
+      const request = call() as IDBRequest
+      if (what && request.transaction) spoil(request.transaction, what)
+      return request
+    })
+  }
+  patch(IDBDatabase.prototype, "transaction", (call, [, mode]) => {
+    if (mode === "versionchange") return call()
+    const what = struck()
+    const transaction = call() as FakeTransaction
+    if (what) spoil(transaction, what)
+    live.add(transaction)
+    transaction.addEventListener("abort", () => live.delete(transaction))
+    transaction.addEventListener("complete", () => {
+      live.delete(transaction)
+      if (faults.dead || (faults.mayDie && faults.strike())) transaction.oncomplete = null
+    })
+    return transaction
+  })
+  Object.assign(globalThis, { indexedDB: factory, IDBKeyRange })
+  return () => {
+    for (const step of undo) step()
+  }
+}
+
+/** What `indexedDB.open` gives where the browser cannot open its files. */
+function refusedOpening() {
+  const request = { error: new DOMException("the planned failure", "UnknownError"), onerror: () => {} }
+  setImmediate(() => request.onerror())
+  return request
+}

@@ -1,0 +1,42 @@
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { IDBFactory, IDBKeyRange } from "fake-indexeddb"
+import type { StoreFixture } from "../../../src/store/conformance.ts"
+import { indexedDBStore } from "../../../src/store/indexeddb.ts"
+import { memoryStore } from "../../../src/store/memory.ts"
+import { nodeStore } from "../../../src/store/node.ts"
+
+export const newFolder = (): Promise<string> => mkdtemp(path.join(tmpdir(), "headwater-store-"))
+export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true })
+
+let browsers = 0
+
+/** A browser profile of its own. */
+export function newBrowser(): void {
+  Object.assign(globalThis, { indexedDB: new IDBFactory(), IDBKeyRange })
+}
+
+export const fixtures: Readonly<Record<string, () => Promise<StoreFixture>>> = {
+  async memoryStore() {
+    const store = memoryStore()
+    return { store, reopen: async () => store, destroy: async () => {} }
+  },
+  async nodeStore() {
+    const folder = await newFolder()
+    return {
+      store: nodeStore(folder),
+      reopen: async () => nodeStore(folder),
+      destroy: () => removeFolder(folder),
+    }
+  },
+  async indexedDBStore() {
+    newBrowser()
+    const name = `notes ${++browsers}`
+    return {
+      store: indexedDBStore(name),
+      reopen: async () => indexedDBStore(name),
+      destroy: async () => newBrowser(),
+    }
+  },
+}

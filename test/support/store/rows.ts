@@ -1,0 +1,22 @@
+import type { Store, Write } from "../../../src/store/store.ts"
+
+export const idOf = (id: number): string => `${id}`.padStart(8, "0")
+
+/** One commit as a replica makes it: a chunk, a row, an outbox entry. */
+export const rowsOfId = (id: number): Write[] => [
+  [["w", "chunk", idOf(id)], new Uint8Array(120).fill(id)],
+  [["w", "row"], `${id}`],
+  [["w", "outbox", idOf(id)], `${id}`],
+]
+
+/** The ids of which there is anything, ascending. Throws when one is there in part. */
+export async function ids(store: Store): Promise<number[]> {
+  const [chunks, entries] = [await store.list(["w", "chunk"]), await store.list(["w", "outbox"])]
+  const found = entries.map(([, id]) => Number(id))
+  if (`${chunks.map(([key]) => key[2])}` !== `${found.map(idOf)}`) throw new Error("a commit is there in part")
+  if ((await store.get(["w", "row"])) !== found.at(-1)?.toString())
+    throw new Error("the row is not that of the last commit")
+  return found
+}
+
+export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code

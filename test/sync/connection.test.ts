@@ -1,0 +1,255 @@
+import { once } from "node:events"
+import type { AddressInfo } from "node:net"
+import { collection, openWorkspace, type Relay, type RelayOptions, relayConnection, shape, type Token } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { WebSocketServer } from "ws"
+import type { Env } from "../../src/base/env.ts"
+import { cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
+
+// Whom a workspace calls, with what in hand, and over how many sockets: docs/protocol.md, section 1.
+const notes = collection("notes", shape<{ title?: string }>())
+const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
+const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
+const level = (w = "w"): RelayMessage => ({ t: "entries", w, items: [], cursor: at(1), level: true, ...first })
+
+interface Dialled {
+  readonly url: string
+  readonly protocols: readonly string[]
+  closed: boolean
+}
+let relays: Record<string, ScriptedRelay>
+let relay: ScriptedRelay
+let dialled: Dialled[]
+let env: Env
+const open: { close(): Promise<void> }[] = []
+beforeEach(() => {
+  relay = new ScriptedRelay()
+  relays = { "ws://relay": relay }
+  dialled = []
+  env = {
+    ...relay.env,
+    dial(url, protocols) {
+      const dial: Dialled = { url, protocols, closed: false }
+      dialled.push(dial)
+      const socket = relays[url]!.env.dial(url, protocols)
+      socket.close = () => void (dial.closed = true)
+      return socket
+    },
+  }
+})
+afterEach(async () => {
+  for (const { close } of open.splice(0)) await close()
+})
+const opened = async (to?: Relay | RelayOptions, id = "w") => {
+  const ws = await openWorkspace({ id, collections: { notes }, store: memoryStore(), relay: to, env })
+  open.push(ws)
+  await relay.settle()
+  return ws
+}
+const bearer = (token: string) => `bearer.${Buffer.from(token, "utf8").toString("base64url")}`
+
+describe("a relay connection", () => {
+  test("is one socket, however many workspaces are on it, and each hears its own messages", async () => {
+    const shared = relayConnection({ url: "ws://relay" })
+    const [one, two, three] = [await opened(shared, "one"), await opened(shared, "two"), await opened(shared, "three")]
+    expect(dialled).toHaveLength(1)
+    expect(relay.heard.map((message) => "w" in message && message.w)).toEqual(["one", "two", "three"])
+    relay.say(level("one"), level("two"))
+    await relay.settle()
+    expect([one, two, three].map((ws) => ws.status.phase)).toEqual(["live", "live", "syncing"])
+    await Promise.all([one, two].map((ws) => ws.notes.create({ title: "T" })))
+    await relay.settle()
+    expect(relay.heard.flatMap((message) => (message.t === "push" ? [message.w] : []))).toEqual(["one", "two"])
+    relay.hangUp()
+    expect([one, two, three].map((ws) => ws.status.phase)).toEqual(["offline", "offline", "offline"])
+    await relay.pass(1000)
+    expect(dialled).toHaveLength(2)
+    await one.close()
+    await two.close()
+    expect(dialled.map(({ closed }) => closed)).toEqual([true, false])
+    await three.close()
+    expect(dialled.map(({ closed }) => closed)).toEqual([true, true])
+  })
+
+  test("that is closed ends for every workspace on it", async () => {
+    const shared = relayConnection({ url: "ws://relay" })
+    const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
+    await shared.close()
+    expect(dialled.map(({ closed }) => closed)).toEqual([true])
+    expect([one, two].map((ws) => ws.status.phase)).toEqual(["offline", "offline"])
+    await relay.pass(10 * 60_000)
+    expect(dialled).toHaveLength(1)
+    expect(() => one.connect()).toThrow(expect.objectContaining({ code: "CLOSED" }))
+  })
+
+  test("is dialled one call at a time, and at once when the network or the page comes back", async () => {
+    relay.up = false
+    await opened({ url: "ws://relay" })
+    await relay.pass(60_000)
+    relay.silent = true
+    const before = dialled.length
+    for (let i = 0; i < 3; i++) relay.wake()
+    await relay.settle()
+    expect(dialled.length).toBe(before + 1)
+  })
+})
+
+describe("a token", () => {
+  test("travels in the upgrade as the base64url of its UTF-8, unpadded; without one nothing does", async () => {
+    const token = "é~~~??>" // has a +, a / and padding in plain base64
+    expect(Buffer.from(token).toString("base64")).toMatch(/(?=.*\+)(?=.*\/)(?=.*=$)/)
+    await opened({ url: "ws://relay", token })
+    await opened({ url: "ws://relay" }, "v")
+    expect(dialled.map(({ protocols }) => protocols)).toEqual([["headwater.1", bearer(token)], ["headwater.1"]])
+  })
+
+  test("reaches a real server in its header", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "headwater.1" })
+    await once(server, "listening")
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const asked = once(server, "connection")
+    const ws = await openWorkspace({
+      id: "w",
+      collections: { notes },
+      store: memoryStore(),
+      relay: { url, token: async () => "secret" },
+    })
+    const [, request] = await asked
+    expect(request.headers["sec-websocket-protocol"].split(/, ?/)).toEqual(["headwater.1", "bearer.c2VjcmV0"])
+    await ws.close()
+    for (const client of server.clients) client.terminate()
+    server.close()
+  })
+
+  test("from a function is asked for on every dial, with the workspaces that want it", async () => {
+    const why: Parameters<Exclude<Token, string>>[0][] = []
+    const shared = relayConnection({
+      url: "ws://relay",
+      token: async (reason) => {
+        why.push(reason)
+        return `token ${why.length}`
+      },
+    })
+    await opened(shared, "one")
+    await opened(shared, "two")
+    for (let n = 2; n <= 3; n++) {
+      relay.hangUp()
+      await relay.pass(2000)
+    }
+    expect(dialled.map(({ protocols }) => protocols[1])).toEqual([1, 2, 3].map((n) => bearer(`token ${n}`)))
+    expect(why.map(({ reason, workspaces }) => [reason, workspaces])).toEqual([
+      ["open", ["one"]],
+      ["open", ["one", "two"]],
+      ["open", ["one", "two"]],
+    ])
+    expect(why.every(({ signal }) => !signal.aborted)).toBe(true)
+  })
+
+  test("that cannot be had is FORBIDDEN, and asked for again later", async () => {
+    const cause = new Error("the server is away")
+    let asked = 0
+    const ws = await opened({
+      url: "ws://relay",
+      token: () => {
+        if (asked++ === 0) throw cause
+        return "secret"
+      },
+    })
+    expect(ws.status).toMatchObject({ phase: "offline", error: { code: "FORBIDDEN", cause } })
+    expect([asked, dialled.length]).toEqual([1, 0])
+    await relay.pass(1000)
+    expect(dialled.map(({ protocols }) => protocols[1])).toEqual([bearer("secret")])
+    expect(ws.status).toMatchObject({ connected: true, error: null })
+  })
+
+  test("that is never given is FORBIDDEN after a minute, its function is told, and it is asked for again", async () => {
+    const asked: AbortSignal[] = []
+    const ws = await opened({
+      url: "ws://relay",
+      token: ({ signal }) => (asked.push(signal) === 1 ? new Promise<string>(() => {}) : "secret"),
+    })
+    await relay.pass(59_000)
+    expect([ws.status.phase, asked.map(({ aborted }) => aborted)]).toEqual(["connecting", [false]])
+    await relay.pass(1000)
+    expect(ws.status).toMatchObject({ phase: "offline", error: { code: "FORBIDDEN" } })
+    expect(asked[0]!.aborted).toBe(true)
+    await relay.pass(1000)
+    expect([ws.status.connected, asked.length]).toEqual([true, 2])
+  })
+
+  test("that nobody waits for any more is not used, and its function is told", async () => {
+    let give = (_: string) => {}
+    let asked: AbortSignal | undefined
+    const ws = await opened({
+      url: "ws://relay",
+      token: ({ signal }) => {
+        asked = signal
+        return new Promise((resolve) => (give = resolve))
+      },
+    })
+    expect([asked?.aborted, ws.status.phase]).toEqual([false, "connecting"])
+    ws.disconnect()
+    expect(asked?.aborted).toBe(true)
+    give("too late")
+    await relay.settle()
+    expect(dialled).toEqual([])
+  })
+})
+
+describe("connect", () => {
+  test("to another relay leaves the one before, and brings the outbox and the new token with it", async () => {
+    const other = new ScriptedRelay()
+    relays["ws://other"] = other
+    const ws = await opened({ url: "ws://relay", token: "old" })
+    relay.say(level())
+    await relay.settle()
+    const { connect, disconnect } = ws
+    disconnect()
+    await ws.notes.create({ title: "T" })
+    connect({ url: "ws://other", token: "new" })
+    await relay.settle()
+    expect(dialled).toMatchObject([
+      { url: "ws://relay", protocols: ["headwater.1", bearer("old")], closed: true },
+      { url: "ws://other", protocols: ["headwater.1", bearer("new")], closed: false },
+    ])
+    other.say(level())
+    await relay.settle()
+    expect([relay.count("push"), other.count("push")]).toEqual([0, 1])
+    expect(ws.status.phase).toBe("live")
+    disconnect()
+    expect(ws.status.phase).toBe("offline")
+    connect() // without an argument: the last one
+    await relay.settle()
+    expect(dialled.map(({ url }) => url)).toEqual(["ws://relay", "ws://other", "ws://other"])
+  })
+
+  test("while connected hangs up first, and a connection shared with others stays theirs", async () => {
+    relays["ws://other"] = new ScriptedRelay()
+    const shared = relayConnection({ url: "ws://relay" })
+    const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
+    one.connect({ url: "ws://other" })
+    await relay.settle()
+    expect(dialled.map(({ url, closed }) => [url, closed])).toEqual([
+      ["ws://relay", false],
+      ["ws://other", false],
+    ])
+    relay.say(level("one"), level("two"))
+    await relay.settle()
+    expect([one.status.phase, two.status.phase]).toEqual(["syncing", "live"])
+    await one.close()
+    expect(dialled.map(({ closed }) => closed)).toEqual([false, true])
+  })
+
+  test("gives a workspace that was opened without a relay its first one", async () => {
+    const ws = await opened()
+    await ws.notes.create({ title: "T" })
+    expect([ws.status.phase, dialled.length]).toEqual(["local", 0])
+    ws.connect({ url: "ws://relay" })
+    await relay.settle()
+    relay.say(level())
+    await relay.settle()
+    expect([ws.status.phase, relay.count("push")]).toEqual(["live", 1])
+  })
+})

@@ -1,0 +1,133 @@
+/** Workspaces that come to a socket which others keep open, leave it, and come back. */
+import { collection, openWorkspace, type Relay, relayConnection, shape, type Workspace } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { afterEach, expect, test } from "vitest"
+import { keys, readState } from "../../src/replica/records.ts"
+import type { Store } from "../../src/store/store.ts"
+import { cursorOf, limits, position } from "../../src/wire/protocol.ts"
+import { note, startRelay } from "../support/relay.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
+
+const notes = collection("notes", shape<{ title: string }>())
+const opened: Workspace<{ notes: typeof notes }>[] = []
+async function open(id: string, relay: Relay | { url: string }, more: { store?: Store; env?: object } = {}) {
+  const ws = await openWorkspace({ id, collections: { notes }, store: memoryStore(), relay, ...more })
+  opened.push(ws)
+  return ws
+}
+afterEach(async () => {
+  for (const ws of opened.splice(0)) await ws.close()
+})
+
+/** A network on which somebody takes every call and says nothing. */
+function bare() {
+  const relay = new ScriptedRelay()
+  return { env: relay.env, settle: () => relay.settle() }
+}
+const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
+const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
+
+test("an ack for the workspace before it left pays for nothing that was pushed after it came back", async () => {
+  await using relay = await startRelay()
+  const shared = relayConnection({ url: relay.url })
+  const home = await open("home", shared)
+  const ws = await open("w", shared)
+  await ws.notes.create({ title: "first" })
+  await ws.whenStored()
+  const log = await relay.log("w")
+  relay.disk.hold()
+  await ws.notes.create({ title: "A" })
+  await expect.poll(() => log.appended).toBe(2)
+  ws.disconnect()
+  await ws.notes.create({ title: "B" })
+  ws.connect()
+  await expect.poll(() => log.appended).toBe(3)
+  let stored = false
+  void ws.whenStored().then(() => (stored = true))
+  relay.disk.release()
+  relay.disk.hold() // the first of them is flushed, and no more
+  await expect.poll(() => position(log.end)).toBe(2)
+  await home.whenSynced()
+  expect([stored, ws.status.pending > 0]).toEqual([false, true])
+  relay.disk.release()
+  await expect.poll(() => stored).toBe(true)
+  expect(position(log.end)).toBe(3)
+})
+
+test("a workspace that comes back passes over nothing that was sent to it while it was gone", async () => {
+  const relay = new ScriptedRelay()
+  const { env } = relay
+  const shared = relayConnection({ url: "ws://relay" })
+  await open("home", shared, { env })
+  const store = memoryStore()
+  const ws = await open("w", shared, { env, store })
+  await relay.settle()
+  relay.say({ t: "entries", w: "w", items: [], cursor: at(10), level: true, ...first })
+  await relay.settle()
+  const entry = (id: string, actor: string) => ({ entry: { ...note(id, actor.repeat(32)), by: "bob" } })
+  ws.disconnect()
+  relay.say({ t: "entries", w: "w", items: [entry("e11", "a")], cursor: at(11), level: true })
+  const before = relay.dials.length
+  const sayAsBefore = relay.mouth()
+  ws.connect()
+  await relay.settle()
+  sayAsBefore({ t: "entries", w: "w", items: [entry("e12", "b")], cursor: at(12), level: true })
+  await relay.pass(200)
+  expect((await readState(store, "w"))?.cursor).toBe(Buffer.from(at(10)).toString("hex"))
+  expect(await store.list(keys.changesOf("w", "e12"))).toEqual([])
+  expect(relay.dials.length).toBe(before + 1)
+})
+
+test("a workspace that is opened again on a new store is given everything", async () => {
+  await using relay = await startRelay()
+  const shared = relayConnection({ url: relay.url })
+  await open("home", shared)
+  const one = await open("w", shared)
+  await one.notes.create({ title: "mine" })
+  await one.whenStored()
+  await one.close()
+  const two = await open("w", shared)
+  await two.whenSynced()
+  expect(two.notes.all().map(({ title }) => title)).toEqual(["mine"])
+})
+
+test("more workspaces may come and go than a relay takes on one socket", async () => {
+  await using relay = await startRelay()
+  const shared = relayConnection({ url: relay.url })
+  await open("home", shared)
+  for (let i = 0; i < 260; i++) {
+    const ws = await openWorkspace({ id: `w${i}`, collections: { notes }, store: memoryStore(), relay: shared })
+    await ws.whenSynced()
+    await ws.close()
+  }
+})
+
+test("a connection that is closed gives up whoever waits for it", async () => {
+  const { env, settle } = bare()
+  const shared = relayConnection({ url: "ws://relay" })
+  const ws = await open("w", shared, { env })
+  await ws.notes.create({ title: "owed" })
+  const waits = [ws.whenStored(), ws.whenSynced()].map((wait) => wait.catch(({ code }) => code))
+  await shared.close()
+  await settle()
+  expect(await Promise.all(waits)).toEqual(["CLOSED", "CLOSED"])
+  await expect(ws.whenStored()).rejects.toMatchObject({ code: "CLOSED" })
+  expect(() => ws.connect(shared)).toThrow("closed")
+  ws.connect({ url: "ws://relay" })
+  await settle()
+  expect(ws.status.phase).toBe("syncing")
+})
+
+test("a connect that throws leaves the workspace as it was", async () => {
+  const { env, settle } = bare()
+  const shared = relayConnection({ url: "ws://relay" })
+  await open("w", shared, { env })
+  const ws = await open("w", { url: "ws://relay" }, { env })
+  await settle()
+  expect(() => ws.connect(shared)).toThrow("is open on this relay connection already")
+  expect(ws.status).toMatchObject({ phase: "syncing", connected: true })
+  ws.disconnect()
+  ws.connect()
+  await settle()
+  expect(ws.status).toMatchObject({ phase: "syncing", connected: true })
+})

@@ -1,0 +1,581 @@
+import { createHash } from "node:crypto"
+import { deflateRawSync } from "node:zlib"
+import * as A from "@automerge/automerge"
+import { sha256 } from "@noble/hashes/sha2.js"
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import { bytesOfHex, hex } from "../../src/base/hash.ts"
+import { type Change, deriveChange, isDerived, readChange, withDeps } from "../../src/wire/chunk.ts"
+import { limits } from "../../src/wire/messages.ts"
+
+const long = process.env["HEADWATER_LONG"] === "1"
+
+test("agrees with Automerge on every field of honest changes", () => {
+  const wanted = long ? 100_000 : 3_000
+  const seen = { deps: 0, merges: 0, messages: 0, others: 0, empty: 0, bytes: 0 }
+  let count = 0
+  for (const chunk of honestChanges(random(1), smallEdits)) {
+    const change = expectAgreement(chunk)
+    seen.deps += change.deps.length > 0 ? 1 : 0
+    seen.merges += change.deps.length > 1 ? 1 : 0
+    seen.messages += change.message === null ? 0 : 1
+    seen.empty += change.ops === 0 ? 1 : 0
+    seen.bytes += chunk.length
+    if (++count === wanted) break
+  }
+  expect(seen.bytes / count).toBeGreaterThan(100)
+  expect(seen.bytes / count).toBeLessThan(400)
+  for (const share of [seen.deps, seen.merges, seen.messages, seen.empty]) expect(share).toBeGreaterThan(count / 50)
+})
+
+test("agrees with Automerge on large changes", () => {
+  const wanted = long ? 1_000 : 30
+  let count = 0
+  let bytes = 0
+  for (const chunk of honestChanges(random(2), largeEdits)) {
+    if (chunk.length < 2_000) continue
+    expectAgreement(chunk)
+    bytes += chunk.length
+    if (++count === wanted) break
+  }
+  expect(bytes / count).toBeGreaterThan(10_000)
+})
+
+test("answers a mutated chunk with a change or a typed error, and nothing else", () => {
+  const wanted = long ? 200_000 : 10_000
+  const rng = random(3)
+  const honest = take(honestChanges(random(4), smallEdits), 400)
+  const outcomes: Record<string, number> = { accepted: 0, CHUNK_BAD: 0, TOO_LARGE: 0 }
+  const hashing = hashingTime()
+  let slowest = 0
+  for (let i = 0; i < wanted; i++) {
+    const chunk = mutate(rng, honest)
+    const start = performance.now()
+    const outcome = outcomeOf(chunk)
+    const ms = performance.now() - start
+    // A pause of the machine is not the reader's: whoever seems slow is read again.
+    if (ms > hashing)
+      slowest = Math.max(
+        slowest,
+        quickest(() => outcomeOf(chunk)),
+      )
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+  }
+  // The mutants are worth something: many get past the checksum, and some all the way.
+  expect(outcomes["accepted"]).toBeGreaterThan(wanted / 50)
+  expect(outcomes["CHUNK_BAD"]).toBeGreaterThan(wanted / 5)
+  expect(Object.keys(outcomes).sort()).toEqual(["CHUNK_BAD", "TOO_LARGE", "accepted"])
+  expect(slowest).toBeLessThan(20 * hashing)
+})
+
+test("gives a derived change the bytes that authoring with its actor gives", () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), fc.string({ maxLength: 40 }), (entity, value) => {
+      const author = (actor: string) =>
+        A.getLastLocalChange(
+          A.change(A.init<Record<string, unknown>>({ actor }), { time: 0 }, (doc) => {
+            doc["@type"] = new A.ImmutableString(value)
+          }),
+        )!
+      const derived = deriveChange(entity, author("00".repeat(16)))
+      const change = readChange(derived)
+      expect(author(change.actor)).toEqual(derived)
+      expect(isDerived(entity, change)).toBe(true)
+      expect(isDerived(`${entity}x`, change)).toBe(false)
+    }),
+    { numRuns: long ? 1_000 : 100 },
+  )
+})
+
+test("derives the actor from the entity id and all of the change", () => {
+  const template = forge({ actor: actor(0), message: "m", deps: hashes(2) })
+  const expected = createHash("sha256").update("note-1").update(template.subarray(8)).digest().subarray(0, 16)
+  expect(readChange(deriveChange("note-1", template)).actor).toBe(hex(expected))
+})
+
+test("makes the same genesis as every other version of this library", () => {
+  const genesis = A.change(A.init<Record<string, unknown>>({ actor: "00".repeat(16) }), { time: 0 }, (doc) => {
+    doc["@type"] = new A.ImmutableString("notes")
+  })
+  const derived = deriveChange("0190c0de-0000-7000-8000-000000000001", A.getLastLocalChange(genesis)!)
+  expect(hex(derived)).toBe(
+    "856f4a83df88ce08013700108a8be0fbb6373a385d42d4e651db09420101000000061507340142025602570570027f054074797065017f017f566e6f7465737f00",
+  )
+})
+
+test("lets one template serve every entity", () => {
+  const zero = "00".repeat(16)
+  const genesis = (entity: string) =>
+    deriveChange(
+      entity,
+      A.getLastLocalChange(
+        A.change(A.init<Record<string, unknown>>({ actor: zero }), { time: 0 }, (doc) => {
+          doc["@type"] = new A.ImmutableString("notes")
+        }),
+      )!,
+    )
+  const container = (first: Uint8Array, actor: string) => {
+    const base = A.applyChanges(A.init<Record<string, unknown>>({ actor }), [first])[0]
+    return A.getLastLocalChange(
+      A.change(base, { time: 0 }, (doc) => {
+        doc["body"] = ""
+      }),
+    )!
+  }
+  const template = container(genesis("template"), zero)
+  for (const entity of ["a", "b", "0190c0de-0000-7000-8000-000000000001"]) {
+    const first = genesis(entity)
+    const made = deriveChange(entity, withDeps(template, [readChange(first).hash]))
+    expect(made).toEqual(container(first, readChange(made).actor))
+    expect(A.applyChanges(A.init<Record<string, unknown>>(), [first, made])[0]["body"]).toBe("")
+  }
+  expect(codeOf(() => withDeps(template, []))).toBe("CHUNK_BAD")
+})
+
+test("sorts the deps that it puts into a template", () => {
+  const [a, b] = ["01".repeat(32), "ff".repeat(32)]
+  const template = forge({ deps: [a, "02".repeat(32)] })
+  expect(readChange(withDeps(template, [b, a])).deps).toEqual([a, b])
+})
+
+test("does not take a session actor's change for a derived one", () => {
+  const chunk = forge({})
+  expect(isDerived("e", readChange(chunk))).toBe(false)
+  const derived = deriveChange("e", chunk)
+  expect(isDerived("e", readChange(derived))).toBe(true)
+  expect(isDerived("e", { ...readChange(derived), seq: 2 })).toBe(false)
+})
+
+test("refuses run-length bombs at once, however many operations they claim", () => {
+  const bombs: Record<string, Uint8Array> = {
+    "a run of 2^40 operations": forge({ columns: [[66, [...sleb(2 ** 40), 1]]] }),
+    "a literal of 2^40 operations": forge({ columns: [[66, [...sleb(-(2 ** 40)), 1, 1]]] }),
+    "2^40 operations without an action": forge({ columns: [[66, [0, ...uleb(2 ** 40)]]] }),
+    "a hundred thousand runs": forge({
+      columns: [
+        [
+          66,
+          Array(100_000)
+            .fill([...sleb(2 ** 13), 1])
+            .flat(),
+        ],
+      ],
+    }),
+    "an operation with 2^40 predecessors": forge({
+      columns: [
+        [66, [1, 1]],
+        [112, [1, ...uleb(2 ** 40)]],
+      ],
+    }),
+    "2^17 keys of 100 kB each": forge({
+      columns: [
+        [21, [...sleb(2 ** 17), ...uleb(100_000), ...Array(100_000).fill(97)]],
+        [66, [...sleb(2 ** 17), 1]],
+      ],
+    }),
+    "2^17 mark names of 100 kB each": forge({
+      columns: [
+        [66, [...sleb(2 ** 17), 7]],
+        [165, [...sleb(2 ** 17), ...uleb(100_000), ...Array(100_000).fill(97)]],
+      ],
+    }),
+  }
+  const hashing = hashingTime()
+  for (const [name, bomb] of Object.entries(bombs)) {
+    expect(outcomeOf(bomb), name).not.toBe("accepted")
+    expect(
+      quickest(() => outcomeOf(bomb)),
+      name,
+    ).toBeLessThan(20 * hashing)
+  }
+  expect(outcomeOf(bombs["a run of 2^40 operations"]!)).toBe("TOO_LARGE")
+  expect(outcomeOf(bombs["an operation with 2^40 predecessors"]!)).toBe("TOO_LARGE")
+})
+
+test("accepts as many operations and bytes as the limits say and not one more", () => {
+  const ops = (n: number) => forge({ columns: [[66, [...sleb(n), 1]]] })
+  expect(readChange(ops(limits.ops)).ops).toBe(limits.ops)
+  expect(outcomeOf(ops(limits.ops + 1))).toBe("TOO_LARGE")
+  expect(codeOf(() => readChange(ops(11), { message: 100, chunk: 100, ops: 10 }))).toBe("TOO_LARGE")
+
+  const filled = (length: number) => forge({ extra: Array(length).fill(0) })
+  const around = limits.chunk - filled(100_000).length + 100_000
+  expect(readChange(filled(around)).chunk.length).toBe(limits.chunk)
+  expect(outcomeOf(filled(around + 1))).toBe("TOO_LARGE")
+  expect(outcomeOf(forge({ deps: hashes(limits.heads) }))).toBe("accepted")
+  expect(outcomeOf(forge({ deps: hashes(limits.heads + 1) }))).toBe("TOO_LARGE")
+})
+
+test("refuses documents, deflated changes and bundles", () => {
+  let doc = A.from<Record<string, unknown>>({ body: "x".repeat(1_000) })
+  doc = A.change(doc, (draft) => A.splice(draft, ["body"], 0, 0, "y".repeat(1_000)))
+  const change = A.getLastLocalChange(doc)!
+  expect(outcomeOf(change)).toBe("accepted")
+
+  const body = deflateRawSync(bodyOf(change))
+  const deflated = Uint8Array.from([...change.subarray(0, 8), 2, ...uleb(body.length), ...body])
+  expect(A.decodeChange(deflated).hash).toBe(readChange(change).hash)
+
+  expect(outcomeOf(deflated)).toBe("CHUNK_BAD")
+  expect(outcomeOf(A.save(doc))).toBe("CHUNK_BAD")
+  expect(outcomeOf(A.saveBundle(doc, [readChange(change).hash]))).toBe("CHUNK_BAD")
+})
+
+test("refuses every departure from the canonical form", () => {
+  const two = hashes(2)
+  const good = forge({ deps: two, others: [actor(1), actor(2)], columns: [[66, [1, 1]]], message: "é" })
+  const at = (offset: number, value: number) => reseal(Uint8Array.from(good).fill(value, offset, offset + 1))
+  const bodyAt = good.length - bodyOf(good).length
+  const wrong: Record<string, Uint8Array> = {
+    "no bytes": new Uint8Array(),
+    "nothing but a header": good.subarray(0, 9),
+    "another magic": Uint8Array.from(good).fill(0, 0, 1),
+    "a wrong checksum": Uint8Array.from(good).fill(good[4]! ^ 1, 4, 5),
+    "a byte too many": Uint8Array.from([...good, 0]),
+    "a byte too few": good.subarray(0, good.length - 1),
+    "an overlong length": seal([1, ...uleb(bodyOf(good).length, true), ...bodyOf(good)]),
+    "an overlong number": forge({ seq: uleb(1, true) }),
+    "a number beyond 2^53": forge({ seq: uleb(2 ** 53) }),
+    "a number of 10 bytes": forge({ seq: [255, 255, 255, 255, 255, 255, 255, 255, 255, 1] }),
+    "an overlong time": forge({ time: [0x81, 0] }),
+    "an overlong negative time": forge({ time: [0xff, 0x7f] }),
+    "a time beyond any date": forge({ time: sleb(2 ** 50) }),
+    "seq 0": forge({ seq: [0] }),
+    "startOp 0": forge({ startOp: [0] }),
+    "a counter beyond 31 bits": forge({ startOp: uleb(2 ** 31 - 1), columns: [[66, [2, 1]]] }),
+    "unsorted deps": forge({ deps: [...two].reverse() }),
+    "a dep twice": forge({ deps: [two[0]!, two[0]!] }),
+    "more deps than there are bytes": at(bodyAt, 0x7f),
+    "a short actor": forge({ actor: actor(0).slice(1) }),
+    "a long actor": forge({ actor: [...actor(0), 0] }),
+    "a short other actor": forge({ others: [actor(1).slice(1)] }),
+    "unsorted other actors": forge({ others: [actor(2), actor(1)] }),
+    "an other actor twice": forge({ others: [actor(1), actor(1)] }),
+    "a message that is not UTF-8": forge({ message: [0xff, 0xfe] }),
+    "unsorted columns": forge({
+      columns: [
+        [66, [1, 1]],
+        [52, [1]],
+      ],
+    }),
+    "a column twice": forge({
+      columns: [
+        [66, [1, 1]],
+        [66, [1, 1]],
+      ],
+    }),
+    "a deflated column": forge({ columns: [[66 | 8, [1, 1]]] }),
+    "columns beyond the end": forge({ table: [1, 66, 100] }),
+    "2^40 columns": forge({ table: uleb(2 ** 40) }),
+    "an operation without an action": forge({ columns: [[66, [0, 1]]] }),
+    "a column that ends early": forge({ columns: [[66, [2]]] }),
+    "a key that ends early": forge({
+      columns: [
+        [21, [0x7f, 5, 97]],
+        [66, [1, 1]],
+      ],
+    }),
+  }
+  expect(readChange(good)).toMatchObject({ deps: two, ops: 1, seq: 1, startOp: 1, maxOp: 1, message: "é", time: 0 })
+  expect(readChange(forge({ startOp: uleb(2 ** 31 - 1), columns: [[66, [1, 1]]] })).maxOp).toBe(2 ** 31 - 1)
+  for (const [name, chunk] of Object.entries(wrong)) expect(outcomeOf(chunk), name).toBe("CHUNK_BAD")
+})
+
+test("reads times before 1970 and far after it", () => {
+  for (const time of [0, -1, 63, 64, -64, -65, 8191, -8192, 1_700_000_000, 2 ** 45, -(2 ** 45)])
+    expect(readChange(forge({ time: sleb(time) })).time).toBe(time)
+})
+
+test("reads a chunk in the middle of a larger buffer, and in a Node Buffer", () => {
+  const chunk = deriveChange("e", forge({ deps: hashes(1) }))
+  const inside = Buffer.concat([Buffer.from("before"), chunk, Buffer.from("after")]).subarray(6, 6 + chunk.length)
+  const { chunk: _, ...change } = readChange(inside)
+  expect(readChange(chunk)).toMatchObject(change)
+  expect(isDerived("e", readChange(inside))).toBe(true)
+  expect(deriveChange("f", inside)).toEqual(deriveChange("f", chunk))
+  expect(new Uint8Array(inside)).toEqual(chunk)
+})
+
+test("writes and reads hexadecimal", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+      expect(hex(bytes)).toBe(Buffer.from(bytes).toString("hex"))
+      expect(bytesOfHex(hex(bytes))).toEqual(bytes)
+    }),
+  )
+  for (const wrong of ["0", "0g", "AA", "0x", " 0", "é0", "00\u0661\u0661"])
+    expect(codeOf(() => bytesOfHex(wrong))).toBe("CHUNK_BAD")
+})
+
+// What Automerge says of the same bytes ------------------------------------------------------------------------------
+
+function expectAgreement(chunk: Uint8Array): Change {
+  const change = readChange(chunk)
+  const { ops, ...header } = A.decodeChange(chunk)
+  const { hash, deps, actor, seq, startOp, time, message } = change
+  expect({ hash, deps, actor, seq, startOp, time, message }).toEqual(header)
+  expect(change.ops).toBe(ops.length)
+  expect(change.maxOp).toBe(startOp + ops.length - 1)
+  return change
+}
+
+function outcomeOf(chunk: Uint8Array): string {
+  return codeOf(() => readChange(chunk)) ?? "accepted"
+}
+
+function codeOf(f: () => unknown): string | undefined {
+  try {
+    f()
+    return undefined
+  } catch (error) {
+    if (error instanceof HeadwaterError) return error.code
+    throw error
+  }
+}
+
+// Honest changes -----------------------------------------------------------------------------------------------------
+
+type Doc = A.Doc<Record<string, unknown>>
+type Edit = (rng: Random, doc: Doc) => Doc
+
+/** Endless: three replicas edit one document after another, and merge now and then. */
+function* honestChanges(rng: Random, edits: readonly Edit[]): Generator<Uint8Array> {
+  for (;;) {
+    const docs: Doc[] = Array.from({ length: 3 }, () => A.init({ actor: hex(rng.bytes(16)) }))
+    for (let step = 0; step < 60; step++) {
+      const i = rng.below(docs.length)
+      if (rng.below(4) === 0) docs[i] = A.merge(docs[i]!, docs[(i + 1 + rng.below(2)) % 3]!)
+      const before = A.getHeads(docs[i]!)
+      docs[i] = edits[rng.below(edits.length)]!(rng, docs[i]!)
+      yield* A.getChangesSince(docs[i]!, before)
+    }
+    for (const doc of docs) A.free(doc)
+  }
+}
+
+function changed(rng: Random, doc: Doc, f: (draft: Record<string, unknown>) => void): Doc {
+  const message = rng.below(5) === 0 ? { message: rng.text(12) } : {}
+  return A.change(doc, { time: rng.below(3) * rng.below(2 ** 31), ...message }, f)
+}
+
+const textOf = (draft: Record<string, unknown>) => (typeof draft["body"] === "string" ? draft["body"] : undefined)
+const keys = ["a", "title", "due", "a rather long name of a field", "ключ"]
+
+const smallEdits: readonly Edit[] = [
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      const text = textOf(draft)
+      if (text === undefined) draft["body"] = rng.text(40)
+      else A.splice(draft, ["body"], rng.below(text.length + 1), 0, rng.text(60))
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      const text = textOf(draft)
+      if (text !== undefined) A.splice(draft, ["body"], 0, Math.min(text.length, rng.below(8)))
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      const end = textOf(draft)?.length ?? 0
+      if (end > 2) A.mark(draft, ["body"], { start: 0, end: 1 + rng.below(end - 1), expand: "both" }, "bold", true)
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      draft[rng.pick(keys)] = rng.value(2)
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      delete draft[rng.pick(keys)]
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      if (draft["count"] instanceof A.Counter) draft["count"].increment(rng.below(100) - 50)
+      else draft["count"] = new A.Counter(rng.below(10))
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      if (!Array.isArray(draft["list"])) draft["list"] = [rng.value(1)]
+      else if (draft["list"].length > 0 && rng.below(3) === 0)
+        A.deleteAt(draft["list"], rng.below(draft["list"].length))
+      else A.insertAt(draft["list"], rng.below(draft["list"].length + 1), rng.value(1))
+    }),
+  (rng, doc) => A.emptyChange(doc, { time: rng.below(2 ** 31), message: rng.text(5) }),
+]
+
+const largeEdits: readonly Edit[] = [
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      draft["body"] = rng.text(20_000)
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      const text = textOf(draft)
+      if (text !== undefined) A.splice(draft, ["body"], 0, text.length >> 1, rng.text(10_000))
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      draft["list"] = Array.from({ length: 500 }, () => rng.value(2))
+    }),
+  (rng, doc) =>
+    changed(rng, doc, (draft) => {
+      draft["bytes"] = rng.bytes(100_000)
+    }),
+]
+
+// Dishonest ones -----------------------------------------------------------------------------------------------------
+
+const monsters = [
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+  uleb(2 ** 40),
+  [0x80, 0],
+  [0x80, 0x80, 1],
+  [0x7f],
+]
+
+function mutate(rng: Random, honest: readonly Uint8Array[]): Uint8Array {
+  const whole = rng.below(10) === 0
+  const chunk = rng.pick(honest)
+  let bytes = [...(whole ? chunk : bodyOf(chunk))]
+  for (let n = 1 + rng.below(3); n > 0; n--) {
+    const at = rng.below(bytes.length)
+    const kind = rng.below(8)
+    if (kind === 0) bytes[at] = bytes[at]! ^ (1 << rng.below(8))
+    else if (kind === 1) bytes[at] = rng.below(256)
+    else if (kind === 2) bytes.splice(at, 1 + rng.below(4))
+    else if (kind === 3) bytes.splice(at, 0, ...rng.bytes(1 + rng.below(4)))
+    else if (kind === 4) bytes.splice(at, 1, ...rng.pick(monsters))
+    else if (kind === 5) bytes = bytes.slice(0, at)
+    else if (kind === 6) bytes.push(...bytes.slice(at))
+    else bytes = [...bytes.slice(0, at), ...rng.pick(honest).subarray(at)]
+    if (bytes.length === 0) bytes = [0]
+  }
+  return whole ? Uint8Array.from(bytes) : seal([1, ...uleb(bytes.length), ...bytes])
+}
+
+interface Forgery {
+  deps?: readonly string[]
+  actor?: readonly number[]
+  seq?: readonly number[]
+  startOp?: readonly number[]
+  time?: readonly number[]
+  message?: string | readonly number[]
+  others?: readonly (readonly number[])[]
+  columns?: readonly (readonly [number, readonly number[]])[]
+  table?: readonly number[]
+  extra?: readonly number[]
+}
+
+/** A change chunk put together by hand, with a checksum that fits. */
+function forge(parts: Forgery): Uint8Array {
+  const { deps = [], others = [], columns = [] } = parts
+  const author = parts.actor ?? actor(0)
+  const message = typeof parts.message === "string" ? [...Buffer.from(parts.message)] : (parts.message ?? [])
+  const table = [...uleb(columns.length), ...columns.flatMap(([spec, data]) => [...uleb(spec), ...uleb(data.length)])]
+  const body = [
+    ...uleb(deps.length),
+    ...deps.flatMap((dep) => [...bytesOfHex(dep)]),
+    ...uleb(author.length),
+    ...author,
+    ...(parts.seq ?? [1]),
+    ...(parts.startOp ?? [1]),
+    ...(parts.time ?? [0]),
+    ...uleb(message.length),
+    ...message,
+    ...uleb(others.length),
+    ...others.flatMap((other) => [...uleb(other.length), ...other]),
+    ...(parts.table ?? table),
+    ...columns.flatMap(([, data]) => data),
+    ...(parts.extra ?? []),
+  ]
+  return seal([1, ...uleb(body.length), ...body])
+}
+
+/** Puts magic and checksum before a type, a length and a body. */
+function seal(sealed: readonly number[]): Uint8Array {
+  const checksum = sha256(Uint8Array.from(sealed)).subarray(0, 4)
+  return Uint8Array.from([0x85, 0x6f, 0x4a, 0x83, ...checksum, ...sealed])
+}
+
+const reseal = (chunk: Uint8Array) => seal([...chunk.subarray(8)])
+
+function bodyOf(chunk: Uint8Array): Uint8Array {
+  let at = 9
+  while (chunk[at]! & 0x80) at++
+  return chunk.subarray(at + 1)
+}
+
+const actor = (n: number): number[] => Array(16).fill(n)
+const hashes = (n: number): string[] => Array.from({ length: n }, (_, i) => i.toString(16).padStart(64, "0"))
+
+function uleb(value: number, overlong = false): number[] {
+  const bytes: number[] = []
+  do {
+    bytes.push((value % 128) | 0x80)
+    value = Math.floor(value / 128)
+  } while (value > 0)
+  if (overlong) return [...bytes, 0]
+  return [...bytes.slice(0, -1), bytes.at(-1)! & 0x7f]
+}
+
+function sleb(value: number): number[] {
+  const bytes: number[] = []
+  let rest = BigInt(value)
+  for (;;) {
+    const byte = Number(rest & 0x7fn)
+    rest >>= 7n
+    if (rest === (byte & 0x40 ? -1n : 0n)) return [...bytes, byte]
+    bytes.push(byte | 0x80)
+  }
+}
+
+/** ms that it takes to hash the largest chunk there may be: what reading one must cost at the least. */
+const hashingTime = () => quickest(() => sha256(new Uint8Array(limits.chunk)))
+
+/** ms of the best of three runs: what else the machine does is not measured. */
+function quickest(f: () => unknown): number {
+  const times = [1, 2, 3].map(() => {
+    const start = performance.now()
+    f()
+    return performance.now() - start
+  })
+  return Math.min(...times)
+}
+
+function take<T>(items: Iterable<T>, count: number): T[] {
+  const taken: T[] = []
+  for (const item of items) if (taken.push(item) === count) break
+  return taken
+}
+
+// A seeded source, so that a failure can be had again -----------------------------------------------------------------
+
+type Random = ReturnType<typeof random>
+
+function random(seed: number) {
+  let state = seed
+  /** mulberry32 */
+  const next = () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+  const below = (n: number) => Math.floor(next() * n)
+  const pick = <T>(items: readonly T[]): T => items[below(items.length)]!
+  const bytes = (n: number) => Uint8Array.from({ length: n }, () => below(256))
+  const text = (most: number) => Array.from({ length: 1 + below(most) }, () => pick([..."abc de fgé…🙂\n"])).join("")
+  const value = (depth: number): unknown => {
+    const kind = below(depth > 0 ? 10 : 8)
+    if (kind === 0) return below(2) === 0
+    if (kind === 1) return below(2 ** 31) * pick([1, -1])
+    if (kind === 2) return next() * 1e9
+    if (kind === 3) return null
+    if (kind === 4) return new Date(below(2 ** 31) * 1_000)
+    if (kind === 5) return bytes(below(30))
+    if (kind === 6) return new A.ImmutableString(text(30))
+    if (kind === 7) return text(10)
+    if (kind === 8) return Array.from({ length: below(4) }, () => value(depth - 1))
+    return Object.fromEntries(Array.from({ length: below(4) }, (_, i) => [`k${i}`, value(depth - 1)]))
+  }
+  return { below, pick, bytes, text, value }
+}
