@@ -2,6 +2,7 @@
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
+import { usualSizes } from "../base/sizes.ts"
 import type { SetAside } from "../replica/known.ts"
 import { Replica } from "../replica/replica.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
@@ -108,7 +109,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   const release = await store.claim(id)
   let replica: Replica | undefined
   try {
-    replica = await Replica.open({ id, store, collections, clock: env, wasm })
+    replica = await Replica.open({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
     signal?.throwIfAborted()
     const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
     if (relay !== undefined) workspace.connect(relay)

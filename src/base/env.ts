@@ -1,3 +1,5 @@
+import type { Sizes } from "./sizes.ts"
+
 /**
  * Everything the engine takes from outside the program: time, timers, randomness, sockets.
  * The engine (replica, sync, socket, relay session, relay log) touches none of these in any other way, so a
@@ -26,6 +28,8 @@ export interface Socket {
 }
 
 export interface Env extends Clock {
+  /** For tests: sizes other than the usual ones. */
+  readonly sizes?: Partial<Sizes> | undefined
   /** Opens a WebSocket. Never throws: a failure is an `onclose`. */
   dial(url: string, protocols: readonly string[]): Socket
   /** Called when the network or the page comes back; returns the unsubscription. */

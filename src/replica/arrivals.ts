@@ -5,14 +5,17 @@
 import type { Hash } from "../wire/protocol.ts"
 import type { Held, Transaction } from "./transaction.ts"
 
-/** Bytes of chunks: what a replica lets the relay have under way. */
-const KEPT = 4 * 2 ** 20
-
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
   #bytes = 0
+  /** Bytes of chunks. */
+  readonly #most: number
+
+  constructor(most: number) {
+    this.#most = most
+  }
 
   /** The commit is on the disk: what it added to entities makes what is here of them incomplete, unless they are new. */
   follow({ held, dropped, fresh }: Transaction): void {
@@ -20,7 +23,7 @@ export class Arrivals {
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
-      if (!fresh.has(entity) || this.#bytes + bytes > KEPT) continue
+      if (!fresh.has(entity) || this.#bytes + bytes > this.#most) continue
       this.#whole.set(entity, changes)
       this.#bytes += bytes
     }

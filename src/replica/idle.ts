@@ -4,8 +4,6 @@ import type { Hash } from "../wire/protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { Held, Transaction } from "./transaction.ts"
 
-/** Stale entities projected in one step: bounds how long a write waits behind them. */
-const PROJECT_AT_ONCE = 32
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
 const RETRY_MS = 5000
@@ -113,7 +111,7 @@ export class Idle {
     if (this.#projecting) return
     const due: string[] = []
     for (const [entity, mark] of this.#replica.stale) {
-      if (!mark.waiting && due.push(entity) === PROJECT_AT_ONCE) break
+      if (!mark.waiting && due.push(entity) === this.#replica.sizes.projectAtOnce) break
     }
     if (due.length === 0) return
     this.#projecting = true

@@ -1,6 +1,7 @@
 /** What a replica believes its disk holds, documents aside: read at open, and again after a commit that failed. */
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
+import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Key, Store } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -30,6 +31,12 @@ export interface SetAside {
 }
 type ByHash<T> = Map<string, Map<Hash, T>>
 
+export interface Surroundings {
+  readonly projection: string
+  readonly clock: Clock
+  readonly sizes: Sizes
+}
+
 export class Memory {
   readonly outbox: Outbox
   readonly stale = new Map<string, StaleRecord>()
@@ -43,22 +50,32 @@ export class Memory {
   #latest = ""
   readonly #clock: Clock
 
-  private constructor(workspace: string, defs: Defs, saved: State | undefined, projection: string, clock: Clock) {
+  private constructor(
+    workspace: string,
+    defs: Defs,
+    saved: State | undefined,
+    { projection, clock, sizes }: Surroundings,
+  ) {
     this.state = saved ?? emptyState(projection)
     this.fresh = saved === undefined
     this.#clock = clock
-    this.outbox = new Outbox(workspace)
-    this.rows = new Rows(workspace, defs, {
-      pending: (entity) => this.outbox.pending(entity),
-      stale: (entity) => this.stale.get(entity)?.waiting === false,
-      first: () => this.state.first,
-      now: () => this.seconds() * 1000,
-    })
+    this.outbox = new Outbox(workspace, sizes)
+    this.rows = new Rows(
+      workspace,
+      defs,
+      {
+        pending: (entity) => this.outbox.pending(entity),
+        stale: (entity) => this.stale.get(entity)?.waiting === false,
+        first: () => this.state.first,
+        now: () => this.seconds() * 1000,
+      },
+      sizes,
+    )
   }
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
-  static async read(store: Store, workspace: string, defs: Defs, projection: string, clock: Clock): Promise<Memory> {
-    const memory = new Memory(workspace, defs, await readState(store, workspace), projection, clock)
+  static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Memory> {
+    const memory = new Memory(workspace, defs, await readState(store, workspace), around)
     await memory.outbox.load(store)
     const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))

@@ -10,9 +10,6 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./transaction.ts"
 
-/** Live documents that are kept when nobody uses them. */
-const KEPT = 64
-
 /** A hydrated entity. */
 export class Live {
   readonly entity: Entity
@@ -46,6 +43,12 @@ export class Live {
 export class Documents {
   /** In order of use, the least recent first. */
   readonly #live = new Map<string, Live>()
+  readonly #kept: number
+
+  /** `kept`: live documents that are kept when no step uses them. */
+  constructor(kept: number) {
+    this.#kept = kept
+  }
 
   get(entity: string): Live | undefined {
     const live = this.#live.get(entity)
@@ -83,7 +86,7 @@ export class Documents {
   /** Called between groups, when no step holds a document. */
   evict(): void {
     for (const entity of this.#live.keys()) {
-      if (this.#live.size <= KEPT) return
+      if (this.#live.size <= this.#kept) return
       this.drop(entity)
     }
   }

@@ -7,6 +7,7 @@
  * a record of `null` in front of it, and a page that was paid in full goes with its records.
  */
 
+import type { Sizes } from "../base/sizes.ts"
 import type { Store, Write } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
@@ -68,12 +69,6 @@ interface Packed {
 /** What becomes of records in one commit, by hash. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly paid: boolean }>
 
-/** New records in one commit that make a page of their own. */
-const PAGE_AT = 256
-/** Records in front of the pages before they are folded in, and how many at once. */
-const FOLD_AT = 1024
-const FOLD_AT_ONCE = 8192
-
 export class Outbox {
   readonly #workspace: string
   readonly #byEntity = new Map<string, OfEntity>()
@@ -85,8 +80,11 @@ export class Outbox {
   #total = 0
   readonly #byPrincipal = new Map<string | null, number>()
 
-  constructor(workspace: string) {
+  readonly #sizes: Sizes
+
+  constructor(workspace: string, sizes: Sizes) {
     this.#workspace = workspace
+    this.#sizes = sizes
   }
 
   async load(store: Store): Promise<void> {
@@ -121,7 +119,8 @@ export class Outbox {
       else if (!paid) writes.push([key, JSON.stringify(record)])
       else if (known) writes.push([key, this.#pageOf.has(hash) ? "null" : undefined])
     }
-    if (fresh.length >= PAGE_AT) writes.push([keys.outPage(this.#workspace, this.#nextPage), writePage(fresh)])
+    if (fresh.length >= this.#sizes.outboxPage)
+      writes.push([keys.outPage(this.#workspace, this.#nextPage), writePage(fresh)])
     else
       for (const { entity, hash, ...record } of fresh)
         writes.push([keys.out(this.#workspace, entity, hash), JSON.stringify(record)])
@@ -136,7 +135,7 @@ export class Outbox {
       if (paid) this.#remove(owed.entity, owed.hash)
       else this.#add(owed)
     }
-    if (fresh.length >= PAGE_AT) this.#paged(this.#nextPage, fresh)
+    if (fresh.length >= this.#sizes.outboxPage) this.#paged(this.#nextPage, fresh)
   }
 
   #add(owed: Owed): void {
@@ -198,7 +197,7 @@ export class Outbox {
   // ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get foldDue(): boolean {
-    if (this.#loose >= FOLD_AT) return true
+    if (this.#loose >= this.#sizes.looseOutbox) return true
     for (const owed of this.#owedIn.values()) if (owed === 0) return true
     return false
   }
@@ -206,7 +205,7 @@ export class Outbox {
   /** The writes that fold a backlog into a page, or take away one that was paid, and what to call once they are committed. */
   async fold(store: Store): Promise<{ writes: Write[]; done: () => void } | undefined> {
     for (const [page, owed] of this.#owedIn) if (owed === 0) return this.#dropPage(store, page)
-    return this.#loose >= FOLD_AT ? this.#foldLoose() : undefined
+    return this.#loose >= this.#sizes.looseOutbox ? this.#foldLoose() : undefined
   }
 
   async #dropPage(store: Store, page: number): Promise<{ writes: Write[]; done: () => void }> {
@@ -226,7 +225,7 @@ export class Outbox {
     const folded: Owed[] = []
     for (const { records } of this.#byEntity.values()) {
       for (const owed of records.values()) if (!this.#pageOf.has(owed.hash)) folded.push(owed)
-      if (folded.length >= FOLD_AT_ONCE) break
+      if (folded.length >= this.#sizes.foldedOutbox) break
     }
     const writes = folded.map(({ entity, hash }): Write => [keys.out(this.#workspace, entity, hash), undefined])
     const write: Write = [keys.outPage(this.#workspace, page), writePage(folded)]

@@ -12,17 +12,16 @@ export interface Step {
   reject(error: unknown): void
 }
 
-/** Steps in one group: bounds how long a write waits for its turn, and how many documents are alive at once. */
-const GROUP = 512
-
 export class Queue {
   #waiting: Step[] = []
   #running: Promise<void> | undefined
   #closed = false
+  readonly #most: number
   readonly #commit: (group: readonly Step[]) => Promise<void>
 
-  /** `commit` runs a group and settles its steps. */
-  constructor(commit: (group: readonly Step[]) => Promise<void>) {
+  /** `most` is the size of a group. `commit` runs a group and settles its steps. */
+  constructor(most: number, commit: (group: readonly Step[]) => Promise<void>) {
+    this.#most = most
     this.#commit = commit
   }
 
@@ -51,7 +50,7 @@ export class Queue {
     await undefined // steps asked for in one turn wait for each other
     while (this.#waiting.length > 0) {
       const alone = this.#waiting.findIndex((step) => step.alone)
-      const group = this.#waiting.splice(0, Math.min(GROUP, alone < 0 ? this.#waiting.length : Math.max(1, alone)))
+      const group = this.#waiting.splice(0, Math.min(this.#most, alone < 0 ? this.#waiting.length : Math.max(1, alone)))
       try {
         await this.#commit(group)
       } catch (error) {

@@ -357,8 +357,9 @@ export async function* haveOf(replica: Replica, only?: string, parked?: Set<stri
   let entity = ""
   let changes: Change[] = []
   let after: readonly string[] | undefined
+  const limit = replica.sizes.haveRecords
   for (;;) {
-    const records = await replica.store.list(prefix, { limit: 1000, ...(after && { after }) })
+    const records = await replica.store.list(prefix, { limit, ...(after && { after }) })
     for (const [key, value] of records) {
       after = key
       const [, , of = "", hash = ""] = key
@@ -371,7 +372,7 @@ export async function* haveOf(replica: Replica, only?: string, parked?: Set<stri
       const held = heldOf(value as Uint8Array, hash)
       if (held !== undefined) changes.push(held.change)
     }
-    if (records.length < 1000) break
+    if (records.length < limit) break
   }
   if (changes.length > 0) yield heads()
 }

@@ -7,6 +7,7 @@
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
+import type { Sizes } from "../base/sizes.ts"
 import { Admission, admitted, causalOrder, type Judged, verdicts } from "../document/admission.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
 import { project, projectionVersion } from "../document/projection.ts"
@@ -28,6 +29,7 @@ export interface ReplicaOptions {
   readonly store: Store
   readonly collections: Readonly<Record<string, AnyDef>>
   readonly clock: Clock
+  readonly sizes: Sizes
   readonly wasm?: URL | string | BufferSource | undefined
 }
 
@@ -35,7 +37,8 @@ export class Replica {
   readonly id: string
   readonly clock: Clock
   readonly store: Store
-  readonly documents = new Documents()
+  readonly sizes: Sizes
+  readonly documents: Documents
   /** Who authors changes in this session; never persisted. */
   actor: Actor
   /** Minted in this session: what tells own changes from others', never the actor. */
@@ -48,17 +51,21 @@ export class Replica {
   readonly #defs: Defs
   readonly #projection: string
   readonly #wasm: URL | string | BufferSource | undefined
-  readonly #steps = new Queue((group) => this.#commitGroup(group))
+  readonly #steps: Queue
   readonly #listeners = new Set<(changed: Changed) => void>()
   /** Memory may not say what the disk says; nothing is done before it has been read again. */
   #unsure = false
-  readonly #arrivals = new Arrivals()
+  readonly #arrivals: Arrivals
   readonly #idle = new Idle(this)
 
-  private constructor({ id, store, collections, clock, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
+  private constructor({ id, store, collections, clock, sizes, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
     this.id = id
     this.store = store
     this.clock = clock
+    this.sizes = sizes
+    this.documents = new Documents(sizes.liveDocuments)
+    this.#arrivals = new Arrivals(sizes.arrivals)
+    this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
     this.#wasm = wasm
     this.#defs = defs
     this.#projection = projectionVersion(Object.values(collections))
@@ -70,7 +77,10 @@ export class Replica {
   static async open(options: ReplicaOptions): Promise<Replica> {
     const all = Object.values(options.collections)
     const defs: Defs = new Map(all.map((def) => [def.name, def]))
-    const memory = await Memory.read(options.store, options.id, defs, projectionVersion(all), options.clock)
+    const memory = await Memory.read(options.store, options.id, defs, {
+      ...options,
+      projection: projectionVersion(all),
+    })
     const replica = new Replica(options, defs, memory)
     if (replica.state.projection !== replica.#projection) replica.#idle.projectAllAgain(replica.#projection)
     replica.#idle.look()
@@ -376,7 +386,11 @@ export class Replica {
 
   async #readAgain(): Promise<void> {
     const before = this.#memory
-    this.#memory = await Memory.read(this.store, this.id, this.#defs, this.#projection, this.clock)
+    this.#memory = await Memory.read(this.store, this.id, this.#defs, {
+      projection: this.#projection,
+      clock: this.clock,
+      sizes: this.sizes,
+    })
     this.#unsure = false
     this.#tell(this.#memory.continue(before))
   }

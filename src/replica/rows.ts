@@ -6,6 +6,7 @@
  * left to idle time, because it rewrites whole pages.
  */
 
+import type { Sizes } from "../base/sizes.ts"
 import { type AnyDef, showDefaults } from "../schema/schema.ts"
 import { equal, freeze } from "../schema/values.ts"
 import type { Store, Write } from "../store/store.ts"
@@ -27,10 +28,6 @@ export interface Joined {
   /** ms since 1970. */
   now(): number
 }
-
-const PAGE = 1000
-/** Rows in front of their pages before they are folded in. */
-const FOLD_AT = 256
 
 class CollectionRows {
   byId = new Map<string, PlainRow>()
@@ -85,8 +82,10 @@ export class Rows {
   readonly #workspace: string
   readonly #defs: ReadonlyMap<string, AnyDef>
   readonly #joined: Joined
+  readonly #sizes: Sizes
 
-  constructor(workspace: string, defs: ReadonlyMap<string, AnyDef>, joined: Joined) {
+  constructor(workspace: string, defs: ReadonlyMap<string, AnyDef>, joined: Joined, sizes: Sizes) {
+    this.#sizes = sizes
     this.#workspace = workspace
     this.#defs = defs
     this.#joined = joined
@@ -198,17 +197,17 @@ export class Rows {
   }
 
   get foldDue(): boolean {
-    return this.loose() >= FOLD_AT
+    return this.loose() >= this.#sizes.looseRows
   }
 
   /**
    * The writes that fold loose rows into pages, and what to call once they are committed. A few pages at a time: each is
    * rewritten whole. Disk to disk, so that nothing joined in memory can find its way into a page.
    */
-  async fold(store: Store, pages = 4): Promise<{ writes: Write[]; done: () => void } | undefined> {
+  async fold(store: Store): Promise<{ writes: Write[]; done: () => void } | undefined> {
     for (const [name, rows] of this.#collections) {
       if (rows.loose.size === 0) continue
-      const plan = planFold(rows, pages)
+      const plan = planFold(rows, this.#sizes)
       const writes: Write[] = []
       const loose = new Map(
         (await store.list(keys.rowsOf(this.#workspace, name))).map(([key, row]) => [key[3] ?? "", row]),
@@ -357,13 +356,13 @@ function lowerBound(rows: readonly PlainRow[], id: string): number {
 }
 
 /** Which loose rows go to which page: back to their own, or to the last one while it has room. */
-function planFold(rows: CollectionRows, most: number) {
+function planFold(rows: CollectionRows, { rowPage, foldedPages: most }: Sizes) {
   const pages = new Map<number, string[]>()
   let { lastPage, lastPageSize } = rows
   for (const id of [...rows.loose].sort()) {
     let page = rows.pageOf.get(id)
     if (page === undefined) {
-      const full = lastPage < 0 || lastPageSize >= PAGE
+      const full = lastPage < 0 || lastPageSize >= rowPage
       page = full ? lastPage + 1 : lastPage
       if (!pages.has(page) && pages.size >= most) continue
       if (full) {

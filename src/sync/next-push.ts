@@ -5,9 +5,6 @@ import type { Replica } from "../replica/replica.ts"
 import { entryOf, heldOf } from "../replica/transaction.ts"
 import { type Entry, type Hash, limits } from "../wire/protocol.ts"
 
-/** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
-const PUSH_BYTES = 2 ** 18
-
 export interface NextPush {
   readonly entries: readonly Entry[]
   readonly adopt: boolean
@@ -60,7 +57,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
       if (!isOurs(replica, owed)) break // and nothing that may depend on it
-      if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > PUSH_BYTES)) {
+      if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > replica.sizes.pushBytes)) {
         if (chosen[0]?.how !== owed.how) break
         return chosen
       }

@@ -37,17 +37,12 @@ import type { Link } from "./socket.ts"
 
 /** Remote changes are applied once in this time, ms: applying costs by the length of a text, not by the number of changes. */
 const APPLY_EVERY_MS = 50
-const PUSHES_IN_FLIGHT = 8
-/** Bytes of an unanswered push window. */
-const PUSH_WINDOW = 2 ** 20
 /** How often the relay is told what there is of one entity on one connection, before that has to wait for the next. */
 const HAVES_AT_MOST = 5
 /** After a refusal for now that does not say how long: at first, and at most. However it says: not sooner than this. */
 const RETRY_MS = 30_000
 const LAST_RETRY_MS = 5 * 60_000
 const SOONEST_RETRY_MS = 1000
-/** Bytes of one `have`. */
-const HAVE_BYTES = 2 ** 18
 const laterCodes: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
 
 interface InFlight {
@@ -165,7 +160,7 @@ export class Session {
     if (this.#ended) return
     this.#asOf = this.#checks()
     if (state.heal) {
-      this.#link.send({ t: "pull", w: this.#replica.id, credit: limits.credit })
+      this.#link.send({ t: "pull", w: this.#replica.id, credit: this.#replica.sizes.credit })
       await this.#sayHave()
     } else this.#pull(state.cursor, state.reach)
   }
@@ -190,7 +185,13 @@ export class Session {
 
   #pull(cursor: string | null, reach: string | null): void {
     const further = reach !== cursor && { reach: placeOf(reach) }
-    this.#link.send({ t: "pull", w: this.#replica.id, cursor: placeOf(cursor), ...further, credit: limits.credit })
+    this.#link.send({
+      t: "pull",
+      w: this.#replica.id,
+      cursor: placeOf(cursor),
+      ...further,
+      credit: this.#replica.sizes.credit,
+    })
   }
 
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,7 +270,7 @@ export class Session {
    */
   #grant(bytes: number): void {
     this.#granted += bytes
-    if (this.#granted < limits.credit / 4) return
+    if (this.#granted < this.#replica.sizes.credit / 4) return
     this.#link.send({ t: "pull", w: this.#replica.id, credit: this.#granted })
     this.#granted = 0
   }
@@ -288,7 +289,8 @@ export class Session {
     try {
       while (this.#pushAgain && !this.#ended) {
         this.#pushAgain = false
-        while (this.#pushes.size < PUSHES_IN_FLIGHT && this.#windowBytes < PUSH_WINDOW && (await this.#pushOne()));
+        const { pushes, pushWindow } = this.#replica.sizes
+        while (this.#pushes.size < pushes && this.#windowBytes < pushWindow && (await this.#pushOne()));
       }
     } finally {
       this.#pushing = false // in the turn in which the loop ended: a push asked for later must start anew
@@ -384,7 +386,7 @@ export class Session {
       if (this.#ended) return
       page.push(entity)
       bytes += 40 + 34 * entity[1].length
-      if (page.length < limits.page && bytes < HAVE_BYTES) continue
+      if (page.length < limits.page && bytes < this.#replica.sizes.haveBytes) continue
       this.#link.send({ t: "have", w: this.#replica.id, page, more: true })
       page = []
       bytes = 0

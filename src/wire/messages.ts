@@ -2,7 +2,9 @@
  * The words of the wire: every message, entry and limit as the program holds them. Their bytes are in `protocol.ts`,
  * which exports all of this again; import from there.
  */
+
 import type { Code } from "../base/errors.ts"
+import { usualSizes } from "../base/sizes.ts"
 
 /** Subprotocol name; version and token travel in the upgrade: `headwater.1, bearer.<base64url of the token's UTF-8>`. */
 export const SUBPROTOCOL = "headwater.1"
@@ -64,7 +66,7 @@ export const limits = {
   /** bytes of one `presence` */
   presence: 2 ** 14,
   /** bytes that a replica may leave unread before the relay waits for more credit */
-  credit: 4 * 2 ** 20,
+  credit: usualSizes.credit,
 } as const
 export interface Limits {
   readonly message: number

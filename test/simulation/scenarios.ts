@@ -226,7 +226,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },
     ],
-    given: [{ file: "src/wire/messages.ts", replace: "credit: 4 * 2 ** 20,", by: "credit: 500," }],
+    given: [{ file: "src/base/sizes.ts", replace: "credit: 4 * 2 ** 20,", by: "credit: 500," }],
     breaks: /^diverged: only r1 has e1/,
     async play(s) {
       s.backUp()

@@ -1,8 +1,10 @@
 /** Replicas under load, and what they promised meanwhile. */
+
 import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
 import { collection, openWorkspace, type Store, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
+import { usualSizes } from "../../src/base/sizes.ts"
 import { Outbox } from "../../src/replica/outbox.ts"
 import { keys } from "../../src/replica/records.ts"
 import { decodeEntry, type Hash } from "../../src/wire/protocol.ts"
@@ -95,7 +97,7 @@ export async function readDisk(store: Store): Promise<Disk> {
     const ofEntity = changes.get(entity) ?? new Map<Hash, Uint8Array>()
     changes.set(entity, ofEntity.set(hash, decodeEntry(value as Uint8Array).chunks[0]!))
   }
-  const outbox = new Outbox(WORKSPACE)
+  const outbox = new Outbox(WORKSPACE, usualSizes)
   await outbox.load(store)
   const owed = new Set([...outbox].map(({ hash }) => hash))
   await release()
