@@ -1,5 +1,5 @@
 import { replicaOf } from "./app/workspace.ts"
-import { haveOf } from "./replica/receive.ts"
+import { haveOf } from "./replica/heal.ts"
 
 export { type Runner, type StoreFixture, storeConformance } from "./store/conformance.ts"
 export { checkStore, type StoreStep } from "./store/model.ts"

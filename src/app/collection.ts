@@ -3,7 +3,8 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
 import type { Replica } from "../replica/replica.ts"
-import type { PlainRow, RowDelta } from "../replica/rows.ts"
+import type { RowDelta } from "../replica/rows.ts"
+import type { PlainRow } from "../replica/shown-row.ts"
 import { created, edited } from "../schema/draft.ts"
 import {
   type AnyDef,
@@ -48,6 +49,7 @@ export interface Collection<S, F, D> {
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
    * Changes an entity: `f` edits a plain copy, what it touched becomes one change; resolves with the row when it is saved.
+   * `f` may be called twice, on a newer copy, when another tab was first to save: it changes the draft and nothing else.
    * `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`, and those of `create`.
    */
   update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<S, F>) => void): Promise<Row<S, F, D>>
@@ -113,15 +115,16 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     async create(input: unknown, options?: { readonly id?: string }) {
       const id = options?.id ?? newId()
       checkId(id, "an entity's id")
-      await create(replica, def, id, created(def, input))
+      const content = created(def, input)
+      await replica.step([id], (tx) => create(replica, tx, def, id, content))
       return saved(id)
     },
     async update(id: string, f: (draft: never, edit: never) => unknown) {
-      await update(replica, def, id, (before) => edited(def, before, f))
+      await replica.step([id], (tx) => update(replica, tx, def, id, (before) => edited(def, before, f)))
       return saved(id)
     },
-    delete: (id: string) => remove(replica, def, id),
-    restore: (id: string) => restore(replica, def, id),
+    delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
+    restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
   // The app's types of its rows begin here: below, a row is what the schema has let in and JSON has kept.
   return Object.freeze(collection) as unknown as Collection<any, any, any>

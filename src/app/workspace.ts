@@ -4,7 +4,8 @@ import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import { usualSizes } from "../base/sizes.ts"
 import type { SetAside } from "../replica/known.ts"
-import { Replica } from "../replica/replica.ts"
+import { openReplica } from "../replica/open.ts"
+import type { Replica } from "../replica/replica.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
 import { Connection, type Relay, type RelayOptions } from "../sync/socket.ts"
@@ -109,7 +110,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   const release = await store.claim(id)
   let replica: Replica | undefined
   try {
-    replica = await Replica.open({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
+    replica = await openReplica({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
     signal?.throwIfAborted()
     const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
     if (relay !== undefined) workspace.connect(relay)
@@ -220,7 +221,7 @@ class OpenWorkspace<C extends Defs> {
     const owed = new Map<Hash, string>()
     for (const { hash, entity, principal } of replica.outbox) {
       const { state } = replica // what another principal left here waits for him, and nobody for it
-      if (state.principal === null || (principal ?? state.first) === state.principal) owed.set(hash, entity)
+      if (state.principal === null || (principal ?? state.firstPrincipal) === state.principal) owed.set(hash, entity)
     }
     let refused: Hash | undefined
     await this.#until(signal, () => {
@@ -310,7 +311,7 @@ class OpenWorkspace<C extends Defs> {
       progress,
       access: state.access,
       principal: state.principal,
-      others: outbox.others(state.principal, state.first),
+      others: outbox.others(state.principal, state.firstPrincipal),
     })
   }
 

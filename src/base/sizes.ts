@@ -6,15 +6,20 @@
 export interface Sizes {
   /** Rows in one page. */
   readonly rowPage: number
+  /** New rows in one commit that make pages of their own at once. */
+  readonly rowsAtOnce: number
   /** Rows in front of their pages before they are folded in. */
   readonly looseRows: number
-  /** Pages of rows that one fold rewrites. */
-  readonly foldedPages: number
-  /** New outbox records in one commit that make a page of their own. */
+  /** Outbox records in one page, new ones in one commit that make pages at once, and those in front of their pages. */
   readonly outboxPage: number
-  /** Outbox records in front of the pages before they are folded into one, and how many one fold takes. */
+  readonly outboxAtOnce: number
   readonly looseOutbox: number
-  readonly foldedOutbox: number
+  /** Pages that one fold rewrites. */
+  readonly foldedPages: number
+  /** Commits that the journal keeps; a writer that is further behind reads everything again. */
+  readonly journal: number
+  /** Entities and pages that one journal record names; a commit that touched more has everything read again. */
+  readonly journalNames: number
   /** Live documents that are kept when no step uses them. */
   readonly liveDocuments: number
   /** Steps in one group: bounds how long a write waits for its turn, and how many documents are live at once. */
@@ -38,11 +43,14 @@ export interface Sizes {
 
 export const usualSizes: Sizes = {
   rowPage: 1000,
+  rowsAtOnce: 256,
   looseRows: 256,
-  foldedPages: 4,
-  outboxPage: 256,
+  outboxPage: 2048,
+  outboxAtOnce: 256,
   looseOutbox: 1024,
-  foldedOutbox: 8192,
+  foldedPages: 4,
+  journal: 1000,
+  journalNames: 256,
   liveDocuments: 64,
   group: 512,
   projectAtOnce: 32,

@@ -3,7 +3,8 @@
  * soon after, and need not read from its disk and hash again what it has in hand. Bounded; what is not here is on the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
-import type { Held, Transaction } from "./transaction.ts"
+import type { Held } from "./held.ts"
+import type { Transaction } from "./transaction.ts"
 
 type Changes = ReadonlyMap<Hash, Held>
 
@@ -18,12 +19,12 @@ export class Arrivals {
   }
 
   /** The commit is on the disk: what it added to entities makes what is here of them incomplete, unless they are new. */
-  follow({ held, dropped, fresh }: Transaction): void {
+  follow({ held, dropped, newEntities }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
-      if (!fresh.has(entity) || this.#bytes + bytes > this.#most) continue
+      if (!newEntities.has(entity) || this.#bytes + bytes > this.#most) continue
       this.#whole.set(entity, changes)
       this.#bytes += bytes
     }

@@ -1,70 +1,74 @@
-/** What the user of this device does to entities: each write as one step, its changes held, owed and shown by one commit. */
-
+/**
+ * What the user of this device does to entities. Each function is part of a step, and several can make one; its changes are
+ * held, owed and shown by the commit of the step's group.
+ */
 import { HeadwaterError } from "../base/errors.ts"
 import { Entity } from "../document/entity.ts"
 import type { Edited } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
+import { owedOf } from "./authorship.ts"
 import { Live } from "./live.ts"
-import { owedOf, type Replica } from "./replica.ts"
+import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-export async function create(replica: Replica, def: AnyDef, id: string, content: Edited): Promise<void> {
-  await replica.step([id], async (tx) => {
-    mustWrite(tx)
-    if (replica.exists(id, tx))
-      throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
-    await replica.loadAutomerge()
-    const entity = Entity.create(id, def.name, replica.actor)
-    let made: Change[]
-    try {
-      made = entity.write(def, content.changes, replica.seconds())
-      if (entity.facts.createdIn === undefined) made.push(...entity.sign(replica.seconds()))
-    } catch (error) {
-      entity.free()
-      throw error
-    }
-    mint(replica, tx, replica.documents.add(new Live(entity)), [entity.genesis, ...made], fieldsOf(content))
-  })
+/** Makes an entity. `ENTITY_EXISTS`, `READ_ONLY`, and those of `Entity.write`. */
+export async function create(
+  replica: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  id: string,
+  content: Edited,
+): Promise<void> {
+  mustWrite(tx)
+  if (tx.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
+  await replica.documents.load()
+  const live = new Live(Entity.create(id, def.name, replica.actor))
+  tx.touchDocument(id)
+  replica.documents.add(live)
+  const { entity } = live
+  mint(tx, live, [entity.genesis], fieldsOf(content))
+  mint(tx, live, entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
+  if (entity.facts.createdIn === undefined) mint(tx, live, entity.sign(replica.seconds()), fieldsOf(content))
 }
 
-/** `edit` is told what the entity is when its turn comes. */
+/** Changes an entity; `edit` is given what it is when its turn comes. `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `READ_ONLY`. */
 export async function update(
   replica: Replica,
+  tx: Transaction,
   def: AnyDef,
   id: string,
   edit: (before: Record<string, unknown>) => Edited,
 ): Promise<void> {
-  await replica.step([id], async (tx) => {
-    const live = await writable(replica, def, id, tx)
-    if (live.entity.deleted)
-      throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
-    const content = edit(live.entity.whole(def))
-    mint(replica, tx, live, live.entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
-  })
+  const live = await writable(replica, tx, def, id)
+  if (live.entity.deleted)
+    throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
+  const content = edit(live.entity.whole(def))
+  tx.touchDocument(id)
+  mint(tx, live, live.entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
 }
 
-export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
-  await replica.step([id], async (tx) => {
-    const live = await writable(replica, def, id, tx)
-    if (!live.entity.deleted) mint(replica, tx, live, live.entity.remove(replica.seconds()), [])
-  })
+/** Deletes an entity; a deleted one stays as it is. `ENTITY_NOT_FOUND`, `READ_ONLY`. */
+export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
+  const live = await writable(replica, tx, def, id)
+  tx.touchDocument(id)
+  if (!live.entity.deleted) mint(tx, live, live.entity.remove(replica.seconds()), [])
 }
 
-export async function restore(replica: Replica, def: AnyDef, id: string): Promise<void> {
-  await replica.step([id], async (tx) => {
-    const live = await writable(replica, def, id, tx)
-    if (live.entity.deleted) mint(replica, tx, live, live.entity.restore(replica.seconds()), [])
-  })
+/** Brings a deleted entity back. `ENTITY_NOT_FOUND`, `READ_ONLY`. */
+export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
+  const live = await writable(replica, tx, def, id)
+  tx.touchDocument(id)
+  if (live.entity.deleted) mint(tx, live, live.entity.restore(replica.seconds()), [])
 }
 
 function mustWrite({ state }: Transaction): void {
   if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
 }
 
-async function writable(replica: Replica, def: AnyDef, id: string, tx: Transaction): Promise<Live> {
+async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<Live> {
   mustWrite(tx)
-  const live = replica.exists(id, tx) ? await replica.live(id, tx) : undefined
+  const live = tx.exists(id) ? await replica.documents.live(id, tx) : undefined
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
   }
@@ -72,22 +76,14 @@ async function writable(replica: Replica, def: AnyDef, id: string, tx: Transacti
 }
 
 /** Changes made here: held, owed to the relay and shown, all in one commit. */
-function mint(
-  replica: Replica,
-  tx: Transaction,
-  live: Live,
-  changes: readonly Change[],
-  fields: readonly string[],
-): void {
+function mint(tx: Transaction, live: Live, changes: readonly Change[], fields: readonly string[]): void {
   const { id: entity, collection } = live.entity
   const { principal } = tx.state
   for (const change of changes) {
-    tx.hold(entity, { change, collection, by: principal ?? undefined })
+    tx.mint(entity, { change, collection, by: principal ?? undefined })
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
     live.add(change, principal)
-    replica.made.add(change.hash)
   }
-  if (changes.length > 0) tx.write(entity)
 }
 
 /** The fields that an edit touches, sorted. */

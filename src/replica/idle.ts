@@ -1,8 +1,10 @@
 /** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
 import { automergeVersion } from "../document/entity.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { Replica } from "./replica.ts"
-import type { Held, Transaction } from "./transaction.ts"
+import type { Held } from "./held.ts"
+import { leaveOut } from "./projecting.ts"
+import type { IdleWork, Replica } from "./replica.ts"
+import type { Transaction } from "./transaction.ts"
 
 const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
@@ -10,7 +12,7 @@ const RETRY_MS = 5000
 /** How often rows are looked at whose time is still to come: the relay may tell us meanwhile that it has. */
 const SHOW_MS = 60_000
 
-export class Idle {
+export class Idle implements IdleWork {
   readonly #replica: Replica
   #projecting = false
   #judged = false
@@ -23,8 +25,8 @@ export class Idle {
     this.#replica = replica
   }
 
-  /** After every commit: is there anything to do? */
-  look(): void {
+  /** Looks whether there is anything to do. */
+  afterGroup(): void {
     if (this.#closing) return
     this.#projectStale()
     this.#foldSoon()
@@ -37,17 +39,17 @@ export class Idle {
     this.#cancelShow = this.#replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
       this.#cancelShow = undefined
       this.#replica.showDue()
-      this.look()
+      this.afterGroup()
     })
   }
 
   /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
-  lookLater(): void {
+  afterFailure(): void {
     if (this.#closing) return
     this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
       this.#cancelRetry = undefined
       this.#tryDisk()
-      this.look()
+      this.afterGroup()
     })
   }
 
@@ -66,8 +68,8 @@ export class Idle {
     const replica = this.#replica
     const marked = replica.step([], (tx) => {
       for (const collection of replica.rows.names()) {
-        for (const id of replica.rows.of(collection).byId.keys()) {
-          if (!replica.stale.has(id)) tx.markStale(id, { suspects: [], waiting: false })
+        for (const id of replica.rows.of(collection).ids()) {
+          if (tx.staleOf(id) === undefined) tx.markStale(id, { suspects: [], waiting: false })
         }
       }
       tx.state = { ...tx.state, projection }
@@ -79,7 +81,7 @@ export class Idle {
    * What another build of Automerge has set aside is tried again, with what waits for it. Asked when Automerge is loaded:
    * only then is it known which build this is.
    */
-  judgeAgain(): void {
+  automergeLoaded(): void {
     if (this.#judged || this.#closing) return
     this.#judged = true
     const replica = this.#replica
@@ -96,7 +98,7 @@ export class Idle {
     if (due.size === 0) return
     const marked = replica.step([], (tx) => {
       for (const [entity, hashes] of due) {
-        const mark = replica.staleOf(entity, tx) ?? { suspects: [] }
+        const mark = tx.staleOf(entity) ?? { suspects: [] }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
         tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
         replica.documents.drop(entity) // the next use judges them
@@ -116,27 +118,27 @@ export class Idle {
     if (due.length === 0) return
     this.#projecting = true
     const projected = this.#replica.step([], async (tx) => {
-      const held = await Promise.all(due.map((entity) => this.#replica.held(entity, tx)))
+      const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
       for (const [i, entity] of due.entries()) await this.#project(entity, tx, held[i] as Map<Hash, Held>)
     })
     projected.then(
       () => {
         this.#projecting = false
-        this.look()
+        this.afterGroup()
       },
       () => {
         this.#projecting = false
-        this.lookLater()
+        this.afterFailure()
       },
     )
   }
 
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
-    if (this.#replica.staleOf(entity, tx) === undefined) return
+    if (tx.staleOf(entity) === undefined) return
     try {
-      if ((await this.#replica.live(entity, tx, held)) !== undefined) tx.touched.add(entity)
+      if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
     } catch (error) {
-      this.#replica.leaveOut(entity, tx, error)
+      leaveOut(entity, tx, error)
     }
   }
 
@@ -146,11 +148,11 @@ export class Idle {
       this.#fold().then(
         () => {
           this.#cancelFold = undefined
-          this.look()
+          this.afterGroup()
         },
         () => {
           this.#cancelFold = undefined
-          this.lookLater()
+          this.afterFailure()
         },
       )
     })
@@ -165,12 +167,10 @@ export class Idle {
     const { store } = this.#replica
     const fold = async (tx: Transaction) => {
       const { rows, outbox } = this.#replica
-      const folded = (rows.foldDue ? await rows.fold(store) : undefined) ?? (await outbox.fold(store))
-      for (const write of folded?.writes ?? []) tx.writes.push(write)
-      return folded?.done
+      const plan = (rows.foldDue ? await rows.fold(store) : undefined) ?? (await outbox.fold(store))
+      if (plan !== undefined) tx.add(plan)
     }
-    const done = await this.#replica.step([], fold, true)
-    done?.()
+    await this.#replica.step([], fold, true)
   }
 
   /** Leaves no more newer records than the next open reads quickly; `quickly` leaves them all. */

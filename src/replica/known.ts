@@ -1,10 +1,14 @@
-/** What a replica believes its disk holds, documents aside: read at open, and again after a commit that failed. */
+/**
+ * What a replica knows of its disk, documents aside: rows, outbox, marks, verdicts and its small record. Read when it opens;
+ * after that it follows each commit, and reads again what another writer, or a commit that failed, has moved.
+ */
+
 import type { Clock } from "../base/env.ts"
-import { HeadwaterError } from "../base/errors.ts"
 import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
-import type { Key, Store } from "../store/store.ts"
+import type { Expect, Key, Store, Write } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
+import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./journal.ts"
 import { Outbox } from "./outbox.ts"
 import {
   type BadRecord,
@@ -15,14 +19,13 @@ import {
   readState,
   type StaleRecord,
   type State,
-  type StoredRow,
 } from "./records.ts"
-import { type RowDelta, Rows } from "./rows.ts"
+import { type NewRows, type RowDelta, Rows } from "./rows.ts"
 import type { Transaction } from "./transaction.ts"
 
 export type Defs = ReadonlyMap<string, AnyDef>
-/** The rows that a commit makes; undefined: the entity is gone. */
-export type NewRows = Map<string, { readonly collection: string; readonly row: StoredRow | undefined }>
+
+/** A change that is set aside. */
 export interface SetAside {
   readonly entity: string
   readonly record: BadRecord | RejectedRecord
@@ -37,121 +40,203 @@ export interface Surroundings {
   readonly sizes: Sizes
 }
 
-export class Memory {
+/** The last commit on the disk, and what it and those before it have touched since. */
+export interface Moved {
+  readonly commit: LastCommit
+  readonly touched: Touched
+}
+
+/** Writes for the store, what they expect of it, and what to call once they are on the disk. */
+export interface Commit {
+  readonly writes: readonly Write[]
+  readonly expect: readonly Expect[]
+  done(): Changed
+}
+
+export class Known {
   readonly outbox: Outbox
   readonly stale = new Map<string, StaleRecord>()
   readonly bad: ByHash<BadRecord> = new Map()
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
+  /** The last commit that all of this follows. */
+  #commit: LastCommit
   /** There is no state record yet: the first commit writes it. */
-  fresh: boolean
+  #stateUnsaved: boolean
   /** The entity of which a change was set aside last. */
-  #latest = ""
-  readonly #clock: Clock
+  #latestAside = ""
+  readonly #workspace: string
+  readonly #defs: Defs
+  readonly #around: Surroundings
 
   private constructor(
     workspace: string,
     defs: Defs,
+    commit: LastCommit,
     saved: State | undefined,
-    { projection, clock, sizes }: Surroundings,
+    around: Surroundings,
   ) {
-    this.state = saved ?? emptyState(projection)
-    this.fresh = saved === undefined
-    this.#clock = clock
-    this.outbox = new Outbox(workspace, sizes)
-    this.rows = new Rows(
-      workspace,
-      defs,
-      {
-        pending: (entity) => this.outbox.pending(entity),
-        stale: (entity) => this.stale.get(entity)?.waiting === false,
-        first: () => this.state.first,
-        now: () => this.seconds() * 1000,
-      },
-      sizes,
-    )
+    this.#workspace = workspace
+    this.#defs = defs
+    this.#around = around
+    this.#commit = commit
+    this.state = saved ?? emptyState(around.projection)
+    this.#stateUnsaved = saved === undefined
+    this.outbox = new Outbox(workspace, around.sizes)
+    const joined = {
+      pending: (entity: string) => this.outbox.pending(entity),
+      stale: (entity: string) => this.stale.get(entity)?.waiting === false,
+      firstPrincipal: () => this.state.firstPrincipal,
+      now: () => this.seconds() * 1000,
+    }
+    this.rows = new Rows(workspace, defs, joined, around.sizes)
   }
 
   /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
-  static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Memory> {
-    const memory = new Memory(workspace, defs, await readState(store, workspace), around)
-    await memory.outbox.load(store)
-    const each = async <T>(prefix: Key, take: (entity: string, hash: Hash, record: T) => void) => {
-      for (const [key, value] of await store.list(prefix)) take(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
+  static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Known> {
+    // First: what another writer commits while the rest is read has a later number, and is read again.
+    const commit = await lastCommit(store, workspace)
+    const known = new Known(workspace, defs, commit, await readState(store, workspace), around)
+    await known.outbox.load(store)
+    const each = async <T>(prefix: Key, add: (entity: string, hash: Hash, record: T) => void) => {
+      for (const [key, value] of await store.list(prefix)) add(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
     }
-    await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => memory.stale.set(entity, mark))
-    await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => set(memory.bad, entity, hash, record))
+    await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => known.stale.set(entity, mark))
+    await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => setIn(known.bad, entity, hash, record))
     await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) =>
-      set(memory.rejected, entity, hash, record),
+      setIn(known.rejected, entity, hash, record),
     )
-    await memory.rows.load(store) // last: rows are joined with all of the above
-    return memory
+    await known.rows.load(store) // last: rows are joined with all of the above
+    return known
   }
 
-  /** s since 1970 by the relay's clock, as far as we know it: what changes carry, and no row is shown to be ahead of. */
+  /** s since 1970 by the relay's clock, as far as it is known: what changes carry, and no row shows a later time. */
   seconds(): number {
-    return Math.max(1, Math.floor((this.#clock.now() + this.state.ahead) / 1000))
+    return Math.max(1, Math.floor((this.#around.clock.now() + this.state.clockAheadMs) / 1000))
   }
 
-  /** The commit is on the disk: memory follows. */
-  follow(tx: Transaction, rows: NewRows): Changed {
+  // ── a commit of this replica ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** What a transaction and the rows that it makes come to on the disk; undefined when that is nothing. */
+  commitOf(tx: Transaction, rows: NewRows): Commit | undefined {
+    const outbox = this.outbox.plan(tx.outbox)
+    const rowPlan = this.rows.plan(rows)
+    const writes = [...tx.writes, ...outbox.writes, ...rowPlan.writes]
+    if (tx.stateChanged || (this.#stateUnsaved && writes.length > 0)) {
+      writes.push([keys.state(this.#workspace), JSON.stringify(tx.state)])
+    }
+    if (writes.length === 0) return undefined
+    const n = this.#commit.n + 1
+    writes.push(...journalWrites(this.#workspace, n, writes, this.#around.sizes))
+    return {
+      writes,
+      expect: [[keys.commit(this.#workspace), this.#commit.value]],
+      done: () => {
+        this.#commit = { n, value: String(n) }
+        this.#stateUnsaved = false
+        tx.committed()
+        outbox.done()
+        rowPlan.done()
+        return this.#follow(tx, rows)
+      },
+    }
+  }
+
+  #follow(tx: Transaction, rows: NewRows): Changed {
     this.state = tx.state
-    this.fresh = false
     const joined = new Set<string>()
     for (const { owed } of tx.outbox.values()) joined.add(owed.entity)
-    this.outbox.follow(tx.outbox)
     for (const [entity, mark] of tx.stale) {
       joined.add(entity)
       if (mark === undefined) this.stale.delete(entity)
       else this.stale.set(entity, mark)
     }
-    for (const [entity, bad] of tx.bad) {
-      for (const [hash, record] of bad) {
-        set(this.bad, entity, hash, record)
-        if (record !== undefined) this.#latest = entity
-      }
-    }
-    for (const { entity, hash, record } of tx.rejected) {
-      set(this.rejected, entity, hash, record)
-      if (record !== undefined) this.#latest = entity
-    }
+    for (const [entity, records] of tx.bad) this.#setAside(this.bad, entity, records)
+    for (const [entity, records] of tx.rejected) this.#setAside(this.rejected, entity, records)
     const changed = noChange()
     for (const [id, { collection, row }] of rows) {
-      const was = this.rows.collectionOf(id) ?? collection
-      if (was !== collection) this.rows.set(was, id, undefined, deltaOf(changed[tx.from(id)], was))
-      this.rows.set(collection, id, row, deltaOf(changed[tx.from(id)], collection))
+      this.rows.show(id, collection, row, (name) => deltaOf(changed[tx.from(id)], name))
     }
     for (const id of joined) {
       const collection = rows.has(id) ? undefined : this.rows.collectionOf(id)
-      if (collection !== undefined) this.rows.rejoin(collection, id, deltaOf(changed[tx.from(id)], collection))
+      if (collection !== undefined) this.rows.showAgain(collection, id, deltaOf(changed[tx.from(id)], collection))
     }
     return changed
   }
 
-  /** What is set aside, the newest of it if that is still so: a change that the relay refused for good, or a bad one. */
+  #setAside<T>(map: ByHash<T>, entity: string, records: ReadonlyMap<Hash, T | undefined>): void {
+    for (const [hash, record] of records) {
+      setIn(map, entity, hash, record)
+      if (record !== undefined) this.#latestAside = entity
+    }
+  }
+
+  // ── what has moved on the disk ────────────────────────────────────────────────────────────────────────────────────
+
+  /** What commits that this object has not followed have touched; undefined when there is none. */
+  async moved(store: Store): Promise<Moved | undefined> {
+    const commit = await lastCommit(store, this.#workspace)
+    if (commit.value === this.#commit.value) return undefined
+    const touched = await touchedSince(store, this.#workspace, this.#commit.n, commit.n, this.#around.sizes)
+    return { commit, touched }
+  }
+
+  /**
+   * Reads again what `moved` has named, and adds the rows that look different to `changed`. Reading twice does no harm, so
+   * a failure on the way leaves it to the next time.
+   */
+  async readMoved(store: Store, { commit, touched }: Moved, changed: Changed): Promise<void> {
+    const w = this.#workspace
+    if (touched.state) this.state = (await readState(store, w)) ?? this.state
+    if (touched.state) this.#stateUnsaved = false
+    if (touched.outboxPages) await this.outbox.loadAgain(store)
+    for (const entity of touched.entities) {
+      if (!touched.outboxPages) await this.outbox.readAgain(store, entity)
+      const stale = await store.get(keys.stale(w, entity))
+      if (stale === undefined) this.stale.delete(entity)
+      else this.stale.set(entity, readJson<StaleRecord>(stale, keys.stale(w, entity)))
+      await replaceIn(this.bad, entity, store, keys.badOf(w, entity))
+      await replaceIn(this.rejected, entity, store, keys.rejectedOf(w, entity))
+    }
+    for (const name of new Set([...touched.rows.keys(), ...touched.rowPages.keys()])) {
+      const ids = [...(touched.rows.get(name) ?? [])]
+      const pages = [...(touched.rowPages.get(name) ?? [])]
+      await this.rows.readAgain(store, name, { ids, pages }, deltaOf(changed.here, name))
+    }
+    for (const entity of touched.entities) {
+      const collection = this.rows.collectionOf(entity)
+      if (collection !== undefined) this.rows.showAgain(collection, entity, deltaOf(changed.here, collection))
+    }
+    this.#commit = commit
+  }
+
+  /** Everything read again, for a writer that is too far behind. */
+  async readEverything(store: Store): Promise<{ readonly known: Known; readonly changed: Changed }> {
+    const known = await Known.read(store, this.#workspace, this.#defs, this.#around)
+    const changed = noChange()
+    known.rows.continue(this.rows, (collection) => deltaOf(changed.here, collection))
+    return { known, changed }
+  }
+
+  // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What is set aside, the newest if that still is: a change that the relay refused for good, or a bad one. */
   get setAside(): SetAside | undefined {
     const { rejected, bad } = this
-    const latest = this.#latest
-    const known = rejected.has(latest) || bad.has(latest) ? latest : undefined
-    const entity = known ?? firstKey(rejected) ?? firstKey(bad)
+    const latest = this.#latestAside
+    const there = rejected.has(latest) || bad.has(latest) ? latest : undefined
+    const entity = there ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
     const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0] // not what went along with it
     return { entity, record, refused: rejected.has(entity) }
   }
 
-  /** Rows whose time was still to come when they were read or made show it once it has. */
+  /** Rows that hide a time show it once it has come. */
   showDue(): Changed {
     const changed = noChange()
     this.rows.showDue((collection) => deltaOf(changed.relay, collection))
-    return changed
-  }
-
-  /** Goes on from an older memory of the same disk: rows that look as they did are the same objects. */
-  continue(before: Memory): Changed {
-    const changed = noChange()
-    this.rows.continue(before.rows, (collection) => deltaOf(changed.here, collection))
     return changed
   }
 }
@@ -169,7 +254,7 @@ function deltaOf(deltas: Map<string, RowDelta>, collection: string): RowDelta {
 
 const firstKey = <T>(map: ByHash<T>): string | undefined => map.keys().next().value
 
-function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined): void {
+function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined): void {
   const inner = map.get(entity) ?? new Map<Hash, T>()
   if (value === undefined) inner.delete(hash)
   else inner.set(hash, value)
@@ -177,10 +262,8 @@ function set<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefined
   else map.set(entity, inner)
 }
 
-/** Whatever a store throws, as the one error class. */
-export function storeError(cause: unknown): HeadwaterError {
-  if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
-  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {
-    cause,
-  })
+async function replaceIn<T>(map: ByHash<T>, entity: string, store: Store, prefix: Key): Promise<void> {
+  const records = await store.list(prefix)
+  map.delete(entity)
+  for (const [key, value] of records) setIn(map, entity, key[3] ?? "", readJson<T>(value, key))
 }

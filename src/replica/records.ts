@@ -10,6 +10,10 @@ import type { Access, Hash } from "../wire/protocol.ts"
 export const keys = {
   /** the replica's one small record: `State` */
   state: (w: string): Key => [w, "state"],
+  /** how many commits there were, as decimal digits: every commit expects the number that it knows */
+  commit: (w: string): Key => [w, "commit"],
+  /** what one of the last commits touched (`journal.ts`) */
+  journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
   /** a change, as an encoded entry with one chunk: the chunk and what the relay said of it */
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
@@ -17,6 +21,7 @@ export const keys = {
   /** what the relay is still owed; `null` where a page says so and it was paid since */
   out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
   outbox: (w: string): Key => [w, "out"],
+  outboxOf: (w: string, entity: string): Key => [w, "out", entity],
   /** a backlog: thousands of outbox records in one value */
   outPage: (w: string, page: number): Key => [w, "outpage", String(page).padStart(6, "0")],
   outPages: (w: string): Key => [w, "outpage"],
@@ -32,9 +37,11 @@ export const keys = {
   allStale: (w: string): Key => [w, "stale"],
   /** a chunk that no replica may apply */
   bad: (w: string, entity: string, hash: Hash): Key => [w, "bad", entity, hash],
+  badOf: (w: string, entity: string): Key => [w, "bad", entity],
   allBad: (w: string): Key => [w, "bad"],
   /** a change that the relay refused for good, and what depends on it */
   rejected: (w: string, entity: string, hash: Hash): Key => [w, "rejected", entity, hash],
+  rejectedOf: (w: string, entity: string): Key => [w, "rejected", entity],
   allRejected: (w: string): Key => [w, "rejected"],
 } as const
 
@@ -53,10 +60,10 @@ export interface State {
   readonly principal: string | null
   readonly access: Access | null
   /** Who owns the records made before any principal was known: the first one that connected. */
-  readonly first: string | null
+  readonly firstPrincipal: string | null
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when it last said what time it is */
-  readonly ahead: number
+  readonly clockAheadMs: number
   /** How the stored rows were projected; rows of another projection are made again. */
   readonly projection: string
 }
@@ -69,9 +76,9 @@ export const emptyState = (projection: string): State => ({
   complete: false,
   principal: null,
   access: null,
-  first: null,
+  firstPrincipal: null,
   lastSyncedAt: null,
-  ahead: 0,
+  clockAheadMs: 0,
   projection,
 })
 

@@ -6,23 +6,17 @@
 
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
-import { hex } from "../base/hash.ts"
 import type { Sizes } from "../base/sizes.ts"
-import { Admission, admitted, causalOrder, type Judged, verdicts } from "../document/admission.ts"
-import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
-import { project, projectionVersion } from "../document/projection.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
-import type { Change } from "../wire/chunk.ts"
-import type { Actor, Hash } from "../wire/protocol.ts"
+import type { Actor } from "../wire/protocol.ts"
 import { Arrivals } from "./arrivals.ts"
-import { Idle } from "./idle.ts"
-import { type Changed, type Defs, Memory, type NewRows, noChange, type SetAside, storeError } from "./known.ts"
-import { Documents, Live } from "./live.ts"
+import { Authorship } from "./authorship.ts"
+import { Documents } from "./documents.ts"
+import { type Changed, type Commit, type Defs, type Known, noChange, type SetAside } from "./known.ts"
+import { projectTouched } from "./projecting.ts"
 import { Queue, type Step } from "./queue.ts"
-import { keys, type Owed, type StaleRecord, type StoredRow } from "./records.ts"
-import type { Rows } from "./rows.ts"
-import { type Held, heldOf, Transaction } from "./transaction.ts"
+import { Transaction } from "./transaction.ts"
 
 export interface ReplicaOptions {
   readonly id: string
@@ -33,80 +27,92 @@ export interface ReplicaOptions {
   readonly wasm?: URL | string | BufferSource | undefined
 }
 
+/** What a replica leaves to the time when nothing else waits; it is told of each moment at which there may be something. */
+export interface IdleWork {
+  /** A group has been committed, or has written nothing. */
+  afterGroup(): void
+  /** A commit, or reading the disk again after one, has failed. */
+  afterFailure(): void
+  /** Automerge is loaded: from here on its build is known. */
+  automergeLoaded(): void
+  /** The replica closes: `quickly` leaves everything as it is. */
+  close(quickly: boolean): Promise<void>
+}
+
+const NO_WORK: IdleWork = {
+  afterGroup() {},
+  afterFailure() {},
+  automergeLoaded() {},
+  async close() {},
+}
+
 export class Replica {
   readonly id: string
   readonly clock: Clock
   readonly store: Store
   readonly sizes: Sizes
+  readonly authorship: Authorship
   readonly documents: Documents
-  /** Who authors changes in this session; never persisted. */
-  actor: Actor
-  /** Minted in this session: what tells own changes from others', never the actor. */
-  readonly made = new Set<Hash>()
   /** Why the last commit failed; null once one has worked. */
   failure: HeadwaterError | null = null
-  /** Why Automerge could not be loaded: no document opens, and what others have changed is not shown. */
-  wasmFailure: HeadwaterError | null = null
-  #memory: Memory
+  #known: Known
   readonly #defs: Defs
-  readonly #projection: string
-  readonly #wasm: URL | string | BufferSource | undefined
   readonly #steps: Queue
   readonly #listeners = new Set<(changed: Changed) => void>()
-  /** Memory may not say what the disk says; nothing is done before it has been read again. */
+  /** The disk may hold more than is known of it: nothing is done before that has been read. */
   #unsure = false
   readonly #arrivals: Arrivals
-  readonly #idle = new Idle(this)
+  #idle: IdleWork = NO_WORK
 
-  private constructor({ id, store, collections, clock, sizes, wasm }: ReplicaOptions, defs: Defs, memory: Memory) {
+  constructor({ id, store, clock, sizes, wasm }: ReplicaOptions, defs: Defs, known: Known) {
     this.id = id
     this.store = store
     this.clock = clock
     this.sizes = sizes
-    this.documents = new Documents(sizes.liveDocuments)
-    this.#arrivals = new Arrivals(sizes.arrivals)
-    this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
-    this.#wasm = wasm
     this.#defs = defs
-    this.#projection = projectionVersion(Object.values(collections))
-    this.actor = hex(clock.random(16))
-    this.#memory = memory
+    this.#known = known
+    this.authorship = new Authorship(clock)
+    this.#arrivals = new Arrivals(sizes.arrivals)
+    const { authorship } = this
+    const arrivals = this.#arrivals
+    this.documents = new Documents({ workspace: id, store, authorship, arrivals, kept: sizes.liveDocuments, wasm })
+    this.documents.onLoad = () => this.#idle.automergeLoaded()
+    this.documents.onWasmFailure = () => this.#tell(noChange()) // no commit comes that would tell
+    this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
   }
 
-  /** Reads rows, outbox and state; no document, no WebAssembly. */
-  static async open(options: ReplicaOptions): Promise<Replica> {
-    const all = Object.values(options.collections)
-    const defs: Defs = new Map(all.map((def) => [def.name, def]))
-    const memory = await Memory.read(options.store, options.id, defs, {
-      ...options,
-      projection: projectionVersion(all),
-    })
-    const replica = new Replica(options, defs, memory)
-    if (replica.state.projection !== replica.#projection) replica.#idle.projectAllAgain(replica.#projection)
-    replica.#idle.look()
-    return replica
-  }
-
-  get rows(): Rows {
-    return this.#memory.rows
+  get rows() {
+    return this.#known.rows
   }
   get outbox() {
-    return this.#memory.outbox
+    return this.#known.outbox
   }
   get state() {
-    return this.#memory.state
+    return this.#known.state
   }
   get stale() {
-    return this.#memory.stale
+    return this.#known.stale
   }
   get bad() {
-    return this.#memory.bad
+    return this.#known.bad
   }
   get rejected() {
-    return this.#memory.rejected
+    return this.#known.rejected
   }
   get setAside(): SetAside | undefined {
-    return this.#memory.setAside
+    return this.#known.setAside
+  }
+  /** Who authors changes in this session; never persisted. */
+  get actor(): Actor {
+    return this.authorship.actor
+  }
+  get wasmFailure(): HeadwaterError | null {
+    return this.documents.wasmFailure
+  }
+
+  /** s since 1970, as changes say them. */
+  seconds(): number {
+    return this.#known.seconds()
   }
 
   /** Calls it with the rows that look different, after every commit. */
@@ -115,262 +121,125 @@ export class Replica {
     return () => this.#listeners.delete(listener)
   }
 
-  // ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Every change of an entity that this replica holds and that is not known to be bad: disk and this group. */
-  async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
-    const arrived = tx.held.has(entity) || tx.dropped.has(entity) ? undefined : this.#arrivals.take(entity)
-    if (arrived !== undefined) return new Map(arrived)
-    const held = new Map<Hash, Held>()
-    const dropped = tx.dropped.get(entity)
-    const known = this.bad.get(entity)
-    const news = tx.bad.get(entity)
-    const isBad = (hash: Hash) => (news?.has(hash) ? news.get(hash) !== undefined : known?.has(hash))
-    for (const [key, value] of await this.store.list(keys.changesOf(this.id, entity))) {
-      const hash = key[3] ?? ""
-      if (isBad(hash) || dropped?.has(hash)) continue
-      const read = heldOf(value as Uint8Array, hash)
-      if (read !== undefined) held.set(hash, read)
-      else this.#noteDamage(entity, hash, tx)
-    }
-    for (const [hash, fresh] of tx.held.get(entity) ?? []) if (!isBad(hash)) held.set(hash, fresh)
-    return held
+  /** Gives this replica its idle work. */
+  whenIdle(work: IdleWork): void {
+    this.#idle = work
   }
 
-  /** A record that the disk has damaged: the relay gives back what it was given; what it is still owed is said to be lost. */
-  #noteDamage(entity: string, hash: Hash, tx: Transaction): void {
-    if (this.owed(entity, hash, tx) === undefined) tx.state = { ...tx.state, heal: true }
-    else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "" })
-  }
-
-  /**
-   * The live document of an entity, hydrated when need be. What waits for its verdict is judged first, so that a bad chunk
-   * never reaches the document; the row is then made again in this group.
-   */
-  async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
-    const kept = this.documents.get(entity)
-    if (kept !== undefined) return kept
-    await this.loadAutomerge()
-    const held = read ?? (await this.held(entity, tx))
-    const mark = this.staleOf(entity, tx)
-    const changes = [...held.values()].map(({ change }) => change)
-    const suspects = new Set(mark?.suspects)
-    let verdict = mark === undefined ? trusted(entity, changes) : admitted(entity, changes, suspects)
-    if (mark !== undefined) {
-      tx.touched.add(entity)
-      tx.reach(entity)
-    }
-    let hydrated: Entity | undefined
-    try {
-      if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor, suspects)
-    } catch {
-      verdict = verdicts(entity, changes, suspects)
-      if (verdict.order.length > 0) hydrated = Entity.hydrate(entity, verdict.order, this.actor)
-    }
-    for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
-    this.oweFreed(entity, verdict.order, mark?.parked, tx)
-    const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
-    if (hydrated === undefined) {
-      if (mark !== undefined) this.markWaiting(tx, entity, waiting)
-      return undefined
-    }
-    const live = new Live(hydrated, verdict.admission)
-    for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
-    live.waiting = waiting
-    return this.documents.add(live)
+  /** After anything doubtful the session takes a new actor. Live documents are written to by the old one: they go. */
+  freshActor(): void {
+    this.authorship.takeFreshActor()
+    this.documents.dropAll()
   }
 
   /** The whole entity, long texts included; undefined when there is none. */
   async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
     return this.step([], async (tx) => {
-      if (!this.exists(id, tx)) return undefined
-      const live = await this.live(id, tx)
+      if (!tx.exists(id)) return undefined
+      const live = await this.documents.live(id, tx)
       return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
     })
   }
 
-  /** Something of it is held, or has arrived in this very group. */
-  exists(id: string, tx: Transaction): boolean {
-    const { documents, stale, bad } = this
-    return (
-      this.rows.collectionOf(id) !== undefined || documents.has(id) || tx.held.has(id) || stale.has(id) || bad.has(id)
-    )
-  }
-
-  /**
-   * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
-   * have of a heal did not name them (`park`): so the relay is owed what has become whole of them.
-   */
-  oweFreed(entity: string, whole: readonly Change[], parked: readonly Hash[] | undefined, tx: Transaction): void {
-    for (const change of whole) {
-      if (parked?.includes(change.hash)) this.giveBack(entity, change, tx)
-    }
-  }
-
-  /** Owed again: own is what was minted in this session or still was in the outbox, by hash; the rest is adopted. */
-  giveBack(entity: string, change: Change, tx: Transaction): void {
-    if (this.owed(entity, change.hash, tx) !== undefined) return
-    const how = this.made.has(change.hash) ? "own" : "adopt"
-    tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
-  }
-
-  /** s since 1970, as changes say them. */
-  seconds(): number {
-    return this.#memory.seconds()
-  }
-
-  /** Before the first document of a session. */
-  async loadAutomerge(): Promise<void> {
-    try {
-      await loadAutomerge(this.#wasm)
-      const before = this.wasmFailure
-      this.wasmFailure = null
-      if (before !== null) this.#tell(noChange())
-    } catch (error) {
-      this.wasmFailure = error as HeadwaterError
-      this.#tell(noChange()) // no commit comes that would
-      throw error
-    }
-    this.#idle.judgeAgain()
-  }
-
-  staleOf(entity: string, tx: Transaction): StaleRecord | undefined {
-    return tx.stale.has(entity) ? tx.stale.get(entity) : this.stale.get(entity)
-  }
-
-  /** What it waits for may come after a restart. */
-  markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
-    const suspects = waiting.map(({ change }) => change.hash)
-    const parked = this.staleOf(entity, tx)?.parked?.filter((hash) => suspects.includes(hash))
-    const mark = { suspects, waiting: true, ...(parked && { parked }) }
-    tx.markStale(entity, suspects.length === 0 ? undefined : mark)
-  }
-
-  /** What the relay is owed of it, as far as this group has come. */
-  owed(entity: string, hash: Hash, tx: Transaction): Owed | undefined {
-    const here = tx.outbox.get(hash)
-    if (here !== undefined) return here.paid ? undefined : here.owed
-    return this.outbox.get(entity, hash)
-  }
-
-  /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
-  freshActor(): void {
-    this.actor = hex(this.clock.random(16))
-    this.documents.dropAll()
-  }
-
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Runs `run` in its turn; resolves with its result once what it wrote is on the disk. */
+  /**
+   * Runs `run` in its turn; resolves with its result once what it wrote is on the disk, rejects with what it throws. It may
+   * run again, when another writer on the same store was first: it reads and changes the transaction and nothing else.
+   * `entities` are those that it writes to.
+   */
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
     return this.#steps.add(entities, run, alone)
   }
 
   async #commitGroup(group: readonly Step[]): Promise<void> {
-    const settled: (() => void)[] = []
     try {
-      if (this.#unsure) await this.#readAgain()
-      const tx = new Transaction(this.id, this.state) // on top of what the disk says, not of what memory said
-      for (const step of group) await this.#runStep(step, tx, settled)
-      const rows = await this.#projectTouched(tx)
-      const writes = tx.finish(this.outbox.writes(tx.outbox), this.#memory.fresh)
-      if (writes.length > 0) {
-        await this.store.commit(writes)
-        this.failure = null
-        this.#publish(tx, rows)
-      }
+      if (this.#unsure) await this.#readMoved()
+      while (!(await this.#tryGroup(group))) await this.#readMoved()
     } catch (cause) {
       await this.#failed(group, cause)
       return
     }
-    for (const settle of settled) settle()
     this.documents.evict()
-    this.#idle.look()
+    this.#idle.afterGroup()
   }
 
-  /**
-   * A step that throws falls alone when it has written nothing of its own; what hydrating has found out on the way (a
-   * verdict) is true whatever becomes of the step. Half of what it wrote must not be committed: then the group falls.
-   */
-  async #runStep(step: Step, tx: Transaction, settled: (() => void)[]): Promise<void> {
-    const { moves } = tx
+  /** Runs the steps and commits what they wrote. False when another writer was first: then nothing is written. */
+  async #tryGroup(group: readonly Step[]): Promise<boolean> {
+    const tx = new Transaction(this.id, this.#known)
+    const settle: (() => void)[] = []
+    for (const step of group) settle.push(await this.#runStep(step, tx))
+    let commit: Commit | undefined
+    try {
+      const rows = await projectTouched(this.documents, this.#defs, (id) => this.rows.collectionOf(id), tx)
+      commit = this.#known.commitOf(tx, rows)
+    } catch (error) {
+      if (error instanceof HeadwaterError && error.code.startsWith("STORE_")) throw error
+      this.#drop(tx.documents)
+      if (group.length > 1) await this.#oneByOne(group)
+      else group[0]?.reject(error)
+      return true
+    }
+    if (commit !== undefined && !(await this.#save(tx, commit))) return false
+    for (const f of settle) f()
+    return true
+  }
+
+  /** Runs a step behind a savepoint: one that throws leaves nothing behind. Returns how it is settled after the commit. */
+  async #runStep(step: Step, tx: Transaction): Promise<() => void> {
+    const undo = tx.savepoint()
     try {
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
-      settled.push(() => step.resolve(value))
+      return () => step.resolve(value)
     } catch (error) {
-      if (tx.moves !== moves) throw error
-      settled.push(() => step.reject(error))
+      this.#drop(undo())
+      return () => step.reject(error)
     }
   }
 
-  async #projectTouched(tx: Transaction): Promise<NewRows> {
-    const rows: NewRows = new Map()
-    for (const entity of tx.touched) {
-      try {
-        await this.#projectOne(entity, tx, rows)
-      } catch (error) {
-        this.leaveOut(entity, tx, error)
+  /** What several steps have written together cannot be shown: each stands or falls by itself. */
+  async #oneByOne(group: readonly Step[]): Promise<void> {
+    for (const step of group) while (!(await this.#tryGroup([step]))) await this.#readMoved()
+  }
+
+  /** False when another writer on the same store has committed since: the documents forget what was not saved. */
+  async #save(tx: Transaction, commit: Commit): Promise<boolean> {
+    try {
+      await this.store.commit(commit.writes, { expect: commit.expect })
+    } catch (error) {
+      if (error instanceof HeadwaterError && error.code === "STORE_MOVED") {
+        this.#drop(tx.documents)
+        return false
       }
+      this.authorship.follow(tx) // its changes may be on the disk
+      throw error
     }
-    return rows
-  }
-
-  async #projectOne(entity: string, tx: Transaction, rows: NewRows): Promise<void> {
-    const live = await this.live(entity, tx)
-    const mark = this.staleOf(entity, tx)
-    const collection = live?.entity.collection ?? this.rows.collectionOf(entity)
-    if (collection === undefined) return
-    const row = live && this.#storedRow(live)
-    const was = this.rows.collectionOf(entity) ?? collection
-    if (was !== collection) tx.writes.push(this.rows.write(was, entity, undefined)) // another one took its id
-    tx.writes.push(this.rows.write(collection, entity, row))
-    rows.set(entity, { collection, row })
-    if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) {
-      this.markWaiting(tx, entity, live.waiting)
-    }
-  }
-
-  /**
-   * An entity that cannot be shown must not hold up the others, nor what else the group writes: its old row stays until
-   * something of it changes. Nothing is known of it when the disk or WebAssembly is what fails.
-   */
-  leaveOut(entity: string, tx: Transaction, error: unknown): void {
-    if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
-    const mark = this.staleOf(entity, tx) ?? { suspects: [] }
-    tx.touched.delete(entity)
-    tx.markStale(entity, { ...mark, waiting: true })
-  }
-
-  #storedRow(live: Live): StoredRow {
-    const { createdIn, updatedIn, deletedIn } = live.entity.facts
-    return {
-      ...project(live.entity, this.#defs.get(live.entity.collection)),
-      $createdBy: live.by(createdIn),
-      $updatedBy: live.by(updatedIn),
-      ...(deletedIn !== undefined && { $deletedBy: live.by(deletedIn) }),
-    }
-  }
-
-  /** The commit is on the disk: memory follows, then those who listen. */
-  #publish(tx: Transaction, rows: NewRows): void {
+    this.failure = null
+    this.authorship.follow(tx)
     this.#arrivals.follow(tx)
-    this.#tell(this.#memory.follow(tx, rows))
+    this.#tell(commit.done())
+    return true
   }
 
+  #drop(documents: readonly string[]): void {
+    for (const entity of documents) this.documents.drop(entity)
+  }
+
+  /** Rows that hide a time which has come by now show it. */
   showDue(): void {
-    this.#tell(this.#memory.showDue())
+    this.#tell(this.#known.showDue())
   }
 
   #tell(changed: Changed): void {
     for (const listener of this.#listeners) listener(changed)
   }
 
-  // ── when a commit fails ───────────────────────────────────────────────────────────────────────────────────────────
+  // ── when a commit fails, or another writer was first ──────────────────────────────────────────────────────────────
 
   /**
-   * Nobody knows whether a failed commit is on the disk, so memory is read again, the documents with the unsaved changes
-   * go, and the session takes a new actor: what was numbered in vain is never numbered again.
+   * Nobody knows whether a failed commit is on the disk: what has moved there is read, the documents with the unsaved
+   * changes go, and the session takes a new actor, so that what was numbered in vain is never numbered again.
    */
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
@@ -379,20 +248,34 @@ export class Replica {
     this.freshActor()
     this.#arrivals.clear()
     const behind = this.#steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
-    await this.#readAgain().catch(() => {}) // the next group tries again
+    await this.#readMoved().catch(() => {}) // the next group tries again
+    this.#tell(noChange()) // of the failure, also where no row has moved
     for (const step of [...group, ...behind]) step.reject(error)
-    this.#idle.lookLater()
+    this.#idle.afterFailure()
   }
 
-  async #readAgain(): Promise<void> {
-    const before = this.#memory
-    this.#memory = await Memory.read(this.store, this.id, this.#defs, {
-      projection: this.#projection,
-      clock: this.clock,
-      sizes: this.sizes,
-    })
+  /** Reads what commits of others, or one of ours whose outcome was not known, have moved on the disk. */
+  async #readMoved(): Promise<void> {
+    const moved = await this.#known.moved(this.store)
+    if (moved?.touched.everything) {
+      const { known, changed } = await this.#known.readEverything(this.store)
+      this.#known = known
+      this.#arrivals.clear()
+      this.documents.dropAll()
+      this.#tell(changed)
+    } else if (moved !== undefined) {
+      for (const entity of moved.touched.entities) {
+        this.documents.drop(entity)
+        this.#arrivals.take(entity)
+      }
+      const changed = noChange()
+      try {
+        await this.#known.readMoved(this.store, moved, changed)
+      } finally {
+        this.#tell(changed)
+      }
+    }
     this.#unsure = false
-    this.#tell(this.#memory.continue(before))
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */
@@ -404,15 +287,10 @@ export class Replica {
   }
 }
 
-/** Changes that were judged before: only what they rest on is looked at. */
-function trusted(entity: string, changes: readonly Change[]): Judged {
-  const admission = new Admission(entity)
-  const order = causalOrder(changes)
-  for (const change of order) admission.trust(change)
-  return { order, bad: new Map(), waiting: [], admission }
-}
-
-/** The part of an outbox record that the change itself says. */
-export function owedOf(entity: string, { hash, startOp, chunk }: Change) {
-  return { entity, hash, startOp, bytes: chunk.length }
+/** Whatever a store throws, as the one error class. */
+function storeError(cause: unknown): HeadwaterError {
+  if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
+  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {
+    cause,
+  })
 }

@@ -1,147 +1,290 @@
 /**
- * What one group of steps is about to commit: the writes, and what memory will believe once they are on the disk. Steps of
- * a group see each other through it; nothing outside the replica sees any of it before the commit.
+ * What one group of steps is about to commit: the writes, and what the replica will know once they are on the disk.
+ *
+ * Steps read through it: what the disk is known to hold, under what this group has changed so far. Nothing outside the
+ * replica sees any of it before the commit. Each step stands behind a savepoint: when it throws, everything that it did
+ * here is undone, so that the other steps of its group are committed as if it had never been asked for.
  */
 
 import type { Value, Write } from "../store/store.ts"
-import { type Change, readChange } from "../wire/chunk.ts"
-import { decodeEntry, type Entry, encodeEntry, type Hash } from "../wire/protocol.ts"
+import type { Hash } from "../wire/protocol.ts"
+import { encodeEntry } from "../wire/protocol.ts"
+import { entryOf, type Held } from "./held.ts"
 import type { OutboxChanges } from "./outbox.ts"
+import type { Plan } from "./paged.ts"
 import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 
-/** A change with what the log said of it. */
-export interface Held {
-  readonly change: Change
-  readonly collection: string
-  readonly by?: string | undefined
-  readonly adopted?: true | undefined
-  readonly once?: Uint8Array | undefined
+type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
+
+/** What is known of the disk below a transaction (`Known`). */
+export interface Below {
+  readonly state: State
+  readonly stale: ReadonlyMap<string, StaleRecord>
+  readonly bad: ByHash<BadRecord>
+  readonly rejected: ByHash<RejectedRecord>
+  readonly outbox: { get(entity: string, hash: Hash): Owed | undefined }
+  readonly rows: { collectionOf(entity: string): string | undefined }
 }
 
 export class Transaction {
+  readonly workspace: string
   readonly writes: Write[] = []
-  state: State
   /** Entities whose row is made again at the end of the group. */
   readonly touched = new Set<string>()
+  /** Changes that this group adds, by entity. */
   readonly held = new Map<string, Map<Hash, Held>>()
-  /** Entities of which nothing was held before. */
-  readonly fresh = new Set<string>()
+  /** Changes that it removes. */
   readonly dropped = new Map<string, Set<Hash>>()
-  /** How often something was held or dropped so far. */
-  moves = 0
+  /** Entities of which nothing was held before the relay sent what this group adds. */
+  readonly newEntities = new Set<string>()
+  /** Changes that it makes: they were authored in this session. */
+  readonly minted = new Set<Hash>()
+  /** New marks; undefined where one is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
-  /** undefined: to be judged again. */
+  /** New verdicts; undefined where one is withdrawn, for the change is judged again. */
   readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
-  /** What becomes of outbox records; one group may pay a change and be asked for it again. */
+  readonly rejected = new Map<string, Map<Hash, RejectedRecord | undefined>>()
+  /** What becomes of outbox records; one group may remove one and add it again. */
   readonly outbox: OutboxChanges = new Map()
-  readonly rejected: { entity: string; hash: Hash; record: RejectedRecord | undefined }[] = []
-  /** Entities that were written to here, and those that something came to from elsewhere. */
+  readonly #below: Below
+  #state: State
+  /** Entities that a step of this device wrote to, and those to which something came from elsewhere. */
   readonly #written = new Set<string>()
-  readonly #reached = new Set<string>()
-  readonly workspace: string
-  readonly #before: State
+  readonly #arrived = new Set<string>()
+  /** Called when the commit is on the disk, before anybody is told of it. */
+  readonly #committed: (() => void)[] = []
+  /** Live documents that hold what this group has not committed: they go when their step, or the group, fails. */
+  readonly #documents: string[] = []
+  /** The inverse of every change to the fields above, oldest first. */
+  readonly #undo: (() => void)[] = []
 
-  constructor(w: string, state: State) {
-    this.workspace = w
-    this.state = state
-    this.#before = state
+  constructor(workspace: string, below: Below) {
+    this.workspace = workspace
+    this.#below = below
+    this.#state = below.state
   }
 
-  /** Its row is made again: it was written to here. */
-  write(entity: string): void {
-    this.touched.add(entity)
-    this.#written.add(entity)
+  // ── savepoints ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Marks this moment. The function that it returns undoes what came after, and names the documents that went with it. */
+  savepoint(): () => readonly string[] {
+    const undo = this.#undo.length
+    const writes = this.writes.length
+    const documents = this.#documents.length
+    const committed = this.#committed.length
+    return () => {
+      while (this.#undo.length > undo) this.#undo.pop()?.()
+      this.writes.length = writes
+      this.#committed.length = committed
+      return this.#documents.splice(documents)
+    }
   }
 
-  /** Something came to it from elsewhere. */
-  reach(entity: string): void {
-    this.#reached.add(entity)
+  /** Says, before it happens, that the live document of an entity is about to differ from what is saved. */
+  touchDocument(entity: string): void {
+    this.#documents.push(entity)
+  }
+
+  get documents(): readonly string[] {
+    return this.#documents
+  }
+
+  /** Adds writes of which something must be noted once they are on the disk. */
+  add({ writes, done }: Plan): void {
+    for (const write of writes) this.writes.push(write)
+    this.#committed.push(done)
+  }
+
+  committed(): void {
+    for (const done of this.#committed) done()
+  }
+
+  // ── what a step reads ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  get state(): State {
+    return this.#state
+  }
+
+  set state(state: State) {
+    const before = this.#state
+    this.#undo.push(() => {
+      this.#state = before
+    })
+    this.#state = state
+  }
+
+  get stateChanged(): boolean {
+    return this.#state !== this.#below.state
+  }
+
+  staleOf(entity: string): StaleRecord | undefined {
+    return this.stale.has(entity) ? this.stale.get(entity) : this.#below.stale.get(entity)
+  }
+
+  /** The verdicts on an entity's changes that are bad. */
+  badOf(entity: string): ReadonlyMap<Hash, BadRecord> {
+    return layered(this.#below.bad.get(entity), this.bad.get(entity))
+  }
+
+  isRejected(entity: string, hash: Hash): boolean {
+    const here = this.rejected.get(entity)
+    return here?.has(hash) ? here.get(hash) !== undefined : this.#below.rejected.get(entity)?.has(hash) === true
+  }
+
+  /** What the relay is owed of a change. */
+  owed(entity: string, hash: Hash): Owed | undefined {
+    const here = this.outbox.get(hash)
+    if (here !== undefined) return here.removed ? undefined : here.owed
+    return this.#below.outbox.get(entity, hash)
+  }
+
+  /** Something of the entity is held: on the disk, or added by this group. */
+  exists(entity: string): boolean {
+    const { rows, stale, bad } = this.#below
+    return rows.collectionOf(entity) !== undefined || this.held.has(entity) || stale.has(entity) || bad.has(entity)
   }
 
   /** What subscribers are told of a row that looks different now. */
   from(entity: string): "here" | "relay" {
-    return this.#written.has(entity) && !this.#reached.has(entity) ? "here" : "relay"
+    return this.#written.has(entity) && !this.#arrived.has(entity) ? "here" : "relay"
   }
 
-  hold(entity: string, held: Held): void {
-    this.moves++
-    const { change } = held
-    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
-    let heldOf = this.held.get(entity)
-    if (heldOf === undefined) this.held.set(entity, (heldOf = new Map()))
-    heldOf.set(change.hash, held)
-    this.dropped.get(entity)?.delete(change.hash)
-  }
-
-  drop(entity: string, hash: Hash): void {
-    this.moves++
-    this.put(keys.change(this.workspace, entity, hash), undefined)
-    this.held.get(entity)?.delete(hash)
-    let dropped = this.dropped.get(entity)
-    if (dropped === undefined) this.dropped.set(entity, (dropped = new Set()))
-    dropped.add(hash)
-  }
-
-  owe(owed: Owed): void {
-    this.outbox.set(owed.hash, { owed, paid: false })
-  }
-
-  pay(owed: Owed): void {
-    this.outbox.set(owed.hash, { owed, paid: true })
-  }
-
-  markStale(entity: string, record: StaleRecord | undefined): void {
-    this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
-    this.stale.set(entity, record)
-  }
-
-  /** `record` undefined: it is no longer known to be bad. */
-  markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
-    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
-    let bad = this.bad.get(entity)
-    if (bad === undefined) this.bad.set(entity, (bad = new Map()))
-    bad.set(hash, record)
-  }
-
-  reject(entity: string, hash: Hash, record: RejectedRecord | undefined): void {
-    this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
-    this.rejected.push({ entity, hash, record })
-  }
-
-  /** All writes, with the state if it has changed or was never saved. */
-  finish(outbox: readonly Write[], fresh: boolean): readonly Write[] {
-    for (const write of outbox) this.writes.push(write)
-    if (this.state !== this.#before || (fresh && this.writes.length > 0)) {
-      this.put(keys.state(this.workspace), JSON.stringify(this.state))
-    }
-    return this.writes
-  }
+  // ── what a step does ──────────────────────────────────────────────────────────────────────────────────────────────
 
   put(key: Write[0], value: Value | undefined): void {
     this.writes.push([key, value])
   }
-}
 
-/** As it is kept on the disk. */
-export function entryOf(entity: string, { change, collection, by, adopted, once }: Held): Entry {
-  return {
-    entity,
-    collection,
-    kind: "change",
-    chunks: [change.chunk],
-    ...(by !== undefined && { by }),
-    ...(adopted && { adopted }),
-    ...(once && { once }),
+  /** Adds a change to what is held. */
+  hold(entity: string, held: Held): void {
+    const { change } = held
+    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
+    this.#set(
+      this.#inner(this.held, entity, () => new Map()),
+      change.hash,
+      held,
+    )
+    const dropped = this.dropped.get(entity)
+    if (dropped?.has(change.hash)) this.#remove(dropped, change.hash)
+  }
+
+  /** Adds a change that was made on this device, in this session. */
+  mint(entity: string, held: Held): void {
+    this.hold(entity, held)
+    this.#add(this.minted, held.change.hash)
+    this.#add(this.touched, entity)
+    this.#add(this.#written, entity)
+  }
+
+  /** Removes a change from what is held. */
+  drop(entity: string, hash: Hash): void {
+    this.put(keys.change(this.workspace, entity, hash), undefined)
+    const held = this.held.get(entity)
+    if (held?.has(hash)) this.#delete(held, hash)
+    this.#add(
+      this.#inner(this.dropped, entity, () => new Set()),
+      hash,
+    )
+  }
+
+  /** Has the row of an entity made again at the end of the group. */
+  touch(entity: string): void {
+    this.#add(this.touched, entity)
+  }
+
+  untouch(entity: string): void {
+    if (this.touched.has(entity)) this.#remove(this.touched, entity)
+  }
+
+  /** Something is about to come to the entity from elsewhere. */
+  arrive(entity: string): void {
+    this.#add(this.#arrived, entity)
+  }
+
+  /** Adds a change that came from the relay. */
+  receive(entity: string, held: Held): void {
+    if (!this.exists(entity)) this.#add(this.newEntities, entity)
+    this.hold(entity, held)
+  }
+
+  owe(owed: Owed): void {
+    this.#set(this.outbox, owed.hash, { owed, removed: false })
+  }
+
+  /** Takes a change out of the outbox: the relay has it, or it was set aside. */
+  removeOwed(owed: Owed): void {
+    this.#set(this.outbox, owed.hash, { owed, removed: true })
+  }
+
+  markStale(entity: string, record: StaleRecord | undefined): void {
+    this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
+    this.#set(this.stale, entity, record)
+  }
+
+  /** `record` undefined: the change is no longer known to be bad. */
+  markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
+    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#set(
+      this.#inner(this.bad, entity, () => new Map()),
+      hash,
+      record,
+    )
+  }
+
+  /** `record` undefined: the change is no longer on the rejected list. */
+  reject(entity: string, hash: Hash, record: RejectedRecord | undefined): void {
+    this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#set(
+      this.#inner(this.rejected, entity, () => new Map()),
+      hash,
+      record,
+    )
+  }
+
+  // ── changes that can be undone ────────────────────────────────────────────────────────────────────────────────────
+
+  #set<K, V>(map: Map<K, V>, key: K, value: V): void {
+    const before = map.get(key)
+    const had = before !== undefined || map.has(key)
+    this.#undo.push(() => (had ? map.set(key, before as V) : map.delete(key)))
+    map.set(key, value)
+  }
+
+  #delete<K, V>(map: Map<K, V>, key: K): void {
+    const before = map.get(key) as V
+    this.#undo.push(() => map.set(key, before))
+    map.delete(key)
+  }
+
+  #add<T>(set: Set<T>, value: T): void {
+    if (set.has(value)) return
+    this.#undo.push(() => set.delete(value))
+    set.add(value)
+  }
+
+  #remove<T>(set: Set<T>, value: T): void {
+    this.#undo.push(() => set.add(value))
+    set.delete(value)
+  }
+
+  /** The inner collection of an entity, made when there is none. */
+  #inner<T>(map: Map<string, T>, entity: string, make: () => T): T {
+    let inner = map.get(entity)
+    if (inner === undefined) this.#set(map, entity, (inner = make()))
+    return inner
   }
 }
 
-/** And back; undefined when the disk has damaged it: as good as not held. */
-export function heldOf(value: Uint8Array, hash: Hash): Held | undefined {
-  try {
-    const { chunks, collection, by, adopted, once } = decodeEntry(value)
-    const change = readChange(chunks[0] as Uint8Array)
-    return change.hash === hash ? { change, collection, by, adopted, once } : undefined
-  } catch {
-    return undefined
+/** What stands below, under what stands above; undefined above takes away what is below. */
+function layered<T>(
+  below: ReadonlyMap<Hash, T> | undefined,
+  above: ReadonlyMap<Hash, T | undefined> | undefined,
+): ReadonlyMap<Hash, T> {
+  if (above === undefined) return below ?? new Map()
+  const both = new Map(below)
+  for (const [hash, value] of above) {
+    if (value === undefined) both.delete(hash)
+    else both.set(hash, value)
   }
+  return both
 }

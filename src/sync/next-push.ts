@@ -1,8 +1,8 @@
 /** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
 
+import { entryOf, heldOf } from "../replica/held.ts"
 import { keys, type Owed } from "../replica/records.ts"
 import type { Replica } from "../replica/replica.ts"
-import { entryOf, heldOf } from "../replica/transaction.ts"
 import { type Entry, type Hash, limits } from "../wire/protocol.ts"
 
 export interface NextPush {
@@ -71,7 +71,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
 
 /** What another principal left here waits until the user takes it over. */
 function isOurs({ state }: Replica, { principal }: Owed): boolean {
-  return state.principal === null || (principal ?? state.first) === state.principal
+  return state.principal === null || (principal ?? state.firstPrincipal) === state.principal
 }
 
 async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
@@ -84,7 +84,7 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
     if (value === undefined) continue // set aside in the meantime
     const held = heldOf(value, owed.hash)
     if (held !== undefined) found.push([owed, entryOf(owed.entity, held)])
-    else await replica.step([], (tx) => replica.held(owed.entity, tx)) // says that the disk has damaged it
+    else await replica.step([], (tx) => replica.documents.held(owed.entity, tx)) // says that the disk has damaged it
   }
   return found
 }

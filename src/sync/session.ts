@@ -5,20 +5,11 @@
 
 import type { Env } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
-import {
-  type EntityHash,
-  Feed,
-  further,
-  haveOf,
-  markHeal,
-  park,
-  placeOf,
-  takeAck,
-  takeActorBound,
-  takeEntries,
-  takeRefusal,
-  takeWant,
-} from "../replica/receive.ts"
+import { type EntityHash, takeAck, takeActorBound, takeRefusal } from "../replica/answers.ts"
+import { Feed } from "../replica/connection-steps.ts"
+import { haveOf, markHeal, park, takeWant } from "../replica/heal.ts"
+import { further, placeOf } from "../replica/places.ts"
+import { takeEntries } from "../replica/receive.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
   type Cursor,
@@ -241,7 +232,7 @@ export class Session {
       level,
       principal: first?.principal,
       access: first?.access,
-      ahead: this.#ahead,
+      clockAheadMs: this.#ahead,
     })
     this.#taking = false
     if (this.#ended) return

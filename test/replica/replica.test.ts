@@ -121,7 +121,7 @@ describe("rows", () => {
     await relay.pass(20_000)
     const release = await store.claim("other")
     expect(await store.list(keys.rows("w"))).toHaveLength(0)
-    expect(await store.list(keys.pages("w"))).toHaveLength(2)
+    expect(await store.list(keys.pages("w"))).toHaveLength(3) // one for each group of steps
     expect(await store.list(keys.outbox("w"))).toHaveLength(0)
     const [one, two] = ws.notes.all()
     await ws.notes.update(one!.id, (draft) => void (draft.title = "newer than its page"))

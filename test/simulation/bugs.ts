@@ -50,7 +50,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/replica/receive.ts",
+        file: "src/replica/answers.ts",
         replace: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }",
         by: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach, cursor: reach }",
       },
@@ -74,8 +74,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
       {
         file: "src/sync/sync.ts",
         replace: "this.#session = new Session(",
-        by: `const paid = [...this.#replica.outbox].map((owed) => [owed.hash, { owed, paid: true }] as const)
-    this.#replica.outbox.follow(new Map(paid))
+        by: `const acked = [...this.#replica.outbox].map((owed) => [owed.hash, { owed, removed: true }] as const)
+    this.#replica.outbox.plan(new Map(acked)).done()
     this.#session = new Session(`,
       },
     ],
@@ -142,9 +142,10 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/replica/replica.ts",
-        replace: "await this.store.commit(writes)",
-        by: `await this.store.commit(writes.filter(([key]) => key[1] === "row"))
-        await this.store.commit(writes.filter(([key]) => key[1] !== "row"))`,
+        replace: "await this.store.commit(commit.writes, { expect: commit.expect })",
+        by: `const { writes, expect } = commit
+      await this.store.commit(writes.filter(([key]) => key[1] === "row"))
+      await this.store.commit(writes.filter(([key]) => key[1] !== "row"), { expect })`,
       },
     ],
   },
@@ -154,7 +155,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/replica/replica.ts",
-        replace: "settled.push(() => step.reject(error))",
+        replace: "this.#drop(undo())\n      return () => step.reject(error)",
         by: "throw error",
       },
     ],
@@ -164,11 +165,9 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
-        file: "src/replica/author.ts",
-        replace: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
-  await replica.step(`,
-        by: `export async function remove(replica: Replica, def: AnyDef, id: string): Promise<void> {
-  void replica.step(`,
+        file: "src/app/collection.ts",
+        replace: "delete: (id: string) => replica.step(",
+        by: "delete: async (id: string) => void replica.step(",
       },
     ],
   },

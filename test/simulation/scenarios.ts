@@ -87,10 +87,11 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "what the relay wants becomes outbox records no later than the commit that takes the new cursor",
     without: [
       {
-        file: "src/replica/replica.ts",
-        replace: "tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })",
-        by: `const owed = { ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] }
-    this.outbox.follow(new Map([[change.hash, { owed, paid: false }]]))`,
+        file: "src/replica/heal.ts",
+        replace: "replica.authorship.giveBack(entity, change, tx)",
+        by: `const { startOp, chunk } = change
+        const owed = { entity, hash, startOp, bytes: chunk.length, how: "own", principal: null, fields: [] } as const
+        if (tx.owed(entity, hash) === undefined) replica.outbox.plan(new Map([[hash, { owed, removed: false }]])).done()`,
       },
     ],
     breaks: /^diverged: only r2 has e0/,
@@ -199,8 +200,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       {
         file: "src/sync/next-push.ts",
-        replace: "return state.principal === null || (principal ?? state.first) === state.principal",
-        by: "return true || (principal ?? state.first) === state.principal",
+        replace: "return state.principal === null || (principal ?? state.firstPrincipal) === state.principal",
+        by: "return true || (principal ?? state.firstPrincipal) === state.principal",
       },
     ],
     breaks: /^wrong author: e0 \S+ of r2 was taken as somebody else's/,
@@ -221,7 +222,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "CURSOR_UNKNOWN is saved as a mark before anything later on the connection is handled; the new cursor clears it",
     without: [
       {
-        file: "src/replica/receive.ts",
+        file: "src/replica/heal.ts",
         replace: "if (!tx.state.heal) tx.state = { ...tx.state, heal: true }",
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },

@@ -1,0 +1,34 @@
+/** What comes over one connection becomes steps of the replica, in the order in which it came. */
+import { HeadwaterError } from "../base/errors.ts"
+import type { Replica } from "./replica.ts"
+import type { Transaction } from "./transaction.ts"
+
+/**
+ * The steps of one connection. Once one of them has failed none of the later ones takes effect: a cursor that ends a heal
+ * must not be taken after what the relay wanted could not be.
+ */
+export class Feed {
+  readonly replica: Replica
+  #broken = false
+
+  constructor(replica: Replica) {
+    this.replica = replica
+  }
+
+  step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const step = this.replica.step(entities, async (tx) => {
+      if (this.#broken)
+        throw new HeadwaterError("STORE_FAILED", "an earlier message of this connection could not be handled")
+      try {
+        return await run(tx)
+      } catch (error) {
+        this.#broken = true
+        throw error
+      }
+    })
+    step.catch(() => {
+      this.#broken = true // its commit failed
+    })
+    return step
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * The live documents of a replica: hydrated when an entity is written to or must be projected, kept while they are used,
+ * evicted least recently used first. WebAssembly memory never returns to the system, so a document that is not needed is
+ * freed at once.
+ */
+import type { HeadwaterError } from "../base/errors.ts"
+import { Admission, admitted, causalOrder, type Judged, verdicts } from "../document/admission.ts"
+import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
+import type { Store } from "../store/store.ts"
+import type { Change } from "../wire/chunk.ts"
+import type { Hash } from "../wire/protocol.ts"
+import type { Arrivals } from "./arrivals.ts"
+import type { Authorship } from "./authorship.ts"
+import { type Held, heldOf } from "./held.ts"
+import { Live } from "./live.ts"
+import { keys, type StaleRecord } from "./records.ts"
+import type { Transaction } from "./transaction.ts"
+
+export interface DocumentsOptions {
+  readonly workspace: string
+  readonly store: Store
+  readonly authorship: Authorship
+  readonly arrivals: Arrivals
+  /** Live documents that are kept when no step uses them. */
+  readonly kept: number
+  readonly wasm: URL | string | BufferSource | undefined
+}
+
+export class Documents {
+  /** Why Automerge could not be loaded: no document opens, and what others have changed is not shown. */
+  wasmFailure: HeadwaterError | null = null
+  /** Called whenever a document needs Automerge and it is loaded. */
+  onLoad: () => void = () => {}
+  /** Called when `wasmFailure` is set, and when it is null again. */
+  onWasmFailure: () => void = () => {}
+  /** In order of use, the least recent first. */
+  readonly #live = new Map<string, Live>()
+  readonly #o: DocumentsOptions
+
+  constructor(options: DocumentsOptions) {
+    this.#o = options
+  }
+
+  // ── live documents ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get(entity: string): Live | undefined {
+    const live = this.#live.get(entity)
+    if (live !== undefined) {
+      this.#live.delete(entity)
+      this.#live.set(entity, live)
+    }
+    return live
+  }
+
+  has(entity: string): boolean {
+    return this.#live.has(entity)
+  }
+
+  add(live: Live): Live {
+    this.#live.set(live.entity.id, live)
+    return live
+  }
+
+  /** Forgets a document that may differ from what is saved; the next use hydrates it again. */
+  drop(entity: string): void {
+    const live = this.#live.get(entity)
+    this.#live.delete(entity)
+    try {
+      live?.entity.free()
+    } catch {
+      // After a panic inside WebAssembly its memory may be lost; the document is not used again either way.
+    }
+  }
+
+  dropAll(): void {
+    for (const entity of [...this.#live.keys()]) this.drop(entity)
+  }
+
+  /** Must be called between groups, when no step uses a document. */
+  evict(): void {
+    for (const entity of this.#live.keys()) {
+      if (this.#live.size <= this.#o.kept) return
+      this.drop(entity)
+    }
+  }
+
+  /** Automerge, loaded before the first document of a session. `WASM_FAILED`. */
+  async load(): Promise<void> {
+    try {
+      await loadAutomerge(this.#o.wasm)
+    } catch (error) {
+      this.wasmFailure = error as HeadwaterError
+      this.onWasmFailure()
+      throw error
+    }
+    if (this.wasmFailure !== null) {
+      this.wasmFailure = null
+      this.onWasmFailure()
+    }
+    this.onLoad()
+  }
+
+  // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Every change of an entity that is held and not known to be bad: those on the disk and those of this transaction. */
+  async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
+    const added = tx.held.get(entity)
+    const dropped = tx.dropped.get(entity)
+    const arrived = added === undefined && dropped === undefined ? this.#o.arrivals.take(entity) : undefined
+    if (arrived !== undefined) return new Map(arrived)
+    const held = new Map<Hash, Held>()
+    const bad = tx.badOf(entity)
+    for (const [key, value] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
+      const hash = key[3] ?? ""
+      if (bad.has(hash) || dropped?.has(hash)) continue
+      const read = heldOf(value as Uint8Array, hash)
+      if (read !== undefined) held.set(hash, read)
+      else noteDamage(entity, hash, tx)
+    }
+    for (const [hash, change] of added ?? []) if (!bad.has(hash)) held.set(hash, change)
+    return held
+  }
+
+  /**
+   * The live document of an entity, hydrated when need be. Changes whose verdict is open are judged first, so that a bad one
+   * never reaches the document; the row is then made again in this group.
+   */
+  async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
+    const kept = this.get(entity)
+    if (kept !== undefined) return kept
+    await this.load()
+    const held = read ?? (await this.held(entity, tx))
+    const mark = tx.staleOf(entity)
+    const changes = [...held.values()].map(({ change }) => change)
+    const suspects = new Set(mark?.suspects)
+    // The document will hold what this transaction adds and decides: it goes with it.
+    if (mark !== undefined || tx.held.has(entity) || tx.dropped.has(entity)) tx.touchDocument(entity)
+    if (mark !== undefined) {
+      tx.touch(entity)
+      tx.arrive(entity)
+    }
+    const { verdict, hydrated } = this.#hydrate(entity, changes, suspects, mark)
+    for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+    oweFreed(this.#o.authorship, entity, verdict.order, mark?.parked, tx)
+    const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
+    if (hydrated === undefined) {
+      if (mark !== undefined) markWaiting(tx, entity, waiting)
+      return undefined
+    }
+    const live = new Live(hydrated, verdict.admission)
+    for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
+    live.waiting = waiting
+    return this.add(live)
+  }
+
+  #hydrate(
+    entity: string,
+    changes: readonly Change[],
+    suspects: ReadonlySet<Hash>,
+    mark: StaleRecord | undefined,
+  ): { verdict: Judged; hydrated: Entity | undefined } {
+    const { actor } = this.#o.authorship
+    const verdict = mark === undefined ? trusted(entity, changes) : admitted(entity, changes, suspects)
+    try {
+      const hydrated = verdict.order.length > 0 ? Entity.hydrate(entity, verdict.order, actor, suspects) : undefined
+      return { verdict, hydrated }
+    } catch {
+      const tried = verdicts(entity, changes, suspects)
+      return {
+        verdict: tried,
+        hydrated: tried.order.length > 0 ? Entity.hydrate(entity, tried.order, actor) : undefined,
+      }
+    }
+  }
+}
+
+/** A record that the disk has damaged. The relay gives back what it was given; what it is still owed is said to be lost. */
+function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
+  if (tx.owed(entity, hash) === undefined) tx.state = { ...tx.state, heal: true }
+  else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "" })
+}
+
+/** Changes that were judged before: only what they rest on is looked at. */
+function trusted(entity: string, changes: readonly Change[]): Judged {
+  const admission = new Admission(entity)
+  const order = causalOrder(changes)
+  for (const change of order) admission.trust(change)
+  return { order, bad: new Map(), waiting: [], admission }
+}
+
+/**
+ * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
+ * have of a heal did not name them (`noteParked`): so the relay is owed those of them that are whole now.
+ */
+export function oweFreed(
+  authorship: Authorship,
+  entity: string,
+  whole: readonly Change[],
+  parked: readonly Hash[] | undefined,
+  tx: Transaction,
+): void {
+  for (const change of whole) if (parked?.includes(change.hash)) authorship.giveBack(entity, change, tx)
+}
+
+/** Marks an entity whose held changes wait for others: those may come after a restart. */
+export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
+  const suspects = waiting.map(({ change }) => change.hash)
+  const parked = tx.staleOf(entity)?.parked?.filter((hash) => suspects.includes(hash))
+  const mark = { suspects, waiting: true, ...(parked && { parked }) }
+  tx.markStale(entity, suspects.length === 0 ? undefined : mark)
+}

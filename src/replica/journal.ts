@@ -1,0 +1,153 @@
+/**
+ * What each of the last commits touched, kept beside them in a ring of records. Another writer on the same store (a second
+ * tab) or this one after a commit that failed reads the ring and then only what has moved.
+ *
+ * A record is JSON: `n`, the number of the commit, and what it touched: `e`, entities; `r`, rows by collection (their
+ * entities are touched, too); `p`, pages of rows by collection; `o`, pages of the outbox; `s`, the state record. `all` in
+ * place of these: more than a record names.
+ */
+
+import type { Sizes } from "../base/sizes.ts"
+import type { Key, Store, Value, Write } from "../store/store.ts"
+import { keys } from "./records.ts"
+
+type JournalSizes = Pick<Sizes, "journal" | "journalNames">
+
+interface JournalRecord {
+  readonly n: number
+  readonly all?: true
+  readonly e?: readonly string[]
+  readonly r?: Readonly<Record<string, readonly string[]>>
+  readonly p?: Readonly<Record<string, readonly number[]>>
+  readonly o?: true
+  readonly s?: true
+}
+
+/** What commits have touched, taken together. */
+export class Touched {
+  /** Entities of which a change, an outbox record, a mark or a verdict was written. */
+  readonly entities = new Set<string>()
+  readonly rows = new Map<string, Set<string>>()
+  readonly rowPages = new Map<string, Set<number>>()
+  outboxPages = false
+  state = false
+  /** More than a journal record names. */
+  everything = false
+
+  /** Every key that a replica writes, or it would be missed here. */
+  static by(writes: readonly Write[]): Touched {
+    const touched = new Touched()
+    for (const [key] of writes) touched.#add(key)
+    return touched
+  }
+
+  #add([, kind, name = "", id = ""]: Key): void {
+    switch (kind) {
+      case "row":
+        this.entities.add(id)
+        return void inner(this.rows, name).add(id)
+      case "page":
+        return void inner(this.rowPages, name).add(Number(id))
+      case "outpage":
+        this.outboxPages = true
+        return
+      case "state":
+        this.state = true
+        return
+      case "commit":
+      case "journal":
+        return
+      default:
+        this.entities.add(name)
+    }
+  }
+
+  get size(): number {
+    let n = this.entities.size
+    for (const pages of this.rowPages.values()) n += pages.size
+    return n
+  }
+
+  record(n: number, most: number): JournalRecord {
+    if (this.everything || this.size > most) return { n, all: true }
+    const rows = [...this.rows].map(([name, ids]) => [name, [...ids]] as const)
+    const ofRows = new Set(rows.flatMap(([, ids]) => ids))
+    const entities = [...this.entities].filter((entity) => !ofRows.has(entity))
+    const pages = [...this.rowPages].map(([name, numbers]) => [name, [...numbers]] as const)
+    return {
+      n,
+      ...(entities.length > 0 && { e: entities }),
+      ...(rows.length > 0 && { r: Object.fromEntries(rows) }),
+      ...(pages.length > 0 && { p: Object.fromEntries(pages) }),
+      ...(this.outboxPages && { o: true }),
+      ...(this.state && { s: true }),
+    }
+  }
+
+  add({ all, e = [], r = {}, p = {}, o, s }: JournalRecord): void {
+    this.everything ||= all === true
+    for (const entity of e) this.entities.add(entity)
+    for (const [name, ids] of Object.entries(r)) {
+      for (const id of ids) {
+        this.entities.add(id)
+        inner(this.rows, name).add(id)
+      }
+    }
+    for (const [name, pages] of Object.entries(p)) for (const page of pages) inner(this.rowPages, name).add(page)
+    this.outboxPages ||= o === true
+    this.state ||= s === true
+  }
+}
+
+/** The writes that number a commit as the `n`th and note what it touches. */
+export function journalWrites(w: string, n: number, writes: readonly Write[], sizes: JournalSizes): Write[] {
+  const record = Touched.by(writes).record(n, sizes.journalNames)
+  return [
+    [keys.commit(w), String(n)],
+    [keys.journal(w, n % sizes.journal), JSON.stringify(record)],
+  ]
+}
+
+/** The commit record: the number of the last commit, 0 before the first, and the value that the next commit expects. */
+export interface LastCommit {
+  readonly n: number
+  readonly value: Value | undefined
+}
+
+/** A record that cannot be read counts as the 0th: whoever follows it reads everything again. */
+export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
+  const value = await store.get(keys.commit(w))
+  return { n: typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : 0, value }
+}
+
+/** What the commits after `from` up to `to` have touched. */
+export async function touchedSince(
+  store: Store,
+  w: string,
+  from: number,
+  to: number,
+  sizes: JournalSizes,
+): Promise<Touched> {
+  const touched = new Touched()
+  if (to < from || to - from > sizes.journal) touched.everything = true
+  for (let n = from + 1; n <= to && !touched.everything; n++) {
+    const record = readRecord(await store.get(keys.journal(w, n % sizes.journal)))
+    if (record?.n === n) touched.add(record)
+    else touched.everything = true
+  }
+  return touched
+}
+
+function readRecord(value: Value | undefined): JournalRecord | undefined {
+  try {
+    return typeof value === "string" ? (JSON.parse(value) as JournalRecord) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function inner<T>(map: Map<string, Set<T>>, name: string): Set<T> {
+  let set = map.get(name)
+  if (set === undefined) map.set(name, (set = new Set()))
+  return set
+}

@@ -1,0 +1,19 @@
+/** Opens a replica and gives it its idle work. */
+import { projectionVersion } from "../document/projection.ts"
+import { Idle } from "./idle.ts"
+import { type Defs, Known } from "./known.ts"
+import { Replica, type ReplicaOptions } from "./replica.ts"
+
+/** Reads rows, outbox and state; no document, no WebAssembly. `STORE_FORMAT`, `STORE_FAILED`. */
+export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+  const all = Object.values(options.collections)
+  const projection = projectionVersion(all)
+  const defs: Defs = new Map(all.map((def) => [def.name, def]))
+  const known = await Known.read(options.store, options.id, defs, { ...options, projection })
+  const replica = new Replica(options, defs, known)
+  const idle = new Idle(replica)
+  replica.whenIdle(idle)
+  if (replica.state.projection !== projection) idle.projectAllAgain(projection)
+  idle.afterGroup()
+  return replica
+}

@@ -1,0 +1,262 @@
+/**
+ * Records of one kind on the disk. Most lie in pages, a thousand or so in one value; those that are newer than their page
+ * lie loose in front of it, each under a key of its own, and a loose `null` takes away what a page says. Reading pages is
+ * what makes ten thousand records open in the time of a JSON.parse. Folding loose records into pages is left to idle time,
+ * because it rewrites whole pages.
+ *
+ * This class knows where each record lies, and how many a page still holds. What a record says is its users' (rows, outbox).
+ */
+import type { Key, Store, Value, Write } from "../store/store.ts"
+
+/** How records of one kind are kept. */
+export interface PageFormat<R> {
+  pageKey(page: number): Key
+  recordKey(id: string): Key
+  /** The prefix of every loose record's key. */
+  readonly loosePrefix: Key
+  /** The id in a loose record's key. */
+  idOf(key: Key): string
+  readPage(value: Value | undefined, key: Key): Iterable<readonly [id: string, record: R]>
+  writePage(records: Iterable<R>): string
+  /** null: the record is gone. */
+  readRecord(value: Value, key: Key): R | null
+  writeRecord(record: R): string
+}
+
+export interface PageSizes {
+  /** Records in one page. */
+  readonly page: number
+  /** New records in one commit that make pages of their own at once. */
+  readonly atOnce: number
+  /** Loose records before they are folded into pages. */
+  readonly loose: number
+  /** Pages that one fold rewrites. */
+  readonly folded: number
+}
+
+/** Writes for a commit, and what to call once they are on the disk. */
+export interface Plan {
+  readonly writes: Write[]
+  done(): void
+}
+
+export class Paged<R> {
+  readonly #format: PageFormat<R>
+  readonly #sizes: PageSizes
+  /** The page that holds a record, or an older form of it, or what a loose `null` has taken away. */
+  readonly #pageOf = new Map<string, number>()
+  /** Loose records; true: `null`, the record is gone. */
+  readonly #loose = new Map<string, boolean>()
+  /** How many of the loose ones are not `null`. */
+  #looseRecords = 0
+  /** Of each page, how many of its records are not gone. */
+  readonly #counts = new Map<number, number>()
+
+  constructor(format: PageFormat<R>, sizes: PageSizes) {
+    this.#format = format
+    this.#sizes = sizes
+  }
+
+  // ── what the disk says ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A page was read that holds `count` records. */
+  addPage(page: number, count: number): void {
+    this.#counts.set(page, count)
+  }
+
+  /** This record lies in this page. */
+  place(id: string, page: number): void {
+    this.#pageOf.set(id, page)
+  }
+
+  /** A page is about to be read again: nothing is known to lie in it. */
+  forgetPage(page: number): void {
+    this.#counts.delete(page)
+    for (const [id, at] of this.#pageOf) if (at === page) this.#pageOf.delete(id)
+  }
+
+  pageOf(id: string): number | undefined {
+    return this.#pageOf.get(id)
+  }
+
+  /** A loose record was read or written (`gone`: it is `null`). Its page, if it has one, must be known. */
+  setLoose(id: string, gone: boolean): void {
+    const page = this.#pageOf.get(id)
+    const before = this.#loose.get(id)
+    if (before === false) this.#looseRecords--
+    if (!gone) this.#looseRecords++
+    this.#loose.set(id, gone)
+    if (page !== undefined) this.#count(page, Number(!gone) - Number(before !== true))
+  }
+
+  /** There is no loose record of this id any more. */
+  dropLoose(id: string): void {
+    const gone = this.#loose.get(id)
+    if (gone === undefined) return
+    this.#loose.delete(id)
+    if (!gone) this.#looseRecords--
+    const page = this.#pageOf.get(id)
+    if (gone && page !== undefined) this.#count(page, 1)
+  }
+
+  get looseIds(): Iterable<string> {
+    return this.#loose.keys()
+  }
+
+  #count(page: number, by: number): void {
+    this.#counts.set(page, (this.#counts.get(page) ?? 0) + by)
+  }
+
+  get #nextPage(): number {
+    return Math.max(0, ...this.#counts.keys()) + 1
+  }
+
+  // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What makes these records durable (undefined: it is gone). Many new ones at once, an import or a heal, make pages. */
+  plan(changes: ReadonlyMap<string, R | undefined>): Plan {
+    const writes: Write[] = []
+    const fresh: [string, R][] = []
+    const loosened: [string, boolean][] = []
+    const dropped: string[] = []
+    for (const [id, record] of changes) {
+      const key = this.#format.recordKey(id)
+      if (record === undefined) {
+        if (this.#pageOf.has(id)) {
+          writes.push([key, "null"])
+          loosened.push([id, true])
+        } else if (this.#loose.has(id)) {
+          writes.push([key, undefined])
+          dropped.push(id)
+        }
+      } else if (this.#pageOf.has(id) || this.#loose.has(id)) {
+        writes.push([key, this.#format.writeRecord(record)])
+        loosened.push([id, false])
+      } else fresh.push([id, record])
+    }
+    const pages = fresh.length >= this.#sizes.atOnce ? this.#inPages(fresh) : new Map<number, [string, R][]>()
+    for (const [page, records] of pages) {
+      writes.push([this.#format.pageKey(page), this.#format.writePage(records.map(([, record]) => record))])
+    }
+    if (pages.size === 0) {
+      for (const [id, record] of fresh) {
+        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
+        loosened.push([id, false])
+      }
+    }
+    return {
+      writes,
+      done: () => {
+        for (const [id, gone] of loosened) this.setLoose(id, gone)
+        for (const id of dropped) this.dropLoose(id)
+        for (const [page, records] of pages) {
+          this.addPage(page, records.length)
+          for (const [id] of records) this.place(id, page)
+        }
+      },
+    }
+  }
+
+  #inPages(fresh: readonly [string, R][]): Map<number, [string, R][]> {
+    const pages = new Map<number, [string, R][]>()
+    const sorted = [...fresh].sort(([a], [b]) => (a < b ? -1 : 1))
+    let page = this.#nextPage
+    for (let at = 0; at < sorted.length; at += this.#sizes.page)
+      pages.set(page++, sorted.slice(at, at + this.#sizes.page))
+    return pages
+  }
+
+  // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get foldDue(): boolean {
+    if (this.#looseRecords >= this.#sizes.loose) return true
+    for (const count of this.#counts.values()) if (count === 0) return true
+    return false
+  }
+
+  /**
+   * Folds loose records into a few pages, each of which is rewritten whole, and drops pages of which nothing is left. Goes
+   * from disk to disk, so that nothing that is only in memory can find its way into a page. Undefined: nothing to fold.
+   */
+  async fold(store: Store): Promise<Plan | undefined> {
+    const moves = this.#chooseFold()
+    if (moves.size === 0) return undefined
+    const writes: Write[] = []
+    const contents = new Map<number, ReadonlyMap<string, R>>()
+    const loose = await this.#readLoose(store, [...moves.values()].flat())
+    for (const [page, ids] of moves) {
+      const key = this.#format.pageKey(page)
+      const content = this.#counts.get(page) ? new Map(this.#format.readPage(await store.get(key), key)) : new Map()
+      for (const id of ids) {
+        const record = loose.get(id)
+        if (record === null) content.delete(id)
+        else if (record !== undefined) content.set(id, record)
+        writes.push([this.#format.recordKey(id), undefined])
+      }
+      writes.push([key, content.size === 0 ? undefined : this.#format.writePage(content.values())])
+      contents.set(page, content)
+    }
+    const done = () => {
+      for (const [page, ids] of moves) {
+        const content = contents.get(page) as ReadonlyMap<string, R>
+        for (const id of ids) {
+          this.dropLoose(id)
+          if (content.has(id)) this.place(id, page)
+          else this.#pageOf.delete(id)
+        }
+        if (content.size === 0) this.#counts.delete(page)
+        else this.addPage(page, content.size)
+      }
+    }
+    return { writes, done }
+  }
+
+  /** Which loose records go to which page: back to their own, or to the last one while it has room. */
+  #chooseFold(): Map<number, string[]> {
+    const moves = new Map<number, string[]>()
+    const most = this.#sizes.folded
+    for (const [page, count] of this.#counts) if (count === 0 && moves.size < most) moves.set(page, [])
+    if (this.#looseRecords >= this.#sizes.loose) this.#chooseRecords(moves, most)
+    // What a page that is rewritten no longer holds goes with it.
+    for (const [id, gone] of this.#loose) {
+      const page = this.#pageOf.get(id)
+      if (gone && page !== undefined) moves.get(page)?.push(id)
+    }
+    return moves
+  }
+
+  #chooseRecords(moves: Map<number, string[]>, most: number): void {
+    let last = this.#nextPage - 1
+    let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
+    const records = [...this.#loose].filter(([, gone]) => !gone).map(([id]) => id)
+    for (const id of records.sort()) {
+      let page = this.#pageOf.get(id)
+      if (page === undefined) {
+        const next = room > 0 ? last : last + 1
+        if (!moves.has(next) && moves.size >= most) continue
+        if (next !== last) room = this.#sizes.page
+        last = page = next
+        room--
+      }
+      const ids = moves.get(page)
+      if (ids !== undefined) ids.push(id)
+      else if (moves.size < most) moves.set(page, [id])
+    }
+  }
+
+  async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
+    const { recordKey, idOf, readRecord, loosePrefix } = this.#format
+    const read = new Map<string, R | null>()
+    // One read of the whole range is quicker than many single ones, unless most of it is left for a later fold.
+    if (ids.length * 4 > this.#loose.size) {
+      for (const [key, value] of await store.list(loosePrefix)) read.set(idOf(key), readRecord(value, key))
+      return read
+    }
+    const values = await Promise.all(ids.map((id) => store.get(recordKey(id))))
+    for (const [i, id] of ids.entries()) {
+      const value = values[i]
+      if (value !== undefined) read.set(id, readRecord(value, recordKey(id)))
+    }
+    return read
+  }
+}

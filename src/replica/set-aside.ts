@@ -1,0 +1,63 @@
+/** Changes that leave their entity for the rejected list, and what that frees. */
+import type { Code } from "../base/errors.ts"
+import { hex } from "../base/hash.ts"
+import { causalOrder } from "../document/admission.ts"
+import type { Change } from "../wire/chunk.ts"
+import { encodeEntry, type Hash } from "../wire/protocol.ts"
+import { entryOf, type Held } from "./held.ts"
+import { keys } from "./records.ts"
+import type { Replica } from "./replica.ts"
+import type { Transaction } from "./transaction.ts"
+
+export async function setAside(
+  replica: Replica,
+  tx: Transaction,
+  entity: string,
+  hash: Hash,
+  code: Code,
+): Promise<void> {
+  const held = await replica.documents.held(entity, tx)
+  const at = replica.clock.now()
+  for (const gone of descendants(held, hash)) {
+    const owed = tx.owed(entity, gone)
+    if (owed !== undefined) tx.removeOwed(owed)
+    const there = held.get(gone)
+    // What is bad here too is not held, and stays where it is.
+    const entry = there
+      ? encodeEntry(entryOf(entity, there))
+      : await replica.store.get(keys.change(replica.id, entity, gone))
+    if (entry === undefined) continue
+    tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })
+    if (there) tx.drop(entity, gone)
+  }
+  judgeRivals(tx, entity)
+  replica.freshActor()
+  tx.touch(entity)
+  tx.arrive(entity)
+}
+
+/** What was bad because another change had its place is judged again once one has gone. */
+function judgeRivals(tx: Transaction, entity: string): void {
+  const rivals: Hash[] = []
+  for (const [hash, { code }] of tx.badOf(entity)) {
+    if (code === "COLLECTION_MISMATCH" || code === "SEQ_TAKEN") rivals.push(hash)
+  }
+  if (rivals.length === 0) return
+  for (const hash of rivals) tx.markBad(entity, hash, undefined)
+  const mark = tx.staleOf(entity) ?? { suspects: [] }
+  tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
+}
+
+function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
+  const gone = new Set([hash])
+  for (const change of causalOrder([...held.values()].map((h) => h.change))) {
+    if (change.deps.some((dep) => gone.has(dep))) gone.add(change.hash)
+  }
+  return gone
+}
+
+/** The held changes of an entity, by hash. */
+export async function changesOf(replica: Replica, entity: string, tx: Transaction): Promise<Map<Hash, Change>> {
+  const held = await replica.documents.held(entity, tx)
+  return new Map([...held].map(([hash, { change }]) => [hash, change]))
+}
