@@ -114,10 +114,12 @@ export interface LastCommit {
   readonly value: Value | undefined
 }
 
-/** A record that cannot be read counts as the 0th: whoever follows it reads everything again. */
+/** Where the commit record is damaged, the journal says which commit was the last. */
 export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   const value = await store.get(keys.commit(w))
-  return { n: typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : 0, value }
+  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value }
+  const records = (await store.list(keys.journals(w))).map(([, record]) => readRecord(record)?.n ?? 0)
+  return { n: Math.max(0, ...records), value }
 }
 
 /** What the commits after `from` up to `to` have touched. */

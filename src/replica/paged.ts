@@ -99,8 +99,9 @@ export class Paged<R> {
     if (gone && page !== undefined) this.#count(page, 1)
   }
 
-  get looseIds(): Iterable<string> {
-    return this.#loose.keys()
+  /** A record of its own, newer than its page, lies in front of it. */
+  isLoose(id: string): boolean {
+    return this.#loose.has(id)
   }
 
   #count(page: number, by: number): void {

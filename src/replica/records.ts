@@ -14,6 +14,7 @@ export const keys = {
   commit: (w: string): Key => [w, "commit"],
   /** what one of the last commits touched (`journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
+  journals: (w: string): Key => [w, "journal"],
   /** a change, as an encoded entry with one chunk: the chunk and what the relay said of it */
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],

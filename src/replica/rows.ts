@@ -119,9 +119,13 @@ export class Rows {
       const loose = value === undefined ? undefined : readJson<StoredRow | null>(value, key)
       if (loose !== undefined) paged.setLoose(id, loose === null)
       const stored = loose === undefined ? inPages.get(id) : (loose ?? undefined)
+      inPages.delete(id)
       // What lies in a page that has not moved is shown as it is.
       if (loose === undefined && stored === undefined && paged.pageOf(id) !== undefined) continue
       this.#swap(byId, id, stored && this.#shown.show(name, stored), delta)
+    }
+    for (const [id, stored] of inPages) {
+      if (!paged.isLoose(id)) this.#swap(byId, id, this.#shown.show(name, stored), delta)
     }
   }
 

@@ -1,0 +1,224 @@
+/** Every structure of pages with loose records in front, against a plain map, with sizes so small that each is reached. */
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import { usualSizes } from "../../src/base/sizes.ts"
+import { Outbox, type OutboxChanges } from "../../src/replica/outbox.ts"
+import { Paged, type PageFormat, type Plan } from "../../src/replica/paged.ts"
+import { keys, type Owed, type StoredRow } from "../../src/replica/records.ts"
+import { type NewRows, Rows } from "../../src/replica/rows.ts"
+import { memoryStore } from "../../src/store/memory.ts"
+import type { Store } from "../../src/store/store.ts"
+
+const RUNS = process.env["HEADWATER_LONG"] === "1" ? 5000 : 300
+const sizes = { ...usualSizes, rowPage: 4, rowsAtOnce: 3, looseRows: 3, outboxPage: 4, outboxAtOnce: 3, looseOutbox: 3 }
+
+/** One commit that changes some of the records, then perhaps folds, perhaps a restart. */
+const commands = fc.array(
+  fc.record({
+    changes: fc.array(fc.record({ id: fc.nat(11), gone: fc.boolean(), value: fc.nat(99) }), { maxLength: 6 }),
+    folds: fc.nat(2),
+    restart: fc.boolean(),
+    /** The commit, or the fold, fails: nothing of it may be believed. */
+    fails: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  }),
+  { maxLength: 25 },
+)
+
+async function save(store: Store, plan: Plan | undefined, fails: boolean): Promise<void> {
+  if (plan === undefined || fails) return
+  await store.commit(plan.writes)
+  plan.done()
+}
+
+test("records lie where the next start finds them, whatever is written, removed and folded", async () => {
+  await fc.assert(
+    fc.asyncProperty(commands, async (run) => {
+      const store = memoryStore()
+      const release = await store.claim("w")
+      const format: PageFormat<{ id: string; value: number }> = {
+        pageKey: (page) => ["p", String(page).padStart(3, "0")],
+        recordKey: (id) => ["r", id],
+        loosePrefix: ["r"],
+        idOf: (key) => key[1] ?? "",
+        readPage: (value) => JSON.parse(String(value ?? "[]")).map((record: { id: string }) => [record.id, record]),
+        writePage: (records) => JSON.stringify([...records]),
+        readRecord: (value) => JSON.parse(String(value)),
+        writeRecord: (record) => JSON.stringify(record),
+      }
+      const open = async () => {
+        const paged = new Paged(format, { page: 4, atOnce: 3, loose: 3, folded: 2 })
+        const found = new Map<string, number>()
+        for (const [key, value] of await store.list(["p"])) {
+          const records = [...format.readPage(value, key)]
+          expect(records.length).toBeGreaterThan(0) // an empty page is dropped
+          expect(records.length).toBeLessThanOrEqual(4)
+          for (const [id, record] of records) {
+            expect(found.has(id), `${id} lies in two pages`).toBe(false)
+            found.set(id, record.value)
+            paged.place(id, Number(key[1]))
+          }
+          paged.addPage(Number(key[1]), records.length)
+        }
+        for (const [key, value] of await store.list(["r"])) {
+          const record = format.readRecord(value, key)
+          const id = key[1] as string
+          if (record === null) found.delete(id)
+          else found.set(id, record.value)
+          paged.setLoose(id, record === null)
+        }
+        return { paged, found }
+      }
+      let { paged } = await open()
+      const model = new Map<string, number>()
+      for (const { changes, folds, restart, fails } of run) {
+        const last = new Map(changes.map(({ id, gone, value }) => [`i${id}`, gone ? undefined : value]))
+        const records = [...last].map(([id, value]) => [id, value === undefined ? undefined : { id, value }] as const)
+        await save(store, paged.plan(new Map(records)), fails)
+        if (!fails) {
+          for (const [id, value] of last) {
+            if (value === undefined) model.delete(id)
+            else model.set(id, value)
+          }
+        }
+        for (let i = 0; i < folds; i++) await save(store, await paged.fold(store), fails)
+        const { paged: next, found } = await open()
+        expect(found).toEqual(model)
+        if (restart) paged = next
+      }
+      for (let i = 0; paged.foldDue; i++) {
+        await save(store, await paged.fold(store), false)
+        expect(i).toBeLessThan(20) // folding comes to an end
+      }
+      expect((await open()).found).toEqual(model)
+      expect((await store.list(["r"])).length).toBeLessThan(3 + 4 * 4) // loose ones, and a null for each that a page holds
+      await release()
+    }),
+    { numRuns: RUNS },
+  )
+})
+
+test("the outbox is the same after a restart, by entity, principal and in the order in which it can be pushed", async () => {
+  await fc.assert(
+    fc.asyncProperty(commands, async (run) => {
+      const store = memoryStore()
+      const release = await store.claim("w")
+      const open = async () => {
+        const outbox = new Outbox("w", sizes)
+        await outbox.load(store)
+        return outbox
+      }
+      const owedOf = (n: number, value: number): Owed => ({
+        entity: `e${n % 3}`,
+        hash: String(n).padStart(64, "0"),
+        startOp: (n % 5) + 1,
+        bytes: value,
+        how: value % 2 ? "own" : "adopt",
+        principal: value % 3 ? "alice" : null,
+        fields: value % 2 ? ["title"] : [],
+      })
+      let outbox = await open()
+      const model = new Map<string, Owed>()
+      const check = (shown: Outbox) => {
+        expect(shown.size).toBe(model.size)
+        const all = [...model.values()]
+        expect(new Map([...shown].map((owed) => [owed.hash, owed]))).toEqual(model)
+        for (const entity of ["e0", "e1", "e2"]) {
+          const of = all.filter((owed) => owed.entity === entity)
+          const inOrder = of.sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
+          expect(shown.of(entity)).toEqual(inOrder)
+          const fields = [...new Set(of.flatMap((owed) => owed.fields))].sort()
+          const pending = of.length > 0 ? { fields, creation: of.some(({ startOp }) => startOp === 1) } : undefined
+          expect(shown.pending(entity)).toEqual(pending)
+        }
+        const others = all.filter(({ principal }) => principal === "alice").length
+        expect(shown.others("bob", "bob")).toEqual(others > 0 ? [{ principal: "alice", pending: others }] : [])
+      }
+      for (const { changes, folds, restart, fails } of run) {
+        const tx: OutboxChanges = new Map()
+        for (const { id, gone, value } of changes) {
+          const owed = owedOf(id, value)
+          tx.set(owed.hash, { owed, removed: gone })
+        }
+        await save(store, outbox.plan(tx), fails)
+        if (!fails) {
+          for (const [hash, { owed, removed }] of tx) {
+            if (removed) model.delete(hash)
+            else model.set(hash, owed)
+          }
+        }
+        for (let i = 0; i < folds; i++) await save(store, await outbox.fold(store), fails)
+        check(outbox)
+        const again = await open()
+        if (changes.length % 2) check(again) // otherwise its pages stay packed
+        if (restart) outbox = again
+      }
+      check(outbox)
+      check(await open())
+      await release()
+    }),
+    { numRuns: RUNS },
+  )
+})
+
+test("rows are the same after a restart, and a second reader that reads what has moved shows the same", async () => {
+  await fc.assert(
+    fc.asyncProperty(commands, async (run) => {
+      const store = memoryStore()
+      const release = await store.claim("w")
+      const none = { pending: () => undefined, stale: () => false, firstPrincipal: () => null, now: () => 1 }
+      const open = async () => {
+        const rows = new Rows("w", new Map(), none, sizes)
+        await rows.load(store)
+        return rows
+      }
+      const delta = () => ({ added: [], changed: [], removed: [] })
+      const shown = (rows: Rows) =>
+        rows
+          .of("notes")
+          .all()
+          .map(({ id, n }) => [id, n])
+      let rows = await open()
+      const other = await open()
+      const model = new Map<string, number>()
+      for (const { changes, folds, restart, fails } of run) {
+        const news = new Map<string, { collection: string; row: StoredRow | undefined }>()
+        for (const { id, gone, value } of changes) {
+          const row = { id: `i${id}`, n: value, $createdAt: 0, $updatedAt: 0, $conflicts: [] }
+          news.set(row.id, { collection: "notes", row: gone ? undefined : row })
+        }
+        const moved = { ids: new Set<string>(), pages: new Set<number>() }
+        const noted = async (plan: Plan | undefined) => {
+          await save(store, plan, fails)
+          for (const [key] of fails ? [] : (plan?.writes ?? [])) {
+            if (key[1] === "row") moved.ids.add(key[3] as string)
+            else moved.pages.add(Number(key[3]))
+          }
+        }
+        await noted(rows.plan(news as NewRows))
+        if (!fails) {
+          for (const [id, { row }] of news) {
+            rows.show(id, "notes", row && { ...row }, delta)
+            if (row === undefined) model.delete(id)
+            else model.set(id, row["n"] as number)
+          }
+        }
+        for (let i = 0; i < folds; i++) await noted(await rows.fold(store))
+        const wanted = [...model].sort(([a], [b]) => (a < b ? -1 : 1))
+        expect(shown(rows)).toEqual(wanted)
+        await other.readAgain(store, "notes", { ids: [...moved.ids], pages: [...moved.pages] }, delta())
+        expect(shown(other)).toEqual(wanted)
+        const again = await open()
+        expect(shown(again)).toEqual(wanted)
+        if (restart) rows = again
+      }
+      for (let i = 0; other.foldDue; i++) {
+        await save(store, await other.fold(store), false)
+        expect(i).toBeLessThan(20)
+      }
+      expect(shown(await open())).toEqual([...model].sort(([a], [b]) => (a < b ? -1 : 1)))
+      expect((await store.list(keys.pages("w"))).every(([, value]) => value !== "[]")).toBe(true)
+      await release()
+    }),
+    { numRuns: RUNS },
+  )
+})
