@@ -7,7 +7,7 @@ import type { Feed } from "./connection-steps.ts"
 import { further, placeOf } from "./places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
-/** The relay has these on its disk: they leave the outbox. The cursor stays: only received entries move it. */
+/** An ack: the relay has these changes on its disk, so they leave the outbox. It does not move the cursor; only entries do. */
 export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
   return feed.step([], (tx) => {
     for (const [entity, hash] of stored) {
@@ -22,17 +22,23 @@ export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | 
 
 export type EntityHash = readonly [entity: string, hash: Hash]
 
-/** Refused for good: the change and what depends on it leave the entity for the rejected list. */
+/**
+ * A refusal for good: the change and those that depend on it leave the entity for the rejected list. Resolves with false when
+ * the change is no longer owed, because it was acknowledged or seen in the log meanwhile.
+ */
 export function takeRefusal(feed: Feed, entity: string, hash: Hash, code: Code): Promise<boolean> {
   const { replica } = feed
   return feed.step([entity], async (tx) => {
-    if (tx.owed(entity, hash) === undefined) return false // late: acknowledged or seen in the log since
+    if (tx.owed(entity, hash) === undefined) return false
     await setAside(replica, tx, entity, hash, code)
     return true
   })
 }
 
-/** Another principal owns this actor: the same changes again as adopted ones, under a fresh actor from here on. */
+/**
+ * `ACTOR_BOUND`: another principal owns the change's actor. All owed changes of that actor are owed again, to be adopted, and
+ * the session takes a fresh actor when it was its own. Resolves with the hashes of those changes.
+ */
 export function takeActorBound(feed: Feed, entity: string, hash: Hash): Promise<Hash[]> {
   const { replica } = feed
   return feed.step([entity], async (tx) => {
@@ -41,7 +47,7 @@ export function takeActorBound(feed: Feed, entity: string, hash: Hash): Promise<
     for (const of of replica.outbox.entities()) {
       const changes = await changesOf(replica, of, tx)
       for (const owed of replica.outbox.of(of)) {
-        if (changes.get(owed.hash)?.actor !== bound) continue
+        if (changes.get(owed.hash)?.actor !== bound || tx.owed(of, owed.hash) === undefined) continue
         tx.owe({ ...owed, how: "adopt" })
         again.push(owed.hash)
       }

@@ -1,6 +1,6 @@
 /**
- * Entities that have just come whole from the relay, as they were read off the wire: a device's first sync projects them
- * soon after, and need not read from its disk and hash again what it has in hand. Bounded; what is not here is on the disk.
+ * Entities of which every change has just come from the relay, kept as they were decoded. A device's first sync projects
+ * them soon after; without this it would read each change from the disk and hash it again. Bounded: the rest is on the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./held.ts"
@@ -10,15 +10,15 @@ type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
+  /** Bytes of chunks in here, and at most. */
   #bytes = 0
-  /** Bytes of chunks. */
   readonly #most: number
 
   constructor(most: number) {
     this.#most = most
   }
 
-  /** The commit is on the disk: what it added to entities makes what is here of them incomplete, unless they are new. */
+  /** Follows a commit: keeps the new entities that it brought, and forgets those to which it added or from which it removed. */
   follow({ held, dropped, newEntities }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
     for (const [entity, changes] of held) {
@@ -30,7 +30,7 @@ export class Arrivals {
     }
   }
 
-  /** Every change of an entity that this replica holds, once. */
+  /** Every held change of an entity, given once and forgotten. */
   take(entity: string): Changes | undefined {
     const changes = this.#whole.get(entity)
     if (changes === undefined) return undefined

@@ -4,8 +4,8 @@ import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * The steps of one connection. Once one of them has failed none of the later ones takes effect: a cursor that ends a heal
- * must not be taken after what the relay wanted could not be.
+ * The steps of one connection. Once one of them has failed, none of the later ones takes effect: otherwise the cursor that
+ * ends a heal could be committed although a change that the relay wanted was not put into the outbox.
  */
 export class Feed {
   readonly replica: Replica

@@ -9,7 +9,10 @@ import { keys } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import { changesOf } from "./set-aside.ts"
 
-/** The relay does not know our cursor. Durable before anything later is handled: a crash in mid-heal must not forget it. */
+/**
+ * Notes that the relay does not know our cursor. The note is durable before any later message of the connection is handled:
+ * a device that crashes in the middle of a heal must heal again.
+ */
 export function markHeal(feed: Feed): Promise<void> {
   return feed.step([], (tx) => {
     if (!tx.state.heal) tx.state = { ...tx.state, heal: true }
@@ -17,8 +20,9 @@ export function markHeal(feed: Feed): Promise<void> {
 }
 
 /**
- * What a have does not name of these entities, because it waits for changes that are not here: noted before the have is
- * whole. Those come with the heal, perhaps, and then the relay is owed what has waited: it never asked for it.
+ * Notes which changes of these entities a `have` does not name, because they wait for changes that are not held. The note is
+ * durable before the last page of the `have` is sent: when the heal brings what they wait for, the relay is owed them, too,
+ * for it never asked for them (`oweFreed`).
  */
 export function park(feed: Feed, entities: Iterable<string>): Promise<void> {
   const { replica } = feed
@@ -33,9 +37,7 @@ export function park(feed: Feed, entities: Iterable<string>): Promise<void> {
   })
 }
 
-/**
- * What the relay lacks becomes outbox records. Returns all that it lacks: it is pushed again, in causal order.
- */
+/** A `want`: changes that the relay lacks become owed. Resolves with all that it lacks, in causal order: they are pushed again. */
 export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<EntityHash[]> {
   const { replica } = feed
   return feed.step([], async (tx) => {
@@ -55,14 +57,14 @@ export function takeWant(feed: Feed, page: readonly EntityHeads[]): Promise<Enti
 }
 
 /**
- * The heads of every entity, read from the change records, a bounded number of records at a time. They name all that is
- * whole; what waits for a change that is not here goes into `parked`.
+ * The heads of every entity, or of one (`only`), read from the change records, some at a time. Heads name changes whose
+ * dependencies are all held; an entity with others is added to `parked`.
  */
 export async function* haveOf(replica: Replica, only?: string, parked?: Set<string>): AsyncGenerator<EntityHeads> {
   const heads = (): EntityHeads => {
     const whole = causalOrder(changes)
     if (whole.length < changes.length) parked?.add(entity)
-    // What is owed comes anyway; with it there might be more heads than the wire takes.
+    // What is owed is pushed anyway; with it there could be more heads than a `have` may name.
     return [entity, headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))]
   }
   const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)

@@ -1,4 +1,7 @@
-/** What a replica does when nothing else waits: rows of what changed elsewhere, and folding newer rows into pages. */
+/**
+ * What a replica does when no other step waits: it projects entities that changed elsewhere, folds loose records into pages,
+ * shows times that have come, and tries a disk that has failed again.
+ */
 import { automergeVersion } from "../document/entity.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./held.ts"
@@ -6,15 +9,20 @@ import { leaveOut } from "./projecting.ts"
 import type { IdleWork, Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
+/** From the moment at which a fold is due to the fold: a burst of writes is folded once. */
 const FOLD_DELAY_MS = 1000
+/** Folds when the workspace closes; what is left stays loose, and the next open reads it one by one. */
 const FOLDS_AT_CLOSE = 100
+/** From a failure of the disk or of WebAssembly to the next try. */
 const RETRY_MS = 5000
-/** How often rows are looked at whose time is still to come: the relay may tell us meanwhile that it has. */
+/** Longest wait before rows that hide a time are looked at: the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
 
 export class Idle implements IdleWork {
   readonly #replica: Replica
+  /** A step that projects stale entities is in the queue. */
   #projecting = false
+  /** Verdicts of other builds of Automerge have been withdrawn. */
   #judged = false
   #closing = false
   #cancelFold: (() => void) | undefined
@@ -43,7 +51,7 @@ export class Idle implements IdleWork {
     })
   }
 
-  /** After a failure: again when the disk, or the network that WebAssembly comes from, may be back. */
+  /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */
   afterFailure(): void {
     if (this.#closing) return
     this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
@@ -53,17 +61,17 @@ export class Idle implements IdleWork {
     })
   }
 
-  /** A disk that has failed is said to fail until something has been saved, and perhaps nobody writes. */
+  /** Status says that the disk fails until something is saved. Where nobody writes, this does. */
   #tryDisk(): void {
     const replica = this.#replica
     if (replica.failure === null) return
     const tried = replica.step([], (tx) => {
       tx.state = { ...tx.state }
     })
-    tried.catch(() => {}) // it is tried again
+    tried.catch(() => {}) // the failure starts the next try
   }
 
-  /** Rows of another projection are shown as stale until they are made again. */
+  /** Marks every entity stale, because its row was made by another projection, so that all are projected again. */
   projectAllAgain(projection: string): void {
     const replica = this.#replica
     const marked = replica.step([], (tx) => {
@@ -78,8 +86,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * What another build of Automerge has set aside is tried again, with what waits for it. Asked when Automerge is loaded:
-   * only then is it known which build this is.
+   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes, and what waits for them,
+   * again. Only a loaded Automerge says which build it is.
    */
   automergeLoaded(): void {
     if (this.#judged || this.#closing) return
@@ -101,7 +109,7 @@ export class Idle implements IdleWork {
         const mark = tx.staleOf(entity) ?? { suspects: [] }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
         tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
-        replica.documents.drop(entity) // the next use judges them
+        replica.documents.drop(entity) // the next hydration judges them
       }
     })
     marked.catch(() => {
@@ -162,7 +170,7 @@ export class Idle implements IdleWork {
     return this.#replica.rows.foldDue || this.#replica.outbox.foldDue
   }
 
-  /** Folds a few pages; alone in its group, for it rewrites records that another step may be writing. */
+  /** Folds a few pages. It is alone in its group, because it rewrites records that another step might write to. */
   async #fold(): Promise<void> {
     const { store } = this.#replica
     const fold = async (tx: Transaction) => {
@@ -173,7 +181,7 @@ export class Idle implements IdleWork {
     await this.#replica.step([], fold, true)
   }
 
-  /** Leaves no more newer records than the next open reads quickly; `quickly` leaves them all. */
+  /** Folds until no more records are loose than the next open reads quickly; with `quickly`, folds nothing. */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true
     this.#cancelFold?.()
@@ -183,7 +191,7 @@ export class Idle implements IdleWork {
     try {
       for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()
     } catch {
-      // The disk says no: they stay in front of their pages.
+      // The disk has failed: the loose records stay in front of their pages.
     }
   }
 }

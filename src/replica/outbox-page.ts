@@ -1,6 +1,6 @@
 /**
- * A page of the outbox: thousands of records in one value, which a device that was long away reads when it opens. What
- * many changes have in common is said once, and each entity has one line that is only read when somebody asks for it.
+ * A page of the outbox: many records in one value, which a device that was long away reads when it opens. Values that many
+ * changes have in common are written once, and each entity has one line, which is only parsed when the entity is asked for.
  *
  * JSON `{ kinds: [principal, how, fields, changes owed][], lines }`; a line is the entity, the kind's index, whether the
  * entity's creation is among its changes, then `hash,startOp,bytes` of each, all separated by spaces.
@@ -11,7 +11,7 @@ import { type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
 
-/** Changes that were owed alike. */
+/** What changes have in common: principal, own or adopt, and fields. */
 export interface Kind {
   readonly principal: string | null
   readonly how: OutRecord["how"]

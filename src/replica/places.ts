@@ -7,5 +7,5 @@ export function further(reach: Cursor | null, at: Cursor): Cursor {
   return reach !== null && position(reach) > position(at) ? reach : at
 }
 
-/** As the state has it, for the wire. */
+/** A place as the small record has it, in the form that the wire wants. */
 export const placeOf = (place: string | null): Cursor | null => (place === null ? null : bytesOfHex(place))

@@ -1,9 +1,9 @@
-/** Steps run one at a time; those that wait together form a group, which stands or falls together. */
+/** The queue of steps. They run one at a time; those that wait together form a group, which one commit saves. */
 import { HeadwaterError } from "../base/errors.ts"
 import type { Transaction } from "./transaction.ts"
 
 export interface Step {
-  /** Entities that it writes to: it falls with a failed group that wrote to the same ones. */
+  /** Entities that it writes to. When a group's commit fails, steps that wait to write to the same entities fail with it. */
   readonly entities: readonly string[]
   /** Never grouped with others. */
   readonly alone: boolean
@@ -33,28 +33,28 @@ export class Queue {
     })
   }
 
-  /** Takes those that write to one of these entities out of the queue. */
-  takeBehind(entities: ReadonlySet<string>): Step[] {
+  /** Removes the waiting steps that write to one of these entities, and returns them. */
+  removeBehind(entities: ReadonlySet<string>): Step[] {
     const behind = this.#waiting.filter((step) => step.entities.some((entity) => entities.has(entity)))
     this.#waiting = this.#waiting.filter((step) => !behind.includes(step))
     return behind
   }
 
-  /** Takes no more; resolves when those at hand have been settled. */
+  /** Refuses steps from now on (`CLOSED`); resolves when those in the queue have been settled. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#running
   }
 
   async #loop(): Promise<void> {
-    await undefined // steps asked for in one turn wait for each other
+    await undefined // steps that are added in one turn form one group
     while (this.#waiting.length > 0) {
       const alone = this.#waiting.findIndex((step) => step.alone)
       const group = this.#waiting.splice(0, Math.min(this.#most, alone < 0 ? this.#waiting.length : Math.max(1, alone)))
       try {
         await this.#commit(group)
       } catch (error) {
-        for (const step of group) step.reject(error) // settled ones do not mind; the queue goes on
+        for (const step of group) step.reject(error) // does nothing to a step that is settled; the queue goes on
       }
     }
     this.#running = undefined

@@ -13,11 +13,11 @@ import type { Replica } from "./replica.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** One or more `entries` messages, taken together. */
+/** One or more `entries` messages, received together. */
 export interface Received {
   readonly items: readonly Item[]
   readonly cursor?: Cursor | undefined
-  /** With the cursor that ends a heal: the furthest place learned of while it went on. */
+  /** Present with the cursor that ends a heal: the furthest place in the log that this replica learned of during the heal. */
   readonly healed?: { readonly reach: Cursor | null } | undefined
   readonly level: boolean
   readonly principal?: string | undefined
@@ -26,7 +26,7 @@ export interface Received {
   readonly clockAheadMs?: number | undefined
 }
 
-/** Takes entries and their cursor in one commit: the cursor never runs ahead of what is held. */
+/** Commits entries together with their cursor, so that the cursor never names an entry that is not held. */
 export function takeEntries(feed: Feed, received: Received): Promise<void> {
   const { replica } = feed
   return feed.step([], async (tx) => {
@@ -68,14 +68,18 @@ function stateAfter(state: State, received: Received, now: number): State {
   return same ? state : next
 }
 
-/** What of it this replica does not hold yet, as far as it can tell without reading the disk; held from here on. */
+/** Adds the changes of these entries that are not held, as far as that is known without reading the disk, and returns them. */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
   const fresh = new Map<string, Held[]>()
-  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the others are runs of our own pushes
+  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the other items are runs of our own pushes
   for (const { kind, entity } of entries) {
-    // Passing over it would leave the cursor behind something that is not held.
+    // To skip it would move the cursor past an entry that is not held.
     if (kind !== "change")
-      throw new HeadwaterError("PROTOCOL_VERSION", `this version cannot take a ${kind}`, { entity })
+      throw new HeadwaterError(
+        "PROTOCOL_VERSION",
+        `the relay sent an entry of kind ${kind}, which this version cannot read; update the app`,
+        { entity },
+      )
   }
   for (const entry of entries) {
     for (const chunk of entry.chunks) {
@@ -103,7 +107,7 @@ function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): 
   )
 }
 
-/** A chunk that is not even a change is kept under the hash of its bytes, and nothing else waits for it. */
+/** The change in a chunk. A chunk that is none is kept under the hash of its bytes as bad; no other change can rest on it. */
 function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Change | undefined {
   try {
     return readChange(chunk)
@@ -115,7 +119,7 @@ function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Chang
   }
 }
 
-/** A logged change that clashes on (actor, seq) with one held outside the log wins: the log is what others see. */
+/** Of two changes with one (actor, seq), the one in the log counts, because others see it: ours is set aside. */
 async function settleClashes(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): Promise<void> {
   const owed = replica.outbox.of(entity)
   if (owed.length === 0) return
@@ -149,7 +153,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   tx.touch(entity)
 }
 
-/** A closed entity: its old row is shown until the projection comes to it. */
+/** Marks a closed entity stale: its old row is shown until idle work projects it. */
 function markStale(tx: Transaction, entity: string, fresh: readonly Held[]): void {
   const before = tx.staleOf(entity)
   const suspects = new Set(before?.suspects)

@@ -19,21 +19,21 @@ export const keys = {
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
   changesOf: (w: string, entity: string): Key => [w, "change", entity],
-  /** what the relay is still owed; `null` where a page says so and it was paid since */
+  /** an outbox record that is newer than its page; `null` where a page has one that is gone since */
   out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
   outbox: (w: string): Key => [w, "out"],
   outboxOf: (w: string, entity: string): Key => [w, "out", entity],
-  /** a backlog: thousands of outbox records in one value */
+  /** many outbox records in one value */
   outPage: (w: string, page: number): Key => [w, "outpage", String(page).padStart(6, "0")],
   outPages: (w: string): Key => [w, "outpage"],
-  /** a row that is newer than its page */
+  /** a row that is newer than its page; `null` where the entity is gone */
   row: (w: string, collection: string, id: string): Key => [w, "row", collection, id],
   rows: (w: string): Key => [w, "row"],
   rowsOf: (w: string, collection: string): Key => [w, "row", collection],
   /** about a thousand rows of a collection in one value */
   page: (w: string, collection: string, page: number): Key => [w, "page", collection, String(page).padStart(6, "0")],
   pages: (w: string): Key => [w, "page"],
-  /** chunks are here that the row does not show yet */
+  /** changes are held that the row does not show yet */
   stale: (w: string, entity: string): Key => [w, "stale", entity],
   allStale: (w: string): Key => [w, "stale"],
   /** a chunk that no replica may apply */
@@ -56,7 +56,7 @@ export interface State {
   readonly reach: string | null
   /** The relay did not know our cursor: every connection begins with `have` until a new one is committed. */
   readonly heal: boolean
-  /** This device has once held all that the relay had. */
+  /** This device has once held everything that the relay had. */
   readonly complete: boolean
   readonly principal: string | null
   readonly access: Access | null
@@ -65,7 +65,7 @@ export interface State {
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when it last said what time it is */
   readonly clockAheadMs: number
-  /** How the stored rows were projected; rows of another projection are made again. */
+  /** The projection that made the stored rows; rows of another one are made again. */
   readonly projection: string
 }
 
@@ -96,7 +96,7 @@ export interface OutRecord {
   readonly fields: readonly string[]
 }
 
-/** The same with its name. */
+/** An outbox record with the change that it is about. */
 export interface Owed extends OutRecord {
   readonly entity: string
   readonly hash: Hash
@@ -113,15 +113,15 @@ export interface Pending {
 export interface StaleRecord {
   /** Changes whose verdict is open. */
   readonly suspects: readonly Hash[]
-  /** Nothing to do until a change arrives that they depend on. */
+  /** The row shows all that it can until a change arrives that the suspects depend on. */
   readonly waiting: boolean
-  /** Those that a heal could not name, because they wait: owed once they are whole. */
+  /** Suspects that the `have` of a heal did not name, because they wait: the relay is owed them once they are whole. */
   readonly parked?: readonly Hash[]
 }
 
 export interface BadRecord {
   readonly code: Code
-  /** The build of Automerge that gave the verdict: another one judges again. Empty: none was asked, it is no change. */
+  /** The build of Automerge that gave the verdict; another build judges again. Empty: the chunk is no change at all. */
   readonly automerge: string
 }
 
@@ -133,8 +133,8 @@ export interface RejectedRecord {
 }
 
 /**
- * A row as the disk has it: a function of the entity's changes, and who made them. Everything else that an app sees on a
- * row (`$pending`, `$workspace`, defaults, ...) is joined when it is read.
+ * A row as the disk has it: a function of the entity's changes and of the principals that pushed them. Everything else that
+ * an app sees on a row (`$pending`, `$workspace`, defaults, ...) is joined when the row is shown.
  */
 export interface StoredRow extends ProjectedRow {
   readonly $createdBy?: string | null
@@ -142,17 +142,17 @@ export interface StoredRow extends ProjectedRow {
   readonly $deletedBy?: string | null
 }
 
-/** JSON that this library wrote; anything else means a damaged or foreign store. */
+/** Parses JSON that this library wrote. `STORE_FORMAT` for anything else: the store is damaged, or somebody else's. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
   try {
     if (typeof value === "string") return JSON.parse(value) as T
   } catch {
     // falls through to the coded error
   }
-  throw new HeadwaterError("STORE_FORMAT", `the record ${key.join("/")} cannot be read`)
+  throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
 }
 
-/** Undefined when nothing was ever saved here. */
+/** The small record of a workspace; undefined when nothing was ever saved. `STORE_FORMAT` when a newer version wrote it. */
 export async function readState(store: Store, w: string): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
   if (value === undefined) return undefined
@@ -160,7 +160,7 @@ export async function readState(store: Store, w: string): Promise<State | undefi
   if (state.format > FORMAT) {
     throw new HeadwaterError(
       "STORE_FORMAT",
-      `written by a newer version (format ${state.format}); this one reads ${FORMAT}`,
+      `a newer version wrote this store (format ${state.format}, this version reads ${FORMAT}): update the app`,
     )
   }
   return { ...emptyState(state.projection), ...state }

@@ -247,7 +247,7 @@ export class Replica {
     this.#unsure = true
     this.freshActor()
     this.#arrivals.clear()
-    const behind = this.#steps.takeBehind(new Set(group.flatMap((step) => step.entities)))
+    const behind = this.#steps.removeBehind(new Set(group.flatMap((step) => step.entities)))
     await this.#readMoved().catch(() => {}) // the next group tries again
     this.#tell(noChange()) // of the failure, also where no row has moved
     for (const step of [...group, ...behind]) step.reject(error)

@@ -9,6 +9,7 @@ import { keys } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
+/** Moves a change and those that depend on it from the entity to the rejected list, and out of the outbox. */
 export async function setAside(
   replica: Replica,
   tx: Transaction,
@@ -22,7 +23,7 @@ export async function setAside(
     const owed = tx.owed(entity, gone)
     if (owed !== undefined) tx.removeOwed(owed)
     const there = held.get(gone)
-    // What is bad here too is not held, and stays where it is.
+    // A change that is bad here as well is not held; its record stays where it is.
     const entry = there
       ? encodeEntry(entryOf(entity, there))
       : await replica.store.get(keys.change(replica.id, entity, gone))
@@ -36,7 +37,7 @@ export async function setAside(
   tx.arrive(entity)
 }
 
-/** What was bad because another change had its place is judged again once one has gone. */
+/** Changes that were bad because another one had their place are judged again, now that one has gone. */
 function judgeRivals(tx: Transaction, entity: string): void {
   const rivals: Hash[] = []
   for (const [hash, { code }] of tx.badOf(entity)) {
@@ -48,6 +49,7 @@ function judgeRivals(tx: Transaction, entity: string): void {
   tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
 }
 
+/** The change, and the held changes that depend on it. */
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
   const gone = new Set([hash])
   for (const change of causalOrder([...held.values()].map((h) => h.change))) {
