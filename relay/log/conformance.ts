@@ -1,11 +1,11 @@
 /**
- * What every implementation of the relay's log does (`log.ts`). A runner gives each case an empty place to open logs
- * in; the cases say what went wrong by throwing (node:assert).
+ * What every implementation of the relay's log does (`contract.ts`). A runner gives each case an empty place to open
+ * logs in. A case that fails throws what went wrong (node:assert).
  */
 import assert from "node:assert/strict"
-import { hash } from "node:crypto"
 import { type Cursor, cursorOf, type Entry, encodeEntry, position } from "../../src/wire/protocol.ts"
-import type { AppendedChange, Log, Logs, Page } from "./contract.ts"
+import type { Log, Logs, Page } from "./contract.ts"
+import { actorOf, pages, type Sample, type SampleOptions, sample } from "./samples.ts"
 
 export interface LogConformanceCase {
   readonly name: string
@@ -13,74 +13,16 @@ export interface LogConformanceCase {
   run(open: () => Promise<Logs>): Promise<void>
 }
 
-// What is appended ----------------------------------------------------------------------------------------------------
-
-export interface Sample {
-  readonly entry: Entry
-  readonly changes: readonly AppendedChange[]
-}
-
-export interface Wish {
-  readonly entity?: string
-  readonly collection?: string
-  readonly actor?: string
-  readonly by?: string
-  readonly binds?: boolean
-  readonly deps?: readonly string[]
-  readonly seq?: number
-  /** Bytes of the chunk beyond the least that a chunk may have. */
-  readonly size?: number
-}
-
-export const actorOf = (name: string): string => hash("sha256", name, "hex").slice(0, 32)
-
-/** An entry with one change. The log believes what it is told of a chunk, so any bytes will do. */
-export function sample(name: string, wish: Wish = {}): Sample {
-  const {
-    entity = "note",
-    collection = "notes",
-    actor = "alice",
-    by = "alice",
-    binds,
-    deps = [],
-    seq = 1,
-    size = 40,
-  } = wish
-  const chunk = new Uint8Array(34 + size)
-  chunk.set(new TextEncoder().encode(name).subarray(0, 34))
-  const change = {
-    hash: hash("sha256", name, "hex"),
-    actor: actorOf(actor),
-    seq,
-    startOp: seq * 10,
-    maxOp: seq * 10 + 4,
-  }
-  return {
-    entry: { entity, collection, kind: "change", chunks: [chunk], by },
-    changes: [{ ...change, deps, ...(binds && { binds: true }) }],
-  }
-}
-
 /** Appends samples, each resting on the one before it, and waits until they are flushed. */
-async function fill(log: Log, count: number, wish: Wish = {}): Promise<Sample[]> {
+async function fill(log: Log, count: number, options: SampleOptions = {}): Promise<Sample[]> {
   const samples: Sample[] = []
   for (let seq = 1; seq <= count; seq++) {
     const deps = samples.at(-1)?.changes.map(({ hash }) => hash) ?? []
-    samples.push(sample(`${wish.entity ?? "note"} ${seq}`, { ...wish, seq, deps }))
+    samples.push(sample(`${options.entity ?? "note"} ${seq}`, { ...options, seq, deps }))
   }
   const positions = samples.map(({ entry, changes }) => log.append(entry, changes))
   if (positions.length > 0) await log.flushed(positions.at(-1)!)
   return samples
-}
-
-/** All pages from a place on. */
-export async function pages(log: Log, from: number, bytes: number): Promise<Page[]> {
-  const read: Page[] = []
-  for (let at = from; ; at = position(read.at(-1)!.cursor)) {
-    const page = await log.since(at, bytes)
-    if (page.entries.length === 0) return read
-    read.push(page)
-  }
 }
 
 const entriesOf = (read: readonly Page[]): Entry[] => read.flatMap(({ entries }) => entries.map(({ entry }) => entry))
@@ -251,8 +193,8 @@ const reopened: LogConformanceCase["run"] = async (open) => {
 
 const states: LogConformanceCase["run"] = (open) =>
   within(open, async (log) => {
-    const add = (name: string, wish: Wish) => {
-      const { entry, changes } = sample(name, wish)
+    const add = (name: string, options: SampleOptions) => {
+      const { entry, changes } = sample(name, options)
       log.append(entry, changes)
       return changes[0]!.hash
     }

@@ -1,30 +1,31 @@
 /**
  * The relay's seam to a disk: one append-only log per workspace.
  *
- * Entries are appended in memory order at once and flushed together (group commit); only flushed entries are ever
- * served, acknowledged or compared. A cursor names a place by position and running hash, so a log that was restored from
- * an older backup, truncated, damaged or replaced is noticed. Every implementation runs `log.conformance.ts`; the one on
- * segment files is `openLogs` of `log-files.ts`.
+ * Look-ups see an entry as soon as it is appended. Entries that wait together are flushed together (group commit). Only
+ * flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position and the
+ * running hash there, so a log that was restored from an older backup, truncated, damaged or replaced is noticed: it
+ * does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the one on segment files
+ * is in `logs.ts`.
  *
- * An entry's position is that of the place right behind it: what `append` returns, `Known.position` and
- * `Page.entries[].position` say the same number, `flushed` takes it and `since` goes on after it. Positions grow along
- * the log, but not always by one: one that was given to an entry which then failed to be flushed is not used again, so
- * that nobody mistakes another entry's flush for its own.
+ * An entry has one position, that of the place behind it: `append` returns it, `Known.position` and
+ * `PageEntry.position` are it, `flushed` takes it, and `since` goes on behind it. Positions grow along the log, but not
+ * always by one. The position of an entry whose flush has failed is not used again, so that nobody takes the flush of
+ * another entry for that of this one.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
-/** At once where all that it takes is in memory. */
+/** A value at once when everything that it takes is in memory, else a promise. */
 export type Awaitable<T> = T | Promise<T>
 
-/** What admission remembers of one change. */
+/** What a log knows of one change. */
 export interface Known {
   readonly actor: Actor
   readonly seq: number
   readonly startOp: number
-  /** startOp + ops - 1; startOp - 1 when it has no operations */
+  /** startOp + ops - 1; so startOp - 1 when it has no operations. */
   readonly maxOp: number
   readonly deps: readonly Hash[]
-  /** Its entry's: `flushed(position)` says when it is durable. */
+  /** The position of its entry: `flushed(position)` tells when the change is durable. */
   readonly position: number
 }
 
@@ -39,11 +40,11 @@ export interface Tail {
 export interface EntityState {
   readonly collection: string
   readonly heads: readonly Hash[]
-  /** The tombstone's position. */
+  /** The position of its tombstone. */
   readonly purged?: number
 }
 
-/** A change inside an entry as the caller has parsed it, in the order of `entry.chunks`. */
+/** A change inside an entry, as its caller has read it; in the order of `entry.chunks`. */
 export interface AppendedChange {
   readonly hash: Hash
   readonly actor: Actor
@@ -51,47 +52,49 @@ export interface AppendedChange {
   readonly startOp: number
   readonly maxOp: number
   readonly deps: readonly Hash[]
-  /** Binds this session actor to the principal of the entry (absent for derived actors and adopted changes). */
+  /** The change binds its session actor to the entry's principal. Absent for derived actors and adopted changes. */
   readonly binds?: true
 }
 
 export interface PageEntry {
   readonly position: number
-  /** Its entity's, `Log.key(entry.entity)`: tells without decoding whether it is one of those that are looked for. */
+  /** The key of its entity, as `Log.key` gives it: tells which entity it is of without decoding it. */
   readonly key: string
   /** Decoded when it is first asked for. */
   readonly entry: Entry
-  /** Its encoding, `encodeEntry(entry)`. */
+  /** `encodeEntry(entry)` */
   readonly bytes: Uint8Array
 }
 
-/** A page of the flushed log. The cursor belongs to exactly these entries; asking for it separately would race. */
+/** Consecutive entries of the flushed log. */
 export interface Page {
   readonly entries: readonly PageEntry[]
-  /** The place after the last of them. */
+  /** The cursor behind the last of them. It comes with the entries: to ask for it separately would be a race. */
   readonly cursor: Cursor
 }
 
 /**
- * Rejections are `LOG_FAILED` (the disk failed, or what was asked for is lost; later calls may succeed) or `CLOSED`.
- * When damage is found, all that is not flushed fails, and look-ups and reads wait until the log has been mended.
+ * A promise rejects with `LOG_FAILED` (the disk failed, or what was asked for is lost; a later call may succeed) or
+ * `CLOSED`. When damage is found, everything that is not flushed fails, and look-ups and reads wait until the log has
+ * been mended.
  */
 export interface Log {
-  /** The place after the last flushed entry. */
+  /** The cursor behind the last flushed entry. */
   readonly end: Cursor
   /**
-   * Records were lost once. What rests on them is served and not known, so equal heads do not mean that a replica holds
-   * everything that is served of an entity.
+   * Records were lost once. Changes that rest on them are served but not known, so a replica whose heads of an entity
+   * equal the log's may still lack entries of it that the log serves.
    */
   readonly harmed: boolean
-  /** Bytes of flushed entries after this position (an estimate is enough). */
+  /** Bytes of flushed entries behind this position; an estimate is enough. */
   bytesAfter(position: number): number
   /** Position of the last appended entry, flushed or not. */
   readonly appended: number
 
   /**
-   * The four look-ups answer as of some moment between the call and the answer: whoever appends on the strength of
-   * several lets nobody else append meanwhile. After a failed flush or damage they know nothing of what was lost.
+   * The four look-ups answer as of some moment between the call and the answer: whoever appends because of several
+   * answers lets nobody else append meanwhile. After a failed flush or damage they know nothing of the entries that
+   * were lost.
    */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>
@@ -100,38 +103,42 @@ export interface Log {
   binding(actor: Actor): Awaitable<string | undefined>
 
   /**
-   * Appends at once and returns the entry's position; visible to the four look-ups above immediately. `bytes` spares
-   * the encoding where the caller has it: `encodeEntry(entry)`. Throws what the promises here reject with; `TOO_LARGE`
-   * for an entry of more bytes than the log takes (more than any message may have), and a RangeError for a number that
-   * no record can hold (2^32). Then nothing has happened.
+   * Appends an entry and returns its position. The four look-ups above see it at once. `bytes` is `encodeEntry(entry)`,
+   * for a caller that has it already. Throws `LOG_FAILED` while the log is damaged and `CLOSED`; `TOO_LARGE` for an
+   * entry with more bytes than the log takes, which is more than any message may have; a RangeError for a number that
+   * no record can hold (2^32). When it throws, nothing has happened.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
-  /** Resolves with the place after `position` once everything before it is on the disk; LOG_FAILED when it never will be. */
+  /**
+   * Resolves with the cursor at `position` once everything up to there is on the disk; `LOG_FAILED` if it never will
+   * be.
+   */
   flushed(position: number): Promise<Cursor>
-  /** Whether this log, as flushed, passes through that place. Position 0 is in every log. */
+  /** Whether this log, as flushed, passes through that cursor. Every log holds position 0. */
   holds(cursor: Cursor): Awaitable<boolean>
-  /** By what `since` names the entities of entries; shorter than most ids. */
+  /** The entity's key in `PageEntry.key`: 16 bytes of a hash. */
   key(entity: string): string
-  /** Entries after `position`, at least one if there is one, then as many as fit into `bytes` of `bytes`-fields. */
+  /** Entries behind `position`: at least one if there is one, then as many as fit into `bytes` of `PageEntry.bytes`. */
   since(position: number, bytes: number): Promise<Page>
-  /** Called after each flush with nothing but the fact. Returns the unsubscription. */
+  /** Calls `f` after each flush. Returns the unsubscription. */
   onFlush(f: () => void): () => void
   /**
-   * Called after flushed entries were found damaged and the log has gone on without them: no cursor given out before
-   * is held any more, and `end` is another one. Whoever follows the log must begin again (pull, be told CURSOR_UNKNOWN,
-   * heal), or what its replica still holds of the lost entries is never given back. Returns the unsubscription.
+   * Calls `f` after flushed entries were found damaged and the log has gone on without them. The log holds no cursor
+   * that it has given before, and `end` is another one. A follower must begin again (its replica pulls, is told
+   * `CURSOR_UNKNOWN` and heals), or what the replica still holds of the lost entries is never given back. Returns the
+   * unsubscription.
    */
   onBreak(f: () => void): () => void
-  /** Gives back what `Logs.open` lent; the log goes on for others. */
+  /** Gives back what `Logs.open` lent. The log goes on for its other borrowers. */
   close(): Promise<void>
 }
 
 export interface Logs {
   /**
-   * Lends a log until it is closed as often as it was opened; the same object for the same workspace. Only so many that
-   * nobody has borrowed stay open. Nothing is written before the first append.
+   * Lends a log, until it is closed as often as it was opened. Every borrower of a workspace has the same object. Logs
+   * that nobody has borrowed stay open in a limited number. Nothing is written before the first append.
    */
   open(workspace: string): Promise<Log>
-  /** Flushes and closes them all. */
+  /** Flushes and closes all logs. */
   close(): Promise<void>
 }

@@ -1,37 +1,31 @@
-/** The folder of one log, and what its parts share. */
+/** The folder of one log: the names in it, and what all parts of the log share. */
 import type { Clock } from "../../src/base/env.ts"
 import type { Disk } from "../machine/disk.ts"
 import type { Level } from "../machine/report.ts"
-import type { Cache } from "./cache.ts"
+import type { Reader } from "./files/reader.ts"
+import type { LogSizes } from "./sizes.ts"
 
 export interface Folder {
   readonly path: string
   readonly workspace: string
   readonly disk: Disk
-  readonly cache: Cache
+  readonly reader: Reader
   readonly clock: Clock
-  /** When a segment is full. */
-  readonly full: { readonly bytes: number; readonly entries: number; readonly changes: number }
-  report(event: FolderEvent): void
+  readonly sizes: LogSizes
+  report(event: LogEvent): void
 }
 
-/** Info: what was to be expected. Warn: something is wrong, and nothing is the worse for it. Error: something is lost, or was not stored. */
-export interface FolderEvent {
+/**
+ * Info: to be expected. Warn: something is wrong, and nothing is lost by it. Error: something is lost, or was not
+ * stored.
+ */
+export interface LogEvent {
   readonly level: Level
+  /** `log.…` */
   readonly event: string
   readonly [detail: string]: unknown
 }
 
-const named = (folder: Folder, number: number) => `${folder.path}/${String(number).padStart(8, "0")}`
-export const segmentPath = (folder: Folder, number: number): string => `${named(folder, number)}.log`
-export const indexPath = (folder: Folder, number: number): string => `${named(folder, number)}.idx`
-
-/** A file of the log does not hold what was written there. */
-export class Damage extends Error {
-  readonly segment: number
-
-  constructor(segment: number, what: string) {
-    super(`segment ${segment}: ${what}`)
-    this.segment = segment
-  }
-}
+const nameOf = (folder: Folder, number: number) => `${folder.path}/${String(number).padStart(8, "0")}`
+export const segmentPath = (folder: Folder, number: number): string => `${nameOf(folder, number)}.log`
+export const indexPath = (folder: Folder, number: number): string => `${nameOf(folder, number)}.idx`

@@ -1,71 +1,70 @@
 /**
- * The relay's log on segment files: one folder per workspace, named by the hex of sha256 of its id, with the segments
- * `00000001.log` and on (`log/format.ts`) and the index of each sealed one beside it (`log/index-format.ts`).
+ * The relay's logs on segment files: one folder per workspace, named by the hex of sha256 of the workspace's id. It has
+ * the segments `00000001.log` and on (`segment/header.ts`, `segment/record.ts`), and beside each sealed segment its
+ * index, `00000001.idx` and on (`segment/index-format.ts`).
  *
- * Memory holds the heads of the records of each open log's last segment (up to 15 MiB), and blocks of everything
- * else in a cache of fixed size; a look-up in what is sealed asks a bloom filter of each segment, the newest first. So it
- * grows with the logs that are borrowed at the same time, neither with all that there are nor with what is in them.
+ * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of everything
+ * else. A look-up in what is sealed asks a Bloom filter of each segment, the newest first. So memory grows with the
+ * logs that are borrowed at the same time, not with the logs that there are, nor with what is in them.
  */
 import { hash } from "node:crypto"
 import type { Clock } from "../../src/base/env.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import type { Disk } from "../machine/disk.ts"
-import { Cache } from "./cache.ts"
 import type { Log, Logs } from "./contract.ts"
-import type { Folder, FolderEvent } from "./folder.ts"
-import { FileLog } from "./segment-log.ts"
+import { Reader } from "./files/reader.ts"
+import type { LogEvent } from "./folder.ts"
+import { SegmentLog } from "./segment-log.ts"
+import { type LogSizes, usualLogSizes } from "./sizes.ts"
 
 export interface LogsOptions {
-  /** Made when it is not there. One process at a time has it. */
+  /** Made if it is not there. One process at a time has it. */
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
   /** Told what is wrong with the disk and what was done about it: `{ level, event: "log.…", workspace, … }`. */
-  report(event: FolderEvent): void
-  /** Logs that stay open though nobody has borrowed them; 64 unless given. */
-  readonly maxOpen?: number
-  /** Bytes that those may keep in memory, about; 64 MiB unless given. */
-  readonly idleBytes?: number
-  /** Bytes of sealed segments and their indexes that all logs together keep in memory; 8 MiB unless given. */
-  readonly cache?: number
-  /** When a segment is sealed: 16 MiB, 20,000 entries or 65,536 changes unless given. */
-  readonly segment?: { readonly bytes?: number; readonly entries?: number; readonly changes?: number }
+  report(event: LogEvent): void
+  /** For tests: sizes other than the usual ones. */
+  readonly sizes?: Partial<LogSizes>
 }
 
-/** `STORE_IN_USE`: another process serves the folder. `LOG_FAILED`: it cannot be used. */
+/** `STORE_IN_USE`: another process serves the folder. `LOG_FAILED`: the folder cannot be used. */
 export async function openLogs(options: LogsOptions): Promise<Logs> {
   const { folder, disk } = options
   try {
     await disk.makeFolder(folder)
-    return new FileLogs(options, await disk.lock(folder))
+    return new SegmentLogs(options, await disk.lock(folder))
   } catch (error) {
     if (error instanceof HeadwaterError) throw error
-    throw new HeadwaterError("LOG_FAILED", `the folder ${folder} cannot be used`, { cause: error })
+    const todo = "check that it is a folder that this process may write to, and that the disk has room"
+    throw new HeadwaterError("LOG_FAILED", `the folder ${folder} cannot be used: ${todo}`, { cause: error })
   }
 }
 
-/** A log that is open, or on its way in or out. */
+/** A log that is open, or is being opened. */
 interface Lent {
-  readonly log: Promise<FileLog>
-  /** Once it is. */
-  opened?: FileLog
+  readonly log: Promise<SegmentLog>
+  /** The same once it is open. */
+  opened?: SegmentLog
   borrowers: number
 }
 
-class FileLogs implements Logs {
+class SegmentLogs implements Logs {
   readonly #options: LogsOptions
+  readonly #sizes: LogSizes
   readonly #unlock: () => Promise<void>
-  readonly #cache: Cache
-  /** In the order of their last borrowing. */
+  readonly #reader: Reader
+  /** By workspace, in the order of their last borrowing. */
   readonly #open = new Map<string, Lent>()
-  /** What is being closed must be finished before it is opened again. */
+  /** Logs that are being shut. One must be shut before it is opened again. */
   readonly #leaving = new Map<string, Promise<void>>()
   #closed = false
 
   constructor(options: LogsOptions, unlock: () => Promise<void>) {
     this.#options = options
+    this.#sizes = { ...usualLogSizes, ...options.sizes }
     this.#unlock = unlock
-    this.#cache = new Cache(options.disk, options.cache ?? 8 * 2 ** 20)
+    this.#reader = new Reader(options.disk, this.#sizes)
   }
 
   async open(workspace: string): Promise<Log> {
@@ -89,35 +88,33 @@ class FileLogs implements Logs {
     const open = [...this.#open.values()]
     await Promise.all(open.map(({ log }) => log.then((opened) => opened.shut()).catch(() => {})))
     await Promise.all(this.#leaving.values())
-    await this.#cache.close()
+    await this.#reader.close()
     await this.#unlock()
   }
 
-  async #openLog(workspace: string): Promise<FileLog> {
+  async #openLog(workspace: string): Promise<SegmentLog> {
     await this.#leaving.get(workspace)
-    const { disk, clock, segment = {}, report } = this.#options
-    const { bytes = 16 * 2 ** 20, entries = 20_000, changes = 2 ** 16 } = segment
-    const folder: Folder = {
-      path: `${this.#options.folder}/${hash("sha256", workspace, "hex")}`,
-      workspace,
-      disk,
-      clock,
-      cache: this.#cache,
-      full: { bytes, entries, changes },
-      report: (event) => report({ ...event, workspace }),
-    }
-    return FileLog.open(folder, () => this.#giveBack(workspace))
+    const { folder, disk, clock, report } = this.#options
+    const shared = { disk, clock, reader: this.#reader, sizes: this.#sizes }
+    const path = `${folder}/${hash("sha256", workspace, "hex")}`
+    return SegmentLog.open({ path, workspace, ...shared, report: (event) => report({ ...event, workspace }) }, () =>
+      this.#giveBack(workspace),
+    )
   }
 
+  /**
+   * Once too many logs are open, or those that nobody has borrowed take too much memory, the ones borrowed longest ago
+   * are shut.
+   */
   #giveBack(workspace: string): void {
     const lent = this.#open.get(workspace)
     if (!lent || lent.borrowers === 0) return
     lent.borrowers--
-    const { maxOpen = 64, idleBytes = 64 * 2 ** 20 } = this.#options
+    const { logs, idleBytes } = this.#sizes
     const idle = [...this.#open].filter(([, { borrowers }]) => borrowers === 0)
     let bytes = idle.reduce((sum, [, { opened }]) => sum + (opened?.memory ?? 0), 0)
     for (const [name, longest] of idle) {
-      if (this.#open.size <= maxOpen && bytes <= idleBytes) return
+      if (this.#open.size <= logs && bytes <= idleBytes) return
       bytes -= longest.opened?.memory ?? 0
       this.#shut(name, longest)
     }

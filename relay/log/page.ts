@@ -1,42 +1,49 @@
-/** Reads entries in the order of the log, some at a time. */
-import { type Cursor, decodeEntry, type Entry } from "../../src/wire/protocol.ts"
-import { type Cache, WINDOW } from "./cache.ts"
-import type { Contents, Segment } from "./contents.ts"
+/** Reads a page of the flushed log: entries in their order, checked, with the cursor behind them. */
+import { decodeEntry, type Entry } from "../../src/wire/protocol.ts"
 import type { Page, PageEntry } from "./contract.ts"
-import { Damage } from "./folder.ts"
-import { keyName, record } from "./segment/format.ts"
+import { cursorBehind } from "./cursors.ts"
+import { Damage } from "./damage.ts"
+import type { Buffers } from "./files/buffers.ts"
+import { keyName } from "./segment/keys.ts"
+import { record } from "./segment/record.ts"
+import type { Segment, Segments } from "./segments.ts"
 
-export async function readPage(contents: Contents, cache: Cache, position: number, bytes: number): Promise<Page> {
-  const page = new Growing(bytes)
-  for (const segment of contents.segments) {
-    for (let at = position; at < segment.last; at = page.last) {
-      const { offsets, end } = await segment.after(at)
+export async function readPage(segments: Segments, buffers: Buffers, position: number, bytes: number): Promise<Page> {
+  const page = new GrowingPage(bytes)
+  for (const segment of segments.oldestFirst) {
+    for (let from = position; from < segment.last; from = page.last) {
+      const { offsets, end } = await segment.offsetsAfter(from)
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
-        const from = offsets[i]!
-        const to = fitting(offsets, i, end, Math.min(WINDOW, 1.5 * page.room + 1024))
-        const records = offsets.slice(i, to).map((offset) => offset - from)
-        const length = (offsets[to] ?? end) - from
-        const taken = await cache.glance(segment.path, from, length, (window) => page.take(segment, window, records))
-        if (taken < records.length) return page.done(contents)
+        const start = offsets[i]!
+        // Some records have a large preamble, and a page counts bodies alone: so a bit more than what the page has room
+        // for.
+        const to = upTo(offsets, i, end, Math.min(buffers.bytes, 1.5 * page.room + 1024))
+        const records = offsets.slice(i, to).map((offset) => offset - start)
+        const length = (offsets[to] ?? end) - start
+        const taken = await buffers.read(segment.path, start, length, (read) => page.take(segment, read, records))
+        if (taken < records.length) return page.finish(segments)
         i = to
       }
     }
   }
-  return page.done(contents)
+  return page.finish(segments)
 }
 
-/** How far to read from the `i`-th record on: at least that one, and no further than so many bytes. */
-function fitting(offsets: readonly number[], i: number, end: number, bytes: number): number {
+/**
+ * Up to which record one read may go that begins with the `i`-th: at least that one, and no further than so many bytes.
+ */
+function upTo(offsets: readonly number[], i: number, end: number, bytes: number): number {
   let to = i + 1
   while (to < offsets.length && (offsets[to + 1] ?? end) - offsets[i]! <= bytes) to++
   return to
 }
 
-class Growing {
+class GrowingPage {
   /** Bytes of entries that it may still take. */
   room: number
   readonly #entries: PageEntry[] = []
+  /** The running hash behind the last entry. */
   readonly #running = Buffer.alloc(8)
 
   constructor(room: number) {
@@ -48,43 +55,43 @@ class Growing {
     return this.#entries.at(-1)!.position
   }
 
-  done(contents: Contents): Page {
-    const cursor: Cursor = this.#entries.length > 0 ? contents.behind(this.last, this.#running) : contents.end
+  finish(segments: Segments): Page {
+    const cursor = this.#entries.length > 0 ? cursorBehind(segments, this.last, this.#running) : segments.end
     return { entries: this.#entries, cursor }
   }
 
-  /** Takes the records that begin at these places, but only while there is room; returns how many. */
-  take(segment: Segment, window: Buffer, records: readonly number[]): number {
+  /** Takes the records that begin at these places in `bytes`, as long as there is room. Returns how many it took. */
+  take(segment: Segment, bytes: Buffer, records: readonly number[]): number {
     let count = 0
     let size = 0
     for (const at of records) {
-      checkRecord(segment, window, at)
-      const length = record.bodyLength(window, at)
+      checkRecord(segment, bytes, at)
+      const length = record.bodyLength(bytes, at)
       if (size + length > this.room && this.#entries.length + count > 0) break
       size += length
       count++
     }
-    // The entries alone, as the window is used again.
+    // The bodies are copied, without the preambles: `bytes` are overwritten by the next read.
     const bodies = new Uint8Array(size)
     let end = 0
     for (const at of records.slice(0, count)) {
-      const body = bodies.subarray(end, end + record.bodyLength(window, at))
-      body.set(record.body(window, at))
+      const body = bodies.subarray(end, end + record.bodyLength(bytes, at))
+      body.set(record.body(bytes, at))
       end += body.length
-      this.#entries.push(new LoggedEntry(record.position(window, at), keyName(record.entity(window, at)), body))
-      record.running(window, at).copy(this.#running)
+      this.#entries.push(new LoggedEntry(record.position(bytes, at), keyName(record.entity(bytes, at)), body))
+      record.running(bytes, at).copy(this.#running)
     }
     this.room -= size
     return count
   }
 }
 
-function checkRecord({ origin }: Segment, bytes: Buffer, at: number): void {
-  const { marks, number } = origin
-  if (record.check(bytes, at, marks) !== true || bytes.length - at < record.length(bytes, at)) {
+function checkRecord({ header }: Segment, bytes: Buffer, at: number): void {
+  const { secret, number } = header
+  if (record.check(bytes, at, secret) !== true || bytes.length - at < record.length(bytes, at)) {
     throw new Damage(number, "a record is damaged")
   }
-  if (!record.whole(bytes, at, marks)) throw new Damage(number, "an entry is damaged")
+  if (!record.isBodyWhole(bytes, at, secret)) throw new Damage(number, "an entry is damaged")
 }
 
 /** An entry as it lies in the log. */

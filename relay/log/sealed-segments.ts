@@ -1,67 +1,74 @@
-/** The sealed segments of a log, oldest first. What is asked about its past is asked of the newest first. */
+/** The sealed segments of a log. A look-up asks the newest first; their Bloom filters spare most of the reading. */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
-import { ActorKeys, changeKey, type Key, type Marks, tailKey } from "./segment/format.ts"
-import { Kind, type Probe, probeOf } from "./segment/index-format.ts"
-import type { Sealed } from "./segment/sealed-segment.ts"
+import { type Probe, probeOf } from "./segment/bloom.ts"
+import type { Secret } from "./segment/header.ts"
+import { PointerKind } from "./segment/index-format.ts"
+import { ActorKeys, changeKey, type Key, tailKey } from "./segment/keys.ts"
+import type { SealedSegment } from "./segment/sealed-segment.ts"
 
-export class History {
-  readonly segments: Sealed[] = []
+export class SealedSegments {
+  readonly oldestFirst: SealedSegment[] = []
+  /** The keys of actors in this log. */
   readonly actors: ActorKeys
   readonly #salt: number
 
-  /** `marks` of the log. */
-  constructor(marks: Marks) {
-    this.actors = new ActorKeys(marks)
-    this.#salt = marks.salt
+  /** `rememberedActors`: actors whose key is kept. */
+  constructor(secret: Secret, rememberedActors: number) {
+    this.actors = new ActorKeys(secret, rememberedActors)
+    this.#salt = secret.salt
   }
 
-  get newest(): Sealed | undefined {
-    return this.segments.at(-1)
+  get newest(): SealedSegment | undefined {
+    return this.oldestFirst.at(-1)
   }
 
   state(entity: Key): Awaitable<EntityState | undefined> {
-    return this.#find(entity, Kind.entity, (segment) => segment.state(entity))
+    return this.#find(entity, PointerKind.entity, (segment) => segment.state(entity))
   }
 
   known(entity: Key, hash: Hash): Awaitable<Known | undefined> {
     const key = changeKey(entity, hash)
-    return this.#find(key, Kind.change, (segment) => segment.known(key, entity, hash))
+    return this.#find(key, PointerKind.change, (segment) => segment.known(key, entity, hash))
   }
 
   tail(entity: Key, actor: Actor): Awaitable<Tail | undefined> {
     const key = tailKey(entity, this.actors.of(actor))
-    return this.#find(key, Kind.tail, (segment) => segment.tail(key, entity, actor))
+    return this.#find(key, PointerKind.tail, (segment) => segment.tail(key, entity, actor))
   }
 
   binding(actor: Actor): Awaitable<string | undefined> {
     const key = this.actors.of(actor)
-    return this.#find(key, Kind.binding, (segment) => segment.binding(key, actor))
+    return this.#find(key, PointerKind.binding, (segment) => segment.binding(key, actor))
   }
 
-  /** At once where the filters say that no segment has it: most of what is asked for is new. */
-  #find<T>(key: Key, kind: Kind, look: (segment: Sealed) => Promise<T | undefined>): Awaitable<T | undefined> {
+  /** Answers at once when filters in memory say that no segment has it: most of what is asked for is new. */
+  #find<T>(
+    key: Key,
+    kind: PointerKind,
+    lookIn: (segment: SealedSegment) => Promise<T | undefined>,
+  ): Awaitable<T | undefined> {
     const probe = probeOf(key, 0, kind, this.#salt)
-    for (let i = this.segments.length - 1; i >= 0; i--) {
-      const lacks = this.segments[i]!.lacks(probe)
-      if (lacks !== true) return this.#findFrom(i, lacks, probe, look)
+    for (let i = this.oldestFirst.length - 1; i >= 0; i--) {
+      const lacks = this.oldestFirst[i]!.lacks(probe)
+      if (lacks !== true) return this.#findFrom(i, lacks, probe, lookIn)
     }
     return undefined
   }
 
-  /** `lacks`: what the `from`-th segment has said. */
+  /** `lacks`: what the filter of the `from`-th segment has answered. */
   async #findFrom<T>(
     from: number,
     lacks: false | Promise<boolean>,
     probe: Probe,
-    look: (segment: Sealed) => Promise<T | undefined>,
+    lookIn: (segment: SealedSegment) => Promise<T | undefined>,
   ): Promise<T | undefined> {
     let absent: boolean | Promise<boolean> = lacks
     for (let i = from; i >= 0; i--) {
-      const segment = this.segments[i]!
+      const segment = this.oldestFirst[i]!
       if (i < from) absent = segment.lacks(probe)
       if (absent === true || (absent !== false && (await absent))) continue
-      const found = await look(segment)
+      const found = await lookIn(segment)
       if (found !== undefined) return found
     }
     return undefined

@@ -1,9 +1,10 @@
-/** Long work, done in slices: others have the processor in between. */
+/** Long work in slices, so that others have the processor in between. */
 import type { Clock } from "../../src/base/env.ts"
 
+/** Lets everybody else have their turn. */
 export const breathe = (clock: Clock): Promise<void> => new Promise((resolve) => void clock.after(0, resolve))
 
-/** Does `work` to its end; wherever it yields, others come first. */
+/** Does all of `work`, and breathes wherever it yields. */
 export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promise<T> {
   for (;;) {
     const { done, value } = work.next()
@@ -12,7 +13,7 @@ export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promi
   }
 }
 
-/** Says when a slice is full: after so many steps, which a caller counts in whatever takes its time. */
+/** Counts steps, and says when a slice is full. The caller counts what takes its time. */
 export class Slice {
   #left: number
   readonly #steps: number
@@ -21,6 +22,7 @@ export class Slice {
     this.#steps = this.#left = steps
   }
 
+  /** Counts `steps` more; after a yes the next slice begins. */
   isFull(steps = 1): boolean {
     this.#left -= steps
     if (this.#left > 0) return false

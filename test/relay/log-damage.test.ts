@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { pages, sample } from "../../relay/log/conformance.ts"
 import type { Log } from "../../relay/log/contract.ts"
+import { pages, sample } from "../../relay/log/samples.ts"
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 import { position } from "../../src/wire/protocol.ts"
 import { dice } from "../support/dice.ts"

@@ -1,13 +1,13 @@
 import { expect, it } from "vitest"
-import { type Sample, sample } from "../../relay/log/conformance.ts"
 import type { Log } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { type Sample, sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { dice } from "../support/dice.ts"
 import { simDisk } from "../support/disk.ts"
 
 const open = (disk = simDisk({ random: dice(1) }).disk, entries = 20_000) =>
-  openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, segment: { entries } })
+  openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, sizes: { segmentEntries: entries } })
 const append = (log: Log, { entry, changes }: Sample) => log.append(entry, changes)
 const hashOf = ({ changes }: Sample) => changes[0]!.hash
 

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto"
 import { expect, it } from "vitest"
-import { sample } from "../../relay/log/conformance.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { dice } from "../support/dice.ts"
 import { simDisk } from "../support/disk.ts"
@@ -22,8 +22,7 @@ it("look-ups of a sealed segment read little of it, whatever actors were chosen 
       disk: sim.disk,
       clock: nodeClock,
       report() {},
-      segment: { entries: ENTRIES },
-      cache: 0,
+      sizes: { segmentEntries: ENTRIES, blockBytes: 0 },
     })
   const logs = await open()
   const log = await logs.open("w")

@@ -4,9 +4,9 @@ import path from "node:path"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { actorOf, sample } from "../../relay/log/conformance.ts"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { actorOf, sample } from "../../relay/log/samples.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 import { systemClock } from "../../src/base/env.ts"
@@ -51,8 +51,7 @@ const openAt = (folder: string): Promise<Logs> =>
     disk: counting,
     clock: systemClock,
     report: () => {},
-    segment: { entries: SEGMENT },
-    cache: CACHE,
+    sizes: { segmentEntries: SEGMENT, blockBytes: CACHE },
   })
 
 const entity = (n: number) => `e${n % ENTITIES}`

@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterAll, beforeEach, describe, expect, it } from "vitest"
-import { pages, sample } from "../../relay/log/conformance.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { pages, sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { endAll, program, start } from "../support/processes.ts"
@@ -16,7 +16,7 @@ const openHere = (folder: string) =>
     disk: nodeDisk,
     clock: nodeClock,
     report: (event) => events.push(event),
-    segment: { entries: 300 },
+    sizes: { segmentEntries: 300 },
   })
 
 const base = mkdtempSync(path.join(tmpdir(), "log-process-"))

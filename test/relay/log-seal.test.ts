@@ -1,6 +1,6 @@
 import { expect, it } from "vitest"
-import { sample } from "../../relay/log/conformance.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { dice } from "../support/dice.ts"
 import { simDisk } from "../support/disk.ts"
@@ -19,7 +19,13 @@ it("a full segment is sealed in slices: others have the processor in between, an
     },
   })
   const open = () =>
-    openLogs({ folder: "/data", disk, clock: nodeClock, report() {}, segment: { entries: ENTRIES, changes: 1e6 } })
+    openLogs({
+      folder: "/data",
+      disk,
+      clock: nodeClock,
+      report() {},
+      sizes: { segmentEntries: ENTRIES, segmentChanges: 1e6 },
+    })
   const logs = await open()
   const log = await logs.open("w")
   const nth = (i: number) => sample(`${i}`, { entity: `e${i % 1000}`, actor: `actor ${i}`, by: "alice", binds: true })

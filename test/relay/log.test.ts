@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
-import { logConformance, sample } from "../../relay/log/conformance.ts"
+import { logConformance } from "../../relay/log/conformance.ts"
 import { type LogsOptions, openLogs } from "../../relay/log/logs.ts"
+import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { dice } from "../support/dice.ts"
@@ -16,7 +17,7 @@ afterEach(() => {
 
 const quiet = { clock: nodeClock, report: () => {} }
 /** Segments so small that every history has many. */
-const small = { segment: { entries: 17, bytes: 20_000 }, cache: 64 * 1024 }
+const small = { sizes: { segmentEntries: 17, segmentBytes: 20_000, blockBytes: 64 * 1024 } }
 
 describe.each<[string, Partial<LogsOptions>]>([
   ["with segments of the usual size", {}],
@@ -51,7 +52,7 @@ describe("logs that nobody has borrowed", () => {
 
   it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
     const { disk, listed } = listingDisk()
-    const logs = await openLogs({ ...quiet, folder: "/data", disk, maxOpen: 2 })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { logs: 2 } })
     const use = async (workspace: string) => {
       const log = await logs.open(workspace)
       const { entry, changes } = sample(`of ${workspace}`)
@@ -70,7 +71,7 @@ describe("logs that nobody has borrowed", () => {
 
   it("are shut when they keep more in memory than they may, though they are few", async () => {
     const { disk, listed } = listingDisk()
-    const logs = await openLogs({ ...quiet, folder: "/data", disk, idleBytes: 500_000 })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { idleBytes: 500_000 } })
     const use = async (workspace: string, entries = 0) => {
       const log = await logs.open(workspace)
       for (let i = 0; i < entries; i++) {

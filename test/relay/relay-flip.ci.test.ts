@@ -4,7 +4,7 @@ import path from "node:path"
 import type { Key, Store, Value } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { HEADER } from "../../relay/log/segment/format.ts"
+import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import type { Entry, Hash } from "../../src/wire/protocol.ts"
 import { type Notes, openNotes, view, WORKSPACE } from "../support/load.ts"
@@ -151,7 +151,9 @@ const anyBits = () => 1 + random(255)
 /** Every position in a file (of the emptiness between the two copies of its header, some), or so many of its records. */
 function positions(size: number, share: number): number[] {
   if (!long)
-    return Array.from({ length: share }, (_, i) => (i % 8 === 0 ? random(HEADER) : HEADER + random(size - HEADER)))
+    return Array.from({ length: share }, (_, i) =>
+      i % 8 === 0 ? random(HEADER_BYTES) : HEADER_BYTES + random(size - HEADER_BYTES),
+    )
   const isEmpty = (at: number) => at >= 128 && at < 4096
   return Array.from({ length: size }, (_, at) => at).filter((at) => !isEmpty(at) || at % 32 === 0)
 }

@@ -25,11 +25,11 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^served before stored/,
     edits: [
       {
-        file: "relay/log/segment-log.ts",
-        replace: "batch.flying = true",
-        by: `batch.flying = true
-        this.#contents.end = cursorOf(batch.last, segment.appendedRunning)
-        this.#tell(this.#flushListeners)`,
+        file: "relay/log/group-commit.ts",
+        replace: "group.writing = true",
+        by: `group.writing = true
+        segments.end = cursorOf(group.last, segment.appendedRunning)
+        this.#listener.flushed()`,
       },
     ],
   },
@@ -119,7 +119,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     sees: /^(bytes that are no change: .*the checksum does not match|no entry where the log has one: .*MESSAGE_BAD)/,
     edits: [
       {
-        file: "relay/log/segment/format.ts",
+        file: "relay/log/segment/record.ts",
         replace: "bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),",
         by: "bytes.length > 0 || salt > 0,",
       },

@@ -1,7 +1,7 @@
 /** What fast-check may do to a world, each run with weights of its own: a schedule in which devices never crash finds other
  * faults than one in which they always do. */
 import fc from "fast-check"
-import { HEADER } from "../../relay/log/segment/format.ts"
+import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { layAmbush } from "./ambush.ts"
 import { EDITS, type Replica } from "./replica.ts"
 import { COPY, ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world.ts"
@@ -100,7 +100,7 @@ function somewhere(x: number, length: number, path: string): number {
   const at = x % (length - ROOM)
   return at < COPY ? at : at + ROOM
 }
-const ROOM = HEADER - 2 * COPY
+const ROOM = HEADER_BYTES - 2 * COPY
 
 /** Two of them write to one entity, now the one and now the other. */
 async function race(world: World, replica: Replica, x: number): Promise<void> {

@@ -77,8 +77,8 @@ export class RelayHost implements Host {
     this.#process = process
     this.#troubled = false
     const report = (event: object) => this.#note(event)
-    const segment = { entries: this.#entries }
-    openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, segment }).then(
+    const sizes = { segmentEntries: this.#entries }
+    openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, sizes }).then(
       (logs) => {
         this.#logs = logs
         this.#workspaces = new Workspaces(this.#watched(logs))

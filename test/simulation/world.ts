@@ -3,7 +3,7 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
-import { decodeHeader, HEADER } from "../../relay/log/segment/format.ts"
+import { decodeHeader, HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import type { Relay, RelayOptions } from "../../src/sync/socket.ts"
 import type { Files } from "../support/disk.ts"
 import { type Latency, Scheduler } from "./clock.ts"
@@ -379,7 +379,7 @@ export class World {
   }
 }
 
-/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/format.ts`). */
+/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/header.ts`). */
 export const COPY = 128
 
 /** `…/00000003.log` is 3. */
@@ -387,9 +387,9 @@ const segmentOf = (path: string): number => Number.parseInt(path.slice(path.last
 /** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
 function mayCost(path: string, file: Uint8Array, at: number): number {
   if (!path.endsWith(".log")) return 0
-  const header = Buffer.from(file.subarray(0, HEADER))
+  const header = Buffer.from(file.subarray(0, HEADER_BYTES))
   // With both copies of the header gone there is only the index to say where records are: it knows of no second way.
-  if (at >= HEADER) return decodeHeader(header) ? 1 : Number.POSITIVE_INFINITY
+  if (at >= HEADER_BYTES) return decodeHeader(header) ? 1 : Number.POSITIVE_INFINITY
   const bothWhole = header.subarray(0, COPY).equals(header.subarray(-COPY))
   return bothWhole ? 0 : Number.POSITIVE_INFINITY
 }

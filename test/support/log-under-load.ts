@@ -3,15 +3,15 @@
  * that it is flushed: its name and its place.
  */
 
-import { sample } from "../../relay/log/conformance.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 
 const [folder = "", life = ""] = process.argv.slice(2)
 // Small enough to be sealed many times a second.
-const segment = { entries: 300 }
-const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report: console.error, segment })
+const sizes = { segmentEntries: 300 }
+const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report: console.error, sizes })
 const log = await logs.open("w")
 
 async function write(entity: string): Promise<void> {

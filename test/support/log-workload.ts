@@ -1,7 +1,7 @@
 import { expect } from "vitest"
-import { pages, type Sample, sample } from "../../relay/log/conformance.ts"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { type LogsOptions, openLogs } from "../../relay/log/logs.ts"
+import { pages, type Sample, sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { type Cursor, position } from "../../src/wire/protocol.ts"
 import type { SimDisk } from "./disk.ts"
@@ -9,7 +9,13 @@ import type { SimDisk } from "./disk.ts"
 export const FOLDER = "/data"
 /** Segments so small that a short history has several, sealed and not. */
 export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: LogsOptions["report"] = () => {}): Promise<Logs> =>
-  openLogs({ folder: FOLDER, disk, clock: nodeClock, report, segment: { entries: 4 }, cache: 64 * 1024, maxOpen: 1 })
+  openLogs({
+    folder: FOLDER,
+    disk,
+    clock: nodeClock,
+    report,
+    sizes: { segmentEntries: 4, blockBytes: 64 * 1024, logs: 1 },
+  })
 
 /** What was appended to a log, and what was said of it. */
 export class Journal {

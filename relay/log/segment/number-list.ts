@@ -1,4 +1,4 @@
-/** A list of numbers below 2^32 that grows at its end, 4 bytes each: what the record heads of a segment are indexed by. */
+/** A list of numbers below 2^32 that grows at its end, in 4 bytes each: an index in memory is made of such lists. */
 export class NumberList {
   length = 0
   #items = new Uint32Array(16)
@@ -7,7 +7,7 @@ export class NumberList {
     return this.#items.byteLength
   }
 
-  /** Returns where it is. */
+  /** Returns the item's index. */
   push(item: number): number {
     if (this.length === this.#items.length) {
       const more = new Uint32Array(2 * this.length)

@@ -1,68 +1,73 @@
-/** The segment that is appended to. What look-ups ask of it is in memory; what is flushed is served from its file. */
+/** The segment that is appended to. Its index is in memory; flushed entries are served from its file. */
 import type { Entry } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
-import { asBuffer } from "../cache.ts"
+import { asBuffer, type GrowingBytes } from "../bytes.ts"
 import type { AppendedChange, EntityState } from "../contract.ts"
 import { type Folder, segmentPath } from "../folder.ts"
-import {
-  type ActorKeys,
-  differences,
-  encodeHeader,
-  HEADER,
-  type Key,
-  type Origin,
-  type Output,
-  record,
-  writeRecord,
-} from "./format.ts"
-import { RecordHeads } from "./record-heads.ts"
+import { differences, encodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
+import type { ActorKeys, Key } from "./keys.ts"
+import { MemoryIndex } from "./memory-index.ts"
+import { record, writeRecord } from "./record.ts"
 
-/** Records whose offsets are given out at once. */
-const MANY = 512
+/** When a segment is full and is sealed: when it reaches the first of these. */
+export interface SegmentSizes {
+  readonly segmentBytes: number
+  readonly segmentEntries: number
+  /** Bounds the memory of its index, up to 15 MiB with the usual size. */
+  readonly segmentChanges: number
+}
+
+export const usualSegmentSizes: SegmentSizes = {
+  segmentBytes: 16 * 2 ** 20,
+  segmentEntries: 20_000,
+  segmentChanges: 2 ** 16,
+}
 
 export class OpenSegment {
-  readonly origin: Origin
-  readonly records: RecordHeads
+  readonly header: SegmentHeader
+  readonly index: MemoryIndex
   readonly path: string
-  /** Bytes of the file that are flushed. What may be behind them is not ours. */
-  size = HEADER
+  /** Bytes of the file that are flushed. Bytes behind them are of writes that failed or are under way. */
+  size = HEADER_BYTES
   readonly #folder: Folder
+  /** Records that are flushed. */
   #flushed = 0
-  /** Where the next record will begin. */
-  #end = HEADER
+  /** Where the next record will begin in the file. */
+  #end = HEADER_BYTES
   #file: DiskFile | undefined
   /** The file has its header, and its name is durable. */
   #made: boolean
-  /** Something may be behind `size`. */
+  /** There may be bytes behind `size`. */
   #torn = false
 
-  /** `made`: bytes of its file, when there is one already. */
-  constructor(folder: Folder, origin: Origin, actors: ActorKeys, made = 0) {
-    this.origin = origin
-    this.path = segmentPath(folder, origin.number)
-    this.records = new RecordHeads(origin.marks.salt, actors, made)
+  /** `found`: bytes of its file; 0: there is none yet. */
+  constructor(folder: Folder, header: SegmentHeader, actors: ActorKeys, found = 0) {
+    this.header = header
+    this.path = segmentPath(folder, header.number)
+    this.index = new MemoryIndex(header.secret.salt, actors, folder.sizes.longChain, found)
     this.#folder = folder
-    this.#made = this.#torn = made > 0
+    this.#made = this.#torn = found > 0
   }
 
-  // ── in memory ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what is appended, in memory ───────────────────────────────────────────────────────────────────────────────────
 
-  /** The last appended record's position, and the running hash there. */
+  /** The position of the last appended record, and the running hash there. */
   get appended(): number {
-    return this.records.count > 0 ? this.records.position(this.records.count - 1) : this.origin.base
+    return this.index.count > 0 ? this.index.position(this.index.count - 1) : this.header.base
   }
   get appendedRunning(): Buffer {
-    return this.records.count > 0 ? this.records.running(this.records.count - 1) : this.origin.start
+    return this.index.count > 0 ? this.index.running(this.index.count - 1) : this.header.baseRunning
   }
 
+  /** The next entry belongs into another segment. */
   get full(): boolean {
-    const { bytes, entries, changes } = this.#folder.full
-    return this.#end >= bytes || this.records.count >= entries || this.records.changes >= changes
+    const { segmentBytes, segmentEntries, segmentChanges } = this.#folder.sizes
+    return this.#end >= segmentBytes || this.index.count >= segmentEntries || this.index.changes >= segmentChanges
   }
 
-  /** Adds a record to the end of `out`, which will be written here next. */
+  /** Appends a record to `out`, which is written to this segment next. `before` as for `MemoryIndex.add`. */
   append(
-    out: Output,
+    out: GrowingBytes,
     position: number,
     key: Key,
     entry: Entry,
@@ -70,55 +75,55 @@ export class OpenSegment {
     body: Uint8Array,
     before: () => EntityState | null | undefined,
   ): void {
-    const place = { position, previous: this.appended, running: this.appendedRunning }
+    const standing = { position, previous: this.appended, previousRunning: this.appendedRunning }
     const at = out.length
     try {
-      writeRecord(out, this.origin.marks, place, key, entry, changes, body)
+      writeRecord(out, this.header.secret, standing, key, entry, changes, body)
     } catch (error) {
       out.length = at
       throw error
     }
-    this.records.add(out.bytes, at, this.#end, before)
+    this.index.add(out.bytes, at, this.#end, before)
     this.#end += out.length - at
   }
 
-  /** A record that was found in the file at this offset. */
+  /** Adds a record that was found in the file at this offset. */
   load(bytes: Buffer, at: number, offset: number): void {
-    this.records.add(bytes, at, offset, () => undefined)
-    this.#flushed = this.records.count
+    this.index.add(bytes, at, offset, () => undefined)
+    this.#flushed = this.index.count
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
   /** Forgets what is not flushed. */
   rollBack(): void {
-    this.records.cut(this.#flushed)
+    this.index.cut(this.#flushed)
     this.#end = this.size
   }
 
   // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Makes the file what it should be: there, with its header, and nothing behind what is flushed. */
+  /** Makes the file ready to be written to: it is there durably, with its header, and ends behind what is flushed. */
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
     if (!this.#made) await this.#folder.disk.makeFolder(this.#folder.path)
     this.#file ??= await this.#folder.disk.open(this.path)
+    const header = encodeHeader(this.#folder.workspace, this.header)
     if (!this.#made) {
       await this.#file.truncate(0)
-      await this.#file.write(0, encodeHeader(this.#folder.workspace, this.origin))
+      await this.#file.write(0, header)
       await this.#file.sync()
       await this.#folder.disk.syncFolder(this.#folder.path)
       this.#made = true
     } else {
-      const header = encodeHeader(this.#folder.workspace, this.origin)
       await this.#file.truncate(this.size)
-      const found = asBuffer(await this.#file.read(0, HEADER))
+      const found = asBuffer(await this.#file.read(0, HEADER_BYTES))
       for (const { at, copy } of differences(found, header)) await this.#file.write(at, copy)
       await this.#file.sync()
     }
     this.#torn = false
   }
 
-  /** Appends these records, durably. When that fails, nobody knows what the file has behind `size`. */
+  /** Writes so many records, durably. When that fails, it is unknown what the file has behind `size`. */
   async write(bytes: Buffer, records: number): Promise<void> {
     this.#torn = true
     await this.#file!.write(this.size, bytes)
@@ -135,32 +140,33 @@ export class OpenSegment {
 
   // ── what is flushed ───────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** The position of the last flushed record, and the running hash there. */
   get last(): number {
-    return this.#flushed > 0 ? this.records.position(this.#flushed - 1) : this.origin.base
+    return this.#flushed > 0 ? this.index.position(this.#flushed - 1) : this.header.base
   }
   get running(): Buffer {
-    return this.#flushed > 0 ? this.records.running(this.#flushed - 1) : this.origin.start
+    return this.#flushed > 0 ? this.index.running(this.#flushed - 1) : this.header.baseRunning
   }
 
   /** The running hash at the end of the record with this position. */
   runningAt(position: number): Buffer | undefined {
-    const n = this.records.countTo(position)
-    return n > 0 && n <= this.#flushed && this.records.position(n - 1) === position
-      ? this.records.running(n - 1)
+    const n = this.index.countTo(position)
+    return n > 0 && n <= this.#flushed && this.index.position(n - 1) === position
+      ? this.index.running(n - 1)
       : undefined
   }
 
-  /** Offsets of records after this position, and where the last of them ends; not all, when there are many. */
-  after(position: number): { readonly offsets: readonly number[]; readonly end: number } {
-    const from = this.records.countTo(position)
-    const to = Math.min(from + MANY, this.#flushed)
+  /** The offsets of the first records after this position, and where the last of those ends. */
+  offsetsAfter(position: number): { readonly offsets: readonly number[]; readonly end: number } {
+    const from = this.index.countTo(position)
+    const to = Math.min(from + this.#folder.sizes.offsets, this.#flushed)
     const offsets: number[] = []
-    for (let i = from; i < to; i++) offsets.push(this.records.offset(i))
-    return { offsets, end: to < this.#flushed ? this.records.offset(to) : this.size }
+    for (let i = from; i < to; i++) offsets.push(this.index.offset(i))
+    return { offsets, end: to < this.#flushed ? this.index.offset(to) : this.size }
   }
 
   bytesAfter(position: number): number {
-    const n = this.records.countTo(position)
-    return n < this.#flushed ? this.size - this.records.offset(n) : 0
+    const n = this.index.countTo(position)
+    return n < this.#flushed ? this.size - this.index.offset(n) : 0
   }
 }

@@ -1,66 +1,71 @@
 /** Reads a segment from its first record to its end, past whatever is damaged. */
-import { HEAD, HEADER, type Marks, record } from "./format.ts"
+import { HEADER_BYTES, type Secret } from "./header.ts"
+import { PREAMBLE_BYTES, record } from "./record.ts"
 
-const WINDOW = 2 ** 16
-
+/** Bytes of a file from one offset up to another. */
 export interface Span {
   readonly from: number
   readonly to: number
 }
 
 /**
- * Gives `visit` every whole record and returns what lies between them and is none. What an attacker may have put into
- * a damaged record is not taken for one: it would have to guess the marker and the salt.
+ * Gives `visit` every whole record, and returns the spans between them that are no records. Records that an attacker
+ * has put inside a damaged one are not taken for any: he would have to guess the marker and the salt. `atOnce`: bytes
+ * of one read, more for a longer record.
  */
 export async function scan(
   read: (at: number, length: number, into: Buffer) => Promise<Buffer>,
   size: number,
-  marks: Marks,
+  secret: Secret,
+  atOnce: number,
   visit: (bytes: Buffer, at: number, offset: number) => void | Promise<void>,
 ): Promise<Span[]> {
   const marker = Buffer.alloc(4)
-  marker.writeUInt32BE(marks.marker)
+  marker.writeUInt32BE(secret.marker)
   const damage: Span[] = []
   let damagedFrom: number | undefined
-  // One for all: what is read once and dropped would make the process grow.
-  let memory = Buffer.allocUnsafeSlow(Math.min(WINDOW, size))
-  let window: Buffer = memory.subarray(0, 0)
-  let start = HEADER
+  // The same memory for all reads: new memory for each would make the process grow.
+  let memory = Buffer.allocUnsafeSlow(Math.min(atOnce, size))
+  /** What was read last, where it begins in the file, and how far in it the scan is. */
+  let loaded: Buffer = memory.subarray(0, 0)
+  let start = HEADER_BYTES
   let at = 0
 
-  /** Whether `length` bytes from `at` on are in the window, after having read them when the file has them. */
-  const inWindow = async (length: number): Promise<boolean> => {
-    if (window.length - at >= length) return true
+  /** Loads `length` bytes from `at` on. False: the file ends before. */
+  const load = async (length: number): Promise<boolean> => {
+    if (loaded.length - at >= length) return true
     if (start + at + length > size) return false
     start += at
     at = 0
-    const reading = Math.min(size - start, Math.max(WINDOW, length))
+    const reading = Math.min(size - start, Math.max(atOnce, length))
     if (memory.length < reading) memory = Buffer.allocUnsafeSlow(reading)
-    window = await read(start, reading, memory)
-    return window.length >= length
+    loaded = await read(start, reading, memory)
+    return loaded.length >= length
   }
 
   while (start + at < size) {
     const offset = start + at
-    let whole = (await inWindow(HEAD)) && record.check(window, at, marks)
-    if (whole === "short") whole = (await inWindow(record.headLength(window, at))) && record.check(window, at, marks)
-    if (whole === true && (await inWindow(record.length(window, at)))) {
-      const intact = record.whole(window, at, marks)
+    let whole = (await load(PREAMBLE_BYTES)) && record.check(loaded, at, secret)
+    if (whole === "short") {
+      whole = (await load(record.preambleLength(loaded, at))) && record.check(loaded, at, secret)
+    }
+    if (whole === true && (await load(record.length(loaded, at)))) {
+      const intact = record.isBodyWhole(loaded, at, secret)
       if (intact && damagedFrom !== undefined) {
         damage.push({ from: damagedFrom, to: offset })
         damagedFrom = undefined
       }
       if (intact) {
-        const visited = visit(window, at, offset)
+        const visited = visit(loaded, at, offset)
         if (visited) await visited
       } else damagedFrom ??= offset
-      at += record.length(window, at)
+      at += record.length(loaded, at)
       continue
     }
     damagedFrom ??= offset
-    const next = window.indexOf(marker, at + 1)
+    const next = loaded.indexOf(marker, at + 1)
     // The marker may begin in the last three bytes.
-    at = next >= 0 ? next : Math.max(at + 1, window.length - 3)
+    at = next >= 0 ? next : Math.max(at + 1, loaded.length - 3)
   }
   if (damagedFrom !== undefined) damage.push({ from: damagedFrom, to: size })
   return damage

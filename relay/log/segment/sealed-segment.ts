@@ -1,32 +1,34 @@
-/** A segment that nothing is appended to any more: everything about it is read from its two files when it is asked for. */
+/**
+ * A segment that nothing is appended to any more. Everything about it is read from its two files when it is asked for.
+ */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
-import type { Cache } from "../cache.ts"
+import { readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
-import { Damage, type Folder, indexPath, segmentPath } from "../folder.ts"
-import { change, type Key, type Origin, readU64, record } from "./format.ts"
+import { Damage } from "../damage.ts"
+import type { Reader } from "../files/reader.ts"
+import { type Folder, indexPath, segmentPath } from "../folder.ts"
+import { mayBeIn, type Probe } from "./bloom.ts"
+import type { SegmentHeader } from "./header.ts"
 import {
-  decodeSummary,
+  decodeIndexHeader,
+  type IndexHeader,
   isBlockWhole,
-  isMarked,
-  Kind,
   layout,
-  NOBODY,
-  PAYLOAD,
-  PLACE,
-  PLACES,
-  type Probe,
-  ROW,
-  ROWS,
-  STATE,
-  type Summary,
+  NO_PREDECESSOR,
+  OFFSET_BYTES,
+  OFFSETS_PER_BLOCK,
+  PAYLOAD_BYTES,
+  POINTER_BYTES,
+  POINTERS_PER_BLOCK,
+  PointerKind,
+  STATE_BYTES,
 } from "./index-format.ts"
-import { tailOf } from "./record-heads.ts"
+import type { Key } from "./keys.ts"
+import { tailOf } from "./memory-index.ts"
+import { change, record } from "./record.ts"
 
-/** What is read at once to look into a record's head. */
-const GLANCE = 512
-
-export class Sealed {
-  readonly origin: Origin
+export class SealedSegment {
+  readonly header: SegmentHeader
   readonly last: number
   readonly running: Buffer
   readonly size: number
@@ -34,207 +36,222 @@ export class Sealed {
   readonly brokenBy: number
   readonly identity: Buffer
   readonly path: string
-  readonly #summary: Summary
+  readonly #indexHeader: IndexHeader
   readonly #parts: ReturnType<typeof layout>
-  readonly #index: string
-  readonly #cache: Cache
+  readonly #indexPath: string
+  readonly #reader: Reader
+  readonly #preambleBytes: number
 
-  private constructor(folder: Folder, summary: Summary & { readonly identity: Buffer }) {
-    this.origin = summary.origin
-    this.last = summary.last
-    this.running = summary.running
-    this.size = summary.size
-    this.lost = summary.lost
-    this.brokenBy = summary.brokenBy
-    this.identity = summary.identity
-    this.path = segmentPath(folder, summary.origin.number)
-    this.#summary = summary
-    this.#parts = layout(summary)
-    this.#index = indexPath(folder, summary.origin.number)
-    this.#cache = folder.cache
+  private constructor(folder: Folder, index: IndexHeader & { readonly identity: Buffer }) {
+    this.header = index.header
+    this.last = index.last
+    this.running = index.running
+    this.size = index.size
+    this.lost = index.lost
+    this.brokenBy = index.brokenBy
+    this.identity = index.identity
+    this.path = segmentPath(folder, index.header.number)
+    this.#indexHeader = index
+    this.#parts = layout(index)
+    this.#indexPath = indexPath(folder, index.header.number)
+    this.#reader = folder.reader
+    this.#preambleBytes = folder.sizes.preambleBytes
   }
 
-  /** By its index; undefined when there is none that fits the segment and what comes before it. */
-  static async open(folder: Folder, number: number, previous: Sealed | undefined): Promise<Sealed | undefined> {
-    const block = await folder.cache.block(indexPath(folder, number), 0)
-    const summary = isBlockWhole(block, 0) ? decodeSummary(block) : undefined
-    if (!summary || summary.origin.number !== number) return undefined
-    if (!summary.predecessor.equals(previous?.identity ?? NOBODY)) return undefined
+  /**
+   * Opens a segment by its index. Undefined: the index does not fit the segment, or what comes before it, or is
+   * damaged.
+   */
+  static async open(
+    folder: Folder,
+    number: number,
+    previous: SealedSegment | undefined,
+  ): Promise<SealedSegment | undefined> {
+    const block = await folder.reader.blocks.read(indexPath(folder, number), 0)
+    const index = isBlockWhole(block, 0) ? decodeIndexHeader(block) : undefined
+    if (!index || index.header.number !== number) return undefined
+    if (!index.predecessor.equals(previous?.identity ?? NO_PREDECESSOR)) return undefined
     const file = await folder.disk.read(segmentPath(folder, number))
     try {
-      return (await file.size()) === summary.size ? new Sealed(folder, summary) : undefined
+      return (await file.size()) === index.size ? new SealedSegment(folder, index) : undefined
     } finally {
       await file.close()
     }
   }
 
-  /** Whether it surely has no such row. Asked of every segment, so it does not wait for what is at hand. */
+  // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Whether it surely has no such pointer. Every segment is asked, so it answers at once when the block is in memory.
+   */
   lacks(probe: Probe): boolean | Promise<boolean> {
-    const { bloom } = this.#summary
+    const { bloom } = this.#indexHeader
     if (bloom === 0) return true
-    const n = this.#parts.bloom + (probe.where % bloom)
-    const block = this.#block(n)
-    return block instanceof Promise ? block.then((read) => !isMarked(read, probe)) : !isMarked(block, probe)
+    const block = this.#block(this.#parts.bloom + (probe.block % bloom))
+    return block instanceof Promise ? block.then((read) => !mayBeIn(read, probe)) : !mayBeIn(block, probe)
   }
 
   async state(entity: Key): Promise<EntityState | undefined> {
-    for await (const row of this.#rows(entity, Kind.entity)) return this.#state(row.value)
+    for await (const pointer of this.#pointers(entity, PointerKind.entity)) return this.#state(pointer.value)
     return undefined
   }
 
   async known(key: Key, entity: Key, hash: Hash): Promise<Known | undefined> {
-    for await (const row of this.#rows(key, Kind.change)) {
-      const { head, at } = await this.#change(row)
-      if (change.hash(head, at) === hash && record.isOf(head, 0, entity)) return change.known(head, 0, at)
+    for await (const pointer of this.#pointers(key, PointerKind.change)) {
+      const { preamble, at } = await this.#change(pointer)
+      if (change.hash(preamble, at) === hash && record.isOf(preamble, 0, entity)) return change.known(preamble, 0, at)
     }
     return undefined
   }
 
   async tail(key: Key, entity: Key, actor: Actor): Promise<Tail | undefined> {
-    for await (const row of this.#rows(key, Kind.tail)) {
-      const { head, at } = await this.#change(row)
-      if (change.actor(head, at) === actor && record.isOf(head, 0, entity)) return tailOf(head, at)
+    for await (const pointer of this.#pointers(key, PointerKind.tail)) {
+      const { preamble, at } = await this.#change(pointer)
+      if (change.actor(preamble, at) === actor && record.isOf(preamble, 0, entity)) return tailOf(preamble, at)
     }
     return undefined
   }
 
   async binding(key: Key, actor: Actor): Promise<string | undefined> {
-    for await (const row of this.#rows(key, Kind.binding)) {
-      const { head, at } = await this.#change(row)
-      if (change.actor(head, at) === actor) return record.principal(head, 0)
+    for await (const pointer of this.#pointers(key, PointerKind.binding)) {
+      const { preamble, at } = await this.#change(pointer)
+      if (change.actor(preamble, at) === actor) return record.principal(preamble, 0)
     }
     return undefined
   }
+
+  // ── records in their order ────────────────────────────────────────────────────────────────────────────────────────
 
   /** The running hash at the end of the record with this position. */
   async runningAt(position: number): Promise<Buffer | undefined> {
     const n = await this.#countTo(position)
     if (n === 0) return undefined
-    const place = await this.#place(n - 1)
-    return place.position === position ? record.running(await this.#head(place.offset), 0) : undefined
+    const found = await this.#offset(n - 1)
+    return found.position === position ? record.running(await this.#preamble(found.offset), 0) : undefined
   }
 
-  /** Offsets of records after this position, and where the last of them ends; not all, when there are many. */
-  async after(position: number): Promise<{ readonly offsets: readonly number[]; readonly end: number }> {
+  /** The offsets of the first records after this position, and where the last of those ends. */
+  async offsetsAfter(position: number): Promise<{ readonly offsets: readonly number[]; readonly end: number }> {
     const n = await this.#countTo(position)
-    const { entries } = this.#summary
+    const { entries } = this.#indexHeader
     if (n === entries) return { offsets: [], end: this.size }
-    const block = await this.#placesAround(n)
-    const to = Math.min(entries, (Math.floor(n / PLACES) + 1) * PLACES)
+    const block = await this.#offsetsAround(n)
+    const to = Math.min(entries, (Math.floor(n / OFFSETS_PER_BLOCK) + 1) * OFFSETS_PER_BLOCK)
     const offsets: number[] = []
-    for (let i = n; i < to; i++) offsets.push(block.readUInt32BE((i % PLACES) * PLACE + 4))
-    return { offsets, end: to < entries ? (await this.#place(to)).offset : this.size }
+    for (let i = n; i < to; i++) offsets.push(block.readUInt32BE((i % OFFSETS_PER_BLOCK) * OFFSET_BYTES + 4))
+    return { offsets, end: to < entries ? (await this.#offset(to)).offset : this.size }
   }
 
-  /** About how many bytes of records are behind this position. */
+  /** About: as if all records had the same size. */
   bytesAfter(position: number): number {
-    if (position <= this.origin.base) return this.size
-    return (this.size * Math.max(0, this.last - position)) / Math.max(1, this.last - this.origin.base)
-  }
-
-  forget(): void {
-    this.#cache.forget(this.path)
-    this.#cache.forget(this.#index)
-  }
-
-  // ── records ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async #head(offset: number): Promise<Buffer> {
-    const { marks, number } = this.origin
-    let head = await this.#cache.range(this.path, offset, GLANCE)
-    let whole = record.check(head, 0, marks)
-    if (whole === "short" && head.length === GLANCE) {
-      head = await this.#cache.range(this.path, offset, record.headLength(head, 0))
-      whole = record.check(head, 0, marks)
-    }
-    if (whole !== true) throw new Damage(number, `the record at byte ${offset} is damaged`)
-    return head
-  }
-
-  async #change({ value, number }: Row): Promise<{ head: Buffer; at: number }> {
-    const head = await this.#head(value)
-    let at = change.first(0)
-    for (let i = 0; i < number; i++) at = change.next(head, at)
-    return { head, at }
-  }
-
-  // ── the index ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #block(n: number): Buffer | Promise<Buffer> {
-    return this.#cache.peek(this.#index, n) ?? this.#cache.block(this.#index, n, (block) => this.#check(block, n))
-  }
-
-  #check(block: Buffer, n: number): void {
-    if (!isBlockWhole(block, n)) throw new Damage(this.origin.number, `block ${n} of the index is damaged`)
-  }
-
-  /** Bytes of the states. */
-  async #bytes(at: number, length: number): Promise<Buffer> {
-    const parts: Buffer[] = []
-    for (let from = at; from < at + length; ) {
-      const block = await this.#block(this.#parts.states + Math.floor(from / PAYLOAD))
-      const to = Math.min(at + length, (Math.floor(from / PAYLOAD) + 1) * PAYLOAD)
-      parts.push(block.subarray(from % PAYLOAD, (from % PAYLOAD) + to - from))
-      from = to
-    }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
-  }
-
-  async #state(at: number): Promise<EntityState> {
-    const fixed = await this.#bytes(at, STATE)
-    const first = STATE + fixed.readUInt32BE(4)
-    const bytes = await this.#bytes(at, first + 32 * fixed.readUInt32BE(0))
-    const purged = readU64(fixed, 8)
-    const heads: Hash[] = []
-    for (let head = first; head < bytes.length; head += 32) heads.push(bytes.toString("hex", head, head + 32))
-    return { collection: bytes.toString("utf8", STATE, first), heads, ...(purged > 0 && { purged }) }
-  }
-
-  async #place(i: number): Promise<{ position: number; offset: number }> {
-    const block = await this.#placesAround(i)
-    const at = (i % PLACES) * PLACE
-    return { position: this.origin.base + block.readUInt32BE(at), offset: block.readUInt32BE(at + 4) }
-  }
-
-  /** The block of places that has the `i`-th. */
-  #placesAround(i: number): Promise<Buffer> {
-    const n = this.#parts.places + Math.floor(i / PLACES)
-    return this.#cache.passing(this.#index, n, (block) => this.#check(block, n))
+    if (position <= this.header.base) return this.size
+    return (this.size * Math.max(0, this.last - position)) / Math.max(1, this.last - this.header.base)
   }
 
   /** How many records there are up to this position. */
   async #countTo(position: number): Promise<number> {
-    // Each is at least one further than the one before.
-    let high = Math.min(this.#summary.entries, position - this.origin.base)
+    // Positions grow by at least one from record to record.
+    let high = Math.min(this.#indexHeader.entries, position - this.header.base)
     if (high <= 0) return 0
-    let low = (await this.#place(high - 1)).position <= position ? high : 0
+    let low = (await this.#offset(high - 1)).position <= position ? high : 0
     while (low < high) {
       const middle = (low + high + 1) >> 1
-      if ((await this.#place(middle - 1)).position <= position) low = middle
+      if ((await this.#offset(middle - 1)).position <= position) low = middle
       else high = middle - 1
     }
     return low
   }
 
-  async *#rows(key: Key, kind: Kind): AsyncGenerator<Row> {
-    const blocks = Math.ceil(this.#summary.rows / ROWS)
-    const blockOf = async (n: number) => {
-      const block = await this.#block(this.#parts.rows + n)
-      return { block, count: Math.min(ROWS, this.#summary.rows - n * ROWS) }
+  /** Where the `i`-th record begins in the file, and its position. */
+  async #offset(i: number): Promise<{ position: number; offset: number }> {
+    const block = await this.#offsetsAround(i)
+    const at = (i % OFFSETS_PER_BLOCK) * OFFSET_BYTES
+    return { position: this.header.base + block.readUInt32BE(at), offset: block.readUInt32BE(at + 4) }
+  }
+
+  /** The block of offsets that has the `i`-th. */
+  #offsetsAround(i: number): Promise<Buffer> {
+    const n = this.#parts.offsets + Math.floor(i / OFFSETS_PER_BLOCK)
+    return this.#reader.blocks.pass(this.#indexPath, n, (block) => this.#check(block, n))
+  }
+
+  // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** At least the whole preamble of the record at this offset. */
+  async #preamble(offset: number): Promise<Buffer> {
+    const { secret, number } = this.header
+    let preamble = await this.#reader.blocks.range(this.path, offset, this.#preambleBytes)
+    let whole = record.check(preamble, 0, secret)
+    if (whole === "short" && preamble.length === this.#preambleBytes) {
+      preamble = await this.#reader.blocks.range(this.path, offset, record.preambleLength(preamble, 0))
+      whole = record.check(preamble, 0, secret)
     }
-    // The first block that ends at the key or behind it. Most keys are evenly spread, so the first guesses are good ones.
+    if (whole !== true) throw new Damage(number, `the record at byte ${offset} is damaged`)
+    return preamble
+  }
+
+  async #change({ value, number }: Pointer): Promise<{ preamble: Buffer; at: number }> {
+    const preamble = await this.#preamble(value)
+    let at = change.first(0)
+    for (let i = 0; i < number; i++) at = change.next(preamble, at)
+    return { preamble, at }
+  }
+
+  async #state(at: number): Promise<EntityState> {
+    const fixed = await this.#stateBytes(at, STATE_BYTES)
+    const headsAt = STATE_BYTES + fixed.readUInt32BE(4)
+    const bytes = await this.#stateBytes(at, headsAt + 32 * fixed.readUInt32BE(0))
+    const purged = readU64(fixed, 8)
+    const heads: Hash[] = []
+    for (let head = headsAt; head < bytes.length; head += 32) heads.push(bytes.toString("hex", head, head + 32))
+    return { collection: bytes.toString("utf8", STATE_BYTES, headsAt), heads, ...(purged > 0 && { purged }) }
+  }
+
+  /** Bytes of the part of states, as if its blocks had no checksums in between. */
+  async #stateBytes(at: number, length: number): Promise<Buffer> {
+    const pieces: Buffer[] = []
+    for (let from = at; from < at + length; ) {
+      const n = Math.floor(from / PAYLOAD_BYTES)
+      const block = await this.#block(this.#parts.states + n)
+      const to = Math.min(at + length, (n + 1) * PAYLOAD_BYTES)
+      pieces.push(block.subarray(from % PAYLOAD_BYTES, (from % PAYLOAD_BYTES) + to - from))
+      from = to
+    }
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+  }
+
+  // ── the index ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #block(n: number): Buffer | Promise<Buffer> {
+    const { blocks } = this.#reader
+    return blocks.peek(this.#indexPath, n) ?? blocks.read(this.#indexPath, n, (block) => this.#check(block, n))
+  }
+
+  #check(block: Buffer, n: number): void {
+    if (!isBlockWhole(block, n)) throw new Damage(this.header.number, `block ${n} of the index is damaged`)
+  }
+
+  async *#pointers(key: Key, kind: PointerKind): AsyncGenerator<Pointer> {
+    const { pointers } = this.#indexHeader
+    const blocks = Math.ceil(pointers / POINTERS_PER_BLOCK)
+    const load = async (n: number) => {
+      const block = await this.#block(this.#parts.pointers + n)
+      return { block, count: Math.min(POINTERS_PER_BLOCK, pointers - n * POINTERS_PER_BLOCK) }
+    }
+    // The first block that ends at the key or behind it. Most keys are evenly spread, so the first guesses are good
+    // ones.
     let low = 0
     let high = blocks
     for (let guesses = 3; low < high; guesses--) {
       const guess = Math.floor((key.readUInt32BE(0) / 2 ** 32) * blocks)
       const n = guesses > 0 ? Math.min(Math.max(guess, low), high - 1) : (low + high) >> 1
-      const { block, count } = await blockOf(n)
+      const { block, count } = await load(n)
       if (compare(block, count - 1, key) < 0) low = n + 1
       else if (n === low || compare(block, 0, key) < 0) low = high = n
       else high = n
     }
     for (; low < blocks; low++) {
-      const { block, count } = await blockOf(low)
+      const { block, count } = await load(low)
       let i = 0
       for (let to = count; i < to; ) {
         const middle = (i + to) >> 1
@@ -243,16 +260,19 @@ export class Sealed {
       }
       for (; i < count; i++) {
         if (compare(block, i, key) !== 0) return
-        const at = i * ROW
-        if (block[at + 22] === kind) yield { value: block.readUInt32BE(at + 16), number: block.readUInt16BE(at + 20) }
+        const at = i * POINTER_BYTES
+        if (block[at + 22] !== kind) continue
+        yield { value: block.readUInt32BE(at + 16), number: block.readUInt16BE(at + 20) }
       }
     }
   }
 }
 
-interface Row {
+interface Pointer {
   readonly value: number
   readonly number: number
 }
 
-const compare = (block: Buffer, row: number, key: Key): number => block.compare(key, 0, 16, row * ROW, row * ROW + 16)
+/** How the key of the `i`-th pointer of a block compares with another key. */
+const compare = (block: Buffer, i: number, key: Key): number =>
+  block.compare(key, 0, 16, i * POINTER_BYTES, i * POINTER_BYTES + 16)

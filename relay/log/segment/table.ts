@@ -1,13 +1,13 @@
 /**
- * A hash table of pairs of numbers, 24 bytes each: an index over bytes that lie elsewhere, which the caller compares.
- * Objects in a Map would take ten times the memory, for every log that is open.
+ * A hash table of pairs of numbers, in 24 bytes each. A pair says where something lies in other bytes, and the caller
+ * compares it there. Objects in a Map would take ten times the memory, for every log that is open.
  */
 export class Table {
   size = 0
-  /** fingerprint, a + 1 (0: free), b */
+  /** Three numbers a slot: fingerprint, a + 1 (0: the slot is free), b. */
   #slots: Uint32Array
 
-  /** Has room for so many pairs before it grows. */
+  /** `expected`: pairs that it has room for before it grows. */
   constructor(expected = 0) {
     this.#slots = new Uint32Array(3 * 2 ** Math.ceil(Math.log2(2 * expected + 64)))
   }
@@ -24,13 +24,13 @@ export class Table {
     this.#set(slot, fingerprint, a, b)
   }
 
-  /** The first pair with that fingerprint of which `is` says so. */
+  /** The first pair with that fingerprint for which `is` answers yes. */
   find(fingerprint: number, is: (a: number, b: number) => boolean): readonly [a: number, b: number] | undefined {
     const slot = this.#find(fingerprint, is)
     return slot === undefined ? undefined : [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]
   }
 
-  /** Puts the pair where `is` finds one, else adds it. */
+  /** Replaces the pair that `find` would return, or adds the new one. */
   put(fingerprint: number, a: number, b: number, is: (a: number, b: number) => boolean): void {
     const slot = this.#find(fingerprint, is)
     if (slot === undefined) this.add(fingerprint, a, b)

@@ -1,196 +1,208 @@
-/** Writes the index of a segment that is full. */
-import { BLOCK } from "../cache.ts"
+/** Writes the index of a full segment. */
+import { GrowingBytes, writeU64 } from "../bytes.ts"
+import { BLOCK_BYTES } from "../files/blocks.ts"
 import { type Folder, indexPath } from "../folder.ts"
 import { inSlices, Slice } from "../slices.ts"
-import { change, type Origin, Output, record, writeKeyWithin, writeU64 } from "./format.ts"
+import { addToBloom, bloomBlocks, probeOf } from "./bloom.ts"
+import type { SegmentHeader } from "./header.ts"
 import {
-  bloomBlocks,
   closeBlock,
-  encodeSummary,
-  Kind,
+  encodeIndexHeader,
   layout,
-  mark,
-  NOBODY,
-  PAYLOAD,
-  PLACE,
-  PLACES,
-  probeOf,
-  ROW,
-  ROWS,
-  STATE,
+  NO_PREDECESSOR,
+  OFFSET_BYTES,
+  OFFSETS_PER_BLOCK,
+  PAYLOAD_BYTES,
+  POINTER_BYTES,
+  POINTERS_PER_BLOCK,
+  PointerKind,
+  STATE_BYTES,
 } from "./index-format.ts"
-import type { RecordHeads } from "./record-heads.ts"
-import { Sealed } from "./sealed-segment.ts"
+import { writeKeyWithin } from "./keys.ts"
+import type { MemoryIndex } from "./memory-index.ts"
+import { change, record } from "./record.ts"
+import { SealedSegment } from "./sealed-segment.ts"
 
-/** Rows and other small things that are encoded before others get their turn: a few ms. */
-const SLICE = 2048
-
-export interface Full {
-  readonly origin: Origin
-  readonly records: RecordHeads
+export interface FullSegment {
+  readonly header: SegmentHeader
+  readonly index: MemoryIndex
   /** Bytes of its file. */
   readonly size: number
 }
 
-/** What it is built on, and what is known to be missing. */
+/** What the index is built on, and what is known to be missing; as in `IndexHeader`. */
 export interface Foundation {
-  readonly previous: Sealed | undefined
+  readonly previous: SealedSegment | undefined
   readonly lost: boolean
   readonly brokenBy: number
 }
 
 /**
- * Makes the index durable and opens the segment by it. All of it is on the disk, and `before` of every entity that it
- * has touched is known. Without the index the segment is scanned when the log is opened next time: nothing is lost.
+ * Makes the index durable, and opens the segment by it. The segment must be on the disk, and the state before it of
+ * each of its entities known. As long as there is no index, the segment is scanned whenever the log is opened: nothing
+ * is lost.
  */
-export async function seal(folder: Folder, full: Full, foundation: Foundation): Promise<Sealed> {
-  const path = indexPath(folder, full.origin.number)
+export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
+  const path = indexPath(folder, full.header.number)
   const temporary = `${path}.tmp`
   const file = await folder.disk.open(temporary)
   try {
     await file.truncate(0)
-    await file.write(0, await inSlices(folder.clock, encodeIndex(full, foundation)))
+    await file.write(0, await inSlices(folder.clock, encodeIndex(full, foundation, folder.sizes.sealSlice)))
     await file.sync()
   } finally {
     await file.close()
   }
-  folder.cache.forget(path)
+  folder.reader.forget(path)
   await folder.disk.rename(temporary, path)
   await folder.disk.syncFolder(folder.path)
-  const sealed = await Sealed.open(folder, full.origin.number, foundation.previous)
+  const sealed = await SealedSegment.open(folder, full.header.number, foundation.previous)
   if (!sealed) throw new Error(`the index ${path} is not what was written`)
   return sealed
 }
 
-/** Nothing is appended to the segment any more, nor taken from it. */
+/** Nothing is appended to the segment any more, nor taken from it. Yields after so many steps. */
 function* encodeIndex(
-  { origin, records, size }: Full,
+  { header, index, size }: FullSegment,
   { previous, lost, brokenBy }: Foundation,
+  steps: number,
 ): Generator<void, Buffer> {
-  const { salt } = origin.marks
-  const slice = new Slice(SLICE)
-  const states = yield* statesOf(records)
-  const rows = yield* rowsOf(records, states.starts)
-  const sorted = yield* sort(rows)
-  const entries = records.count
-  const summary = {
-    origin,
-    last: entries > 0 ? records.position(entries - 1) : origin.base,
-    running: entries > 0 ? records.running(entries - 1) : origin.start,
+  const slice = new Slice(steps)
+  const states = yield* statesOf(index, steps)
+  const pointers = yield* pointersOf(index, states.starts, steps)
+  const sorted = yield* sort(pointers, steps)
+  const entries = index.count
+  const indexHeader = {
+    header,
+    last: entries > 0 ? index.position(entries - 1) : header.base,
+    running: entries > 0 ? index.running(entries - 1) : header.baseRunning,
     size,
     entries,
     lost,
     brokenBy,
-    predecessor: previous?.identity ?? NOBODY,
-    rows: rows.length / ROW,
-    bloom: bloomBlocks(rows.length / ROW),
+    predecessor: previous?.identity ?? NO_PREDECESSOR,
+    pointers: sorted.length,
+    bloom: bloomBlocks(sorted.length),
   }
-  const parts = layout(summary)
-  const bytes = Buffer.alloc((parts.states + Math.ceil(states.bytes.length / PAYLOAD)) * BLOCK)
-  encodeSummary(summary).copy(bytes, 0)
+  const parts = layout(indexHeader)
+  const bytes = Buffer.alloc((parts.states + Math.ceil(states.bytes.length / PAYLOAD_BYTES)) * BLOCK_BYTES)
+  encodeIndexHeader(indexHeader).copy(bytes, 0)
   for (let i = 0; i < entries; i++) {
-    const at = (parts.places + Math.floor(i / PLACES)) * BLOCK + (i % PLACES) * PLACE
-    bytes.writeUInt32BE(records.position(i) - origin.base, at)
-    bytes.writeUInt32BE(records.offset(i), at + 4)
+    const block = parts.offsets + Math.floor(i / OFFSETS_PER_BLOCK)
+    const at = block * BLOCK_BYTES + (i % OFFSETS_PER_BLOCK) * OFFSET_BYTES
+    bytes.writeUInt32BE(index.position(i) - header.base, at)
+    bytes.writeUInt32BE(index.offset(i), at + 4)
     if (slice.isFull()) yield
   }
   for (let i = 0; i < sorted.length; i++) {
-    const from = sorted[i]! * ROW
-    const at = (parts.rows + Math.floor(i / ROWS)) * BLOCK + (i % ROWS) * ROW
-    rows.copy(bytes, at, from, from + ROW)
-    const probe = probeOf(bytes, at, rows[from + 22] as Kind, salt)
-    mark(bytes, (parts.bloom + (probe.where % summary.bloom)) * BLOCK, probe)
+    const from = sorted[i]! * POINTER_BYTES
+    const block = parts.pointers + Math.floor(i / POINTERS_PER_BLOCK)
+    const at = block * BLOCK_BYTES + (i % POINTERS_PER_BLOCK) * POINTER_BYTES
+    pointers.copy(bytes, at, from, from + POINTER_BYTES)
+    const probe = probeOf(bytes, at, pointers[from + 22] as PointerKind, header.secret.salt)
+    addToBloom(bytes, (parts.bloom + (probe.block % indexHeader.bloom)) * BLOCK_BYTES, probe)
     if (slice.isFull()) yield
   }
-  for (let from = 0; from < states.bytes.length; from += PAYLOAD) {
-    states.bytes.copy(bytes, (parts.states + from / PAYLOAD) * BLOCK, from, from + PAYLOAD)
+  for (let from = 0; from < states.bytes.length; from += PAYLOAD_BYTES) {
+    states.bytes.copy(bytes, (parts.states + from / PAYLOAD_BYTES) * BLOCK_BYTES, from, from + PAYLOAD_BYTES)
   }
-  for (let at = 0; at < bytes.length; at += BLOCK) {
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
     closeBlock(bytes, at)
     if (slice.isFull(8)) yield
   }
   return bytes
 }
 
-/** The states one behind the other, and of each entity where it begins. */
-function* statesOf(records: RecordHeads): Generator<void, { bytes: Buffer; starts: Map<number, number> }> {
-  const slice = new Slice(SLICE)
-  const out = new Output(2 ** 16)
+/** The states, one behind the other, and where that of each entity begins. */
+function* statesOf(
+  index: MemoryIndex,
+  steps: number,
+): Generator<void, { bytes: Buffer; starts: ReadonlyMap<number, number> }> {
+  const slice = new Slice(steps)
+  const out = new GrowingBytes(2 ** 16)
   const starts = new Map<number, number>()
-  for (let e = 0; e < records.entities; e++) {
-    const state = records.state(e)
+  for (let e = 0; e < index.entities; e++) {
+    const state = index.state(e)
     if (!state) continue
     const collection = Buffer.from(state.collection)
-    const at = out.reserve(STATE + collection.length + 32 * state.heads.length)
+    const at = out.reserve(STATE_BYTES + collection.length + 32 * state.heads.length)
     const { bytes } = out
     starts.set(e, at)
     bytes.writeUInt32BE(state.heads.length, at)
     bytes.writeUInt32BE(collection.length, at + 4)
     writeU64(bytes, state.purged ?? 0, at + 8)
-    let end = at + STATE + collection.copy(bytes, at + STATE)
+    let end = at + STATE_BYTES + collection.copy(bytes, at + STATE_BYTES)
     for (const head of state.heads) end += bytes.write(head, end, 32, "hex")
     if (slice.isFull(1 + state.heads.length)) yield
   }
-  return { bytes: out.taken, starts }
+  return { bytes: out.filled, starts }
 }
 
-/** One row for everything that can be looked up, in no order. */
-function* rowsOf(records: RecordHeads, states: ReadonlyMap<number, number>): Generator<void, Buffer> {
-  const slice = new Slice(SLICE)
-  const { bytes, actors } = records
+/** One pointer for everything that can be looked up, in no order. `states`: where the state of each entity begins. */
+function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, steps: number): Generator<void, Buffer> {
+  const slice = new Slice(steps)
+  const { bytes, actors } = index
   const tails = new Set<number>()
   const bindings = new Set<number>()
-  for (const [, at] of records.tails) {
+  for (const [, at] of index.tails) {
     tails.add(at)
     if (slice.isFull()) yield
   }
-  for (const [, at] of records.bindings) bindings.add(at)
-  const rows = Buffer.alloc((states.size + records.changes + tails.size + bindings.size) * ROW)
+  for (const [, at] of index.bindings) bindings.add(at)
+  const pointers = Buffer.alloc((states.size + index.changes + tails.size + bindings.size) * POINTER_BYTES)
   let end = 0
-  const add = (kind: Kind, value: number, number: number) => {
-    rows.writeUInt32BE(value, end + 16)
-    rows.writeUInt16BE(number, end + 20)
-    rows[end + 22] = kind
-    end += ROW
+  /** Adds what follows the key, which is there already. */
+  const add = (kind: PointerKind, value: number, number: number) => {
+    pointers.writeUInt32BE(value, end + 16)
+    pointers.writeUInt16BE(number, end + 20)
+    pointers[end + 22] = kind
+    end += POINTER_BYTES
   }
   for (const [e, at] of states) {
-    records.keyOf(e).copy(rows, end)
-    add(Kind.entity, at, 0)
+    index.keyOf(e).copy(pointers, end)
+    add(PointerKind.entity, at, 0)
   }
-  for (let i = 0; i < records.count; i++) {
-    const recordAt = records.at(i)
+  for (let i = 0; i < index.count; i++) {
+    const recordAt = index.at(i)
     const entity = recordAt + record.entityAt
-    const offset = records.offset(i)
+    const offset = index.offset(i)
     let at = change.first(recordAt)
     for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
       if (slice.isFull()) yield
-      if (change.orphan(bytes, at)) continue
-      writeKeyWithin(rows, end, bytes, entity, bytes, at)
-      add(Kind.change, offset, n)
+      if (change.isOrphan(bytes, at)) continue
+      writeKeyWithin(pointers, end, bytes, entity, bytes, at)
+      add(PointerKind.change, offset, n)
       if (tails.has(at)) {
-        writeKeyWithin(rows, end, bytes, entity, actors.of(change.actor(bytes, at)), 0)
-        add(Kind.tail, offset, n)
+        writeKeyWithin(pointers, end, bytes, entity, actors.of(change.actor(bytes, at)), 0)
+        add(PointerKind.tail, offset, n)
       }
       if (bindings.has(at)) {
-        actors.of(change.actor(bytes, at)).copy(rows, end)
-        add(Kind.binding, offset, n)
+        actors.of(change.actor(bytes, at)).copy(pointers, end)
+        add(PointerKind.binding, offset, n)
       }
     }
   }
-  return rows.subarray(0, end)
+  return pointers.subarray(0, end)
 }
 
-/** The rows' numbers in the order of their keys. By the first two bytes at once, as most keys are evenly spread. */
-function* sort(rows: Buffer): Generator<void, Uint32Array> {
-  const slice = new Slice(SLICE)
-  const count = rows.length / ROW
+/**
+ * The pointers' numbers in the order of their keys. They are spread by their first two bytes at first, as most keys are
+ * random.
+ */
+function* sort(pointers: Buffer, steps: number): Generator<void, Uint32Array> {
+  const slice = new Slice(steps)
+  const count = pointers.length / POINTER_BYTES
+  const firstBytes = (i: number) => pointers.readUInt16BE(i * POINTER_BYTES)
   const starts = new Uint32Array(2 ** 16 + 1)
-  for (let i = 0; i < count; i++) starts[rows.readUInt16BE(i * ROW) + 1]!++
+  for (let i = 0; i < count; i++) starts[firstBytes(i) + 1]!++
   for (let i = 0; i < 2 ** 16; i++) starts[i + 1]! += starts[i]!
   const next = starts.slice()
   const sorted = new Uint32Array(count)
-  for (let i = 0; i < count; i++) sorted[next[rows.readUInt16BE(i * ROW)]!++] = i
-  const compare = (a: number, b: number) => rows.compare(rows, b * ROW, b * ROW + 16, a * ROW, a * ROW + 16)
+  for (let i = 0; i < count; i++) sorted[next[firstBytes(i)]!++] = i
+  const compare = (a: number, b: number) => {
+    const [atA, atB] = [a * POINTER_BYTES, b * POINTER_BYTES]
+    return pointers.compare(pointers, atB, atB + 16, atA, atA + 16)
+  }
   if (slice.isFull(count)) yield
   for (let i = 0; i < 2 ** 16; i++) {
     const equal = starts[i + 1]! - starts[i]!

@@ -1,59 +1,69 @@
 /**
- * The heads of a segment's records, in memory while the segment is open: everything that look-ups ask about what is
- * newer than the sealed segments. Some 200 bytes a change, made anew from the same bytes when a flush has failed.
+ * The index of an open segment, in memory: the preambles of its records, and tables that find a change, a tail or a
+ * binding in them. It answers every look-up about what is newer than the sealed segments, in some 200 bytes a change.
+ * After a failed flush it is built again from the preambles that are left.
  */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
+import { GrowingBytes } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
-import { Entities } from "./entities.ts"
-import { type ActorKeys, change, fingerprint, fingerprintWithin, type Key, Output, record } from "./format.ts"
+import { EntityHeads } from "./entity-heads.ts"
+import { type ActorKeys, fingerprint, fingerprintWithin, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
+import { change, record } from "./record.ts"
 import { Table } from "./table.ts"
 
-/** Bytes that a record has at the least, nearly always. */
-const RECORD = 400
+/** Nearly every record has more bytes than this. */
+const SMALL_RECORD_BYTES = 400
 
-export class RecordHeads {
-  /** Changes of all records; more than memory should hold make a segment full. */
+export class MemoryIndex {
+  /** Changes of all records, orphans too. */
   changes = 0
   readonly actors: ActorKeys
   readonly #salt: number
-  readonly #out: Output
-  /** Where each record begins: in the bytes here, and in the file. */
-  #records = new NumberList()
+  readonly #longChain: number
+  readonly #preambles: GrowingBytes
+  /** Where the `i`-th record begins, in the preambles and in the file. */
+  #starts = new NumberList()
   #offsets = new NumberList()
+  /** Three tables of pairs: a record's number, and where a change of it begins in the preambles. */
   #known: Table
   #tails: Table
   #bindings = new Table()
-  #entities: Entities
+  #entities: EntityHeads
 
   /** `expected`: bytes of records that are about to be added. Room that is not used takes no memory. */
-  constructor(salt: number, actors: ActorKeys, expected: number) {
+  constructor(salt: number, actors: ActorKeys, longChain: number, expected: number) {
     this.#salt = salt
+    this.#longChain = longChain
     this.actors = actors
-    this.#out = new Output(Math.max(2 ** 12, expected / 2))
-    this.#known = new Table(expected / RECORD)
-    this.#tails = new Table(expected / RECORD)
-    this.#entities = new Entities(salt)
+    this.#preambles = new GrowingBytes(Math.max(2 ** 12, expected / 2))
+    this.#known = new Table(expected / SMALL_RECORD_BYTES)
+    this.#tails = new Table(expected / SMALL_RECORD_BYTES)
+    this.#entities = new EntityHeads(salt, longChain)
   }
 
-  /** Bytes that all this takes, about. */
+  /** Bytes, about. */
   get memory(): number {
+    const lists = this.#preambles.length + this.#starts.memory + this.#offsets.memory
     const tables = this.#known.memory + this.#tails.memory + this.#bindings.memory
-    return this.#out.length + this.#records.memory + this.#offsets.memory + tables + this.#entities.memory
+    return lists + tables + this.#entities.memory
   }
+
+  // ── records, by their number ──────────────────────────────────────────────────────────────────────────────────────
 
   get count(): number {
-    return this.#records.length
+    return this.#starts.length
   }
 
-  /** The bytes of the heads, and where the `i`-th one is in them. */
+  /** The preambles of all records. */
   get bytes(): Buffer {
-    return this.#out.bytes
+    return this.#preambles.bytes
   }
+  /** Where the `i`-th preamble begins in `bytes`. */
   at(i: number): number {
-    return this.#records.at(i)
+    return this.#starts.at(i)
   }
-  /** Where the `i`-th record is in the file. */
+  /** Where the `i`-th record begins in the file. */
   offset(i: number): number {
     return this.#offsets.at(i)
   }
@@ -68,7 +78,7 @@ export class RecordHeads {
   /** How many records there are up to this position. */
   countTo(position: number): number {
     if (this.count === 0 || position < this.position(0)) return 0
-    // Positions have gaps only where a flush has failed: nearly always, the most that there can be are there.
+    // Positions have gaps only where a flush has failed, so nearly always the count is the greatest that it can be.
     let high = Math.min(this.count, position - this.position(0) + 1)
     let low = this.position(high - 1) <= position ? high : 1
     while (low < high) {
@@ -79,34 +89,37 @@ export class RecordHeads {
     return low
   }
 
-  /** At `from`, a record's head; `before` says what its entity was before this segment. */
+  /**
+   * Adds the record whose preamble begins at `from`. `before` tells its entity's state before this segment, if it is
+   * new here.
+   */
   add(bytes: Buffer, from: number, offset: number, before: () => EntityState | null | undefined): void {
-    const length = record.headLength(bytes, from)
-    const at = this.#out.reserve(length)
+    const length = record.preambleLength(bytes, from)
+    const at = this.#preambles.reserve(length)
     bytes.copy(this.bytes, at, from, from + length)
     this.#index(at, offset, before)
   }
 
   /** Forgets all but the first `count` records. */
   cut(count: number): void {
-    const [records, offsets, entities] = [this.#records, this.#offsets, this.#entities]
-    if (count < records.length) this.#out.length = records.at(count)
-    this.#records = new NumberList()
+    const [starts, offsets, entities] = [this.#starts, this.#offsets, this.#entities]
+    if (count < starts.length) this.#preambles.length = starts.at(count)
+    this.#starts = new NumberList()
     this.#offsets = new NumberList()
     this.#known = new Table()
     this.#tails = new Table()
     this.#bindings = new Table()
-    this.#entities = new Entities(this.#salt)
+    this.#entities = new EntityHeads(this.#salt, this.#longChain)
     this.changes = 0
     for (let i = 0; i < count; i++) {
-      const e = entities.find(record.entity(this.bytes, records.at(i)), this.bytes)!
-      this.#index(records.at(i), offsets.at(i), () => entities.before(e))
+      const e = entities.find(record.entity(this.bytes, starts.at(i)), this.bytes)!
+      this.#index(starts.at(i), offsets.at(i), () => entities.before(e))
     }
   }
 
-  // ── entities ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── entities, by their number ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** How many entities have records here; each has a number below that. */
+  /** How many entities have records here. */
   get entities(): number {
     return this.#entities.count
   }
@@ -119,7 +132,7 @@ export class RecordHeads {
     return this.#entities.keyOf(e, this.bytes)
   }
 
-  /** As of the segment's beginning. Null: it was not there. Undefined: nobody has asked yet. */
+  /** Its state before the segment. Null: it was not there. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#entities.before(e)
   }
@@ -128,7 +141,10 @@ export class RecordHeads {
     this.#entities.setBefore(e, state, this.bytes)
   }
 
-  /** As of the segment's end. Null: nothing of it is known. Undefined: nobody has asked yet what was before. */
+  /**
+   * Its state at the end of the segment. Null: nothing of it is known. Undefined: its state before is not looked up
+   * yet.
+   */
   state(e: number): EntityState | null | undefined {
     const before = this.before(e)
     return before === undefined ? undefined : this.#entities.state(e, before, this.bytes)
@@ -139,14 +155,14 @@ export class RecordHeads {
   known(entity: Key, hash: Hash): Known | undefined {
     const { bytes } = this
     scratch.write(hash, 0, 16, "hex")
-    const found = this.#known.find(this.#fingerprint(entity, scratch), (i, at) => {
+    const found = this.#known.find(this.#fingerprintWithin(entity, scratch), (i, at) => {
       return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
-    const found = this.#tails.find(this.#fingerprint(entity, this.actors.of(actor)), (i, at) => {
+    const found = this.#tails.find(this.#fingerprintWithin(entity, this.actors.of(actor)), (i, at) => {
       return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
     })
     return found && tailOf(this.bytes, found[1])
@@ -159,27 +175,31 @@ export class RecordHeads {
     return found && record.principal(this.bytes, this.at(found[0]))
   }
 
-  /** The last change of every actor in every entity: the record's number, and where the change is. */
+  /** Of every actor in every entity, its last change. */
   get tails(): Iterable<readonly [i: number, at: number]> {
     return this.#tails
   }
 
-  /** A change that binds it, of every actor. */
+  /** Of every actor that is bound here, the last change that binds it. */
   get bindings(): Iterable<readonly [i: number, at: number]> {
     return this.#bindings
   }
 
+  #fingerprintWithin(entity: Key, key: Key): number {
+    return fingerprintWithin(entity, 0, key, 0, this.#salt)
+  }
+
   #index(at: number, offset: number, before: () => EntityState | null | undefined): void {
     const { bytes } = this
-    const i = this.#records.push(at)
+    const i = this.#starts.push(at)
     this.#offsets.push(offset)
     const e = this.entity(record.entity(bytes, at)) ?? this.#addEntity(at, before())
-    if (record.kind(bytes, at) === "tombstone") this.#entities.purge(e, at)
+    if (record.kind(bytes, at) === "tombstone") this.#entities.addTombstone(e, at)
     let c = change.first(at)
     for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
-      if (change.orphan(bytes, c)) continue
-      this.#entities.change(e, bytes, c)
+      if (change.isOrphan(bytes, c)) continue
+      this.#entities.addChange(e, bytes, c)
       this.#addKeys(i, c)
     }
   }
@@ -190,25 +210,20 @@ export class RecordHeads {
     return e
   }
 
-  /** Of the key within the entity. */
-  #fingerprint(entity: Key, key: Key): number {
-    return fingerprintWithin(entity, 0, key, 0, this.#salt)
-  }
-
-  /** Of an actor's changes in an entity the last one counts, and of those that bind it any. */
+  /** Adds the change at `c` of the `i`-th record to the tables. */
   #addKeys(i: number, c: number): void {
     const { bytes } = this
     const actor = change.actorAt(c)
-    const sameActor = (at: number) =>
+    const hasSameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
     const entity = this.at(i) + record.entityAt
     const actorKey = this.actors.of(change.actor(bytes, c))
     this.#known.add(fingerprintWithin(bytes, entity, bytes, c, this.#salt), i, c)
     this.#tails.put(fingerprintWithin(bytes, entity, actorKey, 0, this.#salt), i, c, (other, at) => {
-      return sameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
+      return hasSameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
     })
     if (!change.binds(bytes, c)) return
-    this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => sameActor(at))
+    this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => hasSameActor(at))
   }
 }
 

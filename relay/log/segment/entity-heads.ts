@@ -1,56 +1,64 @@
 /**
- * What the records of one segment have done to each entity: which of their changes nothing rests on, and on what from
- * before they rest. So an entity's heads can be told as soon as it is known what they were before the segment.
- * In numbers, for the same reason as `table.ts`, as long as they are few; where a hash is needed, it is read where it lies
- * in the bytes of the record heads.
+ * What the records of one open segment have done to each entity: which of their changes nothing rests on yet, and which
+ * heads from before the segment they rest on. With these the entity's heads can be told as soon as its state before the
+ * segment is known. Kept as numbers where they are few, for the same reason as in `table.ts`. A hash is read where it
+ * lies in the preambles that the index in memory has.
  */
 import type { EntityState } from "../contract.ts"
-import { change, fingerprint, type Key, record } from "./format.ts"
+import { fingerprint, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
+import { change, record } from "./record.ts"
 import { Table } from "./table.ts"
 
 /** The end of a chain of links. */
 const NIL = 0xffffffff
-/** Of each entity: where its first record begins; its first own head; its first dep from before; its tombstone. */
+/**
+ * The numbers of each entity: where its first record begins; the first link of its heads here; the first link of the
+ * heads from before that changes here rest on; where its tombstone begins.
+ */
+const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Links after which a chain becomes a map: each change of an entity with many heads would walk it, several times. */
-const LONG = 16
-/** Bytes that a hash takes in such a map. */
-const MAPPED = 150
-/** Bytes that the state of an entity takes, with the one head that most have. */
-const BEFORE = 100
-const [RECORD, HEADS, RESTED, PURGED] = [0, 1, 2, 3]
+/** Bytes of memory for a hash in a map, and for the state of an entity with the one head that most have; about. */
+const MAPPED_BYTES = 150
+const STATE_BYTES = 100
 
-export class Entities {
+export class EntityHeads {
   count = 0
   readonly #salt: number
+  readonly #longChain: number
   readonly #byKey = new Table()
   readonly #fields = new NumberList()
-  /** A place in the bytes of the record heads where a hash begins, and the next link. */
+  /** Two numbers a link: where a hash begins in the preambles, and the next link. */
   readonly #links = new NumberList()
-  /** The hashes of chains that have become long, by their field, and where they begin; the field itself is NIL then. */
+  /** Chains that became long: their hashes, and where each begins. By the chain's field, which is NIL then. */
   readonly #long = new Map<number, Map<string, number>>()
-  /** Null: it was not there. Absent: nobody has asked yet. */
+  /** Each entity's state before the segment. Null: it was not there. Absent: not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
 
-  constructor(salt: number) {
+  /**
+   * `longChain`: links after which a chain moves into a map. Each change of an entity with many heads walks its chain.
+   */
+  constructor(salt: number, longChain: number) {
     this.#salt = salt
+    this.#longChain = longChain
   }
 
+  /** Bytes, about. */
   get memory(): number {
     let mapped = 0
-    for (const { size } of this.#long.values()) mapped += MAPPED * size
-    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + BEFORE * this.#before.size
+    for (const { size } of this.#long.values()) mapped += MAPPED_BYTES * size
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + STATE_BYTES * this.#before.size
   }
 
-  // `bytes` is always those of the record heads, and `at` a place in them.
+  // Below, `bytes` are the preambles of the index in memory, `at` is a place in them, and `e` is the number of an
+  // entity.
 
   find(key: Key, bytes: Buffer): number | undefined {
-    const isIt = (e: number) => record.isOf(bytes, this.#field(e, RECORD), key)
+    const isIt = (e: number) => record.isOf(bytes, this.#field(e, FIRST), key)
     return this.#byKey.find(fingerprint(key, 0, this.#salt), isIt)?.[0]
   }
 
-  /** `at`: its first record. */
+  /** Adds the entity whose first record begins at `at`, and returns its number. */
   add(bytes: Buffer, at: number): number {
     for (const field of [at, NIL, NIL, NIL]) this.#fields.push(field)
     this.#byKey.add(fingerprint(bytes, at + record.entityAt, this.#salt), this.count, 0)
@@ -58,10 +66,10 @@ export class Entities {
   }
 
   keyOf(e: number, bytes: Buffer): Key {
-    return record.entity(bytes, this.#field(e, RECORD))
+    return record.entity(bytes, this.#field(e, FIRST))
   }
 
-  /** As of the segment's beginning. Undefined: nobody has asked yet. */
+  /** Its state before the segment. Null: it was not there. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#before.get(e)
   }
@@ -74,42 +82,45 @@ export class Entities {
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
-  /** A tombstone, in the record that begins there: nothing is left of the entity. */
-  purge(e: number, at: number): void {
+  /** Adds the tombstone in the record at `at`: nothing is left of the entity. */
+  addTombstone(e: number, at: number): void {
     this.#clear(e, HEADS)
     this.#clear(e, RESTED)
-    this.#setField(e, PURGED, at)
+    this.#setField(e, TOMBSTONE, at)
   }
 
-  /** A change of the entity, which begins there. */
-  change(e: number, bytes: Buffer, at: number): void {
+  /** Adds the change at `at`. */
+  addChange(e: number, bytes: Buffer, at: number): void {
     const end = change.next(bytes, at)
     for (let dep = change.firstDep(at); dep < end; dep += 32) {
-      if (!this.#unlink(e, HEADS, bytes, dep) && this.#mayRest(e, hashAt(bytes, dep), bytes)) {
+      if (!this.#unlink(e, HEADS, bytes, dep) && this.#isHeadBefore(e, hashAt(bytes, dep), bytes)) {
         this.#link(e, RESTED, bytes, dep)
       }
     }
     this.#link(e, HEADS, bytes, at)
   }
 
-  /** As of the segment's end, when it is known how it was before. Null: nothing of it is known. */
+  /** Its state at the end of the segment, given its state before. Null: nothing of it is known. */
   state(e: number, before: EntityState | null, bytes: Buffer): EntityState | null {
-    const tombstone = this.#field(e, PURGED)
+    const tombstone = this.#field(e, TOMBSTONE)
     const purged = tombstone === NIL ? before?.purged : record.position(bytes, tombstone)
     const rested = this.#hashes(e, RESTED, bytes)
     const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
-    // All that it has here rests on what was lost.
+    // Every change that it has here rests on one that was lost.
     if (heads.length === 0 && purged === undefined) return null
-    const collection = before?.collection ?? record.collection(bytes, this.#field(e, RECORD))
+    const collection = before?.collection ?? record.collection(bytes, this.#field(e, FIRST))
     return { collection, heads, ...(purged !== undefined && { purged }) }
   }
 
-  /** Whether it matters that a change rests on this one from before: once the heads are known, only they do, and once. */
-  #mayRest(e: number, hash: string, bytes: Buffer): boolean {
+  /**
+   * Whether a dep may be a head from before that is not linked yet. While the state before is not known, any dep may
+   * be.
+   */
+  #isHeadBefore(e: number, dep: string, bytes: Buffer): boolean {
     const before = this.#before.get(e)
     if (!before) return before === undefined
-    return before.heads.includes(hash) && !this.#hashes(e, RESTED, bytes).has(hash)
+    return before.heads.includes(dep) && !this.#hashes(e, RESTED, bytes).has(dep)
   }
 
   #field(e: number, field: number): number {
@@ -120,7 +131,7 @@ export class Entities {
     this.#fields.set(FIELDS * e + field, value)
   }
 
-  /** The hashes of a chain, and where they begin. */
+  /** The hashes of a chain, and where each begins. */
   #hashes(e: number, chain: number, bytes: Buffer): Map<string, number> {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long
@@ -128,7 +139,7 @@ export class Entities {
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       hashes.set(hashAt(bytes, this.#links.at(link)), this.#links.at(link))
     }
-    if (hashes.size > LONG) {
+    if (hashes.size > this.#longChain) {
       this.#clear(e, chain)
       this.#long.set(FIELDS * e + chain, hashes)
     }
@@ -151,7 +162,7 @@ export class Entities {
     this.#setField(e, chain, link)
   }
 
-  /** Whether the hash that begins there was in the chain. */
+  /** Takes the hash at `at` out of a chain. False: it is not in it. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long.delete(hashAt(bytes, at))
@@ -166,7 +177,7 @@ export class Entities {
         return true
       }
       previous = link
-      if (++passed > LONG) return this.#hashes(e, chain, bytes).delete(hashAt(bytes, at))
+      if (++passed > this.#longChain) return this.#hashes(e, chain, bytes).delete(hashAt(bytes, at))
     }
     return false
   }

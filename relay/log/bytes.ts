@@ -1,0 +1,39 @@
+/** Bytes as the log handles them: numbers of 64 bits, memory that grows, and any bytes as a Buffer. */
+
+export function writeU64(bytes: Buffer, value: number, at: number): void {
+  bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)
+  bytes.writeUInt32BE(value % 2 ** 32, at + 4)
+}
+
+export const readU64 = (bytes: Buffer, at: number): number =>
+  bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
+
+/** The same memory as a Buffer. */
+export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** Bytes that are appended to. Whoever keeps `bytes` has the old memory after the next `reserve`. */
+export class GrowingBytes {
+  bytes: Buffer
+  length = 0
+
+  constructor(capacity: number) {
+    this.bytes = Buffer.allocUnsafeSlow(capacity)
+  }
+
+  /** Appends room for so many bytes and returns where the room begins. */
+  reserve(length: number): number {
+    const at = this.length
+    this.length += length
+    if (this.length > this.bytes.length) {
+      const more = Buffer.allocUnsafeSlow(Math.max(this.length, Math.ceil(this.bytes.length * 1.5)))
+      this.bytes.copy(more, 0, 0, at)
+      this.bytes = more
+    }
+    return at
+  }
+
+  /** What was appended, without the capacity behind it. */
+  get filled(): Buffer {
+    return this.bytes.subarray(0, this.length)
+  }
+}

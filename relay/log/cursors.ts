@@ -1,0 +1,51 @@
+/** Which cursors a log holds: places between its entries, each with the running hash there. */
+import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/protocol.ts"
+import type { Awaitable } from "./contract.ts"
+import type { Segment, Segments } from "./segments.ts"
+
+/** The cursor behind the entry with this position. Undefined: there is no such entry, it was lost. */
+export function cursorAt(segments: Segments, position: number): Awaitable<Cursor | undefined> {
+  if (position === positionOf(segments.end)) return segments.end
+  for (const segment of segments.newestFirst()) {
+    const { base, baseRunning } = segment.header
+    if (position === base) return cursorOf(position, baseRunning)
+    if (position < base || position > segment.last) continue
+    const running = segment.runningAt(position)
+    if (running instanceof Promise) return running.then((read) => read && cursorOf(position, read))
+    return running && cursorOf(position, running)
+  }
+  return undefined
+}
+
+/**
+ * Whether the flushed log passes through this cursor, and nothing that it has lost since lies between it and the end.
+ */
+export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<boolean> {
+  const position = positionOf(cursor)
+  if (position > positionOf(segments.end)) return false
+  for (const { header } of segments.newestFirst()) {
+    if (position >= header.base) break
+    if (header.fresh) return false
+  }
+  const ours = await cursorAt(segments, position)
+  return ours !== undefined && Buffer.compare(ours, cursor) === 0
+}
+
+/**
+ * The cursor behind an entry, whose running hash is given. Where a segment ends with it, it is the base of the next
+ * one.
+ */
+export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
+  if (position === positionOf(segments.end)) return segments.end
+  let next: Segment | undefined
+  for (const segment of segments.newestFirst()) {
+    // One that begins behind the flushed end is not served yet, and the empty ones before it only look empty.
+    if (segment.header.base > positionOf(segments.end)) continue
+    if (segment.last === position && next) return cursorOf(next.header.base, next.header.baseRunning)
+    if (segment.header.base < position) break
+    // Skip empty segments: after damage the next one may begin a fresh running hash, so an empty one names no valid
+    // cursor.
+    if (!next || segment.last > segment.header.base) next = segment
+  }
+  return cursorOf(position, running)
+}

@@ -1,0 +1,89 @@
+/**
+ * The blocks of files that were read last, in a bounded number of bytes, so that memory does not grow with what is
+ * stored.
+ */
+import type { OpenFiles } from "./open-files.ts"
+
+export const BLOCK_BYTES = 4096
+/** More blocks than any file has. */
+const BLOCKS_PER_FILE = 2 ** 24
+/** A look-up uses several blocks in turn: below this it would drop one that it needs again. */
+const FEWEST_BLOCKS = 8
+
+export class Blocks {
+  readonly #files: OpenFiles
+  readonly #limit: number
+  /** By `#key`, in the order of their last use. */
+  readonly #blocks = new Map<number, Buffer>()
+  #lastPassed: { readonly key: number; readonly block: Buffer } | undefined
+  /** A number for the content of each path. A path whose content changes gets another number. */
+  readonly #ids = new Map<string, number>()
+  #nextId = 1
+
+  constructor(files: OpenFiles, bytes: number) {
+    this.#files = files
+    this.#limit = Math.max(FEWEST_BLOCKS, Math.floor(bytes / BLOCK_BYTES))
+  }
+
+  /** The `n`-th block of a file that does not change, if it is in memory. */
+  peek(path: string, n: number): Buffer | undefined {
+    const key = this.#key(path, n)
+    const block = this.#blocks.get(key)
+    if (!block) return undefined
+    this.#blocks.delete(key)
+    this.#blocks.set(key, block)
+    return block
+  }
+
+  /** The `n`-th block; shorter at the end of the file. A block that `check` throws for is not kept. */
+  async read(path: string, n: number, check?: (block: Buffer) => void): Promise<Buffer> {
+    const ready = this.peek(path, n)
+    if (ready) return ready
+    const key = this.#key(path, n)
+    const block = await this.#files.read(path, n * BLOCK_BYTES, BLOCK_BYTES)
+    check?.(block)
+    this.#blocks.set(key, block)
+    if (this.#blocks.size > this.#limit) this.#blocks.delete(this.#blocks.keys().next().value!)
+    return block
+  }
+
+  /**
+   * The same for a reader that passes through a file once: only its last block is kept, and no other block is dropped
+   * for it.
+   */
+  async pass(path: string, n: number, check: (block: Buffer) => void): Promise<Buffer> {
+    const key = this.#key(path, n)
+    const ready = this.#lastPassed?.key === key ? this.#lastPassed.block : this.peek(path, n)
+    if (ready) return ready
+    const block = await this.#files.read(path, n * BLOCK_BYTES, BLOCK_BYTES)
+    check(block)
+    this.#lastPassed = { key, block }
+    return block
+  }
+
+  /** `length` bytes from `at` on of a file that does not change; fewer at its end. */
+  async range(path: string, at: number, length: number): Promise<Buffer> {
+    const first = Math.floor(at / BLOCK_BYTES)
+    const last = Math.floor((at + length - 1) / BLOCK_BYTES)
+    const blocks: Buffer[] = []
+    for (let n = first; n <= last; n++) blocks.push(this.peek(path, n) ?? (await this.read(path, n)))
+    const bytes = blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks)
+    const from = at - first * BLOCK_BYTES
+    return bytes.subarray(from, from + length)
+  }
+
+  /** Call it when the file is removed or replaced. Its old blocks are not found any more, and leave in their turn. */
+  forget(path: string): void {
+    this.#ids.delete(path)
+  }
+
+  clear(): void {
+    this.#blocks.clear()
+  }
+
+  #key(path: string, n: number): number {
+    let id = this.#ids.get(path)
+    if (id === undefined) this.#ids.set(path, (id = this.#nextId++))
+    return id * BLOCKS_PER_FILE + n
+  }
+}

@@ -1,0 +1,29 @@
+/** How the logs of a relay read their files. All logs share it, so it bounds what the whole relay uses. */
+import type { Disk } from "../../machine/disk.ts"
+import type { LogSizes } from "../sizes.ts"
+import { Blocks } from "./blocks.ts"
+import { Buffers } from "./buffers.ts"
+import { OpenFiles } from "./open-files.ts"
+
+export class Reader {
+  readonly files: OpenFiles
+  readonly blocks: Blocks
+  readonly buffers: Buffers
+
+  constructor(disk: Disk, sizes: LogSizes) {
+    this.files = new OpenFiles(disk, sizes.openFiles)
+    this.blocks = new Blocks(this.files, sizes.blockBytes)
+    this.buffers = new Buffers(this.files, sizes.bufferBytes, sizes.buffers)
+  }
+
+  /** Call it when the file is removed or replaced, or when its log is shut. */
+  forget(path: string): void {
+    this.blocks.forget(path)
+    this.files.forget(path)
+  }
+
+  async close(): Promise<void> {
+    this.blocks.clear()
+    await this.files.close()
+  }
+}

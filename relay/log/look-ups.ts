@@ -1,0 +1,134 @@
+/**
+ * What look-ups find in all segments of a log, the newest first. They answer at once when everything they need is in
+ * memory.
+ */
+import type { Actor, Hash } from "../../src/wire/protocol.ts"
+import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
+import { entityKey, type Key, keyName } from "./segment/keys.ts"
+import type { OpenSegment } from "./segment/open-segment.ts"
+import type { SealedSegment } from "./segment/sealed-segment.ts"
+import type { Segments } from "./segments.ts"
+
+/** An entity's key, and the same as a name for maps. */
+export interface EntityId {
+  readonly key: Key
+  readonly name: string
+}
+
+export class LookUps {
+  readonly #segments: Segments
+  /** Entities that are remembered, in either of the two maps below. */
+  readonly #remembered: number
+  /** Hashing takes its time, and a push asks for the same entity several times. */
+  readonly #ids = new Map<string, EntityId>()
+  /**
+   * What the sealed segments have of entities, up to the segment `#newest`. By their names, in the order of the
+   * look-ups. Null: nothing.
+   */
+  readonly #sealedStates = new Map<string, EntityState | null>()
+  #newest: SealedSegment | undefined
+
+  /** `remembered`: entities whose id and sealed state are kept. */
+  constructor(segments: Segments, remembered: number) {
+    this.#segments = segments
+    this.#remembered = remembered
+  }
+
+  id(entity: string): EntityId {
+    let id = this.#ids.get(entity)
+    if (!id) {
+      if (this.#ids.size >= this.#remembered) this.#ids.clear()
+      const key = entityKey(entity)
+      this.#ids.set(entity, (id = { key, name: keyName(key) }))
+    }
+    return id
+  }
+
+  entity(entity: string): Awaitable<EntityState | undefined> {
+    const id = this.id(entity)
+    const state = this.#inMemory(id, this.#segments.inMemory)
+    return state === undefined ? this.#readState(id) : (state ?? undefined)
+  }
+
+  known(entity: string, hash: Hash): Awaitable<Known | undefined> {
+    const id = this.id(entity)
+    for (const { index } of this.#segments.inMemory) {
+      const known = index.known(id.key, hash)
+      if (known) return known
+    }
+    return this.#isNotSealed(id) ? undefined : this.#segments.sealed.known(id.key, hash)
+  }
+
+  tail(entity: string, actor: Actor): Awaitable<Tail | undefined> {
+    const id = this.id(entity)
+    for (const { index } of this.#segments.inMemory) {
+      const tail = index.tail(id.key, actor)
+      if (tail) return tail
+    }
+    return this.#isNotSealed(id) ? undefined : this.#segments.sealed.tail(id.key, actor)
+  }
+
+  binding(actor: Actor): Awaitable<string | undefined> {
+    for (const { index } of this.#segments.inMemory) {
+      const principal = index.binding(actor)
+      if (principal !== undefined) return principal
+    }
+    return this.#segments.sealed.newest ? this.#segments.sealed.binding(actor) : undefined
+  }
+
+  /**
+   * The entity's state before the active segment. Null: it was not there. Undefined: only the sealed segments can tell.
+   */
+  before(id: EntityId): EntityState | null | undefined {
+    const { closing } = this.#segments
+    return this.#inMemory(id, closing ? [closing] : [])
+  }
+
+  /**
+   * The entity's state at the end of the first of these segments; with none, at the end of the sealed ones. Null and
+   * undefined as above.
+   */
+  #inMemory(id: EntityId, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
+    if (!newest) return this.#segments.sealed.newest ? this.#states().get(id.name) : null
+    const { index } = newest
+    const e = index.entity(id.key)
+    if (e === undefined) return this.#inMemory(id, older)
+    if (index.before(e) === undefined) {
+      const before = this.#inMemory(id, older)
+      if (before !== undefined) index.setBefore(e, before)
+    }
+    return index.state(e)
+  }
+
+  async #readState(id: EntityId): Promise<EntityState | undefined> {
+    const { sealed } = this.#segments
+    for (;;) {
+      const { newest } = sealed
+      const state = (await sealed.state(id.key)) ?? null
+      // A segment was sealed meanwhile, and may have more of the entity.
+      if (newest !== sealed.newest) continue
+      const states = this.#states()
+      if (states.size >= this.#remembered) states.delete(states.keys().next().value!)
+      states.set(id.name, state)
+      return this.#inMemory(id, this.#segments.inMemory) ?? undefined
+    }
+  }
+
+  /** The states that are remembered. They hold as long as no further segment is sealed. */
+  #states(): Map<string, EntityState | null> {
+    const { newest } = this.#segments.sealed
+    if (newest !== this.#newest) this.#sealedStates.clear()
+    this.#newest = newest
+    return this.#sealedStates
+  }
+
+  /** Whether the sealed segments surely have nothing of this entity. */
+  #isNotSealed({ key, name }: EntityId): boolean {
+    if (!this.#segments.sealed.newest || this.#states().get(name) === null) return true
+    for (const { index } of this.#segments.inMemory) {
+      const e = index.entity(key)
+      if (e !== undefined && index.before(e) === null) return true
+    }
+    return false
+  }
+}

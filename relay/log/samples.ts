@@ -1,0 +1,56 @@
+/** Entries for tests of a log, and a reader of all that it serves. */
+import { hash as digest } from "node:crypto"
+import { type Entry, position } from "../../src/wire/protocol.ts"
+import type { AppendedChange, Log, Page } from "./contract.ts"
+
+/** What one `append` takes. */
+export interface Sample {
+  readonly entry: Entry
+  readonly changes: readonly AppendedChange[]
+}
+
+export interface SampleOptions {
+  readonly entity?: string
+  readonly collection?: string
+  /** A name; `actorOf` makes an actor of it. */
+  readonly actor?: string
+  readonly by?: string
+  readonly binds?: boolean
+  readonly deps?: readonly string[]
+  readonly seq?: number
+  /** Bytes of the chunk beyond the 34 for its name. */
+  readonly size?: number
+}
+
+export const actorOf = (name: string): string => digest("sha256", name, "hex").slice(0, 32)
+
+/**
+ * An entry with one change, whose hash is that of its name. A log believes what it is told of a chunk, so any bytes
+ * will do.
+ */
+export function sample(name: string, options: SampleOptions = {}): Sample {
+  const { entity = "note", collection = "notes", actor = "alice", by = "alice", binds, size = 40 } = options
+  const { deps = [], seq = 1 } = options
+  const chunk = new Uint8Array(34 + size)
+  chunk.set(new TextEncoder().encode(name).subarray(0, 34))
+  const change = {
+    hash: digest("sha256", name, "hex"),
+    actor: actorOf(actor),
+    seq,
+    startOp: seq * 10,
+    maxOp: seq * 10 + 4,
+    deps,
+    ...(binds && { binds: true as const }),
+  }
+  return { entry: { entity, collection, kind: "change", chunks: [chunk], by }, changes: [change] }
+}
+
+/** All pages behind a position, of so many bytes each. */
+export async function pages(log: Log, from: number, bytes: number): Promise<Page[]> {
+  const read: Page[] = []
+  for (let at = from; ; at = position(read.at(-1)!.cursor)) {
+    const page = await log.since(at, bytes)
+    if (page.entries.length === 0) return read
+    read.push(page)
+  }
+}

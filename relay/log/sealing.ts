@@ -1,0 +1,82 @@
+/** Seals segments: gives a full one its index on disk, and drops the index in memory. */
+import { Damage } from "./damage.ts"
+import type { Folder } from "./folder.ts"
+import type { SealedSegments } from "./sealed-segments.ts"
+import type { MemoryIndex } from "./segment/memory-index.ts"
+import type { OpenSegment } from "./segment/open-segment.ts"
+import type { SealedSegment } from "./segment/sealed-segment.ts"
+import { writeIndex } from "./segment/write-index.ts"
+import type { Segments } from "./segments.ts"
+import { breathe, Slice } from "./slices.ts"
+
+/** Seals the closing segment of a log, while entries are appended to the next one. */
+export class Sealing {
+  readonly #folder: Folder
+  readonly #segments: Segments
+  readonly #onDamage: (damage: Damage) => void
+  #work: Promise<void> | undefined
+  /** After a failed seal: entries that the active segment must have before it is tried again. */
+  #notBefore = 0
+
+  constructor(folder: Folder, segments: Segments, onDamage: (damage: Damage) => void) {
+    this.#folder = folder
+    this.#segments = segments
+    this.#onDamage = onDamage
+  }
+
+  /**
+   * All of the closing segment is on the disk. While sealing fails, the segment stays in memory, and the active one
+   * grows.
+   */
+  start(closing: OpenSegment): void {
+    const segments = this.#segments
+    if (this.#work || segments.active.index.count < this.#notBefore) return
+    this.#work = sealOnTop(this.#folder, segments.sealed, closing, 0)
+      .then(
+        (segment) => {
+          segments.addSealed(segment)
+          this.#notBefore = 0
+          return closing.close()
+        },
+        (error) => {
+          this.#notBefore = segments.active.index.count + this.#folder.sizes.sealAgain
+          this.#folder.report({ level: "warn", event: "log.unsealed", segment: closing.header.number, error })
+          if (error instanceof Damage) this.#onDamage(error)
+        },
+      )
+      .catch(() => {})
+      .finally(() => {
+        this.#work = undefined
+      })
+  }
+
+  /** Resolves when nothing is being sealed. */
+  async idle(): Promise<void> {
+    await this.#work
+  }
+}
+
+/**
+ * Seals a segment, all of which is on the disk, as the one behind these. The caller adds it to them.
+ * `brokenBy`: the number of the segment that begins a fresh running hash because records are lost; 0: nothing is lost.
+ */
+export async function sealOnTop(
+  folder: Folder,
+  sealed: SealedSegments,
+  segment: OpenSegment,
+  brokenBy: number,
+): Promise<SealedSegment> {
+  await lookUpBefore(folder, segment.index, sealed)
+  const previous = sealed.newest
+  const lost = brokenBy > 0 || previous?.lost === true
+  return writeIndex(folder, segment, { previous, lost, brokenBy })
+}
+
+/** Looks up the state before the segment of each of its entities, where it is not known yet. */
+async function lookUpBefore({ clock, sizes }: Folder, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
+  const slice = new Slice(sizes.lookUpSlice)
+  for (let e = 0; e < index.entities; e++) {
+    if (slice.isFull()) await breathe(clock)
+    if (index.before(e) === undefined) index.setBefore(e, (await sealed.state(index.keyOf(e))) ?? null)
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * The Bloom filter of an index: says of most keys that are not in a segment that they are not. Each pointer sets 7 bits
+ * of one block.
+ */
+
+import { PAYLOAD_BYTES, type PointerKind } from "./index-format.ts"
+import { fingerprint } from "./keys.ts"
+
+const BLOCK_BITS = 8 * PAYLOAD_BYTES
+const BITS_SET = 7
+/** At 10 bits a pointer, one look-up in a hundred finds all of its bits set by other pointers. */
+const BITS_PER_POINTER = 10
+
+export const bloomBlocks = (pointers: number): number => Math.ceil((pointers * BITS_PER_POINTER) / BLOCK_BITS)
+
+/** Where the bits of a pointer are, in a filter of any size. */
+export interface Probe {
+  /** Modulo the number of blocks: its block. */
+  readonly block: number
+  /** The first bit, and the step from each bit to the next one; modulo the bits of a block. */
+  readonly bit: number
+  readonly step: number
+}
+
+/** `bytes` has the pointer's key at `at`. */
+export function probeOf(bytes: Buffer, at: number, kind: PointerKind, salt: number): Probe {
+  const bit = fingerprint(bytes, at, ~salt ^ (kind + 1))
+  return { block: fingerprint(bytes, at, salt ^ (kind + 1)), bit, step: (bit >>> 16) | 1 }
+}
+
+/** Sets the pointer's bits in its block, which begins at `at`. */
+export function addToBloom(bytes: Buffer, at: number, probe: Probe): void {
+  for (let i = 0; i < BITS_SET; i++) {
+    const bit = (probe.bit + i * probe.step) % BLOCK_BITS
+    bytes[at + (bit >> 3)]! |= 1 << (bit & 7)
+  }
+}
+
+/** False: such a pointer was not added. */
+export function mayBeIn(block: Buffer, probe: Probe): boolean {
+  for (let i = 0; i < BITS_SET; i++) {
+    const bit = (probe.bit + i * probe.step) % BLOCK_BITS
+    if ((block[bit >> 3]! & (1 << (bit & 7))) === 0) return false
+  }
+  return true
+}

@@ -1,0 +1,85 @@
+/**
+ * The header of a segment file: 128 bytes at byte 0, and the same again at byte 4,096. Those are two blocks of a disk,
+ * so one bad block takes only one of them. Numbers are big-endian.
+ *
+ * "HEADWLOG" | version u16 | flags u16 (1: fresh) | number u32 | base u64 | running hash at the base, 8
+ *   | marker u32 | salt u32 | number of the segment before it u32, 0 for none | workspace, length u8 and UTF-8
+ *   | zeros | crc u32 of all that, at byte 124.
+ */
+import { crc32 } from "node:zlib"
+import { readU64, writeU64 } from "../bytes.ts"
+
+const COPY_BYTES = 128
+const COPIES_AT = [0, 4096] as const
+/** Bytes of a file before its first record. */
+export const HEADER_BYTES = COPIES_AT[1] + COPY_BYTES
+const MAGIC = "HEADWLOG"
+const VERSION = 1
+
+/**
+ * The secret of a log: what its records begin with (the marker), and the first value of its checksums (the salt).
+ * Nobody outside knows them, so nothing that a client sends looks like a record to a reader who searches for the next
+ * whole one.
+ */
+export interface Secret {
+  readonly marker: number
+  readonly salt: number
+}
+
+/** Where a segment begins. */
+export interface SegmentHeader {
+  readonly number: number
+  /** The number of the segment before it; 0: there is none. */
+  readonly previous: number
+  /** The position before its first entry. */
+  readonly base: number
+  /** The running hash there, 8 bytes. */
+  readonly baseRunning: Buffer
+  /** The running hash continues nothing: there is no segment before it, or what came before is broken. */
+  readonly fresh: boolean
+  readonly secret: Secret
+}
+
+export function encodeHeader(workspace: string, header: SegmentHeader): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES)
+  bytes.write(MAGIC, "latin1")
+  bytes.writeUInt16BE(VERSION, 8)
+  bytes.writeUInt16BE(header.fresh ? 1 : 0, 10)
+  bytes.writeUInt32BE(header.number, 12)
+  writeU64(bytes, header.base, 16)
+  header.baseRunning.copy(bytes, 24)
+  bytes.writeUInt32BE(header.secret.marker, 32)
+  bytes.writeUInt32BE(header.secret.salt, 36)
+  bytes.writeUInt32BE(header.previous, 40)
+  bytes[44] = bytes.write(workspace, 45, 64)
+  bytes.writeUInt32BE(crc32(bytes.subarray(0, COPY_BYTES - 4)), COPY_BYTES - 4)
+  bytes.copy(bytes, COPIES_AT[1], 0, COPY_BYTES)
+  return bytes
+}
+
+/** Which copies in `found` differ from those in `right`, as what to write where. */
+export function differences(found: Buffer, right: Buffer): { readonly at: number; readonly copy: Buffer }[] {
+  const copies = COPIES_AT.map((at) => ({ at, copy: right.subarray(at, at + COPY_BYTES) }))
+  return copies.filter(({ at, copy }) => !copy.equals(found.subarray(at, at + COPY_BYTES)))
+}
+
+/** Undefined when neither copy is whole. Throws for a version that this relay does not know. */
+export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
+  for (const at of COPIES_AT) {
+    const copy = bytes.subarray(at, at + COPY_BYTES)
+    if (copy.length < COPY_BYTES) continue
+    if (copy.readUInt32BE(COPY_BYTES - 4) !== crc32(copy.subarray(0, COPY_BYTES - 4))) continue
+    if (copy.toString("latin1", 0, 8) !== MAGIC || copy.readUInt16BE(8) !== VERSION) {
+      throw new Error(`the segment has format version ${copy.readUInt16BE(8)}: serve it with the relay that wrote it`)
+    }
+    return {
+      number: copy.readUInt32BE(12),
+      previous: copy.readUInt32BE(40),
+      base: readU64(copy, 16),
+      baseRunning: Buffer.from(copy.subarray(24, 32)),
+      fresh: (copy.readUInt16BE(10) & 1) !== 0,
+      secret: { marker: copy.readUInt32BE(32), salt: copy.readUInt32BE(36) },
+    }
+  }
+  return undefined
+}

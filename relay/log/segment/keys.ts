@@ -1,0 +1,94 @@
+/**
+ * What indexes look things up by: keys of 16 bytes, and fingerprints of 32 bits. Whoever finds something compares it in
+ * full.
+ */
+import { hash as digest } from "node:crypto"
+import type { Actor, Hash } from "../../../src/wire/protocol.ts"
+import type { Secret } from "./header.ts"
+
+/** 16 bytes. */
+export type Key = Buffer
+
+export const entityKey = (entity: string): Key => firstBytes(digest("sha256", entity, "hex"))
+
+/** The same key as a string, for maps. */
+export const keyName = (key: Key): string => key.toString("latin1")
+
+/** Of a change within an entity: the first 16 bytes of its hash, exclusive or with the entity's key. */
+export const changeKey = (entity: Key, hash: Hash): Key => within(entity, firstBytes(hash))
+
+/** Of an actor within an entity: the actor's key (`ActorKeys`), exclusive or with the entity's. */
+export const tailKey = (entity: Key, actor: Key): Key => within(entity, Buffer.from(actor))
+
+function within(entity: Key, key: Key): Key {
+  for (let i = 0; i < 16; i++) key[i]! ^= entity[i]!
+  return key
+}
+
+function firstBytes(hex: string): Key {
+  const key = Buffer.allocUnsafe(16)
+  key.write(hex, 0, 16, "hex")
+  return key
+}
+
+/** Writes a key within an entity to `to`: `from` has the hash or the actor's key at `fromAt`. */
+export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt: number, from: Buffer, fromAt: number) {
+  for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ entity[entityAt + i]!
+}
+
+/**
+ * Keys of actors: 16 bytes of sha256 over marker, salt and actor. Anybody may choose an actor. Without the secret in
+ * it, actors could be chosen that all have one key, and each look-up would go through all of them, for as long as the
+ * log lives.
+ */
+export class ActorKeys {
+  readonly #salted = Buffer.alloc(24)
+  readonly #recent = new Map<Actor, Key>()
+  readonly #remembered: number
+
+  /** `remembered`: actors whose key is kept. */
+  constructor({ marker, salt }: Secret, remembered: number) {
+    this.#salted.writeUInt32BE(marker, 0)
+    this.#salted.writeUInt32BE(salt, 4)
+    this.#remembered = remembered
+  }
+
+  of(actor: Actor): Key {
+    let key = this.#recent.get(actor)
+    if (key) return key
+    if (this.#recent.size >= this.#remembered) this.#recent.clear()
+    this.#salted.write(actor, 8, 16, "hex")
+    key = firstBytes(digest("sha256", this.#salted, "hex"))
+    this.#recent.set(actor, key)
+    return key
+  }
+}
+
+/**
+ * 32 bits of the key at `at`. The salt alone would not help against keys that differ as an attacker likes. It is enough
+ * because half of every key is a hash or has the secret in it, and nobody can choose all bits of that.
+ */
+export function fingerprint(bytes: Buffer, at: number, salt: number): number {
+  let h = salt
+  for (let i = at; i < at + 16; i += 4) {
+    const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
+    h = Math.imul(h ^ word, 0x9e3779b1)
+    h ^= h >>> 15
+  }
+  h = Math.imul(h, 0x85ebca6b)
+  return (h ^ (h >>> 13)) >>> 0
+}
+
+/** The fingerprint of the key that `writeKeyWithin` would write. */
+export function fingerprintWithin(
+  entity: Buffer,
+  entityAt: number,
+  from: Buffer,
+  fromAt: number,
+  salt: number,
+): number {
+  writeKeyWithin(scratch, 0, entity, entityAt, from, fromAt)
+  return fingerprint(scratch, 0, salt)
+}
+
+const scratch = Buffer.alloc(16)

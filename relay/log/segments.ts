@@ -1,0 +1,78 @@
+/** The segments of an open log, in their order. */
+import { type Cursor, cursorOf } from "../../src/wire/protocol.ts"
+import type { Folder } from "./folder.ts"
+import type { SealedSegments } from "./sealed-segments.ts"
+import { OpenSegment } from "./segment/open-segment.ts"
+import type { SealedSegment } from "./segment/sealed-segment.ts"
+
+export type Segment = SealedSegment | OpenSegment
+
+export class Segments {
+  readonly sealed: SealedSegments
+  /** Full, and not sealed yet: behind the sealed ones, before the active one. */
+  closing: OpenSegment | undefined
+  /** The one that is appended to. */
+  active: OpenSegment
+  /** The cursor behind the last flushed entry. */
+  end: Cursor
+
+  constructor(sealed: SealedSegments, active: OpenSegment) {
+    this.sealed = sealed
+    this.active = active
+    this.end = cursorOf(active.last, active.running)
+  }
+
+  get oldestFirst(): Segment[] {
+    return [...this.sealed.oldestFirst, ...(this.closing ? [this.closing] : []), this.active]
+  }
+
+  *newestFirst(): Generator<Segment> {
+    yield* this.inMemory
+    for (let i = this.sealed.oldestFirst.length - 1; i >= 0; i--) yield this.sealed.oldestFirst[i]!
+  }
+
+  /** Those whose index is in memory, newest first. */
+  get inMemory(): OpenSegment[] {
+    return this.closing ? [this.active, this.closing] : [this.active]
+  }
+
+  /** Position of the last appended entry, flushed or not. */
+  get appended(): number {
+    return this.active.appended
+  }
+
+  /** Records were lost once: the segments before the fresh one are sealed with that fact. */
+  get harmed(): boolean {
+    return this.sealed.newest?.lost === true
+  }
+
+  /** Begins the next segment. The active one takes nothing more. */
+  rotate(folder: Folder): void {
+    const { header, appended, appendedRunning } = this.active
+    this.closing = this.active
+    const next = {
+      number: header.number + 1,
+      previous: header.number,
+      base: appended,
+      baseRunning: Buffer.from(appendedRunning),
+      fresh: false,
+      secret: header.secret,
+    }
+    this.active = new OpenSegment(folder, next, this.sealed.actors)
+  }
+
+  /** Forgets what is not flushed. `first`: the segment of the first entry that is not. */
+  rollBack(first: OpenSegment): void {
+    if (first === this.closing) {
+      this.active = this.closing
+      this.closing = undefined
+    }
+    this.active.rollBack()
+  }
+
+  /** The closing segment is sealed. */
+  addSealed(segment: SealedSegment): void {
+    this.sealed.oldestFirst.push(segment)
+    this.closing = undefined
+  }
+}
