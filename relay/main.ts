@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: flags before environment before defaults. stdout has one line, for programs that start a relay. */
+/** The command line. Flags win over the environment. stdout gets one line, for programs that start a relay. */
 import { parseArgs } from "node:util"
 import { createRelay } from "./index.ts"
 import { linesTo } from "./machine/report.ts"
@@ -8,12 +8,12 @@ const usage = `headwater-relay serve [options]
 
   --port <n>        port, 0 for a free one          PORT, else 4400
   --host <name>     address to listen on            HOST, else 127.0.0.1
-  --data <folder>   where the logs are              DATA_DIR, else ./data
+  --data <folder>   folder of the logs              DATA_DIR, else ./data
   --origin <origin> a page that may connect besides those on loopback; may be given several times
-  --insecure        listen where others can reach it: there are no tokens yet
+  --insecure        allow a host that other machines can reach; there are no tokens yet
 `
 
-// Without a listener a reader that has gone (EPIPE) would end the relay as soon as it has something to say.
+// Without a listener, the next line would end the relay when nobody reads its output any more (EPIPE).
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
 const report = linesTo(process.stderr, Date.now)
@@ -32,11 +32,12 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
     },
   })
   if (values.help) return undefined
-  if (positionals.join(" ") !== "serve") throw new Error(`there is one command, serve; not "${positionals.join(" ")}"`)
-  // a compose file makes a variable empty that is not set
+  if (positionals.join(" ") !== "serve") throw new Error(`the only command is serve, not "${positionals.join(" ")}"`)
+  // A variable that is not set may come as an empty one, from a compose file for example.
   const set = (name: string) => env[name] || undefined
   const port = values.port ?? set("PORT") ?? "4400"
-  if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) throw new Error(`${port} is not a port`)
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65535)
+    throw new Error(`${port} is not a port: give a number from 0 to 65535`)
   return {
     port: Number(port),
     host: values.host ?? set("HOST"),
@@ -59,10 +60,10 @@ function readOptionsOrExit() {
 }
 
 const starting = createRelay({ ...readOptionsOrExit(), report })
-let asked = false
+let stopping = false
 const stop = () => {
-  if (asked) process.exit(1)
-  asked = true
+  if (stopping) process.exit(1)
+  stopping = true
   starting
     .then((relay) => relay.close())
     .then(
@@ -73,7 +74,7 @@ const stop = () => {
       },
     )
 }
-// Before the line: whoever waits for it may send a signal at once.
+// Before the line is written: whoever waits for it may send a signal at once.
 process.on("SIGTERM", stop)
 process.on("SIGINT", stop)
 try {

@@ -1,16 +1,17 @@
+/** What a relay reports of itself: to a callback, or as lines of a log. */
 import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"
 
-/** What a relay says about itself: one JSON object a line. Never a token, never what is inside a change. */
+/** Where a relay reports what happens. It is never given a token, nor what is inside a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
-/** Lines for a stream such as stderr. Errors are shown with their code and cause, unforeseen ones with their stack. */
+/** Writes one JSON object a line. A HeadwaterError is shown by its message and cause, any other error by its stack. */
 export const linesTo =
   (stream: { write(line: string): unknown }, now: () => number): Report =>
   (level, event, details = {}) => {
-    const plain = Object.entries(details).map(([key, value]) => [key, value instanceof Error ? describe(value) : value])
-    const line = { time: new Date(now()).toISOString(), level, event, ...Object.fromEntries(plain) }
+    const shown = Object.entries(details).map(([key, value]) => [key, value instanceof Error ? describe(value) : value])
+    const line = { time: new Date(now()).toISOString(), level, event, ...Object.fromEntries(shown) }
     stream.write(`${JSON.stringify(line)}\n`)
   }
 

@@ -1,6 +1,6 @@
 /**
- * What may enter a log, decided from facts that were looked up before: plain, synchronous, the same on every relay.
- * One bad change is served to everybody for ever, so whatever a header and the log can prove wrong stops here; what they
+ * What may enter a log, decided from facts that were looked up before: plain, synchronous, the same on every relay. One
+ * bad change is served to everybody for ever, so whatever a header and the log can prove wrong stops here; what they
  * cannot (operations that make no sense) is for replicas to quarantine.
  */
 
@@ -15,35 +15,35 @@ export const OP_GAP = 2 ** 20
 /** A change that somebody wants in an entity's log. */
 export interface Offer {
   readonly hash: Hash
-  /** A code: its bytes are no change that may travel. */
+  /** The change, or the code that says why its bytes may not travel. */
   readonly change: Change | Code
   readonly collection: string
-  /** Its actor is a function of its content, so it belongs to nobody. */
+  /** Whether its actor is a function of its content, and so belongs to nobody. */
   readonly derived: boolean
   readonly adopt: boolean
   readonly principal: string
-  /** Its entry insists on the entity's heads: whether they were these. */
+  /** Whether the entity's heads are those that its entry asks for with `if`. Absent when the entry asks for none. */
   readonly atHeads?: boolean | undefined
 }
 
-/** All of it as of everything that is appended, and admitted so far from the same entry. */
+/** What was looked up, as of everything that is appended or was admitted before of the same entry. */
 export interface Facts {
-  /** The place in the log that holds the change already. */
+  /** Position of the entry that holds the change already; 0 when that is the same entry. Undefined: it is new. */
   readonly known: number | undefined
-  /** Absent: nobody has made this entity yet. */
+  /** Undefined: the entity does not exist yet. */
   readonly state: EntityState | undefined
   /** maxOp of each of its deps; undefined where this entity has no such change. */
   readonly deps: readonly (number | undefined)[]
   /** Its actor's last change in this entity. */
   readonly tail: Tail | undefined
-  /** Its actor's last change is among its ancestors, as far as that was looked up. */
+  /** Whether its actor's last change is among its ancestors. True also where the walk was given up. */
   readonly follows: boolean
   /** The principal that its actor is bound to. */
   readonly bound: string | undefined
 }
 
 /**
- * `"KNOWN"`: it is in the log already and has taken effect. `undefined`: append it. Otherwise why not.
+ * `"KNOWN"`: the change is in the log and has taken effect. `undefined`: append it. A code: why it is refused.
  * Dedupe comes first, so that a replay is answered like the first time, whatever has become of the entity since.
  */
 export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
@@ -75,7 +75,7 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   return headsAfter(state?.heads ?? [], change).length > limits.heads ? "QUOTA" : undefined
 }
 
-/** An entity's heads once a change has entered. */
+/** An entity's heads once this change is appended. */
 export function headsAfter(heads: readonly Hash[], change: Pick<Change, "hash" | "deps">): Hash[] {
   const gone = finder(change.deps)
   const left = heads.filter((head) => !gone(head))
@@ -87,7 +87,7 @@ export function sameHeads(a: readonly Hash[], b: readonly Hash[]): boolean {
   return a.length === b.length && a.every(finder(b))
 }
 
-/** A thousand heads are allowed, and there is one. */
+/** Says whether a hash is among these. There may be a thousand, and mostly there is one. */
 function finder(hashes: readonly Hash[]): (hash: Hash) => boolean {
   if (hashes.length < 8) return (hash) => hashes.includes(hash)
   const set = new Set(hashes)

@@ -1,6 +1,7 @@
 /**
- * One connected replica, told what arrives and when the socket has room again. No socket, no timer, no file of its own,
- * so a simulation runs it as it is. Several workspaces may share a connection; each is handled by itself, in order.
+ * One connected replica: handles the messages that it sends, and stops reading when too much is unanswered. It has no
+ * socket, timer or file of its own, so the simulation runs it as it is. Several workspaces may share a connection; the
+ * messages of each take effect in the order in which they came.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
@@ -8,85 +9,77 @@ import {
   type Access,
   type ClientMessage,
   decodeClient,
-  type EntityHeads,
   encode,
-  type Hash,
-  type Have,
   limits,
   type Pull,
   type Push,
   partsOf,
-  position,
+  position as positionOf,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
-import type { Log } from "../log/contract.ts"
-import { sameHeads } from "./admission.ts"
+import { type Asker, answerHave } from "./answer-have.ts"
 import { appendPush } from "./append-push.ts"
-import type { Workspaces } from "./served-workspace.ts"
+import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
 
-/** Bytes that the socket may hold before streams wait for it. */
-const SOCKET_BOUND = 2 ** 20
-/** Bytes of frames that may be in hand before no more are read: pushes wait here for their flush. */
-const HAND_BOUND = limits.message
-/** What a frame in hand costs besides its bytes, and what each chunk, head or other small part of it does: it is held decoded. */
+/** Bytes of memory charged for an unanswered frame beyond its own, and for each decoded part of it. */
 const FRAME_COST = 1024
 const PART_COST = 512
-/** Heads, the replica's and the log's, that are compared before others get their turn; so many are in one `want`. */
-const COMPARED = 4096
-/** Refusals that are told before others get their turn. */
-const TOLD = 128
 
 /** Close codes: those of RFC 6455 and ours. `docs/protocol.md` says what a client does about each. */
-export const close = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
+export const closeCode = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
 
-export interface SessionOptions {
+export interface ConnectionOptions {
   /** Names this connection among those of the relay. */
   readonly id: number
-  readonly workspaces: Workspaces
+  readonly workspaces: ServedWorkspaces
   readonly clock: Clock
   readonly principal: string
   readonly access: Access
   send(frame: Uint8Array): void
-  /** The session says nothing more and wants to hear nothing more. */
+  /** The connection has ended: it sends nothing more and ignores what it receives. */
   close(code: number, reason: string): void
-  /** Bytes given to `send` that the network has not taken yet. */
+  /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
-  /** Whether the network should keep what arrives for now: too much is in hand. A few frames more do no harm. */
-  hold?(on: boolean): void
-  /** Why it is about to close: for the relay's own log. */
+  /** Whether to stop reading from the socket for now. A few more frames do no harm. */
+  pauseReading?(paused: boolean): void
+  /** Told why the connection is about to close, for the relay's own log. */
   report?(code: Code, error: unknown): void
 }
 
-export class Session implements Outlet {
+export class Connection implements Outlet, Asker {
   readonly id: number
-  /** It has pulled, pushed or healed: whoever never does need not stay. */
-  greeted = false
-  readonly #o: SessionOptions
+  /** It has sent a pull, a push or a have. One that never does may be closed. */
+  active = false
+  readonly #o: ConnectionOptions
+  /** By workspace id. One stays until the connection ends. */
   readonly #streams = new Map<string, Stream>()
   #closed = false
-  #inHand = 0
-  #held = false
-  #finished: (() => void)[] = []
-  /** The haves so far: the pages of a heal are compared in their order. */
-  #haves = Promise.resolve()
-  #waiting: (() => void)[] = []
+  /** Bytes of memory charged for frames that are not answered yet. */
+  #unanswered = 0
+  #paused = false
+  /** Resolves each `answered()` once all frames are answered. */
+  #awaitingAnswers: (() => void)[] = []
+  /** Resolves each `room()` once the socket has room. */
+  #awaitingRoom: (() => void)[] = []
+  /** Settles when the last have was answered: the pages of a heal are compared in their order. */
+  #lastHave = Promise.resolve()
 
-  constructor(options: SessionOptions) {
+  constructor(options: ConnectionOptions) {
     this.#o = options
     this.id = options.id
   }
 
   // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A frame has arrived. Never throws; what is wrong with it ends this connection and disturbs no other. */
+  /** A frame has arrived. Never throws; a frame that is wrong ends this connection and disturbs no other. */
   receive(frame: Uint8Array): void {
     if (this.#closed) return
     try {
       const message = decodeClient(frame)
       if (message) this.#handle(message, frame.length)
     } catch (error) {
-      this.#end(close.bad, error instanceof HeadwaterError ? error.code : "MESSAGE_BAD", error)
+      this.#end(closeCode.bad, error instanceof HeadwaterError ? error.code : "MESSAGE_BAD", error)
     }
     this.#regulate()
   }
@@ -94,23 +87,23 @@ export class Session implements Outlet {
   /** The socket has room again. */
   drained(): void {
     for (const stream of this.#streams.values()) stream.pump()
-    if (!this.full()) for (const resolve of this.#waiting.splice(0)) resolve()
+    if (!this.full()) for (const resolve of this.#awaitingRoom.splice(0)) resolve()
     this.#regulate()
   }
 
-  /** The connection is gone. What it pushed before is finished all the same. */
-  closed(): void {
+  /** The socket is gone. What was pushed before is appended all the same. */
+  disconnected(): void {
     if (this.#closed) return
     this.#closed = true
     for (const stream of this.#streams.values()) this.#leave(stream)
     this.#streams.clear()
-    for (const resolve of this.#waiting.splice(0)) resolve()
+    for (const resolve of this.#awaitingRoom.splice(0)) resolve()
   }
 
   /** Resolves once everything received so far has been answered. */
-  finished(): Promise<void> {
-    if (this.#inHand === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#finished.push(resolve))
+  answered(): Promise<void> {
+    if (this.#unanswered === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#awaitingAnswers.push(resolve))
   }
 
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,91 +117,75 @@ export class Session implements Outlet {
         return this.#work(message.w, cost, (stream) => this.#push(stream, message))
       case "have":
         return this.#work(message.w, cost, (stream) => {
-          const answered = this.#haves.then(() => this.#have(stream, message))
-          this.#haves = answered.catch(() => {})
+          const { comparedHeads } = this.#o.workspaces.sizes
+          const answered = this.#lastHave.then(() => answerHave(stream, message, this, comparedHeads))
+          this.#lastHave = answered.catch(() => {})
           return answered
         })
       case "ping":
-        return this.#send({ t: "pong" })
+        return this.send({ t: "pong" })
       case "presence":
         return
       default:
-        this.#send({ t: "notice", ...("w" in message && { w: message.w }), code: "FORBIDDEN" })
+        this.send({ t: "notice", ...("w" in message && { w: message.w }), code: "FORBIDDEN" })
     }
   }
 
   async #pull(stream: Stream, { w, cursor, reach, credit }: Pull): Promise<void> {
     await stream.workspace.turn(async (log) => {
       if (cursor === undefined) return stream.grant(credit)
-      // Both: a change that was acknowledged lies before the reach, and maybe behind the cursor.
-      const held = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
+      // Both must be in the log: an acknowledged change lies at or before the reach, and may lie after the cursor.
+      const inLog = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
       if (this.#closed) return
-      stream.begin(held ? (cursor ? position(cursor) : 0) : undefined, credit)
-      if (!held) this.#send({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+      stream.begin(inLog ? (cursor ? positionOf(cursor) : 0) : undefined, credit)
+      if (!inLog) this.send({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     })
   }
 
   async #push(stream: Stream, push: Push): Promise<void> {
     const { w, id } = push
     const { workspace } = stream
-    const { principal, access } = this.#o
-    const from = { session: this.id, principal, access, breathe: () => this.#breathe() }
-    const { place, rests, refusals } = await workspace.turn(() => appendPush(workspace, push, from))
-    const at = place > 0 ? await workspace.log.flushed(place) : undefined
-    // What a refusal rests on may have been appended a moment ago, and be lost yet.
-    if (refusals.length > 0) await workspace.log.flushed(rests)
-    for (const [told, refusal] of refusals.entries()) {
-      if (told % TOLD === TOLD - 1) await this.#breathe()
-      await this.#room()
-      this.#send({ t: "reject", w, id, ...refusal })
+    const { principal, access, workspaces } = this.#o
+    const { sizes } = workspaces
+    const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
+    const { position, refusals, restOn } = await workspace.turn(() => appendPush(workspace, push, pusher, sizes))
+    const at = position > 0 ? await workspace.log.flushed(position) : undefined
+    // A refusal may rest on an entry that was appended a moment ago and can still be lost.
+    if (refusals.length > 0) await workspace.log.flushed(restOn)
+    for (const [sent, refusal] of refusals.entries()) {
+      if (sent % sizes.sentRejects === sizes.sentRejects - 1) await this.breathe()
+      await this.room()
+      this.send({ t: "reject", w, id, ...refusal })
     }
-    this.#send({ t: "ack", w, id, ...(at && { at }) })
-  }
-
-  /** Part by part, so that neither the others nor the memory have to bear what a page may ask for. */
-  async #have(stream: Stream, have: Have): Promise<void> {
-    const { w, page, more, single } = have
-    for (let from = 0; !this.#closed; await this.#breathe()) {
-      await this.#room()
-      const { to, lacking } = await stream.workspace.turn((log) => this.#compare(log, stream, have, from))
-      const last = to >= page.length
-      // At least one, so that every have is answered.
-      if (lacking.length > 0 || last) this.#send({ t: "want", w, page: lacking })
-      if (last) break
-      from = to
-    }
-    if (!single && !more) stream.heal()
-  }
-
-  /** What the log lacks of a page from this entity on, and how far it came. */
-  async #compare(log: Log, stream: Stream, { page, single }: Have, from: number) {
-    // Only what is durable counts: a replica that was told we hold something would not bring it again.
-    const here = await log.flushed(log.appended)
-    const same = single || this.#closed ? undefined : stream.gather(here)
-    const lacking: EntityHeads[] = []
-    let to = from
-    for (let compared = 0; to < page.length && compared < COMPARED; to++) {
-      const [entity, theirs] = page[to]!
-      const found = log.entity(entity)
-      const state = found instanceof Promise ? await found : found
-      const heads = state?.heads ?? []
-      compared += 1 + heads.length + theirs.length
-      if (state?.purged !== undefined) continue
-      if (single) lacking.push([entity, heads])
-      else if (state && sameHeads(heads, theirs) && !log.harmed) same?.add(log.key(entity))
-      else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
-    }
-    return { to, lacking }
+    this.send({ t: "ack", w, id, ...(at && { at }) })
   }
 
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  send(frame: Uint8Array): void {
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  send(message: RelayMessage): void {
+    this.sendFrame(encode(message))
+  }
+
+  sendFrame(frame: Uint8Array): void {
     if (!this.#closed) this.#o.send(frame)
   }
 
   full(): boolean {
-    return this.#closed || this.#o.buffered() > SOCKET_BOUND
+    return this.#closed || this.#o.buffered() > this.#o.workspaces.sizes.socketBytes
+  }
+
+  /** Resolves when the socket has room, or the connection has ended: a small message may ask for large answers. */
+  room(): Promise<void> | undefined {
+    if (this.#closed || !this.full()) return undefined
+    return new Promise((resolve) => this.#awaitingRoom.push(resolve))
+  }
+
+  breathe(): Promise<void> {
+    return new Promise((resolve) => void this.#o.clock.after(0, resolve))
   }
 
   introduction() {
@@ -217,44 +194,32 @@ export class Session implements Outlet {
     return { principal, access, limits: { message, chunk, ops }, time: clock.now() }
   }
 
-  /** Nothing that waits for this log will be answered: the replica begins again, with all that it was not acknowledged. */
+  /**
+   * A log has failed: what waits for it is never answered, so the replica must begin again with all that is not
+   * acknowledged.
+   */
   failed(error: unknown): void {
-    this.#end(close.failed, "LOG_FAILED", error)
-  }
-
-  #send(message: RelayMessage): void {
-    this.send(encode(message))
-  }
-
-  /** Resolves when the socket has let go of what it was given before: a small question may have a large answer. */
-  #room(): Promise<void> | undefined {
-    if (this.#closed || !this.full()) return undefined
-    return new Promise((resolve) => this.#waiting.push(resolve))
-  }
-
-  /** Lets others have the processor. */
-  #breathe(): Promise<void> {
-    return new Promise((resolve) => void this.#o.clock.after(0, resolve))
+    this.#end(closeCode.failed, "LOG_FAILED", error)
   }
 
   #end(status: number, code: Code, error: unknown): void {
     if (this.#closed) return
     this.#o.report?.(code, error)
-    this.#send({ t: "notice", code })
-    this.closed()
+    this.send({ t: "notice", code })
+    this.disconnected()
     this.#o.close(status, code)
   }
 
-  /** Does what a message asks of a workspace, and counts it as in hand until that is done. */
+  /** Does what a message asks of a workspace. Its memory is charged until that is done. */
   #work(w: string, cost: number, job: (stream: Stream) => Promise<void>): void {
     const stream = this.#streams.get(w) ?? this.#enter(w)
-    if (!stream) return this.#send({ t: "notice", w, code: "RATE" })
-    this.greeted = true
-    this.#inHand += cost
+    if (!stream) return this.send({ t: "notice", w, code: "RATE" })
+    this.active = true
+    this.#unanswered += cost
     const done = () => {
-      this.#inHand -= cost
+      this.#unanswered -= cost
       this.#regulate()
-      if (this.#inHand === 0) for (const resolve of this.#finished.splice(0)) resolve()
+      if (this.#unanswered === 0) for (const resolve of this.#awaitingAnswers.splice(0)) resolve()
     }
     void job(stream)
       .catch((error) => this.failed(error))
@@ -263,8 +228,9 @@ export class Session implements Outlet {
 
   #enter(w: string): Stream | undefined {
     if (this.#streams.size === limits.workspaces) return undefined
-    const workspace = this.#o.workspaces.enter(w)
-    const stream = new Stream(workspace, this)
+    const { workspaces } = this.#o
+    const workspace = workspaces.enter(w)
+    const stream = new Stream(workspace, this, workspaces.sizes.readBytes)
     workspace.followers.add(stream)
     this.#streams.set(w, stream)
     return stream
@@ -274,7 +240,7 @@ export class Session implements Outlet {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Behind what is still to be done there for this connection.
+    // Only after all that this connection still has to do there.
     void workspace
       .turn(() => {})
       .catch(() => {})
@@ -283,24 +249,18 @@ export class Session implements Outlet {
   }
 
   #regulate(): void {
-    const hold = !this.#closed && (this.#inHand > HAND_BOUND || this.#o.buffered() > SOCKET_BOUND)
-    if (hold === this.#held) return
-    this.#held = hold
-    this.#o.hold?.(hold)
+    const { unansweredBytes, socketBytes } = this.#o.workspaces.sizes
+    const pause = !this.#closed && (this.#unanswered > unansweredBytes || this.#o.buffered() > socketBytes)
+    if (pause === this.#paused) return
+    this.#paused = pause
+    this.#o.pauseReading?.(pause)
   }
 }
 
+/** The parts of a message that are decoded into objects of their own. */
 function partsIn(message: ClientMessage): number {
   let parts = 0
   if (message.t === "push") for (const entry of message.entries) parts += partsOf(entry)
   if (message.t === "have") for (const [, heads] of message.page) parts += heads.length
   return parts
-}
-
-async function lacks(log: Log, entity: string, theirs: readonly Hash[]): Promise<boolean> {
-  for (const head of theirs) {
-    const known = log.known(entity, head)
-    if (!(known instanceof Promise ? await known : known)) return true
-  }
-  return false
 }

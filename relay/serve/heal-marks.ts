@@ -1,40 +1,64 @@
 /**
- * Entities, by id or by key, with numbers while heals run: one map for all of them, and a bit for each entity and heal. When a relay comes
- * back from a backup, everybody heals at once, and a set of ids for each of them would cost a hundred times as much.
+ * Which entities a heal leaves out, because the replica holds what the relay holds of them. When a relay comes back
+ * from a backup, everybody heals at once, and a set of ids for each connection would take a hundred times the memory.
+ * So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each number.
  */
-export class Numbers {
-  readonly #numbers = new Map<string, number>()
-  #users = 0
 
-  /** A set of entities. Only such as the relay holds belong into it: what a client names otherwise must cost nothing. */
-  newSet(): EntitySet {
-    this.#users++
-    let bits = new Uint8Array(64)
-    return {
-      add: (entity) => {
-        let n = this.#numbers.get(entity)
-        if (n === undefined) this.#numbers.set(entity, (n = this.#numbers.size))
-        if (n >> 3 >= bits.length) {
-          const more = new Uint8Array(2 * (n >> 3))
-          more.set(bits)
-          bits = more
-        }
-        bits[n >> 3]! |= 1 << (n & 7)
-      },
-      has: (entity) => {
-        const n = this.#numbers.get(entity)
-        return n !== undefined && ((bits[n >> 3] ?? 0) & (1 << (n & 7))) !== 0
-      },
-      release: () => {
-        if (--this.#users === 0) this.#numbers.clear()
-      },
-    }
+/** Numbers for the entities that running heals have marked. Forgotten when no heal runs. */
+export class EntityNumbers {
+  readonly #numbers = new Map<string, number>()
+  /** Heals whose marks were not released yet. */
+  #heals = 0
+
+  beginHeal(): void {
+    this.#heals++
+  }
+
+  endHeal(): void {
+    if (--this.#heals === 0) this.#numbers.clear()
+  }
+
+  /** The entity's number; undefined while it has none. `entity` is its `Log.key`. */
+  get(entity: string): number | undefined {
+    return this.#numbers.get(entity)
+  }
+
+  getOrAssign(entity: string): number {
+    let n = this.#numbers.get(entity)
+    if (n === undefined) this.#numbers.set(entity, (n = this.#numbers.size))
+    return n
   }
 }
 
-export interface EntitySet {
-  add(entity: string): void
-  has(entity: string): boolean
-  /** Once, at the end. */
-  release(): void
+/** The entities that one heal has marked, each by its `Log.key`. */
+export class HealMarks {
+  readonly #numbers: EntityNumbers
+  /** Bit n is set when the entity with number n is marked. */
+  #bits = new Uint8Array(64)
+
+  constructor(numbers: EntityNumbers) {
+    this.#numbers = numbers
+    numbers.beginHeal()
+  }
+
+  /** Only for entities that the relay holds: a name that a client made up must take no memory. */
+  add(entity: string): void {
+    const n = this.#numbers.getOrAssign(entity)
+    if (n >> 3 >= this.#bits.length) {
+      const more = new Uint8Array(2 * (n >> 3))
+      more.set(this.#bits)
+      this.#bits = more
+    }
+    this.#bits[n >> 3]! |= 1 << (n & 7)
+  }
+
+  has(entity: string): boolean {
+    const n = this.#numbers.get(entity)
+    return n !== undefined && ((this.#bits[n >> 3] ?? 0) & (1 << (n & 7))) !== 0
+  }
+
+  /** Call once, when the heal has ended. */
+  release(): void {
+    this.#numbers.endHeal()
+  }
 }

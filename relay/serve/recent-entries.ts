@@ -1,35 +1,38 @@
 /**
- * The entries that were appended last, encoded once for all connections of a relay. A connection that falls behind them
- * reads the log, so nothing is ever queued for one.
+ * The entries that were appended last, each encoded once for all connections of a relay. A connection that is further
+ * behind reads the log, so nothing is ever queued for a connection.
  */
 
-/** An appended entry as it goes out. */
-export interface Live {
+/** An appended entry as it is sent. */
+export interface RecentEntry {
+  /** Its encoding, `encodeEntry`. */
   readonly bytes: Uint8Array
-  /** The session that pushed it, and which entry of which of its pushes it is. */
-  readonly session: number
+  /** The id of the connection that pushed it. */
+  readonly connection: number
+  /** The id of the push, and the entry's index in that push. */
   readonly push: string
   readonly index: number
 }
 
-/** Bounds the live entries of all workspaces together: the oldest go first, whoever they belong to. */
-export class Ring {
-  readonly #budget: number
+/** Bounds the bytes of the recent entries of all workspaces together. The oldest leave first. */
+export class RecentBudget {
+  readonly #limit: number
   #bytes = 0
-  /** Of each live entry, oldest first, the run that it is the first of by then. Of a cleared one: a run of none. */
-  #order = new Deque<Deque<Live>>()
+  /** One element for each recent entry, oldest first: its workspace's queue. An empty queue was cleared: skip it. */
+  #order = new Queue<Queue<RecentEntry>>()
+  /** Elements of `#order` whose entries were cleared. */
   #cleared = 0
 
-  constructor(budget: number) {
-    this.#budget = budget
+  constructor(limit: number) {
+    this.#limit = limit
   }
 
-  /** To the end of `run`, whose first ones may leave for it. */
-  add(run: Deque<Live>, live: Live): void {
-    run.push(live)
-    this.#order.push(run)
-    this.#bytes += live.bytes.length
-    while (this.#bytes > this.#budget) {
+  /** Appends to `queue`. Then the oldest entries leave, of this queue or another, until the rest is within the limit. */
+  add(queue: Queue<RecentEntry>, entry: RecentEntry): void {
+    queue.push(entry)
+    this.#order.push(queue)
+    this.#bytes += entry.bytes.length
+    while (this.#bytes > this.#limit) {
       const oldest = this.#order.shift()
       if (!oldest) return
       const gone = oldest.shift()
@@ -38,57 +41,65 @@ export class Ring {
     }
   }
 
-  /** All of `run`, to which nothing is added any more. */
-  clear(run: Deque<Live>): void {
-    this.#cleared += run.length
-    for (let live = run.shift(); live; live = run.shift()) this.#bytes -= live.bytes.length
-    // Most workspaces come and go without a ring that is full: what is left of them must not pile up.
+  /** Empties `queue`, to which nothing may be added from here on. */
+  clear(queue: Queue<RecentEntry>): void {
+    this.#cleared += queue.length
+    for (let entry = queue.shift(); entry; entry = queue.shift()) this.#bytes -= entry.bytes.length
+    // Most workspaces come and go without ever reaching the limit, so their elements would pile up in `#order`.
     if (this.#cleared < 1024 + this.#order.length / 2) return
-    const order = new Deque<Deque<Live>>()
+    const order = new Queue<Queue<RecentEntry>>()
     for (let kept = this.#order.shift(); kept; kept = this.#order.shift()) if (kept.length > 0) order.push(kept)
     this.#order = order
     this.#cleared = 0
   }
 }
 
-/** The live entries of one workspace: a run of places up to the last appended one. */
-export class Window {
-  readonly #ring: Ring
-  #items = new Deque<Live>()
-  /** The place after the last of them. */
-  #end: number
+/**
+ * The recent entries of one workspace. Their positions are consecutive, and the last is that of the last appended
+ * entry.
+ */
+export class RecentEntries {
+  readonly #budget: RecentBudget
+  #queue = new Queue<RecentEntry>()
+  /** The position of the last appended entry. */
+  #last: number
 
-  constructor(ring: Ring, end: number) {
-    this.#ring = ring
-    this.#end = end
+  constructor(budget: RecentBudget, last: number) {
+    this.#budget = budget
+    this.#last = last
   }
 
-  /** The entry between these two places. When the log was cut back, what was appended before `from` is not what is here. */
-  add(from: number, to: number, live: Live): void {
-    if (from !== this.#end || to !== from + 1) this.clear()
-    this.#end = to
-    this.#ring.add(this.#items, live)
+  /**
+   * Adds the entry that was appended at `position`, when the last position before it was `previous`. Any other
+   * `previous` than this object's last shows that the log was cut back: the entries here are not those before
+   * `position`, and go.
+   */
+  add(previous: number, position: number, entry: RecentEntry): void {
+    if (previous !== this.#last || position !== previous + 1) this.clear()
+    this.#last = position
+    this.#budget.add(this.#queue, entry)
   }
 
-  /** Whether it has all that follows `place`. */
-  covers(place: number): boolean {
-    return place >= this.#end - this.#items.length && place <= this.#end
+  /** Whether every entry after `position` is here. */
+  covers(position: number): boolean {
+    return position >= this.#last - this.#queue.length && position <= this.#last
   }
 
-  /** The entry that ends at `place`. */
-  at(place: number): Live | undefined {
-    return this.#items.at(this.#items.length - 1 - (this.#end - place))
+  /** The entry at `position`; undefined when it is not here. */
+  at(position: number): RecentEntry | undefined {
+    return this.#queue.at(this.#queue.length - 1 - (this.#last - position))
   }
 
   clear(): void {
-    this.#ring.clear(this.#items)
-    this.#items = new Deque()
+    this.#budget.clear(this.#queue)
+    this.#queue = new Queue()
   }
 }
 
 /** An array that is cheap to shorten at the front. */
-class Deque<T> {
+class Queue<T> {
   #items: (T | undefined)[] = []
+  /** Index in `#items` of the first element; those before it were shifted. */
   #from = 0
 
   get length(): number {

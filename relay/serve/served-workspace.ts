@@ -1,87 +1,100 @@
-/** A workspace at the relay: its log, the live end of it, and the streams that follow it. */
+/** A workspace that somebody is connected to: its log, the log's recent entries, and the streams that follow it. */
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { type Cursor, type Entry, position } from "../../src/wire/protocol.ts"
+import { type Cursor, type Entry, position as positionOf } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
-import { Numbers } from "./heal-marks.ts"
-import { type Live, Ring, Window } from "./recent-entries.ts"
-
-/** Bytes of live items in one frame; one item may be bigger. */
-const FRAME = 2 ** 20
+import { EntityNumbers } from "./heal-marks.ts"
+import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.ts"
+import { type ServeSizes, usualServeSizes } from "./sizes.ts"
 
 export interface Follower {
-  /** More entries are durable. */
+  /** More entries are flushed. */
   flushed(): void
-  /** Flushed entries were lost: no place is what it was. */
+  /** Flushed entries were lost, so no cursor that was given out before is in the log any more. */
   broke(): void
 }
 
-/** The end of a log, as long as nothing of it is lost. Nobody else appends within a turn. */
-export interface Ground {
+/** While it is the same, nothing was appended to the log, rolled back or lost. */
+export interface LogVersion {
   readonly appended: number
   readonly breaks: number
 }
 
-/** All that follows a place, up to the flushed end. */
-export interface Batch {
+/** All entries after a position, up to the flushed end, and the frame that brings them to every follower there. */
+export interface SharedFrame {
+  /** The position that the entries follow. */
   readonly from: number
-  readonly end: number
-  readonly to: Cursor
-  readonly live: readonly Live[]
-  /** Those that pushed some of it. */
-  readonly sessions: ReadonlySet<number>
-  /** Bytes of its items. */
-  readonly size: number
-  /** Its frame for whoever pushed none of it and stands in no need of first fields. Made once, sent to all. */
-  frame?: Uint8Array
+  /** The flushed end, and its position. */
+  readonly cursor: Cursor
+  readonly position: number
+  readonly entries: readonly RecentEntry[]
+  /** Ids of the connections that pushed some of the entries. They get a frame of their own, with runs. */
+  readonly pushers: ReadonlySet<number>
+  /** Bytes of the entries: the credit that the frame uses. */
+  readonly bytes: number
+  /** The encoded frame, once the first follower has needed it. */
+  encoded?: Uint8Array
 }
 
 /** The workspaces of one relay that somebody is connected to. */
-export class Workspaces {
+export class ServedWorkspaces {
+  /** What everything that serves these workspaces goes by. */
+  readonly sizes: ServeSizes
   readonly #logs: Logs
-  readonly #ring: Ring
-  readonly #open = new Map<string, Workspace>()
+  readonly #budget: RecentBudget
+  readonly #open = new Map<string, ServedWorkspace>()
 
-  constructor(logs: Logs, options: { readonly ring?: number } = {}) {
+  constructor(logs: Logs, sizes: Partial<ServeSizes> = {}) {
+    this.sizes = { ...usualServeSizes, ...sizes }
     this.#logs = logs
-    this.#ring = new Ring(options.ring ?? 8 * 2 ** 20)
+    this.#budget = new RecentBudget(this.sizes.recentBytes)
   }
 
-  /** Whoever enters a workspace leaves it some day. */
-  enter(id: string): Workspace {
+  /** Opens the workspace unless it is open already. Each call needs its `leave`. */
+  enter(id: string): ServedWorkspace {
     let workspace = this.#open.get(id)
-    if (!workspace) this.#open.set(id, (workspace = new Workspace(id, this.#logs.open(id), this.#ring)))
-    workspace.visitors++
+    if (!workspace) {
+      workspace = new ServedWorkspace(id, this.#logs.open(id), this.#budget, this.sizes.frameBytes)
+      this.#open.set(id, workspace)
+    }
+    workspace.entered++
     return workspace
   }
 
-  async leave(workspace: Workspace): Promise<void> {
-    workspace.visitors--
-    if (workspace.visitors > 0) return
+  /** Closes the workspace when nobody is left in it. */
+  async leave(workspace: ServedWorkspace): Promise<void> {
+    workspace.entered--
+    if (workspace.entered > 0) return
     this.#open.delete(workspace.id)
     await workspace.close()
   }
 }
 
-export class Workspace {
+export class ServedWorkspace {
   readonly id: string
   readonly followers = new Set<Follower>()
-  visitors = 0
-  /** What the heals that run now call the entities they have compared. */
-  readonly numbers = new Numbers()
-  readonly #ring: Ring
+  /** Connections that have entered and not left. */
+  entered = 0
+  /** Shared by the heals that run now. */
+  readonly entityNumbers = new EntityNumbers()
+  readonly #budget: RecentBudget
+  readonly #frameBytes: number
   #log: Log | undefined
+  /** Why the log could not be opened. */
   #failure: unknown
-  #window: Window | undefined
-  #batch: Batch | undefined
-  #end: { readonly cursor: Cursor; readonly place: number } | undefined
+  #recent: RecentEntries | undefined
+  #sharedFrame: SharedFrame | undefined
+  #end: { readonly cursor: Cursor; readonly position: number } | undefined
+  /** How often flushed entries were lost. */
   #breaks = 0
-  #last: Promise<unknown>
-  #subscriptions: (() => void)[] = []
+  /** Settles when the last turn has ended. */
+  #lastTurn: Promise<unknown>
+  #unsubscribe: (() => void)[] = []
 
-  constructor(id: string, log: Promise<Log>, ring: Ring) {
+  constructor(id: string, log: Promise<Log>, budget: RecentBudget, frameBytes: number) {
     this.id = id
-    this.#ring = ring
-    this.#last = log.then(
+    this.#budget = budget
+    this.#frameBytes = frameBytes
+    this.#lastTurn = log.then(
       (opened) => this.#opened(opened),
       (failure) => {
         this.#failure = failure
@@ -90,88 +103,97 @@ export class Workspace {
   }
 
   /**
-   * Does one thing at a time, in the order of the calls, so that no append comes between a push's look-ups and its own.
-   * Rejects when the log cannot be opened, and with whatever the job rejects with.
+   * Runs one job at a time, in the order of the calls, so that no other push appends between a push's look-ups and its
+   * append. Rejects when the log cannot be opened, and with whatever the job rejects with.
    */
   turn<T>(job: (log: Log) => T | Promise<T>): Promise<T> {
-    const result = this.#last.then(() => job(this.log))
-    this.#last = result.catch(() => {})
+    const result = this.#lastTurn.then(() => job(this.log))
+    this.#lastTurn = result.catch(() => {})
     return result
   }
 
   get log(): Log {
     if (this.#log) return this.#log
-    throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} is not open`, { cause: this.#failure })
+    throw new HeadwaterError(
+      "LOG_FAILED",
+      `the log of workspace ${this.id} could not be opened; its clients dial again`,
+      {
+        cause: this.#failure,
+      },
+    )
   }
 
-  /** What look-ups from here on will rest on. */
-  ground(): Ground {
+  /** Ask for it before look-ups, and give it to `requireUnchanged` before appending what rests on them. */
+  logVersion(): LogVersion {
     return { appended: this.log.appended, breaks: this.#breaks }
   }
 
-  /** `LOG_FAILED` when something that was looked up since then may have been lost: a failed flush, a damaged record. */
-  holdsOn(ground: Ground): void {
-    if (ground.appended === this.log.appended && ground.breaks === this.#breaks) return
-    throw new HeadwaterError("LOG_FAILED", `the log of workspace ${this.id} was cut back while a push was looked up`)
+  /** `LOG_FAILED` when the log is another version by now: a flush has failed or a damaged record was found. */
+  requireUnchanged(version: LogVersion): void {
+    if (version.appended === this.log.appended && version.breaks === this.#breaks) return
+    throw new HeadwaterError(
+      "LOG_FAILED",
+      `the log of workspace ${this.id} lost entries while a push was judged; its client dials again and repeats the push`,
+    )
   }
 
-  /** The flushed end: asked for by every follower after every flush. */
-  get end(): { readonly cursor: Cursor; readonly place: number } {
+  /** The flushed end. Kept, because every follower asks for it after every flush. */
+  get end(): { readonly cursor: Cursor; readonly position: number } {
     const cursor = this.log.end
-    if (this.#end?.cursor !== cursor) this.#end = { cursor, place: position(cursor) }
+    if (this.#end?.cursor !== cursor) this.#end = { cursor, position: positionOf(cursor) }
     return this.#end
   }
 
-  /** Appends within a turn; returns the place after the entry. */
-  append(entry: Entry, changes: readonly AppendedChange[], live: Live): number {
-    const before = this.log.appended
-    const place = this.log.append(entry, changes, live.bytes)
-    this.#window!.add(before, place, live)
-    return place
+  /** Appends an entry, within a turn; returns its position. */
+  append(entry: Entry, changes: readonly AppendedChange[], recent: RecentEntry): number {
+    const previous = this.log.appended
+    const position = this.log.append(entry, changes, recent.bytes)
+    this.#recent!.add(previous, position, recent)
+    return position
   }
 
-  /** The live entry before this place. */
-  live(place: number): Live | undefined {
-    return this.#window?.at(place)
+  /** The entry at this position; undefined when it is not among the recent ones. */
+  recent(position: number): RecentEntry | undefined {
+    return this.#recent?.at(position)
   }
 
-  /** Undefined where that is not all live any more, or too much for one frame. */
-  batch(from: number): Batch | undefined {
-    const { cursor: to, place: end } = this.end
-    if (this.#batch?.from === from && this.#batch.end === end) return this.#batch
-    if (!this.#window?.covers(from)) return undefined
-    const live: Live[] = []
-    const sessions = new Set<number>()
-    let size = 0
-    for (let place = from + 1; place <= end; place++) {
-      const item = this.#window.at(place)!
-      live.push(item)
-      sessions.add(item.session)
-      size += item.bytes.length
-      if (size > FRAME && live.length > 1) return undefined
+  /** What follows this position; undefined where not all of that is recent, or it is too much for one frame. */
+  sharedFrame(from: number): SharedFrame | undefined {
+    const { cursor, position } = this.end
+    if (this.#sharedFrame?.from === from && this.#sharedFrame.position === position) return this.#sharedFrame
+    if (!this.#recent?.covers(from)) return undefined
+    const entries: RecentEntry[] = []
+    const pushers = new Set<number>()
+    let bytes = 0
+    for (let at = from + 1; at <= position; at++) {
+      const entry = this.#recent.at(at)!
+      entries.push(entry)
+      pushers.add(entry.connection)
+      bytes += entry.bytes.length
+      if (bytes > this.#frameBytes && entries.length > 1) return undefined
     }
-    this.#batch = { from, end, to, live, sessions, size }
-    return this.#batch
+    this.#sharedFrame = { from, cursor, position, entries, pushers, bytes }
+    return this.#sharedFrame
   }
 
   async close(): Promise<void> {
-    for (const unsubscribe of this.#subscriptions) unsubscribe()
-    this.#window?.clear()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    this.#recent?.clear()
     await this.#log?.close()
   }
 
   #opened(log: Log): void {
-    const window = new Window(this.#ring, log.appended)
+    const recent = new RecentEntries(this.#budget, log.appended)
     this.#log = log
-    this.#window = window
-    this.#subscriptions = [
+    this.#recent = recent
+    this.#unsubscribe = [
       log.onFlush(() => {
         for (const follower of this.followers) follower.flushed()
       }),
       log.onBreak(() => {
         this.#breaks++
-        window.clear()
-        this.#batch = undefined
+        recent.clear()
+        this.#sharedFrame = undefined
         for (const follower of this.followers) follower.broke()
       }),
     ]

@@ -1,94 +1,106 @@
 /**
- * One connection's place in one workspace's log. It holds a place and never a queue: what follows is taken from the live
- * entries, or read from the log, when there is credit for it and the socket has let go of what it was given before.
+ * What one connection is sent of one workspace's log. A stream holds a position and never a queue: what follows is
+ * taken from the recent entries, or read from the log, when there is credit for it and the socket has room.
  */
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { type Cursor, type Entries, encode, encodeEntries, encodeItem, position } from "../../src/wire/protocol.ts"
+import {
+  type Cursor,
+  type Entries,
+  encode,
+  encodeEntries,
+  encodeItem,
+  position as positionOf,
+} from "../../src/wire/protocol.ts"
 import type { Page } from "../log/contract.ts"
-import type { EntitySet } from "./heal-marks.ts"
-import type { Live } from "./recent-entries.ts"
-import type { Batch, Follower, Workspace } from "./served-workspace.ts"
+import { HealMarks } from "./heal-marks.ts"
+import type { RecentEntry } from "./recent-entries.ts"
+import type { Follower, ServedWorkspace, SharedFrame } from "./served-workspace.ts"
 
-/**
- * Bytes that are read from the log at once: with what goes around them they fit into the 64 KiB that a frame is encoded
- * in without asking for memory, and little of them is alive at a time. Of pages of 1 MiB the heap grew by half.
- */
-const READ = 60 * 1024
-
-/** The connection, as a stream sees it. */
+/** The connection, as its streams see it. */
 export interface Outlet {
   readonly id: number
-  send(frame: Uint8Array): void
-  /** The socket still holds so much that nothing more should be given to it. `Stream.pump` when it does not any more. */
+  sendFrame(frame: Uint8Array): void
+  /** Whether the socket holds so much that it should be given nothing more. When it has room again: `Stream.pump`. */
   full(): boolean
-  /** What the first entries tell. */
+  /** The fields that the first `entries` carries, beside `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
+  /** The stream cannot go on, and the connection must end. */
   failed(error: unknown): void
 }
 
 interface Heal {
-  /** Where its first page was compared: what comes after it the stream brings. */
+  /** The place at which the first page of `have` was compared. From there on the stream brings everything. */
   readonly until: Cursor
-  readonly same: EntitySet
+  readonly marks: HealMarks
 }
 
 export class Stream implements Follower {
-  readonly workspace: Workspace
+  readonly workspace: ServedWorkspace
   readonly #outlet: Outlet
+  /** Bytes at most of one read of the log. */
+  readonly #readBytes: number
+  /** Bytes of items that may still be sent. Below 0 when the last item was larger than what was left. */
   #credit = 0
-  /** Absent: the replica has not said where it stands, or is saying so by have. */
-  #place: number | undefined
-  /** The next entries introduce the relay, and go out even with nothing in them. */
-  #first = false
+  /**
+   * Everything up to this position was sent. Undefined until a pull names a cursor, or a heal has compared its pages.
+   */
+  #position: number | undefined
+  /** The next `entries` has the introduction, and is sent even with no items. */
+  #introduces = false
+  /** From the first page of `have` until all that it asked for was sent. */
   #heal: Heal | undefined
   #reading = false
-  /** Counts up when a read under way has become meaningless. */
-  #turn = 0
+  /** Counts the stops: what a read brings that began before the last one is dropped. */
+  #stops = 0
 
-  constructor(workspace: Workspace, outlet: Outlet) {
+  constructor(workspace: ServedWorkspace, outlet: Outlet, readBytes: number) {
     this.workspace = workspace
     this.#outlet = outlet
+    this.#readBytes = readBytes
   }
 
+  /** Adds credit, in bytes. */
   grant(credit: number): void {
     this.#credit += credit
     this.pump()
   }
 
-  /** Goes on at this place, or nowhere for now. Credit that was left from before is void. */
-  begin(place: number | undefined, credit: number): void {
+  /** Begins after this position, or waits for a heal if undefined. This credit replaces what was left. */
+  begin(position: number | undefined, credit: number): void {
     this.stop()
-    this.#place = place
+    this.#position = position
     this.#credit = credit
-    this.#first = true
+    this.#introduces = true
     this.pump()
   }
 
-  /** A page of have was compared at this place: where to note entities of which the replica holds what the relay holds. */
-  gather(here: Cursor): EntitySet {
-    if (!this.#heal || this.#place !== undefined) {
+  /** A page of `have` is compared at this place: returns where to mark the entities that the heal leaves out. */
+  marks(comparedAt: Cursor): HealMarks {
+    if (!this.#heal || this.#position !== undefined) {
       this.stop()
-      this.#heal = { until: here, same: this.workspace.numbers.newSet() }
+      this.#heal = { until: comparedAt, marks: new HealMarks(this.workspace.entityNumbers) }
     }
-    return this.#heal.same
+    return this.#heal.marks
   }
 
-  /** Sends all of the log up to where the first page was compared, but for the same entities; then goes on there. */
+  /**
+   * All pages are compared: sends the log up to where the first was, without the marked entities, and goes on there.
+   */
   heal(): void {
     if (!this.#heal) return // the log broke meanwhile, and the replica was told
-    this.#place = 0
-    this.#first = true
+    this.#position = 0
+    this.#introduces = true
     this.#send([])
     this.pump()
   }
 
-  /** Until it is told where to go on. The credit stands: a heal may use what a refused pull brought. */
+  /** Sends nothing until the next `begin` or `heal`. The credit stays: a heal may use that of a refused pull. */
   stop(): void {
-    this.#heal?.same.release()
+    this.#heal?.marks.release()
     this.#heal = undefined
-    this.#place = undefined
+    this.#position = undefined
     this.#reading = false
-    this.#turn++
+    this.#stops++
   }
 
   flushed(): void {
@@ -96,14 +108,17 @@ export class Stream implements Follower {
   }
 
   broke(): void {
-    if (this.#place === undefined && !this.#heal) return
-    // Between two pages of a have: what still comes of it could not be told from the pages of the next one.
-    if (this.#place === undefined) return this.#outlet.failed(new HeadwaterError("LOG_FAILED", "the log broke"))
+    if (this.#position === undefined && !this.#heal) return
+    // Between two pages of a `have`: the replica could not tell the pages still to come from those of its next heal.
+    if (this.#position === undefined) {
+      const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
+      return this.#outlet.failed(new HeadwaterError("LOG_FAILED", `${what}; its client dials again and heals`))
+    }
     this.stop()
-    this.#outlet.send(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
+    this.#outlet.sendFrame(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
   }
 
-  /** Sends what it may. Never throws: one connection's failure is nobody else's. */
+  /** Sends all that it may. Never throws: what fails for one connection must not disturb the others. */
   pump(): void {
     try {
       this.#pump()
@@ -113,102 +128,103 @@ export class Stream implements Follower {
   }
 
   #pump(): void {
-    while (this.#place !== undefined && !this.#reading && !this.#outlet.full()) {
-      if (this.#heal && this.#place >= position(this.#heal.until)) this.#endHeal(this.#heal)
+    while (this.#position !== undefined && !this.#reading && !this.#outlet.full()) {
+      if (this.#heal && this.#position >= positionOf(this.#heal.until)) this.#endHeal(this.#heal)
       const { end } = this.workspace
-      if (this.#place === end.place) {
-        if (this.#first) this.#send([], end.cursor)
+      if (this.#position === end.position) {
+        if (this.#introduces) this.#send([], end.cursor)
         return
       }
-      const batch = this.#heal ? undefined : this.workspace.batch(this.#place)
-      if (batch && batch.size <= this.#credit) {
-        this.#sendBatch(batch)
+      const shared = this.#heal ? undefined : this.workspace.sharedFrame(this.#position)
+      if (shared && shared.bytes <= this.#credit) {
+        this.#sendShared(shared)
         continue
       }
-      // Before a read, which takes time: an ack must not come to somebody who has not been told who he is.
-      if (this.#first) this.#send([])
+      // A read takes time, and no ack may come before the introduction.
+      if (this.#introduces) this.#send([])
       if (this.#credit <= 0) return
-      this.#read(this.#place)
+      this.#read(this.#position)
     }
   }
 
-  #sendBatch(batch: Batch): void {
-    if (this.#first || batch.sessions.has(this.#outlet.id)) return this.#send(this.#foldOwn(batch.live), batch.to)
-    batch.frame ??= encodeEntries(
-      { t: "entries", w: this.workspace.id, cursor: batch.to, level: true },
-      batch.live.map((live) => live.bytes),
+  #sendShared(shared: SharedFrame): void {
+    const { cursor, position, entries, pushers, bytes } = shared
+    if (this.#introduces || pushers.has(this.#outlet.id)) return this.#send(this.#withRuns(entries), cursor)
+    shared.encoded ??= encodeEntries(
+      { t: "entries", w: this.workspace.id, cursor, level: true },
+      entries.map((entry) => entry.bytes),
     )
-    this.#place = batch.end
-    this.#credit -= batch.size
-    this.#outlet.send(batch.frame)
+    this.#position = position
+    this.#credit -= bytes
+    this.#outlet.sendFrame(shared.encoded)
   }
 
-  #read(place: number): void {
-    const turn = this.#turn
+  #read(position: number): void {
+    const stops = this.#stops
     this.#reading = true
     this.workspace.log
-      .since(place, Math.min(this.#credit, READ))
+      .since(position, Math.min(this.#credit, this.#readBytes))
       .then((page) => {
-        if (turn !== this.#turn) return
+        if (stops !== this.#stops) return
         this.#reading = false
-        this.#take(page)
+        this.#sendPage(page)
         this.#pump()
       })
       .catch((error) => {
-        if (turn === this.#turn) this.#outlet.failed(error)
+        if (stops === this.#stops) this.#outlet.failed(error)
       })
   }
 
-  #take({ entries, cursor }: Page): void {
+  #sendPage({ entries, cursor }: Page): void {
     const heal = this.#heal
     if (!heal) {
-      return this.#send(this.#foldOwn(entries.map((entry) => this.workspace.live(entry.position) ?? entry)), cursor)
+      return this.#send(this.#withRuns(entries.map((entry) => this.workspace.recent(entry.position) ?? entry)), cursor)
     }
-    const until = position(heal.until)
-    const missing = entries.filter(({ key, position }) => position <= until && !heal.same.has(key))
+    const until = positionOf(heal.until)
+    const missing = entries.filter(({ key, position }) => position <= until && !heal.marks.has(key))
     if (missing.length > 0) this.#send(missing.map(({ bytes }) => bytes))
-    this.#place = position(cursor)
+    this.#position = positionOf(cursor)
   }
 
   #endHeal(heal: Heal): void {
     this.stop()
-    this.#place = position(heal.until)
-    this.#first = true
+    this.#position = positionOf(heal.until)
+    this.#introduces = true
     this.#send([], heal.until)
   }
 
-  /** `to` is the place after the items; absent while those of a heal come. */
-  #send(items: readonly Uint8Array[], to?: Cursor): void {
+  /** Everything at or before `cursor` has then been sent; absent while the items of a heal are sent. */
+  #send(items: readonly Uint8Array[], cursor?: Cursor): void {
     const { log, id, end } = this.workspace
-    const first = this.#first && { left: log.bytesAfter(this.#place ?? 0), ...this.#outlet.introduction() }
-    const level = to !== undefined && position(to) === end.place
-    this.#first = false
-    if (to) this.#place = position(to)
+    const first = this.#introduces && { left: log.bytesAfter(this.#position ?? 0), ...this.#outlet.introduction() }
+    const level = cursor !== undefined && positionOf(cursor) === end.position
+    this.#introduces = false
+    if (cursor) this.#position = positionOf(cursor)
     for (const item of items) this.#credit -= item.length
-    this.#outlet.send(
-      encodeEntries({ t: "entries", w: id, ...(to && { cursor: to }), ...(level && { level }), ...first }, items),
+    this.#outlet.sendFrame(
+      encodeEntries({ t: "entries", w: id, ...(cursor && { cursor }), ...(level && { level }), ...first }, items),
     )
   }
 
-  /** This connection holds what it pushed itself: of that, it is told the fact and not the bytes. */
-  #foldOwn(items: readonly (Live | { readonly bytes: Uint8Array })[]): Uint8Array[] {
-    const folded: Uint8Array[] = []
+  /** Encodes the entries that this connection pushed itself as runs: it holds their bytes. */
+  #withRuns(entries: readonly (RecentEntry | { readonly bytes: Uint8Array })[]): Uint8Array[] {
+    const items: Uint8Array[] = []
     let run: { own: string; from: number; to: number } | undefined
     const endRun = () => {
-      if (run) folded.push(encodeItem(run))
+      if (run) items.push(encodeItem(run))
       run = undefined
     }
-    for (const item of items) {
-      if (!("session" in item) || item.session !== this.#outlet.id) {
+    for (const entry of entries) {
+      if (!("connection" in entry) || entry.connection !== this.#outlet.id) {
         endRun()
-        folded.push(item.bytes)
-      } else if (run?.own === item.push && run.to === item.index) run.to++
+        items.push(entry.bytes)
+      } else if (run?.own === entry.push && run.to === entry.index) run.to++
       else {
         endRun()
-        run = { own: item.push, from: item.index, to: item.index + 1 }
+        run = { own: entry.push, from: entry.index, to: entry.index + 1 }
       }
     }
     endRun()
-    return folded
+    return items
   }
 }

@@ -7,7 +7,8 @@ import { openLogs } from "../../relay/log/logs.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { judge, OP_GAP } from "../../relay/serve/admission.ts"
-import { admit, newPusher } from "../../relay/serve/append-push.ts"
+import { admitEntry, JudgingBudget } from "../../relay/serve/admit-entry.ts"
+import { type ServeSizes, usualServeSizes } from "../../relay/serve/sizes.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Entry, limits } from "../../src/wire/protocol.ts"
 import { actorOf, change, type Draft, genesis } from "../support/changes.ts"
@@ -32,8 +33,6 @@ const A = actorOf(1)
 const B = actorOf(2)
 const C = actorOf(3)
 
-const breathe = () => Promise.resolve()
-
 const after = (previous: Change, more: Partial<Draft> = {}): Change =>
   change({ actor: A, seq: previous.seq + 1, startOp: previous.maxOp + 1, deps: [previous.hash], ...more })
 const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
@@ -43,9 +42,18 @@ const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
   chunks: changes.map((one) => (one instanceof Uint8Array ? one : one.chunk)),
 })
 
+type Options = { principal?: string; adopt?: boolean } & Partial<ServeSizes>
+
+/** What is to become of one pushed entry. */
+function admit(pushed: Entry, { principal = "local", adopt = false, ...sizes }: Options = {}) {
+  const budget = new JudgingBudget({ ...usualServeSizes, ...sizes }, () => Promise.resolve())
+  return admitEntry(log, pushed, { principal, adopt }, budget)
+}
+
 /** Pushes one entry, appends what is admitted, and returns the codes of what is not. */
-async function push(pushed: Entry, { principal = "local", adopt = false, walks = 20_000 } = {}): Promise<string[]> {
-  const { chunks, changes, refusals } = await admit(log, pushed, { ...newPusher(principal, adopt, breathe), walks })
+async function push(pushed: Entry, options: Options = {}): Promise<string[]> {
+  const { principal = "local" } = options
+  const { chunks, changes, refusals } = await admit(pushed, options)
   expect(chunks.map((chunk) => readChange(chunk).hash)).toEqual(changes.map(({ hash }) => hash))
   if (chunks.length > 0) log.append({ ...pushed, chunks, by: principal }, changes)
   return refusals.map(({ code }) => code)
@@ -79,7 +87,7 @@ describe("a change is admitted", () => {
   it("once, however often it is pushed, alone and within other entries", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
-    const again = await admit(log, entry(first, one, one, after(one), after(one)), newPusher("local", false, breathe))
+    const again = await admit(entry(first, one, one, after(one), after(one)))
     expect(again).toMatchObject({ refusals: [], known: 1, changes: [{ hash: after(one).hash }] })
   })
 })
@@ -90,7 +98,7 @@ describe("a change is refused", () => {
     ["CHUNK_BAD", "that is no change", new Uint8Array(40)],
     ["TOO_LARGE", "beyond the size of a chunk", new Uint8Array(limits.chunk + 1)],
   ])("%s: one %s, by the hash that its pusher knows it by", async (code, _what, chunk) => {
-    const { refusals } = await admit(log, entry(chunk), newPusher("local", false, breathe))
+    const { refusals } = await admit(entry(chunk))
     const hash = Buffer.from(await crypto.subtle.digest("SHA-256", chunk.slice(8))).toString("hex")
     expect(refusals).toEqual([{ entity: "e", hash, code }])
   })
@@ -179,7 +187,7 @@ describe("a change is refused", () => {
 
   it("FORBIDDEN: snapshots and tombstones", async () => {
     expect(await push({ ...entry(first), kind: "snapshot" })).toEqual(["FORBIDDEN"])
-    const { refusals } = await admit(log, { ...entry(), kind: "tombstone" }, newPusher("local", false, breathe))
+    const { refusals } = await admit({ ...entry(), kind: "tombstone" })
     expect(refusals).toEqual([{ entity: "e", hash: "0".repeat(64), code: "FORBIDDEN" }])
   })
 
@@ -254,8 +262,8 @@ describe("the walk to the author's last change", () => {
     await push(entry(first, one))
     const others = await chain(B, first, 30)
     const astray = change({ actor: A, seq: 2, startOp: 3000, deps: [others[20]!.hash] })
-    expect(await push(entry(astray), { walks: 1000 })).toEqual(["CHUNK_BAD"])
-    expect(await push(entry(astray), { walks: 10 })).toEqual([])
+    expect(await push(entry(astray), { pushLookUps: 1000 })).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(astray), { pushLookUps: 10 })).toEqual([])
   })
 })
 

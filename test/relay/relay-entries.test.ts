@@ -272,7 +272,7 @@ describe("one's own entries", () => {
 
 describe("behind the ring", () => {
   it("a connection reads the log, and joins the live entries again", async () => {
-    await using small = await startRelay({ ring: 1000 })
+    await using small = await startRelay({ sizes: { recentBytes: 1000 } })
     relay = small
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 100 })
@@ -285,7 +285,7 @@ describe("behind the ring", () => {
   })
 
   it("one's own entries are bytes again", async () => {
-    await using small = await startRelay({ ring: 300 })
+    await using small = await startRelay({ sizes: { recentBytes: 300 } })
     relay = small
     const wire = await relay.dial()
     wire.pull()

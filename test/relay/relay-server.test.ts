@@ -349,7 +349,7 @@ it("opens no more than 256 workspaces for one connection", async () => {
 
 describe("whoever does not read", () => {
   it("costs the relay a bounded amount, and gets everything in the end", async () => {
-    await using relay = await startRelay({ ring: 2 ** 20 })
+    await using relay = await startRelay({ sizes: { recentBytes: 2 ** 20 } })
     const [writer, stalled] = [await relay.dial(), await relay.dial()]
     stalled.pull("w", null, { credit: 2 ** 40 })
     await stalled.level()

@@ -15,8 +15,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "relay/serve/connection.ts",
-        replace: "const at = place > 0 ? await workspace.log.flushed(place) : undefined",
-        by: "const at = place > 0 ? workspace.log.end : undefined",
+        replace: "const at = position > 0 ? await workspace.log.flushed(position) : undefined",
+        by: "const at = position > 0 ? workspace.log.end : undefined",
       },
     ],
   },

@@ -6,7 +6,7 @@ import type { Socket } from "../../src/base/env.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import { hashBytes, type Random } from "./random.ts"
 
-/** The relay's end of a connection, as its server would hand it to a session. */
+/** The relay's end of a connection, as its server would hand it to a connection. */
 export interface Line {
   readonly id: number
   /** Who dialled. */

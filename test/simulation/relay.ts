@@ -1,9 +1,9 @@
-/** The relay's machine: its disk, and while it runs the real sessions and the real log on it. */
+/** The relay's machine: its disk, and while it runs the real connections and the real log on it. */
 import { hash } from "node:crypto"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
-import { close as ends, Session } from "../../relay/serve/connection.ts"
-import { Workspaces } from "../../relay/serve/served-workspace.ts"
+import { Connection, closeCode } from "../../relay/serve/connection.ts"
+import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import { position } from "../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../support/disk.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
@@ -36,7 +36,7 @@ export class RelayHost implements Host {
   readonly #random: Random
   readonly #principal: (owner: string) => string
   #process: Process | undefined
-  #workspaces: Workspaces | undefined
+  #workspaces: ServedWorkspaces | undefined
   /** Entries of a segment. */
   readonly #entries: number
   #logs: Logs | undefined
@@ -81,7 +81,7 @@ export class RelayHost implements Host {
     openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, sizes }).then(
       (logs) => {
         this.#logs = logs
-        this.#workspaces = new Workspaces(this.#watched(logs))
+        this.#workspaces = new ServedWorkspaces(this.#watched(logs))
       },
       (error) => this.#oracle.fail("the relay does not start", String(error)),
     )
@@ -163,7 +163,7 @@ export class RelayHost implements Host {
 
   accept(_url: string, line: Line): Listener | undefined {
     if (!this.#process || !this.#workspaces) return undefined
-    const session = new Session({
+    const connection = new Connection({
       id: line.id,
       workspaces: this.#workspaces,
       clock: this.#process,
@@ -171,16 +171,16 @@ export class RelayHost implements Host {
       access: "write",
       send: (frame) => line.send(frame),
       close: (code, reason) => {
-        if (code === ends.bad || (code === ends.failed && !this.#troubled))
+        if (code === closeCode.bad || (code === closeCode.failed && !this.#troubled))
           this.#oracle.fail("ended for no good reason", `${line.owner}'s connection: ${code} ${reason}`)
         line.close(code, reason)
       },
       buffered: () => line.buffered(),
     })
     return {
-      receive: (frame) => session.receive(frame),
-      closed: () => session.closed(),
-      drained: () => session.drained(),
+      receive: (frame) => connection.receive(frame),
+      closed: () => connection.disconnected(),
+      drained: () => connection.drained(),
     }
   }
 

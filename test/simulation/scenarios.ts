@@ -116,9 +116,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "have and want are computed on the flushed log only",
     without: [
       {
-        file: "relay/serve/connection.ts",
-        replace: "const here = await log.flushed(log.appended)",
-        by: "const here = log.end",
+        file: "relay/serve/answer-have.ts",
+        replace: "const flushed = await log.flushed(log.appended)",
+        by: "const flushed = log.end",
       },
     ],
     breaks: /^diverged: only r2 has e0/,
@@ -150,7 +150,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "adopt neither binds nor closes an actor, and ACTOR_BOUND pushes the same changes again as adopted ones",
     principals: true,
     without: [
-      { file: "relay/serve/append-push.ts", replace: "derived || by.adopt)", by: "derived)" },
+      { file: "relay/serve/admit-entry.ts", replace: "derived || by.adopt)", by: "derived)" },
       {
         file: "relay/serve/append-push.ts",
         replace: "by: (by.adopt && entry.by) || by.principal,",
@@ -179,8 +179,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       {
         file: "relay/serve/stream.ts",
-        replace: `!("session" in item) || item.session !== this.#outlet.id`,
-        by: `!("session" in item)`,
+        replace: `!("connection" in entry) || entry.connection !== this.#outlet.id`,
+        by: `!("connection" in entry)`,
       },
     ],
     breaks: /^cursor ahead of its entries: \S+ at \S+ lacks e0/,
@@ -262,8 +262,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       {
         file: "relay/serve/stream.ts",
-        replace: "return this.#heal.same",
-        by: "return (this.#heal = { ...this.#heal, until: here }).same",
+        replace: "return this.#heal.marks",
+        by: "return (this.#heal = { ...this.#heal, until: comparedAt }).marks",
       },
     ],
     breaks: /^cursor ahead of its entries: r0 at \S+ lacks e0/,

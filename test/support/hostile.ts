@@ -62,7 +62,10 @@ export function honestHistory(seed: number): Change[] {
 
 export const placeOf = ({ actor, seq }: Change): string => `${actor} ${seq}`
 
-/** Bytes changed and the checksum mended, or operations changed and encoded again; undefined when it is no change at all. */
+/**
+ * Bytes changed and the checksum mended, or operations changed and encoded again; undefined when it is no change at
+ * all.
+ */
 export function mutant(all: readonly Change[], seed: number): Change | undefined {
   const next = random(seed)
   const source = all[next(all.length)] as Change
@@ -108,8 +111,9 @@ export const put = (op: Record<string, unknown> = {}): Op => ({
 })
 
 /**
- * Four authors, an honest hand and a liar's, everything concurrent with something: some changes number themselves wrongly,
- * name what they have not seen, take a place that is taken or make the entity a second time, and others rest on those.
+ * Four authors, an honest hand and a liar's, everything concurrent with something: some changes number themselves
+ * wrongly, name what they have not seen, take a place that is taken or make the entity a second time, and others rest
+ * on those.
  */
 export function wildHistory(seed: number, length: number): Change[] {
   const next = random(seed)

@@ -5,8 +5,9 @@ import path from "node:path"
 import type { Log } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
-import { Workspaces } from "../../relay/serve/served-workspace.ts"
+import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import { RelayServer, type ServerOptions } from "../../relay/serve/server.ts"
+import type { ServeSizes } from "../../relay/serve/sizes.ts"
 import type { Entry } from "../../src/wire/protocol.ts"
 import { chunkOf, genesis } from "./changes.ts"
 import { type SlowDisk, slowDisk } from "./slow-disk.ts"
@@ -17,17 +18,19 @@ export interface TestRelay extends AsyncDisposable {
   readonly server: RelayServer
   readonly disk: SlowDisk
   readonly folder: string
-  /** The log that its sessions use. */
+  /** The log that its connections use. */
   log(workspace?: string): Promise<Log>
   dial(): Promise<Wire>
 }
 
-export async function startRelay(options: Partial<ServerOptions> & { ring?: number } = {}): Promise<TestRelay> {
-  const { ring = 8 * 2 ** 20, ...more } = options
+export async function startRelay(
+  options: Partial<ServerOptions> & { sizes?: Partial<ServeSizes> } = {},
+): Promise<TestRelay> {
+  const { sizes, ...more } = options
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-relay-"))
   const disk = slowDisk()
   const logs = await openLogs({ folder, disk, clock: nodeClock, report() {} })
-  const workspaces = new Workspaces(logs, { ring })
+  const workspaces = new ServedWorkspaces(logs, sizes)
   const server = new RelayServer({
     workspaces,
     clock: nodeClock,

@@ -1,0 +1,126 @@
+/** Judges the changes of one pushed entry, one after the other, each on top of those before it. */
+
+import { type Code, HeadwaterError } from "../../src/base/errors.ts"
+import { type Change, hashOf, isDerived, readChange } from "../../src/wire/chunk.ts"
+import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
+import type { AppendedChange, Log } from "../log/contract.ts"
+import { judge, type Offer, sameHeads } from "./admission.ts"
+import { EntityFacts } from "./entity-facts.ts"
+import type { ServeSizes } from "./sizes.ts"
+
+/**
+ * Bytes at most of an entry as it is logged: a frame must hold it and the fields of `entries` around it. One that no
+ * frame could hold would stop everybody who pulls.
+ */
+export const LOGGED_ENTRY = limits.message - 64 * 1024
+/** Bytes that each change adds to its own when judged bytes are counted. */
+const CHANGE_COST = 1024
+/** In a refusal, in place of the hash of a change: the entry has none. */
+const NO_CHANGE = "0".repeat(64)
+
+/** By whom an entry is brought. */
+export interface By {
+  readonly principal: string
+  readonly adopt: boolean
+}
+
+/** Bounds the work that judging one push may cause. */
+export class JudgingBudget {
+  /** Look-ups that one walk over ancestors may make. */
+  readonly walkLookUps: number
+  /** Look-ups left for all walks of the push. Below 0 once a walk was given up. */
+  lookUpsLeft: number
+  readonly #judgedBytes: number
+  readonly #breathe: () => Promise<void>
+  /** Bytes that were judged since others had the processor. */
+  #judged = 0
+
+  /** `breathe` lets others have the processor. */
+  constructor(sizes: Pick<ServeSizes, "walkLookUps" | "pushLookUps" | "judgedBytes">, breathe: () => Promise<void>) {
+    this.walkLookUps = sizes.walkLookUps
+    this.lookUpsLeft = sizes.pushLookUps
+    this.#judgedBytes = sizes.judgedBytes
+    this.#breathe = breathe
+  }
+
+  /** Call it after each judged change, and await what it returns before the next. */
+  judged(chunk: Uint8Array): Promise<void> | undefined {
+    this.#judged += chunk.length + CHANGE_COST
+    if (this.#judged < this.#judgedBytes) return undefined
+    this.#judged = 0
+    return this.#breathe()
+  }
+}
+
+export interface Refusal {
+  readonly entity: string
+  readonly hash: Hash
+  readonly code: Code
+}
+
+/** What is to become of one pushed entry. */
+export interface Outcome {
+  /** The chunks to append, in the order of the entry: all but the known and the refused ones. */
+  readonly chunks: readonly Uint8Array[]
+  /** The changes in these chunks. */
+  readonly changes: readonly AppendedChange[]
+  readonly refusals: readonly Refusal[]
+  /** Position of the furthest entry that holds one of the known changes; 0 when none is known. */
+  readonly known: number
+}
+
+/**
+ * Until its outcome is appended, nothing else may be appended to this log. Rejects only with the log's own failures.
+ */
+export async function admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudget): Promise<Outcome> {
+  if (entry.kind !== "change") return refuseEntry(entry, "FORBIDDEN")
+  if (sizeOf(entry) > LOGGED_ENTRY) return refuseEntry(entry, "TOO_LARGE")
+
+  const state = log.entity(entry.entity)
+  const entity = new EntityFacts(log, entry.entity, state instanceof Promise ? await state : state)
+  const atHeads = entry.if && sameHeads(entry.if, entity.state?.heads ?? [])
+  const chunks: Uint8Array[] = []
+  const refusals: Refusal[] = []
+  let known = 0
+  for (const chunk of entry.chunks) {
+    const { hash, change } = readOrRefuse(chunk)
+    const derived = typeof change !== "string" && isDerived(entry.entity, change)
+    const offer: Offer = { hash, change, derived, collection: entry.collection, atHeads, ...by }
+    const facts = await entity.facts(offer, budget)
+    const verdict = judge(offer, facts)
+    if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
+    else if (verdict !== undefined) refusals.push({ entity: entry.entity, hash, code: verdict })
+    else if (typeof change !== "string") {
+      chunks.push(chunk)
+      entity.admit(change, entry.collection, derived || by.adopt)
+    }
+    const pause = budget.judged(chunk)
+    if (pause) await pause
+  }
+  return { chunks, changes: entity.admitted, refusals, known }
+}
+
+/** Refuses all changes of an entry for the same reason. */
+export function refuseEntry({ entity, chunks }: Entry, code: Code): Outcome {
+  const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)
+  const refusals = hashes.map((hash) => ({ entity, hash, code }))
+  return { chunks: [], changes: [], refusals, known: 0 }
+}
+
+function sizeOf({ chunks, blobs = [] }: Entry): number {
+  let size = 0
+  for (const chunk of chunks) size += chunk.length
+  for (const blob of blobs) size += blob.length
+  return size
+}
+
+/** The change in a chunk, or the code that says why the chunk may not travel. */
+function readOrRefuse(chunk: Uint8Array): { hash: Hash; change: Change | Code } {
+  try {
+    const change = readChange(chunk)
+    return { hash: change.hash, change }
+  } catch (error) {
+    if (error instanceof HeadwaterError) return { hash: hashOf(chunk), change: error.code }
+    throw error
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Compares a page of `have` with the log and answers with what the relay wants of it: part by part, so that a page of
+ * many heads takes neither the processor from others nor more memory than one part needs.
+ */
+import type { EntityHeads, Hash, Have, Want } from "../../src/wire/protocol.ts"
+import type { Log } from "../log/contract.ts"
+import { sameHeads } from "./admission.ts"
+import type { HealMarks } from "./heal-marks.ts"
+import type { Stream } from "./stream.ts"
+
+/** The connection that has asked. */
+export interface Asker {
+  readonly closed: boolean
+  send(want: Want): void
+  /** Resolves when the socket has room. */
+  room(): Promise<void> | undefined
+  /** Lets others have the processor. */
+  breathe(): Promise<void>
+}
+
+/**
+ * Sends one or more wants. After the last page of a heal, the stream goes on to send what the replica lacks.
+ * `comparedHeads`: entities and heads, both sides', that one part compares.
+ */
+export async function answerHave(stream: Stream, have: Have, asker: Asker, comparedHeads: number): Promise<void> {
+  const { w, page, more, single } = have
+  for (let from = 0; !asker.closed; await asker.breathe()) {
+    await asker.room()
+    const { to, lacking } = await stream.workspace.turn(async (log) => {
+      // Only what is flushed counts: a replica that was told that the relay holds a change would not bring it again.
+      const flushed = await log.flushed(log.appended)
+      const marks = single || asker.closed ? undefined : stream.marks(flushed)
+      return compare(log, have, from, comparedHeads, marks)
+    })
+    const last = to >= page.length
+    // Every have is answered, if only with an empty want.
+    if (lacking.length > 0 || last) asker.send({ t: "want", w, page: lacking })
+    if (last) break
+    from = to
+  }
+  if (!single && !more) stream.heal()
+}
+
+/**
+ * Compares one part of a page, from the index `from` on. Returns the index behind the part, and the entities of which
+ * the log lacks something, with the heads that it has. For a `single` have, these are all entities.
+ */
+async function compare(log: Log, { page, single }: Have, from: number, comparedHeads: number, marks?: HealMarks) {
+  const lacking: EntityHeads[] = []
+  let to = from
+  for (let compared = 0; to < page.length && compared < comparedHeads; to++) {
+    const [entity, theirs] = page[to]!
+    const found = log.entity(entity)
+    const state = found instanceof Promise ? await found : found
+    const heads = state?.heads ?? []
+    compared += 1 + heads.length + theirs.length
+    if (state?.purged !== undefined) continue
+    if (single) lacking.push([entity, heads])
+    else if (state && sameHeads(heads, theirs) && !log.harmed) marks?.add(log.key(entity))
+    else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
+  }
+  return { to, lacking }
+}
+
+/** Whether the log lacks one of these heads. */
+async function lacks(log: Log, entity: string, heads: readonly Hash[]): Promise<boolean> {
+  for (const head of heads) {
+    const known = log.known(entity, head)
+    if (!(known instanceof Promise ? await known : known)) return true
+  }
+  return false
+}

@@ -1,0 +1,110 @@
+/**
+ * Looks up in the log what admission asks about a change: the log's answers, with the entry under way on top of them.
+ */
+
+import type { Change } from "../../src/wire/chunk.ts"
+import type { Hash } from "../../src/wire/protocol.ts"
+import type { AppendedChange, EntityState, Log, Tail } from "../log/contract.ts"
+import { type Facts, headsAfter, type Offer, sameHeads } from "./admission.ts"
+
+/** Bounds the walks over ancestors. */
+export interface LookUpBudget {
+  /** Look-ups that one walk may make. */
+  readonly walkLookUps: number
+  /** Look-ups left for all walks. */
+  lookUpsLeft: number
+}
+
+/**
+ * One entity, as the log has it with what was admitted of one entry. The log nearly always answers at once, so an
+ * answer is only awaited when it is a promise: to await each took longer than to look it up.
+ */
+export class EntityFacts {
+  /** The changes that were admitted so far, in order. */
+  readonly admitted: AppendedChange[] = []
+  state: EntityState | undefined
+  readonly #log: Log
+  readonly #entity: string
+  /** The last admitted change of each actor. */
+  readonly #tails = new Map<string, Tail>()
+  readonly #admittedByHash = new Map<Hash, AppendedChange>()
+
+  constructor(log: Log, entity: string, state: EntityState | undefined) {
+    this.#log = log
+    this.#entity = entity
+    this.state = state
+  }
+
+  async facts({ hash, change, derived }: Offer, budget: LookUpBudget): Promise<Facts> {
+    const nothing = { state: this.state, deps: [], tail: undefined, follows: true, bound: undefined }
+    if (typeof change === "string") return { ...nothing, known: await this.#positionOf(hash) }
+    const last = this.#tails.get(change.actor) ?? this.#log.tail(this.#entity, change.actor)
+    const tail = last instanceof Promise ? await last : last
+    // An actor's changes come in the order of their numbers, so one after its last cannot be known.
+    const known = change.seq > (tail?.seq ?? 0) ? undefined : await this.#positionOf(hash)
+    if (known !== undefined) return { ...nothing, known }
+
+    const deps: (number | undefined)[] = []
+    for (const dep of change.deps) {
+      const found = dep === tail?.hash ? tail : this.#change(dep)
+      deps.push((found instanceof Promise ? await found : found)?.maxOp)
+    }
+    const follows = !tail || change.seq !== tail.seq + 1 || this.#followsPlainly(change, tail)
+    const binding = derived ? undefined : this.#log.binding(change.actor)
+    return {
+      state: this.state,
+      known,
+      deps,
+      tail,
+      follows: follows || (await this.#descends(change, tail, budget)),
+      bound: binding instanceof Promise ? await binding : binding,
+    }
+  }
+
+  /** Puts an admitted change on top. `unbound`: its actor is not bound to the principal of the entry. */
+  admit(change: Change, collection: string, unbound: boolean): void {
+    const { hash, actor, seq, startOp, maxOp, deps } = change
+    const admitted: AppendedChange = { hash, actor, seq, startOp, maxOp, deps, ...(unbound ? {} : { binds: true }) }
+    this.admitted.push(admitted)
+    this.#admittedByHash.set(hash, admitted)
+    this.#tails.set(actor, admitted)
+    this.state = { collection, heads: headsAfter(this.state?.heads ?? [], change) }
+  }
+
+  /** The position of the entry that holds a change; 0 for an admitted one, undefined for an unknown one. */
+  async #positionOf(hash: Hash): Promise<number | undefined> {
+    return this.#admittedByHash.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
+  }
+
+  #change(hash: Hash) {
+    return this.#admittedByHash.get(hash) ?? this.#log.known(this.#entity, hash)
+  }
+
+  /**
+   * Whether its deps show without a walk that a change follows its actor's last one. Nearly every honest change's do.
+   */
+  #followsPlainly(change: Change, last: Tail): boolean {
+    return change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])
+  }
+
+  /**
+   * Whether the actor's last change is an ancestor. Operations are numbered upwards along every path, so a change with
+   * lower numbers than the last one cannot descend from it. A walk that uses up its budget lets the change through:
+   * replicas hold the document, and check it again.
+   */
+  async #descends(change: Change, last: Tail, budget: LookUpBudget): Promise<boolean> {
+    const seen = new Set<Hash>(change.deps)
+    const open = [...seen]
+    for (let left = budget.walkLookUps; open.length > 0; left--) {
+      if (left === 0 || budget.lookUpsLeft-- <= 0) return true
+      const ancestor = await this.#change(open.pop()!)
+      if (!ancestor || ancestor.maxOp < last.maxOp) continue
+      for (const dep of ancestor.deps) {
+        if (dep === last.hash) return true
+        if (!seen.has(dep)) open.push(dep)
+        seen.add(dep)
+      }
+    }
+    return false
+  }
+}

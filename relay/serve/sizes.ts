@@ -1,0 +1,65 @@
+import { limits } from "../../src/wire/protocol.ts"
+
+/**
+ * The sizes at which serving changes how it works: what it keeps in memory, sends or reads at once, and how long it
+ * waits. Operators never set them. Tests make them tiny, so that each is reached; with the usual ones a short test
+ * reaches none. None of them is part of the protocol.
+ */
+export interface ServeSizes {
+  /** Bytes of recent entries that all workspaces of the relay keep in memory together. */
+  readonly recentBytes: number
+  /** Bytes of recent entries in one frame; a single entry may have more. */
+  readonly frameBytes: number
+  /** Bytes of entries that one read of the log takes for a connection; a single entry may have more. */
+  readonly readBytes: number
+  /**
+   * Bytes given to a socket and not yet taken by the network. Above it the connection gets no more, and is not read.
+   */
+  readonly socketBytes: number
+  /** Bytes of memory charged for the unanswered frames of a connection. Above it the connection is not read. */
+  readonly unansweredBytes: number
+  /** Entities and heads of a `have`, the replica's and the log's, that are compared at a time. At least 1. */
+  readonly comparedHeads: number
+  /** Rejects of a push that are sent at a time. At least 1. */
+  readonly sentRejects: number
+  /** Bytes of changes of a push that are judged at a time. */
+  readonly judgedBytes: number
+  /** Look-ups that the walk over ancestors may make for one change, and for all changes of one push. */
+  readonly walkLookUps: number
+  readonly pushLookUps: number
+  /** Fragments of one WebSocket message. */
+  readonly fragments: number
+  /** ms for an HTTP request to arrive in full, the upgrade included. */
+  readonly requestMs: number
+  /** ms that a connection may be open before its first pull, push or have. */
+  readonly firstMessageMs: number
+  /** ms of silence after which the operating system asks whether the other side is still there. */
+  readonly keepAliveMs: number
+  /** ms for received messages to be answered when the relay stops. */
+  readonly answerMs: number
+  /** ms for the other side to answer a close frame. */
+  readonly closeMs: number
+}
+
+export const usualServeSizes: ServeSizes = {
+  recentBytes: 8 * 2 ** 20,
+  frameBytes: 2 ** 20,
+  // With what goes around it, it fits into the 64 KiB that a frame is encoded in without a new allocation, and little
+  // of what is read is alive at a time. With reads of 1 MiB the heap was half as large again.
+  readBytes: 60 * 1024,
+  socketBytes: 2 ** 20,
+  unansweredBytes: limits.message,
+  comparedHeads: 4096,
+  sentRejects: 128,
+  judgedBytes: 2 ** 17,
+  walkLookUps: 1_000,
+  pushLookUps: 20_000,
+  // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
+  // sends 4 MiB in more than 32 fragments and fewer than 64.
+  fragments: 256,
+  requestMs: 10_000,
+  firstMessageMs: 30_000,
+  keepAliveMs: 60_000,
+  answerMs: 10_000,
+  closeMs: 5_000,
+}

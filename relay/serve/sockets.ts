@@ -1,0 +1,119 @@
+/** The open WebSockets, each with its connection behind it. What they receive is hostile until shown otherwise. */
+import type { Duplex } from "node:stream"
+import type { WebSocket } from "ws"
+import type { Clock } from "../../src/base/env.ts"
+import type { Report } from "../machine/report.ts"
+import { Connection, closeCode } from "./connection.ts"
+import type { ServedWorkspaces } from "./served-workspace.ts"
+
+export interface SocketsOptions {
+  readonly workspaces: ServedWorkspaces
+  readonly clock: Clock
+  readonly report: Report
+}
+
+interface OpenSocket {
+  readonly ws: WebSocket
+  readonly connection: Connection
+}
+
+export class Sockets {
+  readonly #o: SocketsOptions
+  readonly #open = new Set<OpenSocket>()
+  /** The sockets to uncork at the end of this tick. */
+  #corked: Duplex[] = []
+  #stopping = false
+  #nextId = 1
+
+  constructor(options: SocketsOptions) {
+    this.#o = options
+  }
+
+  get count(): number {
+    return this.#open.size
+  }
+
+  /** Bytes that were given to sockets and that the network has not taken yet. */
+  buffered(): number {
+    let sum = 0
+    for (const { ws } of this.#open) sum += ws.bufferedAmount
+    return sum
+  }
+
+  /** Serves a WebSocket. `socket` is what it was upgraded from. */
+  add(ws: WebSocket, socket: Duplex): void {
+    const { workspaces, clock, report } = this.#o
+    const connection = new Connection({
+      id: this.#nextId++,
+      workspaces,
+      clock,
+      principal: "local",
+      access: "write",
+      send: (frame) => {
+        this.#cork(socket)
+        ws.send(frame)
+      },
+      close: (code, reason) => this.#close(ws, code, reason),
+      buffered: () => ws.bufferedAmount,
+      pauseReading: (paused) => (paused || this.#stopping ? ws.pause() : ws.resume()),
+      report: (code, error) => report("error", "connection ended", { code, error }),
+    })
+    const opened = { ws, connection }
+    this.#open.add(opened)
+    const cancelWait = clock.after(workspaces.sizes.firstMessageMs, () => {
+      if (!connection.active) this.#close(ws, closeCode.idle, "no pull, push or have came")
+    })
+    socket.on("drain", () => connection.drained())
+    ws.on("message", (frame, binary) => connection.receive(binary ? (frame as Buffer) : NO_FRAME))
+    ws.on("error", () => {}) // a broken frame: the close event that follows does all that is needed
+    ws.on("close", () => {
+      cancelWait()
+      connection.disconnected()
+      this.#open.delete(opened)
+    })
+  }
+
+  /** Reads no more, answers what was received, and closes every socket with 1001. Takes `answerMs` at most. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    const open = [...this.#open]
+    for (const { ws } of open) ws.pause()
+    const answered = Promise.all(open.map(({ connection }) => connection.answered()))
+    await within(this.#o.clock, this.#o.workspaces.sizes.answerMs, answered)
+    for (const { ws, connection } of open) {
+      connection.disconnected()
+      this.#close(ws, closeCode.away, "the relay stops")
+    }
+  }
+
+  /** All frames that one flush brings to a connection (acks, entries) leave in one system call. */
+  #cork(socket: Duplex): void {
+    if (socket.writableCorked > 0) return
+    socket.cork()
+    this.#corked.push(socket)
+    if (this.#corked.length > 1) return
+    process.nextTick(() => {
+      for (const corked of this.#corked.splice(0)) corked.uncork()
+    })
+  }
+
+  /** Closes a socket; cuts it off when the other side does not answer the close frame in time. */
+  #close(ws: WebSocket, code: number, reason: string): void {
+    ws.resume()
+    ws.close(code, reason)
+    const cancel = this.#o.clock.after(this.#o.workspaces.sizes.closeMs, () => ws.terminate())
+    ws.once("close", cancel)
+  }
+}
+
+/** Stands for a text frame: it is no message, so the connection refuses it. */
+const NO_FRAME = new Uint8Array(0)
+
+/** Waits for a promise, but no longer than this. */
+export function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<unknown> {
+  let cancel = () => {}
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.after(ms, resolve)
+  })
+  return Promise.race([promise, late]).finally(cancel)
+}
