@@ -5,7 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { readChange } from "../../src/wire/chunk.ts"
 import { type EntityHeads, type Entry, limits, position } from "../../src/wire/protocol.ts"
 import { actorOf, change, genesis } from "../support/changes.ts"
+import { dice } from "../support/dice.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
+import { type Replica, Served } from "../support/served.ts"
 import type { Wire } from "../support/wire.ts"
 
 let relay: TestRelay
@@ -113,7 +115,7 @@ describe("a heal", () => {
     await writer.ping()
     wire.send({ t: "pull", w: "w", credit: limits.credit })
     wire.send({ t: "have", w: "w", page: [holding(note("e", A))], more: false })
-    await wire.ping()
+    await wire.quiet()
     expect(wire.received).toEqual([])
     relay.disk.release()
     expect(await healed()).toMatchObject({ sent: [], wanted: [] })
@@ -133,7 +135,7 @@ describe("a heal", () => {
     wire.send({ t: "have", w: "w", page: [], more: false })
     await wire.take("want")
     await wire.take("entries")
-    await wire.ping()
+    await wire.quiet()
     expect(wire.bytes).toBeLessThan(2500 + 1500)
     wire.received.length = 0
     wire.send({ t: "pull", w: "w", credit: limits.credit })
@@ -225,5 +227,129 @@ describe("a have for single entities", () => {
     await wire.take("want")
     await fill(note("e", A))
     expect((await wire.level()).flatMap(({ items }) => items)).toHaveLength(1)
+  })
+})
+
+/** One replica of the model: what it holds, what it is told, what it must be told. */
+interface Healing {
+  readonly replica: Replica
+  /** By entity: how many of its changes it holds. */
+  readonly holds: ReadonlyMap<string, number>
+  /** The pages that were not sent yet. */
+  readonly pages: string[][]
+  /** The place of the first page, once that was compared. */
+  until?: number
+  readonly same: Set<string>
+  readonly wanted: EntityHeads[]
+}
+
+/** Entities with a few changes each, of which the log and two replicas hold some; the replicas heal at the same time. */
+async function healAtOnce(seed: number, options: { sizes: Record<string, number>; waits: boolean }) {
+  const random = dice(seed)
+  const below = (n: number) => Math.floor(random() * n)
+  const served = await Served.open({ sizes: options.sizes })
+  const log = await served.log()
+  const writer = served.connect()
+  const names = Array.from({ length: 12 }, (_, i) => `e${i}`)
+  const changes = new Map(
+    names.map((entity, i) => {
+      const all = [genesis(entity)]
+      while (all.length < 1 + below(4)) {
+        const [last, seq] = [all.at(-1)!, all.length]
+        all.push(change({ actor: actorOf(i + 1), seq, startOp: last.maxOp + 1, deps: [last.hash] }))
+      }
+      return [entity, all] as const
+    }),
+  )
+  /** How many changes of each entity the log holds, and the entities of its entries in their order. */
+  const logged = new Map(names.map((entity) => [entity, 0]))
+  const entries: string[] = []
+  const headsAfter = (entity: string, n: number) => (n > 0 ? [changes.get(entity)![n - 1]!.hash] : [])
+  const append = async () => {
+    const entity = names[below(names.length)]!
+    const n = logged.get(entity)!
+    const next = changes.get(entity)![n]
+    if (!next) return
+    await writer.ack(writer.push([{ entity, collection: "notes", kind: "change", chunks: [next.chunk] }]))
+    logged.set(entity, n + 1)
+    entries.push(entity)
+  }
+  for (let i = 0; i < 20; i++) await append()
+
+  const healing = [0, 1].map((): Healing => {
+    const holds = new Map(
+      names.map((entity) => [entity, below(3) > 0 ? logged.get(entity)! : below(changes.get(entity)!.length + 1)]),
+    )
+    const left = names.filter((entity) => holds.get(entity)! > 0)
+    const pages: string[][] = []
+    while (left.length > 0) pages.push(left.splice(0, 1 + below(3)))
+    if (pages.length === 0 || below(3) === 0) pages.push([])
+    return { replica: served.connect(), holds, pages, same: new Set(), wanted: [] }
+  })
+  const sendPage = ({ replica, holds, pages, wanted, same, ...rest }: Healing) => {
+    const page = pages.shift()!
+    const at = entries.length
+    for (const entity of page) {
+      const [theirs, ours] = [holds.get(entity)!, logged.get(entity)!]
+      if (theirs === ours) same.add(entity)
+      else if (theirs > ours) wanted.push([entity, headsAfter(entity, ours)])
+    }
+    const listed = page.map((entity) => [entity, headsAfter(entity, holds.get(entity)!)] as const)
+    replica.send({ t: "have", w: "w", page: listed, more: pages.length > 0 })
+    return rest.until ?? at
+  }
+  while (healing.some(({ pages }) => pages.length > 0)) {
+    const one = healing[below(2)]!
+    if (one.pages.length === 0) continue
+    one.until = sendPage(one)
+    if (!options.waits) continue
+    await served.settled()
+    if (below(3) === 0) await append()
+    if (below(4) === 0) one.replica.send({ t: "pull", w: "w", credit: 200 })
+    if (below(4) === 0) {
+      one.replica.send({ t: "have", w: "w", page: [["e0", []]], more: false, single: true })
+      one.wanted.push(["e0", headsAfter("e0", logged.get("e0")!)])
+    }
+    await served.settled()
+  }
+  await served.settled()
+  for (const { replica } of healing) {
+    for (let i = 0; i < 20; i++) {
+      replica.send({ t: "pull", w: "w", credit: 400 })
+      await served.settled()
+    }
+  }
+
+  for (const { replica, until, same, wanted } of healing) {
+    const frames = replica.received.filter((message) => message.t === "entries")
+    const named = (some: typeof frames) =>
+      some.flatMap(({ items }) => items.map((item) => ("entry" in item ? item.entry.entity : item.own)))
+    const end = frames.findIndex(({ cursor }) => cursor !== undefined)
+    expect(replica.received.filter((message) => message.t === "want").flatMap(({ page }) => page)).toEqual(wanted)
+    expect(named(frames.slice(0, end))).toEqual(entries.slice(0, until).filter((entity) => !same.has(entity)))
+    expect(frames[end]!.items).toEqual([])
+    expect(position(frames[end]!.cursor!)).toBe(until)
+    expect(named(frames.slice(end + 1))).toEqual(entries.slice(until))
+    expect(frames.at(-1)!.level).toBe(true)
+  }
+  const workspace = served.workspaces.enter("w")
+  expect(names.filter((entity) => workspace.entityNumbers.get(log.key(entity)) !== undefined)).toEqual([])
+  await served.close()
+}
+
+describe("two heals at once", () => {
+  it.each([
+    ["page by page, while others write", { sizes: {}, waits: true }],
+    [
+      "an entity and an entry at a time, while others write",
+      { sizes: { comparedHeads: 1, readBytes: 1 }, waits: true },
+    ],
+    ["all pages behind each other", { sizes: { comparedHeads: 3, readBytes: 300 }, waits: false }],
+  ])("each bring what each side lacks, and nothing else: %s", async (_how, options) => {
+    for (let seed = 1; seed <= 12; seed++) {
+      await healAtOnce(seed, options).catch((error) => {
+        throw new Error(`seed ${seed}`, { cause: error })
+      })
+    }
   })
 })

@@ -108,20 +108,28 @@ describe("the door", () => {
   })
 })
 
-/** Asks for an upgrade that is refused, and does not close its half of the connection afterwards. */
-async function leaveHalfOpen(url: string): Promise<Socket> {
+/** Asks for an upgrade by hand, on a socket that never closes its half by itself. */
+function askForUpgrade(url: string, headers: readonly string[] = []): Socket {
   const { hostname, port } = new URL(url)
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
-  const ended = new Promise((resolve) => socket.once("end", resolve))
-  let answer = ""
-  socket.on("data", (text) => {
-    answer += text
-  })
   socket.on("error", () => {})
   const lines = ["GET / HTTP/1.1", "host: x", "upgrade: websocket", "connection: Upgrade", "sec-websocket-version: 13"]
-  socket.write(`${[...lines, "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="].join("\r\n")}\r\n\r\n`)
-  await ended
-  expect(answer).toMatch(/^HTTP\/1.1 400 /)
+  socket.write(`${[...lines, "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", ...headers].join("\r\n")}\r\n\r\n`)
+  return socket
+}
+
+/** All bytes that come until the other side closes its half. */
+async function allFrom(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  socket.on("data", (chunk) => chunks.push(chunk))
+  await new Promise((resolve) => socket.once("end", resolve))
+  return Buffer.concat(chunks)
+}
+
+/** Asks for an upgrade that is refused, and does not close its half of the connection afterwards. */
+async function leaveHalfOpen(url: string): Promise<Socket> {
+  const socket = askForUpgrade(url)
+  expect((await allFrom(socket)).toString()).toMatch(/^HTTP\/1.1 400 /)
   return socket
 }
 
@@ -157,6 +165,64 @@ describe("a stop", () => {
     expect((await writer.ended()).code).toBe(1001)
     expect((await reader.ended()).code).toBe(1001)
     await stopped
+  })
+})
+
+describe("a stop, whatever clients do,", () => {
+  it("ends, though one answers no close frame, and the disk answers no push", async () => {
+    await using relay = await startRelay({ sizes: { answerMs: 50, closeMs: 50 } })
+    const writer = await relay.dial()
+    const socket = askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"])
+    const deaf = allFrom(socket)
+    await new Promise((resolve) => socket.once("data", resolve))
+    relay.disk.hold()
+    writer.push([note("e", A)])
+    await writer.ping()
+    await relay.server.stop()
+    expect(await writer.ended()).toEqual({ code: 1001, reason: "the relay stops" })
+    expect(writer.received).toEqual([])
+    expect((await deaf).toString()).toMatch(/^HTTP\/1.1 101 .*the relay stops$/s)
+  })
+
+  it("reads nothing more, though there is room for it again", async () => {
+    await using relay = await startRelay({ sizes: { unansweredBytes: 1 } })
+    const log = await relay.log()
+    const wire = await relay.dial()
+    relay.disk.hold()
+    const id = wire.push([note("e", A)])
+    while (log.appended === 0) await sleep(1)
+    wire.push([note("f", A)]) // is not read while the first is unanswered
+    await sleep(50)
+    const stopped = relay.server.stop()
+    relay.disk.release()
+    await wire.ack(id)
+    await stopped
+    expect(wire.received).toEqual([])
+    expect(log.appended).toBe(1)
+  })
+
+  it("tells whoever has begun to ask for its health that it goes", async () => {
+    await using relay = await startRelay()
+    const { hostname, port } = new URL(relay.url)
+    const socket = connect(Number(port), hostname)
+    const answer = new Promise<string>((resolve) => socket.once("data", (data) => resolve(data.toString())))
+    socket.write("GET /healthz HTTP/1.1\r\nhost: x\r\n")
+    await sleep(50)
+    const stopped = relay.server.stop()
+    socket.write("\r\n")
+    expect(await answer).toMatch(/^HTTP\/1.1 503 .*\{"ok":false\}\n/s)
+    await stopped
+  })
+})
+
+describe("a connection that is closed by the relay", () => {
+  it("is cut off when it does not answer", async () => {
+    await using relay = await startRelay({ sizes: { firstMessageMs: 50, closeMs: 50 } })
+    const before = performance.now()
+    const got = await allFrom(askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"]))
+    expect(got.toString("latin1").endsWith("\x11\x38no pull, push or have came")).toBe(true) // 4408
+    // ws itself would wait for 30 s.
+    expect(performance.now() - before).toBeLessThan(20_000)
   })
 })
 
@@ -333,7 +399,7 @@ describe("a message for later", () => {
     const wire = await relay.dial()
     wire.send({ t: "presence", w: "w", data: null })
     wire.socket.send(Uint8Array.of(0xa1, 0x61, 0x74, 0x63, 0x6e, 0x65, 0x77)) // {t: "new"}
-    await wire.ping()
+    await wire.quiet()
     expect(wire.received).toEqual([])
   })
 })

@@ -1,0 +1,411 @@
+import { afterEach, describe, expect, it } from "vitest"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import type { ServeSizes } from "../../relay/serve/sizes.ts"
+import { type Entry, encode, encodeEntry, limits, position } from "../../src/wire/protocol.ts"
+import { actorOf, change, genesis } from "../support/changes.ts"
+import { note } from "../support/relay.ts"
+import { Served, type ServedOptions } from "../support/served.ts"
+
+let served: Served
+afterEach(() => served.close())
+
+const open = async (options: ServedOptions = {}) => (served = await Served.open(options))
+const A = actorOf(1)
+const notes = (from: number, to: number): Entry[] =>
+  Array.from({ length: to - from }, (_, i) => note(`e${from + i}`, actorOf(from + i + 1)))
+const single = (entity: string) => ({ ...note(entity, A), chunks: [genesis(entity).chunk] })
+const entities = (messages: readonly { readonly t: string }[]) =>
+  messages.flatMap((message) =>
+    "items" in message
+      ? (message.items as { entry?: Entry; own?: string }[]).map(({ entry, own }) => entry?.entity ?? `own ${own}`)
+      : [],
+  )
+
+describe("a connection", () => {
+  it("is not read while too much is unanswered, and again afterwards", async () => {
+    await open({ sizes: { unansweredBytes: 4_000 } })
+    const [one, other] = [served.connect(), served.connect()]
+    served.hold()
+    one.push(notes(0, 1))
+    expect(one.paused).toBe(false)
+    one.push(notes(1, 2))
+    expect(one.paused).toBe(true)
+    expect(other.paused).toBe(false)
+    served.release()
+    await one.take("ack")
+    await one.take("ack")
+    await one.connection.answered()
+    expect([one.paused, one.pauses]).toEqual([false, 2])
+    // What was answered counts no more: the next two are like the first.
+    served.hold()
+    one.push(notes(2, 3))
+    expect(one.paused).toBe(false)
+    served.release()
+    await one.take("ack")
+  })
+
+  it("is charged for each frame and part of it, not for their bytes alone", async () => {
+    const cost = 1024 + 512 * 2 + encode({ t: "push", w: "w", id: "1", entries: notes(0, 1) }).length
+    for (const [room, paused] of [
+      [cost, false],
+      [cost - 1, true],
+    ] as const) {
+      await open({ sizes: { unansweredBytes: room } })
+      const one = served.connect()
+      one.push(notes(0, 1))
+      expect(one.paused).toBe(paused)
+      await one.take("ack")
+    }
+  })
+
+  it("is not read while its socket is full, and again when it has room", async () => {
+    await open({ sizes: { socketBytes: 100 } })
+    const one = served.connect()
+    one.buffered = 101
+    await one.ping()
+    expect(one.paused).toBe(true)
+    one.drain(100)
+    expect(one.paused).toBe(false)
+  })
+
+  it("gets large answers to small messages only while its socket has room", async () => {
+    await open({ sizes: { socketBytes: 0, comparedHeads: 1 } })
+    const one = served.connect()
+    one.buffered = 1
+    one.send({ t: "have", w: "w", page: ["a", "b"].map((entity) => [entity, []] as const), more: false, single: true })
+    one.push([{ ...note("e", A), chunks: [new Uint8Array(40), new Uint8Array(41)] }])
+    await served.settled()
+    expect(one.received).toEqual([])
+    one.drain(1) // taken in part: still full
+    await served.settled()
+    expect(one.received).toEqual([])
+    one.drain()
+    await one.connection.answered()
+    expect(one.received.map(({ t }) => t).toSorted()).toEqual(["ack", "reject", "reject", "want", "want"])
+  })
+
+  it("lets others have the processor after so much of a push or a have", async () => {
+    let breaths = 0
+    const clock = {
+      ...nodeClock,
+      after(ms: number, f: () => void) {
+        if (ms === 0) breaths++
+        return nodeClock.after(ms, f)
+      },
+    }
+    const during = async (sizes: Partial<ServeSizes>, entry: Entry | undefined) => {
+      await open({ sizes, clock })
+      const one = served.connect()
+      breaths = 0
+      if (entry) one.push([entry])
+      else one.send({ t: "have", w: "w", page: [0, 1, 2, 3].map((i) => [`e${i}`, []] as const), more: false })
+      await one.connection.answered()
+      return breaths
+    }
+    const bad = { ...note("e", A), chunks: Array.from({ length: 10 }, () => new Uint8Array(76)) }
+    expect(await during({}, bad)).toBe(0)
+    expect(await during({ sentRejects: 5 }, bad)).toBe(2)
+    expect(await during({ sentRejects: 3 }, bad)).toBe(3)
+    // Each change counts 1,100 bytes: its own 76 and 1,024 besides.
+    expect(await during({ judgedBytes: 1_101 }, bad)).toBe(5)
+    expect(await during({ judgedBytes: 1_100 }, bad)).toBe(10)
+    expect(await during({ judgedBytes: 11_001 }, bad)).toBe(0)
+    // Each entity that the log does not have counts 1.
+    expect(await during({}, undefined)).toBe(0)
+    expect(await during({ comparedHeads: 2 }, undefined)).toBe(1)
+    expect(await during({ comparedHeads: 1 }, undefined)).toBe(3)
+  })
+
+  it("is not heard any more once it has ended", async () => {
+    await open()
+    const log = await served.log()
+    const one = served.connect()
+    one.sendFrame(new Uint8Array(3))
+    one.push(notes(0, 1))
+    one.send({ t: "ping" })
+    await served.settled()
+    expect(one.closed).toEqual({ code: 4400, reason: "MESSAGE_BAD" })
+    expect(one.received).toEqual([{ t: "notice", code: "MESSAGE_BAD" }])
+    expect(one.reported).toEqual(["MESSAGE_BAD"])
+    expect(log.appended).toBe(0)
+  })
+
+  it("may only read when its access says so: each change is refused, and nothing of it appended", async () => {
+    await open()
+    const log = await served.log()
+    const [writer, reader] = [served.connect(), served.connect({ access: "read" })]
+    await writer.ack(writer.push([single("e")]))
+    reader.pull()
+    expect((await reader.level())[0]).toMatchObject({ access: "read" })
+    const id = reader.push([note("e", A), note("f", A)])
+    expect(await reader.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(reader.received).toMatchObject(
+      ["e", "e", "f", "f"].map((entity) => ({ t: "reject", entity, code: "FORBIDDEN" })),
+    )
+    expect(log.appended).toBe(1)
+  })
+
+  it("is stamped with its own principal, and bound to it", async () => {
+    await open()
+    const [ann, bob] = [served.connect({ principal: "ann" }), served.connect({ principal: "bob" })]
+    await ann.ack(ann.push([note("e", A)]))
+    const last = change({ actor: A, startOp: 2, deps: [genesis("e").hash] })
+    const next = change({ actor: A, seq: 2, startOp: 3, deps: [last.hash] })
+    const id = bob.push([{ ...note("e", A), chunks: [next.chunk] }])
+    await bob.ack(id)
+    expect(bob.received).toMatchObject([{ t: "reject", id, code: "ACTOR_BOUND" }])
+    bob.pull()
+    expect((await bob.level())[0]).toMatchObject({ principal: "bob", items: [{ entry: { by: "ann" } }] })
+  })
+
+  it("that cannot be sent to disturbs no other", async () => {
+    await open()
+    const fails = (message: { readonly t: string; readonly items?: readonly unknown[] }) => {
+      if (message.items?.length) throw new Error("this frame cannot be sent")
+    }
+    const [writer, one, two] = [served.connect(), served.connect({ hears: fails }), served.connect()]
+    for (const replica of [one, two]) {
+      replica.pull()
+      await replica.level()
+    }
+    await writer.ack(writer.push(notes(0, 1)))
+    expect(entities(await two.level())).toEqual(["e0"])
+    expect(await one.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+  })
+})
+
+describe("a leave", () => {
+  it("leaves nothing behind: no follower, no listener, no open log", async () => {
+    await open()
+    const [one, two] = [served.connect(), served.connect()]
+    for (const replica of [one, two]) {
+      replica.pull()
+      await replica.level()
+    }
+    const workspace = served.workspaces.enter("w")
+    expect(workspace.followers.size).toBe(2)
+    one.disconnect()
+    one.disconnect() // as a socket may say it twice
+    await served.settled()
+    expect([workspace.followers.size, workspace.entered]).toEqual([1, 2])
+    expect(served.uses.get("w")).toEqual({ opened: 1, listeners: 2 })
+    await served.workspaces.leave(workspace)
+    two.disconnect()
+    await served.settled()
+    expect(workspace.followers.size).toBe(0)
+    expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
+  })
+
+  it.each([
+    ["ends by its own fault", new Uint8Array(3)],
+    ["is closed", undefined],
+  ])("comes after what was pushed, also of a connection that %s", async (_how, frame) => {
+    await open({ sizes: { socketBytes: 0, sentRejects: 1 } })
+    const log = await served.log()
+    const one = served.connect()
+    one.pull()
+    await one.level()
+    served.hold()
+    one.push(notes(0, 1))
+    one.push([{ ...note("f", A), chunks: [new Uint8Array(40)] }])
+    one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
+    one.buffered = 1 // it reads no answer
+    if (frame) one.sendFrame(frame)
+    else one.disconnect()
+    served.release()
+    await one.connection.answered()
+    await served.settled()
+    expect(position(log.end)).toBe(1)
+    expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
+  })
+
+  it("of a connection whose socket was full ends its waiting", async () => {
+    await open({ sizes: { socketBytes: 0 } })
+    const one = served.connect()
+    one.buffered = 1
+    one.send({ t: "have", w: "w", page: [], more: true })
+    await served.settled()
+    one.disconnect()
+    await one.connection.answered()
+    await served.settled()
+    expect(one.received).toEqual([])
+    expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
+  })
+
+  it("of the last one closes the workspace, and whoever comes next finds it as it is on the disk", async () => {
+    await open()
+    const one = served.connect()
+    await one.ack(one.push(notes(0, 2)))
+    one.disconnect()
+    await served.settled()
+    const two = served.connect()
+    two.pull()
+    expect(entities(await two.level())).toEqual(["e0", "e1"])
+    await two.ack(two.push(notes(2, 3)))
+    expect(entities(await two.level())).toEqual(["own 1"])
+    expect(served.uses.get("w")).toEqual({ opened: 1, listeners: 2 })
+  })
+})
+
+describe("what was looked up for a push", () => {
+  it("is not appended on, when a flush fails meanwhile", async () => {
+    await open({ sizes: { judgedBytes: 1 } })
+    const log = await served.log()
+    const [one, other] = [served.connect(), served.connect()]
+    served.fail(true)
+    // The first is appended before the second is judged; its flush fails while that has the processor.
+    const chunks = note("e", A).chunks
+    one.push([...chunks.map((chunk) => ({ ...note("e", A), chunks: [chunk] })), ...notes(5, 30)])
+    expect(await one.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    served.fail(false)
+    expect(log.appended).toBe(0)
+    expect(await log.entity("e")).toBeUndefined()
+    // Its turn has failed, and the others go on.
+    await other.ack(other.push(notes(0, 1)))
+    expect(log.appended).toBeGreaterThan(0)
+  })
+
+  it("is not acknowledged, when a damaged record is found meanwhile", async () => {
+    await open({ sizes: { judgedBytes: 1, recentBytes: 1, socketBytes: 0 } })
+    const log = await served.log()
+    const [e, f, g] = [single("e"), single("f"), single("g")]
+    const [one, other, reader] = [served.connect(), served.connect(), served.connect()]
+    await other.ack(other.push([e, f, g]))
+    const { appended } = log
+    reader.pull("w", null, { credit: 0 })
+    await reader.take("entries")
+    reader.buffered = 1
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    await served.settled()
+    served.damage(f.chunks[0]!)
+    // The change of f is known until the reader has found that it is damaged.
+    one.push([f, ...Array.from({ length: 30 }, (_, i) => single(`n${i}`))])
+    reader.drain()
+    expect(await one.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    expect(log.appended).toBe(appended)
+    await other.ack(other.push([f]))
+    expect(await log.known("f", genesis("f").hash)).toMatchObject({ position: appended + 1 })
+  })
+})
+
+describe("a break", () => {
+  it("takes along all that was kept of the log: nobody is sent what is lost, nor a place that was", async () => {
+    await open()
+    const log = await served.log()
+    const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
+    await writer.ack(writer.push([single("e")]))
+    await writer.ack(writer.push([single("f")]))
+    await writer.ack(writer.push([single("g")]))
+    one.pull()
+    expect(entities(await one.level())).toEqual(["e", "f", "g"]) // from recent entries
+    served.damage(genesis("f").chunk)
+    two.send({ t: "pull", w: "w", credit: 1000 })
+    two.send({ t: "have", w: "w", page: [], more: false }) // reads the log
+    expect(await one.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
+    await writer.ack(writer.push([single("h")]))
+    await served.settled()
+    expect(one.received, "nothing comes before it has asked again").toEqual([])
+    one.pull()
+    const frames = await one.level()
+    expect(entities(frames)).toEqual(["e", "g", "h"])
+    expect(await log.holds(frames.at(-1)!.cursor!)).toBe(true)
+  })
+
+  it("takes them along though nothing is appended behind it", async () => {
+    await open()
+    const log = await served.log()
+    const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
+    for (const entity of ["e", "f", "g"]) await writer.ack(writer.push([single(entity)]))
+    const end = position(log.end)
+    one.pull()
+    await one.level()
+    served.damage(genesis("f").chunk)
+    two.send({ t: "pull", w: "w", credit: 1000 })
+    two.send({ t: "have", w: "w", page: [], more: false })
+    await one.take("notice")
+    one.pull()
+    const frames = await one.level()
+    expect(position(log.end)).toBe(end)
+    expect(entities(frames)).toEqual(["e", "g"])
+    expect(await log.holds(frames.at(-1)!.cursor!)).toBe(true)
+  })
+})
+
+describe("a have", () => {
+  it("neither wants nor names what was purged", async () => {
+    await open()
+    const log = await served.log()
+    const one = served.connect()
+    await one.ack(one.push([single("e"), single("f")]))
+    await log.flushed(log.append({ entity: "e", collection: "notes", kind: "tombstone", chunks: [], by: "root" }, []))
+    const lost = "ab".repeat(32)
+    const page = ["e", "f"].map((entity) => [entity, [lost]] as const)
+    for (const only of [false, true]) {
+      one.send({ t: "have", w: "w", page, more: true, ...(only && { single: true }) })
+      expect((await one.take("want")).page).toEqual([["f", [genesis("f").hash]]])
+    }
+  })
+
+  it("is for what it lacks one of, not all", async () => {
+    await open()
+    const one = served.connect()
+    const forks = [2, 3].map((n) => change({ actor: actorOf(n), startOp: 2, deps: [genesis("e").hash] }))
+    await one.ack(one.push([{ ...single("e"), chunks: [genesis("e").chunk, forks[0]!.chunk] }]))
+    const page = [["e", [forks[0]!.hash, forks[1]!.hash].toSorted()]] as const
+    one.send({ t: "have", w: "w", page, more: true })
+    expect((await one.take("want")).page).toEqual([["e", [forks[0]!.hash]]])
+  })
+})
+
+describe("an entry", () => {
+  it("keeps what replicas need of it, and loses what is for the relay alone", async () => {
+    await open()
+    const [one, two] = [served.connect(), served.connect()]
+    const kept = { once: new Uint8Array(16).fill(1), key: Uint8Array.of(2), blobs: [Uint8Array.of(3, 4)] }
+    const brought: Entry = { ...single("e"), ...kept, if: [], by: "ann", adopted: true, row: Uint8Array.of(5) }
+    await one.ack(one.push([brought]))
+    two.pull()
+    expect((await two.level())[0]!.items).toEqual([{ entry: { ...single("e"), ...kept, by: "local" } }])
+  })
+})
+
+describe("a frame of live entries", () => {
+  it("has as many as one may hold, and the log brings the others", async () => {
+    const size = encodeEntry({ ...single("e0"), by: "local" }).length
+    for (const [frameBytes, items] of [
+      [3 * size, [3]],
+      [3 * size - 1, [1, 2]],
+    ] as const) {
+      await open({ sizes: { frameBytes, readBytes: 1 } })
+      const [writer, reader] = [served.connect(), served.connect()]
+      reader.pull()
+      await reader.level()
+      await writer.ack(writer.push(["e0", "e1", "e2"].map(single)))
+      expect((await reader.level()).map((frame) => frame.items.length)).toEqual(items)
+    }
+  })
+
+  it("is the same bytes for all who read there, and none of theirs who pushed some of it", async () => {
+    await open()
+    const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
+    for (const replica of [writer, one, two]) {
+      replica.pull()
+      await replica.level()
+    }
+    await writer.ack(writer.push(notes(0, 2)))
+    const [own, first, second] = [await writer.level(), await one.level(), await two.level()]
+    expect(first).toEqual(second)
+    expect(entities(first)).toEqual(["e0", "e1"])
+    expect(own[0]!.items).toEqual([{ own: "1", from: 0, to: 2 }])
+  })
+})
+
+it("answers nobody's message at the cost of another: 256 workspaces a connection, each with its own streams", async () => {
+  await open()
+  const [one, two] = [served.connect(), served.connect()]
+  for (let i = 0; i <= limits.workspaces; i++) one.pull(`w${i}`)
+  expect(await one.take("notice")).toEqual({ t: "notice", w: "w256", code: "RATE" })
+  two.pull("w256")
+  await two.level("w256")
+  await one.level("w255")
+})
