@@ -1,0 +1,161 @@
+/**
+ * Where the parts of a change chunk stand: the one place that knows the order of its header. The format is that of
+ * https://automerge.org/automerge-binary-format-spec (chunk type 1):
+ * `85 6f 4a 83 | checksum 4 | type | uleb length | body`, and the hash is sha256 of everything from the type on.
+ * `body = deps 32 each | actor | seq | startOp | time | message | other actors | column table | columns | extra bytes`.
+ */
+
+import { HeadwaterError } from "../base/errors.ts"
+import { hex } from "../base/hash.ts"
+import { Bytes, chunkBad } from "./leb128.ts"
+import { type Actor, limits } from "./messages.ts"
+
+const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
+/** Offset of the type byte. The hash covers everything from it on; its first 4 bytes, the checksum, stand before it. */
+export const HASHED_FROM = 8
+const CHANGE = 1
+/** Bytes of a hash and of an actor. */
+export const HASH = 32
+export const ACTOR = 16
+/** The bit of a column's name that says that its bytes are deflated. */
+const DEFLATED = 8
+
+/** Numbers of the header as they are, and offsets into the chunk (`…At`), all of which lie within it. */
+export interface Layout {
+  readonly chunk: Uint8Array
+  /** The first of `deps` hashes. */
+  readonly depsAt: number
+  readonly deps: number
+  readonly actorAt: number
+  readonly seq: number
+  readonly startOp: number
+  /** s since 1970 */
+  readonly time: number
+  readonly messageAt: number
+  /** Bytes of the message. */
+  readonly message: number
+  /** The first of `others` actors besides the author; before each stands its length. */
+  readonly othersAt: number
+  readonly others: number
+  /** The column table: a name and a length for each of `columns` columns, whose bytes follow each other from `columnsAt`. */
+  readonly tableAt: number
+  readonly columns: number
+  readonly columnsAt: number
+}
+
+/** The body of one plain change chunk, of which the bytes are exactly as many as it says. `CHUNK_BAD`. */
+export function openChunk(chunk: Uint8Array): Bytes {
+  for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("not an Automerge chunk")
+  const type = chunk[HASHED_FROM]
+  if (type !== CHANGE) throw chunkBad(`a chunk of type ${type}; only plain changes (type 1) travel`)
+  const bytes = new Bytes(chunk, HASHED_FROM + 1)
+  if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than it says")
+  return bytes
+}
+
+/**
+ * Reads the header of an opened chunk. `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical, an actor
+ * is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too many deps.
+ */
+export function layoutOf(body: Bytes): Layout {
+  const chunk = body.bytes
+  const deps = body.uleb()
+  if (deps > limits.heads)
+    throw new HeadwaterError("TOO_LARGE", `${deps} deps in a change, ${limits.heads} are allowed`)
+  const depsAt = body.at
+  body.skip(HASH * deps)
+  if (!ascend(chunk, depsAt, deps, HASH, HASH)) throw chunkBad("deps are not sorted and unique")
+
+  const actorAt = skipActor(body)
+  const seq = body.uleb()
+  const startOp = body.uleb()
+  const time = body.sleb()
+  const message = body.uleb()
+  const messageAt = body.at
+  body.skip(message)
+
+  const others = body.uleb()
+  const othersAt = body.at
+  for (let left = others; left > 0; left--) skipActor(body)
+  if (!ascend(chunk, othersAt + 1, others, ACTOR, ACTOR + 1)) throw chunkBad("other actors are not sorted and unique")
+
+  const columns = body.uleb()
+  const tableAt = body.at
+  let last = -1
+  let length = 0
+  for (let left = columns; left > 0; left--) {
+    const name = body.uleb()
+    if (name <= last) throw chunkBad("columns are not sorted and unique")
+    if (name & DEFLATED) throw chunkBad("a column is deflated")
+    last = name
+    length += body.uleb()
+  }
+  const columnsAt = body.at
+  body.skip(length)
+  return {
+    chunk,
+    depsAt,
+    deps,
+    actorAt,
+    seq,
+    startOp,
+    time,
+    messageAt,
+    message,
+    othersAt,
+    others,
+    tableAt,
+    columns,
+    columnsAt,
+  }
+}
+
+/** Where the 16 bytes of an actor begin, which are passed over. */
+function skipActor(body: Bytes): number {
+  if (body.uleb() !== ACTOR) throw chunkBad(`an actor is not ${ACTOR} bytes long`)
+  const at = body.at
+  body.skip(ACTOR)
+  return at
+}
+
+/** Whether each of `count` values of `size` bytes, `step` apart, is larger than the one before it. */
+function ascend(bytes: Uint8Array, at: number, count: number, size: number, step: number): boolean {
+  for (let next = at + step, left = count - 1; left > 0; left--, next += step) {
+    let i = 0
+    while (i < size && bytes[next + i] === bytes[next - step + i]) i++
+    if (i === size || bytes[next + i]! < bytes[next - step + i]!) return false
+  }
+  return true
+}
+
+/** The actors besides the author that the change names. */
+export function otherActors({ chunk, othersAt, others }: Layout): Actor[] {
+  return Array.from({ length: others }, (_, i) => {
+    const at = othersAt + i * (ACTOR + 1) + 1
+    return hex(chunk.subarray(at, at + ACTOR))
+  })
+}
+
+/** Goes from column to column: `name` is id << 4 | type, the bytes stand from `from` to `to`. */
+export class Columns {
+  name = -1
+  from = 0
+  to: number
+  readonly #table: Bytes
+  #left: number
+
+  constructor({ chunk, tableAt, columns, columnsAt }: Layout) {
+    this.#table = new Bytes(chunk, tableAt, columnsAt)
+    this.#left = columns
+    this.to = columnsAt
+  }
+
+  next(): boolean {
+    if (this.#left === 0) return false
+    this.#left--
+    this.name = this.#table.uleb()
+    this.from = this.to
+    this.to += this.#table.uleb()
+    return true
+  }
+}

@@ -1,0 +1,74 @@
+/** Reads bytes in order, with the numbers of Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), shortest form only. */
+
+import { HeadwaterError } from "../base/errors.ts"
+
+/**
+ * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs, a
+ * number too large, bytes that end early. No length is believed before its bytes are there.
+ */
+export class Bytes {
+  readonly bytes: Uint8Array
+  /** Offset of the next byte. */
+  at: number
+  readonly end: number
+
+  constructor(bytes: Uint8Array, at: number, end = bytes.length) {
+    this.bytes = bytes
+    this.at = at
+    this.end = end
+  }
+
+  get done(): boolean {
+    return this.at >= this.end
+  }
+
+  /** The next bytes, not copied. */
+  slice(length: number): Uint8Array {
+    const from = this.at
+    this.skip(length)
+    return this.bytes.subarray(from, this.at)
+  }
+
+  skip(length: number): void {
+    if (length > this.end - this.at) throw chunkBad("the bytes end early")
+    this.at += length
+  }
+
+  /** An unsigned number below 2^53. */
+  uleb(): number {
+    const first = this.#byte()
+    if (first < 0x80) return first
+    let value = first & 0x7f
+    for (let scale = 2 ** 7; scale < 2 ** 56; scale *= 128) {
+      const byte = this.#byte()
+      value += (byte & 0x7f) * scale
+      if (byte & 0x80) continue
+      if (byte === 0 || value > Number.MAX_SAFE_INTEGER) break
+      return value
+    }
+    throw chunkBad("a number is not in its shortest form, or beyond 2^53")
+  }
+
+  /** A signed number within 2^48: beyond any date, and exact in a double while it is put together. */
+  sleb(): number {
+    let byte = this.#byte()
+    if (byte < 0x80) return byte & 0x40 ? byte - 128 : byte
+    let value = byte & 0x7f
+    for (let scale = 2 ** 7; scale < 2 ** 49; scale *= 128) {
+      const sign = byte & 0x40
+      byte = this.#byte()
+      value += (byte & 0x7f) * scale
+      if (byte & 0x80) continue
+      if (byte === (sign ? 0x7f : 0)) break
+      return byte & 0x40 ? value - scale * 128 : value
+    }
+    throw chunkBad("a number is not in its shortest form, or beyond 2^48")
+  }
+
+  #byte(): number {
+    if (this.at >= this.end) throw chunkBad("the bytes end early")
+    return this.bytes[this.at++]!
+  }
+}
+
+export const chunkBad = (what: string, cause?: unknown) => new HeadwaterError("CHUNK_BAD", what, { cause })
