@@ -1,35 +1,39 @@
-/** Changes into a document, and whether it took them. */
+/** Applies changes to an Automerge document, and refuses those that it does not keep as they are. */
 
+import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Handle } from "./automerge.ts"
-import { nextHeads } from "./history.ts"
+import { nextHeads } from "./graph.ts"
 
-/** Applies changes that rest on `heads` or on each other. Automerge would queue one that does not, and say nothing. */
-export function take(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
+/**
+ * Applies changes to a document with these heads, in one call. Throws when Automerge does, or when a dep is missing:
+ * Automerge would queue such a change and report nothing.
+ */
+export function applyWhole(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   handle.applyChanges(changes.map(({ chunk }) => chunk))
-  if (String(handle.getHeads().sort()) !== String(nextHeads(heads, changes))) throw new Error("changes rest on others")
+  if (String(handle.getHeads().sort()) !== String(nextHeads(heads, changes))) {
+    throw new Error("a change depends on one that is not in the document")
+  }
 }
 
 /**
- * Automerge keeps operations, not chunks. A change that it cannot write again byte for byte (an operation on what is not
- * there, an encoding that is not canonical) makes the saved document unloadable: on thousands of mutants the two agreed.
+ * Throws when the document does not give back each of these changes byte for byte. `heads`: those that the document had before
+ * they were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an operation on an object
+ * that does not exist, an encoding that is not canonical) makes the saved document unloadable. On thousands of mutants the
+ * two agreed.
  */
-export function refuseLossy(handle: Handle, since: readonly Hash[], changes: readonly Change[]): void {
+export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   if (changes.length === 0) return
   const back = new Map<number, Uint8Array[]>()
-  for (const chunk of handle.getChanges([...since])) {
-    const alike = back.get(checksum(chunk))
-    if (alike === undefined) back.set(checksum(chunk), [chunk])
-    else alike.push(chunk)
-  }
+  for (const chunk of handle.getChanges([...heads])) listAt(back, checksum(chunk)).push(chunk)
   for (const { hash, chunk } of changes) {
     if (back.get(checksum(chunk))?.some((one) => same(one, chunk))) continue
     throw new Error(`change ${hash} does not come back from the document`)
   }
 }
 
-/** Bytes 4 to 7: enough to find a chunk by, without hashing it. */
+/** Bytes 4 to 7 of a chunk: enough to find it by, without hashing it. */
 const checksum = (chunk: Uint8Array): number => new DataView(chunk.buffer, chunk.byteOffset).getUint32(4)
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

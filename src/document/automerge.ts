@@ -1,10 +1,11 @@
 /**
- * The one place that imports Automerge, at first use: opening a list of rows needs no WebAssembly. What a hydrated entity
- * works on is Automerge's own handle (`getBackend`), not its materialised document: a write then costs half of
- * `A.change`, because nothing is diffed and no proxy is made.
+ * The one place that imports Automerge, at first use: opening a list of rows needs no WebAssembly. A hydrated entity works
+ * on Automerge's own handle (`getBackend`), not on its materialised document: a write then costs half of `A.change`,
+ * because nothing is diffed and no proxy is made.
  */
 import type * as Automerge from "@automerge/automerge"
 import { HeadwaterError } from "../base/errors.ts"
+import type { Actor } from "../wire/protocol.ts"
 
 type Api = typeof Automerge
 export type Handle = ReturnType<Api["getBackend"]>
@@ -14,8 +15,8 @@ let loading: Promise<Api> | undefined
 
 /**
  * Loads Automerge, once; after a failure (a page that is offline and has not cached it) the next call tries again.
- * `wasm` says where a browser finds `@automerge/automerge/automerge.wasm`: a URL, or its bytes; without it the base64
- * build is imported. `WASM_FAILED`.
+ * `wasm`: where a browser finds `@automerge/automerge/automerge.wasm`, a URL or its bytes; without it the base64 build is
+ * imported. `WASM_FAILED`.
  */
 export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise<void> {
   loading ??= load(wasm)
@@ -23,20 +24,20 @@ export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise
     api = await loading
   } catch (cause) {
     loading = undefined
-    throw new HeadwaterError("WASM_FAILED", "Automerge could not be loaded", { cause })
+    throw new HeadwaterError("WASM_FAILED", "Automerge could not be loaded: see the cause", { cause })
   }
 }
 
 async function load(wasm: URL | string | BufferSource | undefined): Promise<Api> {
-  // Not a literal, so that no bundler follows it: what "@automerge/automerge" means to bundlers imports WebAssembly as a
-  // module, which Vite and esbuild refuse. Where it resolves at run time (Node, Deno, Bun, an import map) it is the very
-  // module that the app gets; a browser rejects a bare name without asking the network.
+  // Not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge" imports WebAssembly
+  // as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno, Bun, an import map) it is
+  // the same module that the app gets; a browser rejects a bare name without asking the network.
   const installed = "@automerge/automerge"
   try {
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)
   } catch {
     const slim: Api = await import("@automerge/automerge/slim")
-    // The app may have started it already, in its own way; a second start would take the app's documents apart from ours.
+    // The app may have initialised it already, in its own way; a second time would part the app's documents from ours.
     if (!slim.isWasmInitialized()) await slim.initializeWasm(await source(wasm))
     return slim
   }
@@ -54,20 +55,24 @@ async function source(wasm: URL | string | BufferSource | undefined): Promise<Ui
   return bytes
 }
 
-/** Automerge itself; `loadAutomerge` must have resolved. */
+/** Automerge's module. `loadAutomerge` must have resolved: `WASM_FAILED` before. */
 export function automerge(): Api {
-  if (api === undefined) throw new HeadwaterError("WASM_FAILED", "Automerge is used before it is loaded")
+  if (api === undefined)
+    throw new HeadwaterError("WASM_FAILED", "Automerge is used before it is loaded: await loadAutomerge() first")
   return api
 }
 
-/** Names the very build: a verdict on a chunk is kept with it and judged again by another one. */
+/** Names the exact build. A verdict on a chunk is saved with it, and another build judges the chunk again. */
 export function automergeVersion(): string {
   const { js, wasm } = automerge().releaseInfo()
   return (wasm ?? js).gitHead.slice(0, 12)
 }
 
-/** An empty document of its own, which `actor` writes to. Free it with `handle.free()`. */
-export function newHandle(actor: string): Handle {
+/** The actor of documents that nobody writes to, and of templates, which get a derived actor in its place. */
+export const NOBODY: Actor = "0".repeat(32)
+
+/** A new empty document, to which `actor` writes. Free it with `handle.free()`. */
+export function newHandle(actor: Actor = NOBODY): Handle {
   const A = automerge()
   return A.getBackend(A.init({ actor }))
 }

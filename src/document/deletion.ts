@@ -1,13 +1,14 @@
 /**
  * Delete, edit-wins. `@deleted` holds the heads that the deleter saw, sorted and joined by commas. The entity is deleted
  * while there is such a value and every change that is neither one of these heads nor an ancestor of one is derived or
- * only sets `@deleted`. So whatever the deleter had not seen brings the entity back, and so does removing the value.
+ * only sets `@deleted`. So any edit that the deleter had not seen brings the entity back, and so does removing the value.
  */
 
-import { type Change, isDerived, readChange } from "../wire/chunk.ts"
+import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Handle } from "./automerge.ts"
-import { byTime } from "./history.ts"
+import { byTime } from "./graph.ts"
+import type { History } from "./history.ts"
 import { setsOnly } from "./operations.ts"
 
 export const DELETED = "@deleted"
@@ -15,24 +16,22 @@ export const DELETED = "@deleted"
 export const deletedValue = (heads: readonly Hash[]): string => [...heads].sort().join(",")
 
 export class Deletion {
-  /** The values that an edit outlived, and how many of their heads were known: more changes cannot undo that. */
+  /** The values that an edit outlived, and those of their heads that were known: more changes cannot undo that. */
   #outlived = ""
 
-  /** The newest change that deleted the entity, or undefined while it lives. */
-  find(handle: Handle, entity: string, holds: (hash: Hash) => boolean): Change | undefined {
+  /** The newest change that deleted the entity, or undefined while it lives. `history`: the changes in the document. */
+  find(handle: Handle, entity: string, history: History): Change | undefined {
     const values = handle.getAll("_root", DELETED).filter(([type]) => type === "str")
     if (values.length === 0) return undefined
-    const seen = [...new Set(values.flatMap(([, value]) => String(value).split(",")))].filter(holds).sort()
+    const heads = new Set(values.flatMap(([, value]) => String(value).split(",")))
+    const seen = [...heads].filter((hash) => history.changes.has(hash)).sort()
     const question = JSON.stringify([values, seen])
     if (question === this.#outlived) return undefined
     const unseen: Change[] = []
-    for (const chunk of handle.getChanges(seen)) {
-      const change = readChange(chunk)
-      if (!isDerived(entity, change) && !setsOnly(change, DELETED)) {
-        this.#outlived = question
-        return undefined
-      }
-      unseen.push(change)
+    history.beyond(seen, (change) => unseen.push(change))
+    if (!unseen.every((change) => isDerived(entity, change) || setsOnly(change, DELETED))) {
+      this.#outlived = question
+      return undefined
     }
     const ids = values.map((value) => String(value[2]))
     return unseen
@@ -42,6 +41,7 @@ export class Deletion {
   }
 }
 
+/** Whether one of these operations is the change's. */
 function makesOne({ actor, startOp, maxOp }: Change, ids: readonly string[]): boolean {
   return ids.some((id) => {
     const [counter, author] = id.split("@")

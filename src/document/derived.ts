@@ -1,16 +1,16 @@
 /**
- * Changes that everybody makes alike. Two replicas that create the same entity, or first write to the same text field,
+ * Changes that every replica makes alike. Two replicas that create the same entity, or first write to the same text field,
  * must produce one object and not two, so genesis and containers have no time, no message, and an actor that is a
- * function of their content (`deriveChange`). Automerge makes each of them once; for other entities the bytes are
- * rewritten, because neither the operations nor their order depend on the entity.
+ * function of their content (`deriveChange`). Automerge makes a template of each once; for every entity the template's
+ * bytes are rewritten, because neither the operations nor their order depend on the entity.
  */
 
 import { type Change, deriveChange, readChange, withDeps } from "../wire/chunk.ts"
 import { type Hash, isId } from "../wire/protocol.ts"
-import { automerge, newHandle } from "./automerge.ts"
+import { automerge, type Handle, NOBODY, newHandle } from "./automerge.ts"
 import { onlyString, TYPE } from "./operations.ts"
 
-const NOBODY = "0".repeat(32)
+/** Change chunks by what they make, authored by `NOBODY`. */
 const templates = new Map<string, Uint8Array>()
 
 function template(name: string, make: () => Uint8Array): Uint8Array {
@@ -19,10 +19,10 @@ function template(name: string, make: () => Uint8Array): Uint8Array {
   return chunk
 }
 
-/** Sets `@type` and nothing else, resting on nothing. */
+/** The genesis: it sets `@type` to the collection, does nothing else and has no deps. */
 export function genesisOf(entity: string, collection: string): Change {
   const chunk = template(`genesis ${collection}`, () => {
-    const handle = newHandle(NOBODY)
+    const handle = newHandle()
     handle.put("_root", TYPE, collection, "str")
     handle.commit(undefined, 0)
     return lastOf(handle)
@@ -31,18 +31,18 @@ export function genesisOf(entity: string, collection: string): Change {
 }
 
 /**
- * The collection that this change makes the entity in; undefined when it is no genesis. One that says the same in other
- * bytes is none: what others derive from theirs would not rest on it.
+ * The collection in which this change makes the entity; undefined when it is no genesis. A change that does the same in other
+ * bytes is none: the containers that other replicas derive would not depend on it.
  */
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
   return name !== undefined && isId(name) && genesisOf(entity, name).hash === change.hash ? name : undefined
 }
 
-/** Makes the empty text of one field, resting on the genesis. */
+/** Makes the empty text of one field. Its only dep is the genesis. */
 export function textContainer(entity: string, genesis: Change, key: string): Change {
   const chunk = template(`text ${key}`, () => {
-    const handle = newHandle(NOBODY)
+    const handle = newHandle()
     handle.applyChanges([genesis.chunk])
     handle.putObject("_root", key, "")
     handle.commit(undefined, 0)
@@ -51,14 +51,15 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
   return readChange(deriveChange(entity, withDeps(chunk, [genesis.hash])))
 }
 
-/** Deletes the values that hide a container, and no later ones: `others` are their operation ids. */
+/** Deletes the values that hide a container, and no later ones. `others`: their operation ids. */
 export function pruning(entity: string, key: string, others: string[], heads: readonly Hash[], maxOp: number): Change {
   const change = { actor: NOBODY, seq: 1, startOp: maxOp + 1, time: 0, message: null, deps: [...heads].sort() }
   const ops = [{ action: "del", obj: "_root", key, pred: others }]
   return readChange(deriveChange(entity, automerge().encodeChange({ ...change, author: null, ops })))
 }
 
-function lastOf(handle: ReturnType<typeof newHandle>): Uint8Array {
+/** The change just committed; the document is freed. */
+function lastOf(handle: Handle): Uint8Array {
   const chunk = handle.getLastLocalChange()
   handle.free()
   if (chunk === null) throw new Error("Automerge made no change")

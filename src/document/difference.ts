@@ -1,28 +1,30 @@
 /**
- * What turns one text into another: assigning a collaborative text writes this, so that concurrent edits elsewhere in it
- * stay. Myers, "An O(ND) difference algorithm" (Algorithmica 1, 1986), by words where the texts are long and then by
- * characters, with a bound: texts that have little in common are replaced, because the exact answer costs seconds.
+ * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits elsewhere
+ * in it stay. The algorithm: Myers, "An O(ND) Difference Algorithm and Its Variations" (Algorithmica 1, 1986). Long texts are
+ * compared by words, then the stretches that differ by characters. Texts that have little in common are replaced whole,
+ * because the exact answer would cost seconds.
  */
 
-/** Replaces `remove` UTF-16 units at `at` of the old text. */
+/** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
 export interface Hunk {
   readonly at: number
   readonly remove: number
   readonly insert: string
 }
 
-/** UTF-16 units up to which a stretch is compared character by character. */
+/** UTF-16 units up to which texts are compared by characters; longer ones by words. */
 const FINE = 2048
-/** Tokens that may differ before a stretch counts as rewritten. */
+/** Tokens (words or characters) that may differ before a text is replaced whole. */
 const EDITS = 1000
 
-/** In ascending order, never overlapping, never splitting a surrogate pair. */
+/** The hunks that make `after` of `before`: in ascending order, never overlapping, never splitting a surrogate pair. */
 export function difference(before: string, after: string): Hunk[] {
   const hunks: Hunk[] = []
   compare(before, after, 0, false, hunks)
   return hunks
 }
 
+/** `offset`: where `before` stands in the whole text. `refining`: words were compared already, so long texts are replaced. */
 function compare(before: string, after: string, offset: number, refining: boolean, hunks: Hunk[]): void {
   const start = commonStart(before, after)
   const end = commonEnd(before, after, start)
@@ -64,19 +66,20 @@ function commonEnd(a: string, b: string, start: number): number {
 
 const tokens = (text: string, fine: boolean): string[] => (fine ? [...text] : (text.match(/\s+|[^\s]+/g) ?? []))
 
-/** A stretch of tokens that differ, and how many UTF-16 units after it are the same. */
-interface Step {
+/** Tokens that differ, as text, and how many UTF-16 units after them are the same. */
+interface Stretch {
   readonly removed: string
   readonly inserted: string
   readonly kept: number
 }
 
-/** The shortest edit script, or undefined when it takes more than `EDITS` tokens. */
-function align(a: readonly string[], b: readonly string[]): Step[] | undefined {
+/** The shortest edit script from a to b, or undefined when more than `EDITS` tokens differ. */
+function align(a: readonly string[], b: readonly string[]): Stretch[] | undefined {
   const most = Math.min(EDITS, a.length + b.length)
   const mid = most + 1
-  /** How far each diagonal (x - y) has come. */
+  /** By diagonal (k = x - y, shifted by `mid`): the largest x that `d` edits reach. */
   const reach = new Int32Array(2 * most + 3)
+  /** `reach` as it was before each round, diagonals -d - 1 to d + 1. */
   const rounds: Int32Array[] = []
   for (let d = 0; d <= most; d++) {
     rounds.push(reach.slice(mid - d - 1, mid + d + 2))
@@ -85,14 +88,14 @@ function align(a: readonly string[], b: readonly string[]): Step[] | undefined {
       let x = down ? reach[mid + k + 1]! : reach[mid + k - 1]! + 1
       while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++
       reach[mid + k] = x
-      if (x >= a.length && x - k >= b.length) return steps(a, b, rounds)
+      if (x >= a.length && x - k >= b.length) return stretches(a, b, rounds)
     }
   }
   return undefined
 }
 
-/** Walks the rounds back to see which tokens were edited, then forth to join them. */
-function steps(a: readonly string[], b: readonly string[], rounds: readonly Int32Array[]): Step[] {
+/** Walks the rounds back to find the tokens that were removed and inserted, then forth to join them to stretches. */
+function stretches(a: readonly string[], b: readonly string[], rounds: readonly Int32Array[]): Stretch[] {
   const removed = new Set<number>()
   const inserted = new Set<number>()
   let x = a.length
@@ -107,15 +110,15 @@ function steps(a: readonly string[], b: readonly string[], rounds: readonly Int3
     if (down) inserted.add(y)
     else removed.add(x)
   }
-  const result: Step[] = []
+  const result: Stretch[] = []
   let i = 0
   let j = 0
   while (i < a.length || j < b.length) {
-    const step = { removed: "", inserted: "", kept: 0 }
-    while (removed.has(i)) step.removed += a[i++]
-    while (inserted.has(j)) step.inserted += b[j++]
-    for (; i < a.length && !removed.has(i) && !inserted.has(j); i++, j++) step.kept += a[i]!.length
-    result.push(step)
+    const stretch = { removed: "", inserted: "", kept: 0 }
+    while (removed.has(i)) stretch.removed += a[i++]
+    while (inserted.has(j)) stretch.inserted += b[j++]
+    for (; i < a.length && !removed.has(i) && !inserted.has(j); i++, j++) stretch.kept += a[i]!.length
+    result.push(stretch)
   }
   return result
 }

@@ -1,6 +1,6 @@
 /**
  * One entity's live Automerge document: hydrated from its changes, written by one session actor, read as plain values.
- * Everything is synchronous once `loadAutomerge` has resolved.
+ * Everything is synchronous. `loadAutomerge` must have resolved before.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -8,25 +8,27 @@ import type { Changes, Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
-import { refuseLossy, take } from "./apply.ts"
+import { Admission, type Verdicts } from "./admission.ts"
+import { applyWhole, refuseLossy } from "./apply.ts"
 import { type Handle, newHandle } from "./automerge.ts"
 import { type Cell, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
-import { byTime, nextHeads } from "./history.ts"
+import { History } from "./history.ts"
 import { rootKeys } from "./operations.ts"
-import { perform, planned, type Step } from "./writing.ts"
+import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
 
+/** A key of the root that `sign` sets and removes. */
 const MADE = "@made"
 
-/** What the changes say of the entity: times in ms since 1970, 0 when no change has one. */
+/** When the entity was created, updated and deleted: ms since 1970, 0 when no change has a time. */
 export interface Facts {
   readonly createdAt: number
   readonly updatedAt: number
   readonly deletedAt?: number
-  /** Which changes say so: whoever pushed them is `$createdBy`, `$updatedBy`, `$deletedBy`. */
+  /** The changes that have these times. Who pushed them is `$createdBy`, `$updatedBy`, `$deletedBy`. */
   readonly createdIn?: Hash
   readonly updatedIn?: Hash
   readonly deletedIn?: Hash
@@ -37,62 +39,72 @@ export class Entity {
   readonly collection: string
   /** The change that made it. */
   readonly genesis: Change
-  #handle: Handle
+  /** Who writes in this session. */
   readonly #actor: Actor
-  readonly #held = new Set<Hash>()
+  #handle: Handle
+  /** The changes in the document; more than these only while `receive` and `apply` run. */
+  readonly #history: History
+  readonly #admission: Admission
+  /** How many of the history's changes are in the document. */
+  #applied: number
   readonly #cells = new Map<string, Cell>()
   readonly #deletion = new Deletion()
-  /** Sorted; undefined when a key came or went. */
+  /** The keys of `#cells`, sorted; undefined since a key came or went. */
   #keys: string[] | undefined
+  /** What `whole` has returned; undefined since a field changed. */
   #shown: { readonly def: AnyDef | undefined; readonly fields: Readonly<Fields> } | undefined
-  #current: readonly Hash[] = []
-  #maxOp = 0
-  #first: Change | undefined
-  #last: Change | undefined
   /** The newest change that deleted it; undefined while it lives. */
   #deletedBy: Change | undefined
 
-  private constructor(id: string, genesis: Change, collection: string, handle: Handle, actor: Actor) {
+  private constructor(id: string, history: History, handle: Handle, actor: Actor) {
+    const { genesis, collection } = originOf(id, history.order)
     this.id = id
     this.genesis = genesis
     this.collection = collection
-    this.#handle = handle
     this.#actor = actor
+    this.#handle = handle
+    this.#history = history
+    this.#admission = new Admission(id, history)
+    this.#applied = history.order.length
+    this.#readAll(new Set())
   }
 
-  /** A new entity that holds its genesis, which must be saved with the first changes. */
+  /** A new entity in which only the genesis is, which must be saved with the first changes. */
   static create(id: string, collection: string, actor: Actor): Entity {
-    const genesis = genesisOf(id, collection)
-    return Entity.hydrate(id, [genesis], actor)
+    return Entity.hydrate(id, History.of([genesisOf(id, collection)]), actor)
   }
 
   /**
-   * The document of these changes, in causal order and closed. Those of `suspects` must come back from it byte for byte:
-   * what does not could never be loaded from a saved document. `CHUNK_BAD` when one does not, or Automerge throws.
+   * Makes the document of a history, which the entity then owns. `CHUNK_BAD` when Automerge throws, or does not give back one
+   * of `suspects` byte for byte: a document with such a change could be saved but never loaded.
    */
-  static hydrate(id: string, changes: readonly Change[], actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
+  static hydrate(id: string, history: History, actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
     const handle = newHandle(actor)
+    const changes = history.order
     try {
-      take(handle, [], changes)
-      if (suspects !== undefined)
+      applyWhole(handle, [], changes)
+      if (suspects !== undefined) {
         refuseLossy(
           handle,
           [],
           changes.filter(({ hash }) => suspects.has(hash)),
         )
-      const { genesis, collection } = originOf(id, changes)
-      const entity = new Entity(id, genesis, collection, handle, actor)
-      entity.#account(changes)
-      entity.#readAll(new Set())
-      return entity
+      }
+      return new Entity(id, history, handle, actor)
     } catch (cause) {
       handle.free()
       throw refused(id, cause)
     }
   }
 
+  /** Every change in the document, in causal order. */
+  get changes(): ReadonlyMap<Hash, Change> {
+    return this.#history.changes
+  }
+
+  /** Sorted. */
   get heads(): readonly Hash[] {
-    return this.#current
+    return this.#history.heads
   }
 
   get deleted(): boolean {
@@ -100,19 +112,20 @@ export class Entity {
   }
 
   get facts(): Facts {
-    const [first, last, deletedBy] = [this.#first, this.#last, this.#deletedBy]
+    const { earliest, latest } = this.#history
+    const deletedBy = this.#deletedBy
     return {
-      createdAt: (first?.time ?? 0) * 1000,
-      updatedAt: (last?.time ?? 0) * 1000,
-      ...(first && { createdIn: first.hash }),
-      ...(last && { updatedIn: last.hash }),
+      createdAt: (earliest?.time ?? 0) * 1000,
+      updatedAt: (latest?.time ?? 0) * 1000,
+      ...(earliest && { createdIn: earliest.hash }),
+      ...(latest && { updatedIn: latest.hash }),
       ...(deletedBy && { deletedAt: deletedBy.time * 1000, deletedIn: deletedBy.hash }),
     }
   }
 
   /**
-   * The user's fields as plain values, keys sorted, long texts in full; no defaults. Where a text is among conflicting
-   * values of a field that is declared `text()`, it is what shows. Shared, so frozen at every depth.
+   * The user's fields as plain values, keys sorted, long texts in full, without defaults. Of the conflicting values of a
+   * field that is declared `text()`, a text is shown if there is one. Callers share the result, so it is frozen at every depth.
    */
   whole(def: AnyDef | undefined): Readonly<Fields> {
     if (this.#shown?.def === def && this.#shown !== undefined) return this.#shown.fields
@@ -128,25 +141,25 @@ export class Entity {
   }
 
   /**
-   * Writes all of it or, when it throws, nothing. Returns the changes made, in causal order: what the first write to a
-   * text needs (its container, or the removal of what hides it), then one change; none when nothing changes.
-   * `time` in s. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. Whether the entity is deleted is not asked.
+   * Writes all of it or, when it throws, nothing. Returns the changes made, in causal order: those that the first write to
+   * a text needs (its container, or the removal of values that hide it), then one change; none when nothing changes.
+   * `time` in s. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like any other.
    */
   write(def: AnyDef | undefined, changes: Changes, time: number): Change[] {
-    const steps = planned(def, changes, this.#cells)
+    const writes = planned(def, changes, this.#cells)
     const objects = new Map<string, string>()
     const made = this.#author(time, (derived) => {
-      for (const step of steps) if (step.do === "splice") objects.set(step.key, this.#textObject(step.key, derived))
-      for (const step of steps) perform(this.#handle, step, objects.get(step.key))
+      for (const { do: how, key } of writes) if (how === "splice") objects.set(key, this.#textObject(key, derived))
+      for (const write of writes) perform(this.#handle, write, objects.get(write.key))
     })
-    for (const step of steps) this.#setCell(step, objects.get(step.key))
+    for (const write of writes) this.#setCell(write, objects.get(write.key))
     if (this.deleted) this.#deletedBy = this.#findDeletion()
     return made
   }
 
   /**
-   * Says when it was made, and by whom, where nothing else does: one change that leaves nothing behind. Not an empty one:
-   * it must end at a later operation than it rests on, for changes are pushed in that order.
+   * Gives the entity a time and an author where no other change does: one change that sets a key and removes it again. An
+   * empty change would not do: changes are pushed in the order of their operations, so it needs one of its own.
    */
   sign(time: number): Change[] {
     return this.#author(time, () => {
@@ -163,7 +176,7 @@ export class Entity {
     return made
   }
 
-  /** Takes the deletion back, which counts as an edit; none when it is not deleted. */
+  /** Takes the deletion back, which counts as an edit: one change, none when it is not deleted. */
   restore(time: number): Change[] {
     if (!this.deleted) return []
     const made = this.#author(time, () => this.#handle.delete("_root", DELETED))
@@ -172,32 +185,53 @@ export class Entity {
   }
 
   /**
-   * Takes changes in, in one call; those it holds are skipped. `CHUNK_BAD` when Automerge throws or would not give one of
-   * them back byte for byte: the entity is then of no more use and must be freed and hydrated again.
+   * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with the
+   * next ones. `CHUNK_BAD` as from `apply`; `verdicts` then finds out which change is to blame.
+   */
+  receive(arrived: Iterable<Change>): Verdicts {
+    const verdicts = this.#admission.judge(arrived)
+    this.#follow()
+    return verdicts
+  }
+
+  /**
+   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped. `CHUNK_BAD` when
+   * a dep is missing, when Automerge throws, or when it does not give back one of them byte for byte. After that the
+   * entity can only be freed: hydrate another one.
    */
   apply(changes: readonly Change[]): void {
-    const fresh = changes.filter(({ hash }) => !this.#held.has(hash))
+    for (const change of changes) this.#history.add(change)
+    this.#follow()
+  }
+
+  /** Applies to the document, in one call, the changes that it lacks of the history. */
+  #follow(): void {
+    const fresh = this.#history.order.slice(this.#applied)
     if (fresh.length === 0) return
     try {
+      const heads = this.#handle.getHeads()
       this.#handle.updateDiffCursor()
-      take(this.#handle, this.heads, fresh)
-      refuseLossy(this.#handle, this.heads, fresh)
+      applyWhole(this.#handle, heads, fresh)
+      refuseLossy(this.#handle, heads, fresh)
       const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
-      // Automerge has no patch for a value that loses, and that may be the text we show.
+      // Automerge has no patch for a conflicting value that it does not show, and that may be the text that we show.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
-      this.#account(fresh)
+      this.#applied = this.#history.order.length
       this.#readAll(touched)
     } catch (cause) {
       throw refused(this.id, cause)
     }
   }
 
-  /** Gives its memory back. Nothing else may be called afterwards. */
+  /** Gives back the memory of the document. Nothing else may be called afterwards. */
   free(): void {
     this.#handle.free()
   }
 
-  /** Runs `act` and commits; as if nothing had been when either throws. `act` lists the derived changes that it applies. */
+  /**
+   * Runs `act`, which applies derived changes and adds them to its argument, and commits what else it does as one change.
+   * Returns them all. When anything throws, the document is as it was before.
+   */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
     try {
@@ -206,12 +240,14 @@ export class Entity {
       if (committed) made.push(readChange(this.#handle.getLastLocalChange() as Uint8Array))
     } catch (cause) {
       this.#rewind()
-      throw cause instanceof HeadwaterError ? cause : refused(this.id, cause)
+      throw refused(this.id, cause)
     }
-    this.#account(made)
+    for (const change of made) this.#history.add(change)
+    this.#applied = this.#history.order.length
     return made
   }
 
+  /** Back to the history: the open transaction is dropped, and so are derived changes that were applied. */
   #rewind(): void {
     this.#handle.rollback()
     if (String(this.#handle.getHeads().sort()) === String(this.heads)) return
@@ -220,12 +256,12 @@ export class Entity {
     this.#handle = before
   }
 
-  /** Where a field's text is, once the changes are applied that its first write needs. */
+  /** The object of a field's text, after applying the derived changes that its first write needs. */
   #textObject(key: string, made: Change[]): string {
     const text = this.#cells.get(key)?.text
     if (text === undefined) return this.#makeText(key, made)
     if (text.others.length > 0) {
-      const maxOp = Math.max(this.#maxOp, ...made.map((change) => change.maxOp))
+      const maxOp = Math.max(this.#history.maxOp, ...made.map((change) => change.maxOp))
       this.#derive(pruning(this.id, key, [...text.others], this.#handle.getHeads(), maxOp), made)
     }
     return text.object
@@ -233,11 +269,9 @@ export class Entity {
 
   #makeText(key: string, made: Change[]): string {
     const container = textContainer(this.id, this.genesis, key)
-    if (this.#held.has(container.hash)) {
-      throw new HeadwaterError("FIELD_KIND", `another tool has deleted the text of ${key}`, {
-        entity: this.id,
-        field: key,
-      })
+    if (this.changes.has(container.hash)) {
+      const message = `another tool has deleted the text of ${key}, and it can be made only once; use another field`
+      throw new HeadwaterError("FIELD_KIND", message, { entity: this.id, field: key })
     }
     this.#derive(container, made)
     return objectOf(container)
@@ -248,33 +282,24 @@ export class Entity {
     made.push(change)
   }
 
-  /** The document's changes grew by these. */
-  #account(changes: readonly Change[]): void {
-    for (const change of changes) {
-      this.#held.add(change.hash)
-      this.#maxOp = Math.max(this.#maxOp, change.maxOp)
-      if (change.time === 0) continue
-      if (this.#first === undefined || byTime(change, this.#first) < 0) this.#first = change
-      if (this.#last === undefined || byTime(change, this.#last) > 0) this.#last = change
-    }
-    this.#current = nextHeads(this.#current, changes)
-  }
-
-  #setCell(step: Step, object: string | undefined): void {
+  /** What a write has left under its key, without reading the document again. */
+  #setCell(write: FieldWrite, object: string | undefined): void {
+    const { key } = write
     this.#shown = undefined
-    if (step.do === "delete") {
-      this.#cells.delete(step.key)
+    if (write.do === "delete") {
+      this.#cells.delete(key)
       this.#keys = undefined
       return
     }
-    if (!this.#cells.has(step.key)) this.#keys = undefined
-    this.#cells.set(
-      step.key,
-      step.do === "put" ? valueCell(step.value) : textCell({ object: object as string, value: step.value, others: [] }),
-    )
+    if (!this.#cells.has(key)) this.#keys = undefined
+    if (write.do === "put") this.#cells.set(key, valueCell(write.value))
+    else this.#cells.set(key, textCell({ object: object as string, value: write.value, others: [] }))
   }
 
-  /** Reads again what foreign changes touched; a text that shares its key too, for a hidden one has no patches. */
+  /**
+   * Reads the keys that are touched or new, and those of a text that is one of several values: what becomes of a text that
+   * Automerge does not show is in no patch.
+   */
   #readAll(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))
     const keys = fieldKeys(this.#handle)
@@ -291,11 +316,11 @@ export class Entity {
   }
 
   #findDeletion(): Change | undefined {
-    return this.#deletion.find(this.#handle, this.id, (hash) => this.#held.has(hash))
+    return this.#deletion.find(this.#handle, this.id, this.#history)
   }
 }
 
-/** The genesis says which collection. */
+/** The genesis among the changes, and the collection that it names. `CHUNK_BAD` when there is none. */
 function originOf(id: string, changes: readonly Change[]): { genesis: Change; collection: string } {
   for (const genesis of changes) {
     const collection = collectionMadeBy(id, genesis)
@@ -304,10 +329,10 @@ function originOf(id: string, changes: readonly Change[]): { genesis: Change; co
   throw new HeadwaterError("CHUNK_BAD", "none of these changes makes the entity", { entity: id })
 }
 
-/** The object that a change's first operation makes. */
+/** The id of the object that a change's first operation makes. */
 const objectOf = ({ startOp, actor }: Change): string => `${startOp}@${actor}`
 
 const refused = (entity: string, cause: unknown) =>
   cause instanceof HeadwaterError
     ? cause
-    : new HeadwaterError("CHUNK_BAD", "Automerge does not take these changes", { entity, cause })
+    : new HeadwaterError("CHUNK_BAD", "Automerge refuses these changes: see the cause", { entity, cause })

@@ -1,102 +1,92 @@
-/** The graph of an entity's changes, without Automerge: which rest on which. */
+/** What is known of the changes in one entity's document: they are a closed set that only grows. */
+
+import { HeadwaterError } from "../base/errors.ts"
+import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
+import { byTime } from "./graph.ts"
 
-/** The older first, the same on every replica. */
-export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
-const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
-
-/**
- * Everything after what it rests on, each once; what rests on a change that is neither given nor in `held` is left out.
- * The order is a function of the set: by startOp, then by hash, as far as the deps allow.
- */
-export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, Change>): Change[] {
-  const missing = new Map<Hash, number>()
-  const waiting = new Map<Hash, Change[]>()
-  const given = new Map<Hash, Change>()
-  for (const change of changes) given.set(change.hash, change)
-  const order: Change[] = []
-  const placed = new Set<Hash>()
-
-  for (const change of [...given.values()].sort(byStart)) {
-    const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
-    missing.set(change.hash, lacking.length)
-    for (const dep of lacking) {
-      const rest = waiting.get(dep)
-      if (rest === undefined) waiting.set(dep, [change])
-      else rest.push(change)
-    }
-    // Honest changes come in order already; a lying startOp makes some wait for a later one.
-    const ready = lacking.length === 0 ? [change] : []
-    for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
-      order.push(next)
-      placed.add(next.hash)
-      for (const freed of waiting.get(next.hash) ?? []) {
-        const left = (missing.get(freed.hash) ?? 0) - 1
-        missing.set(freed.hash, left)
-        if (left === 0) ready.push(freed)
-      }
-    }
-  }
-  return order
-}
-
-/** The hashes on which none of the changes rests, sorted. */
-export function headsOf(changes: Iterable<Change>): Hash[] {
-  return nextHeads([], changes)
-}
-
-/** The heads of a document with these heads once these changes are in it, sorted. */
-export function nextHeads(heads: readonly Hash[], changes: Iterable<Change>): Hash[] {
-  const next = new Set(heads)
-  for (const { hash } of changes) next.add(hash)
-  for (const { deps } of changes) for (const dep of deps) next.delete(dep)
-  return [...next].sort()
-}
-
-/** Those of `heads` that are given, and everything given that they rest on. */
-export function ancestors(changes: Iterable<Change>, heads: readonly Hash[]): Set<Hash> {
-  const deps = new Map<Hash, readonly Hash[]>()
-  for (const change of changes) deps.set(change.hash, change.deps)
-  const found = new Set<Hash>()
-  const open = [...heads]
-  for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
-    const below = deps.get(hash)
-    if (below === undefined || found.has(hash)) continue
-    found.add(hash)
-    open.push(...below)
-  }
-  return found
-}
-
-// ── a history that grows ──────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Changes and all that they rest on: how many of each actor's. An actor's changes are a chain, so these are its first. */
-export type Ancestry = Map<Actor, number>
-
-/** A closed set of changes: all that they rest on is in it. */
+/** Every change in it has all its deps in it, and was added after them. */
 export class History {
-  readonly changes = new Map<Hash, Change>()
-  /** As they came: in causal order. */
-  readonly order: Change[] = []
-  readonly heads = new Set<Hash>()
-  readonly byActor = new Map<Actor, Change[]>()
+  readonly #changes = new Map<Hash, Change>()
+  readonly #order: Change[] = []
+  readonly #byActor = new Map<Actor, Change[]>()
+  readonly #heads = new Set<Hash>()
+  #sortedHeads: readonly Hash[] | undefined
+  #hasRoot = false
+  #maxOp = 0
+  #earliest: Change | undefined
+  #latest: Change | undefined
 
-  /** Takes in a change that rests on what is here. */
+  static of(changes: Iterable<Change>): History {
+    const history = new History()
+    for (const change of changes) history.add(change)
+    return history
+  }
+
+  /** `CHUNK_BAD` when a dep of the change is not here. A change that is here already changes nothing. */
   add(change: Change): void {
-    const { hash, actor, deps } = change
-    this.changes.set(hash, change)
-    this.order.push(change)
-    for (const dep of deps) this.heads.delete(dep)
-    this.heads.add(hash)
-    const theirs = this.byActor.get(actor)
-    if (theirs === undefined) this.byActor.set(actor, [change])
-    else theirs.push(change)
+    const { hash, actor, deps, maxOp, time } = change
+    if (this.#changes.has(hash)) return
+    for (const dep of deps) {
+      if (!this.#changes.has(dep))
+        throw new HeadwaterError("CHUNK_BAD", `change ${hash} depends on one that is missing`)
+    }
+    this.#changes.set(hash, change)
+    this.#order.push(change)
+    listAt(this.#byActor, actor).push(change)
+    for (const dep of deps) this.#heads.delete(dep)
+    this.#heads.add(hash)
+    this.#sortedHeads = undefined
+    this.#hasRoot ||= deps.length === 0
+    this.#maxOp = Math.max(this.#maxOp, maxOp)
+    if (time === 0) return
+    if (this.#earliest === undefined || byTime(change, this.#earliest) < 0) this.#earliest = change
+    if (this.#latest === undefined || byTime(change, this.#latest) > 0) this.#latest = change
+  }
+
+  get changes(): ReadonlyMap<Hash, Change> {
+    return this.#changes
+  }
+  /** In the order in which they were added, which is a causal one. */
+  get order(): readonly Change[] {
+    return this.#order
+  }
+  /** Sorted. */
+  get heads(): readonly Hash[] {
+    this.#sortedHeads ??= [...this.#heads].sort()
+    return this.#sortedHeads
+  }
+  /** Whether a change without deps is here: the genesis. */
+  get hasRoot(): boolean {
+    return this.#hasRoot
+  }
+  /** The largest counter of an operation. */
+  get maxOp(): number {
+    return this.#maxOp
+  }
+  /** The oldest and the newest change by the authors' clocks; those without a time do not count. */
+  get earliest(): Change | undefined {
+    return this.#earliest
+  }
+  get latest(): Change | undefined {
+    return this.#latest
+  }
+
+  /** How many changes of each actor are here. An actor's changes are a chain: these are its first. */
+  seqs(): Map<Actor, number> {
+    const seqs = new Map<Actor, number>()
+    for (const [actor, changes] of this.#byActor) seqs.set(actor, changes.length)
+    return seqs
+  }
+
+  seqOf(actor: Actor): number {
+    return this.#byActor.get(actor)?.length ?? 0
   }
 
   /** The change in which the actor made this operation. */
   madeBy(actor: Actor, counter: number): Change | undefined {
-    const changes = this.byActor.get(actor) ?? []
+    const changes = this.#byActor.get(actor) ?? []
     let low = 0
     let high = changes.length
     while (low < high) {
@@ -107,84 +97,28 @@ export class History {
     const found = changes[low]
     return found !== undefined && found.startOp <= counter ? found : undefined
   }
-}
 
-/**
- * The ancestries of changes that join a history, asked for one by one in causal order. Each costs what the history holds
- * beside it: nothing at the heads, all that is newer at an old change. None is kept for longer than somebody rests on it.
- */
-export class Ancestries {
-  readonly #history: History
-  /** How many changes that are still to come rest on this one: the last of them takes its ancestry over. */
-  readonly #users = new Map<Hash, number>()
-  readonly #known = new Map<Hash, Ancestry>()
-  #walked = 0
-
-  constructor(history: History, joining: Iterable<Change>) {
-    this.#history = history
-    this.#announce(joining)
-  }
-
-  /** What the change rests on, itself not included. */
-  of(change: Change): Ancestry {
-    const { deps } = change
-    const known = deps.every((dep) => this.#known.has(dep))
-    if (!known && this.#walked > this.#history.order.length) {
-      this.#retrace()
-      return this.of(change)
-    }
-    let ancestry = known ? undefined : this.#below(deps)
-    for (const dep of deps) {
-      const left = (this.#users.get(dep) ?? 1) - 1
-      this.#users.set(dep, left)
-      const theirs = this.#known.get(dep)
-      if (left === 0) this.#known.delete(dep)
-      if (!known || theirs === undefined) continue
-      if (ancestry === undefined) ancestry = left === 0 ? theirs : new Map(theirs)
-      else for (const [actor, seqs] of theirs) ancestry.set(actor, Math.max(seqs, ancestry.get(actor) ?? 0))
-    }
-    return ancestry ?? new Map()
-  }
-
-  /** The change has joined the history; gives away what `of` has said of it. */
-  joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
-    if (!this.#users.get(hash)) return
-    ancestry.set(actor, seq)
-    this.#known.set(hash, ancestry)
-  }
-
-  #announce(changes: Iterable<Change>): void {
-    for (const { deps } of changes) for (const dep of deps) this.#users.set(dep, (this.#users.get(dep) ?? 0) + 1)
-  }
-
-  /** Everything but what does not stand below: that is met going back from the newest, until nothing of it is left. */
-  #below(deps: readonly Hash[]): Ancestry {
-    const { order, heads, byActor } = this.#history
-    const ancestry: Ancestry = new Map()
-    for (const [actor, changes] of byActor) ancestry.set(actor, changes.length)
-    const inside = new Set(deps)
-    const outside = new Set([...heads].filter((hash) => !inside.has(hash)))
-    let at = order.length
+  /**
+   * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first. Looks at
+   * the heads and at what was added since the first such change; returns how many changes these are.
+   */
+  beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
+    const inside = new Set(hashes)
+    /** Changes beyond that the walk has yet to come to; once there are none, everything older is inside. */
+    const outside = new Set([...this.#heads].filter((hash) => !inside.has(hash)))
+    let at = this.#order.length
     while (outside.size > 0) {
-      const { hash, actor, seq, deps } = order[--at] as Change
-      if (outside.delete(hash)) {
-        ancestry.set(actor, seq - 1)
-        for (const dep of deps) if (!inside.has(dep)) outside.add(dep)
+      const change = this.#order[--at] as Change
+      if (outside.delete(change.hash)) {
+        visit(change)
+        for (const dep of change.deps) if (!inside.has(dep)) outside.add(dep)
       } else {
-        for (const dep of deps) {
+        for (const dep of change.deps) {
           inside.add(dep)
           outside.delete(dep)
         }
       }
     }
-    this.#walked += order.length - at + heads.size + byActor.size
-    return ancestry
-  }
-
-  /** So many rest on old changes that one pass over the whole history is cheaper than a walk for each. */
-  #retrace(): void {
-    const { order } = this.#history
-    this.#announce(order)
-    for (const change of order) this.joined(change, this.of(change))
+    return this.#heads.size + this.#order.length - at
   }
 }

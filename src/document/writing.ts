@@ -1,10 +1,11 @@
 /**
- * How a change of fields becomes operations. What the document holds decides: a text is written by difference, anything
+ * How the changes of fields become operations. The value in the document decides: a text is written by difference, anything
  * else whole. Registers are never written in place, and their strings are scalars at every depth: an edit inside a value
  * that another replica replaces would be lost without a conflict, and two dates would merge letter by letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
+import { listAt } from "../base/maps.ts"
 import type { Changes, Splice } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import { limits } from "../wire/protocol.ts"
@@ -12,37 +13,40 @@ import { automerge, type Handle } from "./automerge.ts"
 import type { Cell } from "./cells.ts"
 import { difference, type Hunk } from "./difference.ts"
 
-export type Step =
+/** What is done to one field. */
+export type FieldWrite =
   | { readonly do: "put"; readonly key: string; readonly value: unknown }
   | { readonly do: "delete"; readonly key: string }
-  /** One after the other, each at the text as it then stands; `value` is what comes out. */
+  /** The hunks one after the other, each at the text as the ones before have left it; `value`: the text after all of them. */
   | { readonly do: "splice"; readonly key: string; readonly hunks: readonly Hunk[]; readonly value: string }
 
 type Cells = ReadonlyMap<string, Cell>
 
-/** Nothing is touched yet. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. */
-export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells): Step[] {
-  const steps: Step[] = []
-  for (const [key, value] of changes.set) steps.push(assigned(cells.get(key), key, value))
+/** What `perform` must do for these changes; the document is not touched. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. */
+export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells): FieldWrite[] {
+  const writes: FieldWrite[] = []
+  for (const [key, value] of changes.set) writes.push(assigned(cells.get(key), key, value))
   for (const key of changes.remove) {
     const cell = cells.get(key)
     if (cell === undefined) continue
     if (cell.kind === "counter") throw wrongKind(key, cell)
     // A container is never deleted: absent and empty read alike.
-    steps.push(cell.text === undefined ? { do: "delete", key } : rewritten(key, cell.text.value, ""))
+    writes.push(cell.text === undefined ? { do: "delete", key } : rewritten(key, cell.text.value, ""))
   }
   for (const [key, value] of changes.text) {
     const cell = cells.get(key)
     if (cell?.kind === "object" && cell.text === undefined) throw wrongKind(key, cell)
-    if (cell !== undefined) steps.push(assigned(cell, key, value))
-    else if (value !== "") steps.push({ do: "splice", key, hunks: [{ at: 0, remove: 0, insert: value }], value })
+    if (cell !== undefined) writes.push(assigned(cell, key, value))
+    else if (value !== "") writes.push({ do: "splice", key, hunks: [{ at: 0, remove: 0, insert: value }], value })
   }
-  for (const [key, splices] of byKey(changes.splices)) steps.push(spliced(def, cells.get(key), key, splices))
-  refuseGiants(steps)
-  return steps.filter((step) => step.do !== "splice" || step.hunks.length > 0)
+  const splices = new Map<string, Splice[]>()
+  for (const splice of changes.splices) listAt(splices, splice.key).push(splice)
+  for (const [key, ofKey] of splices) writes.push(spliced(def, cells.get(key), key, ofKey))
+  refuseGiants(writes)
+  return writes.filter((write) => write.do !== "splice" || write.hunks.length > 0)
 }
 
-function assigned(cell: Cell | undefined, key: string, value: unknown): Step {
+function assigned(cell: Cell | undefined, key: string, value: unknown): FieldWrite {
   if (cell?.text !== undefined) {
     if (typeof value !== "string") throw wrongKind(key, cell)
     return rewritten(key, cell.text.value, value)
@@ -51,31 +55,22 @@ function assigned(cell: Cell | undefined, key: string, value: unknown): Step {
   return { do: "put", key, value }
 }
 
-/** From the end to the start, so that positions stand. */
-const rewritten = (key: string, before: string, value: string): Step => ({
+/** The hunks go from the end to the start, so that none moves the position of the next. */
+const rewritten = (key: string, before: string, value: string): FieldWrite => ({
   do: "splice",
   key,
   hunks: difference(before, value).reverse(),
   value,
 })
 
-function byKey(splices: readonly Splice[]): Map<string, Splice[]> {
-  const keyed = new Map<string, Splice[]>()
-  for (const splice of splices) {
-    const some = keyed.get(splice.key)
-    if (some === undefined) keyed.set(splice.key, [splice])
-    else some.push(splice)
-  }
-  return keyed
-}
-
-function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, splices: readonly Splice[]): Step {
+function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, splices: readonly Splice[]): FieldWrite {
   if (cell === undefined ? !isText(def, key) : cell.text === undefined) throw wrongKind(key, cell)
   let value = cell?.text?.value ?? ""
   for (const { at, remove, insert } of splices) {
-    // The text of the draft may have been a default, of which the document has nothing.
+    // The draft has checked this against its own text, which may have been a default that is not in the document.
     if (at + remove > value.length) {
-      throw new HeadwaterError("SPLICE_RANGE", `${key}: ${at}, ${remove} is beyond ${value.length}`, { field: key })
+      const message = `${key}: a splice of ${remove} at ${at} ends beyond the text's ${value.length} UTF-16 units`
+      throw new HeadwaterError("SPLICE_RANGE", message, { field: key })
     }
     value = value.slice(0, at) + insert + value.slice(at + remove)
   }
@@ -85,15 +80,15 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
 const wrongKind = (field: string, cell: Cell | undefined) =>
   new HeadwaterError(
     "FIELD_KIND",
-    `${field} holds ${cell?.text ? "text" : (cell?.kind ?? "no text")} in this document`,
-    {
-      field,
-    },
+    `${field} holds ${cell?.text ? "text" : (cell?.kind ?? "no text")} in this document; write it as that`,
+    { field },
   )
 
-/** What is certainly beyond a chunk's limits never reaches Automerge; the exact answer comes with the chunk. */
-function refuseGiants(steps: readonly Step[]): void {
+/** Refuses what is certainly beyond a chunk's limits before Automerge sees it; `readChange` has the exact answer later. */
+function refuseGiants(writes: readonly FieldWrite[]): void {
+  /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
+  /** A lower bound of the operations. */
   let values = 0
   const weigh = (value: unknown) => {
     values++
@@ -105,19 +100,20 @@ function refuseGiants(steps: readonly Step[]): void {
       }
     }
   }
-  for (const step of steps) {
-    if (step.do === "put") weigh(step.value)
-    else if (step.do === "splice") for (const { insert } of step.hunks) units += insert.length
+  for (const write of writes) {
+    if (write.do === "put") weigh(write.value)
+    else if (write.do === "splice") for (const { insert } of write.hunks) units += insert.length
   }
   if (units <= limits.chunk && values <= limits.ops) return
-  throw new HeadwaterError("TOO_LARGE", `one change holds at most ${limits.chunk} bytes and ${limits.ops} operations`)
+  const message = `one change holds at most ${limits.chunk} bytes and ${limits.ops} operations; write it in several updates`
+  throw new HeadwaterError("TOO_LARGE", message)
 }
 
-/** `object` is the text that a splice works on. */
-export function perform(handle: Handle, step: Step, object: string | undefined): void {
-  if (step.do === "put") put(handle, step.key, step.value)
-  else if (step.do === "delete") handle.delete("_root", step.key)
-  else for (const { at, remove, insert } of step.hunks) handle.splice(object as string, at, remove, insert)
+/** Does it in the open transaction. `object`: the id of the text that is spliced. */
+export function perform(handle: Handle, write: FieldWrite, object: string | undefined): void {
+  if (write.do === "put") put(handle, write.key, write.value)
+  else if (write.do === "delete") handle.delete("_root", write.key)
+  else for (const { at, remove, insert } of write.hunks) handle.splice(object as string, at, remove, insert)
 }
 
 function put(handle: Handle, key: string, value: unknown): void {
@@ -128,6 +124,7 @@ function put(handle: Handle, key: string, value: unknown): void {
   else handle.putObjectFromHydrate("_root", key, withScalars(value))
 }
 
+/** A copy in which every string is a scalar, as `putObjectFromHydrate` wants it; it would make texts of plain strings. */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value

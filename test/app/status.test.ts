@@ -1,8 +1,8 @@
 import { collection, openWorkspace, type Status, shape, text, type Workspace } from "headwater"
 import { type MemoryOptions, type MemoryStore, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
-import { causalOrder } from "../../src/document/admission.ts"
 import { Entity } from "../../src/document/entity.ts"
+import { causalOrder } from "../../src/document/graph.ts"
 import { keys } from "../../src/replica/records.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"
@@ -309,12 +309,12 @@ describe("a stream of what others write", () => {
       longest = Math.max(longest, relay.now - since)
       since = relay.now
     })
-    const apply = vi.spyOn(Entity.prototype, "apply")
+    const receive = vi.spyOn(Entity.prototype, "receive")
     commits = 0
     since = relay.now
     await stream(changes)
-    const calls = apply.mock.calls.length
-    apply.mockRestore()
+    const calls = receive.mock.calls.length
+    receive.mockRestore()
     expect(ws.notes.get("a")?.body).toHaveLength(100)
     expect(told).toBeGreaterThanOrEqual(10)
     expect(told).toBeLessThanOrEqual(21)

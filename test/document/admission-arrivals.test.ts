@@ -2,8 +2,10 @@ import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import type { Code } from "../../src/base/errors.ts"
-import { Admission, admitted, ancestors, causalOrder, headsOf } from "../../src/document/admission.ts"
+import { Admission, admitted } from "../../src/document/admission.ts"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { ancestors, causalOrder, headsOf } from "../../src/document/graph.ts"
+import { History } from "../../src/document/history.ts"
 import { fault } from "../../src/document/operations.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
@@ -93,10 +95,10 @@ test("what arrives is judged as if everything were judged again, in whatever ord
     const { sound } = told([], all)
     const order = causalOrder(all).filter(({ hash }) => sound.has(hash))
     const trusted = order.slice(0, next(order.length + 1))
-    const admission = new Admission(ID)
-    for (const change of trusted) admission.trust(change)
+    const history = History.of(trusted)
+    const admission = new Admission(ID, history)
     const arrivals = shuffled(
-      all.filter(({ hash }) => !admission.changes.has(hash)),
+      all.filter(({ hash }) => !history.changes.has(hash)),
       next,
     )
     const bad = new Map<Hash, Code>()
@@ -104,10 +106,10 @@ test("what arrives is judged as if everything were judged again, in whatever ord
     const pace = 1 + next(arrivals.length + 1)
     for (let at = 0; at < arrivals.length; ) {
       const batch = [...waiting, ...arrivals.slice(at, (at += 1 + next(pace)))]
-      const held = [...admission.changes.values()]
+      const held = [...history.order]
       const verdicts = admission.judge(shuffled(batch, next))
       const expected = told(held, batch)
-      expect(new Set(admission.changes.keys())).toEqual(expected.sound)
+      expect(new Set(history.changes.keys())).toEqual(expected.sound)
       expect(hashes(verdicts.order)).toEqual(hashes(batch.filter(({ hash }) => expected.sound.has(hash))))
       expect(causalOrder(verdicts.order, new Map(held.map((change) => [change.hash, change])))).toEqual(verdicts.order)
       expect(verdicts.bad).toEqual(expected.bad)
@@ -115,9 +117,9 @@ test("what arrives is judged as if everything were judged again, in whatever ord
       for (const [hash, code] of verdicts.bad) bad.set(hash, code)
       count("freed", verdicts.order.filter((change) => waiting.includes(change)).length)
       waiting = verdicts.waiting
-      if (next(4) === 0 && admission.changes.size > 0) {
-        const own = written(admission)
-        admission.trust(own)
+      if (next(4) === 0 && history.order.length > 0) {
+        const own = written(history)
+        history.add(own)
         trusted.push(own)
       }
     }
@@ -127,7 +129,7 @@ test("what arrives is judged as if everything were judged again, in whatever ord
     if (!undisputed(arrivals)) return count("disputed")
     count("undisputed")
     const whole = admitted(ID, [...shuffled(all, next), ...trusted], hashes(arrivals))
-    expect(hashes(admission.changes.values())).toEqual(hashes(whole.order))
+    expect(hashes(history.order)).toEqual(hashes(whole.order))
     expect(bad).toEqual(whole.bad)
     expect(hashes(waiting)).toEqual(hashes(whole.waiting))
   })
@@ -139,8 +141,7 @@ test("what arrives is judged as if everything were judged again, in whatever ord
 })
 
 /** What the user of this device writes on top of everything. */
-function written(admission: Admission): Change {
-  const held = [...admission.changes.values()]
+function written({ order: held }: History): Change {
   const actor = "0".repeat(32)
   const seq = held.filter((change) => change.actor === actor).length + 1
   const startOp = Math.max(...held.map(({ maxOp }) => maxOp)) + 1
@@ -166,14 +167,14 @@ function after(dep: Change, actor: string, seq: number, number: number): Change 
 test("what arrives at the head of a long history costs what it is, not what the history is", () => {
   /** ms for 500 arrivals on a history of this length. */
   const arrivals = (length: number): number => {
-    const admission = new Admission(ID)
     const changes = chain(length)
-    for (const change of changes) admission.trust(change)
+    const history = History.of(changes)
+    const admission = new Admission(ID, history)
     let head = changes.at(-1) as Change
     const started = performance.now()
     for (let n = 0; n < 500; n++) {
       const own = after(head, actorOf(1), length + n, 100_000 + n)
-      admission.trust(own)
+      history.add(own)
       head = after(own, actorOf(2), n + 1, 200_000 + n)
       if (admission.judge([head]).order[0] !== head) throw new Error("not admitted")
     }
@@ -188,7 +189,7 @@ test("however many rest on changes of long ago, all together they cost little mo
   const late = changes.slice(0, 10_000).map((change, n) => after(change, n.toString(16).padStart(32), 1, 100_000 + n))
   const ratios = [1, 2, 3].map(() => {
     const started = performance.now()
-    const admission = new Admission(ID)
+    const admission = new Admission(ID, new History())
     expect(admission.judge(changes).order).toHaveLength(20_000)
     const taken = performance.now()
     expect(admission.judge(late).order).toHaveLength(10_000)

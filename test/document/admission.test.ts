@@ -2,9 +2,12 @@ import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import type { Code } from "../../src/base/errors.ts"
-import { admitted, ancestors, causalOrder, headsOf, verdicts } from "../../src/document/admission.ts"
+import { admitted } from "../../src/document/admission.ts"
 import { genesisOf } from "../../src/document/derived.ts"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { ancestors, causalOrder, headsOf } from "../../src/document/graph.ts"
+import { History } from "../../src/document/history.ts"
+import { verdicts } from "../../src/document/verdicts.ts"
 import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, ID, runs } from "../support/histories.ts"
@@ -55,8 +58,8 @@ test("hash-valid hostile mutants get one verdict wherever they are judged, and w
     for (const { hash } of alone) expect(together.bad.get(hash)).toBe(verdict.get(hash))
     expect(together.bad.size).toBe([...verdict.values()].filter((code) => code !== undefined).length)
 
-    const entity = Entity.hydrate(ID, together.order, actorOf(5))
-    const live = Entity.hydrate(ID, causalOrder(all), actorOf(6))
+    const entity = Entity.hydrate(ID, History.of(together.order), actorOf(5))
+    const live = Entity.hydrate(ID, History.of(causalOrder(all)), actorOf(6))
     live.apply(together.order)
     expect(live.whole(undefined)).toEqual(entity.whole(undefined))
     const doc = Automerge.applyChanges(
@@ -249,8 +252,8 @@ test("reading alone lets through what only Automerge can tell, and then applying
     ops: [{ action: "inc", obj: "_root", key: "q", value: 1, pred: [`${last.startOp}@${last.actor}`] }],
   })
   expect(admitted(ID, [...changes, bad], new Set([bad.hash])).bad.size).toBe(0)
-  expect(() => Entity.hydrate(ID, changes, actorOf(2)).apply([bad])).toThrow("CHUNK_BAD")
-  expect(() => Entity.hydrate(ID, [...changes, bad], actorOf(2), new Set([bad.hash]))).toThrow("CHUNK_BAD")
+  expect(() => Entity.hydrate(ID, History.of(changes), actorOf(2)).apply([bad])).toThrow("CHUNK_BAD")
+  expect(() => Entity.hydrate(ID, History.of([...changes, bad]), actorOf(2), new Set([bad.hash]))).toThrow("CHUNK_BAD")
 })
 
 test("when changes that were trusted do not load, everything is judged again", () => {

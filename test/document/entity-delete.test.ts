@@ -1,7 +1,8 @@
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
-import { ancestors, causalOrder } from "../../src/document/admission.ts"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { ancestors, causalOrder } from "../../src/document/graph.ts"
+import { History } from "../../src/document/history.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, commands, ID, Replica, runs } from "../support/histories.ts"
@@ -43,8 +44,8 @@ test("an entity is deleted exactly while nobody did anything that the deleters h
     const [first] = replicas as [Replica]
     for (const replica of replicas) first.pull(replica)
     const want = shouldBeDeleted(history, first.changes.values())
-    const hydrated = Entity.hydrate(ID, causalOrder(first.changes.values()), actorOf(9))
-    const backwards = Entity.hydrate(ID, causalOrder((replicas[3] as Replica).changes.values()), actorOf(9))
+    const hydrated = Entity.hydrate(ID, History.of(causalOrder(first.changes.values())), actorOf(9))
+    const backwards = Entity.hydrate(ID, History.of(causalOrder((replicas[3] as Replica).changes.values())), actorOf(9))
     backwards.apply(causalOrder(first.changes.values()))
     for (const entity of [first.entity, hydrated, backwards]) {
       expect(entity.deleted).toBe(want)

@@ -5,6 +5,7 @@ import { beforeAll, expect, test } from "vitest"
 import type { Code } from "../../src/base/errors.ts"
 import { hex } from "../../src/base/hash.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { History } from "../../src/document/history.ts"
 import { project } from "../../src/document/projection.ts"
 import { type Changes, created } from "../../src/schema/draft.ts"
 import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
@@ -36,7 +37,7 @@ function foreign(
   )[0]
   doc = Automerge.change(doc, { time: 1 }, make)
   const changes = [...base, readChange(Automerge.getLastLocalChange(doc) as Uint8Array)]
-  return { entity: Entity.hydrate(ID, changes, actorOf(n + 1)), changes }
+  return { entity: Entity.hydrate(ID, History.of(changes), actorOf(n + 1)), changes }
 }
 
 test("genesis and containers are byte for byte what Automerge writes under the derived actor", () => {
@@ -130,7 +131,7 @@ test("a register is written whole, its strings as scalars at every depth, and co
   const made = entity.write(notes, created(notes, input).changes, 5)
   const actions = made.flatMap(opsOf).map(({ action }) => action)
   expect(actions).not.toContain("makeText")
-  const again = Entity.hydrate(ID, [entity.genesis, ...made], actorOf(1))
+  const again = Entity.hydrate(ID, History.of([entity.genesis, ...made]), actorOf(1))
   expect(again.whole(notes)).toEqual({ f: 1e-7, meta, n: 2 ** 53 - 1, title: "" })
   expect(JSON.stringify(project(again, notes))).toBe(JSON.stringify(project(entity, notes)))
 })
@@ -145,7 +146,7 @@ test("splice positions are UTF-16 units, each at the text as it stands", () => {
   ]
   made.push(...entity.write(notes, { ...nothing, splices }, 6))
   expect(entity.whole(notes)).toEqual({ body: "a👩‍👧!" })
-  expect(Entity.hydrate(ID, [entity.genesis, ...made], actorOf(1)).whole(notes)).toEqual({ body: "a👩‍👧!" })
+  expect(Entity.hydrate(ID, History.of([entity.genesis, ...made]), actorOf(1)).whole(notes)).toEqual({ body: "a👩‍👧!" })
 })
 
 test("what memory says after any writes is what the document says", () => {
@@ -153,7 +154,7 @@ test("what memory says after any writes is what the document says", () => {
   const property = fc.property(fc.array(text, { minLength: 1, maxLength: 8 }), (bodies) => {
     const replica = new Replica(0)
     for (const [i, body] of bodies.entries()) replica.update((draft) => void (draft.body = body), i + 1)
-    const again = Entity.hydrate(ID, [...replica.changes.values()], actorOf(1))
+    const again = Entity.hydrate(ID, History.of([...replica.changes.values()]), actorOf(1))
     expect(again.whole(notes)).toEqual(replica.entity.whole(notes))
     expect(again.whole(notes)["body"] ?? "").toBe(bodies.at(-1))
     again.free()
@@ -187,7 +188,10 @@ test("a write that is refused leaves everything as it was, and the next one take
     [1, 1],
     [2, 2],
   ])
-  expect(Entity.hydrate(ID, [...made, ...after], actorOf(1)).whole(notes)).toEqual({ body: "fits", title: "T" })
+  expect(Entity.hydrate(ID, History.of([...made, ...after]), actorOf(1)).whole(notes)).toEqual({
+    body: "fits",
+    title: "T",
+  })
 })
 
 test("the document decides how a key is written: a text by difference even where the schema says register", () => {
@@ -255,7 +259,9 @@ test("our container is preferred to another tool's text under the same key", () 
   const theirs = foreign((doc) => void (doc["body"] = "theirs"), [a.entity.genesis], 4).changes[1] as Change
   a.entity.apply([theirs])
   expect(a.entity.whole(notes)).toEqual({ body: "ours" })
-  expect(Entity.hydrate(ID, [...a.changes.values(), theirs], actorOf(3)).whole(notes)).toEqual({ body: "ours" })
+  expect(Entity.hydrate(ID, History.of([...a.changes.values(), theirs]), actorOf(3)).whole(notes)).toEqual({
+    body: "ours",
+  })
 })
 
 test("what another tool wrote is read as far as JSON goes, and written to", () => {
@@ -278,7 +284,10 @@ test("what another tool wrote is read as far as JSON goes, and written to", () =
   expect(entity.whole(notes)).toEqual(plain)
   const made = entity.write(notes, { ...nothing, text: new Map([["body", "b"]]) }, 5)
   expect(made.map((change) => isDerived(ID, change))).toEqual([true, false])
-  expect(Entity.hydrate(ID, [...changes, ...made], actorOf(1)).whole(notes)).toEqual({ ...plain, body: "b" })
+  expect(Entity.hydrate(ID, History.of([...changes, ...made]), actorOf(1)).whole(notes)).toEqual({
+    ...plain,
+    body: "b",
+  })
 })
 
 test("a text that another tool has deleted cannot be written again", () => {
@@ -305,7 +314,7 @@ test("times are the smallest and the largest of the changes, and genesis has non
   a.pull(b)
   const facts = { createdAt: 20_000, updatedAt: 50_000, createdIn: early.hash, updatedIn: late.hash }
   expect(a.entity.facts).toEqual(facts)
-  expect(Entity.hydrate(ID, [...a.changes.values()], actorOf(2)).facts).toEqual(facts)
+  expect(Entity.hydrate(ID, History.of([...a.changes.values()]), actorOf(2)).facts).toEqual(facts)
   const [gone] = a.keep(a.entity.remove(60)) as [Change]
   expect(a.entity.facts).toMatchObject({ updatedAt: 60_000, deletedAt: 60_000, deletedIn: gone.hash })
 })
@@ -314,7 +323,7 @@ test("changes that rest on others that are not there are refused, not queued", (
   const a = new Replica(0)
   a.update((draft) => void (draft.title = "1"), 1)
   const [second] = a.update((draft) => void (draft.title = "2"), 2) as [Change]
-  expect(codeOf(() => Entity.hydrate(ID, [a.entity.genesis, second], actorOf(1)))).toBe("CHUNK_BAD")
+  expect(codeOf(() => Entity.hydrate(ID, History.of([a.entity.genesis, second]), actorOf(1)))).toBe("CHUNK_BAD")
   expect(codeOf(() => new Replica(1).entity.apply([second]))).toBe("CHUNK_BAD")
 })
 
@@ -330,7 +339,7 @@ test("known changes are taken once", () => {
 test("an entity that is hydrated again in the same session goes on counting", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.title = "1"), 1)
-  const again = Entity.hydrate(ID, [...a.changes.values()], actorOf(0))
+  const again = Entity.hydrate(ID, History.of([...a.changes.values()]), actorOf(0))
   expect(again.write(notes, { ...nothing, set: new Map([["title", "2"]]) }, 2).map(({ seq }) => seq)).toEqual([2])
 })
 

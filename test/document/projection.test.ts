@@ -1,8 +1,9 @@
 import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
-import { causalOrder } from "../../src/document/admission.ts"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { causalOrder } from "../../src/document/graph.ts"
+import { History } from "../../src/document/history.ts"
 import { project, projectionVersion } from "../../src/document/projection.ts"
 import { type AnyDef, collection, preview, type Row, shape, text, withDefaults } from "../../src/schema/schema.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
@@ -40,11 +41,11 @@ test("replicas that hold the same changes store the same row, whatever the order
         expect(other.entity.heads).toEqual(first.entity.heads)
       }
       const order = shuffled(first.changes.values(), numbers)
-      const whole = Entity.hydrate(ID, order, actorOf(9))
+      const whole = Entity.hydrate(ID, History.of(order), actorOf(9))
       expect(JSON.stringify(project(whole, notes))).toBe(row)
       expect(whole.facts).toEqual(first.entity.facts)
       const step = 1 + ((numbers[0] ?? 0) % 4)
-      const batches = Entity.hydrate(ID, order.slice(0, step), actorOf(9))
+      const batches = Entity.hydrate(ID, History.of(order.slice(0, step)), actorOf(9))
       for (let i = step; i < order.length; i += step) batches.apply(order.slice(i, i + step))
       expect(JSON.stringify(project(batches, notes))).toBe(row)
       for (const entity of [whole, batches]) entity.free()
@@ -66,7 +67,7 @@ test("a document that Automerge saved and loaded again gives the same row", () =
     const loaded = Automerge.load(Automerge.save(applied))
     const back = causalOrder(Automerge.getAllChanges(loaded).map((chunk) => readChange(chunk)))
     expect(back.map(({ hash }) => hash).sort()).toEqual([...changes.keys()].sort())
-    const again = Entity.hydrate(ID, back, actorOf(9))
+    const again = Entity.hydrate(ID, History.of(back), actorOf(9))
     expect(JSON.stringify(project(again, notes))).toBe(JSON.stringify(project(entity, notes)))
     again.free()
     for (const replica of replicas) replica.free()

@@ -1,8 +1,8 @@
 /** Changes that nobody honest writes, and honest ones to set them among. */
 import * as Automerge from "@automerge/automerge"
 import { sha256 } from "@noble/hashes/sha2.js"
-import { ancestors } from "../../src/document/admission.ts"
 import { Entity } from "../../src/document/entity.ts"
+import { ancestors } from "../../src/document/graph.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, ID } from "./histories.ts"

@@ -1,0 +1,70 @@
+/** The graph of an entity's changes, whichever of them are given: their order, heads and ancestors, without Automerge. */
+
+import { listAt } from "../base/maps.ts"
+import type { Change } from "../wire/chunk.ts"
+import type { Hash } from "../wire/protocol.ts"
+
+/** The older first, by the authors' clocks; the same order on every replica. */
+export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
+const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
+
+/**
+ * Every change once, after all that it depends on. A change with a dep that is neither given nor in `held` is left out,
+ * and so is what depends on it. The order is a function of the set: by startOp, then by hash, as far as the deps allow.
+ */
+export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, Change>): Change[] {
+  /** How many deps of a change are not placed yet. */
+  const missing = new Map<Hash, number>()
+  /** By a dep that is not placed yet: the changes that wait for it. */
+  const waiting = new Map<Hash, Change[]>()
+  const given = new Map<Hash, Change>()
+  for (const change of changes) given.set(change.hash, change)
+  const order: Change[] = []
+  const placed = new Set<Hash>()
+
+  for (const change of [...given.values()].sort(byStart)) {
+    const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
+    missing.set(change.hash, lacking.length)
+    for (const dep of lacking) listAt(waiting, dep).push(change)
+    // Honest changes come in order already; a lying startOp makes some wait for a later one.
+    const ready = lacking.length === 0 ? [change] : []
+    for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
+      order.push(next)
+      placed.add(next.hash)
+      for (const freed of waiting.get(next.hash) ?? []) {
+        const left = (missing.get(freed.hash) ?? 0) - 1
+        missing.set(freed.hash, left)
+        if (left === 0) ready.push(freed)
+      }
+    }
+  }
+  return order
+}
+
+/** The hashes of the changes that no other one depends on, sorted. */
+export function headsOf(changes: Iterable<Change>): Hash[] {
+  return nextHeads([], changes)
+}
+
+/** The heads of a document with these heads after these changes were applied to it, sorted. */
+export function nextHeads(heads: readonly Hash[], changes: Iterable<Change>): Hash[] {
+  const next = new Set(heads)
+  for (const { hash } of changes) next.add(hash)
+  for (const { deps } of changes) for (const dep of deps) next.delete(dep)
+  return [...next].sort()
+}
+
+/** The hashes of those of `heads` that are given, and of everything given that they depend on. */
+export function ancestors(changes: Iterable<Change>, heads: readonly Hash[]): Set<Hash> {
+  const deps = new Map<Hash, readonly Hash[]>()
+  for (const change of changes) deps.set(change.hash, change.deps)
+  const found = new Set<Hash>()
+  const open = [...heads]
+  for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
+    const below = deps.get(hash)
+    if (below === undefined || found.has(hash)) continue
+    found.add(hash)
+    open.push(...below)
+  }
+  return found
+}
