@@ -4,8 +4,11 @@
  * freed at once.
  */
 import type { HeadwaterError } from "../base/errors.ts"
-import { Admission, admitted, causalOrder, type Judged, verdicts } from "../document/admission.ts"
+import { admitted, type Judged } from "../document/admission.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
+import { causalOrder } from "../document/graph.ts"
+import { History } from "../document/history.ts"
+import { verdicts } from "../document/verdicts.ts"
 import type { Store } from "../store/store.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -147,7 +150,7 @@ export class Documents {
       if (mark !== undefined) markWaiting(tx, entity, waiting)
       return undefined
     }
-    const live = new Live(hydrated, verdict.admission)
+    const live = new Live(hydrated)
     for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
     live.waiting = waiting
     return this.add(live)
@@ -160,15 +163,15 @@ export class Documents {
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
     const { actor } = this.#o.authorship
-    const verdict = mark === undefined ? trusted(entity, changes) : admitted(entity, changes, suspects)
+    const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
     try {
-      const hydrated = verdict.order.length > 0 ? Entity.hydrate(entity, verdict.order, actor, suspects) : undefined
+      const hydrated = verdict.order.length > 0 ? Entity.hydrate(entity, verdict.history, actor, suspects) : undefined
       return { verdict, hydrated }
     } catch {
       const tried = verdicts(entity, changes, suspects)
       return {
         verdict: tried,
-        hydrated: tried.order.length > 0 ? Entity.hydrate(entity, tried.order, actor) : undefined,
+        hydrated: tried.order.length > 0 ? Entity.hydrate(entity, tried.history, actor) : undefined,
       }
     }
   }
@@ -180,12 +183,10 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "" })
 }
 
-/** Changes that were judged before: only what they rest on is looked at. */
-function trusted(entity: string, changes: readonly Change[]): Judged {
-  const admission = new Admission(entity)
+/** Changes that were judged before: only their deps are looked at. */
+function trusted(changes: readonly Change[]): Judged {
   const order = causalOrder(changes)
-  for (const change of order) admission.trust(change)
-  return { order, bad: new Map(), waiting: [], admission }
+  return { order, bad: new Map(), waiting: [], history: History.of(order) }
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The fallback exchange, when the relay does not know our cursor: what this replica has, and what the relay wants of it. */
-import { ancestors, causalOrder, headsOf } from "../document/admission.ts"
+import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { EntityHeads } from "../wire/protocol.ts"
 import type { EntityHash } from "./answers.ts"

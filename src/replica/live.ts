@@ -1,5 +1,4 @@
-/** A hydrated entity: its Automerge document, the graph of its changes, and who brought each of them. */
-import { Admission } from "../document/admission.ts"
+/** A hydrated entity: its document, and the principals that pushed its changes. */
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -7,25 +6,21 @@ import type { Held } from "./held.ts"
 
 export class Live {
   readonly entity: Entity
-  /** Whether what arrives may join the document. */
-  readonly admission: Admission
   /** Held changes that wait for others. */
   waiting: readonly Held[] = []
   readonly #authors = new Map<Hash, string>()
 
-  constructor(entity: Entity, admission = new Admission(entity.id)) {
+  constructor(entity: Entity) {
     this.entity = entity
-    this.admission = admission
   }
 
   /** Every change in the document. */
   get changes(): ReadonlyMap<Hash, Change> {
-    return this.admission.changes
+    return this.entity.changes
   }
 
-  /** Notes a change that is in the document now, and the principal that pushed it. */
+  /** Notes the principal that pushed a change of the document. */
   add(change: Change, by: string | null | undefined): void {
-    this.admission.trust(change)
     if (by !== undefined && by !== null) this.#authors.set(change.hash, by)
   }
 

@@ -1,6 +1,7 @@
 /** Entries from the relay: changes and the cursor behind them, received in one step. */
 import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
+import type { Verdicts } from "../document/admission.ts"
 import { automergeVersion } from "../document/entity.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
 import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item } from "../wire/protocol.ts"
@@ -138,14 +139,15 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   if (live === undefined) return markStale(tx, entity, fresh)
   tx.touchDocument(entity)
   const arrived = new Map([...live.waiting, ...fresh].map((held) => [held.change, held]))
-  const { order, bad, waiting } = live.admission.judge(arrived.keys())
-  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+  let verdicts: Verdicts
   try {
-    live.entity.apply(order)
+    verdicts = live.entity.receive(arrived.keys())
   } catch {
     replica.documents.drop(entity)
     return markStale(tx, entity, [...arrived.values()])
   }
+  const { order, bad, waiting } = verdicts
+  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
   for (const change of order) live.add(change, arrived.get(change)?.by)
   oweFreed(replica.authorship, entity, order, tx.staleOf(entity)?.parked, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])

@@ -1,7 +1,7 @@
 /** Changes that leave their entity for the rejected list, and what that frees. */
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
-import { causalOrder } from "../document/admission.ts"
+import { causalOrder } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
 import { encodeEntry, type Hash } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./held.ts"
