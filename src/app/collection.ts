@@ -5,18 +5,10 @@ import { create, remove, restore, update } from "../replica/author.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RowDelta } from "../replica/rows.ts"
 import type { PlainRow } from "../replica/shown-row.ts"
+import { withDefaults } from "../schema/display.ts"
 import { created, edited } from "../schema/draft.ts"
-import {
-  type AnyDef,
-  type Deep,
-  type Def,
-  type Edit,
-  type In,
-  type Meta,
-  type Row,
-  type Whole,
-  withDefaults,
-} from "../schema/schema.ts"
+import type { AnyDef, Def } from "../schema/schema.ts"
+import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { isId } from "../wire/protocol.ts"
 
 /** What a commit changed, by id. `from`: only written to here, or something came from the relay (entries, an ack, a refusal). */

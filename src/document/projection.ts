@@ -1,6 +1,7 @@
 /** From a live entity to the row that is stored: a function of its changes, byte for byte the same on every replica. */
 
-import { type AnyDef, isText, startOf } from "../schema/schema.ts"
+import { startOf } from "../schema/display.ts"
+import { type AnyDef, isText } from "../schema/schema.ts"
 import type { Entity } from "./entity.ts"
 
 /** UTF-8 bytes beyond which a `text()` field is not in the row. */

@@ -3,7 +3,8 @@
  * and what must not show yet is hidden. A row that is shown is frozen.
  */
 
-import { type AnyDef, showDefaults } from "../schema/schema.ts"
+import { showDefaults } from "../schema/display.ts"
+import type { AnyDef } from "../schema/schema.ts"
 import { freeze } from "../schema/values.ts"
 import type { Pending, StoredRow } from "./records.ts"
 

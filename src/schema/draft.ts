@@ -1,12 +1,14 @@
-/** From an app's function over a plain copy to what one change must do: touched keys are found by comparing. */
+/** Makes changes of fields out of what an app does to a draft: the keys that it touched are found by comparing. */
 import { HeadwaterError } from "../base/errors.ts"
-import { type AnyDef, isText, refuseAddedIssues, refuseReserved, validated, withDefaults } from "./schema.ts"
+import { withDefaults } from "./display.ts"
+import { type AnyDef, isText } from "./schema.ts"
+import { refuseAddedIssues, refuseReserved, validated } from "./validation.ts"
 import { checkedText, equal, isUserKey, own, plainCopy } from "./values.ts"
 
-/** An entity's own fields as plain values: what a document holds, what a draft shows. */
+/** The fields of an entity as plain values, without metadata. */
 export type Fields = Record<string, unknown>
 
-/** One splice of a `text()` field, at the text as it stands when it is made. Positions are UTF-16 units. */
+/** Replaces `remove` UTF-16 units at `at` of a `text()` field, as the splices before it have left the text. */
 export interface Splice {
   readonly key: string
   readonly at: number
@@ -14,26 +16,27 @@ export interface Splice {
   readonly insert: string
 }
 
-/** What one update does to a document. A key is in one of the four only. */
+/** What one create or update does to the fields of a document. A key is in one of the four only. */
 export interface Changes {
-  /** Keys written whole, with checked plain values. */
+  /** Keys that are written whole, with checked plain values. */
   readonly set: ReadonlyMap<string, unknown>
-  /** Keys that are no longer there. */
+  /** Keys that are deleted. */
   readonly remove: readonly string[]
-  /** `text()` keys assigned: written by difference. */
+  /** `text()` keys that are assigned, with the new text: written by difference. */
   readonly text: ReadonlyMap<string, string>
+  /** In the order in which they were made. */
   readonly splices: readonly Splice[]
 }
 
 export interface Edited {
   readonly changes: Changes
-  /** The whole entity as it will be, as the schema saw it. */
+  /** All fields as they will be, with defaults: what the schema was shown. */
   readonly after: Fields
 }
 
 /**
- * What a create writes: the input as the schema returns it, and the input's keys that the schema does not know.
- * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field given something else).
+ * What a create writes: the schema's output, and those keys of the input that the schema does not know.
+ * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field that is given something else).
  */
 export function created(def: AnyDef | undefined, input: unknown): Edited {
   const set = new Map<string, unknown>()
@@ -50,9 +53,9 @@ export function created(def: AnyDef | undefined, input: unknown): Edited {
 }
 
 /**
- * What an update writes: `f` gets a plain copy of `stored` (what the document holds) with defaults, and an `edit` for
- * what assignment cannot say. Nothing has happened when it throws: `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`,
- * `FIELD_KIND`, `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds), `SCHEMA_ASYNC`, or what `f` threw.
+ * What an update writes. `stored`: the fields in the document. `f` gets a plain copy of them with defaults, the draft, and an
+ * `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`,
+ * `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or `SCHEMA_ASYNC`.
  */
 export function edited<Draft, E>(
   def: AnyDef | undefined,
@@ -63,12 +66,12 @@ export function edited<Draft, E>(
   const draft = deepCopy(before)
   const splicing = new Splicing(def, before)
   const splice = splicing.splice.bind(splicing)
-  // The types of draft and edit are what the schema's types promise; here they are plain objects.
+  // Callers give draft and edit the types of their schema; here they are plain objects.
   const result = f(draft as Draft, { splice } as E)
   splicing.close()
   if (isThenable(result)) {
-    result.then(undefined, () => {}) // its failure has been reported already, by what is thrown here
-    throw new HeadwaterError("UPDATE_ASYNC", "an update's function must not be asynchronous: await first, then update")
+    result.then(undefined, () => {}) // UPDATE_ASYNC is the report, also of a promise that rejects
+    throw new HeadwaterError("UPDATE_ASYNC", "the update's function is asynchronous: await first, then update")
   }
   const changes = compare(def, stored, before, draft, splicing)
   const after = applied(def, stored, changes, splicing.texts)
@@ -106,13 +109,14 @@ function compare(
   }
   for (const { key } of splicing.made) {
     if (text.has(key) || set.has(key) || remove.includes(key)) {
-      throw new HeadwaterError("EDIT_MIXED", `${key} is both assigned and spliced in one update`, { field: key })
+      const message = `${key} is both assigned and spliced in one update: do one of the two`
+      throw new HeadwaterError("EDIT_MIXED", message, { field: key })
     }
   }
   return { set, remove, text: withoutEmptied(text, before), splices: splicing.made }
 }
 
-/** Emptying what is empty writes nothing. */
+/** Without the texts that were empty before and are now: that is no change. */
 function withoutEmptied(text: Map<string, string>, before: Fields): Map<string, string> {
   for (const [key, value] of text) if (value === own(before, key)) text.delete(key)
   return text
@@ -132,9 +136,10 @@ function applied(
   return withDefaults(def, after)
 }
 
+/** The splices of one update. */
 class Splicing {
   readonly made: Splice[] = []
-  /** The spliced texts as they stand. */
+  /** The spliced texts, as the splices so far have left them. */
   readonly texts = new Map<string, string>()
   readonly #def: AnyDef | undefined
   readonly #before: Fields
@@ -146,22 +151,28 @@ class Splicing {
   }
 
   splice(key: string, at: number, remove: number, insert = ""): void {
-    if (!this.#open) throw new HeadwaterError("UPDATE_ASYNC", "edit is used after its update is over", { field: key })
+    if (!this.#open) {
+      const message = "edit is used after its update is over: splice within the update's function"
+      throw new HeadwaterError("UPDATE_ASYNC", message, { field: key })
+    }
     const text = this.texts.get(key) ?? own(this.#before, key)
     if (!isText(this.#def, key) || typeof text !== "string") {
-      throw new HeadwaterError("FIELD_KIND", `${key} is not a text() field`, { field: key })
+      throw new HeadwaterError("FIELD_KIND", `${key} is not a text() field: assign it`, { field: key })
     }
     const fresh = asText(insert, key)
     const end = at + remove
     if (!(Number.isSafeInteger(at) && Number.isSafeInteger(remove) && at >= 0 && remove >= 0 && end <= text.length)) {
-      throw range(key, `${at}, ${remove} is not within ${text.length} UTF-16 units`)
+      throw range(key, `a splice of ${remove} at ${at} is not within the text's ${text.length} UTF-16 units`)
     }
-    if (splitsPair(text, at) || splitsPair(text, end)) throw range(key, `${at}, ${remove} cuts a surrogate pair`)
+    if (splitsPair(text, at) || splitsPair(text, end)) {
+      throw range(key, `a splice of ${remove} at ${at} cuts a surrogate pair in two`)
+    }
     if (remove === 0 && fresh === "") return
     this.texts.set(key, text.slice(0, at) + fresh + text.slice(end))
     this.made.push({ key, at, remove, insert: fresh })
   }
 
+  /** The update is over: a later splice is `UPDATE_ASYNC`. */
   close(): void {
     this.#open = false
   }
@@ -175,12 +186,14 @@ function splitsPair(text: string, at: number): boolean {
 
 function checkedKey(key: string): string {
   if (isUserKey(key)) return key
-  throw new HeadwaterError("VALUE_UNSUPPORTED", `no field can be called ${JSON.stringify(key)}`, { field: key })
+  const message = `no field can be called ${JSON.stringify(key)}: choose another name`
+  throw new HeadwaterError("VALUE_UNSUPPORTED", message, { field: key })
 }
 
 function asText(value: unknown, key: string): string {
-  if (typeof value !== "string")
-    throw new HeadwaterError("FIELD_KIND", `${key} is text and nothing else`, { field: key })
+  if (typeof value !== "string") {
+    throw new HeadwaterError("FIELD_KIND", `${key} is a text() field: give it a string`, { field: key })
+  }
   return checkedText(value, key)
 }
 

@@ -1,20 +1,22 @@
-/** What a field can hold: JSON that every replica reads alike. */
+/** The values that a field can have: JSON that every replica reads alike. */
 import { HeadwaterError } from "../base/errors.ts"
 
-/** Deeper values are refused: every replica has to walk them, and stacks differ. */
+/** Levels of a value. Deeper ones are refused: every replica has to walk them, and the size of its stack is not known. */
 export const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
 
-/** The names that belong to rows and documents. */
+/** Whether a key belongs to rows (`id`, `$…`) or documents (`@…`). */
 export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
 
-/** What a field can be called. */
+/** Whether a field can be called so. */
 export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "__proto__" && !loneHalf.test(key)
 
 /**
- * A deep copy in plain objects and arrays, keys sorted; those that hold `undefined` are left out. `VALUE_UNSUPPORTED`, with `field`,
- * for what is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone surrogates, `__proto__`, `undefined` in an
- * array, functions, symbols, dates and other class instances, cycles, more than 64 levels.
+ * A deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
+ *
+ * `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone
+ * surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class instances, cycles,
+ * more than 64 levels.
  */
 export function plainCopy(value: unknown, field: string): unknown {
   return copy(value, field, [])
@@ -65,7 +67,7 @@ function copyObject(value: object, field: string, path: object[]): Record<string
   return result
 }
 
-/** The text itself, unless it holds half a surrogate pair, which UTF-8 cannot. */
+/** Returns the text. `VALUE_UNSUPPORTED` when half a surrogate pair is in it, which UTF-8 cannot encode. */
 export function checkedText(value: string, field: string): string {
   if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
   return value
@@ -74,12 +76,12 @@ export function checkedText(value: string, field: string): string {
 const unsupported = (field: string, what: string) =>
   new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
 
-/** The value under a key of its own: a field may be called `constructor`. */
+/** The value under the object's own key, never an inherited one: a field may be called `constructor`. */
 export function own(fields: Readonly<Record<string, unknown>>, key: string): unknown {
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
-/** Freezes a plain value at every depth; what is frozen already is so at every depth. */
+/** Freezes a plain value at every depth. A part that is frozen is passed over: it was frozen here, so at every depth. */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
   for (const key in value) freeze(value[key])

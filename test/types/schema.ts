@@ -2,7 +2,8 @@
 import { collection, preview, type RowOf, shape, text } from "headwater"
 import * as v from "valibot"
 import { z } from "zod"
-import type { AnyDef, Edit, In, Row, Whole } from "../../src/schema/schema.ts"
+import type { AnyDef } from "../../src/schema/schema.ts"
+import type { Edit, In, Row, Whole } from "../../src/schema/types.ts"
 
 // ── misuses ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 // @ts-expect-error a Date is not JSON

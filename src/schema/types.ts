@@ -1,0 +1,96 @@
+/** What the types of rows, drafts and creates are, as a schema and its collection's options say. No code. */
+import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
+
+// ── a schema ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+type Jsonish<T> = T extends Json | undefined
+  ? T
+  : T extends Date | bigint | symbol | ((...a: never) => unknown)
+    ? never
+    : T extends object
+      ? { [K in keyof T]: Jsonish<T[K]> }
+      : never
+
+/** Any Standard Schema (https://standardschema.dev), or `undefined` for a collection without one. */
+export type AnySchema = Std<any, any> | undefined
+export type Out<S> = S extends Std<any, infer O> ? O : { [key: string]: any }
+export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
+
+/**
+ * `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a copy of
+ * the row and must be valid input again: no `id`, `$` or `@` keys, JSON out, and the output assignable to the input.
+ */
+export type Usable<S> =
+  Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
+    ? Out<S> extends Jsonish<Out<S>>
+      ? Out<S> extends In<S>
+        ? unknown
+        : { "SCHEMA: a transform's output is not valid input": never }
+      : { "SCHEMA: JSON only; a time is a number (ms since 1970)": never }
+    : { "SCHEMA: leave out `id` and keys that begin with $ or @": never }
+
+// ── a collection's options ────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How a field merges, when it merges finer than as a whole value. */
+export interface Kind<K extends string> {
+  readonly kind: K
+}
+type KindOf<V> = V extends string ? Kind<"text"> : never
+/** The kinds that each field of T can have. */
+export type FieldsOf<T> = { readonly [K in keyof T]?: KindOf<NonNullable<T[K]>> }
+/** The fields in F of kind K. */
+export type Keys<F, K extends string> = { [P in keyof F]-?: F[P] extends Kind<K> ? P : never }[keyof F]
+
+// ── rows and drafts ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Read-only at every depth. */
+export type Deep<T> = T extends readonly (infer I)[]
+  ? readonly Deep<I>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Deep<T[K]> }
+    : T
+
+/**
+ * The metadata on every row. Times are ms since 1970. None is later than the moment at which the row was read or made,
+ * whatever the clock of the device that wrote said. `…By` is a principal, null until the relay has named one.
+ */
+export type Meta<K = string> = Readonly<{
+  id: string
+  $workspace: string
+  $createdAt: number
+  $createdBy: string | null
+  $updatedAt: number
+  $updatedBy: string | null
+  $deletedAt?: number
+  $deletedBy?: string | null
+  /** `saved`: something of it is on this device only. `stored`: the relay has all of it. */
+  $sync: "saved" | "stored"
+  $pending: boolean
+  /** Fields with changes that the relay has not acknowledged. */
+  $dirtyFields: readonly K[]
+  $conflicts: readonly K[]
+  /** This is an older row, shown until the changes that have arrived are projected. */
+  $stale?: true
+  /** Made by another version of the projection; this device is making it again. */
+  $provisional?: true
+  /** Text fields that are too long for the row: their start, and their length in UTF-16 units. */
+  $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
+}>
+/** Fields that a row may lack: those too long for it. */
+export type Absent<F> = Keys<F, "text" | "bytes">
+type Always<F, D> = Keys<F, "set" | "list" | "map" | "counter"> | keyof D
+/** Every field, as `read` and drafts have it: containers are never undefined. */
+export type Whole<S, F, D> = {
+  [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? K : never]-?: NonNullable<Out<S>[K]>
+} & { [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? never : K]: Out<S>[K] }
+/** A row: plain JSON, frozen, the same object until it changes. */
+export type Row<S, F, D> = Meta<keyof Out<S> & string> &
+  Deep<Omit<Whole<S, F, D>, Absent<F>>> &
+  Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
+
+/** What an update can do beyond assigning to its draft. */
+export interface Edit<S, F> {
+  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text as the splices before it have left it. */
+  splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
+}

@@ -1,0 +1,83 @@
+/** Asks a collection's schema about a create or an update. */
+import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
+import { HeadwaterError } from "../base/errors.ts"
+import type { AnyDef } from "./schema.ts"
+import { isReserved } from "./values.ts"
+
+type Issues = readonly Std.Issue[]
+
+/**
+ * The fields of a create: the schema's output, and those keys of the input that the schema does not know.
+ * `SCHEMA_ISSUES`: the schema's issues, or a key that no field can have (`id`, `$…`, `@…`); the schema never sees such a
+ * key. `SCHEMA_ASYNC`.
+ */
+export function validated(def: AnyDef | undefined, input: unknown): Record<string, unknown> {
+  const given = plainObject(input, "an input")
+  refuseReserved(given)
+  const { value, issues } = run(def, given)
+  if (issues.length > 0) throw refused(issues)
+  const output = plainObject(value, "the schema's output")
+  refuseReserved(output)
+  return { ...given, ...output }
+}
+
+/** Throws `SCHEMA_ISSUES`, with one issue for each key that belongs to rows or documents and cannot be a field. */
+export function refuseReserved(fields: Readonly<Record<string, unknown>>): void {
+  const keys = Object.keys(fields).filter((key) => isReserved(key) && fields[key] !== undefined)
+  if (keys.length === 0) return
+  throw refused(keys.map((key) => ({ message: `no field can be called ${JSON.stringify(key)}`, path: [key] })))
+}
+
+/**
+ * Refuses an update that adds issues to those that the entity had before: a value that another version of the app wrote must
+ * not lock the entity. `SCHEMA_ISSUES` with the added issues, `SCHEMA_ASYNC`.
+ */
+export function refuseAddedIssues(
+  def: AnyDef | undefined,
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): void {
+  const { issues } = run(def, after)
+  if (issues.length === 0) return
+  const known = new Set(run(def, before).issues.map(identityOf))
+  const added = issues.filter((issue) => !known.has(identityOf(issue)))
+  if (added.length > 0) throw refused(added)
+}
+
+/** What the schema makes of a value. A schema that throws has one issue: what it threw. */
+function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues: Issues } {
+  if (def?.schema === undefined) return { value, issues: [] }
+  let result: Std.Result<unknown> | Promise<Std.Result<unknown>>
+  try {
+    result = def.schema["~standard"].validate(value)
+  } catch (cause) {
+    return {
+      value,
+      issues: [{ message: `the schema threw: ${cause instanceof Error ? cause.message : String(cause)}` }],
+    }
+  }
+  if (result instanceof Promise) {
+    result.catch(() => {}) // SCHEMA_ASYNC is the report, also of a promise that rejects
+    const message = `the schema of ${def.name} is asynchronous: a write needs its answer at once, so validate beforehand`
+    throw new HeadwaterError("SCHEMA_ASYNC", message)
+  }
+  return result.issues === undefined ? { value: result.value, issues: [] } : { value, issues: result.issues }
+}
+
+function plainObject(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw refused([{ message: `${what} must be an object` }])
+}
+
+const keyOf = (segment: PropertyKey | Std.PathSegment): string =>
+  String(typeof segment === "object" ? segment.key : segment)
+
+/** Two issues are the same one when this is equal. */
+const identityOf = ({ path, message }: Std.Issue): string => JSON.stringify([path?.map(keyOf), message])
+
+function refused(issues: Issues): HeadwaterError {
+  const [first] = issues
+  const field = first?.path?.[0] === undefined ? undefined : keyOf(first.path[0])
+  const where = field === undefined ? "" : `${field}: `
+  return new HeadwaterError("SCHEMA_ISSUES", `${where}${first?.message ?? "refused"}`, { field, issues })
+}
