@@ -5,6 +5,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { usualSizes } from "../base/sizes.ts"
 import type { SetAside } from "../replica/known.ts"
 import { openReplica } from "../replica/open.ts"
+import { isOurs } from "../replica/ours.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
@@ -219,10 +220,8 @@ class OpenWorkspace<C extends Defs> {
     this.#mustHaveRelay()
     const replica = this.#replica
     const owed = new Map<Hash, string>()
-    for (const { hash, entity, principal } of replica.outbox) {
-      const { state } = replica // what another principal left here waits for him, and nobody for it
-      if (state.principal === null || (principal ?? state.firstPrincipal) === state.principal) owed.set(hash, entity)
-    }
+    // What another principal left here waits until that one is back, and nobody waits for it.
+    for (const change of replica.outbox) if (isOurs(change, replica.state)) owed.set(change.hash, change.entity)
     let refused: Hash | undefined
     await this.#until(signal, () => {
       for (const [hash, entity] of owed) {
@@ -311,7 +310,7 @@ class OpenWorkspace<C extends Defs> {
       progress,
       access: state.access,
       principal: state.principal,
-      others: outbox.others(state.principal, state.firstPrincipal),
+      others: outbox.others(state),
     })
   }
 

@@ -9,9 +9,10 @@
 import type { Sizes } from "../base/sizes.ts"
 import type { Store } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
+import { isOurs, principalOf } from "./ours.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"
-import { keys, type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
+import { keys, type OutRecord, type Owed, type Pending, readJson, type State } from "./records.ts"
 
 /** What becomes of records in one commit, by hash. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
@@ -143,11 +144,11 @@ export class Outbox {
   }
 
   /** What was made under other principals than the present one. */
-  others(principal: string | null, first: string | null): { principal: string; pending: number }[] {
+  others(state: Pick<State, "principal" | "firstPrincipal">): { principal: string; pending: number }[] {
     const counts = new Map<string, number>()
-    for (const [made, pending] of this.#byPrincipal) {
-      const maker = made ?? first
-      if (pending > 0 && maker !== null && principal !== null && maker !== principal) {
+    for (const [principal, pending] of this.#byPrincipal) {
+      const maker = principalOf({ principal }, state)
+      if (pending > 0 && maker !== null && !isOurs({ principal }, state)) {
         counts.set(maker, (counts.get(maker) ?? 0) + pending)
       }
     }

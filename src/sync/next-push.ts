@@ -1,6 +1,7 @@
 /** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
 
 import { entryOf, heldOf } from "../replica/held.ts"
+import { isOurs } from "../replica/ours.ts"
 import { keys, type Owed } from "../replica/records.ts"
 import type { Replica } from "../replica/replica.ts"
 import { type Entry, type Hash, limits } from "../wire/protocol.ts"
@@ -56,7 +57,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
-      if (!isOurs(replica, owed)) break // and nothing that may depend on it
+      if (!isOurs(owed, replica.state)) break // nor what may depend on it
       if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > replica.sizes.pushBytes)) {
         if (chosen[0]?.how !== owed.how) break
         return chosen
@@ -67,11 +68,6 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     }
   }
   return chosen
-}
-
-/** What another principal left here waits until the user takes it over. */
-function isOurs({ state }: Replica, { principal }: Owed): boolean {
-  return state.principal === null || (principal ?? state.firstPrincipal) === state.principal
 }
 
 async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {

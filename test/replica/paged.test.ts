@@ -131,7 +131,9 @@ test("the outbox is the same after a restart, by entity, principal and in the or
           expect(shown.pending(entity)).toEqual(pending)
         }
         const others = all.filter(({ principal }) => principal === "alice").length
-        expect(shown.others("bob", "bob")).toEqual(others > 0 ? [{ principal: "alice", pending: others }] : [])
+        expect(shown.others({ principal: "bob", firstPrincipal: "bob" })).toEqual(
+          others > 0 ? [{ principal: "alice", pending: others }] : [],
+        )
       }
       for (const { changes, folds, restart, fails } of run) {
         const tx: OutboxChanges = new Map()

@@ -199,9 +199,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     principals: true,
     without: [
       {
-        file: "src/sync/next-push.ts",
-        replace: "return state.principal === null || (principal ?? state.firstPrincipal) === state.principal",
-        by: "return true || (principal ?? state.firstPrincipal) === state.principal",
+        file: "src/replica/ours.ts",
+        replace: "return state.principal === null || principalOf(owed, state) === state.principal",
+        by: "return true || principalOf(owed, state) === state.principal",
       },
     ],
     breaks: /^wrong author: e0 \S+ of r2 was taken as somebody else's/,
