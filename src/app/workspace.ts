@@ -297,7 +297,7 @@ class OpenWorkspace<C extends Defs> {
   }
 
   #statusNow(): Status {
-    const { connection, retryAt, error, refusal, progress } = this.#sync.status
+    const { connection, retryAt, error, trouble, refusal, progress } = this.#sync.status
     const { state, outbox, failure, wasmFailure } = this.#replica
     return Object.freeze({
       phase: this.#phase(),
@@ -305,7 +305,7 @@ class OpenWorkspace<C extends Defs> {
       pending: outbox.size,
       lastSyncedAt: state.lastSyncedAt,
       retryAt,
-      error: failure ?? wasmFailure ?? (outbox.size > 0 ? refusal : null) ?? error ?? this.#setAside(),
+      error: failure ?? wasmFailure ?? (outbox.size > 0 ? refusal : null) ?? trouble ?? error ?? this.#setAside(),
       complete: state.complete,
       progress,
       access: state.access,

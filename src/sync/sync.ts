@@ -1,6 +1,6 @@
 /**
- * Keeps a replica level with the relay's log. One object per workspace; one `Session` inside it per live connection, so that
- * nothing learned on a connection outlives it.
+ * Keeps a replica level with the relay's log. There is one `Sync` for each workspace, and in it one `Session` for each live
+ * connection, so that nothing learned on a connection outlives it.
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
@@ -9,18 +9,24 @@ import type { RelayMessage } from "../wire/protocol.ts"
 import { Session, type SessionStatus } from "./session.ts"
 import type { Channel, Link } from "./socket.ts"
 
+/** What is known of the way to the relay, and of the session on it. */
 export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
+  /** ms since 1970: when the relay is dialled again; null when it is not, or not known yet. */
   readonly retryAt: number | null
+  /** Why there is no connection. */
+  readonly error: HeadwaterError | null
 }
 
-/** Nothing that a session says of itself outlives it. */
-const unknown = { level: false, refusal: null, progress: null } as const
-const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, error: null, ...unknown }
+/** What a session says of itself ends with it; `asOf` and its trouble stay until there is another. */
+const noSession = { level: false, refusal: null, progress: null } as const
+const noTrouble = { error: null, trouble: null } as const
+const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, ...noTrouble, ...noSession }
 
 export class Sync implements Channel {
   status: SyncStatus = idle
   #session: Session | undefined
+  /** How often `check` was called. */
   #checks = 0
   readonly #replica: Replica
   readonly #env: Env
@@ -34,7 +40,7 @@ export class Sync implements Channel {
   }
 
   opened(link: Link): void {
-    this.#update({ connection: "open", retryAt: null, error: null, ...unknown })
+    this.#update({ connection: "open", retryAt: null, ...noTrouble, ...noSession })
     this.#session = new Session(
       this.#replica,
       this.#env,
@@ -44,7 +50,10 @@ export class Sync implements Channel {
     )
   }
 
-  /** What does the relay have now? Answered once `status` is level as of the number that this returns, or a later one. */
+  /**
+   * Asks what the relay has now; returns the number of this check. It is answered once `status.level` is true and `status.asOf`
+   * has come to that number.
+   */
   check(): number {
     this.#checks++
     this.#session?.pullAgain()
@@ -57,12 +66,13 @@ export class Sync implements Channel {
 
   dialling(): void {
     this.#endSession()
-    this.#update({ connection: "dialling", retryAt: null, ...unknown })
+    this.#update({ connection: "dialling", retryAt: null, ...noSession })
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
     this.#endSession()
-    this.#update({ connection: retryAt === null ? "none" : "waiting", retryAt, ...unknown, ...(error && { error }) })
+    const connection = retryAt === null ? "none" : "waiting"
+    this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
   }
 
   /** The app hung up. */

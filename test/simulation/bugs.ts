@@ -39,8 +39,8 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
     edits: [
       {
         file: "src/sync/session.ts",
-        replace: "const level = last.level === true",
-        by: `const level = last.level === true
+        replace: "const level = messages.at(-1)?.level === true",
+        by: `const level = messages.at(-1)?.level === true
     await takeEntries(this.#feed, { items: [], cursor, level: false })`,
       },
     ],
@@ -208,8 +208,9 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
         file: "src/sync/session.ts",
         replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
         by: `if (message.t === "entries") {
-      this.#answered ||= message.principal !== undefined
-      if (this.#answered) this.#queueEntries(message, bytes)
+      const heard: { principal?: boolean } = this
+      heard.principal ||= message.principal !== undefined
+      if (heard.principal) this.#queueEntries(message, bytes)
     }`,
       },
     ],

@@ -1,0 +1,62 @@
+/** How far the answer to our latest pull has come on this device. */
+
+/** What a session says of its catch-up. */
+export interface CatchUpStatus {
+  /** This device holds everything that the relay has said there is. */
+  readonly level: boolean
+  /** The number of the latest check (`Sync.check`) that `level` has answered. */
+  readonly asOf: number
+  /** Bytes of log: committed, and in all; null when nothing more is to come. */
+  readonly progress: { readonly done: number; readonly total: number } | null
+}
+
+export class CatchUp {
+  /** The number of the check that our latest pull answers. */
+  #asOf = 0
+  /**
+   * Of our latest pull. `asked`: the relay has not answered it; what comes was under way before. `answered`: its first entries
+   * are here. `level`: everything that it announced is committed.
+   */
+  #state: "asked" | "answered" | "level" = "asked"
+  /** Bytes of items committed since this device was last level. */
+  #done = 0
+  /** Bytes of log that the relay has said are to come. */
+  #total = 0
+
+  /** A pull or a have is about to go out. */
+  asks(check: number): void {
+    this.#asOf = check
+  }
+
+  /**
+   * Whether to pull again for this check: entries that come by themselves do not say that there are no others yet, the answer
+   * to a pull does. False when that pull is under way or answered; then its answer will do.
+   */
+  mustAskAgain(check: number): boolean {
+    if (this.#state !== "level" || this.#asOf === check) return false
+    this.#state = "asked"
+    return true
+  }
+
+  /** The relay does not know our cursor: more will come. */
+  lost(): void {
+    if (this.#state === "level") this.#state = "answered"
+  }
+
+  /** The relay has said how many bytes of log follow. */
+  announced(bytes: number): void {
+    this.#total = bytes
+  }
+
+  /** These were committed. `answers`: the first entries after a pull, or after a heal, are among them. */
+  committed(bytes: number, answers: boolean, level: boolean): Partial<CatchUpStatus> {
+    this.#done += bytes
+    if (answers && this.#state === "asked") this.#state = "answered"
+    if (!level) return { level, progress: { done: this.#done, total: Math.max(this.#total, this.#done) } }
+    this.#done = 0
+    this.#total = 0
+    if (this.#state === "asked") return { level, progress: null }
+    this.#state = "level"
+    return { level, progress: null, asOf: this.#asOf }
+  }
+}

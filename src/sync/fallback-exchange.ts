@@ -1,0 +1,102 @@
+/**
+ * The fallback exchange: when a cursor or a change means nothing to the relay, this side says what it has, by entity and
+ * heads, and the relay says what it wants (docs/protocol.md, section 5).
+ */
+
+import type { Feed } from "../replica/connection-steps.ts"
+import { haveOf, park } from "../replica/heal.ts"
+import { further } from "../replica/places.ts"
+import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
+
+/** How often the relay is told on one connection what there is of one entity. After that the entity waits for the next. */
+const HAVES_AT_MOST = 5
+
+export class FallbackExchange {
+  readonly #feed: Feed
+  readonly #send: (have: Have) => void
+  #ended = false
+  /** While a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
+  #healing: { reach: Cursor | null } | undefined
+  /** Entities of which the relay was told what there is. Nothing of them is pushed before its `want`. */
+  readonly #awaitingWant = new Set<string>()
+  /** How often the relay was told of an entity on this connection. */
+  readonly #haves = new Map<string, number>()
+
+  constructor(feed: Feed, send: (have: Have) => void) {
+    this.#feed = feed
+    this.#send = send
+  }
+
+  /** A heal is under way. */
+  get heals(): boolean {
+    return this.#healing !== undefined
+  }
+
+  /** The relay has said that it does not know our cursor. */
+  beginHeal(): void {
+    this.#healing = { reach: null }
+  }
+
+  /** A cursor has come, which ends a heal. Returns what the reach becomes with it; undefined when no heal was under way. */
+  endHeal(): { readonly reach: Cursor | null } | undefined {
+    const healed = this.#healing
+    this.#healing = undefined
+    return healed
+  }
+
+  /**
+   * A place that an ack has named. Returns what raises the reach on the disk: nothing during a heal, when the old reach stays
+   * until the new cursor is committed. A crash in between must heal again.
+   */
+  learn(at: Cursor | undefined): Cursor | undefined {
+    if (this.#healing === undefined) return at
+    if (at !== undefined) this.#healing.reach = further(this.#healing.reach, at)
+    return undefined
+  }
+
+  /** Tells the relay of every entity. */
+  async sayAll(): Promise<void> {
+    this.#healing ??= { reach: null }
+    const { replica } = this.#feed
+    let page: EntityHeads[] = []
+    let bytes = 0
+    const parked = new Set<string>()
+    for await (const entity of haveOf(replica, undefined, parked)) {
+      if (this.#ended) return
+      page.push(entity)
+      bytes += 40 + 34 * entity[1].length
+      if (page.length < limits.page && bytes < replica.sizes.haveBytes) continue
+      this.#send({ t: "have", w: replica.id, page, more: true })
+      page = []
+      bytes = 0
+    }
+    if (parked.size > 0) await park(this.#feed, parked)
+    if (!this.#ended) this.#send({ t: "have", w: replica.id, page, more: false })
+  }
+
+  /** Tells the relay of one entity, of which it lacks what a change depends on: what else it lacks is pushed first. */
+  async sayOf(entity: string): Promise<void> {
+    if (this.#awaitingWant.has(entity)) return
+    const times = (this.#haves.get(entity) ?? 0) + 1
+    this.#haves.set(entity, times)
+    this.#awaitingWant.add(entity)
+    if (times > HAVES_AT_MOST) return // no want will come, so it waits for the next connection
+    const { replica } = this.#feed
+    for await (const have of haveOf(replica, entity)) {
+      if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
+    }
+  }
+
+  awaitsWant(entity: string): boolean {
+    return this.#awaitingWant.has(entity)
+  }
+
+  /** What the relay lacks of these is in the outbox. */
+  wanted(page: readonly EntityHeads[]): void {
+    for (const [entity] of page) this.#awaitingWant.delete(entity)
+  }
+
+  end(): void {
+    this.#ended = true
+  }
+}

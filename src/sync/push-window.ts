@@ -1,0 +1,103 @@
+/** What is under way to the relay and not acknowledged, and the next push as soon as there is room for it. */
+
+import type { Replica } from "../replica/replica.ts"
+import type { Hash, Push } from "../wire/protocol.ts"
+import { nextPush } from "./next-push.ts"
+
+interface InFlight {
+  /** The changes that the ack will stand for, with the entity of each: all of the push but those that were refused. */
+  readonly changes: Map<Hash, string>
+  /** Of its chunks. */
+  readonly bytes: number
+}
+
+export class PushWindow {
+  readonly #replica: Replica
+  /** Whether nothing of an entity may be sent now. */
+  readonly #waits: (entity: string) => boolean
+  readonly #send: (push: Push) => void
+  /**
+   * `closed`: nothing may be sent, since the relay has not named the principal yet or the session has ended. `asked`: more is
+   * owed, perhaps, than the pushes that are being sent will hold.
+   */
+  #state: "closed" | "idle" | "sending" | "asked" = "closed"
+  readonly #pushes = new Map<string, InFlight>()
+  /** Changes that are not sent again on this connection until they are released. */
+  readonly #inFlight = new Set<Hash>()
+  /** Of the pushes that are under way. */
+  #bytes = 0
+  #nextId = 1
+
+  constructor(replica: Replica, waits: (entity: string) => boolean, send: (push: Push) => void) {
+    this.#replica = replica
+    this.#waits = waits
+    this.#send = send
+  }
+
+  /** The relay has named the principal. Before, what others left in the outbox might go out under a wrong name. */
+  open(): void {
+    this.#state = "idle"
+  }
+
+  close(): void {
+    this.#state = "closed"
+  }
+
+  /** Sends what is owed and not under way, as far as there is room. */
+  async fill(): Promise<void> {
+    if (this.#state === "sending") this.#state = "asked"
+    if (this.#state !== "idle") return
+    try {
+      do {
+        this.#state = "sending"
+        while (this.#hasRoom && (await this.#sendNext()));
+      } while (this.#is("asked"))
+    } finally {
+      // In the turn in which the loop has ended: whoever asks later must begin anew.
+      if (!this.#is("closed")) this.#state = "idle"
+    }
+  }
+
+  get #hasRoom(): boolean {
+    const { pushes, pushWindow } = this.#replica.sizes
+    return this.#pushes.size < pushes && this.#bytes < pushWindow
+  }
+
+  /** False when nothing can be sent now. */
+  async #sendNext(): Promise<boolean> {
+    const next = await nextPush(this.#replica, { entity: this.#waits, change: (hash) => this.#inFlight.has(hash) })
+    if (next === undefined || this.#is("closed")) return false
+    const { entries, adopt, changes, chosen, bytes } = next
+    for (const hash of chosen) this.#inFlight.add(hash)
+    if (entries.length === 0) return true
+    const id = String(this.#nextId++)
+    this.#pushes.set(id, { changes, bytes })
+    this.#bytes += bytes
+    this.#send({ t: "push", w: this.#replica.id, id, entries, ...(adopt && { adopt }) })
+    return true
+  }
+
+  /** The state may have changed while something else was waited for. */
+  #is(state: "closed" | "idle" | "sending" | "asked"): boolean {
+    return this.#state === state
+  }
+
+  /** The relay has this push on its disk: returns what of it was not refused. Undefined when no such push is under way. */
+  acknowledged(id: string): ReadonlyMap<Hash, string> | undefined {
+    const push = this.#pushes.get(id)
+    if (push === undefined) return undefined
+    this.#pushes.delete(id)
+    this.#bytes -= push.bytes
+    return push.changes
+  }
+
+  /** The ack of this push will not stand for this change. */
+  refused(id: string, hash: Hash): void {
+    this.#pushes.get(id)?.changes.delete(hash)
+  }
+
+  /** These are under way no more: what of them is still owed is sent again. */
+  release(hashes: Iterable<Hash>): void {
+    for (const hash of hashes) this.#inFlight.delete(hash)
+  }
+}

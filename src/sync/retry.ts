@@ -1,0 +1,17 @@
+/** How the relay says "not now", and how long this side then waits (docs/protocol.md, section 6). */
+
+import type { Code } from "../base/errors.ts"
+
+/** Wait when the relay names none, ms. */
+export const RETRY_MS = 30_000
+/** Shortest wait, even if the relay names less, ms. */
+const SOONEST_RETRY_MS = 1000
+
+const codesForNow: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
+
+/** Whether what was refused with this code may be accepted later: it is kept and tried again. */
+export const isForNow = (code: Code): boolean => codesForNow.has(code)
+
+/** How long to wait, ms: what the relay has named, else `usual`. */
+export const retryWait = (retryIn: number | undefined, usual: number): number =>
+  Math.max(SOONEST_RETRY_MS, retryIn ?? usual)

@@ -1,0 +1,49 @@
+/**
+ * Why nothing comes for one workspace although its connection is open: the relay has said so in a notice. Where it refuses
+ * to serve the workspace for now, the session begins again after a wait that doubles each time.
+ */
+
+import type { Clock } from "../base/env.ts"
+import { HeadwaterError } from "../base/errors.ts"
+import type { Notice } from "../wire/protocol.ts"
+import { RETRY_MS, retryWait } from "./retry.ts"
+
+/** Longest wait when the relay names none, ms. */
+const LONGEST_TURNED_AWAY_MS = 5 * 60_000
+
+export class Trouble {
+  readonly #clock: Clock
+  readonly #show: (trouble: HeadwaterError) => void
+  readonly #beginAgain: () => void
+  /** How often the relay has turned this workspace away without naming a wait. */
+  #turnedAway = 0
+  #cancelTimer: (() => void) | undefined
+
+  constructor(clock: Clock, show: (trouble: HeadwaterError) => void, beginAgain: () => void) {
+    this.#clock = clock
+    this.#show = show
+    this.#beginAgain = beginAgain
+  }
+
+  /** The relay does not serve this workspace now. */
+  turnedAway(notice: Notice): void {
+    const usual = Math.min(LONGEST_TURNED_AWAY_MS, RETRY_MS * 2 ** this.#turnedAway)
+    if (notice.retryIn === undefined) this.#turnedAway++
+    const wait = retryWait(notice.retryIn, usual)
+    this.#cancelTimer ??= this.#clock.after(wait, () => {
+      this.#cancelTimer = undefined
+      this.#beginAgain()
+    })
+    this.noticed({ ...notice, retryIn: wait })
+  }
+
+  /** The relay says that something is wrong; the session goes on as it is. */
+  noticed({ code, retryIn }: Notice): void {
+    const retryAt = retryIn === undefined ? undefined : this.#clock.now() + retryIn
+    this.#show(new HeadwaterError(code, "the relay has sent this notice for the workspace", { retryAt }))
+  }
+
+  end(): void {
+    this.#cancelTimer?.()
+  }
+}
