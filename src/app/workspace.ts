@@ -196,7 +196,7 @@ class OpenWorkspace<C extends Defs> {
           : new Connection(relay as RelayOptions)
     if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay has been named")
     if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
-    next.mustTake(this.id) // before anything is let go of: a call that throws has done nothing
+    next.throwUnlessFree(this.id) // before anything is let go of: a call that throws has done nothing
     this.#hangUp()
     if (relay !== undefined) this.#owned = next !== relay
     this.#offClose?.()

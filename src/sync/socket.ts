@@ -1,67 +1,53 @@
 /**
- * One WebSocket to a relay, shared by the workspaces that are attached to it: dialled while anyone is, dialled again with
- * full-jitter backoff when it breaks, checked by a heartbeat so that a half-open connection is noticed.
+ * One WebSocket to a relay, shared by the workspaces on it. It is dialled while there are any, and dialled again after a wait
+ * with full jitter when it breaks.
  */
 import { type Env, randomUnit, type Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
-import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage, SUBPROTOCOL } from "../wire/protocol.ts"
+import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
+import { Heartbeat } from "./heartbeat.ts"
+import { askForToken, subprotocols, type Token } from "./token.ts"
 
-/** A bearer token, or where to get one: asked on every dial. */
-export type Token =
-  | string
-  | ((why: {
-      reason: "open" | "expiring" | "refused"
-      workspaces: readonly string[]
-      signal: AbortSignal
-    }) => string | Promise<string>)
-
+/** Where a relay is, and what it is told of who connects. */
 export interface RelayOptions {
   /** `ws://` or `wss://` */
   readonly url: string
   readonly token?: Token | undefined
 }
 
-/** A connection that several workspaces can share. Dialled when the first of them is opened. */
+/** A connection that several workspaces can share. It is dialled when the first of them is opened. */
 export interface Relay {
   readonly url: string
-  /** Ends the connection for every workspace on it. */
+  /** Ends the connection for every workspace on it, and for good: whoever waits for the relay gets `CLOSED`. */
   close(): Promise<void>
 }
 
-/** What one workspace hears of its connection. */
+/** What a connection tells one workspace on it. */
 export interface Channel {
   opened(link: Link): void
+  /** `bytes`: of the frame. */
   received(message: RelayMessage, bytes: number): void
   /** `error` says why, `retryAt` (ms since 1970) when it is dialled again; null: not by itself. */
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
 }
 
-/** One live connection, as a workspace uses it. */
+/** What one workspace may do on a live connection. Once that is gone, nothing of it has an effect. */
 export interface Link {
   send(message: ClientMessage): void
-  /** It works: after the next break it is dialled again soon. */
+  /** The connection works: after the next break it is dialled again soon. */
   proven(): void
-  /** This side cannot go on with it (a failed disk, a broken message): hang up and begin again later. */
+  /** This side cannot go on (a failed disk, a broken message): closes the socket, to be dialled again later. */
   abandon(error: HeadwaterError): void
 }
 
-const FIRST_RETRY_MS = 1000
-const LAST_RETRY_MS = 5 * 60_000
+/** The wait before a dial is drawn between nothing and this: after the first break, and after many. */
+const FIRST_REDIAL_MS = 1000
+const LONGEST_REDIAL_MS = 5 * 60_000
 /** Silence after dialling that counts as nobody there. */
 const OPEN_MS = 15_000
-/** Time for the app's token function, which may ask its user or another server. */
-const TOKEN_MS = 60_000
-const BEAT_MS = 15_000
-/**
- * Silence after a ping that counts as a dead connection: at first, and at most. It is doubled by every such death, for a
- * slow line answers behind the largest frame, which would otherwise never arrive; so many answers in a row undo that.
- */
-const PATIENCE_MS = 10_000
-const LONGEST_PATIENCE_MS = 160_000
-const ANSWERS = 8
 
-/** What a close says by itself (docs/protocol.md, section 6). */
+/** What a close code says when no notice came before it (docs/protocol.md, section 6). */
 const closeCodes: Readonly<Record<number, Code>> = {
   1002: "PROTOCOL_VERSION",
   1009: "TOO_LARGE",
@@ -75,37 +61,44 @@ const closeCodes: Readonly<Record<number, Code>> = {
 
 export class Connection implements Relay {
   readonly url: string
-  readonly #token: Token | undefined
-  readonly #channels = new Map<string, Channel>()
-  /** Workspaces that have spoken on the present socket, gone ones included. */
-  readonly #joined = new Set<string>()
-  #env: Env | undefined
-  #socket: Socket | undefined
-  #open = false
-  #attempts = 0
-  /** A ping waits for an answer; and something has come since. */
-  #pinged = false
-  #heard = false
-  #patience = PATIENCE_MS
-  /** Pings in a row that were not met with silence. */
-  #answers = 0
-  #cancelTimer: (() => void) | undefined
-  #cancelBeat: (() => void) | undefined
-  #sleepless: (() => void) | undefined
-  #tokenCall: AbortController | undefined
-  readonly #closeListeners = new Set<() => void>()
-  /** What the relay's last word was, if that was a notice: why it closes. */
-  #farewell: Code | undefined
   closed = false
+  readonly #token: Token | undefined
+  /** The workspaces that are on this connection. */
+  readonly #channels = new Map<string, Channel>()
+  /** Workspaces that have used the present socket, those that have left it included. */
+  readonly #usedSocket = new Set<string>()
+  readonly #closeListeners = new Set<() => void>()
+  /** That of the first workspace. */
+  #env: Env | undefined
+  /** `asking`: for a token. `waiting`: for the time of the next dial. */
+  #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
+  #tokenCall: AbortController | undefined
+  #socket: Socket | undefined
+  /** Dials in a row that brought nothing. */
+  #failures = 0
+  /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
+  #farewell: Code | undefined
+  /** Of the one thing that is waited for: the relay's answer to a dial, or the time of the next. */
+  #cancelTimer: (() => void) | undefined
+  #stopListeningForWake: (() => void) | undefined
+  readonly #heartbeat = new Heartbeat(
+    (ms, f) => this.#machine.after(ms, f),
+    () => this.#socket?.send(encode({ t: "ping" })),
+    () => this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering")),
+  )
 
   constructor({ url, token }: RelayOptions) {
     this.url = url
     this.#token = token
   }
 
-  /** Throws when a workspace cannot be joined to this connection. */
-  mustTake(workspace: string): void {
-    if (this.closed) throw new HeadwaterError("CLOSED", "this relay connection was closed")
+  // ── the workspaces on it ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Throws when a workspace cannot come to this connection. */
+  throwUnlessFree(workspace: string): void {
+    if (this.closed) {
+      throw new HeadwaterError("CLOSED", "this relay connection was closed: connect with a new one")
+    }
     if (this.#channels.has(workspace)) {
       throw new HeadwaterError(
         "STORE_IN_USE",
@@ -114,15 +107,15 @@ export class Connection implements Relay {
     }
   }
 
-  /** Joins a workspace to this connection; returns its way out. */
+  /** Brings a workspace to this connection; returns what takes it away again. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
-    this.mustTake(workspace)
+    this.throwUnlessFree(workspace)
     this.#env ??= env
     this.#channels.set(workspace, channel)
-    if (this.#open && this.#mayJoin(workspace)) this.#join(workspace, channel)
-    else if (this.#dialing && !this.#open) channel.dialling()
+    if (this.#state === "open" && this.#mayUseSocket(workspace)) this.#giveLink(workspace, channel)
+    else if (this.#state === "asking" || this.#state === "dialling") channel.dialling()
     else this.#dial()
-    this.#sleepless ??= this.#env.onWake(() => this.wake())
+    this.#stopListeningForWake ??= this.#env.onWake(() => this.wake())
     return () => {
       if (this.#channels.get(workspace) !== channel) return
       this.#channels.delete(workspace)
@@ -131,25 +124,38 @@ export class Connection implements Relay {
   }
 
   /**
-   * Who comes back needs a new socket: what the relay still says to who it was before (an ack, entries behind those that
-   * nobody took, its own entries as runs) would be taken for an answer to who it is now.
+   * A workspace uses a socket once. After it has left, the relay may still send acks and entries for its old session, and a new
+   * session would take them for its own. A relay bounds how many workspaces use one socket.
    */
-  #mayJoin(workspace: string): boolean {
-    return !this.#joined.has(workspace) && this.#joined.size < Math.max(limits.workspaces, this.#channels.size)
+  #mayUseSocket(workspace: string): boolean {
+    return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)
   }
 
-  #join(workspace: string, channel: Channel): void {
-    this.#joined.add(workspace)
+  #giveLink(workspace: string, channel: Channel): void {
+    this.#usedSocket.add(workspace)
     channel.opened(this.#link(workspace))
   }
 
-  /** Dials now instead of later. */
+  #link(workspace: string): Link {
+    const socket = this.#socket
+    const live = () => this.#socket === socket && this.#channels.has(workspace)
+    return {
+      send: (message) => live() && socket?.send(encode(message)),
+      proven: () => {
+        if (live()) this.#failures = 0
+      },
+      abandon: (error) => live() && this.#failed(error),
+    }
+  }
+
+  /** The network or the page is back: dials now instead of later; an open connection is asked whether it still works. */
   wake(): void {
     if (this.#channels.size === 0) return
-    if (this.#open) return this.#beatNow()
-    if (this.#dialing) return
-    this.#attempts = 0
-    this.#dial()
+    if (this.#state === "open") this.#heartbeat.beatNow()
+    else if (this.#state === "idle" || this.#state === "waiting") {
+      this.#failures = 0
+      this.#dial()
+    }
   }
 
   async close(): Promise<void> {
@@ -161,100 +167,61 @@ export class Connection implements Relay {
     for (const listener of [...this.#closeListeners]) listener()
   }
 
-  /** Also for a workspace that has left it for now. */
+  /** Calls `listener` when this connection is closed for good; so can a workspace hear of it that has left it for now. */
   onClose(listener: () => void): () => void {
     this.#closeListeners.add(listener)
     return () => void this.#closeListeners.delete(listener)
   }
 
-  get #dialing(): boolean {
-    return this.#tokenCall !== undefined || this.#socket !== undefined
-  }
+  // ── dialling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #hangUp(): void {
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-    this.#tokenCall?.abort()
-    this.#tokenCall = undefined
-    this.#sleepless?.()
-    this.#sleepless = undefined
-    this.#attempts = 0
-    this.#letGo(1000)
-  }
-
-  /** From here on nothing that the old socket says is heard. */
-  #letGo(code: number): void {
-    const socket = this.#socket
-    this.#socket = undefined
-    this.#open = false
-    this.#joined.clear()
-    this.#farewell = undefined
-    this.#pinged = false
-    this.#cancelBeat?.()
-    this.#cancelBeat = undefined
-    if (socket === undefined) return
-    socket.onopen = socket.onmessage = socket.onclose = null
-    socket.close(code)
+  get #machine(): Env {
+    return this.#env as Env // nothing is dialled before a workspace has come
   }
 
   #dial(): void {
-    this.#letGo(1000)
+    this.#dropSocket()
+    this.#cancelTimer?.()
     for (const channel of this.#channels.values()) channel.dialling()
     const call = new AbortController()
     this.#tokenCall = call
-    this.#wait(TOKEN_MS, () => {
-      call.abort()
-      this.#tokenCall = undefined
-      this.#failed(new HeadwaterError("FORBIDDEN", "the app's token function has not answered"))
-    })
-    void this.#bearer(call.signal).then(
-      (token) => {
-        if (call.signal.aborted) return
+    this.#state = "asking"
+    /** Nobody hears of the answer to a question that was given up. */
+    const answered = <T>(go: (answer: T) => void) => {
+      return (answer: T) => {
+        if (this.#tokenCall !== call) return
         this.#tokenCall = undefined
-        this.#connect(token)
-      },
-      (cause) => {
-        if (call.signal.aborted) return
-        this.#tokenCall = undefined
-        this.#failed(new HeadwaterError("FORBIDDEN", "the app's token function failed", { cause }))
-      },
+        go(answer)
+      }
+    }
+    askForToken(this.#token, [...this.#channels.keys()], call, this.#machine).then(
+      answered((token: string | undefined) => this.#connect(token)),
+      answered((error: HeadwaterError) => this.#failed(error)),
     )
   }
 
-  /** For the next thing that happens to this connection; nothing else is waited for. */
-  #wait(ms: number, late: () => void): void {
-    this.#cancelTimer?.()
-    this.#cancelTimer = (this.#env as Env).after(ms, late)
-  }
-
-  async #bearer(signal: AbortSignal): Promise<string | undefined> {
-    if (typeof this.#token !== "function") return this.#token
-    return this.#token({ reason: "open", workspaces: [...this.#channels.keys()], signal })
-  }
-
   #connect(token: string | undefined): void {
-    const env = this.#env as Env
-    const socket = env.dial(this.url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`])
+    this.#state = "dialling"
+    const socket = this.#machine.dial(this.url, subprotocols(token))
     this.#socket = socket
-    this.#wait(OPEN_MS, () => {
-      this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay did not answer the call"))
+    this.#waitFor(OPEN_MS, () => {
+      this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has not answered the dial in 15 s"))
     })
     socket.onopen = () => {
       this.#cancelTimer?.()
-      this.#cancelTimer = undefined
-      this.#open = true
-      this.#beat()
-      for (const [workspace, channel] of [...this.#channels]) this.#join(workspace, channel)
+      this.#state = "open"
+      this.#heartbeat.start()
+      for (const [workspace, channel] of [...this.#channels]) this.#giveLink(workspace, channel)
     }
-    socket.onmessage = (frame) => this.#hear(frame)
+    socket.onmessage = (frame) => this.#receive(frame)
     socket.onclose = (code, reason) => {
       const why = this.#farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
       this.#failed(new HeadwaterError(why, `the connection ended (${code}${reason && ` ${reason}`})`))
     }
   }
 
-  #hear(frame: Uint8Array): void {
-    this.#heard = true
+  #receive(frame: Uint8Array): void {
+    this.#heartbeat.heard()
     let message: RelayMessage | null
     try {
       message = decodeRelay(frame)
@@ -267,68 +234,52 @@ export class Connection implements Relay {
     else for (const channel of [...this.#channels.values()]) channel.received(message, frame.length)
   }
 
-  /** The connection is over; the next dial waits between nothing and twice as long as the last one. */
+  /** The connection is over, and is dialled again: full jitter over a span that doubles with each failure in a row. */
   #failed(error: HeadwaterError): void {
-    const env = this.#env as Env
-    this.#letGo(1000)
+    this.#dropSocket()
     if (this.#channels.size === 0) return
-    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempts++)
-    const wait = Math.ceil(randomUnit(env) * most)
-    const retryAt = env.now() + wait
-    this.#wait(wait, () => this.#dial())
+    const span = Math.min(LONGEST_REDIAL_MS, FIRST_REDIAL_MS * 2 ** this.#failures++)
+    const wait = Math.ceil(randomUnit(this.#machine) * span)
+    const retryAt = this.#machine.now() + wait
+    this.#state = "waiting"
+    this.#waitFor(wait, () => this.#dial())
     for (const channel of [...this.#channels.values()]) channel.closed(error, retryAt)
   }
 
-  #link(workspace: string): Link {
-    const socket = this.#socket
-    const live = () => this.#socket === socket && this.#channels.has(workspace)
-    return {
-      send: (message) => live() && socket?.send(encode(message)),
-      proven: () => {
-        if (live()) this.#attempts = 0
-      },
-      abandon: (error) => live() && this.#failed(error),
-    }
+  /** Nobody is on this connection any more. */
+  #hangUp(): void {
+    this.#cancelTimer?.()
+    this.#stopListeningForWake?.()
+    this.#stopListeningForWake = undefined
+    this.#failures = 0
+    this.#dropSocket()
   }
 
-  #beat(): void {
-    this.#cancelBeat = (this.#env as Env).after(BEAT_MS, () => this.#beatNow())
+  /** Closes the socket or gives up the question for its token. Nothing that comes from either is heard any more. */
+  #dropSocket(): void {
+    const [socket, call] = [this.#socket, this.#tokenCall]
+    this.#state = "idle"
+    this.#socket = undefined
+    this.#tokenCall = undefined
+    this.#usedSocket.clear()
+    this.#farewell = undefined
+    this.#heartbeat.stop()
+    call?.abort()
+    if (socket === undefined) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close(1000)
   }
 
-  /** Asks whether anybody is still there, unless that is asked already: who asks again and again must not wait for ever. */
-  #beatNow(): void {
-    if (this.#pinged) return
-    this.#cancelBeat?.()
-    this.#socket?.send(encode({ t: "ping" }))
-    this.#pinged = true
-    this.#heard = false
-    this.#awaitAnswer(this.#patience)
-  }
-
-  /** However long it is waited for, an answer is seen soon, and the next ping goes out: a line that is idle may be cut. */
-  #awaitAnswer(patience: number): void {
-    this.#cancelBeat = (this.#env as Env).after(PATIENCE_MS, () => {
-      if (!this.#heard && patience > PATIENCE_MS) return this.#awaitAnswer(patience - PATIENCE_MS)
-      this.#pinged = false
-      if (this.#heard) {
-        if (++this.#answers === ANSWERS) this.#patience = PATIENCE_MS
-        return this.#beat()
-      }
-      this.#answers = 0
-      this.#patience = Math.min(LONGEST_PATIENCE_MS, 2 * this.#patience)
-      this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering"))
-    })
+  #waitFor(ms: number, f: () => void): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#machine.after(ms, f)
   }
 }
 
-/** One connection for several workspaces: pass it as `relay` to each `openWorkspace`. */
+/**
+ * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. It is dialled when the first of them is
+ * opened, and one workspace of an id can be on it at a time.
+ */
 export function relayConnection(options: RelayOptions): Relay {
   return new Connection(options)
-}
-
-function base64url(token: string): string {
-  const bytes = new TextEncoder().encode(token)
-  let binary = ""
-  for (const byte of bytes) binary += String.fromCharCode(byte)
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")
 }

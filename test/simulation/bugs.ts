@@ -4,8 +4,8 @@ import type { Bug, SourceEdit } from "./planted.ts"
 /** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
 const comesBack: SourceEdit = {
   file: "src/sync/socket.ts",
-  replace: "return !this.#joined.has(workspace) && this.#joined.size",
-  by: "return this.#joined.size",
+  replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
+  by: "return this.#usedSocket.size",
 }
 
 export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [

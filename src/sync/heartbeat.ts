@@ -1,0 +1,84 @@
+/** Pings the relay, so that a half-open connection is noticed: one that looks open while nothing arrives any more. */
+
+import type { Clock } from "../base/env.ts"
+
+/** Time between an answer and the next ping. */
+const BEAT_MS = 15_000
+/**
+ * Silence after a ping that counts as a dead connection: at first, and at most. Every such death doubles it: on a slow line
+ * an answer comes behind the largest frame, which would otherwise never arrive.
+ */
+const PATIENCE_MS = 10_000
+const LONGEST_PATIENCE_MS = 160_000
+/** This many answers in a row take the patience back to `PATIENCE_MS`. */
+const ANSWERS = 8
+
+export class Heartbeat {
+  readonly #after: Clock["after"]
+  readonly #ping: () => void
+  readonly #dead: () => void
+  #state: "stopped" | "resting" | "pinged" = "stopped"
+  /** Something has come since the latest ping. */
+  #heard = false
+  /** ms of silence that are waited for on this line. Stays from connection to connection. */
+  #patience = PATIENCE_MS
+  /** Answered pings in a row, over all connections. */
+  #answers = 0
+  #cancelTimer: (() => void) | undefined
+
+  /** `ping` sends one; `dead` is called when the silence after it has lasted too long. */
+  constructor(after: Clock["after"], ping: () => void, dead: () => void) {
+    this.#after = after
+    this.#ping = ping
+    this.#dead = dead
+  }
+
+  /** The connection is open. */
+  start(): void {
+    this.#rest()
+  }
+
+  /** The connection is gone. */
+  stop(): void {
+    this.#state = "stopped"
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+  }
+
+  /** Something has come; any frame is an answer. */
+  heard(): void {
+    this.#heard = true
+  }
+
+  /** Pings now, unless an answer is already waited for: whoever calls this again and again must not put the end off for ever. */
+  beatNow(): void {
+    if (this.#state === "pinged") return
+    this.#cancelTimer?.()
+    this.#ping()
+    this.#state = "pinged"
+    this.#heard = false
+    this.#awaitAnswer(this.#patience)
+  }
+
+  #rest(): void {
+    this.#state = "resting"
+    this.#cancelTimer = this.#after(BEAT_MS, () => this.beatNow())
+  }
+
+  /**
+   * Looks for an answer every `PATIENCE_MS`, for as long as `patience` lasts. However long that is, an answer is seen soon and
+   * the next ping goes out: proxies cut a line that is idle.
+   */
+  #awaitAnswer(patience: number): void {
+    this.#cancelTimer = this.#after(PATIENCE_MS, () => {
+      if (!this.#heard && patience > PATIENCE_MS) return this.#awaitAnswer(patience - PATIENCE_MS)
+      if (this.#heard) {
+        if (++this.#answers === ANSWERS) this.#patience = PATIENCE_MS
+        return this.#rest()
+      }
+      this.#answers = 0
+      this.#patience = Math.min(LONGEST_PATIENCE_MS, 2 * this.#patience)
+      this.#dead()
+    })
+  }
+}

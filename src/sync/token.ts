@@ -1,0 +1,64 @@
+/** The bearer token of a dial: where it comes from, and how it travels in the upgrade. */
+
+import type { Clock } from "../base/env.ts"
+import { HeadwaterError } from "../base/errors.ts"
+import { SUBPROTOCOL } from "../wire/protocol.ts"
+
+/**
+ * A bearer token, or a function that gets one.
+ *
+ * The function is called before every dial, with the workspaces that are on the connection. It has 60 s. When it throws, rejects
+ * or takes longer, `status.error` is `FORBIDDEN`, `signal` is aborted if it has not answered, and it is called again on the
+ * next dial. `signal` is also aborted when nobody waits for the token any more.
+ *
+ * `reason` is always `"open"` in this version.
+ */
+export type Token =
+  | string
+  | ((why: {
+      reason: "open" | "expiring" | "refused"
+      workspaces: readonly string[]
+      signal: AbortSignal
+    }) => string | Promise<string>)
+
+/** Time for the app's token function, which may ask its user or another server. */
+const TOKEN_MS = 60_000
+
+/**
+ * The token for one dial; undefined where there is none. Rejects with `FORBIDDEN`, and aborts `call` when the function has not
+ * answered in time. Nobody may want the answer any more once `call` is aborted.
+ */
+export async function askForToken(
+  token: Token | undefined,
+  workspaces: readonly string[],
+  call: AbortController,
+  clock: Clock,
+): Promise<string | undefined> {
+  if (typeof token !== "function") return token
+  const { signal } = call
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(TOKEN_MS, () => {
+      reject(new HeadwaterError("FORBIDDEN", "the app's token function has not answered in 60 s; it is called again"))
+      call.abort()
+    })
+    signal.addEventListener("abort", cancel)
+    const failed = (cause: unknown) => {
+      reject(new HeadwaterError("FORBIDDEN", "the app's token function failed; it is called again", { cause }))
+    }
+    const answer = async () => token({ reason: "open", workspaces, signal })
+    answer().then(resolve, failed).finally(cancel)
+  })
+}
+
+/** What a dial offers: the version, and the token as the base64url of its UTF-8 (docs/protocol.md, section 1). */
+export function subprotocols(token: string | undefined): string[] {
+  return token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`]
+}
+
+/** RFC 4648, section 5, without padding. */
+function base64url(text: string): string {
+  const bytes = new TextEncoder().encode(text)
+  let binary = ""
+  for (const byte of bytes) binary += String.fromCharCode(byte)
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")
+}
