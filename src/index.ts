@@ -1,5 +1,6 @@
 export type { Collection, Delta, RowOf } from "./app/collection.ts"
-export { openWorkspace, type Status, type Workspace, type WorkspaceOptions } from "./app/workspace.ts"
+export type { Status } from "./app/status.ts"
+export { openWorkspace, type Workspace, type WorkspaceOptions } from "./app/workspace.ts"
 export type { Clock, Env, Socket } from "./base/env.ts"
 export { type Code, codes, HeadwaterError } from "./base/errors.ts"
 export { preview } from "./schema/display.ts"

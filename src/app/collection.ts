@@ -1,4 +1,4 @@
-/** A collection as an app holds it: reads come from rows in memory, writes become steps of the replica. */
+/** A collection as an app holds it. Reads come from rows in memory; writes become steps of the replica. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
@@ -10,48 +10,66 @@ import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { isId } from "../wire/protocol.ts"
+import { callSafely } from "./listeners.ts"
 
-/** What a commit changed, by id. `from`: only written to here, or something came from the relay (entries, an ack, a refusal). */
+/** The rows that a commit has changed, by id. */
 export type Delta = Readonly<{
+  /** Rows that are in `all()` now and were not. */
   added: readonly string[]
+  /** Rows that look different. */
   changed: readonly string[]
+  /** Rows that are not in `all()` any more. */
   removed: readonly string[]
+  /** `here`: the rows were written on this device. `relay`: something came for them from the relay (entries, an ack, a refusal). */
   from: "here" | "relay"
 }>
 
-/** Every function is bound: pass it on as it is. */
+/** A collection of an open workspace: its rows to read, its entities to write. Every function is bound: pass it on as it is. */
 export interface Collection<S, F, D> {
-  /** A new id, of the workspace's `idFactory`. */
+  /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
-  /** The row; undefined when there is none or it is deleted. The same object until it changes. */
+  /** The row with this id; undefined when there is none or the entity is deleted. The same object until it changes. */
   get(id: string): Row<S, F, D> | undefined
-  /** Every live row, ordered by id. The same array until one changes. */
+  /** Every row whose entity is not deleted, ordered by id. The same array until one changes. */
   all(): readonly Row<S, F, D>[]
-  /** The whole entity, long texts included; deleted ones too. */
+  /**
+   * Reads the whole entity, texts included that are too long for its row; undefined when there is none. A deleted entity can be
+   * read. Needs Automerge: `WASM_FAILED` when that cannot be loaded.
+   */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
-   * Calls `f` after every commit that changed what `all()` gives, and only then; not at once. One commit may hold what was
-   * written here and what came from the relay: then `f` is called for each. Returns the unsubscription.
+   * Calls `f` after every commit that changed what `all()` gives, and at no other time. A commit may hold both what was written
+   * here and what came from the relay: then `f` is called once for each. Returns the unsubscription.
    */
   subscribe(f: (rows: readonly Row<S, F, D>[], delta: Delta) => void): () => void
   /**
-   * Makes an entity; resolves with its row when it is saved on this device.
-   * `ENTITY_EXISTS`, `ID_INVALID`, `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `TOO_LARGE`, `READ_ONLY`, `STORE_FAILED`.
+   * Makes an entity. Resolves with its row once it is saved on this device.
+   *
+   * Rejects, with nothing saved, with `ENTITY_EXISTS`, `ID_INVALID`, `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`,
+   * `TOO_LARGE`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
    */
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
-   * Changes an entity: `f` edits a plain copy, what it touched becomes one change; resolves with the row when it is saved.
-   * `f` may be called twice, on a newer copy, when another tab was first to save: it changes the draft and nothing else.
-   * `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`, and those of `create`.
+   * Changes an entity: `f` edits a plain copy of it, and what it touched becomes one change. Resolves with the row once the
+   * change is saved on this device. `f` must do nothing but edit: it is called again, with a newer copy, when another tab
+   * was first to save.
+   *
+   * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`,
+   * `FIELD_KIND`, a code of `create`, or what `f` has thrown.
    */
   update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<S, F>) => void): Promise<Row<S, F, D>>
-  /** Deletes it for everybody until it is restored or edited elsewhere; deleting a deleted one writes nothing. */
+  /**
+   * Deletes an entity for everybody, until it is restored, or until an edit arrives that was made without knowing of the
+   * deletion. Deleting a deleted entity writes nothing.
+   *
+   * Rejects with `ENTITY_NOT_FOUND`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
+   */
   delete(id: string): Promise<void>
-  /** Brings a deleted entity back, as its last edit left it. */
+  /** Brings a deleted entity back, as its last edit left it. Rejects with the codes of `delete`. */
   restore(id: string): Promise<void>
 }
 
-/** The row type of a collection, or of what `collection()` returned. */
+/** The type of the rows of a collection: of `ws.notes`, or of what `collection()` returned. */
 export type RowOf<X> =
   X extends Def<string, infer S, infer F, infer D>
     ? Row<S, F, D>
@@ -62,7 +80,7 @@ export type RowOf<X> =
 /** Entity and workspace ids: they become keys on disk and names on the wire. */
 export function checkId(id: unknown, of: string): asserts id is string {
   if (!isId(id)) {
-    throw new HeadwaterError("ID_INVALID", `${of} matches [A-Za-z0-9_-]{1,64}: ${JSON.stringify(id)}`)
+    throw new HeadwaterError("ID_INVALID", `${of} must match [A-Za-z0-9_-]{1,64}; this does not: ${JSON.stringify(id)}`)
   }
 }
 
@@ -77,8 +95,10 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
   const all = () => replica.rows.of(name).all()
   const saved = (id: string) => {
     const row = replica.rows.get(name, id)
-    if (row === undefined)
-      throw new HeadwaterError("ENTITY_NOT_FOUND", `${name} ${id} was refused meanwhile`, { entity: id })
+    if (row === undefined) {
+      const message = `${name} ${id} was saved, and the relay has refused it since: it is on the rejected list`
+      throw new HeadwaterError("ENTITY_NOT_FOUND", message, { entity: id })
+    }
     return row
   }
   replica.onCommit((changed) => {
@@ -118,19 +138,8 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
-  // The app's types of its rows begin here: below, a row is what the schema has let in and JSON has kept.
+  // Here the app's own types of its rows begin. Below, a row is whatever the schema has let in and JSON has kept.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 
 const isEmpty = (delta: RowDelta) => delta.added.length + delta.changed.length + delta.removed.length === 0
-
-/** A listener that throws must not keep the next one from hearing, nor fail a commit that has happened. */
-export function callSafely(f: () => void): void {
-  try {
-    f()
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
-  }
-}

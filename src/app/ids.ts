@@ -1,7 +1,7 @@
 import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
 
-/** A UUID version 7: 48 bits of time in ms, then random bits, so that ids sort by creation (RFC 9562, section 5.7). */
+/** A UUID version 7: 48 bits of time in ms, then random bits. So ids sort by creation (RFC 9562, section 5.7). */
 export function uuidv7(clock: Clock): string {
   const bytes = clock.random(16)
   const now = clock.now()

@@ -1,0 +1,147 @@
+/** What a workspace says of itself: its sync, its outbox and what is wrong, as one object that is replaced when it changes. */
+
+import { HeadwaterError } from "../base/errors.ts"
+import type { SetAside } from "../replica/known.ts"
+import type { Replica } from "../replica/replica.ts"
+import type { SyncStatus } from "../sync/sync.ts"
+import type { Access } from "../wire/protocol.ts"
+import { callSafely } from "./listeners.ts"
+
+/** The state of a workspace on this device. A new object each time that something in it changes. */
+export type Status = Readonly<{
+  /**
+   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, more is to come. `live`: connected, and
+   * everything that the relay has is here. `offline`: not connected. `error`: this device's disk fails, see `error`.
+   */
+  phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
+  connected: boolean
+  /** Changes that the relay has not acknowledged. */
+  pending: number
+  /** ms since 1970: when this device was last level with the relay's log; null if it never was. */
+  lastSyncedAt: number | null
+  /** ms since 1970: when the relay is dialled again; null when that is not waited for. */
+  retryAt: number | null
+  /**
+   * What is wrong now, the most pressing first:
+   *
+   * 1. This device's disk fails (`STORE_FAILED`).
+   * 2. Automerge cannot be loaded (`WASM_FAILED`).
+   * 3. The relay refuses changes for now, or has sent a notice: its code, `retryAt` when it makes sense to try again.
+   * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.
+   * 5. A change is set aside, for as long as one is; `entity` says of what. `REJECTED`: the relay has refused a change of this
+   *    device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change: one has arrived that no replica can apply.
+   *    Both kinds are kept on this device, and everything else goes on.
+   */
+  error: HeadwaterError | null
+  /** Durable: this device has once held everything that the relay had. */
+  complete: boolean
+  /** Bytes of the catch-up that is under way: received and saved, and in all. */
+  progress: { readonly done: number; readonly total: number } | null
+  /** What the relay last granted. Durable; null before the first connection. */
+  access: Access | null
+  /** Whose connection the relay last said it was. Durable; null before the first connection. */
+  principal: string | null
+  /** Changes that were made under other principals: they wait until those connect again. */
+  others: readonly { readonly principal: string; readonly pending: number }[]
+}>
+
+type Listener = (status: Status) => void
+
+export class WorkspaceStatus {
+  readonly #replica: Replica
+  readonly #sync: () => SyncStatus
+  readonly #hasRelay: () => boolean
+  #current: Status
+  readonly #listeners = new Set<Listener>()
+  /** The error of each change that was set aside: one object, so that the status stays equal while it does. */
+  readonly #errors = new WeakMap<object, HeadwaterError>()
+
+  constructor(replica: Replica, sync: () => SyncStatus, hasRelay: () => boolean) {
+    this.#replica = replica
+    this.#sync = sync
+    this.#hasRelay = hasRelay
+    this.#current = this.#now()
+  }
+
+  get current(): Status {
+    return this.#current
+  }
+
+  listen(f: Listener): () => void {
+    const listener: Listener = (status) => f(status) // so that one function may listen twice
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** Something may have changed. */
+  refresh(): void {
+    const before = this.#current
+    const now = this.#now()
+    const same = (Object.keys(now) as (keyof Status)[]).every((key) => sameValue(now[key], before[key]))
+    if (same) return
+    this.#current = now
+    // Not from in here: a listener that connects or disconnects would find the connection in the middle of something.
+    const listeners = [...this.#listeners]
+    queueMicrotask(() => {
+      for (const listener of listeners) if (this.#listeners.has(listener)) callSafely(() => listener(now))
+    })
+  }
+
+  /** Nothing changes any more. What listeners are told now is the last. */
+  end(): void {
+    queueMicrotask(() => this.#listeners.clear()) // behind the microtask of `refresh`
+  }
+
+  #now(): Status {
+    const { connection, retryAt, progress } = this.#sync()
+    const { state, outbox } = this.#replica
+    return Object.freeze({
+      phase: this.#phase(),
+      connected: connection === "open",
+      pending: outbox.size,
+      lastSyncedAt: state.lastSyncedAt,
+      retryAt,
+      error: this.#error(),
+      complete: state.complete,
+      progress,
+      access: state.access,
+      principal: state.principal,
+      others: outbox.others(state),
+    })
+  }
+
+  #phase(): Status["phase"] {
+    const { connection, level } = this.#sync()
+    if (this.#replica.failure !== null) return "error"
+    if (!this.#hasRelay()) return "local"
+    if (connection === "open") return level ? "live" : "syncing"
+    return connection === "dialling" ? "connecting" : "offline"
+  }
+
+  /** The most pressing thing that is wrong. */
+  #error(): HeadwaterError | null {
+    const { refusal, trouble, error } = this.#sync()
+    const { failure, wasmFailure, outbox } = this.#replica
+    return failure ?? wasmFailure ?? (outbox.size > 0 ? refusal : null) ?? trouble ?? error ?? this.#setAside()
+  }
+
+  #setAside(): HeadwaterError | null {
+    const { setAside } = this.#replica
+    if (setAside === undefined) return null
+    let error = this.#errors.get(setAside.record)
+    if (error === undefined) this.#errors.set(setAside.record, (error = errorOf(setAside)))
+    return error
+  }
+}
+
+function errorOf({ entity, record: { code }, refused }: SetAside): HeadwaterError {
+  return refused
+    ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {
+        entity,
+      })
+    : new HeadwaterError(code, "a change that arrived cannot be applied; it is set aside, the rest goes on", { entity })
+}
+
+/** Errors are compared by identity: two with the same code may say different things. */
+const sameValue = (a: unknown, b: unknown) =>
+  a === b || (typeof a === "object" && !(a instanceof Error) && JSON.stringify(a) === JSON.stringify(b))

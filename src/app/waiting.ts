@@ -1,0 +1,85 @@
+/** Waiting until something is true of a workspace: that the relay has stored a change, that this device holds one. */
+
+import { HeadwaterError } from "../base/errors.ts"
+import { isOurs } from "../replica/ours.ts"
+import type { Replica } from "../replica/replica.ts"
+import type { Sync } from "../sync/sync.ts"
+import type { Hash } from "../wire/protocol.ts"
+
+export class Waiting {
+  readonly #replica: Replica
+  readonly #sync: Sync
+  /** Of each wait: what looks whether it is over, and what ends it with an error. */
+  readonly #waits = new Set<{ readonly look: () => void; readonly fail: (error: unknown) => void }>()
+
+  constructor(replica: Replica, sync: Sync) {
+    this.#replica = replica
+    this.#sync = sync
+  }
+
+  /** The connection has changed, whether the status shows it or not. */
+  look(): void {
+    for (const { look } of [...this.#waits]) look()
+  }
+
+  /** The relay will not be heard of any more: whoever waits would wait for ever. */
+  giveUp(why: string): void {
+    for (const { fail } of [...this.#waits]) fail(new HeadwaterError("CLOSED", why))
+  }
+
+  /** Until the relay has answered for everything that was saved by now. */
+  async untilStored(signal: AbortSignal | undefined): Promise<void> {
+    const replica = this.#replica
+    const owed = new Map<Hash, string>()
+    // What another principal left here waits until that one is back, and nobody waits for it.
+    for (const change of replica.outbox) if (isOurs(change, replica.state)) owed.set(change.hash, change.entity)
+    let refused: Hash | undefined
+    await this.#until(signal, () => {
+      for (const [hash, entity] of owed) {
+        if (replica.outbox.get(entity, hash) !== undefined) break
+        if (replica.rejected.get(entity)?.has(hash)) refused ??= hash
+        owed.delete(hash)
+      }
+      return owed.size === 0
+    })
+    if (refused !== undefined) {
+      throw new HeadwaterError("REJECTED", `the relay refused change ${refused} for good; it is on the rejected list`)
+    }
+  }
+
+  /** Until this device holds and shows everything that the relay has stored by now. */
+  async untilSynced(signal: AbortSignal | undefined): Promise<void> {
+    const replica = this.#replica
+    const check = this.#sync.check()
+    const level = () => this.#sync.status.level && this.#sync.status.asOf >= check
+    const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
+    await this.#until(signal, () => replica.state.complete && level() && shown())
+  }
+
+  /** Asks `reached` now, after every commit and after every change of the connection. */
+  #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
+    signal?.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        offCommit()
+        this.#waits.delete(wait)
+        signal?.removeEventListener("abort", abort)
+      }
+      const fail = (error: unknown) => {
+        end()
+        reject(error)
+      }
+      const look = () => {
+        if (!reached()) return
+        end()
+        resolve()
+      }
+      const abort = () => fail(signal?.reason)
+      const wait = { look, fail }
+      const offCommit = this.#replica.onCommit(look)
+      this.#waits.add(wait)
+      signal?.addEventListener("abort", abort)
+      look()
+    })
+  }
+}
