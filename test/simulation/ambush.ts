@@ -3,9 +3,9 @@
  * only by those who break things in the moment that it is about.
  */
 import type { Files } from "../support/disk.ts"
-import { isOurs } from "./relay.ts"
-import type { Replica } from "./replica.ts"
-import type { World } from "./world.ts"
+import { isOurs } from "./world/relay.ts"
+import type { Replica } from "./world/replica.ts"
+import type { World } from "./world/world.ts"
 
 const kinds = {
   /**

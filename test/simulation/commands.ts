@@ -3,8 +3,8 @@
 import fc from "fast-check"
 import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { layAmbush } from "./ambush.ts"
-import { EDITS, type Replica } from "./replica.ts"
-import { COPY, ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world.ts"
+import { EDITS, type Replica } from "./world/replica.ts"
+import { COPY, ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
 
 type Op = keyof typeof WEIGHTS
 

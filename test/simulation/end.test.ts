@@ -1,7 +1,7 @@
 /** What the end of a run excuses: changes that rest on one that we have destroyed everywhere. */
 import { beforeAll, expect, test } from "vitest"
 import { warmUp } from "./property.ts"
-import { Stage } from "./stage.ts"
+import { Stage } from "./world/stage.ts"
 
 beforeAll(warmUp)
 

@@ -2,10 +2,10 @@
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
-import { describe } from "./edits.ts"
-import { short, Violation } from "./oracle.ts"
-import { type Replica, tokensOf } from "./replica.ts"
-import { ENTITIES, type World } from "./world.ts"
+import { describe } from "./oracle/edits.ts"
+import { short, Violation } from "./oracle/oracle.ts"
+import { type Replica, tokensOf } from "./world/replica.ts"
+import { ENTITIES, type World } from "./world/world.ts"
 
 /** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
 const REST_MS = 30 * 60_000

@@ -4,8 +4,8 @@ import fc from "fast-check"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { obey, type Run, runs } from "./commands.ts"
 import { settle } from "./end.ts"
-import { Violation } from "./oracle.ts"
-import { World } from "./world.ts"
+import { Violation } from "./oracle/oracle.ts"
+import { World } from "./world/world.ts"
 
 /** What must have happened in at least this share of the runs: a property that sees nothing proves nothing. */
 const SHARE = 0.05

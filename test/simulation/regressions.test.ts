@@ -3,7 +3,7 @@ import { beforeAll, test } from "vitest"
 import type { Run } from "./commands.ts"
 import { settle } from "./end.ts"
 import { play, warmUp } from "./property.ts"
-import { Stage } from "./stage.ts"
+import { Stage } from "./world/stage.ts"
 
 beforeAll(warmUp)
 

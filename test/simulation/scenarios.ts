@@ -3,7 +3,7 @@
  * (random schedules, minimised) and are played here frame by frame on the real code. `without` takes the rule out.
  */
 import type { SourceEdit } from "./planted.ts"
-import { Stage } from "./stage.ts"
+import { Stage } from "./world/stage.ts"
 
 export interface Scenario {
   readonly rule: string

@@ -1,9 +1,9 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import type { Value, Write } from "../../src/store/store.ts"
-import { Process, Scheduler } from "./clock.ts"
-import { type Line, type Listener, Network } from "./network.ts"
-import { Device } from "./store.ts"
+import { Process, Scheduler } from "./world/clock.ts"
+import { type Line, type Listener, Network } from "./world/network.ts"
+import { Device } from "./world/store.ts"
 
 const quick = { usual: 5, worst: 50 }
 const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 })

@@ -1,8 +1,8 @@
 import { describe, test } from "vitest"
 import type { Store } from "../../src/store/store.ts"
 import { type StoreFixture, storeConformance } from "../../src/testing.ts"
-import { Process, Scheduler } from "./clock.ts"
-import { Device } from "./store.ts"
+import { Process, Scheduler } from "./world/clock.ts"
+import { Device } from "./world/store.ts"
 
 /** Time passes as soon as something is asked for. */
 function impatient(store: Store, scheduler: Scheduler): Store {

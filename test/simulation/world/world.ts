@@ -3,12 +3,12 @@
  * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
  * everything and checks what must then be true; the oracle checks what must always be.
  */
-import { decodeHeader, HEADER_BYTES } from "../../relay/log/segment/header.ts"
-import type { Relay, RelayOptions } from "../../src/sync/socket.ts"
-import type { Files } from "../support/disk.ts"
+import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
+import type { Relay, RelayOptions } from "../../../src/sync/socket.ts"
+import type { Files } from "../../support/disk.ts"
+import { Oracle } from "../oracle/oracle.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
-import { Oracle } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { isOurs, RelayHost } from "./relay.ts"
 import { codeOf, type EditKind, Replica } from "./replica.ts"

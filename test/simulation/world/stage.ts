@@ -1,8 +1,8 @@
 /** A world whose frames and flushes wait to be told: for schedules that name every step. */
 
-import type { State } from "../../src/replica/records.ts"
-import { position } from "../../src/wire/protocol.ts"
-import { settle } from "./end.ts"
+import type { State } from "../../../src/replica/records.ts"
+import { position } from "../../../src/wire/protocol.ts"
+import { settle } from "../end.ts"
 import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"
 

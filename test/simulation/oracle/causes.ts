@@ -3,7 +3,7 @@
  * on. The one exception is a log that has lost something: what rests on that stays and is served, and is not taken for
  * known until somebody has given back what is missing.
  */
-import type { Hash } from "../../src/wire/protocol.ts"
+import type { Hash } from "../../../src/wire/protocol.ts"
 
 /** What the oracle knows. */
 interface Facts {

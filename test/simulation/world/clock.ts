@@ -3,7 +3,7 @@
  * here; the scheduler runs one, lets the program react to the end, and only then takes the next. Latencies come from the
  * seed, so the seed chooses the interleaving and the same seed gives the same run.
  */
-import type { Clock } from "../../src/base/env.ts"
+import type { Clock } from "../../../src/base/env.ts"
 import { hash, Random } from "./random.ts"
 
 /** How long things of one kind take: mostly up to `usual` ms, sometimes ten times that, rarely `worst`. */

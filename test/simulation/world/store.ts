@@ -3,10 +3,10 @@
  * one; a crash in between loses the report, and commits that have not taken effect are lost or not as the seed says, the
  * earlier ones first.
  */
-import { HeadwaterError } from "../../src/base/errors.ts"
-import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "../../src/store/key.ts"
-import { opening } from "../../src/store/opening.ts"
-import type { Expect, Key, Store, Value, Write } from "../../src/store/store.ts"
+import { HeadwaterError } from "../../../src/base/errors.ts"
+import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "../../../src/store/key.ts"
+import { opening } from "../../../src/store/opening.ts"
+import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import type { Random } from "./random.ts"
 

@@ -1,7 +1,7 @@
 /** What became of every edit that the property has made: each carries a token that is found again in changes and rows. */
-import { HeadwaterError } from "../../src/base/errors.ts"
-import type { Hash } from "../../src/wire/protocol.ts"
-import type { Device } from "./store.ts"
+import { HeadwaterError } from "../../../src/base/errors.ts"
+import type { Hash } from "../../../src/wire/protocol.ts"
+import type { Device } from "../world/store.ts"
 
 /** What an edit does to its entity. */
 export type Kind = "create" | "field" | "splice" | "text assigned" | "array register" | "delete" | "restore"

@@ -2,7 +2,7 @@
  * Connections between replicas and the relay: frames arrive in order, any time later, until the connection is cut. A cut
  * loses what is on its way; a zombie is a connection whose client is gone while the relay still receives what was sent.
  */
-import type { Socket } from "../../src/base/env.ts"
+import type { Socket } from "../../../src/base/env.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import { hashBytes, type Random } from "./random.ts"
 

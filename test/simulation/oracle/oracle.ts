@@ -3,9 +3,9 @@
  * never a private field: a violation is something that a user, a second client or the next start could see.
  */
 
-import type { OutRecord, State } from "../../src/replica/records.ts"
-import type { Write } from "../../src/store/store.ts"
-import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
+import type { OutRecord, State } from "../../../src/replica/records.ts"
+import type { Write } from "../../../src/store/store.ts"
+import { type Change, isDerived, readChange } from "../../../src/wire/chunk.ts"
 import {
   decodeClient,
   decodeEntry,
@@ -14,11 +14,11 @@ import {
   type Hash,
   type Item,
   position,
-} from "../../src/wire/protocol.ts"
+} from "../../../src/wire/protocol.ts"
+import type { Connection } from "../world/network.ts"
+import { type Device, WORKSPACE } from "../world/store.ts"
 import { Causes } from "./causes.ts"
 import { Edits, tokensIn } from "./edits.ts"
-import type { Connection } from "./network.ts"
-import { type Device, WORKSPACE } from "./store.ts"
 
 export class Violation extends Error {
   readonly kind: string
