@@ -3,6 +3,7 @@
  * only by those who break things in the moment that it is about.
  */
 import type { Files } from "../support/disk.ts"
+import { crash, crashRelay, harmRelay, open, putBack, wipeDevice } from "./world/mishaps.ts"
 import { isOurs } from "./world/relay.ts"
 import type { Replica } from "./world/replica.ts"
 import type { World } from "./world/world.ts"
@@ -20,8 +21,8 @@ const kinds = {
       else if (copy) {
         const older = copy
         spring(world, replica, "acked", async () => {
-          world.crash(replica, false)
-          await world.putBack(older)
+          crash(world, replica, false)
+          await putBack(world, older)
         })
       }
     }
@@ -32,7 +33,7 @@ const kinds = {
     let patience = 4
     world.relay.onSync = (entries) => {
       if (entries < 2 && patience-- > 0) return
-      spring(world, replica, "unsynced", () => world.crashRelay(0))
+      spring(world, replica, "unsynced", () => crashRelay(world, 0))
       if (times > 1) kinds.unsynced(world, replica, times - 1)
     }
   },
@@ -43,11 +44,11 @@ const kinds = {
     replica.onState = ({ heal }) => {
       if (!heal) return
       spring(world, replica, "healing", async () => {
-        if (world.relay.backups.length % 2) world.crash(replica, false)
-        else await world.putBack(copy)
+        if (world.relay.backups.length % 2) crash(world, replica, false)
+        else await putBack(world, copy)
       })
     }
-    await world.putBack(world.relay.backups[0] ?? new Map())
+    await putBack(world, world.relay.backups[0] ?? new Map())
   },
 
   /**
@@ -76,12 +77,14 @@ const kinds = {
           })
         }
       })
-    await world.harmRelay((file) => Buffer.from(file).indexOf(begin.chunk) + 20)
+    await harmRelay(world, (file) => Buffer.from(file).indexOf(begin.chunk) + 20)
     for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
     const { oracle } = world
-    const rest = new Set(world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.kept(other.device))))
-    if (oracle.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of something
-    await world.wipeDevice(newcomer)
+    const rest = new Set(
+      world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.devices.kept(other.device))),
+    )
+    if (oracle.devices.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of something
+    await wipeDevice(world, newcomer)
   },
 }
 
@@ -98,7 +101,7 @@ function spring(world: World, replica: Replica, kind: keyof typeof kinds, act: (
     world.seen[`${kind} ambushes`]++
     world.scheduler.note(`${replica.name} is ambushed, ${kind}`)
     await act()
-    world.scheduler.after(2000, "reopen", () => world.open(replica))
+    world.scheduler.after(2000, "reopen", () => open(world, replica))
   }
 }
 

@@ -3,8 +3,24 @@
 import fc from "fast-check"
 import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { layAmbush } from "./ambush.ts"
+import {
+  backUpDevice,
+  COPY,
+  cloneDevice,
+  connect,
+  crash,
+  crashRelay,
+  disconnect,
+  failCommits,
+  goOffline,
+  harmRelay,
+  open,
+  restoreDevice,
+  restoreRelay,
+} from "./world/mishaps.ts"
 import { EDITS, type Replica } from "./world/replica.ts"
-import { COPY, ENTITIES, usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
+import { tinySizes } from "./world/sizes.ts"
+import { usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
 
 type Op = keyof typeof WEIGHTS
 
@@ -19,6 +35,7 @@ export interface Command {
 const WEIGHTS = {
   edit: 60,
   race: 12,
+  burst: 4,
   cut: 4,
   zombie: 4,
   silence: 1,
@@ -32,6 +49,7 @@ const WEIGHTS = {
   failCommit: 2,
   failDisk: 2,
   whenStored: 2,
+  whenSynced: 2,
   crashRelay: 3,
   backUpRelay: 4,
   restoreRelay: 3,
@@ -57,40 +75,49 @@ export async function obey(world: World, { op, replica: i, x, gap }: Command): P
 }
 
 const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> = {
-  edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, OFTEN[(x >> 3) % OFTEN.length]!),
+  edit: (world, replica, x) => world.edit(replica, EDITS[x % EDITS.length]!, entityOf(world, x >> 3)),
   race: (world, replica, x) => race(world, replica, x),
+  burst: (world, replica, x) => burst(world, replica, x),
   cut: (world, replica) => connectionOf(world, replica)?.cut(),
   zombie: (world, replica, x) => becomeZombie(world, replica, x),
   silence: (world, replica, x) => connectionOf(world, replica)?.silence(x % 2 ? "up" : "down"),
-  offline: (world, replica) => world.goOffline(replica),
+  offline: (world, replica) => goOffline(world, replica),
   wake: (_world, replica) => replica.wake(),
-  disconnect: (world, replica) => world.disconnect(replica),
-  connect: (world, replica) => world.connect(replica),
+  disconnect: (world, replica) => disconnect(world, replica),
+  connect: (world, replica) => connect(world, replica),
   rejoin: (world, replica, x) => rejoin(world, replica, x),
   crash: (world, replica, x) => {
-    if (world.crash(replica, x % 2 === 1)) later(world, x, () => world.open(replica))
+    if (crash(world, replica, x % 2 === 1)) later(world, x, () => open(world, replica))
   },
   close: async (world, replica, x) => {
-    if (await world.close(replica)) later(world, x, () => world.open(replica))
+    if (!replica.ws) return
+    await replica.close()
+    later(world, x, () => open(world, replica))
   },
-  failCommit: (world, replica, x) => world.failCommits(replica, 1 + (x % 3)),
+  failCommit: (_world, replica, x) => failCommits(replica, 1 + (x % 3)),
   failDisk: (world, _replica, x) => world.relay.failDisk(1 + (x % 2)),
   whenStored: (world, replica) => world.whenStored(replica),
-  crashRelay: (world, _replica, x) => world.crashRelay(x),
+  whenSynced: (world, replica) => world.whenSynced(replica),
+  crashRelay: (world, _replica, x) => crashRelay(world, x),
   backUpRelay: (world) => world.relay.backUp(),
-  restoreRelay: (world, _replica, x) => world.restoreRelay(x),
-  harmRelay: (world, _replica, x) => world.harmRelay((file, path) => somewhere(x * 7919, file.length, path)),
-  backUpDevice: (world, replica) => world.backUpDevice(replica),
-  restoreDevice: (world, replica) => world.restoreDevice(replica),
+  restoreRelay: (world, _replica, x) => restoreRelay(world, x),
+  harmRelay: (world, _replica, x) => harmRelay(world, (file, path) => somewhere(x * 7919, file.length, path)),
+  backUpDevice: (_world, replica) => backUpDevice(replica),
+  restoreDevice: (world, replica) => restoreDevice(world, replica),
   ambush: async (world, replica, x) => {
     await layAmbush(world, replica, x)
     await race(world, replica, x)
   },
-  cloneDevice: (world, replica, x) => world.cloneDevice(replica, world.replicas[x % world.replicas.length]!),
+  cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }
 
-/** Most edits meet. */
-const OFTEN = [ENTITIES[0], ENTITIES[0], ENTITIES[1], ENTITIES[0], ENTITIES[2]] as const
+/** Most edits meet: one entity of five. Where there are many entities every second edit goes to any of them. */
+function entityOf({ entities }: World, y: number): string {
+  if (entities.length <= FEW) return entities[OFTEN[y % OFTEN.length]!]!
+  return entities[y % 2 ? OFTEN[(y >> 1) % OFTEN.length]! : (y >> 1) % entities.length]!
+}
+const OFTEN = [0, 0, 1, 0, 2] as const
+const FEW = 3
 
 const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
 
@@ -104,13 +131,18 @@ const ROOM = HEADER_BYTES - 2 * COPY
 
 /** Two of them write to one entity, now the one and now the other. */
 async function race(world: World, replica: Replica, x: number): Promise<void> {
-  const entity = OFTEN[(x >> 3) % OFTEN.length]!
+  const entity = entityOf(world, x >> 3)
   const others = world.replicas.filter((other) => other !== replica)
   const two = [others[(x >> 5) % others.length]!, replica]
   for (let i = 0; i < 4 + (x % 4); i++) {
     world.edit(two[i % 2]!, EDITS[(x + i) % 4]!, entity)
     await world.pass(x % 40)
   }
+}
+
+/** One of them writes to several entities in one turn. */
+function burst(world: World, replica: Replica, x: number): void {
+  for (let i = 0; i < 3 + (x % 3); i++) world.edit(replica, "both", entityOf(world, (x >> 2) + 2 * i))
 }
 
 /** Now and then with a push on its way, which arrives when the device has long been back. */
@@ -124,15 +156,15 @@ async function becomeZombie(world: World, replica: Replica, x: number): Promise<
 async function rejoin(world: World, replica: Replica, x: number): Promise<void> {
   await push(world, replica)
   replica.writeHome()
-  world.disconnect(replica)
-  world.edit(replica, "splice", ENTITIES[0])
-  world.scheduler.after([0, 0, 50, 2000][x % 4]!, "rejoin", () => world.connect(replica))
+  disconnect(world, replica)
+  world.edit(replica, "splice", world.entities[0]!)
+  world.scheduler.after([0, 0, 50, 2000][x % 4]!, "rejoin", () => connect(world, replica))
 }
 
 /** Writes, and sees that on its way. */
 async function push(world: World, replica: Replica): Promise<void> {
   const connection = connectionOf(world, replica)
-  world.edit(replica, "splice", ENTITIES[0])
+  world.edit(replica, "splice", world.entities[0]!)
   for (let i = 0; i < 30 && connection?.up.length === 0; i++) await world.steps(1)
 }
 
@@ -150,18 +182,19 @@ export const runs: fc.Arbitrary<Run> = fc
     principals: fc.boolean(),
     shared: fc.boolean(),
     segment: fc.constantFrom(2, 3, 3, 8, 20_000),
+    tiny: fc.boolean(),
     slow: fc.record({ store: scale(), network: scale(), disk: scale() }),
     weights: fc.tuple(...Object.entries(WEIGHTS).map(([op, weight]) => weightOf(op as Op, weight))),
   })
   .map((setup) => fc.noShrink(fc.constant(setup)))
   .chain((setup) => setup)
-  .chain(({ slow, weights, ...setup }) => {
+  .chain(({ slow, weights, tiny, ...setup }) => {
     const speeds = {
       store: slowed(usualSpeeds.store, slow.store),
       network: slowed(usualSpeeds.network, slow.network),
       disk: slowed(usualSpeeds.disk, slow.disk),
     }
-    const options: WorldOptions = { ...setup, speeds }
+    const options: WorldOptions = { ...setup, speeds, ...(tiny && { sizes: tinySizes, entities: 12 }) }
     return fc
       .array(commandOf(weights), { minLength: 10, maxLength: 40, size: "max" })
       .map((commands) => ({ options, commands }))

@@ -3,9 +3,10 @@ import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
 import { describe } from "./oracle/edits.ts"
-import { short, Violation } from "./oracle/oracle.ts"
+import { short, Violation } from "./oracle/facts.ts"
+import { connect } from "./world/mishaps.ts"
 import { type Replica, tokensOf } from "./world/replica.ts"
-import { ENTITIES, type World } from "./world/world.ts"
+import type { World } from "./world/world.ts"
 
 /** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
 const REST_MS = 30 * 60_000
@@ -45,7 +46,7 @@ async function comesToRest(world: World): Promise<void> {
   const until = world.scheduler.now + REST_MS
   // Longer than anything can be on its way.
   const enough = 3000 + 2 * world.speeds.network.worst
-  for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") world.connect(replica, replica.relay)
+  for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") connect(world, replica, replica.relay)
   for (let quiet = 0; quiet < enough; ) {
     await world.pass(1000)
     quiet = world.replicas.every(isLevel) ? quiet + 1000 : 0
@@ -148,7 +149,7 @@ async function checkSameRows(
 ): Promise<void> {
   const settled = <T extends { readonly id: string; readonly $stale?: true }>(row: T | undefined): unknown =>
     row && waiting.has(row.id) ? { ...row, $stale: undefined } : row
-  const entities = [...new Set([...ENTITIES, ...log.keys()])]
+  const entities = [...new Set([...world.entities, ...log.keys()])]
   let first: string | undefined
   for (const { name, ws, told } of world.replicas) {
     // Before anything is read: that hydrates, and could mend what is shown.
@@ -197,7 +198,7 @@ async function checkEdits(
   waiting: ReadonlySet<string>,
 ): Promise<void> {
   const texts = new Map<string, string[]>()
-  for (const entity of new Set([...ENTITIES, ...log.keys()])) {
+  for (const entity of new Set([...world.entities, ...log.keys()])) {
     const whole = (await arrives(world, world.replicas[0]!.ws!.notes.read(entity))) as { body?: string } | undefined
     texts.set(entity, tokensOf(whole?.body ?? ""))
   }

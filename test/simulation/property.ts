@@ -4,7 +4,7 @@ import fc from "fast-check"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { obey, type Run, runs } from "./commands.ts"
 import { settle } from "./end.ts"
-import { Violation } from "./oracle/oracle.ts"
+import { Violation } from "./oracle/facts.ts"
 import { World } from "./world/world.ts"
 
 /** What must have happened in at least this share of the runs: a property that sees nothing proves nothing. */

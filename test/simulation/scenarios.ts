@@ -2,6 +2,7 @@
  * The rules of the wire, each with a schedule that breaks without it. They come from an executable model of the rules
  * (random schedules, minimised) and are played here frame by frame on the real code. `without` takes the rule out.
  */
+import type { Sizes } from "../../src/base/sizes.ts"
 import type { SourceEdit } from "./planted.ts"
 import { Stage } from "./world/stage.ts"
 
@@ -12,8 +13,8 @@ export interface Scenario {
   readonly segment?: number
   /** Each replica is somebody else's. */
   readonly principals?: boolean
-  /** Makes the schedule possible at this size; the rule stays. */
-  readonly given?: readonly SourceEdit[]
+  /** Sizes of the library with which so short a schedule comes to its place. */
+  readonly sizes?: Partial<Sizes>
   readonly without: readonly SourceEdit[]
   /** What is broken without the rule. A schedule that crashes has shown nothing. */
   readonly breaks: RegExp
@@ -227,7 +228,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },
     ],
-    given: [{ file: "src/base/sizes.ts", replace: "credit: 4 * 2 ** 20,", by: "credit: 500," }],
+    sizes: { credit: 500 },
     breaks: /^diverged: only r1 has e1/,
     async play(s) {
       s.backUp()
@@ -258,7 +259,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
   firstPage: {
     rule: "the cursor after a heal is the place at which the first page of have was compared",
-    given: [{ file: "src/wire/messages.ts", replace: "page: 1024,", by: "page: 1," }],
+    sizes: { haveBytes: 1 },
     without: [
       {
         file: "relay/serve/stream.ts",
@@ -311,8 +312,8 @@ export const notYet: Readonly<Record<string, string>> = {
 export async function playScenario(name: string): Promise<void> {
   const scenario = scenarios[name]
   if (!scenario) throw new Error(`no schedule is called ${name}`)
-  const { replicas = 3, principals = false, segment = 20_000 } = scenario
-  const stage = new Stage({ replicas, principals, segment })
+  const { replicas = 3, principals = false, segment = 20_000, sizes = {} } = scenario
+  const stage = new Stage({ replicas, principals, segment, sizes })
   await stage.start()
   try {
     await scenario.play(stage)

@@ -232,6 +232,7 @@ describe("the network", () => {
     const network = new Network(scheduler, quick, {
       up: (c, frame) => void tapped.push(`${c.id} up ${frame[0]}`),
       down: (c, frame) => void tapped.push(`${c.id} down ${frame[0]}`),
+      arrived: () => {},
       isPush: (frame) => frame[0] === 7,
       isNews: (frame) => frame[0] === 8,
     })

@@ -11,6 +11,8 @@ export interface EditMade {
   readonly token: string
   readonly replica: string
   readonly entity: string
+  /** The turn in which it was asked for: the same number for all that one program asks for at once. */
+  readonly turn: number
   fields: readonly string[]
   does: readonly Kind[]
   state: "asked" | "saved" | "failed"
@@ -39,6 +41,7 @@ interface Facts {
   >
   held(device: string): ReadonlyMap<Hash, string>
   isStored(hash: Hash): boolean
+  readonly devices: { owed(device: string): { get(hash: Hash): object | undefined } }
   readonly causes: { shown(device: Device, hash: Hash): void }
   fail(kind: string, message: string): void
 }
@@ -57,6 +60,10 @@ export class Edits {
     delete: 0,
     restore: 0,
   }
+  /** How often a device has saved in several commits what it was asked for in one turn. */
+  dividedTurns = 0
+  /** By device and turn: how many commits had been asked for when the first edit of it was saved. */
+  readonly #commits = new Map<string, number>()
   readonly #oracle: Facts
 
   constructor(oracle: Facts) {
@@ -90,6 +97,10 @@ export class Edits {
   #saved(device: Device, edit: EditMade, before: Before): void {
     edit.state = "saved"
     for (const kind of edit.does) this.kinds[kind]++
+    const turn = `${device.name} ${edit.turn}`
+    const commits = this.#commits.get(turn)
+    if (commits === undefined) this.#commits.set(turn, device.asked)
+    else if (commits !== device.asked) this.dividedTurns++
     const there = edit.fields.length ? this.changeWith(device, edit) : this.#hasWritten(device, edit, before)
     if (!there) this.#oracle.fail("said to be saved", `${device.name} ${describe(edit)}`)
   }
@@ -144,8 +155,8 @@ export class Edits {
   }
 
   /** Not there yet: written here, or on the device of which this one is a copy. */
-  #isOwed(device: Device, { entity, hash }: EditMade): boolean {
-    return hash !== undefined && device.has("out", entity, hash)
+  #isOwed(device: Device, { hash }: EditMade): boolean {
+    return hash !== undefined && this.#oracle.devices.owed(device.name).get(hash) !== undefined
   }
 
   /** The saved edits that a device holds, its own and others'. */

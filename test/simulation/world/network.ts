@@ -31,6 +31,8 @@ export interface Host {
 /** What a frame does on its way, for the world's oracle and for duplicates. */
 export interface Tap {
   up(connection: Connection, frame: Uint8Array): void
+  /** The relay receives it. */
+  arrived(connection: Connection, frame: Uint8Array): void
   down(connection: Connection, frame: Uint8Array): void
   /** Whether it carries changes to the relay. */
   isPush(frame: Uint8Array): boolean
@@ -256,7 +258,9 @@ export class Connection {
       this.#buffered.up -= frame.length
       this.#onTheWay.up--
       this.#noteOrder(frame)
-      this.#listener?.receive(frame.slice())
+      if (!this.#listener) return
+      this.#network.tap.arrived(this, frame)
+      this.#listener.receive(frame.slice())
     })
   }
 

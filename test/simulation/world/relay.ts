@@ -6,7 +6,8 @@ import { Connection, closeCode } from "../../../relay/serve/connection.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
-import { type Logged, type Oracle, Violation } from "../oracle/oracle.ts"
+import { type Logged, Violation } from "../oracle/facts.ts"
+import type { Oracle } from "../oracle/oracle.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
 import type { Host, Line, Listener, Network } from "./network.ts"
 import type { Random } from "./random.ts"
@@ -93,7 +94,7 @@ export class RelayHost implements Host {
     if (power) this.#disk.crash()
     else this.#disk.kill()
     // After a kill the system still has what was written and never synced.
-    this.#oracle.restarted(await this.readLog(this.#disk.files()), false)
+    this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
   }
 
   /** Opens the log before anybody asks for it. */
@@ -117,7 +118,7 @@ export class RelayHost implements Host {
     this.#stop(() => true)
     this.#disk.restore(copy)
     this.#oracle.causes.restored(copy)
-    this.#oracle.restarted(await this.readLog(), true)
+    this.#oracle.log.restarted(await this.readLog(), true)
   }
 
   /** Lets the first sync that waits happen; false when none does. */
@@ -224,7 +225,7 @@ export class RelayHost implements Host {
     if (event.event === "log.damage" || event.event === "log.broken") this.#troubled = true
     if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
-    if (event.event === "log.failed" && this.#log) this.#oracle.rolledBack(this.#log.appended)
+    if (event.event === "log.failed" && this.#log) this.#oracle.log.rolledBack(this.#log.appended)
   }
 
   /** The same logs; the oracle hears of every entry. */
@@ -235,7 +236,7 @@ export class RelayHost implements Host {
           if (name === "append") {
             return (...given: Parameters<Log["append"]>) => {
               const position = target.append(...given)
-              this.#oracle.appended(position, given[0])
+              this.#oracle.log.appended(position, given[0])
               return position
             }
           }

@@ -3,6 +3,7 @@
 import { openWorkspace } from "../../../src/app/workspace.ts"
 import type { Env } from "../../../src/base/env.ts"
 import { HeadwaterError } from "../../../src/base/errors.ts"
+import type { Sizes } from "../../../src/base/sizes.ts"
 import type { State } from "../../../src/replica/records.ts"
 import { collection, shape, text } from "../../../src/schema/schema.ts"
 import type { Store } from "../../../src/store/store.ts"
@@ -26,6 +27,16 @@ export type Workspace = Awaited<ReturnType<typeof open>>
 export const TOKEN = 4
 export const EDITS = ["title", "splice", "cut", "tags", "both", "assign", "delete", "restore"] as const
 export type EditKind = (typeof EDITS)[number]
+
+export interface ReplicaOptions {
+  readonly name: string
+  readonly scheduler: Scheduler
+  readonly network: Network
+  readonly oracle: Oracle
+  /** Of its disk. */
+  readonly latency: Latency
+  readonly sizes: Sizes
+}
 
 export class Replica {
   readonly name: string
@@ -51,24 +62,31 @@ export class Replica {
   backup: { readonly records: Records; readonly principal: string } | undefined
   /** Its small record is on the disk. */
   onState: (state: State) => void = () => {}
+  readonly sizes: Sizes
   readonly #scheduler: Scheduler
   readonly #network: Network
   readonly #oracle: Oracle
+  /** ms by which its clock is off. */
   readonly #skew: number
   #life = 0
   #woken = new Set<() => void>()
+  /** Entities that this life of the program has read from its disk. */
+  #listed = new Set<string>()
 
-  constructor(scheduler: Scheduler, network: Network, oracle: Oracle, name: string, latency: Latency) {
+  constructor({ name, scheduler, network, oracle, latency, sizes }: ReplicaOptions) {
     this.name = name
     this.principal = name
+    this.sizes = sizes
     this.#scheduler = scheduler
     this.#network = network
     this.#oracle = oracle
     this.#skew = scheduler.random(`skew ${name}`).below(20_000) - 10_000
     this.device = new Device(scheduler, name, latency)
-    this.device.onAsked = (writes) => oracle.asked(writes)
+    this.device.onList = (prefix) => oracle.sizes.listed(prefix, this.#listed)
+    this.device.onAsked = (writes) => oracle.devices.asked(writes)
     this.device.onCommit = (writes) => {
-      oracle.committed(this.device, writes)
+      oracle.devices.committed(this.device, writes)
+      oracle.sizes.committed(writes)
       for (const [key, value] of writes) if (key[1] === "state") this.onState(JSON.parse(value as string) as State)
     }
   }
@@ -83,6 +101,7 @@ export class Replica {
     const process = new Process(this.#scheduler, `${this.name}.${++this.#life}`, this.#skew)
     this.process = process
     this.open = new Set()
+    this.#listed = new Set()
     this.#woken = new Set()
     const woken = this.#woken
     const { failures } = this.device
@@ -90,6 +109,7 @@ export class Replica {
       now: () => process.now(),
       after: (ms, f) => process.after(ms, f),
       random: (n) => process.random(n),
+      sizes: this.sizes,
       dial: (url) => this.#network.dial(this.name, process, url),
       onWake: (f) => {
         woken.add(f)
@@ -173,7 +193,9 @@ export class Replica {
   edit(kind: EditKind, entity: string, token: string, chance: Random): boolean {
     const { ws } = this
     if (!ws) return false
-    const made: EditMade = { token, replica: this.name, entity, fields: FIELDS[kind], does: DOES[kind], state: "asked" }
+    const turn = this.#scheduler.count
+    const [fields, does] = [FIELDS[kind], DOES[kind]]
+    const made: EditMade = { token, replica: this.name, entity, turn, fields, does, state: "asked" }
     const row = ws.notes.get(entity)
     const answer = row ? this.#write(ws, kind, made, chance) : this.#make(ws, kind, made)
     if (!answer) return false

@@ -3,6 +3,18 @@
 import type { State } from "../../../src/replica/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { settle } from "../end.ts"
+import {
+  backUpDevice,
+  connect,
+  crash,
+  crashRelay,
+  destroy,
+  disconnect,
+  harmRelay,
+  open,
+  restoreDevice,
+  restoreRelay,
+} from "./mishaps.ts"
 import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"
 
@@ -12,7 +24,7 @@ const SOON_MS = 1
 export class Stage {
   readonly world: World
 
-  constructor(options: Pick<Partial<WorldOptions>, "replicas" | "principals" | "segment"> = {}) {
+  constructor(options: Pick<Partial<WorldOptions>, "replicas" | "principals" | "segment" | "sizes"> = {}) {
     this.world = new World({ seed: 1, held: true, replicas: 3, ...options })
   }
 
@@ -45,7 +57,7 @@ export class Stage {
 
   async connect(r: number): Promise<void> {
     const replica = this.#replica(r)
-    this.world.connect(replica, RELAY)
+    connect(this.world, replica, RELAY)
     for (let i = 0; i < 500 && !this.#connection(r)?.open; i++) await this.soon()
     await this.soon()
   }
@@ -95,26 +107,26 @@ export class Stage {
   }
 
   async crash(r: number): Promise<void> {
-    this.world.crash(this.#replica(r), false)
+    crash(this.world, this.#replica(r), false)
     await this.soon()
   }
 
   async open(r: number): Promise<void> {
-    this.world.open(this.#replica(r))
+    open(this.world, this.#replica(r))
     await this.world.pass(100)
   }
 
   /** The device is gone for good. */
   async die(r: number): Promise<void> {
-    await this.world.destroy(this.#replica(r))
+    await destroy(this.world, this.#replica(r))
   }
 
   backUpDevice(r: number): void {
-    this.world.backUpDevice(this.#replica(r))
+    backUpDevice(this.#replica(r))
   }
 
   async restoreDevice(r: number): Promise<void> {
-    await this.world.restoreDevice(this.#replica(r))
+    await restoreDevice(this.world, this.#replica(r))
     await this.world.pass(100)
   }
 
@@ -126,7 +138,7 @@ export class Stage {
   }
 
   async cut(r: number): Promise<void> {
-    this.world.disconnect(this.#replica(r))
+    disconnect(this.world, this.#replica(r))
     await this.soon()
   }
 
@@ -135,12 +147,12 @@ export class Stage {
   }
 
   async restore(which: number): Promise<void> {
-    await this.world.restoreRelay(which)
+    await restoreRelay(this.world, which)
     await this.#relayIsUp()
   }
 
   async crashRelay(): Promise<void> {
-    await this.world.crashRelay(0)
+    await crashRelay(this.world, 0)
     await this.#relayIsUp()
   }
 
@@ -151,7 +163,7 @@ export class Stage {
       (change) => change.entity === entity && change.deps.length === 0,
     )!
     const wanted = what === "change" ? chunk : Buffer.from(hash, "hex")
-    await this.world.harmRelay((file) => Buffer.from(file).indexOf(wanted) + 20)
+    await harmRelay(this.world, (file) => Buffer.from(file).indexOf(wanted) + 20)
     await this.#relayIsUp()
   }
 

@@ -35,10 +35,14 @@ export class Device {
   failures = 0
   /** Of how many of them the program knows. */
   failuresTold = 0
-  /** Called when one of ours is asked for, whatever becomes of it. */
+  /** Commits of ours that were asked for. */
+  asked = 0
+  /** Called when a commit of ours is asked for, whatever becomes of it. */
   onAsked: (writes: readonly Write[]) => void = () => {}
-  /** Called when one of ours has taken effect. */
+  /** Called when a commit of ours has taken effect. */
   onCommit: (writes: readonly Write[]) => void = () => {}
+  /** Called when records of ours are listed. */
+  onList: (prefix: Key) => void = () => {}
   readonly lane: Lane
   readonly #reports: Lane
   readonly #scheduler: Scheduler
@@ -121,6 +125,7 @@ export class Device {
       list: (prefix, { after, limit = Infinity } = {}) =>
         run("list", async () => {
           const range = rangeOf(prefix, after)
+          if (prefix[0] === WORKSPACE) this.onList(prefix)
           return this.#take(process, `list ${prefix.join("/")}`, () => this.#list(range, limit))
         }),
       commit: (writes, { expect = [] } = {}) =>
@@ -160,7 +165,10 @@ export class Device {
     return new Promise((done, failed) => {
       if (!process.alive) return
       const ours = writes.some(isOurs)
-      if (ours) this.onAsked(writes)
+      if (ours) {
+        this.asked++
+        this.onAsked(writes)
+      }
       const fail = ours && this.#failing > 0
       if (fail) this.#failing--
       const commit = { writes, ours, expect, fail, process, done, failed }

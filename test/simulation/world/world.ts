@@ -1,18 +1,15 @@
 /**
  * The real library and the real relay in one simulated world. Commands do to it what life does: people edit, devices crash
- * and come back, connections break in all their ways, the relay is killed or put back to an older copy. `settle` heals
- * everything and checks what must then be true; the oracle checks what must always be.
+ * and come back, connections break in all their ways, the relay is killed or put back to an older copy (`mishaps.ts`).
+ * `settle` heals everything and checks what must then be true; the oracle checks what must always be.
  */
-import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
-import type { Relay, RelayOptions } from "../../../src/sync/socket.ts"
-import type { Files } from "../../support/disk.ts"
+import { type Sizes, usualSizes } from "../../../src/base/sizes.ts"
 import { Oracle } from "../oracle/oracle.ts"
 import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
 import type { Random } from "./random.ts"
-import { isOurs, RelayHost } from "./relay.ts"
-import { codeOf, type EditKind, Replica } from "./replica.ts"
-import type { Records } from "./store.ts"
+import { RelayHost } from "./relay.ts"
+import { codeOf, type EditKind, Replica, type Workspace } from "./replica.ts"
 
 export interface Speeds {
   readonly store: Latency
@@ -26,6 +23,10 @@ export interface WorldOptions {
   readonly speeds?: Speeds
   /** Chance that a push, or news from the relay, arrives twice. */
   readonly duplicates?: number
+  /** Sizes of the library other than the usual ones. */
+  readonly sizes?: Partial<Sizes>
+  /** How many entities people write to; 3 unless it is said. */
+  readonly entities?: number
   /** Entries after which the relay's log begins another file. */
   readonly segment?: number
   /** Each device has a second workspace, and one connection for both. */
@@ -47,14 +48,15 @@ const instant: Speeds = {
   disk: { usual: 1, worst: 1 },
 }
 
-export const ENTITIES = ["e0", "e1", "e2"] as const
-
 export class World {
   readonly scheduler: Scheduler
   readonly network: Network
   readonly oracle: Oracle
   readonly relay: RelayHost
   readonly replicas: Replica[] = []
+  /** Those that people write to. */
+  readonly entities: readonly string[]
+  /** How often each thing was done to this world. */
   readonly seen = {
     edits: 0,
     "replica crashes": 0,
@@ -74,25 +76,30 @@ export class World {
   readonly speeds: Speeds
   /** Happens as soon as the event is over that has made the moment for it. */
   strike: (() => Promise<unknown>) | undefined
-  readonly #chance: Random
+  readonly chance: Random
+  readonly #sizes: Sizes
   readonly #shared: boolean
   #tokens = 0
   #named = 0
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
+    this.#sizes = { ...usualSizes, ...options.sizes }
+    this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
-    this.#chance = this.scheduler.random("world")
+    this.chance = this.scheduler.random("world")
     this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
+    const { wire } = this.oracle
     this.network = new Network(this.scheduler, this.speeds.network, {
-      up: (connection, frame) => this.oracle.up(this.replica(connection.owner).device, connection, frame),
+      up: (connection, frame) => wire.up(this.replica(connection.owner).device, connection, frame),
+      arrived: (connection, frame) => wire.arrived(connection, frame),
       down: (connection, frame) => {
         const device = connection.silent.down ? undefined : this.replica(connection.owner)?.device
-        this.oracle.down(device, connection, frame)
+        wire.down(device, connection, frame)
       },
-      isPush: (frame) => this.oracle.isPush(frame),
-      isNews: (frame) => this.oracle.isNews(frame),
+      isPush: (frame) => wire.isPush(frame),
+      isNews: (frame) => wire.isNews(frame),
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
@@ -104,8 +111,9 @@ export class World {
   }
 
   addReplica(): Replica {
+    const { scheduler, network, oracle } = this
     const name = `r${this.#named++}`
-    const replica = new Replica(this.scheduler, this.network, this.oracle, name, this.speeds.store)
+    const replica = new Replica({ name, scheduler, network, oracle, latency: this.speeds.store, sizes: this.#sizes })
     replica.dials = !this.network.held
     replica.shares = this.#shared
     this.replicas.push(replica)
@@ -145,179 +153,52 @@ export class World {
     return stepped
   }
 
-  // what happens to it ------------------------------------------------------------------------------------------------
+  // what people do ----------------------------------------------------------------------------------------------------
 
   edit(replica: Replica, kind: EditKind, entity: string): boolean {
     const token = `<${(this.#tokens++).toString(36).padStart(2, "0")}>`
-    const done = replica.edit(kind, entity, token, this.#chance)
+    const done = replica.edit(kind, entity, token, this.chance)
     if (done) this.seen.edits++
     return done
   }
 
-  crash(replica: Replica, delivered: boolean): boolean {
-    if (!replica.running) return false
-    this.seen["replica crashes"]++
-    replica.crash(delivered)
-    return true
-  }
-
-  open(replica: Replica): boolean {
-    if (replica.running) return false
-    this.seen["replicas reopened"]++
-    replica.start()
-    return true
-  }
-
-  async close(replica: Replica): Promise<boolean> {
-    if (!replica.ws) return false
-    await replica.close()
-    return true
-  }
-
-  /** To the relay that it had last, or to this one. */
-  connect(replica: Replica, relay?: Relay | RelayOptions): void {
-    const { ws, left } = replica
-    if (!ws) return
-    if (left?.open) {
-      this.seen["returns to a socket"]++
-      if (left.up.length + left.down.length > 0) this.seen["returns amid old frames"]++
-    }
-    replica.left = undefined
-    ws.connect(relay)
-  }
-
-  disconnect(replica: Replica): void {
-    const { ws } = replica
-    if (ws?.status.connected) replica.left = this.network.of(replica.name).at(-1)
-    ws?.disconnect()
-  }
-
-  /** The device is gone for good. */
-  async destroy(replica: Replica): Promise<void> {
-    await this.#loseDisks(async () => {
-      replica.crash(false)
-      this.replicas.splice(this.replicas.indexOf(replica), 1)
-    })
-  }
-
-  goOffline(replica: Replica): boolean {
-    if (!replica.online) return false
-    this.seen["offline times"]++
-    replica.online = false
-    for (const connection of this.network.of(replica.name)) connection.cut()
-    return true
-  }
-
-  /** `x` chooses whether the power goes, who is told, and how long it is down. */
-  async crashRelay(x: number): Promise<boolean> {
-    if (!this.relay.running) return false
-    this.seen["relay crashes"]++
-    await this.relay.crash(x % 2 === 0, (id) => x % 3 !== 2 || id % 2 === 0)
-    this.#startRelayAfter([100, 2000, 60_000][(x >> 2) % 3]!)
-    return true
-  }
-
-  async restoreRelay(which: number): Promise<boolean> {
-    const { backups } = this.relay
-    const copy = backups[which % backups.length]
-    if (!copy) return false
-    await this.putBack(copy)
-    return true
-  }
-
-  /** An older copy takes the place of the relay's disk. */
-  async putBack(copy: Files): Promise<void> {
-    this.oracle.noteStored()
-    await this.#loseDisks(() => this.relay.restore(copy))
-    this.#startRelayAfter(100)
-    this.seen["relay restores"]++
-  }
-
-  /** While the relay is down, one byte of one of its files becomes another one. False when there is none. */
-  async harmRelay(where: (file: Uint8Array, path: string) => number): Promise<boolean> {
-    const files = new Map(this.relay.snapshot())
-    const fitting = [...files].filter(([path, bytes]) => isOurs(path) && inside(bytes, where(bytes, path)))
-    if (fitting.length === 0) return false
-    const [path, file] = this.#chance.pick(fitting)
-    const at = where(file, path)
-    const bytes = file.slice()
-    bytes[at]! ^= 1 + this.#chance.below(255)
-    this.oracle.noteStored()
-    const before = await this.relay.readLog(files)
-    await this.#loseDisks(() => this.relay.restore(files.set(path, bytes)))
-    this.oracle.harmed(segmentOf(path), before)
-    const left = new Set((await this.relay.readLog()).map(({ position }) => position))
-    const gone = before.filter(({ position }) => !left.has(position)).length
-    if (gone > mayCost(path, file, at))
-      this.oracle.fail("harmed too much", `${gone} of ${before.length} entries for byte ${at} of ${path}`)
-    this.#startRelayAfter(100)
-    this.seen["relay files harmed"]++
-    return true
-  }
-
-  #startRelayAfter(ms: number): void {
-    this.scheduler.after(ms, "relay starts", () => this.relay.start())
-  }
-
-  failCommits(replica: Replica, n: number): boolean {
-    if (!replica.running) return false
-    replica.device.failCommits(n)
-    return true
-  }
-
   /** Asks when all that is saved here is stored; the oracle checks the answer. */
   whenStored(replica: Replica): boolean {
-    const { ws } = replica
+    const { ws, device } = replica
     if (!ws) return false
-    const saved = this.oracle.edits.savedOn(replica.device)
+    const saved = this.oracle.edits.savedOn(device)
     ws.whenStored().then(
-      () => this.oracle.edits.allStored(replica.device, saved),
+      () => this.oracle.edits.allStored(device, saved),
       (error) => {
-        const code = codeOf(error)
-        if (code !== "CLOSED" && code !== "REJECTED") this.oracle.fail("never stored", `${replica.name}: ${code}`)
+        if (codeOf(error) === "REJECTED" && device.rejected().length > 0) return
+        this.#checkGivenUp(replica, ws, "never stored", error)
       },
     )
     return true
   }
 
-  backUpDevice(replica: Replica): boolean {
-    replica.backup = { records: replica.device.backup(), principal: replica.principal }
+  /** Asks when the device holds all that the relay has stored by now; the oracle checks the answer. */
+  whenSynced(replica: Replica): boolean {
+    const { ws, device } = replica
+    if (!ws) return false
+    const stored = this.oracle.log.flushed()
+    ws.whenSynced().then(
+      () => this.oracle.devices.checkSynced(device, stored),
+      (error) => this.#checkGivenUp(replica, ws, "never synced", error),
+    )
     return true
   }
 
-  async restoreDevice(replica: Replica): Promise<boolean> {
-    const { backup } = replica
-    if (!backup) return false
-    replica.principal = backup.principal // whoever has the device back has its account too
-    await this.#replaceDevice(replica, backup.records)
-    return true
+  /** Nobody waits any longer when the workspace is closed; that is the only reason. */
+  #checkGivenUp(replica: Replica, ws: Workspace, what: string, error: unknown): void {
+    if (codeOf(error) === "CLOSED" && replica.ws !== ws) return
+    this.oracle.fail(what, `${replica.name}: ${String(error)}`)
   }
 
-  /** A new device takes its place: it has nothing. */
-  wipeDevice(replica: Replica): Promise<void> {
-    return this.#replaceDevice(replica, new Map())
-  }
+  // the end -----------------------------------------------------------------------------------------------------------
 
-  /** Two devices of one person go on from one copied store. */
-  async cloneDevice(replica: Replica, from: Replica): Promise<boolean> {
-    if (replica === from) return false
-    replica.principal = from.principal
-    await this.#replaceDevice(replica, from.device.backup())
-    return true
-  }
-
-  /** What no disk holds any more afterwards is nobody's fault. */
-  async #replaceDevice(replica: Replica, records: Records): Promise<void> {
-    await this.#loseDisks(async () => {
-      replica.crash(false)
-      replica.device.restore(records)
-      this.oracle.reload(replica.device)
-    })
-    this.seen["device restores"]++
-    replica.start()
-  }
-
-  async #loseDisks(loss: () => Promise<void>): Promise<void> {
+  /** Something happens to disks. What none of them holds any more afterwards is nobody's fault. */
+  async loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
     const before = [...this.oracle.changes.keys()].filter(holders)
     await loss()
@@ -328,7 +209,7 @@ export class World {
   }
 
   #holders(): (hash: string) => boolean {
-    const held = new Set(this.replicas.flatMap(({ device }) => this.oracle.kept(device)))
+    const held = new Set(this.replicas.flatMap(({ device }) => this.oracle.devices.kept(device)))
     return (hash) => held.has(hash) || this.oracle.relayHolds(hash)
   }
 
@@ -350,8 +231,9 @@ export class World {
   /** How often each thing happened. */
   happened(): Record<string, number> {
     const { cuts, zombies, silences, lost, duplicates, overtaken } = this.network.seen
-    const { heals, adopted, rejected, again } = this.oracle.seen
-    const saved = Object.entries(this.oracle.edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
+    const { wire, edits, sizes } = this.oracle
+    const { heals, adopted, rejected, again } = wire.seen
+    const saved = Object.entries(edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
     return {
       ...this.seen,
       ...Object.fromEntries(saved),
@@ -369,7 +251,10 @@ export class World {
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
-      ...this.oracle.edits.concurrency(),
+      ...sizes.seen,
+      "writes of one turn in several commits": edits.dividedTurns,
+      "credit used up": wire.credit.usedUp,
+      ...edits.concurrency(),
     }
   }
 
@@ -378,19 +263,3 @@ export class World {
     for (const replica of this.replicas) await replica.close()
   }
 }
-
-/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/header.ts`). */
-export const COPY = 128
-
-/** `…/00000003.log` is 3. */
-const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
-/** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
-function mayCost(path: string, file: Uint8Array, at: number): number {
-  if (!path.endsWith(".log")) return 0
-  const header = Buffer.from(file.subarray(0, HEADER_BYTES))
-  // With both copies of the header gone there is only the index to say where records are: it knows of no second way.
-  if (at >= HEADER_BYTES) return decodeHeader(header) ? 1 : Number.POSITIVE_INFINITY
-  const bothWhole = header.subarray(0, COPY).equals(header.subarray(-COPY))
-  return bothWhole ? 0 : Number.POSITIVE_INFINITY
-}
-const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length

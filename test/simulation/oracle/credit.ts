@@ -1,0 +1,50 @@
+/**
+ * What each connection lets the relay send. A pull that names a cursor begins anew with its credit, one without a cursor
+ * adds to what is left, and the relay sends no item to a client that has no credit left.
+ */
+import { type ClientMessage, type Entries, encodeItem } from "../../../src/wire/protocol.ts"
+
+interface Account {
+  /** Bytes of items; below 0 when the last item was larger than what was left. */
+  left: number
+  /** Of pulls that have arrived and that the relay has not begun to answer. */
+  readonly begun: number[]
+}
+
+export class Credit {
+  /** How often a client had more to come and no credit left for it. */
+  usedUp = 0
+  readonly #accounts = new Map<number, Account>()
+  readonly #fail: (kind: string, message: string) => void
+
+  constructor(fail: (kind: string, message: string) => void) {
+    this.#fail = fail
+  }
+
+  /** The relay has received a message. */
+  received(connection: number, message: ClientMessage | null): void {
+    if (message?.t !== "pull") return
+    const account = this.#of(connection)
+    const { begun } = account
+    if (message.cursor !== undefined) begun.push(message.credit)
+    else if (begun.length > 0) begun.push(begun.pop()! + message.credit)
+    else account.left += message.credit
+  }
+
+  /** The relay sends entries. Those that answer a pull say who is connected. */
+  sent(connection: number, { items, principal, level }: Entries): void {
+    const account = this.#of(connection)
+    if (principal !== undefined) account.left = account.begun.shift() ?? account.left
+    if (items.length === 0) return
+    if (account.left <= 0)
+      this.#fail("sent without credit", `${items.length} items on connection ${connection} with ${account.left} left`)
+    for (const item of items) account.left -= encodeItem(item).length
+    if (account.left <= 0 && !level) this.usedUp++
+  }
+
+  #of(connection: number): Account {
+    let account = this.#accounts.get(connection)
+    if (!account) this.#accounts.set(connection, (account = { left: 0, begun: [] }))
+    return account
+  }
+}

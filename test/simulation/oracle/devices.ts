@@ -1,0 +1,174 @@
+/** What the devices' disks hold, commit by commit, and what a commit may and must do. */
+import type { State } from "../../../src/replica/records.ts"
+import type { Key, Value, Write } from "../../../src/store/store.ts"
+import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
+import type { Device } from "../world/store.ts"
+import { tokensIn } from "./edits.ts"
+import { type Minted, short } from "./facts.ts"
+import type { Oracle } from "./oracle.ts"
+import { type Owed, OwedOnDisk } from "./owed.ts"
+import type { Place } from "./relay-log.ts"
+
+export class Devices {
+  readonly #oracle: Oracle
+  readonly #held = new Map<string, Map<Hash, string>>()
+  readonly #owed = new Map<string, OwedOnDisk>()
+  /** Who minted a change, as the first outbox record of it says. */
+  readonly #authors = new Map<Hash, string>()
+
+  constructor(oracle: Oracle) {
+    this.#oracle = oracle
+  }
+
+  held(device: string): ReadonlyMap<Hash, string> {
+    return this.#held.get(device) ?? new Map()
+  }
+
+  /** What a device's disk says that the relay is owed. */
+  owed(device: string): OwedOnDisk {
+    return this.#owed.get(device) ?? new OwedOnDisk()
+  }
+
+  authorOf(hash: Hash): string | undefined {
+    return this.#authors.get(hash)
+  }
+
+  /** Changes that a device has in any form: nothing else could give them back. */
+  kept(device: Device): Hash[] {
+    return [...this.held(device.name).keys(), ...device.rejected()]
+  }
+
+  /** A device's records are not what they were, by an act of ours. */
+  reload(device: Device): void {
+    const held = new Map<Hash, string>()
+    const owed = new OwedOnDisk()
+    for (const [key, value] of device.ours) {
+      if (OwedOnDisk.concerns(key)) owed.write(key, value)
+      if (key[1] !== "change") continue
+      held.set(key[3]!, key[2]!)
+      this.#learnRecord(value as Uint8Array)
+    }
+    this.#held.set(device.name, held)
+    this.#owed.set(device.name, owed)
+    this.#oracle.causes.dropped(device.name)
+  }
+
+  /** A number that was given away in vain is given away all the same. */
+  asked(writes: readonly Write[]): void {
+    for (const [key, value] of writes)
+      if (key[1] === "change" && value !== undefined) this.#learnRecord(value as Uint8Array)
+  }
+
+  committed(device: Device, writes: readonly Write[]): void {
+    const { fresh, touched } = this.#followChanges(device, writes)
+    this.#followOwed(device, writes)
+    for (const change of fresh) this.#checkOwed(device, change)
+    for (const { hash } of fresh) this.#oracle.causes.committed(device, hash)
+    for (const [key, value] of writes) this.#checkNotLost(device, key, value)
+    for (const entity of touched) this.#checkRow(device, entity, writes)
+    for (const [key, value] of writes) {
+      if (key[1] === "row" || key[1] === "page") this.#checkTold(device, key, (value ?? "") as string)
+      if (key[1] === "state") this.#checkCursor(device, JSON.parse(value as string) as State)
+    }
+  }
+
+  #followChanges(device: Device, writes: readonly Write[]): { fresh: Minted[]; touched: Set<string> } {
+    const held = this.#held.get(device.name) ?? new Map<Hash, string>()
+    this.#held.set(device.name, held)
+    const touched = new Set<string>()
+    const fresh: Minted[] = []
+    for (const [[, kind, entity = "", hash = ""], value] of writes) {
+      if (kind !== "change") continue
+      if (value === undefined) {
+        if (!held.delete(hash)) continue
+        touched.add(entity)
+        this.#oracle.causes.dropped(device.name)
+      } else if (!held.has(hash)) {
+        fresh.push(this.#learnRecord(value as Uint8Array))
+        held.set(hash, entity)
+        touched.add(entity)
+      }
+    }
+    return { fresh, touched }
+  }
+
+  /** What is owed no longer was refused, or was on the relay's disk: a record may move into a page, and none may go. */
+  #followOwed(device: Device, writes: readonly Write[]): void {
+    const owed = this.#owed.get(device.name) ?? new OwedOnDisk()
+    this.#owed.set(device.name, owed)
+    const concerning = writes.filter(([key]) => OwedOnDisk.concerns(key))
+    if (concerning.length === 0) return
+    const before = owed.all()
+    for (const [key, value] of concerning) owed.write(key, value)
+    const after = owed.all()
+    for (const [hash, one] of after) this.#noteAuthor(hash, one)
+    for (const [hash, { entity }] of before) {
+      if (after.has(hash) || device.has("rejected", entity, hash) || this.#oracle.isStored(hash)) continue
+      this.#oracle.fail("no longer owed", `${device.name} ${entity} ${short(hash)} was never on the relay's disk`)
+    }
+  }
+
+  #noteAuthor(hash: Hash, { how, principal }: Owed): void {
+    if (how === "own" && principal !== null && !this.#authors.has(hash)) this.#authors.set(hash, principal)
+  }
+
+  /** Saved and owed in one commit: what is not from the relay is on its way there. */
+  #checkOwed(device: Device, { hash, entity }: Minted): void {
+    if (this.#oracle.log.hadEver(hash) || this.owed(device.name).get(hash)) return
+    this.#oracle.fail("saved without its outbox record", `${device.name} ${entity} ${short(hash)}`)
+  }
+
+  #checkNotLost(device: Device, [, kind, entity = "", hash = ""]: Key, value: unknown): void {
+    if (value !== undefined || !hash) return
+    const change = device.has("change", entity, hash)
+    const rejected = device.has("rejected", entity, hash)
+    const what = `${device.name} dropped ${entity} ${short(hash)}`
+    if (kind === "change" && !rejected) this.#oracle.fail("saved and lost", what)
+    if (kind === "rejected" && !change) this.#oracle.fail("rejected and lost", what)
+  }
+
+  /** Whoever reads the rows and nothing else must learn that there is something new. */
+  #checkRow(device: Device, entity: string, writes: readonly Write[]): void {
+    const told = ([[, kind, , id], value]: Write) =>
+      (kind === "row" && id === entity) || (kind === "page" && rowsIn(value).some((row) => row.id === entity))
+    if (writes.some(told) || device.has("stale", entity)) return
+    this.#oracle.fail("changed without its row", `${device.name} ${entity}`)
+  }
+
+  /** A row says only what the changes on the same disk say. */
+  #checkTold(device: Device, key: Key, rows: string): void {
+    for (const token of tokensIn(rows)) {
+      const edit = this.#oracle.edits.made.get(token)
+      if (edit && !this.#oracle.edits.changeWith(device, edit))
+        this.#oracle.fail("row without its change", `${device.name} ${key.slice(1).join("/")} ${token}`)
+    }
+  }
+
+  #checkCursor(device: Device, { cursor }: State): void {
+    if (!cursor) return
+    const before = this.#oracle.log.before(cursor)
+    if (!before) return this.#oracle.fail("cursor out of nowhere", `${device.name} ${cursor}`)
+    const held = this.held(device.name)
+    for (const { entity, hash } of before) {
+      if (held.has(hash) || device.has("rejected", entity, hash)) continue
+      this.#oracle.fail("cursor ahead of its entries", `${device.name} at ${cursor} lacks ${entity} ${short(hash)}`)
+    }
+  }
+
+  /** It has said that it holds what the relay had stored; what the relay has lost since, nobody can have given it. */
+  checkSynced(device: Device, stored: readonly Place[]): void {
+    const held = this.held(device.name)
+    for (const { entity, hash } of stored) {
+      if (held.has(hash) || device.has("rejected", entity, hash) || !this.#oracle.relayHolds(hash)) continue
+      this.#oracle.fail("said to be synced", `${device.name} lacks ${entity} ${short(hash)}`)
+    }
+  }
+
+  #learnRecord(value: Uint8Array): Minted {
+    const { entity, chunks } = this.#oracle.read("bytes that are no entry", "a device", () => decodeEntry(value))
+    return this.#oracle.learn(entity, chunks[0]!)
+  }
+}
+
+const rowsIn = (page: Value | undefined): readonly { readonly id: string }[] =>
+  page === undefined ? [] : JSON.parse(page as string)

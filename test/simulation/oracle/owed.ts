@@ -1,0 +1,70 @@
+/**
+ * What a device's disk says that the relay is owed, read a second time and without the library: records of single
+ * changes, and pages of many (`docs/architecture.md`, "On disk"). A record in front of a page counts instead of what the
+ * page says of the same change; `null` there says that the change is owed no more.
+ */
+import type { Key, Value } from "../../../src/store/store.ts"
+import type { Hash } from "../../../src/wire/protocol.ts"
+
+export interface Owed {
+  readonly entity: string
+  readonly how: "own" | "adopt"
+  readonly principal: string | null
+}
+
+interface Page {
+  readonly kinds: readonly (readonly [principal: string | null, how: Owed["how"], ...rest: unknown[]])[]
+  /** One line for an entity and kind: the two, a flag, and `hash,startOp,bytes` of each change, separated by spaces. */
+  readonly lines: string
+}
+
+export class OwedOnDisk {
+  readonly #pages = new Map<string, ReadonlyMap<Hash, Owed>>()
+  /** Null: owed no more, whatever a page says. */
+  readonly #records = new Map<Hash, Owed | null>()
+
+  /** Whether this write is about what is owed. */
+  static concerns([, kind]: Key): boolean {
+    return kind === "out" || kind === "outpage"
+  }
+
+  write(key: Key, value: Value | undefined): void {
+    const [, kind, first = "", hash = ""] = key
+    if (kind === "outpage") {
+      if (value === undefined) this.#pages.delete(first)
+      else this.#pages.set(first, readPage(JSON.parse(value as string)))
+    } else if (value === undefined) this.#records.delete(hash)
+    else {
+      const record: Omit<Owed, "entity"> | null = JSON.parse(value as string)
+      this.#records.set(hash, record && { entity: first, ...record })
+    }
+  }
+
+  get(hash: Hash): Owed | undefined {
+    const record = this.#records.get(hash)
+    if (record !== undefined) return record ?? undefined
+    for (const page of this.#pages.values()) if (page.has(hash)) return page.get(hash)
+    return undefined
+  }
+
+  /** Everything that is owed. */
+  all(): Map<Hash, Owed> {
+    const all = new Map<Hash, Owed>()
+    for (const page of this.#pages.values()) for (const [hash, owed] of page) all.set(hash, owed)
+    for (const [hash, owed] of this.#records) {
+      if (owed === null) all.delete(hash)
+      else all.set(hash, owed)
+    }
+    return all
+  }
+}
+
+function readPage({ kinds, lines }: Page): ReadonlyMap<Hash, Owed> {
+  const page = new Map<Hash, Owed>()
+  for (const line of lines.split("\n")) {
+    const [entity = "", index, _flag, ...changes] = line.split(" ")
+    const [principal, how] = kinds[Number(index)]!
+    for (const change of changes) page.set(change.slice(0, change.indexOf(",")), { entity, how, principal })
+  }
+  return page
+}

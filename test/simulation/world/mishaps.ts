@@ -1,0 +1,172 @@
+/** What happens to devices and to the relay. False: there was nothing that it could happen to. */
+import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
+import type { Relay, RelayOptions } from "../../../src/sync/socket.ts"
+import type { Files } from "../../support/disk.ts"
+import { isOurs } from "./relay.ts"
+import type { Replica } from "./replica.ts"
+import type { Records } from "./store.ts"
+import type { World } from "./world.ts"
+
+// a device and its program ----------------------------------------------------------------------------------------------
+
+/** `delivered`: what it has sent still arrives. */
+export function crash(world: World, replica: Replica, delivered: boolean): boolean {
+  if (!replica.running) return false
+  world.seen["replica crashes"]++
+  replica.crash(delivered)
+  return true
+}
+
+export function open(world: World, replica: Replica): boolean {
+  if (replica.running) return false
+  world.seen["replicas reopened"]++
+  replica.start()
+  return true
+}
+
+/** To the relay that it had last, or to this one. */
+export function connect(world: World, replica: Replica, relay?: Relay | RelayOptions): void {
+  const { ws, left } = replica
+  if (!ws) return
+  if (left?.open) {
+    world.seen["returns to a socket"]++
+    if (left.up.length + left.down.length > 0) world.seen["returns amid old frames"]++
+  }
+  replica.left = undefined
+  ws.connect(relay)
+}
+
+export function disconnect(world: World, replica: Replica): void {
+  const { ws } = replica
+  if (ws?.status.connected) replica.left = world.network.of(replica.name).at(-1)
+  ws?.disconnect()
+}
+
+export function goOffline(world: World, replica: Replica): boolean {
+  if (!replica.online) return false
+  world.seen["offline times"]++
+  replica.online = false
+  for (const connection of world.network.of(replica.name)) connection.cut()
+  return true
+}
+
+export function failCommits(replica: Replica, n: number): boolean {
+  if (!replica.running) return false
+  replica.device.failCommits(n)
+  return true
+}
+
+// a device's disk -------------------------------------------------------------------------------------------------------
+
+export function backUpDevice(replica: Replica): void {
+  replica.backup = { records: replica.device.backup(), principal: replica.principal }
+}
+
+export async function restoreDevice(world: World, replica: Replica): Promise<boolean> {
+  const { backup } = replica
+  if (!backup) return false
+  replica.principal = backup.principal // whoever has the device back has its account too
+  await replaceDevice(world, replica, backup.records)
+  return true
+}
+
+/** A new device takes its place: it has nothing. */
+export const wipeDevice = (world: World, replica: Replica): Promise<void> => replaceDevice(world, replica, new Map())
+
+/** Two devices of one person go on from one copied store. */
+export async function cloneDevice(world: World, replica: Replica, from: Replica): Promise<boolean> {
+  if (replica === from) return false
+  replica.principal = from.principal
+  await replaceDevice(world, replica, from.device.backup())
+  return true
+}
+
+async function replaceDevice(world: World, replica: Replica, records: Records): Promise<void> {
+  await world.loseDisks(async () => {
+    replica.crash(false)
+    replica.device.restore(records)
+    world.oracle.devices.reload(replica.device)
+  })
+  world.seen["device restores"]++
+  replica.start()
+}
+
+/** The device is gone for good. */
+export async function destroy(world: World, replica: Replica): Promise<void> {
+  await world.loseDisks(async () => {
+    replica.crash(false)
+    world.replicas.splice(world.replicas.indexOf(replica), 1)
+  })
+}
+
+// the relay -------------------------------------------------------------------------------------------------------------
+
+/** `x` chooses whether the power goes, who is told, and how long it is down. */
+export async function crashRelay(world: World, x: number): Promise<boolean> {
+  const { relay } = world
+  if (!relay.running) return false
+  world.seen["relay crashes"]++
+  await relay.crash(x % 2 === 0, (id) => x % 3 !== 2 || id % 2 === 0)
+  startRelayAfter(world, [100, 2000, 60_000][(x >> 2) % 3]!)
+  return true
+}
+
+export async function restoreRelay(world: World, which: number): Promise<boolean> {
+  const { backups } = world.relay
+  const copy = backups[which % backups.length]
+  if (!copy) return false
+  await putBack(world, copy)
+  return true
+}
+
+/** An older copy takes the place of the relay's disk. */
+export async function putBack(world: World, copy: Files): Promise<void> {
+  world.oracle.noteStored()
+  await world.loseDisks(() => world.relay.restore(copy))
+  startRelayAfter(world, 100)
+  world.seen["relay restores"]++
+}
+
+/** While the relay is down, one byte of one of its files becomes another one. */
+export async function harmRelay(world: World, where: (file: Uint8Array, path: string) => number): Promise<boolean> {
+  const { relay, oracle, chance } = world
+  const files = new Map(relay.snapshot())
+  const fitting = [...files].filter(([path, bytes]) => isOurs(path) && inside(bytes, where(bytes, path)))
+  if (fitting.length === 0) return false
+  const [path, file] = chance.pick(fitting)
+  const at = where(file, path)
+  const bytes = file.slice()
+  bytes[at]! ^= 1 + chance.below(255)
+  oracle.noteStored()
+  const before = await relay.readLog(files)
+  await world.loseDisks(() => relay.restore(files.set(path, bytes)))
+  oracle.log.harmed(segmentOf(path), before)
+  const left = new Set((await relay.readLog()).map(({ position }) => position))
+  const gone = before.filter(({ position }) => !left.has(position)).length
+  if (gone > mayCost(path, file, at))
+    oracle.fail("harmed too much", `${gone} of ${before.length} entries for byte ${at} of ${path}`)
+  startRelayAfter(world, 100)
+  world.seen["relay files harmed"]++
+  return true
+}
+
+function startRelayAfter(world: World, ms: number): void {
+  world.scheduler.after(ms, "relay starts", () => world.relay.start())
+}
+
+/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/header.ts`). */
+export const COPY = 128
+
+/** `…/00000003.log` is 3. */
+const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
+
+/** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
+function mayCost(path: string, file: Uint8Array, at: number): number {
+  if (!path.endsWith(".log")) return 0
+  const header = Buffer.from(file.subarray(0, HEADER_BYTES))
+  // With both copies of the header gone there is only the index to say where records are: it knows of no second way.
+  if (at >= HEADER_BYTES) return decodeHeader(header) ? 1 : Number.POSITIVE_INFINITY
+  const bothWhole = header.subarray(0, COPY).equals(header.subarray(-COPY))
+  return bothWhole ? 0 : Number.POSITIVE_INFINITY
+}
+const inside = (bytes: Uint8Array, at: number): boolean => at >= 20 && at < bytes.length
