@@ -109,7 +109,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
       "headwater/indexeddb": source("store/indexeddb.ts"),
       "headwater/testing": source("testing.ts"),
       headwater: source("index.ts"),
-      "#websocket": source("websocket.ts"),
+      "#websocket": source("sync/websocket.ts"),
     },
   })
   const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${name}.js"></script>`
