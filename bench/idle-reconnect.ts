@@ -1,4 +1,4 @@
-/** A device comes back and nothing has changed: what goes over the wire, at 1,000 and at 10,000 notes. */
+/** What goes over the wire when a device reconnects and nothing has changed, at 1,000 and at 10,000 notes. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -38,7 +38,7 @@ for (const size of SIZES) {
     const ws = await device()
     await ws.whenSynced()
     figures.ms.push(performance.now() - begun)
-    await sleep(1000) // whatever else would be sent
+    await sleep(1000) // time for anything else to be sent
     if (ws.notes.all().length !== size) throw new Error(`the device has ${ws.notes.all().length} of ${size} notes`)
     figures.sent.push(proxy.up.messages)
     figures.up.push(proxy.up.bytes)

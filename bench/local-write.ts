@@ -1,4 +1,4 @@
-/** A write on the device: one at a time, each durable, and a thousand at once. */
+/** Writes on the device: one at a time, each durable, and a thousand at once. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -74,7 +74,7 @@ for (let round = 0; round <= ROUNDS; round++) {
   const changes = await timed(() => {
     for (let i = 0; i < BURST; i++) change(`B${i}`)
   })
-  if (round === 0) continue // warms up
+  if (round === 0) continue // the first round warms up
   durable.push(median(times.bare) / median(times.ours))
   appended.push(median(times.raw) / median(times.ours))
   bursts.push(changes / burst)

@@ -1,4 +1,4 @@
-/** The notes that a few benchmarks open and sync. */
+/** The notes that several benchmarks open and sync. */
 import { collection, openWorkspace, type Store, shape, text } from "headwater"
 
 interface Note {
@@ -14,14 +14,14 @@ export const openNotes = (store: Store, url?: string) =>
 
 const words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor".split(" ")
 
-/** About 1 kB each. */
+/** A note of about 1 kB. */
 const note = (i: number): Note => ({
   title: `note ${i}`,
   body: Array.from({ length: 150 }, (_, k) => words[(i * 7 + k * 3) % words.length]).join(" "),
   tags: ["a", "b", "c"],
 })
 
-/** Creates notes until there are `count`. */
+/** Creates notes until the workspace has `count`. */
 export async function fill(ws: Notes, count: number): Promise<void> {
   for (let have = ws.notes.all().length; have < count; have += 200) {
     await Promise.all(Array.from({ length: Math.min(200, count - have) }, (_, i) => ws.notes.create(note(have + i))))

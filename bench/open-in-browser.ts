@@ -1,6 +1,7 @@
 /**
- * The same in Chromium: a fresh page and IndexedDB, against the least that an app without a database would do: fetch of
- * one file from loopback, its text, JSON.parse. Loading the page's script is in neither.
+ * How long a fresh page in Chromium takes from IndexedDB to a list of 10,000 titles, compared with the least that an
+ * app without a database does: fetch one file from loopback, take its text, JSON.parse. Neither includes loading the
+ * script.
  */
 import { once } from "node:events"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"

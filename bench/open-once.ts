@@ -1,4 +1,7 @@
-/** One cold start: `open-once ours <folder>` or `open-once json <file>`; prints the ms to a list of titles, and how many. */
+/**
+ * One cold start: `open-once ours <folder>` or `open-once json <file>`. Prints the ms to a list of titles, and its
+ * length.
+ */
 import { readFileSync } from "node:fs"
 import { nodeStore } from "headwater/node"
 import { openNotes } from "./notes.ts"

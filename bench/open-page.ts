@@ -1,11 +1,11 @@
-/** What the page of open-in-browser.ts can be asked. */
+/** The functions that open-in-browser.ts calls in its page. */
 import { indexedDBStore } from "headwater/indexeddb"
 import { fill, openNotes } from "./notes.ts"
 
 const open = () => openNotes(indexedDBStore("bench"))
 
 Object.assign(globalThis, {
-  /** Returns the rows, for the file that JSON.parse is to read. */
+  /** Creates the notes and returns their rows, for the file that JSON.parse reads. */
   async seed(count: number) {
     const ws = await open()
     await fill(ws, count)

@@ -1,4 +1,7 @@
-/** A peer's idle reconnect beside ours: stock automerge-repo with its WebSocket adapters, 1,000 documents, nothing changed. */
+/**
+ * A peer's idle reconnect, to compare with ours: stock automerge-repo, its WebSocket adapters, 1,000 unchanged
+ * documents.
+ */
 import { once } from "node:events"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -11,7 +14,7 @@ import { countingProxy } from "./proxy.ts"
 const ROUNDS = 3
 const DOCUMENTS = 1_000
 
-/** The client's disk, kept between its lives: reading it costs nothing, so only the traffic is compared. */
+/** The client's disk, kept in memory from one start to the next: reading costs nothing, so only traffic is compared. */
 function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
   const name = (key: StorageKey) => key.join(" ")
   const under = (prefix: StorageKey) => [...map.keys()].filter((key) => `${key} `.startsWith(`${name(prefix)} `))
@@ -28,7 +31,7 @@ function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
 
 const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1" })
 await once(sockets, "listening")
-// The adapter's declared type is of the module ws, not of its class.
+// The adapter declares the type of the module ws where it wants the class.
 type Sockets = ConstructorParameters<typeof WebSocketServerAdapter>[0]
 const server = new Repo({
   network: [new WebSocketServerAdapter(sockets as unknown as Sockets)],
@@ -39,7 +42,7 @@ const server = new Repo({
 const proxy = await countingProxy((sockets.address() as AddressInfo).port)
 const disk = new Map<string, Uint8Array>()
 const client = () => new Repo({ network: [new WebSocketClientAdapter(proxy.url)], storage: storageIn(disk) })
-/** Until nothing has been sent for a second. */
+/** Resolves when nothing has been sent for a second. */
 async function silence(): Promise<void> {
   for (let before = -1; before !== proxy.up.bytes + proxy.down.bytes; ) {
     before = proxy.up.bytes + proxy.down.bytes

@@ -1,10 +1,12 @@
-/** A TCP proxy that counts WebSocket messages and the bytes of their frames (RFC 6455 section 5.2), the upgrade apart. */
+/**
+ * A TCP proxy that counts WebSocket messages and the bytes of their frames (RFC 6455 section 5.2), without the upgrade.
+ */
 import { once } from "node:events"
 import net from "node:net"
 
 export interface Traffic {
   messages: number
-  /** headers included */
+  /** Frame headers included. */
   bytes: number
 }
 
@@ -12,7 +14,7 @@ export interface Proxy {
   readonly url: string
   readonly up: Traffic
   readonly down: Traffic
-  /** From here on. */
+  /** Counts from zero again. */
   reset(): void
   close(): void
 }
@@ -56,7 +58,10 @@ export async function countingProxy(port: number): Promise<Proxy> {
   }
 }
 
-/** Told the bytes of one direction, piece by piece: one HTTP head, then frames. Control frames (close, ping) do not count. */
+/**
+ * Returns a function that is given the bytes of one direction, piece by piece: one HTTP head, then frames. Control
+ * frames (close, ping) do not count.
+ */
 function frameCounter(traffic: Traffic): (bytes: Buffer) => void {
   let rest = Buffer.alloc(0)
   let upgraded = false

@@ -1,4 +1,4 @@
-/** One writer, 50 changes a second, and 10, 50 and 200 connections that get every one of them once it is on a disk. */
+/** One writer makes 50 changes a second; 10, 50 and 200 connections receive each of them once it is on a disk. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -8,7 +8,7 @@ import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
 const ROUNDS = 5
 const CHANGES = 150
 const EVERY_MS = 20
-/** Changes at full speed that each server has had before any is measured: it is one that has run for a while. */
+/** Changes at full speed that each server handles before anything is measured, so that its code is warm. */
 const BEFORE = 4000
 
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))

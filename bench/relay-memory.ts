@@ -1,4 +1,4 @@
-/** What a relay keeps in memory of a log that it has served whole: nothing. */
+/** A relay keeps nothing in memory of a log that it has served whole. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -12,7 +12,7 @@ const SIZES = [200_000, 1_000_000]
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
 const clients = startClients()
 
-/** RSS of a relay that was just started on this folder, once one client has done this. */
+/** RSS, in bytes, of a relay that was just started on the folder `data` and has answered one client's `command`. */
 async function memory(data: string, command: (url: string) => Promise<unknown>): Promise<number> {
   const relay = await startRelay(path.join(folder, data))
   await command(relay.url)

@@ -1,4 +1,4 @@
-/** 200 writers, each sending its next change when the last one was acknowledged, after the relay's fdatasync. */
+/** 200 writers; each sends its next change when its last one was acknowledged, which is after the relay's fdatasync. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -7,7 +7,7 @@ import { figure, timed } from "./figures.ts"
 import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
 
 const ROUNDS = 5
-/** Rounds before those that count: servers that have run for a while. */
+/** Rounds that are not counted, so that the servers' code is warm. */
 const WARM = 2
 const WRITERS = 200
 const CHANGES = 150

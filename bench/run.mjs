@@ -1,5 +1,5 @@
-// `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout idle` those named, each in a process of its own,
-// against what `npm run build` has built. Every figure is a ratio to something bare, measured in the same run.
+// `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout open` the named ones, each in a process of its own,
+// on what `npm run build` has built. Every figure is a ratio to something bare that is measured in the same run.
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
@@ -19,12 +19,13 @@ const all = [
   "size",
 ]
 const names = process.argv.slice(2)
-for (const name of names) if (!all.includes(name)) throw new Error(`no benchmark ${name}; there are ${all.join(", ")}`)
+for (const name of names)
+  if (!all.includes(name)) throw new Error(`there is no benchmark ${name}; choose of ${all.join(", ")}`)
 
 const here = import.meta.dirname
 for (const built of ["../dist/index.js", "../relay/dist/index.js"]) {
   if (existsSync(path.join(here, built))) continue
-  console.error("nothing is built to be measured: npm run build")
+  console.error(`${built} does not exist; run npm run build first`)
   process.exit(1)
 }
 const outdir = path.join(here, "dist")
@@ -35,7 +36,7 @@ await build({
   outdir,
   bundle: true,
   packages: "external",
-  // The packages by name are the built ones: tsconfig's paths would make them the sources.
+  // With tsconfig's paths the packages' names would mean their sources; without them, the built ones.
   tsconfigRaw: {},
   platform: "node",
   format: "esm",

@@ -1,6 +1,6 @@
 /**
- * Clients that speak the wire and hold no documents, in a process of their own, so that they do not count as the
- * server's. One JSON command a line on stdin, one JSON answer a line on stdout.
+ * Clients that speak the wire without documents, in a process of their own, so that their cost does not count as the
+ * server's. stdin has one JSON command a line, stdout one JSON answer a line.
  */
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -11,7 +11,7 @@ import { Wire } from "../test/support/wire.ts"
 const VALUE = "x".repeat(100)
 let actors = 0
 
-/** A note as the relay sees it: its genesis and as many changes on top, one resting on the other. */
+/** The entries of a note: its genesis and `changes` changes, each depending on the one before. */
 function* history(entity: string, changes: number): Generator<Entry> {
   const actor = actorOf(++actors * 2 ** 16 + (process.pid % 2 ** 16))
   let last = genesis(entity)
@@ -45,7 +45,9 @@ interface Write {
   readonly changes: number
 }
 
-/** Every writer sends its next change when the one before it was answered. ms from the first frame to the last answer. */
+/**
+ * Each writer sends its next change when the one before was answered. `ms`: from the first frame to the last answer.
+ */
 async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms: number }> {
   const frames = Array.from({ length: writers }, (_, writer) =>
     [...history(`${name}-${writer}`, changes)].map((entry, i) => frameOf("writers", i, entry)),
@@ -89,7 +91,7 @@ interface Fanout {
 }
 interface Subscriber {
   readonly wire: Wire
-  /** What came, and when: looked into only afterwards. */
+  /** The frames received, and when (ms). They are decoded afterwards. */
   readonly arrived: { readonly at: number; readonly frame: Uint8Array }[]
 }
 let fanout: { writer: Wire; subscribers: Subscriber[]; options: Fanout; entries: Generator<Entry> } | undefined
@@ -112,7 +114,7 @@ async function openFanout(options: Fanout): Promise<object> {
   return {}
 }
 
-/** ms from the send to the arrival of every change at every subscriber. */
+/** `latencies`: ms from sending a change to its arrival, one for each change and subscriber. */
 async function runFanout({ changes, every }: { changes: number; every: number }): Promise<{ latencies: number[] }> {
   const { writer, subscribers, options, entries } = fanout!
   for (const { arrived } of subscribers) arrived.length = 0
@@ -154,7 +156,7 @@ async function closeFanout(): Promise<object> {
 
 // ── one client, a large log ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** Pushes entries, 20 changes to a note. */
+/** Pushes the entries `from` to `to`, 20 for each note. */
 async function fill({ url, w, from, to }: { url: string; w: string; from: number; to: number }): Promise<object> {
   const wire = await Wire.dial(url)
   const inFlight: string[] = []
@@ -174,7 +176,7 @@ async function fill({ url, w, from, to }: { url: string; w: string; from: number
   return {}
 }
 
-/** Pulls a whole log. */
+/** Pulls a whole log and counts its entries. */
 async function pull({ url, w }: { url: string; w: string }): Promise<{ entries: number }> {
   const wire = await Wire.dial(url)
   wire.pull(w)
