@@ -1,4 +1,4 @@
-// Builds what `npm start` and `npm run demo` run, from the built library: the page for browsers, the rest for Node.
+// Builds `npm start` and `npm run demo` from the built library: the page for browsers, the rest for Node.
 import { copyFile, mkdir, rm } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
@@ -7,7 +7,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
 await rm(here("dist"), { recursive: true, force: true })
 await mkdir(here("dist/notes/page"), { recursive: true })
-// by their public names, as an app gets them: not by the paths that tsconfig.json has for editors
+// the packages by their public names, as an app gets them, without the paths that tsconfig.json has for editors
 const tsconfigRaw = "{}"
 await Promise.all([
   build({
@@ -20,7 +20,7 @@ await Promise.all([
     target: "es2022",
     minify: true,
     sourcemap: true,
-    // flat names: the little server serves one folder
+    // no folders in the names, because the page's server serves one flat folder
     chunkNames: "[name]-[hash]",
   }),
   build({

@@ -10,22 +10,23 @@ import { fileURLToPath } from "node:url"
 import { isDeepStrictEqual } from "node:util"
 import type { Answer, Calls } from "./calls.ts"
 
-// Two devices and a relay, each a process of its own; the relay is killed while both sides edit the same paragraph.
+// `npm run demo`: two devices and a relay, each in a process of its own. The relay is killed, and while it is away both
+// devices edit the same paragraph.
 const root = fileURLToPath(new URL("../../../", import.meta.url))
 const notesFolder = path.resolve(process.argv[2] ?? path.join(root, "docs"))
 const data = await mkdtemp(path.join(tmpdir(), "headwater-demo-"))
 const processes = new Set<ChildProcess>()
 
-/** ms without a note saved, stored or received, after which nothing more will come: a large folder may take its time. */
+/** ms without a note saved, stored or received, after which the demo gives up. A large folder may take long. */
 const patience = Number(process.env["PATIENCE"] ?? 60_000)
 let movedAt = Date.now()
 let comparing = false
 const stuck = () => Date.now() - movedAt > patience
 const watch = setInterval(() => {
-  if (stuck() && !comparing) fail(`nothing has moved for ${patience / 1000} s`)
+  if (stuck() && !comparing) fail(`no note was saved, stored or received for ${patience / 1000} s`)
 }, 250)
 
-await readdir(notesFolder).catch(({ code }) => fail(`${notesFolder} is no folder that can be read (${code})`))
+await readdir(notesFolder).catch(({ code }) => fail(`${notesFolder} is not a readable folder (${code})`))
 
 type Device = { [K in keyof Calls]: (...args: Parameters<Calls[K]>) => Promise<Awaited<ReturnType<Calls[K]>>> }
 
@@ -37,11 +38,11 @@ try {
 
   const imported = await a.importFolder(notesFolder)
   for (const problem of imported.problems) say("", `not imported: ${problem}`)
-  if (imported.created === 0) throw new Error(`no Markdown in ${notesFolder}`)
+  if (imported.created === 0) throw new Error(`there are no Markdown files in ${notesFolder}; name another folder`)
   await a.settled()
   if (!(await agreed(a, b)).equal) throw new Error("B has not received what A imported")
   say("A", `imported ${imported.created} notes from ${path.relative(process.cwd(), notesFolder) || "."}`)
-  say("B", `holds ${(await b.state()).rows.length} notes`)
+  say("B", `has received ${(await b.state()).rows.length} notes`)
 
   await kill(relay.process)
   while ((await a.connected()) || (await b.connected())) await sleep(20)
@@ -81,8 +82,8 @@ try {
 }
 
 /**
- * Both devices' state, as soon as it is the same, or when nothing moves any more: what one has stored is still on its way to
- * the other. Every note is read only once the heads are equal.
+ * Both devices' states, as soon as they are equal, or when nothing has moved for too long. What one device has stored
+ * may still be on its way to the other. Comparing heads is cheap, so notes are read only once the heads are equal.
  */
 async function agreed(a: Device, b: Device) {
   comparing = true
@@ -111,7 +112,7 @@ async function startRelay(port: number): Promise<{ process: ChildProcess; url: s
   throw new Error("the relay did not start")
 }
 
-/** A device's process; calls are asked and answered one at a time. */
+/** Starts a device's process. Its calls are sent and answered one at a time. */
 async function startDevice(name: string, url: string): Promise<Device> {
   const device = fork(fileURLToPath(new URL("replica.js", import.meta.url)), [path.join(data, name), url])
   processes.add(device)

@@ -7,7 +7,7 @@ import { importNotes } from "../notes/import.ts"
 import { notes as definition } from "../notes/notes.ts"
 import type { Answer, Calls, Question } from "./calls.ts"
 
-// One device: a process with a store of its own that knows nothing of the other but what comes through the relay.
+// One device: a process with its own store. It learns of the other device through the relay only.
 const [, , folder = "", url = ""] = process.argv
 const workspace = await openWorkspace({
   id: "demo",
@@ -63,7 +63,7 @@ const calls: Calls = {
   },
 }
 
-/** The first run of lines without markup that is longer than a heading. */
+/** Where the first paragraph without markup is: one whose first line has more than 60 characters. */
 function paragraphOf(body: string): { from: number; to: number } | undefined {
   const found = /^[A-Za-z][^\n]{60,}(?:\n[^\n]+)*$/m.exec(body)
   return found === null ? undefined : { from: found.index, to: found.index + found[0].length }
@@ -77,7 +77,7 @@ process.on("message", async ({ call, args }: Question) => {
   if (process.connected) process.send?.(answer)
 })
 process.on("disconnect", () => process.exit(0))
-// a row changes when its note is saved, stored or received; reconnecting in vain changes none
+// a row changes when its note is saved, stored or received, but not by a failed reconnect
 notes.subscribe(() => process.connected && process.send?.("moved"))
 const open: Answer = { result: undefined }
 process.send?.(open)

@@ -9,40 +9,47 @@ interface Content {
   readonly body: string
 }
 
-/** What the inputs make of a note, any program's: it may have line breaks that they do not know. (HTML, "API value".) */
+/**
+ * A note's content as the inputs show it. Another program may have written line breaks that inputs do not have. (HTML,
+ * "API value".)
+ */
 function shown({ title, body }: Partial<Content>): Content {
   return { title: String(title ?? "").replace(/[\n\r]/g, ""), body: asShown(body ?? "") }
 }
 
-/**
- * One note in the editor. `base` is the content, as it is shown, that the inputs last had in common with the document: what
- * differs from it was typed and is not written yet.
- */
+/** One note in the editor, and after another one was opened, until what was typed into it is written. */
 interface Session {
   readonly id: string
+  /**
+   * The content, as the inputs show it, that inputs and document last had in common. Where the inputs differ from it,
+   * something was typed that is not written yet.
+   */
   base: Content
-  /** False until the first key makes the note. */
+  /** False until the first key creates the note. */
   exists: boolean
   writing?: Promise<void> | undefined
-  /** The disk would not take it: tried again when it takes something else. */
+  /** The last write failed with `STORE_FAILED`. It is tried again when another write succeeds. */
   waits?: boolean
-  /** What was in the inputs when another note was opened. */
+  /** Content of the inputs when another note was opened; undefined while this one is in the inputs. */
   left?: Content | undefined
 }
 
 export interface Editor {
-  /** A new note; its first key makes it. */
+  /** Shows an empty note. The first key typed creates it. */
   create(id: string): void
   open(id: string): Promise<void>
   close(): void
-  /** Resolves when what was typed into this note is saved, or was said not to be; undefined when none is on its way. */
+  /**
+   * Resolves when what was typed into this note is saved, or when the person was told that it is not. Undefined when
+   * nothing is being written.
+   */
   written(id: string): Promise<void> | undefined
   readonly id: string | undefined
 }
 
 /**
- * Title and body, saved as they are typed: an input event becomes the smallest splice at the text as it is in the
- * document by then, so concurrent edits merge; what others write comes into the inputs without moving the caret.
+ * Shows title and body, and saves them while they are typed. An input event becomes the smallest splice of the
+ * document's present text, so concurrent edits merge. What others write appears in the inputs without moving the caret.
  */
 export function showEditor(
   notes: Notes,
@@ -57,9 +64,9 @@ export function showEditor(
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
-  /** With something typed that is not on the disk, notes that were left among them. */
+  /** The sessions with something typed that is not on the disk yet, those of notes that were left among them. */
   const unsaved = new Set<Session>()
-  /** An input method's half-made character is in an input: no text yet, and no time to touch the inputs. */
+  /** An input method is composing a character. It is not text yet, and changing the inputs now would break it. */
   let composing = false
 
   const typed = (of: Session): Content => of.left ?? { title: title.value, body: body.value }
@@ -90,7 +97,7 @@ export function showEditor(
   function mark(of: Session, is: boolean): void {
     if (is) unsaved.add(of)
     else unsaved.delete(of)
-    if (is && of === session) saved.textContent = "" // that it is saved would not be true
+    if (is && of === session) saved.textContent = "" // "saved" would not be true now
     onUnsaved(unsaved.size > 0)
   }
 
@@ -122,11 +129,11 @@ export function showEditor(
           text = apply(text, [{ at, remove, insert }])
         }
         if (now.title !== of.base.title) draft.title = now.title
-        // from here on inputs and document agree again, or, if it is not saved, in what the document was before
+        // once this is saved, inputs and document agree; if it fails, they last agreed on the document's former content
         before = there
         of.base = after = shown({ title: draft.title, body: text })
         let whole = of.base
-        // of a long one the document has the first part only: the inputs keep the rest
+        // of a long edit the document gets the first part only: keep the rest in the inputs
         if (change !== mine && change !== undefined)
           whole = { ...of.base, body: theirs === undefined ? now.body : apply(now.body, over(theirs, change)) }
         if (of.left === undefined) takeIn(whole)
@@ -138,7 +145,7 @@ export function showEditor(
     }
   }
 
-  /** A write that has failed may be on the disk all the same. */
+  /** A write that failed may be on the disk all the same. */
   async function isSaved(id: string, { title, body }: Content): Promise<boolean> {
     const there = await notes.read(id).catch(() => undefined)
     const content = there && shown(there)
@@ -146,13 +153,13 @@ export function showEditor(
   }
 
   /**
-   * Nothing typed is lost: it stays in the inputs, to be written with the next key or by the button, and is there again
-   * when a note that was left is opened.
+   * Nothing typed is lost. It stays in the inputs and is written with the next key or by the button. Of a note that was
+   * left, it is in the inputs again when the note is opened.
    */
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {
       report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
-      if (isGone(error)) of.base = typed(of) // there is no note to open: the report has it
+      if (isGone(error)) of.base = typed(of) // there is no note to open: the text is in the report
     } else if (!isGone(error)) say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
 
@@ -164,7 +171,7 @@ export function showEditor(
     await write(of)
   }
 
-  /** Takes in what changed elsewhere, unless something typed is on its way: then its write takes it in. */
+  /** Shows what changed elsewhere. While something typed is being written, that write shows it. */
   async function refresh(of: Session): Promise<void> {
     if (of !== session || of.writing || composing || !of.exists) return
     const row = notes.get(of.id)
@@ -192,7 +199,7 @@ export function showEditor(
     saved.textContent = ""
     say(next, undefined)
     onChange(next.id)
-    void write(next) // it may have been left unsaved
+    void write(next) // something typed earlier may not be saved
   }
 
   function takeIn(content: Content): void {

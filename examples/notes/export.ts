@@ -1,30 +1,31 @@
 import { formatNote, isFileOf, pathsOf } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
 
-/** Where an export goes: a folder, or an archive. */
+/** What an export writes to: a folder, or an archive. */
 export interface Target {
-  /** The file that is there already. */
+  /** The present file of this path; undefined when there is none. */
   read(path: string): Promise<Blob | undefined>
   write(path: string, text: string): Promise<void>
 }
 
 export interface ExportReport {
   exported: number
-  /** What was not exported, and stopped nothing else. */
+  /** Notes that could not be exported. The others were. */
   readonly problems: { readonly path: string; readonly why: string }[]
 }
 
 /**
- * Every note as a Markdown file, at the path it came from or named by its title. What is there stays: only a note's own
- * file is written again, so a second export changes the same files.
+ * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the
+ * files that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is
+ * lost.
  */
 export async function exportNotes(notes: Notes, target: Target): Promise<ExportReport> {
   const report: ExportReport = { exported: 0, problems: [] }
-  const taken = new Set<string>() // some disks know no case
+  const taken = new Set<string>() // in lower case: on some disks a.md and A.md are one file
   for (const row of notes.all()) {
     let path = row.title
     try {
-      // a long body is not in its row
+      // a row leaves out a long body
       const whole = row.body === undefined ? await notes.read(row.id) : row
       if (whole === undefined) continue
       const fields = fieldsOf(whole)

@@ -4,7 +4,7 @@ import { fieldsOf, type Notes } from "./notes.ts"
 import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
-  /** With its folders, "/" between them. */
+  /** File name with its folders, separated by "/". */
   readonly path: string
   bytes(): Promise<Uint8Array>
 }
@@ -14,18 +14,21 @@ export interface ImportReport {
   updated: number
   unchanged: number
   readonly problems: { readonly path: string; readonly why: string }[]
-  /** Of files that were imported, but otherwise than their author may expect. */
+  /** What the author of an imported file may not expect of the note. */
   readonly remarks: { readonly path: string; readonly what: string }[]
 }
 
-/** Saved together, so that a thousand files do not cost a thousand flushes. */
+/** Files that are imported at a time: their writes share a disk flush, so a thousand files do not cost a thousand. */
 const TOGETHER = 50
 
 /**
- * Makes or updates a note for every file. A file with the id of a note becomes that note's content (what differs is
- * written, so concurrent edits merge). One without an id is known by its path and its bytes: while they are the same, what
- * was edited here stays as it is. A path alone says too little, two folders may have a README.md each: other bytes are a
- * note of their own. What cannot be imported is named in the report and stops nothing.
+ * Creates or updates a note for every file.
+ *
+ * A file with the id of a note becomes that note's content. Only the difference is written, so concurrent edits merge.
+ * A file without an id is recognized by its path and its bytes: importing it again changes nothing, and what was edited
+ * here stays. The path alone does not identify a file, for two folders may have a README.md each: a file of the same
+ * path with other bytes becomes a second note. A file that cannot be imported is named in the report; the others are
+ * imported.
  */
 export async function importNotes(
   notes: Notes,
@@ -53,13 +56,15 @@ async function importOne(
     const bytes = await file.bytes()
     const { id, fields, remarks } = parseNote(file.path, bytes)
     const note = { ...fields, file: file.path, ...(id === undefined && { fileHash: hashOf(bytes) }) }
-    if (id !== undefined && claimed.has(id)) throw new FileProblem(`it has the same id as ${claimed.get(id)}`)
+    if (id !== undefined && claimed.has(id)) {
+      throw new FileProblem(`its id is also in ${claimed.get(id)}; give one of the two files another id`)
+    }
     if (id !== undefined) claimed.set(id, file.path)
     const sameFile = id === undefined ? (here.get(file.path) ?? []) : []
     const done = await write(notes, id, note, sameFile)
     report[done]++
     if (done === "unchanged") return
-    const second = sameFile.length === 0 ? [] : ["another note came from this path, so this is a second one"]
+    const second = sameFile.length === 0 ? [] : ["a note from another file of this path exists; this is a second note"]
     for (const what of [...remarks, ...second]) report.remarks.push({ path: file.path, what })
   } catch (error) {
     report.problems.push({ path: file.path, why: reason(error) })
@@ -88,7 +93,7 @@ async function write(
   return "updated"
 }
 
-/** A body that differs by more than one change holds is written in several. */
+/** Makes the note what the file says. A body that differs by more than one change can hold is written in several. */
 async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields): Promise<void> {
   for (let done = false; !done; ) {
     await notes.update(id, (draft, edit) => {
@@ -112,13 +117,13 @@ function notesByFile(notes: Notes): Map<string, string[]> {
   return byFile
 }
 
-/** Whether the file has nothing that the note has not, or had once. */
+/** Whether importing the file would change nothing: it is the file that the note came from, or it equals the note. */
 function holds(whole: object, { fileHash, ...wanted }: NoteFields): boolean {
   const { fileHash: heldHash, ...held } = fieldsOf(whole)
   return (fileHash !== undefined && fileHash === heldHash) || equal(held, wanted)
 }
 
-/** JSON has no order of keys, and a field that is undefined is not there. */
+/** Equality as JSON: the order of keys does not matter, and an undefined field is absent. */
 function equal(a: unknown, b: unknown): boolean {
   return JSON.stringify(a, sorted) === JSON.stringify(b, sorted)
 }

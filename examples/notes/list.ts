@@ -2,35 +2,38 @@ import { preview } from "headwater"
 import { child, element } from "./dom.ts"
 import type { Notes, Row } from "./notes.ts"
 
-/** Rows made into elements at a time; more come as the list is scrolled. */
-const PAGE = 100
+/** Rows that are made into elements at first. Scrolling to the end of the list adds as many again. */
+const ROWS_PER_DRAW = 100
 
 export interface List {
   select(id: string | undefined): void
-  /** Puts the focus on this note, else on the selected one, else on the first. */
+  /** Focuses this note, else the selected one, else the first. */
   focus(id?: string): void
 }
 
-/** The list: newest first, those that hold every word of the search, drawn from rows alone. */
+/**
+ * The list of the notes that contain every word of the search, newest first. It is drawn from rows: no document is
+ * loaded.
+ */
 export function showList(notes: Notes, on: { open: (id: string) => void; remove: (id: string) => void }): List {
   const search = element("search", HTMLInputElement)
   const count = element("count", HTMLElement)
   const ul = element("rows", HTMLElement)
   const items = new WeakMap<Row, HTMLLIElement>()
   let selected: string | undefined
-  let shown = PAGE
+  let shown = ROWS_PER_DRAW
   let found: readonly Row[] = []
   let drawing = false
 
   const end = document.createElement("li")
   new IntersectionObserver(([entry]) => {
     if (entry?.isIntersecting !== true || shown >= found.length) return
-    shown += PAGE
+    shown += ROWS_PER_DRAW
     draw()
   }).observe(end)
 
   const refresh = () => {
-    // one drawing a frame, however many notes an import brings
+    // one drawing a frame, however many notes an import adds
     if (drawing) return
     drawing = true
     requestAnimationFrame(() => {
@@ -81,7 +84,7 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     event.preventDefault()
   })
   search.addEventListener("input", () => {
-    shown = PAGE
+    shown = ROWS_PER_DRAW
     ul.scrollTop = 0
     refresh()
   })
@@ -102,7 +105,7 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
 
 const texts = new WeakMap<Row, string>()
 
-/** What a search looks at; rows are the same objects until they change, so a text is made once. */
+/** The text of a row that a search looks at. A row is the same object until it changes, so its text is made once. */
 function textOf(row: Row): string {
   const known = texts.get(row)
   if (known !== undefined) return known

@@ -3,8 +3,9 @@ import { bytesToHex } from "@noble/hashes/utils.js"
 import { type Document, isMap, parseDocument, stringify, visit } from "yaml"
 
 /**
- * A note as a Markdown file with YAML front matter (YAML 1.2, core schema): `title` and every other field stand in front,
- * `id` too, so that a file that comes back is the same note. The body is kept as it is, but for CR LF, which becomes LF.
+ * A note as it is in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`,
+ * `title` and every other field; by the `id`, a file that is imported again becomes the same note. The body is kept as
+ * it is, but for CR LF, which becomes LF.
  */
 export interface NoteFields {
   readonly title: string
@@ -12,25 +13,25 @@ export interface NoteFields {
   readonly [field: string]: unknown
 }
 
-/** A file that is no note; the message says why, to a person. */
+/** A file cannot be imported. The message tells a person why, and follows the file's name. */
 export class FileProblem extends Error {}
 
-/** Longer files are no notes. Bytes. */
+/** Bytes that a file may have. */
 export const MAX_FILE = 1_000_000
 
-/** Longer front matter is not read: some that is crafted would freeze the page. UTF-16 units. */
+/** UTF-16 units of front matter that are read at most: longer, crafted front matter would freeze the page. */
 export const MAX_FRONT = 65_536
 
 const FENCE = "---\n"
 const OPEN = /^---[ \t]*\n/
 const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
-/** Of the note itself, never of its front matter. */
+/** Names that a key of front matter cannot have as a field, because the note itself uses them. */
 const reserved = /^(?:id|body|file|fileHash|__proto__|[$@].*)$/s
 
 export interface ParsedNote {
   readonly id: string | undefined
   readonly fields: NoteFields
-  /** What became of the file that may surprise who wrote it. */
+  /** What the file's author may not expect of the note. */
   readonly remarks: readonly string[]
 }
 
@@ -39,11 +40,11 @@ export function parseNote(file: string, bytes: Uint8Array): ParsedNote {
   const remarks: string[] = []
   const { front, body } = split(text, remarks)
   if (front === undefined && OPEN.test(text)) {
-    remarks.push("the --- that it begins with opens no front matter, so all of it is the note's body")
+    remarks.push("its first line is ---, but no front matter follows, so all of it is the note's body")
   }
   const { id, ...rest } = front ?? {}
   const usable = isId(id)
-  const none = id === undefined || id === null || id === "" // an empty `id:` is what templates leave
+  const none = id === undefined || id === null || id === "" // templates leave an empty `id:`
   const fields = withoutReserved(usable || none ? rest : { id, ...rest }, remarks)
   const title =
     fields["title"] === undefined || fields["title"] === null ? titleOf(file, body) : String(fields["title"])
@@ -55,15 +56,17 @@ export function formatNote(id: string, { title, body, ...rest }: NoteFields): st
   return FENCE + stringify({ id, title, ...fields }, { lineWidth: 0 }) + FENCE + body
 }
 
-/** The paths that a note may be exported to, the best one first: where it came from, else its title. */
+/**
+ * The paths that a note may be exported to, the best first: the path it was imported from, else one made of its title.
+ */
 export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unknown }): Generator<string> {
   const wished =
     typeof fields.file === "string" ? fields.file.replace(/\.(md|markdown)$/i, "") : String(fields.title ?? "")
-  // titles and paths come from other people: no way out of the folder, no names that a disk refuses
+  // titles and paths may come from other people: they must not lead out of the folder, and a disk must accept them
   const segments = (typeof fields.file === "string" ? wished.split("/") : [wished])
     .map((s) =>
       s
-        .slice(0, 80) // first: the expressions below would be slow on a long one
+        .slice(0, 80) // first: the expressions below are slow on a long one
         .replace(/[\\/:*?"<>|\p{Cc}]/gu, "-")
         .replace(/^[.\s]+|[.\s]+$/g, ""),
     )
@@ -73,14 +76,14 @@ export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unk
   for (let n = 2; ; n++) yield `${base} ${n}.md`
 }
 
-/** Whether the file is this note's: one that it was exported to, or the one that it came from, as it was then. */
+/** Whether the file is this note's own: it names the note's id, or it is the file that was imported, unchanged. */
 export async function isFileOf(file: Blob, id: string, fileHash: unknown): Promise<boolean> {
   if (idOf(await file.slice(0, 4 * MAX_FRONT).text()) === id) return true
   if (typeof fileHash !== "string" || file.size > MAX_FILE) return false
   return hashOf(new Uint8Array(await file.arrayBuffer())) === fileHash
 }
 
-/** With its path, what a file without an id is known by. */
+/** A file without an id is recognized by its path and this hash of its bytes. */
 export const hashOf = (bytes: Uint8Array) => bytesToHex(sha256(bytes))
 
 function idOf(text: string): string | undefined {
@@ -88,22 +91,25 @@ function idOf(text: string): string | undefined {
     const { id } = split(text.replaceAll("\r\n", "\n"), []).front ?? {}
     return isId(id) ? String(id) : undefined
   } catch {
-    return undefined // broken or long: nothing that was exported
+    return undefined // broken or too long: not a file that was exported
   }
 }
 
 function decode(bytes: Uint8Array): string {
   if (bytes.length === 0) throw new FileProblem("it is empty")
-  if (bytes.length > MAX_FILE)
-    throw new FileProblem(`it is ${(bytes.length / 1e6).toFixed(1)} MB long; the limit is 1 MB`)
+  if (bytes.length > MAX_FILE) {
+    throw new FileProblem(`it is ${(bytes.length / 1e6).toFixed(1)} MB long; split it into files of at most 1 MB`)
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes).replaceAll("\r\n", "\n")
   } catch {
-    throw new FileProblem("it is not UTF-8")
+    throw new FileProblem("it is not UTF-8 text; save it as UTF-8 and import it again")
   }
 }
 
-/** Without front matter all is body: `---` in the first line may be a rule, with prose below it. */
+/**
+ * Divides a file into front matter and body. Without front matter all of it is body: `---` may be a rule above prose.
+ */
 function split(text: string, remarks: string[]): { front: Record<string, unknown> | undefined; body: string } {
   const whole = { front: undefined, body: text }
   const from = OPEN.exec(text)?.[0].length
@@ -115,10 +121,10 @@ function split(text: string, remarks: string[]): { front: Record<string, unknown
   return front === undefined ? whole : { front, body: text.slice(from + close.index + close[0].length) }
 }
 
-/** `undefined`: it is no list of `key: value`. */
+/** The keys and values of front matter; undefined when it is not a list of `key: value`. */
 function parseFront(front: string, remarks: string[]): Record<string, unknown> | undefined {
   if (front.trim() === "") return {}
-  // else `!!set` and its like would become objects that are no JSON
+  // with known tags, `!!set` and the like would become objects that JSON does not have
   const document = parseDocument(front, { schema: "core", version: "1.2", resolveKnownTags: false })
   if (!isMap(document.contents)) return undefined
   const [error] = document.errors
@@ -126,14 +132,16 @@ function parseFront(front: string, remarks: string[]): Record<string, unknown> |
   try {
     keepSpelling(document)
     const lost = new Set(document.warnings.map(({ message }) => message.split(" at line ")[0]))
-    for (const what of lost) remarks.push(`its front matter is kept without this: ${what}`)
+    for (const what of lost) remarks.push(`this of its front matter is not kept: ${what}`)
     return document.toJS() as Record<string, unknown>
   } catch (error) {
     throw new FileProblem(`its front matter is broken: ${(error as Error).message}`)
   }
 }
 
-/** What would be written otherwise than it stands here (1.10, 00123, 0x1F) is kept as text: few such are numbers. */
+/**
+ * Keeps as text a number that would be written differently than it is here (1.10, 00123, 0x1F): most are not numbers.
+ */
 function keepSpelling(document: Document): void {
   visit(document, {
     Scalar(_, scalar) {
@@ -146,28 +154,30 @@ function keepSpelling(document: Document): void {
 const isId = (value: unknown) =>
   (typeof value === "string" || typeof value === "number") && /^[A-Za-z0-9_-]{1,64}$/.test(String(value))
 
-/** What no field can be called is called otherwise: nobody's file is lost for what another program put in front of it. */
+/**
+ * Gives keys that cannot be field names another name, so that no file is refused for what another program wrote there.
+ */
 function withoutReserved(given: Record<string, unknown>, remarks: string[]): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(given)) {
-    // what templates leave, `title: {{title}}` for one, is no text
+    // a template may leave what is not text, such as `title: {{title}}`
     const noTitle = key === "title" && typeof value === "object" && value !== null
     let name = noTitle ? "original-title" : key
     while (reserved.test(name) || (name !== key && Object.hasOwn(given, name))) name = `original-${name}`
-    if (name !== key) remarks.push(`\`${key}\` of its front matter is the field \`${name}\``)
+    if (name !== key) remarks.push(`\`${key}\` of its front matter became the field \`${name}\``)
     fields[name] = value
   }
   return fields
 }
 
-/** The first heading, else the file's name. No regular expression here goes back over what it has read: lines are long. */
+/** The first heading, else the file's name. No regular expression in here backtracks: lines may be long. */
 function titleOf(file: string, body: string): string {
   for (const line of body.split(/[\n\r]/)) {
     if (!/^#[ \t]/.test(line)) continue
     const text = line.slice(1).trim()
     let end = text.length
     while (text[end - 1] === "#") end--
-    // closing #s stand apart: the heading of `# C#` is C#
+    // a closing # has a space before it: the heading of `# C#` is C#
     const closed = end === 0 || /\s/.test(text.charAt(end - 1))
     const heading = closed ? text.slice(0, end).trimEnd() : text
     if (heading !== "") return heading

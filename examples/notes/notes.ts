@@ -1,13 +1,16 @@
 import { type Collection, collection, type RowOf, shape, text } from "headwater"
 
-/** What the page itself reads; a note may carry any other front matter as fields of its own. */
+/** The fields that the page reads. A note may have others: every key of a file's front matter becomes a field. */
 export interface Note {
   title: string
   body: string
   tags?: string[]
-  /** The path that the note was imported from, and goes back to. */
+  /** Path of the file that the note was imported from; an export writes to it again. */
   file?: string
-  /** SHA-256 of that file, if it named no id: the same file is this note again, whatever was written here since. */
+  /**
+   * SHA-256 of that file in hexadecimal, if the file named no id. Importing the same path and bytes again finds this
+   * note by it, whatever was edited here since.
+   */
   fileHash?: string
 }
 
@@ -18,7 +21,7 @@ export type Notes = typeof notes extends { schema: infer S; fields: infer F; def
   ? Collection<S, F, D>
   : never
 
-/** A note's own fields: what is left of a row without its id and metadata. */
+/** A note's own fields: its row without `id` and the `$` metadata. */
 export function fieldsOf(row: object): { title: string; body: string } & Record<string, unknown> {
   const own = Object.entries(row).filter(([key]) => key !== "id" && !key.startsWith("$"))
   return { title: "", body: "", ...Object.fromEntries(own) }

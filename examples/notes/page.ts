@@ -19,9 +19,11 @@ const workspace = await openWorkspace({
   wasm: new URL("automerge.wasm", document.baseURI),
 }).catch((error: HeadwaterError): Promise<never> => {
   statusText.textContent = announced.textContent =
-    error.code === "STORE_IN_USE" ? "The notes are open in another tab; close it and reload." : error.message
+    error.code === "STORE_IN_USE"
+      ? "The notes are open in another tab. Close that tab, then reload this page."
+      : error.message
   if (error.code !== "STORE_IN_USE") throw error
-  return new Promise(() => {}) // all is said: no error, and no more of this page
+  return new Promise(() => {}) // the person has been told: no error, and the rest of the page does not run
 })
 const { notes } = workspace
 
@@ -66,23 +68,23 @@ let deleting: Promise<void> = Promise.resolve()
 function remove(id: string): void {
   if (editor.id === id) closeEditor()
   const written = editor.written(id)
-  if (notes.get(id) === undefined && written === undefined) return // a new one without a key typed
-  showDeleted(id) // at once: an undo may follow in the same breath, and is done after it
+  if (notes.get(id) === undefined && written === undefined) return // a new note into which nothing was typed
+  showDeleted(id) // at once: an undo may follow immediately, and it waits for `deleting`
   deleting = Promise.resolve(written)
     .then(() => notes.delete(id))
     .catch((error: Error) => {
       showDeleted(undefined)
-      // a new one that could not be saved was never there, and the editor has said so
+      // a new note that could not be saved never existed, and the editor has said so
       if (notes.get(id) !== undefined) failed("The note could not be deleted")(error)
     })
 }
 
-/** Stays until it is answered: who works by keyboard or ear needs longer than others. */
+/** The message stays until it is answered: people who use a keyboard or a screen reader need longer than others. */
 function showDeleted(id: string | undefined): void {
   const focused = toast.contains(document.activeElement)
   deleted = id
   toast.hidden = id === undefined
-  if (id !== undefined) announced.textContent = "Note deleted. Alt U brings it back."
+  if (id !== undefined) announced.textContent = "Note deleted. Press Alt U to bring it back."
   if (focused && toast.hidden) list.focus()
 }
 

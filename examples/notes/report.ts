@@ -1,6 +1,6 @@
 import { child, element } from "./dom.ts"
 
-/** Says something that has to be read: a heading, and a line for each thing that it is about. */
+/** Opens a dialog that must be closed by hand: a heading, and below it a list of `lines`. */
 export function report(heading: string, lines: readonly string[]): void {
   const dialog = element("report", HTMLDialogElement)
   child(dialog, "h2").textContent = heading

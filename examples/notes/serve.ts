@@ -10,16 +10,18 @@ const types: Record<string, string> = {
   ".wasm": "application/wasm",
 }
 
-/** Serves the built page from `folder` on loopback; `port` 0 takes a free one. */
+/**
+ * Serves the built page in `folder` on loopback. `port` 0 chooses a free one; `relay` is the URL that the page dials.
+ */
 export async function servePage(o: { port: number; relay: string; folder: string }) {
   const server = createServer((request, response) => {
     const notFound = () => response.writeHead(404).end("not found\n")
-    // what a client sends need be no address, `//` for one, and the relay lives in this process
+    // a client may send what is not a URL, such as `//`, and a throw would end the relay, which runs in this process
     const { url = "/" } = request
     const pathname = URL.canParse(url, "http://page") ? new URL(url, "http://page").pathname : ""
     const name = pathname === "/" ? "index.html" : pathname.slice(1)
     const type = types[path.extname(name)]
-    // the build is one flat folder, so a name with a slash is none of its files
+    // the build is one flat folder: no file of it has a slash in its name
     if (request.method !== "GET" || type === undefined || !/^[\w.-]+$/.test(name)) {
       notFound()
       return
@@ -27,7 +29,8 @@ export async function servePage(o: { port: number; relay: string; folder: string
     response.setHeader("content-type", type)
     response.setHeader("cache-control", "no-cache")
     response.setHeader("x-content-type-options", "nosniff")
-    // whole: a stream of it would stay open when the client goes in the middle. Missing while the page is built again
+    // read whole, because a stream would stay open when the client leaves halfway; missing while the page is being
+    // built
     readFile(path.join(o.folder, name)).then(
       (bytes) => response.end(name === "index.html" ? String(bytes).replace("%RELAY%", o.relay) : bytes),
       notFound,

@@ -1,6 +1,6 @@
 /**
- * What a plain textarea does to a text, as splices: the smallest one between two texts, one moved over another, and
- * where the caret goes. Positions are UTF-16 units, as in the DOM and in `edit.splice`.
+ * One edit in a plain textarea: at position `at` it removes `remove` units and inserts `insert`. Positions and lengths
+ * are UTF-16 units, as in the DOM and in `edit.splice`.
  */
 export interface Splice {
   readonly at: number
@@ -9,8 +9,9 @@ export interface Splice {
 }
 
 /**
- * The splice that makes `after` of `before`, or undefined when they are equal. With `caret` (where it stands in `after`)
- * an ambiguous edit lands where it was typed: an "a" typed after the second of five is the third.
+ * The smallest splice that turns `before` into `after`; undefined when they are equal. `caret` is the caret's position
+ * in `after`. It tells where an ambiguous edit was made: when "aaaa" became "aaaaa" and the caret is at 2, the second
+ * "a" is the new one.
  */
 export function difference(before: string, after: string, caret = after.length): Splice | undefined {
   if (before === after) return undefined
@@ -21,7 +22,7 @@ export function difference(before: string, after: string, caret = after.length):
   let head = 0
   while (head < shorter - tail && before[head] === after[head]) head++
   while (tail < shorter - head && sameFromEnd(before, after, tail)) tail++
-  // half of a surrogate pair is no text: a pair goes as a whole
+  // half of a surrogate pair is not text: replace the whole pair
   if (head > 0 && isHigh(before, head - 1)) head--
   if (tail > 0 && isHigh(before, before.length - tail - 1)) tail--
   if (tail > 0 && isHigh(after, after.length - tail - 1)) tail--
@@ -31,25 +32,28 @@ export function difference(before: string, after: string, caret = after.length):
 const sameFromEnd = (a: string, b: string, n: number) => a[a.length - 1 - n] === b[b.length - 1 - n]
 const isHigh = (text: string, at: number) => (text.charCodeAt(at) & 0xfc00) === 0xd800
 
-/** `length`, or one less where a text cut there would end in half of a surrogate pair; not beyond its end. */
+/** The greatest length up to `length` to which the text can be cut without splitting a surrogate pair. */
 export function wholePairs(text: string, length: number): number {
   const cut = Math.min(length, text.length)
   return cut > 0 && cut < text.length && isHigh(text, cut - 1) ? cut - 1 : cut
 }
 
-/** What a textarea makes of a text: it knows one line break. (HTML, "API value".) */
+/** The text as a textarea shows it: every line break is an LF. (HTML, "API value".) */
 export const asShown = (text: string) => text.replace(/\r\n?/g, "\n")
 
-/** `splice`, made for what a textarea shows of `text`, for the text itself: only what was typed changes. */
+/**
+ * `splice` has positions in `asShown(text)`; the result has positions in `text`. Line breaks outside of what was typed
+ * stay as they are.
+ */
 export function inStored(splice: Splice, text: string): Splice {
   const from = stored(splice.at, text)
   const to = stored(splice.at + splice.remove, text)
-  // an LF that comes to stand behind a CR would be one line break with it
+  // an LF right behind a CR makes one line break with it: a second LF keeps them two
   const joined = text[from - 1] === "\r" && (splice.insert || text.charAt(to)).startsWith("\n")
   return { at: from, remove: to - from, insert: joined ? `\n${splice.insert}` : splice.insert }
 }
 
-/** Where in `text` that is which is shown at `position`. */
+/** The position in `text` of what `asShown(text)` has at `position`. */
 function stored(position: number, text: string): number {
   let at = position
   for (let pair = text.indexOf("\r\n"); pair !== -1 && pair < at; pair = text.indexOf("\r\n", pair + 2)) at++
@@ -57,12 +61,12 @@ function stored(position: number, text: string): number {
 }
 
 /**
- * UTF-16 units that one write inserts, and that it removes: one change holds no more than 262,144 of both together, and a
- * line break may be two.
+ * UTF-16 units that one write inserts at most, and that it removes at most. A change holds at most 262,144 of both
+ * together (`TOO_LARGE`), and one line break of the textarea may be two units of the text.
  */
 export const PART = 80_000
 
-/** What one write takes of `splice`, made for `before`, from its start: the splice itself when that is all. */
+/** The start of `splice`, made for `before`, that fits into one write; `splice` itself when all of it fits. */
 export function firstPart(splice: Splice, before: string): Splice {
   const { at, remove, insert } = splice
   if (remove <= PART && insert.length <= PART) return splice
@@ -75,8 +79,9 @@ export function apply(text: string, splices: readonly Splice[]): string {
 }
 
 /**
- * `mine`, made for the same text as `theirs`, for the text after `theirs`: what they removed is not removed again, what
- * they inserted stays. Two splices where they wrote into what I removed; to be applied one after the other.
+ * Moves `mine` over `theirs`: both were made for the same text, and the result is for the text after `theirs`. Nothing
+ * is removed twice, and what they inserted stays. The result is two splices, to be applied one after the other, where
+ * they inserted into what I removed.
  */
 export function over(mine: Splice, theirs: Splice): Splice[] {
   const myEnd = mine.at + mine.remove
@@ -92,7 +97,7 @@ export function over(mine: Splice, theirs: Splice): Splice[] {
   return after === 0 ? [first] : [{ at: behind, remove: after, insert: "" }, first]
 }
 
-/** Where a caret at `position` stands after `splice`: text that somebody else writes at the caret goes behind it. */
+/** Where a caret at `position` is after `splice`. Text that somebody else inserts at the caret goes behind it. */
 export function moveCaret(position: number, { at, remove, insert }: Splice): number {
   if (position <= at) return position
   return position >= at + remove ? position + insert.length - remove : at + insert.length

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url"
 import { createRelay } from "headwater-relay"
 import { servePage } from "./serve.ts"
 
-// `npm start`: the relay and the page on loopback, until Ctrl-C
+// `npm start`: runs the relay and serves the page on loopback until Ctrl-C
 const { PORT, PAGE_PORT, DATA_DIR } = process.env
 const relay = await createRelay({ host: "127.0.0.1", port: Number(PORT || 4400), data: DATA_DIR || "data" }).catch(
   (error) => giveUp("relay", "PORT", error),
@@ -17,7 +17,7 @@ console.log(`relay  ${relay.url}\npage   ${page.url}`)
 let stopping = false
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    if (stopping) process.exit(1) // asked twice
+    if (stopping) process.exit(1) // the second signal does not wait
     stopping = true
     void page
       .close()
@@ -26,9 +26,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   })
 }
 
-/** In a line: what stands in the way is seldom a bug, and a stack hides it. */
+/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would hide it. */
 function giveUp(what: string, variable: string, error: NodeJS.ErrnoException): never {
-  const other = error.code === "EADDRINUSE" ? `; ${variable}=<port> takes another` : ""
+  const other = error.code === "EADDRINUSE" ? `; set ${variable} to another port` : ""
   console.error(`the ${what} cannot start: ${error.message}${other}`)
   process.exit(1)
 }

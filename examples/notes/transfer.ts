@@ -4,11 +4,11 @@ import type { FileToImport, ImportReport } from "./import.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
 
-/** Import and export, and what they say. Their code is loaded when they are first used. */
+/** Import and export: the buttons, dropped files, and the reports. Their code is loaded when it is first used. */
 export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
   const chosen = (input: HTMLInputElement) => () => {
     void importFiles([...(input.files ?? [])].map(asFile))
-    input.value = "" // the same file may be chosen again
+    input.value = "" // or choosing the same file again would be no change
   }
   for (const [button, input] of [
     ["import-files", "files"],
@@ -67,7 +67,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
 }
 
 const asFile = (file: File): FileToImport => ({
-  // a chosen folder's own name is no part of the notes' paths
+  // the chosen folder's own name is not part of a note's path
   path: file.webkitRelativePath.split("/").slice(1).join("/") || file.name,
   bytes: async () => new Uint8Array(await file.arrayBuffer()),
 })
@@ -77,7 +77,7 @@ function summary({ created, updated, unchanged, problems }: ImportReport, skippe
     counted(created, "imported"),
     updated > 0 && `${updated} updated`,
     unchanged > 0 && `${unchanged} here already`,
-    skipped > 0 && `${skipped} other files skipped`,
+    skipped > 0 && `${skipped} other file${skipped === 1 ? "" : "s"} skipped`,
     problems.length > 0 && `${problems.length} could not be imported:`,
   ]
   return parts.filter(Boolean).join(", ")

@@ -1,6 +1,6 @@
 /**
- * A ZIP archive without compression (PKWARE APPNOTE 6.3, method 0, names in UTF-8): what a browser without a folder
- * picker downloads. At most 65,535 files and 4 GiB: it has no ZIP64 records.
+ * A ZIP archive without compression (PKWARE APPNOTE 6.3, method 0, names in UTF-8), for browsers without a folder
+ * picker. It holds at most 65,535 files and 4 GiB, because it has no ZIP64 records.
  */
 export function zip(files: readonly { readonly path: string; readonly text: string }[]): Blob {
   const utf8 = new TextEncoder()
@@ -10,7 +10,7 @@ export function zip(files: readonly { readonly path: string; readonly text: stri
   for (const { path, text } of files) {
     const name = utf8.encode(path)
     const content = utf8.encode(text)
-    // needed version 2.0, bit 11: the name is UTF-8; stored; 1980-01-01
+    // version needed: 2.0; flags: bit 11, the name is UTF-8; method: stored; time and date: 1980-01-01 00:00
     const common = [u16(20), u16(0x800), u16(0), u16(0), u16(0x21), u32(crc32(content))]
     const described = [...common, u32(content.length), u32(content.length), u16(name.length), u16(0)]
     const header = join([u32(0x04034b50), ...described, name])

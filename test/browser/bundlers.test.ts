@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { servePage } from "../../examples/notes/serve.ts"
 import { launchOptions } from "./support.ts"
 
-// An app that has installed the built packages, bundled with no help of ours, Automerge's base64 build included, and run.
+// An app that installed the built package is bundled without any configuration, Automerge's base64 build included, and
+// run.
 const root = path.resolve(import.meta.dirname, "../..")
 const app = mkdtempSync(path.join(tmpdir(), "headwater-bundlers-"))
 const outOf = (bundler: string) => path.join(app, `out-${bundler}`)
@@ -28,7 +29,7 @@ document.title = ws.notes.get(id).body + ", " + ws.status.pending + " pending"
 
 beforeAll(() => {
   const ours = path.join(app, "node_modules/headwater")
-  // copied: a link would lead bundlers to the tsconfig.json of this repository
+  // copied, because through a link a bundler would find the tsconfig.json of this repository
   for (const name of ["package.json", "dist"]) cpSync(path.join(root, name), path.join(ours, name), { recursive: true })
   const { dependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
   for (const name of Object.keys(dependencies)) link(name, ours)
@@ -47,7 +48,7 @@ function link(name: string, into: string): void {
 
 describe("an app that is bundled", () => {
   it("by Vite runs in a browser", async () => {
-    // the little server serves one flat folder
+    // no assets folder, because the page's server serves one flat folder
     const build = { outDir: outOf("vite"), assetsDir: "", target: "es2022" }
     await vite({ root: app, configFile: false, logLevel: "error", build })
     expect(await run("vite")).toBe("hello world, 0 pending")
@@ -68,7 +69,7 @@ describe("an app that is bundled", () => {
   })
 })
 
-/** What the app's title says in the end, or what went wrong. */
+/** The title that the app sets when it is done, or the message of its error. */
 async function run(bundler: string): Promise<string> {
   const folder = outOf(bundler)
   expect(readdirSync(folder)).toContain("index.html")

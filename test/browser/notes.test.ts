@@ -85,7 +85,7 @@ describe("the notes page", () => {
     await b.keyboard.type("2.5 ")
     await eventually(() => bodyOf(a)).toBe("zero one two 2.5 three")
 
-    // both at once, letter by letter: every letter is there once, in the order it was typed
+    // both type at once, letter by letter: every letter appears once, in the order in which it was typed
     await caret(a, 0)
     await b.locator("#body").press("Control+End")
     await Promise.all([
@@ -119,7 +119,7 @@ describe("the notes page", () => {
     for (const page of [a, b]) await eventually(() => bodyOf(page)).toBe("zero one two日")
   })
 
-  it("imports files, names those that it cannot, and exports what it has", async () => {
+  it("imports files, names those that cannot be imported, and exports every note", async () => {
     const page = await openPage("a")
     await page.addInitScript(() => Object.assign(window, { showDirectoryPicker: undefined }))
     await goto(page)
@@ -162,7 +162,7 @@ describe("the notes page", () => {
     await page.locator("#report[open] h2").filter({ hasText: "0 notes imported, 1 here already" }).waitFor()
     await report.locator("button").click()
 
-    // where the browser gives a folder, the files are written into it, beside what is there
+    // where the browser has a folder picker, the files are written into that folder, beside the files in it
     await page.evaluate(async () => {
       const folder = await navigator.storage.getDirectory()
       await folder.getDirectoryHandle("long.md", { create: true })
@@ -190,7 +190,7 @@ describe("the notes page", () => {
     expect(files["plain.md"]).toBe("precious")
   })
 
-  it("shows line breaks as its inputs can, and changes none by being looked at", async () => {
+  it("changes no line break of a note that is only looked at", async () => {
     const page = await openPage("a")
     await goto(page)
     const file = (name: string, text: string) => ({ name, mimeType: "text/markdown", buffer: Buffer.from(text) })
@@ -231,7 +231,7 @@ describe("the notes page", () => {
     expect(await exported("cr.md")).toMatch(/one\rtwo\rthree and more$/)
   })
 
-  it("says what is not saved yet, asks before it goes, and deletes a note that is not made yet", async () => {
+  it("says what is not saved yet, asks before it is closed, and deletes a note that is not created yet", async () => {
     const page = await openPage("a")
     let arrive = () => {}
     const arrived = new Promise<void>((resolve) => (arrive = resolve))
@@ -296,7 +296,7 @@ describe("the notes page", () => {
     await page.locator("#keys[open]").waitFor()
   })
 
-  it("tells the ear what the eye sees, and shows where the focus is", async () => {
+  it("announces what it shows, and shows where the focus is", async () => {
     const page = await openPage("a")
     await goto(page)
     const announced = page.getByRole("status").filter({ hasText: /^Online$/ })
@@ -355,7 +355,7 @@ describe("the notes page", () => {
     await b.locator("#body").press("Control+Home")
     await b.keyboard.type("Was ")
     await allStored(b)
-    // so often in vain that by itself it would wait for many seconds now
+    // after so many failed dials it would now wait for many seconds by itself
     await expect.poll(() => dialled.length, { timeout: 90_000 }).toBeGreaterThan(4)
     await offline.waitFor()
     const back = Date.now()

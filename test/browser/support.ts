@@ -11,10 +11,10 @@ import { servePage } from "../../examples/notes/serve.ts"
 const root = path.resolve(import.meta.dirname, "../..")
 const builtPage = path.join(root, "examples/dist/notes/page")
 
-/** Flags without which Chromium looks for Google's hosts and for a sandbox that a root user does not get. */
+/** Without these flags Chromium contacts Google's hosts, and refuses to run as root for want of a sandbox. */
 export const launchOptions = {
   executablePath: "/usr/bin/chromium",
-  headless: false, // --headless=new below is the browser itself, not its old headless shell
+  headless: false, // playwright's true would start the old headless shell; --headless=new below is the browser itself
   args: [
     "--headless=new",
     "--no-sandbox",
@@ -27,7 +27,7 @@ export const launchOptions = {
   ],
 }
 
-/** The page as `npm start` serves it, a relay beside it, and browsers; all of it goes away with `close`. */
+/** The page as `npm start` serves it, a relay, and browser profiles. `close` ends all of it and removes its files. */
 export async function openStage(scripts: readonly string[] = []) {
   if (!existsSync(path.join(builtPage, "page.js"))) throw new Error("the page is not built: npm run build")
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-browser-"))
@@ -43,9 +43,9 @@ export async function openStage(scripts: readonly string[] = []) {
     url: server.url,
     relay: relay.url,
     folder,
-    /** The network goes away under whoever is connected: nothing more arrives, and nobody is told. */
+    /** Silences every open connection: nothing more arrives, and neither side is told. */
     lose: line.lose,
-    /** A browser profile of its own; the same `name` is the same profile again. */
+    /** Opens a browser profile; the same `name` opens the same profile again. */
     async profile(name: string, viewport = { width: 1100, height: 800 }): Promise<BrowserContext> {
       const options = { ...launchOptions, viewport, acceptDownloads: true }
       const context = await chromium.launchPersistentContext(path.join(folder, `profile-${name}`), options)
@@ -62,7 +62,9 @@ export async function openStage(scripts: readonly string[] = []) {
   }
 }
 
-/** The way from the page to the relay. Chromium's own offline mode lets open sockets live on; networks do not. */
+/**
+ * A proxy from the page to the relay. Chromium's offline mode keeps open sockets alive, which a lost network does not.
+ */
 async function openLine(port: number) {
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
@@ -95,7 +97,7 @@ async function openLine(port: number) {
   }
 }
 
-/** Bundles a script of this folder, from the sources, and puts it beside the page as <name>.html. */
+/** Bundles a script of this folder with the library's sources, and puts it beside the page as <name>.html. */
 async function addScript(pageFolder: string, name: string): Promise<void> {
   const source = (file: string) => path.join(root, "src", file)
   await build({
@@ -116,7 +118,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
   writeFileSync(path.join(pageFolder, `${name}.html`), html)
 }
 
-/** Counts on `window.wasm` every WebAssembly module that the page compiles, however it does so. */
+/** Counts in `window.wasm` every WebAssembly module that the page compiles, by whichever function. */
 export async function countWasm(page: Page): Promise<() => Promise<number>> {
   await page.addInitScript(() => {
     const counter = window as unknown as { wasm: number }

@@ -2,8 +2,8 @@ import { openWorkspace } from "headwater"
 import { indexedDBStore } from "headwater/indexeddb"
 import { notes as definition } from "../../examples/notes/notes.ts"
 
-// The same store and workspace as the notes page, driven by a test: `fill` writes many notes, `write` writes until it is
-// killed and says of each note that it was saved.
+// A page on the notes page's store and workspace, driven by a test. `fill` creates many notes. `write` writes until it
+// is killed, and reports each note that was saved.
 declare function saved(id: string): void
 const workspace = await openWorkspace({
   id: "notes",
@@ -33,7 +33,7 @@ async function write(): Promise<never> {
   }
 }
 
-/** What is there, each as `read` gives it, and whether the row says the same. */
+/** Every note as `read` returns it, and whether its row agrees. */
 async function check(): Promise<{ id: string; body: string; tags: number; agrees: boolean }[]> {
   return Promise.all(
     notes.all().map(async (row) => {

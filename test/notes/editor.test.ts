@@ -5,7 +5,7 @@ import { showEditor } from "../../examples/notes/editor.ts"
 import { notes as definition } from "../../examples/notes/notes.ts"
 import { PART } from "../../examples/notes/splice.ts"
 
-/** As much of an element as the editor touches; the browser's own are in test/browser/notes.test.ts. */
+/** The part of an element that the editor uses. test/browser/notes.test.ts runs the editor on real elements. */
 class FakeElement extends EventTarget {
   #value = ""
   private readonly lineBreak: string
@@ -16,7 +16,7 @@ class FakeElement extends EventTarget {
   get value(): string {
     return this.#value
   }
-  /** As inputs do: a <textarea> knows one line break, an <input> none. */
+  /** Changes line breaks as inputs do: a <textarea> has LF only, an <input> has none. */
   set value(text: string) {
     this.#value = text.replace(/\r\n?|\n/g, this.lineBreak)
   }
@@ -54,7 +54,7 @@ const type = (text: string) => {
   at("body").dispatchEvent(new Event("input"))
 }
 let goOn = () => {}
-/** Holds everything up until it is told to go on. */
+/** Stops every operation of the disk until `goOn` is called. */
 const slowDisk = () => {
   const done = new Promise<void>((resolve) => (goOn = resolve))
   step = () => done
@@ -68,7 +68,7 @@ beforeEach(async () => {
     vi.stubGlobal(name, FakeElement)
   vi.stubGlobal("document", { getElementById: at, createElement: () => new FakeElement() })
   vi.stubGlobal("window", new EventTarget())
-  elements = new FakeElement() // the last test's editor listens to its own
+  elements = new FakeElement() // the editor of the test before listens to other elements
   step = undefined
   ws = await open()
 })
@@ -79,7 +79,7 @@ afterEach(async () => {
   await ws.close()
 })
 
-it("what is typed is not saved until it is, though the note cannot be read either", async () => {
+it("says that what is typed is not saved until it is, though the note cannot be read either", async () => {
   const { id } = await ws.notes.create({ title: "Kept", body: "one" })
   const unreadable = { ...ws.notes, read: async () => gone() }
   const editor = showEditor(unreadable, () => {})
@@ -102,7 +102,7 @@ it("what others wrote while the save failed is there once, and so is what is typ
   const failing: typeof ws.notes = {
     ...ws.notes,
     read: async () => gone(),
-    /** What another device wrote comes just before. */
+    /** A change of another device arrives just before. */
     async update(id, f) {
       if (fails) await ws.notes.update(id, (draft) => void (draft.body = `zero ${draft.body}`))
       if (fails) step = gone
@@ -152,7 +152,7 @@ it("what others write while a long text goes into the note stays where they wrot
   expect((await ws.notes.read(id))?.body === merged).toBe(true)
 })
 
-describe("a note with line breaks that the inputs do not know", () => {
+describe("a note with line breaks that the inputs cannot show", () => {
   const title = "Two\nlines"
   const text = "one\rtwo\r\nthree\rfour"
   let id: string
@@ -173,7 +173,7 @@ describe("a note with line breaks that the inputs do not know", () => {
     await editor.open(other.id)
     await editor.open(id)
     editor.close()
-    await ws.notes.update(id, () => {}) // whatever was written before is saved when this is
+    await ws.notes.update(id, () => {}) // resolves after everything that was written before
     expect(written).toEqual([])
   })
 
@@ -199,7 +199,7 @@ describe("a note with line breaks that the inputs do not know", () => {
   })
 })
 
-describe("before the tab goes it asks", () => {
+describe("the page asks before it is closed", () => {
   let saidUnsaved: boolean
   const show = () =>
     showEditor(
@@ -213,7 +213,7 @@ describe("before the tab goes it asks", () => {
     saidUnsaved = false
   })
 
-  /** A note that was left while the disk would not take what was typed. */
+  /** Types into a note while the disk fails, and leaves the note. */
   async function leaveUnsaved() {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     const editor = show()
@@ -289,7 +289,7 @@ describe("before the tab goes it asks", () => {
     expectUnsaved(false)
   })
 
-  it("no more about a note that was deleted, whose text the report has", async () => {
+  it("no longer for a note that was deleted and whose text is in the report", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     const editor = show()
     await editor.open(id)
@@ -304,7 +304,7 @@ describe("before the tab goes it asks", () => {
     expectUnsaved(false)
   })
 
-  it("no more about a new note that the disk would not take, once it takes another", async () => {
+  it("no longer for a new note that could not be saved, once another one was saved", async () => {
     const editor = show()
     step = gone
     editor.create("n1")
@@ -318,7 +318,7 @@ describe("before the tab goes it asks", () => {
     await vi.waitFor(() => expectUnsaved(false))
   })
 
-  it("no more about a note that the disk would not take and that was deleted then", async () => {
+  it("no longer for a note that could not be saved and was then deleted", async () => {
     const { id } = await leaveUnsaved()
     await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
     step = undefined
@@ -327,7 +327,7 @@ describe("before the tab goes it asks", () => {
   })
 })
 
-describe("a save that fails after it took effect", () => {
+describe("a save that reports a failure although it reached the disk", () => {
   const failOnce = () => {
     step = (name) => {
       if (name !== "committed") return
@@ -348,7 +348,7 @@ describe("a save that fails after it took effect", () => {
     expect([at("body").value, ws.notes.get(id)?.body]).toEqual(["one two three", "one two three"])
   })
 
-  it("makes no note that cannot be saved again", async () => {
+  it("leaves a new note that can be saved again", async () => {
     const editor = showEditor(ws.notes, () => {})
     editor.create("n1")
     failOnce()

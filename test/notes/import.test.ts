@@ -33,7 +33,7 @@ describe("importing", () => {
       ...nothing,
       created: 2,
       problems: expect.arrayContaining([
-        { path: "bad.md", why: "it is not UTF-8" },
+        { path: "bad.md", why: "it is not UTF-8 text; save it as UTF-8 and import it again" },
         { path: "empty.md", why: "it is empty" },
         { path: "half.md", why: expect.stringContaining("VALUE_UNSUPPORTED") },
         { path: "gone.md", why: "it could not be read: no such file" },
@@ -51,7 +51,7 @@ describe("importing", () => {
     })
   })
 
-  it("the same files again changes nothing, with and without ids", async () => {
+  it("changes nothing when the same files come again, with and without ids", async () => {
     const files = [file("a.md", "A"), file("long.md", "y".repeat(20_000)), file("c.md", "---\nid: c1\n---\nC")]
     await importNotes(ws.notes, files)
     const before = ws.notes.all()
@@ -59,7 +59,7 @@ describe("importing", () => {
     expect(ws.notes.all()).toBe(before)
   })
 
-  it("the same file again leaves alone what was edited here", async () => {
+  it("leaves alone what was edited here when the same file comes again", async () => {
     const long = "y".repeat(200_000)
     const files = [file("a.md", "# A\n"), file("b.md", "---\ntags: [x]\n---\nB"), file("long.md", long)]
     await importNotes(ws.notes, files)
@@ -74,10 +74,10 @@ describe("importing", () => {
     expect(ws.notes.all()).toBe(before)
   })
 
-  it("another file of the same path is a note of its own, and says so", async () => {
+  it("makes a second note of another file with the same path, and says so", async () => {
     await importNotes(ws.notes, [file("README.md", "# One\n")])
     const report = await importNotes(ws.notes, [file("README.md", "# Two\n")])
-    const remarks = [{ path: "README.md", what: "another note came from this path, so this is a second one" }]
+    const remarks = [{ path: "README.md", what: "a note from another file of this path exists; this is a second note" }]
     expect(report).toEqual({ ...nothing, created: 1, remarks })
     expect(ws.notes.all().map(({ title }) => title)).toEqual(["One", "Two"])
     for (const one of ["One", "Two"]) {
@@ -85,16 +85,16 @@ describe("importing", () => {
     }
   })
 
-  it("a file is named whose front matter is not what its author may think", async () => {
+  it("names a file whose front matter became other fields than its author may expect", async () => {
     const foreign = file("intro.md", "---\nid: guides/intro\n---\ntext")
     const report = await importNotes(ws.notes, [foreign])
-    const remarks = [{ path: "intro.md", what: "`id` of its front matter is the field `original-id`" }]
+    const remarks = [{ path: "intro.md", what: "`id` of its front matter became the field `original-id`" }]
     expect(report).toEqual({ ...nothing, created: 1, remarks })
     expect(ws.notes.all()[0]).toMatchObject({ "original-id": "guides/intro", body: "text" })
     expect(await importNotes(ws.notes, [foreign])).toEqual({ ...nothing, unchanged: 1 })
   })
 
-  it("a file with the id of a note becomes its content, and brings a deleted one back", async () => {
+  it("makes a file with the id of a note that note's content, and brings a deleted note back", async () => {
     await ws.notes.create({ title: "Old", body: "one two", tags: ["gone"] }, { id: "n1" })
     await ws.notes.create({ title: "Deleted", body: "" }, { id: "n2" })
     await ws.notes.delete("n2")
@@ -103,18 +103,18 @@ describe("importing", () => {
       file("n2.md", "---\nid: n2\ntitle: Back\n---\nagain"),
       file("twice.md", "---\nid: n1\n---\n"),
     ])
-    const problems = [{ path: "twice.md", why: "it has the same id as n1.md" }]
+    const problems = [{ path: "twice.md", why: "its id is also in n1.md; give one of the two files another id" }]
     expect(report).toEqual({ ...nothing, updated: 2, problems })
     expect(fieldsOf(ws.notes.get("n1")!)).toEqual({ title: "New", body: "one and two", file: "n1.md" })
     expect(fieldsOf(ws.notes.get("n2")!)).toEqual({ title: "Back", body: "again", file: "n2.md" })
   })
 
-  it("takes files up to the limit whole, though one change holds less, and says what a longer one's limit is", async () => {
+  it("imports files up to the limit whole, though one change holds less, and names the limit for longer ones", async () => {
     const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
-    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // pairs at every place where it could be cut
+    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // a surrogate pair at every cut
     const files = [261_000, 300_000, 999_000].map((length) => file(`${length}.md`, long(length)))
     const report = await importNotes(ws.notes, [...files, file("faces.md", faces), file("5 MB.md", long(5_000_000))])
-    const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; the limit is 1 MB" }]
+    const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; split it into files of at most 1 MB" }]
     expect(report).toEqual({ ...nothing, created: 4, problems })
     for (const row of ws.notes.all()) {
       const whole = (await ws.notes.read(row.id))?.body
@@ -138,7 +138,7 @@ describe("importing", () => {
 })
 
 describe("exporting", () => {
-  /** As a disk that knows no case. */
+  /** A folder in memory, on a disk that does not tell a.md from A.md. */
   function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
     const held = new Map(Object.entries(files).map(([path, content]) => [path.toLowerCase(), { path, content }]))
     return {
@@ -155,12 +155,12 @@ describe("exporting", () => {
       },
     }
   }
-  /** Ids of one moment are in no order; these are. */
+  /** Notes in this order: ids that were made in the same millisecond have none. */
   const typed = (...titles: string[]) =>
     Promise.all(titles.map((title, n) => ws.notes.create({ title, body: title }, { id: `n${n}` })))
   const imported = (path: string, text: string) => importNotes(ws.notes, [file(path, text)])
 
-  it("gives what imports elsewhere as the same notes, and here as no change", async () => {
+  it("writes files that become the same notes elsewhere, and no change here", async () => {
     await imported("work/a.md", "---\ntags: [x]\nrating: 4.5\n---\n# A\n---\nrest")
     await imported("long.md", "y".repeat(20_000))
     await ws.notes.create({ title: "Typed here: a/b", body: "" })
@@ -176,7 +176,7 @@ describe("exporting", () => {
       expect((await importNotes(other.notes, files)).created).toBe(3)
       const whole = async (of: typeof ws) => {
         const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
-        // a note that came from no file has come from one now, and all have come from files with ids
+        // all notes over there came from files, and those files have ids
         return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), file: undefined, fileHash: undefined }))
       }
       expect(await whole(other)).toEqual(await whole(ws))
@@ -185,7 +185,7 @@ describe("exporting", () => {
     }
   })
 
-  it("names the notes that the folder does not take and those that cannot be read, and goes on", async () => {
+  it("names the notes that cannot be written or read, and exports the others", async () => {
     await typed("one", "locked", "two")
     await ws.notes.create({ title: "lost", body: "y".repeat(20_000) }, { id: "z" })
     const unreadable = { ...ws.notes, read: () => Promise.reject(new Error("the disk is gone")) }
@@ -200,7 +200,7 @@ describe("exporting", () => {
     expect(Object.keys(to.files)).toEqual(["one.md", "two.md"])
   })
 
-  it("leaves alone what is no file of the note, and writes the same files again", async () => {
+  it("leaves other files alone, and writes the same files again", async () => {
     const strange = {
       "README.md": "precious",
       "plan.md": "---\nid: another\n---\n",

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { FileProblem, formatNote, MAX_FILE, parseNote, pathsOf } from "../../examples/notes/markdown.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
-/** -0 is 0, as in every JSON. */
+/** The value as JSON has it: -0 is 0. */
 const json = (value: unknown) => JSON.parse(JSON.stringify(value))
 const problemOf = (content: Uint8Array | string) => {
   try {
@@ -44,7 +44,7 @@ describe("a Markdown file", () => {
     })
   })
 
-  it("keeps a number that would be written otherwise as it stands there", () => {
+  it("keeps the spelling of a number that would be written differently", () => {
     const kept = ["1.10", "00123", "0x1F", "0o17", "1.0", "1e3", "+1", "-0", ".inf", "12345678901234567890"]
     const numbers = [0, 7, -12, 4.5, 1e21]
     const front = `kept: [${kept}]\nnumbers: [${numbers}]\n2.50: key\nsame: &a 007\nagain: *a\n`
@@ -62,10 +62,10 @@ describe("a Markdown file", () => {
   ])("that begins with %s is all body, and says so", (_, file) => {
     const { fields, remarks } = parseNote("name.md", bytes(file))
     expect(fields).toEqual({ title: file.includes("# Heading") ? "Heading" : "name", body: file })
-    expect(remarks).toEqual(["the --- that it begins with opens no front matter, so all of it is the note's body"])
+    expect(remarks).toEqual(["its first line is ---, but no front matter follows, so all of it is the note's body"])
   })
 
-  it("keeps under another key what no field can be called, and says so", () => {
+  it("keeps under another name a key that no field can have, and says so", () => {
     const front = "id: guides/intro\nfile: report.pdf\nbody: b\n$sync: x\n__proto__: { a: 1 }\noriginal-file: 1\n"
     const { id, fields, remarks } = parseNote("a.md", bytes(`---\n${front}---\nbody`))
     expect({ id, fields }).toEqual({
@@ -82,7 +82,7 @@ describe("a Markdown file", () => {
       },
     })
     expect(remarks.length).toBe(5)
-    expect(remarks[0]).toBe("`id` of its front matter is the field `original-id`")
+    expect(remarks[0]).toBe("`id` of its front matter became the field `original-id`")
   })
 
   it.each([
@@ -90,10 +90,10 @@ describe("a Markdown file", () => {
     ["title: { en: Hello, de: Hallo }", { en: "Hello", de: "Hallo" }],
     ["title: [a, [b, c]]", ["a", ["b", "c"]]],
     ["title: [a, b]", ["a", "b"]],
-  ])("with %s keeps it under another key, is called by its heading, and says so", (front, value) => {
+  ])("with %s keeps it under another name, takes its heading as title, and says so", (front, value) => {
     const { fields, remarks } = parseNote("a.md", bytes(`---\n${front}\n---\n# Heading\n`))
     expect(fields).toEqual({ title: "Heading", "original-title": value, body: "# Heading\n" })
-    expect(remarks).toEqual(["`title` of its front matter is the field `original-title`"])
+    expect(remarks).toEqual(["`title` of its front matter became the field `original-title`"])
   })
 
   it.each([
@@ -102,13 +102,13 @@ describe("a Markdown file", () => {
     ["!!binary aGVsbG8=", "aGVsbG8=", "tag:yaml.org,2002:binary"],
     ["!!set { x, y }", { x: null, y: null }, "tag:yaml.org,2002:set"],
     ["!!timestamp 2026-11-21", "2026-11-21", "tag:yaml.org,2002:timestamp"],
-  ])("with %s has the value without the tag, and says so", (front, value, tag) => {
+  ])("with %s keeps the value without the tag, and says so", (front, value, tag) => {
     const { fields, remarks } = parseNote("a.md", bytes(`---\nkey: ${front}\nagain: ${front}\n---\n`))
     expect(fields).toEqual({ title: "a", key: value, again: value, body: "" })
-    expect(remarks).toEqual([`its front matter is kept without this: Unresolved tag: ${tag}`])
+    expect(remarks).toEqual([`this of its front matter is not kept: Unresolved tag: ${tag}`])
   })
 
-  it("is read in a moment, whatever it is made of", () => {
+  it("is read within seconds, whatever it is made of", () => {
     const begun = performance.now()
     const half = MAX_FILE / 2
     for (const filler of [" ", "#", "# ", " #", "\t", "a "]) {
@@ -122,7 +122,7 @@ describe("a Markdown file", () => {
     expect(performance.now() - begun).toBeLessThan(5000)
   })
 
-  it("without front matter is called by its heading, else by its name", () => {
+  it("without front matter has its heading as title, else its name", () => {
     expect(parseNote("b.md", bytes("\n# Plan B #\ntext")).fields).toEqual({
       title: "Plan B",
       body: "\n# Plan B #\ntext",
@@ -146,8 +146,8 @@ describe("a Markdown file", () => {
 
   it.each([
     ["empty", "", "it is empty"],
-    ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8"],
-    ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; the limit is 1 MB"],
+    ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8 text; save it as UTF-8 and import it again"],
+    ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; split it into files of at most 1 MB"],
     ["with broken YAML", "---\ntitle: [a\n---\n", "its front matter is broken: "],
     ["with a key twice", "---\na: 1\na: 2\n---\n", "its front matter is broken: Map keys must be unique"],
     [
@@ -155,7 +155,7 @@ describe("a Markdown file", () => {
       `---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [${Array(9).fill("*a")}]\nc: &c [${Array(9).fill("*b")}]\nd: [${Array(9).fill("*c")}]\n---\n`,
       "its front matter is broken: ",
     ],
-  ])("%s is a problem with words", (_, content, message) => {
+  ])("%s is refused with a sentence", (_, content, message) => {
     expect(problemOf(content).slice(0, message.length)).toBe(message)
   })
 
@@ -189,7 +189,7 @@ describe("the path of an exported note", () => {
     [{ title: "T", file: "work/plan.md" }, "work/plan.md"],
     [{ title: "A: b/c?" }, "A- b-c-.md"],
     [{ title: " " }, "untitled.md"],
-  ])("%j is the file it came from, else its title", (fields, path) => {
+  ])("of %j is the path it was imported from, else its title", (fields, path) => {
     expect(pathsOf(fields).next().value).toBe(path)
   })
 
@@ -197,7 +197,7 @@ describe("the path of an exported note", () => {
     [{ file: "../../etc/passwd.md" }, "etc/passwd.md"],
     [{ file: "/ETC/passwd" }, "ETC/passwd.md"],
     [{ title: ".." }, "untitled.md"],
-  ])("%j never leaves the folder", (fields, path) => {
+  ])("of %j never leads out of the folder", (fields, path) => {
     expect(pathsOf(fields).next().value).toBe(path)
   })
 

@@ -8,7 +8,7 @@ import { promisify } from "node:util"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { WebSocket } from "ws"
 
-// What a newcomer runs, as it was built: `npm start` and `npm run demo` without the build before them.
+// `npm start` and `npm run demo`, the first commands of a newcomer, without the build that precedes them.
 const root = path.resolve(import.meta.dirname, "../..")
 const run = promisify(execFile)
 const built = (file: string) => path.join(root, "examples/dist", file)
@@ -67,7 +67,7 @@ describe("npm start", () => {
         const failed = await run(process.execPath, [built("notes/start.js")], { env, timeout: 30_000 }).catch((e) => e)
         expect(failed).toMatchObject({ code: 1, stdout: "" })
         expect(failed.stderr).toMatch(
-          new RegExp(`^the \\w+ cannot start: .*:${port}; ${variable}=<port> takes another\n$`),
+          new RegExp(`^the \\w+ cannot start: .*:${port}; set ${variable} to another port\n$`),
         )
       } finally {
         other.close()
@@ -88,11 +88,11 @@ describe("npm run demo", () => {
     expect(stdout).toMatch(/A was here\..*B was here\./)
   })
 
-  it("names files that are no notes, and exits 1 without any", async () => {
+  it("names files that cannot be imported, and exits 1 when there are no others", async () => {
     writeFileSync(path.join(folder, "empty.md"), "")
     const failed = await demo(folder).catch((error: { code: number; stdout: string }) => error)
     expect(failed).toMatchObject({ code: 1 })
-    expect(failed.stdout).toMatch(/not imported: empty.md: it is empty\n.*no Markdown/)
+    expect(failed.stdout).toMatch(/not imported: empty.md: it is empty\n.*no Markdown files in/)
     writeFileSync(path.join(folder, "short.md"), "x")
     expect((await demo(folder)).stdout).toMatch(/1 notes: heads equal, rows equal, 0 pending\n$/)
   })
@@ -105,7 +105,7 @@ describe("npm run demo", () => {
     ] as const) {
       const missing = path.join(folder, name)
       const failed = await demo(missing).catch((error: { code: number; stdout: string; stderr: string }) => error)
-      const stdout = `failed: ${missing} is no folder that can be read (${code})\n`
+      const stdout = `failed: ${missing} is not a readable folder (${code})\n`
       expect(failed).toMatchObject({ code: 1, stdout, stderr: "" })
     }
   })
@@ -125,7 +125,7 @@ describe("npm run demo", () => {
     })
     const [code] = await once(stuck, "close")
     expect(code).toBe(1)
-    expect(said).toMatch(/failed: nothing has moved for 3 s\n$/)
+    expect(said).toMatch(/failed: no note was saved, stored or received for 3 s\n$/)
     const [, port] = /127\.0\.0\.1:(\d+)/.exec(said) ?? []
     await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow()
   })

@@ -16,7 +16,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** As it is written: `fetch` would put the path right first. */
+/** The status of a request for exactly this path: `fetch` would correct it first. */
 const status = (path: string) =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(page.url)
@@ -27,19 +27,20 @@ const status = (path: string) =>
   })
 
 describe("the page's server", () => {
-  it("answers a request for what is no address, and goes on", async () => {
+  it("answers a request whose path is not a URL, and goes on", async () => {
     for (const path of ["//", "///", "http://", "http://[", "*", "/%"]) expect(await status(path), path).toBe(404)
     writeFileSync(path.join(folder, "page.js"), "")
     expect(await status("/page.js")).toBe(200)
   })
 
-  it("says that the page is not there while it is built again", async () => {
+  it("answers 404 while the page is being built again", async () => {
     expect(await status("/")).toBe(404)
     expect(await status("/page.js")).toBe(404)
     writeFileSync(path.join(folder, "index.html"), `<meta name="relay" content="%RELAY%">`)
     expect(await (await fetch(page.url)).text()).toBe(`<meta name="relay" content="ws://relay">`)
   })
-  it("keeps no file open for a client that goes in the middle of it", async () => {
+
+  it("keeps no file open for a client that leaves halfway", async () => {
     writeFileSync(path.join(folder, "page.js"), Buffer.alloc(16_000_000))
     const goneInTheMiddle = () =>
       new Promise((resolve, reject) => {

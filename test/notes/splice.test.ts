@@ -31,7 +31,7 @@ describe("the notes page's splices", () => {
     expect(apply(apply("abcd", [theirs]), over({ at: 0, remove: 4, insert: "new" }, theirs))).toBe("newXY")
   })
 
-  it("say the same as an edit made one character at a time", () => {
+  it("remove and insert the same as edits that are made one character at a time", () => {
     const splice = fc.record({ at: fc.nat(10), remove: fc.nat(10), insert: fc.constantFrom("", "x", "yz") })
     fc.assert(
       fc.property(splice, splice, (a, b) => {
@@ -70,7 +70,7 @@ describe("the notes page's splices", () => {
           const mine = { at: start, remove: Math.min(n, shown.length - start), insert: typed.join("") }
           const splice = inStored(mine, text)
           expect(asShown(apply(text, [splice]))).toBe(apply(shown, [mine]))
-          // what stands before and behind it is as it was
+          // the text before and behind it is unchanged
           expect(asShown(text.slice(0, splice.at))).toBe(shown.slice(0, mine.at))
           expect(asShown(text.slice(splice.at + splice.remove))).toBe(shown.slice(mine.at + mine.remove))
         },
