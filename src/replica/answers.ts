@@ -3,13 +3,17 @@
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import type { Cursor, Hash } from "../wire/protocol.ts"
-import type { Feed } from "./connection-steps.ts"
+import type { ConnectionSteps } from "./connection-steps.ts"
 import { further, placeOf } from "./places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
 /** An ack: the relay has these changes on its disk, so they leave the outbox. It does not move the cursor; only entries do. */
-export function takeAck(feed: Feed, stored: readonly EntityHash[], at: Cursor | undefined): Promise<void> {
-  return feed.step([], (tx) => {
+export function receiveAck(
+  steps: ConnectionSteps,
+  stored: readonly EntityHash[],
+  at: Cursor | undefined,
+): Promise<void> {
+  return steps.step([], (tx) => {
     for (const [entity, hash] of stored) {
       const owed = tx.owed(entity, hash)
       if (owed !== undefined) tx.removeOwed(owed)
@@ -26,9 +30,9 @@ export type EntityHash = readonly [entity: string, hash: Hash]
  * A refusal for good: the change and those that depend on it leave the entity for the rejected list. Resolves with false when
  * the change is no longer owed, because it was acknowledged or seen in the log meanwhile.
  */
-export function takeRefusal(feed: Feed, entity: string, hash: Hash, code: Code): Promise<boolean> {
-  const { replica } = feed
-  return feed.step([entity], async (tx) => {
+export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Hash, code: Code): Promise<boolean> {
+  const { replica } = steps
+  return steps.step([entity], async (tx) => {
     if (tx.owed(entity, hash) === undefined) return false
     await setAside(replica, tx, entity, hash, code)
     return true
@@ -39,9 +43,9 @@ export function takeRefusal(feed: Feed, entity: string, hash: Hash, code: Code):
  * `ACTOR_BOUND`: another principal owns the change's actor. All owed changes of that actor are owed again, to be adopted, and
  * the session takes a fresh actor when it was its own. Resolves with the hashes of those changes.
  */
-export function takeActorBound(feed: Feed, entity: string, hash: Hash): Promise<Hash[]> {
-  const { replica } = feed
-  return feed.step([entity], async (tx) => {
+export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: Hash): Promise<Hash[]> {
+  const { replica } = steps
+  return steps.step([entity], async (tx) => {
     const bound = (await changesOf(replica, entity, tx)).get(hash)?.actor
     const again: Hash[] = []
     for (const of of replica.outbox.entities()) {

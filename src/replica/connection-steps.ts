@@ -7,7 +7,7 @@ import type { Transaction } from "./transaction.ts"
  * The steps of one connection. Once one of them has failed, none of the later ones takes effect: otherwise the cursor that
  * ends a heal could be committed although a change that the relay wanted was not put into the outbox.
  */
-export class Feed {
+export class ConnectionSteps {
   readonly replica: Replica
   #broken = false
 

@@ -144,7 +144,7 @@ export class Documents {
     }
     const { verdict, hydrated } = this.#hydrate(entity, changes, suspects, mark)
     for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
-    oweFreed(this.#o.authorship, entity, verdict.order, mark?.parked, tx)
+    oweFreed(this.#o.authorship, entity, verdict.order, mark?.unnamed, tx)
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
     if (hydrated === undefined) {
       if (mark !== undefined) markWaiting(tx, entity, waiting)
@@ -191,22 +191,22 @@ function trusted(changes: readonly Change[]): Judged {
 
 /**
  * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
- * have of a heal did not name them (`noteParked`): so the relay is owed those of them that are whole now.
+ * have of a heal did not name them (`noteUnnamed`): so the relay is owed those of them that are whole now.
  */
 export function oweFreed(
   authorship: Authorship,
   entity: string,
   whole: readonly Change[],
-  parked: readonly Hash[] | undefined,
+  unnamed: readonly Hash[] | undefined,
   tx: Transaction,
 ): void {
-  for (const change of whole) if (parked?.includes(change.hash)) authorship.giveBack(entity, change, tx)
+  for (const change of whole) if (unnamed?.includes(change.hash)) authorship.giveBack(entity, change, tx)
 }
 
 /** Marks an entity whose held changes wait for others: those may come after a restart. */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = waiting.map(({ change }) => change.hash)
-  const parked = tx.staleOf(entity)?.parked?.filter((hash) => suspects.includes(hash))
-  const mark = { suspects, waiting: true, ...(parked && { parked }) }
+  const unnamed = tx.staleOf(entity)?.unnamed?.filter((hash) => suspects.includes(hash))
+  const mark = { suspects, waiting: true, ...(unnamed && { unnamed }) }
   tx.markStale(entity, suspects.length === 0 ? undefined : mark)
 }

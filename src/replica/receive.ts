@@ -5,7 +5,7 @@ import type { Verdicts } from "../document/admission.ts"
 import { automergeVersion } from "../document/entity.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
 import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item } from "../wire/protocol.ts"
-import type { Feed } from "./connection-steps.ts"
+import type { ConnectionSteps } from "./connection-steps.ts"
 import { markWaiting, oweFreed } from "./documents.ts"
 import type { Held } from "./held.ts"
 import { further, placeOf } from "./places.ts"
@@ -28,9 +28,9 @@ export interface Received {
 }
 
 /** Commits entries together with their cursor, so that the cursor never names an entry that is not held. */
-export function takeEntries(feed: Feed, received: Received): Promise<void> {
-  const { replica } = feed
-  return feed.step([], async (tx) => {
+export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<void> {
+  const { replica } = steps
+  return steps.step([], async (tx) => {
     for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
       tx.arrive(entity)
       await settleClashes(replica, tx, entity, fresh)
@@ -149,7 +149,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   const { order, bad, waiting } = verdicts
   for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
   for (const change of order) live.add(change, arrived.get(change)?.by)
-  oweFreed(replica.authorship, entity, order, tx.staleOf(entity)?.parked, tx)
+  oweFreed(replica.authorship, entity, order, tx.staleOf(entity)?.unnamed, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   if (live.waiting.length > 0) markWaiting(tx, entity, live.waiting)
   tx.touch(entity)
@@ -160,6 +160,6 @@ function markStale(tx: Transaction, entity: string, fresh: readonly Held[]): voi
   const before = tx.staleOf(entity)
   const suspects = new Set(before?.suspects)
   for (const { change } of fresh) suspects.add(change.hash)
-  const { parked } = before ?? {}
-  tx.markStale(entity, { suspects: [...suspects], waiting: false, ...(parked && { parked }) })
+  const { unnamed } = before ?? {}
+  tx.markStale(entity, { suspects: [...suspects], waiting: false, ...(unnamed && { unnamed }) })
 }

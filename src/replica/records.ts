@@ -116,7 +116,7 @@ export interface StaleRecord {
   /** The row shows all that it can until a change arrives that the suspects depend on. */
   readonly waiting: boolean
   /** Suspects that the `have` of a heal did not name, because they wait: the relay is owed them once they are whole. */
-  readonly parked?: readonly Hash[]
+  readonly unnamed?: readonly Hash[]
 }
 
 export interface BadRecord {

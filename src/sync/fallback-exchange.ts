@@ -3,8 +3,8 @@
  * heads, and the relay says what it wants (docs/protocol.md, section 5).
  */
 
-import type { Feed } from "../replica/connection-steps.ts"
-import { haveOf, park } from "../replica/heal.ts"
+import type { ConnectionSteps } from "../replica/connection-steps.ts"
+import { haveOf, noteUnnamed } from "../replica/heal.ts"
 import { further } from "../replica/places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
@@ -12,7 +12,7 @@ import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protoc
 const HAVES_AT_MOST = 5
 
 export class FallbackExchange {
-  readonly #feed: Feed
+  readonly #steps: ConnectionSteps
   readonly #send: (have: Have) => void
   #ended = false
   /** While a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
@@ -22,8 +22,8 @@ export class FallbackExchange {
   /** How often the relay was told of an entity on this connection. */
   readonly #haves = new Map<string, number>()
 
-  constructor(feed: Feed, send: (have: Have) => void) {
-    this.#feed = feed
+  constructor(steps: ConnectionSteps, send: (have: Have) => void) {
+    this.#steps = steps
     this.#send = send
   }
 
@@ -57,11 +57,11 @@ export class FallbackExchange {
   /** Tells the relay of every entity. */
   async sayAll(): Promise<void> {
     this.#healing ??= { reach: null }
-    const { replica } = this.#feed
+    const { replica } = this.#steps
     let page: EntityHeads[] = []
     let bytes = 0
-    const parked = new Set<string>()
-    for await (const entity of haveOf(replica, undefined, parked)) {
+    const unnamed = new Set<string>()
+    for await (const entity of haveOf(replica, undefined, unnamed)) {
       if (this.#ended) return
       page.push(entity)
       bytes += 40 + 34 * entity[1].length
@@ -70,7 +70,7 @@ export class FallbackExchange {
       page = []
       bytes = 0
     }
-    if (parked.size > 0) await park(this.#feed, parked)
+    if (unnamed.size > 0) await noteUnnamed(this.#steps, unnamed)
     if (!this.#ended) this.#send({ t: "have", w: replica.id, page, more: false })
   }
 
@@ -81,7 +81,7 @@ export class FallbackExchange {
     this.#haves.set(entity, times)
     this.#awaitingWant.add(entity)
     if (times > HAVES_AT_MOST) return // no want will come, so it waits for the next connection
-    const { replica } = this.#feed
+    const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
     }

@@ -5,11 +5,11 @@
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
-import { takeAck, takeActorBound, takeRefusal } from "../replica/answers.ts"
-import { Feed } from "../replica/connection-steps.ts"
-import { markHeal, takeWant } from "../replica/heal.ts"
+import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answers.ts"
+import { ConnectionSteps } from "../replica/connection-steps.ts"
+import { markHeal, receiveWant } from "../replica/heal.ts"
 import { placeOf } from "../replica/places.ts"
-import { takeEntries } from "../replica/receive.ts"
+import { receiveEntries } from "../replica/receive.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { Ack, Entries, Notice, Pull, Reject, RelayMessage, Want } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
@@ -31,7 +31,7 @@ export interface SessionStatus extends CatchUpStatus {
 
 export class Session {
   readonly #replica: Replica
-  readonly #feed: Feed
+  readonly #steps: ConnectionSteps
   readonly #env: Env
   readonly #link: Link
   /** The number of the latest check (`Sync.check`). */
@@ -58,13 +58,13 @@ export class Session {
     update: (patch: Partial<SessionStatus>) => void,
   ) {
     this.#replica = replica
-    this.#feed = new Feed(replica)
+    this.#steps = new ConnectionSteps(replica)
     this.#env = env
     this.#link = link
     this.#latestCheck = latestCheck
     this.#update = update
     this.#incoming = new Incoming(env, (batch) => this.#run(this.#commitEntries(batch)))
-    this.#exchange = new FallbackExchange(this.#feed, (have) => link.send(have))
+    this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
       env,
       (refusal) => update({ refusal }),
@@ -155,7 +155,7 @@ export class Session {
     const cursor = messages.findLast((message) => message.cursor !== undefined)?.cursor
     const first = messages.find((message) => message.principal !== undefined)
     const level = messages.at(-1)?.level === true
-    await takeEntries(this.#feed, {
+    await receiveEntries(this.#steps, {
       items,
       cursor,
       healed: cursor && this.#exchange.endHeal(),
@@ -199,7 +199,7 @@ export class Session {
     const stored = this.#window.acknowledged(id)
     if (stored === undefined) return
     const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
-    await takeAck(this.#feed, changes, this.#exchange.learn(at))
+    await receiveAck(this.#steps, changes, this.#exchange.learn(at))
     this.#window.release(stored.keys())
     this.push()
   }
@@ -211,12 +211,12 @@ export class Session {
       // What rests on a change that is refused for now comes again with it.
       if (!this.#refusals.has(entity)) await this.#exchange.sayOf(entity)
     } else if (code === "ACTOR_BOUND") {
-      this.#window.release(await takeActorBound(this.#feed, entity, hash))
+      this.#window.release(await receiveActorBound(this.#steps, entity, hash))
       this.push()
     } else if (isForNow(code)) {
       this.#window.release([hash])
       this.#refusals.add(entity, code, retryIn)
-    } else if (await takeRefusal(this.#feed, entity, hash, code)) this.#window.release([hash])
+    } else if (await receiveRefusal(this.#steps, entity, hash, code)) this.#window.release([hash])
   }
 
   // ── notices and wants ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,17 +228,17 @@ export class Session {
       this.#exchange.beginHeal()
       this.#catchUp.lost()
       this.#update({ level: false })
-      await markHeal(this.#feed)
+      await markHeal(this.#steps)
       if (!this.#ended) await this.#exchange.sayAll()
     } else {
       if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
       else this.#trouble.noticed(notice)
-      if (access !== undefined) await takeEntries(this.#feed, { items: [], level: false, access })
+      if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
     }
   }
 
   async #wanted({ page }: Want): Promise<void> {
-    const again = await takeWant(this.#feed, page)
+    const again = await receiveWant(this.#steps, page)
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.wanted(page)
     this.push()

@@ -41,7 +41,7 @@ export const bugs: readonly (Bug & { readonly sees: RegExp })[] = [
         file: "src/sync/session.ts",
         replace: "const level = messages.at(-1)?.level === true",
         by: `const level = messages.at(-1)?.level === true
-    await takeEntries(this.#feed, { items: [], cursor, level: false })`,
+    await receiveEntries(this.#steps, { items: [], cursor, level: false })`,
       },
     ],
   },
