@@ -121,8 +121,8 @@ export class WorkspaceStatus {
   /** The most pressing thing that is wrong. */
   #error(): HeadwaterError | null {
     const { refusal, trouble, error } = this.#sync()
-    const { failure, wasmFailure, outbox } = this.#replica
-    return failure ?? wasmFailure ?? (outbox.size > 0 ? refusal : null) ?? trouble ?? error ?? this.#setAside()
+    const { failure, documentFailure, outbox } = this.#replica
+    return failure ?? documentFailure ?? (outbox.size > 0 ? refusal : null) ?? trouble ?? error ?? this.#setAside()
   }
 
   #setAside(): HeadwaterError | null {

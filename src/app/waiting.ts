@@ -36,7 +36,12 @@ export class Waiting {
     let refused: Hash | undefined
     await this.#until(signal, () => {
       for (const [hash, entity] of owed) {
-        if (replica.outbox.get(entity, hash) !== undefined) break
+        const left = replica.outbox.get(entity, hash)
+        if (left !== undefined && !isOurs(left, replica.state)) {
+          const message = "another principal is connected now; the changes wait until the former one is back"
+          throw new HeadwaterError("PRINCIPAL_CHANGED", message, { entity })
+        }
+        if (left !== undefined) break
         if (replica.rejected.get(entity)?.has(hash)) refused ??= hash
         owed.delete(hash)
       }
@@ -70,7 +75,11 @@ export class Waiting {
         reject(error)
       }
       const look = () => {
-        if (!reached()) return
+        try {
+          if (!reached()) return
+        } catch (error) {
+          return fail(error)
+        }
         end()
         resolve()
       }

@@ -28,6 +28,7 @@ export const codes = [
   "STORE_IN_USE",
   "STORE_FORMAT",
   "WASM_FAILED",
+  "DOCUMENT_FAILED",
   "CLOSED",
   // the relay and the way there
   "NO_RELAY",
@@ -35,6 +36,7 @@ export const codes = [
   "PROTOCOL_VERSION",
   "MESSAGE_BAD",
   "FORBIDDEN",
+  "PRINCIPAL_CHANGED",
   "TOKEN_EXPIRED",
   "QUOTA",
   "RATE",

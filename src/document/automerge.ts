@@ -76,3 +76,12 @@ export function newHandle(actor: Actor = NOBODY): Handle {
   const A = automerge()
   return A.getBackend(A.init({ actor }))
 }
+
+/** Frees a document after something went wrong in it: after a panic inside WebAssembly its memory may be lost. */
+export function discard(handle: Handle | undefined): void {
+  try {
+    handle?.free()
+  } catch {
+    // It is not used again either way.
+  }
+}

@@ -10,7 +10,7 @@ import { type Change, readChange } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import { Admission, type Verdicts } from "./admission.ts"
 import { applyWhole, refuseLossy } from "./apply.ts"
-import { type Handle, newHandle } from "./automerge.ts"
+import { discard, type Handle, newHandle } from "./automerge.ts"
 import { type Cell, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
@@ -75,13 +75,15 @@ export class Entity {
   }
 
   /**
-   * Makes the document of a history, which the entity then owns. `CHUNK_BAD` when Automerge throws, or does not give back one
-   * of `suspects` byte for byte: a document with such a change could be saved but never loaded.
+   * Makes the document of a history, which the entity then owns. `DOCUMENT_FAILED` when Automerge throws, or does not give back
+   * one of `suspects` byte for byte: a document with such a change could be saved but never loaded. `verdicts` finds out
+   * whether a change is to blame, or the machine.
    */
   static hydrate(id: string, history: History, actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
-    const handle = newHandle(actor)
+    let handle: Handle | undefined
     const changes = history.order
     try {
+      handle = newHandle(actor)
       applyWhole(handle, [], changes)
       if (suspects !== undefined) {
         refuseLossy(
@@ -92,8 +94,8 @@ export class Entity {
       }
       return new Entity(id, history, handle, actor)
     } catch (cause) {
-      handle.free()
-      throw refused(id, cause)
+      discard(handle)
+      throw failed(id, cause)
     }
   }
 
@@ -186,7 +188,7 @@ export class Entity {
 
   /**
    * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with the
-   * next ones. `CHUNK_BAD` as from `apply`; `verdicts` then finds out which change is to blame.
+   * next ones. `DOCUMENT_FAILED` as from `apply`; `verdicts` then finds out whether a change is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -195,7 +197,7 @@ export class Entity {
   }
 
   /**
-   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped. `CHUNK_BAD` when
+   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped. `DOCUMENT_FAILED` when
    * a dep is missing, when Automerge throws, or when it does not give back one of them byte for byte. After that the
    * entity can only be freed: hydrate another one.
    */
@@ -219,7 +221,7 @@ export class Entity {
       this.#applied = this.#history.order.length
       this.#readAll(touched)
     } catch (cause) {
-      throw refused(this.id, cause)
+      throw failed(this.id, cause)
     }
   }
 
@@ -240,7 +242,7 @@ export class Entity {
       if (committed) made.push(readChange(this.#handle.getLastLocalChange() as Uint8Array))
     } catch (cause) {
       this.#rewind()
-      throw refused(this.id, cause)
+      throw failed(this.id, cause)
     }
     for (const change of made) this.#history.add(change)
     this.#applied = this.#history.order.length
@@ -332,7 +334,10 @@ function originOf(id: string, changes: readonly Change[]): { genesis: Change; co
 /** The id of the object that a change's first operation makes. */
 const objectOf = ({ startOp, actor }: Change): string => `${startOp}@${actor}`
 
-const refused = (entity: string, cause: unknown) =>
+const failed = (entity: string, cause: unknown) =>
   cause instanceof HeadwaterError
     ? cause
-    : new HeadwaterError("CHUNK_BAD", "Automerge refuses these changes: see the cause", { entity, cause })
+    : new HeadwaterError("DOCUMENT_FAILED", "Automerge could not make or change the document; try again later", {
+        entity,
+        cause,
+      })

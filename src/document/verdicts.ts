@@ -1,15 +1,19 @@
 /** The whole verdict on an entity's changes: what reading them shows (`admission.ts`), and what Automerge makes of the rest. */
 
-import type { Code } from "../base/errors.ts"
-import type { Change } from "../wire/chunk.ts"
+import { type Code, HeadwaterError } from "../base/errors.ts"
+import { type Change, readChange } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { admitted, type Judged } from "./admission.ts"
 import { applyWhole, refuseLossy } from "./apply.ts"
-import { type Handle, NOBODY, newHandle } from "./automerge.ts"
+import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
 
 /**
  * What `admitted` says, and `CHUNK_BAD` for those of `suspects` that Automerge does not apply to their ancestors, or does not
  * give back byte for byte. Costs as much as hydrating the entity, and more only when a change is bad.
+ *
+ * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must make a
+ * document of the same size that is known to be good. `DOCUMENT_FAILED` when it cannot: then there is no verdict, only
+ * trouble, and the same changes may be sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -21,7 +25,7 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
       suspects,
     )
     const poison = poisonIn(read.order, suspects)
-    // The others were judged sound once, by another Automerge or before the disk was damaged. Now each of them is a suspect.
+    // The others were judged sound once, by another Automerge. Now each of them is a suspect.
     if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
     if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
     // Once more without them: one may have had the actor and seq of an honest change.
@@ -52,7 +56,12 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
       base = next
       for (const { hash } of closed) held.add(hash)
     } else if (closed.length === 1) {
-      poison.add((closed[0] as Change).hash)
+      // Once more, between two documents that are made without trouble: what fails by chance has another chance.
+      mustWork(closed)
+      const again = tried(base, closed, suspects)
+      again?.free()
+      if (again === undefined) poison.add((closed[0] as Change).hash)
+      else open.push(closed)
     } else {
       open.push(closed.slice(closed.length >> 1), closed.slice(0, closed.length >> 1))
     }
@@ -61,11 +70,14 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
   return poison
 }
 
-/** A copy of the document with these changes in it, or undefined when Automerge does not take them. */
+/**
+ * A copy of the document with these changes in it, or undefined when Automerge does not take them although it takes others.
+ * `DOCUMENT_FAILED`.
+ */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
-  const handle = base?.fork(NOBODY) ?? newHandle()
-  const heads = handle.getHeads()
+  const handle = onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
   try {
+    const heads = handle.getHeads()
     applyWhole(handle, heads, changes)
     refuseLossy(
       handle,
@@ -74,7 +86,35 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
     )
     return handle
   } catch {
-    handle.free()
+    discard(handle)
+    mustWork(changes)
     return undefined
+  }
+}
+
+/** At most so many operations in the document that is known to be good: as many as one change may have. */
+const MOST_OPS = 2 ** 18
+
+/** Makes a document that is known to be good, with as many operations as these changes have. `DOCUMENT_FAILED`. */
+function mustWork(changes: readonly Change[]): void {
+  onThisMachine(() => {
+    const ops = changes.reduce((sum, change) => sum + change.ops, 1)
+    const [author, reader] = [newHandle(), newHandle()]
+    author.splice(author.putObject("_root", "text", ""), 0, 0, "x".repeat(Math.min(ops, MOST_OPS)))
+    author.commit(undefined, 0)
+    const change = readChange(author.getLastLocalChange() as Uint8Array)
+    applyWhole(reader, [], [change])
+    refuseLossy(reader, [], [change])
+    author.free()
+    reader.free()
+  })
+}
+
+/** What throws in here is the machine's failure and says nothing about a change. */
+function onThisMachine<T>(run: () => T): T {
+  try {
+    return run()
+  } catch (cause) {
+    throw new HeadwaterError("DOCUMENT_FAILED", "Automerge can make no document now; it is tried again", { cause })
   }
 }

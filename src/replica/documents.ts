@@ -3,7 +3,7 @@
  * evicted least recently used first. WebAssembly memory never returns to the system, so a document that is not needed is
  * freed at once.
  */
-import type { HeadwaterError } from "../base/errors.ts"
+import { type Code, HeadwaterError } from "../base/errors.ts"
 import { admitted, type Judged } from "../document/admission.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
 import { causalOrder } from "../document/graph.ts"
@@ -34,8 +34,10 @@ export class Documents {
   wasmFailure: HeadwaterError | null = null
   /** Called whenever a document needs Automerge and it is loaded. */
   onLoad: () => void = () => {}
-  /** Called when `wasmFailure` is set, and when it is null again. */
-  onWasmFailure: () => void = () => {}
+  /** Why the last document could not be made; null once one was. */
+  failure: HeadwaterError | null = null
+  /** Called when `wasmFailure` or `failure` is set, and when it is null again. */
+  onFailure: () => void = () => {}
   /** In order of use, the least recent first. */
   readonly #live = new Map<string, Live>()
   readonly #o: DocumentsOptions
@@ -93,14 +95,26 @@ export class Documents {
       await loadAutomerge(this.#o.wasm)
     } catch (error) {
       this.wasmFailure = error as HeadwaterError
-      this.onWasmFailure()
+      this.onFailure()
       throw error
     }
     if (this.wasmFailure !== null) {
       this.wasmFailure = null
-      this.onWasmFailure()
+      this.onFailure()
     }
     this.onLoad()
+  }
+
+  /** Whether nothing of an entity is held: then its row goes. What cannot be read, or be made a document, is still held. */
+  async isGone(entity: string, tx: Transaction): Promise<boolean> {
+    if ((tx.held.get(entity)?.size ?? 0) > 0) return false
+    const bad = tx.badOf(entity)
+    for (const [key] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
+      const hash = key[3] ?? ""
+      const verdict = bad.get(hash)
+      if (!tx.dropped.get(entity)?.has(hash) && (verdict === undefined || verdict.damaged)) return false
+    }
+    return true
   }
 
   // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,7 +129,7 @@ export class Documents {
     const bad = tx.badOf(entity)
     for (const [key, value] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
       const hash = key[3] ?? ""
-      if (bad.has(hash) || dropped?.has(hash)) continue
+      if (bad.has(hash) || dropped?.has(hash) || added?.has(hash)) continue
       const read = heldOf(value as Uint8Array, hash)
       if (read !== undefined) held.set(hash, read)
       else noteDamage(entity, hash, tx)
@@ -142,8 +156,8 @@ export class Documents {
       tx.touch(entity)
       tx.arrive(entity)
     }
-    const { verdict, hydrated } = this.#hydrate(entity, changes, suspects, mark)
-    for (const [hash, code] of verdict.bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+    const { verdict, hydrated } = this.#tryHydrate(entity, changes, suspects, mark)
+    markVerdicts(entity, verdict.bad, tx)
     oweFreed(this.#o.authorship, entity, verdict.order, mark?.unnamed, tx)
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
     if (hydrated === undefined) {
@@ -156,14 +170,45 @@ export class Documents {
     return this.add(live)
   }
 
+  #tryHydrate(
+    entity: string,
+    changes: readonly Change[],
+    suspects: ReadonlySet<Hash>,
+    mark: StaleRecord | undefined,
+  ): { verdict: Judged; hydrated: Entity | undefined } {
+    try {
+      const made = this.#hydrate(entity, changes, suspects, mark)
+      this.#setFailure(null)
+      return made
+    } catch (cause) {
+      const failure =
+        cause instanceof HeadwaterError
+          ? cause
+          : new HeadwaterError("DOCUMENT_FAILED", "the document could not be made; it is tried again", {
+              entity,
+              cause,
+            })
+      this.#setFailure(failure)
+      throw failure
+    }
+  }
+
+  #setFailure(failure: HeadwaterError | null): void {
+    if (failure === null && this.failure === null) return
+    this.failure = failure
+    this.onFailure()
+  }
+
   #hydrate(
     entity: string,
     changes: readonly Change[],
     suspects: ReadonlySet<Hash>,
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
-    const { actor } = this.#o.authorship
     const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
+    // The disk has lost one of our own: the next change would have its seq.
+    if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()
+    const { actor } = this.#o.authorship
     try {
       const hydrated = verdict.order.length > 0 ? Entity.hydrate(entity, verdict.history, actor, suspects) : undefined
       return { verdict, hydrated }
@@ -180,7 +225,12 @@ export class Documents {
 /** A record that the disk has damaged. The relay gives back what it was given; what it is still owed is said to be lost. */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   if (tx.owed(entity, hash) === undefined) tx.state = { ...tx.state, heal: true }
-  else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "" })
+  else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+}
+
+/** Notes which changes are bad, and which build of Automerge says so. */
+export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: Transaction): void {
+  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probed: true })
 }
 
 /** Changes that were judged before: only their deps are looked at. */

@@ -2,10 +2,12 @@
  * What a replica does when no other step waits: it projects entities that changed elsewhere, folds loose records into pages,
  * shows times that have come, and tries a disk that has failed again.
  */
+import { listAt } from "../base/maps.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./held.ts"
 import { leaveOut } from "./projecting.ts"
+import type { BadRecord } from "./records.ts"
 import type { IdleWork, Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -22,6 +24,8 @@ export class Idle implements IdleWork {
   readonly #replica: Replica
   /** A step that projects stale entities is in the queue. */
   #projecting = false
+  /** Entities of which no document could be made; they are left alone until the next try. */
+  readonly #resting = new Set<string>()
   /** Verdicts of other builds of Automerge have been withdrawn. */
   #judged = false
   #closing = false
@@ -56,6 +60,7 @@ export class Idle implements IdleWork {
     if (this.#closing) return
     this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
       this.#cancelRetry = undefined
+      this.#resting.clear()
       this.#tryDisk()
       this.afterGroup()
     })
@@ -77,7 +82,8 @@ export class Idle implements IdleWork {
     const marked = replica.step([], (tx) => {
       for (const collection of replica.rows.names()) {
         for (const id of replica.rows.of(collection).ids()) {
-          if (tx.staleOf(id) === undefined) tx.markStale(id, { suspects: [], waiting: false })
+          const { suspects = [], unnamed } = tx.staleOf(id) ?? {}
+          tx.markStale(id, { suspects, waiting: false, ...(unnamed && { unnamed }) })
         }
       }
       tx.state = { ...tx.state, projection }
@@ -86,25 +92,36 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes, and what waits for them,
-   * again. Only a loaded Automerge says which build it is.
+   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes again. Only a loaded
+   * Automerge says which build it is.
    */
   automergeLoaded(): void {
     if (this.#judged || this.#closing) return
     this.#judged = true
-    const replica = this.#replica
     const build = automergeVersion()
+    this.#judgeAgain(({ automerge }) => automerge !== "" && automerge !== build).catch(() => {
+      this.#judged = false
+    })
+  }
+
+  /**
+   * Withdraws verdicts of versions that took a failure of the machine for a property of the change: they are judged once more,
+   * and the rows that went with them come back.
+   */
+  judgeUnprobedAgain(): void {
+    const unprobed = ({ code, automerge, probed }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && !probed
+    this.#judgeAgain(unprobed).catch(() => {}) // the next open finds them again
+  }
+
+  /** Marks the changes with such verdicts, and what waits for them, as changes whose verdict is open. */
+  async #judgeAgain(isDue: (record: BadRecord) => boolean): Promise<void> {
+    const replica = this.#replica
     const due = new Map<string, Hash[]>()
     for (const [entity, records] of replica.bad) {
-      const hashes = [...records].filter(([, { automerge }]) => automerge !== "" && automerge !== build)
-      if (hashes.length > 0)
-        due.set(
-          entity,
-          hashes.map(([hash]) => hash),
-        )
+      for (const [hash, record] of records) if (isDue(record)) listAt(due, entity).push(hash)
     }
     if (due.size === 0) return
-    const marked = replica.step([], (tx) => {
+    await replica.step([], (tx) => {
       for (const [entity, hashes] of due) {
         const mark = tx.staleOf(entity) ?? { suspects: [] }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
@@ -112,16 +129,13 @@ export class Idle implements IdleWork {
         replica.documents.drop(entity) // the next hydration judges them
       }
     })
-    marked.catch(() => {
-      this.#judged = false
-    })
   }
 
   #projectStale(): void {
     if (this.#projecting) return
     const due: string[] = []
     for (const [entity, mark] of this.#replica.stale) {
-      if (!mark.waiting && due.push(entity) === this.#replica.sizes.projectAtOnce) break
+      if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === this.#replica.sizes.projectAtOnce) break
     }
     if (due.length === 0) return
     this.#projecting = true
@@ -147,6 +161,8 @@ export class Idle implements IdleWork {
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
     } catch (error) {
       leaveOut(entity, tx, error)
+      this.#resting.add(entity)
+      this.afterFailure()
     }
   }
 

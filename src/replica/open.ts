@@ -14,6 +14,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const idle = new Idle(replica)
   replica.whenIdle(idle)
   if (replica.state.projection !== projection) idle.projectAllAgain(projection)
+  idle.judgeUnprobedAgain()
   idle.afterGroup()
   return replica
 }

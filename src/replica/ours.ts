@@ -13,10 +13,13 @@ export function principalOf(
   return principal ?? state.firstPrincipal
 }
 
-/** Whether a change may be pushed under the present principal. What another one left in the outbox waits until it is back. */
+/**
+ * Whether a change may be pushed under the present principal. What another one left in the outbox waits until it is back,
+ * except what is adopted, which anybody may bring.
+ */
 export function isOurs(
-  owed: Pick<OutRecord, "principal">,
+  owed: Pick<OutRecord, "principal" | "how">,
   state: Pick<State, "principal" | "firstPrincipal">,
 ): boolean {
-  return state.principal === null || principalOf(owed, state) === state.principal
+  return owed.how === "adopt" || state.principal === null || principalOf(owed, state) === state.principal
 }

@@ -31,7 +31,11 @@ export class Outbox {
   readonly #byEntity = new Map<string, OwedOfEntity>()
   readonly #packed = new Map<string, Packed>()
   #total = 0
+  /** How many changes were made under each principal, without those that are adopted. */
   readonly #byPrincipal = new Map<string | null, number>()
+  /** What `#waiting` has found for these principals; and entities that have changed since. */
+  #others: (Principals & { readonly entities: Map<string, WaitingForOther> }) | undefined
+  readonly #moved = new Set<string>()
 
   constructor(workspace: string, sizes: Sizes) {
     this.#workspace = workspace
@@ -62,6 +66,7 @@ export class Outbox {
     this.#byEntity.clear()
     this.#packed.clear()
     this.#byPrincipal.clear()
+    this.#others = undefined
     this.#total = 0
     await this.load(store)
   }
@@ -94,8 +99,8 @@ export class Outbox {
       this.#packed.set(line.entity, { page, line, next: this.#packed.get(line.entity) })
     }
     let total = 0
-    for (const { principal, owed } of kinds) {
-      this.#byPrincipal.set(principal, (this.#byPrincipal.get(principal) ?? 0) + owed)
+    for (const { principal, how, owed } of kinds) {
+      if (how !== "adopt") this.#byPrincipal.set(principal, (this.#byPrincipal.get(principal) ?? 0) + owed)
       total += owed
     }
     this.#paged.addPage(page, total)
@@ -143,16 +148,52 @@ export class Outbox {
     for (const entity of [...this.entities()]) yield* this.#unpacked(entity)?.records.values() ?? []
   }
 
-  /** What was made under other principals than the present one. */
-  others(state: Pick<State, "principal" | "firstPrincipal">): { principal: string; pending: number }[] {
+  /** What waits for other principals than the present one: what they have made, and what was written on top of it. */
+  others(state: Principals): { principal: string; pending: number }[] {
     const counts = new Map<string, number>()
-    for (const [principal, pending] of this.#byPrincipal) {
-      const maker = principalOf({ principal }, state)
-      if (pending > 0 && maker !== null && !isOurs({ principal }, state)) {
-        counts.set(maker, (counts.get(maker) ?? 0) + pending)
-      }
+    for (const { principal, pending } of this.#waiting(state)?.values() ?? []) {
+      counts.set(principal, (counts.get(principal) ?? 0) + pending)
     }
-    return [...counts].map(([of, pending]) => ({ principal: of, pending }))
+    return [...counts].map(([principal, pending]) => ({ principal, pending }))
+  }
+
+  /** Entities of which something may be pushed under the present principal. */
+  *pushable(state: Principals): Generator<string> {
+    const waiting = this.#waiting(state)
+    for (const entity of this.entities()) if (!waiting?.get(entity)?.all) yield entity
+  }
+
+  /** Of each entity with a change of another principal: whose, and what waits for it. Undefined: there is none. */
+  #waiting(state: Principals): ReadonlyMap<string, WaitingForOther> | undefined {
+    const { principal, firstPrincipal } = state
+    const isOther = (made: string | null) => !isOurs({ principal: made, how: "own" }, state)
+    if (![...this.#byPrincipal].some(([made, pending]) => pending > 0 && isOther(made))) {
+      this.#others = undefined
+      this.#moved.clear()
+      return undefined
+    }
+    if (this.#others?.principal !== principal || this.#others.firstPrincipal !== firstPrincipal) {
+      const entities = new Map<string, WaitingForOther>()
+      for (const entity of [...this.entities()]) {
+        const waits = this.#waitsFor(entity, state)
+        if (waits !== undefined) entities.set(entity, waits)
+      }
+      this.#others = { principal, firstPrincipal, entities }
+    }
+    for (const entity of this.#moved) {
+      const waits = this.#waitsFor(entity, state)
+      if (waits === undefined) this.#others.entities.delete(entity)
+      else this.#others.entities.set(entity, waits)
+    }
+    this.#moved.clear()
+    return this.#others.entities
+  }
+
+  #waitsFor(entity: string, state: Principals): WaitingForOther | undefined {
+    const owed = this.of(entity)
+    const from = owed.findIndex((one) => !isOurs(one, state))
+    const principal = from < 0 ? null : principalOf(owed[from] as Owed, state)
+    return principal === null ? undefined : { principal, pending: owed.length - from, all: from === 0 }
   }
 
   /** What a row shows of it. */
@@ -207,7 +248,8 @@ export class Outbox {
   #count(owed: Owed | undefined, by: 1 | -1): void {
     if (owed === undefined) return
     this.#total += by
-    this.#byPrincipal.set(owed.principal, (this.#byPrincipal.get(owed.principal) ?? 0) + by)
+    if (this.#others !== undefined) this.#moved.add(owed.entity)
+    if (owed.how !== "adopt") this.#byPrincipal.set(owed.principal, (this.#byPrincipal.get(owed.principal) ?? 0) + by)
   }
 
   // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,6 +261,16 @@ export class Outbox {
   fold(store: Store): Promise<Plan | undefined> {
     return this.#paged.fold(store)
   }
+}
+
+type Principals = Pick<State, "principal" | "firstPrincipal">
+
+interface WaitingForOther {
+  /** The principal that the first of the waiting changes waits for. */
+  readonly principal: string
+  /** How many changes wait, and whether these are all that is owed of the entity. */
+  readonly pending: number
+  readonly all: boolean
 }
 
 /** What is owed of one entity. Counts its fields: a note that was typed into offline has thousands of changes. */

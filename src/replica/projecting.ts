@@ -22,6 +22,7 @@ export async function projectTouched(
       const mark = tx.staleOf(entity)
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
+      if (live === undefined && !(await documents.isGone(entity, tx))) continue // its row stays as it is
       rows.set(entity, { collection, row: live && storedRow(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)
     } catch (error) {
@@ -32,14 +33,13 @@ export async function projectTouched(
 }
 
 /**
- * An entity that cannot be shown must not hold up the others, nor what else the group writes: its old row stays until
- * something of it changes. Nothing is known of it when the disk or WebAssembly is what fails.
+ * An entity of which no document can be made now must not hold up the others, nor what else the group writes: its old row
+ * and its mark stay, and it is tried again. Nothing is known of it when the disk fails or WebAssembly is not there.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
-  if (!(error instanceof HeadwaterError) || error.code !== "CHUNK_BAD") throw error
-  const mark = tx.staleOf(entity) ?? { suspects: [] }
+  if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error
   tx.untouch(entity)
-  tx.markStale(entity, { ...mark, waiting: true })
+  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
 }
 
 function storedRow(live: Live, defs: Defs): StoredRow {

@@ -2,11 +2,10 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import type { Verdicts } from "../document/admission.ts"
-import { automergeVersion } from "../document/entity.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
 import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import { markWaiting, oweFreed } from "./documents.ts"
+import { markVerdicts, markWaiting, oweFreed } from "./documents.ts"
 import type { Held } from "./held.ts"
 import { further, placeOf } from "./places.ts"
 import { keys, type State } from "./records.ts"
@@ -39,9 +38,21 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     }
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
-    // A session actor belongs to one principal.
-    if (before !== null && tx.state.principal !== before) replica.freshActor()
+    if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
   })
+}
+
+/**
+ * Another principal is connected. A session actor belongs to one principal, and what the former one made is no longer this
+ * session's own: what the relay has lost of it is adopted.
+ */
+function changeAuthor(replica: Replica, tx: Transaction): void {
+  replica.freshActor()
+  tx.add({ writes: [], done: () => replica.authorship.forget() })
+  for (const { entity, hash } of replica.outbox) {
+    const owed = tx.owed(entity, hash)
+    if (owed?.how === "again") tx.owe({ ...owed, how: "adopt" })
+  }
 }
 
 function stateAfter(state: State, received: Received, now: number): State {
@@ -89,6 +100,9 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
       const { entity, collection, by, adopted, once } = entry
       if (tx.isRejected(entity, change.hash)) tx.reject(entity, change.hash, undefined)
       if (isHeld(replica, tx, entity, change.hash)) continue
+      const bad = tx.badOf(entity).get(change.hash)
+      if (bad?.damaged) tx.markBad(entity, change.hash, undefined)
+      else if (bad !== undefined) continue
       const held: Held = { change, collection, by, adopted, once }
       tx.receive(entity, held)
       const list = fresh.get(entity)
@@ -99,20 +113,20 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
   return fresh
 }
 
+/**
+ * Whether the bytes of a change are held for sure: they are in a live document, or came in this group. A record on the disk
+ * may be damaged, so a change that is only there, or owed, is written again: what has arrived hashes right.
+ */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
-  return (
-    tx.owed(entity, hash) !== undefined ||
-    replica.documents.get(entity)?.changes.has(hash) === true ||
-    tx.badOf(entity).has(hash) ||
-    tx.held.get(entity)?.has(hash) === true
-  )
+  return replica.documents.get(entity)?.changes.has(hash) === true || tx.held.get(entity)?.has(hash) === true
 }
 
 /** The change in a chunk. A chunk that is none is kept under the hash of its bytes as bad; no other change can rest on it. */
 function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Change | undefined {
   try {
     return readChange(chunk)
-  } catch {
+  } catch (error) {
+    if (!(error instanceof HeadwaterError)) throw error
     const hash = sha256(chunk)
     tx.put(keys.change(tx.workspace, entry.entity, hash), encodeEntry({ ...entry, chunks: [chunk] }))
     tx.markBad(entry.entity, hash, { code: "CHUNK_BAD", automerge: "" })
@@ -147,7 +161,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
     return markStale(tx, entity, [...arrived.values()])
   }
   const { order, bad, waiting } = verdicts
-  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion() })
+  markVerdicts(entity, bad, tx)
   for (const change of order) live.add(change, arrived.get(change)?.by)
   oweFreed(replica.authorship, entity, order, tx.staleOf(entity)?.unnamed, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])

@@ -88,8 +88,11 @@ export interface OutRecord {
   /** A valid push order within an entity: a change starts after the operations of everything it depends on. */
   readonly startOp: number
   readonly bytes: number
-  /** `own`: minted here. `adopt`: somebody else's, given back to a relay that lost it. */
-  readonly how: "own" | "adopt"
+  /**
+   * `own`: made on this device. `again`: the same, but the relay had it before and has lost it, so anybody may bring it.
+   * `adopt`: somebody else's, given back to a relay that lost it.
+   */
+  readonly how: "own" | "again" | "adopt"
   /** Who was connected when it was made; null: nobody yet. */
   readonly principal: string | null
   /** The fields it touches. */
@@ -123,6 +126,10 @@ export interface BadRecord {
   readonly code: Code
   /** The build of Automerge that gave the verdict; another build judges again. Empty: the chunk is no change at all. */
   readonly automerge: string
+  /** Automerge gave this verdict while it could make a document that is known to be good, so the machine is not to blame. */
+  readonly probed?: true
+  /** The disk has damaged the record of a change that the relay is owed: only its bytes, when they come, can mend it. */
+  readonly damaged?: true
 }
 
 export interface RejectedRecord {

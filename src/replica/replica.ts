@@ -77,7 +77,7 @@ export class Replica {
     const arrivals = this.#arrivals
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, kept: sizes.liveDocuments, wasm })
     this.documents.onLoad = () => this.#idle.automergeLoaded()
-    this.documents.onWasmFailure = () => this.#tell(noChange()) // no commit comes that would tell
+    this.documents.onFailure = () => this.#tell(noChange()) // no commit comes that would tell
     this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
   }
 
@@ -106,8 +106,9 @@ export class Replica {
   get actor(): Actor {
     return this.authorship.actor
   }
-  get wasmFailure(): HeadwaterError | null {
-    return this.documents.wasmFailure
+  /** Why no document can be made now: Automerge could not be loaded (`WASM_FAILED`), or fails (`DOCUMENT_FAILED`). */
+  get documentFailure(): HeadwaterError | null {
+    return this.documents.wasmFailure ?? this.documents.failure
   }
 
   /** s since 1970, as changes say them. */

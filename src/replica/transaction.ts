@@ -7,6 +7,7 @@
  */
 
 import type { Value, Write } from "../store/store.ts"
+import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { encodeEntry } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./held.ts"
@@ -38,7 +39,7 @@ export class Transaction {
   /** Entities of which nothing was held before the relay sent what this group adds. */
   readonly newEntities = new Set<string>()
   /** Changes that it makes: they were authored in this session. */
-  readonly minted = new Set<Hash>()
+  readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
   /** New marks; undefined where one is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
   /** New verdicts; undefined where one is withdrawn, for the change is judged again. */
@@ -171,7 +172,7 @@ export class Transaction {
   /** Adds a change that was made on this device, in this session. */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
-    this.#add(this.minted, held.change.hash)
+    this.#set(this.minted, held.change.hash, { entity, change: held.change })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)
   }

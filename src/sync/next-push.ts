@@ -38,7 +38,7 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
     changes.set(owed.hash, owed.entity)
     bytes += owed.bytes
   }
-  return { entries, adopt: chosen[0]?.how === "adopt", changes, chosen: chosen.map(({ hash }) => hash), bytes }
+  return { entries, adopt: isAdopted(chosen[0]), changes, chosen: chosen.map(({ hash }) => hash), bytes }
 }
 
 /** Own changes go without a name: the relay stamps its own. Of others', what the log said of them goes with them. */
@@ -53,15 +53,13 @@ function belongTogether(a: Entry, b: Entry): boolean {
 function choose(replica: Replica, waiting: Waiting): Owed[] {
   const chosen: Owed[] = []
   let bytes = 0
-  for (const entity of replica.outbox.entities()) {
+  for (const entity of replica.outbox.pushable(replica.state)) {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
       if (!isOurs(owed, replica.state)) break // nor what may depend on it
-      if (chosen.length > 0 && (chosen[0]?.how !== owed.how || bytes + owed.bytes > replica.sizes.pushBytes)) {
-        if (chosen[0]?.how !== owed.how) break
-        return chosen
-      }
+      if (chosen.length > 0 && isAdopted(chosen[0]) !== isAdopted(owed)) break
+      if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
       bytes += owed.bytes
       if (chosen.length === limits.entries) return chosen
@@ -69,6 +67,8 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
   }
   return chosen
 }
+
+const isAdopted = (owed: Owed | undefined): boolean => owed?.how === "adopt"
 
 async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
   const values = await Promise.all(

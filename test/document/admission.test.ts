@@ -252,8 +252,10 @@ test("reading alone lets through what only Automerge can tell, and then applying
     ops: [{ action: "inc", obj: "_root", key: "q", value: 1, pred: [`${last.startOp}@${last.actor}`] }],
   })
   expect(admitted(ID, [...changes, bad], new Set([bad.hash])).bad.size).toBe(0)
-  expect(() => Entity.hydrate(ID, History.of(changes), actorOf(2)).apply([bad])).toThrow("CHUNK_BAD")
-  expect(() => Entity.hydrate(ID, History.of([...changes, bad]), actorOf(2), new Set([bad.hash]))).toThrow("CHUNK_BAD")
+  expect(() => Entity.hydrate(ID, History.of(changes), actorOf(2)).apply([bad])).toThrow("DOCUMENT_FAILED")
+  expect(() => Entity.hydrate(ID, History.of([...changes, bad]), actorOf(2), new Set([bad.hash]))).toThrow(
+    "DOCUMENT_FAILED",
+  )
 })
 
 test("when changes that were trusted do not load, everything is judged again", () => {

@@ -8,7 +8,7 @@ import type { Hash } from "../../../src/wire/protocol.ts"
 
 export interface Owed {
   readonly entity: string
-  readonly how: "own" | "adopt"
+  readonly how: "own" | "again" | "adopt"
   readonly principal: string | null
 }
 
