@@ -5,8 +5,8 @@ export { type Runner, type StoreFixture, storeConformance } from "./store/confor
 export { checkStore, type StoreStep } from "./store/model.ts"
 
 /**
- * The heads of every entity that a workspace holds on this device, sorted: equal on replicas that hold the same changes.
- * Read from the change records, no document is opened.
+ * The heads of every entity of a workspace on this device: hashes as hex, sorted. They are equal on replicas that hold
+ * the same changes. Read from the change records; no document is opened.
  */
 export async function headsOf(workspace: object): Promise<Record<string, readonly string[]>> {
   const heads: Record<string, readonly string[]> = {}

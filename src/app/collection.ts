@@ -20,11 +20,11 @@ export type Delta = Readonly<{
   changed: readonly string[]
   /** Rows that are not in `all()` any more. */
   removed: readonly string[]
-  /** `here`: the rows were written on this device. `relay`: something came for them from the relay (entries, an ack, a refusal). */
+  /** `here`: the rows were written on this device. `relay`: an entry, an ack or a refusal came for them. */
   from: "here" | "relay"
 }>
 
-/** A collection of an open workspace: its rows to read, its entities to write. Every function is bound: pass it on as it is. */
+/** A collection of an open workspace: its rows to read, its entities to write. Every function is bound. */
 export interface Collection<S, F, D> {
   /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
@@ -33,34 +33,34 @@ export interface Collection<S, F, D> {
   /** Every row whose entity is not deleted, ordered by id. The same array until one changes. */
   all(): readonly Row<S, F, D>[]
   /**
-   * Reads the whole entity, texts included that are too long for its row; undefined when there is none. A deleted entity can be
-   * read. Needs Automerge: `WASM_FAILED` when that cannot be loaded.
+   * Reads the whole entity, texts included that are too long for its row; undefined when there is none. A deleted
+   * entity can be read. Needs Automerge: `WASM_FAILED` when that cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
-   * Calls `f` after every commit that changed what `all()` gives, and at no other time. A commit may hold both what was written
-   * here and what came from the relay: then `f` is called once for each. Returns the unsubscription.
+   * Calls `f` after every commit that changed what `all()` gives, and at no other time. A commit may hold both what was
+   * written here and what came from the relay: then `f` is called once for each. Returns the unsubscription.
    */
   subscribe(f: (rows: readonly Row<S, F, D>[], delta: Delta) => void): () => void
   /**
    * Makes an entity. Resolves with its row once it is saved on this device.
    *
-   * Rejects, with nothing saved, with `ENTITY_EXISTS`, `ID_INVALID`, `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`,
-   * `TOO_LARGE`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
+   * Rejects, with nothing saved, with `ENTITY_EXISTS`, `ID_INVALID`, `SCHEMA_ISSUES`, `SCHEMA_ASYNC`,
+   * `VALUE_UNSUPPORTED`, `TOO_LARGE`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
    */
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
-   * Changes an entity: `f` edits a plain copy of it, and what it touched becomes one change. Resolves with the row once the
-   * change is saved on this device. `f` must do nothing but edit: it is called again, with a newer copy, when another tab
-   * was first to save.
+   * Changes an entity: `f` edits a plain copy of it, and what it touched becomes one change. Resolves with the row once
+   * the change is saved on this device. `f` must do nothing but edit: it is called again, with a newer copy, when
+   * another tab was first to save.
    *
-   * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`,
-   * `FIELD_KIND`, a code of `create`, or what `f` has thrown.
+   * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`,
+   * `SPLICE_RANGE`, `FIELD_KIND`, a code of `create`, or what `f` has thrown.
    */
   update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<S, F>) => void): Promise<Row<S, F, D>>
   /**
-   * Deletes an entity for everybody, until it is restored, or until an edit arrives that was made without knowing of the
-   * deletion. Deleting a deleted entity writes nothing.
+   * Deletes an entity for everybody, until it is restored, or until an edit arrives that was made without knowing of
+   * the deletion. Deleting a deleted entity writes nothing.
    *
    * Rejects with `ENTITY_NOT_FOUND`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
    */

@@ -1,4 +1,4 @@
-/** What a workspace says of itself: its sync, its outbox and what is wrong, as one object that is replaced when it changes. */
+/** The status of a workspace: one object, made from sync, outbox and faults, and replaced when one of them changes. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import type { SetAside } from "../replica/known.ts"
@@ -10,8 +10,9 @@ import { callSafely } from "./listeners.ts"
 /** The state of a workspace on this device. A new object each time that something in it changes. */
 export type Status = Readonly<{
   /**
-   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, more is to come. `live`: connected, and
-   * everything that the relay has is here. `offline`: not connected. `error`: this device's disk fails, see `error`.
+   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, more is to come. `live`:
+   * connected, and everything that the relay has is here. `offline`: not connected. `error`: this device's disk fails,
+   * see `error`.
    */
   phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
   connected: boolean
@@ -28,9 +29,9 @@ export type Status = Readonly<{
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
    * 3. The relay refuses changes for now, or has sent a notice: its code, `retryAt` when it makes sense to try again.
    * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.
-   * 5. A change is set aside, for as long as one is; `entity` says of what. `REJECTED`: the relay has refused a change of this
-   *    device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change: one has arrived that no replica can apply.
-   *    Both kinds are kept on this device, and everything else goes on.
+   * 5. A change is set aside, for as long as one is; `entity` says of what. `REJECTED`: the relay has refused a change
+   *    of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change: one has arrived that no
+   *    replica can apply. Both kinds are kept on this device, and everything else goes on.
    */
   error: HeadwaterError | null
   /** Durable: this device has once held everything that the relay had. */

@@ -22,22 +22,27 @@ type Collections<C extends Defs> = {
 
 interface Core<C extends Defs> {
   readonly id: string
-  /** What is known now: of the relay, of what it has not stored yet, of what is wrong. A new object each time it changes. */
+  /** The connection, what the relay has not stored yet, and what is wrong. A new object each time it changes. */
   readonly status: Status
   /** Calls `f` whenever `status` has changed, at the end of the turn in which it did. Returns the unsubscription. */
   onStatus(f: (status: Status) => void): () => void
-  /** Every collection by its name. `ws.notes` is short for `ws.collections.notes` unless the workspace has a member of that name. */
+  /**
+   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, except for names that are in use
+   * here.
+   */
   readonly collections: Collections<C>
   /**
-   * Resolves when the relay has on its disk everything that was saved here before the call, other principals' changes excepted.
+   * Resolves when the relay has on its disk everything that was saved here before the call. Changes of other principals
+   * are not waited for.
    *
-   * Rejects with `NO_RELAY` when no relay was named, with `CLOSED` when the workspace or its relay connection is closed, with
-   * `REJECTED` when the relay has refused some of it for good, with the signal's reason when that is aborted.
+   * Rejects with `NO_RELAY` when no relay was named, with `CLOSED` when the workspace or its relay connection is
+   * closed, with `REJECTED` when the relay has refused some of it for good, with the signal's reason when that is
+   * aborted.
    */
   whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Resolves when this device holds and shows everything that the relay had stored before the call. While connected, asking
-   * takes one small message each way.
+   * Resolves when this device holds and shows everything that the relay had stored before the call. While connected,
+   * asking takes one small message each way.
    *
    * Rejects with `NO_RELAY`, `CLOSED` or the signal's reason, as `whenStored` does.
    */
@@ -45,8 +50,8 @@ interface Core<C extends Defs> {
   /**
    * Connects to a relay, or to the last one if none is named. Leaves the one before, if that is another.
    *
-   * Throws `NO_RELAY` when none was ever named, `CLOSED` when the workspace or that connection is closed, `STORE_IN_USE` when
-   * a workspace of this id is on that connection already. A call that throws has changed nothing.
+   * Throws `NO_RELAY` when none was ever named, `CLOSED` when the workspace or that connection is closed,
+   * `STORE_IN_USE` when a workspace of this id is on that connection already. A call that throws has changed nothing.
    */
   connect(relay?: Relay | RelayOptions): void
   /** Works offline until `connect`. */
@@ -64,15 +69,15 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly id: string
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
-  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()` or a `Store` of your own. Several workspaces may share one. */
+  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Workspaces may share one. */
   readonly store: object
   /** Connects at once. Without it the workspace is local until `connect`. */
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids; UUID v7 by default. */
   readonly idFactory?: (() => string) | undefined
   /**
-   * Where a page gets Automerge's WebAssembly, or its bytes. Without it the base64 build is imported. Either is loaded when a
-   * document is first needed.
+   * Where a page gets Automerge's WebAssembly, or its bytes. Without it the base64 build is imported. Either is loaded
+   * when a document is first needed.
    */
   readonly wasm?: URL | string | BufferSource | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
@@ -82,12 +87,12 @@ export interface WorkspaceOptions<C extends Defs> {
 }
 
 /**
- * Opens a workspace on this device. When it resolves, the rows of the last session are there. Documents and WebAssembly are
- * loaded when they are needed.
+ * Opens a workspace on this device. When it resolves, the rows of the last session are there. Documents and WebAssembly
+ * are loaded when they are needed.
  *
- * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`. Other
- * codes: `ID_INVALID`, `NAME_MISMATCH` (a collection under another key than its name), `STORE_FAILED`, `STORE_FORMAT` (the store
- * was written by a newer version, or is damaged).
+ * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
+ * Other codes: `ID_INVALID`, `NAME_MISMATCH` (a collection under another key than its name), `STORE_FAILED`,
+ * `STORE_FORMAT` (the store was written by a newer version, or is damaged).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal, wasm } = options
@@ -122,7 +127,7 @@ function checkStore(store: object): asserts store is Store {
     if (typeof (store as Partial<Store> | undefined)?.[method] === "function") continue
     throw new HeadwaterError(
       "STORE_FAILED",
-      `this is not a store, it has no function ${method}: pass nodeStore(folder), indexedDBStore(name) or memoryStore()`,
+      `not a store, it has no function ${method}: pass nodeStore(folder), indexedDBStore(name) or memoryStore()`,
     )
   }
 }

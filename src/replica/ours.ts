@@ -3,8 +3,8 @@
 import type { OutRecord, State } from "./records.ts"
 
 /**
- * The principal under whom a change was made. One that was made before anybody had connected belongs to the first principal
- * that did; null until then.
+ * The principal under whom a change was made. One that was made before anybody had connected belongs to the first
+ * principal that did; null until then.
  */
 export function principalOf(
   { principal }: Pick<OutRecord, "principal">,

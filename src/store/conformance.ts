@@ -1,25 +1,26 @@
 import { checkStore, codeOf, equal, fails, randomSteps } from "./model.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** One store to be tested, over bytes of its own. */
+/** A store that is to be tested, over a disk of its own. */
 export interface StoreFixture {
   readonly store: Store
-  /** Another store object over the same bytes, as the next process would make it. */
+  /** Makes another store object over the same disk, as the next process would. */
   reopen(): Promise<Store>
-  /** Removes the bytes. */
+  /** Removes everything from the disk. */
   destroy(): Promise<void>
 }
 
-/** Where tests are handed in: `{ test }` of vitest, of node:test, or anything like them. */
+/** A test runner: `{ test }` of vitest, of node:test, or anything like them. */
 export interface Runner {
   test(name: string, run: () => Promise<void>): void
 }
 
 /**
- * Hands in one test for each line of the `Store` contract; `make` is called for every test.
+ * The conformance suite of the `Store` contract: registers one test for each of its lines. `make` is called for every
+ * test.
  *
- * What one process cannot see is not in here: that a commit survives `kill -9` and a power cut, and that another process
- * is kept off.
+ * It cannot show what one process cannot see: that a commit survives `kill -9` and a power cut, and that another
+ * process is kept off.
  */
 export function storeConformance(name: string, make: () => Promise<StoreFixture>, runner: Runner): void {
   const line = (sentence: string, body: (store: Store, fixture: StoreFixture) => Promise<void>) =>

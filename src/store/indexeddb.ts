@@ -4,31 +4,42 @@ import { copyOf, encodeKey, rangeOf, sameValue } from "./key.ts"
 import { inUse, opening } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"
 
+/** How an IndexedDB store writes. */
 export interface IndexedDBOptions {
   /**
-   * `strict`, the default: a commit has been flushed to the disk when it resolves. `relaxed`: it has been handed to the
-   * operating system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
+   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: it is handed to the operating
+   * system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
    */
   readonly durability?: "strict" | "relaxed"
 }
 
-/** The one object store. Everything of a commit is in it, because chunk, row and outbox share one transaction. */
+/**
+ * The one object store. The change, the row and the outbox record of a commit share one transaction, so all are in
+ * here.
+ */
 const entries = "entries"
 
-/** A string, so before every array and outside every range. Holds a random name, made with the database. */
+/**
+ * A string, so it stands before every array and outside every range. Holds a random name that was made with the
+ * database.
+ */
 const installedKey = "installed"
 
 /**
- * A store in the browser's IndexedDB database `name`, of which several workspaces can be open at once.
+ * A store in the browser's IndexedDB database `name`. Several of its workspaces can be open at once.
  *
- * A workspace belongs to one tab at a time (`STORE_IN_USE`), by Web Locks. Where the browser has none (an insecure
- * origin), only this page is watched.
- * When the browser deletes the database while it is in use (eviction, "clear site data"), everything fails with
- * `STORE_FAILED` from then on, and no empty database is made in its place by this store object.
+ * A workspace belongs to one tab at a time, by Web Locks; a second tab gets `STORE_IN_USE`. Where the browser has no
+ * Web Locks (on an insecure origin), only a second opening in this page is noticed.
+ *
+ * When the browser deletes the database while it is in use (eviction, "clear site data"), every call fails with
+ * `STORE_FAILED` from then on. This store object makes no empty database in its place.
  */
 export function indexedDBStore(name = "headwater", { durability = "strict" }: IndexedDBOptions = {}): Store {
+  /** The connection, open or opening. */
   let connection: Promise<IDBDatabase> | undefined
+  /** The same, once it is open. */
   let current: IDBDatabase | undefined
+  /** The random name of the database that this object opened first: it uses no other. */
   let installed: string | undefined
 
   const { claim, run } = opening({
@@ -45,7 +56,10 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     return connection
   }
 
-  /** What is under way on `db` may finish; the next operation opens another connection, unless one is opening already. */
+  /**
+   * Closes a connection. What is under way on it may finish; the next operation opens another, unless one is opening
+   * already.
+   */
   function disconnect(db: IDBDatabase | undefined): void {
     db?.close()
     if (db === current) connection = current = undefined
@@ -60,13 +74,15 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
       else request.result.createObjectStore(entries).put(randomName(), installedKey)
     }
     const db = await promisifyRequest(request).catch((error: unknown) => {
-      throw evicted ? new Error(`the browser has deleted the database ${name}`) : error
+      throw evicted ? new Error(`the browser has deleted the database ${name}: reload the page`) : error
     })
     try {
       const found = await promisifyRequest(db.transaction(entries).objectStore(entries).get(installedKey))
-      if (typeof found !== "string") throw new Error(`the database ${name} was not made by this library`)
+      if (typeof found !== "string")
+        throw new Error(`the database ${name} was not made by this library: use another name`)
       installed ??= found
-      if (found !== installed) throw new Error(`the browser has deleted the database ${name}; this is another one`)
+      if (found !== installed)
+        throw new Error(`the browser has deleted the database ${name}, and there is another one now: reload the page`)
     } catch (error) {
       db.close()
       throw error
@@ -81,19 +97,20 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The browser has closed the connection (Safari does that without telling). Nothing has begun, so another one will do.
+      // The browser has closed the connection; Safari tells nobody when it does. Nothing has begun, so another one will
+      // do.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }
   }
 
-  /** What idb-keyval's own functions work through, too. */
+  /** Runs one transaction. idb-keyval's own functions go through it, too. */
   const use: UseStore = async (mode, callback) => {
     const transaction = await begin(mode)
     try {
       return await callback(transaction.objectStore(entries))
     } catch (error) {
-      // A put that throws leaves the puts before it in the transaction, which would then complete.
+      // A put that throws leaves the puts before it in the transaction, which would then be committed.
       abort(transaction)
       // A connection on which something failed may fail for ever, and a new one costs little.
       if (!(error instanceof HeadwaterError)) disconnect(transaction.db)
@@ -131,7 +148,11 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
             expected.map(({ key }) => promisifyRequest<Value | undefined>(store.get(key))),
           )
           const moved = expected.find(({ value }, i) => !sameValue(found[i], value))
-          if (moved) throw new HeadwaterError("STORE_MOVED", `${moved.key.join("/")} holds something else`)
+          if (moved)
+            throw new HeadwaterError(
+              "STORE_MOVED",
+              `${moved.key.join("/")} does not hold what is expected: read it again`,
+            )
           for (const { key, value } of batch) {
             if (value === undefined) store.delete(key)
             else store.put(value, key)
@@ -142,7 +163,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 }
 
-/** Undefined when nothing can be in it: IndexedDB refuses such a range. */
+/** The range of a `list`. Undefined when nothing can be in it, for IndexedDB refuses such a range. */
 function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
   const { gt, lt } = rangeOf(prefix, after)
   if (gt !== undefined && gt >= lt) return undefined
@@ -151,7 +172,10 @@ function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined 
   return IDBKeyRange.bound(lower, [...prefix, []], true, true)
 }
 
-/** Unlike idb-keyval's `promisifyRequest`, which may reject with null before the transaction knows its error. */
+/**
+ * Resolves when the transaction is committed. (idb-keyval's `promisifyRequest` may reject with null before there is an
+ * error.)
+ */
 function completed(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve()
@@ -171,11 +195,11 @@ function randomName(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-")
 }
 
-/** What this page holds, of all its store objects. */
+/** The locks of this page, over all its store objects. */
 const held = new Set<string>()
 
 async function lock(id: string): Promise<() => Promise<void>> {
-  if (held.has(id)) throw inUse(`${id} is already open in this page`)
+  if (held.has(id)) throw inUse(`${id} is open in this page already: close it there first`)
   held.add(id)
   try {
     const unlock = await lockTabs(id)
@@ -195,7 +219,7 @@ function lockTabs(id: string): Promise<() => Promise<void>> {
   if (!locks) return Promise.resolve(async () => {})
   return new Promise((resolve, reject) => {
     const freed = locks.request(id, { ifAvailable: true }, (granted) => {
-      if (!granted) throw inUse(`${id} is open in another tab`)
+      if (!granted) throw inUse(`${id} is open in another tab: close it there first`)
       return new Promise<void>((free) => {
         resolve(async () => {
           free()

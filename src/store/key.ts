@@ -1,8 +1,9 @@
 import type { Key, Value } from "./store.ts"
 
 /**
- * Keys as strings whose order by code unit (and by byte) is the order of the contract: the parts joined by U+0001,
- * which is below every character a part may hold, so a shorter key comes before its extensions and "a" before "a b".
+ * Keys as strings: the parts joined by U+0001. That is below every character that a part may hold, so the order of the
+ * strings (by code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a" before
+ * "a b".
  */
 const joint = "\u0001"
 const aboveJoint = "\u0002"
@@ -10,7 +11,7 @@ const abovePrintable = "\u007f"
 const part = /^[ -~]{1,256}$/
 
 export function encodeKey(key: Key): string {
-  if (key.length === 0) throw new TypeError("a key has at least one part")
+  if (key.length === 0) throw new TypeError("a key has at least one part; this one has none")
   for (const p of key) {
     if (typeof p !== "string" || !part.test(p)) {
       throw new TypeError(`a part of a key is 1 to 256 printable ASCII characters, not ${JSON.stringify(p)}`)
@@ -21,7 +22,7 @@ export function encodeKey(key: Key): string {
 
 export const decodeKey = (encoded: string): Key => encoded.split(joint)
 
-/** The bounds of `list` over encoded keys; exactly one of `gt` and `gte` is there. */
+/** The bounds of `list` over encoded keys. One of `gt` and `gte` is there, never both. */
 export interface Range {
   readonly gt?: string
   readonly gte?: string
@@ -41,7 +42,7 @@ export function checkValue(value: Value): void {
   throw new TypeError(`a value is a string or a Uint8Array, not ${Object.prototype.toString.call(value)}`)
 }
 
-/** The value, its bytes in a buffer of their own. */
+/** The same value, with bytes in a buffer of their own. */
 export function copyOf(value: Value | undefined): Value | undefined {
   if (value === undefined) return undefined
   checkValue(value)

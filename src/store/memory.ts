@@ -3,26 +3,34 @@ import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "./
 import { opening, queue } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"
 
-/** What a memory store is about to do; `committed`: the commit is there, and its caller has not been told yet. */
+/**
+ * What a memory store is about to do. `committed`: the writes have taken effect, and the caller of `commit` is told
+ * next.
+ */
 export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committed" | "close"
 
+/** How a memory store is slowed down or made to fail. */
 export interface MemoryOptions {
   /**
-   * Called before each step, for tests and simulations. While its promise is pending the step waits; when it throws,
-   * the operation fails with `STORE_FAILED` (at `committed` it fails and has happened all the same).
+   * Called before each step, for tests and simulations. The step waits while its promise is pending. When it throws,
+   * the operation fails with `STORE_FAILED`; one that fails at `committed` has taken effect all the same.
    */
   readonly step?: (step: MemoryStep) => void | Promise<void>
 }
 
+/** A store in memory, which can lose its power. */
 export interface MemoryStore extends Store {
   /**
-   * What a power cut leaves: a new store, claimed by nobody, over everything that was committed.
+   * Cuts the power. Returns the store that comes up after it: with everything that was committed, and no claims.
    * Whatever is under way on this one, or asked of it from now on, never settles.
    */
   crash(options?: MemoryOptions): MemoryStore
 }
 
-/** A store in this process's memory: for tests, and for workspaces that may be lost. Entries outlive closing, not the object. */
+/**
+ * A store in this process's memory, for tests and for workspaces that may be lost. Its entries are there as long as the
+ * object is: they outlive the last release.
+ */
 export function memoryStore(options: MemoryOptions = {}): MemoryStore {
   return over(new Entries(), options)
 }
@@ -61,7 +69,10 @@ function over(entries: Entries, options: MemoryOptions): MemoryStore {
           await step("commit")
           for (const [key, value] of expected) {
             if (!sameValue(entries.values.get(key), value)) {
-              throw new HeadwaterError("STORE_MOVED", `${decodeKey(key).join("/")} holds something else`)
+              throw new HeadwaterError(
+                "STORE_MOVED",
+                `${decodeKey(key).join("/")} does not hold what is expected: read it again`,
+              )
             }
           }
           for (const [key, value] of batch) entries.set(key, value)
@@ -100,7 +111,7 @@ class Entries {
     return found
   }
 
-  /** The place of `key`, or where it would go. */
+  /** The index of `key`, or the one that it would have. */
   #indexOf(key: string): number {
     let from = 0
     let to = this.#keys.length

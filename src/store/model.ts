@@ -1,7 +1,7 @@
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** What a test may do to a store, as plain data, so that a property test can generate and shrink it. */
+/** What a test does to a store, as plain data: a property test can generate and shrink it. */
 export type StoreStep =
   | { readonly commit: readonly Write[]; readonly expect?: readonly Expect[] }
   | { readonly get: Key }
@@ -9,8 +9,10 @@ export type StoreStep =
   | { readonly reopen: true }
 
 /**
- * Runs steps against a store and against a plain sorted map, and throws where they differ. The store is claimed when this
- * begins; to make `reopen` steps mean something, hand in its release, which is then released at the end, too.
+ * Runs steps against a store and against a plain sorted map; rejects where the two differ.
+ *
+ * The store must be claimed. `reopen` steps do nothing unless `life` is given: its `release` of that claim, and its
+ * `reopen` for the next store object. The last claim is then released at the end.
  */
 export async function checkStore(
   store: Store,
@@ -61,7 +63,7 @@ function listed(
     .slice(0, limit)
 }
 
-/** Indexed Database API 3.0, "compare two keys", for arrays of strings. */
+/** Compares arrays of strings as IndexedDB does (Indexed Database API 3.0, "compare two keys"). */
 function compare(a: Key, b: Key): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
     const [x, y] = [a[i] as string, b[i] as string]
@@ -70,7 +72,9 @@ function compare(a: Key, b: Key): number {
   return a.length - b.length
 }
 
-/** Keys from few parts, so that they meet; a linear congruential generator, so that a seed means the same everywhere. */
+/**
+ * Keys from few parts, so that they meet; a linear congruential generator, so that a seed means the same everywhere.
+ */
 export function randomSteps(seed: number, under: Key = []): StoreStep[] {
   let state = seed
   const below = (n: number): number => {

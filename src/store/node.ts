@@ -7,30 +7,36 @@ import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
 import { inUse, opening, queue } from "./opening.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** Keys as `key.ts` encodes them; values behind one byte that says which kind they are. */
+/** Keys are encoded as `key.ts` does it. A value is one byte that says its kind, and then its bytes. */
 type Level = ClassicLevel<string, Buffer>
 type Op = { type: "put"; key: string; value: Buffer } | { type: "del"; key: string }
 
 const text = 0x73 // s
 const bytes = 0x62 // b
 
-/** Below every key of the contract. Holds who opened the folder last. */
+/** Below every key of the contract. Holds the random name of the store object that opened the folder last. */
 const ownerKey = "\u0000owner"
 
-/** What one round trip to LevelDB's thread may bring: by default 16 kB, while a page of rows has a megabyte. */
+/**
+ * What one round trip to LevelDB's thread may bring. LevelDB's default is 16 kB, while a page of rows has a megabyte.
+ */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**
- * A store in a folder of its own, by LevelDB; makes the folder. One process at a time may have it open
- * (`STORE_IN_USE`), with any number of workspaces.
+ * A store in a folder of its own, kept by LevelDB (the package `classic-level`). The folder is made when it is not
+ * there.
  *
- * A commit is one LevelDB batch written with `sync`, so it is on the disk when it resolves. `make` is what makes the
- * database, not yet open, for the real path of the folder; tests put their faults there.
+ * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
+ * is one LevelDB batch, written with `sync`: it is on the disk when it resolves.
+ *
+ * `make` is for tests: it makes the database, not yet open, for the real path of the folder.
  */
 export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
   const inTurn = queue()
   let level: Level | undefined
+  /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
+  /** The name under which this object has opened the folder. Undefined while nothing is claimed. */
   let owner: string | undefined
 
   const { claim, run } = opening({
@@ -46,7 +52,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     },
   })
 
-  /** The open database. Whoever finds that it has to be opened again sets `opened` to undefined. */
+  /** The database, opened if it is not open. */
   function ready(): Promise<Level> {
     opened ??= openLevel().catch((error: unknown) => {
       opened = undefined
@@ -64,7 +70,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
       for (const name of await readdir(path)) await unlink(join(path, name))
       await level?.open()
     })
-    // LevelDB does not: the manifest's name could go, and the one before it, never synced, would be all there is.
+    // LevelDB does not sync the folder. A power cut could take the new manifest's name, and leave an old one that was
+    // never synced.
     await syncFolder(path)
     const last = await level.get(ownerKey)
     if (owner === undefined) {
@@ -82,7 +89,11 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     if (expect.length > 0) {
       const found = await db.getMany(expect.map(({ key }) => key))
       const moved = expect.find(({ value }, i) => !same(found[i], value))
-      if (moved) throw new HeadwaterError("STORE_MOVED", `${decodeKey(moved.key).join("/")} holds something else`)
+      if (moved)
+        throw new HeadwaterError(
+          "STORE_MOVED",
+          `${decodeKey(moved.key).join("/")} does not hold what is expected: read it again`,
+        )
     }
     try {
       await db.batch(batch, { sync: true })
@@ -92,9 +103,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Whether a batch is there although writing it failed. A failed write may leave half a record at the end of LevelDB's
-   * log, and whatever is written behind it is lost at the next recovery (or refused at once, after a failed fsync). So
-   * nothing is written before the database has been opened again, which cuts the log; and only then one can tell.
+   * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
+   * LevelDB's log. Whatever is written behind that is lost at the next recovery, or refused at once after a failed
+   * fsync. So the database is opened again before anything else is written: that cuts the log, and shows whether the
+   * batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -127,10 +139,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
-/** Not compressed: opening reads megabytes of rows at once, and waits for each of them. */
+/** Without compression: opening a workspace reads megabytes of rows at once, and would wait until they are unpacked. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
-/** Whether the power went while the database was being made: it has files, and no record was ever in any of them. */
+/** Whether a power cut came while the database was being made: it has files, and none has ever held a record. */
 async function isUnmade(path: string): Promise<boolean> {
   for (const name of await readdir(path)) {
     if (/\.(ldb|sst)$/.test(name)) return false
@@ -139,13 +151,16 @@ async function isUnmade(path: string): Promise<boolean> {
   return true
 }
 
-/** Its real path: LevelDB's lock within one process goes by the name, so two names of one folder would both open it. */
+/**
+ * Makes the folder; returns its real path. LevelDB's lock within one process goes by the name: two names would both
+ * open it.
+ */
 async function madeFolder(folder: string): Promise<string> {
   await makeFolder(folder)
   return realpath(folder)
 }
 
-/** An open that failed carries LevelDB's reason as its cause. */
+/** LevelDB's reason for a failed opening is in the error or in one of its causes. */
 const isBecause = (code: string, error: unknown): boolean =>
   error instanceof Error && ((error as { code?: unknown }).code === code || isBecause(code, error.cause))
 
@@ -176,7 +191,7 @@ function encodeValue(value: Value): Buffer {
 function decodeValue(encoded: Buffer): Value {
   if (encoded[0] === text) return encoded.toString("utf8", 1)
   if (encoded[0] === bytes) return new Uint8Array(encoded.buffer, encoded.byteOffset + 1, encoded.length - 1)
-  throw new Error(`a value of unknown kind: ${encoded[0]}`)
+  throw new Error(`a value has the unknown kind ${encoded[0]}: it was not written by this store`)
 }
 
 const same = (a: Buffer | undefined, b: Buffer | undefined): boolean => (a && b ? a.equals(b) : a === b)

@@ -1,18 +1,24 @@
 import { HeadwaterError } from "../base/errors.ts"
 
-/** What differs from store to store in being opened and closed. */
+/** How one kind of store is opened and closed. */
 export interface Disk {
   open(): Promise<void>
-  /** Called when nothing runs on it any more. */
+  /** Called when no operation runs any more. */
   close(): Promise<void>
-  /** Keeps others off this workspace, where opening does not already keep them off the whole store. */
+  /**
+   * Locks others out of one workspace, where an open store does not already lock them out of all. Resolves with the
+   * unlocking.
+   */
   lock?(workspace: string): Promise<() => Promise<void>>
 }
 
-/** The life of a store: who has claimed it, what runs on it, and what its failures are called. */
+/** The part of a store that all kinds share: its claims, the count of its operations, the names of its failures. */
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
-  /** Runs one operation, begun before this returns. The last release waits for it; whatever it throws is `STORE_FAILED`. */
+  /**
+   * Runs one operation; it has begun when this returns. The last release waits for it. An error that is no
+   * `HeadwaterError` becomes `STORE_FAILED`.
+   */
   run<T>(what: string, operation: () => Promise<T>): Promise<T>
 }
 
@@ -20,11 +26,14 @@ export function opening(disk: Disk): Opening {
   const unlocks = new Map<string, () => Promise<void>>()
   const inTurn = queue()
   let open = false
+  /** Operations that are under way. */
   let running = 0
+  /** Called when the last operation has ended. */
   let drained = (): void => {}
 
-  async function take(workspace: string): Promise<void> {
-    if (unlocks.has(workspace)) throw inUse(`workspace ${workspace} is already open here`)
+  async function claimNow(workspace: string): Promise<void> {
+    if (unlocks.has(workspace))
+      throw inUse(`workspace ${workspace} is open on this store already: close it there first`)
     const unlock = (await disk.lock?.(workspace)) ?? (async () => {})
     try {
       if (!open) await disk.open()
@@ -36,7 +45,7 @@ export function opening(disk: Disk): Opening {
     unlocks.set(workspace, unlock)
   }
 
-  async function letGo(workspace: string): Promise<void> {
+  async function releaseNow(workspace: string): Promise<void> {
     const unlock = unlocks.get(workspace)
     unlocks.delete(workspace)
     try {
@@ -51,12 +60,13 @@ export function opening(disk: Disk): Opening {
 
   return {
     async claim(workspace) {
-      await named("open", () => inTurn(() => take(workspace)))
+      await named("open", () => inTurn(() => claimNow(workspace)))
       let released: Promise<void> | undefined
-      return () => (released ??= named("close", () => inTurn(() => letGo(workspace))))
+      return () => (released ??= named("close", () => inTurn(() => releaseNow(workspace))))
     },
     async run(what, operation) {
-      if (!open) throw new HeadwaterError("CLOSED", `${what} on a store that nothing has claimed`)
+      if (!open)
+        throw new HeadwaterError("CLOSED", `the store cannot ${what} while no workspace is claimed: call claim first`)
       running++
       try {
         return await named(what, operation)
@@ -67,7 +77,10 @@ export function opening(disk: Disk): Opening {
   }
 }
 
-/** Lets asynchronous steps begin one after the other, in the order in which they were handed in, whatever becomes of them. */
+/**
+ * Runs asynchronous steps one after the other, in the order in which they were handed in. One that fails stops no
+ * other.
+ */
 export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve()
   return (step) => {

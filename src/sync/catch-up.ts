@@ -14,8 +14,8 @@ export class CatchUp {
   /** The number of the check that our latest pull answers. */
   #asOf = 0
   /**
-   * Of our latest pull. `asked`: the relay has not answered it; what comes was under way before. `answered`: its first entries
-   * are here. `level`: everything that it announced is committed.
+   * Of our latest pull. `asked`: the relay has not answered it; what comes was under way before. `answered`: its first
+   * entries are here. `level`: everything that it announced is committed.
    */
   #state: "asked" | "answered" | "level" = "asked"
   /** Bytes of items committed since this device was last level. */
@@ -29,8 +29,8 @@ export class CatchUp {
   }
 
   /**
-   * Whether to pull again for this check: entries that come by themselves do not say that there are no others yet, the answer
-   * to a pull does. False when that pull is under way or answered; then its answer will do.
+   * Whether to pull again for this check: entries that come by themselves do not say that there are no others yet, the
+   * answer to a pull does. False when that pull is under way or answered; then its answer will do.
    */
   mustAskAgain(check: number): boolean {
     if (this.#state !== "level" || this.#asOf === check) return false

@@ -1,6 +1,6 @@
 /**
- * The fallback exchange: when a cursor or a change means nothing to the relay, this side says what it has, by entity and
- * heads, and the relay says what it wants (docs/protocol.md, section 5).
+ * The fallback exchange: when a cursor or a change means nothing to the relay, this side says what it has, by entity
+ * and heads, and the relay says what it wants (docs/protocol.md, section 5).
  */
 
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
@@ -8,7 +8,7 @@ import { haveOf, noteUnnamed } from "../replica/heal.ts"
 import { further } from "../replica/places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
-/** How often the relay is told on one connection what there is of one entity. After that the entity waits for the next. */
+/** How often one connection sends a `have` for one entity. After that the entity waits for the next connection. */
 const HAVES_AT_MOST = 5
 
 export class FallbackExchange {
@@ -37,7 +37,9 @@ export class FallbackExchange {
     this.#healing = { reach: null }
   }
 
-  /** A cursor has come, which ends a heal. Returns what the reach becomes with it; undefined when no heal was under way. */
+  /**
+   * A cursor has come, which ends a heal. Returns the reach that goes with it; undefined when no heal was under way.
+   */
   endHeal(): { readonly reach: Cursor | null } | undefined {
     const healed = this.#healing
     this.#healing = undefined
@@ -45,8 +47,8 @@ export class FallbackExchange {
   }
 
   /**
-   * A place that an ack has named. Returns what raises the reach on the disk: nothing during a heal, when the old reach stays
-   * until the new cursor is committed. A crash in between must heal again.
+   * A place that an ack has named. Returns what raises the reach on the disk: nothing during a heal, when the old reach
+   * stays until the new cursor is committed. A crash in between must heal again.
    */
   learn(at: Cursor | undefined): Cursor | undefined {
     if (this.#healing === undefined) return at

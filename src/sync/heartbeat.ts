@@ -5,8 +5,8 @@ import type { Clock } from "../base/env.ts"
 /** Time between an answer and the next ping. */
 const BEAT_MS = 15_000
 /**
- * Silence after a ping that counts as a dead connection: at first, and at most. Every such death doubles it: on a slow line
- * an answer comes behind the largest frame, which would otherwise never arrive.
+ * Silence after a ping that counts as a dead connection: at first, and at most. Every such death doubles it: on a slow
+ * line an answer comes behind the largest frame, which would otherwise never arrive.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
@@ -50,7 +50,7 @@ export class Heartbeat {
     this.#heard = true
   }
 
-  /** Pings now, unless an answer is already waited for: whoever calls this again and again must not put the end off for ever. */
+  /** Pings now, unless an answer is waited for already: otherwise frequent calls would put the end off for ever. */
   beatNow(): void {
     if (this.#state === "pinged") return
     this.#cancelTimer?.()
@@ -66,8 +66,8 @@ export class Heartbeat {
   }
 
   /**
-   * Looks for an answer every `PATIENCE_MS`, for as long as `patience` lasts. However long that is, an answer is seen soon and
-   * the next ping goes out: proxies cut a line that is idle.
+   * Looks for an answer every `PATIENCE_MS`, for as long as `patience` lasts. However long that is, an answer is seen
+   * soon and the next ping goes out: proxies cut a line that is idle.
    */
   #awaitAnswer(patience: number): void {
     this.#cancelTimer = this.#after(PATIENCE_MS, () => {

@@ -1,6 +1,7 @@
 /**
- * Entries that have come and are not committed yet. The first are handed on at once. Those that come while they are being
- * committed, or soon after, are handed on together: applying costs by the length of a text, not by the number of changes.
+ * Entries that have come and are not committed yet. The first are handed on at once. Those that come while they are
+ * being committed, or soon after, are handed on together: applying costs by the length of a text, not by the number of
+ * changes.
  */
 
 import type { Clock } from "../base/env.ts"

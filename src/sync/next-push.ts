@@ -1,4 +1,4 @@
-/** The next push: what is owed, in an order that the relay can take, in entries of one entity each. */
+/** The next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
 
 import { entryOf, heldOf } from "../replica/held.ts"
 import { isOurs } from "../replica/ours.ts"
@@ -9,14 +9,15 @@ import { type Entry, type Hash, limits } from "../wire/protocol.ts"
 export interface NextPush {
   readonly entries: readonly Entry[]
   readonly adopt: boolean
-  /** What it carries, with the entity of each. */
+  /** The changes in it, with the entity of each. */
   readonly changes: Map<Hash, string>
-  /** All that was chosen: also what could not be read, which is not tried again on this connection. */
+  /** The changes in it, and those that were chosen and could not be read. None is chosen again on this connection. */
   readonly chosen: readonly Hash[]
+  /** Of its chunks. */
   readonly bytes: number
 }
 
-/** What is not sent now. Entities are asked about first: there may be thousands of which nothing is to be sent. */
+/** Says what is not sent now. Entities are asked about first: there may be thousands of which nothing is to be sent. */
 export interface Waiting {
   entity(entity: string): boolean
   change(hash: Hash): boolean
@@ -41,7 +42,7 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
   return { entries, adopt: isAdopted(chosen[0]), changes, chosen: chosen.map(({ hash }) => hash), bytes }
 }
 
-/** Own changes go without a name: the relay stamps its own. Of others', what the log said of them goes with them. */
+/** Own changes go without a name: the relay stamps the principal. Adopted ones keep what the log once said of them. */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
 }

@@ -17,8 +17,8 @@ export class PushWindow {
   readonly #waits: (entity: string) => boolean
   readonly #send: (push: Push) => void
   /**
-   * `closed`: nothing may be sent, since the relay has not named the principal yet or the session has ended. `asked`: more is
-   * owed, perhaps, than the pushes that are being sent will hold.
+   * `closed`: nothing may be sent, since the relay has not named the principal yet or the session has ended. `asked`:
+   * while pushes are being sent, more may have come to be owed.
    */
   #state: "closed" | "idle" | "sending" | "asked" = "closed"
   readonly #pushes = new Map<string, InFlight>()
@@ -82,7 +82,7 @@ export class PushWindow {
     return this.#state === state
   }
 
-  /** The relay has this push on its disk: returns what of it was not refused. Undefined when no such push is under way. */
+  /** The relay has this push on its disk. Returns the changes that it did not refuse; undefined for an unknown push. */
   acknowledged(id: string): ReadonlyMap<Hash, string> | undefined {
     const push = this.#pushes.get(id)
     if (push === undefined) return undefined

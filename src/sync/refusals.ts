@@ -1,6 +1,6 @@
 /**
- * The entities of which the relay refuses a change for now. What was written on top of a refused change waits with it, so
- * nothing of such an entity is pushed before its time.
+ * The entities of which the relay refuses a change for now. What was written on top of a refused change waits with it,
+ * so nothing of such an entity is pushed before its time.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -25,7 +25,9 @@ export class Refusals {
     return this.#entities.has(entity)
   }
 
-  /** `retryIn`: ms, when the relay has named it. The wait of the first refusal counts for those that come while it lasts. */
+  /**
+   * `retryIn`: ms, when the relay has named it. Refusals that come during the wait of an earlier one share its time.
+   */
   add(entity: string, code: Code, retryIn: number | undefined): void {
     this.#entities.add(entity)
     const wait = retryWait(retryIn, RETRY_MS)

@@ -1,6 +1,6 @@
 /**
- * One workspace on one live connection. It pulls what follows the cursor, pushes the outbox, and takes each of the relay's
- * messages to a step of the replica, in the order in which they came. Nothing that it learns outlives the connection.
+ * One workspace on one live connection. It pulls what follows the cursor and pushes the outbox. Each message of the
+ * relay becomes a step of the replica, in the order in which they came. Nothing that it learns outlives the connection.
  */
 
 import type { Env } from "../base/env.ts"
@@ -103,7 +103,9 @@ export class Session {
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
 
-  /** Where a step fails (the disk, most likely), the connection is given up: what was not saved is sent again on the next. */
+  /**
+   * A step that fails (the disk, most likely) ends the connection: what was not saved is sent again on the next one.
+   */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
       if (this.#ended) return
@@ -166,7 +168,7 @@ export class Session {
     })
     this.#incoming.committed()
     if (this.#ended) return
-    // Not before they are saved: what cannot be saved would be fetched again and again. An ack comes behind the first entries.
+    // Not before they are saved: what cannot be saved would be fetched again and again. (An ack comes behind these.)
     this.#link.proven()
     if (first !== undefined && this.#state === "beginning") {
       this.#state = "served"

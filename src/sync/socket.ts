@@ -1,6 +1,6 @@
 /**
- * One WebSocket to a relay, shared by the workspaces on it. It is dialled while there are any, and dialled again after a wait
- * with full jitter when it breaks.
+ * One WebSocket to a relay, shared by the workspaces on it. It is dialled while there are any, and dialled again after
+ * a wait with full jitter when it breaks.
  */
 import { type Env, randomUnit, type Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -100,10 +100,8 @@ export class Connection implements Relay {
       throw new HeadwaterError("CLOSED", "this relay connection was closed: connect with a new one")
     }
     if (this.#channels.has(workspace)) {
-      throw new HeadwaterError(
-        "STORE_IN_USE",
-        `workspace ${workspace} is open on this relay connection already, from another store: close it there, or open this one with a connection of its own`,
-      )
+      const taken = `workspace ${workspace} is open on this relay connection already, from another store`
+      throw new HeadwaterError("STORE_IN_USE", `${taken}: close it there, or give this one a connection of its own`)
     }
   }
 
@@ -124,8 +122,8 @@ export class Connection implements Relay {
   }
 
   /**
-   * A workspace uses a socket once. After it has left, the relay may still send acks and entries for its old session, and a new
-   * session would take them for its own. A relay bounds how many workspaces use one socket.
+   * A workspace uses a socket once. After it has left, the relay may still send acks and entries for its old session,
+   * and a new session would take them for its own. A relay bounds how many workspaces use one socket.
    */
   #mayUseSocket(workspace: string): boolean {
     return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)
@@ -148,7 +146,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** The network or the page is back: dials now instead of later; an open connection is asked whether it still works. */
+  /** The network or the page is back. Dials now instead of later; pings a connection that is open. */
   wake(): void {
     if (this.#channels.size === 0) return
     if (this.#state === "open") this.#heartbeat.beatNow()
@@ -167,7 +165,9 @@ export class Connection implements Relay {
     for (const listener of [...this.#closeListeners]) listener()
   }
 
-  /** Calls `listener` when this connection is closed for good; so can a workspace hear of it that has left it for now. */
+  /**
+   * Calls `listener` when this connection is closed for good. A workspace that has left it for now hears of it, too.
+   */
   onClose(listener: () => void): () => void {
     this.#closeListeners.add(listener)
     return () => void this.#closeListeners.delete(listener)
@@ -277,8 +277,8 @@ export class Connection implements Relay {
 }
 
 /**
- * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. It is dialled when the first of them is
- * opened, and one workspace of an id can be on it at a time.
+ * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. It is dialled when the first of
+ * them is opened, and one workspace of an id can be on it at a time.
  */
 export function relayConnection(options: RelayOptions): Relay {
   return new Connection(options)

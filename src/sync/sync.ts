@@ -1,6 +1,6 @@
 /**
- * Keeps a replica level with the relay's log. There is one `Sync` for each workspace, and in it one `Session` for each live
- * connection, so that nothing learned on a connection outlives it.
+ * Keeps a replica level with the relay's log. There is one `Sync` for each workspace, and in it one `Session` for each
+ * live connection, so that nothing learned on a connection outlives it.
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
@@ -51,8 +51,8 @@ export class Sync implements Channel {
   }
 
   /**
-   * Asks what the relay has now; returns the number of this check. It is answered once `status.level` is true and `status.asOf`
-   * has come to that number.
+   * Asks what the relay has now; returns the number of this check. It is answered once `status.level` is true and
+   * `status.asOf` has come to that number.
    */
   check(): number {
     this.#checks++

@@ -1,4 +1,4 @@
-/** The machine that an app runs on: its clock, its network, and the page coming back to the front. */
+/** The machine that an app runs on: its clock, its network, and the news that the network or the page is back. */
 import { WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 
@@ -38,7 +38,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
     ws.binaryType = "arraybuffer"
     ws.onopen = () => socket.onopen?.()
     ws.onmessage = ({ data }) => data instanceof ArrayBuffer && socket.onmessage?.(new Uint8Array(data))
-    ws.onerror = () => {} // a close follows, and says as much as there is to say
+    ws.onerror = () => {} // a close follows, and tells as much
     ws.onclose = ({ code, reason }) => close(code, reason)
     socket.send = (frame) => {
       if (ws.readyState === WebSocket.OPEN) ws.send(frame as Uint8Array<ArrayBuffer>)

@@ -7,9 +7,9 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
 /**
  * A bearer token, or a function that gets one.
  *
- * The function is called before every dial, with the workspaces that are on the connection. It has 60 s. When it throws, rejects
- * or takes longer, `status.error` is `FORBIDDEN`, `signal` is aborted if it has not answered, and it is called again on the
- * next dial. `signal` is also aborted when nobody waits for the token any more.
+ * The function is called before every dial, with the workspaces that are on the connection. It has 60 s. When it
+ * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
+ * aborted when the time is over, and when nobody waits for the token any more.
  *
  * `reason` is always `"open"` in this version.
  */
@@ -25,8 +25,8 @@ export type Token =
 const TOKEN_MS = 60_000
 
 /**
- * The token for one dial; undefined where there is none. Rejects with `FORBIDDEN`, and aborts `call` when the function has not
- * answered in time. Nobody may want the answer any more once `call` is aborted.
+ * The token for one dial; undefined where there is none. Rejects with `FORBIDDEN` when the app's function fails, or has
+ * not answered in time: then `call` is aborted. Whoever does not want the answer any more aborts `call`, too.
  */
 export async function askForToken(
   token: Token | undefined,

@@ -1,6 +1,6 @@
 /**
- * Why nothing comes for one workspace although its connection is open: the relay has said so in a notice. Where it refuses
- * to serve the workspace for now, the session begins again after a wait that doubles each time.
+ * Why nothing comes for one workspace although its connection is open: the relay has said so in a notice. Where it
+ * refuses to serve the workspace for now, the session begins again after a wait that doubles each time.
  */
 
 import type { Clock } from "../base/env.ts"
