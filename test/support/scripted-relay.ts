@@ -1,7 +1,13 @@
 import { type Env, type Socket, systemClock } from "../../src/base/env.ts"
 import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../../src/wire/protocol.ts"
 
-/** A relay that says what a test tells it to: what it heard, and a clock that the test turns. */
+/** The time between the answers of `ScriptedRelay.answer`, ms. */
+const LATENCY_MS = 1
+
+/**
+ * A relay that says what a test tells it to, over a network without delay, and remembers what it heard. The test turns the
+ * clock.
+ */
 export class ScriptedRelay {
   readonly heard: ClientMessage[] = []
   readonly dials: number[] = []
@@ -11,6 +17,10 @@ export class ScriptedRelay {
   up = true
   /** Takes calls and never answers them. */
   silent = false
+  /** What it says to each message by itself, a millisecond apart; a number closes the connection with that code. */
+  answer: ((message: ClientMessage) => readonly (RelayMessage | number)[]) | undefined
+  /** Turns of the event loop in which everything happens that follows from something. Fewer where no module is loaded. */
+  turns = 20
   private socket: Socket | undefined
   private timers = new Map<number, { at: number; readonly f: () => void }>()
   private nextTimer = 0
@@ -41,7 +51,14 @@ export class ScriptedRelay {
       onclose: null,
       send: (frame) => {
         const message = decodeClient(frame)
-        if (message !== null) this.heard.push(message)
+        if (message === null) return
+        this.heard.push(message)
+        for (const [i, answer] of (this.answer?.(message) ?? []).entries()) {
+          this.env.after(LATENCY_MS * (i + 1), () => {
+            if (typeof answer === "number") socket.onclose?.(answer, "")
+            else socket.onmessage?.(encode(answer))
+          })
+        }
       },
       close: () => {},
     }
@@ -96,7 +113,7 @@ export class ScriptedRelay {
   }
 
   async settle(): Promise<void> {
-    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+    for (let i = 0; i < this.turns; i++) await new Promise((resolve) => setImmediate(resolve))
   }
 
   last<T extends ClientMessage["t"]>(t: T): Extract<ClientMessage, { t: T }> {
