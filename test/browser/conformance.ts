@@ -5,6 +5,15 @@ import { storeConformance } from "headwater/testing"
 const tests = new Map<string, () => Promise<void>>()
 let made = 0
 
+/** The durability of every readwrite transaction of the run, as the browser has understood it. */
+const durabilities: string[] = []
+const { transaction } = IDBDatabase.prototype
+IDBDatabase.prototype.transaction = function (...args) {
+  const begun = transaction.apply(this, args)
+  if (begun.mode === "readwrite") durabilities.push(begun.durability)
+  return begun
+}
+
 async function make() {
   const name = `conformance-${made++}`
   return {
@@ -33,4 +42,4 @@ async function runAll(): Promise<{ name: string; error: string | null }[]> {
   return results
 }
 
-Object.assign(window, { runAll })
+Object.assign(window, { runAll, durabilities })

@@ -15,6 +15,7 @@ interface Note {
 }
 type Script = {
   runAll(): Promise<{ name: string; error: string | null }[]>
+  durabilities: readonly string[]
   writer: { write(): Promise<never>; check(): Promise<Note[]> }
 }
 
@@ -26,6 +27,9 @@ describe("IndexedDB in Chromium", () => {
     const results = await page.evaluate(() => (window as unknown as Script).runAll())
     expect(results.filter(({ error }) => error !== null)).toEqual([])
     expect(results.length).toBeGreaterThan(15)
+    const durabilities = await page.evaluate(() => (window as unknown as Script).durabilities)
+    expect(durabilities.length).toBeGreaterThan(100)
+    expect(new Set(durabilities)).toEqual(new Set(["strict"]))
     console.log(`${results.length} lines of the store contract hold in Chromium`)
   })
 

@@ -107,6 +107,7 @@ describe.each(Object.entries(beds))("%s", (_, { make, fail }) => {
       const bed = await make(faults)
       try {
         await run(bed, faults)
+        expect(faults.weakWrites).toBe(0)
       } catch (error) {
         throw new Error(`operation ${at}`, { cause: error })
       } finally {

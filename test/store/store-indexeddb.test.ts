@@ -8,24 +8,31 @@ import { FakeLocks } from "../support/store/locks.ts"
 let name = ""
 let names = 0
 let connections: IDBDatabase[] = []
+/** What every readwrite transaction that has begun in a test has asked for, in order. */
+let durabilities: unknown[] = []
 let locks: FakeLocks
 
 beforeEach(() => {
   newBrowser()
   name = `notes ${++names}`
   connections = []
+  durabilities = []
   locks = new FakeLocks()
   vi.stubGlobal("navigator", { locks })
   const { transaction } = IDBDatabase.prototype
   vi.spyOn(IDBDatabase.prototype, "transaction").mockImplementation(function (this: IDBDatabase, ...args) {
     if (!connections.includes(this)) connections.push(this)
-    return transaction.apply(this, args)
+    const begun = transaction.apply(this, args)
+    const [, mode, options] = args
+    if (mode === "readwrite") durabilities.push(options?.durability)
+    return begun
   })
 })
 
 afterEach(() => {
   vi.restoreAllMocks()
   vi.unstubAllGlobals()
+  for (const durability of durabilities) expect(durability).toBe("strict")
 })
 
 /** The store's module as another tab loads it. */
@@ -67,12 +74,16 @@ describe("indexedDBStore", () => {
     for (const durability of [undefined, "strict", "relaxed"] as const) {
       const store = indexedDBStore(name, durability && { durability })
       const release = await store.claim("w")
-      const transaction = vi.mocked(IDBDatabase.prototype.transaction)
-      transaction.mockClear()
       await store.commit([[["w", "a"], "1"]])
-      const [, mode, options] = transaction.mock.calls[0] ?? []
-      expect([mode, options]).toEqual(["readwrite", { durability: durability ?? "strict" }])
+      await store.commit([[["w", "a"], "2"]], { expect: [[["w", "a"], "1"]] })
+      for (const db of connections) forceCloseDatabase(db as unknown as typeof IDBDatabase)
+      await store.commit([[["w", "a"], "3"]]) // on another connection
+      await store.commit([[["w", "a"], "4"]])
       await release()
+      const again = await store.claim("w")
+      await store.commit([[["w", "a"], "5"]])
+      await again()
+      expect(durabilities.splice(0)).toEqual(Array(5).fill(durability ?? "strict"))
     }
   })
 

@@ -15,6 +15,8 @@ export interface Plan {
 export class Faults {
   operations = 0
   struck = false
+  /** Writes that were not asked to be on the disk when they resolve. */
+  weakWrites = 0
   readonly #plan: Plan | undefined
   #die = (): void => {}
   readonly death = new Promise<void>((resolve) => {
@@ -70,6 +72,7 @@ export function faultyLevel(folder: string, faults: Faults) {
       if (typeof member !== "function") return member
       return (...args: unknown[]) => {
         const call = (): unknown => Reflect.apply(member, real, args)
+        if (name === "batch" && (args[1] as { sync?: unknown } | undefined)?.sync !== true) faults.weakWrites++
         if (levelOperations.has(`${String(name)}`)) return faults.around(async () => call())
         return name === "iterator" ? faultyIterator(call() as Rows, faults) : call()
       }
@@ -147,8 +150,10 @@ export function faultyIndexedDB(faults: Faults): () => void {
       return request
     })
   }
-  patch(IDBDatabase.prototype, "transaction", (call, [, mode]) => {
+  patch(IDBDatabase.prototype, "transaction", (call, [, mode, options]) => {
     if (mode === "versionchange") return call()
+    if (mode === "readwrite" && (options as IDBTransactionOptions | undefined)?.durability !== "strict")
+      faults.weakWrites++
     const what = struck()
     const transaction = call() as FakeTransaction
     if (what) spoil(transaction, what)
