@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { showEditor } from "../../examples/notes/editor.ts"
 import { notes as definition } from "../../examples/notes/notes.ts"
 import { PART } from "../../examples/notes/splice.ts"
+import { untilPasses } from "../support/until.ts"
 
 /** The part of an element that the editor uses. test/browser/notes.test.ts runs the editor on real elements. */
 class FakeElement extends EventTarget {
@@ -86,7 +87,7 @@ it("says that what is typed is not saved until it is, though the note cannot be 
   await editor.open(id)
   step = gone
   type("one two")
-  await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+  await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
   await tryAgain()
   expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/)
 
@@ -112,7 +113,7 @@ it("what others wrote while the save failed is there once, and so is what is typ
   const editor = showEditor(failing, () => {})
   await editor.open(id)
   type("one two")
-  await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+  await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
   fails = false
   step = undefined
   await tryAgain()
@@ -127,7 +128,7 @@ it("a text of any length is written, and removed again, in as many changes as th
   editor.create("n1")
   for (const text of [long, "x".repeat(PART + 1)]) {
     type(text)
-    await vi.waitFor(async () => expect((await stored("n1")) === text).toBe(true), { timeout: 20_000 })
+    await untilPasses(async () => expect((await stored("n1")) === text).toBe(true))
     expect(notice()).toBe(undefined)
   }
 })
@@ -148,7 +149,7 @@ it("what others write while a long text goes into the note stays where they wrot
   const long = "word ".repeat(60_000)
   type(`start ${long}end`)
   const merged = `zero start ${long}end`
-  await vi.waitFor(() => expect(at("body").value === merged).toBe(true), { timeout: 20_000 })
+  await untilPasses(() => expect(at("body").value === merged).toBe(true))
   expect((await ws.notes.read(id))?.body === merged).toBe(true)
 })
 
@@ -179,12 +180,12 @@ describe("a note with line breaks that the inputs cannot show", () => {
 
   it("keeps them, but for the line that is typed in", async () => {
     type("one\ntwo\nthree and more\nfour")
-    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("one\rtwo\r\nthree and more\rfour"))
+    await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one\rtwo\r\nthree and more\rfour"))
     await ws.notes.update(id, (draft) => void (draft.body = `zero\r\n${draft.body}`))
-    await vi.waitFor(() => expect(at("body").value).toBe("zero\none\ntwo\nthree and more\nfour"))
+    await untilPasses(() => expect(at("body").value).toBe("zero\none\ntwo\nthree and more\nfour"))
     type("zero\none\n\ntwo\nthree and more\nfour")
-    await vi.waitFor(() => expect(at("body").value).toBe("zero\none\n\ntwo\nthree and more\nfour"))
-    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("zero\r\none\n\rtwo\r\nthree and more\rfour"))
+    await untilPasses(() => expect(at("body").value).toBe("zero\none\n\ntwo\nthree and more\nfour"))
+    await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("zero\r\none\n\rtwo\r\nthree and more\rfour"))
     expect(ws.notes.get(id)?.title).toBe(title)
     expect(asksBeforeItGoes()).toBe(false)
   })
@@ -192,7 +193,7 @@ describe("a note with line breaks that the inputs cannot show", () => {
   it("keeps them when what was typed could not be saved at first", async () => {
     step = gone
     type("one\ntwo\nthree\nfour five")
-    await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+    await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
     step = undefined
     await tryAgain()
     expect(ws.notes.get(id)).toMatchObject({ title, body: `${text} five` })
@@ -227,7 +228,7 @@ describe("the page asks before it is closed", () => {
   it("while what was typed is on its way to the disk", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     await show().open(id)
-    await vi.waitFor(() => expect(at("saved").textContent).toBe("Saved on this device"))
+    await untilPasses(() => expect(at("saved").textContent).toBe("Saved on this device"))
     expectUnsaved(false)
     slowDisk()
     type("one two")
@@ -237,7 +238,7 @@ describe("the page asks before it is closed", () => {
     expectUnsaved(true)
     expect(at("saved").textContent).toBe("")
     goOn()
-    await vi.waitFor(() => expect(at("saved").textContent).toBe("Saved on this device"))
+    await untilPasses(() => expect(at("saved").textContent).toBe("Saved on this device"))
     expectUnsaved(false)
     expect(ws.notes.get(id)?.body).toBe("one two")
   })
@@ -270,19 +271,19 @@ describe("the page asks before it is closed", () => {
     editor.create("n2")
     at("body").dispatchEvent(new Event("compositionstart"))
     goOn()
-    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
+    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
     expectUnsaved(false)
   })
 
   it("while a note that was left could not be saved; opened again it has what was typed", async () => {
     const { id, editor } = await leaveUnsaved()
-    await vi.waitFor(() =>
+    await untilPasses(() =>
       expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*STORE_FAILED/),
     )
     expectUnsaved(true)
     await editor.open(id)
     expect(at("body").value).toBe("one two")
-    await vi.waitFor(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
+    await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
     step = undefined
     await tryAgain()
     expect(ws.notes.get(id)?.body).toBe("one two")
@@ -295,10 +296,10 @@ describe("the page asks before it is closed", () => {
     await editor.open(id)
     await ws.notes.delete(id)
     type("one two")
-    await vi.waitFor(() => expect(notice()).toMatch(/^This note was deleted. Your text/))
+    await untilPasses(() => expect(notice()).toMatch(/^This note was deleted. Your text/))
     expectUnsaved(true)
     editor.close()
-    await vi.waitFor(() =>
+    await untilPasses(() =>
       expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*DELETED/),
     )
     expectUnsaved(false)
@@ -310,20 +311,20 @@ describe("the page asks before it is closed", () => {
     editor.create("n1")
     type("precious")
     editor.close()
-    await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
+    await untilPasses(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
     step = undefined
     editor.create("n2")
     type("other")
-    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("precious"))
-    await vi.waitFor(() => expectUnsaved(false))
+    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("precious"))
+    await untilPasses(() => expectUnsaved(false))
   })
 
   it("no longer for a note that could not be saved and was then deleted", async () => {
     const { id } = await leaveUnsaved()
-    await vi.waitFor(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
+    await untilPasses(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
     step = undefined
     await ws.notes.delete(id)
-    await vi.waitFor(() => expectUnsaved(false))
+    await untilPasses(() => expectUnsaved(false))
   })
 })
 
@@ -342,9 +343,9 @@ describe("a save that reports a failure although it reached the disk", () => {
     await editor.open(id)
     failOnce()
     type("one two")
-    await vi.waitFor(() => expect(ws.notes.get(id)?.body).toBe("one two"))
+    await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one two"))
     type("one two three")
-    await vi.waitFor(() => expect(editor.written(id)).toBe(undefined))
+    await untilPasses(() => expect(editor.written(id)).toBe(undefined))
     expect([at("body").value, ws.notes.get(id)?.body]).toEqual(["one two three", "one two three"])
   })
 
@@ -353,9 +354,9 @@ describe("a save that reports a failure although it reached the disk", () => {
     editor.create("n1")
     failOnce()
     type("one")
-    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one"))
+    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one"))
     type("one two")
-    await vi.waitFor(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
+    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
     expect(notice()).toBe(undefined)
   })
 })
@@ -379,8 +380,8 @@ it("a long paste stays in one piece when others write before and behind it meanw
   const long = "word ".repeat(60_000)
   at("body").selectionEnd = `start ${long}`.length
   type(`start ${long}end`)
-  await vi.waitFor(() => expect(parts).toBe(Math.ceil(long.length / PART)), 20_000)
-  await vi.waitFor(() => expect(editor.written(id)).toBe(undefined), 20_000)
+  await untilPasses(() => expect(parts).toBe(Math.ceil(long.length / PART)))
+  await untilPasses(() => expect(editor.written(id)).toBe(undefined))
   const body = (await ws.notes.read(id))?.body ?? ""
   expect([body.length, body === `zero start ${long}end last`]).toEqual([long.length + 19, true])
 }, 60_000)

@@ -2,8 +2,9 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { get, request } from "node:http"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { servePage } from "../../examples/notes/serve.ts"
+import { untilPasses } from "../support/until.ts"
 
 let folder: string
 let page: Awaited<ReturnType<typeof servePage>>
@@ -52,6 +53,6 @@ describe("the page's server", () => {
     await goneInTheMiddle()
     const before = open()
     for (let n = 0; n < 20; n++) await goneInTheMiddle()
-    await vi.waitFor(() => expect(open()).toBeLessThan(before + 10))
+    await untilPasses(() => expect(open()).toBeLessThan(before + 10))
   })
 })

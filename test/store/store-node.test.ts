@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from "node:fs/promises"
+import { mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { ClassicLevel } from "classic-level"
@@ -33,10 +33,18 @@ const level = (name: string) => new ClassicLevel<string, Buffer>(name, { valueEn
 
 describe("nodeStore", () => {
   test("makes its folder and the folders above it", async () => {
-    const store = nodeStore(path.join(folder, "a", "b"))
+    const inner = path.join(folder, "a", "b")
+    const store = nodeStore(inner)
+    expect(await readdir(folder)).toEqual([]) // nothing before it is claimed
     const release = await store.claim("w")
+    expect((await stat(inner)).isDirectory()).toBe(true)
     await store.commit([[["w", "a"], "1"]])
     await release()
+    expect(await readdir(path.join(folder, "a"))).toEqual(["b"])
+    const next = nodeStore(inner)
+    const releaseNext = await next.claim("w")
+    expect(await next.list([])).toEqual([[["w", "a"], "1"]])
+    await releaseNext()
   })
 
   test("says what the disk said when the folder cannot be made, and can be tried again", async () => {

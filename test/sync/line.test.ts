@@ -8,6 +8,7 @@ import { nodeStore } from "headwater/node"
 import { createRelay } from "headwater-relay"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
+import { until } from "../support/until.ts"
 
 // The whole line with its real parts: LevelDB, sockets, segment files.
 const notes = collection("notes", z.object({ title: z.string(), body: z.string().default("") }), {
@@ -39,32 +40,28 @@ const device = async (name: string, url: string, id = "w") => {
   ends.push(() => ws.close())
   return ws
 }
-const until = async (holds: () => boolean) => {
-  for (let i = 0; i < 400 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 25))
-  expect(holds()).toBe(true)
-}
 
 test("a keystroke on A is on B's screen, through a real disk and a real socket", async () => {
   const { url } = await relayOn()
   const [a, b] = [await device("a", url), await device("b", url)]
   const { id } = await a.notes.create({ title: "T", body: "hello" })
   await a.whenStored()
-  await until(() => b.notes.get(id)?.body === "hello")
+  await until(() => b.notes.get(id)?.body === "hello", b)
   await b.notes.update(id, (_, edit) => edit.splice("body", 5, 0, " world"))
-  await until(() => a.notes.get(id)?.body === "hello world")
+  await until(() => a.notes.get(id)?.body === "hello world", a)
   await b.whenStored()
   expect(a.status).toMatchObject({ phase: "live", pending: 0, complete: true, principal: "local", access: "write" })
   expect(a.notes.get(id)).toMatchObject({ $sync: "stored", $pending: false, $createdBy: "local", $dirtyFields: [] })
-  await until(() => JSON.stringify(a.notes.all()) === JSON.stringify(b.notes.all()))
+  await until(() => JSON.stringify(a.notes.all()) === JSON.stringify(b.notes.all()), a, b)
 })
 
 test("edits made offline on both sides merge when the relay is back", async () => {
   const relay = await relayOn()
   const [a, b] = [await device("a", relay.url), await device("b", relay.url)]
   const { id } = await a.notes.create({ title: "T", body: "base text" })
-  await until(() => b.notes.get(id) !== undefined)
+  await until(() => b.notes.get(id) !== undefined, b)
   await relay.close()
-  await until(() => !a.status.connected && !b.status.connected)
+  await until(() => !a.status.connected && !b.status.connected, a, b)
   await a.notes.update(id, (_, edit) => edit.splice("body", 0, 0, "A "))
   await b.notes.update(id, (draft, edit) => {
     draft.title = "B"
@@ -75,7 +72,9 @@ test("edits made offline on both sides merge when the relay is back", async () =
   a.connect()
   b.connect()
   await Promise.all([a.whenStored(), b.whenStored()])
-  await until(() => [a, b].every((ws) => ws.notes.get(id)?.body === "A base text B" && ws.notes.get(id)?.title === "B"))
+  const merged = { body: "A base text B", title: "B" }
+  const shows = (ws: typeof a) => ws.notes.get(id)?.body === merged.body && ws.notes.get(id)?.title === merged.title
+  await until(() => shows(a) && shows(b), a, b)
 })
 
 test("a new device holds and shows everything once it is synced", async () => {

@@ -2,11 +2,14 @@
 import { collection, openWorkspace, type Relay, relayConnection, shape, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, expect, test } from "vitest"
+import type { Env } from "../../src/base/env.ts"
 import { keys, readState } from "../../src/replica/records.ts"
 import type { Store } from "../../src/store/store.ts"
+import { systemEnv } from "../../src/sync/system.ts"
 import { cursorOf, limits, position } from "../../src/wire/protocol.ts"
 import { note, startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
+import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title: string }>())
 const opened: Workspace<{ notes: typeof notes }>[] = []
@@ -37,20 +40,20 @@ test("an ack for the workspace before it left pays for nothing that was pushed a
   const log = await relay.log("w")
   relay.disk.hold()
   await ws.notes.create({ title: "A" })
-  await expect.poll(() => log.appended).toBe(2)
+  await until(() => log.appended === 2)
   ws.disconnect()
   await ws.notes.create({ title: "B" })
   ws.connect()
-  await expect.poll(() => log.appended).toBe(3)
+  await until(() => log.appended === 3)
   let stored = false
   void ws.whenStored().then(() => (stored = true))
   relay.disk.release()
   relay.disk.hold() // the first of them is flushed, and no more
-  await expect.poll(() => position(log.end)).toBe(2)
+  await until(() => position(log.end) === 2)
   await home.whenSynced()
   expect([stored, ws.status.pending > 0]).toEqual([false, true])
   relay.disk.release()
-  await expect.poll(() => stored).toBe(true)
+  await until(() => stored, ws)
   expect(position(log.end)).toBe(3)
 })
 
@@ -94,12 +97,29 @@ test("a workspace that is opened again on a new store is given everything", asyn
 test("more workspaces may come and go than a relay takes on one socket", async () => {
   await using relay = await startRelay()
   const shared = relayConnection({ url: relay.url })
-  await open("home", shared)
-  for (let i = 0; i < 260; i++) {
-    const ws = await openWorkspace({ id: `w${i}`, collections: { notes }, store: memoryStore(), relay: shared })
+  let sockets = 0
+  const env: Env = {
+    ...systemEnv,
+    dial: (...call) => {
+      sockets++
+      return systemEnv.dial(...call)
+    },
+  }
+  const home = await open("home", shared, { env })
+  const socketsBefore: number[] = []
+  for (let i = 0; i < limits.workspaces + 4; i++) {
+    socketsBefore.push(sockets)
+    const ws = await openWorkspace({ id: `w${i}`, collections: { notes }, store: memoryStore(), relay: shared, env })
     await ws.whenSynced()
+    expect(ws.status).toMatchObject({ phase: "live", complete: true, error: null })
     await ws.close()
   }
+  // One that comes beyond the limit gets another socket, and so does the workspace that stays.
+  expect(socketsBefore.indexOf(2)).toBe(limits.workspaces)
+  expect(sockets).toBe(2)
+  await home.notes.create({ title: "still served" })
+  await home.whenStored()
+  expect(home.status).toMatchObject({ phase: "live", pending: 0, error: null })
 })
 
 test("a connection that is closed gives up whoever waits for it", async () => {
