@@ -59,7 +59,7 @@ async function push(pushed: Entry, options: Options = {}): Promise<string[]> {
   return refusals.map(({ code }) => code)
 }
 
-/** A linear history of one actor, a change an entry, as far as `length`. */
+/** Pushes `length` changes of one actor, each an entry that follows the one before; returns them. */
 async function chain(actor: string, from: Change, length: number): Promise<Change[]> {
   const changes: Change[] = []
   for (let last = from; changes.length < length; ) {
@@ -146,7 +146,7 @@ describe("a change is refused", () => {
     expect(await push(entry(first, change({ actor: A, startOp, deps: [first.hash] })))).toEqual(["START_OP"])
   })
 
-  it("no operation number further on than a fork may be", async () => {
+  it("not for an operation number that is as far on as a fork may be", async () => {
     expect(await push(entry(first, change({ actor: A, startOp: OP_GAP + 1, deps: [first.hash] })))).toEqual([])
   })
 
@@ -204,7 +204,7 @@ describe("a change is refused", () => {
   })
 })
 
-describe("an entry that insists on heads", () => {
+describe("an entry that asks for heads", () => {
   const derived = genesis("e")
 
   it("is admitted at these heads, and known when it comes again", async () => {
@@ -257,13 +257,22 @@ describe("the walk to the author's last change", () => {
     expect(await push(entry(change({ actor: C, startOp: 3000, deps: [others[1050]!.hash] })))).toEqual([])
   })
 
-  it("gives up early once a push has walked its share", async () => {
+  it("gives up once all walks of the push have used up its look-ups", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
     const others = await chain(B, first, 30)
     const astray = change({ actor: A, seq: 2, startOp: 3000, deps: [others[20]!.hash] })
-    expect(await push(entry(astray), { pushLookUps: 1000 })).toEqual(["CHUNK_BAD"])
-    expect(await push(entry(astray), { pushLookUps: 10 })).toEqual([])
+    // It looks up the 21 changes of B that have such numbers, and the genesis, below which it does not go.
+    const codes = async (sizes: Options) => (await admit(entry(astray), sizes)).refusals.map(({ code }) => code)
+    for (const size of ["walkLookUps", "pushLookUps"] as const) {
+      expect(await codes({ [size]: 22 }), size).toEqual(["CHUNK_BAD"])
+      expect(await codes({ [size]: 21 }), size).toEqual([])
+    }
+    // One budget for all changes of a push.
+    const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
+    const budget = new JudgingBudget({ ...usualServeSizes, pushLookUps: 43 }, () => Promise.resolve())
+    const judged = await admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget)
+    expect(judged.refusals).toMatchObject([{ hash: astray.hash, code: "CHUNK_BAD" }])
   })
 })
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import type { ServeSizes } from "../../relay/serve/sizes.ts"
-import { type Entry, encode, encodeEntry, limits, position } from "../../src/wire/protocol.ts"
+import { type Entry, encode, encodeEntry, position } from "../../src/wire/protocol.ts"
 import { actorOf, change, genesis } from "../support/changes.ts"
 import { note } from "../support/relay.ts"
 import { Served, type ServedOptions } from "../support/served.ts"
@@ -369,7 +369,7 @@ describe("an entry", () => {
   })
 })
 
-describe("a frame of live entries", () => {
+describe("a frame of new entries", () => {
   it("has as many as one may hold, and the log brings the others", async () => {
     const size = encodeEntry({ ...single("e0"), by: "local" }).length
     for (const [frameBytes, items] of [
@@ -398,14 +398,4 @@ describe("a frame of live entries", () => {
     expect(entities(first)).toEqual(["e0", "e1"])
     expect(own[0]!.items).toEqual([{ own: "1", from: 0, to: 2 }])
   })
-})
-
-it("answers nobody's message at the cost of another: 256 workspaces a connection, each with its own streams", async () => {
-  await open()
-  const [one, two] = [served.connect(), served.connect()]
-  for (let i = 0; i <= limits.workspaces; i++) one.pull(`w${i}`)
-  expect(await one.take("notice")).toEqual({ t: "notice", w: "w256", code: "RATE" })
-  two.pull("w256")
-  await two.level("w256")
-  await one.level("w255")
 })

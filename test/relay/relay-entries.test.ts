@@ -15,7 +15,7 @@ const names = (items: readonly Item[]) => items.map((item) => ("entry" in item ?
 const all = (frames: readonly Entries[]) => names(frames.flatMap(({ items }) => items))
 const ids = (from: number, to: number) => notes(from, to).map(({ entity }) => entity)
 
-/** Puts these into workspace "w" by a connection of its own; returns the places of their acks. */
+/** Pushes these notes into workspace "w" on a connection of their own; returns the cursors of their acks. */
 async function fill(from: number, to: number): Promise<Cursor[]> {
   const wire = await relay.dial()
   const acks = await Promise.all(notes(from, to).map((entry) => wire.ack(wire.push([entry]))))
@@ -35,7 +35,7 @@ describe("a pull", () => {
     expect(wire.received).toEqual([])
   })
 
-  it("is answered at once, with who one is and what may be sent, even where there is nothing", async () => {
+  it("is answered at once, with the principal, the access and the limits, even when the log is empty", async () => {
     const wire = await relay.dial()
     const before = Date.now()
     wire.pull()
@@ -45,7 +45,7 @@ describe("a pull", () => {
     expect(first!.time).toBeGreaterThanOrEqual(before)
   })
 
-  it("tells who one is before it acknowledges what is pushed right behind it", async () => {
+  it("names the principal before the ack of a push that was sent right behind it", async () => {
     await fill(0, 5)
     const wire = await relay.dial()
     wire.pull()
@@ -69,7 +69,7 @@ describe("a pull", () => {
   })
 
   it.each(["cursor", "reach"])(
-    "with a %s that this log does not pass through is told CURSOR_UNKNOWN, and brings nothing",
+    "with a %s that is not in this log is answered with CURSOR_UNKNOWN, and brings nothing",
     async (which) => {
       const [place] = await fill(0, 1)
       const wire = await relay.dial()
@@ -84,7 +84,7 @@ describe("a pull", () => {
     },
   )
 
-  it("with a place beyond the end is told CURSOR_UNKNOWN", async () => {
+  it("with a place beyond the end is answered with CURSOR_UNKNOWN", async () => {
     const [place] = await fill(0, 1)
     const wire = await relay.dial()
     const further = place!.slice()
@@ -143,7 +143,7 @@ describe("credit", () => {
     expect(await wire.take("entries")).toMatchObject({ items: [], principal: "local" })
   })
 
-  it("bounds live entries too", async () => {
+  it("bounds new entries too", async () => {
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 2 * size })
     await wire.level()
@@ -158,8 +158,8 @@ describe("credit", () => {
   })
 })
 
-describe("live entries", () => {
-  it("reach everybody, what one flush made durable in one frame", async () => {
+describe("new entries", () => {
+  it("reach everybody, all of one flush in one frame", async () => {
     const places = await fill(0, 1)
     const readers = [await relay.dial(), await relay.dial(), await relay.dial()]
     for (const reader of readers) reader.pull("w", places[0]!)
@@ -191,7 +191,7 @@ describe("live entries", () => {
     expect(got).toEqual(ids(0, 200))
   })
 
-  it("are the same for all workspaces' connections, and none of another workspace's", async () => {
+  it("come to the workspace in which they were pushed, and to no other on the same connection", async () => {
     const wire = await relay.dial()
     wire.pull("v")
     wire.pull("w")
@@ -270,8 +270,8 @@ describe("one's own entries", () => {
   })
 })
 
-describe("behind the ring", () => {
-  it("a connection reads the log, and joins the live entries again", async () => {
+describe("behind the recent entries", () => {
+  it("a connection reads the log, and gets recent entries again when it has caught up", async () => {
     await using small = await startRelay({ sizes: { recentBytes: 1000 } })
     relay = small
     const wire = await relay.dial()

@@ -35,7 +35,7 @@ async function fill(...entries: Entry[]) {
   writer.close()
 }
 
-/** Says what it holds, a page at a time, with credit for the answer; returns what the relay wants and sends. */
+/** Sends these pages of have, with credit for the answer; returns what the relay wants and sends. */
 async function heal(...pages: EntityHeads[][]) {
   wire.send({ t: "pull", w: "w", credit: limits.credit })
   pages.forEach((page, i) => {
@@ -152,7 +152,7 @@ describe("a heal", () => {
     expect(wanted).toEqual([])
   })
 
-  it("is given up for a pull that knows its place", async () => {
+  it("ends when a pull names a cursor", async () => {
     await fill(note("e", A))
     wire.send({ t: "have", w: "w", page: [], more: true })
     await wire.take("want")
@@ -163,7 +163,7 @@ describe("a heal", () => {
 })
 
 describe("a log that breaks", () => {
-  it("is told to everybody who follows it, heals while they stay, and is given back what it lost", async () => {
+  it("tells everybody who follows it, and is given back what it has lost while they stay connected", async () => {
     const [pusher, reader] = [await relay.dial(), await relay.dial()]
     const [e, f] = [note("e", A), note("f", A)]
     wire.pull()
@@ -172,10 +172,11 @@ describe("a log that breaks", () => {
     await wire.level()
     await damage()
     reader.send({ t: "pull", w: "w", credit: 1000 })
-    reader.send({ t: "have", w: "w", page: [], more: false }) // whoever reads it comes upon it
+    reader.send({ t: "have", w: "w", page: [], more: false }) // to read the damaged record is to find it
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     const { wanted, sent } = await heal([holding(e), holding(f)])
-    expect(sent).toEqual(["e"]) // a log that has lost records leaves nothing out: equal heads may hide what rests on them
+    // A log that has lost records leaves nothing out: equal heads may hide what rests on the lost ones.
+    expect(sent).toEqual(["e"])
     expect(wanted).toEqual([["f", []]])
     await wire.ack(wire.push([f], { adopt: true }))
     await wire.level()
@@ -184,7 +185,7 @@ describe("a log that breaks", () => {
     expect(pusher.received).toEqual([]) // it follows nothing
   })
 
-  it("ends the connection between two pages of a have: nobody could tell them from those of the next", async () => {
+  it("ends a connection that is between two pages, as nobody could tell the rest from the next heal's", async () => {
     const [pusher, reader] = [await relay.dial(), await relay.dial()]
     await pusher.ack(pusher.push([note("e", A), note("f", A)]))
     wire.send({ t: "have", w: "w", page: [], more: true })
@@ -195,7 +196,7 @@ describe("a log that breaks", () => {
     expect((await wire.ended()).reason).toBe("LOG_FAILED")
   })
 
-  /** Turns a bit of the last flushed record. */
+  /** Damages the last flushed record. */
   async function damage() {
     const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
     const file = path.join(folder, "00000001.log")
@@ -230,20 +231,22 @@ describe("a have for single entities", () => {
   })
 })
 
-/** One replica of the model: what it holds, what it is told, what it must be told. */
+/** A replica that heals, and what the relay must answer. */
 interface Healing {
   readonly replica: Replica
   /** By entity: how many of its changes it holds. */
   readonly holds: ReadonlyMap<string, number>
   /** The pages that were not sent yet. */
   readonly pages: string[][]
-  /** The place of the first page, once that was compared. */
+  /** The position at which the first page was compared. */
   until?: number
+  /** The entities of its pages of which it held what the log held, so that the heal leaves them out. */
   readonly same: Set<string>
+  /** What the relay must ask for, in order. */
   readonly wanted: EntityHeads[]
 }
 
-/** Entities with a few changes each, of which the log and two replicas hold some; the replicas heal at the same time. */
+/** Two replicas and the log each hold some of the changes of a few entities. The replicas heal at the same time. */
 async function healAtOnce(seed: number, options: { sizes: Record<string, number>; waits: boolean }) {
   const random = dice(seed)
   const below = (n: number) => Math.floor(random() * n)
@@ -261,7 +264,7 @@ async function healAtOnce(seed: number, options: { sizes: Record<string, number>
       return [entity, all] as const
     }),
   )
-  /** How many changes of each entity the log holds, and the entities of its entries in their order. */
+  /** How many changes of each entity the log holds, and the entity of each of its entries. */
   const logged = new Map(names.map((entity) => [entity, 0]))
   const entries: string[] = []
   const headsAfter = (entity: string, n: number) => (n > 0 ? [changes.get(entity)![n - 1]!.hash] : [])

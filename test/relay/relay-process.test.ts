@@ -18,7 +18,7 @@ const A = actorOf(1)
 const run = async (...args: string[]) => start(await program("relay/main.ts"), args)
 
 describe("headwater-relay serve", () => {
-  it("says where it listens in its first and only line of stdout, and everything else on stderr, in JSON lines", async () => {
+  it("says where it listens in the only line of stdout, and everything else in JSON lines on stderr", async () => {
     const relay = await run("serve", "--port", "0", "--host", "127.0.0.1", "--data", newFolder())
     const line = await relay.line()
     const { port } = JSON.parse(line) as { port: number }
@@ -36,15 +36,12 @@ describe("headwater-relay serve", () => {
     expect(events[1]).toMatchObject({ level: "error", code: "MESSAGE_BAD", time: expect.stringMatching(/^\d{4}-.*Z$/) })
   })
 
-  // there is no such place elsewhere
-  it.runIf(process.platform === "linux")(
-    "ends and says why when its folder is in a place that takes none",
-    async () => {
-      const relay = await run("serve", "--port", "0", "--data", "/proc/nowhere/a")
-      expect(await relay.exited).toEqual({ code: 1, signal: null })
-      expect(relay.stderr).toContain("LOG_FAILED")
-    },
-  )
+  // other systems have no /proc
+  it.runIf(process.platform === "linux")("ends and says why when its folder cannot be made", async () => {
+    const relay = await run("serve", "--port", "0", "--data", "/proc/nowhere/a")
+    expect(await relay.exited).toEqual({ code: 1, signal: null })
+    expect(relay.stderr).toContain("LOG_FAILED")
+  })
 
   it("takes PORT, HOST and DATA_DIR where no flag says otherwise", async () => {
     const file = await program("relay/main.ts")
@@ -53,7 +50,7 @@ describe("headwater-relay serve", () => {
       Object.assign(process.env, { PORT: "0", HOST: "localhost", DATA_DIR: newFolder() })
       const { url, port } = JSON.parse(await start(file, ["serve"]).line()) as { url: string; port: number }
       expect(url).toBe(`ws://localhost:${port}`)
-      // empty is absent; no test may count on port 4400, so the first of the two asks for more than is allowed
+      // An empty variable counts as none. Port 4400 may be taken, so this one asks for a host that it may not have.
       Object.assign(process.env, { PORT: "", HOST: "" })
       const bold = start(file, ["serve", "--host", "0.0.0.0", "--data", newFolder()])
       expect(await bold.exited).toEqual({ code: 1, signal: null })
@@ -90,7 +87,7 @@ describe("headwater-relay serve", () => {
     },
   )
 
-  it("goes on and ends as ever when nobody reads what it says", async () => {
+  it("goes on, and stops as usual, when nobody reads its output any more", async () => {
     const data = newFolder()
     const relay = await startRelay(data)
     for (const stream of [relay.process.stdout!, relay.process.stderr!]) stream.destroy()
@@ -105,7 +102,7 @@ describe("headwater-relay serve", () => {
     expect(await relay.exited).toEqual({ code: 0, signal: null })
   })
 
-  it("listens though nobody is left to be told", async () => {
+  it("listens, though nobody reads its first line", async () => {
     const relay = await run("serve", "--port", "0", "--data", newFolder())
     relay.process.stdout!.destroy()
     while (!relay.stderr.includes("listening")) await new Promise((resolve) => setTimeout(resolve, 5))
@@ -116,7 +113,7 @@ describe("headwater-relay serve", () => {
   })
 
   it("is ready for a signal before it says that it listens", async () => {
-    // As by a parent that is quick: the signal comes with the line.
+    // A quick parent: its signal comes together with the line.
     const quick = `const { write } = process.stdout
       process.stdout.write = (line) => {
         process.kill(process.pid, "SIGTERM")
@@ -148,7 +145,7 @@ describe("headwater-relay serve", () => {
     expect(await relay.end("SIGTERM")).toEqual({ code: 1, signal: null })
   })
 
-  it("lets no second relay into a folder while it lives, and any afterwards, however it ended", async () => {
+  it("lets no second relay use its folder while it lives, and any afterwards, however it ended", async () => {
     const data = newFolder()
     const first = await startRelay(data)
     const second = await run("serve", "--port", "0", "--data", data)
@@ -158,7 +155,7 @@ describe("headwater-relay serve", () => {
     await startRelay(data)
   })
 
-  it("listens for others only when that is meant", async () => {
+  it("listens where others can reach it only with --insecure", async () => {
     const shy = await run("serve", "--port", "0", "--host", "0.0.0.0", "--data", newFolder())
     expect(await shy.exited).toEqual({ code: 1, signal: null })
     expect(shy.stderr).toContain("FORBIDDEN")
@@ -197,7 +194,7 @@ describe("createRelay", () => {
     await again.close()
   })
 
-  it("lets go of the folder when its port is taken", async () => {
+  it("releases the folder when its port is taken", async () => {
     const [one, two] = [newFolder(), newFolder()]
     const relay = await createRelay({ port: 0, data: one })
     await expect(createRelay({ port: relay.port, data: two })).rejects.toMatchObject({ code: "EADDRINUSE" })
@@ -212,7 +209,7 @@ describe("createRelay", () => {
     await relay.close()
   })
 
-  it("rejects with FORBIDDEN for a host that others can reach, and takes every name of this machine's own", async () => {
+  it("rejects with FORBIDDEN for a host that others can reach, and accepts every name of loopback", async () => {
     for (const host of ["0.0.0.0", "::", "192.168.1.7", "relay.example", "127.0.0.1.example"]) {
       await expect(createRelay({ port: 0, host, data: newFolder() })).rejects.toMatchObject({ code: "FORBIDDEN" })
     }

@@ -21,7 +21,7 @@ const A = actorOf(1)
 const many = (count: number): Uint8Array[] => Array(count).fill(new Uint8Array(34))
 
 describe("an ack", () => {
-  it("comes after the flush, and so does everybody's sight of the entry", async () => {
+  it("comes after the flush, and only then others get the entry", async () => {
     const log = await relay.log()
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
@@ -53,14 +53,14 @@ describe("an ack", () => {
     expect((await two.ack(second)).at).toEqual(at)
   })
 
-  it("for a duplicate tells where the first is, long after", async () => {
+  it("for a duplicate names the place of the first, long after", async () => {
     const wire = await relay.dial()
     const { at } = await wire.ack(wire.push([note("e", A)]))
     await wire.ack(wire.push([note("f", A)]))
     expect((await wire.ack(wire.push([note("e", A)]))).at).toEqual(at)
   })
 
-  it("tells the furthest place of a push", async () => {
+  it("names the furthest place of a push", async () => {
     const wire = await relay.dial()
     expect(position((await wire.ack(wire.push([note("e", A), note("f", A), note("g", A)]))).at!)).toBe(3)
     expect(position((await wire.ack(wire.push([note("g", A), note("e", A)]))).at!)).toBe(3)
@@ -219,7 +219,7 @@ describe("a large push", () => {
     await writer.ack(writer.push(entries))
     expect(breaths).toBeGreaterThan(5)
 
-    // in the middle of an entry, too: 32 times while it is judged and 32 times while its refusals are told
+    // in the middle of an entry, too: 32 times while it is judged and 32 times while its rejects are sent
     breaths = 0
     await writer.ack(writer.push([{ ...note("f", A), chunks: many(limits.chunks) }]))
     expect(breaths).toBeGreaterThan(50)
@@ -242,7 +242,7 @@ describe("a large push", () => {
   it.each(["push", "have"])("is all that is read of its connection when it has many parts: a %s", async (t) => {
     relay.disk.hold()
     const [other, few, crowd] = [await relay.dial(), await relay.dial(), await relay.dial()]
-    other.push([note("e", A)]) // which all that is answered behind it waits for
+    other.push([note("e", A)]) // the answers to all later messages wait for its flush
     await other.ping()
     few.push([{ ...note("f", A), chunks: [new Uint8Array(100_000)] }])
     crowd.send(crowded[t]!)
@@ -292,7 +292,7 @@ describe("a log that cannot be opened", () => {
 })
 
 describe("a failed flush", () => {
-  it("is answered with LOG_FAILED and the end of the connection, so that nothing unflushed counts as stored", async () => {
+  it("ends the connection with LOG_FAILED, so that nothing unflushed counts as stored", async () => {
     relay.disk.break()
     const [writer, other] = [await relay.dial(), await relay.dial()]
     writer.push([note("e", A)])

@@ -11,7 +11,7 @@ import type { Wire } from "../support/wire.ts"
 
 const A = actorOf(1)
 
-/** The HTTP answer to an upgrade, or 101. */
+/** Asks for an upgrade; returns the HTTP status of the answer. */
 function upgrade(url: string, headers: Record<string, string> = {}): Promise<{ status: number; protocol?: string }> {
   return new Promise((resolve, reject) => {
     const asked = request(url.replace("ws:", "http:"), {
@@ -34,14 +34,14 @@ function upgrade(url: string, headers: Record<string, string> = {}): Promise<{ s
   })
 }
 
-describe("the door", () => {
+describe("an upgrade", () => {
   it("selects headwater.1 and never gives a token back", async () => {
     await using relay = await startRelay()
     const offered = { "sec-websocket-protocol": "bearer.c2VjcmV0, headwater.2, headwater.1" }
     expect(await upgrade(relay.url, offered)).toEqual({ status: 101, protocol: "headwater.1" })
   })
 
-  it.each(["headwater.2", "bearer.headwater.1", "chat"])("does not take the protocol %s", async (protocol) => {
+  it.each(["headwater.2", "bearer.headwater.1", "chat"])("refuses the protocol %s", async (protocol) => {
     await using relay = await startRelay()
     expect(await upgrade(relay.url, { "sec-websocket-protocol": protocol })).toEqual({ status: 400 })
   })
@@ -64,12 +64,12 @@ describe("the door", () => {
     expect((await upgrade(relay.url, { origin })).status).toBe(status)
   })
 
-  it("lets any page in when told so", async () => {
+  it("lets any page connect when every origin is allowed", async () => {
     await using relay = await startRelay({ origins: ["*"] })
     expect((await upgrade(relay.url, { origin: "https://any.example" })).status).toBe(101)
   })
 
-  it("lets no more sockets in than it is meant to, and the next one when one has gone", async () => {
+  it("is refused with 503 when too many sockets are open, until one has closed", async () => {
     await using relay = await startRelay({ connections: 2 })
     const [one] = [await relay.dial(), await relay.dial()]
     expect((await upgrade(relay.url)).status).toBe(503)
@@ -77,7 +77,7 @@ describe("the door", () => {
     while ((await upgrade(relay.url)).status === 503) await sleep(5)
   })
 
-  it("tells its health over HTTP, and a lost browser what this is", async () => {
+  it("is what a plain request is told to ask for (426), unless it is for /healthz", async () => {
     await using relay = await startRelay()
     const http = relay.url.replace("ws:", "http:")
     const health = await fetch(`${http}/healthz`)
@@ -85,7 +85,7 @@ describe("the door", () => {
     expect((await fetch(http)).status).toBe(426)
   })
 
-  it("closes a connection that has neither pulled nor pushed within 30 s, and no other", async () => {
+  it("that is not followed by a pull, push or have within 30 s is closed, and no other", async () => {
     const timers: [ms: number, f: () => void][] = []
     const clock: Clock = {
       now: Date.now,
@@ -97,14 +97,14 @@ describe("the door", () => {
     }
     await using relay = await startRelay({ clock })
     const [silent, busy] = [await relay.dial(), await relay.dial()]
-    await silent.ping() // is no reason to stay
+    await silent.ping() // does not count
     busy.pull()
     await busy.level()
     expect(timers.map(([ms]) => ms)).toEqual([30_000, 30_000])
     for (const [, f] of timers.splice(0)) f()
     expect((await silent.ended()).code).toBe(4408)
     await busy.ping()
-    for (const [, f] of timers) setTimeout(f, 50) // what the relay still waits for when it stops
+    for (const [, f] of timers) setTimeout(f, 50) // the limits of the stop
   })
 })
 
@@ -134,7 +134,7 @@ async function leaveHalfOpen(url: string): Promise<Socket> {
 }
 
 describe("a refused upgrade", () => {
-  it("takes nobody's place, and holds up no stop, though its sender leaves its half open", async () => {
+  it("neither counts as a socket nor delays a stop, though its sender leaves its half open", async () => {
     await using relay = await startRelay({ connections: 1 })
     // The relay has room for 64 plain requests beside its sockets.
     const sockets = []
@@ -147,7 +147,7 @@ describe("a refused upgrade", () => {
 })
 
 describe("a stop", () => {
-  it("finishes the pushes in hand before it closes, with 1001", async () => {
+  it("answers the pushes that have arrived before it closes, with 1001", async () => {
     await using relay = await startRelay()
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
@@ -166,10 +166,8 @@ describe("a stop", () => {
     expect((await reader.ended()).code).toBe(1001)
     await stopped
   })
-})
 
-describe("a stop, whatever clients do,", () => {
-  it("ends, though one answers no close frame, and the disk answers no push", async () => {
+  it("ends, though a client answers no close frame, and the disk no push", async () => {
     await using relay = await startRelay({ sizes: { answerMs: 50, closeMs: 50 } })
     const writer = await relay.dial()
     const socket = askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"])
@@ -184,7 +182,7 @@ describe("a stop, whatever clients do,", () => {
     expect((await deaf).toString()).toMatch(/^HTTP\/1.1 101 .*the relay stops$/s)
   })
 
-  it("reads nothing more, though there is room for it again", async () => {
+  it("reads nothing more, though fewer messages are unanswered by then", async () => {
     await using relay = await startRelay({ sizes: { unansweredBytes: 1 } })
     const log = await relay.log()
     const wire = await relay.dial()
@@ -201,7 +199,7 @@ describe("a stop, whatever clients do,", () => {
     expect(log.appended).toBe(1)
   })
 
-  it("tells whoever has begun to ask for its health that it goes", async () => {
+  it("answers a request for its health that has begun with 503", async () => {
     await using relay = await startRelay()
     const { hostname, port } = new URL(relay.url)
     const socket = connect(Number(port), hostname)
@@ -226,7 +224,7 @@ describe("a connection that is closed by the relay", () => {
   })
 })
 
-/** A healthy connection that must notice nothing of what another does. */
+/** Runs something hostile beside a healthy connection, which must notice nothing of it. */
 async function unharmed(relay: TestRelay, hostile: (healthy: Wire) => Promise<void>): Promise<void> {
   const healthy = await relay.dial()
   healthy.pull()
@@ -250,7 +248,7 @@ describe("a malformed frame", () => {
     ["a big number with a tag", Buffer.concat([Buffer.of(0xc2, 0x5a, 0, 4, 0, 0), Buffer.alloc(2 ** 18)])],
   ]
 
-  it.each(frames)("ends its connection with a notice and 4400, and nobody else notices: %s", async (_name, frame) => {
+  it.each(frames)("ends its connection with a notice and 4400, and disturbs no other: %s", async (_name, frame) => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
       for (const pulled of [false, true]) {
@@ -435,7 +433,7 @@ describe("whoever does not read", () => {
     expect(got).toEqual(Array.from({ length: count }, (_, i) => `e${i}`))
   })
 
-  it("gets no more than it takes: large answers to small questions wait, and others get their turn meanwhile", async () => {
+  it("gets no more than it reads: large answers wait, and others have the processor meanwhile", async () => {
     await using relay = await startRelay()
     const writer = await relay.dial()
     const root = genesis("forked")
@@ -464,7 +462,7 @@ describe("whoever does not read", () => {
     })
   })
 
-  it("is not read from either, so that questions cannot pile up answers", async () => {
+  it("is not read from either, so that answers cannot pile up", async () => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
       const wire = await relay.dial()

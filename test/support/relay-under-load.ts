@@ -1,4 +1,4 @@
-/** Three replicas write to a relay while it is struck down again and again; what it had acknowledged must be there. */
+/** Three replicas write to a relay that is killed again and again. What it has acknowledged must be there each time. */
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { nodeStore } from "headwater/node"
@@ -7,9 +7,9 @@ import { missing, type Notes, openNotes, pullAll, view, Writer, type Written } f
 import { type RelayProcess, startRelay } from "./processes.ts"
 
 export class RelayUnderLoad {
-  /** Reported as saved, on some replica. */
+  /** Saved on one of the replicas. */
   readonly saved: Written[] = []
-  /** Reported as stored: whenStored() had been called after they were saved, and has resolved. */
+  /** Stored: a `whenStored()` that was called after they were saved has resolved. */
   readonly stored: Written[] = []
   relay: RelayProcess
   readonly #port: number
@@ -49,20 +49,20 @@ export class RelayUnderLoad {
     }
   }
 
-  /** Waits for the load to run against the relay, and a random while longer. */
+  /** Waits until the relay stores what the replicas write, and a random while longer. */
   async untilBusy(): Promise<void> {
     const before = this.stored.length
     const deadline = performance.now() + 60_000
     while (this.stored.length < before + 30) {
-      if (performance.now() > deadline) throw new Error("the relay stores nothing any more")
+      if (performance.now() > deadline) throw new Error("the relay has stored nothing for a minute")
       await sleep(10)
     }
     await sleep(Math.random() * 1000)
   }
 
   /**
-   * Starts the relay again, on what is left of its data, first where no replica can reach it and heal it: everything in
-   * `acknowledged` must be there. Then in its old place.
+   * Starts the relay on what is left of its data: first on a port that no replica knows, so that none can give back
+   * what is lost, and everything in `acknowledged` must be there; then on its old port.
    */
   async restart(acknowledged: readonly Written[], data = this.#data): Promise<void> {
     this.#data = data
@@ -74,7 +74,7 @@ export class RelayUnderLoad {
     this.relay = await startRelay(data, { port: this.#port, seconds: 3600 })
   }
 
-  /** The replicas fall silent; whatever they saved must arrive, everywhere. */
+  /** The replicas stop writing. All that they saved must arrive everywhere. */
   async finish(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.stop()))
     const signal = AbortSignal.timeout(120_000)
@@ -91,7 +91,7 @@ export class RelayUnderLoad {
     await this.close()
   }
 
-  /** The relay is killed so many times under load. */
+  /** Kills the relay so many times under load. */
   async kill(times: number): Promise<void> {
     for (let kill = 1; kill <= times; kill++) {
       await this.untilBusy()

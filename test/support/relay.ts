@@ -1,4 +1,4 @@
-/** The relay behind a real socket and on real files, with a disk that a test may hold back. */
+/** A relay with real sockets and files, on a disk that a test can hold back or break. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"

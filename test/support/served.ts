@@ -1,6 +1,6 @@
 /**
- * What stands behind a relay's sockets: real connections on a real log, on a disk in memory. Nothing takes longer than a
- * turn of the event loop, a test says how full a socket is, and every size may be tiny.
+ * What stands behind a relay's sockets: real connections on a real log, on a disk in memory. Nothing takes longer than
+ * a turn of the event loop, a test says how full a socket is, and every size may be tiny.
  */
 import { createHash } from "node:crypto"
 import type { Log, Logs } from "../../relay/log/contract.ts"
