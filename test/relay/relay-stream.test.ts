@@ -126,9 +126,16 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
   const log = await served.log()
   /** The entities in the order of the log. */
   const entities: string[] = []
-  let made = 0
-  const notes = () =>
-    Array.from({ length: 1 + below(3) }, () => note(`e${made}`, actorOf(++made), "x".repeat(below(99))))
+  const made: Entry[] = []
+  /** Mostly a new one; some are known, and some are refused. */
+  const oneNote = (): Entry => {
+    if (made.length > 0 && below(5) === 0) return made[below(made.length)]!
+    const entry = note(`e${made.length}`, actorOf(made.length + 1), "x".repeat(below(99)))
+    if (below(9) === 0) return { ...entry, chunks: [new Uint8Array(40)] }
+    made.push(entry)
+    return entry
+  }
+  const notes = () => Array.from({ length: 1 + below(3) }, oneNote)
   let reads = 0
   const { append, since } = log
   Object.assign(log, {
@@ -152,7 +159,7 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
     const one = both[below(2)]!
     const what = below(12)
     if (what < 4) one.push(notes())
-    else if (what === 4) one.push(notes(), "v")
+    else if (what === 4) one.push([note(`v${step}`, actorOf(step))], "v")
     else if (what < 8) {
       // A socket that is full now may not say which pull it answers later.
       if (one.replica.buffered > 0) one.replica.drain()
