@@ -2,7 +2,7 @@ import type { Sizes } from "./sizes.ts"
 
 /**
  * Everything the engine takes from outside the program: time, timers, randomness, sockets.
- * The engine (replica, sync, socket, relay session, relay log) touches none of these in any other way, so a
+ * The engine (replica, sync, socket, relay connection, relay log) touches none of these in any other way, so a
  * simulation can run the real code in a virtual world. A linter keeps it so.
  */
 export interface Clock {
