@@ -27,7 +27,9 @@ export class RecentBudget {
     this.#limit = limit
   }
 
-  /** Appends to `queue`. Then the oldest entries leave, of this queue or another, until the rest is within the limit. */
+  /**
+   * Appends to `queue`. Then the oldest entries leave, of this queue or another, until the rest is within the limit.
+   */
   add(queue: Queue<RecentEntry>, entry: RecentEntry): void {
     queue.push(entry)
     this.#order.push(queue)

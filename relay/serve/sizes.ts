@@ -3,7 +3,7 @@ import { limits } from "../../src/wire/protocol.ts"
 /**
  * The sizes at which serving changes how it works: what it keeps in memory, sends or reads at once, and how long it
  * waits. Operators never set them. Tests make them tiny, so that each is reached; with the usual ones a short test
- * reaches none. None of them is part of the protocol.
+ * reaches none. A client notices none of them but `fragments` (section 7 of docs/protocol.md) and the times.
  */
 export interface ServeSizes {
   /** Bytes of recent entries that all workspaces of the relay keep in memory together. */
@@ -24,7 +24,9 @@ export interface ServeSizes {
   readonly sentRejects: number
   /** Bytes of changes of a push that are judged at a time. */
   readonly judgedBytes: number
-  /** Look-ups that the walk over ancestors may make for one change, and for all changes of one push. */
+  /**
+   * Look-ups that the walk over ancestors may make for one change, and for all of a push. Then the change is let in.
+   */
   readonly walkLookUps: number
   readonly pushLookUps: number
   /** Fragments of one WebSocket message. */
@@ -44,8 +46,8 @@ export interface ServeSizes {
 export const usualServeSizes: ServeSizes = {
   recentBytes: 8 * 2 ** 20,
   frameBytes: 2 ** 20,
-  // With what goes around it, it fits into the 64 KiB that a frame is encoded in without a new allocation, and little
-  // of what is read is alive at a time. With reads of 1 MiB the heap was half as large again.
+  // A frame of so much fits into the 64 KiB that frames are encoded in without a new allocation, and little of what is
+  // read is alive at a time. With reads of 1 MiB the heap was half as large again.
   readBytes: 60 * 1024,
   socketBytes: 2 ** 20,
   unansweredBytes: limits.message,

@@ -49,8 +49,9 @@ export class Stream implements Follower {
   #introduces = false
   /** From the first page of `have` until all that it asked for was sent. */
   #heal: Heal | undefined
+  /** A read of the log is under way. */
   #reading = false
-  /** Counts the stops: what a read brings that began before the last one is dropped. */
+  /** Counts the calls of `stop`. What a read brings is dropped when it began before the last one. */
   #stops = 0
 
   constructor(workspace: ServedWorkspace, outlet: Outlet, readBytes: number) {
