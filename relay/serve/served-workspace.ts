@@ -131,10 +131,8 @@ export class ServedWorkspace {
   /** `LOG_FAILED` when the log is another version by now: a flush has failed or a damaged record was found. */
   requireUnchanged(version: LogVersion): void {
     if (version.appended === this.log.appended && version.breaks === this.#breaks) return
-    throw new HeadwaterError(
-      "LOG_FAILED",
-      `the log of workspace ${this.id} lost entries while a push was judged; its client dials again and repeats the push`,
-    )
+    const what = `the log of workspace ${this.id} lost entries while a push was judged`
+    throw new HeadwaterError("LOG_FAILED", `${what}; its client dials again and pushes again`)
   }
 
   /** The flushed end. Kept, because every follower asks for it after every flush. */
