@@ -332,6 +332,24 @@ describe("a break", () => {
 })
 
 describe("a have", () => {
+  it("begins its heal from nothing, though another one is being sent", async () => {
+    await open()
+    const one = served.connect()
+    await one.ack(one.push(["e", "f", "g"].map(single)))
+    const holds = (entity: string) => [entity, [genesis(entity).hash]] as const
+    one.send({ t: "pull", w: "w", credit: 1 })
+    one.send({ t: "have", w: "w", page: [holds("e")], more: false })
+    await served.settled()
+    expect(entities(one.received)).toEqual(["f"]) // the credit is used up
+    await one.ack(one.push([single("h")]))
+    one.received.length = 0
+    one.send({ t: "have", w: "w", page: [holds("g")], more: false })
+    one.send({ t: "pull", w: "w", credit: 10_000 })
+    await served.settled()
+    expect(entities(one.received)).toEqual(["e", "f", "h"])
+    expect(one.received.at(-1)).toMatchObject({ t: "entries", items: [], level: true })
+  })
+
   it("neither wants nor names what was purged", async () => {
     await open()
     const log = await served.log()

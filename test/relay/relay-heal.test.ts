@@ -104,6 +104,7 @@ describe("a heal", () => {
     expect(sent).toEqual([])
     expect(position(frame.cursor!)).toBe(2)
     expect(frame.level).toBeUndefined()
+    expect(frame.left).toBeGreaterThan(0)
     const after = (await wire.level()).flatMap(({ items }) => items)
     expect(after).toMatchObject([{ entry: { entity: "one" } }, { entry: { entity: "three" } }])
   })
