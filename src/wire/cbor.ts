@@ -1,8 +1,8 @@
 /**
  * The part of CBOR (RFC 8949) that the wire uses, written and read one value at a time, in core deterministic encoding:
- * shortest heads, definite lengths, sorted keys. What the values mean is `protocol.ts`.
+ * shortest heads, definite lengths, sorted keys. `protocol.ts` says what the values mean.
  *
- * Reading rests on cborg's tokenizer, which survived every hostile message that was tried on it.
+ * Reading is built on cborg's tokenizer, which survived every hostile message that was tried on it.
  */
 import { Type as Major, type Token, Tokenizer } from "cborg"
 import { HeadwaterError } from "../base/errors.ts"
@@ -10,11 +10,13 @@ import { limits } from "./messages.ts"
 
 export { Major }
 
-/** What frames of newer versions may hold of unknown keys before skipping them becomes work. */
+/** Values under unknown keys, and levels of them, that are passed over in one frame: newer versions may add keys. */
 const SKIPPED = 4096
 const DEPTH = 16
-/** Keys are shorter than this and ASCII, so that their first byte holds their length. */
+/** Keys are ASCII and shorter than this many bytes, so that their length fits into their first byte. */
 const KEY = 24
+
+/** For cborg: whatever deterministic encoding or the wire does not have is an error. */
 
 const STRICT = {
   strict: true,
@@ -25,23 +27,29 @@ const STRICT = {
   allowBigInt: false,
 }
 
-/** Both sides name the key at which they failed. */
+/** What writing and reading have in common: errors that name the map key at which they failed. */
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
 
+  /** `what`: the rest of a sentence that begins with the key. */
   fail(what: string, cause?: unknown): never {
     throw new HeadwaterError("MESSAGE_BAD", `${this.where} ${what}`, { cause })
   }
 
+  /** `MESSAGE_BAD` for a length below the least, `TOO_LARGE` above the most. */
   bounded(length: number, least: number, most: number) {
-    if (length < least) this.fail(`has a length of ${length}, ${least} is the least`)
-    if (length > most)
-      throw new HeadwaterError("TOO_LARGE", `${this.where} has a length of ${length}, ${most} is allowed`)
+    if (length < least) this.fail(`has a length of ${length}, at least ${least} is needed`)
+    if (length > most) {
+      throw new HeadwaterError("TOO_LARGE", `${this.where} has a length of ${length}, at most ${most} is allowed`)
+    }
   }
 }
 
-/** Most frames fit into this, so only their copy is allocated. One writer at a time: nothing here waits. */
+/**
+ * Writers begin in this buffer, which most frames fit into; then the finished copy is their only allocation. All share
+ * it: a writer is done before the next one begins, because nothing here is asynchronous.
+ */
 const scratch = new Uint8Array(2 ** 16)
 const utf8 = new TextEncoder()
 
@@ -49,7 +57,7 @@ export class Writer extends Side {
   #bytes = scratch
   #at = 0
 
-  /** The first byte of a value and the number that belongs to it: a length, a count, or the value itself. */
+  /** The head of a value: its major type and a number, which is a length, a count or the value itself. */
   head(major: number, n: number) {
     this.#room(9)
     const first = major << 5
@@ -76,7 +84,7 @@ export class Writer extends Side {
     this.#bytes[this.#at++] = value
   }
 
-  /** Bytes that are CBOR already. */
+  /** A value that is CBOR already. */
   raw(value: Uint8Array) {
     this.#room(value.length)
     this.#bytes.set(value, this.#at)
@@ -108,11 +116,13 @@ export class Writer extends Side {
     this.raw(bytes)
   }
 
+  /** A copy of what was written. `TOO_LARGE` beyond `limits.message`. */
   done(): Uint8Array {
     if (this.#at > limits.message) this.bounded(this.#at, 0, limits.message)
     return this.#bytes.slice(0, this.#at)
   }
 
+  /** The number's lower `size` bytes, big-endian. */
   #number(n: number, size: number) {
     for (let shift = 8 * (size - 1); shift >= 0; shift -= 8) this.#bytes[this.#at++] = n >>> shift
   }
@@ -133,7 +143,8 @@ export class Reader extends Side {
   constructor(frame: Uint8Array) {
     super()
     this.bounded(frame.length, 1, limits.message)
-    // Slices of a Node Buffer share its memory; those of a Uint8Array are copies, so a chunk does not keep its frame.
+    // The slices that cborg makes of a Uint8Array are copies, so a chunk does not keep its frame in memory; those of a
+    // Node Buffer would share its memory.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
     this.#tokens = new Tokenizer(this.#bytes, STRICT)
   }
@@ -154,7 +165,10 @@ export class Reader extends Side {
     return token
   }
 
-  /** What is not UTF-8 shows as U+FFFD; a byte order mark would be dropped in silence, and two frames be one message. */
+  /**
+   * Bytes that are not UTF-8 become U+FFFD, which no field allows. A byte order mark is refused here: the decoder drops
+   * it, so two frames would be one message.
+   */
   text(): string {
     const { value, encodedLength } = this.next(Major.string)
     if (encodedLength !== sizeOfText(value.length) && encodedLength !== sizeOfText(utf8.encode(value).length)) {
@@ -163,19 +177,19 @@ export class Reader extends Side {
     return value
   }
 
-  /** A map's next key; keys ascend, so none comes twice. */
+  /** A map's next key. `last`: the one before it; keys ascend, so none comes twice. */
   key(last: string): string {
     const { value, encodedLength } = this.next(Major.string)
-    if (encodedLength !== value.length + 1 || value.length >= KEY) this.fail("is followed by no key")
+    if (encodedLength !== value.length + 1 || value.length >= KEY) this.fail("is followed by a text that is no key")
     if (value.length < last.length || (value.length === last.length && value <= last))
       this.fail("is followed by a key that belongs before it")
     this.where = value
     return value
   }
 
-  /** Passes over a value of any kind but a tag. */
+  /** Passes over a value under an unknown key, of any kind but a tag, without building it. */
   skip(depth = 0) {
-    if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("holds more than may be ignored")
+    if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("has more values than are passed over")
     const { type, value } = this.next()
     if (type === Major.tag) this.fail("has a tag")
     if (type === Major.array || type === Major.map) {
@@ -183,9 +197,11 @@ export class Reader extends Side {
     }
   }
 
+  /** Nothing may follow. */
   end() {
     if (!this.#tokens.done()) this.fail("is followed by more bytes")
   }
 }
 
+/** Bytes of an encoded text, head included. */
 const sizeOfText = (bytes: number) => bytes + (bytes < 24 ? 1 : bytes < 2 ** 8 ? 2 : bytes < 2 ** 16 ? 3 : 5)
