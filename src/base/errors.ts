@@ -1,11 +1,11 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 
 /**
- * The closed list of error codes, each with its meaning in `docs/errors.md` (a test keeps the two lists equal).
- * Codes are stable: programs switch on them, messages are for people.
+ * The closed list of error codes. `docs/errors.md` says what each means and what to do; a test keeps the two lists
+ * equal. Codes are stable, programs switch on them. Messages are for people and may change.
  */
 export const codes = [
-  // what an app asked for
+  // about what an app asked for
   "ID_INVALID",
   "NAME_MISMATCH",
   "ENTITY_EXISTS",
@@ -22,7 +22,7 @@ export const codes = [
   "VALUE_UNSUPPORTED",
   "TOO_LARGE",
   "READ_ONLY",
-  // this device
+  // about this device
   "STORE_FAILED",
   "STORE_MOVED",
   "STORE_IN_USE",
@@ -30,7 +30,7 @@ export const codes = [
   "WASM_FAILED",
   "DOCUMENT_FAILED",
   "CLOSED",
-  // the relay and the way there
+  // about the relay and the connection to it
   "NO_RELAY",
   "RELAY_UNREACHABLE",
   "PROTOCOL_VERSION",
@@ -41,7 +41,7 @@ export const codes = [
   "QUOTA",
   "RATE",
   "LOG_FAILED",
-  // what a relay or a replica says of a change
+  // verdicts of a relay or a replica on a change
   "CHUNK_BAD",
   "OP_REFERENCE",
   "DEPS_UNKNOWN",
@@ -61,12 +61,12 @@ export interface Details {
   readonly entity?: string | undefined
   readonly field?: string | undefined
   readonly issues?: readonly StandardSchemaV1.Issue[] | undefined
-  /** When trying again makes sense: ms since 1970. */
+  /** The time from which trying again makes sense: ms since 1970. */
   readonly retryAt?: number | undefined
   readonly cause?: unknown
 }
 
-/** The one error class. `code` says what happened, `docs/errors.md#<code>` what to do. */
+/** The one error class of this library. `code` says what happened, `docs/errors.md#<code>` what to do. */
 export class HeadwaterError extends Error {
   override readonly name = "HeadwaterError"
   readonly code: Code
@@ -85,4 +85,5 @@ export class HeadwaterError extends Error {
   }
 }
 
+/** Whether this version knows the code. */
 export const isCode = (code: unknown): code is Code => codes.includes(code as Code)

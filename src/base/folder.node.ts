@@ -1,10 +1,10 @@
-/** Folders of which the names are there after a power cut (POSIX fsync of the folder above). */
+/** Folders whose names survive a power cut: POSIX asks for an fsync of the folder above. */
 import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Makes a folder and those above it that are missing. Not by `recursive`: where the system says that there is no such
- * place (below /proc), Node tries for ever.
+ * Makes a folder and those above it that are missing. Not with Node's `recursive`: where the system denies that there
+ * is such a place (below /proc), Node tries for ever.
  */
 export async function makeFolder(folder: string): Promise<void> {
   let made = true
@@ -18,7 +18,8 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolder(dirname(folder))
     await make()
   })
-  // Its name stands in the folder above it. One that was here may be as new: its maker was killed before it synced.
+  // The folder above holds its name. A folder that was here may be as new: whoever made it may have died before the
+  // sync.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
@@ -26,12 +27,12 @@ export async function makeFolder(folder: string): Promise<void> {
 
 /** Makes the names in a folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
-  // Windows opens no folders, and keeps its names without being asked.
+  // Windows cannot open folders, and keeps their names without being asked.
   if (process.platform === "win32") return
   const handle = await open(folder, "r")
   try {
     await handle.sync().catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EINVAL") throw error // POSIX: not possible for such a file; some network disks
+      if (error.code !== "EINVAL") throw error // POSIX: this file cannot be synced; so on some network disks
     })
   } finally {
     await handle.close()

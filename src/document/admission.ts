@@ -1,7 +1,7 @@
 /**
- * Whether a foreign change may enter a document, as far as reading it shows; `verdicts.ts` asks Automerge for the rest. The
- * verdict depends only on the change and its ancestors (and on which other change has its actor and seq), so every replica
- * comes to the same one, whatever else it holds and in whatever order that came.
+ * Whether a foreign change may enter a document, as far as reading it shows; `verdicts.ts` asks Automerge for the rest.
+ * The verdict depends only on the change and its ancestors (and on which other change has its actor and seq), so every
+ * replica comes to the same one, whatever else it holds and in whatever order that came.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -31,7 +31,8 @@ export interface Judged extends Verdicts {
 const START_AHEAD = 2 ** 20
 
 /**
- * The verdicts that reading alone gives on `suspects` and on what depends on them. The other changes are known to be sound.
+ * The verdicts that reading alone gives on `suspects` and on what depends on them. The other changes are known to be
+ * sound.
  *
  * `SEQ_GAP`, `START_OP`, `SEQ_TAKEN`: rules of admission. `COLLECTION_MISMATCH`: a second genesis. `OP_REFERENCE`: an
  * operation names one that is neither in the change nor among its ancestors. `CHUNK_BAD`: operations that no Automerge
@@ -95,7 +96,8 @@ export class Admission {
     if (isRoot && collectionMadeBy(this.#entity, change) === undefined) return "CHUNK_BAD"
     const code = isRoot ? undefined : this.#faultOf(change, ancestry)
     if (code !== undefined) return code
-    // Of two changes with one actor and seq, the one that is here stays. Asked last: only this depends on what else is here.
+    // Of two changes with one actor and seq, the one that is here stays. Asked last: only this depends on what else is
+    // here.
     if (this.#history.seqOf(actor) > before) return "SEQ_TAKEN"
     return isRoot && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
   }

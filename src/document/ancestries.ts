@@ -1,4 +1,7 @@
-/** Which of a history's changes are the ancestors of a change that joins it, asked for one joining change after the other. */
+/**
+ * Which of a history's changes are the ancestors of a change that joins it, asked for one joining change after the
+ * other.
+ */
 
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
@@ -8,12 +11,14 @@ import type { History } from "./history.ts"
 export type Ancestry = Map<Actor, number>
 
 /**
- * Must be asked in causal order. An ancestry costs what the history holds beside it: nothing for a change on the heads, all
- * that is newer for a change on an old one. It is kept only as long as changes that build on it are still to come.
+ * Must be asked in causal order. An ancestry costs what the history holds beside it: nothing for a change on the heads,
+ * all that is newer for a change on an old one. It is kept only as long as changes that build on it are still to come.
  */
 export class Ancestries {
   readonly #history: History
-  /** How many changes that are still to come have this one among their deps: the last of them takes its ancestry over. */
+  /**
+   * How many changes that are still to come have this one among their deps: the last of them takes its ancestry over.
+   */
   readonly #users = new Map<Hash, number>()
   /** Of changes that have joined and have users: what they and their ancestors are. */
   readonly #known = new Map<Hash, Ancestry>()
@@ -46,7 +51,10 @@ export class Ancestries {
     return ancestry ?? new Map()
   }
 
-  /** The change was added to the history. `ancestry` is what `of` has returned for it; the caller must not use it any more. */
+  /**
+   * The change was added to the history. `ancestry` is what `of` has returned for it; the caller must not use it any
+   * more.
+   */
   joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
     if (!this.#users.get(hash)) return
     ancestry.set(actor, seq)
@@ -57,7 +65,10 @@ export class Ancestries {
     for (const { deps } of changes) for (const dep of deps) this.#users.set(dep, (this.#users.get(dep) ?? 0) + 1)
   }
 
-  /** By elimination: assumes that every change is an ancestor, walks back from the newest, and subtracts those that are not. */
+  /**
+   * By elimination: assumes that every change is an ancestor, walks back from the newest, and subtracts those that are
+   * not.
+   */
   #below(deps: readonly Hash[]): Ancestry {
     const ancestry = this.#history.seqs()
     const walked = this.#history.beyond(deps, ({ actor, seq }) => ancestry.set(actor, seq - 1))
@@ -65,7 +76,9 @@ export class Ancestries {
     return ancestry
   }
 
-  /** Goes once over the whole history: so many changes build on old ones that a walk for each has cost more than that. */
+  /**
+   * Goes once over the whole history: so many changes build on old ones that a walk for each has cost more than that.
+   */
   #retrace(): void {
     const { order } = this.#history
     this.#announce(order)

@@ -18,10 +18,10 @@ export function applyWhole(handle: Handle, heads: readonly Hash[], changes: read
 }
 
 /**
- * Throws when the document does not give back each of these changes byte for byte. `heads`: those that the document had before
- * they were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an operation on an object
- * that does not exist, an encoding that is not canonical) makes the saved document unloadable. On thousands of mutants the
- * two agreed.
+ * Throws when the document does not give back each of these changes byte for byte. `heads`: those that the document had
+ * before they were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an operation
+ * on an object that does not exist, an encoding that is not canonical) makes the saved document unloadable. On
+ * thousands of mutants the two agreed.
  */
 export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   if (changes.length === 0) return

@@ -1,7 +1,7 @@
 /**
- * The one place that imports Automerge, at first use: opening a list of rows needs no WebAssembly. A hydrated entity works
- * on Automerge's own handle (`getBackend`), not on its materialised document: a write then costs half of `A.change`,
- * because nothing is diffed and no proxy is made.
+ * The one place that imports Automerge, at first use: opening a list of rows needs no WebAssembly. A hydrated entity
+ * works on Automerge's own handle (`getBackend`), not on its materialised document: a write then costs half of
+ * `A.change`, because nothing is diffed and no proxy is made.
  */
 import type * as Automerge from "@automerge/automerge"
 import { HeadwaterError } from "../base/errors.ts"
@@ -15,8 +15,8 @@ let loading: Promise<Api> | undefined
 
 /**
  * Loads Automerge, once; after a failure (a page that is offline and has not cached it) the next call tries again.
- * `wasm`: where a browser finds `@automerge/automerge/automerge.wasm`, a URL or its bytes; without it the base64 build is
- * imported. `WASM_FAILED`.
+ * `wasm`: where a browser finds `@automerge/automerge/automerge.wasm`, a URL or its bytes; without it the base64 build
+ * is imported. `WASM_FAILED`.
  */
 export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise<void> {
   loading ??= load(wasm)
@@ -29,9 +29,9 @@ export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise
 }
 
 async function load(wasm: URL | string | BufferSource | undefined): Promise<Api> {
-  // Not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge" imports WebAssembly
-  // as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno, Bun, an import map) it is
-  // the same module that the app gets; a browser rejects a bare name without asking the network.
+  // Not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge" imports
+  // WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno, Bun, an
+  // import map) it is the same module that the app gets; a browser rejects a bare name without asking the network.
   const installed = "@automerge/automerge"
   try {
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)

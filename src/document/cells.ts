@@ -1,32 +1,37 @@
-/** What a document holds under each root key, as plain values that rows and drafts can share. */
+/** The value of each field in a document, as a plain value that rows and drafts can share. */
 
 import { DEPTH, freeze, isReserved } from "../schema/values.ts"
 import { automerge, type Handle } from "./automerge.ts"
 
-/** A text object: where it is, what it says, and the operation ids of the values it shares its key with. */
+/** The text object of a field. */
 export interface Text {
+  /** The object's id. */
   readonly object: string
   readonly value: string
+  /** Operation ids of the values that conflict with it. */
   readonly others: readonly string[]
 }
 
+/** What stands under one key of the root. */
 export interface Cell {
-  /** What Automerge shows: the value with the largest operation id. */
+  /** Of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"
-  /** Plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
+  /** That value as plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
   readonly value: unknown
-  /** There while a text is among the values, whichever Automerge shows. */
+  /** The text among the values, whichever of them Automerge shows; absent when there is none. */
   readonly text?: Text
 }
 
-/** The keys that are fields. Another tool's `id` or `$x` at the root is none: rows have their own. */
+/** The keys of the root that are fields. `id` and `$x`, which another tool may write, are not: rows have their own. */
 export function fieldKeys(handle: Handle): Set<string> {
   const keys = new Set(handle.keys("_root"))
   for (const key of keys) if (isReserved(key) || key === "__proto__") keys.delete(key)
   return keys
 }
 
-/** `own` is the object that our container change makes for this key; it is preferred to another tool's text. */
+/**
+ * `own`: the id of the text that the derived container of a key makes. Of several texts under a key, that one counts.
+ */
 export function readCell(handle: Handle, key: string, own: (key: string) => string): Cell | undefined {
   const values = handle.getAll("_root", key)
   const shown = values.at(-1)
@@ -36,7 +41,7 @@ export function readCell(handle: Handle, key: string, own: (key: string) => stri
   const object = (texts.length > 1 && texts.find((id) => id === own(key))) || texts.at(-1)!
   const others = values.map((value) => (value.length === 3 ? value[2] : value[1])).filter((id) => id !== object)
   const text: Text = { object, value: handle.text(object), others }
-  // Of several texts the same one is shown as is written to.
+  // Of several texts, the one that is written to is shown, even where Automerge shows another.
   return shown[0] === "text" ? textCell(text) : { kind: kindOf(shown[0]), value: plain(handle, shown), text }
 }
 
@@ -57,10 +62,10 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 }
 
 /**
- * Dates become ms, counters numbers, bytes nothing; what JSON cannot say becomes null, and so does what lies deeper than
- * any value that is written here: rows are read, compared and frozen where a smaller stack may be than the one that was enough
- * for the document. Keys are sorted, because Automerge lists them in another order on another replica. A key `__proto__`
- * never gets here: verify.ts refuses the change.
+ * Dates become ms, counters numbers, bytes undefined. What JSON does not have becomes null, and so does what lies
+ * deeper than any value that is written here: rows are read, compared and frozen on stacks that may be smaller than the
+ * one that sufficed for the document. Keys are sorted, because Automerge lists them in another order on another
+ * replica. The key `__proto__` never gets here: `operations.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

@@ -1,6 +1,6 @@
 /**
- * A change's operations, read one by one from their columns in plain JavaScript: Automerge's own decoder costs more than
- * applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
+ * A change's operations, read one by one from their columns in plain JavaScript: Automerge's own decoder costs more
+ * than applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
  */
 
 import type { Change } from "../wire/chunk.ts"
@@ -44,7 +44,10 @@ export class Operations {
   readonly elementCounter: Column
   readonly key: Column
   readonly markName: Column
-  /** These have a value for each predecessor, not for each operation: the caller calls their `next`, `predecessors` times. */
+  /**
+   * These have a value for each predecessor, not for each operation: the caller calls their `next`, `predecessors`
+   * times.
+   */
   readonly predecessorActor: Column
   readonly predecessorCounter: Column
   readonly #predecessors: Column
@@ -103,7 +106,9 @@ export class Operations {
     return true
   }
 
-  /** The actor that a number in an actor column stands for: 0 is the author, then come the others that the change names. */
+  /**
+   * The actor that a number in an actor column stands for: 0 is the author, then come the others that the change names.
+   */
   actor(number: number): Actor | undefined {
     if (number === 0) return this.#author
     this.#others ??= otherActors(this.#layout)

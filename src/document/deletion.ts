@@ -1,7 +1,8 @@
 /**
- * Delete, edit-wins. `@deleted` holds the heads that the deleter saw, sorted and joined by commas. The entity is deleted
- * while there is such a value and every change that is neither one of these heads nor an ancestor of one is derived or
- * only sets `@deleted`. So any edit that the deleter had not seen brings the entity back, and so does removing the value.
+ * Delete, edit-wins. `@deleted` holds the heads that the deleter saw, sorted and joined by commas. The entity is
+ * deleted while there is such a value and every change that is neither one of these heads nor an ancestor of one is
+ * derived or only sets `@deleted`. So any edit that the deleter had not seen brings the entity back, and so does
+ * removing the value.
  */
 
 import { type Change, isDerived } from "../wire/chunk.ts"

@@ -1,8 +1,8 @@
 /**
- * Changes that every replica makes alike. Two replicas that create the same entity, or first write to the same text field,
- * must produce one object and not two, so genesis and containers have no time, no message, and an actor that is a
- * function of their content (`deriveChange`). Automerge makes a template of each once; for every entity the template's
- * bytes are rewritten, because neither the operations nor their order depend on the entity.
+ * Changes that every replica makes alike. Two replicas that create the same entity, or first write to the same text
+ * field, must produce one object and not two, so genesis and containers have no time, no message, and an actor that is
+ * a function of their content (`deriveChange`). Automerge makes a template of each once; for every entity the
+ * template's bytes are rewritten, because neither the operations nor their order depend on the entity.
  */
 
 import { type Change, deriveChange, readChange, withDeps } from "../wire/chunk.ts"
@@ -31,8 +31,8 @@ export function genesisOf(entity: string, collection: string): Change {
 }
 
 /**
- * The collection in which this change makes the entity; undefined when it is no genesis. A change that does the same in other
- * bytes is none: the containers that other replicas derive would not depend on it.
+ * The collection in which this change makes the entity; undefined when it is no genesis. A change that does the same in
+ * other bytes is none: the containers that other replicas derive would not depend on it.
  */
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined

@@ -1,8 +1,8 @@
 /**
- * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits elsewhere
- * in it stay. The algorithm: Myers, "An O(ND) Difference Algorithm and Its Variations" (Algorithmica 1, 1986). Long texts are
- * compared by words, then the stretches that differ by characters. Texts that have little in common are replaced whole,
- * because the exact answer would cost seconds.
+ * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits
+ * elsewhere in it stay. The algorithm: Myers, "An O(ND) Difference Algorithm and Its Variations" (Algorithmica 1,
+ * 1986). Long texts are compared by words, then the stretches that differ by characters. Texts that have little in
+ * common are replaced whole, because the exact answer would cost seconds.
  */
 
 /** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
@@ -24,7 +24,10 @@ export function difference(before: string, after: string): Hunk[] {
   return hunks
 }
 
-/** `offset`: where `before` stands in the whole text. `refining`: words were compared already, so long texts are replaced. */
+/**
+ * `offset`: where `before` stands in the whole text. `refining`: words were compared already, so long texts are
+ * replaced.
+ */
 function compare(before: string, after: string, offset: number, refining: boolean, hunks: Hunk[]): void {
   const start = commonStart(before, after)
   const end = commonEnd(before, after, start)

@@ -126,8 +126,9 @@ export class Entity {
   }
 
   /**
-   * The user's fields as plain values, keys sorted, long texts in full, without defaults. Of the conflicting values of a
-   * field that is declared `text()`, a text is shown if there is one. Callers share the result, so it is frozen at every depth.
+   * The user's fields as plain values, keys sorted, long texts in full, without defaults. Of the conflicting values of
+   * a field that is declared `text()`, a text is shown if there is one. Callers share the result, so it is frozen at
+   * every depth.
    */
   whole(def: AnyDef | undefined): Readonly<Fields> {
     if (this.#shown?.def === def && this.#shown !== undefined) return this.#shown.fields
@@ -143,8 +144,8 @@ export class Entity {
   }
 
   /**
-   * Writes all of it or, when it throws, nothing. Returns the changes made, in causal order: those that the first write to
-   * a text needs (its container, or the removal of values that hide it), then one change; none when nothing changes.
+   * Writes all of it or, when it throws, nothing. Returns the changes made, in causal order: those that the first write
+   * to a text needs (its container, or the removal of values that hide it), then one change; none when nothing changes.
    * `time` in s. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like any other.
    */
   write(def: AnyDef | undefined, changes: Changes, time: number): Change[] {
@@ -160,8 +161,8 @@ export class Entity {
   }
 
   /**
-   * Gives the entity a time and an author where no other change does: one change that sets a key and removes it again. An
-   * empty change would not do: changes are pushed in the order of their operations, so it needs one of its own.
+   * Gives the entity a time and an author where no other change does: one change that sets a key and removes it again.
+   * An empty change would not do: changes are pushed in the order of their operations, so it needs one of its own.
    */
   sign(time: number): Change[] {
     return this.#author(time, () => {
@@ -231,8 +232,8 @@ export class Entity {
   }
 
   /**
-   * Runs `act`, which applies derived changes and adds them to its argument, and commits what else it does as one change.
-   * Returns them all. When anything throws, the document is as it was before.
+   * Runs `act`, which applies derived changes and adds them to its argument, and commits what else it does as one
+   * change. Returns them all. When anything throws, the document is as it was before.
    */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
@@ -299,8 +300,8 @@ export class Entity {
   }
 
   /**
-   * Reads the keys that are touched or new, and those of a text that is one of several values: what becomes of a text that
-   * Automerge does not show is in no patch.
+   * Reads the keys that are touched or new, and those of a text that is one of several values: what becomes of a text
+   * that Automerge does not show is in no patch.
    */
   #readAll(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))

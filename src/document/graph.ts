@@ -1,4 +1,6 @@
-/** The graph of an entity's changes, whichever of them are given: their order, heads and ancestors, without Automerge. */
+/**
+ * The graph of an entity's changes, whichever of them are given: their order, heads and ancestors, without Automerge.
+ */
 
 import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"

@@ -99,8 +99,8 @@ export class History {
   }
 
   /**
-   * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first. Looks at
-   * the heads and at what was added since the first such change; returns how many changes these are.
+   * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first. Looks
+   * at the heads and at what was added since the first such change; returns how many changes these are.
    */
   beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
     const inside = new Set(hashes)

@@ -1,7 +1,6 @@
 /**
- * What stands inside a change, as far as it says whether the change is honest: which operations it names, and whether any
- * Automerge would write it. Read from the columns in plain JavaScript, because Automerge's own decoder costs more than
- * applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
+ * Questions about the operations of one change: whether it names only operations that it may name, whether any
+ * Automerge would write it, and what it does at the root.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -9,21 +8,24 @@ import type { Change } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Operations } from "./columns.ts"
 
-/** Whether this operation stands among the change's ancestors. */
+/** Whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
+/** Actions, as https://automerge.org/automerge-binary-format-spec numbers them; the others make objects. */
 const SET = 1
 const DELETE = 3
 const INCREMENT = 5
 const MARK = 7
-/** Where the root says which collection the entity is in. */
+/** The key of the root whose value is the entity's collection. */
 export const TYPE = "@type"
 
 /**
- * `OP_REFERENCE` when an operation names one that is neither earlier in this change nor among its ancestors. `CHUNK_BAD`
- * for operations that no Automerge writes and that do harm only where something concurrent meets them, so that trying
- * them would not come out the same everywhere: an insertion into a map, a deletion of nothing, half a mark. So for those
- * that touch the collection, which is settled once, by the genesis. (That is not asked here: it is known byte for byte.)
+ * `OP_REFERENCE`: an operation names one that is neither earlier in this change nor an ancestor's. `CHUNK_BAD`: an
+ * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or one on `@type`,
+ * which the genesis alone may write; the genesis itself is compared byte for byte instead.
+ *
+ * Such operations are refused by reading, because trying them does not come out the same everywhere: they do harm only
+ * where they meet a concurrent change.
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
@@ -33,12 +35,14 @@ export function fault(change: Change, exists: Exists): Code | undefined {
   }
 }
 
+/** `known`: an earlier operation of the change itself, or one of its ancestors'. */
 function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | undefined {
   const known = (counter: number, actor: number) => {
     if (actor === 0 && counter >= startOp) return counter < op.counter
     const author = op.actor(actor)
     return author !== undefined && exists(counter, author)
   }
+  /** The operation before began a mark: this one must end it. */
   let marking = false
   while (op.next()) {
     if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
@@ -55,6 +59,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
   return marking ? "CHUNK_BAD" : undefined
 }
 
+/** Whether Automerge writes operations of this form. */
 function honest(op: Operations): boolean {
   const { action, inMap, insert, predecessors } = op
   if (op.objectActor.there === op.inRoot || action > MARK) return false
@@ -63,11 +68,11 @@ function honest(op: Operations): boolean {
   } else if (op.inRoot || op.onElement === op.atHead) return false
   if (action === MARK) return insert
   if (action === DELETE || action === INCREMENT) return !insert && predecessors > 0
-  // A put onto an element replaces it. What replaces nothing is a new key of a map, or an insertion, which must.
+  // A put at a key may replace something. An insertion must not; a put at an element must: it replaces the element.
   return inMap || (insert ? predecessors === 0 : op.onElement && predecessors > 0)
 }
 
-/** Whether all that the change does is to set this key of the root. */
+/** Whether the change does nothing but set this key of the root. */
 export function setsOnly(change: Change, key: string): boolean {
   try {
     const op = new Operations(change)
@@ -78,7 +83,7 @@ export function setsOnly(change: Change, key: string): boolean {
   }
 }
 
-/** The string that the change's only operation sets this key of the root to; undefined for any other change. */
+/** The string to which the change sets this key of the root with its only operation; undefined for any other change. */
 export function onlyString(change: Change, key: string): string | undefined {
   try {
     const op = new Operations(change)
@@ -89,7 +94,7 @@ export function onlyString(change: Change, key: string): string | undefined {
   }
 }
 
-/** The keys of the root that the change puts or deletes. */
+/** The keys of the root that the change writes or deletes. */
 export function rootKeys(change: Change): Set<string> {
   const keys = new Set<string>()
   const op = new Operations(change)

@@ -1,21 +1,21 @@
-/** From a live entity to the row that is stored: a function of its changes, byte for byte the same on every replica. */
+/** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
 
 import { startOf } from "../schema/display.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { Entity } from "./entity.ts"
 
-/** UTF-8 bytes beyond which a `text()` field is not in the row. */
+/** UTF-8 bytes of the longest `text()` field that a row has. */
 const LONG = 4096
-/** UTF-16 units of it that the row shows instead. */
+/** UTF-16 units of a longer one that the row has instead. */
 const PREVIEW = 256
 
 /**
- * The part of a row that is stored; keys sorted at every depth. Defaults are not in it (`withDefaults` joins them when it
- * is read), nor is what other records say: who wrote it, what is pending.
+ * The part of a row that is stored, keys sorted at every depth. It lacks the defaults, which `withDefaults` adds when
+ * it is read, and what other records say: who wrote it, and what is pending.
  */
 export interface ProjectedRow {
   readonly id: string
-  /** ms since 1970, 0 when no change has a time; so `$updatedAt` */
+  // Times are ms since 1970, 0 when no change has one.
   readonly $createdAt: number
   readonly $updatedAt: number
   readonly $deletedAt?: number
@@ -24,7 +24,7 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
-/** The row of an entity. `def` undefined: a collection that this app does not know; its texts are then all in the row. */
+/** `def`: undefined for a collection that this app does not know; the row then has all texts, however long. */
 export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
   const { createdAt, updatedAt, deletedAt } = entity.facts
   const meta = { id: entity.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
@@ -41,7 +41,7 @@ export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
   return sorted(row) as ProjectedRow
 }
 
-/** Stored rows are made again when this differs: another projection, or other fields declared `text()`. */
+/** Stored rows are made again when this has changed: with another projection, or other `text()` fields. */
 export function projectionVersion(defs: Iterable<AnyDef>): string {
   const texts = [...defs].map(({ name, fields }) => `${name}:${Object.keys(fields).sort().join(",")}`)
   return ["1", ...texts.sort()].join(" ")
@@ -53,14 +53,17 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
   return result
 }
 
-/** Whether it takes more than `LONG` bytes in UTF-8; a UTF-16 unit takes at most three. */
+/**
+ * Whether a text has more than `LONG` bytes in UTF-8. They are counted only if its length in UTF-16 units leaves it
+ * open.
+ */
 function isLong(text: string): boolean {
   if (text.length > LONG) return true
   if (text.length * 3 <= LONG) return false
   let bytes = text.length
   for (let i = 0; i < text.length && bytes <= LONG; i++) {
     const unit = text.charCodeAt(i)
-    // Half a pair is two bytes of the pair's four, anything else above U+07FF is three.
+    // Each half of a surrogate pair stands for two of the pair's four bytes; other units have three from U+0800 on.
     if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
   }
   return bytes > LONG

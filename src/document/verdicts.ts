@@ -1,4 +1,7 @@
-/** The whole verdict on an entity's changes: what reading them shows (`admission.ts`), and what Automerge makes of the rest. */
+/**
+ * The whole verdict on an entity's changes: what reading them shows (`admission.ts`), and what Automerge makes of the
+ * rest.
+ */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
@@ -34,8 +37,8 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
 }
 
 /**
- * The suspects that Automerge does not take; undefined when it does not even take the others. Tries all suspects together,
- * then halves of those that fail, until single changes are left.
+ * The suspects that Automerge does not take; undefined when it does not even take the others. Tries all suspects
+ * together, then halves of those that fail, until single changes are left.
  */
 function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Hash> | undefined {
   const poison = new Set<Hash>()

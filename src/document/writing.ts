@@ -1,7 +1,8 @@
 /**
- * How the changes of fields become operations. The value in the document decides: a text is written by difference, anything
- * else whole. Registers are never written in place, and their strings are scalars at every depth: an edit inside a value
- * that another replica replaces would be lost without a conflict, and two dates would merge letter by letter.
+ * How the changes of fields become operations. The value in the document decides: a text is written by difference,
+ * anything else whole. Registers are never written in place, and their strings are scalars at every depth: an edit
+ * inside a value that another replica replaces would be lost without a conflict, and two dates would merge letter by
+ * letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -17,7 +18,10 @@ import { difference, type Hunk } from "./difference.ts"
 export type FieldWrite =
   | { readonly do: "put"; readonly key: string; readonly value: unknown }
   | { readonly do: "delete"; readonly key: string }
-  /** The hunks one after the other, each at the text as the ones before have left it; `value`: the text after all of them. */
+  /**
+   * The hunks one after the other, each at the text as the ones before have left it; `value`: the text after all of
+   * them.
+   */
   | { readonly do: "splice"; readonly key: string; readonly hunks: readonly Hunk[]; readonly value: string }
 
 type Cells = ReadonlyMap<string, Cell>
@@ -84,7 +88,9 @@ const wrongKind = (field: string, cell: Cell | undefined) =>
     { field },
   )
 
-/** Refuses what is certainly beyond a chunk's limits before Automerge sees it; `readChange` has the exact answer later. */
+/**
+ * Refuses what is certainly beyond a chunk's limits before Automerge sees it; `readChange` has the exact answer later.
+ */
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
@@ -105,8 +111,8 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
     else if (write.do === "splice") for (const { insert } of write.hunks) units += insert.length
   }
   if (units <= limits.chunk && values <= limits.ops) return
-  const message = `one change holds at most ${limits.chunk} bytes and ${limits.ops} operations; write it in several updates`
-  throw new HeadwaterError("TOO_LARGE", message)
+  const most = `${limits.chunk} bytes and ${limits.ops} operations`
+  throw new HeadwaterError("TOO_LARGE", `one change has at most ${most}: write it in several updates`)
 }
 
 /** Does it in the open transaction. `object`: the id of the text that is spliced. */
@@ -124,7 +130,9 @@ function put(handle: Handle, key: string, value: unknown): void {
   else handle.putObjectFromHydrate("_root", key, withScalars(value))
 }
 
-/** A copy in which every string is a scalar, as `putObjectFromHydrate` wants it; it would make texts of plain strings. */
+/**
+ * A copy in which every string is a scalar, as `putObjectFromHydrate` wants it; it would make texts of plain strings.
+ */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value

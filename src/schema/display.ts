@@ -3,7 +3,10 @@ import type { AnyDef } from "./schema.ts"
 import type { Meta } from "./types.ts"
 import { own } from "./values.ts"
 
-/** A copy of the fields as a row or a draft shows them: with defaults for absent keys, and "" for absent `text()` fields. */
+/**
+ * A copy of the fields as a row or a draft shows them: with defaults for absent keys, and "" for absent `text()`
+ * fields.
+ */
 export function withDefaults(
   def: AnyDef | undefined,
   stored: Readonly<Record<string, unknown>>,
@@ -22,8 +25,8 @@ export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<
 }
 
 /**
- * The start of a text field, short or long, without loading the document: at most `max` UTF-16 units (of a text that is too
- * long for the row at most 256), never half a surrogate pair. "" for a field that is absent or not a string.
+ * The start of a text field, short or long, without loading the document: at most `max` UTF-16 units (of a text that is
+ * too long for the row at most 256), never half a surrogate pair. "" for a field that is absent or not a string.
  */
 export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
   const value = own(row, field) ?? row.$long?.[field]?.preview

@@ -53,8 +53,8 @@ export function created(def: AnyDef | undefined, input: unknown): Edited {
 }
 
 /**
- * What an update writes. `stored`: the fields in the document. `f` gets a plain copy of them with defaults, the draft, and an
- * `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`,
+ * What an update writes. `stored`: the fields in the document. `f` gets a plain copy of them with defaults, the draft,
+ * and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`,
  * `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or `SCHEMA_ASYNC`.
  */
 export function edited<Draft, E>(

@@ -25,8 +25,9 @@ export function shape<T>(): Std<T, T> {
 const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
 
 /**
- * Makes a field collaborative text: concurrent edits of it both stay. It is written with `edit.splice`, or assigned, which
- * writes the difference. A row lacks a text of more than 4,096 UTF-8 bytes: see `preview`. An absent text reads as "".
+ * Makes a field collaborative text: concurrent edits of it both stay. It is written with `edit.splice`, or assigned,
+ * which writes the difference. A row lacks a text of more than 4,096 UTF-8 bytes: see `preview`. An absent text reads
+ * as "".
  */
 export function text(): Kind<"text"> {
   return TEXT
@@ -35,9 +36,9 @@ export function text(): Kind<"text"> {
 /**
  * Declares a collection: a named set of entities of one schema.
  *
- * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that merge finer than as a whole
- * value. Any other field is a register: one value, written whole, concurrent ones kept as a conflict. `defaults` holds
- * what a row shows for a key that its document lacks; it is never written.
+ * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that merge finer than as a
+ * whole value. Any other field is a register: one value, written whole, concurrent ones kept as a conflict. `defaults`
+ * holds what a row shows for a key that its document lacks; it is never written.
  *
  * `ID_INVALID`: the name does not match `[A-Za-z0-9_-]{1,64}`. `FIELD_KIND`: an unknown kind, or a default for a
  * `text()` field. `VALUE_UNSUPPORTED`: a default that is not JSON, or a key that no field can have.

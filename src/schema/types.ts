@@ -1,7 +1,7 @@
 /** What the types of rows, drafts and creates are, as a schema and its collection's options say. No code. */
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 
-// ── a schema ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── a schema ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 type Jsonish<T> = T extends Json | undefined
@@ -18,8 +18,9 @@ export type Out<S> = S extends Std<any, infer O> ? O : { [key: string]: any }
 export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
 
 /**
- * `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a copy of
- * the row and must be valid input again: no `id`, `$` or `@` keys, JSON out, and the output assignable to the input.
+ * `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a
+ * copy of the row and must be valid input again: no `id`, `$` or `@` keys, JSON out, and the output assignable to the
+ * input.
  */
 export type Usable<S> =
   Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
@@ -30,7 +31,7 @@ export type Usable<S> =
       : { "SCHEMA: JSON only; a time is a number (ms since 1970)": never }
     : { "SCHEMA: leave out `id` and keys that begin with $ or @": never }
 
-// ── a collection's options ────────────────────────────────────────────────────────────────────────────────────────────
+// ── a collection's options ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** How a field merges, when it merges finer than as a whole value. */
 export interface Kind<K extends string> {
@@ -42,7 +43,7 @@ export type FieldsOf<T> = { readonly [K in keyof T]?: KindOf<NonNullable<T[K]>> 
 /** The fields in F of kind K. */
 export type Keys<F, K extends string> = { [P in keyof F]-?: F[P] extends Kind<K> ? P : never }[keyof F]
 
-// ── rows and drafts ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── rows and drafts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Read-only at every depth. */
 export type Deep<T> = T extends readonly (infer I)[]

@@ -8,8 +8,8 @@ type Issues = readonly Std.Issue[]
 
 /**
  * The fields of a create: the schema's output, and those keys of the input that the schema does not know.
- * `SCHEMA_ISSUES`: the schema's issues, or a key that no field can have (`id`, `$…`, `@…`); the schema never sees such a
- * key. `SCHEMA_ASYNC`.
+ * `SCHEMA_ISSUES`: the schema's issues, or a key that no field can have (`id`, `$…`, `@…`); the schema never sees such
+ * a key. `SCHEMA_ASYNC`.
  */
 export function validated(def: AnyDef | undefined, input: unknown): Record<string, unknown> {
   const given = plainObject(input, "an input")
@@ -29,8 +29,8 @@ export function refuseReserved(fields: Readonly<Record<string, unknown>>): void 
 }
 
 /**
- * Refuses an update that adds issues to those that the entity had before: a value that another version of the app wrote must
- * not lock the entity. `SCHEMA_ISSUES` with the added issues, `SCHEMA_ASYNC`.
+ * Refuses an update that adds issues to those that the entity had before: a value that another version of the app wrote
+ * must not lock the entity. `SCHEMA_ISSUES` with the added issues, `SCHEMA_ASYNC`.
  */
 export function refuseAddedIssues(
   def: AnyDef | undefined,
@@ -58,7 +58,7 @@ function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues:
   }
   if (result instanceof Promise) {
     result.catch(() => {}) // SCHEMA_ASYNC is the report, also of a promise that rejects
-    const message = `the schema of ${def.name} is asynchronous: a write needs its answer at once, so validate beforehand`
+    const message = `the schema of ${def.name} is asynchronous, a write needs its answer at once: validate beforehand`
     throw new HeadwaterError("SCHEMA_ASYNC", message)
   }
   return result.issues === undefined ? { value: result.value, issues: [] } : { value, issues: result.issues }

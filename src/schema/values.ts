@@ -1,7 +1,9 @@
 /** The values that a field can have: JSON that every replica reads alike. */
 import { HeadwaterError } from "../base/errors.ts"
 
-/** Levels of a value. Deeper ones are refused: every replica has to walk them, and the size of its stack is not known. */
+/**
+ * Levels of a value. Deeper ones are refused: every replica has to walk them, and the size of its stack is not known.
+ */
 export const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
 
@@ -14,9 +16,9 @@ export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "
 /**
  * A deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
  *
- * `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond 2^53-1, lone
- * surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class instances, cycles,
- * more than 64 levels.
+ * `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond 2^53-1,
+ * lone surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class instances,
+ * cycles, more than 64 levels.
  */
 export function plainCopy(value: unknown, field: string): unknown {
   return copy(value, field, [])
@@ -81,7 +83,9 @@ export function own(fields: Readonly<Record<string, unknown>>, key: string): unk
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
-/** Freezes a plain value at every depth. A part that is frozen is passed over: it was frozen here, so at every depth. */
+/**
+ * Freezes a plain value at every depth. A part that is frozen is passed over: it was frozen here, so at every depth.
+ */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
   for (const key in value) freeze(value[key])

@@ -1,6 +1,6 @@
 /**
- * Automerge's change chunks, read in plain JavaScript: a change's hash, what it depends on, who made it, and that its bytes
- * are whole and bounded. Nothing here looks inside an operation or needs Automerge. `layout.ts` has the format.
+ * Automerge's change chunks, read in plain JavaScript: a change's hash, what it depends on, who made it, and that its
+ * bytes are whole and bounded. Nothing here looks inside an operation or needs Automerge. `layout.ts` has the format.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -27,8 +27,9 @@ export interface Change {
 /** Automerge keeps op counters in 32 bits, and a saved document with one from 2^31 on cannot be loaded again. */
 const MAX_OP = 2 ** 31 - 1
 /**
- * Columns whose runs multiply what a reader must allocate (name = column id << 4 | column type). Unbounded, one change of
- * 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4 operations 6 s and 1 GB.
+ * Columns whose runs multiply what a reader must allocate (name = column id << 4 | column type). Unbounded, one change
+ * of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4 operations 6 s and
+ * 1 GB.
  */
 const KEY = 21
 const ACTION = 66
@@ -36,9 +37,9 @@ const PREDECESSORS = 112
 const MARK_NAME = 165
 
 /**
- * Reads, hashes and checks one change chunk. The fields of a `Change` can be trusted: the hash is that of the bytes, the
- * encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors and 16
- * times `limits.chunk` bytes of keys. Whether the operations make sense is not checked.
+ * Reads, hashes and checks one change chunk. The fields of a `Change` can be trusted: the hash is that of the bytes,
+ * the encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors and
+ * 16 times `limits.chunk` bytes of keys. Whether the operations make sense is not checked.
  *
  * `CHUNK_BAD` for anything that is not exactly one plain change chunk (documents, deflated changes and bundles
  * included), `TOO_LARGE` for a whole one beyond the limits. Costs a few microseconds and a few hundred bytes of memory,
@@ -144,7 +145,10 @@ function countOps(layout: Layout, bounds: Limits): number {
   return ops
 }
 
-/** Of a run-length encoded column: how many values and nulls, and the sum of the values (or of their lengths, of strings). */
+/**
+ * Of a run-length encoded column: how many values and nulls, and the sum of the values (or of their lengths, of
+ * strings).
+ */
 function tally(
   chunk: Uint8Array,
   { from, to }: Columns,

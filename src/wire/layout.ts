@@ -37,7 +37,10 @@ export interface Layout {
   /** The first of `others` actors besides the author; before each stands its length. */
   readonly othersAt: number
   readonly others: number
-  /** The column table: a name and a length for each of `columns` columns, whose bytes follow each other from `columnsAt`. */
+  /**
+   * The column table: a name and a length for each of `columns` columns, whose bytes follow each other from
+   * `columnsAt`.
+   */
   readonly tableAt: number
   readonly columns: number
   readonly columnsAt: number
@@ -54,8 +57,9 @@ export function openChunk(chunk: Uint8Array): Bytes {
 }
 
 /**
- * Reads the header of an opened chunk. `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical, an actor
- * is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too many deps.
+ * Reads the header of an opened chunk. `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical, an
+ * actor is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too many
+ * deps.
  */
 export function layoutOf(body: Bytes): Layout {
   const chunk = body.bytes

@@ -1,10 +1,13 @@
-/** Reads bytes in order, with the numbers of Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), shortest form only. */
+/**
+ * Reads bytes in order, with the numbers of Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), shortest
+ * form only.
+ */
 
 import { HeadwaterError } from "../base/errors.ts"
 
 /**
- * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs, a
- * number too large, bytes that end early. No length is believed before its bytes are there.
+ * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs,
+ * a number too large, bytes that end early. No length is believed before its bytes are there.
  */
 export class Bytes {
   readonly bytes: Uint8Array

@@ -1,12 +1,15 @@
 /**
- * The words of the wire: every message, entry and limit as the program holds them. Their bytes are in `protocol.ts`,
- * which exports all of this again; import from there.
+ * The types of the wire: every message and entry as the program has them, and the limits. `protocol.ts` has their bytes
+ * and exports all of this again; import from there.
  */
 
 import type { Code } from "../base/errors.ts"
 import { usualSizes } from "../base/sizes.ts"
 
-/** Subprotocol name; version and token travel in the upgrade: `headwater.1, bearer.<base64url of the token's UTF-8>`. */
+/**
+ * The WebSocket subprotocol. The upgrade offers it and the token: `headwater.1, bearer.<base64url of the token's
+ * UTF-8>`.
+ */
 export const SUBPROTOCOL = "headwater.1"
 
 /** A change hash: 64 lower-case hex digits in memory, 32 bytes on the wire. */
@@ -15,16 +18,16 @@ export type Hash = string
 export type Actor = string
 export type Access = "read" | "write" | "admin"
 
-/** What a workspace, a collection or an entity can be called: it goes into keys on disks and names on the wire. */
+/** Whether a workspace, a collection or an entity can be called so: ids go into keys on disks and names on the wire. */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
 /**
- * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one) and 8 bytes of the running
- * hash up to it. A replica may compare positions (`position`), nothing else.
+ * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one), then 8 bytes of
+ * the running hash up to it. A replica may compare positions (`position`), nothing else.
  */
 export type Cursor = Uint8Array
 
-/** The place with this position, whose running hash is these 8 bytes. */
+/** The cursor of a position and of 8 bytes of the running hash there. */
 export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   const cursor = new Uint8Array(16)
   for (let i = 7, rest = position; rest > 0; i--, rest = Math.floor(rest / 256)) cursor[i] = rest % 256
@@ -32,7 +35,7 @@ export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   return cursor
 }
 
-/** The position of a cursor: of two places in one log, the further one has the greater. */
+/** The position of a cursor. Of two places in one log, the further one has the larger position. */
 export function position(cursor: Cursor): number {
   let position = 0
   for (let i = 0; i < 8; i++) position = position * 256 + cursor[i]!
@@ -51,8 +54,8 @@ export const limits = {
   /** entries of one push */
   entries: 1024,
   /**
-   * parts of one push: its chunks, and the heads, blobs and authors of its entries. Each takes some 250 bytes of memory,
-   * however short it is
+   * parts of one push: chunks, heads, blobs and authors of its entries. Each takes some 250 bytes of memory, however
+   * short
    */
   parts: 8192,
   /** entities of one `have`, `want`; pairs of one `grants` */
@@ -65,7 +68,7 @@ export const limits = {
   workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,
-  /** bytes that a replica may leave unread before the relay waits for more credit */
+  /** bytes of items that a replica lets the relay send before it grants more credit */
   credit: usualSizes.credit,
 } as const
 export interface Limits {
@@ -74,41 +77,42 @@ export interface Limits {
   readonly ops: number
 }
 
+/** One item of a log. `docs/protocol.md` has each field's meaning on the wire. */
 export interface Entry {
   readonly entity: string
   readonly collection: string
   readonly kind: "change" | "snapshot" | "tombstone"
-  /** Causal order. The chunks of one commit: genesis, containers and content of a create travel together. */
+  /** The chunks of one commit, in causal order: genesis, containers and content of a create travel together. */
   readonly chunks: readonly Uint8Array[]
   /** The principal that pushed it, as the relay stamped it; absent in a push. */
   readonly by?: string
-  /** Brought by an adopter: `by` is hearsay. */
+  /** Pushed by an adopter: `by` is what the adopter says. */
   readonly adopted?: true
   /** 16 bytes: sha256 of the canonical JSON [client id, client change id]; unique per principal (shim). */
   readonly once?: Uint8Array
-  /** Append only if the entity's heads are these, else HEADS_MOVED (shim). */
+  /** Appended only if the entity's heads are these, else HEADS_MOVED (shim). */
   readonly if?: readonly Hash[]
   /** Reserved: encryption key id. */
   readonly key?: Uint8Array
   /** Reserved: attachments. */
   readonly blobs?: readonly Uint8Array[]
-  /** Of a snapshot: who pushed the changes under it, as far as the relay knows. */
+  /** Of a snapshot: who pushed the changes that it covers, as far as the relay knows. */
   readonly authors?: readonly (readonly [Actor, string])[]
   /** Of a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
   readonly row?: Uint8Array
   readonly projection?: string
-  /** Of a tombstone: 32 bytes by a key of the relay's own, so that nobody else can purge by "healing". */
+  /** Of a tombstone: a MAC of 32 bytes by a key that only the relay has, so that nobody else can purge by "healing". */
   readonly mac?: Uint8Array
 }
 
-/** What `limits.parts` counts of an entry. */
+/** How many parts an entry has, as `limits.parts` counts them. */
 export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: Entry): number =>
   chunks.length + heads.length + blobs.length + authors.length
 
 /**
- * What `entries` carries: an entry, or a run of this connection's own push that the receiver already holds.
- * `at` is a place that the receiver thereby learns of (reach): that of the newest change under a snapshot, that of a
- * tombstone itself wherever it is served.
+ * One item of an `entries` message: an entry, or a run: the entries `from` up to, but not including, `to` of this
+ * connection's own push `own`, which the receiver holds. `at` is a place that raises the receiver's reach: that of the
+ * newest change under a snapshot, or that of a tombstone, wherever it is served.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }
@@ -119,7 +123,7 @@ export type EntityHeads = readonly [entity: string, heads: readonly Hash[]]
 export interface Pull {
   readonly t: "pull"
   readonly w: string
-  /** `null`: from the beginning. Absent: go on where this connection stands, with `credit` more bytes. */
+  /** `null`: send from the beginning. Absent: go on from where this connection stands, with `credit` more bytes. */
   readonly cursor?: Cursor | null
   /** The furthest place that the replica has learned of; never behind the cursor. */
   readonly reach?: Cursor | null
@@ -139,7 +143,10 @@ export interface Have {
   readonly w: string
   readonly page: readonly EntityHeads[]
   readonly more: boolean
-  /** After DEPS_UNKNOWN or SEQ_GAP: only for these entities; moves no cursor, answered by `want` alone. */
+  /**
+   * After DEPS_UNKNOWN or SEQ_GAP: about these entities only. It moves no cursor; the answer is a `want` and nothing
+   * else.
+   */
   readonly single?: true
 }
 export interface Purge {
@@ -199,11 +206,12 @@ export interface Entries {
   readonly t: "entries"
   readonly w: string
   readonly items: readonly Item[]
-  /** Everything at or before it has been sent. Absent while the items of a heal come. */
+  /** Everything at or before it has been sent. Absent while the items of a heal are sent. */
   readonly cursor?: Cursor
   /** Nothing more follows now. */
   readonly level?: true
-  /** These in the first `entries` after a pull that names a cursor, and in the first of a heal: */
+  // The rest is in the first `entries` after a pull with a cursor, in the first of a heal and in the one that ends it.
+  /** Bytes of log that follow, about. */
   readonly left?: number
   readonly principal?: string
   readonly access?: Access
@@ -214,9 +222,11 @@ export interface Entries {
 export interface Ack {
   readonly t: "ack"
   readonly w: string
-  /** The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Comes after its rejects. */
+  /**
+   * The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Its rejects come before it.
+   */
   readonly id: string
-  /** The furthest place of them. */
+  /** The furthest place of these changes. */
   readonly at?: Cursor
 }
 export interface Reject {
@@ -237,7 +247,7 @@ export interface Reject {
 export interface Want {
   readonly t: "want"
   readonly w: string
-  /** What the relay holds: it lacks whatever follows. */
+  /** The heads that the relay holds: it lacks every change that is not among them or their ancestors. */
   readonly page: readonly EntityHeads[]
 }
 export interface Make {
