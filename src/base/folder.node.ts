@@ -18,8 +18,7 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolder(dirname(folder))
     await make()
   })
-  // The folder above holds its name. A folder that was here may be as new: whoever made it may have died before the
-  // sync.
+  // The folder above has its name. A folder that was here may be as new: its maker may have died before the sync.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
@@ -32,7 +31,7 @@ export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r")
   try {
     await handle.sync().catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EINVAL") throw error // POSIX: this file cannot be synced; so on some network disks
+      if (error.code !== "EINVAL") throw error // POSIX: this cannot be synced (folders on some network disks)
     })
   } finally {
     await handle.close()

@@ -17,7 +17,6 @@ const DEPTH = 16
 const KEY = 24
 
 /** For cborg: whatever deterministic encoding or the wire does not have is an error. */
-
 const STRICT = {
   strict: true,
   allowIndefinite: false,

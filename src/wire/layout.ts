@@ -11,7 +11,10 @@ import { Bytes, chunkBad } from "./leb128.ts"
 import { type Actor, limits } from "./messages.ts"
 
 const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
-/** Offset of the type byte. The hash covers everything from it on; its first 4 bytes, the checksum, stand before it. */
+/**
+ * Offset of the type byte. The hash covers everything from it on; the hash's first 4 bytes stand before it: the
+ * checksum.
+ */
 export const HASHED_FROM = 8
 const CHANGE = 1
 /** Bytes of a hash and of an actor. */
@@ -37,16 +40,15 @@ export interface Layout {
   /** The first of `others` actors besides the author; before each stands its length. */
   readonly othersAt: number
   readonly others: number
-  /**
-   * The column table: a name and a length for each of `columns` columns, whose bytes follow each other from
-   * `columnsAt`.
-   */
+  /** The column table: a name and a length for each of `columns` columns. Their bytes follow from `columnsAt` on. */
   readonly tableAt: number
   readonly columns: number
   readonly columnsAt: number
 }
 
-/** The body of one plain change chunk, of which the bytes are exactly as many as it says. `CHUNK_BAD`. */
+/**
+ * The body of a plain change chunk. `CHUNK_BAD` when the bytes are not one such chunk, or more or fewer than it says.
+ */
 export function openChunk(chunk: Uint8Array): Bytes {
   for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("not an Automerge chunk")
   const type = chunk[HASHED_FROM]

@@ -94,6 +94,10 @@ function small() {
 test("each kind of lie has its code", () => {
   const { genesis, changes, texted, last, text, after } = small()
   const nowhere = `999@${actorOf(1)}`
+  const twice = [put(), put({ value: 2, pred: [`${last.maxOp + 1}@${"f".repeat(32)}`] })]
+  const element = text.replace(/^\d+/, String(texted.startOp + 1))
+  const map = { action: "makeMap", obj: "_root", key: "m", pred: [] }
+  const inMap = { obj: `${last.maxOp + 1}@${"f".repeat(32)}`, key: "@type" }
   const cases: [string, Code | undefined, Record<string, unknown>][] = [
     ["an honest one", undefined, { ...after, ops: [put()] }],
     ["startOp within its deps", "START_OP", { ...after, startOp: last.maxOp, ops: [put()] }],
@@ -124,6 +128,12 @@ test("each kind of lie has its code", () => {
       "OP_REFERENCE",
       { ...after, ops: [put({ pred: [`${last.maxOp + 2}@${"f".repeat(32)}`] }), put()] },
     ],
+    [
+      "an operation that replaces itself",
+      "OP_REFERENCE",
+      { ...after, ops: [put({ pred: [`${last.maxOp + 1}@${"f".repeat(32)}`] })] },
+    ],
+    ["an operation that replaces one of its own change", undefined, { ...after, ops: twice }],
     ["an insertion into a map", "CHUNK_BAD", { ...after, ops: [put({ insert: true })] }],
     ["a deletion of nothing", "CHUNK_BAD", { ...after, ops: [{ action: "del", obj: "_root", key: "t", pred: [] }] }],
     [
@@ -137,22 +147,30 @@ test("each kind of lie has its code", () => {
       { ...after, ops: [{ action: "set", obj: "_root", elemId: "_head", insert: true, value: "x", pred: [] }] },
     ],
     [
-      "half a mark",
+      "the end of a mark alone",
+      "CHUNK_BAD",
+      { ...after, ops: [{ action: "markEnd", obj: text, elemId: element, insert: true, expand: true, pred: [] }] },
+    ],
+    [
+      "the beginning of a mark alone",
       "CHUNK_BAD",
       {
         ...after,
         ops: [
           {
-            action: "markEnd",
+            action: "markBegin",
             obj: text,
-            elemId: text.replace(/^\d+/, String(texted.startOp + 1)),
+            elemId: element,
             insert: true,
             expand: true,
+            name: "bold",
+            value: true,
             pred: [],
           },
         ],
       },
     ],
+    ["the key @type in a map of a field", undefined, { ...after, ops: [map, put(inMap)] }],
     [
       "another collection",
       "CHUNK_BAD",

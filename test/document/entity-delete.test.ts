@@ -6,6 +6,7 @@ import { History } from "../../src/document/history.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, commands, ID, Replica, runs } from "../support/histories.ts"
+import { forged, put } from "../support/hostile.ts"
 
 beforeAll(() => loadAutomerge())
 
@@ -116,6 +117,21 @@ test("two replicas that delete at once delete it once, and one restore brings it
   a.keep(a.entity.restore(8))
   b.pull(a)
   for (const { entity } of [a, b]) expect(entity.deleted).toBe(false)
+})
+
+test("an edit that has outlived a deletion no longer does once the deleter turns out to have seen it", () => {
+  const { entity } = new Replica(0)
+  const [edit] = new Replica(1).update((draft) => void (draft.title = "T"), 2) as [Change]
+  const later = forged({ actor: "d".repeat(32), deps: [edit.hash], startOp: edit.maxOp + 1, ops: [put()] })
+  // An honest deletion depends on the heads that it names; another tool's need not.
+  const value = { key: "@deleted", value: later.hash, datatype: undefined }
+  const deletion = forged({ deps: [entity.genesis.hash], startOp: 9, time: 5, ops: [put(value)] })
+  entity.apply([deletion])
+  expect(entity.deleted).toBe(true)
+  entity.apply([edit])
+  expect(entity.deleted).toBe(false)
+  entity.apply([later])
+  expect(entity.deleted).toBe(true)
 })
 
 test("a write to a deleted entity brings it back", () => {

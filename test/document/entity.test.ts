@@ -7,6 +7,7 @@ import { hex } from "../../src/base/hash.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../../src/document/entity.ts"
 import { History } from "../../src/document/history.ts"
 import { project } from "../../src/document/projection.ts"
+import { verdicts } from "../../src/document/verdicts.ts"
 import { type Changes, created } from "../../src/schema/draft.ts"
 import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
 import { actorOf, createdNote, ID, notes, Replica, runs } from "../support/histories.ts"
@@ -183,14 +184,17 @@ test("a write that is refused leaves everything as it was, and the next one take
     expect(codeOf(() => entity.write(notes, changes, 6))).toBe(code)
     expect({ heads: entity.heads, row: project(entity, notes) }).toEqual(before)
   }
+  const [plain] = entity.write(notes, { ...nothing, set: new Map([["title", "U"]]) }, 7) as [Change]
+  expect(plain.deps).toEqual(before.heads)
+  made.push(plain)
   const after = entity.write(notes, { ...nothing, text: new Map([["body", "fits"]]) }, 7)
   expect(after.map(({ seq, deps }) => [seq, deps.length])).toEqual([
     [1, 1],
-    [2, 2],
+    [3, 2],
   ])
   expect(Entity.hydrate(ID, History.of([...made, ...after]), actorOf(1)).whole(notes)).toEqual({
     body: "fits",
-    title: "T",
+    title: "U",
   })
 })
 
@@ -253,6 +257,43 @@ test("a text among conflicting values shows, and its first write deletes exactly
   expect(a.update((draft) => void (draft.body = "plain"), 8)).toHaveLength(1)
 })
 
+test("two texts that are hidden are written to in one update, and every replica can follow it", () => {
+  const a = new Replica(0)
+  a.update((draft) => {
+    draft.body = "one"
+    draft.summary = "two"
+  }, 5)
+  const hide = (doc: Record<string, unknown>) => {
+    doc["body"] = scalar("scalar")
+    doc["summary"] = scalar("scalar")
+  }
+  const hidden = foreign(hide, [a.entity.genesis], 10).changes[1] as Change
+  a.entity.apply([hidden])
+  a.keep([hidden])
+  const made = a.update((draft) => {
+    draft.body = "one!"
+    draft.summary = "two!"
+  }, 6)
+  expect(made.map((change) => isDerived(ID, change))).toEqual([true, true, false])
+  for (const [i, change] of made.entries()) if (i > 0) expect(change.startOp).toBe((made[i - 1] as Change).maxOp + 1)
+  const all = [...a.changes.values()]
+  expect(verdicts(ID, all, new Set(a.changes.keys())).order).toHaveLength(all.length)
+  expect(Entity.hydrate(ID, History.of(all), actorOf(3)).whole(notes)).toEqual({ body: "one!", summary: "two!" })
+})
+
+test("what shows of a text that is hidden follows the edits of others", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.body = "typed"), 5)
+  const b = new Replica(1)
+  b.pull(a)
+  const hidden = foreign((doc) => void (doc["body"] = scalar("scalar")), [a.entity.genesis], 10).changes[1] as Change
+  a.entity.apply([hidden])
+  a.keep([hidden])
+  b.update((_, edit) => edit.splice("body", 5, 0, "!"), 6)
+  a.pull(b)
+  expect(a.entity.whole(notes)).toEqual({ body: "typed!" })
+})
+
 test("our container is preferred to another tool's text under the same key", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "ours"), 5)
@@ -290,6 +331,26 @@ test("what another tool wrote is read as far as JSON goes, and written to", () =
   })
 })
 
+test("a foreign value deeper than any that is written here is cut off there, one as deep is whole", () => {
+  const nested = (levels: number): unknown => (levels === 0 ? 1 : { a: nested(levels - 1) })
+  const depth = (value: unknown): number =>
+    value === null ? 0 : typeof value === "object" ? 1 + depth((value as { a: unknown }).a) : 1
+  const { genesis } = Entity.create(ID, "notes", actorOf(0))
+  const read = (levels: number) =>
+    foreign((doc) => void (doc["deep"] = nested(levels)), [genesis]).entity.whole(notes)["deep"]
+  expect(read(63)).toEqual(nested(63))
+  expect(read(64)).toEqual(nested(64))
+  expect(depth(read(65))).toBe(64)
+  expect(depth(read(90))).toBe(64)
+})
+
+test("keys that another tool wrote in any order are read in order, at every depth", () => {
+  const { genesis } = Entity.create(ID, "notes", actorOf(0))
+  const value = { z: 1, a: { y: 1, b: 2 }, m: [{ q: 1, c: 2 }] }
+  const { entity } = foreign((doc) => void (doc["v"] = value), [genesis])
+  expect(JSON.stringify(entity.whole(notes)["v"])).toBe('{"a":{"b":2,"y":1},"m":[{"c":2,"q":1}],"z":1}')
+})
+
 test("a text that another tool has deleted cannot be written again", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "x"), 5)
@@ -319,7 +380,18 @@ test("times are the smallest and the largest of the changes, and genesis has non
   expect(a.entity.facts).toMatchObject({ updatedAt: 60_000, deletedAt: 60_000, deletedIn: gone.hash })
 })
 
-test("changes that rest on others that are not there are refused, not queued", () => {
+test("of changes with one time, every replica takes the same for the first and for the last", () => {
+  const [a, b, c] = [new Replica(0), new Replica(1), new Replica(2)]
+  for (const replica of [a, b, c]) replica.update((draft) => void (draft.title = "at once"), 9)
+  const all = [a, b, c].flatMap(({ changes }) => [...changes.values()].filter(({ time }) => time > 0))
+  const hashes = all.map(({ hash }) => hash).sort()
+  for (const order of [all, all.toReversed()]) {
+    const { facts } = Entity.hydrate(ID, History.of([a.entity.genesis, ...order]), actorOf(5))
+    expect(facts).toMatchObject({ createdIn: hashes[0], updatedIn: hashes[2] })
+  }
+})
+
+test("changes that depend on others that are not there are refused, not queued", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.title = "1"), 1)
   const [second] = a.update((draft) => void (draft.title = "2"), 2) as [Change]

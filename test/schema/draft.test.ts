@@ -50,6 +50,19 @@ test("only touched keys are written, found by comparing", () => {
     set: { meta: { a: 1, b: { c: [1, 2, 3] } } },
   })
   expect(plain(update((draft) => (draft.fresh = null)))).toEqual({ ...none, set: { fresh: null } })
+  const shorter: Fields = { list: [1, 2, 3], map: { a: 1, b: 2 }, swapped: { a: 1 } }
+  const cuts = (draft: any) => {
+    draft.list.pop()
+    delete draft.map.b
+    draft.swapped = { b: 1 }
+  }
+  expect(plain(update(cuts, shorter)).set).toEqual({ list: [1, 2], map: { a: 1 }, swapped: { b: 1 } })
+  const kinds = (draft: any) => {
+    draft.list = {}
+    draft.map = []
+    draft.swapped = null
+  }
+  expect(plain(update(kinds, { list: [], map: {}, swapped: {} })).set).toEqual({ list: {}, map: [], swapped: null })
 })
 
 test("an assigned text is written by difference, a text that is cleared or deleted becomes empty", () => {
@@ -223,12 +236,23 @@ test("what JSON can hold is written as it is", () => {
     null,
     [],
     {},
-    deep(60),
     [shared, shared],
     Object.assign(Object.create(null), { a: 1 }),
   ]
   for (const value of fine) expect(plain(update((draft) => (draft.title = value))).set["title"]).toEqual(value)
   expect(Object.is(plain(update((draft) => (draft.n = -0))).set["n"], 0)).toBe(true)
+})
+
+test("a value of 64 levels is written, and one of 65 is not", () => {
+  expect(plain(update((draft) => (draft.title = deep(64)))).set["title"]).toEqual(deep(64))
+  expect(refusal(() => update((draft) => (draft.title = deep(65)))).code).toBe("VALUE_UNSUPPORTED")
+})
+
+test("keys are written in order, at every depth", () => {
+  const value = { z: 1, a: [{ y: 1, b: 2 }] }
+  expect(JSON.stringify(plain(update((draft) => (draft.title = value))).set["title"])).toBe(
+    '{"a":[{"b":2,"y":1}],"z":1}',
+  )
 })
 
 test("a value is copied: what the app does with its own afterwards changes nothing", () => {

@@ -1,8 +1,9 @@
-/** Change chunks made by hand, byte for byte as Automerge makes them: one `put` of a text into the key "k" of the root. */
+/** Change chunks made by hand, byte for byte as Automerge makes them: each puts a text under the key "k" of the root. */
 import { createHash } from "node:crypto"
 import { bytesOfHex } from "../../src/base/hash.ts"
 import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
+import { uleb } from "./forged-chunk.ts"
 
 export interface Draft {
   readonly actor: string
@@ -16,14 +17,14 @@ export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello"
   return readChange(chunkOf({ actor, seq, startOp, deps, value }))
 }
 
-/** What everybody makes an entity by, as far as a relay can tell: no deps, and a derived actor. */
+/** A genesis as far as a relay can tell, which does not look at operations: no deps, and a derived actor. */
 export function genesis(entity: string, collection = "notes"): Change {
   return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
 }
 
 export const actorOf = (n: number): string => `5e55${n.toString(16).padStart(28, "0")}`
 
-/** Its bytes alone, for large ones: made without hashing them twice. */
+/** The bytes of such a change, not read: large ones are hashed once less. */
 export function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
   const text = new TextEncoder().encode(value)
   const meta = uleb(text.length * 16 + 6)
@@ -47,10 +48,4 @@ export function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: 
   const sealed = Buffer.concat([Buffer.from([1, ...uleb(body.length)]), body])
   const hash = createHash("sha256").update(sealed).digest()
   return new Uint8Array(Buffer.concat([Buffer.from([0x85, 0x6f, 0x4a, 0x83]), hash.subarray(0, 4), sealed]))
-}
-
-function uleb(value: number): number[] {
-  const bytes: number[] = []
-  for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) + 128)
-  return [...bytes, value]
 }

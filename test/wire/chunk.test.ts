@@ -8,6 +8,7 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 import { bytesOfHex, hex } from "../../src/base/hash.ts"
 import { type Change, deriveChange, isDerived, readChange, withDeps } from "../../src/wire/chunk.ts"
 import { limits } from "../../src/wire/messages.ts"
+import { bodyOf, forge, reseal, seal, sleb, uleb } from "../support/forged-chunk.ts"
 
 const long = process.env["HEADWATER_LONG"] === "1"
 
@@ -199,6 +200,22 @@ test("accepts as many operations and bytes as the limits say and not one more", 
   expect(outcomeOf(ops(limits.ops + 1))).toBe("TOO_LARGE")
   expect(codeOf(() => readChange(ops(11), { message: 100, chunk: 100, ops: 10 }))).toBe("TOO_LARGE")
 
+  const one: [number, number[]] = [66, [1, 1]]
+  const predecessors = (n: number) => forge({ columns: [one, [112, [0x7f, ...uleb(n)]]] })
+  expect(outcomeOf(predecessors(limits.ops))).toBe("accepted")
+  expect(outcomeOf(predecessors(limits.ops + 1))).toBe("TOO_LARGE")
+  const runs = (n: number) => forge({ columns: [one, [112, [...sleb(n), 1]]] })
+  expect(outcomeOf(runs(limits.ops))).toBe("accepted")
+  expect(outcomeOf(runs(limits.ops + 1))).toBe("TOO_LARGE")
+  const keys = (column: number, n: number) => {
+    const name: [number, number[]] = [column, [...sleb(n), ...uleb(1024), ...Array(1024).fill(97)]]
+    return forge({ columns: [name, one].sort(([a], [b]) => a - b) })
+  }
+  for (const column of [21, 165]) {
+    expect(outcomeOf(keys(column, (16 * limits.chunk) / 1024))).toBe("accepted")
+    expect(outcomeOf(keys(column, (16 * limits.chunk) / 1024 + 1))).toBe("TOO_LARGE")
+  }
+
   const filled = (length: number) => forge({ extra: Array(length).fill(0) })
   const around = limits.chunk - filled(100_000).length + 100_000
   expect(readChange(filled(around)).chunk.length).toBe(limits.chunk)
@@ -266,6 +283,13 @@ test("refuses every departure from the canonical form", () => {
       ],
     }),
     "a deflated column": forge({ columns: [[66 | 8, [1, 1]]] }),
+    "a deflated column that nobody knows": forge({ columns: [[0x3f8, [1, 1]]] }),
+    "other actors that differ in the last byte only, unsorted": forge({
+      others: [
+        [...actor(1).slice(1), 2],
+        [...actor(1).slice(1), 1],
+      ],
+    }),
     "columns beyond the end": forge({ table: [1, 66, 100] }),
     "2^40 columns": forge({ table: uleb(2 ** 40) }),
     "an operation without an action": forge({ columns: [[66, [0, 1]]] }),
@@ -452,81 +476,8 @@ function mutate(rng: Random, honest: readonly Uint8Array[]): Uint8Array {
   return whole ? Uint8Array.from(bytes) : seal([1, ...uleb(bytes.length), ...bytes])
 }
 
-interface Forgery {
-  deps?: readonly string[]
-  actor?: readonly number[]
-  seq?: readonly number[]
-  startOp?: readonly number[]
-  time?: readonly number[]
-  message?: string | readonly number[]
-  others?: readonly (readonly number[])[]
-  columns?: readonly (readonly [number, readonly number[]])[]
-  table?: readonly number[]
-  extra?: readonly number[]
-}
-
-/** A change chunk put together by hand, with a checksum that fits. */
-function forge(parts: Forgery): Uint8Array {
-  const { deps = [], others = [], columns = [] } = parts
-  const author = parts.actor ?? actor(0)
-  const message = typeof parts.message === "string" ? [...Buffer.from(parts.message)] : (parts.message ?? [])
-  const table = [...uleb(columns.length), ...columns.flatMap(([spec, data]) => [...uleb(spec), ...uleb(data.length)])]
-  const body = [
-    ...uleb(deps.length),
-    ...deps.flatMap((dep) => [...bytesOfHex(dep)]),
-    ...uleb(author.length),
-    ...author,
-    ...(parts.seq ?? [1]),
-    ...(parts.startOp ?? [1]),
-    ...(parts.time ?? [0]),
-    ...uleb(message.length),
-    ...message,
-    ...uleb(others.length),
-    ...others.flatMap((other) => [...uleb(other.length), ...other]),
-    ...(parts.table ?? table),
-    ...columns.flatMap(([, data]) => data),
-    ...(parts.extra ?? []),
-  ]
-  return seal([1, ...uleb(body.length), ...body])
-}
-
-/** Puts magic and checksum before a type, a length and a body. */
-function seal(sealed: readonly number[]): Uint8Array {
-  const checksum = sha256(Uint8Array.from(sealed)).subarray(0, 4)
-  return Uint8Array.from([0x85, 0x6f, 0x4a, 0x83, ...checksum, ...sealed])
-}
-
-const reseal = (chunk: Uint8Array) => seal([...chunk.subarray(8)])
-
-function bodyOf(chunk: Uint8Array): Uint8Array {
-  let at = 9
-  while (chunk[at]! & 0x80) at++
-  return chunk.subarray(at + 1)
-}
-
 const actor = (n: number): number[] => Array(16).fill(n)
 const hashes = (n: number): string[] => Array.from({ length: n }, (_, i) => i.toString(16).padStart(64, "0"))
-
-function uleb(value: number, overlong = false): number[] {
-  const bytes: number[] = []
-  do {
-    bytes.push((value % 128) | 0x80)
-    value = Math.floor(value / 128)
-  } while (value > 0)
-  if (overlong) return [...bytes, 0]
-  return [...bytes.slice(0, -1), bytes.at(-1)! & 0x7f]
-}
-
-function sleb(value: number): number[] {
-  const bytes: number[] = []
-  let rest = BigInt(value)
-  for (;;) {
-    const byte = Number(rest & 0x7fn)
-    rest >>= 7n
-    if (rest === (byte & 0x40 ? -1n : 0n)) return [...bytes, byte]
-    bytes.push(byte | 0x80)
-  }
-}
 
 /** ms that it takes to hash the largest chunk there may be: what reading one must cost at the least. */
 const hashingTime = () => quickest(() => sha256(new Uint8Array(limits.chunk)))

@@ -1,0 +1,60 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { type Clock, randomUnit, systemClock } from "../../src/base/env.ts"
+
+describe("the system's clock", () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  const day = 24 * 3_600_000
+
+  test("calls once, when the time has passed and not before", () => {
+    const f = vi.fn()
+    systemClock.after(1000, f)
+    vi.advanceTimersByTime(999)
+    expect(f).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1)
+    vi.advanceTimersByTime(10_000)
+    expect(f).toHaveBeenCalledTimes(1)
+  })
+
+  test.each([20 * day, 2 ** 31 - 1, 2 ** 31, 60 * day])("waits %i ms, which may be longer than one timer can", (ms) => {
+    const f = vi.fn()
+    systemClock.after(ms, f)
+    vi.advanceTimersByTime(ms - 1)
+    expect(f).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1)
+    expect(f).toHaveBeenCalledTimes(1)
+    vi.advanceTimersByTime(200 * day)
+    expect(f).toHaveBeenCalledTimes(1)
+  })
+
+  test("calls nobody after a cancellation, whenever that came", () => {
+    for (const before of [0, 10 * day, 40 * day]) {
+      const f = vi.fn()
+      const cancel = systemClock.after(60 * day, f)
+      vi.advanceTimersByTime(before)
+      cancel()
+      vi.advanceTimersByTime(100 * day)
+      expect(f).not.toHaveBeenCalled()
+    }
+  })
+
+  test("gives as many random bytes as are asked for, not twice the same", () => {
+    const [a, b] = [systemClock.random(32), systemClock.random(32)]
+    expect(a).toHaveLength(32)
+    expect(a).not.toEqual(b)
+  })
+})
+
+test("a random number is at least 0, below 1, and made of all bits that are asked for", () => {
+  const of = (...bytes: number[]) => {
+    const random = vi.fn(() => Uint8Array.from(bytes))
+    const unit = randomUnit({ random } as unknown as Clock)
+    expect(random).toHaveBeenCalledExactlyOnceWith(4)
+    return unit
+  }
+  expect(of(0, 0, 0, 0)).toBe(0)
+  expect(of(0x80, 0, 0, 0)).toBe(0.5)
+  expect(of(0, 0, 0, 1)).toBe(2 ** -32)
+  expect(of(255, 255, 255, 255)).toBe(1 - 2 ** -32)
+})
