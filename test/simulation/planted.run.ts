@@ -1,7 +1,7 @@
 /** Started by planted.ts in a process whose sources have a bug: writes whether the schedule or the property noticed. */
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
-import type { Result, Task } from "./planted.ts"
+import type { Result, Runs, Task } from "./planted.ts"
 import { hunt, warmUp } from "./property.ts"
 import { playScenario } from "./scenarios.ts"
 
@@ -19,9 +19,10 @@ async function schedule(name: string): Promise<Result> {
   )
 }
 
-async function property(options: { runs: number; seed: number }): Promise<Result> {
-  const { runs, failure } = await hunt(options)
-  return { runs, ...(failure && { found: failure.message.split("\n")[0]! }) }
+async function property({ runs, seed, first }: Runs): Promise<Result> {
+  const recorded = first === undefined ? undefined : await hunt({ runs: 1, seed, path: `${first}` })
+  const { failure } = recorded?.failure ? recorded : await hunt({ runs, seed })
+  return failure ? { runs, found: firstLine(failure), by: Number(failure.path) } : { runs }
 }
 
-const firstLine = ({ message }: Error): string => message.split("\n")[0]!
+const firstLine = ({ message }: { readonly message: string }): string => message.split("\n")[0]!

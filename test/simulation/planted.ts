@@ -22,10 +22,21 @@ export interface Bug {
   readonly edits: readonly SourceEdit[]
 }
 
+/** A schedule by its name. */
+export interface Schedule {
+  readonly scenario: string
+}
+
+/** That many runs of the property. The `first` of the seed's runs (from 0) is played before the others. */
+export interface Runs {
+  readonly runs: number
+  readonly seed: number
+  readonly first?: number
+}
+
 export interface Task {
   readonly bug: Bug
-  /** A schedule by its name, or the property with that many runs. */
-  readonly run: { readonly scenario: string } | { readonly runs: number; readonly seed: number }
+  readonly run: Schedule | Runs
   /** Where the result goes. */
   readonly out: string
 }
@@ -33,6 +44,8 @@ export interface Task {
 export interface Result {
   /** Undefined: nobody noticed. */
   readonly found?: string
+  /** The run of the seed that found it. */
+  readonly by?: number
   readonly runs: number
 }
 

@@ -112,7 +112,9 @@ export function report(
   )
   const rare = all.filter((what) => (seen.get(what) ?? 0) < runs * SHARE)
   const head = `${runs} runs from seed ${seed}, ${(ms / Math.max(1, runs)).toFixed(0)} ms each; runs that saw:`
-  const told = failure && `\nseed ${failure.seed}, path ${failure.path}\n${failure.message}\n${commandsOf(failure.run)}`
+  const told =
+    failure &&
+    `\nHEADWATER_SEED=${failure.seed} HEADWATER_PATH=${failure.path} npx vitest run convergence -t fresh   # plays it again\n${failure.message}\n${commandsOf(failure.run)}`
   return { text: `${head}\n${rows.join("\n")}${told ?? ""}`, rare }
 }
 
