@@ -19,7 +19,6 @@ import {
   restoreRelay,
 } from "./world/mishaps.ts"
 import { EDITS, type Replica } from "./world/replica.ts"
-import { tinySizes } from "./world/sizes.ts"
 import { usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
 
 type Op = keyof typeof WEIGHTS
@@ -194,7 +193,7 @@ export const runs: fc.Arbitrary<Run> = fc
       network: slowed(usualSpeeds.network, slow.network),
       disk: slowed(usualSpeeds.disk, slow.disk),
     }
-    const options: WorldOptions = { ...setup, speeds, ...(tiny && { sizes: tinySizes, entities: 12 }) }
+    const options: WorldOptions = { ...setup, speeds, ...(tiny && { tiny, entities: 12 }) }
     return fc
       .array(commandOf(weights), { minLength: 10, maxLength: 40, size: "max" })
       .map((commands) => ({ options, commands }))

@@ -34,7 +34,11 @@ export class Credit {
   /** The relay sends entries. Those that answer a pull say who is connected. */
   sent(connection: number, { items, principal, level }: Entries): void {
     const account = this.#of(connection)
-    if (principal !== undefined) account.left = account.begun.shift() ?? account.left
+    // While the socket is full the relay answers none: of several, nobody can say here which one this answers.
+    if (principal !== undefined && account.begun.length > 0) {
+      account.left = Math.max(...account.begun)
+      account.begun.shift()
+    }
     if (items.length === 0) return
     if (account.left <= 0)
       this.#fail("sent without credit", `${items.length} items on connection ${connection} with ${account.left} left`)

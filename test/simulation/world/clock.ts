@@ -131,6 +131,8 @@ const reactions = (): Promise<void> => new Promise((resolve) => setImmediate(res
 export class Lane {
   readonly name: string
   held = false
+  /** Whoever receives its events takes none for now. */
+  paused = false
   readonly #scheduler: Scheduler
   readonly #latency: Latency
   readonly #random: Random
@@ -149,7 +151,7 @@ export class Lane {
   }
 
   get ready(): Event | undefined {
-    return this.held ? undefined : this.#events[0]
+    return this.held || this.paused ? undefined : this.#events[0]
   }
 
   push(label: string, run: () => void, process?: Process): void {

@@ -13,7 +13,9 @@ export interface Line {
   readonly owner: string
   send(frame: Uint8Array): void
   close(code?: number, reason?: string): void
+  /** Bytes that were sent and are still on their way. */
   buffered(): number
+  pauseReading(paused: boolean): void
 }
 
 export interface Listener {
@@ -52,6 +54,8 @@ export class Network {
     duplicates: { up: 0, down: 0 },
     /** Pushes that a frame of a later connection of the same device has overtaken. */
     overtaken: 0,
+    /** How often the relay stopped reading from a connection for a while. */
+    paused: 0,
   }
   /** Chance that a push, or news from the relay, arrives twice. */
   duplicates = 0
@@ -215,6 +219,10 @@ export class Connection {
       send: (frame) => this.#sendDown(frame),
       close: (code = 1000, reason = "") => this.#relayCloses(code, reason),
       buffered: () => this.#buffered.down,
+      pauseReading: (paused) => {
+        if (paused) this.#network.seen.paused++
+        this.up.paused = paused
+      },
     }
     this.#listener = this.#network.host?.accept(this.#url, line)
     if (!this.#listener) {

@@ -2,8 +2,10 @@
 import { hash } from "node:crypto"
 import type { Log, Logs } from "../../../relay/log/contract.ts"
 import { openLogs } from "../../../relay/log/logs.ts"
+import type { LogSizes } from "../../../relay/log/sizes.ts"
 import { Connection, closeCode } from "../../../relay/serve/connection.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
+import type { ServeSizes } from "../../../relay/serve/sizes.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
 import { type Logged, Violation } from "../oracle/facts.ts"
@@ -11,6 +13,7 @@ import type { Oracle } from "../oracle/oracle.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
 import type { Host, Line, Listener, Network } from "./network.ts"
 import type { Random } from "./random.ts"
+import { tinyLogSizes, tinyServeSizes } from "./sizes.ts"
 import { WORKSPACE } from "./store.ts"
 
 const FOLDER = "data"
@@ -19,6 +22,20 @@ export const isOurs = (path: string): boolean => path.includes(OURS)
 const OURS = `/${hash("sha256", WORKSPACE)}/`
 /** What the relay says of a segment once it has read all of it and some is not there. */
 const FOUND: ReadonlySet<unknown> = new Set(["log.damaged", "log.torn", "log.missing"])
+
+export interface RelayHostOptions {
+  readonly scheduler: Scheduler
+  readonly network: Network
+  readonly oracle: Oracle
+  /** Of its disk. */
+  readonly latency: Latency
+  /** Whom the relay takes a device for. */
+  readonly principalOf: (owner: string) => string
+  /** Entries after which its log begins another file. */
+  readonly segmentEntries: number
+  /** All other sizes of its log and of its serving are tiny. */
+  readonly tiny: boolean
+}
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
@@ -35,11 +52,11 @@ export class RelayHost implements Host {
   readonly #latency: Latency
   readonly #syncs: Lane
   readonly #random: Random
-  readonly #principal: (owner: string) => string
+  readonly #principalOf: (owner: string) => string
+  readonly #logSizes: Partial<LogSizes>
+  readonly #serveSizes: Partial<ServeSizes>
   #process: Process | undefined
   #workspaces: ServedWorkspaces | undefined
-  /** Entries of a segment. */
-  readonly #entries: number
   #logs: Logs | undefined
   #log: Log | undefined
   #life = 0
@@ -47,20 +64,14 @@ export class RelayHost implements Host {
   /** The disk has failed the program that runs, or has lost something that was there. */
   #troubled = false
 
-  constructor(
-    scheduler: Scheduler,
-    network: Network,
-    oracle: Oracle,
-    latency: Latency,
-    principal: (owner: string) => string,
-    entries: number,
-  ) {
+  constructor({ scheduler, network, oracle, latency, principalOf, segmentEntries, tiny }: RelayHostOptions) {
     this.#scheduler = scheduler
     this.#network = network
     this.#oracle = oracle
     this.#latency = latency
-    this.#principal = principal
-    this.#entries = entries
+    this.#principalOf = principalOf
+    this.#logSizes = { ...(tiny && tinyLogSizes), segmentEntries }
+    this.#serveSizes = tiny ? tinyServeSizes : {}
     this.#random = scheduler.random("relay")
     this.#syncs = scheduler.lane("relay", latency)
     this.#syncs.held = network.held
@@ -78,11 +89,11 @@ export class RelayHost implements Host {
     this.#process = process
     this.#troubled = false
     const report = (event: object) => this.#note(event)
-    const sizes = { segmentEntries: this.#entries }
-    openLogs({ folder: FOLDER, disk: this.#disk.disk, clock: process, report, sizes }).then(
+    const { disk } = this.#disk
+    openLogs({ folder: FOLDER, disk, clock: process, report, sizes: this.#logSizes }).then(
       (logs) => {
         this.#logs = logs
-        this.#workspaces = new ServedWorkspaces(this.#watched(logs))
+        this.#workspaces = new ServedWorkspaces(this.#watched(logs), this.#serveSizes)
       },
       (error) => this.#oracle.fail("the relay does not start", String(error)),
     )
@@ -168,7 +179,7 @@ export class RelayHost implements Host {
       id: line.id,
       workspaces: this.#workspaces,
       clock: this.#process,
-      principal: this.#principal(line.owner),
+      principal: this.#principalOf(line.owner),
       access: "write",
       send: (frame) => line.send(frame),
       close: (code, reason) => {
@@ -177,6 +188,7 @@ export class RelayHost implements Host {
         line.close(code, reason)
       },
       buffered: () => line.buffered(),
+      pauseReading: (paused) => line.pauseReading(paused),
     })
     return {
       receive: (frame) => connection.receive(frame),

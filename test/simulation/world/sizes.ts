@@ -1,4 +1,6 @@
 /** Sizes so tiny that forty commands reach every one of them. */
+import type { LogSizes } from "../../../relay/log/sizes.ts"
+import type { ServeSizes } from "../../../relay/serve/sizes.ts"
 import type { Sizes } from "../../../src/base/sizes.ts"
 
 export const tinySizes: Sizes = {
@@ -21,4 +23,38 @@ export const tinySizes: Sizes = {
   pushes: 2,
   pushWindow: 400,
   credit: 600,
+}
+
+/** Without the times, which the simulated relay has no use for. */
+export const tinyServeSizes: Partial<ServeSizes> = {
+  recentBytes: 600,
+  frameBytes: 300,
+  readBytes: 300,
+  socketBytes: 500,
+  unansweredBytes: 3000,
+  comparedHeads: 2,
+  sentRejects: 1,
+  judgedBytes: 1500,
+  walkLookUps: 3,
+  pushLookUps: 10,
+}
+
+/** Without those of a segment, which each run draws. */
+export const tinyLogSizes: Partial<LogSizes> = {
+  logs: 1,
+  idleBytes: 0,
+  openFiles: 1,
+  bufferBytes: 512,
+  buffers: 1,
+  scanBytes: 256,
+  preambleBytes: 60,
+  offsets: 2,
+  groupBytes: 64,
+  spareGroupBytes: 128,
+  sealAgain: 2,
+  sealSlice: 2,
+  lookUpSlice: 2,
+  recentEntities: 2,
+  recentActors: 2,
+  longChain: 2,
 }

@@ -10,6 +10,7 @@ import { Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { RelayHost } from "./relay.ts"
 import { codeOf, type EditKind, Replica, type Workspace } from "./replica.ts"
+import { tinySizes } from "./sizes.ts"
 
 export interface Speeds {
   readonly store: Latency
@@ -23,7 +24,9 @@ export interface WorldOptions {
   readonly speeds?: Speeds
   /** Chance that a push, or news from the relay, arrives twice. */
   readonly duplicates?: number
-  /** Sizes of the library other than the usual ones. */
+  /** All sizes of the library and of the relay are tiny. */
+  readonly tiny?: boolean
+  /** Sizes of the library other than the usual or the tiny ones. */
   readonly sizes?: Partial<Sizes>
   /** How many entities people write to; 3 unless it is said. */
   readonly entities?: number
@@ -84,7 +87,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
-    this.#sizes = { ...usualSizes, ...options.sizes }
+    this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), ...options.sizes }
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
@@ -103,9 +106,16 @@ export class World {
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
-    const principal = (owner: string) => (options.principals ? this.replica(owner).principal : "local")
-    const { disk } = this.speeds
-    this.relay = new RelayHost(this.scheduler, this.network, this.oracle, disk, principal, options.segment ?? 20_000)
+    const { scheduler, network, oracle } = this
+    this.relay = new RelayHost({
+      scheduler,
+      network,
+      oracle,
+      latency: this.speeds.disk,
+      principalOf: (owner) => (options.principals ? this.replica(owner).principal : "local"),
+      segmentEntries: options.segment ?? 20_000,
+      tiny: options.tiny ?? false,
+    })
     this.network.host = this.relay
     for (let i = 0; i < options.replicas; i++) this.addReplica()
   }
@@ -230,7 +240,7 @@ export class World {
 
   /** How often each thing happened. */
   happened(): Record<string, number> {
-    const { cuts, zombies, silences, lost, duplicates, overtaken } = this.network.seen
+    const { cuts, zombies, silences, lost, duplicates, overtaken, paused } = this.network.seen
     const { wire, edits, sizes } = this.oracle
     const { heals, adopted, rejected, again } = wire.seen
     const saved = Object.entries(edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
@@ -253,6 +263,7 @@ export class World {
       "changes refused": rejected,
       ...sizes.seen,
       "writes of one turn in several commits": edits.dividedTurns,
+      "connections not read for a while": paused,
       "credit used up": wire.credit.usedUp,
       ...edits.concurrency(),
     }
