@@ -20,14 +20,17 @@ export const nodeDisk: Disk = {
 }
 
 /**
- * What is written with it is on the disk when the write is done: as by fdatasync, in one trip to the thread pool instead
- * of two (waking a thread takes longer than writing a record). 0 where the system has no such thing.
+ * The flag with which a write returns once its bytes are on the disk, as if fdatasync followed: one trip to the thread
+ * pool instead of two (to wake a thread takes longer than to write a record). 0 where the system has no such flag.
  */
 const WRITTEN_THROUGH = constants.O_DSYNC ?? 0
 
 class NodeFile implements DiskFile {
   readonly #handle: FileHandle
-  /** Something may be in the file and not on the disk: whoever had it before was killed before a sync, for example. */
+  /**
+   * The file may have bytes that are not on the disk; at first because its last owner may have been killed before a
+   * sync.
+   */
   #unsynced = true
 
   constructor(handle: FileHandle) {
@@ -75,10 +78,11 @@ class NodeFile implements DiskFile {
 }
 
 /**
- * A process has a folder while it listens on a socket in it. The kernel closes that with the process, however it dies,
- * so a lock never outlives its owner: asking is connecting, and neither a reused process id nor another container on
- * the same volume can lie. Everybody listens first and asks around second: of two who start at once, both may step
- * back, but never both stay. (Machines that share a folder over a network cannot see each other's sockets.)
+ * A process has a folder while it listens on a socket in it. The kernel closes the socket with the process, however it
+ * dies, so no lock outlives its owner. To ask whether a lock is held is to connect to it: neither a reused process id
+ * nor another container on the same volume can give a wrong answer. Every process listens first and then asks all
+ * others: of two that start at once both may step back, but never do both stay. (Machines that share a folder over a
+ * network do not see each other's sockets.)
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
   if (process.platform === "win32") return lockByPipe(folder)
@@ -104,13 +108,13 @@ async function lock(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** A socket's path may have some 100 bytes; Linux has a short name for a folder that is open. */
+/** A socket's path may have some 100 bytes. Linux has a short name for each open folder. */
 function socketPath(folder: string, file: string, handle: FileHandle): string {
   const path = join(folder, file)
   return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
 }
 
-/** On Windows a pipe's name belongs to one process, and goes with it. */
+/** On Windows the name of a pipe belongs to one process, and is free when that ends. */
 async function lockByPipe(folder: string): Promise<() => Promise<void>> {
   const name = createHash("sha256")
     .update(await realpath(folder))
@@ -145,7 +149,7 @@ function answers(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    // Nobody listens (any more). Whatever else may be wrong, somebody might be there.
+    // These two say that nobody listens. After any other error somebody might.
     socket.once("error", (error: NodeJS.ErrnoException) => {
       resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT")
     })
