@@ -93,7 +93,9 @@ describe("the folder of a relay", () => {
       ),
     )
     expect(lives.filter((lived) => lived).length).toBeLessThanOrEqual(1)
+    for (const [i, child] of children.entries()) if (!lives[i]) expect(child.stderr).toContain("STORE_IN_USE")
     for (const child of children) await child.end("SIGKILL")
+    await (await openHere(folder)).close()
   })
 
   it("may have a path that is longer than a socket's", async () => {

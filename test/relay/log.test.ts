@@ -9,6 +9,7 @@ import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { dice } from "../support/dice.ts"
 import { simDisk } from "../support/disk.ts"
+import { tinySizes } from "../support/log-workload.ts"
 
 const folders: string[] = []
 afterEach(() => {
@@ -16,25 +17,26 @@ afterEach(() => {
 })
 
 const quiet = { clock: nodeClock, report: () => {} }
-/** Segments so small that every history has many. */
+/** Every history has many segments. */
 const small = { sizes: { segmentEntries: 17, segmentBytes: 20_000, blockBytes: 64 * 1024 } }
 
 describe.each<[string, Partial<LogsOptions>]>([
   ["with segments of the usual size", {}],
   ["with many segments and a small cache", small],
-])("the log %s", (_, sizes) => {
+  ["with every size as small as it may be", { sizes: tinySizes }],
+])("the log %s", (_, options) => {
   describe("on the real disk", () => {
     it.each(logConformance)("$name", async ({ run }) => {
       const folder = mkdtempSync(join(tmpdir(), "log-"))
       folders.push(folder)
-      await run(() => openLogs({ ...quiet, ...sizes, folder: join(folder, "data"), disk: nodeDisk }))
+      await run(() => openLogs({ ...quiet, ...options, folder: join(folder, "data"), disk: nodeDisk }))
     })
   })
 
   describe("on the simulated disk", () => {
     it.each(logConformance)("$name", async ({ run }) => {
       const { disk } = simDisk({ random: dice(1) })
-      await run(() => openLogs({ ...quiet, ...sizes, folder: "/data", disk }))
+      await run(() => openLogs({ ...quiet, ...options, folder: "/data", disk }))
     })
   })
 })

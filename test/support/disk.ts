@@ -1,9 +1,8 @@
 /**
- * A disk in memory that loses what disks lose. Bytes that were written and not synced, and names in folders that were
- * not synced, are there for whoever reads, and may or may not survive a power cut. Everything by chance comes from
- * `random`, everything that takes time or fails from `before`, so the same two give the same disk.
+ * A disk in memory that loses what disks lose. Bytes of files that were not synced, and names in folders that were not
+ * synced, are there for whoever reads them, and may or may not survive a power cut. All chance comes from `random`, all
+ * latency and failure from `before`, so the same two give the same disk.
  */
-
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
 
@@ -29,30 +28,42 @@ export interface SimDiskOptions {
   /** In [0, 1). */
   random(): number
   /**
-   * Called before every operation. What it awaits is the operation's latency; what it throws is the operation's
-   * failure: a failed write or truncate may have happened in part, and what a failed sync should have saved is saved or
-   * lost by chance, whatever is synced later (as Linux does it).
+   * Which of the names that a folder got or lost since it was synced a power cut may leave. "first" (unless given): the
+   * first of them, as a journal keeps their order. "any": each by chance, which is all that POSIX promises.
+   */
+  readonly names?: "first" | "any"
+  /**
+   * Called before every operation. What it awaits is the operation's latency. What it throws is the operation's
+   * failure: a failed write or truncate may have happened in part, a folder may have been made and not be durable, and
+   * bytes that a failed sync should have saved are saved or lost by chance, whatever is synced later (as Linux does
+   * it).
    */
   before?(operation: Operation): void | Promise<void>
 }
 
-/** Path to content, of files only. */
+/** The content of each file, by its path. */
 export type Files = ReadonlyMap<string, Uint8Array>
 
 export interface SimDisk {
-  /** The disk as the process has it that runs now. Whatever a dead process does on its own never happens nor ends. */
+  /**
+   * The disk of the process that runs now. Operations that a dead process still asks for never happen and never end.
+   */
   readonly disk: Disk
-  /** The process is gone, the machine goes on: locks and open files go, and what was written is there to read. */
+  /** The process is gone with its locks and open files, the machine goes on: whatever was written is there to read. */
   kill(): void
-  /** Power cut: the process is gone, and of what was not synced an arbitrary part. */
+  /** Power cut: the process is gone, and with it a part, by chance, of what was not synced. */
   crash(): void
-  /** What a power cut that loses all it can would leave: a backup, or what an oracle may rely on. */
+  /** What a power cut leaves that loses all it can: a backup, or what an oracle may rely on. */
   snapshot(): Files
   /** The process is gone, and these are the files, durably. */
   restore(files: Files): void
+  /** The process is gone, and these files were copied here by a program that syncs files and no folders. */
+  copyIn(files: Files): void
   /** What a reader sees. */
   files(): Files
-  /** Bits of one byte turn over, durably and under the hands of the process that runs. */
+  /** Paths that the next power cut may give or take: made, renamed or removed, and their folder not synced since. */
+  unsyncedNames(): string[]
+  /** Bits of one byte turn over, durably, also for the process that runs. */
   rot(path: string, at: number, mask?: number): void
   /** Bytes that were read since the disk was made. */
   readonly bytesRead: number
@@ -81,10 +92,20 @@ class Inode {
   }
 }
 
-/** A name in a folder, or none any more. */
+const FOLDER = "folder"
+/** What a path names. */
+type Named = Inode | typeof FOLDER
+
+/** A path gets another meaning, or none any more. */
 interface Naming {
   readonly path: string
-  readonly inode: Inode | undefined
+  readonly named: Named | undefined
+}
+
+/** What has happened to names of one folder at once: a rename is one thing. */
+interface Unsynced {
+  readonly folder: string
+  readonly namings: readonly Naming[]
 }
 
 export function simDisk(options: SimDiskOptions): SimDisk {
@@ -98,15 +119,18 @@ class Machine implements SimDisk {
   disk: Disk
   readonly #random: () => number
   readonly #before: (operation: Operation) => void | Promise<void>
-  readonly #folders = new Set<string>()
-  #names = new Map<string, Inode>()
-  #durableNames = new Map<string, Inode>()
-  /** What has happened to names since their folder was synced, in order; a rename is one thing. */
-  #unsynced: { readonly folder: string; readonly names: readonly Naming[] }[] = []
+  readonly #keepsOrder: boolean
+  #names = new Map<string, Named>()
+  #durableNames = new Map<string, Named>()
+  /** What has happened to names since their folder was synced, in order. */
+  #unsynced: Unsynced[] = []
+  /** Folders that the process is about to make. */
+  readonly #making = new Set<string>()
   #life = 0
 
-  constructor({ random, before = () => {} }: SimDiskOptions) {
+  constructor({ random, names = "first", before = () => {} }: SimDiskOptions) {
     this.#random = random
+    this.#keepsOrder = names === "first"
     this.#before = before
     this.disk = this.#newDisk()
   }
@@ -116,19 +140,24 @@ class Machine implements SimDisk {
   kill(): void {
     this.#life++
     this.disk = this.#newDisk()
+    // The process may have made a folder, and not have come to sync the one above it.
+    for (const folder of this.#making) this.#nameFolder(folder)
+    this.#making.clear()
   }
 
   crash(): void {
     this.kill()
-    // A journal keeps the order of names, so what survives of each folder is what came first.
     const ended = new Set<string>()
     this.#settleNames(({ folder }) => {
-      if (!ended.has(folder) && this.#random() < 0.5) ended.add(folder)
-      return !ended.has(folder)
+      const survives = !ended.has(folder) && this.#random() >= 0.5
+      if (!survives && this.#keepsOrder) ended.add(folder)
+      return survives
     })
     this.#unsynced = []
-    this.#names = new Map(this.#durableNames)
+    this.#names = new Map(this.#reachable())
+    this.#durableNames = new Map(this.#names)
     for (const inode of new Set(this.#names.values())) {
+      if (inode === FOLDER) continue
       for (const change of inode.unsynced) inode.durable = this.#survives(inode.durable, change)
       inode.bytes = inode.durable
       inode.unsynced = []
@@ -136,19 +165,27 @@ class Machine implements SimDisk {
   }
 
   snapshot(): Files {
-    return new Map([...this.#durableNames].map(([path, { durable }]) => [path, durable]))
+    return contents(this.#reachable(), ({ durable }) => durable)
   }
 
   restore(files: Files): void {
-    this.kill()
-    this.#unsynced = []
-    for (const path of files.keys()) this.#folders.add(folderOf(path))
-    this.#names = new Map([...files].map(([path, bytes]) => [path, new Inode(bytes)]))
+    this.#put(files)
     this.#durableNames = new Map(this.#names)
+    this.#unsynced = []
+  }
+
+  copyIn(files: Files): void {
+    this.#put(files)
+    this.#durableNames.clear()
+    this.#unsynced = [...this.#names].map(([path, named]) => ({ folder: folderOf(path), namings: [{ path, named }] }))
   }
 
   files(): Files {
-    return new Map([...this.#names].map(([path, { bytes }]) => [path, bytes]))
+    return contents(this.#names, ({ bytes }) => bytes)
+  }
+
+  unsyncedNames(): string[] {
+    return this.#unsynced.flatMap(({ namings }) => namings.map(({ path }) => path))
   }
 
   rot(path: string, at: number, mask = 0xff): void {
@@ -186,12 +223,23 @@ class Machine implements SimDisk {
           const paths = [...this.#names.keys()].filter((path) => folderOf(path) === folder)
           return paths.map((path) => path.slice(folder.length + 1))
         }),
-      makeFolder: (folder) => act("makeFolder", folder, () => void this.#folders.add(folder)),
+      makeFolder: (folder) => {
+        if (life === this.#life) this.#making.add(folder)
+        const make = () => {
+          this.#making.delete(folder)
+          return this.#nameFolder(folder)
+        }
+        const makeDurably = () => {
+          for (const path of [...make(), folder]) this.#syncFolder(folderOf(path))
+        }
+        return act("makeFolder", folder, makeDurably, make)
+      },
       open: (path) =>
         act("open", path, () => {
-          if (!this.#folders.has(folderOf(path))) throw missing(path)
+          if (folderOf(path) !== "" && this.#names.get(folderOf(path)) !== FOLDER) throw missing(path)
           let inode = this.#names.get(path)
-          if (!inode) this.#name(folderOf(path), [{ path, inode: (inode = new Inode()) }])
+          if (!inode) this.#name(folderOf(path), [{ path, named: (inode = new Inode()) }])
+          if (inode === FOLDER) throw new Error(`EISDIR: ${path}`)
           return this.#file(act, path, inode)
         }),
       read: (path) => act("open", path, () => this.#file(act, path, this.#inode(path))),
@@ -199,17 +247,16 @@ class Machine implements SimDisk {
         act("rename", from, () => {
           const inode = this.#inode(from)
           this.#name(folderOf(to), [
-            { path: from, inode: undefined },
-            { path: to, inode },
+            { path: from, named: undefined },
+            { path: to, named: inode },
           ])
         }),
       remove: (path) =>
         act("remove", path, () => {
           this.#inode(path)
-          this.#name(folderOf(path), [{ path, inode: undefined }])
+          this.#name(folderOf(path), [{ path, named: undefined }])
         }),
-      syncFolder: (folder) =>
-        act("syncFolder", folder, () => this.#settleNames((unsynced) => unsynced.folder === folder)),
+      syncFolder: (folder) => act("syncFolder", folder, () => this.#syncFolder(folder)),
     }
   }
 
@@ -244,22 +291,49 @@ class Machine implements SimDisk {
   // ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #inode(path: string): Inode {
-    const inode = this.#names.get(path)
-    if (inode) return inode
+    const named = this.#names.get(path)
+    if (named && named !== FOLDER) return named
     throw missing(path)
   }
 
-  #name(folder: string, names: readonly Naming[]): void {
-    name(this.#names, names)
-    this.#unsynced.push({ folder, names })
+  #name(folder: string, namings: readonly Naming[]): void {
+    apply(this.#names, namings)
+    this.#unsynced.push({ folder, namings })
   }
 
-  #settleNames(durable: (unsynced: { readonly folder: string }) => boolean): void {
+  /**
+   * Makes the folder and those above it, where they are missing; their names are not durable. Returns those that were.
+   */
+  #nameFolder(folder: string): string[] {
+    const made = withAbove(folder).filter((path) => !this.#names.has(path))
+    for (const path of made) this.#name(folderOf(path), [{ path, named: FOLDER }])
+    return made
+  }
+
+  #syncFolder(synced: string): void {
+    this.#settleNames(({ folder }) => folder === synced)
+  }
+
+  #settleNames(isDurable: (unsynced: Unsynced) => boolean): void {
     this.#unsynced = this.#unsynced.filter((unsynced) => {
-      if (!durable(unsynced)) return true
-      name(this.#durableNames, unsynced.names)
+      if (!isDurable(unsynced)) return true
+      apply(this.#durableNames, unsynced.namings)
       return false
     })
+  }
+
+  /** The durable names whose folders are durable as well. */
+  #reachable(): [string, Named][] {
+    const isThere = (folder: string) => folder === "" || this.#durableNames.get(folder) === FOLDER
+    return [...this.#durableNames].filter(([path]) => withAbove(folderOf(path)).every(isThere))
+  }
+
+  /** The process is gone, and these are the files. */
+  #put(files: Files): void {
+    this.kill()
+    const folders = [...files.keys()].flatMap((path) => withAbove(folderOf(path)))
+    const inodes = [...files].map(([path, bytes]): [string, Named] => [path, new Inode(bytes)])
+    this.#names = new Map([...folders.map((folder): [string, Named] => [folder, FOLDER]), ...inodes])
   }
 
   /** What is left of a change that nobody has waited for: all, nothing, its beginning, or only some of its sectors. */
@@ -284,11 +358,17 @@ class Machine implements SimDisk {
 const SECTOR = 512
 const never = new Promise<never>(() => {})
 
-function name(names: Map<string, Inode>, namings: readonly Naming[]): void {
-  for (const { path, inode } of namings) {
-    if (inode) names.set(path, inode)
+function apply(names: Map<string, Named>, namings: readonly Naming[]): void {
+  for (const { path, named } of namings) {
+    if (named) names.set(path, named)
     else names.delete(path)
   }
+}
+
+function contents(names: Iterable<readonly [string, Named]>, bytesOf: (inode: Inode) => Uint8Array): Files {
+  const files = new Map<string, Uint8Array>()
+  for (const [path, named] of names) if (named !== FOLDER) files.set(path, bytesOf(named))
+  return files
 }
 
 function applied(bytes: Uint8Array, change: Change): Uint8Array {
@@ -301,4 +381,10 @@ function applied(bytes: Uint8Array, change: Change): Uint8Array {
 
 const missing = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" })
 
-const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"))
+/** "" for what is in no folder that has a name. */
+const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")))
+
+/** The folder and those above it, the topmost first; without the nameless one. */
+function withAbove(folder: string): string[] {
+  return folder === "" ? [] : [...withAbove(folderOf(folder)), folder]
+}

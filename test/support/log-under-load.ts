@@ -1,8 +1,7 @@
 /**
- * A process that appends to a log until it is killed: `folder life`. It prints a line for each entry when the log says
- * that it is flushed: its name and its place.
+ * A process that appends to a log until it is killed: `log-under-load <folder> <name of this life>`. Once the log says
+ * that an entry is flushed, the process prints a line: the entry's name and its cursor.
  */
-
 import { openLogs } from "../../relay/log/logs.ts"
 import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"

@@ -1,30 +1,63 @@
+/** What tests do to logs with tiny sizes, and a journal that knows what must be in them afterwards. */
 import { expect } from "vitest"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { type LogsOptions, openLogs } from "../../relay/log/logs.ts"
 import { pages, type Sample, sample } from "../../relay/log/samples.ts"
+import { type LogSizes, usualLogSizes } from "../../relay/log/sizes.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { type Cursor, position } from "../../src/wire/protocol.ts"
 import type { SimDisk } from "./disk.ts"
 
 export const FOLDER = "/data"
-/** Segments so small that a short history has several, sealed and not. */
-export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: LogsOptions["report"] = () => {}): Promise<Logs> =>
-  openLogs({
-    folder: FOLDER,
-    disk,
-    clock: nodeClock,
-    report,
-    sizes: { segmentEntries: 4, blockBytes: 64 * 1024, logs: 1 },
-  })
 
-/** What was appended to a log, and what was said of it. */
+/** So small that a short history has several segments, sealed and not, and that little is remembered. */
+export const smallSizes: LogSizes = {
+  ...usualLogSizes,
+  segmentEntries: 4,
+  logs: 1,
+  blockBytes: 64 * 1024,
+  offsets: 3,
+  groupBytes: 64,
+  spareGroupBytes: 512,
+  sealAgain: 2,
+  recentEntities: 2,
+  recentActors: 2,
+  longChain: 2,
+}
+
+/** As small as everything may be: a read takes one record, a slice one step, and next to nothing is remembered. */
+export const tinySizes: LogSizes = {
+  ...smallSizes,
+  segmentChanges: 7,
+  idleBytes: 0,
+  openFiles: 1,
+  blockBytes: 0,
+  bufferBytes: 1,
+  buffers: 1,
+  scanBytes: 1,
+  preambleBytes: 60,
+  offsets: 1,
+  groupBytes: 1,
+  spareGroupBytes: 1,
+  sealAgain: 1,
+  sealSlice: 1,
+  lookUpSlice: 1,
+  recentEntities: 1,
+  recentActors: 1,
+  longChain: 1,
+}
+
+export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: LogsOptions["report"] = () => {}): Promise<Logs> =>
+  openLogs({ folder: FOLDER, disk, clock: nodeClock, report, sizes: smallSizes })
+
+/** What was appended to a log, and the cursors that the log has given for it. */
 export class Journal {
   readonly appended = new Map<string, Sample>()
   readonly acked = new Map<string, Cursor>()
   failures = 0
   #names = 0
 
-  /** Appends a change on top of what the entity has; it is noted as acked when the log says that it is flushed. */
+  /** Appends a change that rests on the entity's heads. It counts as acked once the log says that it is flushed. */
   async append(log: Log, entity: string): Promise<void> {
     const heads = (await log.entity(entity))?.heads ?? []
     const name = `${entity} ${this.#names++}`
@@ -35,7 +68,7 @@ export class Journal {
     this.acked.set(name, at)
   }
 
-  /** Whatever was acked is there, known and in its place; whatever is there was appended, and rests on what is there. */
+  /** What was acked is there, known and in its place. What is there was appended, and rests on what is there. */
   async check(log: Log): Promise<void> {
     const names = new Map([...this.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
     const byChunk = new Map([...this.appended].map(([name, { entry }]) => [entry.chunks.join(), name]))
@@ -57,7 +90,7 @@ export class Journal {
     }
     for (const [name, cursor] of this.acked) {
       expect(served.has(name), `${name} was acked and is gone`).toBe(true)
-      expect(await log.holds(cursor)).toBe(true)
+      expect(await log.holds(cursor), `the cursor of ${name}`).toBe(true)
     }
     for (const [name, { entry, changes }] of this.appended) {
       if (served.has(name)) continue
@@ -67,7 +100,9 @@ export class Journal {
   }
 }
 
-/** A bit of everything, in two workspaces of which one log is open at a time. Tries again what fails with LOG_FAILED. */
+/**
+ * Some of everything, in two workspaces of which one log is open at a time. What fails with LOG_FAILED is tried again.
+ */
 export async function work(disk: SimDisk, journals: readonly [Journal, Journal]): Promise<void> {
   for (let round = 0; round < 2; round++) {
     const logs = await retried(journals[0], () => openSmall(disk))

@@ -1,13 +1,12 @@
 /** This machine's disk, whose syncs a test may hold back or let fail. */
-
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 
 export interface SlowDisk extends Disk {
-  /** From here on nothing becomes durable, until `release`. */
+  /** Syncs wait until `release`: nothing becomes durable. */
   hold(): void
   release(): void
-  /** From here on every sync fails, until `mend`. */
+  /** Syncs fail until `mend`. */
   break(): void
   mend(): void
 }
@@ -20,7 +19,7 @@ export function slowDisk(): SlowDisk {
     const file = await opening
     return {
       size: () => file.size(),
-      read: (at, length) => file.read(at, length),
+      read: (at, length, into) => file.read(at, length, into),
       write: (at, bytes) => file.write(at, bytes),
       truncate: (size) => file.truncate(size),
       close: () => file.close(),

@@ -11,6 +11,7 @@ import { record, writeRecord } from "./record.ts"
 
 /** When a segment is full and is sealed: when it reaches the first of these. */
 export interface SegmentSizes {
+  /** Bytes of its file; more than a header has. */
   readonly segmentBytes: number
   readonly segmentEntries: number
   /** Bounds the memory of its index, up to 15 MiB with the usual size. */
