@@ -1,4 +1,5 @@
-import { formatNote, isFileOf, pathsOf } from "./markdown.ts"
+import { pathKey, spellingsOf } from "./file-name.ts"
+import { formatNote, isFileOf, type NoteFields, pathsOf } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
 
 /** What an export writes to: a folder, or an archive. */
@@ -15,13 +16,12 @@ export interface ExportReport {
 }
 
 /**
- * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the
- * files that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is
- * lost.
+ * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the files
+ * that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is lost.
  */
 export async function exportNotes(notes: Notes, target: Target): Promise<ExportReport> {
   const report: ExportReport = { exported: 0, problems: [] }
-  const taken = new Set<string>() // in lower case: on some disks a.md and A.md are one file
+  const taken = new Set<string>()
   for (const row of notes.all()) {
     let path = row.title
     try {
@@ -29,12 +29,8 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
       const whole = row.body === undefined ? await notes.read(row.id) : row
       if (whole === undefined) continue
       const fields = fieldsOf(whole)
-      for (path of pathsOf(fields)) {
-        if (taken.has(path.toLowerCase())) continue
-        const there = await target.read(path)
-        if (there === undefined || (await isFileOf(there, row.id, fields["fileHash"]))) break
-      }
-      taken.add(path.toLowerCase())
+      path = await pathFor(row.id, fields, target, taken)
+      taken.add(pathKey(path))
       await target.write(path, formatNote(row.id, fields))
       report.exported++
     } catch (error) {
@@ -42,4 +38,21 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
     }
   }
   return report
+}
+
+/** The first path for a note that no other note has, and no file that is not its own, in any spelling. */
+async function pathFor(id: string, fields: NoteFields, target: Target, taken: ReadonlySet<string>): Promise<string> {
+  for (const path of pathsOf(fields)) {
+    if (taken.has(pathKey(path))) continue
+    let own: string | undefined
+    let isFree = true
+    for (const spelling of spellingsOf(path)) {
+      const there = await target.read(spelling)
+      if (there === undefined) continue
+      if (await isFileOf(there, id, fields["fileHash"])) own ??= spelling
+      else isFree = false
+    }
+    if (own !== undefined || isFree) return own ?? path
+  }
+  throw new Error("there is no path for it")
 }

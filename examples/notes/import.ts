@@ -55,12 +55,13 @@ async function importOne(
   try {
     const bytes = await file.bytes()
     const { id, fields, remarks } = parseNote(file.path, bytes)
-    const note = { ...fields, file: file.path, ...(id === undefined && { fileHash: hashOf(bytes) }) }
+    const path = file.path.normalize("NFC")
+    const note = { ...fields, file: path, ...(id === undefined && { fileHash: hashOf(bytes) }) }
     if (id !== undefined && claimed.has(id)) {
       throw new FileProblem(`its id is also in ${claimed.get(id)}; give one of the two files another id`)
     }
     if (id !== undefined) claimed.set(id, file.path)
-    const sameFile = id === undefined ? (here.get(file.path) ?? []) : []
+    const sameFile = id === undefined ? (here.get(path) ?? []) : []
     const done = await write(notes, id, note, sameFile)
     report[done]++
     if (done === "unchanged") return
@@ -112,7 +113,9 @@ async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields
 function notesByFile(notes: Notes): Map<string, string[]> {
   const byFile = new Map<string, string[]>()
   for (const { id, file } of notes.all()) {
-    if (file !== undefined) byFile.set(file, [...(byFile.get(file) ?? []), id])
+    if (typeof file !== "string") continue
+    const path = file.normalize("NFC")
+    byFile.set(path, [...(byFile.get(path) ?? []), id])
   }
   return byFile
 }

@@ -1,6 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesToHex } from "@noble/hashes/utils.js"
 import { type Document, isMap, parseDocument, stringify, visit } from "yaml"
+import { fileName } from "./file-name.ts"
 
 /**
  * A note as it is in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`,
@@ -60,18 +61,13 @@ export function formatNote(id: string, { title, body, ...rest }: NoteFields): st
  * The paths that a note may be exported to, the best first: the path it was imported from, else one made of its title.
  */
 export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unknown }): Generator<string> {
-  const wished =
-    typeof fields.file === "string" ? fields.file.replace(/\.(md|markdown)$/i, "") : String(fields.title ?? "")
-  // titles and paths may come from other people: they must not lead out of the folder, and a disk must accept them
-  const segments = (typeof fields.file === "string" ? wished.split("/") : [wished])
-    .map((s) =>
-      s
-        .slice(0, 80) // first: the expressions below are slow on a long one
-        .replace(/[\\/:*?"<>|\p{Cc}]/gu, "-")
-        .replace(/^[.\s]+|[.\s]+$/g, ""),
-    )
-    .filter((s) => s !== "")
-  const base = segments.join("/") || "untitled"
+  const { file, title } = fields
+  const wished = typeof file === "string" ? file.replace(/\.(md|markdown)$/i, "").split("/") : [String(title ?? "")]
+  const base =
+    wished
+      .map(fileName)
+      .filter((name) => name !== "")
+      .join("/") || "untitled"
   yield `${base}.md`
   for (let n = 2; ; n++) yield `${base} ${n}.md`
 }

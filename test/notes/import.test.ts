@@ -223,6 +223,41 @@ describe("exporting", () => {
     for (const name of names) expect(to.files[name] !== before[name], name).toBe(!(name in strange))
   })
 
+  const [composed, decomposed] = ["caf\u00e9", "cafe\u0301"]
+
+  it("gives two notes with one name in two spellings (NFC, NFD) two names that differ in every spelling", async () => {
+    await typed(composed, decomposed, composed.toUpperCase())
+    const to = folder()
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 3, problems: [] })
+    const names = Object.keys(to.files).map((name) => name.normalize("NFC"))
+    expect(names).toEqual([`${composed}.md`, `${composed} 2.md`, `${composed.toUpperCase()} 3.md`])
+  })
+
+  it("writes one file for a note, whichever spelling the folder has it in", async () => {
+    for (const [here, there] of [
+      [composed, decomposed],
+      [decomposed, composed],
+    ] as const) {
+      const [text] = [`# ${here}\n`]
+      await imported(`${here}.md`, text)
+      expect(await imported(`${there}.md`, text)).toEqual({ ...nothing, unchanged: 1 })
+      const to = folder({ [`${there}.md`]: text })
+      await exportNotes(ws.notes, to)
+      await exportNotes(ws.notes, to)
+      expect(Object.keys(to.files)).toEqual([`${there}.md`])
+      expect(to.files[`${there}.md`]).toMatch(/^---\nid:/)
+      for (const { id } of ws.notes.all()) await ws.notes.delete(id)
+    }
+  })
+
+  it("overwrites no other file whose name is spelled the other way", async () => {
+    await typed(composed)
+    const to = folder({ [`${decomposed}.md`]: "precious" })
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual([`${decomposed}.md`, `${composed} 2.md`])
+    expect(to.files[`${decomposed}.md`]).toBe("precious")
+  })
+
   it("writes over the file that the note came from, unless that has changed since", async () => {
     const came = { "a.md": "A", "b.md": "B" }
     for (const [path, text] of Object.entries(came)) await imported(path, text)

@@ -201,6 +201,40 @@ describe("the path of an exported note", () => {
     expect(pathsOf(fields).next().value).toBe(path)
   })
 
+  it.each([
+    ["CON", "CON-.md"],
+    ["con", "con-.md"],
+    ["nul.txt", "nul-.txt.md"],
+    ["COM1 .a", "COM1-.a.md"],
+    ["LPT\u00b3", "LPT\u00b3-.md"],
+    ["CONIN$", "CONIN$-.md"],
+    ["com10", "com10.md"],
+    ["console", "console.md"],
+    ["Trailing dots ...", "Trailing dots.md"],
+    ["Trailing spaces \u00a0 ", "Trailing spaces.md"],
+    ["a\tb\u0000c", "a-b-c.md"],
+    ["e\u0301", "\u00e9.md"],
+  ])("of a note called %j is one that every system takes: %s", (title, path) => {
+    expect(pathsOf({ title }).next().value).toBe(path)
+    expect(pathsOf({ file: `${title}/${title}.md` }).next().value).toBe(`${path.slice(0, -3)}/${path}`)
+  })
+
+  it("cuts no character in two, as a person sees it", () => {
+    const family = "👩\u200d👩\u200d👧"
+    for (const character of ["🙂", "🇫🇷", "👍🏽", family, "e\u0323\u0302\u0301", "한", "x"]) {
+      for (let ahead = 0; ahead < 12; ahead++) {
+        const path = pathsOf({ title: `${"a".repeat(ahead)}${character.repeat(100)}` }).next().value as string
+        const kept = path.slice(ahead, -3)
+        const one = character.normalize("NFC")
+        expect(kept, path).toBe(one.repeat(kept.length / one.length))
+        expect(kept.length).toBeGreaterThan(60)
+        expect(new TextEncoder().encode(path).length).toBeLessThan(250)
+      }
+    }
+    const endless = `a${"\u0301".repeat(500)}`
+    expect(pathsOf({ title: endless }).next().value).toMatch(/^\u00e1\u0301{79}\.md$/)
+  })
+
   it("is numbered when it is not the first", () => {
     const [, second, third] = Array.from(
       { length: 3 },
