@@ -1,12 +1,15 @@
 /** UTF-16 units of a file's name: at most 240 bytes in UTF-8, and file systems take 255. */
 const LENGTH = 80
 
-/** Windows keeps these names for devices, whatever their case and extension. (Microsoft, "Naming Files, Paths, and Namespaces".) */
+/**
+ * Windows keeps these names for devices, whatever their case and extension. (Microsoft, "Naming Files, Paths, and
+ * Namespaces".)
+ */
 const device = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])$/i
 
 /**
- * A text as a name of a file or folder that every system accepts, without an extension; empty when nothing is left of it.
- * Texts come from other people: the name must not lead out of its folder.
+ * A text as a name of a file or folder that every system accepts, without an extension; empty when nothing is left of
+ * it. Texts come from other people: the name must not lead out of its folder.
  */
 export function fileName(text: string): string {
   const name = startOf(text.slice(0, 4 * LENGTH).normalize("NFC")) // first: a long text would make what follows slow
@@ -25,8 +28,8 @@ function startOf(text: string): string {
 }
 
 /**
- * A path as file systems compare it that tell neither upper from lower case nor one spelling of a character in Unicode from
- * the other (NFC, NFD). Two paths with the same key may be one file.
+ * A path as file systems compare it that tell neither upper from lower case nor one spelling of a character in Unicode
+ * from the other (NFC, NFD). Two paths with the same key may be one file.
  */
 export const pathKey = (path: string) => path.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC")
 

@@ -1,5 +1,6 @@
 import { HeadwaterError } from "headwater"
-import { FileProblem, hashOf, type NoteFields, parseNote } from "./markdown.ts"
+import { equal } from "./front-matter.ts"
+import { FileProblem, formatNote, hashOf, type NoteFields, parseNote } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
 import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
@@ -54,9 +55,10 @@ async function importOne(
 ): Promise<void> {
   try {
     const bytes = await file.bytes()
-    const { id, fields, remarks } = parseNote(file.path, bytes)
+    const { id, fields, front, remarks } = parseNote(file.path, bytes)
     const path = file.path.normalize("NFC")
-    const note = { ...fields, file: path, ...(id === undefined && { fileHash: hashOf(bytes) }) }
+    const origin = { file: path, ...(front !== undefined && { fileFront: front }) }
+    const note = { ...fields, ...origin, ...(id === undefined && { fileHash: hashOf(bytes) }) }
     if (id !== undefined && claimed.has(id)) {
       throw new FileProblem(`its id is also in ${claimed.get(id)}; give one of the two files another id`)
     }
@@ -80,7 +82,7 @@ async function write(
 ): Promise<"created" | "updated" | "unchanged"> {
   for (const candidate of id === undefined ? sameFile : [id]) {
     const whole = await notes.read(candidate)
-    if (whole !== undefined && whole.$deletedAt === undefined && holds(whole, note)) return "unchanged"
+    if (whole !== undefined && whole.$deletedAt === undefined && holds(whole, note, id)) return "unchanged"
   }
   const existing = id === undefined ? undefined : await notes.read(id)
   if (id === undefined || existing === undefined) {
@@ -121,19 +123,12 @@ function notesByFile(notes: Notes): Map<string, string[]> {
 }
 
 /** Whether importing the file would change nothing: it is the file that the note came from, or it equals the note. */
-function holds(whole: object, { fileHash, ...wanted }: NoteFields): boolean {
-  const { fileHash: heldHash, ...held } = fieldsOf(whole)
-  return (fileHash !== undefined && fileHash === heldHash) || equal(held, wanted)
-}
-
-/** Equality as JSON: the order of keys does not matter, and an undefined field is absent. */
-function equal(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a, sorted) === JSON.stringify(b, sorted)
-}
-
-function sorted(_: string, value: unknown): unknown {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+function holds(whole: object, wanted: NoteFields, id?: string): boolean {
+  const held = fieldsOf(whole)
+  const { fileHash: heldHash, ...fields } = held
+  const { fileHash, ...others } = wanted
+  if ((fileHash !== undefined && fileHash === heldHash) || equal(fields, others)) return true
+  return id !== undefined && held["file"] === wanted["file"] && formatNote(id, held) === formatNote(id, wanted)
 }
 
 function reason(error: unknown): string {

@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { bytesToHex } from "@noble/hashes/utils.js"
-import { type Document, isMap, parseDocument, stringify, visit } from "yaml"
 import { fileName } from "./file-name.ts"
+import { readFront, sorted, writeFront } from "./front-matter.ts"
 
 /**
  * A note as it is in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`,
@@ -26,36 +26,43 @@ export const MAX_FRONT = 65_536
 const FENCE = "---\n"
 const OPEN = /^---[ \t]*\n/
 const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
-/** Names that a key of front matter cannot have as a field, because the note itself uses them. */
-const reserved = /^(?:id|body|file|fileHash|__proto__|[$@].*)$/s
 
 export interface ParsedNote {
   readonly id: string | undefined
   readonly fields: NoteFields
+  /** The front matter as the file has it; undefined when an export would write the same without it. */
+  readonly front: string | undefined
   /** What the file's author may not expect of the note. */
   readonly remarks: readonly string[]
 }
 
 export function parseNote(file: string, bytes: Uint8Array): ParsedNote {
   const text = decode(bytes)
-  const remarks: string[] = []
-  const { front, body } = split(text, remarks)
-  if (front === undefined && OPEN.test(text)) {
-    remarks.push("its first line is ---, but no front matter follows, so all of it is the note's body")
+  const { front, body, why } = split(text)
+  const read = front === undefined ? undefined : readFront(front)
+  if (front === undefined || read === undefined) {
+    const remarks = OPEN.test(text) ? [`its first line is ---, but ${why}, so all of it is the note's body`] : []
+    return { id: undefined, fields: { title: titleOf(file, text), body: text }, front: undefined, remarks }
   }
-  const { id, ...rest } = front ?? {}
-  const usable = isId(id)
-  const none = id === undefined || id === null || id === "" // templates leave an empty `id:`
-  const fields = withoutReserved(usable || none ? rest : { id, ...rest }, remarks)
-  const title =
-    fields["title"] === undefined || fields["title"] === null ? titleOf(file, body) : String(fields["title"])
-  return { id: usable ? String(id) : undefined, fields: { ...fields, title, body }, remarks }
+  const { id, remarks } = read
+  const title = String(read.fields.get("title") ?? titleOf(file, body))
+  const fields = { ...Object.fromEntries(read.fields), title, body }
+  const isPlain = read.pieces.length === 0 || frontOf(id, inOrder(fields)) === front
+  return { id, fields, front: isPlain ? undefined : front, remarks }
 }
 
-export function formatNote(id: string, { title, body, ...rest }: NoteFields): string {
-  const { file: _, fileHash: __, ...fields } = rest
-  return FENCE + stringify({ id, title, ...fields }, { lineWidth: 0 }) + FENCE + body
+export function formatNote(id: string, note: NoteFields): string {
+  return FENCE + frontOf(id, note) + FENCE + note.body
 }
+
+function frontOf(id: string | undefined, note: NoteFields): string {
+  const { title, body: _, file: _1, fileHash: _2, fileFront, fileDate: _3, filePart: _4, ...others } = note
+  const own = [...(id === undefined ? [] : [["id", id] as const]), ["title", title] as const]
+  return writeFront(new Map([...own, ...Object.entries(others)]), typeof fileFront === "string" ? fileFront : undefined)
+}
+
+/** The fields as the note's row will have them: keys sorted at every depth. */
+const inOrder = (fields: NoteFields): NoteFields => JSON.parse(JSON.stringify(fields, sorted))
 
 /**
  * The paths that a note may be exported to, the best first: the path it was imported from, else one made of its title.
@@ -83,12 +90,8 @@ export async function isFileOf(file: Blob, id: string, fileHash: unknown): Promi
 export const hashOf = (bytes: Uint8Array) => bytesToHex(sha256(bytes))
 
 function idOf(text: string): string | undefined {
-  try {
-    const { id } = split(text.replaceAll("\r\n", "\n"), []).front ?? {}
-    return isId(id) ? String(id) : undefined
-  } catch {
-    return undefined // broken or too long: not a file that was exported
-  }
+  const { front } = split(text.replaceAll("\r\n", "\n"))
+  return front === undefined ? undefined : readFront(front)?.id
 }
 
 function decode(bytes: Uint8Array): string {
@@ -103,67 +106,15 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/**
- * Divides a file into front matter and body. Without front matter all of it is body: `---` may be a rule above prose.
- */
-function split(text: string, remarks: string[]): { front: Record<string, unknown> | undefined; body: string } {
-  const whole = { front: undefined, body: text }
+/** Divides a file into front matter and body. `why` says for which reason it may have no front matter. */
+function split(text: string): { front?: string; body: string; why: string } {
+  const why = "no front matter follows" // the line may be a rule above prose
   const from = OPEN.exec(text)?.[0].length
-  if (from === undefined) return whole
-  const close = CLOSE.exec(text.slice(from))
-  if (close === null) return whole
-  if (close.index > MAX_FRONT) throw new FileProblem("its front matter is too long; the limit is 64 KiB")
-  const front = parseFront(text.slice(from, from + close.index), remarks)
-  return front === undefined ? whole : { front, body: text.slice(from + close.index + close[0].length) }
-}
-
-/** The keys and values of front matter; undefined when it is not a list of `key: value`. */
-function parseFront(front: string, remarks: string[]): Record<string, unknown> | undefined {
-  if (front.trim() === "") return {}
-  // with known tags, `!!set` and the like would become objects that JSON does not have
-  const document = parseDocument(front, { schema: "core", version: "1.2", resolveKnownTags: false })
-  if (!isMap(document.contents)) return undefined
-  const [error] = document.errors
-  if (error !== undefined) throw new FileProblem(`its front matter is broken: ${error.message.split("\n")[0]}`)
-  try {
-    keepSpelling(document)
-    const lost = new Set(document.warnings.map(({ message }) => message.split(" at line ")[0]))
-    for (const what of lost) remarks.push(`this of its front matter is not kept: ${what}`)
-    return document.toJS() as Record<string, unknown>
-  } catch (error) {
-    throw new FileProblem(`its front matter is broken: ${(error as Error).message}`)
-  }
-}
-
-/**
- * Keeps as text a number that would be written differently than it is here (1.10, 00123, 0x1F): most are not numbers.
- */
-function keepSpelling(document: Document): void {
-  visit(document, {
-    Scalar(_, scalar) {
-      const { value, source } = scalar
-      if (typeof value === "number" && source !== undefined && JSON.stringify(value) !== source) scalar.value = source
-    },
-  })
-}
-
-const isId = (value: unknown) =>
-  (typeof value === "string" || typeof value === "number") && /^[A-Za-z0-9_-]{1,64}$/.test(String(value))
-
-/**
- * Gives keys that cannot be field names another name, so that no file is refused for what another program wrote there.
- */
-function withoutReserved(given: Record<string, unknown>, remarks: string[]): Record<string, unknown> {
-  const fields: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(given)) {
-    // a template may leave what is not text, such as `title: {{title}}`
-    const noTitle = key === "title" && typeof value === "object" && value !== null
-    let name = noTitle ? "original-title" : key
-    while (reserved.test(name) || (name !== key && Object.hasOwn(given, name))) name = `original-${name}`
-    if (name !== key) remarks.push(`\`${key}\` of its front matter became the field \`${name}\``)
-    fields[name] = value
-  }
-  return fields
+  const close = from === undefined ? null : CLOSE.exec(text.slice(from))
+  if (from === undefined || close === null) return { body: text, why }
+  if (close.index > MAX_FRONT) return { body: text, why: "its front matter is longer than 64 KiB" }
+  const front = text.slice(from, from + close.index)
+  return { front, body: text.slice(from + close.index + close[0].length), why }
 }
 
 /** The first heading, else the file's name. No regular expression in here backtracks: lines may be long. */

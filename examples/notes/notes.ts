@@ -12,6 +12,8 @@ export interface Note {
    * note by it, whatever was edited here since.
    */
   fileHash?: string
+  /** The front matter as that file has it, if an export would write it differently without it. */
+  fileFront?: string
 }
 
 export const notes = collection("notes", shape<Note>(), { fields: { body: text() } })

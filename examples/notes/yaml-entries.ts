@@ -1,0 +1,182 @@
+/** Valid YAML (1.2, core schema) as keys and values that the fields of a note can hold. */
+import { type Document, isAlias, isMap, isNode, isScalar, type Pair, parseDocument, Scalar, visit } from "yaml"
+
+export interface Entry {
+  readonly key: string
+  readonly value: unknown
+}
+
+/** Levels that a value may have; a field holds at most 64. */
+const LEVELS = 60
+
+/** Values that an entry may consist of once its aliases are resolved. */
+const VALUES = 50_000
+
+/** Aliases in front matter: the parser looks for the anchor of each in the whole document. */
+const ALIASES = 200
+
+export interface Yaml {
+  /** `at`: where the key begins. `sound`: its lines can be written again as they are. */
+  readonly pairs: readonly (Entry & { readonly at: number; readonly sound: boolean })[]
+  readonly remarks: readonly string[]
+}
+
+function parse(text: string): Document.Parsed | undefined {
+  // the parser would take seconds, and its stack may overflow
+  if (nestsTooDeep(text) || (text.match(/(?:^|[\s[{,:-])\*(?=[^\s*])/g)?.length ?? 0) > ALIASES) return undefined
+  // with known tags, `!!set` and the like would become objects that JSON does not have
+  const options = { schema: "core", version: "1.2", resolveKnownTags: false, uniqueKeys: false } as const
+  try {
+    const document = parseDocument(text, { ...options, prettyErrors: false, logLevel: "error" })
+    return document.errors.length === 0 ? document : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Reads YAML; undefined when it is not valid, or when no field could hold its values. */
+export function readYaml(text: string): Yaml | "no map" | undefined {
+  const document = parse(text)
+  if (document === undefined) return undefined
+  const { contents } = document
+  if (!isMap(contents)) return "no map"
+  const remarks = new Set<string>()
+  keepSpelling(document, text)
+  const renamed = renameKeys(document, text, remarks)
+  for (const { message } of document.warnings) {
+    const [, tag] = /^Unresolved tag: (\S+)/.exec(message) ?? []
+    remarks.add(tag === undefined ? message : `the tag ${tag} of its front matter is not part of the field's value`)
+  }
+  try {
+    const pairs = contents.items.map((pair) => {
+      const value = isNode(pair.value) ? pair.value.toJS(document) : null
+      if (!isModest(value)) throw new RangeError("too many levels or values")
+      const at = startOf(pair)
+      const end = isNode(pair.value) ? (pair.value.range?.[2] ?? at) : at
+      return { key: keyOf(pair, text), value, at, sound: !renamed.some((place) => place >= at && place < end) }
+    })
+    return { pairs, remarks: [...remarks] }
+  } catch {
+    return undefined // an alias without its anchor, or aliases that would grow without end
+  }
+}
+
+/** Where a pair begins in the text. */
+function startOf(pair: Pair): number {
+  for (const node of [pair.key, pair.value]) if (isNode(node) && node.range) return node.range[0]
+  return 0
+}
+
+function keyOf({ key }: Pair, text: string): string {
+  if (isScalar(key)) return String(key.value ?? "")
+  return isNode(key) && key.range ? text.slice(key.range[0], key.range[1]).trim() : ""
+}
+
+/**
+ * Keeps as text what a field cannot hold or would write differently: a number such as 1.10, 00123, 0x1F or one beyond
+ * 2^53 (most of them are not numbers), and half of a surrogate pair, which only an escape can write.
+ */
+function keepSpelling(document: Document.Parsed, text: string): void {
+  visit(document, {
+    Scalar(_, scalar) {
+      const { value, source, range } = scalar
+      if (typeof value === "number" && source !== undefined) {
+        const exact = JSON.stringify(value) === source && (!Number.isInteger(value) || Number.isSafeInteger(value))
+        if (!exact) scalar.value = source
+      }
+      if (typeof value === "string" && /\p{Surrogate}/u.test(value) && range) {
+        scalar.value = text.slice(range[0], range[1])
+      }
+    },
+  })
+}
+
+/**
+ * Inside of values: gives keys that no object can have, or has already, another name. Returns where these objects
+ * begin.
+ */
+function renameKeys(document: Document.Parsed, text: string, remarks: Set<string>): number[] {
+  const places: number[] = []
+  visit(document, {
+    Map(_, map) {
+      if (map === document.contents) return
+      const nameOf = namer(new Set(map.items.map((pair) => keyOf(pair, text))))
+      for (const pair of map.items) {
+        const key = keyOf(pair, text)
+        const name = nameOf(key)
+        if (name === key) continue
+        pair.key = new Scalar(name)
+        places.push(map.range?.[0] ?? 0)
+        remarks.add(`\`${key}\` inside of its front matter became \`${name}\``)
+      }
+    },
+  })
+  return places
+}
+
+/**
+ * Gives each key of an object its name: the key itself, or one like it when no object can have the key (`isReserved`)
+ * or when it came before. `given` are all keys of the object.
+ */
+export function namer(given: ReadonlySet<string>): (key: string, isReserved?: (name: string) => boolean) => string {
+  const used = new Set<string>()
+  const numbers = new Map<string, number>()
+  return (key, isReserved = (name) => name === "__proto__") => {
+    const isOther = (name: string) => name !== key && given.has(name)
+    let base = key
+    while (isReserved(base) || isOther(base)) base = `original-${base}`
+    let name = base
+    let number = numbers.get(base) ?? 2
+    while (used.has(name) || isOther(name)) name = `${base}-${number++}`
+    numbers.set(base, number)
+    used.add(name)
+    return name
+  }
+}
+
+/** Whether the text is valid YAML of one key, and has no alias to an anchor that is neither in it nor in `anchors`. */
+export function isEntry(text: string, anchors: Set<string>): boolean {
+  const document = parse(text)
+  if (document === undefined || !isMap(document.contents) || document.contents.items.length !== 1) return false
+  const own = new Set<string>()
+  let isComplete = true
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) isComplete &&= own.has(node.source) || anchors.has(node.source)
+      else if (node.anchor !== undefined) own.add(node.anchor)
+    },
+  })
+  if (isComplete) for (const anchor of own) anchors.add(anchor)
+  return isComplete
+}
+
+/** The text of a quoted key; the key itself when it is not quoted, or not well. */
+export function unquoted(key: string): string {
+  if (!/^["']/.test(key)) return key
+  const contents = parse(key)?.contents
+  const value = isScalar(contents) ? contents.value : undefined
+  return typeof value === "string" && !/\p{Surrogate}/u.test(value) ? value : key
+}
+
+/** Whether the text may nest deeper than a value can: it looks at brackets and runs of dashes, and not at quotes. */
+function nestsTooDeep(text: string): boolean {
+  if (/(?:[-?:][ \t]+){60}/.test(text)) return true
+  let level = 0
+  for (const char of text) {
+    if (char === "[" || char === "{") level++
+    if ((char === "]" || char === "}") && level > 0) level--
+    if (level > LEVELS) return true
+  }
+  return false
+}
+
+/** Whether a value has no more levels and parts than a field can have. An alias may make it contain itself. */
+function isModest(value: unknown): boolean {
+  let values = 0
+  const fits = (part: unknown, levels: number): boolean => {
+    if (++values > VALUES) return false
+    if (typeof part !== "object" || part === null) return true
+    return levels < LEVELS && Object.values(part).every((inner) => fits(inner, levels + 1))
+  }
+  return fits(value, 0)
+}
