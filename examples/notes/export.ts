@@ -16,9 +16,8 @@ export interface ExportReport {
 }
 
 /**
- * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the
- * files that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is
- * lost.
+ * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the files
+ * that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is lost.
  */
 export async function exportNotes(notes: Notes, target: Target): Promise<ExportReport> {
   const report: ExportReport = { exported: 0, problems: [] }
@@ -30,6 +29,10 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
       const whole = row.body === undefined ? await notes.read(row.id) : row
       if (whole === undefined) continue
       const fields = fieldsOf(whole)
+      if (fields["filePart"] !== undefined) {
+        path = String(fields["file"] ?? path)
+        throw new Error("its import was interrupted; import the file again, then export")
+      }
       path = await pathFor(row.id, fields, target, taken)
       taken.add(pathKey(path))
       await target.write(path, formatNote(row.id, fields))

@@ -1,7 +1,8 @@
 import { HeadwaterError } from "headwater"
+import { dateIn } from "./dates.ts"
 import { equal } from "./front-matter.ts"
 import { FileProblem, formatNote, hashOf, type NoteFields, parseNote } from "./markdown.ts"
-import { fieldsOf, type Notes } from "./notes.ts"
+import { type FilePart, fieldsOf, type Notes } from "./notes.ts"
 import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
@@ -57,77 +58,133 @@ async function importOne(
     const bytes = await file.bytes()
     const { id, fields, front, remarks } = parseNote(file.path, bytes)
     const path = file.path.normalize("NFC")
-    const origin = { file: path, ...(front !== undefined && { fileFront: front }) }
-    const note = { ...fields, ...origin, ...(id === undefined && { fileHash: hashOf(bytes) }) }
+    const fileDate = dateIn(fields)
+    const origin = { file: path, ...(front !== undefined && { fileFront: front }), ...(fileDate && { fileDate }) }
+    const note = { ...fields, ...origin }
+    const hash = hashOf(bytes)
     if (id !== undefined && claimed.has(id)) {
       throw new FileProblem(`its id is also in ${claimed.get(id)}; give one of the two files another id`)
     }
     if (id !== undefined) claimed.set(id, file.path)
-    const sameFile = id === undefined ? (here.get(path) ?? []) : []
-    const done = await write(notes, id, note, sameFile)
-    report[done]++
-    if (done === "unchanged") return
-    const second = sameFile.length === 0 ? [] : ["a note from another file of this path exists; this is a second note"]
-    for (const what of [...remarks, ...second]) report.remarks.push({ path: file.path, what })
+    const sameFile = here.get(path) ?? []
+    const done =
+      id === undefined ? await writeFile(notes, note, hash, sameFile) : await writeNote(notes, id, note, hash)
+    if (done === "unchanged") return void report.unchanged++
+    report[done === "completed" ? "updated" : done]++
+    for (const what of remarks) report.remarks.push({ path: file.path, what })
+    const isSecond = id === undefined && done === "created" && sameFile.length > 0
+    if (isSecond) report.remarks.push({ path: file.path, what: SECOND })
+    if (done === "completed") report.remarks.push({ path: file.path, what: COMPLETED })
   } catch (error) {
     report.problems.push({ path: file.path, why: reason(error) })
   }
 }
 
-async function write(
-  notes: Notes,
-  id: string | undefined,
-  note: NoteFields,
-  sameFile: readonly string[],
-): Promise<"created" | "updated" | "unchanged"> {
-  for (const candidate of id === undefined ? sameFile : [id]) {
-    const whole = await notes.read(candidate)
-    if (whole !== undefined && whole.$deletedAt === undefined && holds(whole, note, id)) return "unchanged"
+const SECOND = "a note from another file of this path exists; this is a second note"
+const COMPLETED = "its last import was interrupted; the note is complete now"
+
+type Done = "created" | "updated" | "completed" | "unchanged"
+
+/** A file without an id: the note that came from the same path and bytes, or a new one. */
+async function writeFile(notes: Notes, note: NoteFields, hash: string, sameFile: readonly string[]): Promise<Done> {
+  for (const id of sameFile) {
+    const row = notes.get(id)
+    if (row?.filePart?.hash === hash) {
+      await complete(notes, id, note.body, { fileHash: hash })
+      return "completed"
+    }
+    if (row?.fileHash === hash) return "unchanged"
+    const whole = row && (await notes.read(id))
+    if (whole !== undefined && holds(whole, note)) return "unchanged"
   }
-  const existing = id === undefined ? undefined : await notes.read(id)
-  if (id === undefined || existing === undefined) {
-    const start = note.body.slice(0, wholePairs(note.body, PART))
-    const created = await notes.create({ ...note, body: start }, id === undefined ? {} : { id })
-    if (start !== note.body) await rewrite(notes, created.id, note)
-    return "created"
-  }
-  if (existing.$deletedAt !== undefined) await notes.restore(id)
-  await rewrite(notes, id, note)
-  return "updated"
+  await create(notes, note, hash, {}, { fileHash: hash })
+  return "created"
 }
 
-/** Makes the note what the file says. A body that differs by more than one change can hold is written in several. */
-async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields): Promise<void> {
-  for (let done = false; !done; ) {
+/** A file with an id: the note of that id has its content afterwards. */
+async function writeNote(notes: Notes, id: string, note: NoteFields, hash: string): Promise<Done> {
+  const existing = await notes.read(id)
+  if (existing === undefined) {
+    await create(notes, note, hash, { id }, {})
+    return "created"
+  }
+  const isDeleted = existing.$deletedAt !== undefined
+  if (!isDeleted && existing.filePart === undefined && holds(existing, note, id)) return "unchanged"
+  if (isDeleted) await notes.restore(id)
+  const part = existing.filePart
+  const isInterrupted = part?.hash === hash && part.length > 0
+  if (isInterrupted) await complete(notes, id, note.body, {})
+  else await rewrite(notes, id, note, hash)
+  return isInterrupted ? "completed" : "updated"
+}
+
+/**
+ * Creates a note. A body that one change cannot hold is written in several; until the last of them, `filePart` says that
+ * the note is not complete. `mark` is written with the last.
+ */
+async function create(
+  notes: Notes,
+  note: NoteFields,
+  hash: string,
+  options: { readonly id?: string },
+  mark: { readonly fileHash?: string },
+): Promise<void> {
+  const body = note.body.slice(0, wholePairs(note.body, PART))
+  const isWhole = body === note.body
+  const filePart: FilePart = { hash, length: body.length }
+  const created = await notes.create({ ...note, body, ...(isWhole ? mark : { filePart }) }, options)
+  if (!isWhole) await complete(notes, created.id, note.body, mark)
+}
+
+/** Appends to an incomplete note what it lacks of its file. What was written into it meanwhile stays. */
+async function complete(notes: Notes, id: string, body: string, mark: { readonly fileHash?: string }): Promise<void> {
+  for (let isWhole = false; !isWhole; ) {
     await notes.update(id, (draft, edit) => {
-      for (const key of Object.keys(draft)) {
-        if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
-      }
-      Object.assign(draft, fields)
-      const change = difference(draft.body, body)
-      const part = change && firstPart(change, draft.body)
-      if (part !== undefined) edit.splice("body", part.at, part.remove, part.insert)
-      done = part === change
+      const from = draft.filePart?.length ?? body.length
+      const to = wholePairs(body, from + PART)
+      edit.splice("body", draft.body.length, 0, body.slice(from, to))
+      isWhole = to === body.length
+      if (isWhole) delete draft.filePart
+      else if (draft.filePart !== undefined) draft.filePart = { ...draft.filePart, length: to }
+      if (isWhole) Object.assign(draft, mark)
     })
   }
 }
 
+/** Makes the note what the file says. A body that differs by more than one change can hold is written in several. */
+async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields, hash: string): Promise<void> {
+  for (let isWhole = false; !isWhole; ) {
+    await notes.update(id, (draft, edit) => {
+      const change = difference(draft.body, body)
+      const part = change && firstPart(change, draft.body)
+      isWhole = part === change
+      for (const key of Object.keys(draft)) {
+        if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
+      }
+      Object.assign(draft, fields, !isWhole && { filePart: { hash, length: 0 } })
+      if (part !== undefined) edit.splice("body", part.at, part.remove, part.insert)
+    })
+  }
+}
+
+/** The ids of the notes that came from each path, whose characters are in NFC. */
 function notesByFile(notes: Notes): Map<string, string[]> {
   const byFile = new Map<string, string[]>()
   for (const { id, file } of notes.all()) {
     if (typeof file !== "string") continue
     const path = file.normalize("NFC")
-    byFile.set(path, [...(byFile.get(path) ?? []), id])
+    const ids = byFile.get(path)
+    if (ids === undefined) byFile.set(path, [id])
+    else ids.push(id)
   }
   return byFile
 }
 
-/** Whether importing the file would change nothing: it is the file that the note came from, or it equals the note. */
+/** Whether the file says nothing else than the note, or is, with this id, what an export of the note would write. */
 function holds(whole: object, wanted: NoteFields, id?: string): boolean {
   const held = fieldsOf(whole)
-  const { fileHash: heldHash, ...fields } = held
-  const { fileHash, ...others } = wanted
-  if ((fileHash !== undefined && fileHash === heldHash) || equal(fields, others)) return true
+  const { fileHash: _, ...fields } = held
+  if (equal(fields, wanted)) return true
   return id !== undefined && held["file"] === wanted["file"] && formatNote(id, held) === formatNote(id, wanted)
 }
 

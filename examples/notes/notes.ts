@@ -5,7 +5,7 @@ export interface Note {
   title: string
   body: string
   tags?: string[]
-  /** Path of the file that the note was imported from; an export writes to it again. */
+  /** Path of the file that the note was imported from; an export writes to it again. Its characters are in NFC. */
   file?: string
   /**
    * SHA-256 of that file in hexadecimal, if the file named no id. Importing the same path and bytes again finds this
@@ -14,6 +14,17 @@ export interface Note {
   fileHash?: string
   /** The front matter as that file has it, if an export would write it differently without it. */
   fileFront?: string
+  /** When the note was written, by the file's front matter. The page removes it with the first edit. */
+  fileDate?: string
+  /** While a long file is being imported, and after that was interrupted: which file, and how much of its body is here. */
+  filePart?: FilePart
+}
+
+export interface FilePart {
+  /** SHA-256 of the file in hexadecimal. */
+  hash: string
+  /** UTF-16 units. */
+  length: number
 }
 
 export const notes = collection("notes", shape<Note>(), { fields: { body: text() } })

@@ -1,8 +1,10 @@
 import { openWorkspace } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { changedAt, createdAt, timeOf } from "../../examples/notes/dates.ts"
 import { exportNotes } from "../../examples/notes/export.ts"
-import { importNotes } from "../../examples/notes/import.ts"
+import { type FileToImport, importNotes } from "../../examples/notes/import.ts"
+import { formatNote } from "../../examples/notes/markdown.ts"
 import { notes as definition, fieldsOf } from "../../examples/notes/notes.ts"
 import { PART } from "../../examples/notes/splice.ts"
 
@@ -144,6 +146,136 @@ describe("importing", () => {
   })
 })
 
+describe("an import that is interrupted", () => {
+  const long = Array.from({ length: 30_000 }, (_, n) => `line ${n}\n`).join("")
+  const parts = Math.ceil(long.length / PART)
+
+  /** Imports with a disk that fails once `saved` writes are on it, and opens the notes again as after a closed tab. */
+  async function interrupted(saved: number, of: FileToImport) {
+    let writes = 0
+    const store = memoryStore({
+      step: (name) => {
+        if (name === "commit" && ++writes > saved) throw new Error("the quota is exceeded")
+      },
+    })
+    const openHere = () => openWorkspace({ id: "notes", collections: { notes: definition }, store })
+    const before = await openHere()
+    const report = await importNotes(before.notes, [of])
+    expect(report.problems).toEqual([{ path: of.path, why: expect.stringContaining("STORE_FAILED") }])
+    await before.close()
+    writes = Number.NEGATIVE_INFINITY
+    return openHere()
+  }
+
+  it.each([
+    ["without an id", file("long.md", `---\ntags: [x]\n---\n${long}`)],
+    ["with an id", file("long.md", `---\nid: n1\ntags: [x]\n---\n${long}`)],
+  ])("is completed by importing the file again, one %s", async (_, of) => {
+    for (let saved = 1; saved < parts; saved++) {
+      const again = await interrupted(saved, of)
+      try {
+        const [half] = again.notes.all()
+        expect(half).toMatchObject({ tags: ["x"], filePart: { length: saved * PART } })
+        expect((await again.notes.read(half!.id))?.body).toBe(long.slice(0, saved * PART))
+        await again.notes.update(half!.id, (_, edit) => edit.splice("body", 0, 0, "edited here, "))
+
+        const report = await importNotes(again.notes, [of])
+        const remarks = [{ path: "long.md", what: "its last import was interrupted; the note is complete now" }]
+        expect(report).toEqual({ ...nothing, updated: 1, remarks })
+        expect(again.notes.all().length).toBe(1)
+        const whole = await again.notes.read(half!.id)
+        expect(whole?.body === `edited here, ${long}`).toBe(true)
+        expect(whole?.filePart).toBe(undefined)
+        if (half!.id !== "n1") expect(await importNotes(again.notes, [of])).toEqual({ ...nothing, unchanged: 1 })
+      } finally {
+        await again.close()
+      }
+    }
+  })
+
+  it("of a file that replaces a note is no complete one until its last part", async () => {
+    const of = file("n1.md", `---\nid: n1\ntitle: T\n---\n${long}`)
+    const fails = { ...ws.notes, update: vi.fn(ws.notes.update) }
+    await ws.notes.create({ title: "T", body: "old" }, { id: "n1" })
+    fails.update.mockImplementationOnce(ws.notes.update).mockRejectedValueOnce(new Error("gone"))
+    expect((await importNotes(fails, [of])).problems.length).toBe(1)
+    expect((await ws.notes.read("n1"))?.filePart).toMatchObject({ length: 0 })
+    expect(await importNotes(ws.notes, [of])).toMatchObject({ updated: 1, problems: [] })
+    const whole = await ws.notes.read("n1")
+    expect([whole?.body === long, whole?.filePart]).toEqual([true, undefined])
+    expect(await importNotes(ws.notes, [of])).toEqual({ ...nothing, unchanged: 1 })
+  })
+
+  it("is not exported over its file, and the report says so", async () => {
+    const of = file("long.md", long)
+    const again = await interrupted(1, of)
+    try {
+      const written: string[] = []
+      const to = { read: async () => new Blob([long]), write: async (path: string) => void written.push(path) }
+      const why = "its import was interrupted; import the file again, then export"
+      expect(await exportNotes(again.notes, to)).toEqual({ exported: 0, problems: [{ path: "long.md", why }] })
+      expect(written).toEqual([])
+    } finally {
+      await again.close()
+    }
+  })
+
+  it("is not taken up by two imports of the file at once", async () => {
+    const of = file("long.md", long)
+    const again = await interrupted(1, of)
+    try {
+      await Promise.all([importNotes(again.notes, [of]), importNotes(again.notes, [of])])
+      expect((await again.notes.read(again.notes.all()[0]!.id))?.body === long).toBe(true)
+    } finally {
+      await again.close()
+    }
+  })
+})
+
+describe("the dates of an imported note", () => {
+  it.each([
+    ["created: 2020-01-02\ndate: 2021-01-02\nupdated: 2022-01-02", "2022-01-02"],
+    ["created: 2020-01-02\ndate: 2021-01-02T10:30:00+01:00", "2021-01-02T10:30:00+01:00"],
+    ["created: 2020-01-02", "2020-01-02"],
+    ["updated: soon\ncreated: 1577923200", "1577923200"],
+    ["date: 2021-02-30", undefined],
+    ["dated: 2020-01-02", undefined],
+  ])("come from its front matter: %j", async (front, date) => {
+    await importNotes(ws.notes, [file("a.md", `---\n${front}\n---\ntext`)])
+    const [row] = ws.notes.all()
+    expect(row?.fileDate).toBe(date)
+    expect(changedAt(row!)).toBe(date === undefined ? row!.$updatedAt : timeOf(date))
+  })
+
+  it("are exported again as they were, whatever the page shows", async () => {
+    const front = "title: T\ncreated: 2020-01-02\nupdated: 2022-01-02 08:00\n"
+    await importNotes(ws.notes, [file("a.md", `---\n${front}---\ntext`)])
+    const [row] = ws.notes.all()
+    expect(formatNote("n1", fieldsOf(row!))).toBe(`---\nid: n1\n${front}---\ntext`)
+    expect(createdAt(row!)).toBe(new Date(2020, 0, 2).getTime())
+  })
+
+  it("are read in the forms that front matter has", () => {
+    const local = new Date(2026, 10, 2, 9, 5, 7).getTime()
+    for (const text of ["2026-11-02 09:05:07", "2026-11-2T9:05:07.123", "2026/11/02 09:05:07"]) {
+      expect(timeOf(text), text).toBe(local)
+    }
+    const utc = Date.UTC(2026, 10, 2, 9, 5, 7)
+    for (const text of [
+      "2026-11-02T09:05:07Z",
+      "2026-11-02 10:05:07 +01:00",
+      "2026-11-02T05:35:07-0330",
+      utc,
+      utc / 1000,
+    ]) {
+      expect(timeOf(text), String(text)).toBe(utc)
+    }
+    for (const text of ["", "2026", "2026-13-01", "2026-11-31", "11/02/2026", "tomorrow", null, true, {}, 12]) {
+      expect(timeOf(text), String(text)).toBe(undefined)
+    }
+  })
+})
+
 describe("exporting", () => {
   /** A folder in memory, on a disk that does not tell a.md from A.md. */
   function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
@@ -241,6 +373,7 @@ describe("exporting", () => {
     await ws.notes.update(id, (draft) => {
       draft.title = "New"
       draft.body = "new body"
+      delete draft.fileDate
     })
     await exportNotes(ws.notes, to)
     expect(to.files["a.md"]).toBe(`---\nid: ${id}\n${front.replace("T", "New")}---\nnew body`)

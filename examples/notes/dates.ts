@@ -1,0 +1,39 @@
+import type { Row } from "./notes.ts"
+
+/** The date that a note's front matter gives it, as it is written there: `updated`, else `date`, else `created`. */
+export function dateIn(front: Readonly<Record<string, unknown>>): string | undefined {
+  for (const key of ["updated", "date", "created"]) {
+    if (Object.hasOwn(front, key) && timeOf(front[key]) !== undefined) return String(front[key])
+  }
+  return undefined
+}
+
+/** When the note was last changed, in ms since 1970: by its file until it is edited here. */
+export const changedAt = (row: Row): number => timeOf(row.fileDate) ?? row.$updatedAt
+
+/** When the note was created, in ms since 1970. */
+export function createdAt(row: Row): number {
+  const { created, date } = row as { readonly created?: unknown; readonly date?: unknown }
+  return timeOf(created) ?? timeOf(date) ?? row.$createdAt
+}
+
+const WRITTEN =
+  /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|t|\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?)?$/
+
+/**
+ * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names one, or
+ * a UNIX time in seconds or milliseconds. Undefined for anything else.
+ */
+export function timeOf(value: unknown): number | undefined {
+  const text = typeof value === "string" || typeof value === "number" ? String(value).trim() : ""
+  if (/^\d{10}(?:\d{3})?$/.test(text)) return Number(text.padEnd(13, "0"))
+  const [, year, month, day, hour = "0", minute = "0", second = "0", zone] = WRITTEN.exec(text) ?? []
+  if (year === undefined) return undefined
+  const [y, m, d] = [Number(year), Number(month) - 1, Number(day)]
+  const isDay = new Date(Date.UTC(y, m, d)).getUTCDate() === d && m >= 0 && m < 12
+  if (!isDay || Number(hour) > 24 || Number(minute) > 59 || Number(second) > 60) return undefined
+  if (zone === undefined) return new Date(y, m, d, Number(hour), Number(minute), Number(second)).getTime()
+  const [, sign = "+", hours = "0", minutes = "0"] = /^([+-])(\d\d):?(\d\d)?$/.exec(zone) ?? []
+  const offset = (Number(hours) * 60 + Number(minutes)) * (sign === "-" ? -60_000 : 60_000)
+  return Date.UTC(y, m, d, Number(hour), Number(minute), Number(second)) - offset
+}
