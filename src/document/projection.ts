@@ -42,9 +42,9 @@ export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
 }
 
 /** Stored rows are made again when this has changed: with another projection, or other `text()` fields. */
-export function projectionVersion(defs: Iterable<AnyDef>): string {
-  const texts = [...defs].map(({ name, fields }) => `${name}:${Object.keys(fields).sort().join(",")}`)
-  return ["1", ...texts.sort()].join(" ")
+export function projectionVersion({ fields }: AnyDef): string {
+  const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)
+  return ["1", ...kinds.sort()].join(" ")
 }
 
 function sorted(row: Record<string, unknown>): Record<string, unknown> {

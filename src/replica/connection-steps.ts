@@ -1,5 +1,6 @@
 /** What comes over one connection becomes steps of the replica, in the order in which it came. */
 import { HeadwaterError } from "../base/errors.ts"
+import type { Hash } from "../wire/protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -9,6 +10,11 @@ import type { Transaction } from "./transaction.ts"
  */
 export class ConnectionSteps {
   readonly replica: Replica
+  /**
+   * Wants that name a head which is not held, by entity: what they lack is known once that head has come. The connection
+   * brings it, or shows with its next `level` that it does not.
+   */
+  readonly openWants = new Map<string, readonly Hash[]>()
   #broken = false
 
   constructor(replica: Replica) {

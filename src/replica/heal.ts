@@ -1,13 +1,14 @@
 /** The fallback exchange, when the relay does not know our cursor: what this replica has, and what the relay wants of it. */
 import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
-import type { EntityHeads } from "../wire/protocol.ts"
+import type { EntityHeads, Hash } from "../wire/protocol.ts"
 import type { EntityHash } from "./answers.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { heldOf } from "./held.ts"
 import { keys } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import { changesOf } from "./set-aside.ts"
+import type { Transaction } from "./transaction.ts"
 
 /**
  * Notes that the relay does not know our cursor. The note is durable before any later message of the connection is handled:
@@ -37,23 +38,69 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
   })
 }
 
-/** A `want`: changes that the relay lacks become owed. Resolves with all that it lacks, in causal order: they are pushed again. */
-export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]): Promise<EntityHash[]> {
-  const { replica } = steps
+/** What came of wants: changes that the relay lacks, in causal order, which are pushed again; and the entities settled. */
+export interface Wanted {
+  readonly again: readonly EntityHash[]
+  readonly settled: readonly string[]
+}
+
+/**
+ * A `want`: changes that the relay lacks become owed. When it names a head that is not held, the relay is ahead of us, and
+ * what it lacks shows when that head has come: until then the want stays open (`settleWants`).
+ */
+export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]): Promise<Wanted> {
   return steps.step([], async (tx) => {
     const again: EntityHash[] = []
+    const settled: string[] = []
     for (const [entity, heads] of page) {
-      const sound = causalOrder([...(await replica.documents.held(entity, tx)).values()].map(({ change }) => change))
-      const has = ancestors(sound, heads)
-      for (const change of sound) {
-        const { hash } = change
-        if (has.has(hash)) continue
-        again.push([entity, hash])
-        replica.authorship.giveBack(entity, change, tx)
+      const lacking = await lackingOf(steps.replica, tx, entity, heads, false)
+      if (lacking === undefined) steps.openWants.set(entity, heads)
+      else {
+        again.push(...lacking)
+        settled.push(entity)
       }
     }
-    return again
+    return { again, settled }
   })
+}
+
+/**
+ * Settles open wants in the transaction that adds what has come. `all`: nothing more comes now, so every one of them. What the
+ * relay lacks must be owed no later than the commit that takes the cursor which ends a heal.
+ */
+export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: boolean): Promise<Wanted> {
+  const again: EntityHash[] = []
+  const settled: string[] = []
+  for (const [entity, heads] of steps.openWants) {
+    const lacking = await lackingOf(steps.replica, tx, entity, heads, all)
+    if (lacking === undefined) continue
+    again.push(...lacking)
+    settled.push(entity)
+  }
+  tx.add({
+    writes: [],
+    done: () => {
+      for (const entity of settled) steps.openWants.delete(entity)
+    },
+  })
+  return { again, settled }
+}
+
+/** Owes what a relay with these heads lacks of an entity. Undefined when a head is not held, unless it is `forced`. */
+async function lackingOf(
+  replica: Replica,
+  tx: Transaction,
+  entity: string,
+  heads: readonly Hash[],
+  forced: boolean,
+): Promise<EntityHash[] | undefined> {
+  const held = await changesOf(replica, entity, tx)
+  if (!forced && !heads.every((head) => held.has(head))) return undefined
+  const sound = causalOrder(held.values())
+  const has = ancestors(sound, heads)
+  const lacking = sound.filter(({ hash }) => !has.has(hash))
+  for (const change of lacking) replica.authorship.giveBack(entity, change, tx)
+  return lacking.map(({ hash }) => [entity, hash])
 }
 
 /**

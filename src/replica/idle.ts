@@ -76,17 +76,21 @@ export class Idle implements IdleWork {
     tried.catch(() => {}) // the failure starts the next try
   }
 
-  /** Marks every entity stale, because its row was made by another projection, so that all are projected again. */
-  projectAllAgain(projection: string): void {
+  /** Marks the entities of each collection whose rows were made by another projection than this one, so that all are
+   * projected again. */
+  projectAgain(projections: Readonly<Record<string, string>>): void {
     const replica = this.#replica
+    const before = replica.state.projections
+    const moved = Object.keys(projections).filter((name) => projections[name] !== before[name])
+    if (moved.length === 0) return
     const marked = replica.step([], (tx) => {
-      for (const collection of replica.rows.names()) {
-        for (const id of replica.rows.of(collection).ids()) {
+      for (const name of moved) {
+        for (const id of replica.rows.of(name).ids()) {
           const { suspects = [], unnamed } = tx.staleOf(id) ?? {}
           tx.markStale(id, { suspects, waiting: false, ...(unnamed && { unnamed }) })
         }
       }
-      tx.state = { ...tx.state, projection }
+      tx.state = { ...tx.state, projections: { ...tx.state.projections, ...projections } }
     })
     marked.catch(() => {}) // the next open finds the old projection again
   }

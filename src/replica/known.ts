@@ -15,6 +15,7 @@ import {
   emptyState,
   keys,
   type RejectedRecord,
+  readCache,
   readJson,
   readState,
   type StaleRecord,
@@ -35,7 +36,8 @@ export interface SetAside {
 type ByHash<T> = Map<string, Map<Hash, T>>
 
 export interface Surroundings {
-  readonly projection: string
+  /** How this app projects each of its collections. */
+  readonly projections: State["projections"]
   readonly clock: Clock
   readonly sizes: Sizes
 }
@@ -60,6 +62,8 @@ export class Known {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
+  /** Records that could not be read when this was read: they are to be made again. */
+  readonly damaged: Key[] = []
   /** The last commit that all of this follows. */
   #commit: LastCommit
   /** There is no state record yet: the first commit writes it. */
@@ -81,7 +85,7 @@ export class Known {
     this.#defs = defs
     this.#around = around
     this.#commit = commit
-    this.state = saved ?? emptyState(around.projection)
+    this.state = saved ?? emptyState(around.projections)
     this.#stateUnsaved = saved === undefined
     this.outbox = new Outbox(workspace, around.sizes)
     const joined = {
@@ -97,17 +101,23 @@ export class Known {
   static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Known> {
     // First: what another writer commits while the rest is read has a later number, and is read again.
     const commit = await lastCommit(store, workspace)
-    const known = new Known(workspace, defs, commit, await readState(store, workspace), around)
-    await known.outbox.load(store)
+    const damaged: Key[] = []
+    const note = (key: Key) => void damaged.push(key)
+    const known = new Known(workspace, defs, commit, await readState(store, workspace, note), around)
+    await known.outbox.load(store, note)
     const each = async <T>(prefix: Key, add: (entity: string, hash: Hash, record: T) => void) => {
-      for (const [key, value] of await store.list(prefix)) add(key[2] ?? "", key[3] ?? "", readJson<T>(value, key))
+      for (const [key, value] of await store.list(prefix)) {
+        const record = readCache<T>(value, key, note)
+        if (record !== undefined) add(key[2] ?? "", key[3] ?? "", record)
+      }
     }
     await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => known.stale.set(entity, mark))
     await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => setIn(known.bad, entity, hash, record))
     await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, record),
     )
-    await known.rows.load(store) // last: rows are joined with all of the above
+    await known.rows.load(store, note) // last: rows are joined with all of the above
+    known.damaged.push(...damaged)
     return known
   }
 

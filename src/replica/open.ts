@@ -2,18 +2,20 @@
 import { projectionVersion } from "../document/projection.ts"
 import { Idle } from "./idle.ts"
 import { type Defs, Known } from "./known.ts"
+import { recover } from "./recover.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 
 /** Reads rows, outbox and state; no document, no WebAssembly. `STORE_FORMAT`, `STORE_FAILED`. */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const all = Object.values(options.collections)
-  const projection = projectionVersion(all)
   const defs: Defs = new Map(all.map((def) => [def.name, def]))
-  const known = await Known.read(options.store, options.id, defs, { ...options, projection })
+  const projections = Object.fromEntries(all.map((def) => [def.name, projectionVersion(def)]))
+  const known = await Known.read(options.store, options.id, defs, { ...options, projections })
   const replica = new Replica(options, defs, known)
   const idle = new Idle(replica)
   replica.whenIdle(idle)
-  if (replica.state.projection !== projection) idle.projectAllAgain(projection)
+  if (known.damaged.length > 0) await recover(replica, known.damaged)
+  idle.projectAgain(projections)
   idle.judgeUnprobedAgain()
   idle.afterGroup()
   return replica

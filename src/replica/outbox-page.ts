@@ -7,7 +7,7 @@
  */
 
 import type { Key, Value } from "../store/store.ts"
-import { type OutRecord, type Owed, type Pending, readJson } from "./records.ts"
+import { type NoteDamaged, type OutRecord, type Owed, type Pending, readCache } from "./records.ts"
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
 
@@ -54,8 +54,10 @@ export function writePage(owed: Iterable<Owed>): string {
   })
 }
 
-export function readPage(value: Value | undefined, key: Key): Page {
-  const page = readJson<{ kinds: KindRecord[]; lines: string }>(value, key)
+/** Undefined when the page is damaged, of which `note` is told. */
+export function readPage(value: Value | undefined, key: Key, note: NoteDamaged = () => {}): Page | undefined {
+  const page = readCache<{ kinds: KindRecord[]; lines: string }>(value, key, note)
+  if (page === undefined) return undefined
   const kinds = page.kinds.map(([principal, how, fields, owed]): Kind => {
     Object.freeze(fields)
     return { principal, how, owed, created: { fields, creation: true }, edited: { fields, creation: false } }

@@ -12,7 +12,16 @@ import type { Hash } from "../wire/protocol.ts"
 import { isOurs, principalOf } from "./ours.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"
-import { keys, type OutRecord, type Owed, type Pending, readJson, type State } from "./records.ts"
+import {
+  keys,
+  type NoteDamaged,
+  type OutRecord,
+  type Owed,
+  type Pending,
+  readCache,
+  readJson,
+  type State,
+} from "./records.ts"
 
 /** What becomes of records in one commit, by hash. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
@@ -50,13 +59,16 @@ export class Outbox {
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async load(store: Store): Promise<void> {
+  /** `note` is told of records that are damaged. */
+  async load(store: Store, note: NoteDamaged = () => {}): Promise<void> {
     for (const [key, value] of await store.list(keys.outPages(this.#workspace))) {
-      this.#addPage(readPage(value, key), Number(key[2]))
+      const page = readPage(value, key, note)
+      if (page !== undefined) this.#addPage(page, Number(key[2]))
     }
     for (const [key, value] of await store.list(keys.outbox(this.#workspace))) {
       const [, , entity = "", hash = ""] = key
-      this.#readLoose(entity, hash, readJson<OutRecord | null>(value, key))
+      const record = readCache<OutRecord | null>(value, key, note)
+      if (record !== undefined) this.#readLoose(entity, hash, record)
     }
   }
 
@@ -337,7 +349,7 @@ function formatOf(workspace: string): PageFormat<Owed> {
     loosePrefix: keys.outbox(workspace),
     idOf: (key) => idOf(key[2] ?? "", key[3] ?? ""),
     *readPage(value, key) {
-      for (const line of readPage(value, key).lines()) {
+      for (const line of readPage(value, key)?.lines() ?? []) {
         for (const owed of line.owed()) yield [idOf(owed.entity, owed.hash), owed] as const
       }
     },

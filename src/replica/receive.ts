@@ -6,6 +6,7 @@ import { type Change, readChange } from "../wire/chunk.ts"
 import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { markVerdicts, markWaiting, oweFreed } from "./documents.ts"
+import { settleWants, type Wanted } from "./heal.ts"
 import type { Held } from "./held.ts"
 import { further, placeOf } from "./places.ts"
 import { keys, type State } from "./records.ts"
@@ -27,7 +28,7 @@ export interface Received {
 }
 
 /** Commits entries together with their cursor, so that the cursor never names an entry that is not held. */
-export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<void> {
+export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
   const { replica } = steps
   return steps.step([], async (tx) => {
     for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
@@ -39,6 +40,7 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
+    return settleWants(steps, tx, received.level || received.healed !== undefined)
   })
 }
 

@@ -65,11 +65,11 @@ export interface State {
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when it last said what time it is */
   readonly clockAheadMs: number
-  /** The projection that made the stored rows; rows of another one are made again. */
-  readonly projection: string
+  /** The projection that made the stored rows of each collection; rows of another one are made again. */
+  readonly projections: Readonly<Record<string, string>>
 }
 
-export const emptyState = (projection: string): State => ({
+export const emptyState = (projections: State["projections"] = {}): State => ({
   format: FORMAT,
   cursor: null,
   reach: null,
@@ -80,7 +80,7 @@ export const emptyState = (projection: string): State => ({
   firstPrincipal: null,
   lastSyncedAt: null,
   clockAheadMs: 0,
-  projection,
+  projections,
 })
 
 /** One change that the relay is owed. */
@@ -149,6 +149,18 @@ export interface StoredRow extends ProjectedRow {
   readonly $deletedBy?: string | null
 }
 
+/** The same, for records that can be made again: undefined when one is damaged, of which `note` is told. */
+export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamaged): T | undefined {
+  try {
+    return readJson<T>(value, key)
+  } catch {
+    note(key)
+    return undefined
+  }
+}
+
+export type NoteDamaged = (key: Key) => void
+
 /** Parses JSON that this library wrote. `STORE_FORMAT` for anything else: the store is damaged, or somebody else's. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
   try {
@@ -160,15 +172,15 @@ export function readJson<T>(value: Value | undefined, key: Key): T {
 }
 
 /** The small record of a workspace; undefined when nothing was ever saved. `STORE_FORMAT` when a newer version wrote it. */
-export async function readState(store: Store, w: string): Promise<State | undefined> {
+export async function readState(store: Store, w: string, note: NoteDamaged = () => {}): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
-  if (value === undefined) return undefined
-  const state = readJson<State>(value, keys.state(w))
+  const state = value === undefined ? undefined : readCache<State>(value, keys.state(w), note)
+  if (state === undefined) return undefined
   if (state.format > FORMAT) {
     throw new HeadwaterError(
       "STORE_FORMAT",
       `a newer version wrote this store (format ${state.format}, this version reads ${FORMAT}): update the app`,
     )
   }
-  return { ...emptyState(state.projection), ...state }
+  return { ...emptyState(), ...state }
 }

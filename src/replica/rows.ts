@@ -8,7 +8,7 @@ import type { AnyDef } from "../schema/schema.ts"
 import { equal } from "../schema/values.ts"
 import type { Store, Value } from "../store/store.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"
-import { keys, readJson, type StoredRow } from "./records.ts"
+import { keys, type NoteDamaged, readCache, readJson, type StoredRow } from "./records.ts"
 import { isLive, type Joined, type PlainRow, ShownRows } from "./shown-row.ts"
 import { SortedRows } from "./sorted-rows.ts"
 
@@ -71,11 +71,13 @@ export class Rows {
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async load(store: Store): Promise<void> {
+  /** `note` is told of records that are damaged; the others are shown. */
+  async load(store: Store, note: NoteDamaged = () => {}): Promise<void> {
     for (const [key, value] of await store.list(keys.pages(this.#workspace))) {
       const [, , name = "", page] = key
       const { byId, paged } = this.#collection(name)
-      const rows = readJson<StoredRow[]>(value, key)
+      const rows = readCache<StoredRow[]>(value, key, note)
+      if (rows === undefined) continue
       for (const row of rows) {
         byId.set(row.id, this.#shown.show(name, row))
         paged.place(row.id, Number(page))
@@ -85,7 +87,8 @@ export class Rows {
     for (const [key, value] of await store.list(keys.rows(this.#workspace))) {
       const [, , name = "", id = ""] = key
       const { byId, paged } = this.#collection(name)
-      const row = readJson<StoredRow | null>(value, key)
+      const row = readCache<StoredRow | null>(value, key, note)
+      if (row === undefined) continue
       if (row === null) byId.delete(id)
       else byId.set(id, this.#shown.show(name, row))
       paged.setLoose(id, row === null)

@@ -169,9 +169,13 @@ export class Transaction {
     if (dropped?.has(change.hash)) this.#remove(dropped, change.hash)
   }
 
-  /** Adds a change that was made on this device, in this session. */
+  /**
+   * Adds a change that was made on this device, in this session. A derived change that the relay refused before is the same
+   * change when it is made again, and leaves the rejected list: the relay is asked once more.
+   */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
+    if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
     this.#set(this.minted, held.change.hash, { entity, change: held.change })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)

@@ -94,8 +94,8 @@ export class FallbackExchange {
   }
 
   /** What the relay lacks of these is in the outbox. */
-  wanted(page: readonly EntityHeads[]): void {
-    for (const [entity] of page) this.#awaitingWant.delete(entity)
+  settled(entities: readonly string[]): void {
+    for (const entity of entities) this.#awaitingWant.delete(entity)
   }
 
   end(): void {

@@ -7,7 +7,7 @@ import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answers.ts"
 import { ConnectionSteps } from "../replica/connection-steps.ts"
-import { markHeal, receiveWant } from "../replica/heal.ts"
+import { markHeal, receiveWant, type Wanted } from "../replica/heal.ts"
 import { placeOf } from "../replica/places.ts"
 import { receiveEntries } from "../replica/receive.ts"
 import type { Replica } from "../replica/replica.ts"
@@ -157,7 +157,7 @@ export class Session {
     const cursor = messages.findLast((message) => message.cursor !== undefined)?.cursor
     const first = messages.find((message) => message.principal !== undefined)
     const level = messages.at(-1)?.level === true
-    await receiveEntries(this.#steps, {
+    const wanted = await receiveEntries(this.#steps, {
       items,
       cursor,
       healed: cursor && this.#exchange.endHeal(),
@@ -168,6 +168,7 @@ export class Session {
     })
     this.#incoming.committed()
     if (this.#ended) return
+    if (wanted.settled.length > 0) this.#settled(wanted)
     // Not before they are saved: what cannot be saved would be fetched again and again. (An ack comes behind these.)
     this.#link.proven()
     if (first !== undefined && this.#state === "beginning") {
@@ -240,9 +241,13 @@ export class Session {
   }
 
   async #wanted({ page }: Want): Promise<void> {
-    const again = await receiveWant(this.#steps, page)
+    this.#settled(await receiveWant(this.#steps, page))
+  }
+
+  /** What the relay lacks of these entities is owed. */
+  #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
-    this.#exchange.wanted(page)
+    this.#exchange.settled(settled)
     this.push()
   }
 }

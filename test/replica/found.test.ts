@@ -78,8 +78,7 @@ describe("another account on the same device", () => {
     await ws.close()
   })
 
-  // `made` outlives the account that made it.
-  it.fails("gives a relay that lost its log the first account's changes as adopted ones", () => {
+  it("gives a relay that lost its log the first account's changes as adopted ones", () => {
     expect(push.adopt).toBe(true)
     expect(push.entries[0]?.by).toBe("alice")
   })
@@ -118,8 +117,7 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await last.close()
   })
 
-  // What is held is decided by an index (the verdict on the damaged record), so the bytes that arrive are passed over.
-  it.fails("is mended by what arrives", () => {
+  it("is mended by what arrives", () => {
     expect(seen).toEqual({ error: null, title: "two", later: "two" })
   })
 })
@@ -141,6 +139,7 @@ describe.each([
     await overwrite(disk, keyOf(id), "{garbage")
     shown = await open(disk).then(
       async (again) => {
+        for (let i = 0; i < 1000 && again.notes.get(id) === undefined; i++) await new Promise(setImmediate)
         const title = again.notes.get(id)?.title
         await again.close()
         return title
@@ -149,8 +148,7 @@ describe.each([
     )
   })
 
-  // These records are caches of the changes, and are treated as precious: the workspace fails with STORE_FORMAT.
-  it.fails("is made again from the changes", () => {
+  it("is made again from the changes", () => {
     expect(shown).toBe("a")
   })
 })
@@ -175,8 +173,7 @@ describe("an app that declares one more collection", () => {
     await again.close()
   })
 
-  // The version of the projection is one for all collections.
-  it.fails("makes no row of another collection stale", () => {
+  it("makes no row of another collection stale", () => {
     expect(stale).toBe(0)
   })
 })
@@ -220,8 +217,7 @@ describe("an update while WebAssembly has no memory", () => {
     }
   })
 
-  // Whatever WebAssembly throws becomes a verdict on the change, and is stored.
-  it.fails("is refused for now, and nothing is said of the changes", () => {
+  it("is refused for now, and nothing is said of the changes", () => {
     expect(seen).toEqual({ refusal: "DOCUMENT_FAILED", bad: 0, later: "saved", title: "y", error: null })
   })
 })
@@ -254,8 +250,7 @@ describe("an app update during which WebAssembly has no memory", () => {
     await after.close()
   })
 
-  // Rows whose document cannot be made are removed, and the verdict stays.
-  it.fails("shows every note, then and after a restart", () => {
+  it("shows every note, then and after a restart", () => {
     expect(seen).toEqual({ during: NOTES, after: NOTES, bad: 0 })
   })
 })
@@ -288,8 +283,7 @@ describe("an id that is created again after the relay has refused its first chan
     await ws.close()
   })
 
-  // The record of the refusal of its genesis, which is the same change again, outlives the relay's ack of it.
-  it.fails("is stored, and its first change is no longer on the rejected list", () => {
+  it("is stored, and its first change is no longer on the rejected list", () => {
     expect(seen).toEqual({ stored: "stored", refused: false })
   })
 })
@@ -320,8 +314,7 @@ describe("a want that names a head which is not known here", () => {
     await ws.close()
   })
 
-  // The relay is ahead by one change of somebody else's, and is given the whole history again.
-  it.fails("does not bring the whole history back into the outbox", () => {
+  it("does not bring the whole history back into the outbox", () => {
     expect(pending).toBeLessThan(EDITS)
   })
 })

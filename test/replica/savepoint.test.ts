@@ -63,7 +63,7 @@ test("whatever a step did to the transaction, undoing it leaves what was there b
   fc.assert(
     fc.property(fc.array(op, { maxLength: 12 }), fc.array(op, { maxLength: 12 }), (before, undone) => {
       const below = {
-        state: emptyState("1"),
+        state: emptyState(),
         stale: new Map([["a", mark]]),
         bad: new Map([["b", new Map([[HASHES[0]!, verdict]])]]),
         rejected: new Map([["c", new Map([[HASHES[1]!, { code: "QUOTA", at: 1, entry: "" } as const]])]]),

@@ -89,10 +89,11 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     without: [
       {
         file: "src/replica/heal.ts",
-        replace: "replica.authorship.giveBack(entity, change, tx)",
-        by: `const { startOp, chunk } = change
-        const owed = { entity, hash, startOp, bytes: chunk.length, how: "own", principal: null, fields: [] } as const
-        if (tx.owed(entity, hash) === undefined) replica.outbox.plan(new Map([[hash, { owed, removed: false }]])).done()`,
+        replace: "for (const change of lacking) replica.authorship.giveBack(entity, change, tx)",
+        by: `for (const { hash, startOp, chunk } of lacking) {
+    const owed = { entity, hash, startOp, bytes: chunk.length, how: "own", principal: null, fields: [] } as const
+    if (tx.owed(entity, hash) === undefined) replica.outbox.plan(new Map([[hash, { owed, removed: false }]])).done()
+  }`,
       },
     ],
     breaks: /^diverged: only r2 has e0/,
