@@ -10,7 +10,7 @@ import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { isId } from "../wire/protocol.ts"
-import { callSafely } from "./listeners.ts"
+import { Listeners } from "./listeners.ts"
 
 /** The rows that a commit has changed, by id. */
 export type Delta = Readonly<{
@@ -87,7 +87,7 @@ export function checkId(id: unknown, of: string): asserts id is string {
 export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void
-  const listeners = new Set<Listener>()
+  const listeners = new Listeners<Parameters<Listener>>()
   const get = (id: string) => {
     const row = replica.rows.get(name, id)
     return row === undefined || row["$deletedAt"] !== undefined ? undefined : row
@@ -105,7 +105,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     for (const from of ["here", "relay"] as const) {
       const delta = changed[from].get(name)
       if (delta === undefined || isEmpty(delta)) continue
-      for (const listener of listeners) callSafely(() => listener(all(), { ...delta, from }))
+      listeners.tell(() => [all(), { ...delta, from }])
     }
   })
   const collection = {
@@ -119,11 +119,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
       const meta = Object.fromEntries(Object.entries(row).filter(([key]) => key === "id" || key.startsWith("$")))
       return { ...withDefaults(def, fields), ...meta }
     },
-    subscribe(f: Listener) {
-      const listener: Listener = (rows, delta) => f(rows, delta) // so that one function may subscribe twice
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+    subscribe: (f: Listener) => listeners.add(f),
     async create(input: unknown, options?: { readonly id?: string }) {
       const id = options?.id ?? newId()
       checkId(id, "an entity's id")

@@ -1,10 +1,14 @@
 import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
 
-/** A UUID version 7: 48 bits of time in ms, then random bits. So ids sort by creation (RFC 9562, section 5.7). */
-export function uuidv7(clock: Clock): string {
+/**
+ * A UUID version 7: 48 bits of time in ms, then random bits. So ids sort by creation (RFC 9562, section 5.7).
+ * `clockAheadMs`: what the relay's clock is ahead of this device's, or a device that is set to 2099 makes ids that sort
+ * last for ever.
+ */
+export function uuidv7(clock: Clock, clockAheadMs = 0): string {
   const bytes = clock.random(16)
-  const now = clock.now()
+  const now = Math.max(0, Math.floor(clock.now() + clockAheadMs))
   for (let i = 0; i < 6; i++) bytes[i] = Math.floor(now / 2 ** (40 - 8 * i)) & 0xff
   bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f)
   bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f)

@@ -5,14 +5,14 @@ import type { SetAside } from "../replica/known.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"
-import { callSafely } from "./listeners.ts"
+import { Listeners } from "./listeners.ts"
 
 /** The state of a workspace on this device. A new object each time that something in it changes. */
 export type Status = Readonly<{
   /**
-   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, more is to come. `live`:
-   * connected, and everything that the relay has is here. `offline`: not connected. `error`: this device's disk fails,
-   * see `error`.
+   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, and more is to come or to be
+   * shown. `live`: connected, and everything that the relay has is here and shown in rows. `offline`: not connected.
+   * `error`: this device's disk fails, see `error`.
    */
   phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
   connected: boolean
@@ -36,8 +36,11 @@ export type Status = Readonly<{
   error: HeadwaterError | null
   /** Durable: this device has once held everything that the relay had. */
   complete: boolean
-  /** Bytes of the catch-up that is under way: received and saved, and in all. */
-  progress: { readonly done: number; readonly total: number } | null
+  /**
+   * The catch-up that is under way: bytes that are received and saved, and in all; and entities of which something is saved
+   * that their rows do not show yet.
+   */
+  progress: { readonly done: number; readonly total: number; readonly toShow: number } | null
   /** What the relay last granted. Durable; null before the first connection. */
   access: Access | null
   /** Whose connection the relay last said it was. Durable; null before the first connection. */
@@ -53,7 +56,7 @@ export class WorkspaceStatus {
   readonly #sync: () => SyncStatus
   readonly #hasRelay: () => boolean
   #current: Status
-  readonly #listeners = new Set<Listener>()
+  readonly #listeners = new Listeners<[Status]>()
   /** The error of each change that was set aside: one object, so that the status stays equal while it does. */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
@@ -69,9 +72,7 @@ export class WorkspaceStatus {
   }
 
   listen(f: Listener): () => void {
-    const listener: Listener = (status) => f(status) // so that one function may listen twice
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+    return this.#listeners.add(f)
   }
 
   /** Something may have changed. */
@@ -81,21 +82,18 @@ export class WorkspaceStatus {
     const same = (Object.keys(now) as (keyof Status)[]).every((key) => sameValue(now[key], before[key]))
     if (same) return
     this.#current = now
-    // Not from in here: a listener that connects or disconnects would find the connection in the middle of something.
-    const listeners = [...this.#listeners]
-    queueMicrotask(() => {
-      for (const listener of listeners) if (this.#listeners.has(listener)) callSafely(() => listener(now))
-    })
+    this.#listeners.tell(() => [now])
   }
 
   /** Nothing changes any more. What listeners are told now is the last. */
   end(): void {
-    queueMicrotask(() => this.#listeners.clear()) // behind the microtask of `refresh`
+    this.#listeners.end()
   }
 
   #now(): Status {
     const { connection, retryAt, progress } = this.#sync()
-    const { state, outbox } = this.#replica
+    const { state, outbox, stale } = this.#replica
+    const { toShow } = stale
     return Object.freeze({
       phase: this.#phase(),
       connected: connection === "open",
@@ -104,7 +102,7 @@ export class WorkspaceStatus {
       retryAt,
       error: this.#error(),
       complete: state.complete,
-      progress,
+      progress: progress || toShow > 0 ? { done: 0, total: 0, ...progress, toShow } : null,
       access: state.access,
       principal: state.principal,
       others: outbox.others(state),
@@ -115,7 +113,7 @@ export class WorkspaceStatus {
     const { connection, level } = this.#sync()
     if (this.#replica.failure !== null) return "error"
     if (!this.#hasRelay()) return "local"
-    if (connection === "open") return level ? "live" : "syncing"
+    if (connection === "open") return level && this.#replica.stale.toShow === 0 ? "live" : "syncing"
     return connection === "dialling" ? "connecting" : "offline"
   }
 

@@ -7,7 +7,7 @@ import { openReplica } from "../replica/open.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
-import { Connection, type Relay, type RelayOptions } from "../sync/socket.ts"
+import { Connection, checkUrl, type Relay, type RelayOptions } from "../sync/socket.ts"
 import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
 import { type Collection, checkId, openCollection } from "./collection.ts"
@@ -106,13 +106,15 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
         `the collection under the key ${key} is named ${name}: give both one name`,
       )
   }
+  if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
   const release = await store.claim(id)
   let replica: Replica | undefined
   try {
     replica = await openReplica({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
     signal?.throwIfAborted()
-    const workspace = new OpenWorkspace<C>(replica, env, release, collections, options.idFactory ?? (() => uuidv7(env)))
+    const newId = options.idFactory ?? (() => uuidv7(env, replicaOf(workspace).state.clockAheadMs))
+    const workspace: OpenWorkspace<C> = new OpenWorkspace<C>(replica, env, release, collections, newId)
     if (relay !== undefined) workspace.connect(relay)
     return workspace as Workspace<C>
   } catch (error) {

@@ -7,6 +7,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec"
 export const codes = [
   // about what an app asked for
   "ID_INVALID",
+  "URL_INVALID",
   "NAME_MISMATCH",
   "ENTITY_EXISTS",
   "ENTITY_NOT_FOUND",

@@ -46,8 +46,9 @@ async function load(wasm: URL | string | BufferSource | undefined): Promise<Api>
 async function source(wasm: URL | string | BufferSource | undefined): Promise<Uint8Array | string> {
   if (typeof wasm === "string") return wasm
   if (wasm instanceof URL) return wasm.href
-  if (wasm instanceof ArrayBuffer) return new Uint8Array(wasm)
-  if (wasm !== undefined) return new Uint8Array(wasm.buffer, wasm.byteOffset, wasm.byteLength)
+  // By its shape: a test's page may have another realm's ArrayBuffer.
+  if (wasm !== undefined && "buffer" in wasm) return new Uint8Array(wasm.buffer, wasm.byteOffset, wasm.byteLength)
+  if (wasm !== undefined) return new Uint8Array(wasm)
   const { automergeWasmBase64 } = await import("@automerge/automerge/automerge.wasm.base64")
   const binary = atob(automergeWasmBase64)
   const bytes = new Uint8Array(binary.length)

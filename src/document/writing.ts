@@ -60,12 +60,18 @@ function assigned(cell: Cell | undefined, key: string, value: unknown): FieldWri
 }
 
 /** The hunks go from the end to the start, so that none moves the position of the next. */
-const rewritten = (key: string, before: string, value: string): FieldWrite => ({
-  do: "splice",
-  key,
-  hunks: difference(before, value).reverse(),
-  value,
-})
+function rewritten(key: string, before: string, value: string): FieldWrite {
+  // Its length alone says so: to find the difference first would take seconds.
+  if (value.length - before.length > limits.ops && characters(value) - before.length > limits.ops) throw giant()
+  return { do: "splice", key, hunks: difference(before, value).reverse(), value }
+}
+
+/** Unicode characters of a text: each that is inserted is one operation. */
+function characters(text: string): number {
+  let pairs = 0
+  for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) pairs++
+  return text.length - pairs
+}
 
 function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, splices: readonly Splice[]): FieldWrite {
   if (cell === undefined ? !isText(def, key) : cell.text === undefined) throw wrongKind(key, cell)
@@ -108,11 +114,20 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
   }
   for (const write of writes) {
     if (write.do === "put") weigh(write.value)
-    else if (write.do === "splice") for (const { insert } of write.hunks) units += insert.length
+    else if (write.do === "splice") {
+      for (const { insert, remove } of write.hunks) {
+        units += insert.length
+        values += (insert.length > limits.ops ? characters(insert) : insert.length / 2) + remove / 2
+      }
+    }
   }
   if (units <= limits.chunk && values <= limits.ops) return
+  throw giant()
+}
+
+function giant(): HeadwaterError {
   const most = `${limits.chunk} bytes and ${limits.ops} operations`
-  throw new HeadwaterError("TOO_LARGE", `one change has at most ${most}: write it in several updates`)
+  return new HeadwaterError("TOO_LARGE", `one change has at most ${most}: write it in several updates`)
 }
 
 /** Does it in the open transaction. `object`: the id of the text that is spliced. */

@@ -41,7 +41,8 @@ export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Has
 
 /**
  * `ACTOR_BOUND`: another principal owns the change's actor. All owed changes of that actor are owed again, to be adopted, and
- * the session takes a fresh actor when it was its own. Resolves with the hashes of those changes.
+ * the session takes a fresh actor when it was its own. Resolves with the hashes of those changes; none when the refused one was
+ * to be adopted already.
  */
 export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: Hash): Promise<Hash[]> {
   const { replica } = steps
@@ -51,7 +52,7 @@ export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: 
     for (const of of replica.outbox.entities()) {
       const changes = await changesOf(replica, of, tx)
       for (const owed of replica.outbox.of(of)) {
-        if (changes.get(owed.hash)?.actor !== bound || tx.owed(of, owed.hash) === undefined) continue
+        if (changes.get(owed.hash)?.actor !== bound || owed.how === "adopt" || !tx.owed(of, owed.hash)) continue
         tx.owe({ ...owed, how: "adopt" })
         again.push(owed.hash)
       }

@@ -26,6 +26,28 @@ import type { Transaction } from "./transaction.ts"
 
 export type Defs = ReadonlyMap<string, AnyDef>
 
+/** The marks of entities whose rows are older than what is held of them. */
+export class StaleMarks extends Map<string, StaleRecord> {
+  /** How many of them idle work can project now; the others wait for changes that are not held. */
+  toShow = 0
+
+  override set(entity: string, mark: StaleRecord): this {
+    this.#count(entity, -1)
+    super.set(entity, mark)
+    this.#count(entity, 1)
+    return this
+  }
+
+  override delete(entity: string): boolean {
+    this.#count(entity, -1)
+    return super.delete(entity)
+  }
+
+  #count(entity: string, by: 1 | -1): void {
+    if (this.get(entity)?.waiting === false) this.toShow += by
+  }
+}
+
 /** A change that is set aside. */
 export interface SetAside {
   readonly entity: string
@@ -57,7 +79,7 @@ export interface Commit {
 
 export class Known {
   readonly outbox: Outbox
-  readonly stale = new Map<string, StaleRecord>()
+  readonly stale = new StaleMarks()
   readonly bad: ByHash<BadRecord> = new Map()
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows

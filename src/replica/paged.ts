@@ -6,6 +6,7 @@
  *
  * This class knows where each record lies, and how many a page still holds. What a record says is its users' (rows, outbox).
  */
+import { listAt } from "../base/maps.ts"
 import type { Key, Store, Value, Write } from "../store/store.ts"
 
 /** How records of one kind are kept. */
@@ -229,8 +230,7 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    const records = [...this.#loose].filter(([, gone]) => !gone).map(([id]) => id)
-    for (const id of records.sort()) {
+    for (const id of this.#inFoldingOrder()) {
       let page = this.#pageOf.get(id)
       if (page === undefined) {
         const next = room > 0 ? last : last + 1
@@ -243,6 +243,19 @@ export class Paged<R> {
       if (ids !== undefined) ids.push(id)
       else if (moves.size < most) moves.set(page, [id])
     }
+  }
+
+  /**
+   * Loose records, those of the page with most of them first: a page is rewritten whole, so the more it takes in the better.
+   * New records, which all go to the last page, come first of all.
+   */
+  #inFoldingOrder(): string[] {
+    const byPage = new Map<number | undefined, string[]>()
+    for (const [id, gone] of this.#loose) if (!gone) listAt(byPage, this.#pageOf.get(id)).push(id)
+    const fresh = byPage.get(undefined) ?? []
+    byPage.delete(undefined)
+    const paged = [...byPage.values()].sort((a, b) => b.length - a.length)
+    return [...fresh.sort(), ...paged.flat()]
   }
 
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {

@@ -195,8 +195,16 @@ export class Replica {
       return () => step.resolve(value)
     } catch (error) {
       this.#drop(undo())
+      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") this.#noteFailure(error)
       return () => step.reject(error)
     }
+  }
+
+  /** The disk cannot be read: told at once, and tried again, for perhaps nobody writes. */
+  #noteFailure(error: HeadwaterError): void {
+    this.failure = error
+    this.#tell(noChange())
+    this.#idle.afterFailure()
   }
 
   /** What several steps have written together cannot be shown: each stands or falls by itself. */
@@ -233,7 +241,7 @@ export class Replica {
   }
 
   #tell(changed: Changed): void {
-    for (const listener of this.#listeners) listener(changed)
+    for (const listener of [...this.#listeners]) listener(changed)
   }
 
   // ── when a commit fails, or another writer was first ──────────────────────────────────────────────────────────────

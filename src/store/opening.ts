@@ -97,7 +97,7 @@ async function named<T>(what: string, operation: () => Promise<T>): Promise<T> {
     return await operation()
   } catch (cause) {
     if (cause instanceof HeadwaterError) throw cause
-    const reason = cause instanceof Error ? `: ${cause.message}` : ""
+    const reason = cause instanceof Error ? `: ${cause.message || cause.name}` : ""
     throw new HeadwaterError("STORE_FAILED", `the store could not ${what}${reason}`, { cause })
   }
 }

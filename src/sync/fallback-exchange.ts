@@ -76,17 +76,21 @@ export class FallbackExchange {
     if (!this.#ended) this.#send({ t: "have", w: replica.id, page, more: false })
   }
 
-  /** Tells the relay of one entity, of which it lacks what a change depends on: what else it lacks is pushed first. */
-  async sayOf(entity: string): Promise<void> {
-    if (this.#awaitingWant.has(entity)) return
+  /**
+   * Tells the relay of one entity, of which it lacks what a change depends on: what else it lacks is pushed first. False when it
+   * was told so often that the entity waits for the next connection.
+   */
+  async sayOf(entity: string): Promise<boolean> {
+    if (this.#awaitingWant.has(entity)) return true
     const times = (this.#haves.get(entity) ?? 0) + 1
     this.#haves.set(entity, times)
     this.#awaitingWant.add(entity)
-    if (times > HAVES_AT_MOST) return // no want will come, so it waits for the next connection
+    if (times > HAVES_AT_MOST) return false // no want will come
     const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
     }
+    return true
   }
 
   awaitsWant(entity: string): boolean {

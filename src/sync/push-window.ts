@@ -26,9 +26,11 @@ export class PushWindow {
   readonly #inFlight = new Set<Hash>()
   /** Of the pushes that are under way. */
   #bytes = 0
-  #nextId = 1
+  readonly #nextId: () => string
 
-  constructor(replica: Replica, waits: (entity: string) => boolean, send: (push: Push) => void) {
+  /** `nextId` gives the id of a push. */
+  constructor(replica: Replica, waits: (entity: string) => boolean, nextId: () => string, send: (push: Push) => void) {
+    this.#nextId = nextId
     this.#replica = replica
     this.#waits = waits
     this.#send = send
@@ -70,7 +72,7 @@ export class PushWindow {
     const { entries, adopt, changes, chosen, bytes } = next
     for (const hash of chosen) this.#inFlight.add(hash)
     if (entries.length === 0) return true
-    const id = String(this.#nextId++)
+    const id = this.#nextId()
     this.#pushes.set(id, { changes, bytes })
     this.#bytes += bytes
     this.#send({ t: "push", w: this.#replica.id, id, entries, ...(adopt && { adopt }) })
@@ -91,9 +93,11 @@ export class PushWindow {
     return push.changes
   }
 
-  /** The ack of this push will not stand for this change. */
-  refused(id: string, hash: Hash): void {
-    this.#pushes.get(id)?.changes.delete(hash)
+  /** The ack of this push will not stand for this change. False: there is no such push. */
+  refused(id: string, hash: Hash): boolean {
+    const push = this.#pushes.get(id)
+    push?.changes.delete(hash)
+    return push !== undefined
   }
 
   /** These are under way no more: what of them is still owed is sent again. */

@@ -1,19 +1,29 @@
 /**
- * The entities of which the relay refuses a change for now. What was written on top of a refused change waits with it,
- * so nothing of such an entity is pushed before its time.
+ * The entities of which the relay refuses a change for now, each with its own time. What was written on top of a refused
+ * change waits with it, so nothing of such an entity is pushed before its time.
  */
 
 import type { Clock } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { RETRY_MS, retryWait } from "./retry.ts"
 
+interface Refusal {
+  readonly error: HeadwaterError
+  /** ms since 1970; infinite: not on this connection. */
+  readonly retryAt: number
+}
+
 export class Refusals {
   readonly #clock: Clock
-  /** Shows the latest refusal in the status; null once nothing is refused any more. */
+  /** Shows the refusal that is over next in the status; null once nothing is refused any more. */
   readonly #show: (refusal: HeadwaterError | null) => void
   readonly #pushAgain: () => void
-  readonly #entities = new Set<string>()
+  readonly #entities = new Map<string, Refusal>()
+  /** The one that is over first. */
+  #next: Refusal | undefined
   #cancelTimer: (() => void) | undefined
+  /** The time for which the timer is set. */
+  #timerAt = Number.POSITIVE_INFINITY
 
   constructor(clock: Clock, show: (refusal: HeadwaterError | null) => void, pushAgain: () => void) {
     this.#clock = clock
@@ -25,21 +35,50 @@ export class Refusals {
     return this.#entities.has(entity)
   }
 
-  /**
-   * `retryIn`: ms, when the relay has named it. Refusals that come during the wait of an earlier one share its time.
-   */
+  /** `retryIn`: ms, when the relay has named it. */
   add(entity: string, code: Code, retryIn: number | undefined): void {
-    this.#entities.add(entity)
-    const wait = retryWait(retryIn, RETRY_MS)
-    const retryAt = this.#clock.now() + wait
+    const retryAt = this.#clock.now() + retryWait(retryIn, RETRY_MS)
     const message = "the relay refuses this change for now; it stays in the outbox and is pushed again at retryAt"
-    this.#show(new HeadwaterError(code, message, { entity, retryAt }))
-    this.#cancelTimer ??= this.#clock.after(wait, () => {
-      this.#cancelTimer = undefined
-      this.#entities.clear()
-      this.#show(null)
-      this.#pushAgain()
-    })
+    this.#set(entity, { error: new HeadwaterError(code, message, { entity, retryAt }), retryAt })
+  }
+
+  /** The relay lacks what a change depends on, however often it was told what there is: it waits for the next connection. */
+  stuck(entity: string, code: Code): void {
+    const message = "the relay lacks what this change depends on; it stays in the outbox until the next connection"
+    this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })
+  }
+
+  #set(entity: string, refusal: Refusal): void {
+    const before = this.#entities.get(entity)
+    this.#entities.set(entity, refusal)
+    if (before !== undefined && before === this.#next) this.#next = this.#findNext()
+    else if (this.#next === undefined || refusal.retryAt < this.#next.retryAt) this.#next = refusal
+    this.#showNext()
+  }
+
+  #findNext(): Refusal | undefined {
+    let next: Refusal | undefined
+    for (const one of this.#entities.values()) if (next === undefined || one.retryAt < next.retryAt) next = one
+    return next
+  }
+
+  /** Shows the refusal that is over first, and waits for its time. */
+  #showNext(): void {
+    this.#show(this.#next?.error ?? null)
+    const at = this.#next?.retryAt ?? Number.POSITIVE_INFINITY
+    if (at === this.#timerAt) return
+    this.#cancelTimer?.()
+    this.#timerAt = at
+    this.#cancelTimer = Number.isFinite(at) ? this.#clock.after(at - this.#clock.now(), () => this.#over()) : undefined
+  }
+
+  #over(): void {
+    const now = this.#clock.now()
+    for (const [entity, { retryAt }] of this.#entities) if (retryAt <= now) this.#entities.delete(entity)
+    this.#timerAt = Number.POSITIVE_INFINITY
+    this.#next = this.#findNext()
+    this.#showNext()
+    this.#pushAgain()
   }
 
   end(): void {

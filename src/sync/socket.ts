@@ -35,17 +35,29 @@ export interface Channel {
 /** What one workspace may do on a live connection. Once that is gone, nothing of it has an effect. */
 export interface Link {
   send(message: ClientMessage): void
-  /** The connection works: after the next break it is dialled again soon. */
+  /** Something was done for good over this connection: after the next break it is dialled again soon. */
   proven(): void
-  /** This side cannot go on (a failed disk, a broken message): closes the socket, to be dialled again later. */
-  abandon(error: HeadwaterError): void
 }
 
 /** The wait before a dial is drawn between nothing and this: after the first break, and after many. */
 const FIRST_REDIAL_MS = 1000
 const LONGEST_REDIAL_MS = 5 * 60_000
+/** A connection that was open for so long works, even where there was nothing to do. */
+const STABLE_MS = 60_000
 /** Silence after dialling that counts as nobody there. */
 const OPEN_MS = 15_000
+
+/** Refuses what can never be dialled. `URL_INVALID`. */
+export function checkUrl(url: string): void {
+  let protocol = ""
+  try {
+    protocol = new URL(url).protocol
+  } catch {
+    // falls through to the coded error
+  }
+  if (protocol === "ws:" || protocol === "wss:") return
+  throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is no relay's URL: it begins with ws:// or wss://`)
+}
 
 /** What a close code says when no notice came before it (docs/protocol.md, section 6). */
 const closeCodes: Readonly<Record<number, Code>> = {
@@ -74,6 +86,8 @@ export class Connection implements Relay {
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
   #tokenCall: AbortController | undefined
   #socket: Socket | undefined
+  /** Why the app's token function is called next. */
+  #tokenReason: "open" | "refused" = "open"
   /** Dials in a row that brought nothing. */
   #failures = 0
   /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
@@ -87,7 +101,9 @@ export class Connection implements Relay {
     () => this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering")),
   )
 
+  /** `URL_INVALID`. */
   constructor({ url, token }: RelayOptions) {
+    checkUrl(url)
     this.url = url
     this.#token = token
   }
@@ -142,7 +158,6 @@ export class Connection implements Relay {
       proven: () => {
         if (live()) this.#failures = 0
       },
-      abandon: (error) => live() && this.#failed(error),
     }
   }
 
@@ -194,7 +209,7 @@ export class Connection implements Relay {
         go(answer)
       }
     }
-    askForToken(this.#token, [...this.#channels.keys()], call, this.#machine).then(
+    askForToken(this.#token, this.#tokenReason, [...this.#channels.keys()], call, this.#machine).then(
       answered((token: string | undefined) => this.#connect(token)),
       answered((error: HeadwaterError) => this.#failed(error)),
     )
@@ -211,6 +226,9 @@ export class Connection implements Relay {
       this.#cancelTimer?.()
       this.#state = "open"
       this.#heartbeat.start()
+      this.#waitFor(STABLE_MS, () => {
+        this.#failures = 0
+      })
       for (const [workspace, channel] of [...this.#channels]) this.#giveLink(workspace, channel)
     }
     socket.onmessage = (frame) => this.#receive(frame)
@@ -238,6 +256,7 @@ export class Connection implements Relay {
   #failed(error: HeadwaterError): void {
     this.#dropSocket()
     if (this.#channels.size === 0) return
+    this.#tokenReason = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED" ? "refused" : "open"
     const span = Math.min(LONGEST_REDIAL_MS, FIRST_REDIAL_MS * 2 ** this.#failures++)
     const wait = Math.ceil(randomUnit(this.#machine) * span)
     const retryAt = this.#machine.now() + wait

@@ -6,7 +6,8 @@ import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
-import { Session, type SessionStatus } from "./session.ts"
+import { Progress } from "./progress.ts"
+import { Backoff, Session, type SessionStatus } from "./session.ts"
 import type { Channel, Link } from "./socket.ts"
 
 /** What is known of the way to the relay, and of the session on it. */
@@ -31,9 +32,18 @@ export class Sync implements Channel {
   readonly #replica: Replica
   readonly #env: Env
   readonly #changed: () => void
+  /** Both outlive a connection: a failure that comes again on the next one is waited for longer. */
+  readonly #backoff: Backoff
+  readonly #progress: Progress
+  #link: Link | undefined
 
   constructor(replica: Replica, env: Env, changed: () => void) {
     this.#replica = replica
+    this.#backoff = new Backoff(env)
+    this.#progress = new Progress(() => {
+      this.#backoff.reset()
+      this.#link?.proven()
+    })
     this.#env = env
     this.#changed = changed
     replica.onCommit(() => this.#session?.push())
@@ -41,13 +51,16 @@ export class Sync implements Channel {
 
   opened(link: Link): void {
     this.#update({ connection: "open", retryAt: null, ...noTrouble, ...noSession })
-    this.#session = new Session(
-      this.#replica,
-      this.#env,
+    this.#link = link
+    this.#session = new Session({
+      replica: this.#replica,
+      env: this.#env,
       link,
-      () => this.#checks,
-      (patch) => this.#update(patch),
-    )
+      latestCheck: () => this.#checks,
+      update: (patch) => this.#update(patch),
+      backoff: this.#backoff,
+      progress: this.#progress,
+    })
   }
 
   /**
@@ -82,6 +95,7 @@ export class Sync implements Channel {
   }
 
   #endSession(): void {
+    this.#link = undefined
     this.#session?.end()
     this.#session = undefined
   }

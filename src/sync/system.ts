@@ -37,7 +37,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
     const ws = new WebSocket(url, [...protocols])
     ws.binaryType = "arraybuffer"
     ws.onopen = () => socket.onopen?.()
-    ws.onmessage = ({ data }) => data instanceof ArrayBuffer && socket.onmessage?.(new Uint8Array(data))
+    ws.onmessage = ({ data }) => typeof data !== "string" && socket.onmessage?.(new Uint8Array(data as ArrayBuffer))
     ws.onerror = () => {} // a close follows, and tells as much
     ws.onclose = ({ code, reason }) => close(code, reason)
     socket.send = (frame) => {

@@ -11,7 +11,8 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
  * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
  * aborted when the time is over, and when nobody waits for the token any more.
  *
- * `reason` is always `"open"` in this version.
+ * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. `"expiring"` comes with relays that check
+ * tokens: this version's does not.
  */
 export type Token =
   | string
@@ -30,6 +31,7 @@ const TOKEN_MS = 60_000
  */
 export async function askForToken(
   token: Token | undefined,
+  reason: "open" | "refused",
   workspaces: readonly string[],
   call: AbortController,
   clock: Clock,
@@ -45,7 +47,7 @@ export async function askForToken(
     const failed = (cause: unknown) => {
       reject(new HeadwaterError("FORBIDDEN", "the app's token function failed; it is called again", { cause }))
     }
-    const answer = async () => token({ reason: "open", workspaces, signal })
+    const answer = async () => token({ reason, workspaces, signal })
     answer().then(resolve, failed).finally(cancel)
   })
 }

@@ -48,7 +48,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^cursor ahead of its entries/,
     edits: [
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: "const level = messages.at(-1)?.level === true",
         by: `const level = messages.at(-1)?.level === true
     await receiveEntries(this.#steps, { items: [], cursor, level: false })`,
@@ -99,7 +99,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
@@ -230,7 +230,7 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       comesBack,
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
         by: `if (message.t === "entries") {
       const heard: { principal?: boolean } = this

@@ -26,7 +26,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "a pull carries the furthest place learned of beside the cursor, and the relay must match both",
     without: [
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
         by: "const further = {}",
       },
@@ -60,7 +60,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "DEPS_UNKNOWN: have and want for that entity, what is wanted first, then the same change again",
     without: [
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: `if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {`,
         by: `if (code === "SEQ_GAP") {`,
       },
@@ -159,7 +159,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         by: "by: by.principal,",
       },
       {
-        file: "src/sync/session.ts",
+        file: "src/sync/attempt.ts",
         replace: `} else if (code === "ACTOR_BOUND") {`,
         by: `} else if (code === "QUOTA") {`,
       },

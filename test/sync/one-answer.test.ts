@@ -93,10 +93,9 @@ describe("a relay that refuses every change with", () => {
     expect(cost).toEqual({ pulls: 1, pushes: 6, haves: 5, dials: 1 })
   })
 
-  test.fails("ACTOR_BOUND is given each of them once more as adopted", async () => {
-    // Fails: what is refused as adopted too is adopted and pushed again at once, for ever.
+  test("ACTOR_BOUND is given each of them once more as adopted, and then once in 30 s", async () => {
     const cost = await hour(relayThat({ push: (push) => refusals(push, "ACTOR_BOUND") }))
-    expect(cost.pushes).toBeLessThanOrEqual(2 * 13)
+    expect(cost.pushes).toBeLessThanOrEqual(2 * 121)
   })
 })
 
@@ -120,8 +119,7 @@ describe("a relay that answers every pull with the notice", () => {
     expect(cost).toEqual({ pulls: 1, pushes: 13, haves: 1, dials: 1 })
   })
 
-  test.fails("CURSOR_UNKNOWN, and every have too, is not told the same thing for ever", async () => {
-    // Fails: each notice is answered at once with a have of everything, which brings the next notice.
+  test("CURSOR_UNKNOWN, and every have too, is not told the same thing for ever", async () => {
     const cursorUnknown = () => [notice("CURSOR_UNKNOWN")]
     const cost = await hour(relayThat({ pull: cursorUnknown, have: cursorUnknown }))
     expect(cost.haves).toBeLessThanOrEqual(120)
@@ -162,13 +160,13 @@ describe("a relay that ends every connection", () => {
     },
   )
 
-  test.fails("after its first entries is dialled after waits that double", async () => {
+  test("after its first entries is dialled after waits that double", async () => {
     // Fails: entries that are saved, however few, take the wait back to a second.
     const cost = await hour(relayThat({ pull: () => [level, 1011] }))
     expect(cost.dials).toBeLessThanOrEqual(DIALS)
   })
 
-  test.fails("when it is pushed to is dialled after waits that double", async () => {
+  test("when it is pushed to is dialled after waits that double", async () => {
     // Fails: the first entries of each connection take the wait back to a second, and the push that ends it comes behind them.
     const cost = await hour(relayThat({ push: () => [1011] }))
     expect(cost.dials).toBeLessThanOrEqual(DIALS)

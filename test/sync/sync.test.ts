@@ -621,7 +621,7 @@ test("what another build of Automerge has set aside is tried again by this one, 
   const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
   const release = await store.claim("test")
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one" })],
+    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probed: true })],
     [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // is no change, whoever judges
     [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
   ])

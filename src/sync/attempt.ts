@@ -1,0 +1,287 @@
+/**
+ * One try of a workspace to keep level with the relay over a live connection. It pulls what follows the cursor, pushes the
+ * outbox, and takes each of the relay's messages to a step of the replica, in the order in which they came. When a step
+ * fails the attempt is over; nothing that it learned outlives it.
+ */
+
+import type { Env } from "../base/env.ts"
+import { HeadwaterError } from "../base/errors.ts"
+import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answers.ts"
+import { ConnectionSteps } from "../replica/connection-steps.ts"
+import { markHeal, receiveWant, type Wanted } from "../replica/heal.ts"
+import { placeOf } from "../replica/places.ts"
+import { receiveEntries } from "../replica/receive.ts"
+import type { Replica } from "../replica/replica.ts"
+import {
+  type Ack,
+  type Entries,
+  type Notice,
+  type Pull,
+  position,
+  type Reject,
+  type RelayMessage,
+  type Want,
+} from "../wire/protocol.ts"
+import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
+import { FallbackExchange } from "./fallback-exchange.ts"
+import { type Batch, Incoming } from "./incoming.ts"
+import type { Progress } from "./progress.ts"
+import { PushWindow } from "./push-window.ts"
+import { Refusals } from "./refusals.ts"
+import { isForNow } from "./retry.ts"
+import type { Link } from "./socket.ts"
+import { Trouble } from "./trouble.ts"
+
+/** What an attempt says of itself. */
+export interface AttemptStatus extends CatchUpStatus {
+  /** Why nothing comes for this workspace although it is connected. */
+  readonly trouble: HeadwaterError | null
+  /** What the relay refuses for now. */
+  readonly refusal: HeadwaterError | null
+}
+
+export interface AttemptOptions {
+  readonly replica: Replica
+  readonly env: Env
+  readonly link: Link
+  /** The number of the latest check (`Sync.check`). */
+  readonly latestCheck: () => number
+  readonly update: (patch: Partial<AttemptStatus>) => void
+  /** The next id of a push: no two pushes of one connection share one. */
+  readonly nextPushId: () => string
+  /** An earlier attempt was over on this connection: what the relay still sends to it is not for this one. */
+  readonly again: boolean
+  readonly progress: Progress
+  /** A step has failed. */
+  readonly failed: (error: HeadwaterError) => void
+}
+
+/** Heals that one attempt begins: a log may be damaged during a heal, but a relay that always says so is not asked for ever. */
+const HEALS_AT_MOST = 3
+
+export class Attempt {
+  readonly #replica: Replica
+  readonly #steps: ConnectionSteps
+  readonly #env: Env
+  readonly #link: Link
+  /** The number of the latest check (`Sync.check`). */
+  readonly #o: AttemptOptions
+  readonly #incoming: Incoming
+  readonly #catchUp = new CatchUp()
+  readonly #exchange: FallbackExchange
+  readonly #window: PushWindow
+  readonly #refusals: Refusals
+  readonly #trouble: Trouble
+  /** `served`: the relay's first entries of this connection are committed; they name the principal. */
+  #state: "beginning" | "served" | "ended" = "beginning"
+  /** ms by which the relay's clock is ahead of ours, once it has told its time. */
+  #clockAheadMs: number | undefined
+  /** How often the relay has said in this attempt that it does not know our cursor. */
+  #heals = 0
+  /** Bytes of items that are committed and not granted again. */
+  #creditDue = 0
+  /** The relay answers this attempt. Before, entries are meant for an earlier one, and do not follow our cursor. */
+  #heard: boolean
+
+  constructor(options: AttemptOptions) {
+    const { replica, env, link, update } = options
+    this.#o = options
+    this.#replica = replica
+    this.#steps = new ConnectionSteps(replica)
+    this.#env = env
+    this.#link = link
+    this.#heard = !options.again
+    this.#incoming = new Incoming(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
+    this.#refusals = new Refusals(
+      env,
+      (refusal) => update({ refusal }),
+      () => this.push(),
+    )
+    this.#trouble = new Trouble(
+      env,
+      (trouble) => update({ trouble }),
+      () => this.#run(this.#begin()),
+    )
+    const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
+    this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
+    this.#run(this.#begin())
+  }
+
+  end(): void {
+    this.#state = "ended"
+    this.#incoming.end()
+    this.#exchange.end()
+    this.#window.close()
+    this.#refusals.end()
+    this.#trouble.end()
+  }
+
+  get #ended(): boolean {
+    return this.#state === "ended"
+  }
+
+  /** `bytes`: of the frame. */
+  receive(message: RelayMessage, bytes: number): void {
+    if (this.#ended) return
+    if (message.t === "entries") this.#heard ||= message.principal !== undefined
+    if (message.t === "entries" && !this.#heard) return
+    if (message.t === "entries") this.#queueEntries(message, bytes)
+    else if (message.t === "ack") this.#run(this.#acknowledged(message))
+    else if (message.t === "reject") this.#run(this.#rejected(message))
+    else if (message.t === "want") this.#run(this.#wanted(message))
+    else if (message.t === "notice") this.#run(this.#noticed(message))
+  }
+
+  /** A step that fails (the disk, most likely) ends the attempt: what was not saved is sent again to the next one. */
+  #run(step: Promise<void>): void {
+    step.catch((cause: unknown) => {
+      if (this.#ended) return
+      const error =
+        cause instanceof HeadwaterError
+          ? cause
+          : new HeadwaterError("MESSAGE_BAD", "a message from the relay could not be handled; it is asked for again", {
+              cause,
+            })
+      if (error.code !== "CLOSED") this.#o.failed(error)
+    })
+  }
+
+  // ── pulling ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #begin(): Promise<void> {
+    // As a step, so that everything that an earlier connection received has been committed.
+    const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
+    if (this.#ended) return
+    this.#catchUp.asks(this.#o.latestCheck())
+    if (heal) {
+      this.#pull({})
+      await this.#exchange.sayAll()
+    } else {
+      const further = reach !== cursor && { reach: placeOf(reach) }
+      this.#pull({ cursor: placeOf(cursor), ...further })
+    }
+  }
+
+  #pull(from: Pick<Pull, "cursor" | "reach">, credit = this.#replica.sizes.credit): void {
+    this.#link.send({ t: "pull", w: this.#replica.id, ...from, credit })
+  }
+
+  /** Asks what the relay has now, unless the pull that is under way will say so. */
+  pullAgain(): void {
+    if (this.#catchUp.mustAskAgain(this.#o.latestCheck())) this.#run(this.#begin())
+  }
+
+  // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #queueEntries(message: Entries, bytes: number): void {
+    if (message.left !== undefined) this.#catchUp.announced(message.left)
+    if (message.time !== undefined) this.#clockAheadMs = message.time - this.#env.now()
+    this.#incoming.add(message, bytes)
+  }
+
+  async #commitEntries({ messages, bytes }: Batch): Promise<void> {
+    const items = messages.flatMap((message) => message.items)
+    const cursor = messages.findLast((message) => message.cursor !== undefined)?.cursor
+    const first = messages.find((message) => message.principal !== undefined)
+    const level = messages.at(-1)?.level === true
+    const wanted = await receiveEntries(this.#steps, {
+      items,
+      cursor,
+      healed: cursor && this.#exchange.endHeal(),
+      level,
+      principal: first?.principal,
+      access: first?.access,
+      clockAheadMs: this.#clockAheadMs,
+    })
+    this.#incoming.committed()
+    if (this.#ended) return
+    if (wanted.settled.length > 0) this.#settled(wanted)
+    if (cursor !== undefined) this.#o.progress.reached(position(cursor))
+    if (first !== undefined && this.#state === "beginning") {
+      this.#state = "served"
+      this.#window.open()
+      this.push()
+    }
+    const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
+    this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
+    if (level) this.pullAgain()
+    if (items.length > 0) this.#grant(bytes)
+    this.#incoming.handOnWhenDue()
+  }
+
+  /** What has been committed may be sent again: the relay never has more under way than this device can hold. */
+  #grant(bytes: number): void {
+    this.#creditDue += bytes
+    if (this.#creditDue < this.#replica.sizes.credit / 4) return
+    this.#pull({}, this.#creditDue)
+    this.#creditDue = 0
+  }
+
+  // ── answers to pushes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends what is owed. */
+  push(): void {
+    this.#run(this.#window.fill())
+  }
+
+  async #acknowledged({ id, at }: Ack): Promise<void> {
+    const stored = this.#window.acknowledged(id)
+    if (stored === undefined) return
+    const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
+    await receiveAck(this.#steps, changes, this.#exchange.learn(at))
+    this.#o.progress.stored()
+    this.#window.release(stored.keys())
+    this.push()
+  }
+
+  async #rejected({ id, entity, hash, code, retryIn }: Reject): Promise<void> {
+    if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
+    if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
+      this.#window.release([hash])
+      // What rests on a change that is refused for now comes again with it.
+      if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
+    } else if (code === "ACTOR_BOUND") {
+      const again = await receiveActorBound(this.#steps, entity, hash)
+      this.#window.release(again.length > 0 ? again : [hash])
+      if (again.length === 0) this.#refusals.add(entity, code, retryIn)
+      this.push()
+    } else if (isForNow(code)) {
+      this.#window.release([hash])
+      this.#refusals.add(entity, code, retryIn)
+    } else if (await receiveRefusal(this.#steps, entity, hash, code)) this.#window.release([hash])
+  }
+
+  // ── notices and wants ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #noticed(notice: Notice): Promise<void> {
+    const { code, access } = notice
+    if (code === "CURSOR_UNKNOWN" && ++this.#heals > HEALS_AT_MOST) {
+      const message = "the relay does not take our answer to CURSOR_UNKNOWN; it is tried again later"
+      this.#o.failed(new HeadwaterError(code, message))
+    } else if (code === "CURSOR_UNKNOWN") {
+      this.#incoming.handOn() // what came before belongs to the log that this side knew
+      this.#exchange.beginHeal()
+      this.#o.progress.otherLog()
+      this.#catchUp.lost()
+      this.#o.update({ level: false })
+      await markHeal(this.#steps)
+      if (!this.#ended) await this.#exchange.sayAll()
+    } else {
+      if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
+      else this.#trouble.noticed(notice)
+      if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
+    }
+  }
+
+  async #wanted({ page }: Want): Promise<void> {
+    this.#settled(await receiveWant(this.#steps, page))
+  }
+
+  /** What the relay lacks of these entities is owed. */
+  #settled({ again, settled }: Wanted): void {
+    this.#window.release(again.map(([, hash]) => hash))
+    this.#exchange.settled(settled)
+    this.push()
+  }
+}
