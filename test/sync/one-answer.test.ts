@@ -161,13 +161,11 @@ describe("a relay that ends every connection", () => {
   )
 
   test("after its first entries is dialled after waits that double", async () => {
-    // Fails: entries that are saved, however few, take the wait back to a second.
     const cost = await hour(relayThat({ pull: () => [level, 1011] }))
     expect(cost.dials).toBeLessThanOrEqual(DIALS)
   })
 
   test("when it is pushed to is dialled after waits that double", async () => {
-    // Fails: the first entries of each connection take the wait back to a second, and the push that ends it comes behind them.
     const cost = await hour(relayThat({ push: () => [1011] }))
     expect(cost.dials).toBeLessThanOrEqual(DIALS)
   })
