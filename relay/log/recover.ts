@@ -56,6 +56,7 @@ export async function recover(folder: Folder, before?: Before, damage?: Damage):
   }
 }
 
+/** `open` makes it durable. */
 async function dropIndex(folder: Folder, number: number): Promise<void> {
   const index = indexPath(folder, number)
   folder.reader.forget(index)
@@ -63,7 +64,6 @@ async function dropIndex(folder: Folder, number: number): Promise<void> {
   const names = await folder.disk.list(folder.path)
   if (!names.some((name) => `${folder.path}/${name}` === index)) return
   await folder.disk.remove(index)
-  await folder.disk.syncFolder(folder.path)
 }
 
 async function open(folder: Folder, before?: Before): Promise<Recovered> {
@@ -73,7 +73,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const freshRunning = random.subarray(8)
   let secret: Secret = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
-    // A process that was killed may have made these names without making them durable.
+    // Whoever made, removed or copied these names may not have made that durable, and from here on they are relied on.
     await disk.syncFolder(dirname(folder.path))
     await disk.syncFolder(folder.path)
     secret = (await findSecret(folder, numbers)) ?? secret
@@ -206,12 +206,14 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
   return { segment, lost }
 }
 
-/** Renames a segment without a header: nobody can say what it continues. */
+/**
+ * Renames a segment without a header: nobody can say what it continues. The fresh segment that follows makes it
+ * durable.
+ */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)
   folder.reader.forget(path)
   await folder.disk.rename(path, `${path}.lost`)
-  await folder.disk.syncFolder(folder.path)
   folder.report({ ...DAMAGED, segment: number, from: 0, to: HEADER_BYTES })
 }
 
