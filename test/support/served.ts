@@ -14,11 +14,13 @@ import type { Code } from "../../src/base/errors.ts"
 import { type Access, decodeRelay, type RelayMessage } from "../../src/wire/protocol.ts"
 import { Client } from "./client.ts"
 import { dice } from "./dice.ts"
-import { type SimDisk, simDisk } from "./disk.ts"
+import { type Files, type SimDisk, simDisk } from "./disk.ts"
 
 export interface ServedOptions {
   readonly sizes?: Partial<ServeSizes>
   readonly clock?: Clock
+  /** What is on the disk, as `SimDisk.snapshot` gave it. */
+  readonly files?: Files
 }
 
 export class Served {
@@ -40,6 +42,7 @@ export class Served {
       if (served.#broken) throw new Error("the disk is broken")
     }
     const disk = simDisk({ random: dice(1), before: (operation) => before(operation) })
+    if (options.files) disk.restore(options.files)
     const logs = await openLogs({ folder: "data", disk: disk.disk, clock: nodeClock, report() {} })
     const served = new Served(disk, logs, options)
     return served
