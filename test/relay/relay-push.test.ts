@@ -3,6 +3,7 @@ import { rm, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { LOGGED_ENTRY } from "../../relay/serve/admit-entry.ts"
 import { type Clock, systemClock } from "../../src/base/env.ts"
 import { hashOf, readChange } from "../../src/wire/chunk.ts"
 import { type ClientMessage, type Entry, limits, position } from "../../src/wire/protocol.ts"
@@ -166,11 +167,18 @@ describe("a large entry", () => {
     return { ...own, chunks: [...own.chunks, ...chunks], blobs }
   }
 
-  it("that no frame could bring to others is refused, whatever it is large by", async () => {
+  const sizeOf = ({ chunks, blobs = [] }: Entry) => [...chunks, ...blobs].reduce((sum, { length }) => sum + length, 0)
+  /** With this size its chunks and blobs have exactly as many bytes as a logged entry may have. */
+  const exact = 4_060_000 + LOGGED_ENTRY - sizeOf(sized("e", 4_060_000))
+  it.each([
+    ["its chunks and blobs", exact + 1],
+    ["what goes around them in the log", exact],
+  ])("that no frame could bring to others is refused: too large by %s", async (_what, size) => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
-    const entry = sized("e", 4_070_000)
+    const entry = sized("e", size)
+    expect(sizeOf(entry) > LOGGED_ENTRY).toBe(size > exact)
     const id = writer.push([entry])
     await writer.ack(id)
     const refused = entry.chunks.map((chunk) => ({
