@@ -8,8 +8,15 @@ export function dateIn(front: Readonly<Record<string, unknown>>): string | undef
   return undefined
 }
 
+const fileTimes = new WeakMap<Row, number>()
+
 /** When the note was last changed, in ms since 1970: by its file until it is edited here. */
-export const changedAt = (row: Row): number => timeOf(row.fileDate) ?? row.$updatedAt
+export function changedAt(row: Row): number {
+  if (row.fileDate === undefined) return row.$updatedAt
+  let time = fileTimes.get(row) // a list sorts by it
+  if (time === undefined) fileTimes.set(row, (time = timeOf(row.fileDate) ?? row.$updatedAt))
+  return time
+}
 
 /** When the note was created, in ms since 1970. */
 export function createdAt(row: Row): number {
@@ -21,8 +28,8 @@ const WRITTEN =
   /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|t|\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?)?$/
 
 /**
- * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names one, or
- * a UNIX time in seconds or milliseconds. Undefined for anything else.
+ * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names
+ * one, or a UNIX time in seconds or milliseconds. Undefined for anything else.
  */
 export function timeOf(value: unknown): number | undefined {
   const text = typeof value === "string" || typeof value === "number" ? String(value).trim() : ""

@@ -16,8 +16,9 @@ export interface ExportReport {
 }
 
 /**
- * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the files
- * that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is lost.
+ * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the
+ * files that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is
+ * lost.
  */
 export async function exportNotes(notes: Notes, target: Target): Promise<ExportReport> {
   const report: ExportReport = { exported: 0, problems: [] }

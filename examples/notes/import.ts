@@ -119,8 +119,8 @@ async function writeNote(notes: Notes, id: string, note: NoteFields, hash: strin
 }
 
 /**
- * Creates a note. A body that one change cannot hold is written in several; until the last of them, `filePart` says that
- * the note is not complete. `mark` is written with the last.
+ * Creates a note. A body that one change cannot hold is written in several; until the last of them, `filePart` says
+ * that the note is not complete. `mark` is written with the last.
  */
 async function create(
   notes: Notes,

@@ -1,6 +1,8 @@
 import { preview } from "headwater"
+import { changedAt } from "./dates.ts"
 import { child, element } from "./dom.ts"
 import type { Notes, Row } from "./notes.ts"
+import { searchNotes } from "./search.ts"
 
 /** Rows that are made into elements at first. Scrolling to the end of the list adds as many again. */
 const ROWS_PER_DRAW = 100
@@ -12,8 +14,8 @@ export interface List {
 }
 
 /**
- * The list of the notes that contain every word of the search, newest first. It is drawn from rows: no document is
- * loaded.
+ * The list of the notes that contain every word of the search. It is drawn from rows: only a search loads documents, of
+ * the notes whose long text may contain a word that their row does not.
  */
 export function showList(notes: Notes, on: { open: (id: string) => void; remove: (id: string) => void }): List {
   const search = element("search", HTMLInputElement)
@@ -32,13 +34,14 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     draw()
   }).observe(end)
 
+  const finder = searchNotes(notes, () => refresh())
   const refresh = () => {
     // one drawing a frame, however many notes an import adds
     if (drawing) return
     drawing = true
     requestAnimationFrame(() => {
       drawing = false
-      found = searched(notes.all(), search.value)
+      found = finder.find(search.value)
       draw()
     })
   }
@@ -48,7 +51,9 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     ul.replaceChildren(...found.slice(0, shown).map(item), end)
     if (focused !== undefined) buttonOf(focused)?.focus()
     const all = notes.all().length
-    count.textContent = `${found.length === all ? "" : `${found.length} of `}${all} note${all === 1 ? "" : "s"}`
+    const isPart = found.length !== all || finder.state !== "done"
+    const more = { done: "", reading: ", searching long notes…", incomplete: ", long notes could not be searched" }
+    count.textContent = `${isPart ? `${found.length} of ` : ""}${all} note${all === 1 ? "" : "s"}${more[finder.state]}`
   }
 
   function item(row: Row): HTMLLIElement {
@@ -103,24 +108,6 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
   }
 }
 
-const texts = new WeakMap<Row, string>()
-
-/** The text of a row that a search looks at. A row is the same object until it changes, so its text is made once. */
-function textOf(row: Row): string {
-  const known = texts.get(row)
-  if (known !== undefined) return known
-  const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
-  const text = `${row.title}\n${tags}\n${preview(row, "body", 4096)}`.toLowerCase()
-  texts.set(row, text)
-  return text
-}
-
-function searched(rows: readonly Row[], query: string): Row[] {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
-  const found = words.length === 0 ? [...rows] : rows.filter((row) => words.every((word) => textOf(row).includes(word)))
-  return found.sort((a, b) => b.$updatedAt - a.$updatedAt || (a.id < b.id ? 1 : -1))
-}
-
 function render(row: Row): HTMLLIElement {
   const button = document.createElement("button")
   button.type = "button"
@@ -129,7 +116,7 @@ function render(row: Row): HTMLLIElement {
   const title = document.createElement("strong")
   title.textContent = row.title || "Untitled"
   const when = document.createElement("em")
-  when.textContent = row.$pending ? "not sent yet" : day(row.$updatedAt)
+  when.textContent = row.$pending ? "not sent yet" : day(changedAt(row))
   const line = document.createElement("span")
   const tags = (Array.isArray(row.tags) ? row.tags : []).map((tag) => `#${tag}`)
   line.textContent = [...tags, preview(row, "body", 120).replaceAll("\n", " ")].join(" ") || "No text"

@@ -16,7 +16,9 @@ export interface Note {
   fileFront?: string
   /** When the note was written, by the file's front matter. The page removes it with the first edit. */
   fileDate?: string
-  /** While a long file is being imported, and after that was interrupted: which file, and how much of its body is here. */
+  /**
+   * While a long file is being imported, and after that was interrupted: which file, and how much of its body is here.
+   */
   filePart?: FilePart
 }
 

@@ -1,0 +1,133 @@
+import { openWorkspace } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { notes as definition } from "../../examples/notes/notes.ts"
+import { searchNotes } from "../../examples/notes/search.ts"
+
+const open = () => openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
+let ws: Awaited<ReturnType<typeof open>>
+beforeEach(async () => {
+  ws = await open()
+})
+afterEach(() => ws.close())
+
+const filler = "river delta spring basin ".repeat(400)
+/** A search as the list uses it: it asks again whenever more was found. */
+function search(notes = ws.notes, idle = async () => {}) {
+  let query = ""
+  const drawn: string[][] = []
+  const finder = searchNotes(notes, () => drawn.push(titles()), idle)
+  const titles = () => finder.find(query).map(({ title }) => title)
+  return {
+    drawn,
+    finder,
+    now: (words: string) => {
+      query = words
+      return titles()
+    },
+    async whole(words: string) {
+      const first = this.now(words)
+      await vi.waitFor(() => expect(finder.state).not.toBe("reading"))
+      return { first, last: titles() }
+    },
+  }
+}
+const note = (title: string, body: string, rest = {}) => ws.notes.create({ title, body, ...rest })
+
+describe("the search", () => {
+  it("finds what stands beyond the preview of a long note", async () => {
+    await note("Long", `${filler}The Licence is here.${filler}`)
+    await note("Other", filler)
+    await note("Short", "about a LICENCE")
+    expect(await search().whole("licence")).toEqual({ first: ["Short"], last: ["Short", "Long"] })
+    expect(await search().whole("licence short")).toEqual({ first: ["Short"], last: ["Short"] })
+    // one word is in the title, the other far behind
+    expect(await search().whole("long here")).toEqual({ first: [], last: ["Long"] })
+  })
+
+  it("puts a title that is the query first, then those that begin with it, then those that contain it", async () => {
+    await note("Plan", "first")
+    await note("The plan", "second")
+    await note("Planning", "third")
+    await note("Other", "a plan in the text")
+    expect(search().now(" PLAN ")).toEqual(["Plan", "Planning", "The plan", "Other"])
+    expect(search().now("the plan")).toEqual(["The plan", "Other"])
+  })
+
+  it("compares characters, not how Unicode spells them", async () => {
+    await note("caf\u00e9", "")
+    await note("CAFE\u0301", "")
+    expect(search().now("caf\u00e9").length).toBe(2)
+    expect(search().now("cafe\u0301").length).toBe(2)
+  })
+
+  it("reads a long note once for all searches, and again when it has changed", async () => {
+    const read = vi.fn(ws.notes.read)
+    const { id } = await note("Long", `${filler}one${filler}`)
+    const one = search({ ...ws.notes, read })
+    const find = (words: string) => one.whole(words)
+    expect((await find("one")).last).toEqual(["Long"])
+    expect((await find("two")).last).toEqual([])
+    expect((await find("on")).first).toEqual(["Long"])
+    expect(read).toHaveBeenCalledTimes(1)
+    await ws.notes.update(id, (draft) => void (draft.body = `${filler}now two${filler}`))
+    expect((await find("two")).last).toEqual(["Long"])
+    expect((await find("one")).last).toEqual([])
+    expect(read).toHaveBeenCalledTimes(2)
+  })
+
+  it("reads nothing for a search that every row answers, and stops when the search is cleared", async () => {
+    const read = vi.fn(ws.notes.read)
+    for (let n = 0; n < 5; n++) await note(`Long ${n}`, filler)
+    let goOn = () => {}
+    const one = search({ ...ws.notes, read }, () => new Promise<void>((resolve) => (goOn = resolve)))
+    expect(one.now("river").length).toBe(5)
+    expect([one.finder.state, read.mock.calls.length]).toEqual(["done", 0])
+    one.now("licence")
+    expect(one.finder.state).toBe("reading")
+    goOn()
+    await vi.waitFor(() => expect(read).toHaveBeenCalledTimes(1))
+    one.now("")
+    goOn()
+    await vi.waitFor(() => expect(one.finder.state).toBe("done"))
+    expect(read).toHaveBeenCalledTimes(1)
+  })
+
+  it("tells of what it finds while it still reads", async () => {
+    for (let n = 0; n < 4; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
+    const one = search(ws.notes, () => new Promise((resolve) => setTimeout(resolve, 150)))
+    expect(one.now("licence")).toEqual([])
+    await vi.waitFor(() => expect(one.drawn.at(-1)?.length).toBe(4), 5000)
+    expect(one.drawn.length).toBeGreaterThan(2)
+    expect(one.drawn[0]!.length).toBeLessThan(4)
+  })
+
+  it("says that long notes were not searched when they cannot be read, and tries again with the next query", async () => {
+    await note("Long", `${filler}licence${filler}`)
+    const read = vi.fn(ws.notes.read)
+    read.mockRejectedValueOnce(new Error("WebAssembly is not there"))
+    const one = search({ ...ws.notes, read })
+    expect((await one.whole("licence")).last).toEqual([])
+    expect(one.finder.state).toBe("incomplete")
+    expect((await one.whole("licenc")).last).toEqual(["Long"])
+    expect(one.finder.state).toBe("done")
+  })
+
+  it("keeps no more long texts than fit, and still ends", async () => {
+    const read = vi.fn(ws.notes.read)
+    for (let n = 0; n < 12; n++) await note(`Long ${n}`, "x".repeat(80_000))
+    const huge = async (id: string) => ({ ...(await read(id))!, body: `${"x".repeat(1_000_000)}end` })
+    const one = search({ ...ws.notes, read: huge })
+    expect((await one.whole("end")).last.length).toBe(12)
+    expect((await one.whole("none")).last.length).toBe(0)
+    expect(read.mock.calls.length).toBeGreaterThan(12)
+    expect(read.mock.calls.length).toBeLessThan(24)
+  }, 60_000)
+
+  it("sorts by a file's date until the note is edited", async () => {
+    await note("Typed", "")
+    await note("Old", "", { fileDate: "2001-02-03" })
+    await note("New", "", { fileDate: "2099-01-01" })
+    expect(search().now("")).toEqual(["New", "Typed", "Old"])
+  })
+})
