@@ -8,8 +8,10 @@ import { automergeVersion, Entity, loadAutomerge } from "../../src/document/enti
 import { History } from "../../src/document/history.ts"
 import { project } from "../../src/document/projection.ts"
 import { verdicts } from "../../src/document/verdicts.ts"
+import { planned } from "../../src/document/writing.ts"
 import { type Changes, created } from "../../src/schema/draft.ts"
 import { type Change, isDerived, readChange } from "../../src/wire/chunk.ts"
+import { limits } from "../../src/wire/protocol.ts"
 import { actorOf, createdNote, ID, notes, Replica, runs } from "../support/histories.ts"
 
 beforeAll(() => loadAutomerge())
@@ -279,6 +281,37 @@ test("two texts that are hidden are written to in one update, and every replica 
   const all = [...a.changes.values()]
   expect(verdicts(ID, all, new Set(a.changes.keys())).order).toHaveLength(all.length)
   expect(Entity.hydrate(ID, History.of(all), actorOf(3)).whole(notes)).toEqual({ body: "one!", summary: "two!" })
+})
+
+test("one document is shown by several definitions, each as it declares the field", () => {
+  const a = new Replica(0)
+  a.update((draft) => void (draft.body = "typed"), 5)
+  const hidden = foreign((doc) => void (doc["body"] = scalar("scalar")), [a.entity.genesis], 10).changes[1] as Change
+  a.entity.apply([hidden])
+  for (const [def, body] of [
+    [notes, "typed"],
+    [undefined, "scalar"],
+    [notes, "typed"],
+  ] as const) {
+    expect(a.entity.whole(def)).toEqual({ body })
+    expect(a.entity.whole(def)).toBe(a.entity.whole(def))
+  }
+})
+
+test("what is certainly too large is refused before Automerge sees it", () => {
+  const size = (changes: Partial<Changes>) => codeOf(() => planned(notes, { ...nothing, ...changes }, new Map()))
+  const set = (value: unknown) => ({ set: new Map([["f", value]]) })
+  expect(size(set(Array(limits.ops - 1).fill(0)))).toBeUndefined()
+  expect(size(set(Array(limits.ops).fill(0)))).toBe("TOO_LARGE")
+  expect(size(set({ deep: [Array(limits.ops - 3).fill(0)] }))).toBeUndefined()
+  expect(size(set({ deep: [Array(limits.ops - 2).fill(0)] }))).toBe("TOO_LARGE")
+  expect(size(set("x".repeat(limits.chunk)))).toBeUndefined()
+  expect(size(set("x".repeat(limits.chunk + 1)))).toBe("TOO_LARGE")
+  expect(size(set({ ["k".repeat(limits.chunk)]: "" }))).toBeUndefined()
+  expect(size(set({ ["k".repeat(limits.chunk)]: "x" }))).toBe("TOO_LARGE")
+  const insert = (units: number) => ({ splices: [{ key: "body", at: 0, remove: 0, insert: "x".repeat(units) }] })
+  expect(size(insert(limits.chunk))).toBeUndefined()
+  expect(size(insert(limits.chunk + 1))).toBe("TOO_LARGE")
 })
 
 test("what shows of a text that is hidden follows the edits of others", () => {

@@ -1,4 +1,4 @@
-/** A workspace whose relay says what a test tells it to: entries as others would have written them, and refusals. */
+/** A workspace whose relay sends what a test tells it to: entries as others would have written them, and refusals. */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import type { Env } from "../../src/base/env.ts"
@@ -16,7 +16,7 @@ export const tasks = collection("tasks", shape<Fields>())
 export const w = "w"
 export const url = "ws://relay"
 export const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
-/** What the first entries of a connection say besides. */
+/** Further keys of the first `entries` of a connection. */
 export const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
 
 export const open = (relay: { url: string } | undefined, store: Store = memoryStore(), env: Env = systemEnv) =>
@@ -34,11 +34,11 @@ export const item = (entity: string, changes: readonly Change[], of = "notes"): 
   entry: { entity, collection: of, kind: "change", chunks: changes.map(({ chunk }) => chunk), by: "bob" },
 })
 
-/** The next change of one foreign actor: sets `n`. */
+/** A change of one foreign actor that sets `n` and depends on `on`. */
 export const next = (on: Change, n: number, more: Record<string, unknown> = {}): Change =>
   forged({ deps: [on.hash], startOp: on.maxOp + 1, time: 1_700_000_000, ops: [put({ key: "n", value: n })], ...more })
 
-/** Every change of a push, and then its ack: nothing of it is stored. */
+/** The relay refuses every change of a push and acknowledges the push: nothing of it is stored. */
 export function refuse(relay: ScriptedRelay, push: Push, codeOf: (i: number) => Code, retryIn?: number): void {
   const chunks = push.entries.flatMap((entry) => entry.chunks.map((chunk) => [entry.entity, chunk] as const))
   for (const [i, [entity, chunk]] of chunks.entries()) {
