@@ -64,8 +64,8 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 /**
  * Dates become ms, counters numbers, bytes undefined. What JSON does not have becomes null, and so does what lies
  * deeper than any value that is written here: rows are read, compared and frozen on stacks that may be smaller than the
- * one that sufficed for the document. Keys are sorted, because Automerge lists them in another order on another
- * replica. The key `__proto__` never gets here: `operations.ts` refuses the change.
+ * one that sufficed for the document. Keys are sorted by UTF-16 units, as in values that are written here; Automerge
+ * sorts them by UTF-8 bytes. The key `__proto__` never gets here: `operations.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

@@ -75,9 +75,10 @@ export class Entity {
   }
 
   /**
-   * Makes the document of a history, which the entity then owns. `DOCUMENT_FAILED` when Automerge throws, or does not give back
-   * one of `suspects` byte for byte: a document with such a change could be saved but never loaded. `verdicts` finds out
-   * whether a change is to blame, or the machine.
+   * Makes the document of a history, which the entity then owns. `DOCUMENT_FAILED` when Automerge throws, or does not
+   * give back one of `suspects` byte for byte: a document with such a change could be saved but never loaded.
+   * `verdicts` finds out whether a change is to blame, or the machine. `CHUNK_BAD` when none of the changes makes the
+   * entity.
    */
   static hydrate(id: string, history: History, actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
     let handle: Handle | undefined
@@ -188,8 +189,8 @@ export class Entity {
   }
 
   /**
-   * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with the
-   * next ones. `DOCUMENT_FAILED` as from `apply`; `verdicts` then finds out whether a change is to blame.
+   * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with
+   * the next ones. `DOCUMENT_FAILED` as from `apply`; `verdicts` then finds out whether a change is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -198,9 +199,9 @@ export class Entity {
   }
 
   /**
-   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped. `DOCUMENT_FAILED` when
-   * a dep is missing, when Automerge throws, or when it does not give back one of them byte for byte. After that the
-   * entity can only be freed: hydrate another one.
+   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped.
+   * `CHUNK_BAD` when a dep is missing. `DOCUMENT_FAILED` when Automerge throws, or does not give back one of them byte
+   * for byte; after that the entity can only be freed: hydrate another one.
    */
   apply(changes: readonly Change[]): void {
     for (const change of changes) this.#history.add(change)

@@ -11,12 +11,12 @@ import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
 
 /**
- * What `admitted` says, and `CHUNK_BAD` for those of `suspects` that Automerge does not apply to their ancestors, or does not
- * give back byte for byte. Costs as much as hydrating the entity, and more only when a change is bad.
+ * What `admitted` says, and `CHUNK_BAD` for those of `suspects` that Automerge does not apply to their ancestors, or
+ * does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is bad.
  *
- * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must make a
- * document of the same size that is known to be good. `DOCUMENT_FAILED` when it cannot: then there is no verdict, only
- * trouble, and the same changes may be sound a moment later.
+ * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must make
+ * a document of the same size that is known to be good. `DOCUMENT_FAILED` when it cannot: then there is no verdict,
+ * only trouble, and the same changes may be sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -74,8 +74,8 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
 }
 
 /**
- * A copy of the document with these changes in it, or undefined when Automerge does not take them although it takes others.
- * `DOCUMENT_FAILED`.
+ * A copy of the document with these changes in it, or undefined when Automerge does not take them although it takes
+ * others. `DOCUMENT_FAILED`.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
   const handle = onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
