@@ -304,6 +304,8 @@ test("refuses every departure from the canonical form", () => {
   }
   expect(readChange(good)).toMatchObject({ deps: two, ops: 1, seq: 1, startOp: 1, maxOp: 1, message: "é", time: 0 })
   expect(readChange(forge({ startOp: uleb(2 ** 31 - 1), columns: [[66, [1, 1]]] })).maxOp).toBe(2 ** 31 - 1)
+  const alike = [1, 2].map((last) => [...actor(1).slice(1), last])
+  expect(outcomeOf(forge({ others: alike }))).toBe("accepted")
   for (const [name, chunk] of Object.entries(wrong)) expect(outcomeOf(chunk), name).toBe("CHUNK_BAD")
 })
 
