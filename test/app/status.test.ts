@@ -241,6 +241,48 @@ describe("status", () => {
     expect(ws.status.error).toMatchObject({ code: "RATE", entity: id, retryAt: relay.now + 5000 })
   })
 
+  test("is another when an error says something else, though its code is the same", async () => {
+    const said: unknown[] = []
+    ws.onStatus(({ error }) => said.push(error?.message))
+    relay.hangUp(1001)
+    await relay.pass(1000)
+    relay.hangUp(4408)
+    await relay.settle()
+    expect(said).toEqual([
+      expect.stringContaining("(1001)"),
+      expect.stringContaining("(1001)"), // dialled
+      undefined, // open
+      expect.stringContaining("(4408)"),
+    ])
+    const { error } = ws.status
+    await relay.settle()
+    expect(ws.status.error).toBe(error)
+  })
+
+  test("is not told to a listener that has left, though the change was before", async () => {
+    const heard: string[] = []
+    const off = ws.onStatus(() => heard.push("left"))
+    ws.onStatus(() => heard.push("stays"))
+    relay.hangUp()
+    off()
+    await relay.settle()
+    expect(heard).toEqual(["stays"])
+  })
+
+  test("is told twice to a function that listens twice, and once when it has left once", async () => {
+    let told = 0
+    const listener = () => told++
+    const off = ws.onStatus(listener)
+    ws.onStatus(listener)
+    relay.hangUp()
+    await relay.settle()
+    expect(told).toBe(2)
+    off()
+    ws.disconnect()
+    await relay.settle()
+    expect(told).toBe(3)
+  })
+
   test("passes through every phase: local, connecting, syncing, live, offline, error", async () => {
     await ws.close()
     let full = false

@@ -157,6 +157,19 @@ describe("a collection", () => {
     expect(heard).toHaveLength(2)
   })
 
+  test("tells a function that subscribes twice twice, and once when it has left once", async () => {
+    const ws = await opened()
+    let told = 0
+    const listener = () => void told++
+    const off = ws.notes.subscribe(listener)
+    ws.notes.subscribe(listener)
+    await ws.notes.create({ title: "T" })
+    expect(told).toBe(2)
+    off()
+    await ws.notes.create({ title: "T" })
+    expect(told).toBe(3)
+  })
+
   test("keeps a text over 4,096 bytes out of the row and reads it whole", async () => {
     const ws = await opened()
     const body = "x".repeat(5000)

@@ -228,9 +228,11 @@ test("patience grows with every silence, and is forgotten when the line has answ
   const silences = [await silence(), await silence(), await silence()]
   await answer(7)
   silences.push(await silence())
+  await answer(7) // a silence in between: these are not the eighth and more
+  silences.push(await silence())
   await answer(8)
   silences.push(await silence(), await silence(), await silence(), await silence(), await silence(), await silence())
-  expect(silences).toEqual([10, 20, 40, 80, 10, 20, 40, 80, 160, 160])
+  expect(silences).toEqual([10, 20, 40, 80, 160, 10, 20, 40, 80, 160, 160])
   await ws.close()
 })
 

@@ -96,6 +96,32 @@ describe("a relay connection", () => {
   })
 })
 
+describe("the wait before a dial", () => {
+  test("is short again after a disconnect, however long it had become", async () => {
+    relay.up = false
+    const ws = await opened({ url: "ws://relay" })
+    await relay.pass(100_000)
+    expect(ws.status.retryAt).toBeGreaterThan(relay.now + 1000)
+    ws.disconnect()
+    ws.connect()
+    await relay.settle()
+    expect(ws.status.retryAt).toBe(relay.now + 1000)
+  })
+})
+
+describe("the reason of an end", () => {
+  test("is not taken from a notice of the connection before", async () => {
+    const ws = await opened({ url: "ws://relay" })
+    relay.say({ t: "notice", code: "QUOTA" })
+    relay.hangUp()
+    expect(ws.status.error?.code).toBe("QUOTA")
+    await relay.pass(1000)
+    expect(ws.status.connected).toBe(true)
+    relay.hangUp()
+    expect(ws.status.error?.code).toBe("RELAY_UNREACHABLE")
+  })
+})
+
 describe("a token", () => {
   test("travels in the upgrade as the base64url of its UTF-8, unpadded; without one nothing does", async () => {
     const token = "é~~~??>" // has a +, a / and padding in plain base64

@@ -1,0 +1,34 @@
+import { realpath } from "node:fs/promises"
+import path from "node:path"
+import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { newFolder, removeFolder } from "../support/store/fixtures.ts"
+
+// Which folders are synced: in a file of its own, for the module that syncs them is replaced.
+const synced: string[] = []
+vi.mock("../../src/base/folder.node.ts", async (original) => {
+  const real = await original<typeof import("../../src/base/folder.node.ts")>()
+  return {
+    ...real,
+    async syncFolder(folder: string) {
+      await real.syncFolder(folder)
+      synced.push(folder)
+    },
+  }
+})
+const { nodeStore } = await import("../../src/store/node.ts")
+
+let folder: string
+beforeEach(async () => {
+  folder = await newFolder()
+  synced.length = 0
+})
+afterEach(() => removeFolder(folder))
+
+test("the folder is synced by every opening, before the claim resolves: the names of its files are on the disk", async () => {
+  const store = nodeStore(path.join(folder, "a"))
+  for (let opening = 0; opening < 2; opening++) {
+    const release = await store.claim("w")
+    expect(synced.splice(0)).toContain(await realpath(path.join(folder, "a")))
+    await release()
+  }
+})

@@ -1,0 +1,233 @@
+import { headsOf } from "headwater/testing"
+import { beforeEach, describe, expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import type { Push } from "../../src/wire/protocol.ts"
+import { at, first, w } from "../support/foreign.ts"
+import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
+
+// What the relay refuses, and a relay that has lost its log: told by one that says what a test wants.
+useToldWorkspace()
+
+describe("a refusal", () => {
+  beforeEach(async () => {
+    level(1)
+    await ws.notes.create({ title: "kept" }, { id: "a" })
+    await relay.settle()
+    ack(pushed(), 2)
+    await relay.settle()
+  })
+
+  test("for good sets the change and its descendants aside, and the row is what others see", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "refused"))
+    await relay.settle()
+    const refused = pushed()
+    await ws.notes.update("a", (draft) => void (draft.title = "after it"))
+    await relay.settle()
+    const [hash] = hashes(refused)
+    const stored = expect(ws.whenStored()).rejects.toMatchObject({ code: "REJECTED" })
+    relay.say({ t: "reject", w, id: refused.id, entity: "a", hash: hash!, code: "CHUNK_BAD" })
+    await relay.settle()
+    await stored
+    expect(ws.notes.get("a")).toMatchObject({ title: "kept", $pending: false })
+    expect(replicaOf(ws).rejected.get("a")?.size).toBe(2)
+    expect(ws.status).toMatchObject({ pending: 0, error: { code: "REJECTED" } })
+    await ws.close()
+    await reopen()
+    expect(replicaOf(ws).rejected.get("a")?.size).toBe(2)
+    expect(ws.status.error).toMatchObject({ code: "REJECTED", entity: "a" })
+    await ws.notes.update("a", (draft) => void (draft.title = "goes on"))
+    expect(ws.notes.get("a")?.title).toBe("goes on")
+  })
+
+  test("of a create takes the row away", async () => {
+    await ws.notes.create({ title: "no" }, { id: "b" })
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "b", hash: hashes(push)[0]!, code: "COLLECTION_MISMATCH" })
+    await relay.settle()
+    expect(ws.notes.get("b")).toBeUndefined()
+    await ws.close()
+    await reopen()
+    expect(ws.notes.all().map(({ id }) => id)).toEqual(["a"])
+  })
+
+  test("that is late is ignored: the change is stored", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "stored"))
+    await relay.settle()
+    const push = pushed()
+    ack(push, 3)
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "SEQ_TAKEN" })
+    await relay.settle()
+    expect(ws.notes.get("a")?.title).toBe("stored")
+    expect(replicaOf(ws).rejected.size).toBe(0)
+  })
+
+  test("is taken back when the change arrives through the log", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "back again"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
+    await relay.settle()
+    expect(ws.notes.get("a")?.title).toBe("kept")
+    expect(ws.status.error).toMatchObject({ code: "REJECTED", entity: "a" })
+    level(
+      3,
+      push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })),
+    )
+    await relay.pass(100)
+    expect(ws.notes.get("a")?.title).toBe("back again")
+    expect(replicaOf(ws).rejected.size).toBe(0)
+    expect(ws.status.error).toBeNull()
+  })
+
+  test("for the time being keeps it in the outbox and tries again", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "later"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "RATE", retryIn: 5000 })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(ws.status).toMatchObject({ pending: 1, error: { code: "RATE" } })
+    await relay.pass(4000)
+    expect(pushed().id).toBe(push.id)
+    await relay.pass(1100)
+    expect(hashes(pushed())).toEqual(hashes(push))
+    expect(pushed().id).not.toBe(push.id)
+  })
+
+  test.each(["QUOTA", "RATE", "LOG_FAILED", "FORBIDDEN"] as const)(
+    "%s for the time being makes what was written on top of it wait and go after it",
+    async (code) => {
+      await ws.notes.update("a", (draft) => void (draft.title = "one"))
+      await relay.settle()
+      const one = pushed()
+      await ws.notes.update("a", (draft) => void (draft.title = "two")) // under way when the first is refused
+      await relay.settle()
+      const two = pushed()
+      relay.say({ t: "reject", w, id: one.id, entity: "a", hash: hashes(one)[0]!, code, retryIn: 5000 })
+      relay.say({ t: "ack", w, id: one.id })
+      relay.say({ t: "reject", w, id: two.id, entity: "a", hash: hashes(two)[0]!, code: "DEPS_UNKNOWN" })
+      relay.say({ t: "ack", w, id: two.id })
+      await relay.settle()
+      const before = relay.count("push")
+      await ws.notes.update("a", (draft) => void (draft.title = "three"))
+      await ws.notes.create({ title: "of another" }, { id: "b" })
+      await relay.settle()
+      expect(pushed().entries.map(({ entity }) => entity)).toEqual(["b"])
+      ack(pushed(), 3)
+      await relay.pass(4000)
+      expect([relay.count("push"), relay.count("have")]).toEqual([before + 1, 0])
+      expect(replicaOf(ws).rejected.size).toBe(0)
+      expect(ws.status).toMatchObject({ pending: 3, error: { code, retryAt: expect.any(Number) } })
+      await relay.pass(1100)
+      expect(relay.count("push")).toBe(before + 2)
+      expect(hashes(pushed()).slice(0, 2)).toEqual([...hashes(one), ...hashes(two)])
+      ack(pushed(), 6)
+      await relay.settle()
+      expect(ws.status).toMatchObject({ pending: 0, error: null })
+      expect(ws.notes.get("a")?.title).toBe("three")
+    },
+  )
+
+  test("for missing dependencies asks what the relay has, gives that first, then the same change again", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "U"))
+    await relay.settle()
+    const push = pushed()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "DEPS_UNKNOWN" })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(relay.last("have")).toEqual({
+      t: "have",
+      w,
+      page: [["a", (await headsOf(ws))["a"]]],
+      more: false,
+      single: true,
+    })
+    const before = relay.count("push")
+    relay.say({ t: "want", w, page: [["a", []]] })
+    await relay.settle()
+    const again = relay.heard.filter((message): message is Push => message.t === "push").slice(before)
+    const sent = again.flatMap(hashes)
+    expect(sent.at(-1)).toBe(hashes(push)[0])
+    expect(sent.length).toBe(3) // genesis, content, and the change
+    expect(again.every(({ adopt }) => adopt === undefined)).toBe(true) // minted in this session
+  })
+
+  test("of a bound actor sends the same changes as adopted ones, under a fresh actor from here on", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "U"))
+    await relay.settle()
+    const push = pushed()
+    const { actor } = replicaOf(ws)
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "ACTOR_BOUND" })
+    relay.say({ t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(pushed()).toMatchObject({ adopt: true })
+    expect(hashes(pushed())).toEqual(hashes(push))
+    expect(replicaOf(ws).actor).not.toBe(actor)
+    await ws.notes.update("a", (draft) => void (draft.title = "V"))
+    expect(ws.notes.get("a")?.title).toBe("V")
+  })
+})
+
+describe("a relay that does not know the cursor", () => {
+  beforeEach(async () => {
+    level(4)
+    await ws.notes.create({ title: "acked" }, { id: "a" })
+    await relay.settle()
+    ack(pushed(), 5)
+    const theirs = await elsewhere((other) => other.notes.create({ title: "theirs" }, { id: "b" }))
+    level(
+      6,
+      theirs.map((entry) => ({ entry })),
+    )
+    await relay.pass(100)
+    await ws.close()
+    await reopen()
+  })
+
+  test("is told what this device has, and given what it lacks: others' changes as adopted", async () => {
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    expect(relay.last("have")).toMatchObject({ more: false, page: Object.entries(await headsOf(ws)) })
+    relay.say({
+      t: "want",
+      w,
+      page: [
+        ["a", []],
+        ["b", []],
+      ],
+    })
+    relay.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first })
+    await relay.pass(100)
+    const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-1)
+    expect(pushes.map(({ adopt }) => adopt)).toEqual([true]) // none was minted in this session
+    expect(pushes.flatMap(({ entries }) => entries.map(({ entity }) => entity)).sort()).toEqual(["a", "b"])
+    expect(pushes[0]!.entries.find(({ entity }) => entity === "b")?.by).toBe("bob")
+    expect(replicaOf(ws).state).toMatchObject({ heal: false })
+  })
+
+  test("is healed by the next connection when this one breaks, and even after a crash", async () => {
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    await ws.close()
+    const pulls = relay.count("pull")
+    await reopen()
+    expect(relay.heard.slice(-2).map((message) => message.t)).toEqual(["pull", "have"])
+    expect(relay.count("pull")).toBe(pulls + 1)
+    expect("cursor" in relay.last("pull")).toBe(false)
+  })
+
+  test("leaves the old reach on the disk until the new cursor is committed", async () => {
+    const { reach } = replicaOf(ws).state
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    relay.say({ t: "entries", w, items: [], ...first }, { t: "want", w, page: [["a", []]] })
+    await relay.settle()
+    ack(pushed(), 1)
+    await relay.settle()
+    expect(replicaOf(ws).state.reach).toBe(reach)
+    relay.say({ t: "entries", w, items: [], cursor: at(0), ...first })
+    await relay.settle()
+    expect(replicaOf(ws).state.reach).toMatch(/^0{15}1/)
+  })
+})
