@@ -12,6 +12,7 @@ import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
 import { type Collection, checkId, openCollection } from "./collection.ts"
 import { uuidv7 } from "./ids.ts"
+import { beginLife, type Life } from "./lives.ts"
 import { type Status, WorkspaceStatus } from "./status.ts"
 import { Waiting } from "./waiting.ts"
 
@@ -108,18 +109,23 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
-  const release = await store.claim(id)
+  const life = await beginLife(id, store, env)
+  let release: (() => Promise<void>) | undefined
   let replica: Replica | undefined
   try {
+    signal?.throwIfAborted()
+    release = await store.claim(id)
     replica = await openReplica({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
     signal?.throwIfAborted()
     const newId = options.idFactory ?? (() => uuidv7(env, replicaOf(workspace).state.clockAheadMs))
-    const workspace: OpenWorkspace<C> = new OpenWorkspace<C>(replica, env, release, collections, newId)
+    const workspace: OpenWorkspace<C> = new OpenWorkspace<C>(replica, env, release, life, collections, newId)
     if (relay !== undefined) workspace.connect(relay)
+    life.nowOpen()
     return workspace as Workspace<C>
   } catch (error) {
     await replica?.close({ quickly: true }) // else its idle work would go on in a workspace that another one may claim
-    await release()
+    await release?.()
+    life.end()
     throw error
   }
 }
@@ -152,6 +158,7 @@ class OpenWorkspace<C extends Defs> {
   readonly #status: WorkspaceStatus
   readonly #waiting: Waiting
   readonly #release: () => Promise<void>
+  readonly #life: Life
   /** The relay that was last named. */
   #connection: Connection | undefined
   /** `#connection` was made here and is shared with nobody, so it is closed with the workspace. */
@@ -161,7 +168,8 @@ class OpenWorkspace<C extends Defs> {
   #stopListeningForClose: (() => void) | undefined
   #closing: Promise<void> | undefined
 
-  constructor(replica: Replica, env: Env, release: () => Promise<void>, defs: C, newId: () => string) {
+  constructor(replica: Replica, env: Env, release: () => Promise<void>, life: Life, defs: C, newId: () => string) {
+    this.#life = life
     this.id = replica.id
     this.#replica = replica
     replicas.set(this, replica)
@@ -247,7 +255,8 @@ class OpenWorkspace<C extends Defs> {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#closeOnce()
+    this.#closing ??= this.#closeOnce().finally(() => this.#life.end())
+    this.#life.closed ??= this.#closing.catch(() => {})
     return this.#closing
   }
 

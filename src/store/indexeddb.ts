@@ -119,6 +119,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 
   return {
+    place: `indexeddb ${name}`,
     claim,
     get: (key) =>
       run("get", async () => {

@@ -1,5 +1,5 @@
 import { readdir, realpath, stat, unlink } from "node:fs/promises"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { ClassicLevel } from "classic-level"
 import { HeadwaterError } from "../base/errors.ts"
 import { makeFolder, syncFolder } from "../base/folder.node.ts"
@@ -117,6 +117,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   return {
+    place: `folder ${resolve(folder)}`,
     claim,
     get: (key) =>
       run("get", async () => {

@@ -33,6 +33,9 @@ export type Expect = readonly [Key, Value | undefined]
  * implementation.
  */
 export interface Store {
+  /** Names the data that this store is over, the same for every store object over it in this page; absent: this object. */
+  readonly place?: string | undefined
+
   /**
    * Claims a workspace in this store for this process or tab. The first claim opens the store.
    *

@@ -1,0 +1,61 @@
+/**
+ * The workspaces of this page, each from the beginning of its opening to the end of its closing. A page that opens, closes
+ * and opens again (React's StrictMode, a hot reload, an aborted opening) waits for itself; only a workspace that is open, and
+ * stays so, keeps another from opening.
+ */
+import type { Clock } from "../base/env.ts"
+import type { Store } from "../store/store.ts"
+
+export class Life {
+  readonly id: string
+  readonly store: Store
+  /** Settles when the workspace is open, or could not be opened. */
+  readonly opened: Promise<void>
+  /** Settles when it is closed; undefined before `close` is called. */
+  closed: Promise<void> | undefined
+  #setOpened: () => void = () => {}
+
+  constructor(id: string, store: Store) {
+    this.id = id
+    this.store = store
+    this.opened = new Promise((resolve) => {
+      this.#setOpened = resolve
+    })
+  }
+
+  nowOpen(): void {
+    this.#setOpened()
+  }
+
+  /** It is closed, or could not be opened. */
+  end(): void {
+    lives.delete(this)
+    this.#setOpened()
+  }
+}
+
+const lives = new Set<Life>()
+
+/** Begins the life of a workspace, once no other on the same data is being opened or closed in this page. */
+export async function beginLife(id: string, store: Store, clock: Clock): Promise<Life> {
+  for (let other = inTheWay(id, store); other !== undefined; other = inTheWay(id, store)) {
+    await other.opened
+    // Whoever waited for that opening to close the workspace at once does so in this turn.
+    await new Promise<void>((resolve) => clock.after(0, resolve))
+    if (!lives.has(other)) continue
+    if (other.closed === undefined) break // it stays open: claiming the store says so
+    await other.closed
+  }
+  const life = new Life(id, store)
+  lives.add(life)
+  return life
+}
+
+/** Another life on the same data: the same workspace, or another store object, which may have to be closed first. */
+function inTheWay(id: string, store: Store): Life | undefined {
+  for (const life of lives) {
+    const samePlace = life.store === store || (store.place !== undefined && life.store.place === store.place)
+    if (samePlace && (life.id === id || life.store !== store)) return life
+  }
+  return undefined
+}
