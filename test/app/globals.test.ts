@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, expect, test, vi } from "vitest"
 
-// Alone in its file: what this test looks for happens once, when a module is first loaded.
+// Alone in its file: modules register globals when they are first loaded, if they do.
 afterEach(() => vi.unstubAllGlobals())
 
 test("nothing global is registered by the library, its store or its relay", async () => {

@@ -8,7 +8,7 @@ import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// What a workspace says of itself, and what it does while much arrives: told by a relay that says what a test wants.
+// The status of a workspace, and what it does while much arrives, with a relay that says what a test wants.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 const w = "w"
@@ -196,7 +196,7 @@ describe("status", () => {
       done += weight(part)
       if (last) continue
       expect(ws.status.progress?.total).toBe(left)
-      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // heads of arrays
+      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // the heads of the arrays of items
     }
     expect(ws.status.progress).toBeNull()
     expect(seen.map((progress) => progress === null)).toContain(false)
@@ -342,7 +342,7 @@ describe("a stream of what others write", () => {
     entries(written.slice(0, -100), 1, { level: true, ...first })
     await relay.pass(100)
     await ws.notes.read("a")
-    await relay.pass(2000) // what folds when idle has folded
+    await relay.pass(2000) // idle work is done by then
     let told = 0
     let longest = 0
     let since = relay.now
@@ -362,7 +362,7 @@ describe("a stream of what others write", () => {
     expect(told).toBeLessThanOrEqual(21)
     expect(calls).toBe(told)
     expect(longest).toBeLessThanOrEqual(100)
-    expect(commits - told).toBeLessThanOrEqual(2) // folding rows, when idle
+    expect(commits - told).toBeLessThanOrEqual(2) // idle work
   })
 
   test("of many documents comes in one commit per 50 to 100 ms, and the first of it at once", async () => {

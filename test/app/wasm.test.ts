@@ -6,13 +6,14 @@ import { promisify } from "node:util"
 import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 
-// `wasm` counts where "@automerge/automerge" does not resolve at run time, as in a bundled page: so the library is bundled
-// into a folder without node_modules, and each case is a fresh copy of it in a process that is not this one.
+// The option `wasm` is used where "@automerge/automerge" does not resolve at run time, as in a bundled page. So the
+// library is bundled into a folder without node_modules, and each case imports a fresh copy of it, in a process of its
+// own.
 const root = path.resolve(import.meta.dirname, "../..")
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-wasm-"))
 let told: Record<string, unknown>
 
-// The module with one byte more in a section of its own, so that it can be told from the base64 build's.
+// `marked`: the same module with one more section, so that it differs from the one in the base64 build.
 const script = /* js */ `
 import { createServer } from "node:http"
 import { once } from "node:events"

@@ -6,7 +6,7 @@ import { memoryStore } from "headwater/memory"
 import { createRelay } from "headwater-relay"
 import { afterEach, describe, expect, test } from "vitest"
 
-// What other programs are written against: names, ids, and what may be passed.
+// The contract that other programs rely on: names, ids, and what may be passed.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const ends: (() => unknown)[] = []
 afterEach(async () => {

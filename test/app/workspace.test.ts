@@ -276,7 +276,7 @@ test("two workspaces of one id do not share a relay connection, and the first is
   })
   await one.notes.create({ title: "T" })
   await one.close()
-  const two = await openWorkspace({ ...options, store }) // nothing was left claimed
+  const two = await openWorkspace({ ...options, store }) // the refused opening has released its claim
   await two.close()
   await relay.close()
 })

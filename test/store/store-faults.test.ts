@@ -7,14 +7,14 @@ import { Faults, faultyIndexedDB, faultyLevel, memoryFaults, type Plan } from ".
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 import { Journal, rowsOf, work } from "../support/store/workload.ts"
 
-// What a dead page held would be held for ever by this process, so there are no Web Locks here.
+// Without Web Locks: those of a page that died would stay locked in this process for ever.
 vi.stubGlobal("navigator", undefined)
 
 let pages = 0
 
 interface Bed {
   readonly store: Store
-  /** A healthy store over the bytes that are there now, the first one being dead or closed. */
+  /** Another store, without faults, over the same disk. The first one is dead or closed by then. */
   reopened(): Promise<Store>
   destroy(): Promise<void>
 }
@@ -43,7 +43,7 @@ const beds: Readonly<Record<string, { make: (faults: Faults) => Promise<Bed>; fa
       return {
         store: nodeStore(folder, make),
         async reopened() {
-          // Closing flushes nothing: it only lets go of the folder, as death does.
+          // Closing flushes nothing. It only unlocks the folder, as the death of the process would.
           for (const level of made) await level.close()
           return nodeStore(folder)
         },
@@ -84,7 +84,7 @@ describe.each(Object.entries(beds))("%s", (_, { make, fail }) => {
       failures += journal.failures
       await expectOneOf(await bed.reopened(), journal)
     })
-    // An enumeration that the store never notices would prove nothing.
+    // Faults that the store never notices would prove nothing.
     expect(failures).toBeGreaterThan(runs / 3)
   })
 

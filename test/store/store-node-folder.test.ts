@@ -3,7 +3,7 @@ import path from "node:path"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 
-// Which folders are synced: in a file of its own, for the module that syncs them is replaced.
+// Alone in its file: the module that syncs folders is replaced by one that notes them.
 const synced: string[] = []
 vi.mock("../../src/base/folder.node.ts", async (original) => {
   const real = await original<typeof import("../../src/base/folder.node.ts")>()

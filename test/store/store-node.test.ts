@@ -35,7 +35,7 @@ describe("nodeStore", () => {
   test("makes its folder and the folders above it", async () => {
     const inner = path.join(folder, "a", "b")
     const store = nodeStore(inner)
-    expect(await readdir(folder)).toEqual([]) // nothing before it is claimed
+    expect(await readdir(folder)).toEqual([]) // nothing is made before the claim
     const release = await store.claim("w")
     expect((await stat(inner)).isDirectory()).toBe(true)
     await store.commit([[["w", "a"], "1"]])
@@ -56,7 +56,7 @@ describe("nodeStore", () => {
     await (await store.claim("w"))()
   })
 
-  // there is no such place elsewhere
+  // Other systems have no such place.
   test.runIf(process.platform === "linux")("says what the disk said when the place takes no folders", async () => {
     const store = nodeStore("/proc/nowhere/a")
     await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOENT" } })

@@ -5,21 +5,21 @@ import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../
 const LATENCY_MS = 1
 
 /**
- * A relay that says what a test tells it to, over a network without delay, and remembers what it heard. The test turns the
- * clock.
+ * A relay that says what a test tells it to, over a network without delay, and remembers what it heard. The test turns
+ * the clock.
  */
 export class ScriptedRelay {
   readonly heard: ClientMessage[] = []
   readonly dials: number[] = []
   now = 1_700_000_000_000
-  /** 0 to 1: what the client draws for its jitter. */
+  /** 0 to 1: the random number that the client draws for its jitter. */
   luck = 1
   up = true
-  /** Takes calls and never answers them. */
+  /** Takes dials and never answers them. */
   silent = false
   /** What it says to each message by itself, a millisecond apart; a number closes the connection with that code. */
   answer: ((message: ClientMessage) => readonly (RelayMessage | number)[]) | undefined
-  /** Turns of the event loop in which everything happens that follows from something. Fewer where no module is loaded. */
+  /** Turns of the event loop that `settle` waits. Fewer will do where no module has to be loaded. */
   turns = 20
   private socket: Socket | undefined
   private timers = new Map<number, { at: number; readonly f: () => void }>()
@@ -71,7 +71,7 @@ export class ScriptedRelay {
     this.mouth()(...messages)
   }
 
-  /** Speaks on the present socket, also when it is not the present one any more. */
+  /** What speaks on the present socket, also later, when there is another. */
   mouth(): (...messages: RelayMessage[]) => void {
     const { socket } = this
     return (...messages) => {
@@ -91,13 +91,13 @@ export class ScriptedRelay {
     for (const f of this.wakers) f()
   }
 
-  /** The machine's clock is set; its timers do not notice. */
+  /** Sets the machine's clock forward or back. Its timers are not affected. */
   setClock(ms: number): void {
     for (const timer of this.timers.values()) timer.at += ms
     this.now += ms
   }
 
-  /** Lets everything that is due by then happen. */
+  /** Turns the clock, and runs the timers that are due on the way. */
   async pass(ms: number): Promise<void> {
     const until = this.now + ms
     for (;;) {

@@ -1,6 +1,6 @@
 /**
- * A workspace that is told what a relay would say, message by message: the client's side of the wire. `useToldWorkspace` makes
- * a new one before each test of a file, and closes it after.
+ * A workspace that is told what a relay would say, message by message: the client's side of the wire.
+ * `useToldWorkspace` makes a new one before each test of a file, and closes it after.
  */
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -13,7 +13,7 @@ import { ScriptedRelay } from "./scripted-relay.ts"
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 
-// Bindings: whoever imports them sees those of the present test.
+// Live bindings: an importer sees those of the test that runs.
 export let relay: ScriptedRelay
 export let store: ReturnType<typeof memoryStore>
 export let ws: Notes
@@ -34,7 +34,7 @@ export async function reopen(from = store): Promise<Notes> {
   return ws
 }
 
-/** Entries behind which nothing follows now. */
+/** Sends entries, and says that nothing more follows. */
 export const level = (position: number, items: readonly Item[] = []) =>
   relay.say({ t: "entries", w, items, cursor: at(position), level: true, ...first })
 /** The latest push. */
@@ -43,7 +43,7 @@ export const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id
 export const hashes = (push: Push) =>
   push.entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
 
-/** What another device would have pushed. */
+/** Entries that another device would have pushed, as the relay serves them. */
 export async function elsewhere(
   write: (other: Notes) => Promise<unknown>,
   time: number = first.time,

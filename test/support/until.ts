@@ -12,8 +12,8 @@ interface Watched {
 }
 
 /**
- * Resolves once `holds` is true. With workspaces: it is asked now, and after each of their commits and changes of status.
- * Without: every few milliseconds.
+ * Resolves once `holds` is true. With workspaces: it is asked now, and after each of their commits and changes of
+ * status. Without: every few milliseconds.
  */
 export async function until(holds: () => boolean, ...workspaces: readonly Watched[]): Promise<void> {
   const ends: (() => void)[] = []

@@ -9,7 +9,7 @@ import { at, first, notes, open, openLevel, refuse, url, w } from "../support/fo
 import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// A slow line, a relay that says later, an app that connects and disconnects from what it is told.
+// A slow line, a relay that refuses for now, an app that connects and disconnects from its status listener.
 beforeAll(() => loadAutomerge())
 const pushes = (relay: ScriptedRelay) => relay.heard.filter((message): message is Push => message.t === "push")
 
@@ -48,7 +48,7 @@ test("an app may disconnect from its status listener: nothing is dialled, and no
   const pings = relay.count("ping")
   await relay.pass(60_000)
   expect([ws.status.phase, relay.count("ping") - pings]).toEqual(["offline", 0])
-  ws.connect() // hears of it while `connect` is still under way
+  ws.connect() // its status listener disconnects while `connect` is still under way
   await relay.settle()
   expect(ws.status).toMatchObject({ phase: "offline", connected: false })
   off()
@@ -92,7 +92,7 @@ test("who waits is told that the connection was closed, also while disconnected"
 
 test("a note that takes longer to go up the line than the heartbeat is patient arrives", async () => {
   const clock = new ScriptedRelay()
-  /** 160 kbit/s; whoever is at the other end answers at once. */
+  /** A line of 160 kbit/s, with a relay behind it that answers at once. */
   const dial = (): Socket => {
     let free = clock.now
     let live = true
@@ -132,7 +132,7 @@ test("a note that takes longer to come down the line than the heartbeat is patie
   for (const name of ["one", "two"]) await a.notes.create({ title: name.padEnd(700_000, "x") })
   await a.whenStored()
   await a.close()
-  const hurry = 100 // times as fast as life, the timers too
+  const hurry = 100 // line and timers are this many times as fast as real ones
   const dial = (...call: Parameters<Env["dial"]>): Socket => {
     const socket = systemEnv.dial(...call)
     let free = performance.now()
@@ -155,7 +155,7 @@ test("a note that takes longer to come down the line than the heartbeat is patie
   }
   const env: Env = { ...systemEnv, dial, after: (ms, f) => systemClock.after(ms / hurry, f) }
   const b = await open({ url: relay.url }, memoryStore(), env)
-  await b.whenSynced({ signal: AbortSignal.timeout(45_000) }).catch(() => {}) // an hour and a quarter
+  await b.whenSynced({ signal: AbortSignal.timeout(45_000) }).catch(() => {}) // 75 min at that speed
   expect([b.notes.all().length, b.status.phase]).toEqual([2, "live"])
   await b.close()
 })
@@ -228,7 +228,7 @@ test("patience grows with every silence, and is forgotten when the line has answ
   const silences = [await silence(), await silence(), await silence()]
   await answer(7)
   silences.push(await silence())
-  await answer(7) // a silence in between: these are not the eighth and more
+  await answer(7) // counted anew after the silence, so not eight in a row
   silences.push(await silence())
   await answer(8)
   silences.push(await silence(), await silence(), await silence(), await silence(), await silence(), await silence())
@@ -248,7 +248,7 @@ test("behind a proxy that ends what is idle for 60 s a patient connection stays"
   relay.luck = 0.1
   const ws = await openLevel(relay)
   await silences(relay, ws, 3)
-  // all is well from here on
+  // From here on the relay answers everything.
   const dials = relay.dials.length
   let known = { dials, heard: relay.heard.length, at: relay.now }
   for (const end = relay.now + 3_600_000; relay.now < end; ) {

@@ -8,7 +8,7 @@ import type { Env } from "../../src/base/env.ts"
 import { cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// Whom a workspace calls, with what in hand, and over how many sockets: docs/protocol.md, section 1.
+// Which relay a workspace dials, with which token, and over how many sockets (docs/protocol.md, section 1).
 const notes = collection("notes", shape<{ title?: string }>())
 const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
 const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const

@@ -7,7 +7,7 @@ import type { Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
-// What comes from others, and who is told of it: by a relay that says what a test wants.
+// Entries of other devices, and what subscribers hear of them, with a relay that says what a test wants.
 useToldWorkspace()
 
 describe("subscribers", () => {
@@ -34,7 +34,7 @@ describe("subscribers", () => {
     expect(changes()).toBe(2)
     const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-2)
     const row = ws.notes.get("a")
-    ack(pushes[0]!, 3) // the title is dirty all the same
+    ack(pushes[0]!, 3) // the other push has changed the title too
     await relay.settle()
     expect([changes(), ws.notes.get("a")]).toEqual([0, row])
     expect(ws.notes.get("a")).toBe(row)
@@ -44,7 +44,7 @@ describe("subscribers", () => {
     await ws.notes.delete("b")
     await relay.settle()
     expect(changes()).toBe(1)
-    ack(pushed(), 5) // of what nobody sees
+    ack(pushed(), 5) // of a deleted note, which is in no list
     await relay.settle()
     expect([changes(), ws.status.pending]).toEqual([0, 0])
   })
@@ -242,7 +242,7 @@ test("what another build of Automerge has set aside is tried again by this one, 
   const release = await store.claim("test")
   await store.commit([
     [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probed: true })],
-    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // is no change, whoever judges
+    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // not even a change, to any build
     [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
   ])
   await release()

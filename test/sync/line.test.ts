@@ -116,9 +116,9 @@ test("several workspaces share one socket and one store", async () => {
   three!.disconnect()
   three!.connect()
   await three!.whenSynced()
-  expect(sockets).toBe(2) // who comes back is given a new one, and so are the others
+  expect(sockets).toBe(2) // a workspace that comes back needs a new socket, and the others move to it
   await device("b", url, "two")
-  await until(() => sockets === 3) // and one that is not shared is counted, too
+  await until(() => sockets === 3) // a connection that is not shared is counted, too
 })
 
 test("disconnect works offline until connect", async () => {

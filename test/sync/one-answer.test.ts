@@ -1,6 +1,6 @@
 /**
- * A relay that gives one answer for ever. Whatever it is, an hour of it costs a bounded number of messages and dials. Where
- * that is not so yet, the test is expected to fail, and the reason stands beside it.
+ * A relay that gives one answer for ever. Whatever it is, an hour of it costs a bounded number of messages and dials.
+ * Where that is not so yet, the test is expected to fail, and the reason stands beside it.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -14,10 +14,10 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 beforeAll(() => loadAutomerge())
 
 const MINUTE_MS = 60_000
-/** A relay that was told so much says nothing more: whatever the bound is, it was exceeded. */
+/** After so many messages the relay says nothing more: they exceed every bound in this file. */
 const RUNAWAY = 600
 
-/** What an hour costs with a relay that answers so. A note is written at the beginning and again every five minutes. */
+/** The messages and dials of an hour with a relay that answers so. A note is created, and edited every five minutes. */
 async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
   const relay = new ScriptedRelay()
   relay.luck = 0.5
@@ -31,7 +31,7 @@ async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
   await ws.notes.create({ title: "T" }, { id: "a" })
   await relay.pass(MINUTE_MS / 4)
   for (let n = 0; n < 12 && said() < RUNAWAY; n++) {
-    // Where the relay has refused its create for good there is no such note any more.
+    // Where the relay has refused the creation for good, the note is gone.
     if (ws.notes.get("a") !== undefined) await ws.notes.update("a", (draft) => void (draft.n = n))
     await relay.pass(5 * MINUTE_MS)
   }
@@ -41,7 +41,7 @@ async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
 }
 
 const level: RelayMessage = { t: "entries", w, items: [], cursor: at(1), level: true, ...first }
-/** Every change of a push is refused. */
+/** The refusal of every change of a push, and the ack. */
 const refusals = (push: Push, code: Code, retryIn?: number): RelayMessage[] => {
   const rejects = push.entries.flatMap(({ entity, chunks }) =>
     chunks.map((chunk): RelayMessage => {
@@ -51,10 +51,10 @@ const refusals = (push: Push, code: Code, retryIn?: number): RelayMessage[] => {
   )
   return [...rejects, { t: "ack", w, id: push.id }]
 }
-/** The end of a heal, for a relay that wants nothing. */
+/** The rest of a heal in which the relay wants nothing. */
 const healed: RelayMessage[] = [{ t: "want", w, page: [] }, level]
 
-/** An honest relay that lacks everything, but for what `to` says of a type of message. */
+/** Answers as an honest relay with an empty log does, except to the types of messages that `to` names. */
 const relayThat =
   (to: { [T in ClientMessage["t"]]?: (message: Extract<ClientMessage, { t: T }>) => (RelayMessage | number)[] }) =>
   (message: ClientMessage): (RelayMessage | number)[] => {
@@ -77,7 +77,7 @@ test("without a fault each write costs one push", async () => {
 describe("a relay that refuses every change with", () => {
   test.each(except(forNow, missing, ["ACTOR_BOUND"]))("%s is pushed each of them once", async (code) => {
     const cost = await hour(relayThat({ push: (push) => refusals(push, code) }))
-    // The note is gone once its create was refused.
+    // The note is gone with its first push, so nothing follows.
     expect(cost).toEqual({ pulls: 1, pushes: 1, haves: 0, dials: 1 })
   })
 
@@ -129,7 +129,7 @@ describe("a relay that answers every pull with the notice", () => {
 describe("a relay that answers every push with the notice", () => {
   test.each(except(["CURSOR_UNKNOWN"]))("%s is pushed each change once", async (code) => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code }] }))
-    // Eight pushes may be under way.
+    // No more than eight pushes are under way at once.
     expect(cost).toEqual({ pulls: 1, pushes: 8, haves: 0, dials: 1 })
   })
 
@@ -140,7 +140,7 @@ describe("a relay that answers every push with the notice", () => {
 })
 
 describe("a relay that ends every connection", () => {
-  /** Waits of half of 1, 2, 4, ... 256 s and then of 150 s. */
+  /** In an hour, with waits of half of 1, 2, 4, ... 256 s and then of 150 s. */
   const DIALS = 33
 
   test.each(codes)("with the notice %s is dialled after waits that double", async (code) => {
@@ -180,7 +180,7 @@ describe("a relay that wants everything", () => {
   })
 
   test.fails("after every push is not given it for ever", async () => {
-    // Fails: what is wanted is pushed again at once, however often the relay has acknowledged it.
+    // Fails: wanted changes are pushed again at once, however often the relay has acknowledged them.
     const cost = await hour(relayThat({ push: ({ id }) => [{ t: "ack", w, id, at: at(2) }, want] }))
     expect(cost.pushes).toBeLessThanOrEqual(120)
   })

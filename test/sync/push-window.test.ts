@@ -6,10 +6,10 @@ import type { ClientMessage, Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// How much is under way to the relay at once, and how much goes in one push: with small sizes.
+// How much is under way to the relay at once, and how much goes in one push, with small sizes.
 beforeAll(() => loadAutomerge())
 
-/** What is pushed of ten notes that were written at once, before anything is acknowledged and then after every ack. */
+/** The pushes of ten notes that are written together: before the first ack, and all of them once each push is acked. */
 async function tenNotes(sizes: Partial<Sizes>) {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay, memoryStore(), { ...relay.env, sizes })

@@ -1,11 +1,11 @@
 import { headsOf } from "headwater/testing"
 import { beforeEach, describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import type { Push } from "../../src/wire/protocol.ts"
+import type { Entry, Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// What the relay refuses, and a relay that has lost its log: told by one that says what a test wants.
+// Refusals, and a heal with a relay that has lost its log; the relay says what a test wants.
 useToldWorkspace()
 
 describe("a refusal", () => {
@@ -217,17 +217,35 @@ describe("a relay that does not know the cursor", () => {
     expect("cursor" in relay.last("pull")).toBe(false)
   })
 
-  test("leaves the old reach on the disk until the new cursor is committed", async () => {
+  test("is not taken for healed by entries of its old log that still wait to be committed", async () => {
+    const theirs = await elsewhere(async (other) => {
+      for (const id of ["c", "d"]) await other.notes.create({ title: id }, { id })
+    })
+    const say = (entry: Entry, position: number) =>
+      relay.say({ t: "entries", w, items: [{ entry }], cursor: at(position), ...first })
+    say(theirs[0]!, 7)
+    await relay.settle()
+    say(theirs[1]!, 8) // waits, to be applied with what else comes in these 50 ms
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.pass(100)
+    expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(8)).toString("hex") })
+    expect(relay.count("have")).toBe(1)
+  })
+
+  test.each([
+    ["behind it", 1],
+    ["beyond it", 9],
+  ])("leaves the old reach on the disk until the new cursor is committed, though an ack lies %s", async (_, place) => {
     const { reach } = replicaOf(ws).state
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.settle()
     relay.say({ t: "entries", w, items: [], ...first }, { t: "want", w, page: [["a", []]] })
     await relay.settle()
-    ack(pushed(), 1)
+    ack(pushed(), place)
     await relay.settle()
     expect(replicaOf(ws).state.reach).toBe(reach)
     relay.say({ t: "entries", w, items: [], cursor: at(0), ...first })
     await relay.settle()
-    expect(replicaOf(ws).state.reach).toMatch(/^0{15}1/)
+    expect(replicaOf(ws).state.reach).toBe(Buffer.from(at(place)).toString("hex"))
   })
 })

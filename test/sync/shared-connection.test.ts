@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const ws of opened.splice(0)) await ws.close()
 })
 
-/** A network on which somebody takes every call and says nothing. */
+/** A network with a relay that takes every dial and says nothing. */
 function bare() {
   const relay = new ScriptedRelay()
   return { env: relay.env, settle: () => relay.settle() }
@@ -48,7 +48,7 @@ test("an ack for the workspace before it left pays for nothing that was pushed a
   let stored = false
   void ws.whenStored().then(() => (stored = true))
   relay.disk.release()
-  relay.disk.hold() // the first of them is flushed, and no more
+  relay.disk.hold() // so the first of the two is flushed, and not the second
   await until(() => position(log.end) === 2)
   await home.whenSynced()
   expect([stored, ws.status.pending > 0]).toEqual([false, true])

@@ -5,7 +5,7 @@ import { replicaOf } from "../../src/app/workspace.ts"
 import { cursorOf, limits, type Push } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// A relay that says the right things to a device whose disk fails at the wrong moment.
+// A device whose disk fails at the wrong moment, with a relay that does everything right.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const w = "w"
 const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))

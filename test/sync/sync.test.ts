@@ -4,7 +4,7 @@ import { type Entry, encodeItem, limits } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// A connection, what is asked over it and what is pushed: told by a relay that says what a test wants.
+// A connection: dialling it, pulling and pushing over it, with a relay that says what a test wants.
 useToldWorkspace()
 
 describe("a connection", () => {
@@ -24,7 +24,7 @@ describe("a connection", () => {
     expect(relay.last("pull")).toEqual({ t: "pull", w, cursor: at(3), reach: at(9), credit: limits.credit })
   })
 
-  // Lets the wait climb to a minute; the last dial is taken, a minute later, without anybody waking anything.
+  // Lets the wait climb to a minute. The relay takes the last dial, which comes a minute later by itself.
   const climb = async () => {
     relay.up = false
     relay.hangUp()
@@ -216,10 +216,10 @@ describe("a connection", () => {
       relay.say({ t: "entries", w, items, cursor: at(i) })
       await relay.pass(100)
     }
-    const perGrant = Math.ceil(limits.credit / 4 / weight) // a quarter of the credit is given back at once
+    const perGrant = Math.ceil(limits.credit / 4 / weight) // granted as soon as a quarter of the credit is due
     const grants = granted()
     expect(grants.length).toBe(Math.floor(20 / perGrant))
-    // The head of an array is counted apart from its items.
+    // The head of the array of items takes a few bytes.
     for (const grant of grants) expect(Math.abs(grant - perGrant * weight)).toBeLessThan(5 * perGrant)
   })
 })
@@ -267,7 +267,7 @@ describe("whenSynced", () => {
     expect(pulls()).toHaveLength(2)
     expect(pulls().at(-1)).toMatchObject({ cursor: at(1) })
     expect([synced.resolved, ws.status.phase]).toEqual([false, "live"])
-    relay.say({ t: "entries", w, items: [], cursor: at(1), level: true }) // was on its way when the question came
+    relay.say({ t: "entries", w, items: [], cursor: at(1), level: true }) // was under way when the pull went out
     await relay.settle()
     expect(synced.resolved).toBe(false)
     const [one, ...more] = entries.flatMap((entry) =>
@@ -282,7 +282,7 @@ describe("whenSynced", () => {
   })
 
   test("takes nothing for an answer that was asked for before, and the first pull of a connection for one", async () => {
-    const synced = outcome(ws.whenSynced()) // the pull is out, and the relay has perhaps answered it
+    const synced = outcome(ws.whenSynced()) // the first pull is out; its answer may be older than this
     level(1)
     await relay.settle()
     expect([synced.resolved, pulls().length]).toEqual([false, 2])
@@ -303,7 +303,7 @@ describe("whenSynced", () => {
     await relay.settle()
     expect([relay.count("have"), relay.count("pull"), synced.resolved]).toEqual([1, 1, false])
     relay.say({ t: "want", w, page: [] })
-    level(0) // ends the heal, and was perhaps under way when the question came
+    level(0) // ends the heal; it may have been under way before the question
     await relay.settle()
     expect([relay.count("pull"), synced.resolved]).toEqual([2, false])
     level(0)

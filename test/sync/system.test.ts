@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest"
 import { systemEnv } from "../../src/sync/system.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// What the library hears of the page that it runs on.
+// The events of a page that the library listens to.
 afterEach(() => vi.unstubAllGlobals())
 
 class Page extends EventTarget {

@@ -1,4 +1,4 @@
-/** What a process under test does with its store; run by `store-process.ts`, told by the first argument. */
+/** What a process under test does with its store, as its first argument says. `process.ts` starts it. */
 import { nodeStore } from "../../../src/store/node.ts"
 import type { Write } from "../../../src/store/store.ts"
 import { codeOf, idOf, ids, rowsOfId } from "./rows.ts"
@@ -26,7 +26,7 @@ if (what === "write") {
   await Promise.all([lane(), lane(), lane(), lane()])
 }
 
-// Until the disk has said no several times: after each no, what is there must be what was confirmed.
+// Until three commits have failed on a full disk. After each commit it says whether its entry can be read.
 if (what === "fill") {
   let failures = 0
   for (let id = 0; failures < 3 && id < 200; id++) {

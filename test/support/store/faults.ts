@@ -2,20 +2,22 @@ import { ClassicLevel } from "classic-level"
 import { IDBDatabase, IDBFactory, IDBKeyRange, IDBObjectStore } from "fake-indexeddb"
 import type { MemoryStep } from "../../../src/store/memory.ts"
 
-/** What becomes of the `at`-th operation of the lowest layer. A crash takes everything behind it, too. */
+/** What happens to the `at`-th operation of the lowest layer. After a crash nothing else happens. */
 export interface Plan {
   readonly at: number
-  /** How the disk says no, or that it never says anything again. */
+  /**
+   * How the operation fails: it throws, its transaction is aborted or its connection lost, or the process dies there.
+   */
   readonly what: "throw" | "abort" | "lose" | "crash"
   /** Whether the operation has taken effect by then. */
   readonly when: "before" | "after"
 }
 
-/** Counts the operations of a disk and lets one of them fail, or the process die there. */
+/** Counts the operations of a disk, and makes one of them fail or the process die at it. */
 export class Faults {
   operations = 0
   struck = false
-  /** Writes that were not asked to be on the disk when they resolve. */
+  /** Writes that may resolve before they are on the disk. */
   weakWrites = 0
   readonly #plan: Plan | undefined
   #die = (): void => {}
@@ -27,7 +29,7 @@ export class Faults {
     this.#plan = plan
   }
 
-  /** The plan, when it is this operation's turn. */
+  /** Counts an operation. Returns the plan if it is the operation that fails. */
   strike(): Plan | undefined {
     if (++this.operations !== this.#plan?.at) return undefined
     this.struck = true
@@ -56,7 +58,7 @@ export class Faults {
 
 const never = new Promise<never>(() => {})
 
-/** `step` of a memory store. What is done by `committed` cannot fail any more; the process can still die there. */
+/** The `step` of a memory store. At `committed` nothing can fail any more, but the process can die. */
 export const memoryFaults = (faults: Faults) => async (step: MemoryStep) => {
   if (step !== "committed" || faults.mayDie) await faults.around(async () => {})
 }
@@ -87,7 +89,7 @@ interface Rows {
 
 const faultyIterator = (rows: Rows, faults: Faults): Rows => ({ all: () => faults.around(() => rows.all()) })
 
-/** What fake-indexeddb's objects have beyond the standard. */
+/** A member of fake-indexeddb's transactions that is not in the standard. */
 interface FakeTransaction extends IDBTransaction {
   _abort(error: string | null): void
 }
@@ -124,7 +126,7 @@ export function faultyIndexedDB(faults: Faults): () => void {
     db.onclose?.(new Event("close"))
   }
 
-  /** What shall become of this operation once it has been asked for. Throws where it cannot even be asked for. */
+  /** How the transaction of this operation is to fail, if it is. Throws where the operation itself fails. */
   function struck(): "abort" | "lose" | undefined {
     if (faults.dead) throw new Error("dead")
     const what = faults.strike()?.what

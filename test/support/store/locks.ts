@@ -1,4 +1,4 @@
-/** Web Locks as far as the store uses them: exclusive, `ifAvailable`, held until the callback's promise settles. */
+/** The part of Web Locks that the store uses: exclusive, `ifAvailable`, held until the callback's promise settles. */
 export class FakeLocks {
   readonly held = new Set<string>()
 

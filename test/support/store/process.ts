@@ -26,7 +26,10 @@ export interface Child {
   readonly ended: Promise<unknown>
 }
 
-/** Another process with a store: it does `what` in `folder`, its files at most `limit` blocks of 512 or 1,024 bytes long. */
+/**
+ * Another process with a store: it does `what` in `folder`, its files at most `limit` blocks of 512 or 1,024 bytes
+ * long.
+ */
 export async function storeProcess(what: string, folder: string, limit = "unlimited"): Promise<Child> {
   const run = `ulimit -f ${limit}; exec "$0" "$@"`
   const node = [process.execPath, "--input-type=module", "--eval", await script(), "--", what, folder]

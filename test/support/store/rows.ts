@@ -9,7 +9,7 @@ export const rowsOfId = (id: number): Write[] => [
   [["w", "outbox", idOf(id)], `${id}`],
 ]
 
-/** The ids of which there is anything, ascending. Throws when one is there in part. */
+/** The ids that are in the store, ascending. Throws when a commit is there in part. */
 export async function ids(store: Store): Promise<number[]> {
   const [chunks, entries] = [await store.list(["w", "chunk"]), await store.list(["w", "outbox"])]
   const found = entries.map(([, id]) => Number(id))

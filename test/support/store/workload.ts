@@ -4,15 +4,17 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 
 type Rows = ReadonlyMap<string, Value>
 
-/** What a fixed piece of work has been told, and so what must be on the disk. */
+/** What a store has confirmed to a fixed piece of work, and so what must be on its disk. */
 export class Journal {
   /** Everything that was confirmed. */
   confirmed: Rows = new Map()
-  /** Commits that were called and of which nothing has been heard, in the order of their calls. */
+  /** Commits that have neither resolved nor rejected, in the order of their calls. */
   unheard: (readonly Write[])[] = []
   failures = 0
 
-  /** Every state that the disk may be in: what was confirmed, and none, some or all of the unheard ones, in their order. */
+  /**
+   * Every state that the disk may be in: what was confirmed, and none, some or all of the unheard ones, in their order.
+   */
   possible(): Rows[] {
     const states = [this.confirmed]
     for (const writes of this.unheard) states.push(after(states.at(-1) ?? this.confirmed, writes))
@@ -33,19 +35,17 @@ export const rowsOf = async (store: Store, under: Key = []): Promise<Rows> =>
   new Map((await store.list(under)).map(([key, value]) => [JSON.stringify(key), value]))
 
 /**
- * A bit of everything, twice opened. Whatever fails must fail with STORE_FAILED and have changed nothing, and must
- * succeed when it is tried again.
+ * Uses every method of a store, which it opens twice. A call that fails must fail with STORE_FAILED, must have changed
+ * nothing, and must succeed when it is tried again.
  */
 export async function work(store: Store, journal: Journal): Promise<void> {
   const release = await retried(journal, () => store.claim("w"))
-  await commit(
-    [
-      [["w", "a"], "1"],
-      [["w", "b"], Uint8Array.of(2)],
-      [["w", "c"], "3"],
-      [["w", "c"], "4"],
-    ], // prettier-ignore
-  )
+  await commit([
+    [["w", "a"], "1"],
+    [["w", "b"], Uint8Array.of(2)],
+    [["w", "c"], "3"],
+    [["w", "c"], "4"],
+  ])
   await commit(
     [
       [["w", "a"], "x".repeat(3000)],
@@ -53,7 +53,7 @@ export async function work(store: Store, journal: Journal): Promise<void> {
       [["w", "d"], "é"],
     ],
     [[["w", "a"], "1"]],
-  ) // prettier-ignore
+  )
   expect(await retried(journal, () => store.get(["w", "d"]))).toBe("é")
   expect((await retried(journal, () => store.list(["w"], { after: ["w", "a"], limit: 1 }))).length).toBe(1)
   await moved([[["w", "e"], "1"]], [[["w", "b"], "still there"]])
@@ -66,7 +66,7 @@ export async function work(store: Store, journal: Journal): Promise<void> {
       [["w", "f"], "2"],
       [["w", "a"], undefined],
     ],
-  ) // prettier-ignore
+  )
   const releaseOther = await retried(journal, () => store.claim("v"))
   await commit([[["v", "a"], new Uint8Array(5000).fill(7)]])
   await release().catch(failed)
@@ -78,7 +78,7 @@ export async function work(store: Store, journal: Journal): Promise<void> {
   await commit([
     [["w", "h"], "1"],
     [["w", "d"], undefined],
-  ]) // prettier-ignore
+  ])
   await again().catch(failed)
 
   async function commit(writes: readonly Write[], expected: readonly Expect[] = []): Promise<void> {
@@ -96,15 +96,15 @@ export async function work(store: Store, journal: Journal): Promise<void> {
         if (code === "STORE_FAILED") throw Object.assign(new Error("again"), { code })
         return code
       }),
-    ).toBe("STORE_MOVED") // prettier-ignore
+    ).toBe("STORE_MOVED")
   }
 
-  /** Called without waiting; then once more, one by one, what did not succeed. */
+  /** Calls several commits without waiting; then repeats those that have failed, one by one. */
   async function together(...batches: (readonly Write[])[]): Promise<void> {
     const results = await outcomes(
       batches.map((writes) => store.commit(writes)),
       batches,
-    ) // prettier-ignore
+    )
     for (const [i, writes] of batches.entries()) if (results[i] !== "there") await commit(writes)
   }
 
