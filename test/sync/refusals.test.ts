@@ -129,6 +129,20 @@ describe("a refusal", () => {
     },
   )
 
+  test("for the time being is not shown any more when the change goes with another that is refused for good", async () => {
+    await ws.notes.create({ title: "T" }, { id: "b" })
+    await relay.settle()
+    const push = pushed()
+    const [genesis, content] = hashes(push)
+    const refused = { t: "reject", w, id: push.id, entity: "b" } as const
+    relay.say({ ...refused, hash: content!, code: "RATE", retryIn: 60_000 })
+    await relay.settle()
+    expect(ws.status.error?.code).toBe("RATE")
+    relay.say({ ...refused, hash: genesis!, code: "COLLECTION_MISMATCH" }, { t: "ack", w, id: push.id })
+    await relay.settle()
+    expect(ws.status).toMatchObject({ pending: 0, error: { code: "REJECTED", entity: "b" } })
+  })
+
   test("for missing dependencies asks what the relay has, gives that first, then the same change again", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "U"))
     await relay.settle()

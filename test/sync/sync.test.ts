@@ -233,6 +233,14 @@ test("nothing is pushed before the relay has said whose connection this is", asy
   expect(relay.count("push")).toBe(1)
 })
 
+test("own changes are pushed without a name, for the relay stamps it", async () => {
+  level(0)
+  await ws.notes.create({ title: "T" })
+  await relay.settle()
+  expect(pushed().entries.map(({ by, adopted }) => [by, adopted])).toEqual([[undefined, undefined]])
+  expect("adopt" in pushed()).toBe(false)
+})
+
 test("what another principal left in the outbox waits, and is counted", async () => {
   level(1)
   await ws.notes.create({ title: "ann's" })
