@@ -255,6 +255,13 @@ test("what another principal left in the outbox waits, and is counted", async ()
   await ws.notes.create({ title: "bob's" })
   await relay.settle()
   expect(relay.count("push")).toBe(before + 1)
+  let stored = false
+  void ws.whenStored().then(() => (stored = true))
+  await relay.settle()
+  expect(stored).toBe(false)
+  ack(pushed(), 2)
+  await relay.settle()
+  expect([stored, ws.status.pending]).toEqual([true, 2]) // nobody waits for what ann left
 })
 
 describe("whenSynced", () => {
