@@ -202,7 +202,7 @@ describe("status", () => {
     expect(seen.map((progress) => progress === null)).toContain(false)
     entries([], 4, { ...first, left: 5000 })
     await relay.settle()
-    expect(ws.status.progress).toEqual({ done: 0, total: 5000 })
+    expect(ws.status.progress).toEqual({ done: 0, total: 5000, toShow: 0 })
     relay.hangUp()
     expect(ws.status.progress).toBeNull()
   })

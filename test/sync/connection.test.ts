@@ -73,6 +73,14 @@ describe("a relay connection", () => {
     expect(dialled.map(({ closed }) => closed)).toEqual([true, true])
   })
 
+  test("that is being dialled when a workspace comes is said to be, and is dialled once for both", async () => {
+    relay.silent = true
+    const shared = relayConnection({ url: "ws://relay" })
+    const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
+    expect([one, two].map((ws) => ws.status.phase)).toEqual(["connecting", "connecting"])
+    expect(dialled).toHaveLength(1)
+  })
+
   test("that is closed ends for every workspace on it", async () => {
     const shared = relayConnection({ url: "ws://relay" })
     const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
