@@ -80,6 +80,27 @@ describe("a refusal", () => {
     expect(ws.status.error).toBeNull()
   })
 
+  test("that is shown after another one is shown with its own words", async () => {
+    await ws.notes.update("a", (draft) => void (draft.title = "refused"))
+    await relay.settle()
+    const push = pushed()
+    await ws.notes.update("a", (draft) => void (draft.title = "after it"))
+    level(2) // at the time of what comes below, so that nothing of the status changes but the error
+    await relay.settle()
+    relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
+    await relay.settle()
+    expect(ws.status.error?.message).toContain("CHUNK_BAD")
+    const before = ws.status
+    level(
+      3,
+      push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })),
+    )
+    relay.setClock(-50)
+    await relay.pass(50) // these entries wait, to be applied with others
+    expect(ws.status.error?.message).toContain("DEPS_UNKNOWN")
+    expect({ ...ws.status, error: null }).toEqual({ ...before, error: null })
+  })
+
   test("for the time being keeps it in the outbox and tries again", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "later"))
     await relay.settle()

@@ -332,7 +332,7 @@ describe("whenSynced", () => {
     const synced = outcome(ws.whenSynced())
     await relay.settle()
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
-    relay.say({ t: "entries", w, items: [], ...first }, { t: "want", w, page: [] })
+    relay.say({ t: "entries", w, items: [], ...first, level: true }, { t: "want", w, page: [] }) // no cursor: not its end
     await relay.pass(100)
     expect(synced.resolved).toBe(false)
     level(0)
