@@ -3,7 +3,6 @@
  * and opens again (React's StrictMode, a hot reload, an aborted opening) waits for itself; only a workspace that is open, and
  * stays so, keeps another from opening.
  */
-import type { Clock } from "../base/env.ts"
 import type { Store } from "../store/store.ts"
 
 export class Life {
@@ -36,12 +35,15 @@ export class Life {
 
 const lives = new Set<Life>()
 
+/** Microtasks in which the end of an opening reaches those that wait for it. */
+const TURN = 50
+
 /** Begins the life of a workspace, once no other on the same data is being opened or closed in this page. */
-export async function beginLife(id: string, store: Store, clock: Clock): Promise<Life> {
+export async function beginLife(id: string, store: Store): Promise<Life> {
   for (let other = inTheWay(id, store); other !== undefined; other = inTheWay(id, store)) {
     await other.opened
     // Whoever waited for that opening to close the workspace at once does so in this turn.
-    await new Promise<void>((resolve) => clock.after(0, resolve))
+    for (let i = 0; i < TURN; i++) await undefined
     if (!lives.has(other)) continue
     if (other.closed === undefined) break // it stays open: claiming the store says so
     await other.closed

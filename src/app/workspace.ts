@@ -109,7 +109,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
-  const life = await beginLife(id, store, env)
+  const life = await beginLife(id, store)
   let release: (() => Promise<void>) | undefined
   let replica: Replica | undefined
   try {

@@ -30,6 +30,7 @@ export const codes = [
   "STORE_FORMAT",
   "WASM_FAILED",
   "DOCUMENT_FAILED",
+  "PRINCIPAL_CHANGED",
   "CLOSED",
   // about the relay and the connection to it
   "NO_RELAY",
@@ -37,7 +38,6 @@ export const codes = [
   "PROTOCOL_VERSION",
   "MESSAGE_BAD",
   "FORBIDDEN",
-  "PRINCIPAL_CHANGED",
   "TOKEN_EXPIRED",
   "QUOTA",
   "RATE",

@@ -203,7 +203,7 @@ describe("PROTOCOL_VERSION", () => {
     await ws.notes.update("a", (draft) => void (draft.title = "offline"))
   })
 
-  test("is what an entry of a kind to come ends the connection with, and the cursor stays before it", async () => {
+  test("is what an entry of a kind to come stops the workspace with, and the cursor stays before it", async () => {
     const { pending } = ws.status
     const tombstone: Entry = {
       entity: "gone",
@@ -214,7 +214,7 @@ describe("PROTOCOL_VERSION", () => {
     }
     relay.say({ t: "entries", w, items: [{ entry: tombstone }], cursor: at(9), ...first })
     await relay.pass(100)
-    expect(ws.status).toMatchObject({ phase: "offline", error: { code: "PROTOCOL_VERSION", entity: "gone" }, pending })
+    expect(ws.status).toMatchObject({ phase: "syncing", error: { code: "PROTOCOL_VERSION", entity: "gone" }, pending })
     await relay.pass(1000)
     expect(relay.last("pull").cursor).toEqual(at(1))
     expect(ws.notes.get("a")?.title).toBe("kept")
@@ -249,7 +249,7 @@ describe("TOKEN_EXPIRED", () => {
     expect(ws.status.error?.code).toBe("TOKEN_EXPIRED")
     relay.hangUp()
     await relay.pass(1000)
-    expect(asked).toEqual(["open", "open"])
+    expect(asked).toEqual(["open", "refused"])
     await level(1)
     expect(ws.status).toMatchObject({ phase: "live", error: null })
   })

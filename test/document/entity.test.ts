@@ -311,8 +311,11 @@ test("what is certainly too large is refused before Automerge sees it", () => {
   expect(size(set({ ["k".repeat(limits.chunk)]: "" }))).toBeUndefined()
   expect(size(set({ ["k".repeat(limits.chunk)]: "x" }))).toBe("TOO_LARGE")
   const insert = (units: number) => ({ splices: [{ key: "body", at: 0, remove: 0, insert: "x".repeat(units) }] })
-  expect(size(insert(limits.chunk))).toBeUndefined()
-  expect(size(insert(limits.chunk + 1))).toBe("TOO_LARGE")
+  expect(size(insert(limits.ops))).toBeUndefined()
+  expect(size(insert(limits.ops + 1))).toBe("TOO_LARGE") // each character is one operation
+  const pairs = (characters: number) => ({ text: new Map([["body", "😀".repeat(characters)]]) })
+  expect(size(pairs(limits.ops))).toBeUndefined()
+  expect(size(pairs(limits.ops + 1))).toBe("TOO_LARGE")
 })
 
 test("what shows of a text that is hidden follows the edits of others", () => {

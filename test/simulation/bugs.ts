@@ -175,7 +175,7 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       {
         file: "src/replica/replica.ts",
-        replace: "this.#drop(undo())\n      return () => step.reject(error)",
+        replace: "this.#drop(undo())",
         by: "throw error",
       },
     ],
