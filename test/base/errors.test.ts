@@ -13,7 +13,9 @@ import {
 import { type MemoryOptions, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { z } from "zod"
+import { replicaOf } from "../../src/app/workspace.ts"
 import type { Env, Socket } from "../../src/base/env.ts"
+import { hex } from "../../src/base/hash.ts"
 import { keys } from "../../src/replica/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { cursorOf, type Entry, limits } from "../../src/wire/protocol.ts"
@@ -216,7 +218,7 @@ describe("PROTOCOL_VERSION", () => {
     await relay.pass(100)
     expect(ws.status).toMatchObject({ phase: "syncing", error: { code: "PROTOCOL_VERSION", entity: "gone" }, pending })
     await relay.pass(1000)
-    expect(relay.last("pull").cursor).toEqual(at(1))
+    expect(replicaOf(ws).state.cursor).toBe(hex(at(1)))
     expect(ws.notes.get("a")?.title).toBe("kept")
   })
 })
