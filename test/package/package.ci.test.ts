@@ -17,8 +17,8 @@ const run = promisify(execFile)
 /** Upper bounds; a release that crosses one has to say why. Bytes. */
 const limits = {
   /** the library in a browser with IndexedDB and a relay, minified and gzipped, Automerge not counted */
-  bundle: 45_000,
-  library: 150_000,
+  bundle: 54_000,
+  library: 175_000,
   relay: 60_000,
 }
 
