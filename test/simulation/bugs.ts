@@ -70,7 +70,7 @@ export const bugs: readonly KnownBug[] = [
   {
     name: "dropped dedupe",
     run: 0,
-    sees: /^(logged twice|refused for good|never quiet)/,
+    sees: /^(logged twice|refused for good|never quiet|in trouble for no good reason: \S+ HeadwaterError: SEQ_GAP)/,
     edits: [
       {
         file: "relay/serve/admission.ts",
@@ -114,6 +114,12 @@ export const bugs: readonly KnownBug[] = [
         file: "src/replica/replica.ts",
         replace: "this.#unsure = true\n    this.freshActor()",
         by: "this.#unsure = true\n    this.documents.dropAll()",
+      },
+      // The second line of defence: a session that finds one of its own changes lacking takes a fresh actor, too.
+      {
+        file: "src/replica/documents.ts",
+        replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
+        by: "",
       },
     ],
   },

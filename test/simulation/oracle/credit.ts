@@ -27,8 +27,11 @@ export class Credit {
     const account = this.#of(connection)
     const { begun } = account
     if (message.cursor !== undefined) begun.push(message.credit)
-    else if (begun.length > 0) begun.push(begun.pop()! + message.credit)
-    else account.left += message.credit
+    else {
+      account.left += message.credit
+      // A pull that came while the socket was full may never be answered by itself, so what it began counts for both.
+      if (begun.length > 0) begun.push(begun.pop()! + message.credit)
+    }
   }
 
   /** The relay sends entries. Those that answer a pull say who is connected. */
