@@ -93,8 +93,9 @@ export class ShownRows {
     const pending = this.#joined.pending(row.id)
     const firstPrincipal = this.#joined.firstPrincipal()
     row["$workspace"] = this.#workspace
-    row.$createdBy ??= firstPrincipal
-    row.$updatedBy ??= firstPrincipal
+    // Without a time no change has an author: only derived changes, which everybody makes alike, are here.
+    if (row.$createdAt > 0) row.$createdBy ??= firstPrincipal
+    if (row.$updatedAt > 0) row.$updatedBy ??= firstPrincipal
     if (row.$deletedAt !== undefined) row.$deletedBy ??= firstPrincipal
     row["$sync"] = pending === undefined ? "stored" : "saved"
     row["$pending"] = pending !== undefined
