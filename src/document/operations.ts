@@ -53,6 +53,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
     for (let i = 0; i < op.predecessors; i++) {
       op.predecessorCounter.next()
       op.predecessorActor.next()
+      if (!op.predecessorCounter.there || !op.predecessorActor.there) return "CHUNK_BAD"
       if (!known(op.predecessorCounter.value, op.predecessorActor.value)) return "OP_REFERENCE"
     }
   }
