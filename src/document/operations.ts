@@ -3,7 +3,7 @@
  * Automerge would write it, and what it does at the root.
  */
 
-import type { Code } from "../base/errors.ts"
+import { type Code, HeadwaterError } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Operations } from "./columns.ts"
@@ -30,7 +30,8 @@ export const TYPE = "@type"
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
     return faultIn(new Operations(change), change, exists)
-  } catch {
+  } catch (error) {
+    throwUnlessMalformed(error)
     return "CHUNK_BAD"
   }
 }
@@ -79,7 +80,8 @@ export function setsOnly(change: Change, key: string): boolean {
     const op = new Operations(change)
     while (op.next()) if (!op.inRoot || op.key.text !== key || op.action !== SET) return false
     return true
-  } catch {
+  } catch (error) {
+    throwUnlessMalformed(error)
     return false
   }
 }
@@ -90,7 +92,8 @@ export function onlyString(change: Change, key: string): string | undefined {
     const op = new Operations(change)
     if (change.ops !== 1 || !op.next() || !op.inRoot || op.key.text !== key || op.action !== SET) return undefined
     return op.string()
-  } catch {
+  } catch (error) {
+    throwUnlessMalformed(error)
     return undefined
   }
 }
@@ -101,4 +104,9 @@ export function rootKeys(change: Change): Set<string> {
   const op = new Operations(change)
   while (op.next()) if (op.inRoot) keys.add(op.key.text)
   return keys
+}
+
+/** What the reader says of bytes is about the change; anything else (no memory, say) is about the machine, and no verdict. */
+function throwUnlessMalformed(error: unknown): void {
+  if (!(error instanceof HeadwaterError)) throw error
 }

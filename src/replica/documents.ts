@@ -233,10 +233,11 @@ export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: T
   for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probed: true })
 }
 
-/** Changes that were judged before: only their deps are looked at. */
+/** Changes that were judged before: only their deps are looked at. One may wait for a change that the disk has damaged. */
 function trusted(changes: readonly Change[]): Judged {
-  const order = causalOrder(changes)
-  return { order, bad: new Map(), waiting: [], history: History.of(order) }
+  const history = History.of(causalOrder(changes))
+  const waiting = changes.filter(({ hash }) => !history.changes.has(hash))
+  return { order: history.order, bad: new Map(), waiting, history }
 }
 
 /**
