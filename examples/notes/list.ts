@@ -51,9 +51,11 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     ul.replaceChildren(...found.slice(0, shown).map(item), end)
     if (focused !== undefined) buttonOf(focused)?.focus()
     const all = notes.all().length
-    const isPart = found.length !== all || finder.state !== "done"
-    const more = { done: "", reading: ", searching long notes…", incomplete: ", long notes could not be searched" }
-    count.textContent = `${isPart ? `${found.length} of ` : ""}${all} note${all === 1 ? "" : "s"}${more[finder.state]}`
+    const reading = ", searching long notes…"
+    const incomplete = ", long notes could not be searched"
+    const more = { done: "", rereading: "", reading, incomplete }[finder.state]
+    const isPart = found.length !== all || more !== ""
+    count.textContent = `${isPart ? `${found.length} of ` : ""}${all} note${all === 1 ? "" : "s"}${more}`
   }
 
   function item(row: Row): HTMLLIElement {

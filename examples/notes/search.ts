@@ -13,9 +13,12 @@ export interface Search {
    * The notes that contain every word of the query, the best first: a title that equals the query, one that begins with
    * it, one that contains its words, any other note; newer before older. Without a query all notes, newest first.
    */
-  find(query: string): Row[]
-  /** `reading`: more notes may be found. `incomplete`: some long notes could not be read. */
-  readonly state: "done" | "reading" | "incomplete"
+  find(query: string): readonly Row[]
+  /**
+   * `reading`: long notes are read, and more may be found. `rereading`: only notes that have changed since. `incomplete`:
+   * some long notes could not be read.
+   */
+  readonly state: "done" | "reading" | "rereading" | "incomplete"
 }
 
 /**
@@ -34,7 +37,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   let hasFailed = false
   let toldAt = 0
 
-  function find(query: string): Row[] {
+  function find(query: string): readonly Row[] {
     const asked = wordsOf(query)
     if (asked.join(" ") !== words.join(" ")) {
       words = asked
@@ -42,25 +45,38 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
       hasFailed = false
     }
     unread = []
-    const found = words.length === 0 ? [...notes.all()] : notes.all().filter(has)
-    const rank = words.length === 0 ? () => 0 : ranking(folded(query).trim(), words)
-    found.sort((a, b) => rank(a) - rank(b) || changedAt(b) - changedAt(a) || (a.id < b.id ? 1 : -1))
-    unread.sort((a, b) => changedAt(a) - changedAt(b)) // taken from the end
+    if (words.length === 0) return newestFirst()
+    const whole = folded(query).trim()
+    const found: Row[][] = [[], [], [], []]
+    for (const row of newestFirst()) if (has(row)) found[rankOf(row, whole, words)]!.push(row)
+    unread.reverse() // taken from the end
     if (unread.length > 0 && !isReading) void read()
-    return found
+    return found.flat()
+  }
+
+  let rows: readonly Row[] = []
+  let sorted: readonly Row[] = []
+
+  /** All notes; they are sorted when one has changed, and not for each search. */
+  function newestFirst(): readonly Row[] {
+    if (rows === notes.all()) return sorted
+    rows = notes.all()
+    sorted = [...rows].sort((a, b) => changedAt(b) - changedAt(a) || (a.id < b.id ? 1 : -1))
+    return sorted
   }
 
   function has(row: Row): boolean {
-    const short = textOf(row)
-    const missing = words.filter((word) => !short.includes(word))
-    if (missing.length === 0) return true
+    const { text } = textOf(row)
+    if (containsAll(text, words)) return true
     if (!row.$long?.["body"]) return false
     const known = seen.get(row)
     if (known !== undefined) return known
-    const text = texts.get(row)
-    if (text !== undefined) seen.set(row, containsAll(text, missing))
+    const last = texts.get(row.id)
+    const isFound = last !== undefined && words.every((word) => text.includes(word) || last.text.includes(word))
+    // until a changed note is read again it stays where it is: somebody may be typing into it
+    if (last?.row === row) seen.set(row, isFound)
     else if (row !== reading && !hasFailed) unread.push(row)
-    return seen.get(row) ?? false
+    return isFound
   }
 
   async function read(): Promise<void> {
@@ -83,10 +99,10 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
       unread = []
       return
     }
-    const text = folded(whole.body)
-    texts.set(row, text)
-    const short = textOf(row)
-    const isFound = words.every((word) => short.includes(word) || text.includes(word))
+    const long = folded(whole.body)
+    texts.set(row, long)
+    const { text } = textOf(row)
+    const isFound = words.every((word) => text.includes(word) || long.includes(word))
     seen.set(row, isFound)
     if (!isFound || performance.now() - toldAt < FOUND_EVERY) return
     toldAt = performance.now()
@@ -96,8 +112,9 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   return {
     find,
     get state() {
-      if (isReading && words.length > 0) return "reading"
-      return hasFailed ? "incomplete" : "done"
+      if (!isReading || words.length === 0) return hasFailed ? "incomplete" : "done"
+      const isNew = (row: Row | undefined) => row !== undefined && texts.get(row.id) === undefined
+      return isNew(reading) || unread.some(isNew) ? "reading" : "rereading"
     },
   }
 }
@@ -106,28 +123,28 @@ const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
 const folded = (text: string) => text.normalize("NFC").toLowerCase()
 const containsAll = (text: string, words: readonly string[]) => words.every((word) => text.includes(word))
 
-/** A number for each note, the smaller the better its title. */
-function ranking(query: string, words: readonly string[]): (row: Row) => number {
-  const ranks = new Map<Row, number>()
-  return (row) => {
-    let rank = ranks.get(row)
-    if (rank === undefined) {
-      const title = folded(String(row.title)).trim()
-      rank = title === query ? 0 : title.startsWith(query) ? 1 : containsAll(title, words) ? 2 : 3
-      ranks.set(row, rank)
-    }
-    return rank
-  }
+/** 0 for the best title, 3 for one that says nothing of the search. */
+function rankOf(row: Row, query: string, words: readonly string[]): 0 | 1 | 2 | 3 {
+  const { title } = textOf(row)
+  if (title.startsWith(query)) return title === query ? 0 : 1
+  return containsAll(title, words) ? 2 : 3
 }
 
-const shortTexts = new WeakMap<Row, string>()
+interface Text {
+  readonly title: string
+  /** Title, tags and what the row has of the body. */
+  readonly text: string
+}
+
+const shortTexts = new WeakMap<Row, Text>()
 
 /** What a row has of a note's text. A row is the same object until it changes, so its text is made once. */
-function textOf(row: Row): string {
+function textOf(row: Row): Text {
   let text = shortTexts.get(row)
   if (text === undefined) {
     const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
-    text = folded(`${row.title}\n${tags}\n${preview(row, "body", 4096)}`)
+    const title = folded(String(row.title)).trim()
+    text = { title, text: `${title}\n${folded(`${tags}\n${preview(row, "body", 4096)}`)}` }
     shortTexts.set(row, text)
   }
   return text
@@ -145,10 +162,7 @@ function longTexts() {
     texts.delete(id)
   }
   return {
-    get(row: Row): string | undefined {
-      const known = texts.get(row.id)
-      return known?.row === row ? known.text : undefined
-    },
+    get: (id: string) => texts.get(id),
     set(row: Row, text: string): void {
       forget(row.id)
       texts.set(row.id, { row, text })

@@ -27,7 +27,7 @@ function search(notes = ws.notes, idle = async () => {}) {
     },
     async whole(words: string) {
       const first = this.now(words)
-      await vi.waitFor(() => expect(finder.state).not.toBe("reading"))
+      await vi.waitFor(() => expect(finder.state).toMatch(/done|incomplete/))
       return { first, last: titles() }
     },
   }
@@ -74,6 +74,12 @@ describe("the search", () => {
     expect((await find("two")).last).toEqual(["Long"])
     expect((await find("one")).last).toEqual([])
     expect(read).toHaveBeenCalledTimes(2)
+    // while somebody types into a note that was found, it stays in the list
+    await find("two")
+    for (let n = 0; n < 3; n++) {
+      await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, "more "))
+      expect((await find("two")).first).toEqual(["Long"])
+    }
   })
 
   it("reads nothing for a search that every row answers, and stops when the search is cleared", async () => {
