@@ -10,5 +10,14 @@ export function report(heading: string, lines: readonly string[]): void {
     return li
   })
   child(dialog, "ul").replaceChildren(...items)
+  dialog.onclose = refocus
   if (!dialog.open) dialog.showModal()
+}
+
+/** The focus is back where it was, but Chromium types nothing into a textarea whose text changed under the dialog. */
+function refocus(): void {
+  const at = document.activeElement
+  if (!(at instanceof HTMLTextAreaElement)) return
+  at.blur()
+  at.focus()
 }

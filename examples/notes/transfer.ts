@@ -4,7 +4,7 @@ import type { FileToImport, ImportReport } from "./import.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
 
-/** Import and export: the buttons, dropped files, and the reports. Their code is loaded when it is first used. */
+/** Import and export: the buttons, dropped and pasted files, and the reports. Their code is loaded when it is first used. */
 export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
   const chosen = (input: HTMLInputElement) => () => {
     void importFiles([...(input.files ?? [])].map(asFile))
@@ -19,12 +19,34 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
     picker.addEventListener("change", chosen(picker))
   }
   element("export", HTMLElement).addEventListener("click", () => void exportFiles())
-  document.addEventListener("dragover", (event) => event.preventDefault())
-  document.addEventListener("drop", (event) => {
-    event.preventDefault()
-    const files = [...(event.dataTransfer?.files ?? [])]
-    if (files.length > 0) void importFiles(files.map(asFile))
+  // without files it is the browser's to put dropped text into an input; anywhere else it would leave the page
+  const isText = ({ dataTransfer, target }: DragEvent) =>
+    dataTransfer?.types.includes("Files") !== true &&
+    (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement)
+  document.addEventListener("dragover", (event) => {
+    if (!isText(event)) event.preventDefault()
   })
+  document.addEventListener("drop", (event) => {
+    if (isText(event)) return
+    event.preventDefault()
+    receive([...(event.dataTransfer?.files ?? [])])
+  })
+  document.addEventListener("paste", (event) => {
+    const data = event.clipboardData
+    if (!data?.files.length || data.types.includes("text/plain")) return // office programs add a picture of the text
+    event.preventDefault()
+    receive([...data.files])
+  })
+
+  function receive(files: readonly File[]): void {
+    const images = files.filter(({ type }) => type.startsWith("image/"))
+    const others = files.filter((file) => !images.includes(file))
+    if (others.length > 0) void importFiles(files.map(asFile))
+    else if (images.length > 0) {
+      const names = images.map(({ name }) => name || "The image")
+      report("Notes cannot hold images yet", [`${names.join(", ")}: not added. Write a link to the image instead.`])
+    }
+  }
 
   async function importFiles(all: readonly FileToImport[]): Promise<void> {
     const files = all.filter(({ path }) => /\.(md|markdown|txt)$/i.test(path))
