@@ -24,6 +24,12 @@ export function createdAt(row: Row): number {
   return timeOf(created) ?? timeOf(date) ?? row.$createdAt
 }
 
+/** Both dates in words. */
+export function datesOf(row: Row): string {
+  const day = (ms: number) => new Date(ms).toLocaleDateString([], { dateStyle: "medium" })
+  return `Created ${day(createdAt(row))} · changed ${day(changedAt(row))}`
+}
+
 const WRITTEN =
   /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|t|\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?)?$/
 

@@ -1,4 +1,5 @@
 import type { HeadwaterError } from "headwater"
+import { datesOf } from "./dates.ts"
 import { child, element } from "./dom.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
@@ -28,8 +29,12 @@ interface Session {
   /** False until the first key creates the note. */
   exists: boolean
   writing?: Promise<void> | undefined
-  /** The last write failed with `STORE_FAILED`. It is tried again when another write succeeds. */
+  /** The last write failed with `STORE_FAILED`: `retry` tries it again. */
   waits?: boolean
+  /** The person was told that something typed into it is not saved, after it was left. */
+  isReported?: boolean
+  /** The note was deleted elsewhere while something was typed into it, which is written once the note is back. */
+  isDeleted?: boolean
   /** Content of the inputs when another note was opened; undefined while this one is in the inputs. */
   left?: Content | undefined
 }
@@ -44,6 +49,10 @@ export interface Editor {
    * nothing is being written.
    */
   written(id: string): Promise<void> | undefined
+  /** Whether something typed, notes that were left included, waits for the disk to work again. */
+  readonly waits: boolean
+  /** Writes what waits for the disk. */
+  retry(): void
   readonly id: string | undefined
 }
 
@@ -60,6 +69,7 @@ export function showEditor(
   const title = element("title", HTMLInputElement)
   const body = element("body", HTMLTextAreaElement)
   const saved = element("saved", HTMLElement)
+  const dates = element("dates", HTMLElement)
   const notice = element("notice", HTMLElement)
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
@@ -81,9 +91,9 @@ export function showEditor(
   async function writeAll(of: Session): Promise<void> {
     try {
       while (unwritten(of) && !(composing && of === session)) await (of.exists ? update(of) : create(of))
-      of.waits = false
+      of.waits = of.isReported = false
       say(of, undefined)
-      for (const other of unsaved) if (other.waits) void write(other)
+      retry()
     } catch (error) {
       of.waits = (error as HeadwaterError).code === "STORE_FAILED"
       writeFailed(of, error as HeadwaterError)
@@ -92,6 +102,10 @@ export function showEditor(
       mark(of, unwritten(of))
     }
     await refresh(of)
+  }
+
+  function retry(): void {
+    for (const of of unsaved) if (of.waits && of.writing === undefined) void write(of)
   }
 
   function mark(of: Session, is: boolean): void {
@@ -129,6 +143,7 @@ export function showEditor(
           text = apply(text, [{ at, remove, insert }])
         }
         if (now.title !== of.base.title) draft.title = now.title
+        delete draft.fileDate // it says when the note was last changed, and that is now
         // once this is saved, inputs and document agree; if it fails, they last agreed on the document's former content
         before = there
         of.base = after = shown({ title: draft.title, body: text })
@@ -158,7 +173,8 @@ export function showEditor(
    */
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {
-      report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
+      if (!of.isReported) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
+      of.isReported = true
       if (isGone(error)) of.base = typed(of) // there is no note to open: the text is in the report
     } else if (!isGone(error)) say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
@@ -176,7 +192,16 @@ export function showEditor(
     if (of !== session || of.writing || composing || !of.exists) return
     const row = notes.get(of.id)
     const kept = unwritten(of) ? " Your text is still here." : ""
-    if (row === undefined) return say(of, `This note was deleted.${kept}`, "Restore", () => restore(of))
+    if (row === undefined) {
+      of.isDeleted = true
+      return say(of, `This note was deleted.${kept}`, "Restore", () => restore(of))
+    }
+    dates.textContent = datesOf(row)
+    if (of.isDeleted) {
+      of.isDeleted = false
+      say(of, undefined)
+      if (kept !== "") return write(of)
+    }
     if (kept === "") saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
     const unread = (error: Error) => say(of, `Not read: ${error.message}`, "Try again", () => refresh(of))
     const text = row.body ?? (await notes.read(of.id).catch(unread))?.body
@@ -190,13 +215,14 @@ export function showEditor(
     leave()
     const content = next.left ?? next.base
     next.left = undefined
+    next.isReported = false
     session = next
     title.value = content.title
     body.value = content.body
     body.setSelectionRange(0, 0)
     body.scrollTop = 0
     section.hidden = false
-    saved.textContent = ""
+    saved.textContent = dates.textContent = ""
     say(next, undefined)
     onChange(next.id)
     void write(next) // something typed earlier may not be saved
@@ -216,7 +242,8 @@ export function showEditor(
   function say(of: Session, message: string | undefined, button = "", act: () => Promise<void> = async () => {}): void {
     if (of !== session) return
     notice.hidden = message === undefined
-    child(notice, "span").textContent = message ?? ""
+    const text = child(notice, "span")
+    if (text.textContent !== (message ?? "")) text.textContent = message ?? "" // or it would be announced again
     remedy.textContent = button
     remedy.onclick = () => act().catch((error: Error) => say(of, error.message, button, act))
   }
@@ -252,7 +279,7 @@ export function showEditor(
   notes.subscribe((_, delta) => {
     const ids = new Set([...delta.added, ...delta.changed, ...delta.removed])
     if (session && ids.has(session.id)) void refresh(session)
-    for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other)
+    for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other) // or deleted
   })
 
   return {
@@ -274,6 +301,10 @@ export function showEditor(
       show({ id, base: shown(whole), exists: true })
     },
     written: (id) => [...unsaved].find((one) => one.id === id)?.writing,
+    get waits() {
+      return [...unsaved].some((one) => one.waits)
+    },
+    retry,
     close() {
       opening = undefined
       leave()

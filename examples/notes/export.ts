@@ -30,8 +30,8 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
       const whole = row.body === undefined ? await notes.read(row.id) : row
       if (whole === undefined) continue
       const fields = fieldsOf(whole)
+      path = pathsOf(fields).next().value as string
       if (fields["filePart"] !== undefined) {
-        path = String(fields["file"] ?? path)
         throw new Error("its import was interrupted; import the file again, then export")
       }
       path = await pathFor(row.id, fields, target, taken)

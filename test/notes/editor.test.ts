@@ -1,97 +1,23 @@
-import { openWorkspace } from "headwater"
-import { type MemoryOptions, memoryStore } from "headwater/memory"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { beforeEach, describe, expect, it } from "vitest"
 import { showEditor } from "../../examples/notes/editor.ts"
-import { notes as definition } from "../../examples/notes/notes.ts"
 import { PART } from "../../examples/notes/splice.ts"
 import { untilPasses } from "../support/until.ts"
+import { asksBeforeItGoes, at, gone, notice, onDisk, tryAgain, type, usePage, ws } from "./editor-page.ts"
 
-/** The part of an element that the editor uses. test/browser/notes.test.ts runs the editor on real elements. */
-class FakeElement extends EventTarget {
-  #value = ""
-  private readonly lineBreak: string
-  constructor(lineBreak = "\n") {
-    super()
-    this.lineBreak = lineBreak
-  }
-  get value(): string {
-    return this.#value
-  }
-  /** Changes line breaks as inputs do: a <textarea> has LF only, an <input> has none. */
-  set value(text: string) {
-    this.#value = text.replace(/\r\n?|\n/g, this.lineBreak)
-  }
-  textContent = ""
-  hidden = false
-  selectionStart = 0
-  selectionEnd = 0
-  onclick: (() => Promise<void>) | undefined
-  private readonly children = new Map<string, FakeElement>()
-  querySelector(selector: string): FakeElement {
-    const found = this.children.get(selector) ?? new FakeElement(selector === "title" ? "" : "\n")
-    this.children.set(selector, found)
-    return found
-  }
-  setSelectionRange(): void {}
-  replaceChildren(): void {}
-  showModal(): void {}
-}
-
-let step: MemoryOptions["step"]
-const open = () =>
-  openWorkspace({
-    id: "notes",
-    collections: { notes: definition },
-    store: memoryStore({ step: (name) => step?.(name) }),
-  })
-let ws: Awaited<ReturnType<typeof open>>
-let elements: FakeElement
-const at = (id: string) => elements.querySelector(id)
-const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
-const asksBeforeItGoes = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }))
-const tryAgain = () => at("notice").querySelector("button").onclick?.()
-const type = (text: string) => {
-  at("body").value = text
-  at("body").dispatchEvent(new Event("input"))
-}
-let goOn = () => {}
-/** Stops every operation of the disk until `goOn` is called. */
-const slowDisk = () => {
-  const done = new Promise<void>((resolve) => (goOn = resolve))
-  step = () => done
-}
-const gone = (): never => {
-  throw new Error("the disk is gone")
-}
-
-beforeEach(async () => {
-  for (const name of ["HTMLElement", "HTMLInputElement", "HTMLTextAreaElement", "HTMLDialogElement"])
-    vi.stubGlobal(name, FakeElement)
-  vi.stubGlobal("document", { getElementById: at, createElement: () => new FakeElement() })
-  vi.stubGlobal("window", new EventTarget())
-  elements = new FakeElement() // the editor of the test before listens to other elements
-  step = undefined
-  ws = await open()
-})
-afterEach(async () => {
-  step = undefined
-  goOn()
-  vi.unstubAllGlobals()
-  await ws.close()
-})
+usePage()
 
 it("says that what is typed is not saved until it is, though the note cannot be read either", async () => {
   const { id } = await ws.notes.create({ title: "Kept", body: "one" })
   const unreadable = { ...ws.notes, read: async () => gone() }
   const editor = showEditor(unreadable, () => {})
   await editor.open(id)
-  step = gone
+  onDisk(gone)
   type("one two")
   await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
   await tryAgain()
   expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/)
 
-  step = undefined
+  onDisk(undefined)
   await tryAgain()
   expect(notice()).toBe(undefined)
   expect(ws.notes.get(id)?.body).toBe("one two")
@@ -106,7 +32,7 @@ it("what others wrote while the save failed is there once, and so is what is typ
     /** A change of another device arrives just before. */
     async update(id, f) {
       if (fails) await ws.notes.update(id, (draft) => void (draft.body = `zero ${draft.body}`))
-      if (fails) step = gone
+      if (fails) onDisk(gone)
       return ws.notes.update(id, f)
     },
   }
@@ -115,7 +41,7 @@ it("what others wrote while the save failed is there once, and so is what is typ
   type("one two")
   await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
   fails = false
-  step = undefined
+  onDisk(undefined)
   await tryAgain()
   expect(at("body").value).toBe("zero one two")
   expect(ws.notes.get(id)?.body).toBe("zero one two")
@@ -191,174 +117,50 @@ describe("a note with line breaks that the inputs cannot show", () => {
   })
 
   it("keeps them when what was typed could not be saved at first", async () => {
-    step = gone
+    onDisk(gone)
     type("one\ntwo\nthree\nfour five")
     await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
-    step = undefined
+    onDisk(undefined)
     await tryAgain()
     expect(ws.notes.get(id)).toMatchObject({ title, body: `${text} five` })
   })
 })
 
-describe("the page asks before it is closed", () => {
-  let saidUnsaved: boolean
-  const show = () =>
-    showEditor(
-      ws.notes,
-      () => {},
-      (is) => void (saidUnsaved = is),
-    )
-  const saving = () => new Promise((resolve) => setTimeout(resolve, 50))
-  const expectUnsaved = (is: boolean) => expect([asksBeforeItGoes(), saidUnsaved]).toEqual([is, is])
-  beforeEach(() => {
-    saidUnsaved = false
-  })
-
-  /** Types into a note while the disk fails, and leaves the note. */
-  async function leaveUnsaved() {
+describe("a note that was deleted elsewhere while something was typed into it", () => {
+  it("is written as soon as it is back, and no longer called deleted", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
-    const editor = show()
-    await editor.open(id)
-    step = gone
-    type("one two")
-    editor.close()
-    return { id, editor }
-  }
-
-  it("while what was typed is on its way to the disk", async () => {
-    const { id } = await ws.notes.create({ title: "T", body: "one" })
-    await show().open(id)
-    await untilPasses(() => expect(at("saved").textContent).toBe("Saved on this device"))
-    expectUnsaved(false)
-    slowDisk()
-    type("one two")
-    expectUnsaved(true)
-    await saving()
-    expect(ws.notes.get(id)?.body).toBe("one")
-    expectUnsaved(true)
-    expect(at("saved").textContent).toBe("")
-    goOn()
-    await untilPasses(() => expect(at("saved").textContent).toBe("Saved on this device"))
-    expectUnsaved(false)
-    expect(ws.notes.get(id)?.body).toBe("one two")
-  })
-
-  it("while what was typed in a note that was left is on its way", async () => {
-    const editor = show()
-    slowDisk()
-    editor.create("n1")
-    type("precious")
-    editor.close()
-    editor.create("n2")
-    await saving()
-    expect(ws.notes.get("n1")).toBe(undefined)
-    expectUnsaved(true)
-    const written = editor.written("n1")
-    goOn()
-    await written
-    expect(ws.notes.get("n1")?.body).toBe("precious")
-    expectUnsaved(false)
-    expect([editor.written("n1"), editor.written("n2")]).toEqual([undefined, undefined])
-  })
-
-  it("until a note that was left is written, though a character is being composed in another", async () => {
-    const editor = show()
-    slowDisk()
-    editor.create("n1")
-    type("one")
-    await saving()
-    type("one two")
-    editor.create("n2")
-    at("body").dispatchEvent(new Event("compositionstart"))
-    goOn()
-    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
-    expectUnsaved(false)
-  })
-
-  it("while a note that was left could not be saved; opened again it has what was typed", async () => {
-    const { id, editor } = await leaveUnsaved()
-    await untilPasses(() =>
-      expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*STORE_FAILED/),
-    )
-    expectUnsaved(true)
-    await editor.open(id)
-    expect(at("body").value).toBe("one two")
-    await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
-    step = undefined
-    await tryAgain()
-    expect(ws.notes.get(id)?.body).toBe("one two")
-    expectUnsaved(false)
-  })
-
-  it("no longer for a note that was deleted and whose text is in the report", async () => {
-    const { id } = await ws.notes.create({ title: "T", body: "one" })
-    const editor = show()
-    await editor.open(id)
+    await showEditor(ws.notes, () => {}).open(id)
     await ws.notes.delete(id)
     type("one two")
-    await untilPasses(() => expect(notice()).toMatch(/^This note was deleted. Your text/))
-    expectUnsaved(true)
-    editor.close()
-    await untilPasses(() =>
-      expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*DELETED/),
-    )
-    expectUnsaved(false)
+    await untilPasses(() => expect(notice()).toMatch(/^This note was deleted. Your text is still here/))
+    await ws.notes.restore(id) // on another device, or by the message that offers it
+    await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one two"))
+    await untilPasses(() => expect(notice()).toBe(undefined))
+    expect(asksBeforeItGoes()).toBe(false)
   })
 
-  it("no longer for a new note that could not be saved, once another one was saved", async () => {
-    const editor = show()
-    step = gone
-    editor.create("n1")
-    type("precious")
-    editor.close()
-    await untilPasses(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
-    step = undefined
-    editor.create("n2")
-    type("other")
-    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("precious"))
-    await untilPasses(() => expectUnsaved(false))
-  })
-
-  it("no longer for a note that could not be saved and was then deleted", async () => {
-    const { id } = await leaveUnsaved()
-    await untilPasses(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
-    step = undefined
-    await ws.notes.delete(id)
-    await untilPasses(() => expectUnsaved(false))
+  it("says it again when it is deleted again", async () => {
+    const { id } = await ws.notes.create({ title: "T", body: "one" })
+    await showEditor(ws.notes, () => {}).open(id)
+    for (let n = 0; n < 2; n++) {
+      await ws.notes.delete(id)
+      await untilPasses(() => expect(notice()).toBe("This note was deleted."))
+      await ws.notes.restore(id)
+      await untilPasses(() => expect(notice()).toBe(undefined))
+    }
   })
 })
 
-describe("a save that reports a failure although it reached the disk", () => {
-  const failOnce = () => {
-    step = (name) => {
-      if (name !== "committed") return
-      step = undefined
-      gone()
-    }
-  }
-
-  it("doubles nothing", async () => {
-    const { id } = await ws.notes.create({ title: "T", body: "one" })
-    const editor = showEditor(ws.notes, () => {})
-    await editor.open(id)
-    failOnce()
-    type("one two")
-    await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one two"))
-    type("one two three")
-    await untilPasses(() => expect(editor.written(id)).toBe(undefined))
-    expect([at("body").value, ws.notes.get(id)?.body]).toEqual(["one two three", "one two three"])
-  })
-
-  it("leaves a new note that can be saved again", async () => {
-    const editor = showEditor(ws.notes, () => {})
-    editor.create("n1")
-    failOnce()
-    type("one")
-    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one"))
-    type("one two")
-    await untilPasses(() => expect(ws.notes.get("n1")?.body).toBe("one two"))
-    expect(notice()).toBe(undefined)
-  })
+it("the first edit of an imported note removes the date of its file, and looking at it does not", async () => {
+  const { id } = await ws.notes.create({ title: "T", body: "one", fileDate: "2001-02-03" })
+  const editor = showEditor(ws.notes, () => {})
+  await editor.open(id)
+  await untilPasses(() => expect(at("dates").textContent).toMatch(/2001/))
+  expect(ws.notes.get(id)?.fileDate).toBe("2001-02-03")
+  type("one two")
+  await untilPasses(() => expect(ws.notes.get(id)).toMatchObject({ body: "one two" }))
+  expect(ws.notes.get(id)).not.toHaveProperty("fileDate")
+  await untilPasses(() => expect(at("dates").textContent).not.toMatch(/changed .*2001/))
 })
 
 it("a long paste stays in one piece when others write before and behind it meanwhile", async () => {

@@ -3,6 +3,7 @@ import { memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { notes as definition } from "../../examples/notes/notes.ts"
 import { searchNotes } from "../../examples/notes/search.ts"
+import { untilPasses } from "../support/until.ts"
 
 const open = () => openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
 let ws: Awaited<ReturnType<typeof open>>
@@ -27,7 +28,7 @@ function search(notes = ws.notes, idle = async () => {}) {
     },
     async whole(words: string) {
       const first = this.now(words)
-      await vi.waitFor(() => expect(finder.state).toMatch(/done|incomplete/))
+      await untilPasses(() => expect(finder.state).toMatch(/done|incomplete/))
       return { first, last: titles() }
     },
   }
@@ -92,10 +93,10 @@ describe("the search", () => {
     one.now("licence")
     expect(one.finder.state).toBe("reading")
     goOn()
-    await vi.waitFor(() => expect(read).toHaveBeenCalledTimes(1))
+    await untilPasses(() => expect(read).toHaveBeenCalledTimes(1))
     one.now("")
     goOn()
-    await vi.waitFor(() => expect(one.finder.state).toBe("done"))
+    await untilPasses(() => expect(one.finder.state).toBe("done"))
     expect(read).toHaveBeenCalledTimes(1)
   })
 
@@ -103,7 +104,7 @@ describe("the search", () => {
     for (let n = 0; n < 4; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
     const one = search(ws.notes, () => new Promise((resolve) => setTimeout(resolve, 150)))
     expect(one.now("licence")).toEqual([])
-    await vi.waitFor(() => expect(one.drawn.at(-1)?.length).toBe(4), 5000)
+    await untilPasses(() => expect(one.drawn.at(-1)?.length).toBe(4))
     expect(one.drawn.length).toBeGreaterThan(2)
     expect(one.drawn[0]!.length).toBeLessThan(4)
   })

@@ -1,0 +1,86 @@
+import type { Status } from "headwater"
+import { element } from "./dom.ts"
+
+/** What the page uses of its workspace. */
+interface Connected {
+  readonly status: Status
+  onStatus(f: (status: Status) => void): () => void
+  connect(): void
+  disconnect(): void
+}
+
+export interface Connection {
+  toggle(): void
+  /** Shows a message in place of the status; undefined shows the status again. */
+  busy(message: string | undefined): void
+  /** Whether something typed is not on the disk yet. */
+  unsaved(is: boolean): void
+}
+
+/** The button that goes offline and online and says how far the notes are. `unsent` counts notes, of so many changes. */
+export function showConnection(workspace: Connected, unsent: (changes: number) => number | undefined): Connection {
+  const button = element("connection", HTMLButtonElement)
+  const text = element("status", HTMLElement)
+  const announced = element("announced", HTMLElement)
+  let message: string | undefined
+  let isUnsaved = false
+  let said: string | undefined
+  let isWanted = true
+
+  function show(): void {
+    const { status } = workspace
+    button.dataset["phase"] = status.phase
+    text.textContent = message ?? describe(status, isUnsaved, unsent(status.pending))
+    // percentages and counts are shown, but not announced
+    const news = message === undefined ? phrase(status) : message.replace(/ \d.*/, "")
+    if (news !== said) announced.textContent = said = news
+  }
+
+  workspace.onStatus(show)
+  show()
+  function toggle(): void {
+    isWanted = !isWanted
+    button.setAttribute("aria-pressed", String(isWanted))
+    if (isWanted) workspace.connect()
+    else workspace.disconnect()
+  }
+  button.addEventListener("click", toggle)
+  return {
+    toggle,
+    busy(next) {
+      message = next
+      show()
+    },
+    unsaved(is) {
+      isUnsaved = is
+      show()
+    },
+  }
+}
+
+/**
+ * The status in words. `unsent`: notes with changes that the relay does not have, undefined when their number is not known.
+ * All is stored only once everything that the relay has is shown here, too.
+ */
+export function describe(status: Status, isUnsaved: boolean, unsent: number | undefined): string {
+  const { phase, pending, progress } = status
+  if (isUnsaved) return `${phrase(status)} · not saved yet`
+  if (pending === 0 && phase === "live" && progress === null) return "Online · all stored"
+  const parts = [phrase(status)]
+  if (phase === "syncing" && progress !== null && progress.done < progress.total) parts[0] += percent(progress)
+  else if (progress !== null && progress.toShow > 0) parts.push(`${counted(progress.toShow)} to show`)
+  if (pending > 0) parts.push(`${unsent === undefined ? "changes" : counted(unsent)} to send`)
+  return parts.join(" · ")
+}
+
+const counted = (notes: number) => `${notes} note${notes === 1 ? "" : "s"}`
+
+function phrase({ phase, error, progress }: Status): string {
+  if (phase === "live") return progress === null ? "Online" : "Syncing"
+  if (phase === "syncing") return "Syncing"
+  if (phase === "connecting") return "Connecting…"
+  if (phase === "error") return error?.message ?? "Error"
+  return "Offline"
+}
+
+const percent = ({ done, total }: { done: number; total: number }) => ` ${Math.floor((100 * done) / total)} %`

@@ -1,0 +1,72 @@
+import { child, element } from "./dom.ts"
+import type { Editor } from "./editor.ts"
+import type { List } from "./list.ts"
+import type { Notes } from "./notes.ts"
+import { report } from "./report.ts"
+
+export interface Deletions {
+  remove(id: string): void
+  /** Brings back the note that was deleted last, then the one before it, and so on. */
+  undo(): void
+}
+
+/** Deletes notes, and offers to bring them back until the message is dismissed. */
+export function showDeletions(notes: Notes, editor: Editor, list: List, closeEditor: () => void): Deletions {
+  const toast = element("toast", HTMLElement)
+  const announced = element("announced", HTMLElement)
+  /** Deleted notes that can be brought back, the last one last. */
+  let deleted: string[] = []
+  const deleting = new Map<string, Promise<void>>()
+
+  function remove(id: string): void {
+    if (editor.id === id) closeEditor()
+    const written = editor.written(id)
+    if (notes.get(id) === undefined && written === undefined) return // a new note into which nothing was typed
+    show([...deleted.filter((other) => other !== id), id]) // at once: an undo may follow immediately, and it waits for `deleting`
+    announced.textContent = "Note deleted. Press Alt U to bring it back."
+    const done = Promise.resolve(written)
+      .then(() => notes.delete(id))
+      .catch((error: Error) => {
+        forget(id)
+        // a new note that could not be saved never existed, and the editor has said so
+        if (notes.get(id) !== undefined) report("The note could not be deleted", [error.message])
+      })
+      .finally(() => deleting.delete(id))
+    deleting.set(id, done)
+  }
+
+  function undo(): void {
+    const id = deleted.at(-1)
+    if (id === undefined) return
+    const isFocused = toast.contains(document.activeElement)
+    forget(id)
+    Promise.resolve(deleting.get(id))
+      .then(() => notes.restore(id))
+      .then(
+        () => {
+          announced.textContent = "Note restored."
+          if (isFocused) requestAnimationFrame(() => list.focus(id)) // drawn by then
+        },
+        (error: Error) => report("The note could not be restored", [error.message]),
+      )
+  }
+
+  const forget = (id: string) => show(deleted.filter((other) => other !== id))
+
+  /** The message stays until it is answered: people who use a keyboard or a screen reader need longer than others. */
+  function show(ids: string[]): void {
+    const isFocused = toast.contains(document.activeElement)
+    deleted = ids
+    toast.hidden = ids.length === 0
+    child(toast, "span").textContent = ids.length === 1 ? "Note deleted" : `${ids.length} notes deleted`
+    if (isFocused && toast.hidden) list.focus()
+  }
+
+  // a deleted note may come back by other means: the editor's button, another device
+  notes.subscribe((_, { added }) => {
+    for (const id of added) if (deleted.includes(id) && !deleting.has(id)) forget(id)
+  })
+  element("undo", HTMLElement).addEventListener("click", undo)
+  element("dismiss", HTMLElement).addEventListener("click", () => show([]))
+  return { remove, undo }
+}

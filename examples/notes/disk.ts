@@ -1,0 +1,53 @@
+import type { HeadwaterError, Status } from "headwater"
+import type { Editor } from "./editor.ts"
+import { report } from "./report.ts"
+
+/** ms between two looks at the disk while something is not saved. */
+const RETRY_MS = 5_000
+
+interface Watched {
+  readonly status: Status
+  onStatus(f: (status: Status) => void): () => void
+}
+
+/**
+ * Saves by itself, when the disk works again, what the disk did not take. When the browser has deleted the database `name`,
+ * it never works again: then the page says to reload it.
+ */
+export function watchDisk(workspace: Watched, editor: Editor, name: string): void {
+  let failing: HeadwaterError | null = null
+  let isOver = false
+  const isListedAtFirst = isListed(name)
+
+  async function look(): Promise<void> {
+    if (isOver) return
+    const isDeleted = saysDeleted(failing) || ((await isListedAtFirst) && !(await isListed(name)))
+    if (!isDeleted) return editor.retry()
+    if (!isOver) report(DELETED, WHAT_TO_DO)
+    isOver = true
+  }
+
+  workspace.onStatus(({ error }) => {
+    const now = error?.code.startsWith("STORE_") ? error : null
+    if (now === failing) return
+    failing = now
+    void look()
+  })
+  setInterval(look, RETRY_MS)
+}
+
+const DELETED = "The browser has deleted the notes on this device"
+const WHAT_TO_DO = [
+  "Reload this page: it then works again, and fetches every note that is stored at the relay.",
+  "Text that was not saved is still in the editor. Copy it before you reload.",
+]
+
+function saysDeleted(error: HeadwaterError | null): boolean {
+  return error?.cause instanceof Error && error.cause.message.includes("has deleted the database")
+}
+
+/** Whether the browser lists a database of this name. Some list none, in private windows for one. */
+async function isListed(name: string): Promise<boolean> {
+  const databases = await indexedDB.databases?.().catch(() => [])
+  return databases?.some((database) => database.name === name) === true
+}
