@@ -33,6 +33,17 @@ describe("recent entries", () => {
     expect([a.covers(1), b.covers(0), b.covers(1)]).toEqual([true, false, true])
   })
 
+  it("go when the log was cut back, as those behind the cut are not in it any more", () => {
+    const recent = new RecentEntries(new RecentBudget(1000), 0)
+    const [kept, lost, next] = [entry(1), entry(2), entry(3)]
+    recent.add(0, 1, kept)
+    recent.add(1, 2, lost) // its flush fails, and its position is not used again
+    recent.add(1, 3, next)
+    expect([0, 1, 2, 3].map((position) => recent.covers(position))).toEqual([false, false, true, true])
+    expect([1, 2, 3].map((position) => recent.at(position))).toEqual([undefined, undefined, next])
+    expect(recent.at(4)).toBeUndefined()
+  })
+
   it("leave nothing behind when their workspaces close, though the budget is never used up", () => {
     const budget = new RecentBudget(2 ** 20)
     const kept = new RecentEntries(budget, 0)
