@@ -127,6 +127,55 @@ describe("nodeStore", () => {
     expect(names.length).toBe(1)
   })
 
+  test.each([
+    { what: "is on the disk", written: true },
+    { what: "is not on the disk", written: false },
+  ])("expects what is there after a batch failed that $what", async ({ written }) => {
+    let broken = false
+    const store = nodeStore(folder, (name) => {
+      const real = level(name)
+      const { batch } = real
+      const spoiled = async (...args: unknown[]) => {
+        if (!broken || written) await Reflect.apply(batch, real, args)
+        if (broken) throw new Error("no answer")
+      }
+      return Object.assign(real, { batch: spoiled })
+    })
+    const put = (value: string, expected?: string) =>
+      store.commit([[["w", "a"], value]], { expect: [[["w", "a"], expected]] })
+    const release = await store.claim("w")
+    await put("1")
+    broken = true
+    const failing = put("2", "1")
+    if (written) await failing
+    else await expect(failing).rejects.toMatchObject({ code: "STORE_FAILED" })
+    broken = false
+    const there = written ? "2" : "1"
+    await expect(put("3", written ? "1" : "2")).rejects.toMatchObject({ code: "STORE_MOVED" })
+    await put("3", there)
+    await release()
+
+    const other = nodeStore(folder)
+    const releaseOther = await other.claim("w")
+    await other.commit([[["w", "a"], "theirs"]])
+    await releaseOther()
+    const again = await store.claim("w")
+    await expect(put("4", "3")).rejects.toMatchObject({ code: "STORE_MOVED" })
+    await put("4", "theirs")
+    await again()
+  })
+
+  test("finds what more keys hold than it remembers", async () => {
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    for (const value of ["1", "2"])
+      for (let i = 0; i < 70; i++) {
+        const key = ["w", `${i}`]
+        await store.commit([[key, value]], { expect: [[key, value === "1" ? undefined : "1"]] })
+      }
+    await release()
+  })
+
   test("keeps the order of commits, however long each one takes", async () => {
     let delay = 10
     const store = nodeStore(folder, (name) => {
