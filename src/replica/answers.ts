@@ -4,7 +4,7 @@ import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import type { Cursor, Hash } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import { further, placeOf } from "./places.ts"
+import { further, placeOf } from "./log-places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
 /** An ack: the relay has these changes on its disk, so they leave the outbox. It does not move the cursor; only entries do. */

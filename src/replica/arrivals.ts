@@ -3,7 +3,7 @@
  * them soon after; without this it would read each change from the disk and hash it again. Bounded: the rest is on the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
-import type { Held } from "./held.ts"
+import type { Held } from "./held-change.ts"
 import type { Transaction } from "./transaction.ts"
 
 type Changes = ReadonlyMap<Hash, Held>

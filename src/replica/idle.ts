@@ -5,7 +5,7 @@
 import { listAt } from "../base/maps.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { Held } from "./held.ts"
+import type { Held } from "./held-change.ts"
 import { leaveOut } from "./projecting.ts"
 import type { BadRecord } from "./records.ts"
 import type { IdleWork, Replica } from "./replica.ts"

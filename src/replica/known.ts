@@ -8,7 +8,7 @@ import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Expect, Key, Store, Write } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
-import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./journal.ts"
+import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./commit-journal.ts"
 import { Outbox } from "./outbox.ts"
 import {
   type BadRecord,

@@ -12,7 +12,7 @@ export const keys = {
   state: (w: string): Key => [w, "state"],
   /** how many commits there were, as decimal digits: every commit expects the number that it knows */
   commit: (w: string): Key => [w, "commit"],
-  /** what one of the last commits touched (`journal.ts`) */
+  /** what one of the last commits touched (`commit-journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
   journals: (w: string): Key => [w, "journal"],
   /** a change, as an encoded entry with one chunk: the chunk and what the relay said of it */

@@ -9,7 +9,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answers.ts"
 import { ConnectionSteps } from "../replica/connection-steps.ts"
 import { markHeal, receiveWant, type Wanted } from "../replica/heal.ts"
-import { placeOf } from "../replica/places.ts"
+import { placeOf } from "../replica/log-places.ts"
 import { receiveEntries } from "../replica/receive.ts"
 import type { Replica } from "../replica/replica.ts"
 import {

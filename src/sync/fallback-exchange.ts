@@ -5,7 +5,7 @@
 
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
 import { haveOf, noteUnnamed } from "../replica/heal.ts"
-import { further } from "../replica/places.ts"
+import { further } from "../replica/log-places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /** How often one connection sends a `have` for one entity. After that the entity waits for the next connection. */

@@ -1,6 +1,6 @@
 /** The next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
 
-import { entryOf, heldOf } from "../replica/held.ts"
+import { entryOf, heldOf } from "../replica/held-change.ts"
 import { isOurs } from "../replica/ours.ts"
 import { keys, type Owed } from "../replica/records.ts"
 import type { Replica } from "../replica/replica.ts"
