@@ -2,9 +2,9 @@
 
 import { HeadwaterError } from "../base/errors.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
+import type { RowDelta } from "../replica/disk/rows.ts"
+import type { PlainRow } from "../replica/disk/shown-row.ts"
 import type { Replica } from "../replica/replica.ts"
-import type { RowDelta } from "../replica/rows.ts"
-import type { PlainRow } from "../replica/shown-row.ts"
 import { withDefaults } from "../schema/display.ts"
 import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"

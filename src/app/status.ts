@@ -1,7 +1,7 @@
 /** The status of a workspace: one object, made from sync, outbox and faults, and replaced when one of them changes. */
 
 import { HeadwaterError } from "../base/errors.ts"
-import type { SetAside } from "../replica/known.ts"
+import type { SetAside } from "../replica/disk/known.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"

@@ -1,7 +1,7 @@
 /** Waiting until something is true of a workspace: that the relay has stored a change, that this device holds one. */
 
 import { HeadwaterError } from "../base/errors.ts"
-import { isOurs } from "../replica/ours.ts"
+import { isOurs } from "../replica/disk/ours.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { Sync } from "../sync/sync.ts"
 import type { Hash } from "../wire/protocol.ts"

@@ -14,9 +14,9 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrivals.ts"
 import type { Authorship } from "./authorship.ts"
+import { keys, type StaleRecord } from "./disk/records.ts"
 import { type Held, heldOf } from "./held-change.ts"
 import { Live } from "./live.ts"
-import { keys, type StaleRecord } from "./records.ts"
 import type { Transaction } from "./transaction.ts"
 
 export interface DocumentsOptions {

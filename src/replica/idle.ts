@@ -5,9 +5,9 @@
 import { listAt } from "../base/maps.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Hash } from "../wire/protocol.ts"
+import type { BadRecord } from "./disk/records.ts"
 import type { Held } from "./held-change.ts"
 import { leaveOut } from "./projecting.ts"
-import type { BadRecord } from "./records.ts"
 import type { IdleWork, Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 

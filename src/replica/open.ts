@@ -1,7 +1,7 @@
 /** Opens a replica and gives it its idle work. */
 import { projectionVersion } from "../document/projection.ts"
+import { type Defs, Known } from "./disk/known.ts"
 import { Idle } from "./idle.ts"
-import { type Defs, Known } from "./known.ts"
 import { recover } from "./recover.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 

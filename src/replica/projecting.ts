@@ -1,11 +1,11 @@
 /** The rows that a transaction makes: each touched entity is projected once, at the end of its group. */
 import { HeadwaterError } from "../base/errors.ts"
 import { project } from "../document/projection.ts"
+import type { Defs } from "./disk/known.ts"
+import type { StoredRow } from "./disk/records.ts"
+import type { NewRows } from "./disk/rows.ts"
 import { type Documents, markWaiting } from "./documents.ts"
-import type { Defs } from "./known.ts"
 import type { Live } from "./live.ts"
-import type { StoredRow } from "./records.ts"
-import type { NewRows } from "./rows.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** `collectionOf` says in which collection an entity is shown now. */

@@ -6,8 +6,8 @@
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
+import { keys } from "./disk/records.ts"
 import { heldOf } from "./held-change.ts"
-import { keys } from "./records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 

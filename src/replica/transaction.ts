@@ -10,10 +10,10 @@ import type { Value, Write } from "../store/store.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { encodeEntry } from "../wire/protocol.ts"
+import type { OutboxChanges } from "./disk/outbox.ts"
+import type { Plan } from "./disk/paged.ts"
+import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./disk/records.ts"
 import { entryOf, type Held } from "./held-change.ts"
-import type { OutboxChanges } from "./outbox.ts"
-import type { Plan } from "./paged.ts"
-import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./records.ts"
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 

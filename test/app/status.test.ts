@@ -3,7 +3,7 @@ import { type MemoryOptions, type MemoryStore, memoryStore } from "headwater/mem
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { Entity } from "../../src/document/entity.ts"
 import { causalOrder } from "../../src/document/graph.ts"
-import { keys } from "../../src/replica/records.ts"
+import { keys } from "../../src/replica/disk/records.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"

@@ -117,7 +117,11 @@ describe("imports point down", () => {
       "imports src/document/projection.ts",
     ],
     ["src/sync/sync.ts", `import { draft } from "../schema/draft.ts"`, "imports src/schema/draft.ts"],
-    ["src/wire/chunk.ts", `import {\n  a,\n  b,\n} from "../replica/records.ts"`, "imports src/replica/records.ts"],
+    [
+      "src/wire/chunk.ts",
+      `import {\n  a,\n  b,\n} from "../replica/disk/records.ts"`,
+      "imports src/replica/disk/records.ts",
+    ],
     ["src/app/workspace.ts", `import { x } from "../index.ts"`, "imports a door, src/index.ts"],
     ["src/replica/replica.ts", `const a = await import("@automerge/automerge")`, "imports Automerge"],
     [

@@ -3,7 +3,7 @@ import { memoryStore } from "headwater/memory"
 import { headsOf } from "headwater/testing"
 import { describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { keys, type StaleRecord } from "../../src/replica/records.ts"
+import { keys, type StaleRecord } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
-import type { StoredRow } from "../../src/replica/records.ts"
-import { ShownRows } from "../../src/replica/shown-row.ts"
+import type { StoredRow } from "../../src/replica/disk/records.ts"
+import { ShownRows } from "../../src/replica/disk/shown-row.ts"
 
 const shown = (firstPrincipal: string, $createdAt: number) => {
   const joined = { pending: () => undefined, stale: () => false, firstPrincipal: () => firstPrincipal, now: () => 1e13 }

@@ -1,6 +1,6 @@
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
-import { keys } from "../../src/replica/records.ts"
+import { keys } from "../../src/replica/disk/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { at, first, item, open, openLevel, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"

@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { keys } from "../../src/replica/records.ts"
+import { keys } from "../../src/replica/disk/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import type { Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"

@@ -3,7 +3,7 @@ import { collection, openWorkspace, type Relay, relayConnection, shape, type Wor
 import { memoryStore } from "headwater/memory"
 import { afterEach, expect, test } from "vitest"
 import type { Env } from "../../src/base/env.ts"
-import { keys, readState } from "../../src/replica/records.ts"
+import { keys, readState } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { systemEnv } from "../../src/sync/system.ts"
 import { cursorOf, limits, position } from "../../src/wire/protocol.ts"

@@ -1,5 +1,5 @@
 /** What the devices' disks hold, commit by commit, and what a commit may and must do. */
-import type { State } from "../../../src/replica/records.ts"
+import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
 import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
 import type { Device } from "../world/store.ts"

@@ -1,6 +1,6 @@
 /** A world whose frames and flushes wait to be told: for schedules that name every step. */
 
-import type { State } from "../../../src/replica/records.ts"
+import type { State } from "../../../src/replica/disk/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { settle } from "../end.ts"
 import {

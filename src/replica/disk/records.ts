@@ -2,10 +2,10 @@
  * What a replica keeps on its disk: the keys, and the JSON and bytes behind them. Every key begins with the workspace id,
  * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
-import { type Code, HeadwaterError } from "../base/errors.ts"
-import type { ProjectedRow } from "../document/projection.ts"
-import type { Key, Store, Value } from "../store/store.ts"
-import type { Access, Hash } from "../wire/protocol.ts"
+import { type Code, HeadwaterError } from "../../base/errors.ts"
+import type { ProjectedRow } from "../../document/projection.ts"
+import type { Key, Store, Value } from "../../store/store.ts"
+import type { Access, Hash } from "../../wire/protocol.ts"
 
 export const keys = {
   /** the replica's one small record: `State` */

@@ -7,8 +7,8 @@
  * place of these: more than a record names.
  */
 
-import type { Sizes } from "../base/sizes.ts"
-import type { Key, Store, Value, Write } from "../store/store.ts"
+import type { Sizes } from "../../base/sizes.ts"
+import type { Key, Store, Value, Write } from "../../store/store.ts"
 import { keys } from "./records.ts"
 
 type JournalSizes = Pick<Sizes, "journal" | "journalNames">

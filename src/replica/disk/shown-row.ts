@@ -3,9 +3,9 @@
  * and what must not show yet is hidden. A row that is shown is frozen.
  */
 
-import { showDefaults } from "../schema/display.ts"
-import type { AnyDef } from "../schema/schema.ts"
-import { freeze } from "../schema/values.ts"
+import { showDefaults } from "../../schema/display.ts"
+import type { AnyDef } from "../../schema/schema.ts"
+import { freeze } from "../../schema/values.ts"
 import type { Pending, StoredRow } from "./records.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }

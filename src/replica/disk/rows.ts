@@ -3,10 +3,10 @@
  * Where rows lie on the disk is `paged.ts`; how a stored row is shown is `shown-row.ts`.
  */
 
-import type { Sizes } from "../base/sizes.ts"
-import type { AnyDef } from "../schema/schema.ts"
-import { equal } from "../schema/values.ts"
-import type { Store, Value } from "../store/store.ts"
+import type { Sizes } from "../../base/sizes.ts"
+import type { AnyDef } from "../../schema/schema.ts"
+import { equal } from "../../schema/values.ts"
+import type { Store, Value } from "../../store/store.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"
 import { keys, type NoteDamaged, readCache, readJson, type StoredRow } from "./records.ts"
 import { isLive, type Joined, type PlainRow, ShownRows } from "./shown-row.ts"

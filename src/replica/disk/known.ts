@@ -3,11 +3,12 @@
  * after that it follows each commit, and reads again what another writer, or a commit that failed, has moved.
  */
 
-import type { Clock } from "../base/env.ts"
-import type { Sizes } from "../base/sizes.ts"
-import type { AnyDef } from "../schema/schema.ts"
-import type { Expect, Key, Store, Write } from "../store/store.ts"
-import type { Hash } from "../wire/protocol.ts"
+import type { Clock } from "../../base/env.ts"
+import type { Sizes } from "../../base/sizes.ts"
+import type { AnyDef } from "../../schema/schema.ts"
+import type { Expect, Key, Store, Write } from "../../store/store.ts"
+import type { Hash } from "../../wire/protocol.ts"
+import type { Transaction } from "../transaction.ts"
 import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./commit-journal.ts"
 import { Outbox } from "./outbox.ts"
 import {
@@ -22,7 +23,6 @@ import {
   type State,
 } from "./records.ts"
 import { type NewRows, type RowDelta, Rows } from "./rows.ts"
-import type { Transaction } from "./transaction.ts"
 
 export type Defs = ReadonlyMap<string, AnyDef>
 

@@ -6,9 +6,9 @@
  * `outbox-page.ts`), and the lines of a page are only unpacked for the entities that somebody asks about.
  */
 
-import type { Sizes } from "../base/sizes.ts"
-import type { Store } from "../store/store.ts"
-import type { Hash } from "../wire/protocol.ts"
+import type { Sizes } from "../../base/sizes.ts"
+import type { Store } from "../../store/store.ts"
+import type { Hash } from "../../wire/protocol.ts"
 import { isOurs, principalOf } from "./ours.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"

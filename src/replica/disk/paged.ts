@@ -6,8 +6,8 @@
  *
  * This class knows where each record lies, and how many a page still holds. What a record says is its users' (rows, outbox).
  */
-import { listAt } from "../base/maps.ts"
-import type { Key, Store, Value, Write } from "../store/store.ts"
+import { listAt } from "../../base/maps.ts"
+import type { Key, Store, Value, Write } from "../../store/store.ts"
 
 /** How records of one kind are kept. */
 export interface PageFormat<R> {

@@ -6,7 +6,7 @@
  * entity's creation is among its changes, then `hash,startOp,bytes` of each, all separated by spaces.
  */
 
-import type { Key, Value } from "../store/store.ts"
+import type { Key, Value } from "../../store/store.ts"
 import { type NoteDamaged, type OutRecord, type Owed, type Pending, readCache } from "./records.ts"
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
