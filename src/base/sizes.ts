@@ -18,7 +18,10 @@ export interface Sizes {
   readonly foldedPages: number
   /** Commits that the journal keeps; a writer that is further behind reads everything again. */
   readonly journal: number
-  /** Entities and pages that one journal record names; a commit that touched more has everything read again. */
+  /**
+   * Entities and pages that one journal record names; a commit that touched more has everything read again. A full group and
+   * a fold of rows stay below it.
+   */
   readonly journalNames: number
   /** Live documents that are kept when no step uses them. */
   readonly liveDocuments: number
@@ -50,7 +53,7 @@ export const usualSizes: Sizes = {
   looseOutbox: 1024,
   foldedPages: 4,
   journal: 1000,
-  journalNames: 256,
+  journalNames: 600,
   liveDocuments: 64,
   group: 512,
   projectAtOnce: 32,

@@ -2,8 +2,10 @@
 
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
+import { listAt } from "../base/maps.ts"
 import type { Cursor, Hash } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
+import type { Owed } from "./disk/records.ts"
 import { further, placeOf } from "./log-places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
@@ -49,10 +51,12 @@ export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: 
   return steps.step([entity], async (tx) => {
     const bound = (await changesOf(replica, entity, tx)).get(hash)?.actor
     const again: Hash[] = []
-    for (const of of replica.outbox.entities()) {
+    const byEntity = new Map<string, Owed[]>()
+    for (const owed of tx.allOwed(replica.outbox)) if (owed.how !== "adopt") listAt(byEntity, owed.entity).push(owed)
+    for (const [of, all] of byEntity) {
       const changes = await changesOf(replica, of, tx)
-      for (const owed of replica.outbox.of(of)) {
-        if (changes.get(owed.hash)?.actor !== bound || owed.how === "adopt" || !tx.owed(of, owed.hash)) continue
+      for (const owed of all) {
+        if (changes.get(owed.hash)?.actor !== bound) continue
         tx.owe({ ...owed, how: "adopt" })
         again.push(owed.hash)
       }

@@ -1,5 +1,4 @@
 /** What comes over one connection becomes steps of the replica, in the order in which it came. */
-import { HeadwaterError } from "../base/errors.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
@@ -15,25 +14,27 @@ export class ConnectionSteps {
    * brings it, or shows with its next `level` that it does not.
    */
   readonly openWants = new Map<string, readonly Hash[]>()
-  #broken = false
+  /** The first step that failed, and its error: which later steps reject with. */
+  #broken: { readonly by: object; readonly error: unknown } | undefined
 
   constructor(replica: Replica) {
     this.replica = replica
   }
 
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const me = {}
     const step = this.replica.step(entities, async (tx) => {
-      if (this.#broken)
-        throw new HeadwaterError("STORE_FAILED", "an earlier message of this connection could not be handled")
+      if (this.#broken !== undefined && this.#broken.by !== me) throw this.#broken.error
+      this.#broken = undefined // this step has failed before and is run again
       try {
         return await run(tx)
       } catch (error) {
-        this.#broken = true
+        this.#broken = { by: me, error }
         throw error
       }
     })
-    step.catch(() => {
-      this.#broken = true // its commit failed
+    step.catch((error: unknown) => {
+      this.#broken ??= { by: me, error } // its commit failed
     })
     return step
   }

@@ -224,6 +224,7 @@ export class Documents {
 
 /** A record that the disk has damaged. The relay gives back what it was given; what it is still owed is said to be lost. */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
+  tx.touchDocument(entity) // it lacks the change: where this note is undone, the next hydration must make it again
   if (tx.owed(entity, hash) === undefined) tx.state = { ...tx.state, heal: true }
   else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
 }

@@ -2,12 +2,15 @@
  * What a replica does when no other step waits: it projects entities that changed elsewhere, folds loose records into pages,
  * shows times that have come, and tries a disk that has failed again.
  */
+import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
 import { automergeVersion } from "../document/entity.ts"
+import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { BadRecord } from "./disk/records.ts"
 import type { Held } from "./held-change.ts"
 import { leaveOut } from "./projecting.ts"
+import { recover } from "./recover.ts"
 import type { IdleWork, Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -53,6 +56,11 @@ export class Idle implements IdleWork {
       this.#replica.showDue()
       this.afterGroup()
     })
+  }
+
+  /** Has records that are damaged made again, in the next group. */
+  damaged(records: readonly Key[]): void {
+    recover(this.#replica, records).catch(() => this.#replica.readEverything()) // the next group finds them again
   }
 
   /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */
@@ -178,8 +186,9 @@ export class Idle implements IdleWork {
           this.#cancelFold = undefined
           this.afterGroup()
         },
-        () => {
+        (error: unknown) => {
           this.#cancelFold = undefined
+          if (error instanceof HeadwaterError && error.code === "STORE_FORMAT") this.#replica.readEverything()
           this.afterFailure()
         },
       )

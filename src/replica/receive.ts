@@ -39,8 +39,10 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     }
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
+    const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
+    // Last: what the wants have owed in this step was made under the former principal, too.
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
-    return settleWants(steps, tx, received.level || received.healed !== undefined)
+    return wanted
   })
 }
 
@@ -51,10 +53,7 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
 function changeAuthor(replica: Replica, tx: Transaction): void {
   replica.freshActor()
   tx.add({ writes: [], done: () => replica.authorship.forget() })
-  for (const { entity, hash } of replica.outbox) {
-    const owed = tx.owed(entity, hash)
-    if (owed?.how === "again") tx.owe({ ...owed, how: "adopt" })
-  }
+  for (const owed of tx.allOwed(replica.outbox)) if (owed.how === "again") tx.owe({ ...owed, how: "adopt" })
 }
 
 function stateAfter(state: State, received: Received, now: number): State {

@@ -8,7 +8,7 @@ import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
-import type { Store } from "../store/store.ts"
+import type { Key, Store } from "../store/store.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Arrivals } from "./arrivals.ts"
 import { Authorship } from "./authorship.ts"
@@ -33,6 +33,8 @@ export interface IdleWork {
   afterGroup(): void
   /** A commit, or reading the disk again after one, has failed. */
   afterFailure(): void
+  /** These records were found damaged when everything was read again. */
+  damaged(records: readonly Key[]): void
   /** Automerge is loaded: from here on its build is known. */
   automergeLoaded(): void
   /** The replica closes: `quickly` leaves everything as it is. */
@@ -42,6 +44,7 @@ export interface IdleWork {
 const NO_WORK: IdleWork = {
   afterGroup() {},
   afterFailure() {},
+  damaged() {},
   automergeLoaded() {},
   async close() {},
 }
@@ -59,8 +62,8 @@ export class Replica {
   readonly #defs: Defs
   readonly #steps: Queue
   readonly #listeners = new Set<(changed: Changed) => void>()
-  /** The disk may hold more than is known of it: nothing is done before that has been read. */
-  #unsure = false
+  /** The disk may hold more than is known of it, or it is damaged: nothing is done before that, or everything, has been read. */
+  #toRead: "nothing" | "moved" | "everything" = "nothing"
   readonly #arrivals: Arrivals
   #idle: IdleWork = NO_WORK
 
@@ -155,8 +158,8 @@ export class Replica {
 
   async #commitGroup(group: readonly Step[]): Promise<void> {
     try {
-      if (this.#unsure) await this.#readMoved()
-      while (!(await this.#tryGroup(group))) await this.#readMoved()
+      if (this.#toRead !== "nothing") await this.#readMoved()
+      while (!(await this.#tryGroup(group))) await this.#followOther()
     } catch (cause) {
       await this.#failed(group, cause)
       return
@@ -181,7 +184,8 @@ export class Replica {
       else group[0]?.reject(error)
       return true
     }
-    if (commit !== undefined && !(await this.#save(tx, commit))) return false
+    if (commit === undefined) tx.committed()
+    else if (!(await this.#save(tx, commit))) return false
     for (const f of settle) f()
     return true
   }
@@ -209,7 +213,7 @@ export class Replica {
 
   /** What several steps have written together cannot be shown: each stands or falls by itself. */
   async #oneByOne(group: readonly Step[]): Promise<void> {
-    for (const step of group) while (!(await this.#tryGroup([step]))) await this.#readMoved()
+    for (const step of group) while (!(await this.#tryGroup([step]))) await this.#followOther()
   }
 
   /** False when another writer on the same store has committed since: the documents forget what was not saved. */
@@ -253,7 +257,7 @@ export class Replica {
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
     this.failure = error
-    this.#unsure = true
+    if (this.#toRead === "nothing") this.#toRead = "moved"
     this.freshActor()
     this.#arrivals.clear()
     const behind = this.#steps.removeBehind(new Set(group.flatMap((step) => step.entities)))
@@ -263,28 +267,42 @@ export class Replica {
     this.#idle.afterFailure()
   }
 
-  /** Reads what commits of others, or one of ours whose outcome was not known, have moved on the disk. */
-  async #readMoved(): Promise<void> {
+  /** The store says that another writer was first. A store that shows nothing new then would be asked for ever. */
+  async #followOther(): Promise<void> {
+    if (!(await this.#readMoved()))
+      throw new Error("the store says that it has moved, and holds what was expected of it")
+  }
+
+  /** A record was found damaged: before the next group, everything is read, and what is damaged is made again. */
+  readEverything(): void {
+    this.#toRead = "everything"
+  }
+
+  /** Reads what commits of others, or one of ours whose outcome was not known, have moved on the disk. False: nothing. */
+  async #readMoved(): Promise<boolean> {
     const moved = await this.#known.moved(this.store)
-    if (moved?.touched.everything) {
-      const { known, changed } = await this.#known.readEverything(this.store)
-      this.#known = known
-      this.#arrivals.clear()
-      this.documents.dropAll()
-      this.#tell(changed)
-    } else if (moved !== undefined) {
+    const everything = this.#toRead === "everything" || moved?.touched.everything === true
+    let changed: Changed | undefined
+    if (moved !== undefined && !everything) {
       for (const entity of moved.touched.entities) {
         this.documents.drop(entity)
         this.#arrivals.take(entity)
       }
-      const changed = noChange()
-      try {
-        await this.#known.readMoved(this.store, moved, changed)
-      } finally {
-        this.#tell(changed)
-      }
+      changed = await this.#known.readMoved(this.store, moved)
     }
-    this.#unsure = false
+    if (changed !== undefined) this.#tell(changed)
+    else if (moved !== undefined || everything) await this.#readAll()
+    this.#toRead = "nothing"
+    return moved !== undefined || everything
+  }
+
+  async #readAll(): Promise<void> {
+    const { known, changed } = await this.#known.readEverything(this.store)
+    this.#known = known
+    this.#arrivals.clear()
+    this.documents.dropAll()
+    if (known.damaged.length > 0) this.#idle.damaged(known.damaged)
+    this.#tell(changed)
   }
 
   /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */

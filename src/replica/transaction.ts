@@ -139,6 +139,17 @@ export class Transaction {
     return this.#below.outbox.get(entity, hash)
   }
 
+  /** All that the relay is owed, when this group is committed on top of what is owed before it. */
+  allOwed(before: Iterable<Owed>): Owed[] {
+    const all = new Map<Hash, Owed>()
+    for (const owed of before) all.set(owed.hash, owed)
+    for (const [hash, { owed, removed }] of this.outbox) {
+      if (removed) all.delete(hash)
+      else all.set(hash, owed)
+    }
+    return [...all.values()]
+  }
+
   /** Something of the entity is held: on the disk, or added by this group. */
   exists(entity: string): boolean {
     const { rows, stale, bad } = this.#below

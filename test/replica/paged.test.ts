@@ -4,7 +4,7 @@ import { expect, test } from "vitest"
 import { usualSizes } from "../../src/base/sizes.ts"
 import { Outbox, type OutboxChanges } from "../../src/replica/disk/outbox.ts"
 import { Paged, type PageFormat, type Plan } from "../../src/replica/disk/paged.ts"
-import { keys, type Owed, type StoredRow } from "../../src/replica/disk/records.ts"
+import { keys, type Owed, refuseDamaged, type StoredRow } from "../../src/replica/disk/records.ts"
 import { type NewRows, Rows } from "../../src/replica/disk/rows.ts"
 import { memoryStore } from "../../src/store/memory.ts"
 import type { Store } from "../../src/store/store.ts"
@@ -102,11 +102,7 @@ test("the outbox is the same after a restart, by entity, principal and in the or
     fc.asyncProperty(commands, async (run) => {
       const store = memoryStore()
       const release = await store.claim("w")
-      const open = async () => {
-        const outbox = new Outbox("w", sizes)
-        await outbox.load(store)
-        return outbox
-      }
+      const open = () => Outbox.read(store, "w", sizes, refuseDamaged)
       const owedOf = (n: number, value: number): Owed => ({
         entity: `e${n % 3}`,
         hash: String(n).padStart(64, "0"),
@@ -172,7 +168,7 @@ test("rows are the same after a restart, and a second reader that reads what has
       const none = { pending: () => undefined, stale: () => false, firstPrincipal: () => null, now: () => 1 }
       const open = async () => {
         const rows = new Rows("w", new Map(), none, sizes)
-        await rows.load(store)
+        await rows.load(store, refuseDamaged)
         return rows
       }
       const delta = () => ({ added: [], changed: [], removed: [] })
@@ -209,7 +205,7 @@ test("rows are the same after a restart, and a second reader that reads what has
         for (let i = 0; i < folds; i++) await noted(await rows.fold(store))
         const wanted = [...model].sort(([a], [b]) => (a < b ? -1 : 1))
         expect(shown(rows)).toEqual(wanted)
-        await other.readAgain(store, "notes", { ids: [...moved.ids], pages: [...moved.pages] }, delta())
+        ;(await other.readAgain(store, "notes", moved, refuseDamaged))(delta())
         expect(shown(other)).toEqual(wanted)
         const again = await open()
         expect(shown(again)).toEqual(wanted)

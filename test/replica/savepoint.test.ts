@@ -27,6 +27,8 @@ const owed = (n: number): Owed => ({
   ...{ how: "own", principal: null, fields: [] },
 })
 const mark = { suspects: [], waiting: false }
+/** What the plans that were added have been told of: that they are on the disk. */
+const done: number[] = []
 const verdict = { code: "CHUNK_BAD", automerge: "" } as const
 const ops: readonly ((tx: Transaction, n: number) => void)[] = [
   (tx, n) => tx.hold(ENTITIES[n % 3]!, held[n % 3]!),
@@ -43,7 +45,7 @@ const ops: readonly ((tx: Transaction, n: number) => void)[] = [
   (tx, n) => tx.arrive(ENTITIES[n % 3]!),
   (tx, n) => void (tx.state = { ...tx.state, lastSyncedAt: n }),
   (tx, n) => tx.touchDocument(ENTITIES[n % 3]!),
-  (tx, n) => tx.add({ writes: [[["w", "page", String(n)], "x"]], done() {} }),
+  (tx, n) => tx.add({ writes: [[["w", "page", String(n)], "x"]], done: () => void done.push(n) }),
 ]
 
 /** Everything that can be seen of a transaction. */
@@ -78,6 +80,9 @@ test("whatever a step did to the transaction, undoing it leaves what was there b
       const touched = undone.filter(({ which }) => which === 13).map(({ n }) => ENTITIES[n % 3])
       expect(undo()).toEqual(touched)
       expect(picture(tx)).toEqual(was)
+      done.length = 0
+      tx.committed()
+      expect(done).toEqual(before.filter(({ which }) => which === 14).map(({ n }) => n))
     }),
     { numRuns: 2000 },
   )

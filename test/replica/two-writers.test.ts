@@ -158,9 +158,8 @@ test("whatever three tabs write, all that is saved is there, owed and shown alik
         }
         expect(fresh.status.pending).toBe(changes)
         const last = tabs[2]!
-        expect(last.notes.all().map(({ id, body }) => [id, body])).toEqual(
-          fresh.notes.all().map(({ id, body }) => [id, body]),
-        )
+        const shown = (ws: typeof last) => ws.notes.all().map(({ id, body, $pending }) => [id, body, $pending])
+        expect(shown(last)).toEqual(shown(fresh))
         expect(last.status.pending).toBe(changes)
         expect(new Set([...replicaOf(last).outbox].map(({ hash }) => hash)).size).toBe(changes)
         await Promise.all([...tabs, fresh].map((ws) => ws.close()))

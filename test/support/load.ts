@@ -6,7 +6,7 @@ import { collection, openWorkspace, type Store, shape, text, type Workspace } fr
 import { memoryStore } from "headwater/memory"
 import { usualSizes } from "../../src/base/sizes.ts"
 import { Outbox } from "../../src/replica/disk/outbox.ts"
-import { keys } from "../../src/replica/disk/records.ts"
+import { keys, refuseDamaged } from "../../src/replica/disk/records.ts"
 import { decodeEntry, type Hash } from "../../src/wire/protocol.ts"
 
 export const WORKSPACE = "load"
@@ -97,8 +97,7 @@ export async function readDisk(store: Store): Promise<Disk> {
     const ofEntity = changes.get(entity) ?? new Map<Hash, Uint8Array>()
     changes.set(entity, ofEntity.set(hash, decodeEntry(value as Uint8Array).chunks[0]!))
   }
-  const outbox = new Outbox(WORKSPACE, usualSizes)
-  await outbox.load(store)
+  const outbox = await Outbox.read(store, WORKSPACE, usualSizes, refuseDamaged)
   const owed = new Set([...outbox].map(({ hash }) => hash))
   await release()
   return { changes, owed }

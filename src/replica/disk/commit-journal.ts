@@ -34,10 +34,14 @@ export class Touched {
   /** More than a journal record names. */
   everything = false
 
-  /** Every key that a replica writes, or it would be missed here. */
-  static by(writes: readonly Write[]): Touched {
+  /**
+   * Every key that a replica writes, or it would be missed here. `owed` has the entities of which outbox records were added
+   * or removed: their keys do not say so, for records may go into pages at once, and a fold moves them without a change.
+   */
+  static by(writes: readonly Write[], owed: Iterable<string>): Touched {
     const touched = new Touched()
     for (const [key] of writes) touched.#add(key)
+    for (const entity of owed) touched.entities.add(entity)
     return touched
   }
 
@@ -54,6 +58,7 @@ export class Touched {
       case "state":
         this.state = true
         return
+      case "out":
       case "commit":
       case "journal":
         return
@@ -100,8 +105,13 @@ export class Touched {
 }
 
 /** The writes that number a commit as the `n`th and note what it touches. */
-export function journalWrites(w: string, n: number, writes: readonly Write[], sizes: JournalSizes): Write[] {
-  const record = Touched.by(writes).record(n, sizes.journalNames)
+export function journalWrites(
+  w: string,
+  n: number,
+  { writes, owed }: { readonly writes: readonly Write[]; readonly owed: Iterable<string> },
+  sizes: JournalSizes,
+): Write[] {
+  const record = Touched.by(writes, owed).record(n, sizes.journalNames)
   return [
     [keys.commit(w), String(n)],
     [keys.journal(w, n % sizes.journal), JSON.stringify(record)],
@@ -132,10 +142,13 @@ export async function touchedSince(
 ): Promise<Touched> {
   const touched = new Touched()
   if (to < from || to - from > sizes.journal) touched.everything = true
+  // Records that name more than this together would take longer to follow, one by one, than to read everything.
+  const most = 4 * sizes.journalNames
   for (let n = from + 1; n <= to && !touched.everything; n++) {
     const record = readRecord(await store.get(keys.journal(w, n % sizes.journal)))
     if (record?.n === n) touched.add(record)
     else touched.everything = true
+    if (touched.size > most) touched.everything = true
   }
   return touched
 }

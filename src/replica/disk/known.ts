@@ -15,9 +15,9 @@ import {
   type BadRecord,
   emptyState,
   keys,
+  type NoteDamaged,
   type RejectedRecord,
   readCache,
-  readJson,
   readState,
   type StaleRecord,
   type State,
@@ -78,7 +78,7 @@ export interface Commit {
 }
 
 export class Known {
-  readonly outbox: Outbox
+  outbox: Outbox
   readonly stale = new StaleMarks()
   readonly bad: ByHash<BadRecord> = new Map()
   readonly rejected: ByHash<RejectedRecord> = new Map()
@@ -126,7 +126,7 @@ export class Known {
     const damaged: Key[] = []
     const note = (key: Key) => void damaged.push(key)
     const known = new Known(workspace, defs, commit, await readState(store, workspace, note), around)
-    await known.outbox.load(store, note)
+    known.outbox = await Outbox.read(store, workspace, around.sizes, note)
     const each = async <T>(prefix: Key, add: (entity: string, hash: Hash, record: T) => void) => {
       for (const [key, value] of await store.list(prefix)) {
         const record = readCache<T>(value, key, note)
@@ -138,6 +138,7 @@ export class Known {
     await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, record),
     )
+    if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
     known.damaged.push(...damaged)
     return known
@@ -160,7 +161,8 @@ export class Known {
     }
     if (writes.length === 0) return undefined
     const n = this.#commit.n + 1
-    writes.push(...journalWrites(this.#workspace, n, writes, this.#around.sizes))
+    const owed = [...tx.outbox.values()].map(({ owed }) => owed.entity)
+    writes.push(...journalWrites(this.#workspace, n, { writes, owed }, this.#around.sizes))
     return {
       writes,
       expect: [[keys.commit(this.#workspace), this.#commit.value]],
@@ -215,32 +217,45 @@ export class Known {
   }
 
   /**
-   * Reads again what `moved` has named, and adds the rows that look different to `changed`. Reading twice does no harm, so
-   * a failure on the way leaves it to the next time.
+   * Reads again what `moved` has named; resolves with the rows that look different. Nothing takes effect before all of it
+   * has been read: who waits for the outbox must never see it without what was rejected. Undefined when a record is damaged:
+   * then everything is to be read.
    */
-  async readMoved(store: Store, { commit, touched }: Moved, changed: Changed): Promise<void> {
+  async readMoved(store: Store, { commit, touched }: Moved): Promise<Changed | undefined> {
     const w = this.#workspace
-    if (touched.state) this.state = (await readState(store, w)) ?? this.state
-    if (touched.state) this.#stateUnsaved = false
-    if (touched.outboxPages) await this.outbox.loadAgain(store)
+    let isDamaged = false
+    const note = () => {
+      isDamaged = true
+    }
+    const state = touched.state ? await readState(store, w, note) : undefined
+    const outbox = touched.outboxPages ? await Outbox.read(store, w, this.#around.sizes, note) : undefined
+    const apply: ((changed: Changed) => void)[] = []
     for (const entity of touched.entities) {
-      if (!touched.outboxPages) await this.outbox.readAgain(store, entity)
+      if (outbox === undefined) apply.push(await this.outbox.readAgain(store, entity, note))
       const stale = await store.get(keys.stale(w, entity))
-      if (stale === undefined) this.stale.delete(entity)
-      else this.stale.set(entity, readJson<StaleRecord>(stale, keys.stale(w, entity)))
-      await replaceIn(this.bad, entity, store, keys.badOf(w, entity))
-      await replaceIn(this.rejected, entity, store, keys.rejectedOf(w, entity))
+      const mark = stale === undefined ? undefined : readCache<StaleRecord>(stale, keys.stale(w, entity), note)
+      apply.push(() => (mark === undefined ? this.stale.delete(entity) : this.stale.set(entity, mark)))
+      apply.push(await replaceIn(this.bad, entity, store, keys.badOf(w, entity), note))
+      apply.push(await replaceIn(this.rejected, entity, store, keys.rejectedOf(w, entity), note))
     }
     for (const name of new Set([...touched.rows.keys(), ...touched.rowPages.keys()])) {
-      const ids = [...(touched.rows.get(name) ?? [])]
-      const pages = [...(touched.rowPages.get(name) ?? [])]
-      await this.rows.readAgain(store, name, { ids, pages }, deltaOf(changed.here, name))
+      const moved = { ids: touched.rows.get(name) ?? [], pages: touched.rowPages.get(name) ?? [] }
+      const rows = await this.rows.readAgain(store, name, moved, note)
+      apply.push((changed) => rows(deltaOf(changed.here, name)))
     }
+    if (isDamaged) return undefined
+
+    const changed = noChange()
+    if (state !== undefined) this.state = state
+    if (touched.state) this.#stateUnsaved = false
+    if (outbox !== undefined) this.outbox = outbox
+    for (const f of apply) f(changed)
     for (const entity of touched.entities) {
       const collection = this.rows.collectionOf(entity)
       if (collection !== undefined) this.rows.showAgain(collection, entity, deltaOf(changed.here, collection))
     }
     this.#commit = commit
+    return changed
   }
 
   /** Everything read again, for a writer that is too far behind. */
@@ -294,8 +309,18 @@ function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefin
   else map.set(entity, inner)
 }
 
-async function replaceIn<T>(map: ByHash<T>, entity: string, store: Store, prefix: Key): Promise<void> {
+/** Reads the records of an entity; the function that this returns puts them in place of those that were known. */
+async function replaceIn<T>(
+  map: ByHash<T>,
+  entity: string,
+  store: Store,
+  prefix: Key,
+  note: NoteDamaged,
+): Promise<() => void> {
   const records = await store.list(prefix)
-  map.delete(entity)
-  for (const [key, value] of records) setIn(map, entity, key[3] ?? "", readJson<T>(value, key))
+  const read = records.map(([key, value]) => [key[3] ?? "", readCache<T>(value, key, note)] as const)
+  return () => {
+    map.delete(entity)
+    for (const [hash, record] of read) setIn(map, entity, hash, record)
+  }
 }

@@ -55,7 +55,7 @@ export function writePage(owed: Iterable<Owed>): string {
 }
 
 /** Undefined when the page is damaged, of which `note` is told. */
-export function readPage(value: Value | undefined, key: Key, note: NoteDamaged = () => {}): Page | undefined {
+export function readPage(value: Value | undefined, key: Key, note: NoteDamaged): Page | undefined {
   const page = readCache<{ kinds: KindRecord[]; lines: string }>(value, key, note)
   if (page === undefined) return undefined
   const kinds = page.kinds.map(([principal, how, fields, owed]): Kind => {

@@ -20,6 +20,7 @@ import {
   type Pending,
   readCache,
   readJson,
+  refuseDamaged,
   type State,
 } from "./records.ts"
 
@@ -35,8 +36,7 @@ interface Packed {
 
 export class Outbox {
   readonly #workspace: string
-  readonly #sizes: Sizes
-  #paged: Paged<Owed>
+  readonly #paged: Paged<Owed>
   readonly #byEntity = new Map<string, OwedOfEntity>()
   readonly #packed = new Map<string, Packed>()
   #total = 0
@@ -48,54 +48,47 @@ export class Outbox {
 
   constructor(workspace: string, sizes: Sizes) {
     this.#workspace = workspace
-    this.#sizes = sizes
-    this.#paged = this.#newPaged()
-  }
-
-  #newPaged(): Paged<Owed> {
-    const { outboxPage: page, outboxAtOnce: atOnce, looseOutbox: loose, foldedPages: folded } = this.#sizes
-    return new Paged(formatOf(this.#workspace), { page, atOnce, loose, folded })
+    const { outboxPage: page, outboxAtOnce: atOnce, looseOutbox: loose, foldedPages: folded } = sizes
+    this.#paged = new Paged(formatOf(workspace), { page, atOnce, loose, folded })
   }
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** `note` is told of records that are damaged. */
-  async load(store: Store, note: NoteDamaged = () => {}): Promise<void> {
-    for (const [key, value] of await store.list(keys.outPages(this.#workspace))) {
+  /** Reads all that is owed. `note` is told of records that are damaged. */
+  static async read(store: Store, workspace: string, sizes: Sizes, note: NoteDamaged): Promise<Outbox> {
+    const outbox = new Outbox(workspace, sizes)
+    // Loose records first: one that another writer folds meanwhile is then read twice, and not never.
+    const loose = await store.list(keys.outbox(workspace))
+    for (const [key, value] of await store.list(keys.outPages(workspace))) {
       const page = readPage(value, key, note)
-      if (page !== undefined) this.#addPage(page, Number(key[2]))
+      if (page !== undefined) outbox.#addPage(page, Number(key[2]))
     }
-    for (const [key, value] of await store.list(keys.outbox(this.#workspace))) {
+    for (const [key, value] of loose) {
       const [, , entity = "", hash = ""] = key
       const record = readCache<OutRecord | null>(value, key, note)
-      if (record !== undefined) this.#readLoose(entity, hash, record)
+      if (record !== undefined) outbox.#readLoose(entity, hash, record)
     }
+    return outbox
   }
 
-  /** Reads everything again. */
-  async loadAgain(store: Store): Promise<void> {
-    this.#paged = this.#newPaged()
-    this.#byEntity.clear()
-    this.#packed.clear()
-    this.#byPrincipal.clear()
-    this.#others = undefined
-    this.#total = 0
-    await this.load(store)
-  }
-
-  /** Reads again what is owed of one entity, which another writer has changed; no page has moved. */
-  async readAgain(store: Store, entity: string): Promise<void> {
-    const before = this.#unpacked(entity)?.records
+  /**
+   * Reads again what is owed of one entity, which another writer has changed; no page has moved. What was read takes effect
+   * when the function that this returns is called.
+   */
+  async readAgain(store: Store, entity: string, note: NoteDamaged): Promise<() => void> {
     const loose = new Map<Hash, OutRecord | null>()
     for (const [key, value] of await store.list(keys.outboxOf(this.#workspace, entity))) {
-      loose.set(key[3] ?? "", readJson<OutRecord | null>(value, key))
+      const record = readCache<OutRecord | null>(value, key, note)
+      if (record !== undefined) loose.set(key[3] ?? "", record)
     }
-    for (const hash of before?.keys() ?? []) {
-      if (loose.has(hash) || this.#paged.pageOf(idOf(entity, hash)) !== undefined) continue
-      this.#remove(entity, hash)
-      this.#paged.dropLoose(idOf(entity, hash))
+    return () => {
+      for (const hash of [...(this.#unpacked(entity)?.records.keys() ?? [])]) {
+        if (loose.has(hash) || this.#paged.pageOf(idOf(entity, hash)) !== undefined) continue
+        this.#remove(entity, hash)
+        this.#paged.dropLoose(idOf(entity, hash))
+      }
+      for (const [hash, record] of loose) this.#readLoose(entity, hash, record)
     }
-    for (const [hash, record] of loose) this.#readLoose(entity, hash, record)
   }
 
   #readLoose(entity: string, hash: Hash, record: OutRecord | null): void {
@@ -349,7 +342,8 @@ function formatOf(workspace: string): PageFormat<Owed> {
     loosePrefix: keys.outbox(workspace),
     idOf: (key) => idOf(key[2] ?? "", key[3] ?? ""),
     *readPage(value, key) {
-      for (const line of readPage(value, key)?.lines() ?? []) {
+      // To take a damaged page for an empty one would write it anew, without what it holds.
+      for (const line of readPage(value, key, refuseDamaged)?.lines() ?? []) {
         for (const owed of line.owed()) yield [idOf(owed.entity, owed.hash), owed] as const
       }
     },

@@ -70,10 +70,10 @@ export class Paged<R> {
     this.#pageOf.set(id, page)
   }
 
-  /** A page is about to be read again: nothing is known to lie in it. */
-  forgetPage(page: number): void {
-    this.#counts.delete(page)
-    for (const [id, at] of this.#pageOf) if (at === page) this.#pageOf.delete(id)
+  /** These pages are about to be read again: nothing is known to lie in them. */
+  forgetPages(pages: ReadonlySet<number>): void {
+    for (const page of pages) this.#counts.delete(page)
+    if (pages.size > 0) for (const [id, at] of this.#pageOf) if (pages.has(at)) this.#pageOf.delete(id)
   }
 
   pageOf(id: string): number | undefined {

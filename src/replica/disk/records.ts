@@ -161,6 +161,11 @@ export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamag
 
 export type NoteDamaged = (key: Key) => void
 
+/** Where a damaged record cannot be done without. */
+export const refuseDamaged = (key: Key): never => {
+  throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
+}
+
 /** Parses JSON that this library wrote. `STORE_FORMAT` for anything else: the store is damaged, or somebody else's. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
   try {
@@ -168,11 +173,11 @@ export function readJson<T>(value: Value | undefined, key: Key): T {
   } catch {
     // falls through to the coded error
   }
-  throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
+  return refuseDamaged(key)
 }
 
 /** The small record of a workspace; undefined when nothing was ever saved. `STORE_FORMAT` when a newer version wrote it. */
-export async function readState(store: Store, w: string, note: NoteDamaged = () => {}): Promise<State | undefined> {
+export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
   const state = value === undefined ? undefined : readCache<State>(value, keys.state(w), note)
   if (state === undefined) return undefined

@@ -21,6 +21,12 @@ export interface RowDelta {
 /** New rows, by entity; undefined: the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 
+/** Which rows and pages of one collection another writer has changed. */
+export interface MovedRows {
+  readonly ids: Iterable<string>
+  readonly pages: Iterable<number>
+}
+
 interface CollectionRows {
   /** What is shown, deleted entities included. */
   readonly byId: SortedRows
@@ -72,7 +78,9 @@ export class Rows {
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** `note` is told of records that are damaged; the others are shown. */
-  async load(store: Store, note: NoteDamaged = () => {}): Promise<void> {
+  async load(store: Store, note: NoteDamaged): Promise<void> {
+    // Loose rows first: one that another writer folds meanwhile is then read twice, and not never.
+    const loose = await store.list(keys.rows(this.#workspace))
     for (const [key, value] of await store.list(keys.pages(this.#workspace))) {
       const [, , name = "", page] = key
       const { byId, paged } = this.#collection(name)
@@ -84,7 +92,7 @@ export class Rows {
       }
       paged.addPage(Number(page), rows.length)
     }
-    for (const [key, value] of await store.list(keys.rows(this.#workspace))) {
+    for (const [key, value] of loose) {
       const [, , name = "", id = ""] = key
       const { byId, paged } = this.#collection(name)
       const row = readCache<StoredRow | null>(value, key, note)
@@ -95,31 +103,47 @@ export class Rows {
     }
   }
 
-  /** Reads again what another writer has changed: these rows, and whatever lies in these pages. */
-  async readAgain(
-    store: Store,
-    name: string,
-    moved: { readonly ids: readonly string[]; readonly pages: readonly number[] },
-    delta: RowDelta,
-  ): Promise<void> {
-    const { byId, paged } = this.#collection(name)
-    const inPages = new Map<string, StoredRow>()
-    for (const id of moved.ids) paged.dropLoose(id) // before their pages are forgotten, which count what lies in front
+  /**
+   * Reads again what another writer has changed: these rows, and whatever lies in these pages. What was read takes effect
+   * when the function that this returns is called.
+   */
+  async readAgain(store: Store, name: string, moved: MovedRows, note: NoteDamaged): Promise<(delta: RowDelta) => void> {
+    const pages = new Map<number, StoredRow[]>()
+    const loose = new Map<string, StoredRow | null>()
     for (const page of moved.pages) {
       const key = keys.page(this.#workspace, name, page)
       const value = await store.get(key)
-      paged.forgetPage(page)
-      const rows = value === undefined ? [] : readJson<StoredRow[]>(value, key)
+      pages.set(page, (value === undefined ? undefined : readCache<StoredRow[]>(value, key, note)) ?? [])
+    }
+    for (const id of moved.ids) {
+      const key = keys.row(this.#workspace, name, id)
+      const value = await store.get(key)
+      const row = value === undefined ? undefined : readCache<StoredRow | null>(value, key, note)
+      if (row !== undefined) loose.set(id, row)
+    }
+    return (delta) => this.#applyMoved(name, moved.ids, pages, loose, delta)
+  }
+
+  #applyMoved(
+    name: string,
+    ids: Iterable<string>,
+    pages: ReadonlyMap<number, readonly StoredRow[]>,
+    looseRows: ReadonlyMap<string, StoredRow | null>,
+    delta: RowDelta,
+  ): void {
+    const { byId, paged } = this.#collection(name)
+    const inPages = new Map<string, StoredRow>()
+    for (const id of ids) paged.dropLoose(id) // before their pages are forgotten, which count what lies in front
+    paged.forgetPages(new Set(pages.keys()))
+    for (const [page, rows] of pages) {
       for (const row of rows) {
         inPages.set(row.id, row)
         paged.place(row.id, page)
       }
       if (rows.length > 0) paged.addPage(page, rows.length)
     }
-    for (const id of moved.ids) {
-      const key = keys.row(this.#workspace, name, id)
-      const value = await store.get(key)
-      const loose = value === undefined ? undefined : readJson<StoredRow | null>(value, key)
+    for (const id of ids) {
+      const loose = looseRows.get(id)
       if (loose !== undefined) paged.setLoose(id, loose === null)
       const stored = loose === undefined ? inPages.get(id) : (loose ?? undefined)
       inPages.delete(id)

@@ -1,0 +1,176 @@
+/** What a replica reads again, because another writer was first, a commit failed or a record is damaged. */
+import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { type Sizes, usualSizes } from "../../src/base/sizes.ts"
+import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
+import { Touched } from "../../src/replica/disk/commit-journal.ts"
+import { keys, type State } from "../../src/replica/disk/records.ts"
+import type { Store } from "../../src/store/store.ts"
+import { systemEnv } from "../../src/sync/system.ts"
+import { until } from "../support/until.ts"
+
+const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
+const open = (store: Store, sizes: Partial<Sizes> = {}) =>
+  openWorkspace({ id: "w", collections: { notes }, store, env: { ...systemEnv, sizes } })
+
+/** A disk for several writers, without a lock. */
+async function shared() {
+  const disk = memoryStore()
+  const release = await disk.claim("everybody")
+  const tab = (over: Partial<Store> = {}): Store => ({
+    ...disk,
+    place: undefined,
+    claim: async () => async () => {},
+    ...over,
+  })
+  return { disk, tab, release }
+}
+
+const inPages: Partial<Sizes> = { outboxPage: 4, outboxAtOnce: 3, looseOutbox: 4 }
+
+test("while the outbox is read again, and when that fails, it is never seen without what is owed", async () => {
+  const { disk, tab, release } = await shared()
+  let fails = 0
+  const seen: number[] = []
+  const store = tab({
+    async list(prefix, options) {
+      if (fails > 0 && prefix[1]?.startsWith("out")) {
+        seen.push(replicaOf(a).outbox.size)
+        if (prefix[1] === "outpage") fails--
+        if (prefix[1] === "outpage") throw new HeadwaterError("STORE_FAILED", "it cannot be read")
+      }
+      return disk.list(prefix, options)
+    },
+  })
+  const a = await open(store, inPages)
+  const b = await open(tab(), inPages)
+  await a.notes.create({ title: "a" })
+  const owed = replicaOf(a).outbox.size
+  await Promise.all([1, 2, 3].map((n) => b.notes.create({ title: `b${n}` })))
+  expect((await disk.list(keys.outPages("w"))).length).toBeGreaterThan(0)
+  fails = 1
+  await expect(a.notes.create({ title: "c" })).rejects.toMatchObject({ code: "STORE_FAILED" })
+  expect(fails).toBe(0)
+  expect(Math.min(...seen)).toBe(owed)
+  expect(replicaOf(a).outbox.size).toBeGreaterThanOrEqual(owed)
+  await a.notes.create({ title: "d" })
+  expect(replicaOf(a).outbox.size).toBe((await disk.list(keys.changes("w"))).length)
+  await Promise.all([a.close(), b.close()])
+  await release()
+})
+
+test("a fold does not write a damaged page of the outbox anew", async () => {
+  const { disk, tab, release } = await shared()
+  const a = await open(tab(), { ...inPages, looseOutbox: 2 })
+  await Promise.all([1, 2, 3].map((n) => a.notes.create({ title: `${n}` }, { id: `e${n}` })))
+  const pages = await disk.list(keys.outPages("w"))
+  expect(pages.length).toBeGreaterThan(0)
+  await disk.commit(pages.map(([key]) => [key, "{harmed"]))
+  for (const n of [1, 2, 3]) await a.notes.update(`e${n}`, (draft) => void (draft.title += "!"))
+  await a.close() // folds
+  const b = await open(tab())
+  const state = JSON.parse(String(await disk.get(keys.state("w")))) as State
+  expect(state.heal).toBe(true) // the relay is asked what it lacks
+  await b.close()
+  await release()
+})
+
+test.each(["row", "stale", "state"])(
+  "what another writer has saved and the disk has harmed (%s) stops nobody",
+  async (kind) => {
+    const { disk, tab, release } = await shared()
+    const [a, b] = [await open(tab()), await open(tab())]
+    await b.notes.create({ title: "b" }, { id: "e1" })
+    const key = { row: keys.row("w", "notes", "e1"), stale: keys.stale("w", "e1"), state: keys.state("w") }[kind]!
+    await disk.commit([[key, "{harmed"]])
+    // The state record is only read again by one who hears that it was written, or who reads everything.
+    if (kind === "state") replicaOf(a).readEverything()
+    await a.notes.create({ title: "a" })
+    await until(() => a.notes.get("e1")?.title === "b" && replicaOf(a).stale.size === 0)
+    expect(replicaOf(a).state.heal).toBe(kind === "state")
+    await Promise.all([a.close(), b.close()])
+    await release()
+  },
+)
+
+test("damage that a failed update has found is found again by the next one", async () => {
+  const store = memoryStore()
+  const a = await open(store)
+  await a.notes.create({ title: "one" }, { id: "e1" })
+  await a.notes.update("e1", (draft) => void (draft.title = "two"))
+  const harmed = [...replicaOf(a).outbox.of("e1")].at(-1)!.hash
+  await a.close()
+  const release = await store.claim("w")
+  await store.commit([[keys.change("w", "e1", harmed), new Uint8Array([1, 2, 3])]])
+  await release()
+  const b = await open(store)
+  const refuse = () => {
+    throw new Error("no")
+  }
+  await expect(b.notes.update("e1", refuse)).rejects.toThrow("no")
+  expect(replicaOf(b).bad.size).toBe(0)
+  await b.notes.update("e1", (draft) => void (draft.title = "three"))
+  expect(replicaOf(b).bad.get("e1")?.get(harmed)).toMatchObject({ damaged: true })
+  await b.close()
+})
+
+test("a message that could not be handled gives those behind it its own error, and the disk has not failed", async () => {
+  const a = await open(memoryStore())
+  const steps = new ConnectionSteps(replicaOf(a))
+  const refusal = new HeadwaterError("PROTOCOL_VERSION", "too new")
+  const first = steps.step([], () => {
+    throw refusal
+  })
+  const second = steps.step([], () => "done")
+  expect(await Promise.allSettled([first, second])).toEqual([
+    { status: "rejected", reason: refusal },
+    { status: "rejected", reason: refusal },
+  ])
+  expect(replicaOf(a).failure).toBe(null)
+  await a.close()
+})
+
+test("a step of a connection that has failed may be run again, when another writer was first", async () => {
+  const { tab, release } = await shared()
+  const [a, b] = [await open(tab()), await open(tab())]
+  const steps = new ConnectionSteps(replicaOf(a))
+  await b.notes.create({ title: "b" })
+  let runs = 0
+  const first = steps.step([], (tx) => {
+    tx.state = { ...tx.state, lastSyncedAt: 1 }
+    if (runs++ === 0) throw new HeadwaterError("DOCUMENT_FAILED", "not now")
+  })
+  const second = a.notes.create({ title: "a" }) // is the write of the group that finds the store moved
+  await Promise.all([first, second])
+  expect([runs, replicaOf(a).state.lastSyncedAt]).toEqual([2, 1])
+  await Promise.all([a.close(), b.close()])
+  await release()
+})
+
+test("a store that says for ever that it has moved is not asked for ever", async () => {
+  const store = memoryStore()
+  let lies = false
+  const commit: Store["commit"] = async (writes, options) => {
+    if (lies) throw new HeadwaterError("STORE_MOVED", "so it says")
+    await store.commit(writes, options)
+  }
+  const a = await open({ ...store, commit })
+  lies = true
+  await expect(a.notes.create({ title: "a" })).rejects.toMatchObject({ code: "STORE_FAILED" })
+  lies = false
+  await a.notes.create({ title: "b" })
+  await a.close()
+})
+
+test("the journal names entities whose outbox records go into pages at once, and a usual fold of rows one by one", () => {
+  const { journalNames, looseRows, foldedPages } = usualSizes
+  const owed = Touched.by([[keys.outPage("w", 1), "{}"]], ["e1"]).record(1, journalNames)
+  expect(owed).toEqual({ n: 1, o: true, e: ["e1"] })
+  const rows = Array.from({ length: looseRows }, (_, i) => [keys.row("w", "notes", `e${i}`), undefined] as const)
+  const pages = Array.from({ length: foldedPages }, (_, i) => [keys.page("w", "notes", i), "[]"] as const)
+  expect(Touched.by([...rows, ...pages], []).record(1, journalNames).all).toBe(undefined)
+  const out = Array.from({ length: 2000 }, (_, i) => [keys.out("w", `e${i}`, "1".repeat(64)), undefined] as const)
+  expect(Touched.by([...out, [keys.outPage("w", 1), "{}"]], []).record(1, journalNames)).toEqual({ n: 1, o: true })
+})
