@@ -1,4 +1,4 @@
-/** The relay's answers to pushes: acks and refusals. */
+/** Handles the relay's answers to pushes: acks and refusals. */
 
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
@@ -9,7 +9,10 @@ import type { Owed } from "./disk/records.ts"
 import { further, placeOf } from "./log-places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
-/** An ack: the relay has these changes on its disk, so they leave the outbox. It does not move the cursor; only entries do. */
+/**
+ * Handles an ack: the relay has stored these changes, so they leave the outbox. An ack does not move the cursor; only
+ * entries do.
+ */
 export function receiveAck(
   steps: ConnectionSteps,
   stored: readonly EntityHash[],
@@ -29,8 +32,8 @@ export function receiveAck(
 export type EntityHash = readonly [entity: string, hash: Hash]
 
 /**
- * A refusal for good: the change and those that depend on it leave the entity for the rejected list. Resolves with false when
- * the change is no longer owed, because it was acknowledged or seen in the log meanwhile.
+ * Handles a refusal for good: the change and those that depend on it move from the entity to the rejected list.
+ * Resolves with false when the change had left the outbox already, because it was acknowledged or set aside meanwhile.
  */
 export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Hash, code: Code): Promise<boolean> {
   const { replica } = steps
@@ -42,9 +45,9 @@ export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Has
 }
 
 /**
- * `ACTOR_BOUND`: another principal owns the change's actor. All owed changes of that actor are owed again, to be adopted, and
- * the session takes a fresh actor when it was its own. Resolves with the hashes of those changes; none when the refused one was
- * to be adopted already.
+ * Handles the refusal `ACTOR_BOUND`: another principal owns the actor of the change. All changes of that actor in the
+ * outbox become `adopt` records, and the session takes a new actor if that one was its own. Resolves with the hashes of
+ * the changes that were not `adopt` records before.
  */
 export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: Hash): Promise<Hash[]> {
   const { replica } = steps

@@ -1,6 +1,7 @@
 /**
- * Entities of which every change has just come from the relay, kept as they were decoded. A device's first sync projects
- * them soon after; without this it would read each change from the disk and hash it again. Bounded: the rest is on the disk.
+ * Keeps the decoded changes of entities that have just arrived whole from the relay. After a device's first sync such
+ * entities are soon projected; from here, no change need be read from the disk and hashed again. Memory is bounded:
+ * what does not fit is read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./held-change.ts"
@@ -10,15 +11,19 @@ type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
-  /** Bytes of chunks in here, and at most. */
+  /** Bytes of all chunks in here. */
   #bytes = 0
+  /** The most that `#bytes` may be. */
   readonly #most: number
 
   constructor(most: number) {
     this.#most = most
   }
 
-  /** Follows a commit: keeps the new entities that it brought, and forgets those to which it added or from which it removed. */
+  /**
+   * Call after a commit. Keeps the changes of entities that are new with it, and forgets entities that it added changes
+   * to or removed changes from.
+   */
   follow({ held, dropped, newEntities }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
     for (const [entity, changes] of held) {
@@ -30,7 +35,7 @@ export class Arrivals {
     }
   }
 
-  /** Every held change of an entity, given once and forgotten. */
+  /** Returns all changes of an entity and forgets them; undefined when they are not kept here. */
   take(entity: string): Changes | undefined {
     const changes = this.#whole.get(entity)
     if (changes === undefined) return undefined

@@ -1,6 +1,6 @@
 /**
- * What the user of this device does to entities. Each function is part of a step, and several can make one; its changes are
- * held, owed and shown by the commit of the step's group.
+ * Local writes: create, update, delete and restore an entity. Each function runs inside a step, and one step may call
+ * several. The commit of the step's group saves the changes, puts them into the outbox and shows the rows.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { Entity } from "../document/entity.ts"
@@ -12,7 +12,7 @@ import { Live } from "./live.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Makes an entity. `ENTITY_EXISTS`, `READ_ONLY`, and those of `Entity.write`. */
+/** Makes an entity. Throws `ENTITY_EXISTS`, `READ_ONLY`, and the codes of `Entity.write`. */
 export async function create(
   replica: Replica,
   tx: Transaction,
@@ -32,7 +32,10 @@ export async function create(
   if (entity.facts.createdIn === undefined) mint(tx, live, entity.sign(replica.seconds()), fieldsOf(content))
 }
 
-/** Changes an entity; `edit` is given what it is when its turn comes. `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `READ_ONLY`. */
+/**
+ * Changes an entity. `edit` gets the fields as they are when the step runs. Throws `ENTITY_NOT_FOUND`,
+ * `ENTITY_DELETED`, `READ_ONLY`, and the codes of `Entity.write`.
+ */
 export async function update(
   replica: Replica,
   tx: Transaction,
@@ -48,14 +51,14 @@ export async function update(
   mint(tx, live, live.entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
 }
 
-/** Deletes an entity; a deleted one stays as it is. `ENTITY_NOT_FOUND`, `READ_ONLY`. */
+/** Deletes an entity; writes nothing when it is deleted already. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
   const live = await writable(replica, tx, def, id)
   tx.touchDocument(id)
   if (!live.entity.deleted) mint(tx, live, live.entity.remove(replica.seconds()), [])
 }
 
-/** Brings a deleted entity back. `ENTITY_NOT_FOUND`, `READ_ONLY`. */
+/** Brings a deleted entity back. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
   const live = await writable(replica, tx, def, id)
   tx.touchDocument(id)
@@ -75,7 +78,7 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
   return live
 }
 
-/** Changes made here: held, owed to the relay and shown, all in one commit. */
+/** Adds changes that were made on this device: to the saved ones, to the outbox and to the live document. */
 function mint(tx: Transaction, live: Live, changes: readonly Change[], fields: readonly string[]): void {
   const { id: entity, collection } = live.entity
   const { principal } = tx.state

@@ -1,4 +1,4 @@
-/** Who authors changes in this session, and which of the held changes were authored in it. */
+/** The session actor, and which changes were made in this session. */
 import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
 import type { History } from "../document/history.ts"
@@ -9,7 +9,7 @@ import type { Transaction } from "./transaction.ts"
 export class Authorship {
   readonly #clock: Clock
   #actor: Actor
-  /** Of each entity that this session wrote to under its present principal: the last seq that each of its actors has used. */
+  /** By entity and by session actor, the last seq that this session has used under its present principal. */
   readonly #lastSeqs = new Map<string, Map<Actor, number>>()
 
   constructor(clock: Clock) {
@@ -22,12 +22,15 @@ export class Authorship {
     return this.#actor
   }
 
-  /** A duplicate (actor, seq) wedges a document for everybody: after anything doubtful the session takes a new actor. */
+  /**
+   * Takes a new session actor. This is needed after anything doubtful, because two changes with one (actor, seq) wedge
+   * a document for everybody.
+   */
   takeFreshActor(): void {
     this.#actor = hex(this.#clock.random(16))
   }
 
-  /** The changes that a transaction makes are saved, or may be. */
+  /** Call when the changes that a transaction made are saved, or may be. */
   follow({ minted }: Transaction): void {
     for (const { entity, change } of minted.values()) {
       let seqs = this.#lastSeqs.get(entity)
@@ -36,12 +39,14 @@ export class Authorship {
     }
   }
 
-  /** Another principal is connected: what was made before is not its own. */
+  /** Call when another principal is connected: changes that were made before are not its own. */
   forget(): void {
     this.#lastSeqs.clear()
   }
 
-  /** Whether these changes lack one that the session actor has made: then the next one would have its seq. */
+  /**
+   * Whether these changes lack one that was made under the session actor. The next change would then get the same seq.
+   */
   isLacking(entity: string, history: History): boolean {
     return history.seqOf(this.#actor) < (this.#lastSeqs.get(entity)?.get(this.#actor) ?? 0)
   }
@@ -53,14 +58,17 @@ export class Authorship {
     tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
   }
 
-  /** Whether this session made a change. Of a derived one, which everybody makes alike, every author may say so. */
+  /**
+   * Whether this session made a change. A derived change counts as its own in every entity that it wrote to, because
+   * all replicas make the same one.
+   */
   #isMade(entity: string, change: Change): boolean {
     const seqs = this.#lastSeqs.get(entity)
     return seqs !== undefined && ((seqs.get(change.actor) ?? 0) >= change.seq || isDerived(entity, change))
   }
 }
 
-/** The part of an outbox record that the change itself says. */
+/** The fields of an outbox record that follow from the change itself. */
 export function owedOf(entity: string, { hash, startOp, chunk }: Change) {
   return { entity, hash, startOp, bytes: chunk.length }
 }

@@ -10,8 +10,8 @@ import type { Transaction } from "./transaction.ts"
 export class ConnectionSteps {
   readonly replica: Replica
   /**
-   * Wants that name a head which is not held, by entity: what they lack is known once that head has come. The connection
-   * brings it, or shows with its next `level` that it does not.
+   * By entity, the heads of each `want` that names a head which this replica does not have. What the relay lacks is
+   * known only when that head has arrived, or when the connection is level without it (`settleWants`).
    */
   readonly openWants = new Map<string, readonly Hash[]>()
   /** The first step that failed, and its error: which later steps reject with. */

@@ -1,7 +1,6 @@
 /**
- * The live documents of a replica: hydrated when an entity is written to or must be projected, kept while they are used,
- * evicted least recently used first. WebAssembly memory never returns to the system, so a document that is not needed is
- * freed at once.
+ * The live documents of a replica. A document is hydrated when its entity is written to or must be projected. The most
+ * recently used ones are kept. The others are freed at once, because WebAssembly memory never returns to the system.
  */
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { admitted, type Judged } from "../document/admission.ts"
@@ -24,21 +23,24 @@ export interface DocumentsOptions {
   readonly store: Store
   readonly authorship: Authorship
   readonly arrivals: Arrivals
-  /** Live documents that are kept when no step uses them. */
+  /** How many live documents are kept when no step uses them. */
   readonly kept: number
   readonly wasm: URL | string | BufferSource | undefined
 }
 
 export class Documents {
-  /** Why Automerge could not be loaded: no document opens, and what others have changed is not shown. */
+  /**
+   * Why Automerge could not be loaded; null unless it failed. Meanwhile no document can be made, and rows do not show
+   * what others have changed.
+   */
   wasmFailure: HeadwaterError | null = null
-  /** Called whenever a document needs Automerge and it is loaded. */
+  /** Called whenever a document needs Automerge and Automerge is loaded. */
   onLoad: () => void = () => {}
-  /** Why the last document could not be made; null once one was. */
+  /** Why the last document could not be made; null once one has been made. */
   failure: HeadwaterError | null = null
-  /** Called when `wasmFailure` or `failure` is set, and when it is null again. */
+  /** Called when `wasmFailure` or `failure` is set, and when it becomes null again. */
   onFailure: () => void = () => {}
-  /** In order of use, the least recent first. */
+  /** Live documents by entity, the least recently used first. */
   readonly #live = new Map<string, Live>()
   readonly #o: DocumentsOptions
 
@@ -81,7 +83,9 @@ export class Documents {
     for (const entity of [...this.#live.keys()]) this.drop(entity)
   }
 
-  /** Must be called between groups, when no step uses a document. */
+  /**
+   * Frees the documents beyond the number that is kept. Must be called between groups, when no step uses a document.
+   */
   evict(): void {
     for (const entity of this.#live.keys()) {
       if (this.#live.size <= this.#o.kept) return
@@ -89,7 +93,7 @@ export class Documents {
     }
   }
 
-  /** Automerge, loaded before the first document of a session. `WASM_FAILED`. */
+  /** Loads Automerge, which every document needs. Throws `WASM_FAILED`. */
   async load(): Promise<void> {
     try {
       await loadAutomerge(this.#o.wasm)
@@ -105,7 +109,10 @@ export class Documents {
     this.onLoad()
   }
 
-  /** Whether nothing of an entity is held: then its row goes. What cannot be read, or be made a document, is still held. */
+  /**
+   * Whether the entity has no changes left that are not bad, so that its row must go. A change whose record is damaged
+   * still counts, and so does one that waits for others.
+   */
   async isGone(entity: string, tx: Transaction): Promise<boolean> {
     if ((tx.held.get(entity)?.size ?? 0) > 0) return false
     const bad = tx.badOf(entity)
@@ -119,7 +126,7 @@ export class Documents {
 
   // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Every change of an entity that is held and not known to be bad: those on the disk and those of this transaction. */
+  /** Reads every change of an entity that is not known to be bad, from the disk and from this transaction. */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
     const added = tx.held.get(entity)
     const dropped = tx.dropped.get(entity)
@@ -139,8 +146,9 @@ export class Documents {
   }
 
   /**
-   * The live document of an entity, hydrated when need be. Changes whose verdict is open are judged first, so that a bad one
-   * never reaches the document; the row is then made again in this group.
+   * The live document of an entity, hydrated if it is not live yet; undefined when its changes make no document. Before
+   * hydrating it judges the changes whose verdict is open, so that a bad one never reaches the document; the row is
+   * then made again in this group. `read`: the entity's changes, if the caller has read them already.
    */
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.get(entity)
@@ -150,7 +158,8 @@ export class Documents {
     const mark = tx.staleOf(entity)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
-    // The document will hold what this transaction adds and decides: it goes with it.
+    // The document will contain changes and verdicts of this transaction, so it must be dropped if the transaction
+    // fails.
     if (mark !== undefined || tx.held.has(entity) || tx.dropped.has(entity)) tx.touchDocument(entity)
     if (mark !== undefined) {
       tx.touch(entity)
@@ -206,7 +215,7 @@ export class Documents {
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
     const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    // The disk has lost one of our own: the next change would have its seq.
+    // The disk has lost a change of this session, and under the same actor the next change would get its seq.
     if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()
     const { actor } = this.#o.authorship
     try {
@@ -222,19 +231,25 @@ export class Documents {
   }
 }
 
-/** A record that the disk has damaged. The relay gives back what it was given; what it is still owed is said to be lost. */
+/**
+ * Handles a change record that the disk has damaged. If the relay has acknowledged the change, a heal brings it back.
+ * If the change is still in the outbox, only this device had it: it is marked bad, and so reported.
+ */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.touchDocument(entity) // it lacks the change: where this note is undone, the next hydration must make it again
   if (tx.owed(entity, hash) === undefined) tx.state = { ...tx.state, heal: true }
   else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
 }
 
-/** Notes which changes are bad, and which build of Automerge says so. */
+/** Marks the changes that are bad, with the build of Automerge that says so. */
 export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: Transaction): void {
   for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probed: true })
 }
 
-/** Changes that were judged before: only their deps are looked at. One may wait for a change that the disk has damaged. */
+/**
+ * The verdict on changes that were all judged before: only their deps are checked, because one may depend on a change
+ * that the disk has damaged.
+ */
 function trusted(changes: readonly Change[]): Judged {
   const history = History.of(causalOrder(changes))
   const waiting = changes.filter(({ hash }) => !history.changes.has(hash))
@@ -242,8 +257,8 @@ function trusted(changes: readonly Change[]): Judged {
 }
 
 /**
- * Changes had to wait because the relay had lost what they rest on. An older copy of its log may lack them too, and the
- * have of a heal did not name them (`noteUnnamed`): so the relay is owed those of them that are whole now.
+ * Puts those of the `whole` changes into the outbox that are in `unnamed`: they had to wait for missing changes, so the
+ * `have` of a heal did not name them (`noteUnnamed`). The relay may lack them too, and cannot have asked for them.
  */
 export function oweFreed(
   authorship: Authorship,
@@ -255,7 +270,10 @@ export function oweFreed(
   for (const change of whole) if (unnamed?.includes(change.hash)) authorship.giveBack(entity, change, tx)
 }
 
-/** Marks an entity whose held changes wait for others: those may come after a restart. */
+/**
+ * Marks an entity of which some changes wait for missing ones, which may arrive only after a restart. Removes the mark
+ * when no change waits.
+ */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = waiting.map(({ change }) => change.hash)
   const unnamed = tx.staleOf(entity)?.unnamed?.filter((hash) => suspects.includes(hash))

@@ -1,4 +1,7 @@
-/** The fallback exchange, when the relay does not know our cursor: what this replica has, and what the relay wants of it. */
+/**
+ * The fallback exchange, when the relay does not know our cursor: this replica says what it has (`have`), and the relay
+ * says what it lacks (`want`).
+ */
 import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { EntityHeads, Hash } from "../wire/protocol.ts"
@@ -21,9 +24,9 @@ export function markHeal(steps: ConnectionSteps): Promise<void> {
 }
 
 /**
- * Notes which changes of these entities a `have` does not name, because they wait for changes that are not held. The note is
- * durable before the last page of the `have` is sent: when the heal brings what they wait for, the relay is owed them, too,
- * for it never asked for them (`oweFreed`).
+ * Notes which changes of these entities a `have` does not name, because they wait for changes that this replica does
+ * not have. The note is saved before the last page of the `have` is sent. When the heal brings the missing changes, the
+ * waiting ones go into the outbox (`oweFreed`), because the relay never asked for them.
  */
 export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>): Promise<void> {
   const { replica } = steps
@@ -38,15 +41,19 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
   })
 }
 
-/** What came of wants: changes that the relay lacks, in causal order, which are pushed again; and the entities settled. */
+/**
+ * The result of wants. `again`: changes that the relay lacks, in causal order, which are pushed again. `settled`:
+ * entities whose want is done with.
+ */
 export interface Wanted {
   readonly again: readonly EntityHash[]
   readonly settled: readonly string[]
 }
 
 /**
- * A `want`: changes that the relay lacks become owed. When it names a head that is not held, the relay is ahead of us, and
- * what it lacks shows when that head has come: until then the want stays open (`settleWants`).
+ * Handles a `want`: changes that the relay lacks go into the outbox. When the want names a head that this replica does
+ * not have, what the relay lacks is known only once that head has arrived; until then the want stays open
+ * (`settleWants`).
  */
 export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]): Promise<Wanted> {
   return steps.step([], async (tx) => {
@@ -65,8 +72,9 @@ export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]
 }
 
 /**
- * Settles open wants in the transaction that adds what has come. `all`: nothing more comes now, so every one of them. What the
- * relay lacks must be owed no later than the commit that takes the cursor which ends a heal.
+ * Settles open wants in the transaction that adds what has arrived. `all`: settles every one, because nothing more
+ * arrives now. What the relay lacks must be in the outbox no later than the commit that takes the cursor which ends a
+ * heal.
  */
 export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: boolean): Promise<Wanted> {
   const again: EntityHash[] = []
@@ -86,7 +94,10 @@ export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: 
   return { again, settled }
 }
 
-/** Owes what a relay with these heads lacks of an entity. Undefined when a head is not held, unless it is `forced`. */
+/**
+ * Puts into the outbox, and returns, the changes of an entity that a relay with these heads lacks. Undefined when this
+ * replica does not have one of the heads, unless it is `forced`.
+ */
 async function lackingOf(
   replica: Replica,
   tx: Transaction,
@@ -104,14 +115,15 @@ async function lackingOf(
 }
 
 /**
- * The heads of every entity, or of one (`only`), read from the change records, some at a time. Heads name changes whose
- * dependencies are all held; an entity with others is added to `unnamed`.
+ * Yields the heads of every entity, or of one (`only`), from the change records, which are read some at a time. The
+ * heads cover only changes whose dependencies this replica has. An entity that has other changes is added to `unnamed`.
  */
 export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
   const heads = (): EntityHeads => {
     const whole = causalOrder(changes)
     if (whole.length < changes.length) unnamed?.add(entity)
-    // What is owed is pushed anyway; with it there could be more heads than a `have` may name.
+    // Changes in the outbox are left out: they are pushed anyway, and with them there could be more heads than a `have`
+    // may name.
     return [entity, headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))]
   }
   const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)

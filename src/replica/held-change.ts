@@ -1,17 +1,17 @@
-/** A change with what the log said of it, and the record on the disk that keeps both. */
+/** A saved change with what the relay's entry said of it, and the record on the disk that keeps both. */
 import { type Change, readChange } from "../wire/chunk.ts"
 import { decodeEntry, type Entry, type Hash } from "../wire/protocol.ts"
 
 export interface Held {
   readonly change: Change
   readonly collection: string
-  /** The principal that pushed it, as the relay's entry names it. */
+  /** The principal that pushed the change, as the relay's entry names it. */
   readonly by?: string | undefined
   readonly adopted?: true | undefined
   readonly once?: Uint8Array | undefined
 }
 
-/** The entry with this one chunk: the value of its record. */
+/** The entry that the record of a change consists of: it has this one chunk. */
 export function entryOf(entity: string, { change, collection, by, adopted, once }: Held): Entry {
   return {
     entity,
@@ -24,7 +24,7 @@ export function entryOf(entity: string, { change, collection, by, adopted, once 
   }
 }
 
-/** The change in a record; undefined when the disk has damaged it, which counts as not held. */
+/** Reads the record of a change; undefined when the record is damaged, which counts as if there were none. */
 export function heldOf(value: Uint8Array, hash: Hash): Held | undefined {
   try {
     const { chunks, collection, by, adopted, once } = decodeEntry(value)

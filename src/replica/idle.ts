@@ -1,6 +1,6 @@
 /**
- * What a replica does when no other step waits: it projects entities that changed elsewhere, folds loose records into pages,
- * shows times that have come, and tries a disk that has failed again.
+ * The idle work of a replica, done when no other step waits: it projects entities that changed elsewhere, folds loose
+ * records into pages, shows hidden times that have come, and tries the disk again after a failure.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
@@ -14,22 +14,25 @@ import { recover } from "./recover.ts"
 import type { IdleWork, Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** From the moment at which a fold is due to the fold: a burst of writes is folded once. */
+/** How long a fold that is due waits, so that a burst of writes is folded once. */
 const FOLD_DELAY_MS = 1000
-/** Folds when the workspace closes; what is left stays loose, and the next open reads it one by one. */
+/**
+ * How many folds run at most when the workspace closes. What is left stays loose, and the next open reads it record by
+ * record.
+ */
 const FOLDS_AT_CLOSE = 100
-/** From a failure of the disk or of WebAssembly to the next try. */
+/** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
-/** Longest wait before rows that hide a time are looked at: the relay may correct our clock meanwhile. */
+/** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
 
 export class Idle implements IdleWork {
   readonly #replica: Replica
-  /** A step that projects stale entities is in the queue. */
+  /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities of which no document could be made; they are left alone until the next try. */
+  /** Entities whose document could not be made. They are left alone until the next try. */
   readonly #resting = new Set<string>()
-  /** Verdicts of other builds of Automerge have been withdrawn. */
+  /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
   #closing = false
   #cancelFold: (() => void) | undefined
@@ -40,7 +43,7 @@ export class Idle implements IdleWork {
     this.#replica = replica
   }
 
-  /** Looks whether there is anything to do. */
+  /** Starts the idle work that is due. */
   afterGroup(): void {
     if (this.#closing) return
     this.#projectStale()
@@ -74,18 +77,23 @@ export class Idle implements IdleWork {
     })
   }
 
-  /** Status says that the disk fails until something is saved. Where nobody writes, this does. */
+  /**
+   * Writes something after a failure of the disk. The status reports the failure until a commit works, and perhaps no
+   * other step commits anything.
+   */
   #tryDisk(): void {
     const replica = this.#replica
     if (replica.failure === null) return
     const tried = replica.step([], (tx) => {
       tx.state = { ...tx.state }
     })
-    tried.catch(() => {}) // the failure starts the next try
+    tried.catch(() => {}) // `afterFailure` starts the next try
   }
 
-  /** Marks the entities of each collection whose rows were made by another projection than this one, so that all are
-   * projected again. */
+  /**
+   * Marks every entity of the collections whose stored rows were made by another version of the projection, so that
+   * they are projected again.
+   */
   projectAgain(projections: Readonly<Record<string, string>>): void {
     const replica = this.#replica
     const before = replica.state.projections
@@ -100,7 +108,7 @@ export class Idle implements IdleWork {
       }
       tx.state = { ...tx.state, projections: { ...tx.state.projections, ...projections } }
     })
-    marked.catch(() => {}) // the next open finds the old projection again
+    marked.catch(() => {}) // if it fails, the next open compares the projections again
   }
 
   /**
@@ -117,15 +125,15 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Withdraws verdicts of versions that took a failure of the machine for a property of the change: they are judged once more,
-   * and the rows that went with them come back.
+   * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
+   * a bad change. The changes are judged once more, and rows that went with them come back.
    */
   judgeUnprobedAgain(): void {
     const unprobed = ({ code, automerge, probed }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && !probed
-    this.#judgeAgain(unprobed).catch(() => {}) // the next open finds them again
+    this.#judgeAgain(unprobed).catch(() => {}) // if it fails, the next open tries again
   }
 
-  /** Marks the changes with such verdicts, and what waits for them, as changes whose verdict is open. */
+  /** Withdraws the verdicts for which `isDue` returns true, and marks those changes as ones whose verdict is open. */
   async #judgeAgain(isDue: (record: BadRecord) => boolean): Promise<void> {
     const replica = this.#replica
     const due = new Map<string, Hash[]>()
@@ -138,7 +146,7 @@ export class Idle implements IdleWork {
         const mark = tx.staleOf(entity) ?? { suspects: [] }
         for (const hash of hashes) tx.markBad(entity, hash, undefined)
         tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
-        replica.documents.drop(entity) // the next hydration judges them
+        replica.documents.drop(entity) // its next hydration judges the changes
       }
     })
   }
@@ -199,7 +207,10 @@ export class Idle implements IdleWork {
     return this.#replica.rows.foldDue || this.#replica.outbox.foldDue
   }
 
-  /** Folds a few pages. It is alone in its group, because it rewrites records that another step might write to. */
+  /**
+   * Folds loose records into a few pages. The step is alone in its group, because it rewrites records that another step
+   * might write to.
+   */
   async #fold(): Promise<void> {
     const { store } = this.#replica
     const fold = async (tx: Transaction) => {
@@ -210,7 +221,7 @@ export class Idle implements IdleWork {
     await this.#replica.step([], fold, true)
   }
 
-  /** Folds until no more records are loose than the next open reads quickly; with `quickly`, folds nothing. */
+  /** Stops idle work, then folds until the next open has only few loose records to read. `quickly`: folds nothing. */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true
     this.#cancelFold?.()
@@ -220,7 +231,7 @@ export class Idle implements IdleWork {
     try {
       for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()
     } catch {
-      // The disk has failed: the loose records stay in front of their pages.
+      // The disk has failed: the records stay loose.
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Held } from "./held-change.ts"
 
 export class Live {
   readonly entity: Entity
-  /** Held changes that wait for others. */
+  /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
   readonly #authors = new Map<Hash, string>()
 

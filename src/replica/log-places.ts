@@ -1,4 +1,4 @@
-/** Places in the relay's log, as the wire and the small record on the disk have them. */
+/** Places in the relay's log: bytes on the wire, hex in the state record on the disk. */
 import { bytesOfHex } from "../base/hash.ts"
 import { type Cursor, position } from "../wire/protocol.ts"
 
@@ -7,5 +7,5 @@ export function further(reach: Cursor | null, at: Cursor): Cursor {
   return reach !== null && position(reach) > position(at) ? reach : at
 }
 
-/** A place as the small record has it, in the form that the wire wants. */
+/** Turns a place in the state record (hex) into bytes. */
 export const placeOf = (place: string | null): Cursor | null => (place === null ? null : bytesOfHex(place))

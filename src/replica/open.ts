@@ -5,7 +5,10 @@ import { Idle } from "./idle.ts"
 import { recover } from "./recover.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 
-/** Reads rows, outbox and state; no document, no WebAssembly. `STORE_FORMAT`, `STORE_FAILED`. */
+/**
+ * Opens a replica. It reads rows, outbox and state, but hydrates no document and needs no WebAssembly. Throws
+ * `STORE_FORMAT`, `STORE_FAILED`.
+ */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const all = Object.values(options.collections)
   const defs: Defs = new Map(all.map((def) => [def.name, def]))

@@ -1,4 +1,4 @@
-/** The rows that a transaction makes: each touched entity is projected once, at the end of its group. */
+/** Makes the rows of a transaction: each touched entity is projected once, at the end of its group. */
 import { HeadwaterError } from "../base/errors.ts"
 import { project } from "../document/projection.ts"
 import type { Defs } from "./disk/known.ts"
@@ -8,7 +8,7 @@ import { type Documents, markWaiting } from "./documents.ts"
 import type { Live } from "./live.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** `collectionOf` says in which collection an entity is shown now. */
+/** Projects every touched entity. `collectionOf` says in which collection an entity is shown now. */
 export async function projectTouched(
   documents: Documents,
   defs: Defs,
@@ -22,7 +22,8 @@ export async function projectTouched(
       const mark = tx.staleOf(entity)
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
-      if (live === undefined && !(await documents.isGone(entity, tx))) continue // its row stays as it is
+      // its changes make no document, and its row stays
+      if (live === undefined && !(await documents.isGone(entity, tx))) continue
       rows.set(entity, { collection, row: live && storedRow(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)
     } catch (error) {
@@ -33,8 +34,9 @@ export async function projectTouched(
 }
 
 /**
- * An entity of which no document can be made now must not hold up the others, nor what else the group writes: its old row
- * and its mark stay, and it is tried again. Nothing is known of it when the disk fails or WebAssembly is not there.
+ * Leaves out an entity whose document cannot be made now (`DOCUMENT_FAILED`), so that the rest of the group is still
+ * committed. Its old row and its mark stay, and it is tried again. Throws every other error: when the disk fails or
+ * WebAssembly is missing, nothing is known of the entity.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
   if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error

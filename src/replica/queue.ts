@@ -1,11 +1,14 @@
-/** The queue of steps. They run one at a time; those that wait together form a group, which one commit saves. */
+/** The queue of steps. Steps run one at a time; the steps that wait together form a group, which one commit saves. */
 import { HeadwaterError } from "../base/errors.ts"
 import type { Transaction } from "./transaction.ts"
 
 export interface Step {
-  /** Entities that it writes to. When a group's commit fails, steps that wait to write to the same entities fail with it. */
+  /**
+   * Ids of the entities that the step writes to. When a group's commit fails, waiting steps that write to the same
+   * entities fail with it.
+   */
   readonly entities: readonly string[]
-  /** Never grouped with others. */
+  /** The step is never in a group with others. */
   readonly alone: boolean
   run(tx: Transaction): unknown
   resolve(value: unknown): void
@@ -19,7 +22,7 @@ export class Queue {
   readonly #most: number
   readonly #commit: (group: readonly Step[]) => Promise<void>
 
-  /** `most` is the size of a group. `commit` runs a group and settles its steps. */
+  /** `most`: how many steps a group has at most. `commit` runs a group and settles its steps. */
   constructor(most: number, commit: (group: readonly Step[]) => Promise<void>) {
     this.#most = most
     this.#commit = commit
@@ -54,7 +57,7 @@ export class Queue {
       try {
         await this.#commit(group)
       } catch (error) {
-        for (const step of group) step.reject(error) // does nothing to a step that is settled; the queue goes on
+        for (const step of group) step.reject(error) // rejecting a settled step does nothing; the queue goes on
       }
     }
     this.#running = undefined

@@ -1,4 +1,4 @@
-/** Entries from the relay: changes and the cursor behind them, received in one step. */
+/** Receives entries from the relay: changes, and the cursor behind them, in one step. */
 import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import type { Verdicts } from "../document/admission.ts"
@@ -18,7 +18,9 @@ import type { Transaction } from "./transaction.ts"
 export interface Received {
   readonly items: readonly Item[]
   readonly cursor?: Cursor | undefined
-  /** Present with the cursor that ends a heal: the furthest place in the log that this replica learned of during the heal. */
+  /**
+   * Present with the cursor that ends a heal: the furthest place in the log that this replica learned of in the heal.
+   */
   readonly healed?: { readonly reach: Cursor | null } | undefined
   readonly level: boolean
   readonly principal?: string | undefined
@@ -27,7 +29,7 @@ export interface Received {
   readonly clockAheadMs?: number | undefined
 }
 
-/** Commits entries together with their cursor, so that the cursor never names an entry that is not held. */
+/** Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
   const { replica } = steps
   return steps.step([], async (tx) => {
@@ -47,8 +49,8 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
 }
 
 /**
- * Another principal is connected. A session actor belongs to one principal, and what the former one made is no longer this
- * session's own: what the relay has lost of it is adopted.
+ * Call when another principal is connected. A session actor belongs to one principal, so the session takes a new one.
+ * Changes that the former principal made and the relay has lost become `adopt` records.
  */
 function changeAuthor(replica: Replica, tx: Transaction): void {
   replica.freshActor()
@@ -81,12 +83,15 @@ function stateAfter(state: State, received: Received, now: number): State {
   return same ? state : next
 }
 
-/** Adds the changes of these entries that are not held, as far as that is known without reading the disk, and returns them. */
+/**
+ * Adds the changes of these entries that this replica does not have, as far as it knows that without reading the disk.
+ * Returns them by entity.
+ */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
   const fresh = new Map<string, Held[]>()
-  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the other items are runs of our own pushes
+  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // other items: runs of our own pushes
   for (const { kind, entity } of entries) {
-    // To skip it would move the cursor past an entry that is not held.
+    // To skip the entry would lose it: the cursor would move past it.
     if (kind !== "change")
       throw new HeadwaterError(
         "PROTOCOL_VERSION",
@@ -115,14 +120,17 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
 }
 
 /**
- * Whether the bytes of a change are held for sure: they are in a live document, or came in this group. A record on the disk
- * may be damaged, so a change that is only there, or owed, is written again: what has arrived hashes right.
+ * Whether this replica certainly has the bytes of a change: in a live document, or received in this group. A change
+ * that is only on the disk is written again: its record there may be damaged, and the bytes that have arrived are not.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   return replica.documents.get(entity)?.changes.has(hash) === true || tx.held.get(entity)?.has(hash) === true
 }
 
-/** The change in a chunk. A chunk that is none is kept under the hash of its bytes as bad; no other change can rest on it. */
+/**
+ * Reads the change in a chunk. A chunk that is not a change is saved as bad under the hash of its bytes; no other
+ * change can depend on it.
+ */
 function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Change | undefined {
   try {
     return readChange(chunk)
@@ -135,7 +143,10 @@ function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Chang
   }
 }
 
-/** Of two changes with one (actor, seq), the one in the log counts, because others see it: ours is set aside. */
+/**
+ * Sets a change in the outbox aside when the log has another one with its (actor, seq): the one in the log counts,
+ * because others see it.
+ */
 async function settleClashes(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): Promise<void> {
   const owed = replica.outbox.of(entity)
   if (owed.length === 0) return
@@ -170,7 +181,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   tx.touch(entity)
 }
 
-/** Marks a closed entity stale: its old row is shown until idle work projects it. */
+/** Marks an entity without a live document as stale: its old row is shown until idle work projects it. */
 function markStale(tx: Transaction, entity: string, fresh: readonly Held[]): void {
   const before = tx.staleOf(entity)
   const suspects = new Set(before?.suspects)

@@ -1,7 +1,7 @@
 /**
- * Records that the disk has damaged and that are made from changes: rows, pages, marks, verdicts, the outbox. They are found
- * when the workspace opens, and made again; until then the workspace does without them. The rejected list is not made from
- * anything: a damaged record of it stays on the disk as it is, for people.
+ * Makes damaged records again that can be made from changes: rows, pages, marks, verdicts, the outbox. They are found
+ * when the workspace opens, and it does without them until they are made. Nothing can make the rejected list again: a
+ * damaged record of it stays on the disk for people to look at.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -11,10 +11,10 @@ import { heldOf } from "./held-change.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Change records that one read takes. */
+/** How many change records one read returns. */
 const AT_ONCE = 1000
 
-/** Marks what must be made again; idle work makes it. Is the first step of a replica. */
+/** Marks what must be made again, so that idle work makes it. This is the first step of a replica. */
 export async function recover(replica: Replica, damaged: readonly Key[]): Promise<void> {
   await replica.step([], async (tx) => {
     for (const key of damaged) await recoverOne(replica, tx, key)
@@ -29,9 +29,9 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
       tx.put(key, undefined)
       return markStale(tx, second, [])
     case "page":
-      return tx.put(key, undefined) // `markRowless` finds whose rows it had
+      return tx.put(key, undefined) // `markRowless` finds the entities whose rows were in it
     case "stale":
-      return markStale(tx, first, await hashesOf(replica, first)) // any of them may be one whose verdict was open
+      return markStale(tx, first, await hashesOf(replica, first)) // the verdict on any of these changes may have been open
     case "bad":
       tx.put(key, undefined)
       return markStale(tx, first, [second])
@@ -39,7 +39,7 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
       return oweAgain(replica, tx, key)
     case "outpage":
       tx.put(key, undefined)
-      tx.state = { ...tx.state, heal: true } // the relay asks for what it lacks
+      tx.state = { ...tx.state, heal: true } // in a heal the relay asks for the changes that it lacks
       return
     case "state":
       tx.state = { ...tx.state, heal: true }
@@ -60,7 +60,9 @@ async function hashesOf(replica: Replica, entity: string): Promise<Hash[]> {
   return (await replica.store.list(keys.changesOf(replica.id, entity))).map(([key]) => key[3] ?? "")
 }
 
-/** The relay may have the change already: then it only acknowledges it once more. */
+/**
+ * Makes the outbox record of a change again. If the relay has the change already, it just acknowledges it once more.
+ */
 async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<void> {
   const [, , entity = "", hash = ""] = key
   const value = await replica.store.get(keys.change(replica.id, entity, hash))
@@ -69,7 +71,7 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
   else tx.owe({ ...owedOf(entity, held.change), how: "own", principal: tx.state.principal, fields: [] })
 }
 
-/** Entities of which changes are held and no row is known. */
+/** Marks the entities that have changes on the disk but no row and no mark. */
 async function markRowless(replica: Replica, tx: Transaction): Promise<void> {
   let after: Key | undefined
   let last = ""

@@ -1,7 +1,7 @@
 /**
- * One device's copy of a workspace: everything that changes it is a step, steps run one at a time, and the steps that wait
- * together are committed together. A step reads and changes documents in memory and says what to write; nothing is shown,
- * sent or promised before the commit that holds it.
+ * One device's copy of a workspace. Everything that changes it is a step; steps run one at a time, and the steps that
+ * wait together are committed together. A step changes documents in memory and lists what to write. Nothing is shown,
+ * sent or resolved before the commit is on the disk.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -27,17 +27,17 @@ export interface ReplicaOptions {
   readonly wasm?: URL | string | BufferSource | undefined
 }
 
-/** What a replica leaves to the time when nothing else waits; it is told of each moment at which there may be something. */
+/** Work that a replica does while no step waits. The replica calls these functions when there may be such work. */
 export interface IdleWork {
-  /** A group has been committed, or has written nothing. */
+  /** Called after each group that was committed or had nothing to write. */
   afterGroup(): void
-  /** A commit, or reading the disk again after one, has failed. */
+  /** Called when a commit, or reading the disk, has failed. */
   afterFailure(): void
   /** These records were found damaged when everything was read again. */
   damaged(records: readonly Key[]): void
   /** Automerge is loaded: from here on its build is known. */
   automergeLoaded(): void
-  /** The replica closes: `quickly` leaves everything as it is. */
+  /** Called when the replica closes. `quickly`: does no more work. */
   close(quickly: boolean): Promise<void>
 }
 
@@ -56,7 +56,7 @@ export class Replica {
   readonly sizes: Sizes
   readonly authorship: Authorship
   readonly documents: Documents
-  /** Why the last commit failed; null once one has worked. */
+  /** Why the disk failed last; null once a commit has worked. */
   failure: HeadwaterError | null = null
   #known: Known
   readonly #defs: Defs
@@ -80,7 +80,7 @@ export class Replica {
     const arrivals = this.#arrivals
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, kept: sizes.liveDocuments, wasm })
     this.documents.onLoad = () => this.#idle.automergeLoaded()
-    this.documents.onFailure = () => this.#tell(noChange()) // no commit comes that would tell
+    this.documents.onFailure = () => this.#tell(noChange()) // no commit follows that would tell the listeners
     this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
   }
 
@@ -105,7 +105,7 @@ export class Replica {
   get setAside(): SetAside | undefined {
     return this.#known.setAside
   }
-  /** Who authors changes in this session; never persisted. */
+  /** The session actor, under which this session makes its changes; never saved. */
   get actor(): Actor {
     return this.authorship.actor
   }
@@ -114,12 +114,15 @@ export class Replica {
     return this.documents.wasmFailure ?? this.documents.failure
   }
 
-  /** s since 1970, as changes say them. */
+  /** The time that a change made now carries, in s since 1970. */
   seconds(): number {
     return this.#known.seconds()
   }
 
-  /** Calls it with the rows that look different, after every commit. */
+  /**
+   * Calls `listener` with the rows that look different after every commit, and with none after a failure. Returns the
+   * unsubscription.
+   */
   onCommit(listener: (changed: Changed) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -130,13 +133,16 @@ export class Replica {
     this.#idle = work
   }
 
-  /** After anything doubtful the session takes a new actor. Live documents are written to by the old one: they go. */
+  /**
+   * Takes a new session actor, as is needed after anything doubtful. Drops the live documents, because they still write
+   * under the old actor.
+   */
   freshActor(): void {
     this.authorship.takeFreshActor()
     this.documents.dropAll()
   }
 
-  /** The whole entity, long texts included; undefined when there is none. */
+  /** Reads all fields of an entity, long texts included; undefined when there is no such entity. */
   async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
     return this.step([], async (tx) => {
       if (!tx.exists(id)) return undefined
@@ -148,9 +154,10 @@ export class Replica {
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Runs `run` in its turn; resolves with its result once what it wrote is on the disk, rejects with what it throws. It may
-   * run again, when another writer on the same store was first: it reads and changes the transaction and nothing else.
-   * `entities` are those that it writes to.
+   * Queues a step. Resolves with the result of `run` once its writes are on the disk; rejects with what `run` throws.
+   * When another writer on the same store commits first, `run` is called again, so it must read and change nothing but
+   * the transaction. `entities`: ids of the entities that it writes to. `alone`: the step shares its group with no
+   * other.
    */
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
     return this.#steps.add(entities, run, alone)
@@ -168,7 +175,10 @@ export class Replica {
     this.#idle.afterGroup()
   }
 
-  /** Runs the steps and commits what they wrote. False when another writer was first: then nothing is written. */
+  /**
+   * Runs the steps and commits what they wrote. Returns false, with nothing written, when another writer committed
+   * first.
+   */
   async #tryGroup(group: readonly Step[]): Promise<boolean> {
     const tx = new Transaction(this.id, this.#known)
     const settle: (() => void)[] = []
@@ -190,7 +200,10 @@ export class Replica {
     return true
   }
 
-  /** Runs a step behind a savepoint: one that throws leaves nothing behind. Returns how it is settled after the commit. */
+  /**
+   * Runs a step behind a savepoint: when the step throws, everything that it did is undone. Returns a function that
+   * settles the step's promise, to be called after the commit.
+   */
   async #runStep(step: Step, tx: Transaction): Promise<() => void> {
     const undo = tx.savepoint()
     try {
@@ -204,19 +217,28 @@ export class Replica {
     }
   }
 
-  /** The disk cannot be read: told at once, and tried again, for perhaps nobody writes. */
+  /**
+   * Reports at once that the disk cannot be read, and has it tried again later, because perhaps no other step would try
+   * it.
+   */
   #noteFailure(error: HeadwaterError): void {
     this.failure = error
     this.#tell(noChange())
     this.#idle.afterFailure()
   }
 
-  /** What several steps have written together cannot be shown: each stands or falls by itself. */
+  /**
+   * Runs and commits each step alone, after the rows of the whole group could not be made, so that only the step at
+   * fault fails.
+   */
   async #oneByOne(group: readonly Step[]): Promise<void> {
     for (const step of group) while (!(await this.#tryGroup([step]))) await this.#followOther()
   }
 
-  /** False when another writer on the same store has committed since: the documents forget what was not saved. */
+  /**
+   * Commits. Returns false when another writer on the same store committed first; the documents with unsaved changes
+   * are then dropped.
+   */
   async #save(tx: Transaction, commit: Commit): Promise<boolean> {
     try {
       await this.store.commit(commit.writes, { expect: commit.expect })
@@ -225,7 +247,7 @@ export class Replica {
         this.#drop(tx.documents)
         return false
       }
-      this.authorship.follow(tx) // its changes may be on the disk
+      this.authorship.follow(tx) // its changes may be on the disk in spite of the error
       throw error
     }
     this.failure = null
@@ -239,7 +261,7 @@ export class Replica {
     for (const entity of documents) this.documents.drop(entity)
   }
 
-  /** Rows that hide a time which has come by now show it. */
+  /** Shows the times that rows have hidden as future ones and that have come by now. */
   showDue(): void {
     this.#tell(this.#known.showDue())
   }
@@ -251,8 +273,9 @@ export class Replica {
   // ── when a commit fails, or another writer was first ──────────────────────────────────────────────────────────────
 
   /**
-   * Nobody knows whether a failed commit is on the disk: what has moved there is read, the documents with the unsaved
-   * changes go, and the session takes a new actor, so that what was numbered in vain is never numbered again.
+   * Recovers from a failed commit, which may be on the disk or not. Reads what has changed on the disk, drops the live
+   * documents, and takes a new session actor, so that no (actor, seq) is ever used for two changes. Rejects the group
+   * and the waiting steps that write to the same entities.
    */
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
@@ -261,8 +284,8 @@ export class Replica {
     this.freshActor()
     this.#arrivals.clear()
     const behind = this.#steps.removeBehind(new Set(group.flatMap((step) => step.entities)))
-    await this.#readMoved().catch(() => {}) // the next group tries again
-    this.#tell(noChange()) // of the failure, also where no row has moved
+    await this.#readMoved().catch(() => {}) // the next group reads again
+    this.#tell(noChange()) // listeners learn of the failure even when no row has changed
     for (const step of [...group, ...behind]) step.reject(error)
     this.#idle.afterFailure()
   }
@@ -305,7 +328,10 @@ export class Replica {
     this.#tell(changed)
   }
 
-  /** Finishes the steps at hand; `quickly`, for a workspace that was never handed out, tidies nothing. */
+  /**
+   * Finishes the steps in the queue and closes. `quickly`: does no idle work first, for a workspace that the app never
+   * got.
+   */
   async close({ quickly = false } = {}): Promise<void> {
     await this.#idle.close(quickly)
     await this.#steps.close()
@@ -314,7 +340,7 @@ export class Replica {
   }
 }
 
-/** Whatever a store throws, as the one error class. */
+/** Turns whatever a store throws into a `HeadwaterError` with a `STORE_` code. */
 function storeError(cause: unknown): HeadwaterError {
   if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
   return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {

@@ -1,4 +1,7 @@
-/** Changes that leave their entity for the rejected list, and what that frees. */
+/**
+ * Moves changes from their entity to the rejected list, and has changes judged again that were bad only because of
+ * them.
+ */
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { causalOrder } from "../document/graph.ts"
@@ -23,7 +26,7 @@ export async function setAside(
     const owed = tx.owed(entity, gone)
     if (owed !== undefined) tx.removeOwed(owed)
     const there = held.get(gone)
-    // A change that is bad here as well is not held; its record stays where it is.
+    // A change that is bad here too is not in `held`; its record stays on the disk.
     const entry = there
       ? encodeEntry(entryOf(entity, there))
       : await replica.store.get(keys.change(replica.id, entity, gone))
@@ -37,7 +40,10 @@ export async function setAside(
   tx.arrive(entity)
 }
 
-/** Changes that were bad because another one had their place are judged again, now that one has gone. */
+/**
+ * Has changes judged again that were bad because another change had the same (actor, seq) or was the genesis before
+ * them. Call when that other change has left the entity.
+ */
 function judgeRivals(tx: Transaction, entity: string): void {
   const rivals: Hash[] = []
   for (const [hash, { code }] of tx.badOf(entity)) {
@@ -49,7 +55,7 @@ function judgeRivals(tx: Transaction, entity: string): void {
   tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
 }
 
-/** The change, and the held changes that depend on it. */
+/** The hashes of the change and of all held changes that depend on it. */
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
   const gone = new Set([hash])
   for (const change of causalOrder([...held.values()].map((h) => h.change))) {

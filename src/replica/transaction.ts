@@ -1,9 +1,9 @@
 /**
  * What one group of steps is about to commit: the writes, and what the replica will know once they are on the disk.
  *
- * Steps read through it: what the disk is known to hold, under what this group has changed so far. Nothing outside the
- * replica sees any of it before the commit. Each step stands behind a savepoint: when it throws, everything that it did
- * here is undone, so that the other steps of its group are committed as if it had never been asked for.
+ * Steps read through it: they see what is known of the disk, as this group has changed it so far. Nothing outside the
+ * replica sees these changes before the commit. Each step has a savepoint: when the step throws, everything that it did
+ * here is undone, and the other steps of its group are committed as if it had never run.
  */
 
 import type { Value, Write } from "../store/store.ts"
@@ -17,7 +17,7 @@ import { entryOf, type Held } from "./held-change.ts"
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 
-/** What is known of the disk below a transaction (`Known`). */
+/** What is known of the disk (`Known`). A transaction reads it where the group has changed nothing. */
 export interface Below {
   readonly state: State
   readonly stale: ReadonlyMap<string, StaleRecord>
@@ -34,27 +34,34 @@ export class Transaction {
   readonly touched = new Set<string>()
   /** Changes that this group adds, by entity. */
   readonly held = new Map<string, Map<Hash, Held>>()
-  /** Changes that it removes. */
+  /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
-  /** Entities of which nothing was held before the relay sent what this group adds. */
+  /** Entities of which this replica had no change before the relay sent those that this group adds. */
   readonly newEntities = new Set<string>()
-  /** Changes that it makes: they were authored in this session. */
+  /** Changes that were made on this device by this group, by hash. */
   readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
-  /** New marks; undefined where one is removed. */
+  /** New stale marks, by entity; undefined where a mark is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
-  /** New verdicts; undefined where one is withdrawn, for the change is judged again. */
+  /** New bad verdicts, by entity and hash; undefined where a verdict is withdrawn. */
   readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
   readonly rejected = new Map<string, Map<Hash, RejectedRecord | undefined>>()
-  /** What becomes of outbox records; one group may remove one and add it again. */
+  /**
+   * Outbox records that this group adds or removes, by hash. A group may remove a record and add it again: the last one
+   * counts.
+   */
   readonly outbox: OutboxChanges = new Map()
   readonly #below: Below
   #state: State
-  /** Entities that a step of this device wrote to, and those to which something came from elsewhere. */
+  /** Entities that were written to on this device in this group. */
   readonly #written = new Set<string>()
+  /** Entities that something from elsewhere (entries, refusals, verdicts) has changed in this group. */
   readonly #arrived = new Set<string>()
-  /** Called when the commit is on the disk, before anybody is told of it. */
+  /** Functions to call when the commit is on the disk, before anybody is told of it. */
   readonly #committed: (() => void)[] = []
-  /** Live documents that hold what this group has not committed: they go when their step, or the group, fails. */
+  /**
+   * Entities whose live document contains what this group has not committed yet. These documents are dropped when their
+   * step, or the group, fails.
+   */
   readonly #documents: string[] = []
   /** The inverse of every change to the fields above, oldest first. */
   readonly #undo: (() => void)[] = []
@@ -67,7 +74,10 @@ export class Transaction {
 
   // ── savepoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Marks this moment. The function that it returns undoes what came after, and names the documents that went with it. */
+  /**
+   * Sets a savepoint. The function that it returns undoes everything since, and returns the entities whose live
+   * document must be dropped.
+   */
   savepoint(): () => readonly string[] {
     const undo = this.#undo.length
     const writes = this.writes.length
@@ -81,7 +91,7 @@ export class Transaction {
     }
   }
 
-  /** Says, before it happens, that the live document of an entity is about to differ from what is saved. */
+  /** Call before the live document of an entity begins to differ from what is saved. */
   touchDocument(entity: string): void {
     this.#documents.push(entity)
   }
@@ -90,7 +100,7 @@ export class Transaction {
     return this.#documents
   }
 
-  /** Adds writes of which something must be noted once they are on the disk. */
+  /** Adds writes, and a function to call once they are on the disk. */
   add({ writes, done }: Plan): void {
     for (const write of writes) this.writes.push(write)
     this.#committed.push(done)
@@ -122,7 +132,7 @@ export class Transaction {
     return this.stale.has(entity) ? this.stale.get(entity) : this.#below.stale.get(entity)
   }
 
-  /** The verdicts on an entity's changes that are bad. */
+  /** The verdicts on the bad changes of an entity, by hash. */
   badOf(entity: string): ReadonlyMap<Hash, BadRecord> {
     return layered(this.#below.bad.get(entity), this.bad.get(entity))
   }
@@ -132,7 +142,7 @@ export class Transaction {
     return here?.has(hash) ? here.get(hash) !== undefined : this.#below.rejected.get(entity)?.has(hash) === true
   }
 
-  /** What the relay is owed of a change. */
+  /** The outbox record of a change; undefined when there is none. */
   owed(entity: string, hash: Hash): Owed | undefined {
     const here = this.outbox.get(hash)
     if (here !== undefined) return here.removed ? undefined : here.owed
@@ -156,7 +166,7 @@ export class Transaction {
     return rows.collectionOf(entity) !== undefined || this.held.has(entity) || stale.has(entity) || bad.has(entity)
   }
 
-  /** What subscribers are told of a row that looks different now. */
+  /** Where the change of a row came from, as subscribers are told: `here` when only this device wrote to the entity. */
   from(entity: string): "here" | "relay" {
     return this.#written.has(entity) && !this.#arrived.has(entity) ? "here" : "relay"
   }
@@ -167,7 +177,7 @@ export class Transaction {
     this.writes.push([key, value])
   }
 
-  /** Adds a change to what is held. */
+  /** Saves a change with this commit. */
   hold(entity: string, held: Held): void {
     const { change } = held
     this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
@@ -181,8 +191,8 @@ export class Transaction {
   }
 
   /**
-   * Adds a change that was made on this device, in this session. A derived change that the relay refused before is the same
-   * change when it is made again, and leaves the rejected list: the relay is asked once more.
+   * Adds a change that was made on this device in this session. If the change is on the rejected list, it leaves it,
+   * and the relay is asked once more: a derived change is the same each time it is made.
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
@@ -192,7 +202,7 @@ export class Transaction {
     this.#add(this.#written, entity)
   }
 
-  /** Removes a change from what is held. */
+  /** Removes the record of a change with this commit. */
   drop(entity: string, hash: Hash): void {
     this.put(keys.change(this.workspace, entity, hash), undefined)
     const held = this.held.get(entity)
@@ -212,7 +222,7 @@ export class Transaction {
     if (this.touched.has(entity)) this.#remove(this.touched, entity)
   }
 
-  /** Something is about to come to the entity from elsewhere. */
+  /** Call before something that comes from elsewhere changes the entity. */
   arrive(entity: string): void {
     this.#add(this.#arrived, entity)
   }
@@ -237,7 +247,7 @@ export class Transaction {
     this.#set(this.stale, entity, record)
   }
 
-  /** `record` undefined: the change is no longer known to be bad. */
+  /** Marks a change as bad, or withdraws the mark when `record` is undefined. */
   markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
     this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
     this.#set(
@@ -247,7 +257,7 @@ export class Transaction {
     )
   }
 
-  /** `record` undefined: the change is no longer on the rejected list. */
+  /** Puts a change on the rejected list, or takes it off when `record` is undefined. */
   reject(entity: string, hash: Hash, record: RejectedRecord | undefined): void {
     this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
     this.#set(
@@ -283,7 +293,7 @@ export class Transaction {
     set.delete(value)
   }
 
-  /** The inner collection of an entity, made when there is none. */
+  /** The inner map or set of an entity, made when there is none. */
   #inner<T>(map: Map<string, T>, entity: string, make: () => T): T {
     let inner = map.get(entity)
     if (inner === undefined) this.#set(map, entity, (inner = make()))
@@ -291,7 +301,7 @@ export class Transaction {
   }
 }
 
-/** What stands below, under what stands above; undefined above takes away what is below. */
+/** Combines two layers: what `above` says counts, and an undefined value there removes the one in `below`. */
 function layered<T>(
   below: ReadonlyMap<Hash, T> | undefined,
   above: ReadonlyMap<Hash, T | undefined> | undefined,

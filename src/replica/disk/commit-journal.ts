@@ -1,10 +1,10 @@
 /**
- * What each of the last commits touched, kept beside them in a ring of records. Another writer on the same store (a second
- * tab) or this one after a commit that failed reads the ring and then only what has moved.
+ * The journal: a ring of records that say what each of the last commits touched. Another writer on the same store (a
+ * second tab), or this one after a commit that failed, reads the journal, and then again only what the journal names.
  *
  * A record is JSON: `n`, the number of the commit, and what it touched: `e`, entities; `r`, rows by collection (their
- * entities are touched, too); `p`, pages of rows by collection; `o`, pages of the outbox; `s`, the state record. `all` in
- * place of these: more than a record names.
+ * entities are touched, too); `p`, pages of rows by collection; `o`, pages of the outbox; `s`, the state record. `all`
+ * in place of these: the commit touched more than a record may name.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -23,7 +23,7 @@ interface JournalRecord {
   readonly s?: true
 }
 
-/** What commits have touched, taken together. */
+/** Everything that one commit, or several, have touched. */
 export class Touched {
   /** Entities of which a change, an outbox record, a mark or a verdict was written. */
   readonly entities = new Set<string>()
@@ -31,7 +31,7 @@ export class Touched {
   readonly rowPages = new Map<string, Set<number>>()
   outboxPages = false
   state = false
-  /** More than a journal record names. */
+  /** True: more was touched than a journal record may name, or the journal does not know what. */
   everything = false
 
   /**
@@ -124,7 +124,7 @@ export interface LastCommit {
   readonly value: Value | undefined
 }
 
-/** Where the commit record is damaged, the journal says which commit was the last. */
+/** Reads the commit record. When it is damaged, the journal says which commit was the last. */
 export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   const value = await store.get(keys.commit(w))
   if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value }
@@ -132,7 +132,7 @@ export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   return { n: Math.max(0, ...records), value }
 }
 
-/** What the commits after `from` up to `to` have touched. */
+/** Reads in the journal what the commits after `from` up to `to` have touched. */
 export async function touchedSince(
   store: Store,
   w: string,

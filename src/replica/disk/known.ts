@@ -1,6 +1,7 @@
 /**
- * What a replica knows of its disk, documents aside: rows, outbox, marks, verdicts and its small record. Read when it opens;
- * after that it follows each commit, and reads again what another writer, or a commit that failed, has moved.
+ * What a replica knows of its disk: rows, outbox, stale marks, verdicts and the state record, but no documents. It
+ * reads them when it opens and updates them with each commit. What another writer, or a commit that failed, has changed
+ * on the disk is read again.
  */
 
 import type { Clock } from "../../base/env.ts"
@@ -26,9 +27,12 @@ import { type NewRows, type RowDelta, Rows } from "./rows.ts"
 
 export type Defs = ReadonlyMap<string, AnyDef>
 
-/** The marks of entities whose rows are older than what is held of them. */
+/**
+ * The stale marks, by entity. A mark says that the entity's row must be made again, or that some of its changes wait
+ * for changes that have not arrived.
+ */
 export class StaleMarks extends Map<string, StaleRecord> {
-  /** How many of them idle work can project now; the others wait for changes that are not held. */
+  /** How many marked entities idle work can project now. The others wait for changes that have not arrived. */
   toShow = 0
 
   override set(entity: string, mark: StaleRecord): this {
@@ -52,25 +56,28 @@ export class StaleMarks extends Map<string, StaleRecord> {
 export interface SetAside {
   readonly entity: string
   readonly record: BadRecord | RejectedRecord
-  /** By the relay; otherwise by this replica, as by every other one. */
+  /** True: the relay refused the change for good. False: it is bad, so no replica applies it. */
   readonly refused: boolean
 }
 type ByHash<T> = Map<string, Map<Hash, T>>
 
 export interface Surroundings {
-  /** How this app projects each of its collections. */
+  /** The version of this app's projection of each collection. */
   readonly projections: State["projections"]
   readonly clock: Clock
   readonly sizes: Sizes
 }
 
-/** The last commit on the disk, and what it and those before it have touched since. */
+/** The last commit on the disk, and everything that was touched by the commits that `Known` has not followed. */
 export interface Moved {
   readonly commit: LastCommit
   readonly touched: Touched
 }
 
-/** Writes for the store, what they expect of it, and what to call once they are on the disk. */
+/**
+ * One commit: writes for the store, the values that the store must hold before them, and a function to call once they
+ * are on the disk.
+ */
 export interface Commit {
   readonly writes: readonly Write[]
   readonly expect: readonly Expect[]
@@ -84,13 +91,13 @@ export class Known {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
-  /** Records that could not be read when this was read: they are to be made again. */
+  /** Keys of the records that were damaged when `read` ran. They must be made again (`recover.ts`). */
   readonly damaged: Key[] = []
-  /** The last commit that all of this follows. */
+  /** The last commit whose effects are in this object. */
   #commit: LastCommit
-  /** There is no state record yet: the first commit writes it. */
+  /** True while the disk has no state record. The first commit writes one. */
   #stateUnsaved: boolean
-  /** The entity of which a change was set aside last. */
+  /** The entity of the change that was set aside last in this session; empty when none was. */
   #latestAside = ""
   readonly #workspace: string
   readonly #defs: Defs
@@ -119,9 +126,12 @@ export class Known {
     this.rows = new Rows(workspace, defs, joined, around.sizes)
   }
 
-  /** Rows, outbox and marks: no document and no chunk. `STORE_FORMAT`, `STORE_FAILED`. */
+  /**
+   * Reads rows, outbox, marks, verdicts and state from the disk, but no changes. Throws `STORE_FORMAT`, `STORE_FAILED`.
+   */
   static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Known> {
-    // First: what another writer commits while the rest is read has a later number, and is read again.
+    // Read this number first: a commit of another writer during the reads that follow has a later number, so its
+    // changes are read again.
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
     const note = (key: Key) => void damaged.push(key)
@@ -144,14 +154,17 @@ export class Known {
     return known
   }
 
-  /** s since 1970 by the relay's clock, as far as it is known: what changes carry, and no row shows a later time. */
+  /**
+   * The present time in s since 1970, by the relay's clock as far as it is known. New changes carry this time, and no
+   * row shows a later one.
+   */
   seconds(): number {
     return Math.max(1, Math.floor((this.#around.clock.now() + this.state.clockAheadMs) / 1000))
   }
 
   // ── a commit of this replica ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** What a transaction and the rows that it makes come to on the disk; undefined when that is nothing. */
+  /** The commit that saves a transaction and the rows that it makes; undefined when there is nothing to write. */
   commitOf(tx: Transaction, rows: NewRows): Commit | undefined {
     const outbox = this.outbox.plan(tx.outbox)
     const rowPlan = this.rows.plan(rows)
@@ -208,7 +221,7 @@ export class Known {
 
   // ── what has moved on the disk ────────────────────────────────────────────────────────────────────────────────────
 
-  /** What commits that this object has not followed have touched; undefined when there is none. */
+  /** Looks on the disk for commits that this object has not followed; undefined when there is none. */
   async moved(store: Store): Promise<Moved | undefined> {
     const commit = await lastCommit(store, this.#workspace)
     if (commit.value === this.#commit.value) return undefined
@@ -258,7 +271,7 @@ export class Known {
     return changed
   }
 
-  /** Everything read again, for a writer that is too far behind. */
+  /** Reads everything again, for a writer that is too far behind for the journal. */
   async readEverything(store: Store): Promise<{ readonly known: Known; readonly changed: Changed }> {
     const known = await Known.read(store, this.#workspace, this.#defs, this.#around)
     const changed = noChange()
@@ -268,7 +281,10 @@ export class Known {
 
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What is set aside, the newest if that still is: a change that the relay refused for good, or a bad one. */
+  /**
+   * One of the changes that are set aside (refused by the relay for good, or bad), of the entity that got one last if
+   * it still has one. Undefined when there is none.
+   */
   get setAside(): SetAside | undefined {
     const { rejected, bad } = this
     const latest = this.#latestAside
@@ -276,11 +292,12 @@ export class Known {
     const entity = there ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
-    const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0] // not what went along with it
+    // rather not one that only depends on it
+    const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0]
     return { entity, record, refused: rejected.has(entity) }
   }
 
-  /** Rows that hide a time show it once it has come. */
+  /** Shows the times that rows have hidden as future ones and that have come by now. Returns these rows. */
   showDue(): Changed {
     const changed = noChange()
     this.rows.showDue((collection) => deltaOf(changed.relay, collection))
@@ -288,7 +305,7 @@ export class Known {
   }
 }
 
-/** The rows that look different now, by collection: those that were only written to here, and the others. */
+/** The rows that look different now, by collection. `here`: only this device wrote to them. `relay`: all others. */
 export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
 
 export const noChange = (): Changed => ({ here: new Map(), relay: new Map() })

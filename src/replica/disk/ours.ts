@@ -1,9 +1,12 @@
-/** Whose an outbox record is: what was made under one principal is never pushed under the name of another. */
+/**
+ * Says which principal an outbox record belongs to. A change made under one principal is never pushed as if it were
+ * another's.
+ */
 
 import type { OutRecord, State } from "./records.ts"
 
 /**
- * The principal under whom a change was made. One that was made before anybody had connected belongs to the first
+ * The principal under which a change was made. A change that was made before anybody had connected belongs to the first
  * principal that did; null until then.
  */
 export function principalOf(
@@ -14,8 +17,8 @@ export function principalOf(
 }
 
 /**
- * Whether a change may be pushed under the present principal. What another one left in the outbox waits until it is back,
- * except what is adopted, which anybody may bring.
+ * Whether a change may be pushed under the present principal. Changes of another principal wait in the outbox until
+ * that one connects again. An `adopt` record may be pushed by anybody.
  */
 export function isOurs(
   owed: Pick<OutRecord, "principal" | "how">,

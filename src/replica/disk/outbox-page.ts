@@ -1,9 +1,11 @@
 /**
- * A page of the outbox: many records in one value, which a device that was long away reads when it opens. Values that many
- * changes have in common are written once, and each entity has one line, which is only parsed when the entity is asked for.
+ * A page of the outbox: many records in one value, so that a workspace with a large outbox opens quickly. Principal,
+ * `how` and fields, which many records share, are written once as a kind. An entity has one line for each kind of its
+ * changes, and a line is parsed only when somebody asks for its entity.
  *
- * JSON `{ kinds: [principal, how, fields, changes owed][], lines }`; a line is the entity, the kind's index, whether the
- * entity's creation is among its changes, then `hash,startOp,bytes` of each, all separated by spaces.
+ * The value is JSON: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
+ * the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not, then
+ * `hash,startOp,bytes` of each change.
  */
 
 import type { Key, Value } from "../../store/store.ts"
@@ -11,12 +13,12 @@ import { type NoteDamaged, type OutRecord, type Owed, type Pending, readCache } 
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
 
-/** What changes have in common: principal, own or adopt, and fields. */
+/** What the changes of one kind have in common: principal, `how`, and the fields that they touch. */
 export interface Kind {
   readonly principal: string | null
   readonly how: OutRecord["how"]
   readonly owed: number
-  /** What a row shows of such changes: with the entity's creation among them, and without. */
+  /** What a row shows for such changes. `created`: the entity's creation is one of them. `edited`: it is not. */
   readonly created: Pending
   readonly edited: Pending
 }

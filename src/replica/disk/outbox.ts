@@ -1,9 +1,10 @@
 /**
- * What the relay is still owed, in memory: one record a change, written in the same commit as the change and removed in
- * the commit that takes the relay's ack.
+ * The outbox in memory: one record for each change that the relay has not acknowledged yet. A record is saved in the
+ * same commit as its change, and removed in the commit that handles the ack.
  *
- * A device that was away for long owes tens of thousands. So that opening it stays cheap, they lie in pages (`paged.ts`,
- * `outbox-page.ts`), and the lines of a page are only unpacked for the entities that somebody asks about.
+ * A device that was offline for long has tens of thousands of records. So that its workspace still opens quickly, most
+ * records lie in pages (`paged.ts`, `outbox-page.ts`), and the lines of a page are unpacked only for the entities that
+ * somebody asks about.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -24,10 +25,10 @@ import {
   type State,
 } from "./records.ts"
 
-/** What becomes of records in one commit, by hash. */
+/** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
-/** What a page holds of one entity. */
+/** One line of a page that is not unpacked yet, and the next such line of the same entity. */
 interface Packed {
   readonly page: number
   readonly line: Line
@@ -40,10 +41,11 @@ export class Outbox {
   readonly #byEntity = new Map<string, OwedOfEntity>()
   readonly #packed = new Map<string, Packed>()
   #total = 0
-  /** How many changes were made under each principal, without those that are adopted. */
+  /** How many changes in the outbox were made under each principal; `adopt` records are not counted. */
   readonly #byPrincipal = new Map<string | null, number>()
-  /** What `#waiting` has found for these principals; and entities that have changed since. */
+  /** The last result of `#waiting`, and the principals that it was made for. */
   #others: (Principals & { readonly entities: Map<string, WaitingForOther> }) | undefined
+  /** Entities whose records have changed since that result. */
   readonly #moved = new Set<string>()
 
   constructor(workspace: string, sizes: Sizes) {
@@ -92,13 +94,16 @@ export class Outbox {
   }
 
   #readLoose(entity: string, hash: Hash, record: OutRecord | null): void {
-    this.#unpacked(entity) // places what its pages hold
+    this.#unpacked(entity) // so that `setLoose` knows in which pages the records lie
     this.#paged.setLoose(idOf(entity, hash), record === null)
     if (record === null) this.#remove(entity, hash)
     else this.#add({ entity, hash, ...record })
   }
 
-  /** Ten thousand lines stand between a backlog and its first list on screen, so they are only sorted by entity. */
+  /**
+   * Adds a page. Its lines are filed by entity and not unpacked, because ten thousand of them delay the first list on
+   * screen.
+   */
   #addPage({ kinds, lines }: Page, page: number): void {
     for (const line of lines()) {
       this.#packed.set(line.entity, { page, line, next: this.#packed.get(line.entity) })
@@ -112,7 +117,7 @@ export class Outbox {
     this.#total += total
   }
 
-  /** What is owed of an entity, with what pages hold of it. */
+  /** The records of one entity, those in pages unpacked first; undefined when it has none. */
   #unpacked(entity: string): OwedOfEntity | undefined {
     let packed = this.#packed.get(entity)
     if (packed === undefined) return this.#byEntity.get(entity)
@@ -130,7 +135,7 @@ export class Outbox {
 
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** How many changes are owed. */
+  /** How many changes the relay has not acknowledged yet. */
   get size(): number {
     return this.#total
   }
@@ -139,7 +144,7 @@ export class Outbox {
     return this.#unpacked(entity)?.records.get(hash)
   }
 
-  /** Of one entity, in an order in which it can be pushed. */
+  /** The records of one entity, in an order in which their changes can be pushed. */
   of(entity: string): readonly Owed[] {
     return this.#unpacked(entity)?.inOrder ?? []
   }
@@ -153,7 +158,10 @@ export class Outbox {
     for (const entity of [...this.entities()]) yield* this.#unpacked(entity)?.records.values() ?? []
   }
 
-  /** What waits for other principals than the present one: what they have made, and what was written on top of it. */
+  /**
+   * How many changes wait for each principal that is not the present one: changes that it made, and later ones of the
+   * same entity, which are pushed after them.
+   */
   others(state: Principals): { principal: string; pending: number }[] {
     const counts = new Map<string, number>()
     for (const { principal, pending } of this.#waiting(state)?.values() ?? []) {
@@ -162,13 +170,13 @@ export class Outbox {
     return [...counts].map(([principal, pending]) => ({ principal, pending }))
   }
 
-  /** Entities of which something may be pushed under the present principal. */
+  /** Entities with at least one change that may be pushed under the present principal. */
   *pushable(state: Principals): Generator<string> {
     const waiting = this.#waiting(state)
     for (const entity of this.entities()) if (!waiting?.get(entity)?.all) yield entity
   }
 
-  /** Of each entity with a change of another principal: whose, and what waits for it. Undefined: there is none. */
+  /** By entity, the changes that wait for another principal; undefined when there are none. */
   #waiting(state: Principals): ReadonlyMap<string, WaitingForOther> | undefined {
     const { principal, firstPrincipal } = state
     const isOther = (made: string | null) => !isOurs({ principal: made, how: "own" }, state)
@@ -201,7 +209,7 @@ export class Outbox {
     return principal === null ? undefined : { principal, pending: owed.length - from, all: from === 0 }
   }
 
-  /** What a row shows of it. */
+  /** What the entity's row shows of its records; undefined when it has none. */
   pending(entity: string): Pending | undefined {
     const packed = this.#packed.get(entity)
     if (packed !== undefined && packed.next === undefined && !this.#byEntity.has(entity)) {
@@ -213,7 +221,7 @@ export class Outbox {
 
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What makes these changes durable; with `done` they take effect here. */
+  /** The writes that save these changes of the outbox. `done` makes them take effect in memory. */
   plan(changes: OutboxChanges): Plan {
     const records = new Map<string, Owed | undefined>()
     for (const { owed, removed } of changes.values()) {
@@ -273,12 +281,16 @@ type Principals = Pick<State, "principal" | "firstPrincipal">
 interface WaitingForOther {
   /** The principal that the first of the waiting changes waits for. */
   readonly principal: string
-  /** How many changes wait, and whether these are all that is owed of the entity. */
+  /** How many changes of the entity wait. */
   readonly pending: number
+  /** Whether all of the entity's changes in the outbox wait. */
   readonly all: boolean
 }
 
-/** What is owed of one entity. Counts its fields: a note that was typed into offline has thousands of changes. */
+/**
+ * The outbox records of one entity. It counts the changes of each field as they come and go, because a note that was
+ * typed into offline has thousands of them.
+ */
 class OwedOfEntity {
   readonly records = new Map<Hash, Owed>()
   /** How many of the changes touch each field. */
@@ -300,7 +312,7 @@ class OwedOfEntity {
     this.#sorted = undefined
   }
 
-  /** In an order in which it can be pushed. */
+  /** The records in an order in which their changes can be pushed. */
   get inOrder(): readonly Owed[] {
     this.#sorted ??= [...this.records.values()].sort((a, b) => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1))
     return this.#sorted

@@ -1,25 +1,26 @@
 /**
- * Records of one kind on the disk. Most lie in pages, a thousand or so in one value; those that are newer than their page
- * lie loose in front of it, each under a key of its own, and a loose `null` takes away what a page says. Reading pages is
- * what makes ten thousand records open in the time of a JSON.parse. Folding loose records into pages is left to idle time,
- * because it rewrites whole pages.
+ * Records of one kind (rows of a collection, or the outbox) on the disk. Most lie in pages: about a thousand records in
+ * one value, so that ten thousand records open in the time of a JSON.parse. A record that is newer than its page is
+ * loose: it lies under a key of its own and replaces the one in the page. A loose `null` says that the record in the
+ * page is gone. Idle time folds loose records into pages, because a fold rewrites whole pages.
  *
- * This class knows where each record lies, and how many a page still holds. What a record says is its users' (rows, outbox).
+ * This class knows where each record lies, and how many records of each page are not gone. What the records say is kept
+ * by `rows.ts` and `outbox.ts`.
  */
 import { listAt } from "../../base/maps.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
 
-/** How records of one kind are kept. */
+/** How records of one kind are kept on the disk: their keys and their encoding. */
 export interface PageFormat<R> {
   pageKey(page: number): Key
   recordKey(id: string): Key
   /** The prefix of every loose record's key. */
   readonly loosePrefix: Key
-  /** The id in a loose record's key. */
+  /** Returns the id in the key of a loose record. */
   idOf(key: Key): string
   readPage(value: Value | undefined, key: Key): Iterable<readonly [id: string, record: R]>
   writePage(records: Iterable<R>): string
-  /** null: the record is gone. */
+  /** Reads a loose value; null when it says that the record is gone. */
   readRecord(value: Value, key: Key): R | null
   writeRecord(record: R): string
 }
@@ -27,15 +28,15 @@ export interface PageFormat<R> {
 export interface PageSizes {
   /** Records in one page. */
   readonly page: number
-  /** New records in one commit that make pages of their own at once. */
+  /** A commit with this many new records or more writes them as pages at once. */
   readonly atOnce: number
-  /** Loose records before they are folded into pages. */
+  /** Loose records are folded into pages once there are this many. */
   readonly loose: number
-  /** Pages that one fold rewrites. */
+  /** Pages that one fold rewrites at most. */
   readonly folded: number
 }
 
-/** Writes for a commit, and what to call once they are on the disk. */
+/** Writes for a commit, and a function to call once they are on the disk. */
 export interface Plan {
   readonly writes: Write[]
   done(): void
@@ -44,13 +45,13 @@ export interface Plan {
 export class Paged<R> {
   readonly #format: PageFormat<R>
   readonly #sizes: PageSizes
-  /** The page that holds a record, or an older form of it, or what a loose `null` has taken away. */
+  /** The page of each record that has one, also when a loose value replaces what the page says. */
   readonly #pageOf = new Map<string, number>()
-  /** Loose records; true: `null`, the record is gone. */
+  /** The ids of the loose values. True: the value is `null`, so the record is gone. */
   readonly #loose = new Map<string, boolean>()
-  /** How many of the loose ones are not `null`. */
+  /** How many loose values are not `null`. */
   #looseRecords = 0
-  /** Of each page, how many of its records are not gone. */
+  /** How many records of each page are not gone, by page number. */
   readonly #counts = new Map<number, number>()
 
   constructor(format: PageFormat<R>, sizes: PageSizes) {
@@ -60,12 +61,12 @@ export class Paged<R> {
 
   // ── what the disk says ────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A page was read that holds `count` records. */
+  /** Call when a page with `count` records was read or written. */
   addPage(page: number, count: number): void {
     this.#counts.set(page, count)
   }
 
-  /** This record lies in this page. */
+  /** Call when a record was read from a page or written to it. */
   place(id: string, page: number): void {
     this.#pageOf.set(id, page)
   }
@@ -80,7 +81,10 @@ export class Paged<R> {
     return this.#pageOf.get(id)
   }
 
-  /** A loose record was read or written (`gone`: it is `null`). Its page, if it has one, must be known. */
+  /**
+   * Call when a loose value was read or written (`gone`: it is `null`). The record's page, if any, must be known
+   * already.
+   */
   setLoose(id: string, gone: boolean): void {
     const page = this.#pageOf.get(id)
     const before = this.#loose.get(id)
@@ -90,7 +94,7 @@ export class Paged<R> {
     if (page !== undefined) this.#count(page, Number(!gone) - Number(before !== true))
   }
 
-  /** There is no loose record of this id any more. */
+  /** Forgets the loose value of this id, if there is one. */
   dropLoose(id: string): void {
     const gone = this.#loose.get(id)
     if (gone === undefined) return
@@ -100,7 +104,7 @@ export class Paged<R> {
     if (gone && page !== undefined) this.#count(page, 1)
   }
 
-  /** A record of its own, newer than its page, lies in front of it. */
+  /** Whether this record has a loose value, which replaces what its page says. */
   isLoose(id: string): boolean {
     return this.#loose.has(id)
   }
@@ -115,7 +119,10 @@ export class Paged<R> {
 
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What makes these records durable (undefined: it is gone). Many new ones at once, an import or a heal, make pages. */
+  /**
+   * The writes that save these records (undefined: the record is gone). Many new records, as after an import or a heal,
+   * are written as pages.
+   */
   plan(changes: ReadonlyMap<string, R | undefined>): Plan {
     const writes: Write[] = []
     const fresh: [string, R][] = []
@@ -177,8 +184,9 @@ export class Paged<R> {
   }
 
   /**
-   * Folds loose records into a few pages, each of which is rewritten whole, and drops pages of which nothing is left. Goes
-   * from disk to disk, so that nothing that is only in memory can find its way into a page. Undefined: nothing to fold.
+   * Plans a fold: loose records go into a few pages, which are rewritten whole, and empty pages are removed. The
+   * records are read from the disk, so that no value that exists only in memory gets into a page. Undefined when there
+   * is nothing to fold.
    */
   async fold(store: Store): Promise<Plan | undefined> {
     const moves = this.#chooseFold()
@@ -213,13 +221,16 @@ export class Paged<R> {
     return { writes, done }
   }
 
-  /** Which loose records go to which page: back to their own, or to the last one while it has room. */
+  /**
+   * Chooses which loose records go to which page: back to their own page, or, if they are new, to the last page while
+   * it has room.
+   */
   #chooseFold(): Map<number, string[]> {
     const moves = new Map<number, string[]>()
     const most = this.#sizes.folded
     for (const [page, count] of this.#counts) if (count === 0 && moves.size < most) moves.set(page, [])
     if (this.#looseRecords >= this.#sizes.loose) this.#chooseRecords(moves, most)
-    // What a page that is rewritten no longer holds goes with it.
+    // A loose `null` goes along when its page is rewritten, because the page then lacks the record.
     for (const [id, gone] of this.#loose) {
       const page = this.#pageOf.get(id)
       if (gone && page !== undefined) moves.get(page)?.push(id)
@@ -246,8 +257,9 @@ export class Paged<R> {
   }
 
   /**
-   * Loose records, those of the page with most of them first: a page is rewritten whole, so the more it takes in the better.
-   * New records, which all go to the last page, come first of all.
+   * The ids of loose records, in the order in which they are folded. New records, which all go to the last page, come
+   * first. Then come the records of the page that has most of them: a page is rewritten whole, so the more records it
+   * takes in the better.
    */
   #inFoldingOrder(): string[] {
     const byPage = new Map<number | undefined, string[]>()
@@ -261,7 +273,7 @@ export class Paged<R> {
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
     const { recordKey, idOf, readRecord, loosePrefix } = this.#format
     const read = new Map<string, R | null>()
-    // One read of the whole range is quicker than many single ones, unless most of it is left for a later fold.
+    // Reading the whole range once is quicker than reading many keys, unless this fold leaves most of the range alone.
     if (ids.length * 4 > this.#loose.size) {
       for (const [key, value] of await store.list(loosePrefix)) read.set(idOf(key), readRecord(value, key))
       return read

@@ -8,9 +8,9 @@ import type { Key, Store, Value } from "../../store/store.ts"
 import type { Access, Hash } from "../../wire/protocol.ts"
 
 export const keys = {
-  /** the replica's one small record: `State` */
+  /** the state record: `State` */
   state: (w: string): Key => [w, "state"],
-  /** how many commits there were, as decimal digits: every commit expects the number that it knows */
+  /** the commit record: the number of the last commit in decimal digits; every commit expects the one that it knows */
   commit: (w: string): Key => [w, "commit"],
   /** what one of the last commits touched (`commit-journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
@@ -19,28 +19,28 @@ export const keys = {
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
   changesOf: (w: string, entity: string): Key => [w, "change", entity],
-  /** an outbox record that is newer than its page; `null` where a page has one that is gone since */
+  /** a loose outbox record, newer than its page; `null`: the record in the page is gone */
   out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
   outbox: (w: string): Key => [w, "out"],
   outboxOf: (w: string, entity: string): Key => [w, "out", entity],
   /** many outbox records in one value */
   outPage: (w: string, page: number): Key => [w, "outpage", String(page).padStart(6, "0")],
   outPages: (w: string): Key => [w, "outpage"],
-  /** a row that is newer than its page; `null` where the entity is gone */
+  /** a loose row, newer than its page; `null`: the entity is gone */
   row: (w: string, collection: string, id: string): Key => [w, "row", collection, id],
   rows: (w: string): Key => [w, "row"],
   rowsOf: (w: string, collection: string): Key => [w, "row", collection],
   /** about a thousand rows of a collection in one value */
   page: (w: string, collection: string, page: number): Key => [w, "page", collection, String(page).padStart(6, "0")],
   pages: (w: string): Key => [w, "page"],
-  /** changes are held that the row does not show yet */
+  /** the mark of an entity whose row must be made again, or whose changes wait for others */
   stale: (w: string, entity: string): Key => [w, "stale", entity],
   allStale: (w: string): Key => [w, "stale"],
-  /** a chunk that no replica may apply */
+  /** the verdict on a change that no replica may apply: `BadRecord` */
   bad: (w: string, entity: string, hash: Hash): Key => [w, "bad", entity, hash],
   badOf: (w: string, entity: string): Key => [w, "bad", entity],
   allBad: (w: string): Key => [w, "bad"],
-  /** a change that the relay refused for good, and what depends on it */
+  /** a change that the relay refused for good, or one that depends on such a change */
   rejected: (w: string, entity: string, hash: Hash): Key => [w, "rejected", entity, hash],
   rejectedOf: (w: string, entity: string): Key => [w, "rejected", entity],
   allRejected: (w: string): Key => [w, "rejected"],
@@ -54,18 +54,21 @@ export interface State {
   readonly cursor: string | null
   /** hex; the furthest place in the relay's log that this replica has learned of, never behind the cursor */
   readonly reach: string | null
-  /** The relay did not know our cursor: every connection begins with `have` until a new one is committed. */
+  /**
+   * A heal is needed: the relay did not know our cursor, or the disk has damaged records. Every connection begins with
+   * `have` until a new cursor is committed.
+   */
   readonly heal: boolean
-  /** This device has once held everything that the relay had. */
+  /** Whether this device has once had everything that the relay had. */
   readonly complete: boolean
   readonly principal: string | null
   readonly access: Access | null
-  /** Who owns the records made before any principal was known: the first one that connected. */
+  /** The first principal that connected. It counts as the author of changes made before. */
   readonly firstPrincipal: string | null
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when it last said what time it is */
   readonly clockAheadMs: number
-  /** The projection that made the stored rows of each collection; rows of another one are made again. */
+  /** By collection, the version of the projection that made its stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
 }
 
@@ -83,65 +86,77 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
   projections,
 })
 
-/** One change that the relay is owed. */
+/** An outbox record: a change that the relay has not acknowledged yet. */
 export interface OutRecord {
-  /** A valid push order within an entity: a change starts after the operations of everything it depends on. */
+  /**
+   * Counter of the change's first operation. It gives a valid push order within an entity, because a change starts
+   * after the operations of everything that it depends on.
+   */
   readonly startOp: number
   readonly bytes: number
   /**
-   * `own`: made on this device. `again`: the same, but the relay had it before and has lost it, so anybody may bring it.
-   * `adopt`: somebody else's, given back to a relay that lost it.
+   * `own`: made on this device. `again`: made in this session under the present principal, but the relay has lost it.
+   * `adopt`: pushed as an adopter, because this session did not make it or another principal owns its actor.
    */
   readonly how: "own" | "again" | "adopt"
-  /** Who was connected when it was made; null: nobody yet. */
+  /** The principal under which the record was made; null when none was known yet. */
   readonly principal: string | null
-  /** The fields it touches. */
+  /** The fields that the change touches. */
   readonly fields: readonly string[]
 }
 
-/** An outbox record with the change that it is about. */
+/** An outbox record with the entity and the hash of its change. */
 export interface Owed extends OutRecord {
   readonly entity: string
   readonly hash: Hash
 }
 
-/** What a row shows of what is owed. */
+/** What a row shows of its entity's outbox records. */
 export interface Pending {
   /** The fields that pending changes touch, sorted. */
   readonly fields: readonly string[]
-  /** The entity's creation is among them. */
+  /** Whether the entity's creation is one of the pending changes. */
   readonly creation: boolean
 }
 
 export interface StaleRecord {
   /** Changes whose verdict is open. */
   readonly suspects: readonly Hash[]
-  /** The row shows all that it can until a change arrives that the suspects depend on. */
+  /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
   readonly waiting: boolean
-  /** Suspects that the `have` of a heal did not name, because they wait: the relay is owed them once they are whole. */
+  /**
+   * Suspects that the `have` of a heal did not name, because they wait. They go into the outbox once nothing is
+   * missing.
+   */
   readonly unnamed?: readonly Hash[]
 }
 
 export interface BadRecord {
   readonly code: Code
-  /** The build of Automerge that gave the verdict; another build judges again. Empty: the chunk is no change at all. */
+  /**
+   * The build of Automerge that gave the verdict; another build judges again. Empty: Automerge was not asked, because
+   * the chunk is not a change or the disk has damaged it.
+   */
   readonly automerge: string
   /** Automerge gave this verdict while it could make a document that is known to be good, so the machine is not to blame. */
   readonly probed?: true
-  /** The disk has damaged the record of a change that the relay is owed: only its bytes, when they come, can mend it. */
+  /**
+   * The disk has damaged the record of a change in the outbox. Only its bytes, if they arrive from elsewhere, can mend
+   * it.
+   */
   readonly damaged?: true
 }
 
 export interface RejectedRecord {
   readonly code: Code
   readonly at: number
-  /** hex digits of the encoded entry with the one chunk */
+  /** The encoded entry with this one chunk, in hex. */
   readonly entry: string
 }
 
 /**
- * A row as the disk has it: a function of the entity's changes and of the principals that pushed them. Everything else that
- * an app sees on a row (`$pending`, `$workspace`, defaults, ...) is joined when the row is shown.
+ * A row as the disk has it: a function of the entity's changes and of the principals that pushed them. Everything else
+ * that an app sees on a row (`$pending`, `$workspace`, defaults, ...) is added when the row is shown.
  */
 export interface StoredRow extends ProjectedRow {
   readonly $createdBy?: string | null
@@ -149,7 +164,10 @@ export interface StoredRow extends ProjectedRow {
   readonly $deletedBy?: string | null
 }
 
-/** The same, for records that can be made again: undefined when one is damaged, of which `note` is told. */
+/**
+ * Like `readJson`, for records that can be made again. When the record is damaged, calls `note` with its key and
+ * returns undefined.
+ */
 export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamaged): T | undefined {
   try {
     return readJson<T>(value, key)

@@ -1,6 +1,7 @@
 /**
- * The projection in memory: every row of a workspace by collection, read from the disk at open and never from documents.
- * Where rows lie on the disk is `paged.ts`; how a stored row is shown is `shown-row.ts`.
+ * The projection in memory: every row of a workspace, by collection. Rows are read from the disk when the workspace
+ * opens, never made from documents then. `paged.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows
+ * from stored ones.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -18,7 +19,7 @@ export interface RowDelta {
   readonly removed: string[]
 }
 
-/** New rows, by entity; undefined: the entity is gone. */
+/** New stored rows, by entity. An undefined row: the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 
 /** Which rows and pages of one collection another writer has changed. */
@@ -28,7 +29,7 @@ export interface MovedRows {
 }
 
 interface CollectionRows {
-  /** What is shown, deleted entities included. */
+  /** All shown rows, those of deleted entities included. */
   readonly byId: SortedRows
   readonly paged: Paged<StoredRow>
 }
@@ -60,7 +61,7 @@ export class Rows {
     return undefined
   }
 
-  /** The row, deleted ones included. */
+  /** The shown row of an entity, also when the entity is deleted. */
   get(collection: string, id: string): PlainRow | undefined {
     return this.#collections.get(collection)?.byId.get(id)
   }
@@ -147,7 +148,7 @@ export class Rows {
       if (loose !== undefined) paged.setLoose(id, loose === null)
       const stored = loose === undefined ? inPages.get(id) : (loose ?? undefined)
       inPages.delete(id)
-      // What lies in a page that has not moved is shown as it is.
+      // The row lies in a page that was not read again: the row that is shown stays.
       if (loose === undefined && stored === undefined && paged.pageOf(id) !== undefined) continue
       this.#swap(byId, id, stored && this.#shown.show(name, stored), delta)
     }
@@ -158,7 +159,10 @@ export class Rows {
 
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What makes these rows durable; `done` notes where they lie, and `show` shows them. */
+  /**
+   * The writes that save these rows. `done` notes where the rows lie on the disk; `show` must be called for each of
+   * them.
+   */
   plan(rows: NewRows): Plan {
     const changes = new Map<string, Map<string, StoredRow | undefined>>()
     const add = (name: string, id: string, row: StoredRow | undefined) => {
@@ -168,7 +172,7 @@ export class Rows {
     }
     for (const [id, { collection, row }] of rows) {
       const was = this.collectionOf(id)
-      if (was !== undefined && was !== collection) add(was, id, undefined) // another collection has taken its id
+      if (was !== undefined && was !== collection) add(was, id, undefined) // the entity belongs to another collection now
       add(collection, id, row)
     }
     const plans = [...changes].map(([name, of]) => this.#collection(name).paged.plan(of))
@@ -180,7 +184,7 @@ export class Rows {
     }
   }
 
-  /** A committed row takes effect. */
+  /** Shows a row that was committed, or removes it if `stored` is undefined. */
   show(id: string, collection: string, stored: StoredRow | undefined, deltaOf: (collection: string) => RowDelta): void {
     const was = this.collectionOf(id)
     if (was !== undefined && was !== collection) this.#swap(this.of(was), id, undefined, deltaOf(was))
@@ -188,14 +192,17 @@ export class Rows {
     this.#swap(this.of(collection), id, stored && this.#shown.show(collection, stored), deltaOf(collection))
   }
 
-  /** What is joined to the row has changed: it was acknowledged, or is stale now. */
+  /**
+   * Makes a shown row anew when something besides its stored row has changed: a change was acknowledged, or the row is
+   * stale now.
+   */
   showAgain(collection: string, id: string, delta: RowDelta): void {
     const rows = this.of(collection)
     const row = rows.get(id)
     if (row !== undefined) this.#swap(rows, id, this.#shown.showAgain(row), delta)
   }
 
-  /** Rows that show a time from now on that they did not show before, because it has come. */
+  /** Shows the times that rows have hidden as future ones and that have come by now. */
   showDue(deltaOf: (collection: string) => RowDelta): void {
     for (const id of this.#shown.due()) {
       const collection = this.collectionOf(id)
@@ -203,12 +210,14 @@ export class Rows {
     }
   }
 
-  /** In how many ms the next of them is due; undefined when there is none. */
+  /** ms until the next hidden time comes; undefined when no time is hidden. */
   nextDue(): number | undefined {
     return this.#shown.nextDue()
   }
 
-  /** Goes on from an older reading of the same disk: rows that look as they did are the same objects. */
+  /**
+   * Takes over the row objects of an older reading of the same disk: a row that looks as before stays the same object.
+   */
   continue(before: Rows, deltaOf: (collection: string) => RowDelta): void {
     for (const name of new Set([...before.names(), ...this.names()])) {
       const { byId, paged } = this.#collection(name)
@@ -232,7 +241,10 @@ export class Rows {
     return undefined
   }
 
-  /** A row that looks as before stays the object that it is: `all()` changes only with what subscribers are told. */
+  /**
+   * Replaces a shown row, and notes it in `delta`. A row that looks as before stays the same object, so `all()` changes
+   * only when subscribers are told.
+   */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)
     if (equal(before, next)) return

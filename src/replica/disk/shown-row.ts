@@ -1,6 +1,6 @@
 /**
- * From a stored row to the row that an app sees: defaults and what is known outside the entity's changes are joined to it,
- * and what must not show yet is hidden. A row that is shown is frozen.
+ * Makes the row that an app sees from a stored row. It adds defaults and what is known besides the entity's changes (is
+ * it pending, is it stale), and hides what must not show yet. A shown row is frozen.
  */
 
 import { showDefaults } from "../../schema/display.ts"
@@ -10,16 +10,16 @@ import type { Pending, StoredRow } from "./records.ts"
 
 export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
 
-/** Whether the entity is there for an app: a deleted one keeps its row. */
+/** Whether the row's entity is not deleted. A deleted entity keeps its row. */
 export const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
 
-/** What is known of entities outside their changes. */
+/** What a shown row needs to know besides the stored row. */
 export interface Joined {
-  /** What the relay is still owed of the entity. */
+  /** What the row shows of the entity's outbox records; undefined when there are none. */
   pending(entity: string): Pending | undefined
-  /** The entity's row is older than what is held of it. */
+  /** Whether the row is stale: older than the changes that this replica has of the entity. */
   stale(entity: string): boolean
-  /** Who owns the records made before any principal was known. */
+  /** The principal that counts as the author of changes made before any principal was known. */
   firstPrincipal(): string | null
   /** ms since 1970, by the relay's clock as far as it is known. */
   now(): number
@@ -40,9 +40,12 @@ const TIMES = ["$createdAt", "$updatedAt", "$deletedAt"] as const
 const NO_FIELDS: readonly string[] = Object.freeze([])
 
 export class ShownRows {
-  /** Stored values that a shown row hides for now: the author of a change that is not acknowledged, and times to come. */
+  /**
+   * By entity id, the stored values that its shown row hides for now: the author of a change that is not acknowledged,
+   * and times in the future.
+   */
   readonly #hidden = new Map<string, Partial<Hideable>>()
-  /** Rows that hide a time that is still to come. */
+  /** Ids of the rows that hide a time in the future. */
   readonly #early = new Set<string>()
   readonly #workspace: string
   readonly #defs: ReadonlyMap<string, AnyDef>
@@ -54,7 +57,10 @@ export class ShownRows {
     this.#joined = joined
   }
 
-  /** Shows a stored row, which becomes the shown one: it must not be used for anything else. */
+  /**
+   * Makes a stored row into the shown one. It changes and freezes the same object, so the caller must not use `stored`
+   * again.
+   */
   show(collection: string, stored: StoredRow): PlainRow {
     const row = stored as Record<string, unknown>
     const def = this.#defs.get(collection)
@@ -62,27 +68,30 @@ export class ShownRows {
     return this.#join(row as unknown as Hideable & Record<string, unknown>)
   }
 
-  /** Shows a row anew, because what is joined to it has changed: it was acknowledged, or is stale now. */
+  /**
+   * Makes a shown row anew when something besides its stored row has changed: a change was acknowledged, or the row is
+   * stale now.
+   */
   showAgain(row: PlainRow): PlainRow {
     const next: Record<string, unknown> = { ...row, ...this.#hidden.get(row.id) }
     delete next["$stale"]
     return this.#join(next as unknown as Hideable & Record<string, unknown>)
   }
 
-  /** The row is gone. */
+  /** Call when a row no longer exists. */
   forget(id: string): void {
     this.#hidden.delete(id)
     this.#early.delete(id)
   }
 
-  /** Rows that hide a time that has come by now. */
+  /** Ids of the rows that hide a time which has come by now. */
   due(): string[] {
     const now = this.#joined.now()
     const hasCome = (id: string) => TIMES.some((key) => (this.#hidden.get(id)?.[key] ?? now + 1) <= now)
     return [...this.#early].filter(hasCome)
   }
 
-  /** In how many ms the next hidden time comes; undefined when none is hidden. */
+  /** ms until the next hidden time comes; undefined when no time is hidden. */
   nextDue(): number | undefined {
     let next = Number.POSITIVE_INFINITY
     for (const id of this.#early) for (const key of TIMES) next = Math.min(next, this.#hidden.get(id)?.[key] ?? next)
@@ -93,7 +102,7 @@ export class ShownRows {
     const pending = this.#joined.pending(row.id)
     const firstPrincipal = this.#joined.firstPrincipal()
     row["$workspace"] = this.#workspace
-    // Without a time no change has an author: only derived changes, which everybody makes alike, are here.
+    // A time of 0 means that there are only derived changes. Every replica makes those alike, so they have no author.
     if (row.$createdAt > 0) row.$createdBy ??= firstPrincipal
     if (row.$updatedAt > 0) row.$updatedBy ??= firstPrincipal
     if (row.$deletedAt !== undefined) row.$deletedBy ??= firstPrincipal
@@ -106,8 +115,8 @@ export class ShownRows {
   }
 
   /**
-   * Until the relay has named a principal for the pending change, the row names nobody. The clock of whoever wrote it may
-   * have been ahead: the row shows no time that is still to come.
+   * Hides the author of a pending change, because the relay has not named a principal for it yet. Hides times in the
+   * future, because an author's clock may have been ahead.
    */
   #hide(row: Hideable, pending: Pending | undefined): void {
     const hidden: Partial<Hideable> = {}

@@ -1,13 +1,13 @@
-/** The shown rows of one collection, and the live ones among them ordered by id. */
+/** The shown rows of one collection, and a sorted array of those whose entity is not deleted. */
 import { isLive, type PlainRow } from "./shown-row.ts"
 
-/** Changed rows up to which the sorted array is patched; beyond, it is made anew. */
+/** When more rows than this have changed, the sorted array is made anew instead of patched. */
 const PATCHED = 64
 
 export class SortedRows {
   readonly #byId = new Map<string, PlainRow>()
   #sorted: readonly PlainRow[] = Object.freeze([])
-  /** Ids whose live row is not in the sorted array as it is; undefined: the array must be made anew. */
+  /** Ids whose row has changed since the sorted array was made. Undefined: the array must be made anew. */
   #changed: Set<string> | undefined = new Set()
 
   get size(): number {
@@ -43,7 +43,7 @@ export class SortedRows {
     if (this.#changed !== undefined && this.#changed.size > PATCHED) this.#changed = undefined
   }
 
-  /** Live rows by id; the same array until one of them changes. */
+  /** The rows of entities that are not deleted, sorted by id. Returns the same array until one of them changes. */
   all(): readonly PlainRow[] {
     if (this.#changed === undefined) this.#sorted = Object.freeze(sortedById(this.#byId))
     else if (this.#changed.size > 0) this.#sorted = Object.freeze(this.#patched(this.#changed))
@@ -64,7 +64,9 @@ export class SortedRows {
   }
 }
 
-/** Pages come nearly in order where ids grow with time, so the sort is often left out. */
+/**
+ * Rows are often in order already, because pages are read in order and ids grow with time; then the sort is left out.
+ */
 function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
   const live: PlainRow[] = []
   let last = ""
@@ -78,7 +80,7 @@ function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
   return inOrder ? live : live.sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
-/** The first place whose id is not smaller. */
+/** The index of the first row whose id is not smaller than `id`. */
 function lowerBound(rows: readonly PlainRow[], id: string): number {
   let low = 0
   let high = rows.length
