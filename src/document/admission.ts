@@ -1,7 +1,7 @@
 /**
- * Whether a foreign change may enter a document, as far as reading it shows; `verdicts.ts` asks Automerge for the rest.
- * The verdict depends only on the change and its ancestors (and on which other change has its actor and seq), so every
- * replica comes to the same one, whatever else it holds and in whatever order that came.
+ * Judges whether a foreign change may enter a document, as far as reading it shows; `verdicts.ts` asks Automerge for
+ * the rest. The verdict depends only on the change and its ancestors (and on which other change has its actor and seq),
+ * so every replica comes to the same one, whatever other changes it has and in whatever order they came.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -27,18 +27,18 @@ export interface Judged extends Verdicts {
   readonly history: History
 }
 
-/** How far beyond the operations of its deps a change may begin to count its own. */
+/** How far the startOp of a change may be beyond the largest operation counter of its deps. */
 const START_AHEAD = 2 ** 20
 
 /**
- * The verdicts that reading alone gives on `suspects` and on what depends on them. The other changes are known to be
- * sound.
+ * Gives the verdicts that reading alone gives on `suspects` and on what depends on them. The other changes are known to
+ * be sound.
  *
  * `SEQ_GAP`, `START_OP`, `SEQ_TAKEN`: rules of admission. `COLLECTION_MISMATCH`: a second genesis. `OP_REFERENCE`: an
- * operation names one that is neither in the change nor among its ancestors. `CHUNK_BAD`: operations that no Automerge
- * writes, a change without deps that is no genesis, or a change of the collection.
+ * operation refers to one that is neither in the change nor among its ancestors. `CHUNK_BAD`: operations that no
+ * Automerge writes, a change without deps that is no genesis, or one that writes `@type`.
  *
- * No document is made. What Automerge makes of the sound ones shows when they are applied: if `Entity.receive` or
+ * No document is made. Whether Automerge can apply the sound changes shows when it does: if `Entity.receive` or
  * `Entity.hydrate` throws, `verdicts` finds out which change is to blame.
  */
 export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
@@ -49,8 +49,8 @@ export function admitted(entity: string, changes: Iterable<Change>, suspects: Re
 }
 
 /**
- * Judges what arrives for a history of sound changes, as `admitted` would among everything that is held, at a cost that
- * follows what has arrived and what is concurrent to it.
+ * Judges changes that arrive for a history of sound changes. The verdicts are those that `admitted` would give on all
+ * the changes together. The cost depends only on what has arrived and what is concurrent to it.
  */
 export class Admission {
   readonly #entity: string
@@ -96,8 +96,8 @@ export class Admission {
     if (isRoot && collectionMadeBy(this.#entity, change) === undefined) return "CHUNK_BAD"
     const code = isRoot ? undefined : this.#faultOf(change, ancestry)
     if (code !== undefined) return code
-    // Of two changes with one actor and seq, the one that is here stays. Asked last: only this depends on what else is
-    // here.
+    // Of two changes with one (actor, seq), the one in the history stays. This is checked last, because only this
+    // depends on what else is in the history.
     if (this.#history.seqOf(actor) > before) return "SEQ_TAKEN"
     return isRoot && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
   }

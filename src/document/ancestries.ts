@@ -1,28 +1,30 @@
-/**
- * Which of a history's changes are the ancestors of a change that joins it, asked for one joining change after the
- * other.
- */
+/** Finds the ancestors of each change that is about to be added to a history, one change after the other. */
 
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import type { History } from "./history.ts"
 
-/** A set of changes with all their ancestors, as the number of each actor's: an actor's changes are a chain. */
+/**
+ * A set of changes with all their ancestors, as a number for each actor: how many of its changes are in the set. The
+ * number says which ones, because an actor's changes form a chain.
+ */
 export type Ancestry = Map<Actor, number>
 
 /**
- * Must be asked in causal order. An ancestry costs what the history holds beside it: nothing for a change on the heads,
- * all that is newer for a change on an old one. It is kept only as long as changes that build on it are still to come.
+ * Finds ancestries, if `of` is called in causal order. The cost of one is the number of changes in the history that are
+ * not ancestors: none for a change on the heads, all newer ones for a change on an old one. An ancestry is kept only
+ * while changes that have its change among their deps are still to come.
  */
 export class Ancestries {
   readonly #history: History
   /**
-   * How many changes that are still to come have this one among their deps: the last of them takes its ancestry over.
+   * By hash of a change, how many changes that are still to come have it among their deps. The last of them takes its
+   * ancestry over.
    */
   readonly #users = new Map<Hash, number>()
-  /** Of changes that have joined and have users: what they and their ancestors are. */
+  /** By hash of a change that is in the history and in `#users`, the change with all its ancestors. */
   readonly #known = new Map<Hash, Ancestry>()
-  /** Changes looked at by all walks so far. */
+  /** How many changes all walks have looked at so far. */
   #walked = 0
 
   constructor(history: History, joining: Iterable<Change>) {
@@ -52,8 +54,8 @@ export class Ancestries {
   }
 
   /**
-   * The change was added to the history. `ancestry` is what `of` has returned for it; the caller must not use it any
-   * more.
+   * Call when the change was added to the history. `ancestry`: what `of` returned for it; the caller must not use it
+   * any more.
    */
   joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
     if (!this.#users.get(hash)) return
@@ -66,8 +68,8 @@ export class Ancestries {
   }
 
   /**
-   * By elimination: assumes that every change is an ancestor, walks back from the newest, and subtracts those that are
-   * not.
+   * Finds the ancestors by elimination: assumes that every change is one, walks back from the newest, and subtracts
+   * those that are not.
    */
   #below(deps: readonly Hash[]): Ancestry {
     const ancestry = this.#history.seqs()
@@ -77,7 +79,8 @@ export class Ancestries {
   }
 
   /**
-   * Goes once over the whole history: so many changes build on old ones that a walk for each has cost more than that.
+   * Finds the ancestries of all changes in the history, in one pass. Called when the walks have cost more than that,
+   * because many changes depend on old ones.
    */
   #retrace(): void {
     const { order } = this.#history

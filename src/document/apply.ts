@@ -21,7 +21,7 @@ export function applyWhole(handle: Handle, heads: readonly Hash[], changes: read
  * Throws when the document does not give back each of these changes byte for byte. `heads`: those that the document had
  * before they were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an operation
  * on an object that does not exist, an encoding that is not canonical) makes the saved document unloadable. On
- * thousands of mutants the two agreed.
+ * thousands of mutated changes this check and loading the saved document agreed.
  */
 export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   if (changes.length === 0) return
@@ -33,7 +33,7 @@ export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: rea
   }
 }
 
-/** Bytes 4 to 7 of a chunk: enough to find it by, without hashing it. */
+/** The checksum in bytes 4 to 7 of a chunk, by which a chunk is found without hashing it. */
 const checksum = (chunk: Uint8Array): number => new DataView(chunk.buffer, chunk.byteOffset).getUint32(4)
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

@@ -16,7 +16,7 @@ let loading: Promise<Api> | undefined
 /**
  * Loads Automerge, once; after a failure (a page that is offline and has not cached it) the next call tries again.
  * `wasm`: where a browser finds `@automerge/automerge/automerge.wasm`, a URL or its bytes; without it the base64 build
- * is imported. `WASM_FAILED`.
+ * is imported. Throws `WASM_FAILED`.
  */
 export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise<void> {
   loading ??= load(wasm)
@@ -37,7 +37,8 @@ async function load(wasm: URL | string | BufferSource | undefined): Promise<Api>
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)
   } catch {
     const slim: Api = await import("@automerge/automerge/slim")
-    // The app may have initialised it already, in its own way; a second time would part the app's documents from ours.
+    // The app may have initialised Automerge already, in its own way. A second time would part the app's documents from
+    // ours.
     if (!slim.isWasmInitialized()) await slim.initializeWasm(await source(wasm))
     return slim
   }
@@ -46,7 +47,7 @@ async function load(wasm: URL | string | BufferSource | undefined): Promise<Api>
 async function source(wasm: URL | string | BufferSource | undefined): Promise<Uint8Array | string> {
   if (typeof wasm === "string") return wasm
   if (wasm instanceof URL) return wasm.href
-  // By its shape: a test's page may have another realm's ArrayBuffer.
+  // Not `instanceof ArrayBuffer`: the buffer may be of another realm, as in a test's page.
   if (wasm !== undefined && "buffer" in wasm) return new Uint8Array(wasm.buffer, wasm.byteOffset, wasm.byteLength)
   if (wasm !== undefined) return new Uint8Array(wasm)
   const { automergeWasmBase64 } = await import("@automerge/automerge/automerge.wasm.base64")
@@ -56,20 +57,20 @@ async function source(wasm: URL | string | BufferSource | undefined): Promise<Ui
   return bytes
 }
 
-/** Automerge's module. `loadAutomerge` must have resolved: `WASM_FAILED` before. */
+/** Automerge's module. Throws `WASM_FAILED` before `loadAutomerge` has resolved. */
 export function automerge(): Api {
   if (api === undefined)
     throw new HeadwaterError("WASM_FAILED", "Automerge is used before it is loaded: await loadAutomerge() first")
   return api
 }
 
-/** Names the exact build. A verdict on a chunk is saved with it, and another build judges the chunk again. */
+/** The exact build of Automerge. A verdict on a chunk is saved with it, and another build judges the chunk again. */
 export function automergeVersion(): string {
   const { js, wasm } = automerge().releaseInfo()
   return (wasm ?? js).gitHead.slice(0, 12)
 }
 
-/** The actor of documents that nobody writes to, and of templates, which get a derived actor in its place. */
+/** The actor of documents that nobody writes to, and of templates, in which a derived actor replaces it. */
 export const NOBODY: Actor = "0".repeat(32)
 
 /** A new empty document, to which `actor` writes. Free it with `handle.free()`. */
@@ -83,6 +84,6 @@ export function discard(handle: Handle | undefined): void {
   try {
     handle?.free()
   } catch {
-    // It is not used again either way.
+    // The document is not used again either way.
   }
 }

@@ -8,13 +8,13 @@ export interface Text {
   /** The object's id. */
   readonly object: string
   readonly value: string
-  /** Operation ids of the values that conflict with it. */
+  /** Operation ids of the values that conflict with the text. */
   readonly others: readonly string[]
 }
 
-/** What stands under one key of the root. */
+/** What the document has under one key of the root. */
 export interface Cell {
-  /** Of the value that Automerge shows: the one with the largest operation id. */
+  /** The kind of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"
   /** That value as plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
   readonly value: unknown
@@ -22,7 +22,10 @@ export interface Cell {
   readonly text?: Text
 }
 
-/** The keys of the root that are fields. `id` and `$x`, which another tool may write, are not: rows have their own. */
+/**
+ * The keys of the root that are fields. `id` and `$x`, which another tool may write, are no fields: rows have their
+ * own.
+ */
 export function fieldKeys(handle: Handle): Set<string> {
   const keys = new Set(handle.keys("_root"))
   for (const key of keys) if (isReserved(key) || key === "__proto__") keys.delete(key)
@@ -30,7 +33,8 @@ export function fieldKeys(handle: Handle): Set<string> {
 }
 
 /**
- * `own`: the id of the text that the derived container of a key makes. Of several texts under a key, that one counts.
+ * Reads the values under a key; undefined when there are none. `own` gives the id of the text that the derived
+ * container of a key makes. Of several texts under a key, that one counts.
  */
 export function readCell(handle: Handle, key: string, own: (key: string) => string): Cell | undefined {
   const values = handle.getAll("_root", key)
@@ -62,10 +66,11 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 }
 
 /**
- * Dates become ms, counters numbers, bytes undefined. What JSON does not have becomes null, and so does what lies
- * deeper than any value that is written here: rows are read, compared and frozen on stacks that may be smaller than the
- * one that sufficed for the document. Keys are sorted by UTF-16 units, as in values that are written here; Automerge
- * sorts them by UTF-8 bytes. The key `__proto__` never gets here: `operations.ts` refuses the change.
+ * Turns a value of Automerge into plain JSON. Dates become ms, counters numbers, bytes undefined. What JSON does not
+ * have becomes null, and so does what is nested deeper than any value that Headwater writes: rows are read, compared
+ * and frozen on stacks that may be smaller than the one that sufficed for the document. Keys are sorted by UTF-16
+ * units, as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__` never gets here:
+ * `operations.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

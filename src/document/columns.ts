@@ -1,5 +1,5 @@
 /**
- * A change's operations, read one by one from their columns in plain JavaScript: Automerge's own decoder costs more
+ * Reads a change's operations one by one from their columns in plain JavaScript: Automerge's own decoder costs more
  * than applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
  */
 
@@ -23,7 +23,7 @@ const PREDECESSOR_ACTOR = 113
 const PREDECESSOR_COUNTER = 115
 const MARK_NAME = 165
 
-/** Types of columns; groups, actors and counters of objects are plain numbers. */
+/** Types of columns. Columns of the other types (groups, actors, counters of objects) hold plain numbers. */
 const DELTA = 3
 const FLAGS = 4
 const TEXT = 5
@@ -32,8 +32,8 @@ const TEXT = 5
 const STRING = 6
 
 /**
- * Walks over the operations: `next` goes to the first one, then to the following; the fields are those of the operation
- * where it stands. `CHUNK_BAD` when a column is not well formed.
+ * Walks over the operations of a change. `next` goes to the first one, then to each following one; the fields describe
+ * the operation that it went to. Throws `CHUNK_BAD` when a column is not well formed.
  */
 export class Operations {
   /** The operation's counter; with the author it is the operation's id. */
@@ -45,15 +45,15 @@ export class Operations {
   readonly key: Column
   readonly markName: Column
   /**
-   * These have a value for each predecessor, not for each operation: the caller calls their `next`, `predecessors`
-   * times.
+   * These two columns have a value for each predecessor, not for each operation: the caller calls their `next` as many
+   * times as `predecessors` says.
    */
   readonly predecessorActor: Column
   readonly predecessorCounter: Column
   readonly #predecessors: Column
   readonly #insert: Column
   readonly #action: Column
-  /** Of each value its length and type. */
+  /** The length and the type of each value. */
   readonly #valueKind: Column
   readonly #values: Bytes
   readonly #layout: Layout
@@ -122,19 +122,22 @@ export class Operations {
     return there && value % 16 === STRING ? utf8.decode(this.#values.slice(Math.floor(value / 16))) : undefined
   }
 
-  /** In the document's root; otherwise in the object that `objectCounter` and `objectActor` name. */
+  /**
+   * Whether the operation is in the document's root; otherwise it is in the object that `objectCounter` and
+   * `objectActor` name.
+   */
   get inRoot(): boolean {
     return !this.objectCounter.there
   }
-  /** At a key of a map; otherwise in a list or text. */
+  /** Whether the operation is at a key of a map; otherwise it is in a list or text. */
   get inMap(): boolean {
     return this.key.there
   }
-  /** At an element of a list or text. */
+  /** Whether the operation is at an element of a list or text. */
   get onElement(): boolean {
     return this.elementActor.there && this.elementCounter.there
   }
-  /** At the beginning of a list or text. */
+  /** Whether the operation is at the beginning of a list or text. */
   get atHead(): boolean {
     return !this.elementActor.there && this.elementCounter.there && this.elementCounter.value === 0
   }
@@ -144,7 +147,7 @@ export class Operations {
   get insert(): boolean {
     return this.#insert.value === 1
   }
-  /** How many operations it replaces, deletes or counts up. */
+  /** How many operations this one replaces, deletes or counts up. */
   get predecessors(): number {
     return this.#predecessors.there ? this.#predecessors.value : 0
   }
@@ -153,23 +156,23 @@ export class Operations {
 const NONE = new Bytes(new Uint8Array(), 0)
 const utf8 = new TextDecoder()
 
-/** A run-length encoded column: `there` is false for a null, and after the end. */
+/** Reads a run-length encoded column value by value. `there` is false at a null and after the end. */
 class Column {
   there = false
   value = 0
   text = ""
   readonly #bytes: Bytes
   readonly #type: number
-  /** Values that are left of the present run. */
+  /** How many values are left of the present run. */
   #left = 0
-  /** Each value of the run has bytes of its own. */
+  /** Whether each value of the present run has bytes of its own. */
   #literal = false
   #step = 0
 
   constructor(bytes: Bytes, type: number) {
     this.#bytes = bytes
     this.#type = type
-    if (type === FLAGS) this.value = 1 // runs alternate, and the first one is false
+    if (type === FLAGS) this.value = 1 // runs of false and true alternate; the first is false
   }
 
   next(): void {

@@ -17,7 +17,10 @@ export const DELETED = "@deleted"
 export const deletedValue = (heads: readonly Hash[]): string => [...heads].sort().join(",")
 
 export class Deletion {
-  /** The values that an edit outlived, and those of their heads that were known: more changes cannot undo that. */
+  /**
+   * The `@deleted` values that an edit has overruled, with those of their heads that were known. They are not checked
+   * again, because more changes cannot make them count.
+   */
   #outlived = ""
 
   /** The newest change that deleted the entity, or undefined while it lives. `history`: the changes in the document. */
@@ -42,7 +45,7 @@ export class Deletion {
   }
 }
 
-/** Whether one of these operations is the change's. */
+/** Whether the change made one of the operations with these ids. */
 function makesOne({ actor, startOp, maxOp }: Change, ids: readonly string[]): boolean {
   return ids.some((id) => {
     const [counter, author] = id.split("@")

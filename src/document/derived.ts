@@ -10,7 +10,7 @@ import { type Hash, isId } from "../wire/protocol.ts"
 import { automerge, type Handle, NOBODY, newHandle } from "./automerge.ts"
 import { onlyString, TYPE } from "./operations.ts"
 
-/** Change chunks by what they make, authored by `NOBODY`. */
+/** The templates, by what they make: change chunks under the actor `NOBODY`. */
 const templates = new Map<string, Uint8Array>()
 
 function template(name: string, make: () => Uint8Array): Uint8Array {
@@ -32,14 +32,14 @@ export function genesisOf(entity: string, collection: string): Change {
 
 /**
  * The collection in which this change makes the entity; undefined when it is no genesis. A change that does the same in
- * other bytes is none: the containers that other replicas derive would not depend on it.
+ * other bytes is no genesis: the containers that other replicas derive would not depend on it.
  */
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
   return name !== undefined && isId(name) && genesisOf(entity, name).hash === change.hash ? name : undefined
 }
 
-/** Makes the empty text of one field. Its only dep is the genesis. */
+/** The change that makes the empty text of one field. Its only dep is the genesis. */
 export function textContainer(entity: string, genesis: Change, key: string): Change {
   const chunk = template(`text ${key}`, () => {
     const handle = newHandle()
@@ -51,14 +51,17 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
   return readChange(deriveChange(entity, withDeps(chunk, [genesis.hash])))
 }
 
-/** Deletes the values that hide a container, and no later ones. `others`: their operation ids. */
+/**
+ * The change that deletes the values which conflict with a field's text, but no later ones. `others`: the operation ids
+ * of these values.
+ */
 export function pruning(entity: string, key: string, others: string[], heads: readonly Hash[], maxOp: number): Change {
   const change = { actor: NOBODY, seq: 1, startOp: maxOp + 1, time: 0, message: null, deps: [...heads].sort() }
   const ops = [{ action: "del", obj: "_root", key, pred: others }]
   return readChange(deriveChange(entity, automerge().encodeChange({ ...change, author: null, ops })))
 }
 
-/** The change just committed; the document is freed. */
+/** The chunk of the change that was just committed. Frees the document. */
 function lastOf(handle: Handle): Uint8Array {
   const chunk = handle.getLastLocalChange()
   handle.free()

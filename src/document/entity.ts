@@ -37,23 +37,23 @@ export interface Facts {
 export class Entity {
   readonly id: string
   readonly collection: string
-  /** The change that made it. */
+  /** The change that made the entity. */
   readonly genesis: Change
-  /** Who writes in this session. */
+  /** The session actor, under which this document is written. */
   readonly #actor: Actor
   #handle: Handle
-  /** The changes in the document; more than these only while `receive` and `apply` run. */
+  /** The changes in the document. Only while `receive` and `apply` run does it have others, too. */
   readonly #history: History
   readonly #admission: Admission
   /** How many of the history's changes are in the document. */
   #applied: number
   readonly #cells = new Map<string, Cell>()
   readonly #deletion = new Deletion()
-  /** The keys of `#cells`, sorted; undefined since a key came or went. */
+  /** The keys of `#cells`, sorted; undefined after a key was added or removed. */
   #keys: string[] | undefined
-  /** What `whole` has returned; undefined since a field changed. */
+  /** The last result of `whole`; undefined after a field changed. */
   #shown: { readonly def: AnyDef | undefined; readonly fields: Readonly<Fields> } | undefined
-  /** The newest change that deleted it; undefined while it lives. */
+  /** The newest change that deleted the entity; undefined while it is not deleted. */
   #deletedBy: Change | undefined
 
   private constructor(id: string, history: History, handle: Handle, actor: Actor) {
@@ -69,16 +69,16 @@ export class Entity {
     this.#readAll(new Set())
   }
 
-  /** A new entity in which only the genesis is, which must be saved with the first changes. */
+  /** Makes an entity that has only its genesis, which must be saved with the first changes. */
   static create(id: string, collection: string, actor: Actor): Entity {
     return Entity.hydrate(id, History.of([genesisOf(id, collection)]), actor)
   }
 
   /**
-   * Makes the document of a history, which the entity then owns. `DOCUMENT_FAILED` when Automerge throws, or does not
-   * give back one of `suspects` byte for byte: a document with such a change could be saved but never loaded.
-   * `verdicts` finds out whether a change is to blame, or the machine. `CHUNK_BAD` when none of the changes makes the
-   * entity.
+   * Makes the document of a history, which the entity then owns. Throws `DOCUMENT_FAILED` when Automerge throws, or
+   * does not give back one of `suspects` byte for byte: a document with such a change could be saved but never loaded.
+   * `verdicts` finds out whether a change is to blame, or the machine. Throws `CHUNK_BAD` when none of the changes
+   * makes the entity.
    */
   static hydrate(id: string, history: History, actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
     let handle: Handle | undefined
@@ -105,7 +105,7 @@ export class Entity {
     return this.#history.changes
   }
 
-  /** Sorted. */
+  /** The heads of the document, sorted. */
   get heads(): readonly Hash[] {
     return this.#history.heads
   }
@@ -145,9 +145,10 @@ export class Entity {
   }
 
   /**
-   * Writes all of it or, when it throws, nothing. Returns the changes made, in causal order: those that the first write
-   * to a text needs (its container, or the removal of values that hide it), then one change; none when nothing changes.
-   * `time` in s. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like any other.
+   * Writes all of `changes` or, when it throws, none of them. Returns the changes made, in causal order: those that the
+   * first write to a text needs (its container, or the removal of values that hide it), then one change; none when
+   * nothing changes. `time` in s. Throws `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like
+   * any other.
    */
   write(def: AnyDef | undefined, changes: Changes, time: number): Change[] {
     const writes = planned(def, changes, this.#cells)
@@ -162,8 +163,9 @@ export class Entity {
   }
 
   /**
-   * Gives the entity a time and an author where no other change does: one change that sets a key and removes it again.
-   * An empty change would not do: changes are pushed in the order of their operations, so it needs one of its own.
+   * Gives the entity a time and an author when no other change does, by one change that sets a key and removes it
+   * again. An empty change would not do: changes are pushed in the order of their operations, so each needs at least
+   * one.
    */
   sign(time: number): Change[] {
     return this.#author(time, () => {
@@ -172,7 +174,7 @@ export class Entity {
     })
   }
 
-  /** Deletes it: one change, none when it is deleted already. */
+  /** Deletes the entity. Returns one change, or none when it is deleted already. */
   remove(time: number): Change[] {
     if (this.deleted) return []
     const made = this.#author(time, () => this.#handle.put("_root", DELETED, deletedValue(this.heads), "str"))
@@ -180,7 +182,7 @@ export class Entity {
     return made
   }
 
-  /** Takes the deletion back, which counts as an edit: one change, none when it is not deleted. */
+  /** Takes the deletion back, which counts as an edit. Returns one change, or none when the entity is not deleted. */
   restore(time: number): Change[] {
     if (!this.deleted) return []
     const made = this.#author(time, () => this.#handle.delete("_root", DELETED))
@@ -190,7 +192,7 @@ export class Entity {
 
   /**
    * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with
-   * the next ones. `DOCUMENT_FAILED` as from `apply`; `verdicts` then finds out whether a change is to blame.
+   * the next ones. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -199,16 +201,16 @@ export class Entity {
   }
 
   /**
-   * Applies changes that are known to be sound, in causal order; those that are in the document are skipped.
-   * `CHUNK_BAD` when a dep is missing. `DOCUMENT_FAILED` when Automerge throws, or does not give back one of them byte
-   * for byte; after that the entity can only be freed: hydrate another one.
+   * Applies changes that are known to be sound, in causal order; skips those that are in the document. Throws
+   * `CHUNK_BAD` when a dep is missing. Throws `DOCUMENT_FAILED` when Automerge throws, or does not give back one of
+   * them byte for byte; after that the entity can only be freed: hydrate another one.
    */
   apply(changes: readonly Change[]): void {
     for (const change of changes) this.#history.add(change)
     this.#follow()
   }
 
-  /** Applies to the document, in one call, the changes that it lacks of the history. */
+  /** Applies the changes of the history that are not in the document yet, in one call. */
   #follow(): void {
     const fresh = this.#history.order.slice(this.#applied)
     if (fresh.length === 0) return
@@ -233,8 +235,8 @@ export class Entity {
   }
 
   /**
-   * Runs `act`, which applies derived changes and adds them to its argument, and commits what else it does as one
-   * change. Returns them all. When anything throws, the document is as it was before.
+   * Runs `act`, and commits what it does as one change. `act` may also apply derived changes, which it adds to its
+   * argument. Returns all these changes. When anything throws, the document is as it was before.
    */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
@@ -251,7 +253,7 @@ export class Entity {
     return made
   }
 
-  /** Back to the history: the open transaction is dropped, and so are derived changes that were applied. */
+  /** Takes the document back to the history: drops the open transaction, and the derived changes that were applied. */
   #rewind(): void {
     this.#handle.rollback()
     if (String(this.#handle.getHeads().sort()) === String(this.heads)) return
@@ -260,7 +262,9 @@ export class Entity {
     this.#handle = before
   }
 
-  /** The object of a field's text, after applying the derived changes that its first write needs. */
+  /**
+   * The id of a field's text object. Before that it applies the derived changes that the first write to the text needs.
+   */
   #textObject(key: string, made: Change[]): string {
     const text = this.#cells.get(key)?.text
     if (text === undefined) return this.#makeText(key, made)
@@ -286,7 +290,7 @@ export class Entity {
     made.push(change)
   }
 
-  /** What a write has left under its key, without reading the document again. */
+  /** Notes what a write has left under its key, so that the document need not be read again. */
   #setCell(write: FieldWrite, object: string | undefined): void {
     const { key } = write
     this.#shown = undefined
@@ -301,8 +305,8 @@ export class Entity {
   }
 
   /**
-   * Reads the keys that are touched or new, and those of a text that is one of several values: what becomes of a text
-   * that Automerge does not show is in no patch.
+   * Reads the fields that are touched or new, and those whose text conflicts with other values: for a text that
+   * Automerge does not show there is no patch.
    */
   #readAll(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))
@@ -324,7 +328,7 @@ export class Entity {
   }
 }
 
-/** The genesis among the changes, and the collection that it names. `CHUNK_BAD` when there is none. */
+/** Finds the genesis among the changes, and the collection that it names. Throws `CHUNK_BAD` when there is none. */
 function originOf(id: string, changes: readonly Change[]): { genesis: Change; collection: string } {
   for (const genesis of changes) {
     const collection = collectionMadeBy(id, genesis)

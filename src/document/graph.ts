@@ -1,23 +1,22 @@
-/**
- * The graph of an entity's changes, whichever of them are given: their order, heads and ancestors, without Automerge.
- */
+/** Order, heads and ancestors of any set of an entity's changes, found without Automerge. */
 
 import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 
-/** The older first, by the authors' clocks; the same order on every replica. */
+/** Orders older changes first, by the authors' clocks; the same order on every replica. */
 export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
 const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
 
 /**
- * Every change once, after all that it depends on. A change with a dep that is neither given nor in `held` is left out,
- * and so is what depends on it. The order is a function of the set: by startOp, then by hash, as far as the deps allow.
+ * Orders changes so that each comes after all that it depends on. Leaves out a change with a dep that is neither given
+ * nor in `held`, and every change that depends on such a change. The order is a function of the set: by startOp, then
+ * by hash, as far as the deps allow.
  */
 export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, Change>): Change[] {
   /** How many deps of a change are not placed yet. */
   const missing = new Map<Hash, number>()
-  /** By a dep that is not placed yet: the changes that wait for it. */
+  /** The changes that wait for a dep, by the hash of a dep that is not placed yet. */
   const waiting = new Map<Hash, Change[]>()
   const given = new Map<Hash, Change>()
   for (const change of changes) given.set(change.hash, change)
@@ -28,7 +27,7 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
     const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
     missing.set(change.hash, lacking.length)
     for (const dep of lacking) listAt(waiting, dep).push(change)
-    // Honest changes come in order already; a lying startOp makes some wait for a later one.
+    // Changes with an honest startOp come in order already; a lying one makes others wait for a later change.
     const ready = lacking.length === 0 ? [change] : []
     for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
       order.push(next)
@@ -56,7 +55,7 @@ export function nextHeads(heads: readonly Hash[], changes: Iterable<Change>): Ha
   return [...next].sort()
 }
 
-/** The hashes of those of `heads` that are given, and of everything given that they depend on. */
+/** The hashes of those `heads` that are in `changes`, and of all their ancestors in `changes`. */
 export function ancestors(changes: Iterable<Change>, heads: readonly Hash[]): Set<Hash> {
   const deps = new Map<Hash, readonly Hash[]>()
   for (const change of changes) deps.set(change.hash, change.deps)

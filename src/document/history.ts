@@ -1,4 +1,4 @@
-/** What is known of the changes in one entity's document: they are a closed set that only grows. */
+/** The changes in one entity's document, and what is known of them. The set only grows. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
@@ -6,7 +6,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import { byTime } from "./graph.ts"
 
-/** Every change in it has all its deps in it, and was added after them. */
+/** A set of changes in which every change was added after all its deps. */
 export class History {
   readonly #changes = new Map<Hash, Change>()
   readonly #order: Change[] = []
@@ -24,7 +24,7 @@ export class History {
     return history
   }
 
-  /** `CHUNK_BAD` when a dep of the change is not here. A change that is here already changes nothing. */
+  /** Adds a change, unless it is here already. Throws `CHUNK_BAD` when one of its deps is not here. */
   add(change: Change): void {
     const { hash, actor, deps, maxOp, time } = change
     if (this.#changes.has(hash)) return
@@ -48,11 +48,11 @@ export class History {
   get changes(): ReadonlyMap<Hash, Change> {
     return this.#changes
   }
-  /** In the order in which they were added, which is a causal one. */
+  /** The changes in the order in which they were added, which is causal. */
   get order(): readonly Change[] {
     return this.#order
   }
-  /** Sorted. */
+  /** The heads, sorted. */
   get heads(): readonly Hash[] {
     this.#sortedHeads ??= [...this.#heads].sort()
     return this.#sortedHeads
@@ -61,19 +61,22 @@ export class History {
   get hasRoot(): boolean {
     return this.#hasRoot
   }
-  /** The largest counter of an operation. */
+  /** The largest operation counter in these changes. */
   get maxOp(): number {
     return this.#maxOp
   }
-  /** The oldest and the newest change by the authors' clocks; those without a time do not count. */
+  /** The oldest change by the authors' clocks; changes without a time do not count. */
   get earliest(): Change | undefined {
     return this.#earliest
   }
+  /** The newest change by the authors' clocks; changes without a time do not count. */
   get latest(): Change | undefined {
     return this.#latest
   }
 
-  /** How many changes of each actor are here. An actor's changes are a chain: these are its first. */
+  /**
+   * How many changes of each actor are here. They are the actor's first ones, because an actor's changes form a chain.
+   */
   seqs(): Map<Actor, number> {
     const seqs = new Map<Actor, number>()
     for (const [actor, changes] of this.#byActor) seqs.set(actor, changes.length)
@@ -84,7 +87,7 @@ export class History {
     return this.#byActor.get(actor)?.length ?? 0
   }
 
-  /** The change in which the actor made this operation. */
+  /** The change in which the actor made this operation; undefined when it is not here. */
   madeBy(actor: Actor, counter: number): Change | undefined {
     const changes = this.#byActor.get(actor) ?? []
     let low = 0
@@ -99,12 +102,15 @@ export class History {
   }
 
   /**
-   * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first. Looks
-   * at the heads and at what was added since the first such change; returns how many changes these are.
+   * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first.
+   * Returns how many changes it looked at: the heads, and the newest changes back to where only ancestors are left.
    */
   beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
     const inside = new Set(hashes)
-    /** Changes beyond that the walk has yet to come to; once there are none, everything older is inside. */
+    /**
+     * Changes to visit that the walk has not reached yet. Once there are none, all older changes are ancestors of
+     * `hashes`.
+     */
     const outside = new Set([...this.#heads].filter((hash) => !inside.has(hash)))
     let at = this.#order.length
     while (outside.size > 0) {

@@ -1,6 +1,6 @@
 /**
- * Questions about the operations of one change: whether it names only operations that it may name, whether any
- * Automerge would write it, and what it does at the root.
+ * Answers questions about the operations of one change: whether they refer only to operations that they may refer to,
+ * whether Automerge would write them, and what they do at the root.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -11,7 +11,9 @@ import { Operations } from "./columns.ts"
 /** Whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
-/** Actions, as https://automerge.org/automerge-binary-format-spec numbers them; the others make objects. */
+/**
+ * Numbers of actions in https://automerge.org/automerge-binary-format-spec; the actions not listed here make objects.
+ */
 const SET = 1
 const DELETE = 3
 const INCREMENT = 5
@@ -20,12 +22,14 @@ const MARK = 7
 export const TYPE = "@type"
 
 /**
- * `OP_REFERENCE`: an operation names one that is neither earlier in this change nor an ancestor's. `CHUNK_BAD`: an
- * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or one on `@type`,
- * which the genesis alone may write; the genesis itself is compared byte for byte instead.
+ * Says what is wrong with the operations of a change; undefined when nothing is.
  *
- * Such operations are refused by reading, because trying them does not come out the same everywhere: they do harm only
- * where they meet a concurrent change.
+ * `OP_REFERENCE`: an operation refers to one that is neither earlier in this change nor in an ancestor. `CHUNK_BAD`: an
+ * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or one on `@type`,
+ * which only the genesis may write; the genesis itself is compared byte for byte instead.
+ *
+ * Reading finds such operations, because applying them does harm only where they meet a concurrent change: replicas
+ * would come to different verdicts.
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
@@ -36,14 +40,16 @@ export function fault(change: Change, exists: Exists): Code | undefined {
   }
 }
 
-/** `known`: an earlier operation of the change itself, or one of its ancestors'. */
+/**
+ * The loop of `fault`. Its `known` says whether an operation is an earlier one of the change itself, or an ancestor's.
+ */
 function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | undefined {
   const known = (counter: number, actor: number) => {
     if (actor === 0 && counter >= startOp) return counter < op.counter
     const author = op.actor(actor)
     return author !== undefined && exists(counter, author)
   }
-  /** The operation before began a mark: this one must end it. */
+  /** True: the previous operation began a mark, so this one must end it. */
   let marking = false
   while (op.next()) {
     if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
@@ -106,7 +112,10 @@ export function rootKeys(change: Change): Set<string> {
   return keys
 }
 
-/** What the reader says of bytes is about the change; anything else (no memory, say) is about the machine, and no verdict. */
+/**
+ * Throws the error again unless it is the reader's: that one is about the change. Any other (no memory, say) is about
+ * the machine, and gives no verdict.
+ */
 function throwUnlessMalformed(error: unknown): void {
   if (!(error instanceof HeadwaterError)) throw error
 }

@@ -4,14 +4,14 @@ import { startOf } from "../schema/display.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { Entity } from "./entity.ts"
 
-/** UTF-8 bytes of the longest `text()` field that a row has. */
+/** A `text()` field with more UTF-8 bytes than this is not in the row, which has a preview instead. */
 const LONG = 4096
-/** UTF-16 units of a longer one that the row has instead. */
+/** UTF-16 units of that preview. */
 const PREVIEW = 256
 
 /**
- * The part of a row that is stored, keys sorted at every depth. It lacks the defaults, which `withDefaults` adds when
- * it is read, and what other records say: who wrote it, and what is pending.
+ * The part of a stored row that follows from the entity's changes alone, keys sorted at every depth. It lacks the
+ * principals who pushed them, the defaults, and what is pending.
  */
 export interface ProjectedRow {
   readonly id: string
@@ -24,7 +24,10 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
-/** `def`: undefined for a collection that this app does not know; the row then has all texts, however long. */
+/**
+ * Makes the row of an entity. `def` is undefined for a collection that this app does not know; the row then has all
+ * texts, however long.
+ */
 export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
   const { createdAt, updatedAt, deletedAt } = entity.facts
   const meta = { id: entity.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
@@ -41,7 +44,10 @@ export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
   return sorted(row) as ProjectedRow
 }
 
-/** Stored rows are made again when this has changed: with another projection, or other `text()` fields. */
+/**
+ * The version of a collection's projection. Stored rows are made again when it has changed, because the code that
+ * projects or the `text()` fields have changed.
+ */
 export function projectionVersion({ fields }: AnyDef): string {
   const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)
   return ["1", ...kinds.sort()].join(" ")
@@ -54,8 +60,8 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
 }
 
 /**
- * Whether a text has more than `LONG` bytes in UTF-8. They are counted only if its length in UTF-16 units leaves it
- * open.
+ * Whether a text has more than `LONG` bytes in UTF-8. They are counted only if the length in UTF-16 units does not
+ * decide it.
  */
 function isLong(text: string): boolean {
   if (text.length > LONG) return true
@@ -63,7 +69,7 @@ function isLong(text: string): boolean {
   let bytes = text.length
   for (let i = 0; i < text.length && bytes <= LONG; i++) {
     const unit = text.charCodeAt(i)
-    // Each half of a surrogate pair stands for two of the pair's four bytes; other units have three from U+0800 on.
+    // Each half of a surrogate pair adds two of the pair's four bytes; other units have three bytes from U+0800 on.
     if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
   }
   return bytes > LONG

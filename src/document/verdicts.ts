@@ -1,6 +1,6 @@
 /**
- * The whole verdict on an entity's changes: what reading them shows (`admission.ts`), and what Automerge makes of the
- * rest.
+ * Gives the whole verdict on an entity's changes: what reading them shows (`admission.ts`), and whether Automerge can
+ * apply the rest.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -11,12 +11,13 @@ import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
 
 /**
- * What `admitted` says, and `CHUNK_BAD` for those of `suspects` that Automerge does not apply to their ancestors, or
- * does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is bad.
+ * Gives the verdicts of `admitted`, and `CHUNK_BAD` for each of `suspects` that Automerge does not apply to its
+ * ancestors, or does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is
+ * bad.
  *
  * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must make
- * a document of the same size that is known to be good. `DOCUMENT_FAILED` when it cannot: then there is no verdict,
- * only trouble, and the same changes may be sound a moment later.
+ * a document of the same size that is known to be good. Throws `DOCUMENT_FAILED` when it cannot: then there is no
+ * verdict, and the same changes may be found sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -28,17 +29,17 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
       suspects,
     )
     const poison = poisonIn(read.order, suspects)
-    // The others were judged sound once, by another Automerge. Now each of them is a suspect.
+    // Automerge fails on changes that are not suspects: another Automerge judged them. Now every change is a suspect.
     if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
     if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
-    // Once more without them: one may have had the actor and seq of an honest change.
+    // Judge once more without the bad changes: one of them may have taken the (actor, seq) of an honest change.
     for (const hash of poison) bad.set(hash, "CHUNK_BAD")
   }
 }
 
 /**
- * The suspects that Automerge does not take; undefined when it does not even take the others. Tries all suspects
- * together, then halves of those that fail, until single changes are left.
+ * Finds the suspects that Automerge does not apply. Undefined when it does not even apply the other changes. Tries all
+ * suspects together, then halves of those that fail, until single changes are left.
  */
 function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Hash> | undefined {
   const poison = new Set<Hash>()
@@ -59,7 +60,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
       base = next
       for (const { hash } of closed) held.add(hash)
     } else if (closed.length === 1) {
-      // Once more, between two documents that are made without trouble: what fails by chance has another chance.
+      // Try once more, between two documents that are made without trouble: it may have failed by chance.
       mustWork(closed)
       const again = tried(base, closed, suspects)
       again?.free()
@@ -74,8 +75,8 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
 }
 
 /**
- * A copy of the document with these changes in it, or undefined when Automerge does not take them although it takes
- * others. `DOCUMENT_FAILED`.
+ * A copy of the document with these changes in it, or undefined when Automerge does not apply them although it applies
+ * others. Throws `DOCUMENT_FAILED`.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
   const handle = onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
@@ -95,10 +96,13 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
   }
 }
 
-/** At most so many operations in the document that is known to be good: as many as one change may have. */
+/** How many operations the document that is known to be good has at most: as many as one change may have. */
 const MOST_OPS = 2 ** 18
 
-/** Makes a document that is known to be good, with as many operations as these changes have. `DOCUMENT_FAILED`. */
+/**
+ * Makes a document that is known to be good, with as many operations as these changes have. Throws `DOCUMENT_FAILED`
+ * when Automerge cannot.
+ */
 function mustWork(changes: readonly Change[]): void {
   onThisMachine(() => {
     const ops = changes.reduce((sum, change) => sum + change.ops, 1)
@@ -113,7 +117,9 @@ function mustWork(changes: readonly Change[]): void {
   })
 }
 
-/** What throws in here is the machine's failure and says nothing about a change. */
+/**
+ * Calls `run`, in which any error is the machine's failure and says nothing about a change: throws `DOCUMENT_FAILED`.
+ */
 function onThisMachine<T>(run: () => T): T {
   try {
     return run()

@@ -1,8 +1,7 @@
 /**
- * How the changes of fields become operations. The value in the document decides: a text is written by difference,
- * anything else whole. Registers are never written in place, and their strings are scalars at every depth: an edit
- * inside a value that another replica replaces would be lost without a conflict, and two dates would merge letter by
- * letter.
+ * Turns changes of fields into operations. What the document has under a key decides: a text is written by difference,
+ * anything else whole. A register is never edited in place: an edit inside a value that another replica replaces would
+ * be lost without a conflict. Its strings are scalars at every depth: otherwise two dates would merge letter by letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -19,14 +18,17 @@ export type FieldWrite =
   | { readonly do: "put"; readonly key: string; readonly value: unknown }
   | { readonly do: "delete"; readonly key: string }
   /**
-   * The hunks one after the other, each at the text as the ones before have left it; `value`: the text after all of
-   * them.
+   * `hunks` are applied one after the other, each to the text that the ones before it have left. `value`: the text
+   * after all of them.
    */
   | { readonly do: "splice"; readonly key: string; readonly hunks: readonly Hunk[]; readonly value: string }
 
 type Cells = ReadonlyMap<string, Cell>
 
-/** What `perform` must do for these changes; the document is not touched. `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. */
+/**
+ * Plans the writes for these changes; `perform` does them, and the document is not touched here. Throws `FIELD_KIND`,
+ * `SPLICE_RANGE`, `TOO_LARGE`.
+ */
 export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells): FieldWrite[] {
   const writes: FieldWrite[] = []
   for (const [key, value] of changes.set) writes.push(assigned(cells.get(key), key, value))
@@ -34,7 +36,7 @@ export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells)
     const cell = cells.get(key)
     if (cell === undefined) continue
     if (cell.kind === "counter") throw wrongKind(key, cell)
-    // A container is never deleted: absent and empty read alike.
+    // A text is emptied and never deleted: an absent one reads the same.
     writes.push(cell.text === undefined ? { do: "delete", key } : rewritten(key, cell.text.value, ""))
   }
   for (const [key, value] of changes.text) {
@@ -59,14 +61,17 @@ function assigned(cell: Cell | undefined, key: string, value: unknown): FieldWri
   return { do: "put", key, value }
 }
 
-/** The hunks go from the end to the start, so that none moves the position of the next. */
+/**
+ * Plans to give a text a new value by difference. The hunks go from the end to the start, so that none moves the
+ * position of the next.
+ */
 function rewritten(key: string, before: string, value: string): FieldWrite {
-  // Its length alone says so: to find the difference first would take seconds.
+  // The length alone shows that the text is too large. Finding the difference first would take seconds.
   if (value.length - before.length > limits.ops && characters(value) - before.length > limits.ops) throw giant()
   return { do: "splice", key, hunks: difference(before, value).reverse(), value }
 }
 
-/** Unicode characters of a text: each that is inserted is one operation. */
+/** How many Unicode characters a text has. Inserting one takes one operation. */
 function characters(text: string): number {
   let pairs = 0
   for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) pairs++
@@ -95,7 +100,8 @@ const wrongKind = (field: string, cell: Cell | undefined) =>
   )
 
 /**
- * Refuses what is certainly beyond a chunk's limits before Automerge sees it; `readChange` has the exact answer later.
+ * Throws `TOO_LARGE` for writes that certainly exceed a chunk's limits, before Automerge sees them. `readChange` checks
+ * the limits exactly later.
  */
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
@@ -130,7 +136,7 @@ function giant(): HeadwaterError {
   return new HeadwaterError("TOO_LARGE", `one change has at most ${most}: write it in several updates`)
 }
 
-/** Does it in the open transaction. `object`: the id of the text that is spliced. */
+/** Does one write in the document's open transaction. `object`: the id of the text that is spliced. */
 export function perform(handle: Handle, write: FieldWrite, object: string | undefined): void {
   if (write.do === "put") put(handle, write.key, write.value)
   else if (write.do === "delete") handle.delete("_root", write.key)
@@ -145,9 +151,7 @@ function put(handle: Handle, key: string, value: unknown): void {
   else handle.putObjectFromHydrate("_root", key, withScalars(value))
 }
 
-/**
- * A copy in which every string is a scalar, as `putObjectFromHydrate` wants it; it would make texts of plain strings.
- */
+/** A copy in which every string is an `ImmutableString`: `putObjectFromHydrate` makes a text of any plain string. */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value
