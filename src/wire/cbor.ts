@@ -10,13 +10,16 @@ import { limits } from "./messages.ts"
 
 export { Major }
 
-/** Values under unknown keys, and levels of them, that are passed over in one frame: newer versions may add keys. */
+/**
+ * How many values under unknown keys a frame may have, and how deep they may be nested. They are skipped, because newer
+ * versions may add keys.
+ */
 const SKIPPED = 4096
 const DEPTH = 16
 /** Keys are ASCII and shorter than this many bytes, so that their length fits into their first byte. */
 const KEY = 24
 
-/** For cborg: whatever deterministic encoding or the wire does not have is an error. */
+/** Options for cborg: whatever deterministic encoding or the wire does not have is an error. */
 const STRICT = {
   strict: true,
   allowIndefinite: false,
@@ -26,17 +29,17 @@ const STRICT = {
   allowBigInt: false,
 }
 
-/** What writing and reading have in common: errors that name the map key at which they failed. */
+/** The common part of `Writer` and `Reader`: errors that name the map key at which they failed. */
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
 
-  /** `what`: the rest of a sentence that begins with the key. */
+  /** Throws `MESSAGE_BAD`. `what`: the rest of a sentence that begins with the key. */
   fail(what: string, cause?: unknown): never {
     throw new HeadwaterError("MESSAGE_BAD", `${this.where} ${what}`, { cause })
   }
 
-  /** `MESSAGE_BAD` for a length below the least, `TOO_LARGE` above the most. */
+  /** Throws `MESSAGE_BAD` for a length below `least`, `TOO_LARGE` for one above `most`. */
   bounded(length: number, least: number, most: number) {
     if (length < least) this.fail(`has a length of ${length}, at least ${least} is needed`)
     if (length > most) {
@@ -46,8 +49,8 @@ abstract class Side {
 }
 
 /**
- * Writers begin in this buffer, which most frames fit into; then the finished copy is their only allocation. All share
- * it: a writer is done before the next one begins, because nothing here is asynchronous.
+ * Every writer begins in this buffer. Most frames fit into it, so the finished copy is their only allocation. Writers
+ * can share it, because one is done before the next begins: nothing here is asynchronous.
  */
 const scratch = new Uint8Array(2 ** 16)
 const utf8 = new TextEncoder()
@@ -56,7 +59,7 @@ export class Writer extends Side {
   #bytes = scratch
   #at = 0
 
-  /** The head of a value: its major type and a number, which is a length, a count or the value itself. */
+  /** Writes the head of a value: its major type and a number, which is a length, a count or the value itself. */
   head(major: number, n: number) {
     this.#room(9)
     const first = major << 5
@@ -83,7 +86,7 @@ export class Writer extends Side {
     this.#bytes[this.#at++] = value
   }
 
-  /** A value that is CBOR already. */
+  /** Writes a value that is CBOR already. */
   raw(value: Uint8Array) {
     this.#room(value.length)
     this.#bytes.set(value, this.#at)
@@ -115,13 +118,13 @@ export class Writer extends Side {
     this.raw(bytes)
   }
 
-  /** A copy of what was written. `TOO_LARGE` beyond `limits.message`. */
+  /** Returns a copy of what was written. Throws `TOO_LARGE` beyond `limits.message`. */
   done(): Uint8Array {
     if (this.#at > limits.message) this.bounded(this.#at, 0, limits.message)
     return this.#bytes.slice(0, this.#at)
   }
 
-  /** The number's lower `size` bytes, big-endian. */
+  /** Writes the lower `size` bytes of a number, big-endian. */
   #number(n: number, size: number) {
     for (let shift = 8 * (size - 1); shift >= 0; shift -= 8) this.#bytes[this.#at++] = n >>> shift
   }
@@ -148,7 +151,7 @@ export class Reader extends Side {
     this.#tokens = new Tokenizer(this.#bytes, STRICT)
   }
 
-  /** The first byte of the next value: its major type in the upper three bits. */
+  /** Returns the first byte of the next value without taking it. Its upper three bits are the value's major type. */
   peek(): number {
     return this.#bytes[this.#tokens.pos()] ?? this.fail("ends early")
   }
@@ -165,8 +168,8 @@ export class Reader extends Side {
   }
 
   /**
-   * Bytes that are not UTF-8 become U+FFFD, which no field allows. A byte order mark is refused here: the decoder drops
-   * it, so two frames would be one message.
+   * Reads a text. Bytes that are not UTF-8 become U+FFFD, which no field allows. A byte order mark is refused here,
+   * because the decoder drops it, and two different frames would be one message.
    */
   text(): string {
     const { value, encodedLength } = this.next(Major.string)
@@ -176,7 +179,7 @@ export class Reader extends Side {
     return value
   }
 
-  /** A map's next key. `last`: the one before it; keys ascend, so none comes twice. */
+  /** Reads a map's next key. `last`: the key before it, "" for the first. Keys must ascend, so none comes twice. */
   key(last: string): string {
     const { value, encodedLength } = this.next(Major.string)
     if (encodedLength !== value.length + 1 || value.length >= KEY) this.fail("is followed by a text that is no key")
@@ -186,7 +189,7 @@ export class Reader extends Side {
     return value
   }
 
-  /** Passes over a value under an unknown key, of any kind but a tag, without building it. */
+  /** Skips a value under an unknown key without building it. It may be of any kind but a tag. */
   skip(depth = 0) {
     if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("has more values than are passed over")
     const { type, value } = this.next()
@@ -196,7 +199,7 @@ export class Reader extends Side {
     }
   }
 
-  /** Nothing may follow. */
+  /** Throws when more bytes follow. */
   end() {
     if (!this.#tokens.done()) this.fail("is followed by more bytes")
   }

@@ -1,5 +1,5 @@
 /**
- * Automerge's change chunks, read in plain JavaScript: a change's hash, what it depends on, who made it, and that its
+ * Reads Automerge's change chunks in plain JavaScript: a change's hash, what it depends on, who made it, and that its
  * bytes are whole and bounded. Nothing here looks inside an operation or needs Automerge. `layout.ts` has the format.
  */
 
@@ -24,12 +24,12 @@ export interface Change {
   readonly deps: readonly Hash[]
 }
 
-/** Automerge keeps op counters in 32 bits, and a saved document with one from 2^31 on cannot be loaded again. */
+/** Automerge keeps op counters in 32 bits, and cannot load a saved document that has a counter from 2^31 on. */
 const MAX_OP = 2 ** 31 - 1
 /**
- * Columns whose runs multiply what a reader must allocate (name = column id << 4 | column type). Unbounded, one change
- * of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4 operations 6 s and
- * 1 GB.
+ * Names (column id << 4 | column type) of the columns whose runs multiply what a reader must allocate. Without bounds,
+ * one change of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4
+ * operations cost it 6 s and 1 GB.
  */
 const KEY = 21
 const ACTION = 66
@@ -41,9 +41,9 @@ const MARK_NAME = 165
  * the encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors and
  * 16 times `limits.chunk` bytes of keys. Whether the operations make sense is not checked.
  *
- * `CHUNK_BAD` for anything that is not exactly one plain change chunk (documents, deflated changes and bundles
- * included), `TOO_LARGE` for a whole one beyond the limits. Costs a few microseconds and a few hundred bytes of memory,
- * whatever lengths the bytes claim.
+ * Throws `CHUNK_BAD` for anything that is not exactly one plain change chunk (documents, deflated changes and bundles
+ * included), `TOO_LARGE` for such a chunk beyond the limits. Costs a few microseconds and a few hundred bytes of
+ * memory, whatever lengths the bytes claim.
  */
 export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   if (chunk.length > bounds.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${bounds.chunk} are allowed`)
@@ -65,13 +65,13 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   return { chunk, hash, actor, seq, startOp, maxOp, ops, time, message, deps }
 }
 
-/** The hash of the change that these bytes would be; they are not checked, so bytes that are no change have one too. */
+/** The hash of the change with these bytes. They are not checked, so bytes that are no change have a hash, too. */
 export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_FROM))
 
 /**
- * Gives a change the actor that is a function of its content: the first 16 bytes of
- * sha256(UTF-8 of the entity id ‖ the template from byte 8 on). `template` is a change chunk whose actor is 16 zero
- * bytes; the result is byte for byte what Automerge makes when that actor authors the same change. `CHUNK_BAD`.
+ * Gives a change the actor that is a function of its content: the first 16 bytes of sha256(UTF-8 of the entity id ‖ the
+ * template from byte 8 on). `template` is a change chunk whose actor is 16 zero bytes; the result is byte for byte what
+ * Automerge makes when that actor authors the same change. Throws `CHUNK_BAD`.
  */
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   const { actorAt } = layoutOf(openChunk(template))
@@ -80,7 +80,7 @@ export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   return seal(chunk)
 }
 
-/** The same template with other deps, as many as before: so one template made by Automerge serves every entity. */
+/** A copy of the template with other deps, as many as before: so one template made by Automerge serves every entity. */
 export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Array {
   const layout = layoutOf(openChunk(template))
   if (layout.deps !== deps.length) throw chunkBad(`the template has ${layout.deps} deps, not ${deps.length}`)
@@ -94,7 +94,10 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
   return seq === 1 && actor === derivedActor(entity, chunk, layoutOf(openChunk(chunk)).actorAt)
 }
 
-/** `at`: where the chunk's own actor stands, which counts as 16 zero bytes. */
+/**
+ * The actor that `deriveChange` gives to a chunk. `at`: the offset of the chunk's own actor, which counts as 16 zero
+ * bytes.
+ */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   const name = utf8.encode(entity)
   const template = new Uint8Array(name.length + chunk.length - HASHED_FROM)
@@ -125,7 +128,10 @@ function messageOf({ chunk, messageAt, message }: Layout): string | null {
   }
 }
 
-/** Adds up the run-length encoded columns that an attacker would inflate, without expanding them. */
+/**
+ * Counts the operations. Throws `TOO_LARGE` when a column that an attacker would inflate exceeds its bound; its runs
+ * are added up and not expanded.
+ */
 function countOps(layout: Layout, bounds: Limits): number {
   const columns = new Columns(layout)
   let ops = 0
@@ -146,8 +152,7 @@ function countOps(layout: Layout, bounds: Limits): number {
 }
 
 /**
- * Of a run-length encoded column: how many values and nulls, and the sum of the values (or of their lengths, of
- * strings).
+ * Counts the values and the nulls of a run-length encoded column, and adds up its values, or of strings their lengths.
  */
 function tally(
   chunk: Uint8Array,

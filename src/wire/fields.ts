@@ -1,7 +1,6 @@
 /**
- * The kinds of values that the tables of `protocol.ts` are made of: each is checked by the same rule when it is written
- * and when it is read. Fails with `MESSAGE_BAD` where a value is not of its kind, with `TOO_LARGE` where there is too
- * much of it.
+ * The kinds of values that the tables of `protocol.ts` are made of. The same rule checks a value when it is written and
+ * when it is read: `MESSAGE_BAD` when it is not of its kind, `TOO_LARGE` when it is too long.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -30,7 +29,7 @@ export function read<T>(type: Type<T>, bytes: Uint8Array): T {
 
 // ── single values ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** `otherwise`: the end of the error's sentence, for a text that is not allowed. */
+/** A text that `allowed` accepts. `otherwise`: the end of the error's sentence for any other text. */
 export const text = (allowed: { test(value: string): boolean }, otherwise: string): Type<string> => ({
   write: (out, value) => (typeof value === "string" && allowed.test(value) ? out.text(value) : out.fail(otherwise)),
   read(input) {
@@ -39,7 +38,10 @@ export const text = (allowed: { test(value: string): boolean }, otherwise: strin
   },
 })
 
-/** No control characters, and nothing that UTF-8 would not give back as it was: lone surrogates, byte order marks. */
+/**
+ * A text without control characters and without anything that UTF-8 would not give back as it was: lone surrogates,
+ * byte order marks.
+ */
 export const printable = (most: number) =>
   text(new RegExp(`^[^\\p{Cc}\\p{Cs}\\uFEFF\\uFFFD]{1,${most}}$`, "u"), "is not a name")
 
@@ -63,7 +65,7 @@ export const bytes = (least: number, most = least): Type<Uint8Array> => ({
   },
 })
 
-/** `size` bytes that are hexadecimal digits in memory. */
+/** `size` bytes on the wire, and hexadecimal digits in memory. */
 export const digits = (size: number): Type<string> => ({
   write(out, value) {
     if (value.length !== 2 * size || !/^[0-9a-f]+$/.test(value)) out.fail(`is not ${2 * size} hexadecimal digits`)
@@ -83,7 +85,7 @@ export const uint = (most: number = Number.MAX_SAFE_INTEGER): Type<number> => ({
   },
 })
 
-/** A flag: true where it is set, absent where it is not. */
+/** A flag: true when it is set, absent when it is not. */
 export const yes: Type<true> = {
   write: (out, value) => (value === true ? out.byte(0xf5) : out.fail("is not true")),
   read: (input) => input.next(Major.true).value,
@@ -101,8 +103,8 @@ export const orNull = <T>(type: Type<T>): Type<T | null> => ({
 // ── lists, tuples and records ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `parts`: what one element adds to `limits.parts`. The parts are added up while the list is read, so a list with too
- * many is read no further than the first element that is too many.
+ * A list of `least` to `most` elements. `parts` gives the number of parts of one element; together they must not exceed
+ * `limits.parts`. They are added up while the list is read, so reading stops at the first element that is too many.
  */
 export const list = <T>(
   type: Type<T>,
@@ -162,7 +164,7 @@ export type Fields<T> = {
   readonly [K in keyof T]-?: Partial<Pick<T, K>> extends Pick<T, K> ? Optional<Required<T>[K]> : Type<T[K]>
 }
 
-/** A map with these keys. Other keys are passed over when it is read. */
+/** A map with these keys. Other keys are skipped when it is read. */
 export function record<T extends object>(fields: Fields<T>): Type<T> {
   const given: [string, Type<unknown> | Optional<unknown>][] = Object.entries(fields)
   const sorted = given

@@ -1,7 +1,9 @@
 /**
- * Where the parts of a change chunk stand: the one place that knows the order of its header. The format is that of
+ * Finds the parts of a change chunk: the one place that knows the order of its header. The format is that of
  * https://automerge.org/automerge-binary-format-spec (chunk type 1):
+ *
  * `85 6f 4a 83 | checksum 4 | type | uleb length | body`, and the hash is sha256 of everything from the type on.
+ *
  * `body = deps 32 each | actor | seq | startOp | time | message | other actors | column table | columns | extra bytes`.
  */
 
@@ -12,8 +14,8 @@ import { type Actor, limits } from "./messages.ts"
 
 const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
 /**
- * Offset of the type byte. The hash covers everything from it on; the hash's first 4 bytes stand before it: the
- * checksum.
+ * Offset of the type byte. The hash covers everything from there on. The 4 bytes before it are the checksum: the first
+ * 4 bytes of the hash.
  */
 export const HASHED_FROM = 8
 const CHANGE = 1
@@ -23,10 +25,10 @@ export const ACTOR = 16
 /** The bit of a column's name that says that its bytes are deflated. */
 const DEFLATED = 8
 
-/** Numbers of the header as they are, and offsets into the chunk (`…At`), all of which lie within it. */
+/** The header of a chunk: its numbers, and offsets into the chunk (`…At`), all of which lie within it. */
 export interface Layout {
   readonly chunk: Uint8Array
-  /** The first of `deps` hashes. */
+  /** Offset of the first of `deps` hashes. */
   readonly depsAt: number
   readonly deps: number
   readonly actorAt: number
@@ -37,17 +39,21 @@ export interface Layout {
   readonly messageAt: number
   /** Bytes of the message. */
   readonly message: number
-  /** The first of `others` actors besides the author; before each stands its length. */
+  /** Offset of the `others` actors besides the author; the length of each comes before it. */
   readonly othersAt: number
   readonly others: number
-  /** The column table: a name and a length for each of `columns` columns. Their bytes follow from `columnsAt` on. */
+  /**
+   * Offset of the column table: a name and a length for each of `columns` columns. The bytes of the columns begin at
+   * `columnsAt`.
+   */
   readonly tableAt: number
   readonly columns: number
   readonly columnsAt: number
 }
 
 /**
- * The body of a plain change chunk. `CHUNK_BAD` when the bytes are not one such chunk, or more or fewer than it says.
+ * Returns the body of a plain change chunk. Throws `CHUNK_BAD` when the bytes are not one such chunk, or more or fewer
+ * than it says.
  */
 export function openChunk(chunk: Uint8Array): Bytes {
   for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("not an Automerge chunk")
@@ -59,9 +65,9 @@ export function openChunk(chunk: Uint8Array): Bytes {
 }
 
 /**
- * Reads the header of an opened chunk. `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical, an
- * actor is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too many
- * deps.
+ * Reads the header of an opened chunk. Throws `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical,
+ * an actor is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too
+ * many deps.
  */
 export function layoutOf(body: Bytes): Layout {
   const chunk = body.bytes
@@ -116,7 +122,7 @@ export function layoutOf(body: Bytes): Layout {
   }
 }
 
-/** Where the 16 bytes of an actor begin, which are passed over. */
+/** Skips an actor, and returns the offset of its 16 bytes. */
 function skipActor(body: Bytes): number {
   if (body.uleb() !== ACTOR) throw chunkBad(`an actor is not ${ACTOR} bytes long`)
   const at = body.at
@@ -142,7 +148,9 @@ export function otherActors({ chunk, othersAt, others }: Layout): Actor[] {
   })
 }
 
-/** Goes from column to column: `name` is id << 4 | type, the bytes stand from `from` to `to`. */
+/**
+ * Goes from column to column of a chunk. `name` is id << 4 | type; the column's bytes are those from `from` up to `to`.
+ */
 export class Columns {
   name = -1
   from = 0

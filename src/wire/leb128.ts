@@ -25,7 +25,7 @@ export class Bytes {
     return this.at >= this.end
   }
 
-  /** The next bytes, not copied. */
+  /** Takes the next `length` bytes without copying them. */
   slice(length: number): Uint8Array {
     const from = this.at
     this.skip(length)
@@ -37,7 +37,7 @@ export class Bytes {
     this.at += length
   }
 
-  /** An unsigned number below 2^53. */
+  /** Reads an unsigned number below 2^53. */
   uleb(): number {
     const first = this.#byte()
     if (first < 0x80) return first
@@ -52,7 +52,7 @@ export class Bytes {
     throw chunkBad("a number is not in its shortest form, or beyond 2^53")
   }
 
-  /** A signed number within 2^48: beyond any date, and exact in a double while it is put together. */
+  /** Reads a signed number within 2^48: enough for any date, and exact in a double while it is put together. */
   sleb(): number {
     let byte = this.#byte()
     if (byte < 0x80) return byte & 0x40 ? byte - 128 : byte

@@ -18,7 +18,9 @@ export type Hash = string
 export type Actor = string
 export type Access = "read" | "write" | "admin"
 
-/** Whether a workspace, a collection or an entity can be called so: ids go into keys on disks and names on the wire. */
+/**
+ * Whether a workspace, a collection or an entity can have this name: ids go into keys on disks and names on the wire.
+ */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
 /**
@@ -27,7 +29,7 @@ export const isId = (name: unknown): name is string => typeof name === "string" 
  */
 export type Cursor = Uint8Array
 
-/** The cursor of a position and of 8 bytes of the running hash there. */
+/** Makes the cursor of a position and of 8 bytes of the running hash there. */
 export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   const cursor = new Uint8Array(16)
   for (let i = 7, rest = position; rest > 0; i--, rest = Math.floor(rest / 256)) cursor[i] = rest % 256
@@ -84,24 +86,24 @@ export interface Entry {
   readonly kind: "change" | "snapshot" | "tombstone"
   /** The chunks of one commit, in causal order: genesis, containers and content of a create travel together. */
   readonly chunks: readonly Uint8Array[]
-  /** The principal that pushed it, as the relay stamped it; absent in a push. */
+  /** The principal that pushed the entry, as the relay stamped it; absent in a push. */
   readonly by?: string
-  /** Pushed by an adopter: `by` is what the adopter says. */
+  /** Present when an adopter pushed the entry: `by` is then what the adopter says. */
   readonly adopted?: true
   /** 16 bytes: sha256 of the canonical JSON [client id, client change id]; unique per principal (shim). */
   readonly once?: Uint8Array
-  /** Appended only if the entity's heads are these, else HEADS_MOVED (shim). */
+  /** The entry is appended only if the entity's heads are these, else refused with HEADS_MOVED (shim). */
   readonly if?: readonly Hash[]
   /** Reserved: encryption key id. */
   readonly key?: Uint8Array
   /** Reserved: attachments. */
   readonly blobs?: readonly Uint8Array[]
-  /** Of a snapshot: who pushed the changes that it covers, as far as the relay knows. */
+  /** In a snapshot: who pushed the changes that it covers, as far as the relay knows. */
   readonly authors?: readonly (readonly [Actor, string])[]
-  /** Of a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
+  /** In a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
   readonly row?: Uint8Array
   readonly projection?: string
-  /** Of a tombstone: a MAC of 32 bytes by a key that only the relay has, so that nobody else can purge by "healing". */
+  /** In a tombstone: a MAC of 32 bytes by a key that only the relay has, so that nobody else can purge by "healing". */
   readonly mac?: Uint8Array
 }
 
@@ -110,9 +112,9 @@ export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: En
   chunks.length + heads.length + blobs.length + authors.length
 
 /**
- * One item of an `entries` message: an entry, or a run: the entries `from` up to, but not including, `to` of this
- * connection's own push `own`, which the receiver holds. `at` is a place that raises the receiver's reach: that of the
- * newest change under a snapshot, or that of a tombstone, wherever it is served.
+ * One item of an `entries` message: an entry or a run. A run stands for entries of this connection's own push `own`,
+ * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a place that raises the
+ * receiver's reach: that of the newest change under a snapshot, or that of a tombstone, wherever it is served.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }
@@ -144,8 +146,7 @@ export interface Have {
   readonly page: readonly EntityHeads[]
   readonly more: boolean
   /**
-   * After DEPS_UNKNOWN or SEQ_GAP: about these entities only. It moves no cursor; the answer is a `want` and nothing
-   * else.
+   * Sent after DEPS_UNKNOWN or SEQ_GAP, about these entities only. It moves no cursor, and the only answer is a `want`.
    */
   readonly single?: true
 }
@@ -178,9 +179,9 @@ export interface Digest {
   readonly w: string
   readonly entity: string
   readonly heads: readonly Hash[]
-  /** of the snapshot that this replica makes at those heads */
+  /** sha256 of the snapshot that this replica makes at those heads */
   readonly sha256: Uint8Array
-  /** sha256 of its row there */
+  /** sha256 of the entity's row at those heads */
   readonly row: Uint8Array
   readonly projection: string
 }
@@ -206,27 +207,29 @@ export interface Entries {
   readonly t: "entries"
   readonly w: string
   readonly items: readonly Item[]
-  /** Everything at or before it has been sent. Absent while the items of a heal are sent. */
+  /** A place in the log: everything up to it has been sent. Absent while the items of a heal are sent. */
   readonly cursor?: Cursor
-  /** Nothing more follows now. */
+  /** Present when nothing more follows now. */
   readonly level?: true
-  // The rest is in the first `entries` after a pull with a cursor, in the first of a heal and in the one that ends it.
-  /** Bytes of log that follow, about. */
+  // The fields from here on are in the first `entries` after a pull with a cursor, in the first of a heal and in the
+  // one that ends it.
+  /** About how many bytes of the log are still to come. */
   readonly left?: number
   readonly principal?: string
   readonly access?: Access
   readonly limits?: Limits
-  /** ms since 1970, the relay's clock */
+  /** ms since 1970, by the relay's clock. */
   readonly time?: number
 }
 export interface Ack {
   readonly t: "ack"
   readonly w: string
   /**
-   * The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Its rejects come before it.
+   * The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Its `reject` messages come
+   * before this ack.
    */
   readonly id: string
-  /** The furthest place of these changes. */
+  /** The furthest place of these changes in the log. */
   readonly at?: Cursor
 }
 export interface Reject {
@@ -237,11 +240,11 @@ export interface Reject {
   /** The refused change; 64 zeros when a tombstone or a purge was refused. */
   readonly hash: Hash
   readonly code: Code
-  /** DUPLICATE: the change that took effect. */
+  /** With DUPLICATE: the change that took effect instead. */
   readonly first?: Hash
-  /** ENTITY_PURGED: the tombstone's place. */
+  /** With ENTITY_PURGED: the tombstone's place. */
   readonly at?: Cursor
-  /** ms */
+  /** How many ms to wait before trying again. */
   readonly retryIn?: number
 }
 export interface Want {
@@ -269,12 +272,12 @@ export interface Grants {
 }
 export interface Notice {
   readonly t: "notice"
-  /** Absent: for the whole connection. */
+  /** Absent when the notice is about the whole connection. */
   readonly w?: string
   readonly code: Code
   readonly limits?: Limits
   readonly access?: Access
-  /** ms */
+  /** How many ms to wait before trying again. */
   readonly retryIn?: number
 }
 export interface Pong {

@@ -1,12 +1,12 @@
 /**
  * The wire: every message and entry as bytes. `docs/protocol.md` is the specification (CDDL, MUST and SHOULD); the
- * tables below are the same, one line a field. `fields.ts` has the kinds of values.
+ * tables in this file say the same, one line for each field. `fields.ts` has the kinds of values.
  *
- * One message a WebSocket frame (RFC 6455), in CBOR's core deterministic encoding (RFC 8949 section 4.2.1), so that a
+ * Each WebSocket frame (RFC 6455) is one message in CBOR's core deterministic encoding (RFC 8949 section 4.2.1), so a
  * message has one form only: map keys ascend by length, then by bytes; `t`, the type, is therefore always the first.
  * Unknown message types and unknown keys are ignored. Anything else that is not as the tables have it is `MESSAGE_BAD`;
- * anything longer than they allow is `TOO_LARGE`. Reading fails with no other code, takes time linear in the frame,
- * makes no object for a value under an unknown key, and believes no length before the bytes are there.
+ * anything longer than they allow is `TOO_LARGE`. Reading throws no other code, takes time linear in the frame, makes
+ * no object for a value under an unknown key, and believes no length before the bytes are there.
  */
 
 import { type Code, HeadwaterError, isCode } from "../base/errors.ts"
@@ -36,7 +36,8 @@ import { isId, limits, partsOf } from "./messages.ts"
 export * from "./messages.ts"
 
 /**
- * The frame of a message. `MESSAGE_BAD` when a field is not as the specification has it, `TOO_LARGE` beyond a limit.
+ * The frame of a message. Throws `MESSAGE_BAD` when a field is not as the specification has it, `TOO_LARGE` beyond a
+ * limit.
  */
 export function encode(message: m.ClientMessage | m.RelayMessage): Uint8Array {
   const question = message.t === "grants" && !("grants" in message)
@@ -56,7 +57,9 @@ export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 
-/** The bytes of one item for `encodeEntries`. An item that is only an entry has those of `encodeEntry`. */
+/**
+ * The bytes of one item for `encodeEntries`. An item that is only an entry has the same bytes as from `encodeEntry`.
+ */
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
 
 /**
@@ -79,7 +82,7 @@ const access = oneOf("read", "write", "admin")
 const anyCode = text(/^[A-Z][A-Z_]{0,31}$/, "is not an error code")
 const code: Type<Code> = {
   write: anyCode.write,
-  /** A newer relay may have codes of its own: a change that it refuses for an unknown reason is set aside and shown. */
+  /** Reads a code that only a newer relay knows as `REJECTED`: the change that it refuses is set aside and shown. */
   read(input) {
     const value = anyCode.read(input)
     return isCode(value) ? value : "REJECTED"
@@ -87,7 +90,10 @@ const code: Type<Code> = {
 }
 const cursor = bytes(16)
 const sha256 = bytes(32)
-/** The smallest change there is has 34 bytes. One longer than `limits.chunk` is refused alone, not with its frame. */
+/**
+ * The smallest possible change has 34 bytes. A chunk longer than `limits.chunk` is refused by itself, not with its
+ * frame.
+ */
 const chunk = bytes(34, limits.message)
 const hash = digits(32)
 const actor = digits(16)
@@ -132,7 +138,10 @@ function fits({ kind, chunks }: m.Entry): boolean {
 
 const placed = tuple(entry, cursor)
 const run = tuple(pushId, uint(limits.entries), uint(limits.entries))
-/** A map is an entry, a pair an entry and a place, a triple a run of the receiver's own push. */
+/**
+ * An item of `entries` in a frame: a map is an entry, a pair is an entry and a place, a triple is a run of the
+ * receiver's own push.
+ */
 const item: Type<m.Item> = {
   write(out, value) {
     if ("own" in value) run.write(out, [value.own, value.from, value.to])
@@ -200,7 +209,7 @@ const client: Types<m.ClientMessage> = {
   ping: message<m.Ping>("ping", {}),
 }
 
-/** The same table for items to encode and for items that are encoded already. */
+/** The table of `entries`, for items to encode and for items that are encoded already. */
 const entriesOf = <T>(items: Type<readonly T[]>) =>
   message<Omit<m.Entries, "items"> & { readonly items: readonly T[] }>("entries", {
     w: id,
@@ -246,7 +255,10 @@ const relay: Types<m.RelayMessage> = {
 const clientTypes = new Map<string, Type<m.ClientMessage>>(Object.entries(client))
 const relayTypes = new Map<string, Type<m.RelayMessage>>(Object.entries(relay))
 
-/** The type comes first in the frame: it is read once to find its table, and once more with the table. */
+/**
+ * Reads a message; null when its type is unknown. The type comes first in the frame: it is read once to find its table,
+ * and once more with the table.
+ */
 function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array): M | null {
   const start = new Reader(frame)
   start.next(Major.map)
