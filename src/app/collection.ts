@@ -77,7 +77,10 @@ export type RowOf<X> =
       ? Row<S, F, D>
       : never
 
-/** Entity and workspace ids: they become keys on disk and names on the wire. */
+/**
+ * Throws `ID_INVALID` unless this can be an id of an entity or a workspace. Ids become keys on disk and names on the
+ * wire.
+ */
 export function checkId(id: unknown, of: string): asserts id is string {
   if (!isId(id)) {
     throw new HeadwaterError("ID_INVALID", `${of} must match [A-Za-z0-9_-]{1,64}; this does not: ${JSON.stringify(id)}`)
@@ -134,7 +137,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
-  // Here the app's own types of its rows begin. Below, a row is whatever the schema has let in and JSON has kept.
+  // The app's own types of its rows begin here. Inside, a row is whatever the schema has let in and JSON has kept.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 

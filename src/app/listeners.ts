@@ -1,20 +1,21 @@
-/** Functions that an app has passed to be told of something. */
+/** Keeps listeners: functions that an app has passed in order to be told of something. */
 
 /**
- * One rule for every set: listeners are told at the end of the turn, those that were there when it happened and still are,
- * and one that throws disturbs nobody. So a listener may subscribe, write, connect or close, whatever is going on.
+ * A set of listeners. At the end of the turn in which something happened, it calls those that were in the set then and
+ * still are; one that throws disturbs nobody. So a listener may subscribe, write, connect or close, whatever is going
+ * on.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
 
-  /** Returns the unsubscription. One function may listen twice. */
+  /** Adds a listener and returns its unsubscription. One function may listen twice. */
   add(f: (...told: T) => void): () => void {
     const listener = (...told: T) => f(...told)
     this.#all.add(listener)
     return () => void this.#all.delete(listener)
   }
 
-  /** `what` is asked for what to tell when the listeners are called. */
+  /** Calls the listeners at the end of the turn. `what` makes their arguments, and is called only then. */
   tell(what: () => T): void {
     const all = [...this.#all]
     if (all.length === 0) return
@@ -23,9 +24,9 @@ export class Listeners<T extends readonly unknown[]> {
     })
   }
 
-  /** Nobody is told of what happens from now on. */
+  /** Removes all listeners, after what is told in this turn. */
   end(): void {
-    queueMicrotask(() => this.#all.clear()) // behind what is told in this turn
+    queueMicrotask(() => this.#all.clear())
   }
 }
 

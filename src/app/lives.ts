@@ -1,7 +1,7 @@
 /**
- * The workspaces of this page, each from the beginning of its opening to the end of its closing. A page that opens, closes
- * and opens again (React's StrictMode, a hot reload, an aborted opening) waits for itself; only a workspace that is open, and
- * stays so, keeps another from opening.
+ * The workspaces of this page, each from the beginning of its opening to the end of its closing. When a page opens,
+ * closes and opens a workspace again (React's StrictMode, a hot reload, an aborted opening), the second opening waits
+ * for the end of the first. Only a workspace that is open, and stays so, keeps another from opening.
  */
 import type { Store } from "../store/store.ts"
 
@@ -10,7 +10,7 @@ export class Life {
   readonly store: Store
   /** Settles when the workspace is open, or could not be opened. */
   readonly opened: Promise<void>
-  /** Settles when it is closed; undefined before `close` is called. */
+  /** Settles when the workspace is closed; undefined before `close` is called. */
   closed: Promise<void> | undefined
   #setOpened: () => void = () => {}
 
@@ -26,7 +26,7 @@ export class Life {
     this.#setOpened()
   }
 
-  /** It is closed, or could not be opened. */
+  /** Call when the workspace is closed, or could not be opened. */
   end(): void {
     lives.delete(this)
     this.#setOpened()
@@ -35,17 +35,17 @@ export class Life {
 
 const lives = new Set<Life>()
 
-/** Microtasks in which the end of an opening reaches those that wait for it. */
+/** How many microtasks it takes at most until those who wait for an opening have heard of its end. */
 const TURN = 50
 
 /** Begins the life of a workspace, once no other on the same data is being opened or closed in this page. */
 export async function beginLife(id: string, store: Store): Promise<Life> {
   for (let other = inTheWay(id, store); other !== undefined; other = inTheWay(id, store)) {
     await other.opened
-    // Whoever waited for that opening to close the workspace at once does so in this turn.
+    // An app that waited for that opening in order to close the workspace at once does so in this turn.
     for (let i = 0; i < TURN; i++) await undefined
     if (!lives.has(other)) continue
-    if (other.closed === undefined) break // it stays open: claiming the store says so
+    if (other.closed === undefined) break // it stays open: claiming the store fails
     await other.closed
   }
   const life = new Life(id, store)
@@ -53,7 +53,10 @@ export async function beginLife(id: string, store: Store): Promise<Life> {
   return life
 }
 
-/** Another life on the same data: the same workspace, or another store object, which may have to be closed first. */
+/**
+ * Finds another life on the same data: of the same workspace, or of another store object, which may have to be closed
+ * first.
+ */
 function inTheWay(id: string, store: Store): Life | undefined {
   for (const life of lives) {
     const samePlace = life.store === store || (store.place !== undefined && life.store.place === store.place)

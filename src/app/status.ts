@@ -1,4 +1,4 @@
-/** The status of a workspace: one object, made from sync, outbox and faults, and replaced when one of them changes. */
+/** The status of a workspace: one object, made from sync, outbox and faults, and replaced when any of them changes. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import type { SetAside } from "../replica/disk/known.ts"
@@ -7,7 +7,7 @@ import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"
 import { Listeners } from "./listeners.ts"
 
-/** The state of a workspace on this device. A new object each time that something in it changes. */
+/** The state of a workspace on this device. It is a new object each time that something in it changes. */
 export type Status = Readonly<{
   /**
    * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, and more is to come or to be
@@ -20,7 +20,7 @@ export type Status = Readonly<{
   pending: number
   /** ms since 1970: when this device was last level with the relay's log; null if it never was. */
   lastSyncedAt: number | null
-  /** ms since 1970: when the relay is dialled again; null when that is not waited for. */
+  /** ms since 1970: when the relay is dialled again; null when no such time is set. */
   retryAt: number | null
   /**
    * What is wrong now, the most pressing first:
@@ -29,21 +29,24 @@ export type Status = Readonly<{
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
    * 3. The relay refuses changes for now, or has sent a notice: its code, `retryAt` when it makes sense to try again.
    * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.
-   * 5. A change is set aside, for as long as one is; `entity` says of what. `REJECTED`: the relay has refused a change
-   *    of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change: one has arrived that no
-   *    replica can apply. Both kinds are kept on this device, and everything else goes on.
+   * 5. A change is set aside; the error stays as long as one is, and `entity` says whose change it is. `REJECTED`: the
+   *    relay has refused a change of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change:
+   *    a change has arrived that no replica can apply. Both kinds are kept on this device, and everything else goes on.
    */
   error: HeadwaterError | null
-  /** Durable: this device has once held everything that the relay had. */
+  /** Whether this device has once had everything that the relay had. It survives a restart. */
   complete: boolean
   /**
-   * The catch-up that is under way: bytes that are received and saved, and in all; and entities of which something is saved
-   * that their rows do not show yet.
+   * The catch-up that is under way; null when there is none. `done`: bytes that are received and saved. `total`: bytes
+   * of the whole catch-up. `toShow`: entities with saved changes that their rows do not show yet.
    */
   progress: { readonly done: number; readonly total: number; readonly toShow: number } | null
-  /** What the relay last granted. Durable; null before the first connection. */
+  /** The access that the relay last granted. It survives a restart; null before the first connection. */
   access: Access | null
-  /** Whose connection the relay last said it was. Durable; null before the first connection. */
+  /**
+   * The principal that the relay last named for this connection. It survives a restart; null before the first
+   * connection.
+   */
   principal: string | null
   /** Changes that were made under other principals: they wait until those connect again. */
   others: readonly { readonly principal: string; readonly pending: number }[]
@@ -57,7 +60,7 @@ export class WorkspaceStatus {
   readonly #hasRelay: () => boolean
   #current: Status
   readonly #listeners = new Listeners<[Status]>()
-  /** The error of each change that was set aside: one object, so that the status stays equal while it does. */
+  /** The error of each change that is set aside. It stays one object, so that the status stays equal. */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
   constructor(replica: Replica, sync: () => SyncStatus, hasRelay: () => boolean) {
@@ -75,7 +78,7 @@ export class WorkspaceStatus {
     return this.#listeners.add(f)
   }
 
-  /** Something may have changed. */
+  /** Makes the status anew, and tells listeners if it differs. Call when something may have changed. */
   refresh(): void {
     const before = this.#current
     const now = this.#now()
@@ -85,7 +88,7 @@ export class WorkspaceStatus {
     this.#listeners.tell(() => [now])
   }
 
-  /** Nothing changes any more. What listeners are told now is the last. */
+  /** Call when nothing changes any more. Listeners still hear of what was told in this turn, and then of nothing. */
   end(): void {
     this.#listeners.end()
   }

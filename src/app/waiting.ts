@@ -1,4 +1,7 @@
-/** Waiting until something is true of a workspace: that the relay has stored a change, that this device holds one. */
+/**
+ * Waits until something is true of a workspace: the relay has stored what is saved here, or this device has what the
+ * relay has stored.
+ */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { isOurs } from "../replica/disk/ours.ts"
@@ -9,7 +12,7 @@ import type { Hash } from "../wire/protocol.ts"
 export class Waiting {
   readonly #replica: Replica
   readonly #sync: Sync
-  /** Of each wait: what looks whether it is over, and what ends it with an error. */
+  /** The waits that are not over. `look` checks whether a wait is over; `fail` ends it with an error. */
   readonly #waits = new Set<{ readonly look: () => void; readonly fail: (error: unknown) => void }>()
 
   constructor(replica: Replica, sync: Sync) {
@@ -17,21 +20,21 @@ export class Waiting {
     this.#sync = sync
   }
 
-  /** The connection has changed, whether the status shows it or not. */
+  /** Call when the connection has changed, whether the status shows it or not. */
   look(): void {
     for (const { look } of [...this.#waits]) look()
   }
 
-  /** The relay will not be heard of any more: whoever waits would wait for ever. */
+  /** Ends all waits with `CLOSED`. Call when the relay will not be heard of any more, or they would last for ever. */
   giveUp(why: string): void {
     for (const { fail } of [...this.#waits]) fail(new HeadwaterError("CLOSED", why))
   }
 
-  /** Until the relay has answered for everything that was saved by now. */
+  /** Resolves when the relay has answered for everything that is saved now: it has stored or refused each change. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
     const owed = new Map<Hash, string>()
-    // What another principal left here waits until that one is back, and nobody waits for it.
+    // Changes of another principal wait until that one connects again; nobody waits for them here.
     for (const change of replica.outbox) if (isOurs(change, replica.state)) owed.set(change.hash, change.entity)
     let refused: Hash | undefined
     await this.#until(signal, () => {
@@ -52,7 +55,7 @@ export class Waiting {
     }
   }
 
-  /** Until this device holds and shows everything that the relay has stored by now. */
+  /** Resolves when this device has and shows everything that the relay has stored by now. */
   async untilSynced(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
     const check = this.#sync.check()
@@ -61,7 +64,9 @@ export class Waiting {
     await this.#until(signal, () => replica.state.complete && level() && shown())
   }
 
-  /** Asks `reached` now, after every commit and after every change of the connection. */
+  /**
+   * Resolves when `reached` returns true. Calls it now, after every commit and after every change of the connection.
+   */
   #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {

@@ -28,36 +28,36 @@ interface Core<C extends Defs> {
   /** Calls `f` whenever `status` has changed, at the end of the turn in which it did. Returns the unsubscription. */
   onStatus(f: (status: Status) => void): () => void
   /**
-   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, except for names that are in use
-   * here.
+   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, unless the workspace itself has
+   * something of that name.
    */
   readonly collections: Collections<C>
   /**
-   * Resolves when the relay has on its disk everything that was saved here before the call. Changes of other principals
-   * are not waited for.
+   * Resolves when the relay has on its disk everything that was saved here before the call. It does not wait for
+   * changes of other principals.
    *
    * Rejects with `NO_RELAY` when no relay was named, with `CLOSED` when the workspace or its relay connection is
-   * closed, with `REJECTED` when the relay has refused some of it for good, with the signal's reason when that is
-   * aborted.
+   * closed, with `REJECTED` when the relay has refused some of it for good, with `PRINCIPAL_CHANGED` when another
+   * principal connects meanwhile, with the signal's reason when that is aborted.
    */
   whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Resolves when this device holds and shows everything that the relay had stored before the call. While connected,
-   * asking takes one small message each way.
+   * Resolves when this device has and shows everything that the relay had stored before the call. While connected, this
+   * takes one small message each way.
    *
    * Rejects with `NO_RELAY`, `CLOSED` or the signal's reason, as `whenStored` does.
    */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Connects to a relay, or to the last one if none is named. Leaves the one before, if that is another.
+   * Connects to a relay, or to the last one if none is named. Leaves the former connection if that is another one.
    *
-   * Throws `NO_RELAY` when none was ever named, `CLOSED` when the workspace or that connection is closed,
+   * Throws `NO_RELAY` when no relay was ever named, `CLOSED` when the workspace or that connection is closed,
    * `STORE_IN_USE` when a workspace of this id is on that connection already. A call that throws has changed nothing.
    */
   connect(relay?: Relay | RelayOptions): void
-  /** Works offline until `connect`. */
+  /** Ends the connection; the workspace works offline until `connect`. */
   disconnect(): void
-  /** Finishes what is being saved, then lets go of the relay and the store. */
+  /** Leaves the relay, finishes what is being saved, and releases the store. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -66,13 +66,16 @@ export type Workspace<C extends Defs> = Core<C> & Omit<Collections<C>, keyof Cor
 
 /** What `openWorkspace` takes. */
 export interface WorkspaceOptions<C extends Defs> {
-  /** `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same. */
+  /** The workspace's id, `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same. */
   readonly id: string
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
-  /** `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Workspaces may share one. */
+  /**
+   * Where to save: `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Workspaces may
+   * share one.
+   */
   readonly store: object
-  /** Connects at once. Without it the workspace is local until `connect`. */
+  /** The relay to connect to at once. Without it the workspace is local until `connect`. */
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids; UUID v7 by default. */
   readonly idFactory?: (() => string) | undefined
@@ -83,7 +86,7 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly wasm?: URL | string | BufferSource | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
   readonly env?: object | undefined
-  /** Gives the opening up: it rejects with the signal's reason. Has no effect once the workspace is open. */
+  /** Aborts the opening, which then rejects with the signal's reason. Has no effect once the workspace is open. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -123,7 +126,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     life.nowOpen()
     return workspace as Workspace<C>
   } catch (error) {
-    await replica?.close({ quickly: true }) // else its idle work would go on in a workspace that another one may claim
+    await replica?.close({ quickly: true }) // else its idle work would go on after another workspace has claimed the store
     await release?.()
     life.end()
     throw error
@@ -142,7 +145,7 @@ function checkStore(store: object): asserts store is Store {
 
 const replicas = new WeakMap<object, Replica>()
 
-/** The replica of a workspace, for those that look inside: tests, and `headwater/testing`. */
+/** The replica of a workspace, for code that looks inside: tests, and `headwater/testing`. */
 export function replicaOf(workspace: object): Replica {
   const replica = replicas.get(workspace)
   if (replica === undefined) throw new TypeError("not an open workspace")
@@ -159,11 +162,11 @@ class OpenWorkspace<C extends Defs> {
   readonly #waiting: Waiting
   readonly #release: () => Promise<void>
   readonly #life: Life
-  /** The relay that was last named. */
+  /** The connection to the relay that was named last. */
   #connection: Connection | undefined
-  /** `#connection` was made here and is shared with nobody, so it is closed with the workspace. */
+  /** Whether `#connection` was made here. It is then shared with nobody, and closed with the workspace. */
   #ownsConnection = false
-  /** Set while this workspace is on `#connection`. */
+  /** Takes this workspace off `#connection`; undefined while it is not on it. */
   #detach: (() => void) | undefined
   #stopListeningForClose: (() => void) | undefined
   #closing: Promise<void> | undefined
@@ -214,7 +217,7 @@ class OpenWorkspace<C extends Defs> {
           : new Connection(relay as RelayOptions)
     if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was named: pass one to connect")
     if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
-    next.throwUnlessFree(this.id) // before anything is let go of: a call that throws has done nothing
+    next.throwUnlessFree(this.id) // before anything is changed: a call that throws has done nothing
     this.#hangUp()
     if (relay !== undefined) this.#ownsConnection = next !== relay
     this.#stopListeningForClose?.()
