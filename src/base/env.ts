@@ -2,7 +2,7 @@ import type { Sizes } from "./sizes.ts"
 
 /**
  * Time, timers and randomness. With `Env` this is all that the engine (replica, sync, relay) takes from outside the
- * program, so a simulation can run the real code in a virtual world. A test keeps it so.
+ * program, so a simulation can run the real code in a virtual world. A test checks that.
  */
 export interface Clock {
   /** ms since 1970. */
@@ -26,17 +26,17 @@ export interface Socket {
   onclose: ((code: number, reason: string) => void) | null
 }
 
-/** A clock, and the way to a relay. */
+/** A clock, and a way to connect to a relay. */
 export interface Env extends Clock {
   /** For tests: sizes other than the usual ones. */
   readonly sizes?: Partial<Sizes> | undefined
   /** Opens a WebSocket. Never throws: a failure is reported by `onclose`. */
   dial(url: string, protocols: readonly string[]): Socket
-  /** Calls `f` whenever the network or the page comes back. Returns a function that ends this. */
+  /** Calls `f` whenever the network or the page comes back. Returns a function that ends the calls. */
   onWake(f: () => void): () => void
 }
 
-/** The longest timer of the platform, ms; a longer one fires at once. */
+/** The longest timer of the platform in ms. A longer one would fire at once. */
 const LONGEST = 2 ** 31 - 1
 
 export const systemClock: Clock = {

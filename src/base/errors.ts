@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec"
 
 /**
  * The closed list of error codes. `docs/errors.md` says what each means and what to do; a test keeps the two lists
- * equal. Codes are stable, programs switch on them. Messages are for people and may change.
+ * equal. Codes are stable, because programs switch on them. Messages are for people and may change.
  */
 export const codes = [
   // about what an app asked for

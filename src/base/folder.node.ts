@@ -1,10 +1,10 @@
-/** Folders whose names survive a power cut: POSIX asks for an fsync of the folder above. */
+/** Makes folders whose names survive a power cut, for which POSIX asks for an fsync of the folder above. */
 import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Makes a folder and those above it that are missing. Not with Node's `recursive`: where the system denies that there
- * is such a place (below /proc), Node tries for ever.
+ * Makes a folder and the missing ones above it. Does not use Node's `recursive`: where the system denies that a folder
+ * can exist (under /proc), Node tries for ever.
  */
 export async function makeFolder(folder: string): Promise<void> {
   let made = true
@@ -18,7 +18,8 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolder(dirname(folder))
     await make()
   })
-  // The folder above has its name. A folder that was here may be as new: its maker may have died before the sync.
+  // The folder above has the name of this one. It is synced even if this folder was here already: whoever made it may
+  // have died before the sync.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })

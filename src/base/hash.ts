@@ -1,4 +1,4 @@
-/** SHA-256 (FIPS 180-4), synchronous: Web Crypto's is not, and takes 15 times as long for a small chunk. */
+/** SHA-256 (FIPS 180-4), synchronous. Web Crypto's is asynchronous, and takes 15 times as long for a small chunk. */
 import { sha256 as inJavaScript } from "@noble/hashes/sha2.js"
 import { HeadwaterError } from "./errors.ts"
 
@@ -9,7 +9,8 @@ interface Host {
   readonly process?: { getBuiltinModule?(name: "node:crypto"): NodeCrypto | undefined }
 }
 /**
- * Node's uses the processor's instructions and takes a sixth of the time. Got this way, because bundlers do not see it.
+ * Node's own function, which uses the processor's instructions and takes a sixth of the time. It is loaded in this way
+ * because bundlers do not see it.
  */
 const native = (globalThis as Host).process?.getBuiltinModule?.("node:crypto")
 
@@ -23,7 +24,8 @@ const latin1 = new TextDecoder("latin1")
 const digits = new Uint8Array(64)
 
 /**
- * Lower-case hexadecimal. Decoded in one go: a string put together piece by piece takes a kilobyte until it is used.
+ * The bytes as lower-case hexadecimal digits. The string is decoded in one go: one that is put together piece by piece
+ * takes a kilobyte until it is used.
  */
 export function hex(bytes: Uint8Array): string {
   const text = bytes.length <= 32 ? digits : new Uint8Array(2 * bytes.length)
@@ -35,7 +37,7 @@ export function hex(bytes: Uint8Array): string {
   return latin1.decode(text.subarray(0, 2 * bytes.length))
 }
 
-/** The bytes of lower-case hexadecimal digits; `CHUNK_BAD` for anything else. */
+/** The bytes of lower-case hexadecimal digits. Throws `CHUNK_BAD` for anything else. */
 export function bytesOfHex(hex: string): Uint8Array {
   const bytes = new Uint8Array(hex.length >> 1)
   let wrong = hex.length & 1

@@ -1,20 +1,22 @@
 /**
- * The sizes at which the library changes how it works: when records move into pages, how much is done in one step, how much
- * is kept in memory or under way. Apps never set them. The simulation makes them tiny, so that every one is reached in
- * every run; with the usual ones a run of forty commands reaches none.
+ * The sizes at which the library changes how it works: when records move into pages, how much is done in one step, how
+ * much is kept in memory or under way. Apps never set them. The simulation makes them tiny, so that every run reaches
+ * every one; with the usual sizes a run of forty commands reaches none.
  */
 export interface Sizes {
   /** Rows in one page. */
   readonly rowPage: number
-  /** New rows in one commit that make pages of their own at once. */
+  /** A commit with this many new rows or more writes them as pages at once. */
   readonly rowsAtOnce: number
-  /** Rows in front of their pages before they are folded in. */
+  /** Loose rows are folded into pages once there are this many. */
   readonly looseRows: number
-  /** Outbox records in one page, new ones in one commit that make pages at once, and those in front of their pages. */
+  /** Outbox records in one page. */
   readonly outboxPage: number
+  /** A commit with this many new outbox records or more writes them as pages at once. */
   readonly outboxAtOnce: number
+  /** Loose outbox records are folded into pages once there are this many. */
   readonly looseOutbox: number
-  /** Pages that one fold rewrites. */
+  /** Pages that one fold rewrites at most. */
   readonly foldedPages: number
   /** Commits that the journal keeps; a writer that is further behind reads everything again. */
   readonly journal: number
@@ -23,22 +25,25 @@ export interface Sizes {
    * a fold of rows stay below it.
    */
   readonly journalNames: number
-  /** Live documents that are kept when no step uses them. */
+  /** How many live documents are kept when no step uses them. */
   readonly liveDocuments: number
-  /** Steps in one group: bounds how long a write waits for its turn, and how many documents are live at once. */
+  /**
+   * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
+   */
   readonly group: number
-  /** Stale entities that one step projects: bounds how long a write waits behind them. */
+  /** Stale entities that one step projects at most: bounds how long a write waits behind them. */
   readonly projectAtOnce: number
-  /** Bytes of chunks that arrivals keep in memory for the projection that follows. */
+  /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
-  /** Change records that one read of a `have` takes. */
+  /** How many change records one read for a `have` returns. */
   readonly haveRecords: number
-  /** Bytes of one `have`. */
+  /** Bytes of one `have` at most. */
   readonly haveBytes: number
-  /** Bytes of chunks in one push: small enough that an ack comes soon, large enough that a backlog does not take for ever. */
+  /** Bytes of chunks in one push: few enough that an ack comes soon, enough that a backlog does not take for ever. */
   readonly pushBytes: number
-  /** Pushes that wait for their ack, and the bytes of chunks in all of them together. */
+  /** How many pushes may wait for their ack at once. */
   readonly pushes: number
+  /** Bytes of chunks in all pushes that wait for their ack. */
   readonly pushWindow: number
   /** Bytes of items that the relay may send before this replica has committed them. */
   readonly credit: number
