@@ -1,4 +1,4 @@
-/** How stored fields are shown: with the collection's defaults, and long texts by their start. */
+/** Shows stored fields: adds the collection's defaults, and gives long texts by their start. */
 import type { AnyDef } from "./schema.ts"
 import type { Meta } from "./types.ts"
 import { own } from "./values.ts"
@@ -14,7 +14,10 @@ export function withDefaults(
   return def === undefined ? { ...stored } : showDefaults(def, { ...stored })
 }
 
-/** Adds these values to the row itself. A text that is too long for the row stays absent. */
+/**
+ * Adds the defaults, and "" for absent `text()` fields, to the row itself. A text that is too long for the row stays
+ * absent.
+ */
 export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {
   const long = row["$long"] as object | undefined
   for (const key in def.defaults) if (own(row, key) === undefined) row[key] = def.defaults[key]

@@ -1,4 +1,7 @@
-/** Makes changes of fields out of what an app does to a draft: the keys that it touched are found by comparing. */
+/**
+ * Turns what an app does to a draft into changes of fields. Comparing the draft with what it was finds the touched
+ * keys.
+ */
 import { HeadwaterError } from "../base/errors.ts"
 import { withDefaults } from "./display.ts"
 import { type AnyDef, isText } from "./schema.ts"
@@ -8,7 +11,10 @@ import { checkedText, equal, isUserKey, own, plainCopy } from "./values.ts"
 /** The fields of an entity as plain values, without metadata. */
 export type Fields = Record<string, unknown>
 
-/** Replaces `remove` UTF-16 units at `at` of a `text()` field, as the splices before it have left the text. */
+/**
+ * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` counts in the text as the splices before
+ * this one have left it.
+ */
 export interface Splice {
   readonly key: string
   readonly at: number
@@ -16,26 +22,26 @@ export interface Splice {
   readonly insert: string
 }
 
-/** What one create or update does to the fields of a document. A key is in one of the four only. */
+/** What one create or update does to the fields of a document. Each key is in one of the four parts only. */
 export interface Changes {
   /** Keys that are written whole, with checked plain values. */
   readonly set: ReadonlyMap<string, unknown>
   /** Keys that are deleted. */
   readonly remove: readonly string[]
-  /** `text()` keys that are assigned, with the new text: written by difference. */
+  /** `text()` keys that are assigned, with the new text, which is written by difference. */
   readonly text: ReadonlyMap<string, string>
-  /** In the order in which they were made. */
+  /** The splices, in the order in which they were made. */
   readonly splices: readonly Splice[]
 }
 
 export interface Edited {
   readonly changes: Changes
-  /** All fields as they will be, with defaults: what the schema was shown. */
+  /** All fields as they will be, with defaults. */
   readonly after: Fields
 }
 
 /**
- * What a create writes: the schema's output, and those keys of the input that the schema does not know.
+ * Returns what a create writes: the schema's output, and those keys of the input that the schema does not know. Throws
  * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field that is given something else).
  */
 export function created(def: AnyDef | undefined, input: unknown): Edited {
@@ -53,9 +59,10 @@ export function created(def: AnyDef | undefined, input: unknown): Edited {
 }
 
 /**
- * What an update writes. `stored`: the fields in the document. `f` gets a plain copy of them with defaults, the draft,
- * and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`,
- * `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or `SCHEMA_ASYNC`.
+ * Returns what an update writes. `stored`: the fields in the document. `f` gets the draft, which is a plain copy of
+ * them with defaults, and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`,
+ * `SPLICE_RANGE`, `FIELD_KIND`, `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or
+ * `SCHEMA_ASYNC`.
  */
 export function edited<Draft, E>(
   def: AnyDef | undefined,
@@ -70,7 +77,7 @@ export function edited<Draft, E>(
   const result = f(draft as Draft, { splice } as E)
   splicing.close()
   if (isThenable(result)) {
-    result.then(undefined, () => {}) // UPDATE_ASYNC is the report, also of a promise that rejects
+    result.then(undefined, () => {}) // `UPDATE_ASYNC` reports the promise, even if it rejects
     throw new HeadwaterError("UPDATE_ASYNC", "the update's function is asynchronous: await first, then update")
   }
   const changes = compare(def, stored, before, draft, splicing)
@@ -116,7 +123,7 @@ function compare(
   return { set, remove, text: withoutEmptied(text, before), splices: splicing.made }
 }
 
-/** Without the texts that were empty before and are now: that is no change. */
+/** Removes the texts that were empty before and still are, because that is no change. */
 function withoutEmptied(text: Map<string, string>, before: Fields): Map<string, string> {
   for (const [key, value] of text) if (value === own(before, key)) text.delete(key)
   return text
@@ -172,7 +179,7 @@ class Splicing {
     this.made.push({ key, at, remove, insert: fresh })
   }
 
-  /** The update is over: a later splice is `UPDATE_ASYNC`. */
+  /** Call when the update is over: a later splice throws `UPDATE_ASYNC`. */
   close(): void {
     this.#open = false
   }

@@ -1,4 +1,4 @@
-/** How an app declares a collection: `collection`, and the kinds of its fields. */
+/** Lets an app declare a collection: `collection`, and the kinds of its fields. */
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "../base/errors.ts"
 import { isId } from "../wire/protocol.ts"
@@ -15,8 +15,8 @@ export interface Def<N extends string, S, F, D> {
 export type AnyDef = Def<string, AnySchema, Readonly<Record<string, Kind<string>>>, Readonly<Record<string, unknown>>>
 
 /**
- * A schema that gives types and refuses nothing: `collection("notes", shape<Note>())`. A value that is not JSON is
- * `VALUE_UNSUPPORTED` all the same.
+ * Makes a schema that gives types and refuses nothing: `collection("notes", shape<Note>())`. A value that is not JSON
+ * is still refused with `VALUE_UNSUPPORTED`.
  */
 export function shape<T>(): Std<T, T> {
   return { "~standard": { version: 1, vendor: "headwater", validate: (value) => ({ value: value as T }) } }
@@ -25,9 +25,9 @@ export function shape<T>(): Std<T, T> {
 const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
 
 /**
- * Makes a field collaborative text: concurrent edits of it both stay. It is written with `edit.splice`, or assigned,
- * which writes the difference. A row lacks a text of more than 4,096 UTF-8 bytes: see `preview`. An absent text reads
- * as "".
+ * Makes a field collaborative text, in which concurrent edits both stay. It is written with `edit.splice`, or by
+ * assigning, which writes the difference. A row lacks a text of more than 4,096 UTF-8 bytes: see `preview`. An absent
+ * text reads as "".
  */
 export function text(): Kind<"text"> {
   return TEXT
@@ -37,11 +37,11 @@ export function text(): Kind<"text"> {
  * Declares a collection: a named set of entities of one schema.
  *
  * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that merge finer than as a
- * whole value. Any other field is a register: one value, written whole, concurrent ones kept as a conflict. `defaults`
- * holds what a row shows for a key that its document lacks; it is never written.
+ * whole value. Any other field is a register: one value, written whole, and concurrent values are kept as a conflict.
+ * `defaults` holds what a row shows for a key that its document lacks; defaults are never written.
  *
- * `ID_INVALID`: the name does not match `[A-Za-z0-9_-]{1,64}`. `FIELD_KIND`: an unknown kind, or a default for a
- * `text()` field. `VALUE_UNSUPPORTED`: a default that is not JSON, or a key that no field can have.
+ * Throws `ID_INVALID` when the name does not match `[A-Za-z0-9_-]{1,64}`, `FIELD_KIND` for an unknown kind or a default
+ * for a `text()` field, `VALUE_UNSUPPORTED` for a default that is not JSON or a key that no field can have.
  */
 export function collection<
   const N extends string,

@@ -7,9 +7,9 @@ import { isReserved } from "./values.ts"
 type Issues = readonly Std.Issue[]
 
 /**
- * The fields of a create: the schema's output, and those keys of the input that the schema does not know.
- * `SCHEMA_ISSUES`: the schema's issues, or a key that no field can have (`id`, `$…`, `@…`); the schema never sees such
- * a key. `SCHEMA_ASYNC`.
+ * Returns the fields of a create: the schema's output, and those keys of the input that the schema does not know.
+ * Throws `SCHEMA_ISSUES` with the schema's issues, or for a key that no field can have (`id`, `$…`, `@…`); the schema
+ * never sees such a key. Throws `SCHEMA_ASYNC`.
  */
 export function validated(def: AnyDef | undefined, input: unknown): Record<string, unknown> {
   const given = plainObject(input, "an input")
@@ -30,7 +30,7 @@ export function refuseReserved(fields: Readonly<Record<string, unknown>>): void 
 
 /**
  * Refuses an update that adds issues to those that the entity had before: a value that another version of the app wrote
- * must not lock the entity. `SCHEMA_ISSUES` with the added issues, `SCHEMA_ASYNC`.
+ * must not lock the entity. Throws `SCHEMA_ISSUES` with the added issues, or `SCHEMA_ASYNC`.
  */
 export function refuseAddedIssues(
   def: AnyDef | undefined,
@@ -44,7 +44,7 @@ export function refuseAddedIssues(
   if (added.length > 0) throw refused(added)
 }
 
-/** What the schema makes of a value. A schema that throws has one issue: what it threw. */
+/** Runs the schema on a value. A schema that throws has one issue: what it threw. */
 function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues: Issues } {
   if (def?.schema === undefined) return { value, issues: [] }
   let result: Std.Result<unknown> | Promise<Std.Result<unknown>>
@@ -57,7 +57,7 @@ function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues:
     }
   }
   if (result instanceof Promise) {
-    result.catch(() => {}) // SCHEMA_ASYNC is the report, also of a promise that rejects
+    result.catch(() => {}) // `SCHEMA_ASYNC` reports the promise, even if it rejects
     const message = `the schema of ${def.name} is asynchronous, a write needs its answer at once: validate beforehand`
     throw new HeadwaterError("SCHEMA_ASYNC", message)
   }
@@ -72,7 +72,7 @@ function plainObject(value: unknown, what: string): Record<string, unknown> {
 const keyOf = (segment: PropertyKey | Std.PathSegment): string =>
   String(typeof segment === "object" ? segment.key : segment)
 
-/** Two issues are the same one when this is equal. */
+/** Issues for which this is equal are the same issue. */
 const identityOf = ({ path, message }: Std.Issue): string => JSON.stringify([path?.map(keyOf), message])
 
 function refused(issues: Issues): HeadwaterError {

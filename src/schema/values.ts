@@ -2,7 +2,8 @@
 import { HeadwaterError } from "../base/errors.ts"
 
 /**
- * Levels of a value. Deeper ones are refused: every replica has to walk them, and the size of its stack is not known.
+ * How many levels a value may have. Deeper values are refused: every replica has to walk them, and the size of its
+ * stack is not known.
  */
 export const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
@@ -10,15 +11,15 @@ const loneHalf = /\p{Surrogate}/u
 /** Whether a key belongs to rows (`id`, `$…`) or documents (`@…`). */
 export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
 
-/** Whether a field can be called so. */
+/** Whether a field can have this name. */
 export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "__proto__" && !loneHalf.test(key)
 
 /**
- * A deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
+ * Makes a deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
  *
- * `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond 2^53-1,
- * lone surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class instances,
- * cycles, more than 64 levels.
+ * Throws `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond
+ * 2^53-1, lone surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class
+ * instances, cycles, more than 64 levels.
  */
 export function plainCopy(value: unknown, field: string): unknown {
   return copy(value, field, [])
@@ -69,7 +70,7 @@ function copyObject(value: object, field: string, path: object[]): Record<string
   return result
 }
 
-/** Returns the text. `VALUE_UNSUPPORTED` when half a surrogate pair is in it, which UTF-8 cannot encode. */
+/** Returns the text. Throws `VALUE_UNSUPPORTED` when half a surrogate pair is in it, which UTF-8 cannot encode. */
 export function checkedText(value: string, field: string): string {
   if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
   return value
@@ -84,7 +85,8 @@ export function own(fields: Readonly<Record<string, unknown>>, key: string): unk
 }
 
 /**
- * Freezes a plain value at every depth. A part that is frozen is passed over: it was frozen here, so at every depth.
+ * Freezes a plain value at every depth. A part that is frozen already is skipped, because this function froze it at
+ * every depth.
  */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
