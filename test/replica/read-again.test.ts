@@ -63,7 +63,7 @@ test("while the outbox is read again, and when that fails, it is never seen with
 
 test("a fold does not write a damaged page of the outbox anew", async () => {
   const { disk, tab, release } = await shared()
-  const a = await open(tab(), { ...inPages, looseOutbox: 2 })
+  const a = await open(tab(), { outboxPage: 100, outboxAtOnce: 3, looseOutbox: 2 }) // there is room in its page
   await Promise.all([1, 2, 3].map((n) => a.notes.create({ title: `${n}` }, { id: `e${n}` })))
   const pages = await disk.list(keys.outPages("w"))
   expect(pages.length).toBeGreaterThan(0)

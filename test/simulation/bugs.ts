@@ -112,8 +112,8 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       {
         file: "src/replica/replica.ts",
-        replace: "this.#unsure = true\n    this.freshActor()",
-        by: "this.#unsure = true\n    this.documents.dropAll()",
+        replace: "this.freshActor()\n    this.#arrivals.clear()\n    const behind",
+        by: "this.documents.dropAll()\n    this.#arrivals.clear()\n    const behind",
       },
       // The second line of defence: a session that finds one of its own changes lacking takes a fresh actor, too.
       {
