@@ -44,6 +44,15 @@ describe("recent entries", () => {
     expect(recent.at(4)).toBeUndefined()
   })
 
+  it("go when positions are passed over, as those in between are not here", () => {
+    const recent = new RecentEntries(new RecentBudget(1000), 0)
+    const next = entry(2)
+    recent.add(0, 1, entry(1))
+    recent.add(1, 4, next)
+    expect([0, 1, 2, 3, 4].map((position) => recent.covers(position))).toEqual([false, false, false, true, true])
+    expect([1, 2, 3, 4].map((position) => recent.at(position))).toEqual([undefined, undefined, undefined, next])
+  })
+
   it("leave nothing behind when their workspaces close, though the budget is never used up", () => {
     const budget = new RecentBudget(2 ** 20)
     const kept = new RecentEntries(budget, 0)
