@@ -14,6 +14,7 @@ import type { Disk } from "../machine/disk.ts"
 import type { Log, Logs } from "./contract.ts"
 import { Reader } from "./files/reader.ts"
 import type { LogEvent } from "./folder.ts"
+import { IdleLogs } from "./idle-logs.ts"
 import { SegmentLog } from "./segment-log.ts"
 import { type LogSizes, usualLogSizes } from "./sizes.ts"
 
@@ -54,8 +55,10 @@ class SegmentLogs implements Logs {
   readonly #sizes: LogSizes
   readonly #unlock: () => Promise<void>
   readonly #reader: Reader
-  /** By workspace, in the order of their last borrowing. */
+  /** By workspace. */
   readonly #open = new Map<string, Lent>()
+  /** Those of `#open` that nobody has borrowed. */
+  readonly #idle: IdleLogs
   /** Logs that are being shut. One must be shut before it is opened again. */
   readonly #leaving = new Map<string, Promise<void>>()
   #closed = false
@@ -64,16 +67,17 @@ class SegmentLogs implements Logs {
     this.#options = options
     this.#sizes = { ...usualLogSizes, ...options.sizes }
     this.#unlock = unlock
+    this.#idle = new IdleLogs(this.#sizes)
     this.#reader = new Reader(options.disk, this.#sizes)
   }
 
   async open(workspace: string): Promise<Log> {
     if (this.#closed) throw new HeadwaterError("CLOSED", "the logs are closed")
     if (Buffer.byteLength(workspace) > 64) throw new HeadwaterError("ID_INVALID", "a workspace id has at most 64 bytes")
-    const lent = this.#open.get(workspace) ?? { log: this.#openLog(workspace), borrowers: 0 }
+    let lent = this.#open.get(workspace)
+    if (lent) this.#idle.take(workspace)
+    else this.#open.set(workspace, (lent = { log: this.#openLog(workspace), borrowers: 0 }))
     lent.borrowers++
-    this.#open.delete(workspace)
-    this.#open.set(workspace, lent)
     try {
       return (lent.opened = await lent.log)
     } catch (error) {
@@ -102,22 +106,12 @@ class SegmentLogs implements Logs {
     )
   }
 
-  /**
-   * Once too many logs are open, or those that nobody has borrowed take too much memory, the ones borrowed longest ago
-   * are shut.
-   */
   #giveBack(workspace: string): void {
     const lent = this.#open.get(workspace)
     if (!lent || lent.borrowers === 0) return
     lent.borrowers--
-    const { logs, idleBytes } = this.#sizes
-    const idle = [...this.#open].filter(([, { borrowers }]) => borrowers === 0)
-    let bytes = idle.reduce((sum, [, { opened }]) => sum + (opened?.memory ?? 0), 0)
-    for (const [name, longest] of idle) {
-      if (this.#open.size <= logs && bytes <= idleBytes) return
-      bytes -= longest.opened?.memory ?? 0
-      this.#shut(name, longest)
-    }
+    if (lent.borrowers > 0) return
+    this.#idle.add(workspace, lent.opened?.memory ?? 0, () => this.#shut(workspace, lent))
   }
 
   #shut(workspace: string, { log }: Lent): void {

@@ -5,7 +5,7 @@
 import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
 
 export interface LogSizes extends SegmentSizes {
-  /** Logs, borrowed or not, that may be open before those that nobody has borrowed are shut. */
+  /** Logs that nobody has borrowed and that stay open, however many are borrowed. */
   readonly logs: number
   /** Bytes of memory that logs which nobody has borrowed may take, about, before the first of them are shut. */
   readonly idleBytes: number

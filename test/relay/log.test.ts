@@ -91,6 +91,49 @@ describe("logs that nobody has borrowed", () => {
   })
 })
 
+/** How many elements of maps are visited while `act` runs. */
+async function visited(act: () => Promise<void>): Promise<number> {
+  const { prototype } = Map
+  const iterate = prototype[Symbol.iterator]
+  let visits = 0
+  prototype[Symbol.iterator] = function* (this: Map<unknown, unknown>) {
+    for (const element of { [Symbol.iterator]: () => iterate.call(this) }) {
+      visits++
+      yield element as [unknown, unknown]
+    }
+  } as typeof iterate
+  try {
+    await act()
+  } finally {
+    prototype[Symbol.iterator] = iterate
+  }
+  return visits
+}
+
+describe("a log that is given back", () => {
+  it("stays open, however many others are in use", async () => {
+    const { disk } = simDisk({ random: dice(1) })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { logs: 2 } })
+    for (const workspace of ["a", "b", "c"]) await logs.open(workspace)
+    const lent = await logs.open("d")
+    await lent.close()
+    const again = await logs.open("d")
+    expect(again).toBe(lent)
+    await logs.close()
+  })
+
+  it("costs the same with 500 others as with none", async () => {
+    const { disk } = simDisk({ random: dice(1) })
+    const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { logs: 10 } })
+    const lent = await Promise.all(Array.from({ length: 500 }, (_, i) => logs.open(`w${i}`)))
+    const visits = await visited(async () => {
+      for (const log of lent) await log.close()
+    })
+    expect(visits).toBeLessThan(4 * lent.length)
+    await logs.close()
+  })
+})
+
 describe("what no record can hold", () => {
   it("is refused, and nothing has happened", async () => {
     const { disk } = simDisk({ random: dice(1) })
