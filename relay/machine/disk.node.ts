@@ -1,5 +1,6 @@
 /** The disk of this machine. */
 import { createHash, randomBytes } from "node:crypto"
+import { fstatSync, statSync } from "node:fs"
 import { constants, type FileHandle, open, readdir, realpath, rename, rm } from "node:fs/promises"
 import { connect, createServer, type Server } from "node:net"
 import { join } from "node:path"
@@ -12,8 +13,8 @@ export const nodeDisk: Disk = {
   list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
 
   makeFolder,
-  open: async (path) => new NodeFile(await open(path, constants.O_RDWR | constants.O_CREAT | WRITTEN_THROUGH)),
-  read: async (path) => new NodeFile(await open(path, "r")),
+  open: async (path) => new NodeFile(path, await open(path, constants.O_RDWR | constants.O_CREAT | WRITTEN_THROUGH)),
+  read: async (path) => new NodeFile(path, await open(path, "r")),
   rename,
   remove: (path) => rm(path),
   syncFolder,
@@ -26,6 +27,7 @@ export const nodeDisk: Disk = {
 const WRITTEN_THROUGH = constants.O_DSYNC ?? 0
 
 class NodeFile implements DiskFile {
+  readonly #path: string
   readonly #handle: FileHandle
   /**
    * The file may have bytes that are not on the disk; at first because its last owner may have been killed before a
@@ -33,7 +35,11 @@ class NodeFile implements DiskFile {
    */
   #unsynced = true
 
-  constructor(handle: FileHandle) {
+  /** Device and inode of the open file, once they were asked for. */
+  #identity: { readonly dev: number; readonly ino: number } | undefined
+
+  constructor(path: string, handle: FileHandle) {
+    this.#path = path
     this.#handle = handle
   }
 
@@ -67,9 +73,21 @@ class NodeFile implements DiskFile {
   }
 
   async sync(): Promise<void> {
-    if (!this.#unsynced) return
-    await this.#handle.datasync()
+    if (this.#unsynced) await this.#handle.datasync()
     this.#unsynced = false
+    this.#requireName()
+  }
+
+  /**
+   * The system writes to an open file for as long as it is open, also when its name or its folder was removed, and then
+   * drops it. The call blocks, for some 2 us: a trip to the thread pool would take longer than most flushes do.
+   */
+  #requireName(): void {
+    this.#identity ??= fstatSync(this.#handle.fd)
+    const { dev, ino } = this.#identity
+    const named = statSync(this.#path, { throwIfNoEntry: false })
+    if (named?.ino === ino && named.dev === dev) return
+    throw new Error(`${this.#path} was removed or replaced while it was in use: start the relay again`)
   }
 
   close(): Promise<void> {

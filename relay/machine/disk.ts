@@ -34,7 +34,10 @@ export interface DiskFile {
   read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   write(at: number, bytes: Uint8Array): Promise<void>
   truncate(size: number): Promise<void>
-  /** fdatasync: makes durable what was written, and the size. */
+  /**
+   * fdatasync: makes durable what was written, and the size. Rejects when the file's path does not name it any more
+   * (the folder was removed or replaced, say): what nobody can find again is not durable.
+   */
   sync(): Promise<void>
   close(): Promise<void>
 }

@@ -283,7 +283,16 @@ class Machine implements SimDisk {
         }),
       write: (at, bytes) => change("write", { at, bytes: bytes.slice() }),
       truncate: (size) => change("truncate", { size }),
-      sync: () => act("sync", path, () => inode.sync(), failSync),
+      sync: () =>
+        act(
+          "sync",
+          path,
+          () => {
+            inode.sync()
+            if (this.#names.get(path) !== inode) throw missing(path)
+          },
+          failSync,
+        ),
       close: () => act("close", path, () => {}),
     }
   }

@@ -106,7 +106,8 @@ export class OpenSegment {
   /** Makes the file ready to be written to: it is there durably, with its header, and ends behind what is flushed. */
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
-    if (!this.#made) await this.#folder.disk.makeFolder(this.#folder.path)
+    // The folder of a later segment is there. If somebody has removed it, the segments before this one are gone with it.
+    if (!this.#made && this.header.previous === 0) await this.#folder.disk.makeFolder(this.#folder.path)
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
     if (!this.#made) {
