@@ -100,6 +100,11 @@ export class Connection implements Outlet, Asker {
     for (const resolve of this.#awaitingRoom.splice(0)) resolve()
   }
 
+  /** Some of what was received is not answered yet. */
+  get unanswered(): boolean {
+    return this.#unanswered > 0
+  }
+
   /** Resolves once everything received so far has been answered. */
   answered(): Promise<void> {
     if (this.#unanswered === 0) return Promise.resolve()

@@ -35,6 +35,10 @@ export interface ServeSizes {
   readonly requestMs: number
   /** ms that a connection may be open before its first pull, push or have. */
   readonly firstMessageMs: number
+  /** ms without a byte from the other side after which a socket is closed. Clients ping every 15 s. */
+  readonly silentMs: number
+  /** ms that one frame may take, in either direction, while nothing else comes. */
+  readonly frameMs: number
   /** ms of silence after which the operating system asks whether the other side is still there. */
   readonly keepAliveMs: number
   /** ms for received messages to be answered when the relay stops. */
@@ -61,6 +65,8 @@ export const usualServeSizes: ServeSizes = {
   fragments: 256,
   requestMs: 10_000,
   firstMessageMs: 30_000,
+  silentMs: 90_000,
+  frameMs: 900_000, // 4 MiB with 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,
   closeMs: 5_000,

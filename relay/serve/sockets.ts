@@ -1,10 +1,12 @@
 /** The open WebSockets, each with its connection behind it. What they receive is hostile until shown otherwise. */
+import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 import type { Clock } from "../../src/base/env.ts"
 import type { Report } from "../machine/report.ts"
 import { Connection, closeCode } from "./connection.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
+import { Silence } from "./silence.ts"
 
 export interface SocketsOptions {
   readonly workspaces: ServedWorkspaces
@@ -60,14 +62,23 @@ export class Sockets {
     })
     const opened = { ws, connection }
     this.#open.add(opened)
+    let silence: Silence | undefined
     const cancelWait = clock.after(workspaces.sizes.firstMessageMs, () => {
       if (!connection.active) this.#close(ws, closeCode.idle, "no pull, push or have came")
+      else silence = this.#watch(ws, socket, connection)
     })
-    socket.on("drain", () => connection.drained())
-    ws.on("message", (frame, binary) => connection.receive(binary ? (frame as Buffer) : NO_FRAME))
+    socket.on("drain", () => {
+      silence?.moved()
+      connection.drained()
+    })
+    ws.on("message", (frame, binary) => {
+      silence?.moved()
+      connection.receive(binary ? (frame as Buffer) : NO_FRAME)
+    })
     ws.on("error", () => {}) // a broken frame: the close event that follows does all that is needed
     ws.on("close", () => {
       cancelWait()
+      silence?.stop()
       connection.disconnected()
       this.#open.delete(opened)
     })
@@ -84,6 +95,17 @@ export class Sockets {
       connection.disconnected()
       this.#close(ws, closeCode.away, "the relay stops")
     }
+  }
+
+  /** Closes the socket once its other side is silent for too long. */
+  #watch(ws: WebSocket, socket: Duplex, connection: Connection): Silence {
+    const { workspaces, clock } = this.#o
+    return new Silence(clock, workspaces.sizes, {
+      bytesRead: () => (socket instanceof Socket ? socket.bytesRead : 0),
+      busy: () => connection.unanswered,
+      full: () => ws.bufferedAmount > workspaces.sizes.socketBytes,
+      silent: () => this.#close(ws, closeCode.idle, "nothing came for too long"),
+    })
   }
 
   /** All frames that one flush brings to a connection (acks, entries) leave in one system call. */

@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { describe, expect, it } from "vitest"
+import type { Clock } from "../../src/base/env.ts"
+import { encode } from "../../src/wire/protocol.ts"
+import { actorOf } from "../support/changes.ts"
+import { note, startRelay, type TestRelay } from "../support/relay.ts"
+import type { Wire } from "../support/wire.ts"
+
+const A = actorOf(1)
+const SECOND = 1000
+
+/** A clock that a test turns. What takes no time happens at once, and real sockets go on meanwhile. */
+class TurnedClock implements Clock {
+  #now = 1_700_000_000_000
+  #timers = new Map<number, { readonly at: number; readonly f: () => void }>()
+  #next = 0
+
+  now(): number {
+    return this.#now
+  }
+
+  random(n: number): Uint8Array {
+    return new Uint8Array(n)
+  }
+
+  after(ms: number, f: () => void): () => void {
+    if (ms === 0) {
+      const end = setImmediate(f)
+      return () => clearImmediate(end)
+    }
+    const timer = this.#next++
+    this.#timers.set(timer, { at: this.#now + ms, f })
+    return () => void this.#timers.delete(timer)
+  }
+
+  pass(ms: number): void {
+    const until = this.#now + ms
+    for (;;) {
+      const [next] = [...this.#timers].sort(([, a], [, b]) => a.at - b.at)
+      if (!next || next[1].at > until) break
+      this.#timers.delete(next[0])
+      this.#now = next[1].at
+      next[1].f()
+    }
+    this.#now = until
+  }
+}
+
+/** A relay with a clock that stands still, and a client that has pulled and sees 30 s pass. */
+async function startTurned(): Promise<{ clock: TurnedClock; relay: TestRelay; wire: Wire }> {
+  const clock = new TurnedClock()
+  const relay = await startRelay({ clock })
+  const wire = await relay.dial()
+  wire.pull()
+  await wire.level()
+  clock.pass(30 * SECOND)
+  return { clock, relay, wire }
+}
+
+/** The stop of the relay waits for nobody. */
+async function end(relay: TestRelay, clock: TurnedClock): Promise<void> {
+  const turning = setInterval(() => clock.pass(SECOND), 5)
+  await relay[Symbol.asyncDispose]()
+  clearInterval(turning)
+}
+
+const raw = (wire: Wire) => (wire.socket as unknown as { _socket: import("node:net").Socket })._socket
+
+/** The client sends these bytes, and the relay has read them. */
+async function sendBytes(wire: Wire, bytes: Uint8Array): Promise<void> {
+  raw(wire).write(bytes)
+  await sleep(30)
+}
+
+describe("a socket", () => {
+  it("of which nothing comes for 90 s is closed, and not before", async () => {
+    const { clock, relay, wire } = await startTurned()
+    clock.pass(89 * SECOND)
+    await wire.ping()
+    clock.pass(89 * SECOND)
+    await sleep(20)
+    expect(wire.closed).toBeUndefined()
+    clock.pass(16 * SECOND)
+    expect(await wire.ended()).toEqual({ code: 4408, reason: "nothing came for too long" })
+    await end(relay, clock)
+  })
+
+  it("that pings every 15 s stays", async () => {
+    const { clock, relay, wire } = await startTurned()
+    for (let i = 0; i < 100; i++) {
+      clock.pass(15 * SECOND)
+      await wire.ping()
+    }
+    await end(relay, clock)
+  })
+
+  it("is not judged by a machine that slept, or by a clock that was set", async () => {
+    const { clock, relay, wire } = await startTurned()
+    await wire.ping()
+    clock.now = () => 1_800_000_000_000
+    clock.pass(20 * SECOND)
+    await wire.ping()
+    await end(relay, clock)
+  })
+
+  it("that waits for an answer of the relay is not silent", async () => {
+    const { clock, relay, wire } = await startTurned()
+    relay.disk.hold()
+    const id = wire.push([note("e", A)])
+    await wire.ping()
+    clock.pass(3600 * SECOND)
+    relay.disk.release()
+    await wire.ack(id)
+    await end(relay, clock)
+  })
+
+  it("may take 15 min for one frame, as long as bytes of it come", async () => {
+    const { clock, relay, wire } = await startTurned()
+    const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A)] })
+    const masked = Buffer.concat([Buffer.of(0x82, 0xfe, frame.length >> 8, frame.length & 255, 0, 0, 0, 0), frame])
+    for (let i = 0; i < 13; i++) {
+      await sendBytes(wire, masked.subarray(i, i + 1))
+      clock.pass(60 * SECOND)
+    }
+    await sendBytes(wire, masked.subarray(13))
+    await wire.ack("slow")
+    for (let i = 0; i < 14; i++) {
+      await sendBytes(wire, masked.subarray(i, i + 1))
+      clock.pass(60 * SECOND)
+    }
+    expect(wire.closed).toBeUndefined()
+    await sendBytes(wire, masked.subarray(14, 15))
+    clock.pass(75 * SECOND)
+    expect((await wire.ended()).code).toBe(4408)
+    await end(relay, clock)
+  })
+
+  it("that takes nothing may stay for 15 min", async () => {
+    const { clock, relay, wire } = await startTurned()
+    const writer = await relay.dial()
+    wire.socket.pause()
+    for (let i = 0; i < 8; i++) {
+      const value = "x".repeat(900_000)
+      await writer.ack(writer.push(Array.from({ length: 4 }, (_, k) => note(`e${4 * i + k}`, A, value))))
+      wire.send({ t: "pull", w: "w", credit: 2 ** 40 })
+      if (relay.server.buffered() > 2 ** 20) break
+    }
+    await sleep(50)
+    expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
+    for (let s = 0; s < 14 * 60; s += 15) {
+      clock.pass(15 * SECOND)
+      await writer.ping()
+    }
+    expect(wire.closed).toBeUndefined()
+    clock.pass(60 * SECOND)
+    wire.socket.resume()
+    expect((await wire.ended()).code).toBe(4408)
+    await end(relay, clock)
+  })
+})
