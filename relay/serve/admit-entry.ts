@@ -30,6 +30,8 @@ export class JudgingBudget {
   readonly walkLookUps: number
   /** Look-ups left for all walks of the push. Below 0 once a walk was given up. */
   lookUpsLeft: number
+  /** Chunks of the push that were refused because nobody can read them, and their bytes. */
+  unreadable = { chunks: 0, bytes: 0 }
   readonly #judgedBytes: number
   readonly #breathe: () => Promise<void>
   /** Bytes that were judged since others had the processor. */
@@ -93,6 +95,10 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
     else if (typeof change !== "string") {
       chunks.push(chunk)
       entity.admit(change, entry.collection, derived || by.adopt)
+    }
+    if (verdict === "CHUNK_BAD") {
+      budget.unreadable.chunks++
+      budget.unreadable.bytes += chunk.length
     }
     const pause = budget.judged(chunk)
     if (pause) await pause

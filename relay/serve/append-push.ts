@@ -22,6 +22,8 @@ export interface Appended {
   readonly refusals: readonly Refusal[]
   /** Position of the last entry that the refusals may rest on: it must be flushed before they are sent. */
   readonly restOn: number
+  /** Chunks of the push that nobody can read, and their bytes. */
+  readonly unreadable: { readonly chunks: number; readonly bytes: number }
 }
 
 /** An admitted entry that waits to be appended. */
@@ -75,7 +77,7 @@ export async function appendPush(
     }
   }
   appendAdmitted()
-  return { position, refusals, restOn: workspace.log.appended }
+  return { position, refusals, restOn: workspace.log.appended, unreadable: budget.unreadable }
 }
 
 /** The entry as it is logged: with who brought it, and without the fields that only the relay reads. */

@@ -21,6 +21,7 @@ import { type Asker, answerHave } from "./answer-have.ts"
 import { appendPush } from "./append-push.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
+import { Unreadable } from "./unreadable.ts"
 
 /** Bytes of memory charged for an unanswered frame beyond its own, and for each decoded part of it. */
 const FRAME_COST = 1024
@@ -62,12 +63,15 @@ export class Connection implements Outlet, Asker {
   #awaitingAnswers: (() => void)[] = []
   /** Resolves each `room()` once the socket has room. */
   #awaitingRoom: (() => void)[] = []
+  /** What it has sent that nobody can read. */
+  readonly #unreadable: Unreadable
   /** Settles when the last have was answered: the pages of a heal are compared in their order. */
   #lastHave = Promise.resolve()
 
   constructor(options: ConnectionOptions) {
     this.#o = options
     this.id = options.id
+    this.#unreadable = new Unreadable(options.workspaces.sizes.unreadableBytes)
   }
 
   // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +157,8 @@ export class Connection implements Outlet, Asker {
     const { principal, access, workspaces } = this.#o
     const { sizes } = workspaces
     const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
-    const { position, refusals, restOn } = await workspace.turn(() => appendPush(workspace, push, pusher, sizes))
+    const appended = await workspace.turn(() => appendPush(workspace, push, pusher, sizes))
+    const { position, refusals, restOn, unreadable } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
     // A refusal may rest on an entry that was appended a moment ago and can still be lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
@@ -163,6 +168,11 @@ export class Connection implements Outlet, Asker {
       this.send({ t: "reject", w, id, ...refusal })
     }
     this.send({ t: "ack", w, id, ...(at && { at }) })
+    // Only after its refusals: the replica sets these changes aside, and goes on without them on its next connection.
+    this.#unreadable.pushed(unreadable.chunks, unreadable.bytes)
+    if (!this.#unreadable.tooMuch) return
+    const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can read")
+    this.#end(closeCode.bad, "MESSAGE_BAD", error)
   }
 
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────────────

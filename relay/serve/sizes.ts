@@ -29,6 +29,11 @@ export interface ServeSizes {
    */
   readonly walkLookUps: number
   readonly pushLookUps: number
+  /**
+   * Bytes of unreadable chunks, and 64 KiB for each push with any, after which the connection that has sent them is
+   * ended.
+   */
+  readonly unreadableBytes: number
   /** Fragments of one WebSocket message. */
   readonly fragments: number
   /** ms for an HTTP request to arrive in full, the upgrade included. */
@@ -60,6 +65,7 @@ export const usualServeSizes: ServeSizes = {
   judgedBytes: 2 ** 17,
   walkLookUps: 1_000,
   pushLookUps: 20_000,
+  unreadableBytes: 2 ** 20,
   // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
   // sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,

@@ -209,6 +209,47 @@ describe("a large entry", () => {
   })
 })
 
+describe("a connection that pushes what nobody can read", () => {
+  const junk = (size: number, count = 1): Entry => ({
+    ...note("junk", A),
+    chunks: Array(count).fill(new Uint8Array(size)),
+  })
+
+  it.each([
+    ["16 pushes with a small chunk", 16, junk(40)],
+    ["2 pushes with 600,000 bytes", 2, junk(600_000)],
+    ["1 push of 1 MiB", 1, junk(2 ** 17, 8)],
+    ["4 pushes of 4,096 small chunks", 4, junk(34, limits.chunks)],
+  ])(
+    "is ended after %s, all of them answered, and what it pushed beside them is stored",
+    async (_what, most, entry) => {
+      const [hostile, healthy] = [await relay.dial(), await relay.dial()]
+      healthy.pull()
+      await healthy.level()
+      const rejects = entry.chunks.length
+      for (let n = 1; n <= most; n++) {
+        const id = hostile.push([note(`e${n}`, A), entry])
+        await hostile.ack(id)
+        expect(hostile.received.splice(0, rejects)).toHaveLength(rejects)
+        await healthy.level()
+        if (n < most) await hostile.ping()
+      }
+      expect(await hostile.ended()).toEqual({ code: 4400, reason: "MESSAGE_BAD" })
+      expect(hostile.received).toEqual([{ t: "notice", code: "MESSAGE_BAD" }])
+      await healthy.ack(healthy.push([note("e", actorOf(2))]))
+    },
+  )
+
+  it("may push whatever it likes that can be read, and refused for other reasons", async () => {
+    const wire = await relay.dial()
+    for (let n = 0; n < 40; n++) {
+      const gap = chunkOf({ actor: A, startOp: 9, seq: 5, deps: [genesis("e").hash] })
+      await wire.ack(wire.push([{ ...note("e", A), chunks: [gap] }]))
+    }
+    await wire.ping()
+  })
+})
+
 describe("a large push", () => {
   it("lets others have the processor in between", async () => {
     let breaths = 0

@@ -1,0 +1,28 @@
+/**
+ * Meters what a connection sends that nobody can read, by what it costs the relay to hash and unpack it. An honest
+ * replica pushes such a chunk once in a lifetime, after its disk has damaged one, and sets it aside when it is refused.
+ * Whoever goes on is ended: after 16 pushes with some small ones, or after one push of 1 MiB of them.
+ */
+
+/** Bytes that a push with any of them counts beyond theirs, and that each of them counts beyond its own. */
+const PUSH_COST = 64 * 1024
+const CHUNK_COST = 32
+
+export class Unreadable {
+  readonly #limit: number
+  #bytes = 0
+
+  /** `limit`: see `ServeSizes.unreadableBytes`. */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** A push had so many unreadable chunks, with so many bytes together. */
+  pushed(chunks: number, bytes: number): void {
+    if (chunks > 0) this.#bytes += PUSH_COST + chunks * CHUNK_COST + bytes
+  }
+
+  get tooMuch(): boolean {
+    return this.#bytes >= this.#limit
+  }
+}
