@@ -15,6 +15,7 @@ const COPIES_AT = [0, 4096] as const
 export const HEADER_BYTES = COPIES_AT[1] + COPY_BYTES
 const MAGIC = "HEADWLOG"
 const VERSION = 1
+const FRESH = 1
 
 /**
  * The secret of a log: what its records begin with (the marker), and the first value of its checksums (the salt).
@@ -44,7 +45,7 @@ export function encodeHeader(workspace: string, header: SegmentHeader): Buffer {
   const bytes = Buffer.alloc(HEADER_BYTES)
   bytes.write(MAGIC, "latin1")
   bytes.writeUInt16BE(VERSION, 8)
-  bytes.writeUInt16BE(header.fresh ? 1 : 0, 10)
+  bytes.writeUInt16BE(header.fresh ? FRESH : 0, 10)
   bytes.writeUInt32BE(header.number, 12)
   writeU64(bytes, header.base, 16)
   header.baseRunning.copy(bytes, 24)
@@ -63,7 +64,10 @@ export function differences(found: Buffer, right: Buffer): { readonly at: number
   return copies.filter(({ at, copy }) => !copy.equals(found.subarray(at, at + COPY_BYTES)))
 }
 
-/** Undefined when neither copy is whole. Throws for a version that this relay does not know. */
+/**
+ * Undefined when neither copy is whole. Throws for a version or a flag that this relay does not know: a later one may
+ * mean by it that the records are to be read otherwise.
+ */
 export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   for (const at of COPIES_AT) {
     const copy = bytes.subarray(at, at + COPY_BYTES)
@@ -72,12 +76,18 @@ export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
     if (copy.toString("latin1", 0, 8) !== MAGIC || copy.readUInt16BE(8) !== VERSION) {
       throw new Error(`the segment has format version ${copy.readUInt16BE(8)}: serve it with the relay that wrote it`)
     }
+    const flags = copy.readUInt16BE(10)
+    if ((flags & ~FRESH) !== 0) {
+      throw new Error(
+        `the segment has flags ${flags} that this relay does not know: serve it with the relay that wrote it`,
+      )
+    }
     return {
       number: copy.readUInt32BE(12),
       previous: copy.readUInt32BE(40),
       base: readU64(copy, 16),
       baseRunning: Buffer.from(copy.subarray(24, 32)),
-      fresh: (copy.readUInt16BE(10) & 1) !== 0,
+      fresh: flags === FRESH,
       secret: { marker: copy.readUInt32BE(32), salt: copy.readUInt32BE(36) },
     }
   }

@@ -36,6 +36,7 @@ export const POINTERS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / POINTER_BYTES)
 export const STATE_BYTES = 16
 const MAGIC = "HEADWIDX"
 const VERSION = 1
+const FRESH = 1
 
 export const PointerKind = { entity: 0, change: 1, tail: 2, binding: 3 } as const
 export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
@@ -74,7 +75,7 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   const bytes = Buffer.alloc(PAYLOAD_BYTES)
   bytes.write(MAGIC, "latin1")
   bytes.writeUInt16BE(VERSION, 8)
-  bytes.writeUInt16BE(header.fresh ? 1 : 0, 10)
+  bytes.writeUInt16BE(header.fresh ? FRESH : 0, 10)
   bytes.writeUInt32BE(header.number, 12)
   writeU64(bytes, header.base, 16)
   header.baseRunning.copy(bytes, 24)
@@ -94,16 +95,18 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   return bytes
 }
 
-/** Undefined for another format. Call it only for a block whose checksum is right. */
+/** Undefined for another format, or flags that this relay does not know. Call it only for a block whose checksum is right. */
 export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly identity: Buffer }) | undefined {
   if (bytes.toString("latin1", 0, 8) !== MAGIC || bytes.readUInt16BE(8) !== VERSION) return undefined
+  const flags = bytes.readUInt16BE(10)
+  if ((flags & ~FRESH) !== 0) return undefined
   return {
     header: {
       number: bytes.readUInt32BE(12),
       previous: bytes.readUInt32BE(100),
       base: readU64(bytes, 16),
       baseRunning: Buffer.from(bytes.subarray(24, 32)),
-      fresh: (bytes.readUInt16BE(10) & 1) !== 0,
+      fresh: flags === FRESH,
       secret: { marker: bytes.readUInt32BE(56), salt: bytes.readUInt32BE(60) },
     },
     last: readU64(bytes, 32),
