@@ -20,7 +20,10 @@ export interface RelayOptions {
    * write everything.
    */
   readonly insecure?: boolean | undefined
-  /** Origins of pages that may connect besides those on loopback, such as `https://notes.example`; `*` for any. */
+  /**
+   * Origins of pages that may connect besides those on loopback, such as `https://notes.example` or
+   * `app://obsidian.md`; `*` for any. The README lists those of Electron, Tauri and others.
+   */
   readonly origins?: readonly string[] | undefined
   /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
@@ -42,7 +45,7 @@ export interface Relay {
  * Starts a relay; resolves once it listens. An ack from it means that the change is on its disk.
  *
  * Rejects with `FORBIDDEN` for a host that other machines can reach, without `insecure`; with `STORE_IN_USE` when
- * another relay uses the folder; with `LOG_FAILED` when the folder cannot be used; as Node does (`EADDRINUSE`, say)
+ * another relay uses the folder; with `URL_INVALID` for an origin that no page has; with `LOG_FAILED` when the folder cannot be used; as Node does (`EADDRINUSE`, say)
  * when it cannot listen.
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
@@ -60,9 +63,9 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
     clock: nodeClock,
     report: ({ level, event, ...details }) => report(level, event, details),
   })
-  const workspaces = new ServedWorkspaces(logs)
-  const server = new RelayServer({ workspaces, clock: nodeClock, report, origins, connections })
   try {
+    const workspaces = new ServedWorkspaces(logs)
+    const server = new RelayServer({ workspaces, clock: nodeClock, report, origins, connections })
     const taken = await server.listen(port, host)
     report("info", "listening", { host, port: taken, data })
     let closing: Promise<void> | undefined

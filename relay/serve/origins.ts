@@ -2,15 +2,61 @@
  * Which pages may connect. Every page that a browser shows can reach a relay on loopback, and without tokens the
  * `Origin` header is all that tells a stranger's page from the user's own.
  */
+import { HeadwaterError } from "../../src/base/errors.ts"
+import type { Report } from "../machine/report.ts"
+
+/** Refused origins that are reported by name. A page that makes new ones must not fill the log. */
+const NAMED = 100
+/** Characters of an origin that are reported. */
+const SHOWN = 200
+
+export class Origins {
+  readonly #allowed: ReadonlySet<string>
+  readonly #report: Report
+  readonly #refused = new Set<string>()
+
+  /**
+   * `allowed`: origins of pages that may connect besides those on loopback; `*` for any. Throws `URL_INVALID` for one
+   * that no browser sends.
+   */
+  constructor(allowed: readonly string[], report: Report) {
+    this.#allowed = new Set(allowed.map(asSent))
+    this.#report = report
+  }
+
+  /**
+   * Whether a page of this origin may connect: one on loopback, or an allowed one. Programs that are no browsers send
+   * no origin, and may. A page from a file or a sandbox says "null", might be anybody's, and may not unless that is
+   * allowed. Names are compared, not addresses, so a name that was made to resolve to 127.0.0.1 is refused. The first
+   * time that an origin is refused is reported, with the option that would allow it: browsers do not tell the page.
+   */
+  allows(origin: string | undefined): boolean {
+    if (origin === undefined || this.#allowed.has(origin) || this.#allowed.has("*")) return true
+    if (URL.canParse(origin) && isLoopback(new URL(origin).hostname)) return true
+    this.#refuse(origin.slice(0, SHOWN))
+    return false
+  }
+
+  #refuse(origin: string): void {
+    if (this.#refused.has(origin) || this.#refused.size > NAMED) return
+    this.#refused.add(origin)
+    if (this.#refused.size <= NAMED) this.#report("warn", "origin refused", { origin, allow: `--origin ${origin}` })
+    else this.#report("warn", "more origins refused", { named: NAMED })
+  }
+}
 
 /**
- * Whether a page of this origin may connect: one on loopback, or one of `others` (`*` for any). Programs that are no
- * browsers send no origin, and may. A page from a file or a sandbox says "null", might be anybody's, and may not. Names
- * are compared, not addresses, so a name that was made to resolve to 127.0.0.1 is refused.
+ * An origin as browsers send it: in lower case, without a path, and without the port that its scheme has anyway.
+ * `file://`, `app://obsidian.md` and the like have no origin for `URL`; browsers send scheme and host.
  */
-export function isAllowed(origin: string | undefined, others: readonly string[]): boolean {
-  if (origin === undefined || others.includes(origin) || others.includes("*")) return true
-  return URL.canParse(origin) && isLoopback(new URL(origin).hostname)
+function asSent(origin: string): string {
+  if (origin === "*" || origin === "null") return origin
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(origin) || !URL.canParse(origin)) {
+    const what = `"${origin}" is not the origin of a page; one looks like https://notes.example or app://obsidian.md`
+    throw new HeadwaterError("URL_INVALID", what)
+  }
+  const url = new URL(origin)
+  return url.origin === "null" ? `${url.protocol}//${url.host.toLowerCase()}` : url.origin
 }
 
 /** Whether this host can only be this machine. */

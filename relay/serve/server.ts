@@ -4,7 +4,7 @@ import { type AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import { limits, SUBPROTOCOL } from "../../src/wire/protocol.ts"
-import { isAllowed } from "./origins.ts"
+import { Origins } from "./origins.ts"
 import { Sockets, type SocketsOptions, within } from "./sockets.ts"
 
 export interface ServerOptions extends SocketsOptions {
@@ -19,11 +19,13 @@ export class RelayServer {
   readonly #http: Server
   readonly #upgrades: WebSocketServer
   readonly #sockets: Sockets
+  readonly #origins: Origins
   #stopping = false
 
   constructor(options: ServerOptions) {
     this.#o = options
     this.#sockets = new Sockets(options)
+    this.#origins = new Origins(options.origins, options.report)
     const { requestMs, fragments } = options.workspaces.sizes
     const patience = { requestTimeout: requestMs, headersTimeout: requestMs, connectionsCheckingInterval: 5_000 }
     this.#http = createServer(patience, (request, response) => {
@@ -102,7 +104,7 @@ export class RelayServer {
    */
   #refusal({ headers }: IncomingMessage): string | undefined {
     if (this.#stopping || this.#sockets.count >= this.#o.connections) return "503 Service Unavailable"
-    if (!isAllowed(headers.origin, this.#o.origins)) return "403 Forbidden"
+    if (!this.#origins.allows(headers.origin)) return "403 Forbidden"
     const offered = headers["sec-websocket-protocol"]?.split(",").map((name) => name.trim())
     return offered?.includes(SUBPROTOCOL) ? undefined : "400 Bad Request"
   }
