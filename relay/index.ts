@@ -65,7 +65,14 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   })
   try {
     const workspaces = new ServedWorkspaces(logs)
-    const server = new RelayServer({ workspaces, clock: nodeClock, report, origins, connections })
+    const server = new RelayServer({
+      workspaces,
+      clock: nodeClock,
+      report,
+      origins,
+      connections,
+      health: () => logs.check(),
+    })
     const taken = await server.listen(port, host)
     report("info", "listening", { host, port: taken, data })
     let closing: Promise<void> | undefined

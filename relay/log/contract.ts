@@ -139,6 +139,11 @@ export interface Logs {
    * that nobody has borrowed stay open in a limited number. Nothing is written before the first append.
    */
   open(workspace: string): Promise<Log>
+  /**
+   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes, or a log could not be opened or
+   * flushed when that was tried last.
+   */
+  check(): Promise<void>
   /** Flushes and closes all logs. */
   close(): Promise<void>
 }

@@ -3,6 +3,7 @@ import type { Clock } from "../../src/base/env.ts"
 import type { Disk } from "../machine/disk.ts"
 import type { Level } from "../machine/report.ts"
 import type { Reader } from "./files/reader.ts"
+import type { LogHealth } from "./health.ts"
 import type { LogSizes } from "./sizes.ts"
 
 export interface Folder {
@@ -12,6 +13,7 @@ export interface Folder {
   readonly reader: Reader
   readonly clock: Clock
   readonly sizes: LogSizes
+  readonly health: LogHealth
   report(event: LogEvent): void
 }
 

@@ -14,6 +14,7 @@ import type { Disk } from "../machine/disk.ts"
 import type { Log, Logs } from "./contract.ts"
 import { Reader } from "./files/reader.ts"
 import type { LogEvent } from "./folder.ts"
+import { LogHealth } from "./health.ts"
 import { IdleLogs } from "./idle-logs.ts"
 import { SegmentLog } from "./segment-log.ts"
 import { type LogSizes, usualLogSizes } from "./sizes.ts"
@@ -59,6 +60,7 @@ class SegmentLogs implements Logs {
   readonly #open = new Map<string, Lent>()
   /** Those of `#open` that nobody has borrowed. */
   readonly #idle: IdleLogs
+  readonly #health: LogHealth
   /** Logs that are being shut. One must be shut before it is opened again. */
   readonly #leaving = new Map<string, Promise<void>>()
   #closed = false
@@ -68,6 +70,7 @@ class SegmentLogs implements Logs {
     this.#sizes = { ...usualLogSizes, ...options.sizes }
     this.#unlock = unlock
     this.#idle = new IdleLogs(this.#sizes)
+    this.#health = new LogHealth({ ...options, healthMs: this.#sizes.healthMs })
     this.#reader = new Reader(options.disk, this.#sizes)
   }
 
@@ -81,9 +84,15 @@ class SegmentLogs implements Logs {
     try {
       return (lent.opened = await lent.log)
     } catch (error) {
+      this.#health.failed(workspace)
       if (this.#open.get(workspace) === lent) this.#open.delete(workspace)
       throw error
     }
+  }
+
+  async check(): Promise<void> {
+    if (this.#closed) throw new HeadwaterError("CLOSED", "the logs are closed")
+    await this.#health.check()
   }
 
   async close(): Promise<void> {
@@ -99,7 +108,7 @@ class SegmentLogs implements Logs {
   async #openLog(workspace: string): Promise<SegmentLog> {
     await this.#leaving.get(workspace)
     const { folder, disk, clock, report } = this.#options
-    const shared = { disk, clock, reader: this.#reader, sizes: this.#sizes }
+    const shared = { disk, clock, reader: this.#reader, sizes: this.#sizes, health: this.#health }
     const path = `${folder}/${hash("sha256", workspace, "hex")}`
     return SegmentLog.open({ path, workspace, ...shared, report: (event) => report({ ...event, workspace }) }, () =>
       this.#giveBack(workspace),
@@ -116,6 +125,7 @@ class SegmentLogs implements Logs {
 
   #shut(workspace: string, { log }: Lent): void {
     this.#open.delete(workspace)
+    this.#health.works(workspace)
     const left = log
       .then((opened) => opened.shut())
       .catch((error) => this.#options.report({ level: "warn", event: "log.unclosed", workspace, error }))

@@ -47,7 +47,9 @@ export class SegmentLog implements Log {
   /** `giveBack`: called by `close`. */
   static async open(folder: Folder, giveBack: () => void): Promise<SegmentLog> {
     try {
-      return new SegmentLog(folder, await recover(folder), giveBack)
+      const log = new SegmentLog(folder, await recover(folder), giveBack)
+      folder.health.works(folder.workspace)
+      return log
     } catch (error) {
       throw failed(`the log of workspace ${folder.workspace} cannot be opened`, error)
     }
@@ -164,11 +166,15 @@ export class SegmentLog implements Log {
   }
 
   #newCommit(): GroupCommit {
-    const { workspace, report } = this.#folder
+    const { workspace, report, health } = this.#folder
     return new GroupCommit(this.#folder, () => this.#contents.segments, {
-      flushed: () => this.#tell(this.#flushListeners),
+      flushed: () => {
+        health.works(workspace)
+        this.#tell(this.#flushListeners)
+      },
       failed(cause, entries) {
         const error = failed(`the log of workspace ${workspace} cannot be written`, cause)
+        health.failed(workspace)
         report({ level: "error", event: "log.failed", entries, error })
         return error
       },

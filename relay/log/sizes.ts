@@ -10,6 +10,9 @@ export interface LogSizes extends SegmentSizes {
   /** Bytes of memory that logs which nobody has borrowed may take, about, before the first of them are shut. */
   readonly idleBytes: number
 
+  /** ms for which the answer to whether entries can be stored counts. */
+  readonly healthMs: number
+
   /** Descriptors for reading that all logs together keep open between reads. */
   readonly openFiles: number
   /** Bytes of blocks of segments and indexes that all logs together keep in memory; 8 blocks at the least. */
@@ -48,6 +51,7 @@ export const usualLogSizes: LogSizes = {
   ...usualSegmentSizes,
   logs: 64,
   idleBytes: 64 * 2 ** 20,
+  healthMs: 5_000,
   openFiles: 128,
   blockBytes: 8 * 2 ** 20,
   bufferBytes: 2 ** 18,

@@ -1,5 +1,5 @@
 /** The relay on a port: HTTP, and the upgrade to a WebSocket. What comes in is hostile until shown otherwise. */
-import { createServer, type IncomingMessage, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
@@ -12,7 +12,13 @@ export interface ServerOptions extends SocketsOptions {
   readonly connections: number
   /** Origins of pages that may connect besides those on loopback; `*` for any. */
   readonly origins: readonly string[]
+  /** Rejects when nothing can be stored: `/healthz` then answers 503. */
+  readonly health?: () => Promise<void>
 }
+
+/** A proxy may pass on requests with a path before it. */
+const HEALTH = /^[^?#]*\/healthz(?:[?#]|$)/
+const JSON_ONCE = { "content-type": "application/json", connection: "close" }
 
 export class RelayServer {
   readonly #o: ServerOptions
@@ -29,17 +35,9 @@ export class RelayServer {
     const { requestMs, fragments } = options.workspaces.sizes
     const patience = { requestTimeout: requestMs, headersTimeout: requestMs, connectionsCheckingInterval: 5_000 }
     this.#http = createServer(patience, (request, response) => {
-      const health = request.url === "/healthz"
-      response.writeHead(health ? (this.#stopping ? 503 : 200) : 426, {
-        "content-type": "application/json",
-        connection: "close",
-        ...(health ? {} : { upgrade: "websocket" }),
-      })
-      response.end(
-        health
-          ? `{"ok":${!this.#stopping}}\n`
-          : `{"error":"this address speaks WebSocket only; connect with a Headwater client"}\n`,
-      )
+      if (HEALTH.test(request.url ?? "")) return void this.#tellHealth(response)
+      response.writeHead(426, { ...JSON_ONCE, upgrade: "websocket" })
+      response.end(`{"error":"this address speaks WebSocket only; connect with a Headwater client"}\n`)
     })
     // Room for a few plain requests besides the sockets; connections beyond it are dropped before they cost anything.
     this.#http.maxConnections = options.connections + 64
@@ -84,6 +82,18 @@ export class RelayServer {
     await within(clock, closeMs, stopped)
     this.#http.closeAllConnections()
     await within(clock, closeMs, stopped)
+  }
+
+  async #tellHealth(response: ServerResponse): Promise<void> {
+    let failure: unknown
+    await this.#o.health?.().catch((error) => {
+      failure = error
+    })
+    if (failure) this.#o.report("warn", "not healthy", { error: failure })
+    const ok = !failure && !this.#stopping
+    response.writeHead(ok ? 200 : 503, JSON_ONCE)
+    // Anybody may ask, so the answer has no path or id in it.
+    response.end(failure ? `{"ok":false,"error":"LOG_FAILED"}\n` : `{"ok":${ok}}\n`)
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -37,6 +37,7 @@ export async function startRelay(
     report() {},
     connections: 1000,
     origins: [],
+    health: () => logs.check(),
     ...more,
   })
   const url = `ws://127.0.0.1:${await server.listen(0, "127.0.0.1")}`

@@ -52,7 +52,10 @@ export class Served {
     this.disk = disk
     this.#clock = clock
     this.#logs = logs
-    this.workspaces = new ServedWorkspaces({ open: (w) => this.#open(w), close: () => logs.close() }, sizes)
+    this.workspaces = new ServedWorkspaces(
+      { open: (w) => this.#open(w), check: () => logs.check(), close: () => logs.close() },
+      sizes,
+    )
   }
 
   /** A replica that has just connected. */

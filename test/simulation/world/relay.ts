@@ -261,6 +261,6 @@ export class RelayHost implements Host {
       this.#log = await logs.open(workspace)
       return watch(this.#log)
     }
-    return { open, close: () => logs.close() }
+    return { open, check: () => logs.check(), close: () => logs.close() }
   }
 }
