@@ -4,6 +4,7 @@ import { HeadwaterError } from "../src/base/errors.ts"
 import { openLogs } from "./log/logs.ts"
 import { nodeClock } from "./machine/clock.node.ts"
 import { nodeDisk } from "./machine/disk.node.ts"
+import { SparingReport } from "./machine/report.ts"
 import { isLoopback } from "./serve/origins.ts"
 import { ServedWorkspaces } from "./serve/served-workspace.ts"
 import { RelayServer } from "./serve/server.ts"
@@ -27,7 +28,10 @@ export interface RelayOptions {
   readonly origins?: readonly string[] | undefined
   /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
-  /** Called with what happens, for a log. It is never given a token, nor what is inside a change. */
+  /**
+   * Called with what happens, for a log. It is never given a token, nor what is inside a change. Of equal events it is
+   * told 20 a minute, and how many more there were.
+   */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
     | undefined
@@ -50,7 +54,9 @@ export interface Relay {
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const { port = 4400, host = "127.0.0.1", data = "./data", insecure = false } = options
-  const { origins = [], connections = 10_000, report = () => {} } = options
+  const { origins = [], connections = 10_000 } = options
+  const reports = new SparingReport(options.report ?? (() => {}), nodeClock.now)
+  const { report } = reports
   if (!insecure && !isLoopback(host)) {
     throw new HeadwaterError(
       "FORBIDDEN",
@@ -80,6 +86,7 @@ export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
       report("info", "closing")
       await server.stop()
       await logs.close()
+      reports.end()
       report("info", "closed")
     }
     return {

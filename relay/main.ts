@@ -2,7 +2,8 @@
 /** The command line. Flags win over the environment. stdout gets one line, for programs that start a relay. */
 import { parseArgs } from "node:util"
 import { createRelay } from "./index.ts"
-import { linesTo } from "./machine/report.ts"
+import { describe, linesTo } from "./machine/report.ts"
+import { VERSION } from "./machine/version.ts"
 
 const usage = `headwater-relay serve [options]
 
@@ -11,6 +12,8 @@ const usage = `headwater-relay serve [options]
   --data <folder>   folder of the logs              DATA_DIR, else ./data
   --origin <origin> a page that may connect besides those on loopback; may be given several times
   --insecure        allow a host that other machines can reach; there are no tokens yet
+  --version         print the version
+  --help            print this
 `
 
 // Without a listener, the next line would end the relay when nobody reads its output any more (EPIPE).
@@ -18,6 +21,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on("error", () => 
 
 const report = linesTo(process.stderr, Date.now)
 
+/** The options, or what is to be printed instead of starting a relay. */
 function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   const { values, positionals } = parseArgs({
     args: [...argv],
@@ -29,9 +33,11 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
       origin: { type: "string", multiple: true },
       insecure: { type: "boolean" },
       help: { type: "boolean", short: "h" },
+      version: { type: "boolean", short: "v" },
     },
   })
-  if (values.help) return undefined
+  if (values.help) return usage
+  if (values.version) return `${VERSION}\n`
   if (positionals.join(" ") !== "serve") throw new Error(`the only command is serve, not "${positionals.join(" ")}"`)
   // A variable that is not set may come as an empty one, from a compose file for example.
   const set = (name: string) => env[name] || undefined
@@ -50,8 +56,8 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
 function readOptionsOrExit() {
   try {
     const options = readOptions(process.argv.slice(2), process.env)
-    if (options) return options
-    process.stdout.write(usage)
+    if (typeof options !== "string") return options
+    process.stdout.write(options)
     process.exit(0)
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : error}\n\n${usage}`)
@@ -59,7 +65,23 @@ function readOptionsOrExit() {
   }
 }
 
-const starting = createRelay({ ...readOptionsOrExit(), report })
+/** Why the relay did not start, as one sentence for whoever started it. */
+function sentenceOf(error: unknown): string {
+  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  if (code === "EADDRINUSE") {
+    return `port ${port} of ${address} is taken: stop what listens there, or choose another with --port`
+  }
+  if (code === "EACCES" && port !== undefined) {
+    return `this user may not listen on port ${port}: choose one above 1023 with --port`
+  }
+  if (code === "ENOTFOUND" || code === "EADDRNOTAVAIL") {
+    return `this machine has no address ${address ?? options.host}: choose another with --host`
+  }
+  return error instanceof Error ? describe(error).replace(/\s*\n\s*/g, " ") : String(error)
+}
+
+const options = readOptionsOrExit()
+const starting = createRelay({ ...options, report })
 let stopping = false
 const stop = () => {
   if (stopping) process.exit(1)
@@ -81,6 +103,6 @@ try {
   const relay = await starting
   process.stdout.write(`${JSON.stringify({ event: "listening", url: relay.url, port: relay.port })}\n`)
 } catch (error) {
-  report("error", "not started", { error })
+  process.stderr.write(`headwater-relay: ${sentenceOf(error)}\n`)
   process.exit(1)
 }

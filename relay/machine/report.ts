@@ -6,7 +6,55 @@ export type Level = "info" | "warn" | "error"
 /** Where a relay reports what happens. It is never given a token, nor what is inside a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
-/** Writes one JSON object a line. A HeadwaterError is shown by its message and cause, any other error by its stack. */
+/** How often one event is reported within `WINDOW_MS`. More of it are counted. */
+const MOST = 20
+const WINDOW_MS = 60_000
+
+interface Window {
+  readonly since: number
+  readonly level: Level
+  count: number
+}
+
+/**
+ * Reports the first of many equal events of a minute, and later how many were left out: whoever connects again and
+ * again with bad frames must not fill the disk with lines. Events are equal that have the same name and code.
+ */
+export class SparingReport {
+  readonly #report: Report
+  readonly #now: () => number
+  /** By name and code. There are as many as the relay's source has. */
+  readonly #windows = new Map<string, Window>()
+
+  constructor(report: Report, now: () => number) {
+    this.#report = report
+    this.#now = now
+  }
+
+  readonly report: Report = (level, event, details) => {
+    const code = details?.["code"]
+    const kind = typeof code === "string" ? `${event} ${code}` : event
+    const now = this.#now()
+    let window = this.#windows.get(kind)
+    if (!window || Math.abs(now - window.since) >= WINDOW_MS) {
+      if (window) this.#tellLeftOut(kind, window)
+      this.#windows.set(kind, (window = { since: now, level, count: 0 }))
+    }
+    if (++window.count <= MOST) this.#report(level, event, details)
+  }
+
+  /** Reports what was left out and not counted yet. */
+  end(): void {
+    for (const [kind, window] of this.#windows) this.#tellLeftOut(kind, window)
+    this.#windows.clear()
+  }
+
+  #tellLeftOut(kind: string, { level, count }: Window): void {
+    if (count > MOST) this.#report(level, "more of the same", { of: kind, leftOut: count - MOST })
+  }
+}
+
+/** Writes one JSON object a line. */
 export const linesTo =
   (stream: { write(line: string): unknown }, now: () => number): Report =>
   (level, event, details = {}) => {
@@ -15,7 +63,11 @@ export const linesTo =
     stream.write(`${JSON.stringify(line)}\n`)
   }
 
-function describe(error: Error): string {
-  const own = error instanceof HeadwaterError ? error.message : (error.stack ?? error.message)
+/**
+ * The message of an error and its causes. One that is neither ours nor the system's (those name a system call) is a defect, and
+ * shown with its stack.
+ */
+export function describe(error: Error): string {
+  const own = error instanceof HeadwaterError || "syscall" in error ? error.message : (error.stack ?? error.message)
   return error.cause instanceof Error ? `${own} (${describe(error.cause)})` : own
 }

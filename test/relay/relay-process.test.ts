@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { createRelay } from "headwater-relay"
@@ -150,7 +150,9 @@ describe("headwater-relay serve", () => {
     const first = await startRelay(data)
     const second = await run("serve", "--port", "0", "--data", data)
     expect(await second.exited).toEqual({ code: 1, signal: null })
-    expect(second.stderr).toMatch(/"event":"not started".*STORE_IN_USE/)
+    expect(second.stderr).toMatch(
+      /^headwater-relay: STORE_IN_USE: another relay serves the folder .*; stop it first\n$/,
+    )
     await first.end("SIGKILL")
     await startRelay(data)
   })
@@ -163,10 +165,49 @@ describe("headwater-relay serve", () => {
     expect(JSON.parse(await bold.line())).toMatchObject({ event: "listening" })
   })
 
+  it("says in one sentence why it cannot start", async () => {
+    const first = await startRelay(newFolder())
+    const port = `${first.port}`
+    const file = path.join(folder, "file")
+    writeFileSync(file, "")
+    const reasons: [string[], RegExp][] = [
+      [["--port", port, "--data", newFolder()], /^headwater-relay: port \d+ of 127\.0\.0\.1 is taken: .* --port\n$/],
+      [["--port", "0", "--data", file], /^headwater-relay: LOG_FAILED: the folder .* cannot be used: [^\n]*\n$/],
+      [["--port", "0", "--host", "0.0.0.0"], /^headwater-relay: FORBIDDEN: other machines can reach [^\n]*\n$/],
+      [["--port", "0", "--data", newFolder(), "--origin", "x"], /^headwater-relay: URL_INVALID: "x" is [^\n]*\n$/],
+    ]
+    for (const [args, sentence] of reasons) {
+      const child = await run("serve", ...args)
+      expect((await child.exited).code).toBe(1)
+      expect(child.stderr).toMatch(sentence)
+      expect(child.stderr).not.toMatch(/[{]|\n +at /)
+    }
+  })
+
+  it("writes a bounded number of lines, whatever is sent to it, and how many it has left out", async () => {
+    const relay = await startRelay(newFolder())
+    for (let i = 0; i < 50; i++) {
+      const wire = await Wire.dial(relay.url)
+      wire.socket.send("nonsense")
+      await wire.ended()
+    }
+    await relay.end("SIGTERM")
+    const lines = relay.stderr
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { event: string })
+    expect(lines.filter(({ event }) => event === "connection ended")).toHaveLength(20)
+    const left = { event: "more of the same", of: "connection ended MESSAGE_BAD", leftOut: 30 }
+    expect(lines).toContainEqual(expect.objectContaining(left))
+  })
+
   it("explains itself, and what is wrong with a command line", async () => {
     const help = await run("--help")
     expect((await help.exited).code).toBe(0)
-    expect(help.takeLines().join("\n")).toMatch(/serve.*--port.*--insecure/s)
+    expect(help.takeLines().join("\n")).toMatch(/serve.*--port.*--insecure.*--version/s)
+    const version = await run("--version")
+    expect((await version.exited).code).toBe(0)
+    expect(version.takeLines()).toEqual([JSON.parse(readFileSync("relay/package.json", "utf8")).version])
     for (const wrong of [[], ["fly"], ["serve", "--prot", "1"], ["serve", "--port", "99999"]]) {
       const child = await run(...wrong)
       expect((await child.exited).code, wrong.join(" ")).toBe(2)
