@@ -22,9 +22,15 @@ export const nodeDisk: Disk = {
 
 /**
  * The flag with which a write returns once its bytes are on the disk, as if fdatasync followed: one trip to the thread
- * pool instead of two (to wake a thread takes longer than to write a record). 0 where the system has no such flag.
+ * pool instead of two (to wake a thread takes longer than to write a record). Linux alone is known to keep that: it
+ * flushes the drive's cache, as fdatasync does. macOS has the flag, but leaves the bytes in the drive's cache; there
+ * `sync` follows each write, for which Node calls `fcntl(F_FULLFSYNC)`, which does flush it. 0: `sync` must follow.
  */
-const WRITTEN_THROUGH = constants.O_DSYNC ?? 0
+export function writtenThroughOn(platform: NodeJS.Platform): number {
+  return platform === "linux" ? constants.O_DSYNC : 0
+}
+
+const WRITTEN_THROUGH = writtenThroughOn(process.platform)
 
 class NodeFile implements DiskFile {
   readonly #path: string
