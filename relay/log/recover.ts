@@ -198,7 +198,8 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
     segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
-    const torn = isLast && to === size
+    // A block that cannot be read may have had records that somebody was told of.
+    const torn = isLast && to === size && !folder.reader.files.isBad(path, from, to)
     lost ||= !torn
     folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })
   }

@@ -1,6 +1,7 @@
 /** Files that are open for reading. All logs of a relay share a bounded number of descriptors. */
 import type { Disk, DiskFile } from "../../machine/disk.ts"
 import { asBuffer } from "../bytes.ts"
+import { readAround, SECTOR_BYTES } from "./bad-sectors.ts"
 
 interface OpenFile {
   readonly file: Promise<DiskFile>
@@ -14,18 +15,24 @@ export class OpenFiles {
   /** By path, in the order of their last use. */
   readonly #files = new Map<string, OpenFile>()
 
+  /** By path: the numbers of its sectors that could not be read. */
+  readonly #bad = new Map<string, Set<number>>()
+
   /** `limit`: descriptors that stay open between reads. */
   constructor(disk: Disk, limit: number) {
     this.#disk = disk
     this.#limit = limit
   }
 
-  /** `length` bytes from `at` on, fewer at the end of the file. They are in `into`, or in new memory. */
+  /**
+   * `length` bytes from `at` on, fewer at the end of the file. They are in `into`, or in new memory. Zeros stand for
+   * sectors that cannot be read.
+   */
   async read(path: string, at: number, length: number, into?: Uint8Array): Promise<Buffer> {
     const open = this.#open(path)
     open.readers++
     try {
-      return asBuffer(await (await open.file).read(at, length, into))
+      return asBuffer(await readAround(await open.file, at, length, into, (sector) => this.#noteBad(path, sector)))
     } catch (error) {
       this.#close(path, open)
       throw error
@@ -35,8 +42,15 @@ export class OpenFiles {
     }
   }
 
+  /** Whether a read has met a sector between these two bytes that cannot be read. */
+  isBad(path: string, from: number, to: number): boolean {
+    const sectors = this.#bad.get(path) ?? []
+    return [...sectors].some((n) => n * SECTOR_BYTES < to && (n + 1) * SECTOR_BYTES > from)
+  }
+
   /** Call it when the file is removed or replaced: the next read opens what has the name then. */
   forget(path: string): void {
+    this.#bad.delete(path)
     const open = this.#files.get(path)
     if (open) this.#close(path, open)
   }
@@ -53,6 +67,10 @@ export class OpenFiles {
     else open = { file: this.#disk.read(path), readers: 0 }
     this.#files.set(path, open)
     return open
+  }
+
+  #noteBad(path: string, sector: number): void {
+    this.#bad.set(path, (this.#bad.get(path) ?? new Set()).add(sector))
   }
 
   #trim(): void {

@@ -3,6 +3,7 @@ import type { Entry } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
 import { asBuffer, type GrowingBytes } from "../bytes.ts"
 import type { AppendedChange, EntityState } from "../contract.ts"
+import { readAround } from "../files/bad-sectors.ts"
 import { type Folder, segmentPath } from "../folder.ts"
 import { differences, encodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import type { ActorKeys, Key } from "./keys.ts"
@@ -118,7 +119,7 @@ export class OpenSegment {
       this.#made = true
     } else {
       await this.#file.truncate(this.size)
-      const found = asBuffer(await this.#file.read(0, HEADER_BYTES))
+      const found = asBuffer(await readAround(this.#file, 0, HEADER_BYTES))
       for (const { at, copy } of differences(found, header)) await this.#file.write(at, copy)
       await this.#file.sync()
     }

@@ -1,0 +1,57 @@
+/**
+ * Reads a file that has bad sectors. Zeros stand for those that cannot be read. Whatever is read of a log is checked
+ * (records and blocks of an index have checksums), so these zeros are found like any other damage: an index is made
+ * again, and an entry is skipped and reported, instead of the whole workspace being out of reach for good.
+ */
+import type { DiskFile } from "../../machine/disk.ts"
+
+/** What a disk reads or loses at once. */
+export const SECTOR_BYTES = 4096
+
+/**
+ * `length` bytes from `at` on, as `DiskFile.read` gives them. `onBad`: called with the number of each sector that cannot
+ * be read. Rejects when nothing of the file can be read: then the whole disk is at fault, and nothing is known of it.
+ */
+export async function readAround(
+  file: DiskFile,
+  at: number,
+  length: number,
+  into?: Uint8Array,
+  onBad: (sector: number) => void = () => {},
+): Promise<Uint8Array> {
+  try {
+    return await file.read(at, length, into)
+  } catch (error) {
+    if (!isBadSector(error) || !(await isReadable(file))) throw error
+  }
+  const end = Math.max(at, Math.min(at + length, await file.size()))
+  const bytes = (into ?? new Uint8Array(end - at)).subarray(0, end - at)
+  for (let from = at; from < end; ) {
+    const sector = Math.floor(from / SECTOR_BYTES)
+    const to = Math.min(end, (sector + 1) * SECTOR_BYTES)
+    const piece = bytes.subarray(from - at, to - at)
+    try {
+      await file.read(from, piece.length, piece)
+    } catch (error) {
+      if (!isBadSector(error)) throw error
+      piece.fill(0)
+      onBad(sector)
+    }
+    from = to
+  }
+  return bytes
+}
+
+/** Whether some place of the file can be read. */
+async function isReadable(file: DiskFile): Promise<boolean> {
+  const size = await file.size()
+  for (const at of [0, size - 1, size >> 1]) {
+    const read = await file.read(Math.max(0, at), 1).catch((error) => {
+      if (!isBadSector(error)) throw error
+    })
+    if (read) return true
+  }
+  return false
+}
+
+const isBadSector = (error: unknown) => (error as NodeJS.ErrnoException).code === "EIO"

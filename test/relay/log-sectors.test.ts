@@ -1,0 +1,160 @@
+import { beforeAll, describe, expect, it } from "vitest"
+import type { Log } from "../../relay/log/contract.ts"
+import { openLogs } from "../../relay/log/logs.ts"
+import { pages, sample } from "../../relay/log/samples.ts"
+import { nodeClock } from "../../relay/machine/clock.node.ts"
+import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
+import { dice } from "../support/dice.ts"
+import { type Files, type SimDisk, simDisk } from "../support/disk.ts"
+import { smallSizes } from "../support/log-workload.ts"
+
+const SECTOR = 4096
+/** Entries of such a size that each sector of a segment has parts of one or two. */
+const ENTRIES = 10
+const entry = (i: number) => sample(`${i}`, { entity: `e${i}`, size: 3000 })
+
+/** Two sealed segments of four entries, with their indexes, and an open one. */
+async function write(): Promise<Files> {
+  const disk = simDisk({ random: dice(1) })
+  const logs = await openOn(disk.disk)
+  const log = await logs.open("w")
+  for (let i = 0; i < ENTRIES; i++) await log.flushed(log.append(entry(i).entry, entry(i).changes))
+  await logs.close()
+  return disk.snapshot()
+}
+
+const events: string[] = []
+const openOn = (disk: Disk) => {
+  events.length = 0
+  const report = ({ event }: { event: string }) => void events.push(event)
+  return openLogs({ folder: "/data", disk, clock: nodeClock, report, sizes: smallSizes })
+}
+
+/** A disk with bad sectors, named by path and number. A sector that is written is good again: the drive has spares. */
+function withBadSectors({ disk }: SimDisk, bad: Set<string>): Disk {
+  const wrapped = (path: string, file: DiskFile): DiskFile => ({
+    ...file,
+    async read(at, length, into) {
+      const end = Math.min(at + length, await file.size())
+      for (let n = Math.floor(at / SECTOR); n * SECTOR < end; n++) {
+        if (bad.has(`${path} ${n}`)) throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" })
+      }
+      return file.read(at, length, into)
+    },
+    async write(at, bytes) {
+      await file.write(at, bytes)
+      for (let n = Math.floor(at / SECTOR); n * SECTOR < at + bytes.length; n++) bad.delete(`${path} ${n}`)
+    },
+  })
+  const moved = (from: string) => {
+    for (const name of bad) if (name.startsWith(`${from} `)) bad.delete(name)
+  }
+  return {
+    ...disk,
+    open: async (path) => wrapped(path, await disk.open(path)),
+    read: async (path) => wrapped(path, await disk.read(path)),
+    rename: async (from, to) => {
+      await disk.rename(from, to)
+      moved(to)
+    },
+    remove: async (path) => {
+      await disk.remove(path)
+      moved(path)
+    },
+  }
+}
+
+/** The entries whose bytes lie, at least in part, in this sector of a file. */
+function entriesIn(bytes: Uint8Array, sector: number): number[] {
+  const file = Buffer.from(bytes)
+  const inside: number[] = []
+  for (let i = 0; i < ENTRIES; i++) {
+    const chunk = Buffer.from(entry(i).entry.chunks[0]!)
+    const at = file.indexOf(chunk)
+    // Before the chunk: the record's preamble and the beginning of the entry.
+    if (at >= 0 && at - 200 < (sector + 1) * SECTOR && at + chunk.length > sector * SECTOR) inside.push(i)
+  }
+  return inside
+}
+
+const servedBy = async (log: Log) =>
+  (await pages(log, 0, 10_000)).flatMap(({ entries }) => entries.map(({ entry }) => Number(entry.entity.slice(1))))
+
+let files: Files
+beforeAll(async () => {
+  files = await write()
+})
+
+/** Every sector of every file. */
+const sectors = async () => {
+  const all: [path: string, sector: number, lost: number[]][] = []
+  for (const [path, bytes] of files) {
+    for (let n = 0; n * SECTOR < bytes.length; n++)
+      all.push([path, n, path.endsWith(".log") ? entriesIn(bytes, n) : []])
+  }
+  return all
+}
+
+/** What is served is all but some of `lost`; no other entry is lost, none is claimed that is, and the log takes more. */
+async function check(log: Log, lost: readonly number[], name: string): Promise<void> {
+  const served = new Set(await servedBy(log))
+  for (let i = 0; i < ENTRIES; i++) {
+    if (!lost.includes(i)) expect(served, name).toContain(i)
+    const known = await log.known(`e${i}`, entry(i).changes[0]!.hash)
+    expect(known !== undefined, `${name}: entry ${i}`).toBe(served.has(i))
+  }
+  const missing = Array.from({ length: ENTRIES }, (_, i) => i).filter((i) => !served.has(i))
+  if (missing.length > 0) expect(events, name).toEqual(expect.arrayContaining(["log.damaged", "log.broken"]))
+  else if (!events.includes("log.damaged")) expect(events, name).not.toContain("log.broken")
+  expect(events, name).not.toContain("log.torn")
+  for (const i of missing) await log.flushed(log.append(entry(i).entry, entry(i).changes))
+  expect(new Set(await servedBy(log)).size, name).toBe(ENTRIES)
+}
+
+describe("a sector that cannot be read costs the entries in it and nothing else", () => {
+  it("when the log is opened", async () => {
+    let lostSome = 0
+    for (const [path, sector, lost] of await sectors()) {
+      const name = `${path} ${sector}`
+      const disk = simDisk({ random: dice(2) })
+      disk.restore(files)
+      const bad = new Set([name])
+      const logs = await openOn(withBadSectors(disk, bad))
+      await check(await logs.open("w"), lost, name)
+      await logs.close()
+      const again = await openOn(withBadSectors(disk, bad))
+      expect(new Set(await servedBy(await again.open("w"))).size, name).toBe(ENTRIES)
+      await again.close()
+      if (lost.length > 0) lostSome++
+    }
+    expect(lostSome).toBeGreaterThan(5)
+  })
+
+  it("when it turns bad while the log is in use", async () => {
+    for (const [path, sector, lost] of await sectors()) {
+      const name = `${path} ${sector}`
+      const disk = simDisk({ random: dice(2) })
+      disk.restore(files)
+      const bad = new Set<string>()
+      const logs = await openOn(withBadSectors(disk, bad))
+      const log = await logs.open("w")
+      bad.add(name)
+      await check(log, lost, name)
+      await logs.close()
+    }
+  })
+})
+
+describe("a disk of which nothing can be read", () => {
+  it("makes a log fail for now, and nothing is set aside", async () => {
+    const disk = simDisk({ random: dice(2) })
+    disk.restore(files)
+    const bad = new Set((await sectors()).map(([path, sector]) => `${path} ${sector}`))
+    const logs = await openOn(withBadSectors(disk, bad))
+    await expect(logs.open("w")).rejects.toMatchObject({ code: "LOG_FAILED" })
+    bad.clear()
+    expect(await servedBy(await logs.open("w"))).toHaveLength(ENTRIES)
+    expect(events).toEqual([])
+    await logs.close()
+  })
+})
