@@ -82,7 +82,9 @@ export class ServedWorkspace {
   /** Why the log could not be opened. */
   #failure: unknown
   #recent: RecentEntries | undefined
+  /** Kept while the followers are told of one flush. A workspace in which nothing happens any more keeps none. */
   #sharedFrame: SharedFrame | undefined
+  #isFlushing = false
   #end: { readonly cursor: Cursor; readonly position: number } | undefined
   /** How often flushed entries were lost. */
   #breaks = 0
@@ -170,8 +172,9 @@ export class ServedWorkspace {
       bytes += entry.bytes.length
       if (bytes > this.#frameBytes && entries.length > 1) return undefined
     }
-    this.#sharedFrame = { from, cursor, position, entries, pushers, bytes }
-    return this.#sharedFrame
+    const frame = { from, cursor, position, entries, pushers, bytes }
+    if (this.#isFlushing) this.#sharedFrame = frame
+    return frame
   }
 
   async close(): Promise<void> {
@@ -186,12 +189,14 @@ export class ServedWorkspace {
     this.#recent = recent
     this.#unsubscribe = [
       log.onFlush(() => {
+        this.#isFlushing = true
         for (const follower of this.followers) follower.flushed()
+        this.#isFlushing = false
+        this.#sharedFrame = undefined
       }),
       log.onBreak(() => {
         this.#breaks++
         recent.clear()
-        this.#sharedFrame = undefined
         for (const follower of this.followers) follower.broke()
       }),
     ]

@@ -32,7 +32,7 @@ export class RelayServer {
     this.#o = options
     this.#sockets = new Sockets(options)
     this.#origins = new Origins(options.origins, options.report)
-    const { requestMs, fragments } = options.workspaces.sizes
+    const { requestMs, fragments, pieces } = options.workspaces.sizes
     const patience = { requestTimeout: requestMs, headersTimeout: requestMs, connectionsCheckingInterval: 5_000 }
     this.#http = createServer(patience, (request, response) => {
       if (HEALTH.test(request.url ?? "")) return void this.#tellHealth(response)
@@ -47,6 +47,7 @@ export class RelayServer {
       perMessageDeflate: false,
       maxPayload: limits.message,
       maxFragments: fragments,
+      maxBufferedChunks: pieces,
       handleProtocols: () => SUBPROTOCOL,
     })
     this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head))

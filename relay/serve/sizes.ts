@@ -36,6 +36,8 @@ export interface ServeSizes {
   readonly unreadableBytes: number
   /** Fragments of one WebSocket message. */
   readonly fragments: number
+  /** Pieces of a frame, as the network brings them, that wait for the rest of it. */
+  readonly pieces: number
   /** ms for an HTTP request to arrive in full, the upgrade included. */
   readonly requestMs: number
   /** ms that a connection may be open before its first pull, push or have. */
@@ -69,6 +71,9 @@ export const usualServeSizes: ServeSizes = {
   // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
   // sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
+  // Each costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line with
+  // packets of 576 bytes, 4 MiB come in 8,000 pieces.
+  pieces: 16_384,
   requestMs: 10_000,
   firstMessageMs: 30_000,
   silentMs: 90_000,
