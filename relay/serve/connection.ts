@@ -104,9 +104,9 @@ export class Connection implements Outlet, Asker {
     for (const resolve of this.#awaitingRoom.splice(0)) resolve()
   }
 
-  /** Some of what was received is not answered yet. */
-  get unanswered(): boolean {
-    return this.#unanswered > 0
+  /** Bytes of memory charged for what was received and is not answered yet. */
+  get unanswered(): number {
+    return this.#unanswered
   }
 
   /** Resolves once everything received so far has been answered. */

@@ -67,6 +67,11 @@ export class RelayServer {
     })
   }
 
+  /** Bytes of memory that all connections take, about: see `MemoryBudget`. */
+  memory(): number {
+    return this.#sockets.memory()
+  }
+
   /** Bytes that were given to sockets and that the network has not taken yet. */
   buffered(): number {
     return this.#sockets.buffered()

@@ -18,6 +18,8 @@ export interface ServeSizes {
   readonly socketBytes: number
   /** Bytes of memory charged for the unanswered frames of a connection. Above it the connection is not read. */
   readonly unansweredBytes: number
+  /** Bytes of memory that all connections may take together, before those that take the most are cut off. */
+  readonly memoryBytes: number
   /** Entities and heads of a `have`, the replica's and the log's, that are compared at a time. At least 1. */
   readonly comparedHeads: number
   /** Rejects of a push that are sent at a time. At least 1. */
@@ -62,6 +64,7 @@ export const usualServeSizes: ServeSizes = {
   readBytes: 60 * 1024,
   socketBytes: 2 ** 20,
   unansweredBytes: limits.message,
+  memoryBytes: 256 * 2 ** 20,
   comparedHeads: 4096,
   sentRejects: 128,
   judgedBytes: 2 ** 17,

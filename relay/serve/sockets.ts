@@ -5,6 +5,8 @@ import type { WebSocket } from "ws"
 import type { Clock } from "../../src/base/env.ts"
 import type { Report } from "../machine/report.ts"
 import { Connection, closeCode } from "./connection.ts"
+import { MemoryBudget, type Spender } from "./memory-budget.ts"
+import { PartialFrame } from "./partial-frame.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { Silence } from "./silence.ts"
 
@@ -22,6 +24,7 @@ interface OpenSocket {
 export class Sockets {
   readonly #o: SocketsOptions
   readonly #open = new Set<OpenSocket>()
+  readonly #memory: MemoryBudget
   /** The sockets to uncork at the end of this tick. */
   #corked: Duplex[] = []
   #stopping = false
@@ -29,10 +32,16 @@ export class Sockets {
 
   constructor(options: SocketsOptions) {
     this.#o = options
+    this.#memory = new MemoryBudget(options.workspaces.sizes.memoryBytes)
   }
 
   get count(): number {
     return this.#open.size
+  }
+
+  /** Bytes of memory that all connections take, about. */
+  memory(): number {
+    return this.#memory.sum()
   }
 
   /** Bytes that were given to sockets and that the network has not taken yet. */
@@ -54,11 +63,26 @@ export class Sockets {
       send: (frame) => {
         this.#cork(socket)
         ws.send(frame)
+        this.#memory.update(spender)
       },
       close: (code, reason) => this.#close(ws, code, reason),
       buffered: () => ws.bufferedAmount,
       pauseReading: (paused) => (paused || this.#stopping ? ws.pause() : ws.resume()),
       report: (code, error) => report("error", "connection ended", { code, error }),
+    })
+    const partial = new PartialFrame()
+    const spender: Spender = {
+      memory: () => partial.memory + connection.unanswered + ws.bufferedAmount,
+      shed: () => {
+        report("warn", "connection cut off", { bytes: spender.memory(), budget: workspaces.sizes.memoryBytes })
+        connection.disconnected()
+        ws.terminate()
+      },
+    }
+    this.#memory.add(spender)
+    socket.prependListener("data", (piece: Buffer) => {
+      partial.came(piece.length)
+      this.#memory.update(spender)
     })
     const opened = { ws, connection }
     this.#open.add(opened)
@@ -73,13 +97,17 @@ export class Sockets {
     })
     ws.on("message", (frame, binary) => {
       silence?.moved()
+      partial.whole((frame as Buffer).length)
       connection.receive(binary ? (frame as Buffer) : NO_FRAME)
+      this.#memory.update(spender)
     })
+    for (const control of ["ping", "pong"] as const) ws.on(control, (data: Buffer) => partial.control(data.length))
     ws.on("error", () => {}) // a broken frame: the close event that follows does all that is needed
     ws.on("close", () => {
       cancelWait()
       silence?.stop()
       connection.disconnected()
+      this.#memory.remove(spender)
       this.#open.delete(opened)
     })
   }
@@ -102,7 +130,7 @@ export class Sockets {
     const { workspaces, clock } = this.#o
     return new Silence(clock, workspaces.sizes, {
       bytesRead: () => (socket instanceof Socket ? socket.bytesRead : 0),
-      busy: () => connection.unanswered,
+      busy: () => connection.unanswered > 0,
       full: () => ws.bufferedAmount > workspaces.sizes.socketBytes,
       silent: () => this.#close(ws, closeCode.idle, "nothing came for too long"),
     })

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest"
 import type { SharedFrame } from "../../relay/serve/served-workspace.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf } from "../support/changes.ts"
-import { note, startRelay } from "../support/relay.ts"
+import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import { Served } from "../support/served.ts"
 import type { Wire } from "../support/wire.ts"
 
@@ -37,6 +37,107 @@ describe("the frame that brings a flush to all followers", () => {
     for (const seen of frames.values())
       expect(seen.map((ref) => ref.deref())).toEqual([undefined, undefined, undefined])
     await served.close()
+  })
+})
+
+const SOCKETS = process.env["HEADWATER_LONG"] === "1" ? 1000 : 100
+
+/** The first bytes of a frame of 4 MiB. */
+const begun = (bytes: number) => {
+  const frame = Buffer.alloc(14 + bytes)
+  frame.set([0x82, 0xff, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff])
+  return frame
+}
+
+describe("all connections together", () => {
+  const budget = SOCKETS * 30_000
+  const sizes = { memoryBytes: budget, socketBytes: 100_000, unansweredBytes: 100_000 }
+  const value = "x".repeat(60_000)
+
+  const deeds: [string, (wire: Wire, relay: TestRelay, i: number) => void][] = [
+    ["frames that are not whole", (wire) => raw(wire).write(begun(60_000))],
+    ["frames that are not answered", (wire, _relay, i) => wire.push([note(`e${i}`, A, value)])],
+  ]
+
+  it.each(deeds)(
+    `take no more than the relay has for them, and others go on: ${SOCKETS} sockets with %s`,
+    async (_, deed) => {
+      const reported: string[] = []
+      await using relay = await startRelay({
+        sizes,
+        connections: SOCKETS + 10,
+        report: (_level, event) => reported.push(event),
+      })
+      const healthy = await relay.dial()
+      const wires: Wire[] = []
+      for (let i = 0; i < SOCKETS; i++) wires.push(await relay.dial())
+      relay.disk.hold()
+      let most = 0
+      for (const [i, wire] of wires.entries()) {
+        deed(wire, relay, i)
+        if (i % 10 === 9) await sleep(5)
+        most = Math.max(most, relay.server.memory())
+      }
+      for (let still = 0; still < 10; still++) {
+        await sleep(20)
+        most = Math.max(most, relay.server.memory())
+      }
+      expect(most).toBeGreaterThan(budget / 2)
+      expect(most).toBeLessThanOrEqual(budget)
+      expect(reported).toContain("connection cut off")
+      relay.disk.release()
+      await healthy.ack(healthy.push([note("mine", A)], { w: "mine" }))
+    },
+  )
+
+  it("take no more when it is answers that they do not read", async () => {
+    const sizes = { memoryBytes: 3 * 2 ** 20, socketBytes: 2 ** 21 }
+    const reported: string[] = []
+    await using relay = await startRelay({
+      sizes,
+      connections: SOCKETS + 10,
+      report: (_level, event) => reported.push(event),
+    })
+    const healthy = await relay.dial()
+    for (let i = 0; i < 160; i++) await healthy.ack(healthy.push([note(`e${i}`, A, "x".repeat(100_000))]))
+    let most = 0
+    for (let i = 0; i < 4; i++) {
+      const wire = await relay.dial()
+      wire.socket.pause() // the system takes some MB for it, then the relay has to keep the rest
+      wire.pull("w", null, { credit: 2 ** 40 })
+      for (let still = 0; still < 20; still++) {
+        await sleep(20)
+        most = Math.max(most, relay.server.memory())
+      }
+    }
+    expect(most).toBeGreaterThan(2 ** 20)
+    expect(most).toBeLessThanOrEqual(sizes.memoryBytes)
+    expect(reported).toContain("connection cut off")
+    await healthy.ping()
+  })
+
+  it("lose the one that takes the most, and no other", async () => {
+    await using relay = await startRelay({ sizes: { memoryBytes: 2 ** 20 } })
+    const wires: Wire[] = []
+    for (let i = 0; i < 10; i++) wires.push(await relay.dial())
+    for (const wire of wires) raw(wire).write(begun(50_000))
+    while (relay.server.memory() < 500_000) await sleep(5)
+    raw(wires[3]!).write(begun(700_000))
+    await wires[3]!.ended()
+    await sleep(50)
+    expect(wires.filter(({ closed }) => closed)).toEqual([wires[3]])
+  })
+
+  it("take nothing when all that has come was answered, in whatever pieces it came", async () => {
+    await using relay = await startRelay()
+    const wire = await relay.dial()
+    for (let i = 0; i < 20; i++) {
+      await wire.ack(wire.push([note(`e${i}`, A, "x".repeat(i * 5000))]))
+      wire.socket.ping("control")
+      await wire.ping()
+    }
+    await sleep(20)
+    expect(relay.server.memory()).toBeLessThan(2000)
   })
 })
 
