@@ -1,9 +1,11 @@
 /**
  * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits
- * elsewhere in it stay. The algorithm: Myers, "An O(ND) Difference Algorithm and Its Variations" (Algorithmica 1,
- * 1986). Long texts are compared by words, then the stretches that differ by characters. Texts that have little in
- * common are replaced whole, because the exact answer would cost seconds.
+ * elsewhere in it stay. Words stay whole: a letter that two words share by accident is no reason to keep it, because
+ * two devices that keep it would mix their words. Texts are compared by sentences, then the sentences that differ by
+ * words. What has little in common is replaced whole, because the exact answer would cost seconds.
  */
+
+import { align } from "./align.ts"
 
 /** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
 export interface Hunk {
@@ -12,116 +14,197 @@ export interface Hunk {
   readonly insert: string
 }
 
-/** UTF-16 units up to which texts are compared by characters; longer ones by words. */
-const FINE = 2048
-/** Tokens (words or characters) that may differ before a text is replaced whole. */
-const EDITS = 1000
-
 /** The hunks that make `after` of `before`: in ascending order, never overlapping, never splitting a surrogate pair. */
 export function difference(before: string, after: string): Hunk[] {
+  const hunks = bySentences(before, after)
+  const placed = hunks.map((hunk, n) => afterSpace(hunk, before, hunks[n + 1]?.at ?? before.length))
+  return placed.length === 1 ? placed.map((only) => withinWord(only, before)) : placed
+}
+
+// ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A line, or a part of one that ends like a sentence, with the space before it. */
+const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
+
+/** A word, or a sign that is none. The space before it is no part of what is compared. */
+interface Token {
+  readonly space: string
+  readonly text: string
+}
+
+/** Scripts without spaces between words: each character counts as a word. */
+const SPACELESS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"].map((s) => `\\p{sc=${s}}`).join("")
+const LETTERS = `(?:(?![${SPACELESS}])[\\p{L}\\p{N}\\p{M}_])+`
+/** Letters and digits, also around an apostrophe, hyphen, point and the like, so that a date or an address is one word. */
+const WORD = `${LETTERS}(?:['’.:@/-]${LETTERS})*`
+/** One character as a reader sees it: with its accents, a joined emoji, a flag. */
+const SIGN = String.raw`(?:\p{RI}{2}|\S[\p{M}\p{EMod}]*(?:\u200d\S[\p{M}\p{EMod}]*)*)`
+const TOKEN = new RegExp(String.raw`([^\S\n]*)(\n|${WORD}|${SIGN})|[^\S\n]+`, "gu")
+const WORDS = new RegExp(LETTERS, "gu")
+/** Beside a line break, this is where what was written anew may begin or end. */
+const ENDS_SENTENCE = /\n|[.!?…](?:\s|$)|[。！？]/
+
+/** A last token without text holds the space at the end. */
+function wordsOf(text: string): Token[] {
+  const tokens: Token[] = []
+  for (const [all, space, text_] of text.matchAll(TOKEN)) {
+    tokens.push(text_ === undefined ? { space: all, text: "" } : { space: space ?? "", text: text_ })
+  }
+  return tokens
+}
+
+// ── comparing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * As many new sentences as old ones are compared one to one. All of their words together would be matched across them:
+ * a "the" of the first with one of the second.
+ */
+function bySentences(old: string, fresh: string): Hunk[] {
+  const a: string[] = old.match(SENTENCE) ?? []
+  const b: string[] = fresh.match(SENTENCE) ?? []
   const hunks: Hunk[] = []
-  compare(before, after, 0, false, hunks)
+  let [i, j, at] = [0, 0, 0]
+  const change = (removed: string, inserted: string) => {
+    for (const hunk of byWords(removed, inserted)) hunks.push({ ...hunk, at: at + hunk.at })
+    at += removed.length
+  }
+  const end: [number, number] = [a.length, b.length]
+  for (const [x, y] of [...(align(a, b) ?? []), end]) {
+    if (x - i === y - j) for (; i < x; i++, j++) change(a[i] as string, b[j] as string)
+    else change(a.slice(i, x).join(""), b.slice(j, y).join(""))
+    at += a[x]?.length ?? 0
+    ;[i, j] = [x + 1, y + 1]
+  }
   return hunks
 }
 
-/**
- * `offset`: where `before` stands in the whole text. `refining`: words were compared already, so long texts are
- * replaced.
- */
-function compare(before: string, after: string, offset: number, refining: boolean, hunks: Hunk[]): void {
-  const start = commonStart(before, after)
-  const end = commonEnd(before, after, start)
-  const old = before.slice(start, before.length - end)
-  const fresh = after.slice(start, after.length - end)
-  if (old === "" && fresh === "") return
-  const at = offset + start
-  const fine = Math.max(old.length, fresh.length) <= FINE
-  const worthwhile = old !== "" && fresh !== "" && (fine || !refining)
-  const script = worthwhile ? align(tokens(old, fine), tokens(fresh, fine)) : undefined
-  if (script === undefined) {
-    hunks.push({ at, remove: old.length, insert: fresh })
-    return
-  }
-  let from = at
-  for (const { removed, inserted, kept } of script) {
-    if (fine) hunks.push({ at: from, remove: removed.length, insert: inserted })
-    else compare(removed, inserted, from, true, hunks)
-    from += removed.length + kept
-  }
+/** Text that differs, and text behind it that both have. */
+interface Stretch {
+  removed: string
+  inserted: string
+  /** Words in `removed` or in `inserted`, whichever has more. */
+  words: number
+  kept: string
 }
+
+function byWords(old: string, fresh: string): Hunk[] {
+  const stretches = old === "" || fresh === "" ? undefined : aligned(wordsOf(old), wordsOf(fresh))
+  if (stretches === undefined) return old === fresh ? [] : [{ at: 0, remove: old.length, insert: fresh }]
+  const hunks: Hunk[] = []
+  let at = 0
+  for (const { removed, inserted, kept } of withoutAccidents(stretches)) {
+    if (removed !== inserted) hunks.push({ at, remove: removed.length, insert: inserted })
+    at += removed.length + kept.length
+  }
+  return hunks
+}
+
+/** Undefined when the two have little in common. */
+function aligned(a: readonly Token[], b: readonly Token[]): Stretch[] | undefined {
+  const [x, y] = [a, b].map((tokens) => tokens.map(({ text }) => text)) as [string[], string[]]
+  const pairs = align(x, y)
+  if (pairs === undefined) return undefined
+  const stretches: Stretch[] = [{ removed: "", inserted: "", words: 0, kept: "" }]
+  let [i, j] = [0, 0]
+  for (const [x, y] of [...pairs, [a.length, b.length] as const]) {
+    let [removed, inserted] = [textOf(a.slice(i, x)), textOf(b.slice(j, y))]
+    const words = Math.max(wordsIn(removed), wordsIn(inserted))
+    const { space = "", text = "" } = a[x] ?? {}
+    const spaced = b[y]?.space ?? ""
+    if (space !== spaced) [removed, inserted] = [removed + space, inserted + spaced]
+    if (removed !== inserted) stretches.push({ removed, inserted, words, kept: "" })
+    const stretch = stretches.at(-1) as Stretch
+    stretch.kept += space === spaced ? space + text : text
+    ;[i, j] = [x + 1, y + 1]
+  }
+  return stretches
+}
+
+const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }) => space + text).join("")
+const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
+
+/**
+ * Joins changes of one sentence that have little in common between them: a sentence that was written anew shares a
+ * "the" with the old one by accident, and two devices that both keep it would shuffle their sentences.
+ */
+function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
+  const result: Stretch[] = []
+  for (let next of stretches) {
+    for (let last = result.at(-1); last !== undefined && isAccident(last, next); last = result.at(-1)) {
+      result.pop()
+      next = {
+        ...next,
+        removed: last.removed + last.kept + next.removed,
+        inserted: last.inserted + last.kept + next.inserted,
+        words: last.words + wordsIn(last.kept) + next.words,
+      }
+    }
+    result.push(next)
+  }
+  return result
+}
+
+/** Measured on rewritten prose: joining less leaves sentences shuffled, joining more takes in words that nobody changed. */
+const isAccident = (a: Stretch, b: Stretch): boolean =>
+  a.removed !== a.inserted &&
+  b.removed !== b.inserted &&
+  !ENDS_SENTENCE.test(a.kept) &&
+  3 * Math.max(1, wordsIn(a.kept)) < a.words + b.words
+
+// ── where a hunk lies ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Somebody who types into a word changes it in one place, and an app may assign at every keystroke: then only these
+ * characters are written. This is no accident, because all else is the same.
+ */
+function withinWord(hunk: Hunk, before: string): Hunk {
+  const { at, remove, insert } = hunk
+  const removed = before.slice(at, at + remove)
+  if (/\s/.test(removed + insert)) return hunk
+  const start = sameStart(removed, insert)
+  const end = sameEnd(removed, insert, start)
+  if (start + end < Math.min(removed.length, insert.length)) return hunk
+  return { at: at + start, remove: remove - start - end, insert: insert.slice(start, insert.length - end) }
+}
+
+/**
+ * The same hunk without the space before it, which both texts have. A word is inserted and removed with the space
+ * behind it where there is one: so what others type at the end of the word before stays there. `limit`: where
+ * the next hunk begins.
+ */
+function afterSpace({ at, remove, insert }: Hunk, before: string, limit: number): Hunk {
+  const removed = before.slice(at, at + remove)
+  if (remove > 0 && insert !== "") {
+    const space = sameStart(spaceOf(removed), spaceOf(insert))
+    return { at: at + space, remove: remove - space, insert: insert.slice(space) }
+  }
+  const space = spaceOf(remove > 0 ? removed : insert)
+  const moves =
+    space.length < remove + insert.length &&
+    before.startsWith(space, at + remove) &&
+    at + remove + space.length <= limit
+  return moves
+    ? { at: at + space.length, remove, insert: insert === "" ? "" : insert.slice(space.length) + space }
+    : { at, remove, insert }
+}
+
+const spaceOf = (text: string): string => /^[^\S\n]*/.exec(text)?.[0] ?? ""
 
 const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff
 const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff
 
-function commonStart(a: string, b: string): number {
+/** UTF-16 units that both begin with. */
+function sameStart(a: string, b: string): number {
   const most = Math.min(a.length, b.length)
   let n = 0
   while (n < most && a.charCodeAt(n) === b.charCodeAt(n)) n++
   return n > 0 && isHigh(a.charCodeAt(n - 1)) ? n - 1 : n
 }
 
-function commonEnd(a: string, b: string, start: number): number {
+/** UTF-16 units that both end with, behind the first `start`. */
+function sameEnd(a: string, b: string, start: number): number {
   const most = Math.min(a.length, b.length) - start
   let n = 0
   while (n < most && a.charCodeAt(a.length - 1 - n) === b.charCodeAt(b.length - 1 - n)) n++
   return n > 0 && isLow(a.charCodeAt(a.length - n)) ? n - 1 : n
-}
-
-const tokens = (text: string, fine: boolean): string[] => (fine ? [...text] : (text.match(/\s+|[^\s]+/g) ?? []))
-
-/** Tokens that differ, as text, and how many UTF-16 units after them are the same. */
-interface Stretch {
-  readonly removed: string
-  readonly inserted: string
-  readonly kept: number
-}
-
-/** The shortest edit script from a to b, or undefined when more than `EDITS` tokens differ. */
-function align(a: readonly string[], b: readonly string[]): Stretch[] | undefined {
-  const most = Math.min(EDITS, a.length + b.length)
-  const mid = most + 1
-  /** By diagonal (k = x - y, shifted by `mid`): the largest x that `d` edits reach. */
-  const reach = new Int32Array(2 * most + 3)
-  /** `reach` as it was before each round, diagonals -d - 1 to d + 1. */
-  const rounds: Int32Array[] = []
-  for (let d = 0; d <= most; d++) {
-    rounds.push(reach.slice(mid - d - 1, mid + d + 2))
-    for (let k = -d; k <= d; k += 2) {
-      const down = k === -d || (k !== d && reach[mid + k - 1]! < reach[mid + k + 1]!)
-      let x = down ? reach[mid + k + 1]! : reach[mid + k - 1]! + 1
-      while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++
-      reach[mid + k] = x
-      if (x >= a.length && x - k >= b.length) return stretches(a, b, rounds)
-    }
-  }
-  return undefined
-}
-
-/** Walks the rounds back to find the tokens that were removed and inserted, then forth to join them to stretches. */
-function stretches(a: readonly string[], b: readonly string[], rounds: readonly Int32Array[]): Stretch[] {
-  const removed = new Set<number>()
-  const inserted = new Set<number>()
-  let x = a.length
-  let y = b.length
-  for (let d = rounds.length - 1; d > 0; d--) {
-    const reach = rounds[d]!
-    const k = x - y
-    const at = k + d + 1
-    const down = k === -d || (k !== d && reach[at - 1]! < reach[at + 1]!)
-    x = down ? reach[at + 1]! : reach[at - 1]!
-    y = x - (down ? k + 1 : k - 1)
-    if (down) inserted.add(y)
-    else removed.add(x)
-  }
-  const result: Stretch[] = []
-  let i = 0
-  let j = 0
-  while (i < a.length || j < b.length) {
-    const stretch = { removed: "", inserted: "", kept: 0 }
-    while (removed.has(i)) stretch.removed += a[i++]
-    while (inserted.has(j)) stretch.inserted += b[j++]
-    for (; i < a.length && !removed.has(i) && !inserted.has(j); i++, j++) stretch.kept += a[i]!.length
-    result.push(stretch)
-  }
-  return result
 }

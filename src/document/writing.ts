@@ -68,7 +68,23 @@ function assigned(cell: Cell | undefined, key: string, value: unknown): FieldWri
 function rewritten(key: string, before: string, value: string): FieldWrite {
   // The length alone shows that the text is too large. Finding the difference first would take seconds.
   if (value.length - before.length > limits.ops && characters(value) - before.length > limits.ops) throw giant()
-  return { do: "splice", key, hunks: difference(before, value).reverse(), value }
+  const hunks = difference(before, value)
+    .reverse()
+    .flatMap((hunk) => inside(hunk, before))
+  return { do: "splice", key, hunks, value }
+}
+
+/**
+ * The same hunk, its new text put behind the first character that it removes. There it stays inside what it replaces:
+ * what others insert before and behind that meanwhile cannot run into its words.
+ */
+function inside({ at, remove, insert }: Hunk, before: string): Hunk[] {
+  if (remove === 0 || insert === "") return [{ at, remove, insert }]
+  const first = (before.codePointAt(at) ?? 0) > 0xffff ? 2 : 1
+  return [
+    { at: at + first, remove: remove - first, insert },
+    { at, remove: first, insert: "" },
+  ]
 }
 
 /** How many Unicode characters a text has. Inserting one takes one operation. */

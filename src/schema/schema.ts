@@ -26,8 +26,9 @@ const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
 
 /**
  * Makes a field collaborative text, in which concurrent edits both stay. It is written with `edit.splice`, or by
- * assigning, which writes the difference. A row lacks a text of more than 4,096 UTF-8 bytes: see `preview`. An absent
- * text reads as "".
+ * assigning, which writes the difference: the words that differ, each whole, or all of a sentence that was written anew.
+ * Where two devices assign other words in the same place, both stay, one after the other. A row lacks a text of more than
+ * 4,096 UTF-8 bytes: see `preview`. An absent text reads as "".
  */
 export function text(): Kind<"text"> {
   return TEXT

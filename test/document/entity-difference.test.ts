@@ -63,6 +63,9 @@ test("what did not change is not touched", () => {
     { at: 0, remove: 3, insert: "ONE" },
     { at: 8, remove: 5, insert: "THREE" },
   ])
+  expect(difference("say hell to all", "say hello to all")).toEqual([{ at: 8, remove: 0, insert: "o" }])
+  expect(difference("say hello to all", "say hell to all")).toEqual([{ at: 8, remove: 1, insert: "" }])
+  expect(difference("one. one. one.", "one. two. one.")).toEqual([{ at: 5, remove: 3, insert: "two" }])
   expect(difference("a😀b", "a😁b")).toEqual([{ at: 1, remove: 2, insert: "😁" }])
   const page = `${"A paragraph of a long note.\n".repeat(2000)}`
   const edited = page.replace("A paragraph", "The first paragraph").replace(/note\.\n$/, "note!\n")
@@ -78,12 +81,15 @@ test("texts of 100 kB that have nothing in common cost little more than the larg
     })
     return Math.min(...times)
   }
-  const compared = quickest(random(2000, 5), random(2000, 6))
+  const words = (n: number, seed: number) => (random(6 * n, seed).match(/.{6}/g) ?? []).join(" ")
+  const compared = quickest(words(500, 5), words(500, 6))
   const pairs = [
     [random(100_000, 1), random(100_000, 2)],
     [random(100_000, 3).replaceAll("e", " "), random(100_000, 4).replaceAll("e", " ")],
     ["a".repeat(100_000), "ab".repeat(50_000)],
     ["a ".repeat(50_000), "b a ".repeat(25_000)],
+    [words(15_000, 7).replaceAll("e ", ". "), words(15_000, 8).replaceAll("e ", ". ")],
+    ["a. b ".repeat(20_000), "b. a ".repeat(20_000)],
   ]
   // The exact answer takes a minute and more: thousands of times as long.
   for (const [before = "", after = ""] of pairs) expect(quickest(before, after)).toBeLessThan(100 * compared)

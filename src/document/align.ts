@@ -1,0 +1,59 @@
+/**
+ * The shortest edit script between two sequences. Myers, "An O(ND) Difference Algorithm and Its Variations"
+ * (Algorithmica 1, 1986).
+ */
+
+/** Items that may differ: the exact answer for texts that have little in common would cost seconds. */
+const EDITS = 1000
+
+/**
+ * What a and b have in common: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. What both
+ * end with is common: of several shortest scripts, this is the one that leaves it alone.
+ */
+export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
+  const most = Math.min(a.length, b.length)
+  let start = 0
+  while (start < most && a[start] === b[start]) start++
+  let end = 0
+  while (end < most - start && a.at(-1 - end) === b.at(-1 - end)) end++
+  const pairs = shortest(a.slice(0, a.length - end), b.slice(0, b.length - end))
+  for (; pairs !== undefined && end > 0; end--) pairs.push([a.length - end, b.length - end])
+  return pairs
+}
+
+function shortest(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
+  const most = Math.min(EDITS, a.length + b.length)
+  const mid = most + 1
+  /** By diagonal (k = x - y, shifted by `mid`): the largest x that `d` edits reach. */
+  const reach = new Int32Array(2 * most + 3)
+  /** `reach` as it was before each round, diagonals -d - 1 to d + 1. */
+  const rounds: Int32Array[] = []
+  for (let d = 0; d <= most; d++) {
+    rounds.push(reach.slice(mid - d - 1, mid + d + 2))
+    for (let k = -d; k <= d; k += 2) {
+      const down = k === -d || (k !== d && reach[mid + k - 1]! < reach[mid + k + 1]!)
+      let x = down ? reach[mid + k + 1]! : reach[mid + k - 1]! + 1
+      while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++
+      reach[mid + k] = x
+      if (x >= a.length && x - k >= b.length) return pairs(a.length, b.length, rounds)
+    }
+  }
+  return undefined
+}
+
+/** Walks the rounds back: between two edits, both sequences go on alike. */
+function pairs(x: number, y: number, rounds: readonly Int32Array[]): [number, number][] {
+  const common: [number, number][] = []
+  for (let d = rounds.length - 1; d >= 0; d--) {
+    const reach = rounds[d]!
+    const k = x - y
+    const at = k + d + 1
+    const down = k === -d || (k !== d && reach[at - 1]! < reach[at + 1]!)
+    const fromX = d === 0 ? 0 : down ? reach[at + 1]! : reach[at - 1]!
+    const fromY = d === 0 ? 0 : fromX - (down ? k + 1 : k - 1)
+    const [afterX, afterY] = d === 0 ? [0, 0] : down ? [fromX, fromY + 1] : [fromX + 1, fromY]
+    while (x > afterX && y > afterY) common.push([--x, --y])
+    ;[x, y] = [fromX, fromY]
+  }
+  return common.reverse()
+}
