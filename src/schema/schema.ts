@@ -2,7 +2,7 @@
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "../base/errors.ts"
 import { isId } from "../wire/protocol.ts"
-import type { AnySchema, FieldsOf, Kind, Out, Usable } from "./types.ts"
+import type { AnySchema, DefaultsOf, FieldsOf, Kind, Out, Usable } from "./types.ts"
 import { isUserKey, plainCopy } from "./values.ts"
 
 /** What `collection` returns: a named set of entities of one schema. */
@@ -48,7 +48,7 @@ export function collection<
   const N extends string,
   S extends AnySchema,
   const F extends FieldsOf<Out<S>> = {},
-  const D extends Partial<Out<S>> = {},
+  const D extends DefaultsOf<Out<S>> = {},
 >(
   name: N,
   schema: S & Usable<S>,

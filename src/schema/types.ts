@@ -80,11 +80,20 @@ export type Meta<K = string> = Readonly<{
 }>
 /** Fields that a row may lack: those too long for it. */
 export type Absent<F> = Keys<F, "text" | "bytes">
-type Always<F, D> = Keys<F, "set" | "list" | "map" | "counter"> | keyof D
-/** Every field, as `read` and drafts have it: containers are never undefined. */
+/** What a collection may have as defaults. Read-only, so that an array or an object in it is taken as it stands there. */
+export type DefaultsOf<T> = { readonly [K in keyof T]?: Deep<T[K]> }
+/** Fields that have a default. */
+type Defaulted<D> = { [K in keyof D]-?: undefined extends D[K] ? never : K }[keyof D]
+type Container<F> = Keys<F, "text" | "set" | "list" | "map" | "counter">
+/** Every field, as `read` and drafts have it: containers and what has a default are never undefined. */
 export type Whole<S, F, D> = {
-  [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? K : never]-?: NonNullable<Out<S>[K]>
-} & { [K in keyof Out<S> as K extends Always<F, D> | Keys<F, "text"> ? never : K]: Out<S>[K] }
+  [K in keyof Out<S> as K extends Container<F> ? K : never]-?: NonNullable<Out<S>[K]>
+} & {
+  [K in keyof Out<S> as K extends Container<F> ? never : K extends Defaulted<D> ? K : never]-?: Exclude<
+    Out<S>[K],
+    undefined
+  >
+} & { [K in keyof Out<S> as K extends Container<F> | Defaulted<D> ? never : K]: Out<S>[K] }
 /** A row: plain JSON, frozen, the same object until it changes. */
 export type Row<S, F, D> = Meta<keyof Out<S> & string> &
   Deep<Omit<Whole<S, F, D>, Absent<F>>> &

@@ -103,7 +103,34 @@ const b = collection(
 declare const bRow: RowOf<typeof b>
 export const bTitle: string = bRow.title
 export const bN: number | null = bRow.n
+// @ts-expect-error its default is null
+export const bNumber: number = bRow.n
 export const bInput: In<typeof b.schema> = { body: "x", n: 1 }
+
+// Each default is for its own key: an array or an object in it says nothing of the others.
+interface Filed {
+  title: string
+  tags?: string[]
+  meta?: { source: string; pages: number[] }
+  due?: number
+  note?: string
+}
+const filed = collection("filed", shape<Filed>(), { defaults: { tags: [], meta: { source: "", pages: [1] } } })
+declare const filedRow: RowOf<typeof filed>
+export const tagged: readonly string[] = filedRow.tags
+export const source: string = filedRow.meta.source
+// @ts-expect-error no default
+export const due: number = filedRow.due
+// @ts-expect-error nor here
+export const note: string = filedRow.note
+// @ts-expect-error an array of the wrong items
+collection("filed", shape<Filed>(), { defaults: { tags: [1] } })
+// Nor does a default that may be missing.
+declare const some: Partial<Filed>
+const maybe = collection("filed", shape<Filed>(), { defaults: some })
+declare const maybeRow: RowOf<typeof maybe>
+// @ts-expect-error it may be missing
+export const maybeDue: number = maybeRow.due
 
 const free = collection("free", undefined, { fields: { body: text() } })
 declare const freeRow: RowOf<typeof free>
