@@ -54,6 +54,7 @@ export type Status = Readonly<{
 
 type Listener = (status: Status) => void
 
+/** @internal Apps are not to load the types of Automerge with those of a status. */
 export class WorkspaceStatus {
   readonly #replica: Replica
   readonly #sync: () => SyncStatus

@@ -59,10 +59,16 @@ interface Core<C extends Defs> {
   disconnect(): void
   /** Leaves the relay, finishes what is being saved, and releases the store. */
   close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
 }
+/**
+ * What `await using` needs, where the app's TypeScript knows it. To name the symbol would make every app add
+ * `esnext.disposable` to its `lib`.
+ */
+type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends symbol }
+  ? { readonly [K in S]: () => Promise<void> }
+  : unknown
 /** An open workspace: its collections under their names, its status and its way to a relay. Every function is bound. */
-export type Workspace<C extends Defs> = Core<C> & Omit<Collections<C>, keyof Core<C>>
+export type Workspace<C extends Defs> = Core<C> & Disposed & Omit<Collections<C>, keyof Core<C>>
 
 /** What `openWorkspace` takes. */
 export interface WorkspaceOptions<C extends Defs> {
@@ -145,7 +151,11 @@ function checkStore(store: object): asserts store is Store {
 
 const replicas = new WeakMap<object, Replica>()
 
-/** The replica of a workspace, for code that looks inside: tests, and `headwater/testing`. */
+/**
+ * The replica of a workspace, for code that looks inside: tests, and `headwater/testing`.
+ *
+ * @internal
+ */
 export function replicaOf(workspace: object): Replica {
   const replica = replicas.get(workspace)
   if (replica === undefined) throw new TypeError("not an open workspace")

@@ -31,9 +31,15 @@ const mostExpectedKeys = 64
  *
  * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
  * is one LevelDB batch, written with `sync`: it is on the disk when it resolves.
- *
- * `make` is for tests: it makes the database, not yet open, for the real path of the folder.
  */
+export function nodeStore(folder: string): Store
+/**
+ * For tests: `make` makes the database, not yet open, for the real path of the folder. It is not declared to apps,
+ * because its types need those of Node.
+ *
+ * @internal
+ */
+export function nodeStore(folder: string, make: (folder: string) => Level): Store
 export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
   const inTurn = queue()
   let level: Level | undefined

@@ -95,6 +95,34 @@ describe("the library's package", () => {
     })
   })
 
+  it("is typed for an app that has neither Node's types nor a newer library than es2022 and the DOM", async () => {
+    writeFileSync(
+      path.join(consumer, "plain.ts"),
+      `import { collection, openWorkspace, shape, text } from "headwater"
+      import { indexedDBStore } from "headwater/indexeddb"
+      import { memoryStore } from "headwater/memory"
+      import { nodeStore } from "headwater/node"
+      import { headsOf, storeConformance } from "headwater/testing"
+      const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })
+      export const open = (node: boolean) =>
+        openWorkspace({ id: "w", collections: { notes }, store: node ? nodeStore("n") : memoryStore() })
+      export const others = [indexedDBStore, headsOf, storeConformance]
+      `,
+    )
+    const tsc = path.join(root, "node_modules/.bin/tsc")
+    for (const [kind, resolution] of [
+      ["NodeNext", "NodeNext"],
+      ["ESNext", "Bundler"],
+    ] as const) {
+      const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--lib", "es2022,dom"]
+      const modules = ["--types", "", "--module", kind, "--moduleResolution", resolution]
+      const result = await run(tsc, [...options, ...modules, "plain.ts"], { cwd: consumer }).catch(
+        (failed: { stdout: string }) => failed,
+      )
+      expect(result.stdout, resolution).toBe("")
+    }
+  })
+
   it("is typed for a strict app, its own declarations included", async () => {
     writeFileSync(
       path.join(consumer, "app.ts"),
