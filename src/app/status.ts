@@ -25,7 +25,7 @@ export type Status = Readonly<{
   /**
    * What is wrong now, the most pressing first:
    *
-   * 1. This device's disk fails (`STORE_FAILED`).
+   * 1. This device's disk fails (`STORE_FAILED`), or its folder was removed (`STORE_GONE`).
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
    * 3. The relay refuses changes for now, or has sent a notice: its code, `retryAt` when it makes sense to try again.
    * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.

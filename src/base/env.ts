@@ -7,8 +7,11 @@ import type { Sizes } from "./sizes.ts"
 export interface Clock {
   /** ms since 1970. */
   now(): number
-  /** Calls `f` once, `ms` later. Returns a function that cancels the call. */
-  after(ms: number, f: () => void): () => void
+  /**
+   * Calls `f` once, `ms` later. Returns a function that cancels the call. One in the `background` keeps no process
+   * alive.
+   */
+  after(ms: number, f: () => void, background?: boolean): () => void
   /** `n` bytes that nobody can guess. */
   random(n: number): Uint8Array
 }
@@ -41,10 +44,11 @@ const LONGEST = 2 ** 31 - 1
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  after(ms, f) {
+  after(ms, f, background = false) {
     let timer: ReturnType<typeof setTimeout>
     const wait = (left: number) => {
       timer = left > LONGEST ? setTimeout(() => wait(left - LONGEST), LONGEST) : setTimeout(f, left)
+      if (background) (timer as { unref?(): void }).unref?.() // browsers have no such thing
     }
     wait(ms)
     return () => clearTimeout(timer)

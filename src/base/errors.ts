@@ -28,6 +28,7 @@ export const codes = [
   "STORE_MOVED",
   "STORE_IN_USE",
   "STORE_FORMAT",
+  "STORE_GONE",
   "WASM_FAILED",
   "DOCUMENT_FAILED",
   "PRINCIPAL_CHANGED",

@@ -23,6 +23,8 @@ const FOLD_DELAY_MS = 1000
 const FOLDS_AT_CLOSE = 100
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
+/** Wait between two looks whether the store is still there. */
+const LOOK_MS = 5000
 /** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
 
@@ -38,6 +40,7 @@ export class Idle implements IdleWork {
   #cancelFold: (() => void) | undefined
   #cancelRetry: (() => void) | undefined
   #cancelShow: (() => void) | undefined
+  #cancelLook: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.#replica = replica
@@ -49,6 +52,26 @@ export class Idle implements IdleWork {
     this.#projectStale()
     this.#foldSoon()
     this.#showInTime()
+  }
+
+  /** Looks every few seconds whether the store is still there: one that was removed may go on taking writes. */
+  watchStore(): void {
+    const { store, clock } = this.#replica
+    const look = store.look?.bind(store)
+    if (look === undefined || this.#closing) return
+    this.#cancelLook = clock.after(
+      LOOK_MS,
+      () => {
+        look().then(
+          () => this.watchStore(),
+          (error) => {
+            if (!this.#closing) this.#replica.noteFailure(error)
+            if (error.code !== "STORE_GONE") this.watchStore()
+          },
+        )
+      },
+      true,
+    )
   }
 
   #showInTime(): void {
@@ -227,6 +250,7 @@ export class Idle implements IdleWork {
     this.#cancelFold?.()
     this.#cancelRetry?.()
     this.#cancelShow?.()
+    this.#cancelLook?.()
     if (quickly) return
     try {
       for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()

@@ -21,5 +21,6 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   idle.projectAgain(projections)
   idle.judgeUnprobedAgain()
   idle.afterGroup()
+  idle.watchStore()
   return replica
 }

@@ -212,16 +212,16 @@ export class Replica {
       return () => step.resolve(value)
     } catch (error) {
       this.#drop(undo())
-      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") this.#noteFailure(error)
+      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") this.noteFailure(error)
       return () => step.reject(error)
     }
   }
 
   /**
-   * Reports at once that the disk cannot be read, and has it tried again later, because perhaps no other step would try
+   * Reports at once that the disk cannot be read, or is gone, and has it tried again later, because perhaps no other step would try
    * it.
    */
-  #noteFailure(error: HeadwaterError): void {
+  noteFailure(error: HeadwaterError): void {
     this.failure = error
     this.#tell(noChange())
     this.#idle.afterFailure()

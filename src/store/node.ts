@@ -45,6 +45,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let level: Level | undefined
   /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
+  /** LevelDB's lock file as it was when the folder was opened: while it stands there, so does the data. */
+  let lock: Lock | undefined
+  /** Set once the folder was found to be removed, until it is opened anew. */
+  let gone: HeadwaterError | undefined
   /** The name under which this object has opened the folder. Undefined while nothing is claimed. */
   let owner: string | undefined
   /** What the keys hold that commits have expected: nobody but this object writes while the folder is open. */
@@ -59,6 +63,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     async close() {
       opened = undefined
       owner = undefined
+      lock = undefined
+      gone = undefined
       await level?.close()
     },
   })
@@ -72,7 +78,23 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     return opened
   }
 
+  /**
+   * A folder that was removed under an open database takes writes without an error: they go to files that have no name
+   * any more.
+   */
+  async function look(): Promise<void> {
+    if (lock === undefined || gone !== undefined || (await isThere(lock))) {
+      return
+    }
+    gone = new HeadwaterError(
+      "STORE_GONE",
+      `${lock.path} was removed or replaced while it was in use: open the workspace again`,
+    )
+    throw gone
+  }
+
   async function openLevel(): Promise<Level> {
+    await look() // else a folder that was removed would be made anew, and what is saved there would be lost as well
     const path = await madeFolder(folder)
     expectedKeys.clear()
     if (level) await level.close()
@@ -85,6 +107,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     // LevelDB does not sync the folder. A power cut could take the new manifest's name, and leave an old one that was
     // never synced.
     await syncFolder(path)
+    lock = await lockIn(path)
     const last = await level.get(ownerKey)
     if (owner === undefined) {
       const me = crypto.randomUUID()
@@ -97,6 +120,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function write(batch: Op[], expect: readonly Expected[]): Promise<void> {
+    if (gone !== undefined) throw gone
+    const there = look() // beside the batch: it takes no time of its own
+    there.catch(() => {})
     const db = await ready()
     for (const { key, value } of expect) {
       if (same(await lastValue(db, key), value)) continue
@@ -112,6 +138,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     }
     for (const op of batch)
       if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
+    await there
   }
 
   /** The value of a key that a commit expects. Reading it from LevelDB would cost each commit a tenth of its time. */
@@ -140,6 +167,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   return {
     place: `folder ${resolve(folder)}`,
     claim,
+    look: () => run("look for its folder", look),
     get: (key) =>
       run("get", async () => {
         const encoded = encodeKey(key)
@@ -163,6 +191,30 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
 /** Without compression: opening a workspace reads megabytes of rows at once, and would wait until they are unpacked. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
+
+interface Lock {
+  readonly path: string
+  readonly dev: bigint
+  readonly ino: bigint
+}
+
+/** The file that LevelDB locks while it has a folder open; it is never written anew. */
+async function lockIn(folder: string): Promise<Lock | undefined> {
+  const path = join(folder, "LOCK")
+  const found = await stat(path, { bigint: true }).catch(() => undefined)
+  return found && { path, dev: found.dev, ino: found.ino }
+}
+
+/** False only where the system says that it is not there, or has another file in its place. */
+async function isThere({ path, dev, ino }: Lock): Promise<boolean> {
+  try {
+    const found = await stat(path, { bigint: true })
+    return found.dev === dev && found.ino === ino
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code !== "ENOENT" && code !== "ENOTDIR"
+  }
+}
 
 /** Whether a power cut came while the database was being made: it has files, and none has ever held a record. */
 async function isUnmade(path: string): Promise<boolean> {

@@ -92,12 +92,17 @@ export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
 
 export const inUse = (message: string, cause?: unknown) => new HeadwaterError("STORE_IN_USE", message, { cause })
 
+/** The disk's own words: a database wraps them in its own, which say no more than that it failed. */
+const firstCause = (error: unknown): unknown =>
+  error instanceof Error && error.cause instanceof Error ? firstCause(error.cause) : error
+
 async function named<T>(what: string, operation: () => Promise<T>): Promise<T> {
   try {
     return await operation()
   } catch (cause) {
     if (cause instanceof HeadwaterError) throw cause
-    const reason = cause instanceof Error ? `: ${cause.message || cause.name}` : ""
+    const first = firstCause(cause)
+    const reason = first instanceof Error ? `: ${first.message || first.name}` : ""
     throw new HeadwaterError("STORE_FAILED", `the store could not ${what}${reason}`, { cause })
   }
 }

@@ -48,6 +48,12 @@ export interface Store {
    */
   claim(workspace: string): Promise<() => Promise<void>>
 
+  /**
+   * Looks whether the place of the data is still there. Rejects with `STORE_GONE` when it was removed; from then on every
+   * commit rejects with that, too. A store whose data cannot be removed under it has no such function.
+   */
+  look?(): Promise<void>
+
   /** Reads the value of `key`; undefined when there is none. What was committed before the call is seen. */
   get(key: Key): Promise<Value | undefined>
 
@@ -66,6 +72,8 @@ export interface Store {
    * Commits take effect in the order of their calls, and one that fails does not stop those behind it. Of two writes to
    * one key the later one counts. `expect` is compared with what the commits that were called before have left, in one
    * step with the writes.
+   *
+   * Rejects with `STORE_GONE` when the place of the data is known to be removed (`look`).
    *
    * Rejects with `STORE_MOVED` when a key does not hold what is expected; then nothing is written. Rejects with
    * `STORE_FAILED` when the disk fails; then nothing is written either. Only where the disk could not be read

@@ -46,6 +46,13 @@ describe("the system's clock", () => {
   })
 })
 
+test("a timer in the background keeps no process alive", () => {
+  const timers = vi.spyOn(globalThis, "setTimeout")
+  for (const background of [true, false]) systemClock.after(60_000, () => {}, background)()
+  expect(timers.mock.results.map(({ value }) => value.hasRef())).toEqual([false, true])
+  timers.mockRestore()
+})
+
 test("a random number is at least 0, below 1, and made of all bits that are asked for", () => {
   const of = (...bytes: number[]) => {
     const random = vi.fn(() => Uint8Array.from(bytes))

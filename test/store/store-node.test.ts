@@ -90,6 +90,15 @@ describe("nodeStore", () => {
     await (await store.claim("v"))()
   })
 
+  test("says in the disk's own words why it cannot be opened", async () => {
+    const store = nodeStore(folder, (name) => {
+      const cause = new Error("IO error: 000005.ldb: No space left on device")
+      return Object.assign(level(name), { open: () => Promise.reject(new Error("Database failed to open", { cause })) })
+    })
+    const message = expect.stringMatching(/^STORE_FAILED: the store could not open: .*No space left on device$/)
+    await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", message })
+  })
+
   test("does not go on when another process has had the folder while it could not be opened again", async () => {
     const names: string[] = []
     let broken = false
