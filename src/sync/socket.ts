@@ -46,6 +46,12 @@ const LONGEST_REDIAL_MS = 5 * 60_000
 const STABLE_MS = 60_000
 /** Silence after dialling that counts as nobody there. */
 const OPEN_MS = 15_000
+/**
+ * Silence of a new connection that counts as no relay, and at most: where none has ever been heard on it. Each time it is
+ * doubled, for it may be a relay on a slow line.
+ */
+const FIRST_WORD_MS = 5_000
+const LONGEST_FIRST_WORD_MS = 80_000
 
 /** Refuses what can never be dialled. `URL_INVALID`. */
 export function checkUrl(url: string): void {
@@ -88,6 +94,8 @@ export class Connection implements Relay {
   #socket: Socket | undefined
   /** Why the app's token function is called next. */
   #tokenReason: "open" | "refused" = "open"
+  /** ms in which something that opens must speak like a relay; undefined once a relay was heard. */
+  #firstWordMs: number | undefined = FIRST_WORD_MS
   /** Dials in a row that brought nothing. */
   #failures = 0
   /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
@@ -226,16 +234,39 @@ export class Connection implements Relay {
       this.#cancelTimer?.()
       this.#state = "open"
       this.#heartbeat.start()
-      this.#waitFor(STABLE_MS, () => {
-        this.#failures = 0
-      })
+      if (this.#firstWordMs === undefined) this.#waitUntilStable()
+      else this.#awaitFirstWord(this.#firstWordMs)
       for (const [workspace, channel] of [...this.#channels]) this.#giveLink(workspace, channel)
     }
     socket.onmessage = (frame) => this.#receive(frame)
     socket.onclose = (code, reason) => {
       const why = this.#farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
-      this.#failed(new HeadwaterError(why, `the connection ended (${code}${reason && ` ${reason}`})`))
+      const [opened, said] = [this.#state === "open", reason && ` ${reason}`]
+      const what =
+        opened || reason === "" ? `the connection ended (${code}${said})` : `${this.url} cannot be reached:${said}`
+      this.#failed(new HeadwaterError(why, what))
     }
+  }
+
+  /** Asks halfway with a ping, which a relay answers at once, whatever else it has to do first. */
+  #awaitFirstWord(ms: number): void {
+    this.#waitFor(ms / 2, () => {
+      this.#socket?.send(encode({ t: "ping" }))
+      this.#waitFor(ms / 2, () => this.#failed(this.#noRelay("it accepts the connection and does not answer")))
+    })
+  }
+
+  #waitUntilStable(): void {
+    this.#waitFor(STABLE_MS, () => {
+      this.#failures = 0
+    })
+  }
+
+  /** Something else than a relay has this URL. */
+  #noRelay(why: string, cause?: unknown): HeadwaterError {
+    if (this.#firstWordMs !== undefined) this.#firstWordMs = Math.min(LONGEST_FIRST_WORD_MS, 2 * this.#firstWordMs)
+    const message = `what answers at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
+    return new HeadwaterError(cause instanceof HeadwaterError ? cause.code : "RELAY_UNREACHABLE", message, { cause })
   }
 
   #receive(frame: Uint8Array): void {
@@ -244,7 +275,12 @@ export class Connection implements Relay {
     try {
       message = decodeRelay(frame)
     } catch (error) {
-      return this.#failed(error as HeadwaterError)
+      const unheard = this.#firstWordMs !== undefined
+      return this.#failed(unheard ? this.#noRelay("it speaks another protocol", error) : (error as HeadwaterError))
+    }
+    if (this.#firstWordMs !== undefined && message !== null) {
+      this.#firstWordMs = undefined
+      this.#waitUntilStable()
     }
     this.#farewell = message?.t === "notice" && message.w === undefined ? message.code : undefined
     if (message === null || message.t === "pong") return

@@ -37,9 +37,16 @@ function dial(url: string, protocols: readonly string[]): Socket {
     const ws = new WebSocket(url, [...protocols])
     ws.binaryType = "arraybuffer"
     ws.onopen = () => socket.onopen?.()
-    ws.onmessage = ({ data }) => typeof data !== "string" && socket.onmessage?.(new Uint8Array(data as ArrayBuffer))
-    ws.onerror = () => {} // a close follows, and tells as much
-    ws.onclose = ({ code, reason }) => close(code, reason)
+    ws.onmessage = ({ data }) => {
+      if (typeof data !== "string") return socket.onmessage?.(new Uint8Array(data as ArrayBuffer))
+      ws.close(1000)
+      close(1003, "it sends text, which no Headwater relay does")
+    }
+    let cause = ""
+    ws.onerror = (event) => {
+      cause = causeOf(event) // a close follows
+    }
+    ws.onclose = ({ code, reason }) => close(code, reason || cause)
     socket.send = (frame) => {
       if (ws.readyState === WebSocket.OPEN) ws.send(frame as Uint8Array<ArrayBuffer>)
     }
@@ -49,4 +56,16 @@ function dial(url: string, protocols: readonly string[]): Socket {
     queueMicrotask(() => close(1006, String(error))) // a URL that cannot be dialled
   }
   return socket
+}
+
+/** Why a dial failed, as Node knows it; "" in a browser, which does not tell pages. */
+function causeOf(event: object): string {
+  const { error } = event as { readonly error?: unknown }
+  if (!(error instanceof Error)) return ""
+  // Of a name with several addresses: one error for each.
+  const errors = "errors" in error ? (error.errors as Error[]) : [error]
+  const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
+  if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
+  const answer = status === undefined ? error.message : `it answers the dial with HTTP ${status}`
+  return `${answer}: it is no Headwater relay, or something in front of one refuses`
 }

@@ -128,6 +128,8 @@ describe("a connection", () => {
   })
 
   test("that is half open is noticed and given up", async () => {
+    level(0) // what has never answered is given up sooner
+    await relay.settle()
     await relay.pass(15_000)
     expect(relay.count("ping")).toBe(1)
     await relay.pass(10_000)
@@ -137,6 +139,8 @@ describe("a connection", () => {
   })
 
   test("that answers its pings stays", async () => {
+    level(0)
+    await relay.settle()
     for (let i = 0; i < 4; i++) {
       await relay.pass(15_000)
       relay.say({ t: "pong" })
