@@ -1,5 +1,5 @@
 /** The machine that an app runs on: its clock, its network, and the news that the network or the page is back. */
-import { WebSocket } from "#websocket"
+import { causeOf, WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 
 export const systemEnv: Env = {
@@ -31,12 +31,20 @@ function dial(url: string, protocols: readonly string[]): Socket {
   const close = (code: number, reason: string) => {
     if (closed) return
     closed = true
+    stopListening()
     socket.onclose?.(code, reason)
   }
+  // A browser reports what the page's policy forbids at once, and ends the dial much later or never.
+  const stopListening = onForbidden(url, () => {
+    close(1006, "the page's Content-Security-Policy forbids it (connect-src)")
+  })
   try {
     const ws = new WebSocket(url, [...protocols])
     ws.binaryType = "arraybuffer"
-    ws.onopen = () => socket.onopen?.()
+    ws.onopen = () => {
+      stopListening()
+      socket.onopen?.()
+    }
     ws.onmessage = ({ data }) => {
       if (typeof data !== "string") return socket.onmessage?.(new Uint8Array(data as ArrayBuffer))
       ws.close(1000)
@@ -50,7 +58,10 @@ function dial(url: string, protocols: readonly string[]): Socket {
     socket.send = (frame) => {
       if (ws.readyState === WebSocket.OPEN) ws.send(frame as Uint8Array<ArrayBuffer>)
     }
-    socket.close = (code, reason) => ws.close(code, reason)
+    socket.close = (code, reason) => {
+      stopListening()
+      ws.close(code, reason)
+    }
     Object.defineProperty(socket, "bufferedAmount", { get: () => ws.bufferedAmount })
   } catch (error) {
     queueMicrotask(() => close(1006, String(error))) // a URL that cannot be dialled
@@ -58,14 +69,13 @@ function dial(url: string, protocols: readonly string[]): Socket {
   return socket
 }
 
-/** Why a dial failed, as Node knows it; "" in a browser, which does not tell pages. */
-function causeOf(event: object): string {
-  const { error } = event as { readonly error?: unknown }
-  if (!(error instanceof Error)) return ""
-  // Of a name with several addresses: one error for each.
-  const errors = "errors" in error ? (error.errors as Error[]) : [error]
-  const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
-  if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
-  const answer = status === undefined ? error.message : `it answers the dial with HTTP ${status}`
-  return `${answer}: it is no Headwater relay, or something in front of one refuses`
+/** Calls `f` when the page's policy forbids a connection to this URL. Returns what ends the listening. */
+function onForbidden(url: string, f: () => void): () => void {
+  const hear = (event: Event) => {
+    const { effectiveDirective, blockedURI } = event as SecurityPolicyViolationEvent
+    // Some browsers name no more than the scheme of a URL that is not HTTP's.
+    if (effectiveDirective === "connect-src" && new URL(url).href.startsWith(blockedURI)) f()
+  }
+  globalThis.addEventListener?.("securitypolicyviolation", hear)
+  return () => globalThis.removeEventListener?.("securitypolicyviolation", hear)
 }

@@ -1,1 +1,13 @@
 export { WebSocket } from "ws"
+
+/** Why a dial failed, as Node knows it. */
+export function causeOf(event: object): string {
+  const { error } = event as { readonly error?: unknown }
+  if (!(error instanceof Error)) return ""
+  // Of a name with several addresses: one error for each.
+  const errors = "errors" in error ? (error.errors as Error[]) : [error]
+  const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
+  if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
+  const answer = status === undefined ? error.message : `it answers the dial with HTTP ${status}`
+  return `${answer}: it is no Headwater relay, or something in front of one refuses`
+}

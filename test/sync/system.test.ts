@@ -43,6 +43,29 @@ describe("on a page", () => {
     expect(woken).toBe(3)
   })
 
+  test.each(["ws://127.0.0.1:9/", "ws"])(
+    "a dial that the page's policy forbids ends at once, reported as of %s",
+    (uri) => {
+      const page = new EventTarget()
+      vi.stubGlobal("addEventListener", page.addEventListener.bind(page))
+      vi.stubGlobal("removeEventListener", page.removeEventListener.bind(page))
+      const violate = (effectiveDirective: string, blockedURI: string) => {
+        const event = new Event("securitypolicyviolation")
+        page.dispatchEvent(Object.assign(event, { effectiveDirective, blockedURI }))
+      }
+      const socket = systemEnv.dial("ws://127.0.0.1:9", [])
+      const ends: string[] = []
+      socket.onclose = (code, reason) => ends.push(`${code} ${reason}`)
+      violate("img-src", uri)
+      violate("connect-src", "https://elsewhere.example/")
+      expect(ends).toEqual([])
+      violate("connect-src", uri)
+      violate("connect-src", uri)
+      expect(ends).toEqual([expect.stringMatching(/^1006 .*Content-Security-Policy.*connect-src/)])
+      socket.close()
+    },
+  )
+
   test("a workspace that waits for its relay dials it when they do, and lets go of the page when it is closed", async () => {
     const { window, document } = stub()
     const listened = [window, document].flatMap((target) => [
