@@ -31,7 +31,7 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
   const changes = new Map<Hash, string>()
   let bytes = 0
   for (const [owed, held] of await read(replica, chosen)) {
-    const entry = owed.how === "adopt" ? held : unsigned(held)
+    const entry = owed.how === "adopt" ? signed(held, replica.state.firstPrincipal) : unsigned(held)
     const last = entries.at(-1)
     if (last !== undefined && last.chunks.length < limits.chunks && belongTogether(last, entry)) {
       entries[entries.length - 1] = { ...last, chunks: [...last.chunks, ...entry.chunks] }
@@ -45,6 +45,11 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
 /** Own changes go without a name: the relay stamps the principal. Adopted ones keep what the log once said of them. */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
+}
+
+/** A change that was made here before anybody had connected has no name on the disk: it is the first principal's. */
+function signed(entry: Entry, firstPrincipal: string | null): Entry {
+  return entry.by === undefined && firstPrincipal !== null ? { ...entry, by: firstPrincipal } : entry
 }
 
 function belongTogether(a: Entry, b: Entry): boolean {

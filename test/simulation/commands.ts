@@ -17,11 +17,12 @@ import {
   open,
   restoreDevice,
   restoreRelay,
+  switchAccount,
 } from "./world/mishaps.ts"
 import { EDITS, type Replica } from "./world/replica.ts"
 import { usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
 
-type Op = keyof typeof WEIGHTS
+type Op = keyof typeof WEIGHTS | keyof typeof TROUBLES
 
 export interface Command {
   readonly op: Op
@@ -57,6 +58,14 @@ const WEIGHTS = {
   restoreDevice: 2,
   cloneDevice: 1,
   ambush: 8,
+} as const
+
+/**
+ * Troubles of devices. They are drawn behind all others and put in between them, so that the runs without any stay what they
+ * were: those that find the planted bugs are known by their numbers.
+ */
+const TROUBLES = {
+  account: 1,
 } as const
 
 export interface Run {
@@ -106,6 +115,10 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   ambush: async (world, replica, x) => {
     await layAmbush(world, replica, x)
     await race(world, replica, x)
+  },
+  account: (world, replica, x) => {
+    world.edit(replica, "both", entityOf(world, x >> 3))
+    switchAccount(world, replica, x)
   },
   cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }
@@ -198,6 +211,28 @@ export const runs: fc.Arbitrary<Run> = fc
       .array(commandOf(weights), { minLength: 10, maxLength: 40, size: "max" })
       .map((commands) => ({ options, commands }))
   })
+  .chain(({ options, commands }) =>
+    fc
+      .oneof(fc.constant([]), fc.array(troubleOf(), { minLength: 1, maxLength: 12, size: "max" }))
+      .map((troubles) => ({ options, commands: mixed(commands, troubles) })),
+  )
+
+interface Trouble {
+  readonly command: Command
+  /** Behind how many of a hundred commands it comes. */
+  readonly at: number
+}
+
+function troubleOf(): fc.Arbitrary<Trouble> {
+  const weights = Object.entries(TROUBLES).map(([op, weight]) => [op as Op, weight * 10] as const)
+  return fc.record({ command: commandOf(weights), at: fc.noBias(fc.nat(99)) })
+}
+
+function mixed(commands: readonly Command[], troubles: readonly Trouble[]): Command[] {
+  const all = [...commands]
+  for (const { command, at } of troubles) all.splice(Math.floor((at / 100) * all.length), 0, command)
+  return all
+}
 
 function scale(): fc.Arbitrary<number> {
   return fc.constantFrom(0.3, 1, 1, 5)

@@ -4,8 +4,8 @@ import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
 import { describe } from "./oracle/edits.ts"
 import { short, Violation } from "./oracle/facts.ts"
-import { connect } from "./world/mishaps.ts"
-import { type Replica, tokensOf } from "./world/replica.ts"
+import { connect, signIn } from "./world/mishaps.ts"
+import { type Replica, tokensOf, type Workspace } from "./world/replica.ts"
 import type { World } from "./world/world.ts"
 
 /** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
@@ -20,6 +20,7 @@ export async function settle(world: World): Promise<void> {
   await eachOpens(world)
   // First without another edit: a new one would push what was forgotten with it.
   await comesToRest(world)
+  await accountsComeBack(world)
   eachWrites(world)
   await comesToRest(world)
   world.addReplica().start()
@@ -36,6 +37,23 @@ async function eachOpens(world: World): Promise<void> {
     }
   }
 }
+
+/** Every account comes back to the devices on which it has left something, so that all of it is answered. */
+async function accountsComeBack(world: World): Promise<void> {
+  for (const replica of world.replicas) {
+    // What one has left may rest on what another one has left, and that on the first again.
+    for (let [left] = othersOf(replica), turn = 0; left; [left] = othersOf(replica)) {
+      if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
+      // A program that starts again would write home at once, under the account that it had before.
+      signIn(world, replica, left.principal)
+      await comesToRest(world)
+      replica.wake()
+      await comesToRest(world)
+    }
+  }
+}
+
+const othersOf = ({ ws, home }: Replica) => [ws, home].flatMap((one) => one?.status.others ?? [])
 
 /** After all that it went through, every replica can write, and be read by the others. */
 function eachWrites(world: World): void {
@@ -57,7 +75,10 @@ async function comesToRest(world: World): Promise<void> {
 }
 
 const isLevel = ({ ws, home }: Replica): boolean =>
-  [ws, ...(home ? [home] : [])].every((one) => one?.status.phase === "live" && one.status.pending === 0)
+  [ws, ...(home ? [home] : [])].every((one) => one?.status.phase === "live" && one.status.pending === leftIn(one))
+
+/** Changes that wait for other accounts. */
+const leftIn = ({ status: { others } }: Workspace): number => others.reduce((sum, { pending }) => sum + pending, 0)
 
 async function checkAgreement(world: World): Promise<void> {
   const log = new Map<string, Set<Hash>>()

@@ -308,6 +308,31 @@ const runs: readonly (readonly [what: string, run: Run])[] = [
       ],
     },
   ],
+  [
+    "what another account gives back keeps the name of who made it before anybody had connected (seed 1, path 26)",
+    {
+      options: {
+        seed: 741205982,
+        replicas: 2,
+        duplicates: 0,
+        principals: true,
+        segment: 2,
+        speeds: {
+          store: { usual: 4, worst: 100 },
+          network: { usual: 30, worst: 3000 },
+          disk: { usual: 3, worst: 200 },
+        },
+      },
+      commands: [
+        { op: "harmRelay", replica: 0, x: 870, gap: at(11) },
+        { op: "connect", replica: 3, x: 729, gap: at(7) },
+        { op: "edit", replica: 4, x: 652, gap: at(2) },
+        { op: "connect", replica: 2, x: 92, gap: { ms: 4034 } },
+        { op: "account", replica: 0, x: 540, gap: { ms: 71 } },
+        { op: "harmRelay", replica: 1, x: 760, gap: { ms: 90_000 } },
+      ],
+    },
+  ],
   // of the oracle: both copies of the header were damaged before, and not mended yet
   [
     "a third byte may cost a segment without a header all that it has (seed 2146697903, path 3202)",

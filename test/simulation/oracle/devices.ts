@@ -29,6 +29,15 @@ export class Devices {
     return this.#owed.get(device) ?? new OwedOnDisk()
   }
 
+  /** It was made under another account than this one, which does not bring it to the relay. */
+  waitsForOther(device: Device, hash: Hash, principal: string | null): boolean {
+    const owed = this.owed(device.name).get(hash)
+    if (!owed || owed.how === "adopt" || principal === null) return false
+    const state = device.ours.find(([[, kind]]) => kind === "state")?.[1]
+    const { firstPrincipal } = JSON.parse(state as string) as State
+    return (owed.principal ?? firstPrincipal) !== principal
+  }
+
   authorOf(hash: Hash): string | undefined {
     return this.#authors.get(hash)
   }

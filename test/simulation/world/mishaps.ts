@@ -56,6 +56,23 @@ export function failCommits(replica: Replica, n: number): boolean {
   return true
 }
 
+/** Somebody else signs in on the device, and what the last one has not sent stays there until that one is back. */
+export function switchAccount(world: World, replica: Replica, x: number): boolean {
+  if (!world.principals || !replica.running) return false
+  const other = world.replicas[x % world.replicas.length]!.name
+  const accounts = [replica.name, `${replica.name}-guest`, other].filter((account) => account !== replica.principal)
+  world.seen["account switches"]++
+  signIn(world, replica, accounts[(x >> 3) % accounts.length]!)
+  return x % 2 === 0 || (crash(world, replica, true) && open(world, replica))
+}
+
+/** The relay takes the device for somebody else's, and every connection of the last one ends. */
+export function signIn(world: World, replica: Replica, account: string): void {
+  replica.principal = account
+  replica.switches++
+  for (const connection of world.network.of(replica.name)) connection.cut()
+}
+
 // a device's disk -------------------------------------------------------------------------------------------------------
 
 export function backUpDevice(replica: Replica): void {

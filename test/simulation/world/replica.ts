@@ -59,6 +59,10 @@ export class Replica {
   open = new Set<EditMade>()
   /** The rows that the program gave to its subscriber last. */
   told: readonly unknown[] = []
+  /** How often somebody else has signed in. */
+  switches = 0
+  /** How often its status has told of edits that another account had left here. */
+  othersTold = 0
   backup: { readonly records: Records; readonly principal: string } | undefined
   /** Its small record is on the disk. */
   onState: (state: State) => void = () => {}
@@ -117,7 +121,8 @@ export class Replica {
       },
     }
     const watch = (ws: Workspace) =>
-      ws.onStatus(({ error }) => {
+      ws.onStatus(({ error, others }) => {
+        if (others.length > 0) this.othersTold++
         if (!error || RELAYS.has(error.code)) return
         if (error.code === "STORE_FAILED" && this.device.failures > failures) return
         this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)

@@ -69,6 +69,7 @@ export class World {
     "relay files harmed": 0,
     "device restores": 0,
     "offline times": 0,
+    "account switches": 0,
     "returns to a socket": 0,
     "returns amid old frames": 0,
     "acked ambushes": 0,
@@ -80,6 +81,8 @@ export class World {
   /** Happens as soon as the event is over that has made the moment for it. */
   strike: (() => Promise<unknown>) | undefined
   readonly chance: Random
+  /** The relay tells the accounts apart. */
+  readonly principals: boolean
   readonly #sizes: Sizes
   readonly #shared: boolean
   #tokens = 0
@@ -87,6 +90,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
+    this.principals = options.principals ?? false
     this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), ...options.sizes }
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
@@ -112,7 +116,7 @@ export class World {
       network,
       oracle,
       latency: this.speeds.disk,
-      principalOf: (owner) => (options.principals ? this.replica(owner).principal : "local"),
+      principalOf: (owner) => (this.principals ? this.replica(owner).principal : "local"),
       segmentEntries: options.segment ?? 20_000,
       tiny: options.tiny ?? false,
     })
@@ -176,11 +180,17 @@ export class World {
   whenStored(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
-    const saved = this.oracle.edits.savedOn(device)
+    const { switches } = replica
+    const { principal } = ws.status
+    // What another account has left here is not waited for.
+    const saved = this.oracle.edits
+      .savedOn(device)
+      .filter(({ hash }) => !this.oracle.devices.waitsForOther(device, hash!, principal))
     ws.whenStored().then(
       () => this.oracle.edits.allStored(device, saved),
       (error) => {
         if (codeOf(error) === "REJECTED" && device.rejected().length > 0) return
+        if (codeOf(error) === "PRINCIPAL_CHANGED" && replica.switches > switches) return
         this.#checkGivenUp(replica, ws, "never stored", error)
       },
     )
@@ -247,6 +257,7 @@ export class World {
     return {
       ...this.seen,
       ...Object.fromEntries(saved),
+      "edits left by another account": this.replicas.reduce((sum, { othersTold }) => sum + othersTold, 0),
       "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
       "failed relay disks": this.relay.failures,
       "connections dropped": cuts,
