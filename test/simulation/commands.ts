@@ -66,6 +66,7 @@ const WEIGHTS = {
  */
 const TROUBLES = {
   account: 1,
+  failReads: 1,
 } as const
 
 export interface Run {
@@ -120,6 +121,7 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
     world.edit(replica, "both", entityOf(world, x >> 3))
     switchAccount(world, replica, x)
   },
+  failReads: (_world, replica, x) => replica.device.failReads([300, 2000, 10_000, 40_000][x % 4]!),
   cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }
 

@@ -29,6 +29,7 @@ interface Before {
   /** What it held of the entity. */
   readonly held: ReadonlySet<Hash>
   readonly failuresTold: number
+  readonly readFailures: number
   /** What the program knew of the entity was all that there was, and nothing else was to become of it. */
   readonly sure: boolean
 }
@@ -78,6 +79,7 @@ export class Edits {
     const before: Before = {
       held: this.#heldOf(device, entity),
       failuresTold: device.failuresTold,
+      readFailures: device.readFailures,
       sure: alone && device.quiet && !device.has("stale", entity),
     }
     open.add(edit)
@@ -119,7 +121,7 @@ export class Edits {
     const updates = kind !== "create" && kind !== "delete" && kind !== "restore"
     const begins = (hash: Hash) => this.#oracle.changes.get(hash)!.deps.length === 0
     const reasons: Record<string, boolean> = {
-      STORE_FAILED: device.failures > before.failuresTold,
+      STORE_FAILED: device.failures > before.failuresTold || device.readFailures > before.readFailures,
       ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
       ENTITY_NOT_FOUND: kind === "restore" && ![...before.held].some(begins),

@@ -61,6 +61,8 @@ export class Replica {
   told: readonly unknown[] = []
   /** How often somebody else has signed in. */
   switches = 0
+  /** How often its program could not open, because the disk could not be read. */
+  failedOpens = 0
   /** How often its status has told of edits that another account had left here. */
   othersTold = 0
   backup: { readonly records: Records; readonly principal: string } | undefined
@@ -108,7 +110,7 @@ export class Replica {
     this.#listed = new Set()
     this.#woken = new Set()
     const woken = this.#woken
-    const { failures } = this.device
+    const failures = this.device.failures + this.device.readFailures
     const env: Env = {
       now: () => process.now(),
       after: (ms, f) => process.after(ms, f),
@@ -124,10 +126,10 @@ export class Replica {
       ws.onStatus(({ error, others }) => {
         if (others.length > 0) this.othersTold++
         if (!error || RELAYS.has(error.code)) return
-        if (error.code === "STORE_FAILED" && this.device.failures > failures) return
+        if (error.code === "STORE_FAILED" && this.device.failures + this.device.readFailures > failures) return
         this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
       })
-    this.#open(this.device.open(process), env).then(
+    this.#open(this.device.open(process), env, process).then(
       ({ ws, home }) => {
         if (process !== this.process) return
         this.ws = ws
@@ -147,11 +149,20 @@ export class Replica {
   }
 
   /** Home first: it holds the socket that the other one comes to. */
-  async #open(store: Store, env: Env) {
+  async #open(store: Store, env: Env, process: Process) {
     this.relay = this.shares ? relayConnection(RELAY) : RELAY
     const relay = this.dials ? this.relay : undefined
     const home = this.shares ? await open(HOME, store, env, relay) : undefined
-    return { home, ws: await open(WORKSPACE, store, env, relay) }
+    for (;;) {
+      const { readFailures } = this.device
+      try {
+        return { home, ws: await open(WORKSPACE, store, env, relay) }
+      } catch (error) {
+        if (codeOf(error) !== "STORE_FAILED" || this.device.readFailures === readFailures) throw error
+      }
+      this.failedOpens++
+      await new Promise<void>((resolve) => process.after(1000, resolve))
+    }
   }
 
   /** What becomes of it is seen in the end, when all have the same. */

@@ -33,7 +33,9 @@ export class Device {
   records: Records = new Map()
   /** Commits that were refused. */
   failures = 0
-  /** Of how many of them the program knows. */
+  /** Reads that were refused. */
+  readFailures = 0
+  /** Of how many failed commits the program knows. */
   failuresTold = 0
   /** Commits of ours that were asked for. */
   asked = 0
@@ -51,6 +53,8 @@ export class Device {
   #locks = new Set<string>()
   #waiting: Commit[] = []
   #failing = 0
+  /** Reads of ours fail until this time. */
+  #unreadableUntil = 0
   /** No commit has worked since one was refused: what the program has in memory may be older than the disk. */
   #unsure = false
 
@@ -66,6 +70,11 @@ export class Device {
   /** The next `n` commits of ours fail; 0: the disk is well again. One of home's would excuse what ours do. */
   failCommits(n: number): void {
     this.#failing = n
+  }
+
+  /** Reads of ours fail for so many ms; 0: the disk is well again. */
+  failReads(ms: number): void {
+    this.#unreadableUntil = this.#scheduler.now + ms
   }
 
   /** The power goes: what has not taken effect may still, the earlier commits first. */
@@ -120,13 +129,13 @@ export class Device {
       get: (key) =>
         run("get", async () => {
           const name = encodeKey(key)
-          return this.#take(process, `get ${key.join("/")}`, () => copyOf(this.records.get(name)?.[1]))
+          return this.#read(process, `get ${key.join("/")}`, key, () => copyOf(this.records.get(name)?.[1]))
         }),
       list: (prefix, { after, limit = Infinity } = {}) =>
         run("list", async () => {
           const range = rangeOf(prefix, after)
           if (prefix[0] === WORKSPACE) this.onList(prefix)
-          return this.#take(process, `list ${prefix.join("/")}`, () => this.#list(range, limit))
+          return this.#read(process, `list ${prefix.join("/")}`, prefix, () => this.#list(range, limit))
         }),
       commit: (writes, { expect = [] } = {}) =>
         run("commit", () => {
@@ -142,6 +151,14 @@ export class Device {
       this.#locks.add(workspace)
     })
     return () => this.#take(process, `unlock ${workspace}`, () => void this.#locks.delete(workspace))
+  }
+
+  #read<T>(process: Process, label: string, [workspace]: Key, f: () => T): Promise<T> {
+    return this.#take(process, label, () => {
+      if (workspace !== WORKSPACE || this.#scheduler.now >= this.#unreadableUntil) return f()
+      this.readFailures++
+      throw new Error("the simulated disk cannot be read")
+    })
   }
 
   /** Reads wait for nothing and nothing waits for them. */

@@ -243,6 +243,7 @@ export class World {
     this.relay.start()
     for (const replica of this.replicas) {
       replica.device.failCommits(0)
+      replica.device.failReads(0)
       if (!replica.running) replica.start()
       replica.wake()
     }
@@ -259,6 +260,8 @@ export class World {
       ...Object.fromEntries(saved),
       "edits left by another account": this.replicas.reduce((sum, { othersTold }) => sum + othersTold, 0),
       "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
+      "failed reads": this.replicas.reduce((sum, { device }) => sum + device.readFailures, 0),
+      "failed opens": this.replicas.reduce((sum, { failedOpens }) => sum + failedOpens, 0),
       "failed relay disks": this.relay.failures,
       "connections dropped": cuts,
       "zombie connections": zombies,
