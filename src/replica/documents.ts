@@ -232,13 +232,17 @@ export class Documents {
 }
 
 /**
- * Handles a change record that the disk has damaged. If the relay has acknowledged the change, a heal brings it back.
- * If the change is still in the outbox, only this device had it: it is marked bad, and so reported.
+/**
+ * Handles a change record that the disk has damaged: a heal asks the relay for the change. If the change is still in the
+ * outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is marked bad, and
+ * so reported as lost.
  */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.touchDocument(entity) // it lacks the change: where this note is undone, the next hydration must make it again
-  if (tx.owed(entity, hash) === undefined) tx.state = { ...tx.state, heal: true }
-  else tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+  const owed = tx.owed(entity, hash) !== undefined
+  if (owed && tx.badOf(entity).has(hash)) return
+  tx.state = { ...tx.state, heal: true }
+  if (owed) tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
 }
 
 /** Marks the changes that are bad, with the build of Automerge that says so. */

@@ -78,6 +78,8 @@ export class Attempt {
   #clockAheadMs: number | undefined
   /** How often the relay has said in this attempt that it does not know our cursor. */
   #heals = 0
+  /** The cursor that ends a heal has come, and its commit is under way. */
+  #endingHeal = false
   /** Bytes of items that are committed and not granted again. */
   #creditDue = 0
   /** The relay answers this attempt. Before, entries are meant for an earlier one, and do not follow our cursor. */
@@ -115,6 +117,11 @@ export class Attempt {
     this.#window.close()
     this.#refusals.end()
     this.#trouble.end()
+  }
+
+  /** The disk has damaged a change that the relay may have, and nobody has asked for that. */
+  get mustHeal(): boolean {
+    return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
 
   get #ended(): boolean {
@@ -185,15 +192,18 @@ export class Attempt {
     const cursor = messages.findLast((message) => message.cursor !== undefined)?.cursor
     const first = messages.find((message) => message.principal !== undefined)
     const level = messages.at(-1)?.level === true
+    const healed = cursor && this.#exchange.endHeal()
+    this.#endingHeal = healed !== undefined
     const wanted = await receiveEntries(this.#steps, {
       items,
       cursor,
-      healed: cursor && this.#exchange.endHeal(),
+      healed,
       level,
       principal: first?.principal,
       access: first?.access,
       clockAheadMs: this.#clockAheadMs,
     })
+    this.#endingHeal = false
     this.#incoming.committed()
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
@@ -206,7 +216,10 @@ export class Attempt {
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
     if (level) this.pullAgain()
-    if (items.length > 0) this.#grant(bytes)
+    if (items.length > 0) {
+      this.#grant(bytes)
+      if (this.#window.releaseUnread()) this.push()
+    }
     this.#incoming.handOnWhenDue()
   }
 

@@ -24,6 +24,8 @@ export class PushWindow {
   readonly #pushes = new Map<string, InFlight>()
   /** Changes that are not sent again on this connection until they are released. */
   readonly #inFlight = new Set<Hash>()
+  /** Those of them that could not be read, and so were not sent. */
+  readonly #unread = new Set<Hash>()
   /** Of the pushes that are under way. */
   #bytes = 0
   readonly #nextId: () => string
@@ -70,7 +72,10 @@ export class PushWindow {
     const next = await nextPush(this.#replica, { entity: this.#waits, change: (hash) => this.#inFlight.has(hash) })
     if (next === undefined || this.#is("closed")) return false
     const { entries, adopt, changes, chosen, bytes } = next
-    for (const hash of chosen) this.#inFlight.add(hash)
+    for (const hash of chosen) {
+      this.#inFlight.add(hash)
+      if (!changes.has(hash)) this.#unread.add(hash)
+    }
     if (entries.length === 0) return true
     const id = this.#nextId()
     this.#pushes.set(id, { changes, bytes })
@@ -98,6 +103,14 @@ export class PushWindow {
     const push = this.#pushes.get(id)
     push?.changes.delete(hash)
     return push !== undefined
+  }
+
+  /** Something has come: what could not be read may be readable now. False: there is nothing of that. */
+  releaseUnread(): boolean {
+    const some = this.#unread.size > 0
+    this.release(this.#unread)
+    this.#unread.clear()
+    return some
   }
 
   /** These are under way no more: what of them is still owed is sent again. */

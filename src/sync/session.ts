@@ -47,12 +47,17 @@ export interface SessionOptions {
   readonly progress: Progress
 }
 
+/** Heals on one connection that damage of the disk begins: the relay may not have what is damaged either. */
+const HEALS_AT_MOST = 3
+
 export class Session {
   readonly #o: SessionOptions
   /** Undefined while the next one is waited for. */
   #attempt: Attempt | undefined
   #cancelRetry: (() => void) | undefined
   #pushes = 0
+  /** Attempts that were begun because the disk had damaged a change. */
+  #healed = 0
 
   constructor(options: SessionOptions) {
     this.#o = options
@@ -87,9 +92,13 @@ export class Session {
     this.#attempt?.receive(message, bytes)
   }
 
-  /** Sends what is owed. */
+  /** Sends what is owed. Where the disk has damaged a change, a new attempt asks for what the relay has of it. */
   push(): void {
-    this.#attempt?.push()
+    if (!this.#attempt?.mustHeal || this.#healed === HEALS_AT_MOST) return this.#attempt?.push()
+    this.#healed++
+    this.#attempt.end()
+    this.#o.update({ level: false })
+    this.#begin(true)
   }
 
   /** Asks what the relay has now, unless the pull that is under way will say so. */

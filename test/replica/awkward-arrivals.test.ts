@@ -246,6 +246,20 @@ test("what the disk has damaged is asked for at the next connection", async () =
   await ws.close()
 })
 
+test("what the disk has damaged is asked for on the same connection", async () => {
+  const { relay, store, genesis, one, two } = await damaged()
+  const ws = await openLevel(relay, store)
+  await ws.notes.update("e", (draft) => void (draft.title = "mine"))
+  await relay.pass(1000)
+  expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
+  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
+  await relay.pass(200)
+  expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
+  expect(replicaOf(ws).state.heal).toBe(false)
+  await ws.close()
+})
+
 /** Two notes that nobody was told of, and something is wrong with the record of one change of the first. */
 async function spoilt(spoil: (value: Uint8Array) => Uint8Array) {
   const store = memoryStore()

@@ -3,6 +3,7 @@
 import fc from "fast-check"
 import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { layAmbush } from "./ambush.ts"
+import { harmDevice } from "./world/harm-device.ts"
 import {
   backUpDevice,
   COPY,
@@ -67,6 +68,7 @@ const WEIGHTS = {
 const TROUBLES = {
   account: 1,
   failReads: 1,
+  harmDevice: 2,
 } as const
 
 export interface Run {
@@ -121,6 +123,7 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
     world.edit(replica, "both", entityOf(world, x >> 3))
     switchAccount(world, replica, x)
   },
+  harmDevice: (world, replica) => harmDevice(world, replica),
   failReads: (_world, replica, x) => replica.device.failReads([300, 2000, 10_000, 40_000][x % 4]!),
   cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }

@@ -6,6 +6,7 @@ import { describe } from "./oracle/edits.ts"
 import { short, Violation } from "./oracle/facts.ts"
 import { connect, signIn } from "./world/mishaps.ts"
 import { type Replica, tokensOf, type Workspace } from "./world/replica.ts"
+import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
 
 /** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
@@ -18,6 +19,7 @@ export async function settle(world: World): Promise<void> {
   for (const replica of world.replicas) disarm(world, replica)
   world.heal()
   await eachOpens(world)
+  await eachReads(world)
   // First without another edit: a new one would push what was forgotten with it.
   await comesToRest(world)
   await accountsComeBack(world)
@@ -35,6 +37,15 @@ async function eachOpens(world: World): Promise<void> {
       if (ms > REST_MS) fail("never opens", replica.name)
       await world.pass(100)
     }
+  }
+}
+
+/** What a disk has damaged of a change is found when somebody reads that, and not before. */
+async function eachReads(world: World): Promise<void> {
+  if (!world.oracle.devices.anyHarmed) return
+  for (const { device, ws } of world.replicas) {
+    const entities = new Set(world.oracle.held(device.name).values())
+    for (const entity of entities) await arrives(world, ws!.notes.read(entity))
   }
 }
 
@@ -67,15 +78,24 @@ async function comesToRest(world: World): Promise<void> {
   for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") connect(world, replica, replica.relay)
   for (let quiet = 0; quiet < enough; ) {
     await world.pass(1000)
-    quiet = world.replicas.every(isLevel) ? quiet + 1000 : 0
+    quiet = world.replicas.every((replica) => isLevel(world, replica)) ? quiet + 1000 : 0
     if (world.scheduler.now <= until) continue
     const states = world.replicas.map(({ name, ws, home }) => `${name} ${JSON.stringify([ws?.status, home?.status])}`)
     fail("never quiet", states.join("; "))
   }
 }
 
-const isLevel = ({ ws, home }: Replica): boolean =>
-  [ws, ...(home ? [home] : [])].every((one) => one?.status.phase === "live" && one.status.pending === leftIn(one))
+const isLevel = (world: World, { ws, home, device }: Replica): boolean =>
+  ws?.status.phase === "live" &&
+  ws.status.pending === leftIn(ws) + owedForEver(world, device).length &&
+  (home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home)))
+
+/** What we have destroyed everywhere, and what rests on it, cannot be sent. */
+function owedForEver({ oracle }: World, device: Device): Hash[] {
+  const whole = oracle.devices.whole(device)
+  const owed = [...oracle.devices.owed(device.name).all().keys()]
+  return owed.filter((hash) => !whole.has(hash) || restsOnLost(oracle, whole, hash))
+}
 
 /** Changes that wait for other accounts. */
 const leftIn = ({ status: { others } }: Workspace): number => others.reduce((sum, { pending }) => sum + pending, 0)
@@ -96,7 +116,7 @@ async function checkAgreement(world: World): Promise<void> {
   const waiting = waitingForEver(world, log)
   for (const replica of world.replicas) {
     for (const edit of replica.open) fail("never answered", describe(edit))
-    checkNothingOwed(replica, waiting)
+    checkNothingOwed(world, replica, waiting)
     checkSameChanges(world, replica, log)
   }
   checkHomes(world)
@@ -113,19 +133,23 @@ function waitingForEver({ oracle, replicas }: World, log: ReadonlyMap<string, Re
   const logged = new Map([...log].flatMap(([entity, hashes]) => [...hashes].map((hash) => [hash, entity])))
   const { changes, lost } = oracle
   const waiting = new Set<string>()
-  for (const held of [logged, ...replicas.map(({ device }) => oracle.held(device.name))])
+  for (const held of [logged, ...replicas.map(({ device }) => oracle.devices.whole(device))])
     for (const [hash, entity] of held)
       if (changes.get(hash)!.deps.some((dep) => lost.has(dep) && !held.has(dep))) waiting.add(entity)
   return waiting
 }
 
-function checkNothingOwed({ name, device, ws }: Replica, waiting: ReadonlySet<string>): void {
-  if (ws?.status.pending !== 0) fail("still owed", `${name} ${ws?.status.pending}`)
+function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: ReadonlySet<string>): void {
+  const lost = owedForEver(world, device)
+  if (ws?.status.pending !== lost.length) fail("still owed", `${name} ${ws?.status.pending}`)
+  for (const [hash, { entity }] of world.oracle.devices.owed(device.name).all())
+    if (!lost.includes(hash)) fail("still owed", `${name} ${entity} ${short(hash)}`)
   for (const [key, value] of device.records.values()) {
     if (key[1] === "rejected") fail("refused for good", `${name} ${key.join("/")} ${value}`)
-    if (key[1] === "out" || (key[1] === "stale" && !waiting.has(key[2]!)))
-      fail("still owed", `${name} ${key.join("/")} ${value}`)
-    if (key[1] === "state" && JSON.parse(value as string).heal) fail("still owed", `${name} is healing`)
+    const isRest = (key[1] === "out" || key[1] === "outpage") && !world.oracle.devices.anyHarmed
+    if (isRest || (key[1] === "stale" && !waiting.has(key[2]!))) fail("still owed", `${name} ${key.join("/")} ${value}`)
+    if (key[1] === "state" && JSON.parse(value as string).heal && !device.ours.some(([at]) => device.isHarmed(at)))
+      fail("still owed", `${name} is healing`)
   }
 }
 
@@ -145,7 +169,7 @@ function checkSameChanges(
   { name, device }: Replica,
   log: ReadonlyMap<string, ReadonlySet<Hash>>,
 ): void {
-  const held = oracle.held(device.name)
+  const held = oracle.devices.whole(device)
   for (const [hash, entity] of held)
     if (!log.get(entity)?.has(hash) && !restsOnLost(oracle, held, hash))
       fail("diverged", `only ${name} has ${entity} ${short(hash)}`)
@@ -230,7 +254,7 @@ async function checkEdits(
     const waits =
       hash &&
       world.replicas.some(({ device }) => {
-        const held = world.oracle.held(device.name)
+        const held = world.oracle.devices.whole(device)
         return held.has(hash) && restsOnLost(world.oracle, held, hash)
       })
     if (state === "saved" && !known && !excused && !waits) fail("saved and lost", describe(edit))

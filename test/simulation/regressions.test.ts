@@ -333,6 +333,34 @@ const runs: readonly (readonly [what: string, run: Run])[] = [
       ],
     },
   ],
+  [
+    "a change that the disk damaged while its ack was lost comes back from the relay (seed 1, path 54)",
+    {
+      options: {
+        seed: 587877066,
+        replicas: 2,
+        duplicates: 0.1,
+        principals: true,
+        segment: 3,
+        speeds: {
+          store: { usual: 4, worst: 100 },
+          network: { usual: 30, worst: 3000 },
+          disk: { usual: 0.8999999999999999, worst: 60 },
+        },
+      },
+      commands: [
+        { op: "failDisk", replica: 3, x: 136, gap: at(28) },
+        { op: "account", replica: 4, x: 1010, gap: { ms: 142 } },
+        { op: "account", replica: 0, x: 993, gap: { ms: 7700 } },
+        { op: "harmDevice", replica: 2, x: 481, gap: { ms: 1780 } },
+        { op: "harmDevice", replica: 1, x: 346, gap: { ms: 3003 } },
+        { op: "harmDevice", replica: 3, x: 596, gap: { ms: 7897 } },
+        { op: "edit", replica: 2, x: 5, gap: at(5) },
+        { op: "crash", replica: 0, x: 715, gap: at(27) },
+        { op: "harmDevice", replica: 3, x: 854, gap: at(24) },
+      ],
+    },
+  ],
   // of the oracle: both copies of the header were damaged before, and not mended yet
   [
     "a third byte may cost a segment without a header all that it has (seed 2146697903, path 3202)",

@@ -2,7 +2,7 @@
 import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
 import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
-import type { Device } from "../world/store.ts"
+import { type Device, WORKSPACE } from "../world/store.ts"
 import { tokensIn } from "./edits.ts"
 import { type Minted, short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
@@ -13,6 +13,10 @@ export class Devices {
   readonly #oracle: Oracle
   readonly #held = new Map<string, Map<Hash, string>>()
   readonly #owed = new Map<string, OwedOnDisk>()
+  /** Some record of a device was damaged. */
+  anyHarmed = false
+  /** By device: what it owed until we have damaged the record that said so. */
+  readonly #forgotten = new Map<string, Set<Hash>>()
   /** Who minted a change, as the first outbox record of it says. */
   readonly #authors = new Map<Hash, string>()
 
@@ -22,6 +26,19 @@ export class Devices {
 
   held(device: string): ReadonlyMap<Hash, string> {
     return this.#held.get(device) ?? new Map()
+  }
+
+  /** The changes that a device holds and whose records are not damaged. */
+  whole(device: Device): ReadonlyMap<Hash, string> {
+    const held = [...this.held(device.name)]
+    return new Map(held.filter(([hash, entity]) => !device.isHarmed([WORKSPACE, "change", entity, hash])))
+  }
+
+  /** The record of some change of this entity is damaged. */
+  isDamaged(device: Device, entity: string): boolean {
+    return [...this.held(device.name)].some(
+      ([hash, of]) => of === entity && device.isHarmed([WORKSPACE, "change", entity, hash]),
+    )
   }
 
   /** What a device's disk says that the relay is owed. */
@@ -44,7 +61,7 @@ export class Devices {
 
   /** Changes that a device has in any form: nothing else could give them back. */
   kept(device: Device): Hash[] {
-    return [...this.held(device.name).keys(), ...device.rejected()]
+    return [...this.whole(device).keys(), ...device.rejected()]
   }
 
   /** A device's records are not what they were, by an act of ours. */
@@ -52,14 +69,37 @@ export class Devices {
     const held = new Map<Hash, string>()
     const owed = new OwedOnDisk()
     for (const [key, value] of device.ours) {
+      if (device.isHarmed(key)) {
+        this.anyHarmed = true
+        // What it shows of that change, and says that it has, stays until it reads it.
+        if (key[1] === "change" && this.#oracle.changes.has(key[3]!)) held.set(key[3]!, key[2]!)
+        continue
+      }
       if (OwedOnDisk.concerns(key)) owed.write(key, value)
       if (key[1] !== "change") continue
       held.set(key[3]!, key[2]!)
       this.#learnRecord(value as Uint8Array)
     }
+    const forgotten = this.#forgotten.get(device.name) ?? new Set()
+    this.#forgotten.set(device.name, forgotten)
+    for (const hash of this.owed(device.name).all().keys()) {
+      if (owed.get(hash)) continue
+      forgotten.add(hash)
+      this.#authors.delete(hash)
+    }
     this.#held.set(device.name, held)
     this.#owed.set(device.name, owed)
     this.#oracle.causes.dropped(device.name)
+  }
+
+  /** Some device owed it until we took the record of that away. */
+  anyForgot(hash: Hash): boolean {
+    return [...this.#forgotten.values()].some((hashes) => hashes.has(hash))
+  }
+
+  /** It was owed here until we took the record of that away. */
+  hasForgotten(device: Device, hash: Hash): boolean {
+    return this.#forgotten.get(device.name)?.has(hash) === true
   }
 
   /** A number that was given away in vain is given away all the same. */

@@ -30,6 +30,8 @@ interface Before {
   readonly held: ReadonlySet<Hash>
   readonly failuresTold: number
   readonly readFailures: number
+  /** The disk had damaged some of what it held of the entity. */
+  readonly damaged: boolean
   /** What the program knew of the entity was all that there was, and nothing else was to become of it. */
   readonly sure: boolean
 }
@@ -42,7 +44,11 @@ interface Facts {
   >
   held(device: string): ReadonlyMap<Hash, string>
   isStored(hash: Hash): boolean
-  readonly devices: { owed(device: string): { get(hash: Hash): object | undefined } }
+  readonly devices: {
+    owed(device: string): { get(hash: Hash): object | undefined }
+    hasForgotten(device: Device, hash: Hash): boolean
+    isDamaged(device: Device, entity: string): boolean
+  }
   readonly causes: { shown(device: Device, hash: Hash): void }
   fail(kind: string, message: string): void
 }
@@ -80,6 +86,7 @@ export class Edits {
       held: this.#heldOf(device, entity),
       failuresTold: device.failuresTold,
       readFailures: device.readFailures,
+      damaged: this.#oracle.devices.isDamaged(device, entity),
       sure: alone && device.quiet && !device.has("stale", entity),
     }
     open.add(edit)
@@ -124,7 +131,7 @@ export class Edits {
       STORE_FAILED: device.failures > before.failuresTold || device.readFailures > before.readFailures,
       ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
-      ENTITY_NOT_FOUND: kind === "restore" && ![...before.held].some(begins),
+      ENTITY_NOT_FOUND: before.damaged || (kind === "restore" && ![...before.held].some(begins)),
     }
     if (error instanceof HeadwaterError && reasons[error.code]) return
     this.#oracle.fail("refused for no good reason", `${device.name} ${describe(edit)}: ${String(error)}`)
@@ -158,7 +165,9 @@ export class Edits {
 
   /** Not there yet: written here, or on the device of which this one is a copy. */
   #isOwed(device: Device, { hash }: EditMade): boolean {
-    return hash !== undefined && this.#oracle.devices.owed(device.name).get(hash) !== undefined
+    if (hash === undefined) return false
+    const { devices } = this.#oracle
+    return devices.owed(device.name).get(hash) !== undefined || devices.hasForgotten(device, hash)
   }
 
   /** The saved edits that a device holds, its own and others'. */

@@ -58,7 +58,9 @@ export class RelayLog {
     const author = this.#oracle.devices.authorOf(hash)
     const what = `${entry.entity} ${short(hash)}`
     if (entry.adopted) {
-      if (!this.hadEver(hash)) this.#oracle.fail("adopted for no reason", `${what} was in no log before`)
+      // Where the record that it is owed is lost, nobody knows any more whose it is.
+      if (!this.hadEver(hash) && !this.#oracle.devices.anyForgot(hash))
+        this.#oracle.fail("adopted for no reason", `${what} was in no log before`)
     } else if (author !== undefined && author !== entry.by)
       this.#oracle.fail("wrong author", `${what} of ${author} was taken as ${entry.by}'s`)
   }

@@ -122,10 +122,11 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
+    const harmed = (code: string) => this.#oracle.devices.anyHarmed && code === "CHUNK_BAD"
     const watch = (ws: Workspace) =>
       ws.onStatus(({ error, others }) => {
         if (others.length > 0) this.othersTold++
-        if (!error || RELAYS.has(error.code)) return
+        if (!error || RELAYS.has(error.code) || harmed(error.code)) return
         if (error.code === "STORE_FAILED" && this.device.failures + this.device.readFailures > failures) return
         this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
       })

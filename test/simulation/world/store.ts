@@ -10,7 +10,8 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import type { Random } from "./random.ts"
 
-export type Records = Map<string, readonly [Key, Value]>
+/** `harmed`: the disk has damaged this one, also where it is copied to. */
+export type Records = Map<string, readonly [key: Key, value: Value, harmed?: true]>
 
 /** The workspace that the property is about. */
 export const WORKSPACE = "w"
@@ -77,6 +78,16 @@ export class Device {
     this.#unreadableUntil = this.#scheduler.now + ms
   }
 
+  /** The disk has damaged a record. */
+  harm(key: Key, value: Value): void {
+    this.records.set(encodeKey(key), [key, value, true])
+  }
+
+  /** Whether this record is damaged, and was not written since. */
+  isHarmed(key: Key): boolean {
+    return this.records.get(encodeKey(key))?.[2] === true
+  }
+
   /** The power goes: what has not taken effect may still, the earlier commits first. */
   crash(): void {
     const keep = this.#random.below(this.#waiting.length + 1)
@@ -105,7 +116,7 @@ export class Device {
     return this.ours.filter(([key]) => key[1] === "rejected").map(([key]) => key[3]!)
   }
 
-  get ours(): (readonly [Key, Value])[] {
+  get ours(): (readonly [Key, Value, ...unknown[]])[] {
     return [...this.records.values()].filter(isOurs)
   }
 
@@ -227,7 +238,7 @@ export class Device {
   }
 }
 
-const isOurs = ([[workspace]]: readonly [Key, unknown]): boolean => workspace === WORKSPACE
+const isOurs = ([[workspace]]: readonly [Key, ...unknown[]]): boolean => workspace === WORKSPACE
 
 function settle<T>(f: () => T, resolve: (value: T) => void, reject: (error: unknown) => void): void {
   let value: T

@@ -70,6 +70,10 @@ export class World {
     "device restores": 0,
     "offline times": 0,
     "account switches": 0,
+    "device rows harmed": 0,
+    "device row pages harmed": 0,
+    "device outboxes harmed": 0,
+    "device changes harmed": 0,
     "returns to a socket": 0,
     "returns amid old frames": 0,
     "acked ambushes": 0,
@@ -81,6 +85,8 @@ export class World {
   /** Happens as soon as the event is over that has made the moment for it. */
   strike: (() => Promise<unknown>) | undefined
   readonly chance: Random
+  /** Of what is damaged on devices. */
+  readonly trouble: Random
   /** The relay tells the accounts apart. */
   readonly principals: boolean
   readonly #sizes: Sizes
@@ -96,6 +102,7 @@ export class World {
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
     this.chance = this.scheduler.random("world")
+    this.trouble = this.scheduler.random("trouble")
     this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
     const { wire } = this.oracle
     this.network = new Network(this.scheduler, this.speeds.network, {
