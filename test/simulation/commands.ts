@@ -218,8 +218,14 @@ export const runs: fc.Arbitrary<Run> = fc
   })
   .chain(({ options, commands }) =>
     fc
-      .oneof(fc.constant([]), fc.array(troubleOf(), { minLength: 1, maxLength: 12, size: "max" }))
-      .map((troubles) => ({ options, commands: mixed(commands, troubles) })),
+      .tuple(
+        fc.oneof(fc.constant([]), fc.array(troubleOf(), { minLength: 1, maxLength: 12, size: "max" })),
+        fc.constantFrom(undefined, undefined, undefined, undefined, 1, 0.1),
+      )
+      .map(([troubles, bytesPerMs]) => ({
+        options: bytesPerMs === undefined ? options : { ...options, bytesPerMs },
+        commands: mixed(commands, troubles),
+      })),
   )
 
 interface Trouble {

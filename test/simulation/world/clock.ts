@@ -138,6 +138,8 @@ export class Lane {
   readonly #random: Random
   #events: Event[] = []
   #last = 0
+  /** Nothing takes up the lane from this time on. */
+  #free = 0
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
     this.#scheduler = scheduler
@@ -154,8 +156,10 @@ export class Lane {
     return this.held || this.paused ? undefined : this.#events[0]
   }
 
-  push(label: string, run: () => void, process?: Process): void {
-    const due = Math.max(this.#last, this.#scheduler.now + draw(this.#random, this.#latency))
+  /** `busy`: ms for which it takes up the lane, after whatever did so before. */
+  push(label: string, run: () => void, process?: Process, busy = 0): void {
+    this.#free = Math.max(this.#free, this.#scheduler.now) + busy
+    const due = Math.max(this.#last, this.#free + draw(this.#random, this.#latency))
     this.#last = due
     this.#events.push({ due, order: this.#scheduler.nextOrder(), label: `${this.name} ${label}`, run, process })
   }
@@ -182,6 +186,7 @@ export class Lane {
   /** What was on its way never arrives. */
   clear(): void {
     this.#events = []
+    this.#free = 0
   }
 
   close(): void {

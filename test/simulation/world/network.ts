@@ -54,11 +54,15 @@ export class Network {
     duplicates: { up: 0, down: 0 },
     /** Pushes that a frame of a later connection of the same device has overtaken. */
     overtaken: 0,
+    /** Frames that a slow line took over a second for. */
+    slow: 0,
     /** How often the relay stopped reading from a connection for a while. */
     paused: 0,
   }
   /** Chance that a push, or news from the relay, arrives twice. */
   duplicates = 0
+  /** Bytes that a line takes in 1 ms; infinite: as many as there are. */
+  bytesPerMs = Infinity
   /** New connections hold every frame until it is released. */
   held = false
   readonly scheduler: Scheduler
@@ -262,14 +266,22 @@ export class Connection {
   #queueUp(frame: Uint8Array): void {
     this.#buffered.up += frame.length
     this.#onTheWay.up++
-    this.up.push(name(frame), () => {
+    const arrive = () => {
       this.#buffered.up -= frame.length
       this.#onTheWay.up--
       this.#noteOrder(frame)
       if (!this.#listener) return
       this.#network.tap.arrived(this, frame)
       this.#listener.receive(frame.slice())
-    })
+    }
+    this.up.push(name(frame), arrive, undefined, this.#takes(frame))
+  }
+
+  /** ms that the line takes for a frame. */
+  #takes({ length }: Uint8Array): number {
+    const ms = length / this.#network.bytesPerMs
+    if (ms > 1000) this.#network.seen.slow++
+    return ms
   }
 
   #noteOrder(frame: Uint8Array): void {
@@ -308,6 +320,7 @@ export class Connection {
         if (this.#client === "open") this.socket.onmessage?.(frame.slice())
       },
       this.#process,
+      this.#takes(frame),
     )
   }
 

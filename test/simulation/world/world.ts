@@ -36,6 +36,8 @@ export interface WorldOptions {
   readonly shared?: boolean
   /** Each replica is somebody else's (as a token would say), or all are `local`. */
   readonly principals?: boolean
+  /** Bytes that a line takes in 1 ms; as many as there are unless it is said. */
+  readonly bytesPerMs?: number
   /** Frames and flushes wait until they are released: for schedules that name every step. */
   readonly held?: boolean
 }
@@ -117,6 +119,7 @@ export class World {
     })
     this.network.duplicates = options.duplicates ?? 0
     this.network.held = options.held ?? false
+    this.network.bytesPerMs = options.bytesPerMs ?? Infinity
     const { scheduler, network, oracle } = this
     this.relay = new RelayHost({
       scheduler,
@@ -258,7 +261,7 @@ export class World {
 
   /** How often each thing happened. */
   happened(): Record<string, number> {
-    const { cuts, zombies, silences, lost, duplicates, overtaken, paused } = this.network.seen
+    const { cuts, zombies, silences, lost, duplicates, overtaken, paused, slow } = this.network.seen
     const { wire, edits, sizes } = this.oracle
     const { heals, adopted, rejected, again } = wire.seen
     const saved = Object.entries(edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
@@ -284,6 +287,7 @@ export class World {
       "changes refused": rejected,
       ...sizes.seen,
       "writes of one turn in several commits": edits.dividedTurns,
+      "frames that took over a second": slow,
       "connections not read for a while": paused,
       "credit used up": wire.credit.usedUp,
       ...edits.concurrency(),
