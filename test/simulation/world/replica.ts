@@ -61,7 +61,7 @@ export class Replica {
   told: readonly unknown[] = []
   /** How often somebody else has signed in. */
   switches = 0
-  /** How often its program could not open, because the disk could not be read. */
+  /** How often its program could not open, because the disk failed. */
   failedOpens = 0
   /** How often its status has told of edits that another account had left here. */
   othersTold = 0
@@ -122,7 +122,8 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
-    const harmed = (code: string) => this.#oracle.devices.anyHarmed && code === "CHUNK_BAD"
+    // What rests on a change that the disk has damaged, and that is owed, is refused until that has come back.
+    const harmed = (code: string) => this.#oracle.devices.anyHarmed && (code === "CHUNK_BAD" || code === "DEPS_UNKNOWN")
     const watch = (ws: Workspace) =>
       ws.onStatus(({ error, others }) => {
         if (others.length > 0) this.othersTold++
@@ -155,11 +156,12 @@ export class Replica {
     const relay = this.dials ? this.relay : undefined
     const home = this.shares ? await open(HOME, store, env, relay) : undefined
     for (;;) {
-      const { readFailures } = this.device
+      const failures = this.device.failures + this.device.readFailures
       try {
         return { home, ws: await open(WORKSPACE, store, env, relay) }
       } catch (error) {
-        if (codeOf(error) !== "STORE_FAILED" || this.device.readFailures === readFailures) throw error
+        if (codeOf(error) !== "STORE_FAILED" || this.device.failures + this.device.readFailures === failures)
+          throw error
       }
       this.failedOpens++
       await new Promise<void>((resolve) => process.after(1000, resolve))
