@@ -232,7 +232,6 @@ export class Documents {
 }
 
 /**
-/**
  * Handles a change record that the disk has damaged: a heal asks the relay for the change. If the change is still in the
  * outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is marked bad, and
  * so reported as lost.

@@ -107,7 +107,8 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await relay.pass(3000)
     await greet(relay, "alice", 2, { level: undefined })
     const items = [{ entry: { ...entries[0]!, by: "alice" } }]
-    relay.say({ t: "entries", w: "w", items, cursor: at(3), level: true })
+    // The device has asked anew, because it found the damage when it pushed: this answers that.
+    await greet(relay, "alice", 3, { items })
     await relay.pass(200)
     seen.error = again.status.error
     seen.title = again.notes.get(id)?.title

@@ -29,7 +29,9 @@ test("an own change that waits for a damaged one is shown once that one comes ba
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
   await relay.pass(100)
   await again.notes.read("a") // its document is live, without the damaged change and ours
-  relay.say({ t: "entries", w, items: [item("a", [damaged])], cursor: at(3), level: true })
+  await relay.pass(100)
+  // The device asks anew, because it found the damage: this answers that.
+  relay.say({ t: "entries", w, items: [item("a", [damaged])], cursor: at(3), level: true, ...first })
   await relay.pass(3000)
   expect((await again.notes.read("a"))?.title).toBe("U")
   await again.close()
