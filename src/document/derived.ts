@@ -10,12 +10,21 @@ import { type Hash, isId } from "../wire/protocol.ts"
 import { automerge, type Handle, NOBODY, newHandle } from "./automerge.ts"
 import { onlyString, TYPE } from "./operations.ts"
 
-/** The templates, by what they make: change chunks under the actor `NOBODY`. */
+/** The templates, by what they make: change chunks under the actor `NOBODY`. The oldest one is forgotten first. */
 const templates = new Map<string, Uint8Array>()
+/** Templates that are kept. An app has fewer collections and texts; changes of others may bring any number of names. */
+const KEPT = 256
+
+/** For tests. */
+export const templatesKept = (): number => templates.size
 
 function template(name: string, make: () => Uint8Array): Uint8Array {
   let chunk = templates.get(name)
-  if (chunk === undefined) templates.set(name, (chunk = make()))
+  if (chunk !== undefined) return chunk
+  chunk = make()
+  templates.set(name, chunk)
+  const [first] = templates.keys()
+  if (templates.size > KEPT && first !== undefined) templates.delete(first)
   return chunk
 }
 
