@@ -32,8 +32,8 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
   const { replica } = steps
   return steps.step([], async (tx) => {
     for (const entity of entities) {
-      const mark = tx.staleOf(entity)
-      if (mark === undefined) continue
+      // Where the disk has damaged what they wait for, nobody has found that yet.
+      const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
       const held = await changesOf(replica, entity, tx)
       for (const { hash } of causalOrder(held.values())) held.delete(hash)
       tx.markStale(entity, { ...mark, unnamed: [...held.keys()] })

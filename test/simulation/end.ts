@@ -5,7 +5,7 @@ import { disarm } from "./ambush.ts"
 import { describe } from "./oracle/edits.ts"
 import { short, Violation } from "./oracle/facts.ts"
 import { connect, signIn } from "./world/mishaps.ts"
-import { type Replica, tokensOf, type Workspace } from "./world/replica.ts"
+import { collectionOf, type Replica, rowsOf, tokensOf, type Workspace } from "./world/replica.ts"
 import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
 
@@ -45,7 +45,7 @@ async function eachReads(world: World): Promise<void> {
   if (!world.oracle.devices.anyHarmed) return
   for (const { device, ws } of world.replicas) {
     const entities = new Set(world.oracle.held(device.name).values())
-    for (const entity of entities) await arrives(world, ws!.notes.read(entity))
+    for (const entity of entities) await arrives(world, ws![collectionOf(entity)].read(entity))
   }
 }
 
@@ -203,11 +203,11 @@ async function checkSameRows(
   let first: string | undefined
   for (const { name, ws, told } of world.replicas) {
     // Before anything is read: that hydrates, and could mend what is shown.
-    const all = ws!.notes.all()
-    if (canonical(told) !== canonical(all))
-      fail("not told", `${name} was told\n${canonical(told)}\nand shows\n${canonical(all)}`)
+    const all = rowsOf(ws!)
+    if (canonical([...told.notes, ...told.tasks]) !== canonical(all))
+      fail("not told", `${name} was told\n${canonical([...told.notes, ...told.tasks])}\nand shows\n${canonical(all)}`)
     const read: unknown[] = []
-    for (const entity of entities) read.push(settled(await arrives(world, ws!.notes.read(entity))))
+    for (const entity of entities) read.push(settled(await arrives(world, ws![collectionOf(entity)].read(entity))))
     const shown = canonical({ rows: all.map(settled), read })
     if (shown.includes('"$stale"')) fail("stale at rest", `${name} ${shown}`)
     first ??= shown
@@ -252,7 +252,9 @@ async function checkEdits(
 ): Promise<void> {
   const texts = new Map<string, string[]>()
   for (const entity of new Set([...world.entities, ...log.keys()])) {
-    const whole = (await arrives(world, world.replicas[0]!.ws!.notes.read(entity))) as { body?: string } | undefined
+    const whole = (await arrives(world, world.replicas[0]!.ws![collectionOf(entity)].read(entity))) as
+      | { body?: string }
+      | undefined
     texts.set(entity, tokensOf(whole?.body ?? ""))
   }
   for (const edit of world.oracle.edits.made.values()) {

@@ -15,12 +15,17 @@ import type { Connection, Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { Device, HOME, type Records, WORKSPACE } from "./store.ts"
 
-export const notes = collection("notes", shape<{ title?: string; body?: string; tags?: string[] }>(), {
-  fields: { body: text() },
-})
+const fields = { fields: { body: text() } } as const
+const content = shape<{ title?: string; body?: string; tags?: string[] }>()
+export const notes = collection("notes", content, fields)
+const tasks = collection("tasks", content, fields)
+/** Every fourth entity is a task. */
+export const collectionOf = (entity: string): "notes" | "tasks" =>
+  entity.charCodeAt(entity.length - 1) % 4 === 1 ? "tasks" : "notes"
+export const rowsOf = ({ notes, tasks }: Workspace) => [...notes.all(), ...tasks.all()]
 export const RELAY = { url: "ws://relay" } as const
 const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | undefined) =>
-  openWorkspace({ id, collections: { notes }, store, env, relay })
+  openWorkspace({ id, collections: { notes, tasks }, store, env, relay })
 export type Workspace = Awaited<ReturnType<typeof open>>
 
 /** Four characters that stand for one edit, so that a text is a row of them and a byte search finds each. */
@@ -57,8 +62,8 @@ export class Replica {
   online = true
   /** Edits that the program has not answered. */
   open = new Set<EditMade>()
-  /** The rows that the program gave to its subscriber last. */
-  told: readonly unknown[] = []
+  /** The rows that the program gave to the subscriber of each collection last. */
+  told: Record<"notes" | "tasks", readonly unknown[]> = { notes: [], tasks: [] }
   /** How often somebody else has signed in. */
   switches = 0
   /** How often its program could not open, because the disk failed. */
@@ -138,12 +143,14 @@ export class Replica {
         this.home = home
         if (home) watch(home)
         this.writeHome()
-        const tell = (rows: ReturnType<Workspace["notes"]["all"]>) => {
-          this.told = rows
-          this.#oracle.edits.shown(this.device, rows)
+        for (const name of ["notes", "tasks"] as const) {
+          const tell = (rows: ReturnType<Workspace["notes"]["all"]>) => {
+            this.told[name] = rows
+            this.#oracle.edits.shown(this.device, rows)
+          }
+          ws[name].subscribe(tell)
+          tell(ws[name].all())
         }
-        ws.notes.subscribe(tell)
-        tell(ws.notes.all())
         watch(ws)
       },
       (error) => this.#oracle.fail("does not open", `${this.name}: ${String(error)}`),
@@ -215,31 +222,32 @@ export class Replica {
     const turn = this.#scheduler.count
     const [fields, does] = [FIELDS[kind], DOES[kind]]
     const made: EditMade = { token, replica: this.name, entity, turn, fields, does, state: "asked" }
-    const row = ws.notes.get(entity)
+    const row = ws[collectionOf(entity)].get(entity)
     const answer = row ? this.#write(ws, kind, made, chance) : this.#make(ws, kind, made)
     if (!answer) return false
     this.#oracle.edits.follow(this.device, made, this.open, answer)
     return true
   }
 
-  #write({ notes }: Workspace, kind: EditKind, made: EditMade, chance: Random): Promise<unknown> | undefined {
+  #write(ws: Workspace, kind: EditKind, made: EditMade, chance: Random): Promise<unknown> | undefined {
     const { entity: id, token } = made
+    const all = ws[collectionOf(id)]
     switch (kind) {
       case "title":
-        return notes.update(id, (draft) => void (draft.title = token))
+        return all.update(id, (draft) => void (draft.title = token))
       case "tags":
-        return notes.update(id, (draft) => void (draft.tags = [...(draft.tags ?? []).slice(-2), token]))
+        return all.update(id, (draft) => void (draft.tags = [...(draft.tags ?? []).slice(-2), token]))
       case "splice":
-        return notes.update(id, (draft, edit) => edit.splice("body", place(draft.body, chance), 0, token))
+        return all.update(id, (draft, edit) => edit.splice("body", place(draft.body, chance), 0, token))
       case "both":
-        return notes.update(id, (draft, edit) => {
+        return all.update(id, (draft, edit) => {
           draft.title = token
           edit.splice("body", place(draft.body, chance), 0, token)
         })
       case "assign":
-        return notes.update(id, (draft) => void (draft.body += token))
+        return all.update(id, (draft) => void (draft.body += token))
       case "cut":
-        return notes.update(id, (draft, edit) => {
+        return all.update(id, (draft, edit) => {
           const at = place(draft.body, chance)
           const n = Math.min(draft.body.length - at, TOKEN * (1 + chance.below(2)))
           for (const cut of tokensOf(draft.body.slice(at, at + n))) this.#oracle.edits.removed.add(cut)
@@ -247,23 +255,24 @@ export class Replica {
           edit.splice("body", at, n)
         })
       case "delete":
-        return notes.delete(id)
+        return all.delete(id)
       case "restore":
         return undefined
     }
   }
 
   /** There is no row: create it, or bring it back when it was deleted. */
-  #make({ notes }: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
+  #make(ws: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
     const { entity: id, token } = made
+    const all = ws[collectionOf(id)]
     if (kind !== "splice" && kind !== "both") {
       made.fields = []
       made.does = ["restore"]
-      return notes.restore(id)
+      return all.restore(id)
     }
     made.fields = ["title", "body"]
     made.does = ["create"]
-    return notes.create({ title: token, body: token }, { id })
+    return all.create({ title: token, body: token }, { id })
   }
 }
 

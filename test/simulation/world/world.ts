@@ -9,7 +9,7 @@ import { type Latency, Scheduler } from "./clock.ts"
 import { Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { RelayHost } from "./relay.ts"
-import { codeOf, type EditKind, Replica, type Workspace } from "./replica.ts"
+import { codeOf, collectionOf, type EditKind, Replica, type Workspace } from "./replica.ts"
 import { tinySizes } from "./sizes.ts"
 
 export interface Speeds {
@@ -247,6 +247,7 @@ export class World {
   heal(): void {
     this.network.held = false
     this.network.duplicates = 0
+    this.network.bytesPerMs = Infinity
     for (const { up, down } of this.network.connections) up.held = down.held = false
     this.relay.release()
     this.relay.failDisk(0)
@@ -269,6 +270,9 @@ export class World {
       ...this.seen,
       ...Object.fromEntries(saved),
       "edits left by another account": this.replicas.reduce((sum, { othersTold }) => sum + othersTold, 0),
+      "edits of the second collection": [...edits.made.values()].filter(
+        ({ entity }) => collectionOf(entity) === "tasks",
+      ).length,
       "failed commits": this.replicas.reduce((sum, { device }) => sum + device.failures, 0),
       "failed reads": this.replicas.reduce((sum, { device }) => sum + device.readFailures, 0),
       "failed opens": this.replicas.reduce((sum, { failedOpens }) => sum + failedOpens, 0),
