@@ -162,8 +162,10 @@ export class Attempt {
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
     if (heal) {
-      this.#pull({})
+      // The stream of an earlier attempt would use the credit up, and nobody hears what it brings. A `have` stops it.
+      if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
+      if (this.#o.again && !this.#ended) this.#pull({})
     } else {
       const further = reach !== cursor && { reach: placeOf(reach) }
       this.#pull({ cursor: placeOf(cursor), ...further })

@@ -252,6 +252,8 @@ test("what the disk has damaged is asked for on the same connection", async () =
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
   await relay.pass(1000)
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
+  // The other way round the stream that is under way would use the credit up, and nobody would hear what it brings.
+  expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
   relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
   relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
   await relay.pass(200)
