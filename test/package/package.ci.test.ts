@@ -14,12 +14,16 @@ const folder = mkdtempSync(path.join(tmpdir(), "headwater-package-"))
 const consumer = path.join(folder, "app")
 const run = promisify(execFile)
 
-/** Upper bounds; a release that crosses one has to say why. Bytes. */
+/**
+ * Upper bounds; a release that crosses one has to say why. Bytes. The bundle was 52,200 before the differences by words and
+ * sentences, the causes of a failed dial, the reading again of what is damaged (2,700 together); the relay 58,000 before its
+ * memory budget, its look at the open file and its handling of sectors that cannot be read.
+ */
 const limits = {
   /** the library in a browser with IndexedDB and a relay, minified and gzipped, Automerge not counted */
-  bundle: 54_000,
-  library: 175_000,
-  relay: 60_000,
+  bundle: 56_000,
+  library: 170_000,
+  relay: 63_000,
 }
 
 interface Packed {

@@ -1,0 +1,21 @@
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import { startOf } from "../../src/schema/display.ts"
+
+test("the start of a text never ends in half a surrogate pair, and lacks at most that half", () => {
+  expect([startOf("ab😀", 2), startOf("ab😀", 3), startOf("ab😀", 4), startOf("a😀b", 3)]).toEqual([
+    "ab",
+    "ab",
+    "ab😀",
+    "a😀",
+  ])
+  fc.assert(
+    fc.property(fc.string({ unit: "grapheme" }), fc.nat(20), (text, max) => {
+      const start = startOf(text, max)
+      expect(text.startsWith(start)).toBe(true)
+      expect(start.isWellFormed()).toBe(true)
+      expect(start.length).toBeGreaterThanOrEqual(Math.min(text.length, max) - 1)
+      expect(start.length).toBeLessThanOrEqual(max)
+    }),
+  )
+})
