@@ -13,7 +13,7 @@ test("the start of a text never ends in half a surrogate pair, and lacks at most
     fc.property(fc.string({ unit: "grapheme" }), fc.nat(20), (text, max) => {
       const start = startOf(text, max)
       expect(text.startsWith(start)).toBe(true)
-      expect(start.isWellFormed()).toBe(true)
+      expect(/[\ud800-\udbff]$/.test(start)).toBe(false)
       expect(start.length).toBeGreaterThanOrEqual(Math.min(text.length, max) - 1)
       expect(start.length).toBeLessThanOrEqual(max)
     }),
