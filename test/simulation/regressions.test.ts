@@ -338,6 +338,7 @@ const runs: readonly (readonly [what: string, run: Run])[] = [
     {
       options: {
         seed: 587877066,
+        everyRecord: true,
         replicas: 2,
         duplicates: 0.1,
         principals: true,

@@ -3,17 +3,12 @@
  * change, what no other disk holds; of everything else, nothing.
  */
 import type { Value } from "../../../src/store/store.ts"
+import { notDamaged } from "../known-faults.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
 
-const KINDS = {
-  row: "device rows harmed",
-  page: "device row pages harmed",
-  out: "device outboxes harmed",
-  outpage: "device outboxes harmed",
-  change: "device changes harmed",
-} as const
+const KINDS = ["row", "page", "out", "outpage", "change"] as const
 
 /** One byte of one record, of a kind that is drawn first: else it would be a change, nearly always. */
 export async function harmDevice(world: World, replica: Replica): Promise<boolean> {
@@ -22,16 +17,16 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
   let harmed = false
   await world.loseDisks(async () => {
     replica.crash(false)
-    const kinds = (Object.keys(KINDS) as (keyof typeof KINDS)[]).filter((kind) =>
-      device.ours.some(([key]) => key[1] === kind),
-    )
+    const drawn = KINDS.filter((kind) => world.everyRecord || !notDamaged.has(kind))
+    const kinds = drawn.filter((kind) => device.ours.some(([key]) => key[1] === kind))
     if (kinds.length === 0) return
     const kind = trouble.pick(kinds)
     const [key, value] = trouble.pick(device.ours.filter(([key]) => key[1] === kind))
     world.scheduler.note(`${replica.name} harmed ${key.join("/")}`)
     device.harm(key, damaged(value, trouble.below(1000)))
     world.oracle.devices.reload(device)
-    world.seen[KINDS[kind]]++
+    if (kind === "row") world.seen["device rows harmed"]++
+    if (kind === "page") world.seen["device row pages harmed"]++
     harmed = true
   })
   open(world, replica)
