@@ -23,13 +23,24 @@ export async function create(
   mustWrite(tx)
   if (tx.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
   await replica.documents.load()
-  const live = new Live(Entity.create(id, def.name, replica.actor))
+  const live = new Live(made(id, () => Entity.create(id, def.name, replica.actor)))
   tx.touchDocument(id)
   replica.documents.add(live)
   const { entity } = live
   mint(tx, live, [entity.genesis], fieldsOf(content))
-  mint(tx, live, entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
-  if (entity.facts.createdIn === undefined) mint(tx, live, entity.sign(replica.seconds()), fieldsOf(content))
+  mint(
+    tx,
+    live,
+    made(id, () => entity.write(def, content.changes, replica.seconds())),
+    fieldsOf(content),
+  )
+  if (entity.facts.createdIn === undefined)
+    mint(
+      tx,
+      live,
+      made(id, () => entity.sign(replica.seconds())),
+      fieldsOf(content),
+    )
 }
 
 /**
@@ -46,23 +57,50 @@ export async function update(
   const live = await writable(replica, tx, def, id)
   if (live.entity.deleted)
     throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
-  const content = edit(live.entity.whole(def))
+  const content = edit(made(id, () => live.entity.whole(def)))
   tx.touchDocument(id)
-  mint(tx, live, live.entity.write(def, content.changes, replica.seconds()), fieldsOf(content))
+  mint(
+    tx,
+    live,
+    made(id, () => live.entity.write(def, content.changes, replica.seconds())),
+    fieldsOf(content),
+  )
 }
 
 /** Deletes an entity; writes nothing when it is deleted already. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
   const live = await writable(replica, tx, def, id)
   tx.touchDocument(id)
-  if (!live.entity.deleted) mint(tx, live, live.entity.remove(replica.seconds()), [])
+  if (!live.entity.deleted)
+    mint(
+      tx,
+      live,
+      made(id, () => live.entity.remove(replica.seconds())),
+      [],
+    )
 }
 
 /** Brings a deleted entity back. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
   const live = await writable(replica, tx, def, id)
   tx.touchDocument(id)
-  if (live.entity.deleted) mint(tx, live, live.entity.restore(replica.seconds()), [])
+  if (live.entity.deleted)
+    mint(
+      tx,
+      live,
+      made(id, () => live.entity.restore(replica.seconds())),
+      [],
+    )
+}
+
+/** What Automerge makes of an edit. Its failure is the machine's, and for now: `DOCUMENT_FAILED`. */
+function made<T>(entity: string, make: () => T): T {
+  try {
+    return make()
+  } catch (cause) {
+    if (cause instanceof HeadwaterError) throw cause
+    throw new HeadwaterError("DOCUMENT_FAILED", "the edit could not be made; nothing of it is saved", { entity, cause })
+  }
 }
 
 function mustWrite({ state }: Transaction): void {

@@ -2,8 +2,10 @@
  * The live documents of a replica. A document is hydrated when its entity is written to or must be projected. The most
  * recently used ones are kept. The others are freed at once, because WebAssembly memory never returns to the system.
  */
+
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { admitted, type Judged } from "../document/admission.ts"
+import { newHandle } from "../document/automerge.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../document/entity.ts"
 import { causalOrder } from "../document/graph.ts"
 import { History } from "../document/history.ts"
@@ -200,6 +202,17 @@ export class Documents {
       this.#setFailure(failure)
       throw failure
     }
+  }
+
+  /** After a failure: whether a document can be made again. The failure is not reported any longer then. */
+  tryAgain(): void {
+    if (this.failure === null) return
+    try {
+      newHandle().free() // the smallest document that there is
+    } catch {
+      return
+    }
+    this.#setFailure(null)
   }
 
   #setFailure(failure: HeadwaterError | null): void {

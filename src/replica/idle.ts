@@ -95,6 +95,7 @@ export class Idle implements IdleWork {
     this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
       this.#cancelRetry = undefined
       this.#resting.clear()
+      this.#replica.documents.tryAgain()
       this.#tryDisk()
       this.afterGroup()
     })

@@ -80,7 +80,10 @@ export class Replica {
     const arrivals = this.#arrivals
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, kept: sizes.liveDocuments, wasm })
     this.documents.onLoad = () => this.#idle.automergeLoaded()
-    this.documents.onFailure = () => this.#tell(noChange()) // no commit follows that would tell the listeners
+    this.documents.onFailure = () => {
+      this.#tell(noChange()) // no commit comes that would tell
+      if (this.documents.failure !== null) this.#idle.afterFailure()
+    }
     this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
   }
 

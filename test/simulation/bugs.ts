@@ -30,7 +30,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "fan-out before commit",
-    run: 0,
+    run: 3,
     sees: /^served before stored/,
     edits: [
       {
@@ -224,15 +224,15 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    run: 29,
+    run: 57,
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },
   {
     name: "a late ack for a workspace that comes back",
-    run: 31,
-    // The oracle reads a late ack as the replica does: for the push that has its id now.
-    sees: /^(no longer owed|acknowledged before stored)/,
+    run: 83,
+    // The oracle reads a late ack as the replica does, for the push that has its id now; or it sees the cursor that came with it.
+    sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
     edits: [
       comesBack,
       {

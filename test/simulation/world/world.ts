@@ -194,6 +194,8 @@ export class World {
     if (!ws) return false
     const { switches } = replica
     const { principal } = ws.status
+    // The account was switched before, and the relay has not named the new principal yet.
+    const isNews = principal !== replica.principal
     // What another account has left here is not waited for.
     const saved = this.oracle.edits
       .savedOn(device)
@@ -202,7 +204,7 @@ export class World {
       () => this.oracle.edits.allStored(device, saved),
       (error) => {
         if (codeOf(error) === "REJECTED" && device.rejected().length > 0) return
-        if (codeOf(error) === "PRINCIPAL_CHANGED" && replica.switches > switches) return
+        if (codeOf(error) === "PRINCIPAL_CHANGED" && (isNews || replica.switches > switches)) return
         this.#checkGivenUp(replica, ws, "never stored", error)
       },
     )
