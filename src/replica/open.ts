@@ -17,7 +17,13 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const replica = new Replica(options, defs, known)
   const idle = new Idle(replica)
   replica.whenIdle(idle)
-  if (known.damaged.length > 0) await recover(replica, known.damaged)
+  try {
+    if (known.damaged.length > 0) await recover(replica, known.damaged)
+  } catch (error) {
+    // Nobody will close it: it would try the disk again in 5 s, beside the replica of the next opening.
+    await replica.close({ quickly: true })
+    throw error
+  }
   idle.projectAgain(projections)
   idle.judgeUnprobedAgain()
   idle.afterGroup()

@@ -9,6 +9,7 @@ import { Touched } from "../../src/replica/disk/commit-journal.ts"
 import { keys, type State } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { systemEnv } from "../../src/sync/system.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
@@ -173,4 +174,33 @@ test("the journal names entities whose outbox records go into pages at once, and
   expect(Touched.by([...rows, ...pages], []).record(1, journalNames).all).toBe(undefined)
   const out = Array.from({ length: 2000 }, (_, i) => [keys.out("w", `e${i}`, "1".repeat(64)), undefined] as const)
   expect(Touched.by([...out, [keys.outPage("w", 1), "{}"]], []).record(1, journalNames)).toEqual({ n: 1, o: true })
+})
+
+test("a replica that could not be opened does not try the disk again beside the next one", async () => {
+  const relay = new ScriptedRelay() // for its clock
+  const inner = memoryStore()
+  const a = await openWorkspace({ id: "w", collections: { notes }, store: inner, env: relay.env })
+  await a.notes.create({ title: "a" }, { id: "e1" })
+  await a.close()
+  const release = await inner.claim("other") // keeps the store open
+  await inner.commit([[keys.row("w", "notes", "e1"), "{harmed"]])
+  let fails = true
+  let commits = 0
+  const commit: Store["commit"] = async (writes, options) => {
+    commits++
+    if (fails) throw new HeadwaterError("STORE_FAILED", "not now")
+    await inner.commit(writes, options)
+  }
+  const store = { ...inner, commit }
+  const opened = openWorkspace({ id: "w", collections: { notes }, store, env: relay.env })
+  await expect(opened).rejects.toMatchObject({ code: "STORE_FAILED" })
+  fails = false
+  const before = commits
+  await relay.pass(20_000)
+  expect(commits).toBe(before)
+  const b = await openWorkspace({ id: "w", collections: { notes }, store, env: relay.env })
+  await relay.pass(1000)
+  expect(b.notes.get("e1")?.title).toBe("a")
+  await b.close()
+  await release()
 })
