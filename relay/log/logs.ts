@@ -38,8 +38,8 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     return new SegmentLogs(options, await disk.lock(folder))
   } catch (error) {
     if (error instanceof HeadwaterError) throw error
-    const todo = "check that it is a folder that this process may write to, and that the disk has room"
-    throw new HeadwaterError("LOG_FAILED", `the folder ${folder} cannot be used: ${todo}`, { cause: error })
+    const advice = "check that it is a folder that this process may write to, and that the disk has room"
+    throw new HeadwaterError("LOG_FAILED", `the folder ${folder} cannot be used: ${advice}`, { cause: error })
   }
 }
 

@@ -45,7 +45,7 @@ describe("a replica that has pulled from a damaged log, when an undamaged copy o
   })
 
   // Before the new end of the damaged log, its cursors are those of the undamaged one, where they stand for more.
-  it.fails("is told that its cursor is unknown, or is sent what was lost", () => {
+  it.fails("is told that its cursor is unknown, or is sent what was lost (not mended: one cursor, two logs)", () => {
     expect(seen.told).toSatisfy((told: string[]) => told.includes("CURSOR_UNKNOWN") || told.includes("f"))
   })
 })

@@ -3,6 +3,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, expect, it } from "vitest"
 import type { SharedFrame } from "../../relay/serve/served-workspace.ts"
+import type { ServeSizes } from "../../relay/serve/sizes.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
@@ -42,6 +43,10 @@ describe("the frame that brings a flush to all followers", () => {
 
 const SOCKETS = process.env["HEADWATER_LONG"] === "1" ? 1000 : 100
 
+/** A relay with room for all sockets, whose reported events are added to `reported`. */
+const started = (sizes: Partial<ServeSizes>, reported: string[]): Promise<TestRelay> =>
+  startRelay({ sizes, connections: SOCKETS + 10, report: (_level, event) => reported.push(event) })
+
 /** The first bytes of a frame of 4 MiB. */
 const begun = (bytes: number) => {
   const frame = Buffer.alloc(14 + bytes)
@@ -63,11 +68,7 @@ describe("all connections together", () => {
     `take no more than the relay has for them, and others go on: ${SOCKETS} sockets with %s`,
     async (_, deed) => {
       const reported: string[] = []
-      await using relay = await startRelay({
-        sizes,
-        connections: SOCKETS + 10,
-        report: (_level, event) => reported.push(event),
-      })
+      await using relay = await started(sizes, reported)
       const healthy = await relay.dial()
       const wires: Wire[] = []
       for (let i = 0; i < SOCKETS; i++) wires.push(await relay.dial())
@@ -93,11 +94,7 @@ describe("all connections together", () => {
   it("take no more when it is answers that they do not read", async () => {
     const sizes = { memoryBytes: 3 * 2 ** 20, socketBytes: 2 ** 21 }
     const reported: string[] = []
-    await using relay = await startRelay({
-      sizes,
-      connections: SOCKETS + 10,
-      report: (_level, event) => reported.push(event),
-    })
+    await using relay = await started(sizes, reported)
     const healthy = await relay.dial()
     for (let i = 0; i < 160; i++) await healthy.ack(healthy.push([note(`e${i}`, A, "x".repeat(100_000))]))
     let most = 0

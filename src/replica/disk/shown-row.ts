@@ -8,7 +8,8 @@ import type { AnyDef } from "../../schema/schema.ts"
 import { freeze } from "../../schema/values.ts"
 import type { Pending, StoredRow } from "./records.ts"
 
-export type PlainRow = Readonly<Record<string, unknown>> & { readonly id: string }
+/** A row as an app sees it: frozen. */
+export type PlainRow = Readonly<Hideable>
 
 /** Whether the row's entity is not deleted. A deleted entity keeps its row. */
 export const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
@@ -25,14 +26,15 @@ export interface Joined {
   now(): number
 }
 
-/** The fields that a shown row may have to hide. Times are ms since 1970. */
+/** A row with the fields that it may have to hide. Times are ms since 1970. */
 interface Hideable {
+  [field: string]: unknown
   readonly id: string
   $createdAt: number
   $updatedAt: number
   $deletedAt?: number
-  $createdBy: string | null
-  $updatedBy: string | null
+  $createdBy?: string | null
+  $updatedBy?: string | null
   $deletedBy?: string | null
 }
 
@@ -62,10 +64,10 @@ export class ShownRows {
    * again.
    */
   show(collection: string, stored: StoredRow): PlainRow {
-    const row = stored as Record<string, unknown>
+    const row: Hideable = stored
     const def = this.#defs.get(collection)
     if (def !== undefined) showDefaults(def, row)
-    return this.#join(row as unknown as Hideable & Record<string, unknown>)
+    return this.#join(row)
   }
 
   /**
@@ -73,9 +75,9 @@ export class ShownRows {
    * stale now.
    */
   showAgain(row: PlainRow): PlainRow {
-    const next: Record<string, unknown> = { ...row, ...this.#hidden.get(row.id) }
+    const next: Hideable = { ...row, ...this.#hidden.get(row.id) }
     delete next["$stale"]
-    return this.#join(next as unknown as Hideable & Record<string, unknown>)
+    return this.#join(next)
   }
 
   /** Call when a row no longer exists. */
@@ -98,7 +100,7 @@ export class ShownRows {
     return Number.isFinite(next) ? next - this.#joined.now() : undefined
   }
 
-  #join(row: Hideable & Record<string, unknown>): PlainRow {
+  #join(row: Hideable): PlainRow {
     const pending = this.#joined.pending(row.id)
     const firstPrincipal = this.#joined.firstPrincipal()
     row["$workspace"] = this.#workspace
@@ -120,15 +122,15 @@ export class ShownRows {
    */
   #hide(row: Hideable, pending: Pending | undefined): void {
     const hidden: Partial<Hideable> = {}
-    if (pending?.creation && row.$createdBy !== null) {
+    if (pending?.creation && typeof row.$createdBy === "string") {
       hidden.$createdBy = row.$createdBy
       row.$createdBy = null
     }
-    if (pending !== undefined && row.$updatedBy !== null) {
+    if (pending !== undefined && typeof row.$updatedBy === "string") {
       hidden.$updatedBy = row.$updatedBy
       row.$updatedBy = null
     }
-    if (pending !== undefined && row.$deletedBy !== undefined && row.$deletedBy !== null) {
+    if (pending !== undefined && typeof row.$deletedBy === "string") {
       hidden.$deletedBy = row.$deletedBy
       row.$deletedBy = null
     }
