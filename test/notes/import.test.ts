@@ -88,7 +88,12 @@ describe("importing", () => {
     const report = await importNotes(ws.notes, [file("README.md", "# Two\n")])
     const remarks = [{ path: "README.md", what: "a note from another file of this path exists; this is a second note" }]
     expect(report).toEqual({ ...nothing, created: 1, remarks })
-    expect(ws.notes.all().map(({ title }) => title)).toEqual(["One", "Two"])
+    expect(
+      ws.notes
+        .all()
+        .map(({ title }) => title)
+        .sort(),
+    ).toEqual(["One", "Two"])
     for (const one of ["One", "Two"]) {
       expect((await importNotes(ws.notes, [file("README.md", `# ${one}\n`)])).unchanged).toBe(1)
     }

@@ -92,7 +92,10 @@ test("several author functions make one step, which stands or falls as a whole",
   const store = memoryStore()
   const ws = await openWorkspace({ id: "w", collections: { notes }, store })
   const replica = replicaOf(ws)
-  const [{ id: one }, { id: two }] = [await ws.notes.create({ body: "a" }), await ws.notes.create({ body: "b" })]
+  const [{ id: one }, { id: two }] = [
+    await ws.notes.create({ body: "a" }, { id: "a" }),
+    await ws.notes.create({ body: "b" }, { id: "b" }),
+  ]
   const before = new Map((await store.list(["w", "change"])).map(([key]) => [key.join("/"), true]))
   const to = (title: string) => (): Edited => {
     const changes = { set: new Map([["title", title]]), remove: [], text: new Map(), splices: [] }
