@@ -11,6 +11,13 @@ export function report(heading: string, lines: readonly string[]): void {
   })
   child(dialog, "ul").replaceChildren(...items)
   dialog.onclose = refocus
+  // The event comes some time after the dialog has closed, and a key that is pressed in between would be lost.
+  child<HTMLButtonElement>(dialog, "button").onclick = (event) => {
+    event.preventDefault()
+    dialog.onclose = null
+    dialog.close()
+    refocus()
+  }
   if (!dialog.open) dialog.showModal()
 }
 

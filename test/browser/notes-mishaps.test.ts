@@ -79,7 +79,7 @@ describe("a disk that fails for a while", () => {
     await noteCalled(a, "Open").click()
     await report(a).waitFor() // "Left" was not saved
     await report(a).locator("button").click()
-    await eventually(() => bodyOf(a)).toBe("text") // "Open" is shown: a key before that goes to the note that is left
+    await eventually(() => bodyOf(a)).toBe("text") // "Open" is shown
     await a.locator("#body").press("Control+End")
     await a.keyboard.type(" open")
     await a.locator("#notice", { hasText: "Not saved" }).waitFor()
