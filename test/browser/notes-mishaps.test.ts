@@ -99,6 +99,7 @@ describe("a disk that fails for a while", () => {
     await report(a).locator("h2", { hasText: "1 could not be imported" }).waitFor()
     await report(a).locator("button").click()
     await a.reload()
+    await noteCalled(a, "long").waitFor() // before, the page does not hear of a file
     await a.locator("#files").setInputFiles([file("long.md", long)])
     await report(a).locator("h2", { hasText: "0 notes imported, 1 updated" }).waitFor()
     expect(await report(a).locator("li").textContent()).toContain("its last import was interrupted")
