@@ -1,3 +1,4 @@
+import { statSync } from "node:fs"
 import { readdir, realpath, stat, unlink } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { ClassicLevel } from "classic-level"
@@ -82,10 +83,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
    * A folder that was removed under an open database takes writes without an error: they go to files that have no name
    * any more.
    */
-  async function look(): Promise<void> {
-    if (lock === undefined || gone !== undefined || (await isThere(lock))) {
-      return
-    }
+  function look(): void {
+    if (lock === undefined || gone !== undefined || isThere(lock)) return
     gone = new HeadwaterError(
       "STORE_GONE",
       `${lock.path} was removed or replaced while it was in use: open the workspace again`,
@@ -94,7 +93,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function openLevel(): Promise<Level> {
-    await look() // else a folder that was removed would be made anew, and what is saved there would be lost as well
+    look() // else a folder that was removed would be made anew, and what is saved there would be lost as well
     const path = await madeFolder(folder)
     expectedKeys.clear()
     if (level) await level.close()
@@ -121,8 +120,6 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   async function write(batch: Op[], expect: readonly Expected[]): Promise<void> {
     if (gone !== undefined) throw gone
-    const there = look() // beside the batch: it takes no time of its own
-    there.catch(() => {})
     const db = await ready()
     for (const { key, value } of expect) {
       if (same(await lastValue(db, key), value)) continue
@@ -131,14 +128,16 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
         `${decodeKey(key).join("/")} does not hold what is expected: read it again`,
       )
     }
+    const written = writeOps(db, batch)
+    written.catch(() => {})
+    look() // while the disk is busy, so that it takes no time of its own
     try {
-      await db.batch(batch, { sync: true })
+      await written
     } catch (error) {
       if (!(await survived(batch).catch(() => false))) throw error
     }
     for (const op of batch)
       if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
-    await there
   }
 
   /** The value of a key that a commit expects. Reading it from LevelDB would cost each commit a tenth of its time. */
@@ -167,7 +166,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   return {
     place: `folder ${resolve(folder)}`,
     claim,
-    look: () => run("look for its folder", look),
+    look: () => run("look for its folder", async () => look()),
     get: (key) =>
       run("get", async () => {
         const encoded = encodeKey(key)
@@ -192,6 +191,16 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 /** Without compression: opening a workspace reads megabytes of rows at once, and would wait until they are unpacked. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
+/** A chained batch takes a third of the time of a batch that is given as an array, which copies every operation. */
+function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
+  const batch = db.batch()
+  for (const op of ops) {
+    if (op.type === "put") batch.put(op.key, op.value)
+    else batch.del(op.key)
+  }
+  return batch.write({ sync: true })
+}
+
 interface Lock {
   readonly path: string
   readonly dev: bigint
@@ -205,10 +214,13 @@ async function lockIn(folder: string): Promise<Lock | undefined> {
   return found && { path, dev: found.dev, ino: found.ino }
 }
 
-/** False only where the system says that it is not there, or has another file in its place. */
-async function isThere({ path, dev, ino }: Lock): Promise<boolean> {
+/**
+ * False only where the system says that it is not there, or has another file in its place. It is asked synchronously:
+ * asked through Node's threads, it would take four times as long.
+ */
+function isThere({ path, dev, ino }: Lock): boolean {
   try {
-    const found = await stat(path, { bigint: true })
+    const found = statSync(path, { bigint: true })
     return found.dev === dev && found.ino === ino
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

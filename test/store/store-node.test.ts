@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { ClassicLevel } from "classic-level"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { nodeStore } from "../../src/store/node.ts"
+import { aroundWrites } from "../support/store/faults.ts"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 import { type Child, storeProcess } from "../support/store/process.ts"
 import { ids } from "../support/store/rows.ts"
@@ -105,12 +106,12 @@ describe("nodeStore", () => {
     const store = nodeStore(folder, (name) => {
       names.push(name)
       const real = level(name)
-      const [batch, open] = [real.batch, real.open]
+      const { open } = real
       const spoil = async (): Promise<never> => {
         throw new Error("the disk is gone")
       }
+      aroundWrites(real, (write) => (options) => (broken ? spoil() : write(options)))
       Object.assign(real, {
-        batch: (...args: unknown[]) => (broken ? spoil() : Reflect.apply(batch, real, args)),
         open: (...args: unknown[]) => (broken ? spoil() : Reflect.apply(open, real, args)),
       })
       return real
@@ -143,12 +144,11 @@ describe("nodeStore", () => {
     let broken = false
     const store = nodeStore(folder, (name) => {
       const real = level(name)
-      const { batch } = real
-      const spoiled = async (...args: unknown[]) => {
-        if (!broken || written) await Reflect.apply(batch, real, args)
+      aroundWrites(real, (write) => async (options) => {
+        if (!broken || written) await write(options)
         if (broken) throw new Error("no answer")
-      }
-      return Object.assign(real, { batch: spoiled })
+      })
+      return real
     })
     const put = (value: string, expected?: string) =>
       store.commit([[["w", "a"], value]], { expect: [[["w", "a"], expected]] })
@@ -189,12 +189,11 @@ describe("nodeStore", () => {
     let delay = 10
     const store = nodeStore(folder, (name) => {
       const real = level(name)
-      const { batch } = real
-      const slow = async (...args: unknown[]) => {
+      aroundWrites(real, (write) => async (options) => {
         await sleep(delay--)
-        await Reflect.apply(batch, real, args)
-      }
-      return Object.assign(real, { batch: slow })
+        await write(options)
+      })
+      return real
     })
     const release = await store.claim("w")
     await Promise.all(Array.from({ length: 8 }, (_, i) => store.commit([[["w", "a"], `${i}`]])))

@@ -364,6 +364,7 @@ function formatOf(workspace: string): PageFormat<Owed> {
       const record = readJson<OutRecord | null>(value, key)
       return record && named(key, record)
     },
-    writeRecord: ({ entity: _entity, hash: _hash, ...record }) => JSON.stringify(record),
+    writeRecord: ({ startOp, bytes, how, principal, fields }) =>
+      JSON.stringify({ startOp, bytes, how, principal, fields } satisfies OutRecord),
   }
 }

@@ -125,7 +125,7 @@ export class Paged<R> {
    */
   plan(changes: ReadonlyMap<string, R | undefined>): Plan {
     const writes: Write[] = []
-    const fresh: [string, R][] = []
+    const fresh: { readonly id: string; readonly key: Key; readonly record: R }[] = []
     const loosened: [string, boolean][] = []
     const dropped: string[] = []
     for (const [id, record] of changes) {
@@ -141,17 +141,23 @@ export class Paged<R> {
       } else if (this.#pageOf.has(id) || this.#loose.has(id)) {
         writes.push([key, this.#format.writeRecord(record)])
         loosened.push([id, false])
-      } else fresh.push([id, record])
+      } else fresh.push({ id, key, record })
     }
-    const pages = fresh.length >= this.#sizes.atOnce ? this.#inPages(fresh) : new Map<number, [string, R][]>()
-    for (const [page, records] of pages) {
-      writes.push([this.#format.pageKey(page), this.#format.writePage(records.map(([, record]) => record))])
-    }
-    if (pages.size === 0) {
-      for (const [id, record] of fresh) {
-        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
+    const pages = new Map<number, [string, R][]>()
+    if (fresh.length < this.#sizes.atOnce) {
+      for (const { id, key, record } of fresh) {
+        writes.push([key, this.#format.writeRecord(record)])
         loosened.push([id, false])
       }
+    } else {
+      const sorted = fresh.map(({ id, record }): [string, R] => [id, record]).sort(([a], [b]) => (a < b ? -1 : 1))
+      let page = this.#nextPage
+      for (let at = 0; at < sorted.length; at += this.#sizes.page) {
+        pages.set(page++, sorted.slice(at, at + this.#sizes.page))
+      }
+    }
+    for (const [page, records] of pages) {
+      writes.push([this.#format.pageKey(page), this.#format.writePage(records.map(([, record]) => record))])
     }
     return {
       writes,
@@ -164,15 +170,6 @@ export class Paged<R> {
         }
       },
     }
-  }
-
-  #inPages(fresh: readonly [string, R][]): Map<number, [string, R][]> {
-    const pages = new Map<number, [string, R][]>()
-    const sorted = [...fresh].sort(([a], [b]) => (a < b ? -1 : 1))
-    let page = this.#nextPage
-    for (let at = 0; at < sorted.length; at += this.#sizes.page)
-      pages.set(page++, sorted.slice(at, at + this.#sizes.page))
-    return pages
   }
 
   // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -63,18 +63,34 @@ export const memoryFaults = (faults: Faults) => async (step: MemoryStep) => {
   if (step !== "committed" || faults.mayDie) await faults.around(async () => {})
 }
 
-const levelOperations = new Set(["open", "close", "get", "getMany", "put", "batch"])
+const levelOperations = new Set(["open", "close", "get", "getMany", "put"])
+
+type WriteBatch = (options?: { readonly sync?: boolean }) => Promise<void>
+
+/** Replaces the `write` of every batch of a LevelDB by what `around` makes of it. */
+export function aroundWrites(level: ClassicLevel<string, Buffer>, around: (write: WriteBatch) => WriteBatch): void {
+  const begin = level.batch as () => { write: WriteBatch }
+  const replaced = () => {
+    const batch = begin.call(level)
+    batch.write = around(batch.write.bind(batch))
+    return batch
+  }
+  Object.assign(level, { batch: replaced })
+}
 
 /** A LevelDB of which every operation that reaches the disk is under the plan, and the real one behind it. */
 export function faultyLevel(folder: string, faults: Faults) {
   const real = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
+  aroundWrites(real, (write) => (options) => {
+    if (options?.sync !== true) faults.weakWrites++
+    return faults.around(() => write(options))
+  })
   const level = new Proxy(real, {
     get(_, name) {
       const member: unknown = Reflect.get(real, name, real)
       if (typeof member !== "function") return member
       return (...args: unknown[]) => {
         const call = (): unknown => Reflect.apply(member, real, args)
-        if (name === "batch" && (args[1] as { sync?: unknown } | undefined)?.sync !== true) faults.weakWrites++
         if (levelOperations.has(`${String(name)}`)) return faults.around(async () => call())
         return name === "iterator" ? faultyIterator(call() as Rows, faults) : call()
       }
