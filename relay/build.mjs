@@ -1,5 +1,5 @@
 // Builds the package: two entries with the few files they share with the library bundled in, and one self-contained
-// declaration, so that what is published depends on ws and cborg and refers to nothing outside itself.
+// declaration, so that what is published depends on ws and refers to nothing outside itself.
 import { execFileSync } from "node:child_process"
 import { chmod, copyFile, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -19,7 +19,7 @@ await build({
   platform: "node",
   format: "esm",
   target: "node20.19",
-  external: ["ws", "cborg"],
+  external: ["ws"],
 })
 await chmod(path.join(outdir, "main.js"), 0o755)
 

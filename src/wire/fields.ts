@@ -5,7 +5,7 @@
 
 import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex, hex } from "../base/hash.ts"
-import { Major, Reader, Writer } from "./cbor.ts"
+import { Major, Reader, Simple, Writer } from "./cbor.ts"
 import { limits } from "./messages.ts"
 
 /** How one kind of value is checked, written and read. */
@@ -59,7 +59,7 @@ export const bytes = (least: number, most = least): Type<Uint8Array> => ({
     out.bytes(value)
   },
   read(input) {
-    const { value } = input.next(Major.bytes)
+    const value = input.bytes()
     input.bounded(value.length, least, most)
     return value
   },
@@ -77,27 +77,34 @@ export const digits = (size: number): Type<string> => ({
 export const uint = (most: number = Number.MAX_SAFE_INTEGER): Type<number> => ({
   write(out, value) {
     if (!Number.isInteger(value) || value < 0 || value > most) out.fail(`is not an integer up to ${most}`)
-    out.head(0, value)
+    out.head(Major.uint, value)
   },
   read(input) {
-    const { value } = input.next(Major.uint)
+    const value = input.head(Major.uint)
     return value <= most ? value : input.fail(`is not an integer up to ${most}`)
   },
 })
 
 /** A flag: true when it is set, absent when it is not. */
 export const yes: Type<true> = {
-  write: (out, value) => (value === true ? out.byte(0xf5) : out.fail("is not true")),
-  read: (input) => input.next(Major.true).value,
+  write: (out, value) => (value === true ? out.byte(Simple.true) : out.fail("is not true")),
+  read(input) {
+    input.simple(Simple.true)
+    return true
+  },
 }
 export const bool: Type<boolean> = {
   write: (out, value) =>
-    typeof value === "boolean" ? out.byte(value ? 0xf5 : 0xf4) : out.fail("is not true or false"),
-  read: (input) => input.next(input.peek() === 0xf4 ? Major.false : Major.true).value,
+    typeof value === "boolean" ? out.byte(value ? Simple.true : Simple.false) : out.fail("is not true or false"),
+  read: (input) => input.simple(Simple.false, Simple.true) === Simple.true,
 }
 export const orNull = <T>(type: Type<T>): Type<T | null> => ({
-  write: (out, value) => (value === null ? out.byte(0xf6) : type.write(out, value)),
-  read: (input) => (input.peek() === 0xf6 ? input.next(Major.null).value : type.read(input)),
+  write: (out, value) => (value === null ? out.byte(Simple.null) : type.write(out, value)),
+  read(input) {
+    if (input.peek() !== Simple.null) return type.read(input)
+    input.simple(Simple.null)
+    return null
+  },
 })
 
 // ── lists, tuples and records ────────────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +121,7 @@ export const list = <T>(
 ): Type<readonly T[]> => ({
   write(out, value) {
     out.bounded(value.length, least, most)
-    out.head(4, value.length)
+    out.head(Major.array, value.length)
     let sum = 0
     for (const one of value) {
       type.write(out, one)
@@ -122,7 +129,7 @@ export const list = <T>(
     }
   },
   read(input) {
-    const { value: length } = input.next(Major.array)
+    const length = input.head(Major.array)
     input.bounded(length, least, most)
     const value: T[] = []
     let sum = 0
@@ -144,11 +151,11 @@ type Each<T extends readonly unknown[]> = { readonly [K in keyof T]: Type<T[K]> 
 
 export const tuple = <T extends readonly unknown[]>(...types: Each<T>): Type<T> => ({
   write(out, value) {
-    out.head(4, types.length)
+    out.head(Major.array, types.length)
     for (const [i, type] of types.entries()) type.write(out, value[i])
   },
   read(input) {
-    if (input.next(Major.array).value !== types.length) input.fail(`is not ${types.length} values`)
+    if (input.head(Major.array) !== types.length) input.fail(`is not ${types.length} values`)
     const value: readonly unknown[] = types.map((type) => type.read(input))
     return value as T
   },
@@ -180,7 +187,7 @@ export function record<T extends object>(fields: Fields<T>): Type<T> {
       const present = value as Record<string, unknown>
       let count = 0
       for (const { key } of sorted) if (present[key] !== undefined) count++
-      out.head(5, count)
+      out.head(Major.map, count)
       for (const { key, name, type, required } of sorted) {
         const one = present[key]
         out.where = key
@@ -194,7 +201,7 @@ export function record<T extends object>(fields: Fields<T>): Type<T> {
       const value: Record<string, unknown> = {}
       let missing = needed
       let last = ""
-      for (let left = input.next(Major.map).value; left > 0; left--) {
+      for (let left = input.head(Major.map); left > 0; left--) {
         last = input.key(last)
         const field = byKey.get(last)
         if (!field) {

@@ -149,7 +149,7 @@ const item: Type<m.Item> = {
     else entry.write(out, value.entry)
   },
   read(input) {
-    if (input.peek() >> 5 === 5) return { entry: entry.read(input) }
+    if (input.peek() >> 5 === Major.map) return { entry: entry.read(input) }
     if (input.peek() === 0x82) {
       const [value, at] = placed.read(input)
       return { entry: value, at }
@@ -261,7 +261,7 @@ const relayTypes = new Map<string, Type<m.RelayMessage>>(Object.entries(relay))
  */
 function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array): M | null {
   const start = new Reader(frame)
-  start.next(Major.map)
+  start.head(Major.map)
   if (start.key("") !== "t") start.fail("comes before t")
   const type = types.get(start.text())
   const input = new Reader(frame)

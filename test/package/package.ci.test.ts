@@ -42,9 +42,9 @@ async function pack(from: string): Promise<Packed> {
   return packed
 }
 
-async function install(into: string, ...packages: string[]): Promise<void> {
+async function install(into: string, type: "module" | "commonjs", ...packages: string[]): Promise<void> {
   mkdirSync(into)
-  writeFileSync(path.join(into, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  writeFileSync(path.join(into, "package.json"), JSON.stringify({ private: true, type }))
   await run("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: into })
 }
 
@@ -56,7 +56,7 @@ const sizeOf = (folder: string) =>
 beforeAll(async () => {
   library = await pack(root)
   relay = await pack(path.join(root, "relay"))
-  await install(consumer, path.join(folder, library.filename))
+  await install(consumer, "module", path.join(folder, library.filename))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -98,6 +98,30 @@ describe("the library's package", () => {
       "/testing": expect.arrayContaining(["storeConformance"]),
     })
   })
+
+  it("runs with the relay in a CommonJS project, through require and compiled by tsx", async () => {
+    const app = path.join(folder, "commonjs")
+    await install(app, "commonjs", ...[library, relay].map(({ filename }) => path.join(folder, filename)), "tsx@4.23.15")
+    const script = (begin: string) => `${begin}
+      async function main() {
+        const notes = collection("notes", shape(), { fields: { body: text() } })
+        const ws = await openWorkspace({ id: "w", collections: { notes }, store: nodeStore("./data") })
+        const { id } = await ws.notes.create({ title: "T", body: "hello" })
+        console.log(ws.notes.get(id).title, typeof createRelay)
+        await ws.close()
+      }
+      main()`
+    const names = ["{ collection, openWorkspace, shape, text }", "{ nodeStore }", "{ createRelay }"] as const
+    const from = ["headwater", "headwater/node", "headwater-relay"] as const
+    const imports = names.map((name, i) => `import ${name} from "${from[i]}"`)
+    const requires = names.map((name, i) => `const ${name} = require("${from[i]}")`)
+    writeFileSync(path.join(app, "app.ts"), script(imports.join("\n")))
+    writeFileSync(path.join(app, "app.cjs"), script(requires.join("\n")))
+    for (const args of [["node_modules/tsx/dist/cli.mjs", "app.ts"], ["app.cjs"]]) {
+      const { stdout } = await run(process.execPath, args, { cwd: app })
+      expect(stdout).toBe("T function\n")
+    }
+  }, 120_000)
 
   it("is typed for an app that has neither Node's types nor a newer library than es2022 and the DOM", async () => {
     writeFileSync(
