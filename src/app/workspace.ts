@@ -90,6 +90,11 @@ export interface WorkspaceOptions<C extends Defs> {
    * when a document is first needed.
    */
   readonly wasm?: URL | string | BufferSource | undefined
+  /**
+   * How much memory documents may take that are kept for their next use, in bytes: 64 MiB by default. It is an estimate;
+   * a text takes some 160 bytes a character. The document that was used last is kept in any case.
+   */
+  readonly documentBytes?: number | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
   readonly env?: object | undefined
   /** Aborts the opening, which then rejects with the signal's reason. Has no effect once the workspace is open. */
@@ -105,7 +110,7 @@ export interface WorkspaceOptions<C extends Defs> {
  * `STORE_FORMAT` (the store was written by a newer version, or is damaged).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
-  const { id, collections, store, relay, signal, wasm } = options
+  const { id, collections, store, relay, signal, wasm, documentBytes } = options
   const env = (options.env ?? systemEnv) as Env
   checkId(id, "a workspace's id")
   checkStore(store)
@@ -124,7 +129,8 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   try {
     signal?.throwIfAborted()
     release = await store.claim(id)
-    replica = await openReplica({ id, store, collections, clock: env, sizes: { ...usualSizes, ...env.sizes }, wasm })
+    const sizes = { ...usualSizes, ...env.sizes, ...(documentBytes !== undefined && { documentBytes }) }
+    replica = await openReplica({ id, store, collections, clock: env, sizes, wasm })
     signal?.throwIfAborted()
     const newId = options.idFactory ?? (() => uuidv7(env, replicaOf(workspace).state.clockAheadMs))
     const workspace: OpenWorkspace<C> = new OpenWorkspace<C>(replica, env, release, life, collections, newId)

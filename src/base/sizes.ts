@@ -25,8 +25,8 @@ export interface Sizes {
    * a fold of rows stay below it.
    */
   readonly journalNames: number
-  /** How many live documents are kept when no step uses them. */
-  readonly liveDocuments: number
+  /** Estimated bytes of the live documents that are kept when no step uses them. */
+  readonly documentBytes: number
   /**
    * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
    */
@@ -59,7 +59,7 @@ export const usualSizes: Sizes = {
   foldedPages: 4,
   journal: 1000,
   journalNames: 600,
-  liveDocuments: 64,
+  documentBytes: 64 * 2 ** 20,
   group: 512,
   projectAtOnce: 32,
   arrivals: 4 * 2 ** 20,

@@ -15,6 +15,7 @@ export class History {
   #sortedHeads: readonly Hash[] | undefined
   #hasRoot = false
   #maxOp = 0
+  #operations = 0
   #earliest: Change | undefined
   #latest: Change | undefined
 
@@ -26,7 +27,7 @@ export class History {
 
   /** Adds a change, unless it is here already. Throws `CHUNK_BAD` when one of its deps is not here. */
   add(change: Change): void {
-    const { hash, actor, deps, maxOp, time } = change
+    const { hash, actor, deps, startOp, maxOp, time } = change
     if (this.#changes.has(hash)) return
     for (const dep of deps) {
       if (!this.#changes.has(dep))
@@ -40,6 +41,7 @@ export class History {
     this.#sortedHeads = undefined
     this.#hasRoot ||= deps.length === 0
     this.#maxOp = Math.max(this.#maxOp, maxOp)
+    this.#operations += maxOp - startOp + 1
     if (time === 0) return
     if (this.#earliest === undefined || byTime(change, this.#earliest) < 0) this.#earliest = change
     if (this.#latest === undefined || byTime(change, this.#latest) > 0) this.#latest = change
@@ -64,6 +66,10 @@ export class History {
   /** The largest operation counter in these changes. */
   get maxOp(): number {
     return this.#maxOp
+  }
+  /** How many operations these changes have. A character that was inserted or deleted is one. */
+  get operations(): number {
+    return this.#operations
   }
   /** The oldest change by the authors' clocks; changes without a time do not count. */
   get earliest(): Change | undefined {

@@ -25,8 +25,8 @@ export interface DocumentsOptions {
   readonly store: Store
   readonly authorship: Authorship
   readonly arrivals: Arrivals
-  /** How many live documents are kept when no step uses them. */
-  readonly kept: number
+  /** Estimated bytes of the live documents that are kept when no step uses them. */
+  readonly documentBytes: number
   readonly wasm: URL | string | BufferSource | undefined
 }
 
@@ -44,6 +44,11 @@ export class Documents {
   onFailure: () => void = () => {}
   /** Live documents by entity, the least recently used first. */
   readonly #live = new Map<string, Live>()
+  /** Entities whose documents were used since the last eviction, and may have grown. */
+  readonly #used = new Set<string>()
+  /** Estimated bytes by entity, as of the last eviction, and their sum. */
+  readonly #bytes = new Map<string, number>()
+  #allBytes = 0
   readonly #o: DocumentsOptions
 
   constructor(options: DocumentsOptions) {
@@ -57,6 +62,7 @@ export class Documents {
     if (live !== undefined) {
       this.#live.delete(entity)
       this.#live.set(entity, live)
+      this.#used.add(entity)
     }
     return live
   }
@@ -67,6 +73,7 @@ export class Documents {
 
   add(live: Live): Live {
     this.#live.set(live.entity.id, live)
+    this.#used.add(live.entity.id)
     return live
   }
 
@@ -74,6 +81,7 @@ export class Documents {
   drop(entity: string): void {
     const live = this.#live.get(entity)
     this.#live.delete(entity)
+    this.#weigh(entity)
     try {
       live?.entity.free()
     } catch {
@@ -86,13 +94,25 @@ export class Documents {
   }
 
   /**
-   * Frees the documents beyond the number that is kept. Must be called between groups, when no step uses a document.
+   * Frees the least recently used documents until the others fit into `documentBytes`; the last used one is kept in any
+   * case, or each key typed into a huge text would hydrate it again. Must be called between groups, when no step uses a
+   * document.
    */
   evict(): void {
+    for (const entity of this.#used) this.#weigh(entity)
+    this.#used.clear()
     for (const entity of this.#live.keys()) {
-      if (this.#live.size <= this.#o.kept) return
+      if (this.#allBytes <= this.#o.documentBytes || this.#live.size <= 1) return
       this.drop(entity)
     }
+  }
+
+  /** Estimates the bytes of a document again; 0 when it is not live. */
+  #weigh(entity: string): void {
+    const bytes = this.#live.get(entity)?.entity.estimatedBytes ?? 0
+    this.#allBytes += bytes - (this.#bytes.get(entity) ?? 0)
+    if (bytes > 0) this.#bytes.set(entity, bytes)
+    else this.#bytes.delete(entity)
   }
 
   /** Loads Automerge, which every document needs. Throws `WASM_FAILED`. */

@@ -78,7 +78,8 @@ export class Replica {
     this.#arrivals = new Arrivals(sizes.arrivals)
     const { authorship } = this
     const arrivals = this.#arrivals
-    this.documents = new Documents({ workspace: id, store, authorship, arrivals, kept: sizes.liveDocuments, wasm })
+    const { documentBytes } = sizes
+    this.documents = new Documents({ workspace: id, store, authorship, arrivals, documentBytes, wasm })
     this.documents.onLoad = () => this.#idle.automergeLoaded()
     this.documents.onFailure = () => {
       this.#tell(noChange()) // no commit comes that would tell

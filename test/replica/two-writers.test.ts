@@ -102,7 +102,7 @@ const tiny: Partial<Sizes> = {
   outboxAtOnce: 3,
   looseOutbox: 3,
   foldedPages: 2,
-  liveDocuments: 1,
+  documentBytes: 1,
   group: 2,
   projectAtOnce: 1,
 }

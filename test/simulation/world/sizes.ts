@@ -13,7 +13,7 @@ export const tinySizes: Sizes = {
   foldedPages: 2,
   journal: 4,
   journalNames: 3,
-  liveDocuments: 1,
+  documentBytes: 1,
   group: 2,
   projectAtOnce: 1,
   arrivals: 400,
