@@ -4,23 +4,25 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
-import { isOurs } from "../replica/disk/ours.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { Sync } from "../sync/sync.ts"
-import type { Hash } from "../wire/protocol.ts"
+import { StoredWaits } from "./stored-waits.ts"
 
 export class Waiting {
   readonly #replica: Replica
   readonly #sync: Sync
   /** The waits that are not over. `look` checks whether a wait is over; `fail` ends it with an error. */
   readonly #waits = new Set<{ readonly look: () => void; readonly fail: (error: unknown) => void }>()
+  readonly #stored: StoredWaits
 
   constructor(replica: Replica, sync: Sync) {
     this.#replica = replica
     this.#sync = sync
+    this.#stored = new StoredWaits(replica)
+    replica.onCommit(() => this.look())
   }
 
-  /** Call when the connection has changed, whether the status shows it or not. */
+  /** Call when the connection has changed, whether the status shows it or not. Every commit calls it, too. */
   look(): void {
     for (const { look } of [...this.#waits]) look()
   }
@@ -33,25 +35,14 @@ export class Waiting {
   /** Resolves when the relay has answered for everything that is saved now: it has stored or refused each change. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
-    const owed = new Map<Hash, string>()
-    // Changes of another principal wait until that one connects again; nobody waits for them here.
-    for (const change of replica.outbox) if (isOurs(change, replica.state)) owed.set(change.hash, change.entity)
-    let refused: Hash | undefined
-    await this.#until(signal, () => {
-      for (const [hash, entity] of owed) {
-        const left = replica.outbox.get(entity, hash)
-        if (left !== undefined && !isOurs(left, replica.state)) {
-          const message = "another principal is connected now; the changes wait until the former one is back"
-          throw new HeadwaterError("PRINCIPAL_CHANGED", message, { entity })
-        }
-        if (left !== undefined) break
-        if (replica.rejected.get(entity)?.has(hash)) refused ??= hash
-        owed.delete(hash)
-      }
-      return owed.size === 0
-    })
-    if (refused !== undefined) {
-      throw new HeadwaterError("REJECTED", `the relay refused change ${refused} for good; it is on the rejected list`)
+    // Until a heal is over, nobody knows what the relay lacks of that which was stored, or is lost from the outbox.
+    if (replica.state.heal) await this.#until(signal, () => !replica.state.heal)
+    signal?.throwIfAborted()
+    const wait = this.#stored.begin()
+    try {
+      await this.#until(signal, () => this.#stored.isOver(wait))
+    } finally {
+      this.#stored.leave(wait)
     }
   }
 
@@ -60,7 +51,7 @@ export class Waiting {
     const replica = this.#replica
     const check = this.#sync.check()
     const level = () => this.#sync.status.level && this.#sync.status.asOf >= check
-    const shown = () => ![...replica.stale.values()].some((mark) => !mark.waiting)
+    const shown = () => replica.stale.toShow === 0
     await this.#until(signal, () => replica.state.complete && level() && shown())
   }
 
@@ -71,7 +62,6 @@ export class Waiting {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const end = () => {
-        offCommit()
         this.#waits.delete(wait)
         signal?.removeEventListener("abort", abort)
       }
@@ -90,7 +80,6 @@ export class Waiting {
       }
       const abort = () => fail(signal?.reason)
       const wait = { look, fail }
-      const offCommit = this.#replica.onCommit(look)
       this.#waits.add(wait)
       signal?.addEventListener("abort", abort)
       look()

@@ -12,7 +12,15 @@ import type { Hash } from "../wire/protocol.ts"
 import { encodeEntry } from "../wire/protocol.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
 import type { Plan } from "./disk/paged.ts"
-import { type BadRecord, keys, type Owed, type RejectedRecord, type StaleRecord, type State } from "./disk/records.ts"
+import {
+  type BadRecord,
+  keys,
+  type Owed,
+  type RejectedChange,
+  type RejectedRecord,
+  type StaleRecord,
+  type State,
+} from "./disk/records.ts"
 import { entryOf, type Held } from "./held-change.ts"
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
@@ -257,13 +265,13 @@ export class Transaction {
     )
   }
 
-  /** Puts a change on the rejected list, or takes it off when `record` is undefined. */
-  reject(entity: string, hash: Hash, record: RejectedRecord | undefined): void {
+  /** Puts a change on the rejected list, or takes it off when `record` is undefined. Its bytes do not stay in memory. */
+  reject(entity: string, hash: Hash, record: RejectedChange | undefined): void {
     this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
     this.#set(
       this.#inner(this.rejected, entity, () => new Map()),
       hash,
-      record,
+      record && { code: record.code, at: record.at },
     )
   }
 

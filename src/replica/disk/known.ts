@@ -17,6 +17,7 @@ import {
   emptyState,
   keys,
   type NoteDamaged,
+  type RejectedChange,
   type RejectedRecord,
   readCache,
   readState,
@@ -145,8 +146,8 @@ export class Known {
     }
     await each<StaleRecord>(keys.allStale(workspace), (entity, _, mark) => known.stale.set(entity, mark))
     await each<BadRecord>(keys.allBad(workspace), (entity, hash, record) => setIn(known.bad, entity, hash, record))
-    await each<RejectedRecord>(keys.allRejected(workspace), (entity, hash, record) =>
-      setIn(known.rejected, entity, hash, record),
+    await each<RejectedChange>(keys.allRejected(workspace), (entity, hash, record) =>
+      setIn(known.rejected, entity, hash, withoutChange(record)),
     )
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
@@ -248,8 +249,11 @@ export class Known {
       const stale = await store.get(keys.stale(w, entity))
       const mark = stale === undefined ? undefined : readCache<StaleRecord>(stale, keys.stale(w, entity), note)
       apply.push(() => (mark === undefined ? this.stale.delete(entity) : this.stale.set(entity, mark)))
-      apply.push(await replaceIn(this.bad, entity, store, keys.badOf(w, entity), note))
-      apply.push(await replaceIn(this.rejected, entity, store, keys.rejectedOf(w, entity), note))
+      apply.push(await replaceIn<BadRecord>(this.bad, entity, store, keys.badOf(w, entity), note))
+      const rejected = keys.rejectedOf(w, entity)
+      apply.push(
+        await replaceIn<RejectedRecord, RejectedChange>(this.rejected, entity, store, rejected, note, withoutChange),
+      )
     }
     for (const name of new Set([...touched.rows.keys(), ...touched.rowPages.keys()])) {
       const moved = { ids: touched.rows.get(name) ?? [], pages: touched.rowPages.get(name) ?? [] }
@@ -327,17 +331,21 @@ function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefin
 }
 
 /** Reads the records of an entity; the function that this returns puts them in place of those that were known. */
-async function replaceIn<T>(
+async function replaceIn<T, OnDisk extends T = T>(
   map: ByHash<T>,
   entity: string,
   store: Store,
   prefix: Key,
   note: NoteDamaged,
+  keep: (record: OnDisk) => T = (record) => record,
 ): Promise<() => void> {
   const records = await store.list(prefix)
-  const read = records.map(([key, value]) => [key[3] ?? "", readCache<T>(value, key, note)] as const)
+  const read = records.map(([key, value]) => [key[3] ?? "", readCache<OnDisk>(value, key, note)] as const)
   return () => {
     map.delete(entity)
-    for (const [hash, record] of read) setIn(map, entity, hash, record)
+    for (const [hash, record] of read) setIn(map, entity, hash, record && keep(record))
   }
 }
+
+/** What stays in memory of a record on the rejected list. */
+const withoutChange = ({ code, at }: RejectedChange): RejectedRecord => ({ code, at })

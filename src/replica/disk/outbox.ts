@@ -28,6 +28,9 @@ import {
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
+/** How many of the last additions are remembered. */
+const RECENT = 1024
+
 /** One line of a page that is not unpacked yet, and the next such line of the same entity. */
 interface Packed {
   readonly page: number
@@ -47,6 +50,10 @@ export class Outbox {
   #others: (Principals & { readonly entities: Map<string, WaitingForOther> }) | undefined
   /** Entities whose records have changed since that result. */
   readonly #moved = new Set<string>()
+  /** How many records were added since this outbox was read, each new version of a record counted. */
+  additions = 0
+  /** The last of these records: number `n` is in slot `n % RECENT`. */
+  readonly #recent: Owed[] = []
 
   constructor(workspace: string, sizes: Sizes) {
     this.#workspace = workspace
@@ -154,6 +161,14 @@ export class Outbox {
     for (const entity of this.#packed.keys()) if (!this.#byEntity.has(entity)) yield entity
   }
 
+  /** The records that were added since `additions` was this number. Undefined: there were too many to remember. */
+  addedSince(additions: number): Owed[] | undefined {
+    if (this.additions - additions > RECENT) return undefined
+    const added: Owed[] = []
+    for (let n = additions; n < this.additions; n++) added.push(this.#recent[n % RECENT] as Owed)
+    return added
+  }
+
   *[Symbol.iterator](): Iterator<Owed> {
     for (const entity of [...this.entities()]) yield* this.#unpacked(entity)?.records.values() ?? []
   }
@@ -168,6 +183,16 @@ export class Outbox {
       counts.set(principal, (counts.get(principal) ?? 0) + pending)
     }
     return [...counts].map(([principal, pending]) => ({ principal, pending }))
+  }
+
+  /**
+   * Whether a change waits for another principal than the present one: it is that principal's own, or it is pushed after
+   * one that is.
+   */
+  waitsForOther(owed: Owed, state: Principals): boolean {
+    if (!this.#waiting(state)?.has(owed.entity)) return false
+    const all = this.of(owed.entity)
+    return all.indexOf(owed) >= all.findIndex((one) => !isOurs(one, state))
   }
 
   /** Entities with at least one change that may be pushed under the present principal. */
@@ -247,6 +272,7 @@ export class Outbox {
     this.#count(all.records.get(owed.hash), -1)
     this.#count(owed, 1)
     all.set(owed)
+    this.#recent[this.additions++ % RECENT] = owed
   }
 
   #remove(entity: string, hash: Hash): void {

@@ -147,9 +147,14 @@ export interface BadRecord {
   readonly damaged?: true
 }
 
+/** Why a change is on the rejected list. On the disk the record has the change as well: `RejectedChange`. */
 export interface RejectedRecord {
   readonly code: Code
+  /** ms since 1970 */
   readonly at: number
+}
+
+export interface RejectedChange extends RejectedRecord {
   /** The encoded entry with this one chunk, in hex. */
   readonly entry: string
 }
