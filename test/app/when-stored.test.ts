@@ -49,7 +49,6 @@ test("nothing counts as stored before a heal has shown what the relay lacks", as
   const stored = waited()
   expect(relay.last("have").page.map(([entity]) => entity)).toEqual([id])
   const before = relay.count("push")
-  level(1)
   await relay.settle()
   expect(stored.outcome).toBe("waiting")
   relay.say({ t: "want", w, page: [[id, []]] })
