@@ -12,13 +12,13 @@ import { RelayServer } from "./serve/server.ts"
 export interface RelayOptions {
   /** TCP port; 0 takes a free one. 4400 by default. */
   readonly port?: number | undefined
-  /** Name or address to listen on. `127.0.0.1` by default; one that other machines can reach needs `insecure`. */
+  /** Name or address to listen on, `127.0.0.1` by default. A host that other machines can reach needs `insecure`. */
   readonly host?: string | undefined
   /** The folder of the logs, made when it does not exist. One relay at a time may use it. `./data` by default. */
   readonly data?: string | undefined
   /**
-   * Allows a `host` that other machines can reach. There are no tokens yet: whoever reaches the relay may read and
-   * write everything.
+   * Allows a `host` that other machines can reach. The relay checks no tokens yet: everybody who reaches it may read
+   * and write everything.
    */
   readonly insecure?: boolean | undefined
   /**
@@ -29,8 +29,8 @@ export interface RelayOptions {
   /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
-   * Called with what happens, for a log. It is never given a token, nor what is inside a change. Of equal events it is
-   * told 20 a minute, and how many more there were.
+   * Called with each event, for a log. Never given a token or the content of a change. Of equal events, 20 a minute are
+   * reported, and later how many were left out.
    */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
@@ -41,16 +41,16 @@ export interface Relay {
   /** The address to connect replicas to, such as `ws://127.0.0.1:4400`. */
   readonly url: string
   readonly port: number
-  /** Stops accepting, flushes and acknowledges what has arrived, closes the sockets with 1001, then the logs. */
+  /** Stops accepting, answers the messages that have arrived, closes the sockets with 1001, then the logs. */
   close(): Promise<void>
 }
 
 /**
  * Starts a relay; resolves once it listens. An ack from it means that the change is on its disk.
  *
- * Rejects with `FORBIDDEN` for a host that other machines can reach, without `insecure`; with `STORE_IN_USE` when
- * another relay uses the folder; with `URL_INVALID` for an origin that no page has; with `LOG_FAILED` when the folder cannot be used; as Node does (`EADDRINUSE`, say)
- * when it cannot listen.
+ * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
+ * another relay uses the folder; with `URL_INVALID` when no page can have one of the origins; with `LOG_FAILED` when
+ * the folder cannot be used; with Node's error (`EADDRINUSE`, say) when it cannot listen.
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const { port = 4400, host = "127.0.0.1", data = "./data", insecure = false } = options

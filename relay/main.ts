@@ -16,12 +16,12 @@ const usage = `headwater-relay serve [options]
   --help            print this
 `
 
-// Without a listener, the next line would end the relay when nobody reads its output any more (EPIPE).
+// Without this listener, a write would end the relay once nobody reads its output any more (EPIPE).
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
 const report = linesTo(process.stderr, Date.now)
 
-/** The options, or what is to be printed instead of starting a relay. */
+/** The options, or a text to print instead of starting a relay. */
 function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   const { values, positionals } = parseArgs({
     args: [...argv],
@@ -39,7 +39,7 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   if (values.help) return usage
   if (values.version) return `${VERSION}\n`
   if (positionals.join(" ") !== "serve") throw new Error(`the only command is serve, not "${positionals.join(" ")}"`)
-  // A variable that is not set may come as an empty one, from a compose file for example.
+  // A compose file, for example, may pass an unset variable as an empty one.
   const set = (name: string) => env[name] || undefined
   const port = values.port ?? set("PORT") ?? "4400"
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535)
@@ -96,7 +96,7 @@ const stop = () => {
       },
     )
 }
-// Before the line is written: whoever waits for it may send a signal at once.
+// Before the line is written, because a program that waits for it may send a signal at once.
 process.on("SIGTERM", stop)
 process.on("SIGINT", stop)
 try {

@@ -1,4 +1,4 @@
-/** Bytes as the log handles them: numbers of 64 bits, memory that grows, and any bytes as a Buffer. */
+/** Helpers for bytes: numbers of 64 bits, memory that grows, and any bytes as a Buffer. */
 
 export function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)
@@ -11,7 +11,7 @@ export const readU64 = (bytes: Buffer, at: number): number =>
 /** The same memory as a Buffer. */
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** Bytes that are appended to. Whoever keeps `bytes` has the old memory after the next `reserve`. */
+/** Memory that grows at its end. Read `bytes` again after each `reserve`, which may replace it. */
 export class GrowingBytes {
   bytes: Buffer
   length = 0
@@ -32,7 +32,7 @@ export class GrowingBytes {
     return at
   }
 
-  /** What was appended, without the capacity behind it. */
+  /** The appended bytes, without the free room behind them. */
   get filled(): Buffer {
     return this.bytes.subarray(0, this.length)
   }

@@ -1,6 +1,6 @@
 /**
- * What every implementation of the relay's log does (`contract.ts`). A runner gives each case an empty place to open
- * logs in. A case that fails throws what went wrong (node:assert).
+ * The tests that every implementation of the relay's log passes (`contract.ts`). A runner gives each case an empty
+ * place to open logs in. A case that fails throws (node:assert).
  */
 import assert from "node:assert/strict"
 import { type Cursor, cursorOf, type Entry, encodeEntry, position } from "../../src/wire/protocol.ts"
@@ -13,7 +13,7 @@ export interface LogConformanceCase {
   run(open: () => Promise<Logs>): Promise<void>
 }
 
-/** Appends samples, each resting on the one before it, and waits until they are flushed. */
+/** Appends samples, each depending on the one before it, and waits until they are flushed. */
 async function fill(log: Log, count: number, options: SampleOptions = {}): Promise<Sample[]> {
   const samples: Sample[] = []
   for (let seq = 1; seq <= count; seq++) {
@@ -293,7 +293,7 @@ const modelled: LogConformanceCase["run"] = async (open) => {
   }
 }
 
-/** What the look-ups should say, kept in the plainest way. */
+/** The right answers of the look-ups, kept in the simplest way. */
 class Model {
   readonly #samples: { sample: Sample; position: number }[] = []
   readonly #heads = new Map<string, string[]>()

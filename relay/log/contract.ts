@@ -3,18 +3,18 @@
  *
  * Look-ups see an entry as soon as it is appended. Entries that wait together are flushed together (group commit). Only
  * flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position and the
- * running hash there, so a log that was restored from an older backup, truncated, damaged or replaced is noticed: it
+ * running hash there. So a log that was restored from an older backup, truncated, damaged or replaced is noticed: it
  * does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the one on segment files
  * is in `logs.ts`.
  *
- * An entry has one position, that of the place behind it: `append` returns it, `Known.position` and
- * `PageEntry.position` are it, `flushed` takes it, and `since` goes on behind it. Positions grow along the log, but not
- * always by one. The position of an entry whose flush has failed is not used again, so that nobody takes the flush of
- * another entry for that of this one.
+ * An entry has one position, that of the place behind it. `append` returns it, `Known` and `PageEntry` hold it,
+ * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
+ * of an entry whose flush has failed is never used again, so that nobody takes the flush of another entry for its
+ * flush.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
-/** A value at once when everything that it takes is in memory, else a promise. */
+/** The value itself when memory holds all that is needed for it, else a promise. */
 export type Awaitable<T> = T | Promise<T>
 
 /** What a log knows of one change. */
@@ -44,7 +44,7 @@ export interface EntityState {
   readonly purged?: number
 }
 
-/** A change inside an entry, as its caller has read it; in the order of `entry.chunks`. */
+/** A change of an entry, as the caller has read it. A list of them is in the order of `entry.chunks`. */
 export interface AppendedChange {
   readonly hash: Hash
   readonly actor: Actor
@@ -58,7 +58,7 @@ export interface AppendedChange {
 
 export interface PageEntry {
   readonly position: number
-  /** The key of its entity, as `Log.key` gives it: tells which entity it is of without decoding it. */
+  /** The key of its entity (`Log.key`), which tells the entity without decoding the entry. */
   readonly key: string
   /** Decoded when it is first asked for. */
   readonly entry: Entry
@@ -69,21 +69,21 @@ export interface PageEntry {
 /** Consecutive entries of the flushed log. */
 export interface Page {
   readonly entries: readonly PageEntry[]
-  /** The cursor behind the last of them. It comes with the entries: to ask for it separately would be a race. */
+  /** The cursor behind the last of them. It comes with the entries, because a later call could give a later cursor. */
   readonly cursor: Cursor
 }
 
 /**
- * A promise rejects with `LOG_FAILED` (the disk failed, or what was asked for is lost; a later call may succeed) or
- * `CLOSED`. When damage is found, everything that is not flushed fails, and look-ups and reads wait until the log has
- * been mended.
+ * Promises reject with `CLOSED`, or with `LOG_FAILED` when the disk has failed or the wanted entries are lost; a later
+ * call may succeed. When damage is found, everything that is not flushed fails, and look-ups and reads wait until the
+ * log has been mended.
  */
 export interface Log {
   /** The cursor behind the last flushed entry. */
   readonly end: Cursor
   /**
-   * Records were lost once. Changes that rest on them are served but not known, so a replica whose heads of an entity
-   * equal the log's may still lack entries of it that the log serves.
+   * Whether records were lost once. Changes that depend on a lost one are served but not known. So a replica whose
+   * heads of an entity equal the log's may still lack entries that the log serves.
    */
   readonly harmed: boolean
   /** Bytes of flushed entries behind this position; an estimate is enough. */
@@ -92,9 +92,9 @@ export interface Log {
   readonly appended: number
 
   /**
-   * The four look-ups answer as of some moment between the call and the answer: whoever appends because of several
-   * answers lets nobody else append meanwhile. After a failed flush or damage they know nothing of the entries that
-   * were lost.
+   * The four look-ups answer as of some moment between the call and the answer. A caller that appends because of
+   * several answers must keep others from appending meanwhile. After a failed flush or damage they know nothing of the
+   * lost entries.
    */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>
@@ -104,44 +104,47 @@ export interface Log {
 
   /**
    * Appends an entry and returns its position. The four look-ups above see it at once. `bytes` is `encodeEntry(entry)`,
-   * for a caller that has it already. Throws `LOG_FAILED` while the log is damaged and `CLOSED`; `TOO_LARGE` for an
-   * entry with more bytes than the log takes, which is more than any message may have; a RangeError for a number that
-   * no record can hold (2^32). When it throws, nothing has happened.
+   * for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged; `TOO_LARGE` for an entry
+   * with more bytes than the log takes, which is more than any message may have; a RangeError for a number of 2^32 or
+   * more, which no record can hold. When it throws, nothing has happened.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**
-   * Resolves with the cursor at `position` once everything up to there is on the disk; `LOG_FAILED` if it never will
-   * be.
+   * Resolves with the cursor at `position` once everything up to it is on the disk. Rejects with `LOG_FAILED` when it
+   * never will be.
    */
   flushed(position: number): Promise<Cursor>
   /** Whether this log, as flushed, passes through that cursor. Every log holds position 0. */
   holds(cursor: Cursor): Awaitable<boolean>
   /** The entity's key in `PageEntry.key`: 16 bytes of a hash. */
   key(entity: string): string
-  /** Entries behind `position`: at least one if there is one, then as many as fit into `bytes` of `PageEntry.bytes`. */
+  /**
+   * The entries behind `position`: at least one if there is one, then as many as fit into `bytes`, which counts
+   * `PageEntry.bytes`.
+   */
   since(position: number, bytes: number): Promise<Page>
   /** Calls `f` after each flush. Returns the unsubscription. */
   onFlush(f: () => void): () => void
   /**
-   * Calls `f` after flushed entries were found damaged and the log has gone on without them. The log holds no cursor
-   * that it has given before, and `end` is another one. A follower must begin again (its replica pulls, is told
-   * `CURSOR_UNKNOWN` and heals), or what the replica still holds of the lost entries is never given back. Returns the
-   * unsubscription.
+   * Calls `f` once flushed entries were found damaged and the log goes on without them. The log then holds none of the
+   * cursors that it gave before, and `end` is a new one. A follower must begin again: its replica pulls, is told
+   * `CURSOR_UNKNOWN` and heals. Otherwise the replica would never give back the lost entries that it still holds.
+   * Returns the unsubscription.
    */
   onBreak(f: () => void): () => void
-  /** Gives back what `Logs.open` lent. The log goes on for its other borrowers. */
+  /** Gives back the log that `Logs.open` lent. It stays open for its other borrowers. */
   close(): Promise<void>
 }
 
 export interface Logs {
   /**
-   * Lends a log, until it is closed as often as it was opened. Every borrower of a workspace has the same object. Logs
-   * that nobody has borrowed stay open in a limited number. Nothing is written before the first append.
+   * Lends a workspace's log until it is closed as often as it was opened. All borrowers share one object. A limited
+   * number of logs stay open that nobody has borrowed. Nothing is written before the first append.
    */
   open(workspace: string): Promise<Log>
   /**
-   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes, or a log could not be opened or
-   * flushed when that was tried last.
+   * Resolves when entries can be stored. Rejects with `LOG_FAILED` when the folder cannot be written to, or when some
+   * log could not be opened or flushed at its last try.
    */
   check(): Promise<void>
   /** Flushes and closes all logs. */

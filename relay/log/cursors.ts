@@ -1,9 +1,9 @@
-/** Which cursors a log holds: places between its entries, each with the running hash there. */
+/** Tells which cursors a log holds. A cursor is a place between two entries, with the running hash there. */
 import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/protocol.ts"
 import type { Awaitable } from "./contract.ts"
 import type { Segment, Segments } from "./segments.ts"
 
-/** The cursor behind the entry with this position. Undefined: there is no such entry, it was lost. */
+/** The cursor behind the entry with this position. Undefined when the log has lost that entry. */
 export function cursorAt(segments: Segments, position: number): Awaitable<Cursor | undefined> {
   if (position === positionOf(segments.end)) return segments.end
   for (const segment of segments.newestFirst()) {
@@ -17,9 +17,7 @@ export function cursorAt(segments: Segments, position: number): Awaitable<Cursor
   return undefined
 }
 
-/**
- * Whether the flushed log passes through this cursor, and nothing that it has lost since lies between it and the end.
- */
+/** Whether the flushed log passes through this cursor, and has lost nothing between it and the end. */
 export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<boolean> {
   const position = positionOf(cursor)
   if (position > positionOf(segments.end)) return false
@@ -32,14 +30,15 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
 }
 
 /**
- * The cursor behind an entry, whose running hash is given. Where a segment ends with it, it is the base of the next
- * one.
+ * The cursor behind the entry at `position`, where the running hash is `running`. Behind the last entry of a segment it
+ * is the base of the next segment, which may begin a fresh running hash.
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end
   let next: Segment | undefined
   for (const segment of segments.newestFirst()) {
-    // One that begins behind the flushed end is not served yet, and the empty ones before it only look empty.
+    // Skip a segment that begins behind the flushed end: it is not served yet. The one before it may look empty only
+    // because nothing in it is flushed.
     if (segment.header.base > positionOf(segments.end)) continue
     if (segment.last === position && next) return cursorOf(next.header.base, next.header.baseRunning)
     if (segment.header.base < position) break

@@ -1,4 +1,6 @@
-/** A file of the log does not hold what was written there. Whoever meets it has the log mended (`mending.ts`). */
+/**
+ * Thrown when a file of the log does not hold the bytes that were written to it. The log is then mended (`mending.ts`).
+ */
 export class Damage extends Error {
   readonly segment: number
 

@@ -18,8 +18,8 @@ export interface Folder {
 }
 
 /**
- * Info: to be expected. Warn: something is wrong, and nothing is lost by it. Error: something is lost, or was not
- * stored.
+ * An event for the relay's report. `info`: to be expected. `warn`: something is wrong, but nothing is lost. `error`:
+ * something is lost, or was not stored.
  */
 export interface LogEvent {
   readonly level: Level

@@ -11,9 +11,9 @@ interface Group {
   readonly segment: OpenSegment
   readonly out: GrowingBytes
   records: number
-  /** The position of the last of them; 0: there is none yet. */
+  /** The position of the last record; 0 while there is none. */
   last: number
-  /** It is being written, so others belong into the next group. */
+  /** The group is being written, so further records go into the next one. */
   writing: boolean
   /** Settles with its flush. */
   readonly done: Promise<void>
@@ -21,27 +21,27 @@ interface Group {
   readonly reject: (error: unknown) => void
 }
 
-/** What a group commit tells its log. */
+/** The calls that a group commit makes to its log. */
 export interface CommitListener {
   /** `Segments.end` has moved. */
   flushed(): void
   /**
-   * A flush has failed, and nothing that was appended since the last one is in the log. Returns what its callers are
-   * told.
+   * A flush has failed, and the log has none of the entries appended since the last one. Returns the error for those
+   * who wait for them. `entries`: how many are lost.
    */
   failed(cause: unknown, entries: number): Error
-  /** All of the closing segment is on the disk. Told after each flush, until the segment is sealed. */
+  /** All of the closing segment is on the disk. Called after each flush, until the segment is sealed. */
   closed(segment: OpenSegment): void
 }
 
 export class GroupCommit {
   readonly #folder: Folder
-  /** The log is mended only while nothing is written, so these are the same throughout a flush. */
+  /** The segments. They stay the same throughout a flush, because the log is mended only while nothing is written. */
   readonly #segments: () => Segments
   readonly #listener: CommitListener
-  /** In the order of the log. */
+  /** Groups that are not flushed yet, in the order of the log. */
   #groups: Group[] = []
-  /** Memory of the group before, for the next one, unless it is too much to keep. */
+  /** Memory of the last group, kept for the next one unless it is too large. */
   #spare: GrowingBytes | undefined
   #flushing: Promise<void> | undefined
 
@@ -51,7 +51,9 @@ export class GroupCommit {
     this.#listener = listener
   }
 
-  /** Has `append` put a record into the group that waits for this segment. If it throws, nothing has happened. */
+  /**
+   * Calls `append` to put a record into the group that waits for this segment. When that throws, nothing has happened.
+   */
   add(segment: OpenSegment, position: number, append: (out: GrowingBytes) => void): void {
     const group = this.#waitingFor(segment)
     append(group.out)
@@ -60,7 +62,7 @@ export class GroupCommit {
     this.#flushing ??= this.#flush()
   }
 
-  /** Settles with the flush of the entry with this position; undefined: it does not wait for one. */
+  /** Settles with the flush of the entry with this position; undefined when the entry does not wait for one. */
   flushOf(position: number): Promise<void> | undefined {
     return this.#groups.find(({ last }) => last >= position)?.done
   }
@@ -77,7 +79,7 @@ export class GroupCommit {
     const done = new Promise<void>((resolve, reject) => {
       settle = { resolve, reject }
     })
-    // Those who wait for it are told of a failure. It may be that nobody waits.
+    // Those who wait for it get the error. Without this, a failure that nobody waits for would end the process.
     done.catch(() => {})
     const out = this.#spare ?? new GrowingBytes(this.#folder.sizes.groupBytes)
     this.#spare = undefined
@@ -87,8 +89,8 @@ export class GroupCommit {
   }
 
   /**
-   * At the end of a turn of the event loop, so that whatever has arrived in it goes along. What comes during a flush
-   * goes together, too.
+   * Writes group after group, each at the end of a turn of the event loop, so that all records of that turn share one
+   * flush. So do the records that come during a flush.
    */
   async #flush(): Promise<void> {
     const segments = this.#segments()
@@ -97,7 +99,7 @@ export class GroupCommit {
       const group = this.#groups[0]!
       const { segment } = group
       try {
-        // A segment is finished before the next one begins: behind its end there is nothing that a scan could find.
+        // Finish a segment before the next one begins: a scan must find nothing behind its end.
         await segments.closing?.prepare()
         await segment.prepare()
         group.writing = true
@@ -119,7 +121,7 @@ export class GroupCommit {
     this.#flushing = undefined
   }
 
-  /** A flush has failed. All groups behind it rest on it, so all of them are lost. */
+  /** A flush has failed. All later groups continue its running hash, so they are lost, too. */
   #lose(cause: unknown): void {
     const lost = this.#groups.splice(0)
     this.#segments().rollBack(lost[0]!.segment)

@@ -1,7 +1,7 @@
 /**
- * The logs that are open and that nobody has borrowed. They stay open in a limited number and a limited amount of
- * memory, however many others are in use. Each call takes the same time however many logs there are: a client that
- * leaves 10,000 workspaces must not keep the others waiting.
+ * The open logs that nobody has borrowed. Their number and their memory are limited, however many other logs are in
+ * use. A call takes the same time however many logs there are: a client that leaves 10,000 workspaces must not keep the
+ * others waiting.
  */
 
 interface IdleLog {
@@ -22,7 +22,7 @@ export class IdleLogs {
     this.#mostBytes = idleBytes
   }
 
-  /** Keeps a log. `shut` is called when there is no room for it any more, perhaps at once: the oldest goes first. */
+  /** Keeps a log. Its `shut` is called once there is no room for it, perhaps at once. The oldest log goes first. */
   add(workspace: string, bytes: number, shut: () => void): void {
     this.#logs.set(workspace, { bytes, shut })
     this.#bytes += bytes

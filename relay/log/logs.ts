@@ -3,9 +3,9 @@
  * the segments `00000001.log` and on (`segment/header.ts`, `segment/record.ts`), and beside each sealed segment its
  * index, `00000001.idx` and on (`segment/index-format.ts`).
  *
- * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of everything
- * else. A look-up in what is sealed asks a Bloom filter of each segment, the newest first. So memory grows with the
- * logs that are borrowed at the same time, not with the logs that there are, nor with what is in them.
+ * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of all other
+ * files. A look-up in the sealed segments asks the Bloom filter of each, the newest first. So memory grows with the
+ * number of logs borrowed at the same time, not with the number of logs or their size.
  */
 import { hash } from "node:crypto"
 import type { Clock } from "../../src/base/env.ts"
@@ -20,17 +20,22 @@ import { SegmentLog } from "./segment-log.ts"
 import { type LogSizes, usualLogSizes } from "./sizes.ts"
 
 export interface LogsOptions {
-  /** Made if it is not there. One process at a time has it. */
+  /** The folder of the logs, made when it does not exist. One process at a time may use it. */
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
-  /** Told what is wrong with the disk and what was done about it: `{ level, event: "log.…", workspace, … }`. */
+  /**
+   * Called when something is wrong with the disk, and with what was done about it: `{ level, event: "log.…", workspace,
+   * … }`.
+   */
   report(event: LogEvent): void
   /** For tests: sizes other than the usual ones. */
   readonly sizes?: Partial<LogSizes>
 }
 
-/** `STORE_IN_USE`: another process serves the folder. `LOG_FAILED`: the folder cannot be used. */
+/**
+ * Rejects with `STORE_IN_USE` when another process serves the folder, with `LOG_FAILED` when the folder cannot be used.
+ */
 export async function openLogs(options: LogsOptions): Promise<Logs> {
   const { folder, disk } = options
   try {
@@ -46,7 +51,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
 /** A log that is open, or is being opened. */
 interface Lent {
   readonly log: Promise<SegmentLog>
-  /** The same once it is open. */
+  /** The log, once it is open. */
   opened?: SegmentLog
   borrowers: number
 }

@@ -1,7 +1,4 @@
-/**
- * What look-ups find in all segments of a log, the newest first. They answer at once when everything they need is in
- * memory.
- */
+/** Looks things up in all segments of a log, the newest first. Answers at once when memory holds everything needed. */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
 import { entityKey, type Key, keyName } from "./segment/keys.ts"
@@ -9,7 +6,7 @@ import type { OpenSegment } from "./segment/open-segment.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
 import type { Segments } from "./segments.ts"
 
-/** An entity's key, and the same as a name for maps. */
+/** An entity's key, and the same key as a string for maps. */
 export interface EntityId {
   readonly key: Key
   readonly name: string
@@ -17,13 +14,13 @@ export interface EntityId {
 
 export class LookUps {
   readonly #segments: Segments
-  /** Entities that are remembered, in either of the two maps below. */
+  /** Entities remembered at most, in each of the two maps below. */
   readonly #remembered: number
-  /** Hashing takes its time, and a push asks for the same entity several times. */
+  /** By entity. Kept because hashing takes time, and a push asks for the same entity several times. */
   readonly #ids = new Map<string, EntityId>()
   /**
-   * What the sealed segments have of entities, up to the segment `#newest`. By their names, in the order of the
-   * look-ups. Null: nothing.
+   * The states of entities in the sealed segments up to `#newest`, by the entity's name, in the order of the look-ups.
+   * Null: these segments do not have the entity.
    */
   readonly #sealedStates = new Map<string, EntityState | null>()
   #newest: SealedSegment | undefined
@@ -77,7 +74,8 @@ export class LookUps {
   }
 
   /**
-   * The entity's state before the active segment. Null: it was not there. Undefined: only the sealed segments can tell.
+   * The entity's state before the active segment. Null: there was none. Undefined: it must be read from the sealed
+   * segments.
    */
   before(id: EntityId): EntityState | null | undefined {
     const { closing } = this.#segments
@@ -85,8 +83,8 @@ export class LookUps {
   }
 
   /**
-   * The entity's state at the end of the first of these segments; with none, at the end of the sealed ones. Null and
-   * undefined as above.
+   * The entity's state at the end of the newest of these segments, which come newest first; when there are none, at the
+   * end of the sealed ones. Null and undefined as in `before`.
    */
   #inMemory(id: EntityId, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
     if (!newest) return this.#segments.sealed.newest ? this.#states().get(id.name) : null
@@ -105,7 +103,7 @@ export class LookUps {
     for (;;) {
       const { newest } = sealed
       const state = (await sealed.state(id.key)) ?? null
-      // A segment was sealed meanwhile, and may have more of the entity.
+      // A segment was sealed meanwhile, and may have newer changes of the entity.
       if (newest !== sealed.newest) continue
       const states = this.#states()
       if (states.size >= this.#remembered) states.delete(states.keys().next().value!)
@@ -114,7 +112,7 @@ export class LookUps {
     }
   }
 
-  /** The states that are remembered. They hold as long as no further segment is sealed. */
+  /** The remembered states. They are forgotten once another segment is sealed, which may have newer ones. */
   #states(): Map<string, EntityState | null> {
     const { newest } = this.#segments.sealed
     if (newest !== this.#newest) this.#sealedStates.clear()
@@ -122,7 +120,7 @@ export class LookUps {
     return this.#sealedStates
   }
 
-  /** Whether the sealed segments surely have nothing of this entity. */
+  /** True: the sealed segments have nothing of this entity. False: they may have something. */
   #isNotSealed({ key, name }: EntityId): boolean {
     if (!this.#segments.sealed.newest || this.#states().get(name) === null) return true
     for (const { index } of this.#segments.inMemory) {

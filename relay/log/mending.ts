@@ -1,26 +1,26 @@
 /**
- * What a log does about damage: a read that meets it waits until the log has been opened again without it, and is tried
+ * Mends a damaged log. A read that meets damage waits until the log has been opened again without it, and is tried
  * again.
  */
 import type { Awaitable } from "./contract.ts"
 import { Damage } from "./damage.ts"
 
-/** How often a read is tried that meets damage each time, or whose log was mended meanwhile. */
+/** How often one read is tried when it meets damage, or when the log is mended meanwhile. */
 const ATTEMPTS = 3
 
 /** The log that is mended. */
 export interface Mendable<Contents> {
-  /** What reads are given: another object after each mend. */
+  /** The contents that reads are given: another object after each mend. */
   contents(): Contents
   closed(): boolean
   /**
-   * Opens the log again without what is damaged, and says whether records are lost. `damage`: in the oldest segment
-   * with any.
+   * Opens the log again without the damaged records. Resolves with whether records are lost. `damage`: that in the
+   * oldest damaged segment.
    */
   reopen(damage: Damage | undefined): Promise<boolean>
-  /** Damage was met, and none was known. */
+  /** Damage was met while none was known. */
   damaged(damage: Damage): void
-  /** The log goes on without lost records. */
+  /** The log goes on without the lost records. */
   broken(): void
   /** The error for a read that cannot be done. */
   unreadable(cause: unknown): Error
@@ -28,7 +28,7 @@ export interface Mendable<Contents> {
 
 export class Mending<Contents> {
   readonly #log: Mendable<Contents>
-  /** Met and not mended yet; in the oldest segment that is known to have any. */
+  /** Damage that is not mended yet; of several, that in the oldest segment. */
   #damage: Damage | undefined
   #work: Promise<void> | undefined
 
@@ -36,7 +36,7 @@ export class Mending<Contents> {
     this.#log = log
   }
 
-  /** There is damage that is not mended yet. */
+  /** Whether there is damage that is not mended yet. */
   get needed(): boolean {
     return this.#damage !== undefined
   }
@@ -47,8 +47,8 @@ export class Mending<Contents> {
   }
 
   /**
-   * One mend at a time: whoever comes meanwhile waits for that one. After a mend that has failed the next caller tries
-   * again.
+   * Mends the log. A caller that comes while a mend is under way waits for that one. After a mend that has failed, the
+   * next caller tries again.
    */
   mend(): Promise<void> {
     this.#work ??= this.#mend().finally(() => {
@@ -68,13 +68,13 @@ export class Mending<Contents> {
     if (lost) this.#log.broken()
   }
 
-  /** Answers at once when all that the read needs is in memory. Otherwise the read may meet damage. */
+  /** Runs a read. Answers at once when memory holds all that the read needs; only a read of files may meet damage. */
   read<T>(read: (contents: Contents) => Awaitable<T>): Awaitable<T> {
     const ready = !this.#damage ? read(this.#log.contents()) : undefined
     return ready instanceof Promise || this.#damage ? this.#readWhole(read, ready) : (ready as T)
   }
 
-  /** `first`: the read that is under way already. */
+  /** `first`: the first try, when it is under way already. */
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {
@@ -83,7 +83,7 @@ export class Mending<Contents> {
         if (this.#damage) await this.mend()
         contents = this.#log.contents()
         const found = await (reading ?? read(contents))
-        // Otherwise the log was mended during the read, and may have lost what was found.
+        // With other contents, the log was mended during the read and may have lost what was found.
         if (contents === this.#log.contents()) return found
       } catch (error) {
         const mended = contents !== this.#log.contents()

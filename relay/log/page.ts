@@ -16,8 +16,7 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const start = offsets[i]!
-        // Some records have a large preamble, and a page counts bodies alone: so a bit more than what the page has room
-        // for.
+        // Read a bit more than the page has room for: a page counts only bodies, and some preambles are large.
         const to = upTo(offsets, i, end, Math.min(buffers.bytes, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - start)
         const length = (offsets[to] ?? end) - start
@@ -31,7 +30,8 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
 }
 
 /**
- * Up to which record one read may go that begins with the `i`-th: at least that one, and no further than so many bytes.
+ * The index behind the last record that one read takes, beginning with the `i`-th: at least that one, then as many as
+ * fit into `bytes`.
  */
 function upTo(offsets: readonly number[], i: number, end: number, bytes: number): number {
   let to = i + 1
@@ -40,7 +40,7 @@ function upTo(offsets: readonly number[], i: number, end: number, bytes: number)
 }
 
 class GrowingPage {
-  /** Bytes of entries that it may still take. */
+  /** Bytes of entries that the page may still take. */
   room: number
   readonly #entries: PageEntry[] = []
   /** The running hash behind the last entry. */
@@ -71,7 +71,7 @@ class GrowingPage {
       size += length
       count++
     }
-    // The bodies are copied, without the preambles: `bytes` are overwritten by the next read.
+    // Copy the bodies, without the preambles, because the next read overwrites `bytes`.
     const bodies = new Uint8Array(size)
     let end = 0
     for (const at of records.slice(0, count)) {
@@ -94,7 +94,7 @@ function checkRecord({ header }: Segment, bytes: Buffer, at: number): void {
   if (!record.isBodyWhole(bytes, at, secret)) throw new Damage(number, "an entry is damaged")
 }
 
-/** An entry as it lies in the log. */
+/** An entry of the log, decoded when it is first asked for. */
 class LoggedEntry implements PageEntry {
   readonly position: number
   readonly key: string

@@ -1,4 +1,7 @@
-/** Opens what is on the disk as a log: whole, or without what is damaged, and then so that everybody notices. */
+/**
+ * Opens the files on the disk as a log. When records are damaged or missing, the log goes on without them, with a fresh
+ * running hash, so that every replica notices.
+ */
 import { dirname } from "node:path"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { asBuffer } from "./bytes.ts"
@@ -13,19 +16,19 @@ import { change, record } from "./segment/record.ts"
 import { scan } from "./segment/scan.ts"
 import { SealedSegment } from "./segment/sealed-segment.ts"
 
-/** A crash left it of a write that was under way, of which nobody was told. */
+/** A crash cut off a write. Nobody was told that these records are stored. */
 const TORN = { level: "info", event: "log.torn" } as const
 const DAMAGED = { level: "error", event: "log.damaged" } as const
 
 export interface Recovered {
   readonly sealed: SealedSegments
   readonly active: OpenSegment
-  /** Records are lost that were there when the log was opened the last time, and a fresh running hash has begun. */
+  /** Records are lost that the log had before, so a fresh running hash has begun. */
   readonly broken: boolean
 }
 
 /**
- * What was true of a log in use that is opened again: its last flushed position, and the highest position that it has
+ * The state of a log in use that is opened again: its last flushed position, and the highest position that it has
  * given.
  */
 export interface Before {
@@ -36,8 +39,8 @@ export interface Before {
 /**
  * Reads the indexes of the sealed segments and scans the last segment. A segment whose index is missing, damaged or
  * made on top of another index is scanned as well, and gets a new index. If a record is damaged or missing, the log
- * goes on in a new segment with a fresh running hash. Changes that rest on a lost one are served but not known, so
- * whoever holds them gives them back together with what they rest on.
+ * goes on in a new segment with a fresh running hash. Changes that depend on a lost one are served but not known, so a
+ * replica that holds them gives them back together with the lost ones.
  */
 export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
   const dropped = new Set<number>()
@@ -56,7 +59,7 @@ export async function recover(folder: Folder, before?: Before, damage?: Damage):
   }
 }
 
-/** `open` makes it durable. */
+/** Removes the index of a segment. `open` makes that durable. */
 async function dropIndex(folder: Folder, number: number): Promise<void> {
   const index = indexPath(folder, number)
   folder.reader.forget(index)
@@ -73,7 +76,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const freshRunning = random.subarray(8)
   let secret: Secret = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
-    // Whoever made, removed or copied these names may not have made that durable, and from here on they are relied on.
+    // The log relies on these names from here on, but whoever made, removed or copied them may not have made that
+    // durable.
     await disk.syncFolder(dirname(folder.path))
     await disk.syncFolder(folder.path)
     secret = (await findSecret(folder, numbers)) ?? secret
@@ -85,7 +89,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
 
   for (const number of numbers) {
     const ready = indexed.has(number) ? await SealedSegment.open(folder, number, sealed.newest) : undefined
-    // An index that was made before a fresh segment counts only while that segment is there.
+    // An index that names a fresh segment (`brokenBy`) counts only while that segment is there.
     if (ready && (ready.brokenBy === 0 || numbers.includes(ready.brokenBy))) {
       sealed.oldestFirst.push(ready)
       continue
@@ -124,7 +128,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
 }
 
 /**
- * Removes what a process left unfinished when it died. Returns the numbers of the segments, and of those with an index.
+ * Removes files that a process left unfinished when it died. Returns the numbers of the segments, and of those with an
+ * index.
  */
 async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; readonly indexed: ReadonlySet<number> }> {
   const names = await folder.disk.list(folder.path)
@@ -140,8 +145,8 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
 }
 
 /**
- * Whether the segment has a header. One without is removed, because an index may count on the fresh segment of that
- * number.
+ * Whether the segment has a header. Otherwise it is removed: an index could take it for the fresh segment that it names
+ * (`brokenBy`).
  */
 async function isBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)
@@ -153,7 +158,7 @@ async function isBegun(folder: Folder, number: number): Promise<boolean> {
   return false
 }
 
-/** From the first segment with a whole header: all have the same. */
+/** The log's secret, from the first segment with a whole header: all segments have the same. */
 async function findSecret(folder: Folder, numbers: readonly number[]): Promise<Secret | undefined> {
   for (const number of numbers) {
     const header = decodeHeader(await folder.reader.files.read(segmentPath(folder, number), 0, HEADER_BYTES))
@@ -163,12 +168,12 @@ async function findSecret(folder: Folder, numbers: readonly number[]): Promise<S
 }
 
 interface Scanned {
-  /** Undefined: the segment is set aside, because nobody can say what was in it. */
+  /** Undefined: the segment is set aside, because its header cannot be read. */
   readonly segment?: OpenSegment
   readonly lost: boolean
 }
 
-/** `isLast`: a crash may have torn its end, which counts as no loss. */
+/** `isLast`: it is the last segment, so a crash may have torn its end. That is no loss. */
 async function scanSegment(folder: Folder, number: number, sealed: SealedSegments, isLast: boolean): Promise<Scanned> {
   const path = segmentPath(folder, number)
   const size = await sizeOf(folder, path)
@@ -198,7 +203,7 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
     segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
-    // A block that cannot be read may have had records that somebody was told of.
+    // Bad sectors are no torn end: their records may have been acknowledged.
     const torn = isLast && to === size && !folder.reader.files.isBad(path, from, to)
     lost ||= !torn
     folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })
@@ -208,8 +213,8 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
 }
 
 /**
- * Renames a segment without a header: nobody can say what it continues. The fresh segment that follows makes it
- * durable.
+ * Renames a segment without a header, because nobody can tell which segment it continues. The fresh segment that
+ * follows makes the new name durable.
  */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)
@@ -218,7 +223,7 @@ async function setAside(folder: Folder, number: number): Promise<void> {
   folder.report({ ...DAMAGED, segment: number, from: 0, to: HEADER_BYTES })
 }
 
-/** Marks the changes of a record that rest on a change which is not known. */
+/** Marks the changes of a record that depend on a change which is not known. */
 async function markOrphans(bytes: Buffer, at: number, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
   const entity = record.entity(bytes, at)
   const here = new Set<string>()

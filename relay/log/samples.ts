@@ -3,7 +3,7 @@ import { hash as digest } from "node:crypto"
 import { type Entry, position } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Page } from "./contract.ts"
 
-/** What one `append` takes. */
+/** The arguments of one `append`. */
 export interface Sample {
   readonly entry: Entry
   readonly changes: readonly AppendedChange[]
@@ -24,10 +24,7 @@ export interface SampleOptions {
 
 export const actorOf = (name: string): string => digest("sha256", name, "hex").slice(0, 32)
 
-/**
- * An entry with one change, whose hash is that of its name. A log believes what it is told of a chunk, so any bytes
- * will do.
- */
+/** An entry with one change, whose hash is that of `name`. A log does not read chunks, so any bytes will do. */
 export function sample(name: string, options: SampleOptions = {}): Sample {
   const { entity = "note", collection = "notes", actor = "alice", by = "alice", binds, size = 40 } = options
   const { deps = [], seq = 1 } = options

@@ -1,4 +1,6 @@
-/** The sealed segments of a log. A look-up asks the newest first; their Bloom filters spare most of the reading. */
+/**
+ * The sealed segments of a log. A look-up asks the newest first. Bloom filters make most of the reading unnecessary.
+ */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
 import { type Probe, probeOf } from "./segment/bloom.ts"
@@ -42,7 +44,7 @@ export class SealedSegments {
     return this.#find(key, PointerKind.binding, (segment) => segment.binding(key, actor))
   }
 
-  /** Answers at once when filters in memory say that no segment has it: most of what is asked for is new. */
+  /** Answers at once when the filters in memory show that no segment has the key: most look-ups are of new changes. */
   #find<T>(
     key: Key,
     kind: PointerKind,
@@ -56,7 +58,7 @@ export class SealedSegments {
     return undefined
   }
 
-  /** `lacks`: what the filter of the `from`-th segment has answered. */
+  /** `lacks`: the answer of the `from`-th segment's filter. */
   async #findFrom<T>(
     from: number,
     lacks: false | Promise<boolean>,

@@ -15,7 +15,7 @@ export class Sealing {
   readonly #segments: Segments
   readonly #onDamage: (damage: Damage) => void
   #work: Promise<void> | undefined
-  /** After a failed seal: entries that the active segment must have before it is tried again. */
+  /** After a failed seal: entries that the active segment must have before sealing is tried again. */
   #notBefore = 0
 
   constructor(folder: Folder, segments: Segments, onDamage: (damage: Damage) => void) {
@@ -25,8 +25,8 @@ export class Sealing {
   }
 
   /**
-   * All of the closing segment is on the disk. While sealing fails, the segment stays in memory, and the active one
-   * grows.
+   * Call it when all of the closing segment is on the disk. While sealing fails, the segment's index stays in memory
+   * and the active segment grows.
    */
   start(closing: OpenSegment): void {
     const segments = this.#segments
@@ -57,8 +57,8 @@ export class Sealing {
 }
 
 /**
- * Seals a segment, all of which is on the disk, as the one behind these. The caller adds it to them.
- * `brokenBy`: the number of the segment that begins a fresh running hash because records are lost; 0: nothing is lost.
+ * Seals `segment`, all of which is on the disk, behind the sealed ones; the caller adds it to them. `brokenBy`: the
+ * number of the segment that begins a fresh running hash because records are lost; 0 when nothing is lost.
  */
 export async function sealOnTop(
   folder: Folder,
@@ -72,7 +72,7 @@ export async function sealOnTop(
   return writeIndex(folder, segment, { previous, lost, brokenBy })
 }
 
-/** Looks up the state before the segment of each of its entities, where it is not known yet. */
+/** Looks up, for each entity of the segment, its state before the segment, where that is not known yet. */
 async function lookUpBefore({ clock, sizes }: Folder, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
   const slice = new Slice(sizes.lookUpSlice)
   for (let e = 0; e < index.entities; e++) {

@@ -23,7 +23,7 @@ import { Sealing } from "./sealing.ts"
 import { LONGEST_ENTRY_BYTES } from "./segment/record.ts"
 import { Segments } from "./segments.ts"
 
-/** What an open log consists of. All of it is made anew when the log is mended. */
+/** The parts of an open log. All of them are made anew when the log is mended. */
 interface Contents {
   readonly segments: Segments
   readonly lookUps: LookUps
@@ -36,9 +36,7 @@ export class SegmentLog implements Log {
   readonly #commit: GroupCommit
   readonly #mending: Mending<Contents>
   #contents: Contents
-  /**
-   * The highest position that was ever given to an entry. None is given twice, not even that of an entry that was lost.
-   */
+  /** The highest position that any entry was given, lost ones included: no position is given twice. */
   #given: number
   #closed = false
   readonly #flushListeners = new Set<() => void>()
@@ -76,7 +74,7 @@ export class SegmentLog implements Log {
     return this.#contents.segments.harmed
   }
 
-  /** Bytes that it keeps in memory, about. */
+  /** Bytes of memory that the log takes, about. */
   get memory(): number {
     return this.#contents.segments.inMemory.reduce((sum, { index }) => sum + index.memory, 0)
   }
@@ -144,7 +142,7 @@ export class SegmentLog implements Log {
     if (this.#mending.needed) await this.#mending.mend()
     const waiting = position > positionOf(this.end) ? this.#commit.flushOf(position) : undefined
     await waiting
-    // An entry that was appended before the log was closed gets its answer afterwards, too.
+    // `#read` throws once the log is closed, but an entry that was appended before gets its answer.
     const found = waiting
       ? cursorAt(this.#contents.segments, position)
       : this.#read(({ segments }) => cursorAt(segments, position))

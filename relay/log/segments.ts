@@ -9,7 +9,7 @@ export type Segment = SealedSegment | OpenSegment
 
 export class Segments {
   readonly sealed: SealedSegments
-  /** Full, and not sealed yet: behind the sealed ones, before the active one. */
+  /** The full segment that is not sealed yet, if there is one: behind the sealed ones, before the active one. */
   closing: OpenSegment | undefined
   /** The one that is appended to. */
   active: OpenSegment
@@ -41,7 +41,7 @@ export class Segments {
     return this.active.appended
   }
 
-  /** Records were lost once: the segments before the fresh one are sealed with that fact. */
+  /** Whether records were lost once: the index of each sealed segment behind a loss says so. */
   get harmed(): boolean {
     return this.sealed.newest?.lost === true
   }
@@ -61,7 +61,7 @@ export class Segments {
     this.active = new OpenSegment(folder, next, this.sealed.actors)
   }
 
-  /** Forgets what is not flushed. `first`: the segment of the first entry that is not. */
+  /** Forgets the entries that are not flushed. `first`: the segment of the first of them. */
   rollBack(first: OpenSegment): void {
     if (first === this.closing) {
       this.active = this.closing

@@ -1,49 +1,52 @@
 /**
- * The sizes at which a log changes how it works. An app never sets them. Tests make them tiny, so that a short history
- * reaches every one of them. What a file's format fixes (a block of an index, a segment's header) is not among them.
+ * The limits of a log, and how much it does at a time. An app never sets them. Tests make them tiny, so that a short
+ * history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
+ * among them.
  */
 import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
 
 export interface LogSizes extends SegmentSizes {
-  /** Logs that nobody has borrowed and that stay open, however many are borrowed. */
+  /** Logs that stay open at most although nobody has borrowed them. */
   readonly logs: number
-  /** Bytes of memory that logs which nobody has borrowed may take, about, before the first of them are shut. */
+  /** Bytes of memory, about, that those logs may take together before the oldest of them are shut. */
   readonly idleBytes: number
 
-  /** ms for which the answer to whether entries can be stored counts. */
+  /** How long an answer of `Logs.check` counts, ms. */
   readonly healthMs: number
 
   /** Descriptors for reading that all logs together keep open between reads. */
   readonly openFiles: number
   /** Bytes of blocks of segments and indexes that all logs together keep in memory; 8 blocks at the least. */
   readonly blockBytes: number
-  /** Bytes that one read takes where many records are read, and how many buffers of that size are kept. */
+  /** Bytes of one read where many records are read. */
   readonly bufferBytes: number
+  /** Buffers of `bufferBytes` that are kept between reads. */
   readonly buffers: number
-  /** Bytes that one read takes while a segment is scanned. */
+  /** Bytes of one read while a segment is scanned. */
   readonly scanBytes: number
-  /** Bytes that are read to look into one record; at least 60, the fixed part of a record's preamble. */
+  /** Bytes of the first read of one record's preamble; at least 60, its fixed part. */
   readonly preambleBytes: number
-  /** Records of an open segment that one step of a page finds. */
+  /** Records that `OpenSegment.offsetsAfter` gives at a time. */
   readonly offsets: number
 
-  /** Bytes of memory with which a group of records begins, and the most that is kept for the group after it. */
+  /** Bytes of memory that a group of records begins with. */
   readonly groupBytes: number
+  /** Bytes of a group's memory that are kept at most for the next group. */
   readonly spareGroupBytes: number
-  /** Entries that are appended before a seal that failed is tried again. */
+  /** Entries appended after a failed seal before it is tried again. */
   readonly sealAgain: number
-  /** Index pointers, or other small things, that sealing encodes before others have their turn: a few ms. */
+  /** Index pointers, or other small things, that sealing encodes at a time: a few ms of work. */
   readonly sealSlice: number
-  /** Entities that sealing looks up before others have their turn. */
+  /** Entities that sealing looks up at a time. */
   readonly lookUpSlice: number
 
-  /**
-   * Entities whose key and sealed state are remembered: a push asks for them several times, and appends a moment later.
-   */
+  /** Entities whose key and sealed state are remembered: a push asks for them several times before it appends. */
   readonly recentEntities: number
-  /** Actors whose key is remembered: those who write at the same time. */
+  /** Actors whose key is remembered: enough for those who write at the same time. */
   readonly recentActors: number
-  /** Hashes of one entity in a linked chain before they move into a map: each of its changes walks the chain. */
+  /**
+   * Hashes of one entity in a linked chain before they move into a map, because each of its changes walks the chain.
+   */
   readonly longChain: number
 }
 

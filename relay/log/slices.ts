@@ -1,10 +1,10 @@
-/** Long work in slices, so that others have the processor in between. */
+/** Splits long work into slices, so that other work gets the processor in between. */
 import type { Clock } from "../../src/base/env.ts"
 
-/** Lets everybody else have their turn. */
+/** Resolves after other work has had its turn. */
 export const breathe = (clock: Clock): Promise<void> => new Promise((resolve) => void clock.after(0, resolve))
 
-/** Does all of `work`, and breathes wherever it yields. */
+/** Runs all of `work`, and breathes wherever it yields. */
 export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promise<T> {
   for (;;) {
     const { done, value } = work.next()
@@ -13,7 +13,7 @@ export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promi
   }
 }
 
-/** Counts steps, and says when a slice is full. The caller counts what takes its time. */
+/** Counts the steps of long work, and tells when a slice is full. */
 export class Slice {
   #left: number
   readonly #steps: number
@@ -22,7 +22,7 @@ export class Slice {
     this.#steps = this.#left = steps
   }
 
-  /** Counts `steps` more; after a yes the next slice begins. */
+  /** Counts `steps` more. When it returns true, the next slice begins. */
   isFull(steps = 1): boolean {
     this.#left -= steps
     if (this.#left > 0) return false

@@ -1,16 +1,16 @@
 /**
- * Reads a file that has bad sectors. Zeros stand for those that cannot be read. Whatever is read of a log is checked
- * (records and blocks of an index have checksums), so these zeros are found like any other damage: an index is made
- * again, and an entry is skipped and reported, instead of the whole workspace being out of reach for good.
+ * Reads a file that has bad sectors, with zeros in their place. All records and index blocks have checksums, so the
+ * zeros are found like any other damage: an index is made again, an entry is skipped and reported. Otherwise one bad
+ * sector would put the whole workspace out of reach for good.
  */
 import type { DiskFile } from "../../machine/disk.ts"
 
-/** What a disk reads or loses at once. */
+/** Bytes that a disk reads, or loses, together. */
 export const SECTOR_BYTES = 4096
 
 /**
- * `length` bytes from `at` on, as `DiskFile.read` gives them. `onBad`: called with the number of each sector that cannot
- * be read. Rejects when nothing of the file can be read: then the whole disk is at fault, and nothing is known of it.
+ * Reads as `DiskFile.read` does. `onBad`: called with the number of each sector that cannot be read. Rejects when no
+ * part of the file can be read: then the whole disk is at fault, and nothing is known of the file.
  */
 export async function readAround(
   file: DiskFile,

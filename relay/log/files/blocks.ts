@@ -1,13 +1,12 @@
 /**
- * The blocks of files that were read last, in a bounded number of bytes, so that memory does not grow with what is
- * stored.
+ * Keeps the last used blocks of files, in a bounded number of bytes, so that memory does not grow with what is stored.
  */
 import type { OpenFiles } from "./open-files.ts"
 
 export const BLOCK_BYTES = 4096
 /** More blocks than any file has. */
 const BLOCKS_PER_FILE = 2 ** 24
-/** A look-up uses several blocks in turn: below this it would drop one that it needs again. */
+/** With fewer, a look-up would drop a block that it needs again. */
 const FEWEST_BLOCKS = 8
 
 export class Blocks {
@@ -48,7 +47,7 @@ export class Blocks {
   }
 
   /**
-   * The same for a reader that passes through a file once: only its last block is kept, and no other block is dropped
+   * As `read`, for a reader that goes through a file once: only its last block is kept, and no other block is dropped
    * for it.
    */
   async pass(path: string, n: number, check: (block: Buffer) => void): Promise<Buffer> {
@@ -72,7 +71,7 @@ export class Blocks {
     return bytes.subarray(from, from + length)
   }
 
-  /** Call it when the file is removed or replaced. Its old blocks are not found any more, and leave in their turn. */
+  /** Call it when the file is removed or replaced. Its old blocks are not found any more, and are dropped in time. */
   forget(path: string): void {
     this.#ids.delete(path)
   }

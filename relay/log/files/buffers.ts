@@ -2,7 +2,7 @@
 import type { OpenFiles } from "./open-files.ts"
 
 export class Buffers {
-  /** Bytes of one buffer. A reader of much asks for so many bytes at a time. */
+  /** Bytes of one buffer. A reader of much asks for this many at a time. */
   readonly bytes: number
   readonly #files: OpenFiles
   readonly #limit: number

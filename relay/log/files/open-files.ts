@@ -5,7 +5,7 @@ import { readAround, SECTOR_BYTES } from "./bad-sectors.ts"
 
 interface OpenFile {
   readonly file: Promise<DiskFile>
-  /** Reads under way. A file that is read is not closed to make room. */
+  /** Reads under way. While there are any, the file is not closed to make room. */
   readers: number
 }
 
@@ -42,13 +42,13 @@ export class OpenFiles {
     }
   }
 
-  /** Whether a read has met a sector between these two bytes that cannot be read. */
+  /** Whether a read has met a bad sector between these two bytes. */
   isBad(path: string, from: number, to: number): boolean {
     const sectors = this.#bad.get(path) ?? []
     return [...sectors].some((n) => n * SECTOR_BYTES < to && (n + 1) * SECTOR_BYTES > from)
   }
 
-  /** Call it when the file is removed or replaced: the next read opens what has the name then. */
+  /** Call it when the file is removed or replaced: the next read opens the file that has the name then. */
   forget(path: string): void {
     this.#bad.delete(path)
     const open = this.#files.get(path)
@@ -83,7 +83,7 @@ export class OpenFiles {
 
   #close(path: string, open: OpenFile): void {
     if (this.#files.get(path) === open) this.#files.delete(path)
-    // Reads under way keep the file: the disk closes it behind the last of them.
+    // Reads under way still get their bytes: the disk closes the file after the last of them.
     open.file.then((file) => file.close()).catch(() => {})
   }
 }

@@ -1,4 +1,4 @@
-/** How the logs of a relay read their files. All logs share it, so it bounds what the whole relay uses. */
+/** Reads the files of logs. All logs of a relay share one reader, so it bounds what the whole relay uses. */
 import type { Disk } from "../../machine/disk.ts"
 import type { LogSizes } from "../sizes.ts"
 import { Blocks } from "./blocks.ts"
