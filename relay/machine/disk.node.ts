@@ -21,10 +21,10 @@ export const nodeDisk: Disk = {
 }
 
 /**
- * The flag with which a write returns once its bytes are on the disk, as if fdatasync followed: one trip to the thread
- * pool instead of two (to wake a thread takes longer than to write a record). Linux alone is known to keep that: it
- * flushes the drive's cache, as fdatasync does. macOS has the flag, but leaves the bytes in the drive's cache; there
- * `sync` follows each write, for which Node calls `fcntl(F_FULLFSYNC)`, which does flush it. 0: `sync` must follow.
+ * The flag with which a write returns once its bytes are on the disk, as if fdatasync followed. That is one trip to the
+ * thread pool instead of two, and waking a thread takes longer than writing a record. Only Linux is known to flush the
+ * drive's cache, too, as fdatasync does. macOS has the flag but leaves the bytes in the drive's cache. There `sync`
+ * follows each write: Node calls `fcntl(F_FULLFSYNC)` for it, which flushes the cache. 0: `sync` must follow.
  */
 export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0
@@ -36,8 +36,8 @@ class NodeFile implements DiskFile {
   readonly #path: string
   readonly #handle: FileHandle
   /**
-   * The file may have bytes that are not on the disk; at first because its last owner may have been killed before a
-   * sync.
+   * Whether the file may have bytes that are not on the disk. At first it may, because its last owner may have been
+   * killed before a sync.
    */
   #unsynced = true
 
@@ -85,8 +85,9 @@ class NodeFile implements DiskFile {
   }
 
   /**
-   * The system writes to an open file for as long as it is open, also when its name or its folder was removed, and then
-   * drops it. The call blocks, for some 2 us: a trip to the thread pool would take longer than most flushes do.
+   * Throws when the path does not name the open file any more. The system goes on writing to an open file whose name or
+   * folder was removed, and drops the bytes later. The call blocks for some 2 us; a trip to the thread pool would take
+   * longer than most flushes do.
    */
   #requireName(): void {
     this.#identity ??= fstatSync(this.#handle.fd)
@@ -102,11 +103,11 @@ class NodeFile implements DiskFile {
 }
 
 /**
- * A process has a folder while it listens on a socket in it. The kernel closes the socket with the process, however it
- * dies, so no lock outlives its owner. To ask whether a lock is held is to connect to it: neither a reused process id
- * nor another container on the same volume can give a wrong answer. Every process listens first and then asks all
- * others: of two that start at once both may step back, but never do both stay. (Machines that share a folder over a
- * network do not see each other's sockets.)
+ * A process holds a folder while it listens on a socket in it. The kernel closes the socket with the process, however
+ * the process dies, so no lock outlives its owner. To test a lock is to connect to it: neither a reused process id nor
+ * another container on the same volume can give a wrong answer. Every process listens first and then tests all other
+ * locks. So two processes that start at once may both fail, but never both succeed. (Machines that share a folder over
+ * a network do not see each other's sockets.)
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
   if (process.platform === "win32") return lockByPipe(folder)
@@ -138,7 +139,7 @@ function socketPath(folder: string, file: string, handle: FileHandle): string {
   return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
 }
 
-/** On Windows the name of a pipe belongs to one process, and is free when that ends. */
+/** On Windows the name of a pipe belongs to one process, and is free when the process ends. */
 async function lockByPipe(folder: string): Promise<() => Promise<void>> {
   const name = createHash("sha256")
     .update(await realpath(folder))

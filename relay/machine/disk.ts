@@ -1,13 +1,13 @@
 /**
- * What the log asks of a disk: folders of append-only and write-once files. The real one is node:fs (`disk.node.ts`);
- * that of the simulation loses what was not synced. The log makes paths from hex digits and names of its own, never
- * from what a client has sent. An operation that fails rejects. How much of a failed write or truncate has happened is
- * unknown, and what a failed sync should have saved may be lost for good, even when a later sync succeeds.
+ * The disk as the log uses it: folders of append-only and write-once files. The real one is node:fs (`disk.node.ts`);
+ * the simulated one loses everything that was not synced. Paths have hex digits and the log's own names in them,
+ * nothing that a client has sent. An operation that fails rejects. A failed write or truncate may have happened in
+ * part. Bytes that a failed sync should have saved may be lost for good, even when a later sync succeeds.
  */
 export interface Disk {
   /**
-   * Takes a folder that exists for this process. Resolves with its release. `STORE_IN_USE`: another living process has
-   * the folder.
+   * Locks an existing folder for this process. Resolves with the release. Rejects with `STORE_IN_USE` when another
+   * living process has it.
    */
   lock(folder: string): Promise<() => Promise<void>>
   /** The names in a folder; none when it does not exist. */
@@ -21,7 +21,7 @@ export interface Disk {
   /** Replaces the file that has the name `to`, if there is one. */
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
-  /** Makes durable which names this folder has: those made, renamed or removed since the last time as well. */
+  /** Makes the folder's names durable: all that were made, renamed or removed since the last time. */
   syncFolder(folder: string): Promise<void>
 }
 
@@ -36,7 +36,7 @@ export interface DiskFile {
   truncate(size: number): Promise<void>
   /**
    * fdatasync: makes durable what was written, and the size. Rejects when the file's path does not name it any more
-   * (the folder was removed or replaced, say): what nobody can find again is not durable.
+   * (the folder was removed or replaced, say): bytes that nobody can find again are not durable.
    */
   sync(): Promise<void>
   close(): Promise<void>

@@ -3,10 +3,10 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"
 
-/** Where a relay reports what happens. It is never given a token, nor what is inside a change. */
+/** Receives a relay's events. It is never given a token or the content of a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
-/** How often one event is reported within `WINDOW_MS`. More of it are counted. */
+/** How many equal events are reported within `WINDOW_MS`. More of them are only counted. */
 const MOST = 20
 const WINDOW_MS = 60_000
 
@@ -17,13 +17,13 @@ interface Window {
 }
 
 /**
- * Reports the first of many equal events of a minute, and later how many were left out: whoever connects again and
- * again with bad frames must not fill the disk with lines. Events are equal that have the same name and code.
+ * Reports the first of many equal events of a minute, and later how many were left out, so that a client that sends bad
+ * frames again and again cannot fill the disk with lines. Events are equal when they have the same name and code.
  */
 export class SparingReport {
   readonly #report: Report
   readonly #now: () => number
-  /** By name and code. There are as many as the relay's source has. */
+  /** By name and code, of which the relay's source has a limited number. */
   readonly #windows = new Map<string, Window>()
 
   constructor(report: Report, now: () => number) {
@@ -43,7 +43,7 @@ export class SparingReport {
     if (++window.count <= MOST) this.#report(level, event, details)
   }
 
-  /** Reports what was left out and not counted yet. */
+  /** Reports how many events were left out, where that is not reported yet. */
   end(): void {
     for (const [kind, window] of this.#windows) this.#tellLeftOut(kind, window)
     this.#windows.clear()
@@ -64,8 +64,8 @@ export const linesTo =
   }
 
 /**
- * The message of an error and its causes. One that is neither ours nor the system's (those name a system call) is a defect, and
- * shown with its stack.
+ * The message of an error and its causes. An error that is neither a `HeadwaterError` nor the system's (with the name
+ * of a system call) is a defect, and shown with its stack.
  */
 export function describe(error: Error): string {
   const own = error instanceof HeadwaterError || "syscall" in error ? error.message : (error.stack ?? error.message)

@@ -1,6 +1,6 @@
 /**
- * The Bloom filter of an index: says of most keys that are not in a segment that they are not. Each pointer sets 7 bits
- * of one block.
+ * The Bloom filter of an index: for most keys that a segment does not have, it shows that without reading the pointers.
+ * Each pointer sets 7 bits of one block.
  */
 
 import { PAYLOAD_BYTES, type PointerKind } from "./index-format.ts"
@@ -13,9 +13,9 @@ const BITS_PER_POINTER = 10
 
 export const bloomBlocks = (pointers: number): number => Math.ceil((pointers * BITS_PER_POINTER) / BLOCK_BITS)
 
-/** Where the bits of a pointer are, in a filter of any size. */
+/** The bits of a pointer, for a filter of any size. */
 export interface Probe {
-  /** Modulo the number of blocks: its block. */
+  /** Modulo the number of blocks, the pointer's block. */
   readonly block: number
   /** The first bit, and the step from each bit to the next one; modulo the bits of a block. */
   readonly bit: number
@@ -36,7 +36,7 @@ export function addToBloom(bytes: Buffer, at: number, probe: Probe): void {
   }
 }
 
-/** False: such a pointer was not added. */
+/** False: this pointer was not added. True: it may have been. */
 export function mayBeIn(block: Buffer, probe: Probe): boolean {
   for (let i = 0; i < BITS_SET; i++) {
     const bit = (probe.bit + i * probe.step) % BLOCK_BITS

@@ -1,8 +1,8 @@
 /**
- * What the records of one open segment have done to each entity: which of their changes nothing rests on yet, and which
- * heads from before the segment they rest on. With these the entity's heads can be told as soon as its state before the
- * segment is known. Kept as numbers where they are few, for the same reason as in `table.ts`. A hash is read where it
- * lies in the preambles that the index in memory has.
+ * The effect of an open segment's records on each entity's heads. It keeps the changes here on which no other depends
+ * (heads), and the heads from before the segment on which changes here depend (heads no more). With these the entity's
+ * heads are known as soon as its state before the segment is. They are kept as numbers where they are few, for the same
+ * reason as in `table.ts`: a number says where a hash begins in the preambles of the index in memory.
  */
 import type { EntityState } from "../contract.ts"
 import { fingerprint, type Key } from "./keys.ts"
@@ -13,12 +13,12 @@ import { Table } from "./table.ts"
 /** The end of a chain of links. */
 const NIL = 0xffffffff
 /**
- * The numbers of each entity: where its first record begins; the first link of its heads here; the first link of the
- * heads from before that changes here rest on; where its tombstone begins.
+ * The fields of each entity: where its first record begins; the first link of its heads here; the first link of the
+ * heads from before on which changes here depend; where its tombstone begins.
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Bytes of memory for a hash in a map, and for the state of an entity with the one head that most have; about. */
+/** Bytes of memory, about, for a hash in a map, and for the state of an entity with one head, as most have. */
 const MAPPED_BYTES = 150
 const STATE_BYTES = 100
 
@@ -30,13 +30,16 @@ export class EntityHeads {
   readonly #fields = new NumberList()
   /** Two numbers a link: where a hash begins in the preambles, and the next link. */
   readonly #links = new NumberList()
-  /** Chains that became long: their hashes, and where each begins. By the chain's field, which is NIL then. */
+  /**
+   * Long chains as maps, from a hash to where it begins. The key is the index of the chain's field, which is then NIL.
+   */
   readonly #long = new Map<number, Map<string, number>>()
-  /** Each entity's state before the segment. Null: it was not there. Absent: not looked up yet. */
+  /** Each entity's state before the segment. Null: there was none. Absent: not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
 
   /**
-   * `longChain`: links after which a chain moves into a map. Each change of an entity with many heads walks its chain.
+   * `longChain`: links that a chain has at most before it moves into a map. Each change of an entity with many heads
+   * walks its chain.
    */
   constructor(salt: number, longChain: number) {
     this.#salt = salt
@@ -69,7 +72,7 @@ export class EntityHeads {
     return record.entity(bytes, this.#field(e, FIRST))
   }
 
-  /** Its state before the segment. Null: it was not there. Undefined: not looked up yet. */
+  /** Its state before the segment. Null: there was none. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#before.get(e)
   }
@@ -82,7 +85,7 @@ export class EntityHeads {
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
-  /** Adds the tombstone in the record at `at`: nothing is left of the entity. */
+  /** Adds the tombstone in the record at `at`: the entity has no heads any more. */
   addTombstone(e: number, at: number): void {
     this.#clear(e, HEADS)
     this.#clear(e, RESTED)
@@ -107,15 +110,15 @@ export class EntityHeads {
     const rested = this.#hashes(e, RESTED, bytes)
     const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
-    // Every change that it has here rests on one that was lost.
+    // Every change that it has here depends on a lost one.
     if (heads.length === 0 && purged === undefined) return null
     const collection = before?.collection ?? record.collection(bytes, this.#field(e, FIRST))
     return { collection, heads, ...(purged !== undefined && { purged }) }
   }
 
   /**
-   * Whether a dep may be a head from before that is not linked yet. While the state before is not known, any dep may
-   * be.
+   * Whether a dep may be a head from before the segment that is not linked yet. While the state before is not known,
+   * any dep may be one.
    */
   #isHeadBefore(e: number, dep: string, bytes: Buffer): boolean {
     const before = this.#before.get(e)
@@ -162,7 +165,7 @@ export class EntityHeads {
     this.#setField(e, chain, link)
   }
 
-  /** Takes the hash at `at` out of a chain. False: it is not in it. */
+  /** Removes the hash at `at` from a chain. False when the chain does not have it. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long.delete(hashAt(bytes, at))

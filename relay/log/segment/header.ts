@@ -1,6 +1,6 @@
 /**
  * The header of a segment file: 128 bytes at byte 0, and the same again at byte 4,096. Those are two blocks of a disk,
- * so one bad block takes only one of them. Numbers are big-endian.
+ * so a bad block destroys only one of them. Numbers are big-endian.
  *
  * "HEADWLOG" | version u16 | flags u16 (1: fresh) | number u32 | base u64 | running hash at the base, 8
  *   | marker u32 | salt u32 | number of the segment before it u32, 0 for none | workspace, length u8 and UTF-8
@@ -18,9 +18,9 @@ const VERSION = 1
 const FRESH = 1
 
 /**
- * The secret of a log: what its records begin with (the marker), and the first value of its checksums (the salt).
- * Nobody outside knows them, so nothing that a client sends looks like a record to a reader who searches for the next
- * whole one.
+ * The secret of a log: the marker with which each of its records begins, and the salt, the first value of its
+ * checksums. Clients do not know them, so nothing that a client sends looks like a record to a scan that searches for
+ * the next whole one.
  */
 export interface Secret {
   readonly marker: number
@@ -36,7 +36,7 @@ export interface SegmentHeader {
   readonly base: number
   /** The running hash there, 8 bytes. */
   readonly baseRunning: Buffer
-  /** The running hash continues nothing: there is no segment before it, or what came before is broken. */
+  /** The running hash begins anew: there is no segment before this one, or records before it are lost. */
   readonly fresh: boolean
   readonly secret: Secret
 }
@@ -58,15 +58,15 @@ export function encodeHeader(workspace: string, header: SegmentHeader): Buffer {
   return bytes
 }
 
-/** Which copies in `found` differ from those in `right`, as what to write where. */
+/** The copies of the header that are wrong in `found`: where they begin, and the right bytes. */
 export function differences(found: Buffer, right: Buffer): { readonly at: number; readonly copy: Buffer }[] {
   const copies = COPIES_AT.map((at) => ({ at, copy: right.subarray(at, at + COPY_BYTES) }))
   return copies.filter(({ at, copy }) => !copy.equals(found.subarray(at, at + COPY_BYTES)))
 }
 
 /**
- * Undefined when neither copy is whole. Throws for a version or a flag that this relay does not know: a later one may
- * mean by it that the records are to be read otherwise.
+ * Undefined when neither copy is whole. Throws for an unknown version or flag, with which a later relay may say that
+ * the records are to be read otherwise.
  */
 export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   for (const at of COPIES_AT) {

@@ -9,17 +9,17 @@
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
  *   Kind 0 is an entity, by its key: the value says where its state begins in the last part.
- *   The others are a change: the value is the offset of its record, and the number says how many changes are before it.
- *   Kind 1 is any change, by the first 16 bytes of its hash, exclusive or with its entity's key.
- *   Kind 2 is the last change of an actor in an entity, by the actor's key, exclusive or with the entity's.
+ *   The other kinds are a change: the value is its record's offset, the number its index in that record.
+ *   Kind 1 is any change, by the first 16 bytes of its hash XOR its entity's key.
+ *   Kind 2 is the last change of an actor in an entity, by the actor's key XOR the entity's.
  *   Kind 3 is the last change that binds an actor, by the actor's key.
  * Bloom filter over key and kind of all pointers (`bloom.ts`).
  * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
  *   | heads, 32 each.
  *
- * `identity` is 8 bytes of sha256 over the header before it. What an index says is true only on top of its predecessor,
- * so it counts only while the index before it has the identity that it names. `lost`: records of this segment, or of
- * one before it, are lost. `broken by`: the segment that has begun a fresh running hash because of that.
+ * `identity` is 8 bytes of sha256 over the header before that field. An index is made on top of its predecessor, so it
+ * counts only while the index before it has the identity that `predecessor` names. `lost`: records of this segment, or
+ * of one before it, are lost. `broken by`: the segment that has begun a fresh running hash because of that.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -41,7 +41,7 @@ const FRESH = 1
 export const PointerKind = { entity: 0, change: 1, tail: 2, binding: 3 } as const
 export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
 
-/** What an index says of its segment as a whole. */
+/** The facts about a whole segment, from the header of its index. */
 export interface IndexHeader {
   readonly header: SegmentHeader
   /** The position of the last record, and the running hash there; those of the base when there is no record. */
@@ -60,7 +60,7 @@ export interface IndexHeader {
   readonly bloom: number
 }
 
-/** In place of the identity of the index before the first one. */
+/** The `predecessor` of a log's first index. */
 export const NO_PREDECESSOR = Buffer.alloc(8)
 
 /** The first block of each part. */
@@ -95,7 +95,7 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   return bytes
 }
 
-/** Undefined for another format, or flags that this relay does not know. Call it only for a block whose checksum is right. */
+/** Undefined for another format or unknown flags. Call it only for a block whose checksum is right. */
 export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly identity: Buffer }) | undefined {
   if (bytes.toString("latin1", 0, 8) !== MAGIC || bytes.readUInt16BE(8) !== VERSION) return undefined
   const flags = bytes.readUInt16BE(10)

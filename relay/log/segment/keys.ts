@@ -1,6 +1,6 @@
 /**
- * What indexes look things up by: keys of 16 bytes, and fingerprints of 32 bits. Whoever finds something compares it in
- * full.
+ * The keys of indexes: keys of 16 bytes, and fingerprints of 32 bits. Two things may share one, so callers compare what
+ * they find in full.
  */
 import { hash as digest } from "node:crypto"
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
@@ -14,10 +14,10 @@ export const entityKey = (entity: string): Key => firstBytes(digest("sha256", en
 /** The same key as a string, for maps. */
 export const keyName = (key: Key): string => key.toString("latin1")
 
-/** Of a change within an entity: the first 16 bytes of its hash, exclusive or with the entity's key. */
+/** The key of a change within an entity: the first 16 bytes of its hash XOR the entity's key. */
 export const changeKey = (entity: Key, hash: Hash): Key => within(entity, firstBytes(hash))
 
-/** Of an actor within an entity: the actor's key (`ActorKeys`), exclusive or with the entity's. */
+/** The key of an actor within an entity: the actor's key (`ActorKeys`) XOR the entity's. */
 export const tailKey = (entity: Key, actor: Key): Key => within(entity, Buffer.from(actor))
 
 function within(entity: Key, key: Key): Key {
@@ -38,8 +38,8 @@ export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt:
 
 /**
  * Keys of actors: 16 bytes of sha256 over marker, salt and actor. Anybody may choose an actor. Without the secret in
- * it, actors could be chosen that all have one key, and each look-up would go through all of them, for as long as the
- * log lives.
+ * the key, somebody could choose actors that all have one key, and each look-up would go through all of them, for as
+ * long as the log lives.
  */
 export class ActorKeys {
   readonly #salted = Buffer.alloc(24)
@@ -65,8 +65,8 @@ export class ActorKeys {
 }
 
 /**
- * 32 bits of the key at `at`. The salt alone would not help against keys that differ as an attacker likes. It is enough
- * because half of every key is a hash or has the secret in it, and nobody can choose all bits of that.
+ * 32 bits of the key at `at`. The salt alone would not prevent collisions of keys that an attacker chooses. It is
+ * enough because half of every key is a hash or has the secret in it, and nobody can choose all bits of that.
  */
 export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt

@@ -1,6 +1,6 @@
 /**
  * The index of an open segment, in memory: the preambles of its records, and tables that find a change, a tail or a
- * binding in them. It answers every look-up about what is newer than the sealed segments, in some 200 bytes a change.
+ * binding in them. It answers every look-up of entries newer than the sealed segments, in some 200 bytes a change.
  * After a failed flush it is built again from the preambles that are left.
  */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
@@ -16,7 +16,7 @@ import { Table } from "./table.ts"
 const SMALL_RECORD_BYTES = 400
 
 export class MemoryIndex {
-  /** Changes of all records, orphans too. */
+  /** Number of changes in all records, orphans included. */
   changes = 0
   readonly actors: ActorKeys
   readonly #salt: number
@@ -78,7 +78,7 @@ export class MemoryIndex {
   /** How many records there are up to this position. */
   countTo(position: number): number {
     if (this.count === 0 || position < this.position(0)) return 0
-    // Positions have gaps only where a flush has failed, so nearly always the count is the greatest that it can be.
+    // Positions have gaps only where a flush has failed, so the greatest possible count is nearly always right.
     let high = Math.min(this.count, position - this.position(0) + 1)
     let low = this.position(high - 1) <= position ? high : 1
     while (low < high) {
@@ -90,8 +90,8 @@ export class MemoryIndex {
   }
 
   /**
-   * Adds the record whose preamble begins at `from`. `before` tells its entity's state before this segment, if it is
-   * new here.
+   * Adds the record whose preamble begins at `from`. When its entity is new here, `before` gives the entity's state
+   * before this segment.
    */
   add(bytes: Buffer, from: number, offset: number, before: () => EntityState | null | undefined): void {
     const length = record.preambleLength(bytes, from)
@@ -132,7 +132,7 @@ export class MemoryIndex {
     return this.#entities.keyOf(e, this.bytes)
   }
 
-  /** Its state before the segment. Null: it was not there. Undefined: not looked up yet. */
+  /** Its state before the segment. Null: there was none. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#entities.before(e)
   }
@@ -175,12 +175,12 @@ export class MemoryIndex {
     return found && record.principal(this.bytes, this.at(found[0]))
   }
 
-  /** Of every actor in every entity, its last change. */
+  /** The last change of every actor in every entity. */
   get tails(): Iterable<readonly [i: number, at: number]> {
     return this.#tails
   }
 
-  /** Of every actor that is bound here, the last change that binds it. */
+  /** The last change that binds an actor, for every actor that is bound here. */
   get bindings(): Iterable<readonly [i: number, at: number]> {
     return this.#bindings
   }

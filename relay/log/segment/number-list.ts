@@ -1,4 +1,4 @@
-/** A list of numbers below 2^32 that grows at its end, in 4 bytes each: an index in memory is made of such lists. */
+/** A growing list of numbers below 2^32, in 4 bytes each. An index in memory is made of such lists. */
 export class NumberList {
   length = 0
   #items = new Uint32Array(16)

@@ -10,12 +10,12 @@ import type { ActorKeys, Key } from "./keys.ts"
 import { MemoryIndex } from "./memory-index.ts"
 import { record, writeRecord } from "./record.ts"
 
-/** When a segment is full and is sealed: when it reaches the first of these. */
+/** The sizes of a full segment, which is then sealed. It is full when it reaches any of them. */
 export interface SegmentSizes {
-  /** Bytes of its file; more than a header has. */
+  /** Bytes of its file; must be more than a header has. */
   readonly segmentBytes: number
   readonly segmentEntries: number
-  /** Bounds the memory of its index, up to 15 MiB with the usual size. */
+  /** Changes in it. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
   readonly segmentChanges: number
 }
 
@@ -37,9 +37,9 @@ export class OpenSegment {
   /** Where the next record will begin in the file. */
   #end = HEADER_BYTES
   #file: DiskFile | undefined
-  /** The file has its header, and its name is durable. */
+  /** Whether the file has its header, and its name is durable. */
   #made: boolean
-  /** There may be bytes behind `size`. */
+  /** Whether the file may have bytes behind `size`. */
   #torn = false
 
   /** `found`: bytes of its file; 0: there is none yet. */
@@ -61,7 +61,7 @@ export class OpenSegment {
     return this.index.count > 0 ? this.index.running(this.index.count - 1) : this.header.baseRunning
   }
 
-  /** The next entry belongs into another segment. */
+  /** Whether the next entry must go into another segment. */
   get full(): boolean {
     const { segmentBytes, segmentEntries, segmentChanges } = this.#folder.sizes
     return this.#end >= segmentBytes || this.index.count >= segmentEntries || this.index.changes >= segmentChanges
@@ -96,7 +96,7 @@ export class OpenSegment {
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
-  /** Forgets what is not flushed. */
+  /** Forgets the records that are not flushed. */
   rollBack(): void {
     this.index.cut(this.#flushed)
     this.#end = this.size
@@ -104,10 +104,11 @@ export class OpenSegment {
 
   // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Makes the file ready to be written to: it is there durably, with its header, and ends behind what is flushed. */
+  /** Makes the file ready for a write: it is durable, has its header, and ends behind the flushed records. */
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
-    // The folder of a later segment is there. If somebody has removed it, the segments before this one are gone with it.
+    // Only the first segment makes the folder. If the folder of a later one is missing, the segments before it are
+    // gone, too.
     if (!this.#made && this.header.previous === 0) await this.#folder.disk.makeFolder(this.#folder.path)
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
@@ -126,7 +127,7 @@ export class OpenSegment {
     this.#torn = false
   }
 
-  /** Writes so many records, durably. When that fails, it is unknown what the file has behind `size`. */
+  /** Writes `records` records durably. After a failure it is unknown which bytes the file has behind `size`. */
   async write(bytes: Buffer, records: number): Promise<void> {
     this.#torn = true
     await this.#file!.write(this.size, bytes)

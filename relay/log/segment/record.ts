@@ -24,9 +24,9 @@ const ENTITY_AT = 44
 /** Bytes of a change before its deps. */
 const CHANGE_BYTES = 63
 const BINDS = 1
-/** Only in memory: the change rests on one that was lost. It is served, and not known. */
+/** Set only in memory: the change depends on a lost one. It is served but not known. */
 const ORPHAN = 2
-/** A record that claims to be longer is damaged. More than any entry that fits into a message, and its preamble. */
+/** A record with a greater length is damaged: any entry that fits into a message needs less, preamble included. */
 const LONGEST_RECORD_BYTES = 16 * 2 ** 20
 export const LONGEST_ENTRY_BYTES = LONGEST_RECORD_BYTES / 2
 const kinds = ["change", "snapshot", "tombstone"] as const
@@ -52,13 +52,13 @@ export const record = {
     const end = principalAt(bytes, at) - 2
     return bytes.toString("utf8", end - bytes.readUInt16BE(end), end)
   },
-  /** The principal that the actors which this record binds belong to. */
+  /** The principal to which this record binds actors. */
   principal: (bytes: Buffer, at: number) =>
     bytes.toString("utf8", principalAt(bytes, at), at + record.preambleLength(bytes, at) - 2),
 
   /**
-   * Whether a whole preamble begins here. `"short"`: `bytes` end before that can be said; with `PREAMBLE_BYTES` of it
-   * there, `preambleLength` says how many it takes. The other fields may be read only after a yes.
+   * Whether a whole preamble begins at `at`. `"short"`: `bytes` end too early to tell; once they have `PREAMBLE_BYTES`
+   * of it, `preambleLength` says how many are needed. The other fields may be read only when it is true.
    */
   check(bytes: Buffer, at: number, secret: Secret): boolean | "short" {
     if (bytes.length - at < PREAMBLE_BYTES) return "short"
@@ -80,7 +80,7 @@ function principalAt(bytes: Buffer, at: number): number {
   return end - bytes.readUInt16BE(end)
 }
 
-/** The changes in a preamble, by where they begin. A change begins with its hash. */
+/** Reads the changes in a preamble, each by the place where it begins. A change begins with its hash. */
 export const change = {
   actorAt: (at: number) => at + 32,
   /** Its deps are one behind the other, up to the next change. */
@@ -123,7 +123,7 @@ export interface Standing {
 }
 
 /**
- * Appends the record to `out`. Throws when a number is too large for its field; then half of the record is in `out`.
+ * Appends the record to `out`. Throws when a number is too large for its field; then `out` has a part of the record.
  */
 export function writeRecord(
   out: GrowingBytes,

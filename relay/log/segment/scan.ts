@@ -9,9 +9,9 @@ export interface Span {
 }
 
 /**
- * Gives `visit` every whole record, and returns the spans between them that are no records. Records that an attacker
- * has put inside a damaged one are not taken for any: he would have to guess the marker and the salt. `atOnce`: bytes
- * of one read, more for a longer record.
+ * Gives `visit` every whole record, and returns the spans between them, which are damaged. An attacker cannot put
+ * records into an entry that are found when the entry is damaged: he would have to guess the marker and the salt.
+ * `atOnce`: bytes of one read, more for a longer record.
  */
 export async function scan(
   read: (at: number, length: number, into: Buffer) => Promise<Buffer>,
@@ -26,7 +26,7 @@ export async function scan(
   let damagedFrom: number | undefined
   // The same memory for all reads: new memory for each would make the process grow.
   let memory = Buffer.allocUnsafeSlow(Math.min(atOnce, size))
-  /** What was read last, where it begins in the file, and how far in it the scan is. */
+  /** The bytes that were read last, where they begin in the file, and how far in them the scan is. */
   let loaded: Buffer = memory.subarray(0, 0)
   let start = HEADER_BYTES
   let at = 0

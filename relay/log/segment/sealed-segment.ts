@@ -1,6 +1,4 @@
-/**
- * A segment that nothing is appended to any more. Everything about it is read from its two files when it is asked for.
- */
+/** A segment to which nothing is appended any more. Look-ups read its two files. */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import { readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
@@ -59,8 +57,7 @@ export class SealedSegment {
   }
 
   /**
-   * Opens a segment by its index. Undefined: the index does not fit the segment, or what comes before it, or is
-   * damaged.
+   * Opens a segment by its index. Undefined when the index is damaged, or does not fit the segment or the index before.
    */
   static async open(
     folder: Folder,
@@ -82,7 +79,8 @@ export class SealedSegment {
   // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Whether it surely has no such pointer. Every segment is asked, so it answers at once when the block is in memory.
+   * True: the segment has no such pointer. False: it may have one. A look-up asks every segment, so this answers at
+   * once when the block is in memory.
    */
   lacks(probe: Probe): boolean | Promise<boolean> {
     const { bloom } = this.#indexHeader
@@ -142,7 +140,7 @@ export class SealedSegment {
     return { offsets, end: to < entries ? (await this.#offset(to)).offset : this.size }
   }
 
-  /** About: as if all records had the same size. */
+  /** An estimate, as if all records had the same size. */
   bytesAfter(position: number): number {
     if (position <= this.header.base) return this.size
     return (this.size * Math.max(0, this.last - position)) / Math.max(1, this.last - this.header.base)
@@ -238,8 +236,8 @@ export class SealedSegment {
       const block = await this.#block(this.#parts.pointers + n)
       return { block, count: Math.min(POINTERS_PER_BLOCK, pointers - n * POINTERS_PER_BLOCK) }
     }
-    // The first block that ends at the key or behind it. Most keys are evenly spread, so the first guesses are good
-    // ones.
+    // Search the first block that ends at the key or behind it. Most keys are evenly spread, so the first guesses are
+    // good ones.
     let low = 0
     let high = blocks
     for (let guesses = 3; low < high; guesses--) {

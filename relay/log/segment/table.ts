@@ -1,6 +1,6 @@
 /**
  * A hash table of pairs of numbers, in 24 bytes each. A pair says where something lies in other bytes, and the caller
- * compares it there. Objects in a Map would take ten times the memory, for every log that is open.
+ * compares it there. A Map of objects would take ten times the memory, in every open log.
  */
 export class Table {
   size = 0
@@ -24,7 +24,7 @@ export class Table {
     this.#set(slot, fingerprint, a, b)
   }
 
-  /** The first pair with that fingerprint for which `is` answers yes. */
+  /** The first pair with that fingerprint for which `is` returns true. */
   find(fingerprint: number, is: (a: number, b: number) => boolean): readonly [a: number, b: number] | undefined {
     const slot = this.#find(fingerprint, is)
     return slot === undefined ? undefined : [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]

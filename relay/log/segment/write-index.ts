@@ -30,7 +30,7 @@ export interface FullSegment {
   readonly size: number
 }
 
-/** What the index is built on, and what is known to be missing; as in `IndexHeader`. */
+/** The segment before, and the known losses, as in `IndexHeader`. */
 export interface Foundation {
   readonly previous: SealedSegment | undefined
   readonly lost: boolean
@@ -39,8 +39,8 @@ export interface Foundation {
 
 /**
  * Makes the index durable, and opens the segment by it. The segment must be on the disk, and the state before it of
- * each of its entities known. As long as there is no index, the segment is scanned whenever the log is opened: nothing
- * is lost.
+ * each of its entities must be known. If this fails, nothing is lost: a segment without an index is scanned whenever
+ * the log is opened.
  */
 export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
   const path = indexPath(folder, full.header.number)
@@ -61,7 +61,7 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   return sealed
 }
 
-/** Nothing is appended to the segment any more, nor taken from it. Yields after so many steps. */
+/** The bytes of an index. The segment must not change meanwhile. Yields after every `steps` steps. */
 function* encodeIndex(
   { header, index, size }: FullSegment,
   { previous, lost, brokenBy }: Foundation,
@@ -151,7 +151,7 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
   for (const [, at] of index.bindings) bindings.add(at)
   const pointers = Buffer.alloc((states.size + index.changes + tails.size + bindings.size) * POINTER_BYTES)
   let end = 0
-  /** Adds what follows the key, which is there already. */
+  /** Adds the rest of a pointer, whose key is there already. */
   const add = (kind: PointerKind, value: number, number: number) => {
     pointers.writeUInt32BE(value, end + 16)
     pointers.writeUInt16BE(number, end + 20)
@@ -186,8 +186,8 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
 }
 
 /**
- * The pointers' numbers in the order of their keys. They are spread by their first two bytes at first, as most keys are
- * random.
+ * The pointers' numbers in the order of their keys. Most keys are random, so they are first spread by their first two
+ * bytes.
  */
 function* sort(pointers: Buffer, steps: number): Generator<void, Uint32Array> {
   const slice = new Slice(steps)
