@@ -1,7 +1,7 @@
 /**
- * What may enter a log, decided from facts that were looked up before: plain, synchronous, the same on every relay. One
- * bad change is served to everybody for ever, so whatever a header and the log can prove wrong stops here; what they
- * cannot (operations that make no sense) is for replicas to quarantine.
+ * Decides which changes may enter a log, from facts that were looked up before: synchronous, and the same on every
+ * relay. A bad change would be served to everybody for ever, so a change that its header or the log proves wrong is
+ * refused here. Operations that make no sense cannot be found here, and replicas quarantine them.
  */
 
 import type { Code } from "../../src/base/errors.ts"
@@ -9,16 +9,16 @@ import type { Change } from "../../src/wire/chunk.ts"
 import { type Hash, limits } from "../../src/wire/protocol.ts"
 import type { EntityState, Tail } from "../log/contract.ts"
 
-/** How far a change may leave gaps in the numbering of operations: enough for any fork, too little to run into 2^31. */
+/** How far a change's startOp may be above the maxOp of its deps: enough for any fork, too little to run into 2^31. */
 export const OP_GAP = 2 ** 20
 
-/** A change that somebody wants in an entity's log. */
+/** A change that is offered for an entity's log. */
 export interface Offer {
   readonly hash: Hash
   /** The change, or the code that says why its bytes may not travel. */
   readonly change: Change | Code
   readonly collection: string
-  /** Whether its actor is a function of its content, and so belongs to nobody. */
+  /** Whether its actor is derived: computed from the change, and so bound to no principal. */
   readonly derived: boolean
   readonly adopt: boolean
   readonly principal: string
@@ -26,7 +26,9 @@ export interface Offer {
   readonly atHeads?: boolean | undefined
 }
 
-/** What was looked up, as of everything that is appended or was admitted before of the same entry. */
+/**
+ * Facts about a change, as of everything that is appended and of the changes of its entry that were admitted before it.
+ */
 export interface Facts {
   /** Position of the entry that holds the change already; 0 when that is the same entry. Undefined: it is new. */
   readonly known: number | undefined
@@ -36,15 +38,15 @@ export interface Facts {
   readonly deps: readonly (number | undefined)[]
   /** Its actor's last change in this entity. */
   readonly tail: Tail | undefined
-  /** Whether its actor's last change is among its ancestors. True also where the walk was given up. */
+  /** Whether its actor's last change is among its ancestors. True also when the walk over them was given up. */
   readonly follows: boolean
   /** The principal that its actor is bound to. */
   readonly bound: string | undefined
 }
 
 /**
- * `"KNOWN"`: the change is in the log and has taken effect. `undefined`: append it. A code: why it is refused.
- * Dedupe comes first, so that a replay is answered like the first time, whatever has become of the entity since.
+ * `"KNOWN"`: the change is in the log and has taken effect. `undefined`: append it. A code: why it is refused. Dedupe
+ * comes first, so that a replay gets the answer of the first time, whatever has become of the entity since.
  */
 export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   const { change, derived } = offer
@@ -59,7 +61,7 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
     if (maxOp === undefined) return "DEPS_UNKNOWN"
     floor = Math.max(floor, maxOp)
   }
-  // Everybody makes an entity by the same change, so that two who do it at once have made one entity.
+  // Everybody makes an entity by the same change, so two replicas that make it at once make one entity.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
   if (change.deps.length === 0 && !derived) return "CHUNK_BAD"
 
@@ -87,7 +89,7 @@ export function sameHeads(a: readonly Hash[], b: readonly Hash[]): boolean {
   return a.length === b.length && a.every(finder(b))
 }
 
-/** Says whether a hash is among these. There may be a thousand, and mostly there is one. */
+/** Returns a test of whether a hash is among these. Mostly there is one, but there may be a thousand. */
 function finder(hashes: readonly Hash[]): (hash: Hash) => boolean {
   if (hashes.length < 8) return (hash) => hashes.includes(hash)
   const set = new Set(hashes)

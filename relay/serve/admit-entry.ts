@@ -9,16 +9,16 @@ import { EntityFacts } from "./entity-facts.ts"
 import type { ServeSizes } from "./sizes.ts"
 
 /**
- * Bytes at most of an entry as it is logged: a frame must hold it and the fields of `entries` around it. One that no
- * frame could hold would stop everybody who pulls.
+ * Largest entry that may be logged, bytes. A frame must hold it and the fields of `entries` around it: an entry that
+ * fits into no frame would stop everybody who pulls.
  */
 export const LOGGED_ENTRY = limits.message - 64 * 1024
-/** Bytes that each change adds to its own when judged bytes are counted. */
+/** Bytes that each judged change counts beyond its own. */
 const CHANGE_COST = 1024
-/** In a refusal, in place of the hash of a change: the entry has none. */
+/** The hash in the refusal of an entry without changes. */
 const NO_CHANGE = "0".repeat(64)
 
-/** By whom an entry is brought. */
+/** Who brings an entry. */
 export interface By {
   readonly principal: string
   readonly adopt: boolean
@@ -34,10 +34,10 @@ export class JudgingBudget {
   unreadable = { chunks: 0, bytes: 0 }
   readonly #judgedBytes: number
   readonly #breathe: () => Promise<void>
-  /** Bytes that were judged since others had the processor. */
+  /** Bytes that were judged since other work had its turn. */
   #judged = 0
 
-  /** `breathe` lets others have the processor. */
+  /** `breathe` lets other work have its turn. */
   constructor(sizes: Pick<ServeSizes, "walkLookUps" | "pushLookUps" | "judgedBytes">, breathe: () => Promise<void>) {
     this.walkLookUps = sizes.walkLookUps
     this.lookUpsLeft = sizes.pushLookUps
@@ -60,7 +60,7 @@ export interface Refusal {
   readonly code: Code
 }
 
-/** What is to become of one pushed entry. */
+/** The verdict on one pushed entry. */
 export interface Outcome {
   /** The chunks to append, in the order of the entry: all but the known and the refused ones. */
   readonly chunks: readonly Uint8Array[]
@@ -72,7 +72,8 @@ export interface Outcome {
 }
 
 /**
- * Until its outcome is appended, nothing else may be appended to this log. Rejects only with the log's own failures.
+ * Judges the changes of an entry. Until the outcome is appended, nothing else may be appended to this log. Rejects only
+ * when the log fails.
  */
 export async function admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudget): Promise<Outcome> {
   if (entry.kind !== "change") return refuseEntry(entry, "FORBIDDEN")

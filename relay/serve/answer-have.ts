@@ -1,6 +1,6 @@
 /**
- * Compares a page of `have` with the log and answers with what the relay wants of it: part by part, so that a page of
- * many heads takes neither the processor from others nor more memory than one part needs.
+ * Compares a page of `have` with the log and answers with `want`: what the log lacks. This goes part by part, so that a
+ * page of many heads neither keeps other work waiting nor takes more memory than one part needs.
  */
 import type { EntityHeads, Hash, Have, Want } from "../../src/wire/protocol.ts"
 import type { Log } from "../log/contract.ts"
@@ -8,26 +8,27 @@ import { sameHeads } from "./admission.ts"
 import type { HealMarks } from "./heal-marks.ts"
 import type { Stream } from "./stream.ts"
 
-/** The connection that has asked. */
+/** The connection that has sent the have. */
 export interface Asker {
   readonly closed: boolean
   send(want: Want): void
   /** Resolves when the socket has room. */
   room(): Promise<void> | undefined
-  /** Lets others have the processor. */
+  /** Lets other work have its turn. */
   breathe(): Promise<void>
 }
 
 /**
- * Sends one or more wants. After the last page of a heal, the stream goes on to send what the replica lacks.
- * `comparedHeads`: entities and heads, both sides', that one part compares.
+ * Sends one or more wants. After the last page of a heal, makes the stream send what the replica lacks.
+ * `comparedHeads`: entities, and heads of both sides, that one part compares.
  */
 export async function answerHave(stream: Stream, have: Have, asker: Asker, comparedHeads: number): Promise<void> {
   const { w, page, more, single } = have
   for (let from = 0; !asker.closed; await asker.breathe()) {
     await asker.room()
     const { to, lacking } = await stream.workspace.turn(async (log) => {
-      // Only what is flushed counts: a replica that was told that the relay holds a change would not bring it again.
+      // Compare with flushed entries only: a replica that was told that the relay holds a change would not send it
+      // again.
       const flushed = await log.flushed(log.appended)
       const marks = single || asker.closed ? undefined : stream.marks(flushed)
       return compare(log, have, from, comparedHeads, marks)

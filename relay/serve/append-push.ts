@@ -1,4 +1,4 @@
-/** Appends what may be appended of a push, in as few flushes as its entries allow. */
+/** Appends the admitted changes of a push, in as few flushes as its entries allow. */
 
 import { type Access, type Entry, encodeEntry, type Push } from "../../src/wire/protocol.ts"
 import type { AppendedChange } from "../log/contract.ts"
@@ -12,7 +12,7 @@ export interface Pusher {
   readonly connection: number
   readonly principal: string
   readonly access: Access
-  /** Lets others have the processor. */
+  /** Lets other work have its turn. */
   breathe(): Promise<void>
 }
 
@@ -20,7 +20,7 @@ export interface Appended {
   /** Position of the furthest entry that holds a change of the push, be it new or known; 0 when there is none. */
   readonly position: number
   readonly refusals: readonly Refusal[]
-  /** Position of the last entry that the refusals may rest on: it must be flushed before they are sent. */
+  /** Position of the last entry that the refusals may depend on: it must be flushed before they are sent. */
   readonly restOn: number
   /** Chunks of the push that nobody can read, and their bytes. */
   readonly unreadable: { readonly chunks: number; readonly bytes: number }
@@ -37,9 +37,9 @@ interface Admitted {
 }
 
 /**
- * Admits a push entry by entry and appends them together, unless one entry may rest on another. Call it within a turn
- * of the workspace, so that no other push appends meanwhile. Rejects only with the log's own failures; then it is
- * unknown how much was appended.
+ * Admits a push entry by entry and appends the entries together, unless one may depend on another. Call it within a
+ * turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
+ * how much was appended.
  */
 export async function appendPush(
   workspace: ServedWorkspace,
@@ -63,7 +63,7 @@ export async function appendPush(
     version = workspace.logVersion()
   }
   for (const [index, entry] of push.entries.entries()) {
-    if (admitted.has(entry.entity)) appendAdmitted() // this entry may rest on the one before
+    if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the one before
     const outcome =
       access === "read" ? refuseEntry(entry, "FORBIDDEN") : await admitEntry(workspace.log, entry, by, budget)
     const { chunks, changes, known } = outcome
@@ -80,7 +80,7 @@ export async function appendPush(
   return { position, refusals, restOn: workspace.log.appended, unreadable: budget.unreadable }
 }
 
-/** The entry as it is logged: with who brought it, and without the fields that only the relay reads. */
+/** The entry as it is logged: with its principal, and without the fields that only the relay reads. */
 function stamp(entry: Entry, chunks: readonly Uint8Array[], by: By): Entry {
   const { entity, collection, once, key, blobs } = entry
   return {

@@ -50,10 +50,10 @@ export interface ConnectionOptions {
 
 export class Connection implements Outlet, Asker {
   readonly id: number
-  /** It has sent a pull, a push or a have. One that never does may be closed. */
+  /** Whether the client has sent a pull, a push or a have. A connection without any may be closed. */
   active = false
   readonly #o: ConnectionOptions
-  /** By workspace id. One stays until the connection ends. */
+  /** By workspace id. A stream stays until the connection ends. */
   readonly #streams = new Map<string, Stream>()
   #closed = false
   /** Bytes of memory charged for frames that are not answered yet. */
@@ -63,7 +63,7 @@ export class Connection implements Outlet, Asker {
   #awaitingAnswers: (() => void)[] = []
   /** Resolves each `room()` once the socket has room. */
   #awaitingRoom: (() => void)[] = []
-  /** What it has sent that nobody can read. */
+  /** Meters the unreadable chunks that the client has sent. */
   readonly #unreadable: Unreadable
   /** Settles when the last have was answered: the pages of a heal are compared in their order. */
   #lastHave = Promise.resolve()
@@ -95,7 +95,7 @@ export class Connection implements Outlet, Asker {
     this.#regulate()
   }
 
-  /** The socket is gone. What was pushed before is appended all the same. */
+  /** The socket is gone. Pushes that came before are appended all the same. */
   disconnected(): void {
     if (this.#closed) return
     this.#closed = true
@@ -160,7 +160,7 @@ export class Connection implements Outlet, Asker {
     const appended = await workspace.turn(() => appendPush(workspace, push, pusher, sizes))
     const { position, refusals, restOn, unreadable } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
-    // A refusal may rest on an entry that was appended a moment ago and can still be lost.
+    // A refusal may depend on an entry that was appended a moment ago and can still be lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
     for (const [sent, refusal] of refusals.entries()) {
       if (sent % sizes.sentRejects === sizes.sentRejects - 1) await this.breathe()
@@ -168,7 +168,8 @@ export class Connection implements Outlet, Asker {
       this.send({ t: "reject", w, id, ...refusal })
     }
     this.send({ t: "ack", w, id, ...(at && { at }) })
-    // Only after its refusals: the replica sets these changes aside, and goes on without them on its next connection.
+    // End the connection only after the refusals: the replica sets these changes aside, and goes on without them on its
+    // next connection.
     this.#unreadable.pushed(unreadable.chunks, unreadable.bytes)
     if (!this.#unreadable.tooMuch) return
     const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can read")
@@ -193,7 +194,10 @@ export class Connection implements Outlet, Asker {
     return this.#closed || this.#o.buffered() > this.#o.workspaces.sizes.socketBytes
   }
 
-  /** Resolves when the socket has room, or the connection has ended: a small message may ask for large answers. */
+  /**
+   * Resolves when the socket has room, or the connection has ended. Wait for it between answers: a small message may
+   * ask for large ones.
+   */
   room(): Promise<void> | undefined {
     if (this.#closed || !this.full()) return undefined
     return new Promise((resolve) => this.#awaitingRoom.push(resolve))
@@ -210,8 +214,8 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * A log has failed: what waits for it is never answered, so the replica must begin again with all that is not
-   * acknowledged.
+   * A log has failed. Messages that wait for it are never answered, so the replica must begin again with all changes
+   * that are not acknowledged.
    */
   failed(error: unknown): void {
     this.#end(closeCode.failed, "LOG_FAILED", error)
@@ -225,7 +229,7 @@ export class Connection implements Outlet, Asker {
     this.#o.close(status, code)
   }
 
-  /** Does what a message asks of a workspace. Its memory is charged until that is done. */
+  /** Does the job of a message in its workspace. The message's memory is charged until the job is done. */
   #work(w: string, cost: number, job: (stream: Stream) => Promise<void>): void {
     const stream = this.#streams.get(w) ?? this.#enter(w)
     if (!stream) return this.send({ t: "notice", w, code: "RATE" })
@@ -255,7 +259,7 @@ export class Connection implements Outlet, Asker {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Only after all that this connection still has to do there.
+    // Leave only after all jobs that this connection still has there.
     void workspace
       .turn(() => {})
       .catch(() => {})

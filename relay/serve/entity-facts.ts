@@ -1,6 +1,4 @@
-/**
- * Looks up in the log what admission asks about a change: the log's answers, with the entry under way on top of them.
- */
+/** Looks up the facts about a change that admission needs: in the log, and in the entry that is being admitted. */
 
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
@@ -16,8 +14,8 @@ export interface LookUpBudget {
 }
 
 /**
- * One entity, as the log has it with what was admitted of one entry. The log nearly always answers at once, so an
- * answer is only awaited when it is a promise: to await each took longer than to look it up.
+ * One entity, as the log has it with the admitted changes of one entry on top. The log nearly always answers at once,
+ * so an answer is awaited only when it is a promise: awaiting each took longer than looking it up.
  */
 export class EntityFacts {
   /** The changes that were admitted so far, in order. */
@@ -40,7 +38,7 @@ export class EntityFacts {
     if (typeof change === "string") return { ...nothing, known: await this.#positionOf(hash) }
     const last = this.#tails.get(change.actor) ?? this.#log.tail(this.#entity, change.actor)
     const tail = last instanceof Promise ? await last : last
-    // An actor's changes come in the order of their numbers, so one after its last cannot be known.
+    // An actor's changes come in the order of their seq, so a change after its last one cannot be known.
     const known = change.seq > (tail?.seq ?? 0) ? undefined : await this.#positionOf(hash)
     if (known !== undefined) return { ...nothing, known }
 
@@ -61,7 +59,7 @@ export class EntityFacts {
     }
   }
 
-  /** Puts an admitted change on top. `unbound`: its actor is not bound to the principal of the entry. */
+  /** Adds an admitted change. `unbound`: its actor is not bound to the principal of the entry. */
   admit(change: Change, collection: string, unbound: boolean): void {
     const { hash, actor, seq, startOp, maxOp, deps } = change
     const admitted: AppendedChange = { hash, actor, seq, startOp, maxOp, deps, ...(unbound ? {} : { binds: true }) }
@@ -81,15 +79,16 @@ export class EntityFacts {
   }
 
   /**
-   * Whether its deps show without a walk that a change follows its actor's last one. Nearly every honest change's do.
+   * Whether the deps of a change show, without a walk, that it follows its actor's last one. Those of nearly every
+   * honest change do.
    */
   #followsPlainly(change: Change, last: Tail): boolean {
     return change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])
   }
 
   /**
-   * Whether the actor's last change is an ancestor. Operations are numbered upwards along every path, so a change with
-   * lower numbers than the last one cannot descend from it. A walk that uses up its budget lets the change through:
+   * Whether the actor's last change is an ancestor. Operation numbers grow along every path, so an ancestor with lower
+   * numbers than the last change cannot descend from it. A walk that uses up its budget lets the change through:
    * replicas hold the document, and check it again.
    */
   async #descends(change: Change, last: Tail, budget: LookUpBudget): Promise<boolean> {

@@ -1,7 +1,8 @@
 /**
- * Which entities a heal leaves out, because the replica holds what the relay holds of them. When a relay comes back
- * from a backup, everybody heals at once, and a set of ids for each connection would take a hundred times the memory.
- * So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each number.
+ * Marks the entities that a heal leaves out, because the replica holds all that the relay holds of them. When a relay
+ * comes back from a backup, everybody heals at once, and a set of ids for each connection would take a hundred times
+ * the memory. So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each
+ * number.
  */
 
 /** Numbers for the entities that running heals have marked. Forgotten when no heal runs. */

@@ -1,21 +1,21 @@
 /**
- * Bounds the memory that all connections of a relay take together: what has come of a frame that is not whole, frames
- * that are not answered, and what the network has not taken. Each of these is bounded for one connection, but a thousand
- * of them could each take what is allowed. When they take too much together, the one that takes the most is cut off
- * first: an honest client that was, dials again.
+ * Bounds the memory that all connections of a relay take together: for frames that are not whole, frames that are not
+ * answered, and bytes that the network has not taken. Each of these is bounded for one connection, but a thousand
+ * connections could each take as much as is allowed. When they take too much together, the one that takes the most is
+ * cut off first. An honest client that is cut off dials again.
  */
 
 /** A connection, as the budget sees it. */
 export interface Spender {
   /** Bytes that it takes now, about. */
   memory(): number
-  /** It must give all of that back. It is not counted any more. */
+  /** It must give all of that back. The budget does not count it any more. */
   shed(): void
 }
 
 export class MemoryBudget {
   readonly #limit: number
-  /** What each has taken when it was looked at last. */
+  /** Bytes that each took when the budget last looked. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
 
@@ -32,7 +32,7 @@ export class MemoryBudget {
     this.#taken.delete(spender)
   }
 
-  /** Call it when the spender may take more than before. What it takes less is found out in time. */
+  /** Call it when the spender may take more than before. A decrease is noticed later. */
   update(spender: Spender): void {
     this.#look(spender)
     if (this.#sum > this.#limit) this.#shed()

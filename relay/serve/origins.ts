@@ -1,13 +1,13 @@
 /**
- * Which pages may connect. Every page that a browser shows can reach a relay on loopback, and without tokens the
- * `Origin` header is all that tells a stranger's page from the user's own.
+ * Decides which pages may connect. Every page that a browser shows can reach a relay on loopback. Without tokens, only
+ * the `Origin` header tells a stranger's page from the user's own.
  */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import type { Report } from "../machine/report.ts"
 
-/** Refused origins that are reported by name. A page that makes new ones must not fill the log. */
+/** Refused origins that are reported by name, at most: a page that makes new ones must not fill the log. */
 const NAMED = 100
-/** Characters of an origin that are reported. */
+/** Characters of an origin that are reported, at most. */
 const SHOWN = 200
 
 export class Origins {
@@ -26,9 +26,10 @@ export class Origins {
 
   /**
    * Whether a page of this origin may connect: one on loopback, or an allowed one. Programs that are no browsers send
-   * no origin, and may. A page from a file or a sandbox says "null", might be anybody's, and may not unless that is
-   * allowed. Names are compared, not addresses, so a name that was made to resolve to 127.0.0.1 is refused. The first
-   * time that an origin is refused is reported, with the option that would allow it: browsers do not tell the page.
+   * no origin, and may connect. A page from a file or a sandbox sends "null"; it might be anybody's, so it may connect
+   * only if "null" is allowed. Names are compared, not addresses, so a name that was made to resolve to 127.0.0.1 is
+   * refused. The first refusal of an origin is reported, with the option that would allow it, because browsers do not
+   * tell the page.
    */
   allows(origin: string | undefined): boolean {
     if (origin === undefined || this.#allowed.has(origin) || this.#allowed.has("*")) return true
@@ -46,8 +47,8 @@ export class Origins {
 }
 
 /**
- * An origin as browsers send it: in lower case, without a path, and without the port that its scheme has anyway.
- * `file://`, `app://obsidian.md` and the like have no origin for `URL`; browsers send scheme and host.
+ * An origin as browsers send it: in lower case, without a path and without the default port of its scheme. `file://`,
+ * `app://obsidian.md` and the like have no origin for `URL`; browsers send scheme and host.
  */
 function asSent(origin: string): string {
   if (origin === "*" || origin === "null") return origin

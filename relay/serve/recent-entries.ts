@@ -72,9 +72,9 @@ export class RecentEntries {
   }
 
   /**
-   * Adds the entry that was appended at `position`, when the last position before it was `previous`. Any other
-   * `previous` than this object's last shows that the log was cut back: the entries here are not those before
-   * `position`, and go.
+   * Adds the entry that was appended at `position`, when the last position before it was `previous`. If `previous` is
+   * not the last position here, or a gap follows it, a flush has failed: the entries here do not lead up to `position`,
+   * and are dropped.
    */
   add(previous: number, position: number, entry: RecentEntry): void {
     if (previous !== this.#last || position !== previous + 1) this.clear()

@@ -13,7 +13,7 @@ export interface Follower {
   broke(): void
 }
 
-/** While it is the same, nothing was appended to the log, rolled back or lost. */
+/** A version of the log. While it is the same, no entry was appended, rolled back or lost. */
 export interface LogVersion {
   readonly appended: number
   readonly breaks: number
@@ -37,7 +37,7 @@ export interface SharedFrame {
 
 /** The workspaces of one relay that somebody is connected to. */
 export class ServedWorkspaces {
-  /** What everything that serves these workspaces goes by. */
+  /** The sizes for everything that serves these workspaces. */
   readonly sizes: ServeSizes
   readonly #logs: Logs
   readonly #budget: RecentBudget
@@ -82,7 +82,7 @@ export class ServedWorkspace {
   /** Why the log could not be opened. */
   #failure: unknown
   #recent: RecentEntries | undefined
-  /** Kept while the followers are told of one flush. A workspace in which nothing happens any more keeps none. */
+  /** The last shared frame. Kept only while the followers are told of one flush, so that idle workspaces keep none. */
   #sharedFrame: SharedFrame | undefined
   #isFlushing = false
   #end: { readonly cursor: Cursor; readonly position: number } | undefined
@@ -125,12 +125,12 @@ export class ServedWorkspace {
     )
   }
 
-  /** Ask for it before look-ups, and give it to `requireUnchanged` before appending what rests on them. */
+  /** Ask for it before look-ups, and give it to `requireUnchanged` before an append that depends on them. */
   logVersion(): LogVersion {
     return { appended: this.log.appended, breaks: this.#breaks }
   }
 
-  /** `LOG_FAILED` when the log is another version by now: a flush has failed or a damaged record was found. */
+  /** Throws `LOG_FAILED` when the log has another version by now: a flush has failed or a damaged record was found. */
   requireUnchanged(version: LogVersion): void {
     if (version.appended === this.log.appended && version.breaks === this.#breaks) return
     const what = `the log of workspace ${this.id} lost entries while a push was judged`
@@ -157,7 +157,9 @@ export class ServedWorkspace {
     return this.#recent?.at(position)
   }
 
-  /** What follows this position; undefined where not all of that is recent, or it is too much for one frame. */
+  /**
+   * The entries after this position; undefined when some of them are not recent, or they are too many for one frame.
+   */
   sharedFrame(from: number): SharedFrame | undefined {
     const { cursor, position } = this.end
     if (this.#sharedFrame?.from === from && this.#sharedFrame.position === position) return this.#sharedFrame

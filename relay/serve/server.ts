@@ -1,4 +1,4 @@
-/** The relay on a port: HTTP, and the upgrade to a WebSocket. What comes in is hostile until shown otherwise. */
+/** The relay on a port: HTTP, and the upgrade to a WebSocket. All input is hostile until shown otherwise. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
@@ -16,7 +16,7 @@ export interface ServerOptions extends SocketsOptions {
   readonly health?: () => Promise<void>
 }
 
-/** A proxy may pass on requests with a path before it. */
+/** A proxy may put a path before it. */
 const HEALTH = /^[^?#]*\/healthz(?:[?#]|$)/
 const JSON_ONCE = { "content-type": "application/json", connection: "close" }
 
@@ -115,9 +115,7 @@ export class RelayServer {
     this.#upgrades.handleUpgrade(request, socket, head, (ws) => this.#sockets.add(ws, socket))
   }
 
-  /**
-   * The HTTP status for an upgrade that is refused, undefined for one that is not. Browsers do not show it to a page.
-   */
+  /** The HTTP status for a refused upgrade; undefined when it is not refused. Browsers do not show it to a page. */
   #refusal({ headers }: IncomingMessage): string | undefined {
     if (this.#stopping || this.#sockets.count >= this.#o.connections) return "503 Service Unavailable"
     if (!this.#origins.allows(headers.origin)) return "403 Forbidden"

@@ -1,11 +1,11 @@
 /**
- * Notices a socket whose other side is gone although no system has said so. Clients ping every 15 s, so one of which no
- * byte comes for 90 s is closed. Three things are no silence: what the relay does not read, because it has yet to answer
- * what it read before; a long frame on a slow line, which gets here in many pieces; a full socket on such a line, of
- * whose pings the relay reads none until it has room. A frame, on its way in or out, may take 15 min.
+ * Notices a socket whose other side is gone although no system has said so. Clients ping every 15 s, so a socket
+ * without a byte for 90 s is closed. Three cases are no silence: the relay does not read because it has messages to
+ * answer; a long frame arrives in many pieces on a slow line; a socket on such a line is full, and the relay reads no
+ * pings until it has room. A frame, in either direction, may take 15 min.
  *
- * Time is counted in ticks. If the machine sleeps or its clock is set forward, only one tick has passed for everybody,
- * and their pings are read before the next one.
+ * Time is counted in ticks. When the machine sleeps or its clock is set forward, only one tick passes, and the pings
+ * that have come are read before the next one.
  */
 import type { Clock } from "../../src/base/env.ts"
 import type { ServeSizes } from "./sizes.ts"
@@ -13,13 +13,13 @@ import type { ServeSizes } from "./sizes.ts"
 /** Ticks in `silentMs`. */
 const TICKS = 6
 
-/** What is watched. */
+/** The socket that is watched. */
 export interface Watched {
   /** Bytes that have come, complete frames or not. */
   bytesRead(): number
   /** Received messages are unanswered. */
   busy(): boolean
-  /** The network has not taken so much that the relay reads nothing until there is room. */
+  /** So many bytes wait for the network that the relay reads nothing until there is room. */
   full(): boolean
   /** It was silent for too long. */
   silent(): void
@@ -44,7 +44,7 @@ export class Silence {
     this.#wait()
   }
 
-  /** A frame has arrived in full, or all that was to be sent has left. */
+  /** A frame has arrived in full, or everything that was sent has left. */
   moved(): void {
     this.#quiet = this.#frameless = 0
   }

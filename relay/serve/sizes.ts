@@ -1,9 +1,9 @@
 import { limits } from "../../src/wire/protocol.ts"
 
 /**
- * The sizes at which serving changes how it works: what it keeps in memory, sends or reads at once, and how long it
- * waits. Operators never set them. Tests make them tiny, so that each is reached; with the usual ones a short test
- * reaches none. A client notices none of them but `fragments` (section 7 of docs/protocol.md) and the times.
+ * The limits of serving: how much it keeps in memory, sends or reads at once, and how long it waits. Operators never
+ * set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments` (section 7 of
+ * docs/protocol.md) and the times.
  */
 export interface ServeSizes {
   /** Bytes of recent entries that all workspaces of the relay keep in memory together. */
@@ -26,14 +26,12 @@ export interface ServeSizes {
   readonly sentRejects: number
   /** Bytes of changes of a push that are judged at a time. */
   readonly judgedBytes: number
-  /**
-   * Look-ups that the walk over ancestors may make for one change, and for all of a push. Then the change is let in.
-   */
+  /** Look-ups that the walk over the ancestors of one change may make. After that the change is let in. */
   readonly walkLookUps: number
+  /** Look-ups that all walks of one push may make. After that its changes are let in. */
   readonly pushLookUps: number
   /**
-   * Bytes of unreadable chunks, and 64 KiB for each push with any, after which the connection that has sent them is
-   * ended.
+   * Bytes of unreadable chunks after which their connection is ended. Each push with such chunks counts 64 KiB more.
    */
   readonly unreadableBytes: number
   /** Fragments of one WebSocket message. */
@@ -59,8 +57,8 @@ export interface ServeSizes {
 export const usualServeSizes: ServeSizes = {
   recentBytes: 8 * 2 ** 20,
   frameBytes: 2 ** 20,
-  // A frame of so much fits into the 64 KiB that frames are encoded in without a new allocation, and little of what is
-  // read is alive at a time. With reads of 1 MiB the heap was half as large again.
+  // Such a frame fits into the 64 KiB in which frames are encoded without a new allocation, and little memory is alive
+  // at a time. With reads of 1 MiB the heap was half as large again.
   readBytes: 60 * 1024,
   socketBytes: 2 ** 20,
   unansweredBytes: limits.message,
@@ -71,8 +69,8 @@ export const usualServeSizes: ServeSizes = {
   walkLookUps: 1_000,
   pushLookUps: 20_000,
   unreadableBytes: 2 ** 20,
-  // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
-  // sends 4 MiB in more than 32 fragments and fewer than 64.
+  // Until a message is whole, a fragment of one byte keeps all bytes that were read together with it, up to 64 KiB.
+  // Chromium sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
   // Each costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line with
   // packets of 576 bytes, 4 MiB come in 8,000 pieces.

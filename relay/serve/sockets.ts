@@ -1,4 +1,4 @@
-/** The open WebSockets, each with its connection behind it. What they receive is hostile until shown otherwise. */
+/** The open WebSockets, each with its connection behind it. All input is hostile until shown otherwise. */
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
@@ -159,7 +159,7 @@ export class Sockets {
 /** Stands for a text frame: it is no message, so the connection refuses it. */
 const NO_FRAME = new Uint8Array(0)
 
-/** Waits for a promise, but no longer than this. */
+/** Waits for a promise, but no longer than `ms`. */
 export function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<unknown> {
   let cancel = () => {}
   const late = new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * What one connection is sent of one workspace's log. A stream holds a position and never a queue: what follows is
- * taken from the recent entries, or read from the log, when there is credit for it and the socket has room.
+ * Sends one workspace's log to one connection. A stream holds a position and never a queue. It takes the following
+ * entries from the recent ones, or reads them from the log, when there is credit and the socket has room.
  */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import {
@@ -20,7 +20,9 @@ import type { Follower, ServedWorkspace, SharedFrame } from "./served-workspace.
 export interface Outlet {
   readonly id: number
   sendFrame(frame: Uint8Array): void
-  /** Whether the socket holds so much that it should be given nothing more. When it has room again: `Stream.pump`. */
+  /**
+   * Whether the socket holds so much that it should be given nothing more. Once it has room again, call `Stream.pump`.
+   */
   full(): boolean
   /** The fields that the first `entries` carries, beside `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
@@ -29,7 +31,7 @@ export interface Outlet {
 }
 
 interface Heal {
-  /** The place at which the first page of `have` was compared. From there on the stream brings everything. */
+  /** The cursor at which the first page of `have` was compared. After it the stream sends everything. */
   readonly until: Cursor
   readonly marks: HealMarks
 }
@@ -47,11 +49,11 @@ export class Stream implements Follower {
   #position: number | undefined
   /** The next `entries` has the introduction, and is sent even with no items. */
   #introduces = false
-  /** From the first page of `have` until all that it asked for was sent. */
+  /** Set from the first page of `have` until everything that the replica lacks was sent. */
   #heal: Heal | undefined
   /** A read of the log is under way. */
   #reading = false
-  /** Counts the calls of `stop`. What a read brings is dropped when it began before the last one. */
+  /** Counts the calls of `stop`. A page is dropped when its read began before the last one. */
   #stops = 0
 
   constructor(workspace: ServedWorkspace, outlet: Outlet, readBytes: number) {
@@ -75,7 +77,7 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** A page of `have` is compared at this place: returns where to mark the entities that the heal leaves out. */
+  /** A page of `have` is compared at this cursor. Returns the marks for the entities that the heal leaves out. */
   marks(comparedAt: Cursor): HealMarks {
     if (!this.#heal || this.#position !== undefined) {
       this.stop()
@@ -85,7 +87,8 @@ export class Stream implements Follower {
   }
 
   /**
-   * All pages are compared: sends the log up to where the first was, without the marked entities, and goes on there.
+   * All pages are compared. Sends the log up to the cursor of the first page, without the marked entities, and then
+   * goes on from there.
    */
   heal(): void {
     if (!this.#heal) return // the log broke meanwhile, and the replica was told
@@ -110,7 +113,8 @@ export class Stream implements Follower {
 
   broke(): void {
     if (this.#position === undefined && !this.#heal) return
-    // Between two pages of a `have`: the replica could not tell the pages still to come from those of its next heal.
+    // Between two pages of a `have` the connection must end: nobody could tell the pages still to come from those of
+    // the replica's next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
       return this.#outlet.failed(new HeadwaterError("LOG_FAILED", `${what}; its client dials again and heals`))
@@ -119,7 +123,7 @@ export class Stream implements Follower {
     this.#outlet.sendFrame(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
   }
 
-  /** Sends all that it may. Never throws: what fails for one connection must not disturb the others. */
+  /** Sends all that it may. Never throws: a failure of one connection must not disturb the others. */
   pump(): void {
     try {
       this.#pump()
@@ -141,7 +145,7 @@ export class Stream implements Follower {
         this.#sendShared(shared)
         continue
       }
-      // A read takes time, and no ack may come before the introduction.
+      // Send the introduction now: a read takes time, and no ack may come before the introduction.
       if (this.#introduces) this.#send([])
       if (this.#credit <= 0) return
       this.#read(this.#position)
@@ -194,7 +198,7 @@ export class Stream implements Follower {
     this.#send([], heal.until)
   }
 
-  /** Everything at or before `cursor` has then been sent; absent while the items of a heal are sent. */
+  /** `cursor`: everything at or before it has then been sent. Absent while the items of a heal are sent. */
   #send(items: readonly Uint8Array[], cursor?: Cursor): void {
     const { log, id, end } = this.workspace
     const first = this.#introduces && { left: log.bytesAfter(this.#position ?? 0), ...this.#outlet.introduction() }
@@ -207,7 +211,7 @@ export class Stream implements Follower {
     )
   }
 
-  /** Encodes the entries that this connection pushed itself as runs: it holds their bytes. */
+  /** Encodes entries. Those that this connection pushed itself become runs, because the replica holds their bytes. */
   #withRuns(entries: readonly (RecentEntry | { readonly bytes: Uint8Array })[]): Uint8Array[] {
     const items: Uint8Array[] = []
     let run: { own: string; from: number; to: number } | undefined

@@ -1,10 +1,10 @@
 /**
- * Meters what a connection sends that nobody can read, by what it costs the relay to hash and unpack it. An honest
- * replica pushes such a chunk once in a lifetime, after its disk has damaged one, and sets it aside when it is refused.
- * Whoever goes on is ended: after 16 pushes with some small ones, or after one push of 1 MiB of them.
+ * Meters the unreadable chunks that a connection sends, by the relay's cost of hashing and unpacking them. An honest
+ * replica pushes one once in a lifetime, after its disk has damaged a change, and sets it aside when it is refused. A
+ * connection that goes on is ended: after 16 pushes with some small ones, or after one push of 1 MiB of them.
  */
 
-/** Bytes that a push with any of them counts beyond theirs, and that each of them counts beyond its own. */
+/** Bytes that a push with unreadable chunks counts beyond theirs, and that each such chunk counts beyond its own. */
 const PUSH_COST = 64 * 1024
 const CHUNK_COST = 32
 
