@@ -1,7 +1,7 @@
 /**
- * One try of a workspace to keep level with the relay over a live connection. It pulls what follows the cursor, pushes the
- * outbox, and takes each of the relay's messages to a step of the replica, in the order in which they came. When a step
- * fails the attempt is over; nothing that it learned outlives it.
+ * One attempt of a workspace to keep level with the relay over a live connection. It pulls what follows the cursor,
+ * pushes the outbox, and commits each of the relay's messages in a step of the replica, in the order of their arrival.
+ * When a step fails, the attempt is over, and everything that it has learned is forgotten.
  */
 
 import type { Env } from "../base/env.ts"
@@ -32,11 +32,11 @@ import { isForNow } from "./retry.ts"
 import type { Link } from "./socket.ts"
 import { Trouble } from "./trouble.ts"
 
-/** What an attempt says of itself. */
+/** The status that an attempt reports. */
 export interface AttemptStatus extends CatchUpStatus {
   /** Why nothing comes for this workspace although it is connected. */
   readonly trouble: HeadwaterError | null
-  /** What the relay refuses for now. */
+  /** A refusal for now; null when the relay refuses nothing. */
   readonly refusal: HeadwaterError | null
 }
 
@@ -47,16 +47,19 @@ export interface AttemptOptions {
   /** The number of the latest check (`Sync.check`). */
   readonly latestCheck: () => number
   readonly update: (patch: Partial<AttemptStatus>) => void
-  /** The next id of a push: no two pushes of one connection share one. */
+  /** The id for the next push. No two pushes of one connection have the same. */
   readonly nextPushId: () => string
-  /** An earlier attempt was over on this connection: what the relay still sends to it is not for this one. */
+  /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that one. */
   readonly again: boolean
   readonly progress: Progress
   /** A step has failed. */
   readonly failed: (error: HeadwaterError) => void
 }
 
-/** Heals that one attempt begins: a log may be damaged during a heal, but a relay that always says so is not asked for ever. */
+/**
+ * Heals that one attempt begins at most. A log may be damaged during a heal, but a relay that never knows our cursor
+ * must not be asked for ever.
+ */
 const HEALS_AT_MOST = 3
 
 export class Attempt {
@@ -64,7 +67,6 @@ export class Attempt {
   readonly #steps: ConnectionSteps
   readonly #env: Env
   readonly #link: Link
-  /** The number of the latest check (`Sync.check`). */
   readonly #o: AttemptOptions
   readonly #incoming: Incoming
   readonly #catchUp = new CatchUp()
@@ -76,13 +78,16 @@ export class Attempt {
   #state: "beginning" | "served" | "ended" = "beginning"
   /** ms by which the relay's clock is ahead of ours, once it has told its time. */
   #clockAheadMs: number | undefined
-  /** How often the relay has said in this attempt that it does not know our cursor. */
+  /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
   /** The cursor that ends a heal has come, and its commit is under way. */
   #endingHeal = false
-  /** Bytes of items that are committed and not granted again. */
+  /** Bytes of committed items for which no new credit was granted yet. */
   #creditDue = 0
-  /** The relay answers this attempt. Before, entries are meant for an earlier one, and do not follow our cursor. */
+  /**
+   * Whether the relay has answered this attempt. Entries that come before that are meant for an earlier one, and do not
+   * follow our cursor.
+   */
   #heard: boolean
 
   constructor(options: AttemptOptions) {
@@ -119,7 +124,7 @@ export class Attempt {
     this.#trouble.end()
   }
 
-  /** The disk has damaged a change that the relay may have, and nobody has asked for that. */
+  /** Whether a heal must begin because the disk has damaged a change, which the relay may have. */
   get mustHeal(): boolean {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
@@ -128,7 +133,7 @@ export class Attempt {
     return this.#state === "ended"
   }
 
-  /** `bytes`: of the frame. */
+  /** `bytes`: size of the frame. */
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (message.t === "entries") this.#heard ||= message.principal !== undefined
@@ -140,7 +145,10 @@ export class Attempt {
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
 
-  /** A step that fails (the disk, most likely) ends the attempt: what was not saved is sent again to the next one. */
+  /**
+   * Waits for a step. When it fails (because of the disk, most likely), the attempt is over: the relay sends to the
+   * next one again whatever was not saved.
+   */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
       if (this.#ended) return
@@ -162,7 +170,8 @@ export class Attempt {
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
     if (heal) {
-      // The stream of an earlier attempt would use the credit up, and nobody hears what it brings. A `have` stops it.
+      // After an earlier attempt, pull only behind the `have`. The relay's stream for that attempt would use up the
+      // credit, and its entries are ignored; a `have` stops it.
       if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
       if (this.#o.again && !this.#ended) this.#pull({})
@@ -176,7 +185,7 @@ export class Attempt {
     this.#link.send({ t: "pull", w: this.#replica.id, ...from, credit })
   }
 
-  /** Asks what the relay has now, unless the pull that is under way will say so. */
+  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
   pullAgain(): void {
     if (this.#catchUp.mustAskAgain(this.#o.latestCheck())) this.#run(this.#begin())
   }
@@ -225,7 +234,7 @@ export class Attempt {
     this.#incoming.handOnWhenDue()
   }
 
-  /** What has been committed may be sent again: the relay never has more under way than this device can hold. */
+  /** Grants credit for committed bytes only, so that the relay never has more under way than this device can hold. */
   #grant(bytes: number): void {
     this.#creditDue += bytes
     if (this.#creditDue < this.#replica.sizes.credit / 4) return
@@ -235,7 +244,7 @@ export class Attempt {
 
   // ── answers to pushes ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Sends what is owed. */
+  /** Pushes the outbox. */
   push(): void {
     this.#run(this.#window.fill())
   }
@@ -254,7 +263,8 @@ export class Attempt {
     if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
-      // What rests on a change that is refused for now comes again with it.
+      // A change that depends on one that is refused for now needs no `have`: it is pushed again together with that
+      // one.
       if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
@@ -272,10 +282,10 @@ export class Attempt {
   async #noticed(notice: Notice): Promise<void> {
     const { code, access } = notice
     if (code === "CURSOR_UNKNOWN" && ++this.#heals > HEALS_AT_MOST) {
-      const message = "the relay does not take our answer to CURSOR_UNKNOWN; it is tried again later"
+      const message = "the relay still does not know our cursor after several heals; it is tried again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#incoming.handOn() // what came before belongs to the log that this side knew
+      this.#incoming.handOn() // entries that came before belong to the log that this side knew
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()
@@ -293,7 +303,7 @@ export class Attempt {
     this.#settled(await receiveWant(this.#steps, page))
   }
 
-  /** What the relay lacks of these entities is owed. */
+  /** Pushes the outbox, which has everything that the relay lacks of these entities. */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)

@@ -1,8 +1,8 @@
-/** How far the answer to our latest pull has come on this device. */
+/** Tracks how much of the answer to our latest pull this device has committed. */
 
-/** What a session says of its catch-up. */
+/** The part of a session's status about its catch-up. */
 export interface CatchUpStatus {
-  /** This device holds everything that the relay has said there is. */
+  /** Whether this device holds everything that the relay has announced. */
   readonly level: boolean
   /** The number of the latest check (`Sync.check`) that `level` has answered. */
   readonly asOf: number
@@ -14,13 +14,14 @@ export class CatchUp {
   /** The number of the check that our latest pull answers. */
   #asOf = 0
   /**
-   * Of our latest pull. `asked`: the relay has not answered it; what comes was under way before. `answered`: its first
-   * entries are here. `level`: everything that it announced is committed.
+   * The state of our latest pull. `asked`: the relay has not answered it; entries that come were under way before.
+   * `answered`: the first entries of the answer are committed. `level`: everything that the relay has announced is
+   * committed.
    */
   #state: "asked" | "answered" | "level" = "asked"
   /** Bytes of items committed since this device was last level. */
   #done = 0
-  /** Bytes of log that the relay has said are to come. */
+  /** Bytes of log that the relay has announced. */
   #total = 0
 
   /** A pull or a have is about to go out. */
@@ -29,8 +30,8 @@ export class CatchUp {
   }
 
   /**
-   * Whether to pull again for this check: entries that come by themselves do not say that there are no others yet, the
-   * answer to a pull does. False when that pull is under way or answered; then its answer will do.
+   * Whether to pull again for this check. Only the answer to a pull shows that no other entries are there; entries that
+   * come by themselves do not. False while the answer to a pull is coming, and when it has answered this check already.
    */
   mustAskAgain(check: number): boolean {
     if (this.#state !== "level" || this.#asOf === check) return false
@@ -48,7 +49,7 @@ export class CatchUp {
     this.#total = bytes
   }
 
-  /** These were committed. `answers`: the first entries after a pull, or after a heal, are among them. */
+  /** Entries were committed. `answers`: the first entries after a pull, or after a heal, are among them. */
   committed(bytes: number, answers: boolean, level: boolean): Partial<CatchUpStatus> {
     this.#done += bytes
     if (answers && this.#state === "asked") this.#state = "answered"

@@ -1,6 +1,6 @@
 /**
- * The fallback exchange: when a cursor or a change means nothing to the relay, this side says what it has, by entity
- * and heads, and the relay says what it wants (docs/protocol.md, section 5).
+ * The fallback exchange: when the relay does not know a cursor, or the deps of a change, this side sends what it has,
+ * by entity and heads, and the relay answers with what it wants (docs/protocol.md, section 5).
  */
 
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
@@ -15,11 +15,11 @@ export class FallbackExchange {
   readonly #steps: ConnectionSteps
   readonly #send: (have: Have) => void
   #ended = false
-  /** While a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
+  /** Set while a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
   #healing: { reach: Cursor | null } | undefined
-  /** Entities of which the relay was told what there is. Nothing of them is pushed before its `want`. */
+  /** Entities for which a `have` was sent. Nothing of them is pushed before the relay's `want`. */
   readonly #awaitingWant = new Set<string>()
-  /** How often the relay was told of an entity on this connection. */
+  /** How many `have`s were sent for each single entity on this connection. */
   readonly #haves = new Map<string, number>()
 
   constructor(steps: ConnectionSteps, send: (have: Have) => void) {
@@ -27,12 +27,12 @@ export class FallbackExchange {
     this.#send = send
   }
 
-  /** A heal is under way. */
+  /** Whether a heal is under way. */
   get heals(): boolean {
     return this.#healing !== undefined
   }
 
-  /** The relay has said that it does not know our cursor. */
+  /** The relay does not know our cursor. */
   beginHeal(): void {
     this.#healing = { reach: null }
   }
@@ -47,8 +47,8 @@ export class FallbackExchange {
   }
 
   /**
-   * A place that an ack has named. Returns what raises the reach on the disk: nothing during a heal, when the old reach
-   * stays until the new cursor is committed. A crash in between must heal again.
+   * Takes the cursor of an ack. Returns the cursor that raises the saved reach. During a heal there is none: the old
+   * reach stays until the new cursor is committed, so that a crash in between leads to a heal again.
    */
   learn(at: Cursor | undefined): Cursor | undefined {
     if (this.#healing === undefined) return at
@@ -56,7 +56,7 @@ export class FallbackExchange {
     return undefined
   }
 
-  /** Tells the relay of every entity. */
+  /** Sends the `have` of all entities. */
   async sayAll(): Promise<void> {
     this.#healing ??= { reach: null }
     const { replica } = this.#steps
@@ -77,8 +77,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Tells the relay of one entity, of which it lacks what a change depends on: what else it lacks is pushed first. False when it
-   * was told so often that the entity waits for the next connection.
+   * Sends a `have` for one entity of which the relay lacks the deps of a change, so that these are pushed first. False
+   * when so many were sent that the entity waits for the next connection.
    */
   async sayOf(entity: string): Promise<boolean> {
     if (this.#awaitingWant.has(entity)) return true
@@ -97,7 +97,7 @@ export class FallbackExchange {
     return this.#awaitingWant.has(entity)
   }
 
-  /** What the relay lacks of these is in the outbox. */
+  /** The outbox has everything that the relay lacks of these entities. */
   settled(entities: readonly string[]): void {
     for (const entity of entities) this.#awaitingWant.delete(entity)
   }

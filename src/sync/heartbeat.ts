@@ -2,15 +2,15 @@
 
 import type { Clock } from "../base/env.ts"
 
-/** Time between an answer and the next ping. */
+/** Time between an answer and the next ping, ms. */
 const BEAT_MS = 15_000
 /**
- * Silence after a ping that counts as a dead connection: at first, and at most. Every such death doubles it: on a slow
- * line an answer comes behind the largest frame, which would otherwise never arrive.
+ * Silence after a ping that means a dead connection, ms: at first, and at most. Each dead connection doubles it. On a
+ * slow line the answer comes behind the largest frame, which could otherwise never arrive.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
-/** This many answers in a row take the patience back to `PATIENCE_MS`. */
+/** This many answers in a row reset the patience to `PATIENCE_MS`. */
 const ANSWERS = 8
 
 export class Heartbeat {
@@ -18,9 +18,9 @@ export class Heartbeat {
   readonly #ping: () => void
   readonly #dead: () => void
   #state: "stopped" | "resting" | "pinged" = "stopped"
-  /** Something has come since the latest ping. */
+  /** Whether something has come since the latest ping. */
   #heard = false
-  /** ms of silence that are waited for on this line. Stays from connection to connection. */
+  /** Silence that is allowed on this line, ms. Kept from connection to connection. */
   #patience = PATIENCE_MS
   /** Answered pings in a row, over all connections. */
   #answers = 0
@@ -50,7 +50,10 @@ export class Heartbeat {
     this.#heard = true
   }
 
-  /** Pings now, unless an answer is waited for already: otherwise frequent calls would put the end off for ever. */
+  /**
+   * Pings now, unless the latest ping is not answered yet: otherwise frequent calls would hide a dead connection for
+   * ever.
+   */
   beatNow(): void {
     if (this.#state === "pinged") return
     this.#cancelTimer?.()
@@ -66,8 +69,8 @@ export class Heartbeat {
   }
 
   /**
-   * Looks for an answer every `PATIENCE_MS`, for as long as `patience` lasts. However long that is, an answer is seen
-   * soon and the next ping goes out: proxies cut a line that is idle.
+   * Looks for an answer every `PATIENCE_MS`, until `patience` ms are over. So an answer is seen soon even when the
+   * patience is long, and the next ping goes out before a proxy cuts the idle line.
    */
   #awaitAnswer(patience: number): void {
     this.#cancelTimer = this.#after(PATIENCE_MS, () => {

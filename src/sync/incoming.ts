@@ -1,20 +1,20 @@
 /**
- * Entries that have come and are not committed yet. The first are handed on at once. Those that come while they are
- * being committed, or soon after, are handed on together: applying costs by the length of a text, not by the number of
- * changes.
+ * Received entries that are not committed yet. The first are handed on at once. Those that come while others are being
+ * committed, or soon after, are handed on together, because applying changes costs by the length of the text, not by
+ * their number.
  */
 
 import type { Clock } from "../base/env.ts"
 import { type Entries, encode } from "../wire/protocol.ts"
 
-/** Remote changes are handed on once in this time, ms. */
+/** Shortest time between two batches that have others' changes, ms. */
 const APPLY_EVERY_MS = 50
 
 /** Messages to be committed together. */
 export interface Batch {
   /** One or more, in the order in which they came. */
   readonly messages: readonly Entries[]
-  /** Of their items, as the relay counts them against the credit. */
+  /** Bytes of their items, as the relay counts them against the credit. */
   readonly bytes: number
 }
 
@@ -33,7 +33,9 @@ export class Incoming {
     this.#handOn = handOn
   }
 
-  /** `bytes`: of the whole frame. A frame weighs a little more than its items, and that must not add up. */
+  /**
+   * `bytes`: size of the frame. Only its items count, as for the relay: a small difference in each frame would add up.
+   */
   add(message: Entries, bytes: number): void {
     this.#messages.push(message)
     this.#bytes += bytes - encode({ ...message, items: [] }).length
@@ -51,7 +53,7 @@ export class Incoming {
     if (!foreign || this.#cancelPause === undefined) this.handOn()
   }
 
-  /** Everything that has come so far, whatever is still being committed. */
+  /** Hands on everything that has come, even while a batch is being committed. */
   handOn(): void {
     if (this.#messages.length === 0) return
     const batch: Batch = { messages: this.#messages, bytes: this.#bytes }

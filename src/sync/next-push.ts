@@ -13,17 +13,17 @@ export interface NextPush {
   readonly changes: Map<Hash, string>
   /** The changes in it, and those that were chosen and could not be read. None is chosen again on this connection. */
   readonly chosen: readonly Hash[]
-  /** Of its chunks. */
+  /** Bytes of its chunks. */
   readonly bytes: number
 }
 
-/** Says what is not sent now. Entities are asked about first: there may be thousands of which nothing is to be sent. */
+/** Tells what must wait. Entities are asked about first: there may be thousands that must wait as a whole. */
 export interface Waiting {
   entity(entity: string): boolean
   change(hash: Hash): boolean
 }
 
-/** Own and adopted changes never share a push; undefined when nothing can be sent now. */
+/** The next push; undefined when nothing can be sent now. Own and adopted changes never share a push. */
 export async function nextPush(replica: Replica, waiting: Waiting): Promise<NextPush | undefined> {
   const chosen = choose(replica, waiting)
   if (chosen.length === 0) return undefined
@@ -42,12 +42,18 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
   return { entries, adopt: isAdopted(chosen[0]), changes, chosen: chosen.map(({ hash }) => hash), bytes }
 }
 
-/** Own changes go without a name: the relay stamps the principal. Adopted ones keep what the log once said of them. */
+/**
+ * Own changes are sent without a principal, because the relay adds it. Adopted ones keep the one that the log once gave
+ * them.
+ */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
 }
 
-/** A change that was made here before anybody had connected has no name on the disk: it is the first principal's. */
+/**
+ * A change that was made here before any connection has no principal on the disk. It belongs to the first principal
+ * that connected.
+ */
 function signed(entry: Entry, firstPrincipal: string | null): Entry {
   return entry.by === undefined && firstPrincipal !== null ? { ...entry, by: firstPrincipal } : entry
 }
@@ -63,7 +69,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
-      if (!isOurs(owed, replica.state)) break // nor what may depend on it
+      if (!isOurs(owed, replica.state)) break // later ones may depend on it
       if (chosen.length > 0 && isAdopted(chosen[0]) !== isAdopted(owed)) break
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
@@ -86,7 +92,7 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
     if (value === undefined) continue // set aside in the meantime
     const held = heldOf(value, owed.hash)
     if (held !== undefined) found.push([owed, entryOf(owed.entity, held)])
-    else await replica.step([], (tx) => replica.documents.held(owed.entity, tx)) // says that the disk has damaged it
+    else await replica.step([], (tx) => replica.documents.held(owed.entity, tx)) // reports that the disk has damaged it
   }
   return found
 }

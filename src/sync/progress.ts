@@ -1,9 +1,9 @@
 /**
- * Whether a workspace gets anywhere. What undoes a backoff is progress past the point of the last failure: entries that come
- * again and again before the same failure are none.
+ * Notices the progress of a workspace, which resets its backoff. Progress is an ack, or a commit beyond all earlier
+ * ones: entries that come again and again before the same failure are none.
  */
 export class Progress {
-  /** The furthest position of the relay's log that was committed; -1 before the first, and in another log. */
+  /** The furthest committed position of the relay's log; -1 before the first commit, and after a change of the log. */
   #furthest = -1
   readonly #made: () => void
 
@@ -24,7 +24,7 @@ export class Progress {
     this.#made()
   }
 
-  /** The relay's log is not the one that was known. */
+  /** The relay has another log than before. */
   otherLog(): void {
     this.#furthest = -1
   }

@@ -1,13 +1,13 @@
-/** What is under way to the relay and not acknowledged, and the next push as soon as there is room for it. */
+/** Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as there is room. */
 
 import type { Replica } from "../replica/replica.ts"
 import type { Hash, Push } from "../wire/protocol.ts"
 import { nextPush } from "./next-push.ts"
 
 interface InFlight {
-  /** The changes that the ack will stand for, with the entity of each: all of the push but those that were refused. */
+  /** The changes that the ack will confirm, with the entity of each: all of the push but the refused ones. */
   readonly changes: Map<Hash, string>
-  /** Of its chunks. */
+  /** Bytes of its chunks. */
   readonly bytes: number
 }
 
@@ -18,7 +18,7 @@ export class PushWindow {
   readonly #send: (push: Push) => void
   /**
    * `closed`: nothing may be sent, since the relay has not named the principal yet or the session has ended. `asked`:
-   * while pushes are being sent, more may have come to be owed.
+   * pushes are being sent, and the outbox may have new changes meanwhile.
    */
   #state: "closed" | "idle" | "sending" | "asked" = "closed"
   readonly #pushes = new Map<string, InFlight>()
@@ -26,7 +26,7 @@ export class PushWindow {
   readonly #inFlight = new Set<Hash>()
   /** Those of them that could not be read, and so were not sent. */
   readonly #unread = new Set<Hash>()
-  /** Of the pushes that are under way. */
+  /** Bytes of the pushes that are under way. */
   #bytes = 0
   readonly #nextId: () => string
 
@@ -38,7 +38,10 @@ export class PushWindow {
     this.#send = send
   }
 
-  /** The relay has named the principal. Before, what others left in the outbox might go out under a wrong name. */
+  /**
+   * The relay has named the principal. Before that, other accounts' changes in the outbox might be sent under a wrong
+   * one.
+   */
   open(): void {
     this.#state = "idle"
   }
@@ -47,7 +50,7 @@ export class PushWindow {
     this.#state = "closed"
   }
 
-  /** Sends what is owed and not under way, as far as there is room. */
+  /** Sends changes of the outbox that are not under way, as far as there is room. */
   async fill(): Promise<void> {
     if (this.#state === "sending") this.#state = "asked"
     if (this.#state !== "idle") return
@@ -57,7 +60,7 @@ export class PushWindow {
         while (this.#hasRoom && (await this.#sendNext()));
       } while (this.#is("asked"))
     } finally {
-      // In the turn in which the loop has ended: whoever asks later must begin anew.
+      // In the same turn in which the loop ends, so that a later call begins anew.
       if (!this.#is("closed")) this.#state = "idle"
     }
   }
@@ -84,7 +87,7 @@ export class PushWindow {
     return true
   }
 
-  /** The state may have changed while something else was waited for. */
+  /** Not a plain comparison, because TypeScript would not see that an await may change the state. */
   #is(state: "closed" | "idle" | "sending" | "asked"): boolean {
     return this.#state === state
   }
@@ -98,14 +101,14 @@ export class PushWindow {
     return push.changes
   }
 
-  /** The ack of this push will not stand for this change. False: there is no such push. */
+  /** The relay refuses a change, so the ack of this push does not confirm it. False: there is no such push. */
   refused(id: string, hash: Hash): boolean {
     const push = this.#pushes.get(id)
     push?.changes.delete(hash)
     return push !== undefined
   }
 
-  /** Something has come: what could not be read may be readable now. False: there is nothing of that. */
+  /** Entries have come, so changes that could not be read may be readable now. False: there are no such changes. */
   releaseUnread(): boolean {
     const some = this.#unread.size > 0
     this.release(this.#unread)
@@ -113,7 +116,7 @@ export class PushWindow {
     return some
   }
 
-  /** These are under way no more: what of them is still owed is sent again. */
+  /** These are not under way any more. Those that are still in the outbox are sent again. */
   release(hashes: Iterable<Hash>): void {
     for (const hash of hashes) this.#inFlight.delete(hash)
   }

@@ -1,6 +1,6 @@
 /**
- * The entities of which the relay refuses a change for now, each with its own time. What was written on top of a refused
- * change waits with it, so nothing of such an entity is pushed before its time.
+ * The entities of which the relay refuses a change for now, each with the time of its next try. Changes that were made
+ * later may depend on the refused one, so nothing of the entity is pushed before that time.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -22,7 +22,7 @@ export class Refusals {
   /** The one that is over first. */
   #next: Refusal | undefined
   #cancelTimer: (() => void) | undefined
-  /** The time for which the timer is set. */
+  /** The time for which the timer is set, ms since 1970. */
   #timerAt = Number.POSITIVE_INFINITY
 
   constructor(clock: Clock, show: (refusal: HeadwaterError | null) => void, pushAgain: () => void) {
@@ -42,7 +42,7 @@ export class Refusals {
     this.#set(entity, { error: new HeadwaterError(code, message, { entity, retryAt }), retryAt })
   }
 
-  /** The relay lacks what a change depends on, however often it was told what there is: it waits for the next connection. */
+  /** The relay lacks the deps of a change, even after several `have`s. The entity waits for the next connection. */
   stuck(entity: string, code: Code): void {
     const message = "the relay lacks what this change depends on; it stays in the outbox until the next connection"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })

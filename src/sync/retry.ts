@@ -1,4 +1,4 @@
-/** How the relay says "not now", and how long this side then waits (docs/protocol.md, section 6). */
+/** The codes of refusals for now, and how long this side then waits (docs/protocol.md, section 6). */
 
 import type { Code } from "../base/errors.ts"
 
@@ -9,9 +9,9 @@ const SOONEST_RETRY_MS = 1000
 
 const codesForNow: ReadonlySet<Code> = new Set<Code>(["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", "LOG_FAILED"])
 
-/** Whether what was refused with this code may be accepted later: it is kept and tried again. */
+/** Whether a refusal with this code is for now: the change is kept and tried again. */
 export const isForNow = (code: Code): boolean => codesForNow.has(code)
 
-/** How long to wait, ms: what the relay has named, else `usual`. */
+/** How long to wait, ms: as long as the relay has named, else `usual`. */
 export const retryWait = (retryIn: number | undefined, usual: number): number =>
   Math.max(SOONEST_RETRY_MS, retryIn ?? usual)

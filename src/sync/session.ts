@@ -1,6 +1,6 @@
 /**
- * One workspace on one live connection: an attempt to keep level with the relay, and after a failure another one. Trouble
- * belongs to the workspace: the socket, and the other workspaces on it, go on.
+ * One workspace on one live connection: an attempt to keep level with the relay, and after a failure another one.
+ * Trouble belongs to the workspace: the socket, and the other workspaces on it, go on.
  */
 import { type Env, randomUnit } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
@@ -12,13 +12,15 @@ import type { Link } from "./socket.ts"
 
 export type SessionStatus = AttemptStatus
 
-/** The wait before the next attempt is drawn between half of this and this; it doubles with each failure in a row. */
+/**
+ * The wait before the next attempt, ms, is random between half of this and this. It doubles with each failure in a row.
+ */
 const FIRST_RETRY_MS = 2000
 const LONGEST_RETRY_MS = 5 * 60_000
 
-/** What a workspace knows of its failures, over all connections. */
+/** Counts the failures of a workspace, over all connections. */
 export class Backoff {
-  /** Attempts in a row that failed without getting anywhere. */
+  /** Attempts in a row that failed without progress. */
   #failures = 0
   readonly #env: Env
 
@@ -47,16 +49,19 @@ export interface SessionOptions {
   readonly progress: Progress
 }
 
-/** Heals on one connection that damage of the disk begins: the relay may not have what is damaged either. */
+/**
+ * Heals on one connection, at most, that begin because the disk has damaged a change: the relay may not have that
+ * change either.
+ */
 const HEALS_AT_MOST = 3
 
 export class Session {
   readonly #o: SessionOptions
-  /** Undefined while the next one is waited for. */
+  /** Undefined during the wait for the next one. */
   #attempt: Attempt | undefined
   #cancelRetry: (() => void) | undefined
   #pushes = 0
-  /** Attempts that were begun because the disk had damaged a change. */
+  /** Attempts that began because the disk had damaged a change. */
   #healed = 0
 
   constructor(options: SessionOptions) {
@@ -73,7 +78,10 @@ export class Session {
     })
   }
 
-  /** A version that cannot read what the log holds does not try again on this connection: it would fetch it once more. */
+  /**
+   * Ends the attempt, and begins another after a wait. Not after `PROTOCOL_VERSION`: this version cannot read an entry
+   * of the log, and would only fetch it again.
+   */
   #failed(error: HeadwaterError): void {
     const { env, backoff, update } = this.#o
     this.#attempt?.end()
@@ -92,7 +100,9 @@ export class Session {
     this.#attempt?.receive(message, bytes)
   }
 
-  /** Sends what is owed. Where the disk has damaged a change, a new attempt asks for what the relay has of it. */
+  /**
+   * Pushes the outbox. When the disk has damaged a change, begins a new attempt, which asks the relay for the change.
+   */
   push(): void {
     if (!this.#attempt?.mustHeal || this.#healed === HEALS_AT_MOST) return this.#attempt?.push()
     this.#healed++
@@ -101,7 +111,7 @@ export class Session {
     this.#begin(true)
   }
 
-  /** Asks what the relay has now, unless the pull that is under way will say so. */
+  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
   pullAgain(): void {
     this.#attempt?.pullAgain()
   }

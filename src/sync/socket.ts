@@ -8,7 +8,7 @@ import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } fr
 import { Heartbeat } from "./heartbeat.ts"
 import { askForToken, subprotocols, type Token } from "./token.ts"
 
-/** Where a relay is, and what it is told of who connects. */
+/** The address of a relay, and the token for it. */
 export interface RelayOptions {
   /** `ws://` or `wss://` */
   readonly url: string
@@ -18,42 +18,42 @@ export interface RelayOptions {
 /** A connection that several workspaces can share. It is dialled when the first of them is opened. */
 export interface Relay {
   readonly url: string
-  /** Ends the connection for every workspace on it, and for good: whoever waits for the relay gets `CLOSED`. */
+  /** Ends the connection for good, for every workspace on it. Calls that wait for the relay reject with `CLOSED`. */
   close(): Promise<void>
 }
 
-/** What a connection tells one workspace on it. */
+/** The calls that a connection makes to one workspace on it. */
 export interface Channel {
   opened(link: Link): void
-  /** `bytes`: of the frame. */
+  /** `bytes`: size of the frame. */
   received(message: RelayMessage, bytes: number): void
-  /** `error` says why, `retryAt` (ms since 1970) when it is dialled again; null: not by itself. */
+  /** `error`: why. `retryAt`: when the relay is dialled again, ms since 1970; null when it is not dialled by itself. */
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
 }
 
-/** What one workspace may do on a live connection. Once that is gone, nothing of it has an effect. */
+/** The access of one workspace to a live connection. Once the connection is gone, its calls have no effect. */
 export interface Link {
   send(message: ClientMessage): void
-  /** Something was done for good over this connection: after the next break it is dialled again soon. */
+  /** This connection has brought progress, so after its next break the relay is dialled again soon. */
   proven(): void
 }
 
-/** The wait before a dial is drawn between nothing and this: after the first break, and after many. */
+/** The wait before a dial, ms, is random between 0 and this: after the first break, and after many. */
 const FIRST_REDIAL_MS = 1000
 const LONGEST_REDIAL_MS = 5 * 60_000
-/** A connection that was open for so long works, even where there was nothing to do. */
+/** A connection that was open for so long, ms, counts as working, even where there was nothing to do. */
 const STABLE_MS = 60_000
-/** Silence after dialling that counts as nobody there. */
+/** Silence after dialling that means that nobody is there, ms. */
 const OPEN_MS = 15_000
 /**
- * Silence of a new connection that counts as no relay, and at most: where none has ever been heard on it. Each time it is
- * doubled, for it may be a relay on a slow line.
+ * Silence of a new connection that means that no relay is there, ms: at first, and at most. It applies until a relay
+ * was heard. It doubles each time, because the other side may be a relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
 const LONGEST_FIRST_WORD_MS = 80_000
 
-/** Refuses what can never be dialled. `URL_INVALID`. */
+/** Throws `URL_INVALID` for a URL that can never be dialled. */
 export function checkUrl(url: string): void {
   let protocol = ""
   try {
@@ -62,10 +62,10 @@ export function checkUrl(url: string): void {
     // falls through to the coded error
   }
   if (protocol === "ws:" || protocol === "wss:") return
-  throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is no relay's URL: it begins with ws:// or wss://`)
+  throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is not a relay's URL: use ws:// or wss://`)
 }
 
-/** What a close code says when no notice came before it (docs/protocol.md, section 6). */
+/** The error code for a close code, when no notice came before it (docs/protocol.md, section 6). */
 const closeCodes: Readonly<Record<number, Code>> = {
   1002: "PROTOCOL_VERSION",
   1009: "TOO_LARGE",
@@ -86,7 +86,7 @@ export class Connection implements Relay {
   /** Workspaces that have used the present socket, those that have left it included. */
   readonly #usedSocket = new Set<string>()
   readonly #closeListeners = new Set<() => void>()
-  /** That of the first workspace. */
+  /** The machine, as the first workspace has passed it. */
   #env: Env | undefined
   /** `asking`: for a token. `waiting`: for the time of the next dial. */
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
@@ -94,13 +94,13 @@ export class Connection implements Relay {
   #socket: Socket | undefined
   /** Why the app's token function is called next. */
   #tokenReason: "open" | "refused" = "open"
-  /** ms in which something that opens must speak like a relay; undefined once a relay was heard. */
+  /** How long a new connection may be silent, ms; undefined once a relay was heard. */
   #firstWordMs: number | undefined = FIRST_WORD_MS
-  /** Dials in a row that brought nothing. */
+  /** Dials in a row that brought no progress. */
   #failures = 0
   /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
   #farewell: Code | undefined
-  /** Of the one thing that is waited for: the relay's answer to a dial, or the time of the next. */
+  /** Cancels the only timer: for an answer to a dial, or for the time of the next dial. */
   #cancelTimer: (() => void) | undefined
   #stopListeningForWake: (() => void) | undefined
   readonly #heartbeat = new Heartbeat(
@@ -118,7 +118,7 @@ export class Connection implements Relay {
 
   // ── the workspaces on it ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Throws when a workspace cannot come to this connection. */
+  /** Throws when the workspace cannot be attached to this connection. */
   throwUnlessFree(workspace: string): void {
     if (this.closed) {
       throw new HeadwaterError("CLOSED", "this relay connection was closed: connect with a new one")
@@ -129,7 +129,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** Brings a workspace to this connection; returns what takes it away again. */
+  /** Attaches a workspace. Returns the function that detaches it. */
   attach(workspace: string, channel: Channel, env: Env): () => void {
     this.throwUnlessFree(workspace)
     this.#env ??= env
@@ -188,9 +188,7 @@ export class Connection implements Relay {
     for (const listener of [...this.#closeListeners]) listener()
   }
 
-  /**
-   * Calls `listener` when this connection is closed for good. A workspace that has left it for now hears of it, too.
-   */
+  /** Calls `listener` when this connection is closed for good, also for a workspace that is not attached now. */
   onClose(listener: () => void): () => void {
     this.#closeListeners.add(listener)
     return () => void this.#closeListeners.delete(listener)
@@ -209,7 +207,7 @@ export class Connection implements Relay {
     const call = new AbortController()
     this.#tokenCall = call
     this.#state = "asking"
-    /** Nobody hears of the answer to a question that was given up. */
+    /** Ignores the answer to a call that was given up. */
     const answered = <T>(go: (answer: T) => void) => {
       return (answer: T) => {
         if (this.#tokenCall !== call) return
@@ -248,7 +246,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** Asks halfway with a ping, which a relay answers at once, whatever else it has to do first. */
+  /** Pings halfway: a relay answers a ping at once, whatever else it has to do first. */
   #awaitFirstWord(ms: number): void {
     this.#waitFor(ms / 2, () => {
       this.#socket?.send(encode({ t: "ping" }))
@@ -262,7 +260,7 @@ export class Connection implements Relay {
     })
   }
 
-  /** Something else than a relay has this URL. */
+  /** The error for an answer that is not a relay's. */
   #noRelay(why: string, cause?: unknown): HeadwaterError {
     if (this.#firstWordMs !== undefined) this.#firstWordMs = Math.min(LONGEST_FIRST_WORD_MS, 2 * this.#firstWordMs)
     const message = `what answers at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
@@ -301,7 +299,7 @@ export class Connection implements Relay {
     for (const channel of [...this.#channels.values()]) channel.closed(error, retryAt)
   }
 
-  /** Nobody is on this connection any more. */
+  /** No workspace is on this connection any more. */
   #hangUp(): void {
     this.#cancelTimer?.()
     this.#stopListeningForWake?.()
@@ -310,7 +308,7 @@ export class Connection implements Relay {
     this.#dropSocket()
   }
 
-  /** Closes the socket or gives up the question for its token. Nothing that comes from either is heard any more. */
+  /** Closes the socket, or gives up the call for its token. Whatever still comes from either is ignored. */
   #dropSocket(): void {
     const [socket, call] = [this.#socket, this.#tokenCall]
     this.#state = "idle"
@@ -333,7 +331,7 @@ export class Connection implements Relay {
 
 /**
  * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. It is dialled when the first of
- * them is opened, and one workspace of an id can be on it at a time.
+ * them is opened. Two workspaces with the same id cannot be on it at the same time.
  */
 export function relayConnection(options: RelayOptions): Relay {
   return new Connection(options)

@@ -10,7 +10,7 @@ import { Progress } from "./progress.ts"
 import { Backoff, Session, type SessionStatus } from "./session.ts"
 import type { Channel, Link } from "./socket.ts"
 
-/** What is known of the way to the relay, and of the session on it. */
+/** The status of the connection to the relay, and of the session on it. */
 export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
   /** ms since 1970: when the relay is dialled again; null when it is not, or not known yet. */
@@ -19,7 +19,7 @@ export interface SyncStatus extends SessionStatus {
   readonly error: HeadwaterError | null
 }
 
-/** What a session says of itself ends with it; `asOf` and its trouble stay until there is another. */
+/** A session's part of the status after the session has ended. `asOf` and `trouble` stay until the next session. */
 const noSession = { level: false, refusal: null, progress: null } as const
 const noTrouble = { error: null, trouble: null } as const
 const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, ...noTrouble, ...noSession }
@@ -32,7 +32,7 @@ export class Sync implements Channel {
   readonly #replica: Replica
   readonly #env: Env
   readonly #changed: () => void
-  /** Both outlive a connection: a failure that comes again on the next one is waited for longer. */
+  /** Both outlive a connection, so that a failure that comes again on the next one makes the wait longer. */
   readonly #backoff: Backoff
   readonly #progress: Progress
   #link: Link | undefined
@@ -64,8 +64,8 @@ export class Sync implements Channel {
   }
 
   /**
-   * Asks what the relay has now; returns the number of this check. It is answered once `status.level` is true and
-   * `status.asOf` has come to that number.
+   * Asks the relay for everything that it has now. Returns the number of this check. The check is answered once
+   * `status.level` is true and `status.asOf` has reached that number.
    */
   check(): number {
     this.#checks++
@@ -88,7 +88,7 @@ export class Sync implements Channel {
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
   }
 
-  /** The app hung up. */
+  /** The app has ended the connection of this workspace. */
   stop(): void {
     this.#endSession()
     this.#update(idle)

@@ -1,4 +1,4 @@
-/** The machine that an app runs on: its clock, its network, and the news that the network or the page is back. */
+/** The machine that an app runs on: its clock, its network, and the events that the network or the page is back. */
 import { causeOf, WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 
@@ -34,7 +34,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
     stopListening()
     socket.onclose?.(code, reason)
   }
-  // A browser reports what the page's policy forbids at once, and ends the dial much later or never.
+  // When the page's policy forbids a dial, a browser reports it at once, and ends the dial much later or never.
   const stopListening = onForbidden(url, () => {
     close(1006, "the page's Content-Security-Policy forbids it (connect-src)")
   })
@@ -69,11 +69,11 @@ function dial(url: string, protocols: readonly string[]): Socket {
   return socket
 }
 
-/** Calls `f` when the page's policy forbids a connection to this URL. Returns what ends the listening. */
+/** Calls `f` when the page's policy forbids a connection to this URL. Returns the function that ends the listening. */
 function onForbidden(url: string, f: () => void): () => void {
   const hear = (event: Event) => {
     const { effectiveDirective, blockedURI } = event as SecurityPolicyViolationEvent
-    // Some browsers name no more than the scheme of a URL that is not HTTP's.
+    // For a URL that is not HTTP's, some browsers name only the scheme.
     if (effectiveDirective === "connect-src" && new URL(url).href.startsWith(blockedURI)) f()
   }
   globalThis.addEventListener?.("securitypolicyviolation", hear)

@@ -9,10 +9,10 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
  *
  * The function is called before every dial, with the workspaces that are on the connection. It has 60 s. When it
  * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
- * aborted when the time is over, and when nobody waits for the token any more.
+ * aborted when the time is over, and when the token is not needed any more.
  *
- * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. `"expiring"` comes with relays that check
- * tokens: this version's does not.
+ * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. `"expiring"` does not come yet: the
+ * relay of this version checks no tokens.
  */
 export type Token =
   | string
@@ -22,12 +22,13 @@ export type Token =
       signal: AbortSignal
     }) => string | Promise<string>)
 
-/** Time for the app's token function, which may ask its user or another server. */
+/** Time for the app's token function, ms. It may ask its user or another server. */
 const TOKEN_MS = 60_000
 
 /**
- * The token for one dial; undefined where there is none. Rejects with `FORBIDDEN` when the app's function fails, or has
- * not answered in time: then `call` is aborted. Whoever does not want the answer any more aborts `call`, too.
+ * The token for one dial; undefined when the app has given none. Rejects with `FORBIDDEN` when the app's function fails
+ * or does not answer in time; when it is too late, `call` is aborted. A caller that does not need the answer any more
+ * aborts `call`, too.
  */
 export async function askForToken(
   token: Token | undefined,
@@ -52,7 +53,10 @@ export async function askForToken(
   })
 }
 
-/** What a dial offers: the version, and the token as the base64url of its UTF-8 (docs/protocol.md, section 1). */
+/**
+ * The subprotocols that a dial offers: the version, and the token as the base64url of its UTF-8 (docs/protocol.md,
+ * section 1).
+ */
 export function subprotocols(token: string | undefined): string[] {
   return token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${base64url(token)}`]
 }

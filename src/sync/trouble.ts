@@ -1,6 +1,6 @@
 /**
- * Why nothing comes for one workspace although its connection is open: the relay has said so in a notice. Where it
- * refuses to serve the workspace for now, the session begins again after a wait that doubles each time.
+ * Shows the notice in which the relay says why nothing comes for a workspace although its connection is open. When the
+ * relay refuses to serve the workspace for now, the attempt begins again after a wait that doubles each time.
  */
 
 import type { Clock } from "../base/env.ts"

@@ -4,7 +4,7 @@ export { WebSocket } from "ws"
 export function causeOf(event: object): string {
   const { error } = event as { readonly error?: unknown }
   if (!(error instanceof Error)) return ""
-  // Of a name with several addresses: one error for each.
+  // A host name with several addresses has one error for each.
   const errors = "errors" in error ? (error.errors as Error[]) : [error]
   const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
   if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
