@@ -19,7 +19,7 @@ export interface Runner {
  * The conformance suite of the `Store` contract: registers one test for each of its lines. `make` is called for every
  * test.
  *
- * It cannot show what one process cannot see: that a commit survives `kill -9` and a power cut, and that another
+ * It cannot test what one process cannot see: that a commit survives `kill -9` and a power cut, and that another
  * process is kept off.
  */
 export function storeConformance(name: string, make: () => Promise<StoreFixture>, runner: Runner): void {

@@ -20,8 +20,8 @@ export interface IndexedDBOptions {
 const entries = "entries"
 
 /**
- * A string, so it stands before every array and outside every range. Holds a random name that was made with the
- * database.
+ * The key of a random name that was made with the database. It is a string, so it lies before every array and outside
+ * every range.
  */
 const installedKey = "installed"
 
@@ -37,7 +37,7 @@ const installedKey = "installed"
 export function indexedDBStore(name = "headwater", { durability = "strict" }: IndexedDBOptions = {}): Store {
   /** The connection, open or opening. */
   let connection: Promise<IDBDatabase> | undefined
-  /** The same, once it is open. */
+  /** The connection, once it is open. */
   let current: IDBDatabase | undefined
   /** The random name of the database that this object opened first: it uses no other. */
   let installed: string | undefined
@@ -57,8 +57,8 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 
   /**
-   * Closes a connection. What is under way on it may finish; the next operation opens another, unless one is opening
-   * already.
+   * Closes a connection. Transactions that are under way on it may finish. The next operation opens another connection,
+   * unless one is opening already.
    */
   function disconnect(db: IDBDatabase | undefined): void {
     db?.close()
@@ -97,8 +97,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The browser has closed the connection; Safari tells nobody when it does. Nothing has begun, so another one will
-      // do.
+      // The browser has closed the connection; Safari does so without an event. Nothing has begun, so open another one.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }
@@ -110,9 +109,9 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return await callback(transaction.objectStore(entries))
     } catch (error) {
-      // A put that throws leaves the puts before it in the transaction, which would then be committed.
+      // Abort, because a put that throws leaves the puts before it in the transaction, which would then be committed.
       abort(transaction)
-      // A connection on which something failed may fail for ever, and a new one costs little.
+      // Use a new connection: one on which something failed may fail for ever, and a new one costs little.
       if (!(error instanceof HeadwaterError)) disconnect(transaction.db)
       throw error
     }
@@ -152,7 +151,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
           if (moved)
             throw new HeadwaterError(
               "STORE_MOVED",
-              `${moved.key.join("/")} does not hold what is expected: read it again`,
+              `${moved.key.join("/")} does not have the expected value: read it again`,
             )
           for (const { key, value } of batch) {
             if (value === undefined) store.delete(key)
@@ -164,7 +163,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 }
 
-/** The range of a `list`. Undefined when nothing can be in it, for IndexedDB refuses such a range. */
+/** The range of a `list`. Undefined when nothing can be in it, because IndexedDB refuses an empty range. */
 function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
   const { gt, lt } = rangeOf(prefix, after)
   if (gt !== undefined && gt >= lt) return undefined

@@ -1,9 +1,8 @@
 import type { Key, Value } from "./store.ts"
 
 /**
- * Keys as strings: the parts joined by U+0001. That is below every character that a part may hold, so the order of the
- * strings (by code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a" before
- * "a b".
+ * Keys as strings: the parts joined by U+0001. It is below every character of a part. So the order of the strings (by
+ * code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a" before "a b".
  */
 const joint = "\u0001"
 const aboveJoint = "\u0002"
@@ -22,7 +21,7 @@ export function encodeKey(key: Key): string {
 
 export const decodeKey = (encoded: string): Key => encoded.split(joint)
 
-/** The bounds of `list` over encoded keys. One of `gt` and `gte` is there, never both. */
+/** The bounds of `list` over encoded keys. A range has either `gt` or `gte`. */
 export interface Range {
   readonly gt?: string
   readonly gte?: string

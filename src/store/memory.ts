@@ -4,8 +4,8 @@ import { opening, queue } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"
 
 /**
- * What a memory store is about to do. `committed`: the writes have taken effect, and the caller of `commit` is told
- * next.
+ * The step that a memory store is about to take. `committed`: the writes have taken effect, and the caller of `commit`
+ * is told next.
  */
 export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committed" | "close"
 
@@ -18,18 +18,18 @@ export interface MemoryOptions {
   readonly step?: (step: MemoryStep) => void | Promise<void>
 }
 
-/** A store in memory, which can lose its power. */
+/** A store in memory whose power can be cut. */
 export interface MemoryStore extends Store {
   /**
-   * Cuts the power. Returns the store that comes up after it: with everything that was committed, and no claims.
-   * Whatever is under way on this one, or asked of it from now on, never settles.
+   * Cuts the power. Returns the store that comes up afterwards, with everything that was committed and no claims.
+   * Operations of this one that are under way, or are called from now on, never settle.
    */
   crash(options?: MemoryOptions): MemoryStore
 }
 
 /**
- * A store in this process's memory, for tests and for workspaces that may be lost. Its entries are there as long as the
- * object is: they outlive the last release.
+ * A store in this process's memory, for tests and for workspaces that may be lost. Its entries live as long as the
+ * object does, beyond the last release.
  */
 export function memoryStore(options: MemoryOptions = {}): MemoryStore {
   return over(new Entries(), options)
@@ -71,7 +71,7 @@ function over(entries: Entries, options: MemoryOptions): MemoryStore {
             if (!sameValue(entries.values.get(key), value)) {
               throw new HeadwaterError(
                 "STORE_MOVED",
-                `${decodeKey(key).join("/")} does not hold what is expected: read it again`,
+                `${decodeKey(key).join("/")} does not have the expected value: read it again`,
               )
             }
           }

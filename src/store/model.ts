@@ -1,7 +1,7 @@
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** What a test does to a store, as plain data: a property test can generate and shrink it. */
+/** A step of a test on a store, as plain data that a property test can generate and shrink. */
 export type StoreStep =
   | { readonly commit: readonly Write[]; readonly expect?: readonly Expect[] }
   | { readonly get: Key }
@@ -9,10 +9,10 @@ export type StoreStep =
   | { readonly reopen: true }
 
 /**
- * Runs steps against a store and against a plain sorted map; rejects where the two differ.
+ * Runs steps against a store and against a plain sorted map; rejects when the two differ.
  *
- * The store must be claimed. `reopen` steps do nothing unless `life` is given: its `release` of that claim, and its
- * `reopen` for the next store object. The last claim is then released at the end.
+ * The store must be claimed. `reopen` steps need `life`, and are skipped without it: its `release` releases that claim,
+ * and its `reopen` makes the next store object. In the end the last claim is released.
  */
 export async function checkStore(
   store: Store,
@@ -73,7 +73,8 @@ function compare(a: Key, b: Key): number {
 }
 
 /**
- * Keys from few parts, so that they meet; a linear congruential generator, so that a seed means the same everywhere.
+ * Random steps. Keys have few different parts, so that equal ones come often. The generator is a linear congruential
+ * one, so that a seed gives the same steps everywhere.
  */
 export function randomSteps(seed: number, under: Key = []): StoreStep[] {
   let state = seed

@@ -15,15 +15,18 @@ type Op = { type: "put"; key: string; value: Buffer } | { type: "del"; key: stri
 const text = 0x73 // s
 const bytes = 0x62 // b
 
-/** Below every key of the contract. Holds the random name of the store object that opened the folder last. */
+/**
+ * The key of a random name: that of the store object that opened the folder last. It lies below every key of the
+ * contract.
+ */
 const ownerKey = "\u0000owner"
 
-/**
- * What one round trip to LevelDB's thread may bring. LevelDB's default is 16 kB, while a page of rows has a megabyte.
- */
+/** Bytes that one round trip to LevelDB's thread may bring. The default is 16 kB, but a page of rows has a megabyte. */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
-/** A replica expects one key in each commit, so this many workspaces find theirs remembered. */
+/**
+ * Keys in `expectedKeys`, at most. A replica expects one key in each commit, so this many workspaces find theirs there.
+ */
 const mostExpectedKeys = 64
 
 /**
@@ -46,13 +49,16 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let level: Level | undefined
   /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
-  /** LevelDB's lock file as it was when the folder was opened: while it stands there, so does the data. */
+  /** LevelDB's lock file as it was when the folder was opened. While it is there, so is the data. */
   let lock: Lock | undefined
   /** Set once the folder was found to be removed, until it is opened anew. */
   let gone: HeadwaterError | undefined
   /** The name under which this object has opened the folder. Undefined while nothing is claimed. */
   let owner: string | undefined
-  /** What the keys hold that commits have expected: nobody but this object writes while the folder is open. */
+  /**
+   * The values of keys that commits have expected. They stay true, because only this object writes while the folder is
+   * open.
+   */
   const expectedKeys = new Map<string, Buffer | undefined>()
 
   const { claim, run } = opening({
@@ -80,8 +86,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * A folder that was removed under an open database takes writes without an error: they go to files that have no name
-   * any more.
+   * Throws `STORE_GONE` when the folder was removed or replaced. LevelDB does not notice: its writes succeed, and go to
+   * files that have no name any more.
    */
   function look(): void {
     if (lock === undefined || gone !== undefined || isThere(lock)) return
@@ -93,7 +99,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function openLevel(): Promise<Level> {
-    look() // else a folder that was removed would be made anew, and what is saved there would be lost as well
+    look() // otherwise a removed folder would be made anew, and commits to it would be lost as well
     const path = await madeFolder(folder)
     expectedKeys.clear()
     if (level) await level.close()
@@ -125,12 +131,12 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
       if (same(await lastValue(db, key), value)) continue
       throw new HeadwaterError(
         "STORE_MOVED",
-        `${decodeKey(key).join("/")} does not hold what is expected: read it again`,
+        `${decodeKey(key).join("/")} does not have the expected value: read it again`,
       )
     }
     const written = writeOps(db, batch)
     written.catch(() => {})
-    look() // while the disk is busy, so that it takes no time of its own
+    look() // during the write, so that it takes no time of its own
     try {
       await written
     } catch (error) {
@@ -140,7 +146,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
       if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
   }
 
-  /** The value of a key that a commit expects. Reading it from LevelDB would cost each commit a tenth of its time. */
+  /**
+   * The value of a key that a commit expects. It is remembered, because reading it from LevelDB would cost each commit
+   * a tenth of its time.
+   */
   async function lastValue(db: Level, key: string): Promise<Buffer | undefined> {
     if (!expectedKeys.has(key)) {
       if (expectedKeys.size >= mostExpectedKeys) expectedKeys.clear()
@@ -151,9 +160,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   /**
    * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
-   * LevelDB's log. Whatever is written behind that is lost at the next recovery, or refused at once after a failed
-   * fsync. So the database is opened again before anything else is written: that cuts the log, and shows whether the
-   * batch is there.
+   * LevelDB's log. Records behind that are lost at the next recovery, or refused at once after a failed fsync. So the
+   * database is opened again before anything else is written: that cuts the log, and shows whether the batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -207,7 +215,7 @@ interface Lock {
   readonly ino: bigint
 }
 
-/** The file that LevelDB locks while it has a folder open; it is never written anew. */
+/** The file that LevelDB locks while it has a folder open. LevelDB never replaces it. */
 async function lockIn(folder: string): Promise<Lock | undefined> {
   const path = join(folder, "LOCK")
   const found = await stat(path, { bigint: true }).catch(() => undefined)
@@ -215,8 +223,8 @@ async function lockIn(folder: string): Promise<Lock | undefined> {
 }
 
 /**
- * False only where the system says that it is not there, or has another file in its place. It is asked synchronously:
- * asked through Node's threads, it would take four times as long.
+ * False only when the system says that the file is not there, or that another file is in its place. The call is
+ * synchronous: through Node's threads it would take four times as long.
  */
 function isThere({ path, dev, ino }: Lock): boolean {
   try {
@@ -238,8 +246,8 @@ async function isUnmade(path: string): Promise<boolean> {
 }
 
 /**
- * Makes the folder; returns its real path. LevelDB's lock within one process goes by the name: two names would both
- * open it.
+ * Makes the folder; returns its real path. Within one process LevelDB locks a name, so two names of one folder would
+ * both open it.
  */
 async function madeFolder(folder: string): Promise<string> {
   await makeFolder(folder)

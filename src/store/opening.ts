@@ -6,13 +6,13 @@ export interface Disk {
   /** Called when no operation runs any more. */
   close(): Promise<void>
   /**
-   * Locks others out of one workspace, where an open store does not already lock them out of all. Resolves with the
-   * unlocking.
+   * Locks one workspace against other users, for a kind of store that does not lock all of them when it opens. Resolves
+   * with the function that unlocks it.
    */
   lock?(workspace: string): Promise<() => Promise<void>>
 }
 
-/** The part of a store that all kinds share: its claims, the count of its operations, the names of its failures. */
+/** The part of a store that all kinds share: its claims, the count of its operations, and the codes of its failures. */
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
   /**
@@ -92,7 +92,7 @@ export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
 
 export const inUse = (message: string, cause?: unknown) => new HeadwaterError("STORE_IN_USE", message, { cause })
 
-/** The disk's own words: a database wraps them in its own, which say no more than that it failed. */
+/** The disk's own error. A database wraps it in errors of its own, which say only that something failed. */
 const firstCause = (error: unknown): unknown =>
   error instanceof Error && error.cause instanceof Error ? firstCause(error.cause) : error
 
