@@ -3,12 +3,12 @@
  * (Algorithmica 1, 1986).
  */
 
-/** Items that may differ: the exact answer for texts that have little in common would cost seconds. */
+/** Items that may differ, at most: the exact answer for texts that have little in common would cost seconds. */
 const EDITS = 1000
 
 /**
- * What a and b have in common: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. What both
- * end with is common: of several shortest scripts, this is the one that leaves it alone.
+ * The common items of a and b: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. The items
+ * with which both end are always common: of several shortest scripts, this takes one that keeps them.
  */
 export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
   const most = Math.min(a.length, b.length)
@@ -41,7 +41,7 @@ function shortest(a: readonly string[], b: readonly string[]): [number, number][
   return undefined
 }
 
-/** Walks the rounds back: between two edits, both sequences go on alike. */
+/** The common items, found by walking the rounds back: between two edits both sequences have the same items. */
 function pairs(x: number, y: number, rounds: readonly Int32Array[]): [number, number][] {
   const common: [number, number][] = []
   for (let d = rounds.length - 1; d >= 0; d--) {

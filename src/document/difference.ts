@@ -1,8 +1,8 @@
 /**
  * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits
- * elsewhere in it stay. Words stay whole: a letter that two words share by accident is no reason to keep it, because
- * two devices that keep it would mix their words. Texts are compared by sentences, then the sentences that differ by
- * words. What has little in common is replaced whole, because the exact answer would cost seconds.
+ * elsewhere in it stay. Words are replaced whole: if two devices kept a letter that two words share by accident, they
+ * would mix their words. Texts are compared by sentences, then the sentences that differ by words. Texts with little in
+ * common are replaced whole, because an exact comparison would cost seconds.
  */
 
 import { align } from "./align.ts"
@@ -14,19 +14,21 @@ export interface Hunk {
   readonly insert: string
 }
 
-/** The hunks that make `after` of `before`: in ascending order, never overlapping, never splitting a surrogate pair. */
+/**
+ * The hunks that turn `before` into `after`: in ascending order, never overlapping, never splitting a surrogate pair.
+ */
 export function difference(before: string, after: string): Hunk[] {
   const hunks = bySentences(before, after)
   const placed = hunks.map((hunk, n) => afterSpace(hunk, before, hunks[n + 1]?.at ?? before.length))
   return placed.length === 1 ? placed.map((only) => withinWord(only, before)) : placed
 }
 
-// ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A line, or a part of one that ends like a sentence, with the space before it. */
 const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
 
-/** A word, or a sign that is none. The space before it is no part of what is compared. */
+/** A word or another sign, with the space before it. The space is not compared. */
 interface Token {
   readonly space: string
   readonly text: string
@@ -35,16 +37,19 @@ interface Token {
 /** Scripts without spaces between words: each character counts as a word. */
 const SPACELESS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"].map((s) => `\\p{sc=${s}}`).join("")
 const LETTERS = `(?:(?![${SPACELESS}])[\\p{L}\\p{N}\\p{M}_])+`
-/** Letters and digits, also around an apostrophe, hyphen, point and the like, so that a date or an address is one word. */
+/**
+ * Letters and digits, also joined by an apostrophe, hyphen, point and the like, so that a date or an address is one
+ * word.
+ */
 const WORD = `${LETTERS}(?:['’.:@/-]${LETTERS})*`
 /** One character as a reader sees it: with its accents, a joined emoji, a flag. */
 const SIGN = String.raw`(?:\p{RI}{2}|\S[\p{M}\p{EMod}]*(?:\u200d\S[\p{M}\p{EMod}]*)*)`
 const TOKEN = new RegExp(String.raw`([^\S\n]*)(\n|${WORD}|${SIGN})|[^\S\n]+`, "gu")
 const WORDS = new RegExp(LETTERS, "gu")
-/** Beside a line break, this is where what was written anew may begin or end. */
+/** The end of a sentence or line. Changes on both sides of one are never joined. */
 const ENDS_SENTENCE = /\n|[.!?…](?:\s|$)|[。！？]/
 
-/** A last token without text holds the space at the end. */
+/** The tokens of a text. The space at the end of the text is a last token without text. */
 function wordsOf(text: string): Token[] {
   const tokens: Token[] = []
   for (const [all, space, text_] of text.matchAll(TOKEN)) {
@@ -53,11 +58,11 @@ function wordsOf(text: string): Token[] {
   return tokens
 }
 
-// ── comparing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * As many new sentences as old ones are compared one to one. All of their words together would be matched across them:
- * a "the" of the first with one of the second.
+ * Runs of as many new sentences as old ones are compared one to one. If all of their words were compared together, a
+ * "the" of one sentence would be matched with a "the" of another.
  */
 function bySentences(old: string, fresh: string): Hunk[] {
   const a: string[] = old.match(SENTENCE) ?? []
@@ -78,7 +83,7 @@ function bySentences(old: string, fresh: string): Hunk[] {
   return hunks
 }
 
-/** Text that differs, and text behind it that both have. */
+/** Text that differs, and the text behind it that both have. */
 interface Stretch {
   removed: string
   inserted: string
@@ -124,8 +129,8 @@ const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }
 const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
 
 /**
- * Joins changes of one sentence that have little in common between them: a sentence that was written anew shares a
- * "the" with the old one by accident, and two devices that both keep it would shuffle their sentences.
+ * Joins changes of one sentence when little text between them is kept. A sentence that was written anew shares a "the"
+ * with the old one by accident, and two devices that both keep it would shuffle their sentences.
  */
 function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   const result: Stretch[] = []
@@ -144,18 +149,21 @@ function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   return result
 }
 
-/** Measured on rewritten prose: joining less leaves sentences shuffled, joining more takes in words that nobody changed. */
+/**
+ * Measured on rewritten prose: joining less leaves sentences shuffled, joining more replaces words that nobody changed.
+ */
 const isAccident = (a: Stretch, b: Stretch): boolean =>
   a.removed !== a.inserted &&
   b.removed !== b.inserted &&
   !ENDS_SENTENCE.test(a.kept) &&
   3 * Math.max(1, wordsIn(a.kept)) < a.words + b.words
 
-// ── where a hunk lies ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── where a hunk lies ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Somebody who types into a word changes it in one place, and an app may assign at every keystroke: then only these
- * characters are written. This is no accident, because all else is the same.
+ * Reduces a hunk within one word to the characters that change. Somebody who types into a word changes it in one place,
+ * and an app may assign at every keystroke. The common letters are no accident here, because all other text is the
+ * same.
  */
 function withinWord(hunk: Hunk, before: string): Hunk {
   const { at, remove, insert } = hunk
@@ -169,8 +177,8 @@ function withinWord(hunk: Hunk, before: string): Hunk {
 
 /**
  * The same hunk without the space before it, which both texts have. A word is inserted and removed with the space
- * behind it where there is one: so what others type at the end of the word before stays there. `limit`: where
- * the next hunk begins.
+ * behind it, where there is one, so that text that others type at the end of the word before stays there. `limit`:
+ * where the next hunk begins.
  */
 function afterSpace({ at, remove, insert }: Hunk, before: string, limit: number): Hunk {
   const removed = before.slice(at, at + remove)
@@ -193,7 +201,7 @@ const spaceOf = (text: string): string => /^[^\S\n]*/.exec(text)?.[0] ?? ""
 const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff
 const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff
 
-/** UTF-16 units that both begin with. */
+/** The number of UTF-16 units with which both begin. */
 function sameStart(a: string, b: string): number {
   const most = Math.min(a.length, b.length)
   let n = 0
@@ -201,7 +209,7 @@ function sameStart(a: string, b: string): number {
   return n > 0 && isHigh(a.charCodeAt(n - 1)) ? n - 1 : n
 }
 
-/** UTF-16 units that both end with, behind the first `start`. */
+/** The number of UTF-16 units with which both end, behind the first `start`. */
 function sameEnd(a: string, b: string, start: number): number {
   const most = Math.min(a.length, b.length) - start
   let n = 0

@@ -1,4 +1,4 @@
-/** What the types of rows, drafts and creates are, as a schema and its collection's options say. No code. */
+/** The types of rows, drafts and creates, from a schema and its collection's options. No code. */
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 
 // ── a schema ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -19,8 +19,8 @@ export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
 
 /**
  * `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a
- * copy of the row and must be valid input again: no `id`, `$` or `@` keys, JSON out, and the output assignable to the
- * input.
+ * copy of the row and must be valid input again. So the output has no `id`, `$` or `@` keys, is JSON, and is assignable
+ * to the input.
  */
 export type Usable<S> =
   Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
@@ -33,7 +33,7 @@ export type Usable<S> =
 
 // ── a collection's options ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** How a field merges, when it merges finer than as a whole value. */
+/** How a field merges, if not as a whole value. */
 export interface Kind<K extends string> {
   readonly kind: K
 }
@@ -54,7 +54,7 @@ export type Deep<T> = T extends readonly (infer I)[]
 
 /**
  * The metadata on every row. Times are ms since 1970. None is later than the moment at which the row was read or made,
- * whatever the clock of the device that wrote said. `…By` is a principal, null until the relay has named one.
+ * even if the clock of the writing device was ahead. `…By` is a principal, null until the relay has named one.
  */
 export type Meta<K = string> = Readonly<{
   id: string
@@ -65,7 +65,7 @@ export type Meta<K = string> = Readonly<{
   $updatedBy: string | null
   $deletedAt?: number
   $deletedBy?: string | null
-  /** `saved`: something of it is on this device only. `stored`: the relay has all of it. */
+  /** `saved`: some of its changes are on this device only. `stored`: the relay has all of them. */
   $sync: "saved" | "stored"
   $pending: boolean
   /** Fields with changes that the relay has not acknowledged. */
@@ -80,12 +80,15 @@ export type Meta<K = string> = Readonly<{
 }>
 /** Fields that a row may lack: those too long for it. */
 export type Absent<F> = Keys<F, "text" | "bytes">
-/** What a collection may have as defaults. Read-only, so that an array or an object in it is taken as it stands there. */
+/**
+ * The defaults that a collection may have. Read-only, so that TypeScript infers the exact type of an array or object in
+ * them.
+ */
 export type DefaultsOf<T> = { readonly [K in keyof T]?: Deep<T[K]> }
 /** Fields that have a default. */
 type Defaulted<D> = { [K in keyof D]-?: undefined extends D[K] ? never : K }[keyof D]
 type Container<F> = Keys<F, "text" | "set" | "list" | "map" | "counter">
-/** Every field, as `read` and drafts have it: containers and what has a default are never undefined. */
+/** Every field, as `read` and drafts have it. Containers and fields with a default are never undefined. */
 export type Whole<S, F, D> = {
   [K in keyof Out<S> as K extends Container<F> ? K : never]-?: NonNullable<Out<S>[K]>
 } & {
