@@ -20,7 +20,7 @@ export class GrowingBytes {
     this.bytes = Buffer.allocUnsafeSlow(capacity)
   }
 
-  /** Appends room for so many bytes and returns where the room begins. */
+  /** Appends room for `length` bytes and returns where the room begins. */
   reserve(length: number): number {
     const at = this.length
     this.length += length

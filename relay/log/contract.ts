@@ -52,7 +52,10 @@ export interface AppendedChange {
   readonly startOp: number
   readonly maxOp: number
   readonly deps: readonly Hash[]
-  /** The change binds its session actor to the entry's principal. Absent for derived actors and adopted changes. */
+  /**
+   * Set when the change binds its session actor to the entry's principal. Absent for derived actors and adopted
+   * changes.
+   */
   readonly binds?: true
 }
 

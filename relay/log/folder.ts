@@ -1,4 +1,4 @@
-/** The folder of one log: the names in it, and what all parts of the log share. */
+/** The folder of one log: the names in it, and the things that all parts of the log share. */
 import type { Clock } from "../../src/base/env.ts"
 import type { Disk } from "../machine/disk.ts"
 import type { Level } from "../machine/report.ts"

@@ -63,7 +63,7 @@ class SegmentLogs implements Logs {
   readonly #reader: Reader
   /** By workspace. */
   readonly #open = new Map<string, Lent>()
-  /** Those of `#open` that nobody has borrowed. */
+  /** The logs in `#open` that nobody has borrowed. */
   readonly #idle: IdleLogs
   readonly #health: LogHealth
   /** Logs that are being shut. One must be shut before it is opened again. */

@@ -42,7 +42,7 @@ export function sample(name: string, options: SampleOptions = {}): Sample {
   return { entry: { entity, collection, kind: "change", chunks: [chunk], by }, changes: [change] }
 }
 
-/** All pages behind a position, of so many bytes each. */
+/** All pages behind a position, read `bytes` bytes at a time. */
 export async function pages(log: Log, from: number, bytes: number): Promise<Page[]> {
   const read: Page[] = []
   for (let at = from; ; at = position(read.at(-1)!.cursor)) {

@@ -31,7 +31,7 @@ export class Segments {
     for (let i = this.sealed.oldestFirst.length - 1; i >= 0; i--) yield this.sealed.oldestFirst[i]!
   }
 
-  /** Those whose index is in memory, newest first. */
+  /** The segments whose index is in memory, newest first. */
   get inMemory(): OpenSegment[] {
     return this.closing ? [this.active, this.closing] : [this.active]
   }

@@ -174,7 +174,7 @@ function answers(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    // These two say that nobody listens. After any other error somebody might.
+    // These two codes mean that nobody listens. After any other error somebody might.
     socket.once("error", (error: NodeJS.ErrnoException) => {
       resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT")
     })

@@ -1,4 +1,4 @@
-/** What a relay reports of itself: to a callback, or as lines of a log. */
+/** Passes on a relay's events: to a callback, or as lines of a log. */
 import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"

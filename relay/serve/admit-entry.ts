@@ -30,7 +30,7 @@ export class JudgingBudget {
   readonly walkLookUps: number
   /** Look-ups left for all walks of the push. Below 0 once a walk was given up. */
   lookUpsLeft: number
-  /** Chunks of the push that were refused because nobody can read them, and their bytes. */
+  /** Chunks of the push that were refused because they cannot be read, and their bytes. */
   unreadable = { chunks: 0, bytes: 0 }
   readonly #judgedBytes: number
   readonly #breathe: () => Promise<void>

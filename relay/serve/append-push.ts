@@ -8,7 +8,7 @@ import type { ServeSizes } from "./sizes.ts"
 
 /** Who pushes. */
 export interface Pusher {
-  /** The connection's id: what it pushes comes back to it as runs. */
+  /** The connection's id: its own entries come back to it as runs. */
   readonly connection: number
   readonly principal: string
   readonly access: Access
@@ -22,7 +22,7 @@ export interface Appended {
   readonly refusals: readonly Refusal[]
   /** Position of the last entry that the refusals may depend on: it must be flushed before they are sent. */
   readonly restOn: number
-  /** Chunks of the push that nobody can read, and their bytes. */
+  /** Chunks of the push that cannot be read, and their bytes. */
   readonly unreadable: { readonly chunks: number; readonly bytes: number }
 }
 

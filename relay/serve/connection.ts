@@ -44,7 +44,7 @@ export interface ConnectionOptions {
   buffered(): number
   /** Whether to stop reading from the socket for now. A few more frames do no harm. */
   pauseReading?(paused: boolean): void
-  /** Told why the connection is about to close, for the relay's own log. */
+  /** Called with the reason when the connection is about to close, for the relay's own log. */
   report?(code: Code, error: unknown): void
 }
 
@@ -104,7 +104,7 @@ export class Connection implements Outlet, Asker {
     for (const resolve of this.#awaitingRoom.splice(0)) resolve()
   }
 
-  /** Bytes of memory charged for what was received and is not answered yet. */
+  /** Bytes of memory charged for messages that are not answered yet. */
   get unanswered(): number {
     return this.#unanswered
   }

@@ -42,7 +42,7 @@ export class HealMarks {
     numbers.beginHeal()
   }
 
-  /** Only for entities that the relay holds: a name that a client made up must take no memory. */
+  /** Call it only for entities that the relay holds: an id that a client made up must take no memory. */
   add(entity: string): void {
     const n = this.#numbers.getOrAssign(entity)
     if (n >> 3 >= this.#bits.length) {

@@ -3,7 +3,7 @@
  * many.
  */
 
-/** Bytes of memory that each piece takes beyond its own: measured, 115 for a piece of one byte. */
+/** Bytes of memory that each piece takes beyond its own: 115 were measured for a piece of one byte. */
 const PIECE_COST = 115
 
 export class PartialFrame {

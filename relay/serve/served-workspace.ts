@@ -1,4 +1,4 @@
-/** A workspace that somebody is connected to: its log, the log's recent entries, and the streams that follow it. */
+/** A workspace with connected replicas: its log, the log's recent entries, and the streams that follow it. */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { type Cursor, type Entry, position as positionOf } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
@@ -35,7 +35,7 @@ export interface SharedFrame {
   encoded?: Uint8Array
 }
 
-/** The workspaces of one relay that somebody is connected to. */
+/** The workspaces of one relay that have connected replicas. */
 export class ServedWorkspaces {
   /** The sizes for everything that serves these workspaces. */
   readonly sizes: ServeSizes
@@ -106,7 +106,7 @@ export class ServedWorkspace {
 
   /**
    * Runs one job at a time, in the order of the calls, so that no other push appends between a push's look-ups and its
-   * append. Rejects when the log cannot be opened, and with whatever the job rejects with.
+   * append. Rejects when the log cannot be opened, or when the job rejects.
    */
   turn<T>(job: (log: Log) => T | Promise<T>): Promise<T> {
     const result = this.#lastTurn.then(() => job(this.log))

@@ -77,7 +77,9 @@ export class RelayServer {
     return this.#sockets.buffered()
   }
 
-  /** Stops accepting, answers what was received and closes every socket. Ends in bounded time, whatever clients do. */
+  /**
+   * Stops accepting, answers the received messages and closes every socket. Ends in bounded time, whatever clients do.
+   */
   async stop(): Promise<void> {
     this.#stopping = true
     const { clock, workspaces } = this.#o

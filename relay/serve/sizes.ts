@@ -18,7 +18,7 @@ export interface ServeSizes {
   readonly socketBytes: number
   /** Bytes of memory charged for the unanswered frames of a connection. Above it the connection is not read. */
   readonly unansweredBytes: number
-  /** Bytes of memory that all connections may take together, before those that take the most are cut off. */
+  /** Bytes of memory that all connections may take together. Above it, those that take the most are cut off. */
   readonly memoryBytes: number
   /** Entities and heads of a `have`, the replica's and the log's, that are compared at a time. At least 1. */
   readonly comparedHeads: number
@@ -44,7 +44,7 @@ export interface ServeSizes {
   readonly firstMessageMs: number
   /** ms without a byte from the other side after which a socket is closed. Clients ping every 15 s. */
   readonly silentMs: number
-  /** ms that one frame may take, in either direction, while nothing else comes. */
+  /** ms that one frame may take, in either direction, while no other frame moves. */
   readonly frameMs: number
   /** ms of silence after which the operating system asks whether the other side is still there. */
   readonly keepAliveMs: number
@@ -72,8 +72,8 @@ export const usualServeSizes: ServeSizes = {
   // Until a message is whole, a fragment of one byte keeps all bytes that were read together with it, up to 64 KiB.
   // Chromium sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
-  // Each costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line with
-  // packets of 576 bytes, 4 MiB come in 8,000 pieces.
+  // Each piece costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line
+  // with packets of 576 bytes, 4 MiB come in 8,000 pieces.
   pieces: 16_384,
   requestMs: 10_000,
   firstMessageMs: 30_000,

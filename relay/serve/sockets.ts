@@ -51,7 +51,7 @@ export class Sockets {
     return sum
   }
 
-  /** Serves a WebSocket. `socket` is what it was upgraded from. */
+  /** Serves a WebSocket. `socket`: the connection that was upgraded to it. */
   add(ws: WebSocket, socket: Duplex): void {
     const { workspaces, clock, report } = this.#o
     const connection = new Connection({
@@ -112,7 +112,7 @@ export class Sockets {
     })
   }
 
-  /** Reads no more, answers what was received, and closes every socket with 1001. Takes `answerMs` at most. */
+  /** Reads nothing more, answers the received messages, and closes every socket with 1001. Takes `answerMs` at most. */
   async stop(): Promise<void> {
     this.#stopping = true
     const open = [...this.#open]

@@ -41,7 +41,7 @@ export class Stream implements Follower {
   readonly #outlet: Outlet
   /** Bytes at most of one read of the log. */
   readonly #readBytes: number
-  /** Bytes of items that may still be sent. Below 0 when the last item was larger than what was left. */
+  /** Credit, in bytes: items of this size may still be sent. Below 0 when the last item was larger than the rest. */
   #credit = 0
   /**
    * Everything up to this position was sent. Undefined until a pull names a cursor, or a heal has compared its pages.
@@ -68,7 +68,7 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** Begins after this position, or waits for a heal if undefined. This credit replaces what was left. */
+  /** Begins after this position, or waits for a heal if undefined. This credit replaces the rest of the old. */
   begin(position: number | undefined, credit: number): void {
     this.stop()
     this.#position = position

@@ -17,7 +17,7 @@ export class Unreadable {
     this.#limit = limit
   }
 
-  /** A push had so many unreadable chunks, with so many bytes together. */
+  /** A push had `chunks` unreadable chunks, with `bytes` bytes together. */
   pushed(chunks: number, bytes: number): void {
     if (chunks > 0) this.#bytes += PUSH_COST + chunks * CHUNK_COST + bytes
   }

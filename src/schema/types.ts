@@ -102,7 +102,7 @@ export type Row<S, F, D> = Meta<keyof Out<S> & string> &
   Deep<Omit<Whole<S, F, D>, Absent<F>>> &
   Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
 
-/** What an update can do beyond assigning to its draft. */
+/** Edits that an update can make beyond assigning to its draft. */
 export interface Edit<S, F> {
   /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text as the splices before it have left it. */
   splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void

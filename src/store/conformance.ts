@@ -1,7 +1,7 @@
 import { checkStore, codeOf, equal, fails, randomSteps } from "./model.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** A store that is to be tested, over a disk of its own. */
+/** A store to test, over a disk of its own. */
 export interface StoreFixture {
   readonly store: Store
   /** Makes another store object over the same disk, as the next process would. */

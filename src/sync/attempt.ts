@@ -34,7 +34,7 @@ import { Trouble } from "./trouble.ts"
 
 /** The status that an attempt reports. */
 export interface AttemptStatus extends CatchUpStatus {
-  /** Why nothing comes for this workspace although it is connected. */
+  /** The reason why nothing comes for this workspace although it is connected. */
   readonly trouble: HeadwaterError | null
   /** A refusal for now; null when the relay refuses nothing. */
   readonly refusal: HeadwaterError | null

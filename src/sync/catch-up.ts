@@ -44,7 +44,7 @@ export class CatchUp {
     if (this.#state === "level") this.#state = "answered"
   }
 
-  /** The relay has said how many bytes of log follow. */
+  /** The relay has announced how many bytes of log follow. */
   announced(bytes: number): void {
     this.#total = bytes
   }

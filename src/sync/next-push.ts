@@ -11,7 +11,7 @@ export interface NextPush {
   readonly adopt: boolean
   /** The changes in it, with the entity of each. */
   readonly changes: Map<Hash, string>
-  /** The changes in it, and those that were chosen and could not be read. None is chosen again on this connection. */
+  /** The changes in it, and those that were chosen but could not be read. None is chosen again on this connection. */
   readonly chosen: readonly Hash[]
   /** Bytes of its chunks. */
   readonly bytes: number

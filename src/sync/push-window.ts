@@ -24,7 +24,7 @@ export class PushWindow {
   readonly #pushes = new Map<string, InFlight>()
   /** Changes that are not sent again on this connection until they are released. */
   readonly #inFlight = new Set<Hash>()
-  /** Those of them that could not be read, and so were not sent. */
+  /** Changes in `#inFlight` that could not be read, and so were not sent. */
   readonly #unread = new Set<Hash>()
   /** Bytes of the pushes that are under way. */
   #bytes = 0

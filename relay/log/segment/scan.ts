@@ -1,4 +1,4 @@
-/** Reads a segment from its first record to its end, past whatever is damaged. */
+/** Reads a segment from its first record to its end, past damaged bytes. */
 import { HEADER_BYTES, type Secret } from "./header.ts"
 import { PREAMBLE_BYTES, record } from "./record.ts"
 
