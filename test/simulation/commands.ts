@@ -13,12 +13,14 @@ import {
   crashRelay,
   disconnect,
   failCommits,
+  failTokens,
   goOffline,
   harmRelay,
   open,
   restoreDevice,
   restoreRelay,
   switchAccount,
+  update,
 } from "./world/mishaps.ts"
 import { EDITS, type Replica } from "./world/replica.ts"
 import { usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
@@ -69,6 +71,9 @@ const TROUBLES = {
   account: 1,
   failReads: 1,
   harmDevice: 2,
+  update: 1,
+  failTokens: 1,
+  newer: 1,
 } as const
 
 export interface Run {
@@ -124,6 +129,12 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
     switchAccount(world, replica, x)
   },
   harmDevice: (world, replica) => harmDevice(world, replica),
+  update: (world, replica) => update(world, replica),
+  failTokens: (world, replica, x) => failTokens(world, replica, x),
+  newer: (world, replica, x) => {
+    replica.newer.next = 1 + (x % 2)
+    return push(world, replica)
+  },
   failReads: (_world, replica, x) => replica.device.failReads([300, 2000, 10_000, 40_000][x % 4]!),
   cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }

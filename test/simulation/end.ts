@@ -4,7 +4,7 @@ import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
 import { describe } from "./oracle/edits.ts"
 import { short, Violation } from "./oracle/facts.ts"
-import { connect, signIn } from "./world/mishaps.ts"
+import { connect, signIn, update } from "./world/mishaps.ts"
 import { collectionOf, type Replica, rowsOf, tokensOf, type Workspace } from "./world/replica.ts"
 import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
@@ -19,13 +19,16 @@ export async function settle(world: World): Promise<void> {
   for (const replica of world.replicas) disarm(world, replica)
   world.heal()
   await eachOpens(world)
+  await eachUpdates(world)
   await eachReads(world)
   // First without another edit: a new one would push what was forgotten with it.
   await comesToRest(world)
   await accountsComeBack(world)
   eachWrites(world)
   await comesToRest(world)
-  world.addReplica().start()
+  const newcomer = world.addReplica()
+  newcomer.version = world.replicas[0]!.version
+  newcomer.start()
   await comesToRest(world)
   await world.pass(PRESENT_MS)
   await checkAgreement(world)
@@ -38,6 +41,20 @@ async function eachOpens(world: World): Promise<void> {
       await world.pass(100)
     }
   }
+}
+
+/**
+ * Where the app was updated on one device, it is on all: rows say what the app declares. Where it met a newer relay, it
+ * starts again: as it is, it waits for an update.
+ */
+async function eachUpdates(world: World): Promise<void> {
+  const isNew = world.replicas.some(({ version }) => version === 2)
+  for (const replica of world.replicas) {
+    if (replica.newer.met > 0) await replica.close()
+    if (isNew) await update(world, replica)
+    if (!replica.running) replica.start()
+  }
+  await eachOpens(world)
 }
 
 /** What a disk has damaged of a change is found when somebody reads that, and not before. */

@@ -233,6 +233,7 @@ describe("the network", () => {
       up: (c, frame) => void tapped.push(`${c.id} up ${frame[0]}`),
       down: (c, frame) => void tapped.push(`${c.id} down ${frame[0]}`),
       arrived: () => {},
+      changed: (_, frame) => frame,
       isPush: (frame) => frame[0] === 7,
       isNews: (frame) => frame[0] === 8,
     })

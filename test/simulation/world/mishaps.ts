@@ -73,6 +73,21 @@ export function signIn(world: World, replica: Replica, account: string): void {
   for (const connection of world.network.of(replica.name)) connection.cut()
 }
 
+/** The app is updated: it starts again, and declares more. */
+export async function update(world: World, replica: Replica): Promise<boolean> {
+  if (replica.version === 2 || (replica.running && !replica.ws)) return false // it is still opening
+  await replica.close()
+  replica.version = 2
+  world.seen["app updates"]++
+  return open(world, replica)
+}
+
+/** The token function fails a few times, and is asked because the connection ends. */
+export function failTokens(world: World, replica: Replica, x: number): void {
+  for (let i = 0; i <= x % 3; i++) replica.tokens.next.push((x >> 2) % 2 ? "hangs" : "rejects")
+  for (const connection of world.network.of(replica.name)) connection.cut()
+}
+
 // a device's disk -------------------------------------------------------------------------------------------------------
 
 export function backUpDevice(replica: Replica): void {

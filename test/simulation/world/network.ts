@@ -36,6 +36,8 @@ export interface Tap {
   /** The relay receives it. */
   arrived(connection: Connection, frame: Uint8Array): void
   down(connection: Connection, frame: Uint8Array): void
+  /** What becomes of a frame of the relay on its way. */
+  changed(connection: Connection, frame: Uint8Array): Uint8Array
   /** Whether it carries changes to the relay. */
   isPush(frame: Uint8Array): boolean
   /** Whether it brings a replica changes or an acknowledgement. */
@@ -301,7 +303,7 @@ export class Connection {
       this.#buffered.down += frame.length
       return
     }
-    this.#queueDown(frame)
+    this.#queueDown(tap.changed(this, frame))
     if (random.chance(duplicates) && tap.isNews(frame)) {
       seen.duplicates.down++
       this.#queueDown(frame)

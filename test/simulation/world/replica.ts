@@ -15,17 +15,28 @@ import type { Connection, Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { Device, HOME, type Records, WORKSPACE } from "./store.ts"
 
-const fields = { fields: { body: text() } } as const
-const content = shape<{ title?: string; body?: string; tags?: string[] }>()
-export const notes = collection("notes", content, fields)
-const tasks = collection("tasks", content, fields)
+const content = shape<{ title?: string; body?: string; tags?: string[]; extra?: string; n?: number }>()
+const first = { fields: { body: text() } } as const
+export const notes = collection("notes", content, first)
+const tasks = collection("tasks", content, first)
+/** What the next version of the app declares: one more text, and a default. */
+const next = { fields: { body: text(), extra: text() }, defaults: { n: 7 } } as const
+/** The two versions of the app. Only the second writes `extra`. */
+const versions = {
+  1: { notes, tasks },
+  2: { notes: collection("notes", content, next), tasks: collection("tasks", content, next) } as unknown as {
+    notes: typeof notes
+    tasks: typeof tasks
+  },
+} as const
+export type Version = keyof typeof versions
 /** Every fourth entity is a task. */
 export const collectionOf = (entity: string): "notes" | "tasks" =>
   entity.charCodeAt(entity.length - 1) % 4 === 1 ? "tasks" : "notes"
 export const rowsOf = ({ notes, tasks }: Workspace) => [...notes.all(), ...tasks.all()]
 export const RELAY = { url: "ws://relay" } as const
-const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | undefined) =>
-  openWorkspace({ id, collections: { notes, tasks }, store, env, relay })
+const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | undefined, version: Version) =>
+  openWorkspace({ id, collections: versions[version], store, env, relay })
 export type Workspace = Awaited<ReturnType<typeof open>>
 
 /** Four characters that stand for one edit, so that a text is a row of them and a byte search finds each. */
@@ -56,6 +67,12 @@ export class Replica {
   shares = false
   home: Workspace | undefined
   relay: Relay | RelayOptions = RELAY
+  /** The version of the app on this device. */
+  version: Version = 1
+  /** What its token function does next, and how often it has failed. */
+  tokens: { readonly next: ("rejects" | "hangs")[]; failed: number } = { next: [], failed: 0 }
+  /** How many messages of a relay that is newer than this library reach its workspace next, and how many have. */
+  newer = { next: 0, met: 0 }
   /** The connection that its workspace has left. */
   left: Connection | undefined
   /** There is a network. */
@@ -133,6 +150,8 @@ export class Replica {
       ws.onStatus(({ error, others }) => {
         if (others.length > 0) this.othersTold++
         if (!error || RELAYS.has(error.code) || harmed(error.code)) return
+        if (error.code === "PROTOCOL_VERSION" && this.newer.met > 0) return
+        if (error.code === "FORBIDDEN" && this.tokens.failed > 0) return
         if (error.code === "STORE_FAILED" && this.device.failures + this.device.readFailures > failures) return
         this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
       })
@@ -159,13 +178,14 @@ export class Replica {
 
   /** Home first: it holds the socket that the other one comes to. */
   async #open(store: Store, env: Env, process: Process) {
-    this.relay = this.shares ? relayConnection(RELAY) : RELAY
+    const options = { ...RELAY, token: () => this.#token() }
+    this.relay = this.shares ? relayConnection(options) : options
     const relay = this.dials ? this.relay : undefined
-    const home = this.shares ? await open(HOME, store, env, relay) : undefined
+    const home = this.shares ? await open(HOME, store, env, relay, this.version) : undefined
     for (;;) {
       const failures = this.device.failures + this.device.readFailures
       try {
-        return { home, ws: await open(WORKSPACE, store, env, relay) }
+        return { home, ws: await open(WORKSPACE, store, env, relay, this.version) }
       } catch (error) {
         if (codeOf(error) !== "STORE_FAILED" || this.device.failures + this.device.readFailures === failures)
           throw error
@@ -173,6 +193,14 @@ export class Replica {
       this.failedOpens++
       await new Promise<void>((resolve) => process.after(1000, resolve))
     }
+  }
+
+  /** The app's backend fails, or does not answer. */
+  #token(): string | Promise<string> {
+    const next = this.tokens.next.shift()
+    if (next === undefined) return this.name
+    this.tokens.failed++
+    return next === "rejects" ? Promise.reject(new Error("no token now")) : new Promise(() => {})
   }
 
   /** What becomes of it is seen in the end, when all have the same. */
@@ -238,14 +266,20 @@ export class Replica {
       case "tags":
         return all.update(id, (draft) => void (draft.tags = [...(draft.tags ?? []).slice(-2), token]))
       case "splice":
-        return all.update(id, (draft, edit) => edit.splice("body", place(draft.body, chance), 0, token))
+        return all.update(id, (draft, edit) => {
+          edit.splice("body", place(draft.body, chance), 0, token)
+          if (this.version === 2) (edit as AnyEdit).splice("extra", 0, 0, token)
+        })
       case "both":
         return all.update(id, (draft, edit) => {
           draft.title = token
           edit.splice("body", place(draft.body, chance), 0, token)
         })
       case "assign":
-        return all.update(id, (draft) => void (draft.body += token))
+        return all.update(id, (draft) => {
+          draft.body += token
+          if (this.version === 2) draft.extra = `${token}${draft.extra ?? ""}`
+        })
       case "cut":
         return all.update(id, (draft, edit) => {
           const at = place(draft.body, chance)
@@ -274,6 +308,10 @@ export class Replica {
     made.does = ["create"]
     return all.create({ title: token, body: token }, { id })
   }
+}
+
+interface AnyEdit {
+  splice(field: string, at: number, remove: number, insert: string): void
 }
 
 /** Errors of which the relay or the network is the cause; what is still refused at the end is seen there. */
