@@ -5,3 +5,9 @@
  * does not always agree in the end: rows differ between replicas, or a workspace does not come to rest.
  */
 export const notDamaged: ReadonlySet<string> = new Set(["change", "out", "outpage"])
+/** What they would be counted as. */
+export const notDrawn: ReadonlySet<string> = new Set([
+  "device changes harmed",
+  "outbox records harmed",
+  "outbox pages harmed",
+])

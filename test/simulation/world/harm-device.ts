@@ -8,6 +8,13 @@ import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
 
+const COUNTED_AS = {
+  row: "device rows harmed",
+  page: "device row pages harmed",
+  out: "outbox records harmed",
+  outpage: "outbox pages harmed",
+  change: "device changes harmed",
+} as const
 const KINDS = ["row", "page", "out", "outpage", "change"] as const
 
 /** One byte of one record, of a kind that is drawn first: else it would be a change, nearly always. */
@@ -25,8 +32,7 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
     world.scheduler.note(`${replica.name} harmed ${key.join("/")}`)
     device.harm(key, damaged(value, trouble.below(1000)))
     world.oracle.devices.reload(device)
-    if (kind === "row") world.seen["device rows harmed"]++
-    if (kind === "page") world.seen["device row pages harmed"]++
+    world.seen[COUNTED_AS[kind]]++
     harmed = true
   })
   open(world, replica)
