@@ -17,11 +17,14 @@ interface Watched {
 export function watchDisk(workspace: Watched, editor: Editor, name: string): void {
   let failing: HeadwaterError | null = null
   let isOver = false
-  const isListedAtFirst = isListed(name)
+  /** Whether the browser has listed the database so far. */
+  let wasListed = false
 
   async function look(): Promise<void> {
     if (isOver) return
-    const isDeleted = saysDeleted(failing) || ((await isListedAtFirst) && !(await isListed(name)))
+    const isThere = await isListed(name)
+    wasListed ||= isThere === true
+    const isDeleted = saysDeleted(failing) || (wasListed && isThere === false)
     if (!isDeleted) return editor.retry()
     if (!isOver) report(DELETED, WHAT_TO_DO)
     isOver = true
@@ -34,6 +37,7 @@ export function watchDisk(workspace: Watched, editor: Editor, name: string): voi
     void look()
   })
   setInterval(look, RETRY_MS)
+  void look()
 }
 
 const DELETED = "The browser has deleted the notes on this device"
@@ -46,8 +50,14 @@ function saysDeleted(error: HeadwaterError | null): boolean {
   return error?.cause instanceof Error && error.cause.message.includes("has deleted the database")
 }
 
-/** Whether the browser lists a database of this name. Some list none, in private windows for one. */
-async function isListed(name: string): Promise<boolean> {
-  const databases = await indexedDB.databases?.().catch(() => [])
-  return databases?.some((database) => database.name === name) === true
+/**
+ * Whether the browser lists a database of this name. Undefined when it does not say: a disk that fails may fail here, too,
+ * and some browsers have no list.
+ */
+async function isListed(name: string): Promise<boolean | undefined> {
+  try {
+    return (await indexedDB.databases?.())?.some((database) => database.name === name)
+  } catch {
+    return undefined
+  }
 }

@@ -51,6 +51,8 @@ export let ws: Awaited<ReturnType<typeof open>>
 let elements: FakeElement
 export const at = (id: string) => elements.querySelector(id)
 export const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
+/** The heading of the report that is shown. */
+export const reported = () => at("report").querySelector("h2").textContent
 export const asksBeforeItGoes = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }))
 export const tryAgain = () => at("notice").querySelector("button").onclick?.()
 export const type = (text: string) => {
