@@ -52,7 +52,7 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
     if (focused !== undefined) buttonOf(focused)?.focus()
     const all = notes.all().length
     const reading = ", searching long notes…"
-    const incomplete = ", long notes could not be searched"
+    const incomplete = ", some long notes could not be searched"
     const more = { done: "", rereading: "", reading, incomplete }[finder.state]
     const isPart = found.length !== all || more !== ""
     count.textContent = `${isPart ? `${found.length} of ` : ""}${all} note${all === 1 ? "" : "s"}${more}`

@@ -5,6 +5,9 @@ import type { Notes, Row } from "./notes.ts"
 /** UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
 
+/** Long notes that cannot be read, one after the other, after which no more are tried for a query. */
+const FAILURES = 10
+
 /** ms between two calls of `onFound`. */
 const FOUND_EVERY = 250
 
@@ -34,7 +37,11 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   let unread: Row[] = []
   let reading: Row | undefined
   let isReading = false
-  let hasFailed = false
+  /** Long notes that could not be read for these words; they are tried again for other words. */
+  let failed = new WeakSet<Row>()
+  let failuresInARow = 0
+  /** Whether a long note that may have the words was not read. */
+  let isIncomplete = false
   let toldAt = 0
 
   function find(query: string): readonly Row[] {
@@ -42,9 +49,11 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     if (asked.join(" ") !== words.join(" ")) {
       words = asked
       seen = new WeakMap()
-      hasFailed = false
+      failed = new WeakSet()
+      failuresInARow = 0
     }
     unread = []
+    isIncomplete = false
     if (words.length === 0) return newestFirst()
     const whole = folded(query).trim()
     const found: Row[][] = [[], [], [], []]
@@ -75,7 +84,8 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     const isFound = last !== undefined && words.every((word) => text.includes(word) || last.text.includes(word))
     // until a changed note is read again it stays where it is: somebody may be typing into it
     if (last?.row === row) seen.set(row, isFound)
-    else if (row !== reading && !hasFailed) unread.push(row)
+    else if (failed.has(row) || failuresInARow >= FAILURES) isIncomplete = true
+    else if (row !== reading) unread.push(row)
     return isFound
   }
 
@@ -95,10 +105,12 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     const whole = await notes.read(row.id).catch(() => undefined)
     if (notes.get(row.id) !== row) return // it has changed meanwhile: then the list asks again
     if (whole === undefined) {
-      hasFailed = true // Automerge cannot be loaded, most likely
-      unread = []
+      failed.add(row)
+      isIncomplete = true
+      if (++failuresInARow >= FAILURES) unread = [] // Automerge cannot be loaded, most likely
       return
     }
+    failuresInARow = 0
     const long = folded(whole.body)
     texts.set(row, long)
     const { text } = textOf(row)
@@ -112,7 +124,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   return {
     find,
     get state() {
-      if (!isReading || words.length === 0) return hasFailed ? "incomplete" : "done"
+      if (!isReading || words.length === 0) return isIncomplete ? "incomplete" : "done"
       const isNew = (row: Row | undefined) => row !== undefined && texts.get(row.id) === undefined
       return isNew(reading) || unread.some(isNew) ? "reading" : "rereading"
     },

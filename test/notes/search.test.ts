@@ -120,6 +120,45 @@ describe("the search", () => {
     expect(one.finder.state).toBe("done")
   })
 
+  it("goes on behind notes that cannot be read, and searches them when they have changed", async () => {
+    for (let n = 0; n < 12; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
+    const bad = new Set(["Long 11", "Long 7", "Long 6", "Long 0"])
+    const read = vi.fn(async (id: string) => {
+      if (bad.has(ws.notes.get(id)!.title)) throw new Error("the document could not be made")
+      return ws.notes.read(id)
+    })
+    const one = search({ ...ws.notes, read })
+    expect((await one.whole("licence")).last.length).toBe(8)
+    expect([one.finder.state, read.mock.calls.length]).toEqual(["incomplete", 12])
+    expect((await one.whole("licence")).last.length).toBe(8)
+    expect(read).toHaveBeenCalledTimes(12) // not once more for each drawing of the list
+
+    bad.clear()
+    for (const { id, title } of ws.notes.all()) {
+      if (/ (?:11|7|6)$/.test(title)) await ws.notes.update(id, (draft) => void (draft.title += " mended"))
+    }
+    expect((await one.whole("licence")).last.length).toBe(11)
+    expect(one.finder.state).toBe("incomplete")
+    const last = ws.notes.all().find(({ title }) => title === "Long 0")!
+    await ws.notes.update(last.id, (draft) => void (draft.title += " mended"))
+    expect((await one.whole("licence")).last.length).toBe(12)
+    expect(one.finder.state).toBe("done")
+  })
+
+  it("gives up when no note can be read, until the next query", async () => {
+    for (let n = 0; n < 40; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
+    const read = vi.fn(ws.notes.read)
+    read.mockRejectedValue(new Error("WebAssembly is not there"))
+    const one = search({ ...ws.notes, read })
+    expect((await one.whole("licence")).last).toEqual([])
+    expect((await one.whole("licence")).last).toEqual([])
+    expect(one.finder.state).toBe("incomplete")
+    expect(read.mock.calls.length).toBeLessThan(20)
+    read.mockImplementation(ws.notes.read)
+    expect((await one.whole("licenc")).last.length).toBe(40)
+    expect(one.finder.state).toBe("done")
+  })
+
   it("keeps no more long texts than fit, and still ends", async () => {
     const read = vi.fn(ws.notes.read)
     for (let n = 0; n < 12; n++) await note(`Long ${n}`, "x".repeat(80_000))
