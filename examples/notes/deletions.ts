@@ -1,3 +1,4 @@
+import type { HeadwaterError } from "headwater"
 import { child, element } from "./dom.ts"
 import type { Editor } from "./editor.ts"
 import type { List } from "./list.ts"
@@ -21,15 +22,18 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
   function remove(id: string): void {
     if (editor.id === id) closeEditor()
     const written = editor.written(id)
-    if (notes.get(id) === undefined && written === undefined) return // a new note into which nothing was typed
-    show([...deleted.filter((other) => other !== id), id]) // at once: an undo may follow immediately, and it waits for `deleting`
+    const wasThere = notes.get(id) !== undefined
+    if (!wasThere && written === undefined) return // a new note into which nothing was typed
+    show(withLast(id)) // at once: an undo may follow immediately, and it waits for `deleting`
     announced.textContent = "Note deleted. Press Alt U to bring it back."
     const done = Promise.resolve(written)
       .then(() => notes.delete(id))
-      .catch((error: Error) => {
-        forget(id)
+      .catch((error: HeadwaterError) => {
+        const isThere = notes.get(id) !== undefined
+        // a deletion that failed may be on the disk all the same, and is undone like any other
+        if (isThere || !wasThere) forget(id)
         // a new note that could not be saved never existed, and the editor has said so
-        if (notes.get(id) !== undefined) report("The note could not be deleted", [error.message])
+        if (isThere) report("The note could not be deleted", [error.message])
       })
       .finally(() => deleting.delete(id))
     deleting.set(id, done)
@@ -47,10 +51,15 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
           announced.textContent = "Note restored."
           if (isFocused) requestAnimationFrame(() => list.focus(id)) // drawn by then
         },
-        (error: Error) => report("The note could not be restored", [error.message]),
+        (error: HeadwaterError) => {
+          const mayComeBack = notes.get(id) === undefined && error.code !== "ENTITY_NOT_FOUND"
+          if (mayComeBack) show(withLast(id)) // for another attempt
+          report("The note could not be restored", [error.message])
+        },
       )
   }
 
+  const withLast = (id: string) => [...deleted.filter((other) => other !== id), id]
   const forget = (id: string) => show(deleted.filter((other) => other !== id))
 
   /** The message stays until it is answered: people who use a keyboard or a screen reader need longer than others. */

@@ -3,9 +3,9 @@ import { type MemoryOptions, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, vi } from "vitest"
 import { notes as definition } from "../../examples/notes/notes.ts"
 
-// A page without a browser, for the tests of the editor.
+// A page without a browser, for the tests of the editor and of what stands beside it.
 
-/** The part of an element that the editor uses. test/browser/notes.test.ts runs the editor on real elements. */
+/** The part of an element that these tests need. test/browser/notes.test.ts runs the editor on real elements. */
 class FakeElement extends EventTarget {
   #value = ""
   private readonly lineBreak: string
@@ -33,6 +33,9 @@ class FakeElement extends EventTarget {
   }
   setSelectionRange(): void {}
   replaceChildren(): void {}
+  contains(): boolean {
+    return false
+  }
   showModal(): void {}
 }
 
