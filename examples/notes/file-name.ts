@@ -33,5 +33,21 @@ function startOf(text: string): string {
  */
 export const pathKey = (path: string) => path.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC")
 
-/** The spellings of a path under which a file system that tells them apart may have it. */
-export const spellingsOf = (path: string) => [...new Set([path.normalize("NFC"), path.normalize("NFD")])]
+/** Spellings of a path that are tried at most: those of six folders with letters that have two. */
+const SPELLINGS = 64
+
+/**
+ * The spellings of a path under which a file system that tells them apart may have it, NFC first: each folder, and the
+ * file, may come from another system.
+ */
+export function spellingsOf(path: string): readonly string[] {
+  const [first = [], ...more] = path
+    .split("/")
+    .map((name) => [...new Set([name.normalize("NFC"), name.normalize("NFD")])])
+  let paths = first
+  for (const names of more) {
+    paths = paths.flatMap((folder) => names.map((name) => `${folder}/${name}`))
+    if (paths.length > SPELLINGS) return [path.normalize("NFC"), path.normalize("NFD")]
+  }
+  return paths
+}

@@ -73,7 +73,8 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
         read: async () => undefined,
         write: async (path, text) => void files.push({ path, text }),
       }
-      const { exported, problems } = await exportNotes(notes, folder === undefined ? archive : inFolder(folder))
+      const target = folder === undefined ? archive : (await import("./folder.ts")).inFolder(folder)
+      const { exported, problems } = await exportNotes(notes, target)
       if (folder === undefined) download((await import("./zip.ts")).zip(files), "notes.zip")
       const not = problems.length > 0 ? `, ${problems.length} could not be exported:` : ""
       report(
@@ -111,30 +112,6 @@ const counted = (n: number, what: string) => `${n} note${n === 1 ? "" : "s"} ${w
 async function pickFolder(): Promise<FileSystemDirectoryHandle | undefined> {
   const { showDirectoryPicker } = window as { showDirectoryPicker?: (o: object) => Promise<FileSystemDirectoryHandle> }
   return showDirectoryPicker?.({ id: "notes", mode: "readwrite" })
-}
-
-function inFolder(folder: FileSystemDirectoryHandle): Target {
-  async function handle(path: string, create: boolean): Promise<FileSystemFileHandle> {
-    const [name = "", ...folders] = path.split("/").reverse()
-    let inner = folder
-    for (const each of folders.reverse()) inner = await inner.getDirectoryHandle(each, { create })
-    return inner.getFileHandle(name, { create })
-  }
-  return {
-    async read(path) {
-      try {
-        return await (await handle(path, false)).getFile()
-      } catch (error) {
-        if ((error as Error).name === "NotFoundError") return undefined
-        throw error
-      }
-    },
-    async write(path, text) {
-      const writable = await (await handle(path, true)).createWritable()
-      await writable.write(text)
-      await writable.close()
-    },
-  }
 }
 
 function download(blob: Blob, name: string): void {

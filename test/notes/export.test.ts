@@ -126,6 +126,9 @@ describe("exporting", () => {
   })
 
   const [composed, decomposed] = ["caf\u00e9", "cafe\u0301"]
+  /** Every way to spell so many names. */
+  const spellings = (names: number): string[][] =>
+    names === 0 ? [[]] : spellings(names - 1).flatMap((all) => [composed, decomposed].map((name) => [...all, name]))
 
   it("gives two notes with one name in two spellings (NFC, NFD) two names that differ in every spelling", async () => {
     await typed(composed, decomposed, composed.toUpperCase())
@@ -150,6 +153,24 @@ describe("exporting", () => {
       expect(to.files[`${there}.md`]).toMatch(/^---\nid:/)
       for (const { id } of ws.notes.all()) await ws.notes.delete(id)
     }
+  })
+
+  it("writes one file for a note whose folders and file the disk has in different spellings", async () => {
+    const texts: Record<string, string> = {}
+    for (const [n, spelled] of spellings(4).entries()) texts[`${n}/${spelled.join("/")}.md`] = `# ${n}\n`
+    for (const [path, text] of Object.entries(texts)) await imported(path, text)
+    const to = folder(texts)
+    expect(await exportNotes(ws.notes, to)).toEqual({ exported: 16, problems: [] })
+    expect(Object.keys(to.files)).toEqual(Object.keys(texts))
+    for (const text of Object.values(to.files)) expect(text).toMatch(/^---\nid:/)
+  })
+
+  it("tries no more spellings of a path than a disk can be asked for", async () => {
+    const path = `${Array(40).fill(composed).join("/")}.md`
+    await imported(path, "text")
+    const to = folder({ [path.normalize("NFD")]: "text" })
+    await exportNotes(ws.notes, to)
+    expect(Object.keys(to.files)).toEqual([path.normalize("NFD")])
   })
 
   it("overwrites no other file whose name is spelled the other way", async () => {
