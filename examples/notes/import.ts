@@ -2,7 +2,7 @@ import { HeadwaterError } from "headwater"
 import { dateIn } from "./dates.ts"
 import { equal } from "./front-matter.ts"
 import { FileProblem, formatNote, hashOf, type NoteFields, parseNote } from "./markdown.ts"
-import { type FilePart, fieldsOf, type Notes } from "./notes.ts"
+import { type FilePart, fieldsOf, type Notes, type Row } from "./notes.ts"
 import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
@@ -29,8 +29,9 @@ const TOGETHER = 50
  * A file with the id of a note becomes that note's content. Only the difference is written, so concurrent edits merge.
  * A file without an id is recognized by its path and its bytes: importing it again changes nothing, and what was edited
  * here stays. The path alone does not identify a file, for two folders may have a README.md each: a file of the same
- * path with other bytes becomes a second note. A file that cannot be imported is named in the report; the others are
- * imported.
+ * path with other bytes becomes a second note. But a note whose import was interrupted is completed by its file, also when
+ * that has changed or was moved since. A file that cannot be imported is named in the report; the
+ * others are imported.
  */
 export async function importNotes(
   notes: Notes,
@@ -38,41 +39,57 @@ export async function importNotes(
   progress: (done: number) => void = () => {},
 ): Promise<ImportReport> {
   const report: ImportReport = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
-  const claimed = new Map<string, string>()
-  const here = notesByFile(notes)
+  const run: Run = { notes, report, claimed: new Map(), here: notesHere(notes), given: new Map() }
+  for (const path of files.map(pathOf)) run.given.set(path, (run.given.get(path) ?? 0) + 1)
   for (let i = 0; i < files.length; i += TOGETHER) {
-    await Promise.all(files.slice(i, i + TOGETHER).map((file) => importOne(notes, file, claimed, here, report)))
+    await Promise.all(files.slice(i, i + TOGETHER).map((file) => importOne(run, file)))
     progress(Math.min(i + TOGETHER, files.length))
   }
   return report
 }
 
-async function importOne(
-  notes: Notes,
-  file: FileToImport,
-  claimed: Map<string, string>,
-  here: ReadonlyMap<string, readonly string[]>,
-  report: ImportReport,
-): Promise<void> {
+interface Run {
+  readonly notes: Notes
+  readonly report: ImportReport
+  /** The path of the file that has this id. */
+  readonly claimed: Map<string, string>
+  /** The notes that were here before. */
+  readonly here: Here
+  /** How many of the files have this path: files of several folders may be dropped at once. */
+  readonly given: Map<string, number>
+}
+
+/** What is to become of a note. */
+interface Source {
+  readonly note: NoteFields
+  /** SHA-256 of the file. */
+  readonly hash: string
+  /** Fields that are written with the last part. */
+  readonly mark: { readonly file: string; readonly fileHash?: string }
+}
+
+const pathOf = (file: FileToImport) => file.path.normalize("NFC")
+
+async function importOne(run: Run, file: FileToImport): Promise<void> {
+  const { report, claimed, here } = run
   try {
     const bytes = await file.bytes()
     const { id, fields, front, remarks } = parseNote(file.path, bytes)
-    const path = file.path.normalize("NFC")
+    const path = pathOf(file)
     const fileDate = dateIn(fields)
     const origin = { file: path, ...(front !== undefined && { fileFront: front }), ...(fileDate && { fileDate }) }
-    const note = { ...fields, ...origin }
     const hash = hashOf(bytes)
+    const mark = { file: path, ...(id === undefined && { fileHash: hash }) }
+    const source: Source = { note: { ...fields, ...origin }, hash, mark }
     if (id !== undefined && claimed.has(id)) {
       throw new FileProblem(`its id is also in ${claimed.get(id)}; give one of the two files another id`)
     }
     if (id !== undefined) claimed.set(id, file.path)
-    const sameFile = here.get(path) ?? []
-    const done =
-      id === undefined ? await writeFile(notes, note, hash, sameFile) : await writeNote(notes, id, note, hash)
+    const done = id === undefined ? await writeFile(run, source) : await writeNote(run.notes, id, source)
     if (done === "unchanged") return void report.unchanged++
     report[done === "completed" ? "updated" : done]++
     for (const what of remarks) report.remarks.push({ path: file.path, what })
-    const isSecond = id === undefined && done === "created" && sameFile.length > 0
+    const isSecond = id === undefined && done === "created" && here.from.has(path)
     if (isSecond) report.remarks.push({ path: file.path, what: SECOND })
     if (done === "completed") report.remarks.push({ path: file.path, what: COMPLETED })
   } catch (error) {
@@ -85,59 +102,77 @@ const COMPLETED = "its last import was interrupted; the note is complete now"
 
 type Done = "created" | "updated" | "completed" | "unchanged"
 
-/** A file without an id: the note that came from the same path and bytes, or a new one. */
-async function writeFile(notes: Notes, note: NoteFields, hash: string, sameFile: readonly string[]): Promise<Done> {
-  for (const id of sameFile) {
+/** A file without an id: the note that came from the same path and bytes, or an incomplete one, or a new one. */
+async function writeFile(run: Run, source: Source): Promise<Done> {
+  const { notes, here } = run
+  const { note, hash, mark } = source
+  for (const id of here.from.get(mark.file) ?? []) {
     const row = notes.get(id)
-    if (row?.filePart?.hash === hash) {
-      await complete(notes, id, note.body, { fileHash: hash })
-      return "completed"
-    }
-    if (row?.fileHash === hash) return "unchanged"
-    const whole = row && (await notes.read(id))
+    if (row === undefined || row.filePart !== undefined) continue
+    if (row.fileHash === hash) return "unchanged"
+    const whole = await notes.read(id)
     if (whole !== undefined && holds(whole, note)) return "unchanged"
   }
-  await create(notes, note, hash, {}, { fileHash: hash })
-  return "created"
+  const incomplete = incompleteOf(run, source)
+  if (incomplete === undefined) {
+    await create(notes, source)
+    return "created"
+  }
+  await finish(notes, incomplete, source)
+  return "completed"
+}
+
+/**
+ * The incomplete note that came from this file: from the same path and bytes; else from a file of this path that has
+ * changed since, or from one of these bytes that was moved since, unless that may have been another file.
+ */
+function incompleteOf({ notes, here, given }: Run, { hash, mark }: Source): string | undefined {
+  const rows = here.incomplete.map((id) => notes.get(id)).filter((row) => row?.filePart !== undefined)
+  const isSame = (row: Row | undefined) => row?.filePart?.hash === hash
+  const ofPath = rows.filter((row) => row?.file?.normalize("NFC") === mark.file)
+  const changed = given.get(mark.file) === 1 ? ofPath[0] : undefined
+  const moved = rows.find((row) => isSame(row) && !given.has(row?.file?.normalize("NFC") ?? ""))
+  return (ofPath.find(isSame) ?? moved ?? changed)?.id
 }
 
 /** A file with an id: the note of that id has its content afterwards. */
-async function writeNote(notes: Notes, id: string, note: NoteFields, hash: string): Promise<Done> {
+async function writeNote(notes: Notes, id: string, source: Source): Promise<Done> {
   const existing = await notes.read(id)
   if (existing === undefined) {
-    await create(notes, note, hash, { id }, {})
+    await create(notes, source, { id })
     return "created"
   }
   const isDeleted = existing.$deletedAt !== undefined
-  if (!isDeleted && existing.filePart === undefined && holds(existing, note, id)) return "unchanged"
+  const isIncomplete = existing.filePart !== undefined
+  if (!isDeleted && !isIncomplete && holds(existing, source.note, id)) return "unchanged"
   if (isDeleted) await notes.restore(id)
-  const part = existing.filePart
-  const isInterrupted = part?.hash === hash && part.length > 0
-  if (isInterrupted) await complete(notes, id, note.body, {})
-  else await rewrite(notes, id, note, hash)
-  return isInterrupted ? "completed" : "updated"
+  await (isIncomplete ? finish(notes, id, source) : rewrite(notes, id, source))
+  return isIncomplete ? "completed" : "updated"
 }
 
 /**
  * Creates a note. A body that one change cannot hold is written in several; until the last of them, `filePart` says
- * that the note is not complete. `mark` is written with the last.
+ * that the note is not complete.
  */
-async function create(
-  notes: Notes,
-  note: NoteFields,
-  hash: string,
-  options: { readonly id?: string },
-  mark: { readonly fileHash?: string },
-): Promise<void> {
+async function create(notes: Notes, source: Source, options: { readonly id?: string } = {}): Promise<void> {
+  const { note, hash, mark } = source
   const body = note.body.slice(0, wholePairs(note.body, PART))
   const isWhole = body === note.body
   const filePart: FilePart = { hash, length: body.length }
   const created = await notes.create({ ...note, body, ...(isWhole ? mark : { filePart }) }, options)
-  if (!isWhole) await complete(notes, created.id, note.body, mark)
+  if (!isWhole) await complete(notes, created.id, source)
+}
+
+/** Makes an incomplete note complete. */
+async function finish(notes: Notes, id: string, source: Source): Promise<void> {
+  const part = notes.get(id)?.filePart
+  const isBegun = part?.hash === source.hash && part.length > 0
+  await (isBegun ? complete(notes, id, source) : rewrite(notes, id, source))
 }
 
 /** Appends to an incomplete note what it lacks of its file. What was written into it meanwhile stays. */
-async function complete(notes: Notes, id: string, body: string, mark: { readonly fileHash?: string }): Promise<void> {
+async function complete(notes: Notes, id: string, { note, mark }: Source): Promise<void> {
+  const { body } = note
   for (let isWhole = false; !isWhole; ) {
     await notes.update(id, (draft, edit) => {
       const from = draft.filePart?.length ?? body.length
@@ -152,7 +187,8 @@ async function complete(notes: Notes, id: string, body: string, mark: { readonly
 }
 
 /** Makes the note what the file says. A body that differs by more than one change can hold is written in several. */
-async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields, hash: string): Promise<void> {
+async function rewrite(notes: Notes, id: string, { note, hash, mark }: Source): Promise<void> {
+  const { body, ...fields } = note
   for (let isWhole = false; !isWhole; ) {
     await notes.update(id, (draft, edit) => {
       const change = difference(draft.body, body)
@@ -161,23 +197,31 @@ async function rewrite(notes: Notes, id: string, { body, ...fields }: NoteFields
       for (const key of Object.keys(draft)) {
         if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
       }
-      Object.assign(draft, fields, !isWhole && { filePart: { hash, length: 0 } })
+      Object.assign(draft, fields, isWhole ? mark : { filePart: { hash, length: 0 } })
       if (part !== undefined) edit.splice("body", part.at, part.remove, part.insert)
     })
   }
 }
 
-/** The ids of the notes that came from each path, whose characters are in NFC. */
-function notesByFile(notes: Notes): Map<string, string[]> {
-  const byFile = new Map<string, string[]>()
-  for (const { id, file } of notes.all()) {
+interface Here {
+  /** Their ids by the path that they came from, whose characters are in NFC. */
+  readonly from: ReadonlyMap<string, readonly string[]>
+  /** The ids of those whose import was interrupted. */
+  readonly incomplete: readonly string[]
+}
+
+function notesHere(notes: Notes): Here {
+  const from = new Map<string, string[]>()
+  const incomplete: string[] = []
+  for (const { id, file, filePart } of notes.all()) {
+    if (filePart !== undefined) incomplete.push(id)
     if (typeof file !== "string") continue
     const path = file.normalize("NFC")
-    const ids = byFile.get(path)
-    if (ids === undefined) byFile.set(path, [id])
+    const ids = from.get(path)
+    if (ids === undefined) from.set(path, [id])
     else ids.push(id)
   }
-  return byFile
+  return { from, incomplete }
 }
 
 /** Whether the file says nothing else than the note, or is, with this id, what an export of the note would write. */

@@ -153,6 +153,7 @@ describe("importing", () => {
 
 describe("an import that is interrupted", () => {
   const long = Array.from({ length: 30_000 }, (_, n) => `line ${n}\n`).join("")
+  const twoParts = long.slice(0, PART + 1000)
   const parts = Math.ceil(long.length / PART)
 
   /** Imports with a disk that fails once `saved` writes are on it, and opens the notes again as after a closed tab. */
@@ -185,7 +186,7 @@ describe("an import that is interrupted", () => {
         await again.notes.update(half!.id, (_, edit) => edit.splice("body", 0, 0, "edited here, "))
 
         const report = await importNotes(again.notes, [of])
-        const remarks = [{ path: "long.md", what: "its last import was interrupted; the note is complete now" }]
+        const remarks = [{ path: "long.md", what: complete }]
         expect(report).toEqual({ ...nothing, updated: 1, remarks })
         expect(again.notes.all().length).toBe(1)
         const whole = await again.notes.read(half!.id)
@@ -195,6 +196,70 @@ describe("an import that is interrupted", () => {
       } finally {
         await again.close()
       }
+    }
+  })
+
+  const complete = "its last import was interrupted; the note is complete now"
+  const edited = long.replace("line 13000", "line 13,000")
+
+  it.each([
+    ["without an id", ""],
+    ["with an id", "id: n1\n"],
+  ])("is completed by the file as its author has edited it since, one %s", async (_, id) => {
+    const again = await interrupted(2, file("long.md", `---\n${id}tags: [x]\n---\n${long}`))
+    try {
+      const [half] = again.notes.all()
+      const now = file("long.md", `---\n${id}title: Edited\n---\n${edited}`)
+      const failing = { ...again.notes, update: vi.fn(again.notes.update) }
+      failing.update.mockImplementationOnce(again.notes.update).mockRejectedValueOnce(new Error("gone"))
+      expect((await importNotes(failing, [now])).problems.length).toBe(1) // interrupted once more
+      expect((await again.notes.read(half!.id))?.filePart).toMatchObject({ length: 0 })
+      const remarks = [{ path: "long.md", what: complete }]
+      expect(await importNotes(again.notes, [now])).toEqual({ ...nothing, updated: 1, remarks })
+      const whole = await again.notes.read(half!.id)
+      expect(whole).toMatchObject({ title: "Edited" })
+      expect([whole?.body === edited, whole?.filePart, whole?.tags]).toEqual([true, undefined, undefined])
+      expect(await importNotes(again.notes, [now])).toEqual({ ...nothing, unchanged: 1 })
+      const to = { read: async () => undefined, write: async () => {} }
+      expect(await exportNotes(again.notes, to)).toEqual({ exported: 1, problems: [] })
+    } finally {
+      await again.close()
+    }
+  })
+
+  it("is completed by the file where it was moved to, but not by a copy beside it", async () => {
+    const of = file("long.md", twoParts)
+    const again = await interrupted(1, of)
+    try {
+      const [half] = again.notes.all()
+      expect(await importNotes(again.notes, [file("copy.md", twoParts), of])).toMatchObject({ created: 1, updated: 1 })
+      expect((await again.notes.read(half!.id))?.file).toBe("long.md")
+    } finally {
+      await again.close()
+    }
+    const moved = file("folder/moved.md", twoParts)
+    const later = await interrupted(1, of)
+    try {
+      const remarks = [{ path: "folder/moved.md", what: complete }]
+      expect(await importNotes(later.notes, [moved])).toEqual({ ...nothing, updated: 1, remarks })
+      const whole = await later.notes.read(later.notes.all()[0]!.id)
+      expect([whole?.body === twoParts, whole?.file]).toEqual([true, "folder/moved.md"])
+      expect(await importNotes(later.notes, [moved])).toEqual({ ...nothing, unchanged: 1 })
+    } finally {
+      await later.close()
+    }
+  })
+
+  it("is not taken up by another file of its path that comes at the same time", async () => {
+    const of = file("long.md", twoParts)
+    const again = await interrupted(1, of)
+    try {
+      const report = await importNotes(again.notes, [file("long.md", "# Other\n"), of])
+      expect(report).toMatchObject({ created: 1, updated: 1, problems: [] })
+      const bodies = await Promise.all(again.notes.all().map(async ({ id }) => (await again.notes.read(id))?.body))
+      expect(bodies.sort()).toEqual(["# Other\n", twoParts])
+    } finally {
+      await again.close()
     }
   })
 
