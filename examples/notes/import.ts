@@ -195,7 +195,7 @@ async function rewrite(notes: Notes, id: string, { note, hash, mark }: Source): 
       const part = change && firstPart(change, draft.body)
       isWhole = part === change
       for (const key of Object.keys(draft)) {
-        if (key !== "body" && !(key in fields)) delete (draft as Record<string, unknown>)[key]
+        if (key !== "body" && !Object.hasOwn(fields, key)) delete (draft as Record<string, unknown>)[key]
       }
       Object.assign(draft, fields, isWhole ? mark : { filePart: { hash, length: 0 } })
       if (part !== undefined) edit.splice("body", part.at, part.remove, part.insert)

@@ -123,6 +123,17 @@ describe("importing", () => {
     expect(fieldsOf(ws.notes.get("n2")!)).toEqual({ title: "Back", body: "again", file: "n2.md" })
   })
 
+  it("removes a field that the file no longer has, whatever its name", async () => {
+    for (const name of ["constructor", "toString", "valueOf", "hasOwnProperty", "other"]) {
+      const of = (front: string) => [file("a.md", `---\nid: ${name}\ntitle: a\n${front}---\ntext`)]
+      await importNotes(ws.notes, of(`${name}: x\n`))
+      expect(fieldsOf(ws.notes.get(name)!), name).toMatchObject({ [name]: "x" })
+      expect(await importNotes(ws.notes, of("")), name).toEqual({ ...nothing, updated: 1 })
+      expect(fieldsOf(ws.notes.get(name)!), name).toEqual({ title: "a", body: "text", file: "a.md" })
+      expect(await importNotes(ws.notes, of("")), name).toEqual({ ...nothing, unchanged: 1 })
+    }
+  })
+
   it("imports files up to the limit whole, though one change holds less, and names the limit for longer ones", async () => {
     const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
     const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // a surrogate pair at every cut
