@@ -3,7 +3,7 @@
  * itself: small faults of its value are repaired, and a value that is not YAML becomes the text that is written there.
  * So whatever a file has in front of it, its note can be imported, and no word of it is lost.
  */
-import { type Entry, isEntry, readYaml, unquoted, type Yaml } from "./yaml-entries.ts"
+import { type Entry, fullRoom, isEntry, readYaml, unquoted, type Yaml } from "./yaml-entries.ts"
 
 /** The lines of one key, or of several where they cannot be told apart. */
 export interface Piece {
@@ -147,6 +147,7 @@ function readKeyByKey(front: string): Reading | undefined {
   const take = inTurn(all.pairs)
   const remarks = new Set(all.remarks)
   const left: string[] = []
+  const room = fullRoom()
   let place = 0
   const pieces = mended.map(({ chunk, yaml, isRepaired, rest }): Piece => {
     const { key, text, after } = chunk
@@ -155,7 +156,7 @@ function readKeyByKey(front: string): Reading | undefined {
     let read = yaml === undefined ? [] : take(place)
     if (yaml !== undefined && read.length === 0) {
       // together they are no YAML, because of their aliases: by itself it may be
-      const alone = readYaml(yaml)
+      const alone = readYaml(yaml, room)
       if (typeof alone === "object") {
         read = alone.pairs
         for (const remark of alone.remarks) remarks.add(remark)

@@ -9,8 +9,17 @@ export interface Entry {
 /** Levels that a value may have; a field holds at most 64. */
 const LEVELS = 60
 
-/** Values that an entry may consist of once its aliases are resolved. */
-const VALUES = 50_000
+/**
+ * What the values of front matter may come to once their aliases are resolved, so that a note has room for them beside
+ * the first part of its body. Without aliases they are always less.
+ */
+export interface Room {
+  values: number
+  /** UTF-16 units of texts, and of keys inside of values. */
+  units: number
+}
+
+export const fullRoom = (): Room => ({ values: 50_000, units: 100_000 })
 
 /** Aliases in front matter: the parser looks for the anchor of each in the whole document. */
 const ALIASES = 200
@@ -34,8 +43,8 @@ function parse(text: string): Document.Parsed | undefined {
   }
 }
 
-/** Reads YAML; undefined when it is not valid, or when no field could hold its values. */
-export function readYaml(text: string): Yaml | "no map" | undefined {
+/** Reads YAML; undefined when it is not valid, or when its values do not fit into `room`, of which they take their part. */
+export function readYaml(text: string, room: Room = fullRoom()): Yaml | "no map" | undefined {
   const document = parse(text)
   if (document === undefined) return undefined
   const { contents } = document
@@ -47,14 +56,16 @@ export function readYaml(text: string): Yaml | "no map" | undefined {
     const [, tag] = /^Unresolved tag: (\S+)/.exec(message) ?? []
     remarks.add(tag === undefined ? message : `the tag ${tag} of its front matter is not part of the field's value`)
   }
+  const left = { ...room }
   try {
     const pairs = contents.items.map((pair) => {
       const value = isNode(pair.value) ? pair.value.toJS(document) : null
-      if (!isModest(value)) throw new RangeError("too many levels or values")
+      takeRoom(left, value)
       const at = startOf(pair)
       const end = isNode(pair.value) ? (pair.value.range?.[2] ?? at) : at
       return { key: keyOf(pair, text), value, at, sound: !renamed.some((place) => place >= at && place < end) }
     })
+    Object.assign(room, left)
     return { pairs, remarks: [...remarks] }
   } catch {
     return undefined // an alias without its anchor, or aliases that would grow without end
@@ -170,13 +181,15 @@ function nestsTooDeep(text: string): boolean {
   return false
 }
 
-/** Whether a value has no more levels and parts than a field can have. An alias may make it contain itself. */
-function isModest(value: unknown): boolean {
-  let values = 0
-  const fits = (part: unknown, levels: number): boolean => {
-    if (++values > VALUES) return false
-    if (typeof part !== "object" || part === null) return true
-    return levels < LEVELS && Object.values(part).every((inner) => fits(inner, levels + 1))
+/** Throws when a value has more parts than there is room for, or too many levels. An alias may make it contain itself. */
+function takeRoom(room: Room, value: unknown, levels = 0): void {
+  room.values--
+  if (typeof value === "string") room.units -= value.length
+  const isObject = typeof value === "object" && value !== null
+  if (room.values < 0 || room.units < 0 || (isObject && levels >= LEVELS)) throw new RangeError("too large a value")
+  if (!isObject) return
+  for (const [key, inner] of Object.entries(value)) {
+    if (!Array.isArray(value)) room.units -= key.length
+    takeRoom(room, inner, levels + 1)
   }
-  return fits(value, 0)
 }

@@ -100,6 +100,19 @@ describe("front matter that is nearly YAML", () => {
         ...["b", "c", "d"].map((key, i) => `${key}: &${key} [${Array(9).fill(`*${"abc"[i]}`)}]`),
       ),
     ],
+    [
+      "long texts and aliases",
+      lines(`a: &a ${"x".repeat(20_000)}`, ...Array.from({ length: 60 }, (_, i) => `k${i}: *a`)),
+    ],
+    ["long keys and aliases", lines(`a: &a { ${"x".repeat(1000)}: 1 }`, `b: [${Array(199).fill("*a")}]`, "c: 1: 2")],
+    ["lists and aliases", lines(`a: &a [${"1,".repeat(9000)}]`, ...Array.from({ length: 60 }, (_, i) => `k${i}: *a`))],
+    [
+      "texts and aliases in each of many keys",
+      lines(
+        ...Array.from({ length: 40 }, (_, i) => `k${i}: [&a ${"\u4e00".repeat(1000)}${",*a".repeat(90)}]`),
+        "odd: a: b",
+      ),
+    ],
     ["many aliases", lines("a: &a x", ...Array.from({ length: 5000 }, (_, i) => `k${i}: *a`))],
     ["many keys of one name", "a: b\n".repeat(13_000)],
     ["many anchors", `a: ${"&a ".repeat(20_000)}`],
@@ -113,6 +126,17 @@ describe("front matter that is nearly YAML", () => {
       expect(await importNotes(ws.notes, [file])).toMatchObject({ created: 1, problems: [] })
       expect(ws.notes.all()[0]).toMatchObject({ title: "a", body: "body" })
       expect(performance.now() - begun).toBeLessThan(30_000)
+    } finally {
+      await ws.close()
+    }
+  })
+
+  it("leaves room for the body, when both are as long as they can be", async () => {
+    const ws = await openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
+    try {
+      const long = `text: [&a ${"\u4e00".repeat(1000)}${",*a".repeat(99)}]\nmore: "${"\u4e00".repeat(64_000)}"\nodd: a: b`
+      const file = { path: "a.md", bytes: async () => bytes(`---\n${long}\n---\n${"\u4e00".repeat(130_000)}`) }
+      expect(await importNotes(ws.notes, [file])).toMatchObject({ created: 1, problems: [] })
     } finally {
       await ws.close()
     }
