@@ -13,6 +13,8 @@ export interface Connection {
   toggle(): void
   /** Shows a message in place of the status; undefined shows the status again. */
   busy(message: string | undefined): void
+  /** Shows the status again, because the number of unsent notes has changed. */
+  refresh(): void
   /** Whether something typed is not on the disk yet. */
   unsaved(is: boolean): void
 }
@@ -47,6 +49,7 @@ export function showConnection(workspace: Connected, unsent: (changes: number) =
   button.addEventListener("click", toggle)
   return {
     toggle,
+    refresh: show,
     busy(next) {
       message = next
       show()

@@ -38,7 +38,10 @@ const editor = showEditor(
   (id) => list.select(id),
   (is) => connection.unsaved(is),
 )
-const connection = showConnection(workspace, countUnsent(notes))
+const connection = showConnection(
+  workspace,
+  countUnsent(notes, () => connection.refresh()),
+)
 const deletions = showDeletions(notes, editor, list, closeEditor)
 showTransfer(notes, connection.busy)
 watchDisk(workspace, editor, DATABASE)

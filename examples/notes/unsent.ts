@@ -2,13 +2,37 @@ import type { Notes } from "./notes.ts"
 
 /**
  * Counts the notes that the relay does not have as they are here. The function that it returns is given the number of unsent
- * changes, and returns undefined when there are some, but of notes that it does not know.
+ * changes, and returns undefined when there are some, but of notes that it does not know. `onChange` is called when the
+ * number has become another without a change of the workspace's status.
  */
-export function countUnsent(notes: Notes): (changes: number) => number | undefined {
+export function countUnsent(notes: Notes, onChange = () => {}): (changes: number) => number | undefined {
   const unsent = new Set(notes.all().flatMap((row) => (row.$pending ? [row.id] : [])))
-  /** Notes that were deleted here: they have no row that says whether the deletion was sent. */
+  /** Notes that were deleted here, the oldest first: they have no row that says whether the deletion was sent. */
   const deleted = new Set<string>()
+  let isLooking = false
+  let looksAgain = false
+
+  /** Forgets the deletions that were sent. They are sent in their order, so the first that was not ends it. */
+  async function look(): Promise<void> {
+    looksAgain = true
+    if (isLooking) return
+    isLooking = true
+    while (looksAgain) {
+      looksAgain = false
+      for (const id of deleted) {
+        const isSent = await notes.read(id).then(
+          (note) => note?.$pending !== true,
+          () => false,
+        )
+        if (!isSent) break
+        if (deleted.delete(id)) onChange()
+      }
+    }
+    isLooking = false
+  }
+
   notes.subscribe((_, { added, changed, removed, from }) => {
+    if (deleted.size > 0) void look()
     for (const id of [...added, ...changed]) {
       deleted.delete(id)
       if (notes.get(id)?.$pending) unsent.add(id)
@@ -19,8 +43,12 @@ export function countUnsent(notes: Notes): (changes: number) => number | undefin
       if (from === "here") deleted.add(id)
     }
   })
+
+  let before = 0
   return (changes) => {
     if (changes === 0) deleted.clear()
+    else if (changes < before && deleted.size > 0) void look()
+    before = changes
     const count = unsent.size + Math.min(deleted.size, Math.max(0, changes - unsent.size))
     return count === 0 && changes > 0 ? undefined : Math.min(count, changes)
   }

@@ -37,15 +37,39 @@ describe("the status in words", () => {
 })
 
 describe("the number of unsent notes", () => {
-  const folder = mkdtempSync(path.join(tmpdir(), "headwater-unsent-"))
+  let folder: string
   const open = () => openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
   let ws: Awaited<ReturnType<typeof open>>
   beforeEach(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), "headwater-unsent-"))
     ws = await open()
   })
   afterEach(async () => {
     await ws.close()
     rmSync(folder, { recursive: true, force: true })
+  })
+
+  it("leaves out a deletion that was sent, though other changes never were all sent", async () => {
+    let changes = 0
+    const unsent = countUnsent(ws.notes, () => changes++)
+    const count = () => unsent(ws.status.pending)
+    for (const id of ["n1", "n2", "n3"]) await ws.notes.create({ title: id, body: "" }, { id })
+    const relay = await createRelay({ port: 0, data: folder })
+    ws.connect({ url: relay.url })
+    await ws.whenStored()
+    for (const id of ["n2", "n3"]) await ws.notes.delete(id)
+    expect(count()).toBe(2)
+    await ws.whenStored()
+    ws.disconnect()
+    for (let n = 0; n < 5; n++) await ws.notes.update("n1", (draft) => void (draft.title = `n1 ${n}`))
+    expect(ws.status.pending).toBe(5)
+    await untilPasses(() => expect([count(), changes]).toEqual([1, 2]))
+    // a deletion that waits stays counted
+    await ws.notes.restore("n3")
+    await ws.notes.delete("n3")
+    for (let n = 0; n < 5; n++) await ws.notes.update("n1", (draft) => void (draft.title = `again ${n}`))
+    expect(count()).toBe(2)
+    await relay.close()
   })
 
   it("is of notes, not of their changes, and of deleted ones too", async () => {
