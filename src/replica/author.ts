@@ -121,9 +121,10 @@ function mint(tx: Transaction, live: Live, changes: readonly Change[], fields: r
   const { id: entity, collection } = live.entity
   const { principal } = tx.state
   for (const change of changes) {
-    tx.mint(entity, { change, collection, by: principal ?? undefined })
+    const held = { change, collection, by: principal ?? undefined }
+    tx.mint(entity, held)
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-    live.add(change, principal)
+    live.add(held)
   }
 }
 

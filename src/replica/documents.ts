@@ -138,10 +138,10 @@ export class Documents {
   async isGone(entity: string, tx: Transaction): Promise<boolean> {
     if ((tx.held.get(entity)?.size ?? 0) > 0) return false
     const bad = tx.badOf(entity)
+    for (const { damaged } of bad.values()) if (damaged) return false // also one of which the record is missing
     for (const [key] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
       const hash = key[3] ?? ""
-      const verdict = bad.get(hash)
-      if (!tx.dropped.get(entity)?.has(hash) && (verdict === undefined || verdict.damaged)) return false
+      if (!tx.dropped.get(entity)?.has(hash) && !bad.has(hash)) return false
     }
     return true
   }
@@ -159,12 +159,33 @@ export class Documents {
     for (const [key, value] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
       const hash = key[3] ?? ""
       if (bad.has(hash) || dropped?.has(hash) || added?.has(hash)) continue
-      const read = heldOf(value as Uint8Array, hash)
+      const read = heldOf(value, hash) ?? this.#damaged(entity, hash, tx)
       if (read !== undefined) held.set(hash, read)
-      else noteDamage(entity, hash, tx)
     }
     for (const [hash, change] of added ?? []) if (!bad.has(hash)) held.set(hash, change)
     return held
+  }
+
+  /**
+   * Reads a change that the relay is owed. Its record is handled as a damaged one if it cannot be read, or is not there;
+   * then, or when the change has left the outbox, the result is undefined.
+   */
+  async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
+    if (tx.owed(entity, hash) === undefined) return undefined
+    const value = await this.#o.store.get(keys.change(this.#o.workspace, entity, hash))
+    const read = value === undefined ? tx.held.get(entity)?.get(hash) : heldOf(value, hash)
+    return read ?? this.#damaged(entity, hash, tx)
+  }
+
+  /**
+   * Handles a change record that cannot be read. If the live document has the change, the record is written again;
+   * otherwise this replica does not have the change any more.
+   */
+  #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
+    const there = this.#live.get(entity)?.held(hash)
+    if (there === undefined) noteDamage(entity, hash, tx)
+    else tx.hold(entity, there)
+    return there
   }
 
   /**
@@ -196,7 +217,7 @@ export class Documents {
       return undefined
     }
     const live = new Live(hydrated)
-    for (const change of verdict.order) live.add(change, held.get(change.hash)?.by)
+    for (const { hash } of verdict.order) live.add(held.get(hash) as Held)
     live.waiting = waiting
     return this.add(live)
   }
@@ -265,7 +286,7 @@ export class Documents {
 }
 
 /**
- * Handles a change record that the disk has damaged: a heal asks the relay for the change. If the change is still in the
+ * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still in the
  * outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is marked bad, and
  * so reported as lost.
  */

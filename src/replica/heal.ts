@@ -142,7 +142,7 @@ export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<str
         changes = []
       }
       if (replica.bad.get(of)?.has(hash)) continue
-      const held = heldOf(value as Uint8Array, hash)
+      const held = heldOf(value, hash)
       if (held !== undefined) changes.push(held.change)
     }
     if (records.length < limit) break

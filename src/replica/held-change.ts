@@ -1,4 +1,6 @@
 /** A saved change with what the relay's entry said of it, and the record on the disk that keeps both. */
+import { HeadwaterError } from "../base/errors.ts"
+import type { Value } from "../store/store.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
 import { decodeEntry, type Entry, type Hash } from "../wire/protocol.ts"
 
@@ -24,13 +26,19 @@ export function entryOf(entity: string, { change, collection, by, adopted, once 
   }
 }
 
-/** Reads the record of a change; undefined when the record is damaged, which counts as if there were none. */
-export function heldOf(value: Uint8Array, hash: Hash): Held | undefined {
+/**
+ * Reads the record of a change; undefined when it is damaged, which counts as if there were none. Any other failure (no
+ * memory, say) is thrown: it does not say that the record is damaged.
+ */
+export function heldOf(value: Value | undefined, hash: Hash): Held | undefined {
+  if (value === undefined || typeof value === "string") return undefined
   try {
     const { chunks, collection, by, adopted, once } = decodeEntry(value)
-    const change = readChange(chunks[0] as Uint8Array)
-    return change.hash === hash ? { change, collection, by, adopted, once } : undefined
-  } catch {
-    return undefined
+    const [chunk] = chunks
+    const change = chunk && readChange(chunk)
+    return change?.hash === hash ? { change, collection, by, adopted, once } : undefined
+  } catch (error) {
+    if (error instanceof HeadwaterError) return undefined
+    throw error
   }
 }

@@ -1,4 +1,4 @@
-/** A hydrated entity: its document, and the principals that pushed its changes. */
+/** A hydrated entity: its document, and its changes as they are saved. */
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -8,7 +8,8 @@ export class Live {
   readonly entity: Entity
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
-  readonly #authors = new Map<Hash, string>()
+  /** Every change in the document, with what the relay said of it. */
+  readonly #held = new Map<Hash, Held>()
 
   constructor(entity: Entity) {
     this.entity = entity
@@ -19,13 +20,18 @@ export class Live {
     return this.entity.changes
   }
 
-  /** Notes the principal that pushed a change of the document. */
-  add(change: Change, by: string | null | undefined): void {
-    if (by !== undefined && by !== null) this.#authors.set(change.hash, by)
+  /** Call for each change that was added to the document. */
+  add(held: Held): void {
+    this.#held.set(held.change.hash, held)
+  }
+
+  /** A change of the document as it belongs on the disk; undefined when it is not in the document. */
+  held(hash: Hash): Held | undefined {
+    return this.#held.get(hash)
   }
 
   /** The principal that pushed a change; null when it is not known. */
   by(hash: Hash | undefined): string | null {
-    return hash === undefined ? null : (this.#authors.get(hash) ?? null)
+    return hash === undefined ? null : (this.#held.get(hash)?.by ?? null)
   }
 }

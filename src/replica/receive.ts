@@ -122,8 +122,10 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
 /**
  * Whether this replica certainly has the bytes of a change: in a live document, or received in this group. A change
  * that is only on the disk is written again: its record there may be damaged, and the bytes that have arrived are not.
+ * It is written again as well if its record is known to be damaged.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
+  if (tx.badOf(entity).get(hash)?.damaged) return false
   return replica.documents.get(entity)?.changes.has(hash) === true || tx.held.get(entity)?.has(hash) === true
 }
 
@@ -174,7 +176,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   }
   const { order, bad, waiting } = verdicts
   markVerdicts(entity, bad, tx)
-  for (const change of order) live.add(change, arrived.get(change)?.by)
+  for (const change of order) live.add(arrived.get(change) as Held)
   oweFreed(replica.authorship, entity, order, tx.staleOf(entity)?.unnamed, tx)
   live.waiting = waiting.flatMap((change) => arrived.get(change) ?? [])
   if (live.waiting.length > 0) markWaiting(tx, entity, live.waiting)

@@ -66,7 +66,7 @@ async function hashesOf(replica: Replica, entity: string): Promise<Hash[]> {
 async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<void> {
   const [, , entity = "", hash = ""] = key
   const value = await replica.store.get(keys.change(replica.id, entity, hash))
-  const held = value instanceof Uint8Array ? heldOf(value, hash) : undefined
+  const held = heldOf(value, hash)
   if (held === undefined) tx.put(key, undefined)
   else tx.owe({ ...owedOf(entity, held.change), how: "own", principal: tx.state.principal, fields: [] })
 }

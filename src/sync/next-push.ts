@@ -88,11 +88,11 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
   )
   const found: [Owed, Entry][] = []
   for (const [i, owed] of chosen.entries()) {
-    const value = values[i] as Uint8Array | undefined
-    if (value === undefined) continue // set aside in the meantime
-    const held = heldOf(value, owed.hash)
-    if (held !== undefined) found.push([owed, entryOf(owed.entity, held)])
-    else await replica.step([], (tx) => replica.documents.held(owed.entity, tx)) // reports that the disk has damaged it
+    const { entity, hash } = owed
+    const readAgain = () => replica.step([], (tx) => replica.documents.heldOwed(entity, hash, tx))
+    // Undefined: it was set aside in the meantime, or the disk has damaged or lost it, which that step notes.
+    const held = heldOf(values[i], hash) ?? (await readAgain())
+    if (held !== undefined) found.push([owed, entryOf(entity, held)])
   }
   return found
 }

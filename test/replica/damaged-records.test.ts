@@ -1,0 +1,105 @@
+/** Change and outbox records that the disk has damaged or lost, found while the workspace is open, or by the next opening. */
+import { memoryStore } from "headwater/memory"
+import { beforeAll, expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { loadAutomerge } from "../../src/document/entity.ts"
+import { keys } from "../../src/replica/disk/records.ts"
+import { heldOf } from "../../src/replica/held-change.ts"
+import type { Key, Store, Value } from "../../src/store/store.ts"
+import { at, first, openLevel, w } from "../support/foreign.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
+
+beforeAll(() => loadAutomerge())
+
+const GARBAGE = new Uint8Array([1, 2, 3])
+
+/** The relay stores what was pushed last. */
+async function acknowledge(relay: ScriptedRelay, position: number): Promise<void> {
+  relay.say({ t: "ack", w, id: relay.last("push").id, at: at(position) })
+  await relay.pass(100)
+}
+
+/** Behind the library's back, while nobody has the store open. */
+async function overwrite(store: Store, key: Key, value: Value | undefined): Promise<void> {
+  const release = await store.claim(w)
+  await store.commit([[key, value]])
+  await release()
+}
+
+/** An open workspace whose relay has stored an edit that is still owed here, because its ack was lost. */
+async function unacknowledged() {
+  const relay = new ScriptedRelay()
+  const store = memoryStore()
+  const ws = await openLevel(relay, store)
+  await ws.notes.create({ title: "one" }, { id: "e" })
+  await relay.pass(100)
+  await acknowledge(relay, 2)
+  await ws.notes.update("e", (draft) => void (draft.title = "two"))
+  await relay.pass(100)
+  const { hash } = replicaOf(ws).outbox.of("e")[0]!
+  relay.hangUp()
+  return { relay, store, ws, key: keys.change(w, "e", hash), entries: relay.last("push").entries }
+}
+
+test.each([
+  ["damages", GARBAGE],
+  ["loses", undefined],
+])("an owed change whose record the disk %s is written again from the document, and goes out", async (_, value) => {
+  const { relay, store, ws, key } = await unacknowledged()
+  const before = await store.get(key)
+  await store.commit([[key, value]])
+  relay.heard.length = 0
+  await relay.pass(5000)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
+  await relay.pass(100)
+  expect(await store.get(key)).toEqual(before)
+  await acknowledge(relay, 3)
+  expect([ws.status.pending, ws.status.error, relay.count("have")]).toEqual([0, null, 0])
+  await ws.close()
+})
+
+test("bytes that arrive mend a record that was found damaged before the document had the change", async () => {
+  const { relay, store, ws, key, entries } = await unacknowledged()
+  await store.commit([[key, GARBAGE]])
+  const replica = replicaOf(ws)
+  await replica.step([], (tx) => tx.markBad("e", key[3]!, { code: "CHUNK_BAD", automerge: "", damaged: true }))
+  await relay.pass(5000)
+  relay.say({
+    t: "entries",
+    w,
+    items: [{ entry: { ...entries[0]!, by: "ann" } }],
+    cursor: at(3),
+    level: true,
+    ...first,
+  })
+  await relay.pass(200)
+  expect([replica.bad.size, ws.status.error]).toEqual([0, null])
+  await ws.close()
+  const again = await openLevel(relay, store)
+  expect(await again.notes.read("e")).toMatchObject({ title: "two" })
+  await again.close()
+})
+
+test("an owed change that the disk has lost is asked for, reported, and not said to be stored", async () => {
+  const { relay, store, ws, key } = await unacknowledged()
+  await ws.close()
+  await overwrite(store, key, undefined)
+  const again = await openLevel(relay, store)
+  await relay.pass(1000)
+  expect([again.status.pending, again.status.error?.code, relay.last("have").page.length]).toEqual([1, "CHUNK_BAD", 1])
+  await again.close()
+})
+
+test("a failure that is not about the bytes of a record does not make it a damaged one", async () => {
+  const { store, ws, key } = await unacknowledged()
+  const record = (await store.get(key)) as Uint8Array
+  await ws.close()
+  expect(heldOf(record, key[3]!)).toBeDefined()
+  expect(heldOf(record.subarray(1), key[3]!)).toBeUndefined()
+  const unreadable = Object.defineProperty(record.slice(), "buffer", {
+    get: () => {
+      throw new RangeError("Array buffer allocation failed")
+    },
+  })
+  expect(() => heldOf(unreadable, key[3]!)).toThrow("Array buffer allocation failed")
+})
