@@ -27,8 +27,9 @@ export async function create(
   tx.touchDocument(id)
   replica.documents.add(live)
   const { entity } = live
-  mint(tx, live, [entity.genesis], fieldsOf(content))
+  mint(replica, tx, live, [entity.genesis], fieldsOf(content))
   mint(
+    replica,
     tx,
     live,
     made(id, () => entity.write(def, content.changes, replica.seconds())),
@@ -36,6 +37,7 @@ export async function create(
   )
   if (entity.facts.createdIn === undefined)
     mint(
+      replica,
       tx,
       live,
       made(id, () => entity.sign(replica.seconds())),
@@ -60,6 +62,7 @@ export async function update(
   const content = edit(made(id, () => live.entity.whole(def)))
   tx.touchDocument(id)
   mint(
+    replica,
     tx,
     live,
     made(id, () => live.entity.write(def, content.changes, replica.seconds())),
@@ -73,6 +76,7 @@ export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id:
   tx.touchDocument(id)
   if (!live.entity.deleted)
     mint(
+      replica,
       tx,
       live,
       made(id, () => live.entity.remove(replica.seconds())),
@@ -86,6 +90,7 @@ export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id
   tx.touchDocument(id)
   if (live.entity.deleted)
     mint(
+      replica,
       tx,
       live,
       made(id, () => live.entity.restore(replica.seconds())),
@@ -117,15 +122,34 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
 }
 
 /** Adds changes that were made on this device: to the saved ones, to the outbox and to the live document. */
-function mint(tx: Transaction, live: Live, changes: readonly Change[], fields: readonly string[]): void {
+function mint(
+  replica: Replica,
+  tx: Transaction,
+  live: Live,
+  changes: readonly Change[],
+  fields: readonly string[],
+): void {
   const { id: entity, collection } = live.entity
   const { principal } = tx.state
+  const wasDamaged = changes.some(({ hash }) => tx.badOf(entity).get(hash)?.damaged)
   for (const change of changes) {
     const held = { change, collection, by: principal ?? undefined }
     tx.mint(entity, held)
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
     live.add(held)
   }
+  if (wasDamaged) admitWaiting(replica, tx, live)
+}
+
+/**
+ * A change was made again of which the record was damaged. What waited for it can be applied now: the document is made
+ * anew when the row is, at the end of the group.
+ */
+function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiting }: Live): void {
+  const mark = tx.staleOf(id)
+  const suspects = new Set([...(mark?.suspects ?? []), ...waiting.map(({ change }) => change.hash)])
+  tx.markStale(id, { ...mark, suspects: [...suspects], waiting: false })
+  replica.documents.drop(id)
 }
 
 /** The fields that an edit touches, sorted. */

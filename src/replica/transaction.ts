@@ -199,12 +199,14 @@ export class Transaction {
   }
 
   /**
-   * Adds a change that was made on this device in this session. If the change is on the rejected list, it leaves it,
-   * and the relay is asked once more: a derived change is the same each time it is made.
+   * Adds a change that was made on this device in this session. A derived change is the same each time it is made: if it
+   * is on the rejected list, it leaves it, and the relay is asked once more; if the disk had damaged its record, it is
+   * not bad any more.
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
     if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
+    if (this.badOf(entity).get(held.change.hash)?.damaged) this.markBad(entity, held.change.hash, undefined)
     this.#set(this.minted, held.change.hash, { entity, change: held.change })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)

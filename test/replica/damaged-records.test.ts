@@ -1,12 +1,14 @@
 /** Change and outbox records that the disk has damaged or lost, found while the workspace is open, or by the next opening. */
+import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { genesisOf, textContainer } from "../../src/document/derived.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import { heldOf } from "../../src/replica/held-change.ts"
 import type { Key, Store, Value } from "../../src/store/store.ts"
-import { at, first, openLevel, w } from "../support/foreign.ts"
+import { at, first, open, openLevel, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 beforeAll(() => loadAutomerge())
@@ -102,4 +104,62 @@ test("a failure that is not about the bytes of a record does not make it a damag
     },
   })
   expect(() => heldOf(unreadable, key[3]!)).toThrow("Array buffer allocation failed")
+})
+
+const texts = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
+const openTexts = (store: Store) => openWorkspace({ id: w, collections: { notes: texts }, store })
+
+test("a derived change that is made again takes back the verdict on its damaged record, and what waits for it", async () => {
+  const store = memoryStore()
+  const ws = await openTexts(store)
+  await ws.notes.create({ title: "T" }, { id: "e" })
+  await ws.notes.update("e", (draft) => void (draft.body = "old"))
+  await ws.close()
+  const { hash } = textContainer("e", genesisOf("e", "notes"), "body")
+  await overwrite(store, keys.change(w, "e", hash), GARBAGE)
+
+  const again = await openTexts(store)
+  expect((await again.notes.read("e"))?.body).toBe("")
+  expect(replicaOf(again).bad.get("e")?.get(hash)).toMatchObject({ damaged: true })
+  await again.notes.update("e", (_draft, edit) => edit.splice("body", 0, 0, "new"))
+  expect(replicaOf(again).bad.size).toBe(0)
+  const body = (await again.notes.read("e"))?.body
+  expect([...body!.replace("new", "")].join("")).toBe("old")
+  expect(again.notes.get("e")?.body).toBe(body)
+  await again.close()
+  const last = await openTexts(store)
+  expect(await last.notes.read("e")).toMatchObject({ title: "T", body })
+  await last.close()
+})
+
+test("another account's change whose outbox record is damaged goes out under the name of its author", async () => {
+  const relay = new ScriptedRelay()
+  const store = memoryStore()
+  let ws = await openLevel(relay, store) // as ann
+  await ws.notes.create({ title: "ann's" }, { id: "e" })
+  const owed = replicaOf(ws).outbox.of("e")
+  relay.hangUp()
+  await relay.pass(5000)
+  relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
+  await relay.pass(100)
+  await ws.close()
+  for (const { hash } of owed) await overwrite(store, keys.out(w, "e", hash), "{garbage")
+  relay.heard.length = 0
+  ws = await open({ url }, store, relay.env)
+  await relay.settle()
+  relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
+  await relay.pass(100)
+  const { adopt, entries } = relay.last("push")
+  expect([adopt, entries.map(({ by }) => by), ws.status.pending]).toEqual([true, ["ann"], owed.length])
+  await ws.close()
+})
+
+test("an own change whose outbox record is damaged goes out as an own one", async () => {
+  const { relay, store, ws, key } = await unacknowledged()
+  await ws.close()
+  await overwrite(store, keys.out(w, "e", key[3]!), "{garbage")
+  relay.heard.length = 0
+  const again = await openLevel(relay, store)
+  expect([relay.last("push").adopt, relay.last("push").entries.map(({ by }) => by)]).toEqual([undefined, [undefined]])
+  await again.close()
 })
