@@ -6,6 +6,7 @@
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
+import { isOurs } from "./disk/ours.ts"
 import { keys } from "./disk/records.ts"
 import { heldOf } from "./held-change.ts"
 import type { Replica } from "./replica.ts"
@@ -67,8 +68,11 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
   const [, , entity = "", hash = ""] = key
   const value = await replica.store.get(keys.change(replica.id, entity, hash))
   const held = heldOf(value, hash)
-  if (held === undefined) tx.put(key, undefined)
-  else tx.owe({ ...owedOf(entity, held.change), how: "own", principal: tx.state.principal, fields: [] })
+  if (held === undefined) return tx.put(key, undefined)
+  const principal = held.by ?? null
+  // Whoever is connected may be another one than the record was of: then it is adopted, under the name of its author.
+  const how = isOurs({ principal, how: "own" }, tx.state) ? "own" : "adopt"
+  tx.owe({ ...owedOf(entity, held.change), how, principal, fields: [] })
 }
 
 /** Marks the entities that have changes on the disk but no row and no mark. */
