@@ -35,13 +35,14 @@ export async function projectTouched(
 
 /**
  * Leaves out an entity whose document cannot be made now (`DOCUMENT_FAILED`), so that the rest of the group is still
- * committed. Its old row and its mark stay, and it is tried again. Throws every other error: when the disk fails or
- * WebAssembly is missing, nothing is known of the entity.
+ * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: when the
+ * disk fails or WebAssembly is missing, nothing is known of the entity.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
   if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error
   tx.untouch(entity)
-  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
+  const mark = tx.staleOf(entity) ?? { suspects: [], waiting: true }
+  if (mark.waiting) tx.markStale(entity, { ...mark, waiting: false })
 }
 
 function storedRow(live: Live, defs: Defs): StoredRow {
