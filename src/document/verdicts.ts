@@ -5,7 +5,7 @@
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import { type Hash, limits } from "../wire/protocol.ts"
 import { admitted, type Judged } from "./admission.ts"
 import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
@@ -15,8 +15,8 @@ import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
  * ancestors, or does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is
  * bad.
  *
- * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must make
- * a document of the same size that is known to be good. Throws `DOCUMENT_FAILED` when it cannot: then there is no
+ * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must add
+ * a change of the same size that is known to be good to the same document. Throws `DOCUMENT_FAILED` when it cannot: then there is no
  * verdict, and the same changes may be found sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
@@ -61,7 +61,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
       for (const { hash } of closed) held.add(hash)
     } else if (closed.length === 1) {
       // Try once more, between two documents that are made without trouble: it may have failed by chance.
-      mustWork(closed)
+      mustWork(base, closed)
       const again = tried(base, closed, suspects)
       again?.free()
       if (again === undefined) poison.add((closed[0] as Change).hash)
@@ -79,7 +79,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
  * others. Throws `DOCUMENT_FAILED`.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
-  const handle = onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
+  const handle = copyOf(base)
   try {
     const heads = handle.getHeads()
     applyWhole(handle, heads, changes)
@@ -90,31 +90,54 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
     )
     return handle
   } catch {
-    discard(handle)
-    mustWork(changes)
+    try {
+      mustWork(base, changes) // while the failed copy still takes its memory
+    } finally {
+      discard(handle)
+    }
     return undefined
   }
 }
 
-/** How many operations the document that is known to be good has at most: as many as one change may have. */
-const MOST_OPS = 2 ** 18
+const copyOf = (base: Handle | undefined): Handle => onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
+
+/** The known good change has at most this many operations, and nearly as many bytes, as one change may have. */
+const MOST_OPS = limits.ops
+const MOST_BYTES = limits.chunk - 2 ** 16
 
 /**
- * Makes a document that is known to be good, with as many operations as these changes have. Throws `DOCUMENT_FAILED`
- * when Automerge cannot.
+ * Applies to copies of the document a change that is known to be good, of as many operations and bytes as these changes.
+ * Whatever such a size costs, beside the base and the copy that failed, this costs as well. Throws `DOCUMENT_FAILED` when
+ * Automerge cannot.
  */
-function mustWork(changes: readonly Change[]): void {
-  onThisMachine(() => {
-    const ops = changes.reduce((sum, change) => sum + change.ops, 1)
-    const [author, reader] = [newHandle(), newHandle()]
-    author.splice(author.putObject("_root", "text", ""), 0, 0, "x".repeat(Math.min(ops, MOST_OPS)))
-    author.commit(undefined, 0)
-    const change = readChange(author.getLastLocalChange() as Uint8Array)
-    applyWhole(reader, [], [change])
-    refuseLossy(reader, [], [change])
-    author.free()
-    reader.free()
-  })
+function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
+  const ops = changes.reduce((sum, change) => sum + change.ops, 2)
+  const bytes = changes.reduce((sum, { chunk }) => sum + chunk.length, 0)
+  const [author, reader] = [copyOf(base), copyOf(base)]
+  try {
+    onThisMachine(() => {
+      const heads = author.getHeads()
+      author.put("_root", "probe", incompressible(Math.min(bytes, MOST_BYTES)), "bytes")
+      author.splice(author.putObject("_root", "text", ""), 0, 0, "x".repeat(Math.min(ops, MOST_OPS) - 2))
+      author.commit(undefined, 0)
+      const change = readChange(author.getLastLocalChange() as Uint8Array)
+      applyWhole(reader, heads, [change])
+      refuseLossy(reader, heads, [change])
+    })
+  } finally {
+    discard(author)
+    discard(reader)
+  }
+}
+
+/** Bytes that take as much memory as they are many. They are the same each time. */
+function incompressible(length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let i = 0, state = 1; i < length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    bytes[i] = state >>> 24
+  }
+  return bytes
 }
 
 /**

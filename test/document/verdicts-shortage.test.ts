@@ -1,0 +1,69 @@
+/** Automerge fails on every document beyond a size, as it does when WebAssembly has no memory left for more. */
+import { beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
+import { genesisOf } from "../../src/document/derived.ts"
+import { verdicts } from "../../src/document/verdicts.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { next } from "../support/foreign.ts"
+import { put } from "../support/hostile.ts"
+
+beforeAll(() => loadAutomerge())
+
+const ID = "e"
+type Size = (changes: readonly Change[]) => number
+const sizes: Record<string, Size> = {
+  changes: (changes) => changes.length,
+  bytes: (changes) => changes.reduce((sum, { chunk }) => sum + chunk.length, 0),
+  operations: (changes) => changes.reduce((sum, { ops }) => sum + ops, 0),
+}
+
+/** Every application of changes throws whose document is larger than `most` afterwards. */
+function failBeyond(size: Size, most: number): () => void {
+  const prototype: Handle = Object.getPrototypeOf(newHandle())
+  const real = prototype.applyChanges
+  prototype.applyChanges = function (changes) {
+    real.call(this, changes)
+    if (size(this.getChanges([]).map((chunk) => readChange(chunk))) > most) {
+      throw new WebAssembly.RuntimeError("unreachable")
+    }
+  }
+  return () => {
+    prototype.applyChanges = real
+  }
+}
+
+/** A chain of honest changes that grow; each has more bytes than those before. */
+function chain(): Change[] {
+  const changes = [genesisOf(ID, "notes")]
+  for (let i = 1; i <= 7; i++) {
+    const ops = Array.from({ length: i }, (_, n) =>
+      put({ key: `k${n}`, value: `${i} ${n} `.repeat(20), datatype: undefined }),
+    )
+    changes.push(next(changes.at(-1)!, i, { seq: i, ops }))
+  }
+  return changes
+}
+
+describe.each(Object.entries(sizes))("a shortage that depends on how many %s a document has", (_, size) => {
+  let all: Change[]
+  beforeEach(() => {
+    all = chain()
+  })
+
+  test.each([
+    ["all at once", (all: Change[]) => all],
+    ["the last one alone", (all: Change[]) => all.slice(-1)],
+    ["all but the first", (all: Change[]) => all.slice(1)],
+  ])("says nothing of the changes: %s", (_, of) => {
+    const suspects = new Set(of(all).map(({ hash }) => hash))
+    for (let held = 1; held < all.length; held++) {
+      const restore = failBeyond(size, size(all.slice(0, held)))
+      try {
+        expect(() => verdicts(ID, all, suspects)).toThrow("DOCUMENT_FAILED")
+      } finally {
+        restore()
+      }
+    }
+    expect(verdicts(ID, all, suspects).bad.size).toBe(0)
+  })
+})
