@@ -149,7 +149,8 @@ export class Known {
     await each<RejectedChange>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, withoutChange(record)),
     )
-    if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, heal: true }
+    // Nobody knows what made the rows: they are made again.
+    if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
     known.damaged.push(...damaged)
     return known

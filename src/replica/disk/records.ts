@@ -176,7 +176,8 @@ export interface StoredRow extends ProjectedRow {
 export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamaged): T | undefined {
   try {
     return readJson<T>(value, key)
-  } catch {
+  } catch (error) {
+    if (!(error instanceof HeadwaterError)) throw error
     note(key)
     return undefined
   }
@@ -191,12 +192,52 @@ export const refuseDamaged = (key: Key): never => {
 
 /** Parses JSON that this library wrote. `STORE_FORMAT` for anything else: the store is damaged, or somebody else's. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
+  const record = typeof value === "string" ? parsed(value) : undefined
+  return shapes[key[1] ?? ""]?.(record) ? (record as T) : refuseDamaged(key)
+}
+
+function parsed(text: string): unknown {
   try {
-    if (typeof value === "string") return JSON.parse(value) as T
-  } catch {
-    // falls through to the coded error
+    return JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error // the record may be whole
   }
-  return refuseDamaged(key)
+}
+
+type Shape = (record: unknown) => boolean
+
+/** An object in which these keys have values of these types. */
+const object =
+  (keys: Readonly<Record<string, "string" | "number" | "array">>): Shape =>
+  (record) =>
+    typeOf(record) === "object" &&
+    Object.entries(keys).every(([key, type]) => typeOf((record as Record<string, unknown>)[key]) === type)
+
+const arrayOf =
+  (shape: Shape): Shape =>
+  (record) =>
+    Array.isArray(record) && record.every(shape)
+
+const orNull =
+  (shape: Shape): Shape =>
+  (record) =>
+    record === null || shape(record)
+
+const typeOf = (value: unknown) => (Array.isArray(value) ? "array" : value === null ? "null" : typeof value)
+
+const row = object({ id: "string" })
+
+/** By the second part of a record's key, what its JSON must have for the code that reads it. */
+const shapes: Readonly<Record<string, Shape>> = {
+  state: object({ format: "number" }),
+  out: orNull(object({ startOp: "number", bytes: "number", how: "string", fields: "array" })),
+  outpage: object({ kinds: "array", lines: "string" }),
+  row: orNull(row),
+  page: arrayOf(row),
+  stale: object({ suspects: "array" }),
+  bad: object({ code: "string", automerge: "string" }),
+  rejected: object({ code: "string", entry: "string" }),
 }
 
 /** The small record of a workspace; undefined when nothing was ever saved. `STORE_FORMAT` when a newer version wrote it. */

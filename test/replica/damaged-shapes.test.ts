@@ -1,0 +1,66 @@
+/** Records that are JSON, but not what this library writes: they are damaged, like those that are no JSON. */
+import { collection, openWorkspace, shape } from "headwater"
+import { memoryStore } from "headwater/memory"
+import { expect, test } from "vitest"
+import type { Store } from "../../src/store/store.ts"
+import { until } from "../support/until.ts"
+
+const notes = collection("notes", shape<{ title?: string }>())
+const open = (store: Store) => openWorkspace({ id: "w", collections: { notes }, store })
+
+/** Behind the library's back, while nobody has the store open. */
+async function overwrite(store: Store, key: readonly string[], value: string): Promise<void> {
+  const release = await store.claim("w")
+  await store.commit([[key, value]])
+  await release()
+}
+
+const ID = "e"
+const HASH = "ff".repeat(32)
+const records: [string, readonly string[]][] = [
+  ["state", ["w", "state"]],
+  ["page", ["w", "page", "notes", "000001"]],
+  ["row", ["w", "row", "notes", ID]],
+  ["outbox page", ["w", "outpage", "000001"]],
+  ["outbox record", ["w", "out", ID, HASH]],
+  ["mark", ["w", "stale", ID]],
+  ["verdict", ["w", "bad", ID, HASH]],
+  ["rejected change", ["w", "rejected", ID, HASH]],
+]
+
+/** Loose records of which `null` says that the one in the page is gone. */
+const mayBeGone = new Set(["row", "outbox record"])
+
+for (const [what, key] of records) {
+  const values = ["{garbage", ...(mayBeGone.has(what) ? [] : ["null"]), "{}", "[null]", "7"]
+  test.each(values)(`a record of the kind "${what}" that is %s keeps nothing from opening`, async (value) => {
+    const store = memoryStore()
+    const ws = await open(store)
+    await ws.notes.create({ title: "a" }, { id: ID })
+    await ws.close()
+    await overwrite(store, key, value)
+    const again = await open(store)
+    await until(() => again.notes.get(ID)?.title === "a" && again.notes.get(ID)?.$stale === undefined, again)
+    await again.notes.update(ID, (draft) => void (draft.title = "b"))
+    await again.close()
+    const last = await open(store)
+    expect(last.notes.get(ID)?.title).toBe("b")
+    await last.close()
+  })
+}
+
+test("without the state record nobody knows what made the rows, so they are made again", async () => {
+  const store = memoryStore()
+  const ws = await open(store)
+  await ws.notes.create({ title: "t" }, { id: ID })
+  await ws.close()
+  const key = ["w", "row", "notes", ID]
+  const release = await store.claim("w")
+  const row = JSON.parse((await store.get(key)) as string)
+  await release()
+  await overwrite(store, key, JSON.stringify({ ...row, title: "as another version shows it" }))
+  await overwrite(store, ["w", "state"], "{garbage")
+  const again = await open(store)
+  await until(() => again.notes.get(ID)?.title === "t", again)
+  await again.close()
+})
