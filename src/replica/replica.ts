@@ -216,7 +216,7 @@ export class Replica {
       return () => step.resolve(value)
     } catch (error) {
       this.#drop(undo())
-      if (error instanceof HeadwaterError && error.code === "STORE_FAILED") this.noteFailure(error)
+      if (isOfDisk(error)) this.noteFailure(error)
       return () => step.reject(error)
     }
   }
@@ -288,8 +288,8 @@ export class Replica {
     this.freshActor()
     this.#arrivals.clear()
     const behind = this.#steps.removeBehind(new Set(group.flatMap((step) => step.entities)))
+    this.#tell(noChange()) // before anything is read: a disk that has failed may never answer
     await this.#readMoved().catch(() => {}) // the next group reads again
-    this.#tell(noChange()) // listeners learn of the failure even when no row has changed
     for (const step of [...group, ...behind]) step.reject(error)
     this.#idle.afterFailure()
   }
@@ -343,6 +343,10 @@ export class Replica {
     this.#listeners.clear()
   }
 }
+
+/** Whether the disk cannot be read now, or is gone. */
+const isOfDisk = (error: unknown): error is HeadwaterError =>
+  error instanceof HeadwaterError && (error.code === "STORE_FAILED" || error.code === "STORE_GONE")
 
 /** Turns whatever a store throws into a `HeadwaterError` with a `STORE_` code. */
 function storeError(cause: unknown): HeadwaterError {

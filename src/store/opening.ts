@@ -92,17 +92,23 @@ export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
 
 export const inUse = (message: string, cause?: unknown) => new HeadwaterError("STORE_IN_USE", message, { cause })
 
-/** The disk's own error. A database wraps it in errors of its own, which say only that something failed. */
-const firstCause = (error: unknown): unknown =>
-  error instanceof Error && error.cause instanceof Error ? firstCause(error.cause) : error
+/**
+ * The disk's own words: a database wraps them in its own, which say no more than that it failed. What was thrown may be
+ * an error of another realm, or no error at all.
+ */
+function reasonOf(thrown: unknown): string {
+  if (typeof thrown !== "object" || thrown === null) return String(thrown ?? "")
+  const { cause, message, name } = thrown as Partial<Error>
+  const words = cause ? reasonOf(cause) : ""
+  return words || String(message || name || "")
+}
 
 async function named<T>(what: string, operation: () => Promise<T>): Promise<T> {
   try {
     return await operation()
   } catch (cause) {
     if (cause instanceof HeadwaterError) throw cause
-    const first = firstCause(cause)
-    const reason = first instanceof Error ? `: ${first.message || first.name}` : ""
-    throw new HeadwaterError("STORE_FAILED", `the store could not ${what}${reason}`, { cause })
+    const reason = reasonOf(cause)
+    throw new HeadwaterError("STORE_FAILED", `the store could not ${what}${reason && `: ${reason}`}`, { cause })
   }
 }

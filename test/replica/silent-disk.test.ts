@@ -1,0 +1,40 @@
+import { memoryStore } from "headwater/memory"
+import { expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { HeadwaterError } from "../../src/base/errors.ts"
+import { open } from "../support/foreign.ts"
+
+test("a failed commit is told of at once, also if the disk then answers no read", async () => {
+  let broken = false
+  let answer = () => {}
+  const never = new Promise<void>((resolve) => (answer = resolve))
+  const store = memoryStore({
+    step: (step) => {
+      if (!broken) return
+      if (step === "commit") throw new Error("no room")
+      return step === "get" || step === "list" ? never : undefined
+    },
+  })
+  const ws = await open(undefined, store)
+  const told: unknown[] = []
+  ws.onStatus(({ error }) => told.push(error?.code))
+  broken = true
+  const written = ws.notes.create({ title: "T" })
+  written.catch(() => {})
+  for (let i = 0; i < 100; i++) await new Promise(setImmediate)
+  expect([ws.status.error?.code, told]).toEqual(["STORE_FAILED", ["STORE_FAILED"]])
+  broken = false
+  answer()
+  await expect(written).rejects.toMatchObject({ code: "STORE_FAILED" })
+  await ws.close()
+})
+
+test.each(["STORE_FAILED", "STORE_GONE"] as const)("a step that finds the disk to be %s is told of", async (code) => {
+  const ws = await open(undefined)
+  const step = replicaOf(ws).step([], () => {
+    throw new HeadwaterError(code, "the disk could not be read")
+  })
+  await expect(step).rejects.toMatchObject({ code })
+  expect(ws.status.error?.code).toBe(code)
+  await ws.close()
+})
