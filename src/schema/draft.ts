@@ -6,7 +6,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { withDefaults } from "./display.ts"
 import { type AnyDef, isText } from "./schema.ts"
 import { refuseAddedIssues, refuseReserved, validated } from "./validation.ts"
-import { checkedText, equal, isUserKey, own, plainCopy } from "./values.ts"
+import { checkedText, equal, isThenable, isUserKey, own, plainCopy } from "./values.ts"
 
 /** The fields of an entity as plain values, without metadata. */
 export type Fields = Record<string, unknown>
@@ -205,9 +205,6 @@ function asText(value: unknown, key: string): string {
 }
 
 const range = (field: string, what: string) => new HeadwaterError("SPLICE_RANGE", `${field}: ${what}`, { field })
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
 function deepCopy<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value

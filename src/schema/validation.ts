@@ -2,7 +2,7 @@
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "../base/errors.ts"
 import type { AnyDef } from "./schema.ts"
-import { isReserved } from "./values.ts"
+import { isReserved, isThenable } from "./values.ts"
 
 type Issues = readonly Std.Issue[]
 
@@ -51,13 +51,10 @@ function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues:
   try {
     result = def.schema["~standard"].validate(value)
   } catch (cause) {
-    return {
-      value,
-      issues: [{ message: `the schema threw: ${cause instanceof Error ? cause.message : String(cause)}` }],
-    }
+    return { value, issues: [{ message: `the schema threw: ${(cause as Partial<Error> | null)?.message ?? cause}` }] }
   }
-  if (result instanceof Promise) {
-    result.catch(() => {}) // `SCHEMA_ASYNC` reports the promise, even if it rejects
+  if (isThenable(result)) {
+    result.then(undefined, () => {}) // `SCHEMA_ASYNC` reports the promise, even if it rejects
     const message = `the schema of ${def.name} is asynchronous, a write needs its answer at once: validate beforehand`
     throw new HeadwaterError("SCHEMA_ASYNC", message)
   }

@@ -84,6 +84,10 @@ export function own(fields: Readonly<Record<string, unknown>>, key: string): unk
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
+/** Whether this is a promise, of whatever kind and realm. */
+export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+
 /**
  * Freezes a plain value at every depth. A part that is frozen already is skipped, because this function froze it at
  * every depth.

@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import * as v from "valibot"
 import { expect, test } from "vitest"
@@ -113,6 +114,16 @@ test("the schema is asked once for a good update, twice for a bad one, never for
 
 test("an asynchronous schema is SCHEMA_ASYNC, and its rejection does not go unhandled", async () => {
   const def = collection("s", spy(async () => Promise.reject(new Error("late"))).schema)
+  expect(errorOf(() => created(def, {})).code).toBe("SCHEMA_ASYNC")
+  expect(errorOf(() => update(def, {}, (draft) => (draft.a = 1))).code).toBe("SCHEMA_ASYNC")
+  await new Promise((resolve) => setTimeout(resolve, 5))
+})
+
+test.each([
+  ["a thenable", "({ then: (_, reject) => reject(new Error('late')) })"],
+  ["a promise of another realm", "Promise.reject(new Error('late'))"],
+])("%s is an asynchronous answer, too", async (_, answer) => {
+  const def = collection("s", spy(() => runInNewContext(answer)).schema)
   expect(errorOf(() => created(def, {})).code).toBe("SCHEMA_ASYNC")
   expect(errorOf(() => update(def, {}, (draft) => (draft.a = 1))).code).toBe("SCHEMA_ASYNC")
   await new Promise((resolve) => setTimeout(resolve, 5))
