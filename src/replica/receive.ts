@@ -3,7 +3,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import type { Verdicts } from "../document/admission.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
-import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item } from "../wire/protocol.ts"
+import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item, type Word } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { keys, type State } from "./disk/records.ts"
 import { markVerdicts, markWaiting, oweFreed } from "./documents.ts"
@@ -24,7 +24,7 @@ export interface Received {
   readonly healed?: { readonly reach: Cursor | null } | undefined
   readonly level: boolean
   readonly principal?: string | undefined
-  readonly access?: Access | undefined
+  readonly access?: Word<Access> | undefined
   /** ms by which the relay's clock is ahead of ours. */
   readonly clockAheadMs?: number | undefined
 }
@@ -73,7 +73,7 @@ function stateAfter(state: State, received: Received, now: number): State {
     next.principal = principal
     next.firstPrincipal ??= principal
   }
-  if (access !== undefined) next.access = access
+  if (access !== undefined) next.access = knownAccess(access)
   if (clockAheadMs !== undefined) next.clockAheadMs = clockAheadMs
   if (level && !next.heal) {
     next.complete = true
@@ -81,6 +81,13 @@ function stateAfter(state: State, received: Received, now: number): State {
   }
   const same = (Object.keys(next) as (keyof State)[]).every((key) => next[key] === state[key])
   return same ? state : next
+}
+
+function knownAccess(access: Word<Access>): Access {
+  const known = (["read", "write", "admin"] as const).find((word) => word === access)
+  if (known !== undefined) return known
+  const message = `the relay grants access "${access}", which this version does not know; update the app`
+  throw new HeadwaterError("PROTOCOL_VERSION", message)
 }
 
 /**

@@ -19,6 +19,12 @@ export type Actor = string
 export type Access = "read" | "write" | "admin"
 
 /**
+ * A word of which a newer relay may know more than this version. A word that is not known is read as it is, so that the
+ * frame can be read: whoever needs its meaning refuses it with `PROTOCOL_VERSION`, for its workspace only.
+ */
+export type Word<Known extends string> = Known | (string & Record<never, never>)
+
+/**
  * Whether a workspace, a collection or an entity can have this name: ids go into keys on disks and names on the wire.
  */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
@@ -83,7 +89,7 @@ export interface Limits {
 export interface Entry {
   readonly entity: string
   readonly collection: string
-  readonly kind: "change" | "snapshot" | "tombstone"
+  readonly kind: Word<"change" | "snapshot" | "tombstone">
   /** The chunks of one commit, in causal order: genesis, containers and content of a create travel together. */
   readonly chunks: readonly Uint8Array[]
   /** The principal that pushed the entry, as the relay stamped it; absent in a push. */
@@ -216,7 +222,7 @@ export interface Entries {
   /** About how many bytes of the log are still to come. */
   readonly left?: number
   readonly principal?: string
-  readonly access?: Access
+  readonly access?: Word<Access>
   readonly limits?: Limits
   /** ms since 1970, by the relay's clock. */
   readonly time?: number
@@ -268,7 +274,7 @@ export interface Check {
 export interface Grants {
   readonly t: "grants"
   readonly principal: string
-  readonly grants: readonly (readonly [string, Access])[]
+  readonly grants: readonly (readonly [string, Word<Access>])[]
 }
 export interface Notice {
   readonly t: "notice"
@@ -276,7 +282,7 @@ export interface Notice {
   readonly w?: string
   readonly code: Code
   readonly limits?: Limits
-  readonly access?: Access
+  readonly access?: Word<Access>
   /** How many ms to wait before trying again. */
   readonly retryIn?: number
 }

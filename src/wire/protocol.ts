@@ -78,7 +78,7 @@ const token = text(/^[\x21-\x7e]{1,8192}$/, "is not a token")
 const pattern = text(/^(?!$)[A-Za-z0-9_-]{0,64}\*?$/, "is not a workspace id or prefix*")
 const principal = printable(256)
 const name = printable(64)
-const access = oneOf("read", "write", "admin")
+const access: Type<m.Word<m.Access>> = name
 const anyCode = text(/^[A-Z][A-Z_]{0,31}$/, "is not an error code")
 const code: Type<Code> = {
   write: anyCode.write,
@@ -107,7 +107,7 @@ const bounds = record<m.Limits>({ message: uint(), chunk: uint(), ops: uint() })
 const anyEntry = record<m.Entry>({
   entity: id,
   collection: id,
-  kind: oneOf("change", "snapshot", "tombstone"),
+  kind: name,
   chunks: list(chunk, limits.chunks),
   by: optional(principal),
   adopted: optional(yes),
@@ -133,7 +133,8 @@ const entry: Type<m.Entry> = {
 
 function fits({ kind, chunks }: m.Entry): boolean {
   if (kind === "change") return chunks.length > 0
-  return chunks.length === (kind === "snapshot" ? 1 : 0)
+  if (kind === "snapshot") return chunks.length === 1
+  return kind !== "tombstone" || chunks.length === 0
 }
 
 const placed = tuple(entry, cursor)

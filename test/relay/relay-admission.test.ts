@@ -185,8 +185,8 @@ describe("a change is refused", () => {
     expect(await push(entry(first), { principal: "bob" })).toEqual([])
   })
 
-  it("FORBIDDEN: snapshots and tombstones", async () => {
-    expect(await push({ ...entry(first), kind: "snapshot" })).toEqual(["FORBIDDEN"])
+  it("FORBIDDEN: snapshots, tombstones, and kinds that only a newer version knows", async () => {
+    for (const kind of ["snapshot", "move"]) expect(await push({ ...entry(first), kind })).toEqual(["FORBIDDEN"])
     const { refusals } = await admit({ ...entry(), kind: "tombstone" })
     expect(refusals).toEqual([{ entity: "e", hash: "0".repeat(64), code: "FORBIDDEN" }])
   })

@@ -193,6 +193,18 @@ test("an entry has as many chunks as its kind asks for", () => {
   expectBound(push("tombstone", 0), push("tombstone", 1), "MESSAGE_BAD")
 })
 
+test("a kind or an access that only a newer version knows is read as it is, with any number of chunks", () => {
+  const newer = (n: number): RelayMessage => ({
+    t: "entries",
+    w: "w",
+    items: [{ entry: { ...entry, kind: "move", chunks: many(n, chunk) } }],
+    access: "comment",
+  })
+  for (const n of [0, 1, 2]) expect(decodeRelay(encode(newer(n)))).toEqual(newer(n))
+  const notice: RelayMessage = { t: "notice", w: "w", code: "FORBIDDEN", access: "comment" }
+  expect(decodeRelay(encode(notice))).toEqual(notice)
+})
+
 test("what is encoded here is checked like what comes in", () => {
   const wrong: unknown[] = [
     { t: "nothing" },

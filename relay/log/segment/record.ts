@@ -29,7 +29,7 @@ const ORPHAN = 2
 /** A record with a greater length is damaged: any entry that fits into a message needs less, preamble included. */
 const LONGEST_RECORD_BYTES = 16 * 2 ** 20
 export const LONGEST_ENTRY_BYTES = LONGEST_RECORD_BYTES / 2
-const kinds = ["change", "snapshot", "tombstone"] as const
+const kinds: readonly Entry["kind"][] = ["change", "snapshot", "tombstone"]
 
 export const record = {
   length: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 8),
