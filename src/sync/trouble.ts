@@ -30,7 +30,8 @@ export class Trouble {
     const usual = Math.min(LONGEST_TURNED_AWAY_MS, RETRY_MS * 2 ** this.#turnedAway)
     if (notice.retryIn === undefined) this.#turnedAway++
     const wait = retryWait(notice.retryIn, usual)
-    this.#cancelTimer ??= this.#clock.after(wait, () => {
+    this.#cancelTimer?.() // the status shows the time of the latest notice, so that one counts
+    this.#cancelTimer = this.#clock.after(wait, () => {
       this.#cancelTimer = undefined
       this.#beginAgain()
     })

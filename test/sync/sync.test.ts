@@ -210,6 +210,21 @@ describe("a connection", () => {
     expect(relay.count("push")).toBe(1)
   })
 
+  test("on which a later notice names another time asks at that one, which the status shows", async () => {
+    const asked = () => relay.heard.filter((message) => message.t === "pull" && "cursor" in message).length
+    const before = asked()
+    relay.say({ t: "notice", w, code: "RATE", retryIn: 8_000 }, { t: "notice", w, code: "QUOTA", retryIn: 2_000 })
+    await relay.settle()
+    expect(ws.status.error).toMatchObject({ code: "QUOTA", retryAt: relay.now + 2_000 })
+    await relay.pass(2_000)
+    expect(asked()).toBe(before + 1)
+    relay.say({ t: "notice", w, code: "RATE", retryIn: 1_000 }, { t: "notice", w, code: "RATE", retryIn: 4_000 })
+    await relay.pass(3_999)
+    expect(asked()).toBe(before + 1)
+    await relay.pass(1)
+    expect(asked()).toBe(before + 2)
+  })
+
   test("gives credit back for the bytes of items that it has committed, and once for each", async () => {
     const [entry] = await elsewhere((other) => other.notes.create({ body: "x".repeat(200_000) }))
     const items = [{ entry: entry as Entry }]
