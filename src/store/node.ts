@@ -63,18 +63,22 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   const { claim, run } = opening({
     async open() {
-      await ready().catch((error: unknown) => {
+      await ready().catch(async (error: unknown) => {
+        await close().catch(() => {})
         throw isBecause("LEVEL_LOCKED", error) ? inUse(`another process or store has ${folder} open`, error) : error
       })
     },
-    async close() {
-      opened = undefined
-      owner = undefined
-      lock = undefined
-      gone = undefined
-      await level?.close()
-    },
+    close,
   })
+
+  /** Closes the database and forgets the folder. The next opening takes what it then finds there. */
+  async function close(): Promise<void> {
+    opened = undefined
+    owner = undefined
+    lock = undefined
+    gone = undefined
+    await level?.close()
+  }
 
   /** The database, opened if it is not open. */
   function ready(): Promise<Level> {
@@ -90,7 +94,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
    * files that have no name any more.
    */
   function look(): void {
-    if (lock === undefined || gone !== undefined || isThere(lock)) return
+    if (gone !== undefined) throw gone // each workspace in the folder looks for itself
+    if (lock === undefined || isThere(lock)) return
     gone = new HeadwaterError(
       "STORE_GONE",
       `${lock.path} was removed or replaced while it was in use: open the workspace again`,

@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs"
 import { mkdir, rename, rm, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { ClassicLevel } from "classic-level"
 import { collection, openWorkspace, shape } from "headwater"
 import { nodeStore } from "headwater/node"
 import { afterEach, beforeEach, expect, test } from "vitest"
@@ -78,6 +80,47 @@ test.each(removals)("no write counts as saved in a folder that was %s", async (_
   await expect(ws.notes.create({ title: "lost" })).rejects.toMatchObject({ code: "STORE_GONE" })
   expect(ws.status.error?.code).toBe("STORE_GONE")
   await ws.close()
+})
+
+test.each(removals)("each workspace in a folder that was %s is told, those that only look too", async (_, remove) => {
+  const store = nodeStore(folder)
+  const clocks = ["a", "b", "c"].map((id) => ({ id, ...slowClock() }))
+  const all = await Promise.all(clocks.map(({ id, env }) => openWorkspace({ id, collections: { notes }, store, env })))
+  await remove()
+  for (const { pass } of clocks) pass()
+  await until(() => all.every(({ status }) => status.phase === "error"))
+  expect(all.map(({ status }) => status.error?.code)).toEqual(["STORE_GONE", "STORE_GONE", "STORE_GONE"])
+  for (const ws of all) await ws.close()
+})
+
+test("a folder that was removed is not made anew by a read that has to open the database again", async () => {
+  const db = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
+  const store = nodeStore(folder, () => db)
+  const release = await store.claim("w")
+  const [batch, open] = [db.batch, db.open]
+  const fail = () => Promise.reject(new Error("EIO"))
+  Object.assign(db, { batch: () => ({ put() {}, write: fail }), open: fail })
+  await expect(store.commit([[["k"], "v"]])).rejects.toMatchObject({ code: "STORE_FAILED" })
+  await rm(folder, { recursive: true })
+  await expect(store.look?.()).rejects.toMatchObject({ code: "STORE_GONE" })
+  Object.assign(db, { batch, open })
+  for (let i = 0; i < 2; i++) await expect(store.get(["k"])).rejects.toMatchObject({ code: "STORE_GONE" })
+  expect(existsSync(folder)).toBe(false)
+  await release()
+})
+
+test("a store that could not be opened takes the folder that it finds next", async () => {
+  const db = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
+  const store = nodeStore(folder, () => db)
+  const { put } = db
+  db.put = () => Promise.reject(new Error("EIO"))
+  await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED" })
+  expect(db.status).toBe("closed")
+  await rm(folder, { recursive: true })
+  db.put = put
+  const release = await store.claim("w")
+  await store.commit([[["k"], "v"]])
+  await release()
 })
 
 test("opened again after that, it is an empty store that works", async () => {
