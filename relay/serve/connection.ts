@@ -10,6 +10,7 @@ import {
   type ClientMessage,
   decodeClient,
   encode,
+  type Have,
   limits,
   type Pull,
   type Push,
@@ -48,6 +49,14 @@ export interface ConnectionOptions {
   report?(code: Code, error: unknown): void
 }
 
+/** A message that is not answered yet. */
+interface InHand<M> {
+  /** Undefined: the connection has ended before the work on it began. */
+  message: M | undefined
+  /** Bytes of memory charged for it. */
+  cost: number
+}
+
 export class Connection implements Outlet, Asker {
   readonly id: number
   /** Whether the client has sent a pull, a push or a have. A connection without any may be closed. */
@@ -58,6 +67,10 @@ export class Connection implements Outlet, Asker {
   #closed = false
   /** Bytes of memory charged for frames that are not answered yet. */
   #unanswered = 0
+  /** Messages on which the work has not begun. The end of the connection drops them: nothing of them is acknowledged. */
+  readonly #waiting = new Set<InHand<unknown>>()
+  /** Bytes that dropping these would free. */
+  #droppable = 0
   #paused = false
   /** Resolves each `answered()` once all frames are answered. */
   #awaitingAnswers: (() => void)[] = []
@@ -95,10 +108,20 @@ export class Connection implements Outlet, Asker {
     this.#regulate()
   }
 
-  /** The socket is gone. Pushes that came before are appended all the same. */
+  /**
+   * The socket is gone. Work that has begun is ended all the same. Messages that still wait for their turn are dropped,
+   * and their memory is free at once: their client sends them again.
+   */
   disconnected(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#unanswered -= this.#droppable
+    this.#droppable = 0
+    for (const inHand of this.#waiting) {
+      inHand.message = undefined
+      inHand.cost = FRAME_COST // its place in the queue of the workspace
+    }
+    this.#waiting.clear()
     for (const stream of this.#streams.values()) this.#leave(stream)
     this.#streams.clear()
     for (const resolve of this.#awaitingRoom.splice(0)) resolve()
@@ -107,6 +130,11 @@ export class Connection implements Outlet, Asker {
   /** Bytes of memory charged for messages that are not answered yet. */
   get unanswered(): number {
     return this.#unanswered
+  }
+
+  /** Bytes of `unanswered` that are free as soon as the connection ends. */
+  get droppable(): number {
+    return this.#droppable
   }
 
   /** Resolves once everything received so far has been answered. */
@@ -121,16 +149,11 @@ export class Connection implements Outlet, Asker {
     const cost = bytes + FRAME_COST + PART_COST * partsIn(message)
     switch (message.t) {
       case "pull":
-        return this.#work(message.w, cost, (stream) => this.#pull(stream, message))
+        return this.#work(message, cost, (stream) => this.#pull(stream, message))
       case "push":
-        return this.#work(message.w, cost, (stream) => this.#push(stream, message))
+        return this.#work(message, cost, (stream, inHand) => this.#push(stream, inHand, message.w, message.id))
       case "have":
-        return this.#work(message.w, cost, (stream) => {
-          const { comparedHeads } = this.#o.workspaces.sizes
-          const answered = this.#lastHave.then(() => answerHave(stream, message, this, comparedHeads))
-          this.#lastHave = answered.catch(() => {})
-          return answered
-        })
+        return this.#work(message, cost, (stream, inHand) => this.#have(stream, inHand))
       case "ping":
         return this.send({ t: "pong" })
       case "presence":
@@ -151,13 +174,27 @@ export class Connection implements Outlet, Asker {
     })
   }
 
-  async #push(stream: Stream, push: Push): Promise<void> {
-    const { w, id } = push
+  #have(stream: Stream, inHand: InHand<Have>): Promise<void> {
+    const { comparedHeads } = this.#o.workspaces.sizes
+    const answered = this.#lastHave.then(() => {
+      const have = this.#begin(inHand)
+      return have && answerHave(stream, have, this, comparedHeads)
+    })
+    this.#lastHave = answered.catch(() => {})
+    return answered
+  }
+
+  /** While the push waits, nothing but `inHand` may keep it in memory: so `w` and `id` come beside it. */
+  async #push(stream: Stream, inHand: InHand<Push>, w: string, id: string): Promise<void> {
     const { workspace } = stream
     const { principal, access, workspaces } = this.#o
     const { sizes } = workspaces
     const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
-    const appended = await workspace.turn(() => appendPush(workspace, push, pusher, sizes))
+    const appended = await workspace.turn(() => {
+      const push = this.#begin(inHand)
+      return push && appendPush(workspace, push, pusher, sizes)
+    })
+    if (!appended) return
     const { position, refusals, restOn, unreadable } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
     // A refusal may depend on an entry that was appended a moment ago and can still be lost.
@@ -229,20 +266,35 @@ export class Connection implements Outlet, Asker {
     this.#o.close(status, code)
   }
 
-  /** Does the job of a message in its workspace. The message's memory is charged until the job is done. */
-  #work(w: string, cost: number, job: (stream: Stream) => Promise<void>): void {
+  /** Does what a message asks of a workspace. Its memory is charged until that is done. */
+  #work<M extends { readonly w: string }>(
+    message: M,
+    cost: number,
+    job: (stream: Stream, inHand: InHand<M>) => Promise<void>,
+  ): void {
+    const { w } = message
     const stream = this.#streams.get(w) ?? this.#enter(w)
     if (!stream) return this.send({ t: "notice", w, code: "RATE" })
     this.active = true
     this.#unanswered += cost
+    const inHand: InHand<M> = { message, cost }
+    this.#waiting.add(inHand)
+    this.#droppable += cost - FRAME_COST
     const done = () => {
-      this.#unanswered -= cost
+      this.#begin(inHand)
+      this.#unanswered -= inHand.cost
       this.#regulate()
       if (this.#unanswered === 0) for (const resolve of this.#awaitingAnswers.splice(0)) resolve()
     }
-    void job(stream)
+    void job(stream, inHand)
       .catch((error) => this.failed(error))
       .then(done)
+  }
+
+  /** The turn of a message has come. Undefined: the connection has ended before, and nobody waits for the answer. */
+  #begin<M>(inHand: InHand<M>): M | undefined {
+    if (this.#waiting.delete(inHand)) this.#droppable -= inHand.cost - FRAME_COST
+    return inHand.message
   }
 
   #enter(w: string): Stream | undefined {

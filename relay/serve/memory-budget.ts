@@ -1,15 +1,24 @@
 /**
- * Bounds the memory that all connections of a relay take together: for frames that are not whole, frames that are not
- * answered, and bytes that the network has not taken. Each of these is bounded for one connection, but a thousand
- * connections could each take as much as is allowed. When they take too much together, the one that takes the most is
- * cut off first. An honest client that is cut off dials again.
+ * Bounds the memory that all connections of a relay take together: what has come of a frame that is not whole, frames
+ * that are not answered, and what the network has not taken. Each of these is bounded for one connection, but a thousand
+ * of them could each take what is allowed. When they take too much together, those are cut off first that give back the
+ * most: an honest client that was, dials again.
+ *
+ * Work that has begun is ended even if its connection is gone, so it is counted until then, and nobody can free it. A
+ * slow disk may let it pile up. Once it fills the budget by itself, whoever sends more is cut off, and no further
+ * connection is to be let in.
  */
+
+/** Nobody is cut off for less. All connections may exceed the budget by so much each: a ping must not end one. */
+const WORTH_IT = 4096
 
 /** A connection, as the budget sees it. */
 export interface Spender {
   /** Bytes that it takes now, about. */
   memory(): number
-  /** It must give all of that back. The budget does not count it any more. */
+  /** Bytes of these that it would give back if it were cut off. */
+  sheddable(): number
+  /** It must give these back. What else it takes is counted until `remove`. */
   shed(): void
 }
 
@@ -23,10 +32,16 @@ export class MemoryBudget {
     this.#limit = limit
   }
 
+  /** More is taken than cutting off can give back. */
+  get exhausted(): boolean {
+    return this.#sum > this.#limit && this.sum() > this.#limit
+  }
+
   add(spender: Spender): void {
     this.#taken.set(spender, 0)
   }
 
+  /** It takes nothing any more. */
   remove(spender: Spender): void {
     this.#sum -= this.#taken.get(spender) ?? 0
     this.#taken.delete(spender)
@@ -54,10 +69,14 @@ export class MemoryBudget {
 
   #shed(): void {
     if (this.sum() <= this.#limit) return
-    const worstFirst = [...this.#taken].sort(([, a], [, b]) => b - a)
-    for (const [worst] of worstFirst) {
-      this.remove(worst)
-      worst.shed()
+    const gives = new Map<Spender, number>()
+    for (const spender of this.#taken.keys()) {
+      const bytes = spender.sheddable()
+      if (bytes >= WORTH_IT) gives.set(spender, bytes)
+    }
+    for (const [most] of [...gives].sort(([, a], [, b]) => b - a)) {
+      most.shed()
+      this.#look(most)
       if (this.#sum <= this.#limit) return
     }
   }

@@ -119,7 +119,8 @@ export class RelayServer {
 
   /** The HTTP status for a refused upgrade; undefined when it is not refused. Browsers do not show it to a page. */
   #refusal({ headers }: IncomingMessage): string | undefined {
-    if (this.#stopping || this.#sockets.count >= this.#o.connections) return "503 Service Unavailable"
+    const full = this.#sockets.count >= this.#o.connections || this.#sockets.exhausted
+    if (this.#stopping || full) return "503 Service Unavailable"
     if (!this.#origins.allows(headers.origin)) return "403 Forbidden"
     const offered = headers["sec-websocket-protocol"]?.split(",").map((name) => name.trim())
     return offered?.includes(SUBPROTOCOL) ? undefined : "400 Bad Request"

@@ -39,9 +39,14 @@ export class Sockets {
     return this.#open.size
   }
 
-  /** Bytes of memory that all connections take, about. */
+  /** Bytes of memory that all connections take, about, those included that are gone and whose work goes on. */
   memory(): number {
     return this.#memory.sum()
+  }
+
+  /** There is no memory for what another connection might send. */
+  get exhausted(): boolean {
+    return this.#memory.exhausted
   }
 
   /** Bytes that were given to sockets and that the network has not taken yet. */
@@ -71,11 +76,17 @@ export class Sockets {
       report: (code, error) => report("error", "connection ended", { code, error }),
     })
     const partial = new PartialFrame()
+    let gone = false
+    const end = () => {
+      gone = true
+      connection.disconnected()
+    }
     const spender: Spender = {
-      memory: () => partial.memory + connection.unanswered + ws.bufferedAmount,
+      memory: () => connection.unanswered + (gone ? 0 : partial.memory + ws.bufferedAmount),
+      sheddable: () => (gone ? 0 : connection.droppable + partial.memory + ws.bufferedAmount),
       shed: () => {
         report("warn", "connection cut off", { bytes: spender.memory(), budget: workspaces.sizes.memoryBytes })
-        connection.disconnected()
+        end()
         ws.terminate()
       },
     }
@@ -106,9 +117,9 @@ export class Sockets {
     ws.on("close", () => {
       cancelWait()
       silence?.stop()
-      connection.disconnected()
-      this.#memory.remove(spender)
+      end()
       this.#open.delete(opened)
+      void connection.answered().then(() => this.#memory.remove(spender))
     })
   }
 

@@ -199,7 +199,7 @@ describe("a leave", () => {
   it.each([
     ["ends by its own fault", new Uint8Array(3)],
     ["is closed", undefined],
-  ])("comes after what was pushed, also of a connection that %s", async (_how, frame) => {
+  ])("comes after the work that has begun, also of a connection that %s", async (_how, frame) => {
     await open({ sizes: { socketBytes: 0, sentRejects: 1 } })
     const log = await served.log()
     const one = served.connect()
@@ -210,6 +210,7 @@ describe("a leave", () => {
     one.push([{ ...note("f", A), chunks: [new Uint8Array(40)] }])
     one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
     one.buffered = 1 // it reads no answer
+    await served.settled()
     if (frame) one.sendFrame(frame)
     else one.disconnect()
     served.release()
@@ -217,6 +218,33 @@ describe("a leave", () => {
     await served.settled()
     expect(position(log.end)).toBe(1)
     expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
+  })
+
+  it("drops what waits for its turn, and its memory is free at once", async () => {
+    await open()
+    const log = await served.log()
+    const [slow, one] = [served.connect(), served.connect()]
+    served.hold()
+    slow.push(notes(0, 1))
+    slow.send({ t: "have", w: "w", page: [], more: true }) // has the turn until the push is flushed
+    await served.settled()
+    one.push([note("f", A, "x".repeat(100_000))])
+    one.push([note("g", A, "x".repeat(100_000))])
+    one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
+    one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
+    await served.settled()
+    expect(one.connection.unanswered).toBeGreaterThan(200_000)
+    const { droppable } = one.connection
+    expect(droppable).toBeGreaterThan(200_000)
+    const { unanswered } = one.connection
+    one.disconnect()
+    expect(one.connection.unanswered).toBe(unanswered - droppable)
+    expect(one.connection.unanswered).toBeLessThan(6000)
+    served.release()
+    await Promise.all([slow.connection.answered(), one.connection.answered()])
+    expect(one.connection.unanswered).toBe(0)
+    expect(position(log.end)).toBe(1)
+    expect(await log.entity("f")).toBeUndefined()
   })
 
   it("of a connection whose socket was full ends its waiting", async () => {

@@ -138,6 +138,86 @@ describe("all connections together", () => {
   })
 })
 
+/** Bytes of the heap, and of what it keeps outside, that nothing frees. */
+async function heap(): Promise<number> {
+  await sleep(20)
+  collect()
+  await sleep(20)
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
+/** Client and relay share this process, so the client's bytes are made once. */
+const push = (id: string) =>
+  encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, "x".repeat(950_000))) })
+
+describe("a connection that pushes and goes", () => {
+  const sizes = { memoryBytes: 2 ** 24 }
+  const pushed = push("p")
+
+  /** Dials, pushes and goes again and again; returns how often it was let in. */
+  async function pushAndGo(relay: TestRelay, frame: Uint8Array): Promise<number> {
+    let times = 0
+    for (let i = 0; i < 40; i++) {
+      const wire = await relay.dial().catch(() => undefined)
+      if (!wire) continue
+      times++
+      await new Promise((resolve) => wire.socket.send(frame, resolve))
+      await sleep(10)
+      wire.close()
+    }
+    return times
+  }
+
+  it("leaves nothing in memory of pushes that wait for their turn", async () => {
+    await using relay = await started(sizes, [])
+    const [healthy, blocking] = [await relay.dial(), await relay.dial()]
+    await healthy.ping()
+    relay.disk.hold()
+    blocking.push([note("first", A)])
+    blocking.send({ t: "have", w: "w", page: [], more: true }) // has the turn until the push is flushed
+    await blocking.ping()
+    const before = await heap()
+    expect(await pushAndGo(relay, pushed)).toBe(40)
+    expect((await heap()) - before).toBeLessThan(2 ** 24)
+    relay.disk.release()
+    await healthy.ack(healthy.push([note("mine", A)]))
+    expect((await relay.log()).appended).toBe(2)
+  })
+
+  it("is counted until its work is ended", async () => {
+    const reported: string[] = []
+    await using relay = await started(sizes, reported)
+    const healthy = await relay.dial()
+    relay.disk.hold()
+    const before = await heap()
+    await pushAndGo(relay, pushed)
+    expect(relay.server.memory()).toBeGreaterThan(sizes.memoryBytes / 2)
+    expect(relay.server.memory()).toBeLessThanOrEqual(sizes.memoryBytes)
+    expect((await heap()) - before).toBeLessThan(2 * sizes.memoryBytes)
+    expect(reported).toContain("connection cut off")
+    await healthy.ping()
+    relay.disk.release()
+    await healthy.ack(healthy.push([note("mine", A)]))
+    expect(relay.server.memory()).toBeLessThan(2000)
+  })
+
+  it("leaves no room for another one once such work fills the budget by itself", async () => {
+    await using relay = await started({ memoryBytes: 40_000 }, [])
+    const healthy = await relay.dial()
+    relay.disk.hold()
+    const small = encode({ t: "push", w: "w", id: "p", entries: [note("e", A)] })
+    expect(await pushAndGo(relay, small)).toBeLessThan(30)
+    expect(relay.server.memory()).toBeLessThan(50_000)
+    await expect(relay.dial()).rejects.toThrow("503")
+    await healthy.ping()
+    relay.disk.release()
+    await healthy.ack(healthy.push([note("mine", A)]))
+    await (await relay.dial()).ping()
+  })
+})
+
 describe("a frame that comes byte by byte", () => {
   it("ends its connection with 1008 before it has cost much, and in fewer pieces it is as good as any", async () => {
     await using relay = await startRelay({ sizes: { pieces: 60 } })
