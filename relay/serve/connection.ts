@@ -43,6 +43,8 @@ export interface ConnectionOptions {
   close(code: number, reason: string): void
   /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
+  /** Bytes above which the socket is full at the moment, `ServeSizes.socketBytes` at most. Absent: so many. */
+  ceiling?(): number
   /** Whether to stop reading from the socket for now. A few more frames do no harm. */
   pauseReading?(paused: boolean): void
   /** Called with the reason when the connection is about to close, for the relay's own log. */
@@ -228,7 +230,15 @@ export class Connection implements Outlet, Asker {
   }
 
   full(): boolean {
-    return this.#closed || this.#o.buffered() > this.#o.workspaces.sizes.socketBytes
+    return this.#closed || this.#o.buffered() > this.#ceiling()
+  }
+
+  readBytes(): number {
+    return Math.min(this.#o.workspaces.sizes.readBytes, this.#o.ceiling?.() ?? Number.POSITIVE_INFINITY)
+  }
+
+  #ceiling(): number {
+    return this.#o.ceiling?.() ?? this.#o.workspaces.sizes.socketBytes
   }
 
   /**
@@ -301,7 +311,7 @@ export class Connection implements Outlet, Asker {
     if (this.#streams.size === limits.workspaces) return undefined
     const { workspaces } = this.#o
     const workspace = workspaces.enter(w)
-    const stream = new Stream(workspace, this, workspaces.sizes.readBytes)
+    const stream = new Stream(workspace, this)
     workspace.followers.add(stream)
     this.#streams.set(w, stream)
     return stream
@@ -320,8 +330,8 @@ export class Connection implements Outlet, Asker {
   }
 
   #regulate(): void {
-    const { unansweredBytes, socketBytes } = this.#o.workspaces.sizes
-    const pause = !this.#closed && (this.#unanswered > unansweredBytes || this.#o.buffered() > socketBytes)
+    const tooMuch = this.#unanswered > this.#o.workspaces.sizes.unansweredBytes
+    const pause = !this.#closed && (tooMuch || this.full())
     if (pause === this.#paused) return
     this.#paused = pause
     this.#o.pauseReading?.(pause)

@@ -14,9 +14,9 @@ const WORTH_IT = 4096
 
 /** A connection, as the budget sees it. */
 export interface Spender {
-  /** Bytes that it takes now, about. */
+  /** Bytes that it takes now, by itself, about. */
   memory(): number
-  /** Bytes of these that it would give back if it were cut off. */
+  /** Bytes that it would give back if it were cut off, its share of what several take included. */
   sheddable(): number
   /** It must give these back. What else it takes is counted until `remove`. */
   shed(): void
@@ -24,17 +24,20 @@ export interface Spender {
 
 export class MemoryBudget {
   readonly #limit: number
+  readonly #common: () => number
   /** Bytes that each took when the budget last looked. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
 
-  constructor(limit: number) {
+  /** `common`: bytes that several spenders take together, which none of them counts by itself. */
+  constructor(limit: number, common: () => number) {
     this.#limit = limit
+    this.#common = common
   }
 
   /** More is taken than cutting off can give back. */
   get exhausted(): boolean {
-    return this.#sum > this.#limit && this.sum() > this.#limit
+    return this.lastSum > this.#limit && this.sum() > this.#limit
   }
 
   add(spender: Spender): void {
@@ -50,13 +53,18 @@ export class MemoryBudget {
   /** Call it when the spender may take more than before. A decrease is noticed later. */
   update(spender: Spender): void {
     this.#look(spender)
-    if (this.#sum > this.#limit) this.#shed()
+    if (this.lastSum > this.#limit) this.#shed()
   }
 
   /** Bytes that all of them take now. */
   sum(): number {
     for (const spender of this.#taken.keys()) this.#look(spender)
-    return this.#sum
+    return this.lastSum
+  }
+
+  /** The same, with what each took when it was looked at last: about right, and at hand. */
+  get lastSum(): number {
+    return this.#sum + this.#common()
   }
 
   #look(spender: Spender): void {
@@ -77,7 +85,7 @@ export class MemoryBudget {
     for (const [most] of [...gives].sort(([, a], [, b]) => b - a)) {
       most.shed()
       this.#look(most)
-      if (this.#sum <= this.#limit) return
+      if (this.lastSum <= this.#limit) return
     }
   }
 }

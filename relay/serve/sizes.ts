@@ -14,6 +14,7 @@ export interface ServeSizes {
   readonly readBytes: number
   /**
    * Bytes given to a socket and not yet taken by the network. Above it the connection gets no more, and is not read.
+   * While many sockets hold much, it is less: see `Sockets`.
    */
   readonly socketBytes: number
   /** Bytes of memory charged for the unanswered frames of a connection. Above it the connection is not read. */

@@ -5,10 +5,16 @@ import type { WebSocket } from "ws"
 import type { Clock } from "../../src/base/env.ts"
 import type { Report } from "../machine/report.ts"
 import { Connection, closeCode } from "./connection.ts"
+import { HeldFrames, Outgoing } from "./held-frames.ts"
 import { MemoryBudget, type Spender } from "./memory-budget.ts"
 import { PartialFrame } from "./partial-frame.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { Silence } from "./silence.ts"
+
+/** Bytes that the sockets are given before they are uncorked, in one tick. */
+const CORKED_BYTES = 2 ** 22
+/** So many slow sockets, each at its ceiling, hold as much as is left of their half of the budget. */
+const SLOW_SOCKETS = 16
 
 export interface SocketsOptions {
   readonly workspaces: ServedWorkspaces
@@ -24,15 +30,18 @@ interface OpenSocket {
 export class Sockets {
   readonly #o: SocketsOptions
   readonly #open = new Set<OpenSocket>()
+  readonly #held = new HeldFrames()
   readonly #memory: MemoryBudget
-  /** The sockets to uncork at the end of this tick. */
-  #corked: Duplex[] = []
+  /** The sockets to uncork at the end of this tick, and whom to count then. */
+  #corked: { readonly socket: Duplex; readonly spender: Spender }[] = []
+  /** Bytes that they were given since they were corked. */
+  #corkedBytes = 0
   #stopping = false
   #nextId = 1
 
   constructor(options: SocketsOptions) {
     this.#o = options
-    this.#memory = new MemoryBudget(options.workspaces.sizes.memoryBytes)
+    this.#memory = new MemoryBudget(options.workspaces.sizes.memoryBytes, () => this.#held.bytes)
   }
 
   get count(): number {
@@ -66,24 +75,29 @@ export class Sockets {
       principal: "local",
       access: "write",
       send: (frame) => {
-        this.#cork(socket)
+        this.#cork(socket, spender)
+        outgoing.give(frame)
         ws.send(frame)
-        this.#memory.update(spender)
+        this.#corkedBytes += frame.length
+        if (this.#corkedBytes > CORKED_BYTES) this.#uncork()
       },
       close: (code, reason) => this.#close(ws, code, reason),
       buffered: () => ws.bufferedAmount,
+      ceiling: () => this.#ceiling(socket),
       pauseReading: (paused) => (paused || this.#stopping ? ws.pause() : ws.resume()),
       report: (code, error) => report("error", "connection ended", { code, error }),
     })
     const partial = new PartialFrame()
+    const outgoing = new Outgoing(this.#held, () => ws.bufferedAmount)
     let gone = false
     const end = () => {
       gone = true
       connection.disconnected()
+      outgoing.end()
     }
     const spender: Spender = {
-      memory: () => connection.unanswered + (gone ? 0 : partial.memory + ws.bufferedAmount),
-      sheddable: () => (gone ? 0 : connection.droppable + partial.memory + ws.bufferedAmount),
+      memory: () => connection.unanswered + (gone ? 0 : partial.memory + outgoing.own()),
+      sheddable: () => (gone ? 0 : connection.droppable + partial.memory + outgoing.share()),
       shed: () => {
         report("warn", "connection cut off", { bytes: spender.memory(), budget: workspaces.sizes.memoryBytes })
         end()
@@ -104,6 +118,7 @@ export class Sockets {
     })
     socket.on("drain", () => {
       silence?.moved()
+      this.#memory.update(spender)
       connection.drained()
     })
     ws.on("message", (frame, binary) => {
@@ -142,20 +157,36 @@ export class Sockets {
     return new Silence(clock, workspaces.sizes, {
       bytesRead: () => (socket instanceof Socket ? socket.bytesRead : 0),
       busy: () => connection.unanswered > 0,
-      full: () => ws.bufferedAmount > workspaces.sizes.socketBytes,
+      full: () => connection.full(),
       silent: () => this.#close(ws, closeCode.idle, "nothing came for too long"),
     })
   }
 
   /** All frames that one flush brings to a connection (acks, entries) leave in one system call. */
-  #cork(socket: Duplex): void {
+  #cork(socket: Duplex, spender: Spender): void {
     if (socket.writableCorked > 0) return
     socket.cork()
-    this.#corked.push(socket)
-    if (this.#corked.length > 1) return
-    process.nextTick(() => {
-      for (const corked of this.#corked.splice(0)) corked.uncork()
-    })
+    this.#corked.push({ socket, spender })
+    if (this.#corked.length === 1) process.nextTick(() => this.#uncork())
+  }
+
+  /** Offers the network all that was given. Only what it does not take at once is counted. */
+  #uncork(): void {
+    const corked = this.#corked.splice(0)
+    this.#corkedBytes = 0
+    for (const { socket } of corked) socket.uncork()
+    for (const { spender } of corked) this.#memory.update(spender)
+  }
+
+  /**
+   * Bytes that a socket may hold. Streams can wait, so nobody is cut off for being slow together with many others: the
+   * ceiling sinks as memory is taken, and what goes out takes half of the budget. A socket that holds less than its
+   * high-water mark does not tell when it has room.
+   */
+  #ceiling(socket: Duplex): number {
+    const { memoryBytes, socketBytes } = this.#o.workspaces.sizes
+    const left = (memoryBytes / 2 - this.#memory.lastSum) / SLOW_SOCKETS
+    return Math.min(socketBytes, Math.max(left, socket.writableHighWaterMark))
   }
 
   /** Closes a socket; cuts it off when the other side does not answer the close frame in time. */

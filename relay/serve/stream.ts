@@ -24,6 +24,8 @@ export interface Outlet {
    * Whether the socket holds so much that it should be given nothing more. Once it has room again, call `Stream.pump`.
    */
   full(): boolean
+  /** Bytes at most of one read of the log. */
+  readBytes(): number
   /** The fields that the first `entries` carries, beside `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
   /** The stream cannot go on, and the connection must end. */
@@ -39,9 +41,7 @@ interface Heal {
 export class Stream implements Follower {
   readonly workspace: ServedWorkspace
   readonly #outlet: Outlet
-  /** Bytes at most of one read of the log. */
-  readonly #readBytes: number
-  /** Credit, in bytes: items of this size may still be sent. Below 0 when the last item was larger than the rest. */
+  /** Bytes of items that may still be sent. Below 0 when the last item was larger than what was left. */
   #credit = 0
   /**
    * Everything up to this position was sent. Undefined until a pull names a cursor, or a heal has compared its pages.
@@ -56,10 +56,9 @@ export class Stream implements Follower {
   /** Counts the calls of `stop`. A page is dropped when its read began before the last one. */
   #stops = 0
 
-  constructor(workspace: ServedWorkspace, outlet: Outlet, readBytes: number) {
+  constructor(workspace: ServedWorkspace, outlet: Outlet) {
     this.workspace = workspace
     this.#outlet = outlet
-    this.#readBytes = readBytes
   }
 
   /** Adds credit, in bytes. */
@@ -168,7 +167,7 @@ export class Stream implements Follower {
     const stops = this.#stops
     this.#reading = true
     this.workspace.log
-      .since(position, Math.min(this.#credit, this.#readBytes))
+      .since(position, Math.min(this.#credit, this.#outlet.readBytes()))
       .then((page) => {
         if (stops !== this.#stops) return
         this.#reading = false
