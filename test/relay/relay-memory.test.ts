@@ -177,6 +177,65 @@ async function heap(): Promise<number> {
   return heapUsed + arrayBuffers
 }
 
+describe("a frame in fragments of one byte, with pongs between them", () => {
+  const PIECE = 65_507
+
+  /** A piece with one fragment. The WebSocket library keeps all of the piece for it. */
+  const piece = (first: boolean) => {
+    const fragment = Buffer.of(first ? 2 : 0, 0x81, 0, 0, 0, 0, 1)
+    const pong = Buffer.concat([Buffer.of(0x8a, 0xfd, 0, 0, 0, 0), Buffer.alloc(125)])
+    return Buffer.concat([fragment, ...Array.from({ length: 500 }, () => pong)])
+  }
+
+  async function sendPieces(wire: Wire, n: number): Promise<void> {
+    for (let i = 0; i < n && !wire.closed; i++) {
+      await new Promise((resolve) => raw(wire).write(piece(i === 0), resolve))
+      await sleep(1)
+    }
+  }
+
+  it("counts with all that it keeps in memory, until it is whole", async () => {
+    await using relay = await startRelay()
+    const wire = await relay.dial()
+    const before = await heap()
+    await sendPieces(wire, 100)
+    await sleep(50)
+    const kept = (await heap()) - before
+    expect(kept).toBeGreaterThan(50 * PIECE)
+    expect(relay.server.memory()).toBeGreaterThan(0.8 * kept)
+    expect(relay.server.memory()).toBeLessThan(1.3 * kept)
+    raw(wire).write(Buffer.of(0x80, 0x80, 0, 0, 0, 0)) // the last fragment: the message is junk
+    expect((await wire.ended()).code).toBe(4400)
+    expect(await heap()).toBeLessThan(before + 20 * PIECE)
+  })
+
+  it("takes no more than the budget", async () => {
+    const memoryBytes = 2 ** 24
+    await using relay = await startRelay({ sizes: { memoryBytes } })
+    const before = await heap()
+    for (let i = 0; i < 5; i++) await sendPieces(await relay.dial(), 200)
+    expect((await heap()) - before).toBeLessThan(1.5 * memoryBytes)
+    expect(relay.server.memory()).toBeLessThanOrEqual(memoryBytes)
+    await (await relay.dial()).ping()
+  })
+
+  it("leaves the pongs of an honest client uncounted, and its fragments once they are answered", async () => {
+    await using relay = await startRelay()
+    const wire = await relay.dial()
+    for (let i = 0; i < 50; i++) wire.socket.pong("alive")
+    wire.socket.ping("alive")
+    await sleep(50)
+    expect(relay.server.memory()).toBe(0)
+    const frame = encode({ t: "push", w: "w", id: "p", entries: [note("e", A, "x".repeat(100_000))] })
+    wire.socket.send(frame.subarray(0, 50_000), { fin: false })
+    wire.socket.pong("alive")
+    wire.socket.send(frame.subarray(50_000))
+    await wire.ack("p")
+    await wire.ping()
+    expect(relay.server.memory()).toBeLessThan(500)
+  })
+})
+
 /** Client and relay share this process, so the client's bytes are made once. */
 const push = (id: string) =>
   encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, "x".repeat(950_000))) })
