@@ -31,7 +31,7 @@ const LONG = 4096
 /** Reads front matter; undefined when it is not a list of `key: value`. */
 export function readEntries(front: string): Reading | undefined {
   const whole = readYaml(front)
-  if (whole === "no map") return undefined
+  if (whole === "no map") return onlyKeys(front) ? readKeyByKey(front) : undefined
   if (whole !== undefined) return divided(front, whole)
   return readKeyByKey(withoutIndent(front))
 }
@@ -135,6 +135,10 @@ function keyIn(line: string, tolerant: boolean): { key: string; colon: number } 
   return { key: unquoted(line.slice(0, colon).trim()), colon }
 }
 
+/** Whether every line has a key: YAML takes lines such as `key:value` for one text. */
+const onlyKeys = (front: string) =>
+  front.split("\n").every((line) => isBlank(line) || keyIn(line, true) !== undefined) && !isBlank(front)
+
 function readKeyByKey(front: string): Reading | undefined {
   const chunks = chunksOf(front, true)
   const before = front.slice(0, chunks[0]?.at ?? 0)
@@ -193,7 +197,8 @@ function mend(chunk: Chunk, anchors: Set<string>): Mended {
   const none = { chunk, yaml: undefined, isRepaired: false, rest: "" }
   if (isEntry(text, anchors)) return { ...none, yaml: text }
   if (text.length > LONG) return none
-  const spaced = `${text.slice(0, text.length - value.length)}${/^\S/.test(value) ? " " : ""}${value}`
+  // a space that is none in YAML, such as a no-break space, is no end of a key
+  const spaced = `${text.slice(0, text.length - value.length)}${value.replace(/^(?:(?=\S)|[^\S\n]+)/, " ")}`
   const repairs = [
     spaced,
     ...[2, 4].map((width) => spaced.replace(/^[ \t]+/gm, (indent) => indent.replaceAll("\t", " ".repeat(width)))),
