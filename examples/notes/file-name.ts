@@ -1,5 +1,8 @@
-/** UTF-16 units of a file's name: at most 240 bytes in UTF-8, and file systems take 255. */
-const LENGTH = 80
+/** Bytes of a name in UTF-8: file systems take 255, with a number and an extension. */
+const BYTES = 240
+
+/** UTF-16 units of a name that is made of a title: at most as many bytes. */
+const LENGTH = BYTES / 3
 
 /**
  * Windows keeps these names for devices, whatever their case and extension. (Microsoft, "Naming Files, Paths, and
@@ -9,12 +12,13 @@ const device = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2
 
 /**
  * A text as a name of a file or folder that every system accepts, without an extension; empty when nothing is left of
- * it. Texts come from other people: the name must not lead out of its folder.
+ * it. Texts come from other people: the name must not lead out of its folder. `isName`: the text was a file's name
+ * already, which is kept whole if it can be.
  */
-export function fileName(text: string): string {
-  const name = startOf(text.slice(0, 4 * LENGTH).normalize("NFC")) // first: a long text would make what follows slow
-    .replace(/[\\/:*?"<>|\p{Cc}]/gu, "-")
-    .replace(/^[.\s]+|[.\s]+$/gu, "")
+export function fileName(text: string, isName = false): string {
+  const start = text.slice(0, 4 * LENGTH).normalize("NFC") // first: a long text would make what follows slow
+  const fits = isName && text.length <= 4 * LENGTH && new TextEncoder().encode(start).length <= BYTES
+  const name = (fits ? start : startOf(start)).replace(/[\\/:*?"<>|\p{Cc}]/gu, "-").replace(/^[.\s]+|[.\s]+$/gu, "")
   const [first = "", ...extensions] = name.split(".")
   return device.test(first.trimEnd()) ? [`${first.trimEnd()}-`, ...extensions].join(".") : name
 }

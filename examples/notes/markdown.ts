@@ -66,17 +66,21 @@ const inOrder = (fields: NoteFields): NoteFields => JSON.parse(JSON.stringify(fi
 
 /**
  * The paths that a note may be exported to, the best first: the path it was imported from, else one made of its title.
+ * An extension of files that can be imported is kept: beside another file of the same note, each import would make a
+ * second one.
  */
 export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unknown }): Generator<string> {
   const { file, title } = fields
-  const wished = typeof file === "string" ? file.replace(/\.(md|markdown)$/i, "").split("/") : [String(title ?? "")]
+  const isFile = typeof file === "string"
+  const [extension = ".md"] = (isFile && /\.(?:md|markdown|txt)$/i.exec(file)) || []
+  const wished = isFile ? file.replace(/\.(?:md|markdown|txt)$/i, "").split("/") : [String(title ?? "")]
   const base =
     wished
-      .map(fileName)
+      .map((name) => fileName(name, isFile))
       .filter((name) => name !== "")
       .join("/") || "untitled"
-  yield `${base}.md`
-  for (let n = 2; ; n++) yield `${base} ${n}.md`
+  yield base + extension
+  for (let n = 2; ; n++) yield `${base} ${n}${extension}`
 }
 
 /** Whether the file is this note's own: it names the note's id, or it is the file that was imported, unchanged. */

@@ -181,6 +181,18 @@ describe("exporting", () => {
     expect(to.files[`${decomposed}.md`]).toBe("precious")
   })
 
+  it("writes over the file that the note came from, whatever its name, and an import of it is no change", async () => {
+    const names = ["a.markdown", "B.MD", "c.txt", "d.TXT", `${"long ".repeat(40)}name.md`, `${"e\u0301".repeat(80)}.md`]
+    const to = folder(Object.fromEntries(names.map((name) => [name, `text of ${name}`])))
+    for (const [path, text] of Object.entries(to.files)) await imported(path, text)
+    for (let times = 0; times < 2; times++) {
+      expect(await exportNotes(ws.notes, to)).toEqual({ exported: 6, problems: [] })
+      expect(Object.keys(to.files)).toEqual(names)
+      const files = Object.entries(to.files).map(([path, text]) => file(path, text))
+      expect(await importNotes(ws.notes, files)).toEqual({ ...nothing, unchanged: 6 })
+    }
+  })
+
   it("writes over the file that the note came from, unless that has changed since", async () => {
     const came = { "a.md": "A", "b.md": "B" }
     for (const [path, text] of Object.entries(came)) await imported(path, text)

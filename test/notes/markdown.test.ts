@@ -197,6 +197,14 @@ describe("the path of an exported note", () => {
     [{ title: "T", file: "work/plan.md" }, "work/plan.md"],
     [{ title: "A: b/c?" }, "A- b-c-.md"],
     [{ title: " " }, "untitled.md"],
+    [{ file: "a.markdown" }, "a.markdown"],
+    [{ file: "A.MD" }, "A.MD"],
+    [{ file: "notes/a.txt" }, "notes/a.txt"],
+    [{ title: "a.txt" }, "a.txt.md"],
+    [{ file: `${"long ".repeat(40)}name.md` }, `${"long ".repeat(40)}name.md`],
+    [{ file: `${"\u4e00".repeat(80)}.md` }, `${"\u4e00".repeat(80)}.md`],
+    [{ file: `${"\u4e00".repeat(81)}.md` }, `${"\u4e00".repeat(80)}.md`],
+    [{ file: `${"x".repeat(241)}/${"x".repeat(100_000)}.md` }, `${"x".repeat(80)}/${"x".repeat(80)}.md`],
   ])("of %j is the path it was imported from, else its title", (fields, path) => {
     expect(pathsOf(fields).next().value).toBe(path)
   })
