@@ -55,7 +55,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     unread = []
     isIncomplete = false
     if (words.length === 0) return newestFirst()
-    const whole = folded(query).trim()
+    const whole = words.join(" ")
     const found: Row[][] = [[], [], [], []]
     for (const row of newestFirst()) if (has(row)) found[rankOf(row, whole, words)]!.push(row)
     unread.reverse() // taken from the end
@@ -132,7 +132,8 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
 }
 
 const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
-const folded = (text: string) => text.normalize("NFC").toLowerCase()
+/** Text as a search compares it: STRASSE and straße, or the letters of a Greek word at its end and within, are equal. */
+const folded = (text: string) => text.toLowerCase().normalize("NFC").replaceAll("ß", "ss").replaceAll("ς", "σ")
 const containsAll = (text: string, words: readonly string[]) => words.every((word) => text.includes(word))
 
 /** 0 for the best title, 3 for one that says nothing of the search. */
@@ -155,7 +156,7 @@ function textOf(row: Row): Text {
   let text = shortTexts.get(row)
   if (text === undefined) {
     const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
-    const title = folded(String(row.title)).trim()
+    const title = wordsOf(String(row.title)).join(" ")
     text = { title, text: `${title}\n${folded(`${tags}\n${preview(row, "body", 4096)}`)}` }
     shortTexts.set(row, text)
   }

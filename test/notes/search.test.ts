@@ -62,6 +62,24 @@ describe("the search", () => {
     expect(search().now("cafe\u0301").length).toBe(2)
   })
 
+  it.each([
+    ["STRASSE", "stra\u00dfe"],
+    ["\u01f0", "J\u030c"],
+    ["STRA\u1e9eE", "strasse"],
+    ["\u039f\u0394\u039f\u03a3\u0397", "\u03bf\u03b4\u03bf\u03c2"],
+    ["Plan\u00a0 B", "plan b"],
+  ])("finds %j by %j, in a long note too", async (text, query) => {
+    await note(text, "")
+    await note("Long", `${filler}${text}${filler}`)
+    expect((await search().whole(query)).last).toEqual([text, "Long"])
+  })
+
+  it("takes a title for the query whatever spaces are between its words", async () => {
+    await note("Plan\u00a0 B", "")
+    await note("Plan B, newer", "")
+    expect(search().now("plan  b ")[0]).toBe("Plan\u00a0 B")
+  })
+
   it("reads a long note once for all searches, and again when it has changed", async () => {
     const read = vi.fn(ws.notes.read)
     const { id } = await note("Long", `${filler}one${filler}`)
