@@ -31,18 +31,26 @@ export function datesOf(row: Row): string {
 }
 
 const WRITTEN =
-  /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|t|\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?)?$/
+  /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|,?\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:\s*([ap]m))?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
+
+/** 20261102, 202611020905 or 20261102T090507Z: ISO 8601's basic format, and names that notes are given by their time. */
+const COMPACT = /^(\d{4})(\d\d)(\d\d)(?:T?(\d\d)(\d\d)(\d\d)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 /**
  * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names
- * one, or a UNIX time in seconds or milliseconds. Undefined for anything else.
+ * one, or a UNIX time in seconds or milliseconds. Undefined for anything else, and for year 1, which programs write that
+ * have no date.
  */
 export function timeOf(value: unknown): number | undefined {
   const text = typeof value === "string" || typeof value === "number" ? String(value).trim() : ""
   if (/^\d{10}(?:\d{3})?$/.test(text)) return Number(text.padEnd(13, "0"))
-  const [, year, month, day, hour = "0", minute = "0", second = "0", zone] = WRITTEN.exec(text) ?? []
-  if (year === undefined) return undefined
-  const [y, m, d] = [Number(year), Number(month) - 1, Number(day)]
+  const spaced = text.replace(COMPACT, (_, y, m, d, h, min, s = "00", zone = "") =>
+    h === undefined ? `${y}-${m}-${d}` : `${y}-${m}-${d} ${h}:${min}:${s}${zone}`,
+  )
+  const [, year, month, day, written = "0", minute = "0", second = "0", half, zone] = WRITTEN.exec(spaced) ?? []
+  const hour = half === undefined ? written : (Number(written) % 12) + (/^p/i.test(half) ? 12 : 0)
+  const [y, m, d] = [Number(year ?? 0), Number(month) - 1, Number(day)]
+  if (y < 100) return undefined
   const isDay = new Date(Date.UTC(y, m, d)).getUTCDate() === d && m >= 0 && m < 12
   if (!isDay || Number(hour) > 24 || Number(minute) > 59 || Number(second) > 60) return undefined
   if (zone === undefined) return new Date(y, m, d, Number(hour), Number(minute), Number(second)).getTime()

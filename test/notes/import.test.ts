@@ -338,18 +338,44 @@ describe("the dates of an imported note", () => {
 
   it("are read in the forms that front matter has", () => {
     const local = new Date(2026, 10, 2, 9, 5, 7).getTime()
-    for (const text of ["2026-11-02 09:05:07", "2026-11-2T9:05:07.123", "2026/11/02 09:05:07"]) {
-      expect(timeOf(text), text).toBe(local)
+    for (const text of [
+      "2026-11-02 09:05:07",
+      "2026-11-2T9:05:07.123",
+      "2026/11/02 09:05:07",
+      "2026-11-02, 9:05:07 AM",
+      "20261102T090507",
+      20261102090507,
+    ]) {
+      expect(timeOf(text), String(text)).toBe(local)
     }
     const utc = Date.UTC(2026, 10, 2, 9, 5, 7)
     for (const text of [
       "2026-11-02T09:05:07Z",
       "2026-11-02 10:05:07 +01:00",
       "2026-11-02T05:35:07-0330",
+      "2026-11-02 10:05:07 pm +13:00",
+      "20261102T090507Z",
+      "20261102T100507+0100",
       utc,
       utc / 1000,
     ]) {
       expect(timeOf(text), String(text)).toBe(utc)
+    }
+    expect(timeOf(`2026-11-02 12:05${" ".repeat(60_000)}x`)).toBe(undefined) // without trying each space twice
+    expect(timeOf("2026-11-02 12:05 am")).toBe(new Date(2026, 10, 2, 0, 5).getTime())
+    expect(timeOf("2026-11-02 12:05pm")).toBe(new Date(2026, 10, 2, 12, 5).getTime())
+    expect(timeOf(202611020905)).toBe(new Date(2026, 10, 2, 9, 5).getTime())
+    expect(timeOf(20261102)).toBe(new Date(2026, 10, 2).getTime())
+    for (const text of [
+      "0001-01-01T00:00:00Z",
+      "0000-00-00",
+      20261131,
+      20261302,
+      202611022505,
+      202611020,
+      "20261102T09",
+    ]) {
+      expect(timeOf(text), String(text)).toBe(undefined)
     }
     for (const text of ["", "2026", "2026-13-01", "2026-11-31", "11/02/2026", "tomorrow", null, true, {}, 12]) {
       expect(timeOf(text), String(text)).toBe(undefined)
