@@ -33,13 +33,13 @@ export function datesOf(row: Row): string {
 const WRITTEN =
   /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|,?\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:\s*([ap]m))?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
-/** 20261102, 202611020905 or 20261102T090507Z: ISO 8601's basic format, and names that notes are given by their time. */
+/** 20261102, 202611020905 or 20261102T090507Z: ISO 8601's basic format, and the names of notes by their time. */
 const COMPACT = /^(\d{4})(\d\d)(\d\d)(?:T?(\d\d)(\d\d)(\d\d)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 /**
  * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names
- * one, or a UNIX time in seconds or milliseconds. Undefined for anything else, and for year 1, which programs write that
- * have no date.
+ * one, or a UNIX time in seconds or milliseconds. Undefined for anything else, and for year 1, which some programs
+ * write for no date.
  */
 export function timeOf(value: unknown): number | undefined {
   const text = typeof value === "string" || typeof value === "number" ? String(value).trim() : ""

@@ -51,8 +51,8 @@ function saysDeleted(error: HeadwaterError | null): boolean {
 }
 
 /**
- * Whether the browser lists a database of this name. Undefined when it does not say: a disk that fails may fail here, too,
- * and some browsers have no list.
+ * Whether the browser lists a database of this name. Undefined when it does not say: a disk that fails may fail here,
+ * too, and some browsers have no list.
  */
 async function isListed(name: string): Promise<boolean | undefined> {
   try {

@@ -29,9 +29,9 @@ const TOGETHER = 50
  * A file with the id of a note becomes that note's content. Only the difference is written, so concurrent edits merge.
  * A file without an id is recognized by its path and its bytes: importing it again changes nothing, and what was edited
  * here stays. The path alone does not identify a file, for two folders may have a README.md each: a file of the same
- * path with other bytes becomes a second note. But a note whose import was interrupted is completed by its file, also when
- * that has changed or was moved since. A file that cannot be imported is named in the report; the
- * others are imported.
+ * path with other bytes becomes a second note. But a note whose import was interrupted is completed by its file, also
+ * when that has changed or was moved since. A file that cannot be imported is named in the report; the others are
+ * imported.
  */
 export async function importNotes(
   notes: Notes,

@@ -132,7 +132,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
 }
 
 const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
-/** Text as a search compares it: STRASSE and straße, or the letters of a Greek word at its end and within, are equal. */
+/** Text as a search compares it: STRASSE and straße are equal, and so are a Greek letter's two forms. */
 const folded = (text: string) => text.toLowerCase().normalize("NFC").replaceAll("ß", "ss").replaceAll("ς", "σ")
 const containsAll = (text: string, words: readonly string[]) => words.every((word) => text.includes(word))
 

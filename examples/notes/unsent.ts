@@ -1,9 +1,9 @@
 import type { Notes } from "./notes.ts"
 
 /**
- * Counts the notes that the relay does not have as they are here. The function that it returns is given the number of unsent
- * changes, and returns undefined when there are some, but of notes that it does not know. `onChange` is called when the
- * number has become another without a change of the workspace's status.
+ * Counts the notes that the relay does not have as they are here. The function that it returns is given the number of
+ * unsent changes, and returns undefined when there are some, but of notes that it does not know. `onChange` is called
+ * when the number has become another without a change of the workspace's status.
  */
 export function countUnsent(notes: Notes, onChange = () => {}): (changes: number) => number | undefined {
   const unsent = new Set(notes.all().flatMap((row) => (row.$pending ? [row.id] : [])))

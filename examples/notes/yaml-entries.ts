@@ -43,7 +43,7 @@ function parse(text: string): Document.Parsed | undefined {
   }
 }
 
-/** Reads YAML; undefined when it is not valid, or when its values do not fit into `room`, of which they take their part. */
+/** Reads YAML, whose values take their part of `room`; undefined when it is not valid, or when they do not fit. */
 export function readYaml(text: string, room: Room = fullRoom()): Yaml | "no map" | undefined {
   const document = parse(text)
   if (document === undefined) return undefined
@@ -181,7 +181,7 @@ function nestsTooDeep(text: string): boolean {
   return false
 }
 
-/** Throws when a value has more parts than there is room for, or too many levels. An alias may make it contain itself. */
+/** Throws when a value has too many levels, or no room for its parts. An alias may make it contain itself. */
 function takeRoom(room: Room, value: unknown, levels = 0): void {
   room.values--
   if (typeof value === "string") room.units -= value.length

@@ -142,7 +142,8 @@ describe("front matter that is nearly YAML", () => {
   it("leaves room for the body, when both are as long as they can be", async () => {
     const ws = await openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
     try {
-      const long = `text: [&a ${"\u4e00".repeat(1000)}${",*a".repeat(99)}]\nmore: "${"\u4e00".repeat(64_000)}"\nodd: a: b`
+      const text = `[&a ${"\u4e00".repeat(1000)}${",*a".repeat(99)}]`
+      const long = lines(`text: ${text}`, `more: "${"\u4e00".repeat(64_000)}"`, "odd: a: b")
       const file = { path: "a.md", bytes: async () => bytes(`---\n${long}\n---\n${"\u4e00".repeat(130_000)}`) }
       expect(await importNotes(ws.notes, [file])).toMatchObject({ created: 1, problems: [] })
     } finally {
