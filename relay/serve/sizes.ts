@@ -43,9 +43,11 @@ export interface ServeSizes {
   readonly requestMs: number
   /** ms that a connection may be open before its first pull, push or have. */
   readonly firstMessageMs: number
-  /** ms without a byte from the other side after which a socket is closed. Clients ping every 15 s. */
+  /** ms without a frame from the other side after which a socket is closed. Clients ping every 15 s. */
   readonly silentMs: number
-  /** ms that one frame may take, in either direction, while no other frame moves. */
+  /** Bytes of an unfinished frame that count as much as a frame when they come in `silentMs`. */
+  readonly silentBytes: number
+  /** ms that one frame may take, in either direction, while nothing else comes. */
   readonly frameMs: number
   /** ms of silence after which the operating system asks whether the other side is still there. */
   readonly keepAliveMs: number
@@ -79,6 +81,7 @@ export const usualServeSizes: ServeSizes = {
   requestMs: 10_000,
   firstMessageMs: 30_000,
   silentMs: 90_000,
+  silentBytes: 2 ** 16, // 0.7 kB/s: a frame of 650 kB in `frameMs`, and slower than that no line is
   frameMs: 900_000, // 4 MiB with 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,

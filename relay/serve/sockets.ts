@@ -127,7 +127,12 @@ export class Sockets {
       connection.receive(binary ? (frame as Buffer) : NO_FRAME)
       this.#memory.update(spender)
     })
-    for (const control of ["ping", "pong"] as const) ws.on(control, (data: Buffer) => partial.control(data.length))
+    for (const control of ["ping", "pong"] as const) {
+      ws.on(control, (data: Buffer) => {
+        silence?.heard()
+        partial.control(data.length)
+      })
+    }
     ws.on("error", () => {}) // a broken frame: the close event that follows does all that is needed
     ws.on("close", () => {
       cancelWait()
@@ -158,6 +163,7 @@ export class Sockets {
       bytesRead: () => (socket instanceof Socket ? socket.bytesRead : 0),
       busy: () => connection.unanswered > 0,
       full: () => connection.full(),
+      untaken: () => [ws.bufferedAmount, queued(socket)],
       silent: () => this.#close(ws, closeCode.idle, "nothing came for too long"),
     })
   }
@@ -196,6 +202,14 @@ export class Sockets {
     const cancel = this.#o.clock.after(this.#o.workspaces.sizes.closeMs, () => ws.terminate())
     ws.once("close", cancel)
   }
+}
+
+/**
+ * Bytes of the present write that the network has not taken. Node counts a write when all of it was taken, and on a slow
+ * line one may take minutes; only the handle knows of its parts.
+ */
+function queued(socket: Duplex): number {
+  return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
 }
 
 /** Stands for a text frame: it is no message, so the connection refuses it. */

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
+import { Silence } from "../../relay/serve/silence.ts"
+import { usualServeSizes } from "../../relay/serve/sizes.ts"
 import type { Clock } from "../../src/base/env.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf } from "../support/changes.ts"
@@ -114,47 +116,127 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("may take 15 min for one frame, as long as bytes of it come", async () => {
+  it("may take 15 min for one frame, as long as enough of it comes", async () => {
     const { clock, relay, wire } = await startTurned()
-    const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A)] })
-    const masked = Buffer.concat([Buffer.of(0x82, 0xfe, frame.length >> 8, frame.length & 255, 0, 0, 0, 0), frame])
+    const step = 2 ** 16
+    const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A, "x".repeat(15 * step))] })
+    const masked = Buffer.concat([Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), frame])
+    masked.writeUInt32BE(frame.length, 6)
     for (let i = 0; i < 13; i++) {
-      await sendBytes(wire, masked.subarray(i, i + 1))
+      await sendBytes(wire, masked.subarray(i * step, (i + 1) * step))
       clock.pass(60 * SECOND)
     }
-    await sendBytes(wire, masked.subarray(13))
+    await sendBytes(wire, masked.subarray(13 * step))
     await wire.ack("slow")
     for (let i = 0; i < 14; i++) {
-      await sendBytes(wire, masked.subarray(i, i + 1))
+      await sendBytes(wire, masked.subarray(i * step, (i + 1) * step))
       clock.pass(60 * SECOND)
     }
     expect(wire.closed).toBeUndefined()
-    await sendBytes(wire, masked.subarray(14, 15))
+    await sendBytes(wire, masked.subarray(14 * step, 15 * step))
     clock.pass(75 * SECOND)
     expect((await wire.ended()).code).toBe(4408)
     await end(relay, clock)
   })
 
-  it("that takes nothing may stay for 15 min", async () => {
+  it("that sends a byte every 15 s, and never a frame, is closed after 90 s", async () => {
     const { clock, relay, wire } = await startTurned()
+    const started = [0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0, 1, 1, 1, 1]
+    for (const byte of started.slice(0, 6)) {
+      expect(wire.closed).toBeUndefined()
+      await sendBytes(wire, Buffer.of(byte))
+      clock.pass(15 * SECOND)
+    }
+    clock.pass(15 * SECOND)
+    expect((await wire.ended()).code).toBe(4408)
+    await end(relay, clock)
+  })
+
+  it("that sends pings or pongs of WebSocket only stays", async () => {
+    const { clock, relay, wire } = await startTurned()
+    for (let i = 0; i < 10; i++) {
+      if (i % 2) wire.socket.ping("here")
+      else wire.socket.pong("here")
+      await sleep(20)
+      clock.pass(60 * SECOND)
+    }
+    await wire.ping()
+    await end(relay, clock)
+  })
+
+  /** Fills the socket of a client that has stopped reading with more than the relay gives to one. */
+  async function fill(relay: TestRelay, wire: Wire): Promise<Wire> {
     const writer = await relay.dial()
     wire.socket.pause()
+    wire.send({ t: "pull", w: "w", credit: 2 ** 40 })
     for (let i = 0; i < 8; i++) {
       const value = "x".repeat(900_000)
       await writer.ack(writer.push(Array.from({ length: 4 }, (_, k) => note(`e${4 * i + k}`, A, value))))
-      wire.send({ t: "pull", w: "w", credit: 2 ** 40 })
-      if (relay.server.buffered() > 2 ** 20) break
     }
     await sleep(50)
     expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
-    for (let s = 0; s < 14 * 60; s += 15) {
+    return writer
+  }
+
+  it("that takes nothing is closed after 90 s, full as it is", async () => {
+    const { clock, relay, wire } = await startTurned()
+    const writer = await fill(relay, wire)
+    for (let s = 0; s < 120; s += 15) {
       clock.pass(15 * SECOND)
       await writer.ping()
+      if (s < 60) expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
+    }
+    // It was cut off: the close frame cannot get to it either.
+    expect(relay.server.buffered()).toBe(0)
+    wire.socket.resume()
+    expect((await wire.ended()).code).toBe(1006)
+    await end(relay, clock)
+  })
+
+  it("that takes what it can of a full one stays", async () => {
+    const { clock, relay, wire } = await startTurned()
+    const writer = await fill(relay, wire)
+    for (let i = 0; i < 4; i++) {
+      const taken = raw(wire).bytesRead + 1_200_000
+      wire.socket.resume()
+      for (let n = 0; n < 1000 && raw(wire).bytesRead < taken; n++) await new Promise((next) => setImmediate(next))
+      wire.socket.pause()
+      await sleep(10)
+      for (let s = 0; s < 60; s += 15) {
+        wire.send({ t: "ping" }) // which the relay reads only while the socket is not full
+        clock.pass(15 * SECOND)
+        await writer.ping()
+      }
     }
     expect(wire.closed).toBeUndefined()
-    clock.pass(60 * SECOND)
     wire.socket.resume()
-    expect((await wire.ended()).code).toBe(4408)
+    await wire.ping()
     await end(relay, clock)
+  })
+
+  it("that is full is heard as long as a part of a write is taken, and 15 min at most", () => {
+    const clock = new TurnedClock()
+    let ended = false
+    const untaken: [number, number] = [2_000_000, 900_000]
+    const silent = () => {
+      ended = true
+    }
+    const watched = { bytesRead: () => 7, busy: () => true, full: () => true, untaken: () => [...untaken], silent }
+    for (const [pause, lasts] of [
+      [60, 14 * 60],
+      [120, 60],
+    ] as const) {
+      ended = false
+      const silence = new Silence(clock, usualServeSizes, watched)
+      for (let s = 0; s < lasts; s += pause) {
+        expect(ended).toBe(false)
+        untaken[1]--
+        clock.pass(pause * SECOND)
+      }
+      expect(ended).toBe(pause === 120)
+      clock.pass(60 * SECOND)
+      expect(ended).toBe(true)
+      silence.stop()
+    }
   })
 })
