@@ -15,7 +15,9 @@ import type { ServeSizes } from "./sizes.ts"
 export const LOGGED_ENTRY = limits.message - 64 * 1024
 /** Bytes that each judged change counts beyond its own. */
 const CHANGE_COST = 1024
-/** The hash in the refusal of an entry without changes. */
+/** By what the bytes of chunks are divided that are pushed in vain, but might be readable: see `Junk`. */
+const READABLE = 8
+/** In a refusal, in place of the hash of a change: the entry has none. */
 const NO_CHANGE = "0".repeat(64)
 
 /** Who brings an entry. */
@@ -30,8 +32,8 @@ export class JudgingBudget {
   readonly walkLookUps: number
   /** Look-ups left for all walks of the push. Below 0 once a walk was given up. */
   lookUpsLeft: number
-  /** Chunks of the push that were refused because they cannot be read, and their bytes. */
-  unreadable = { chunks: 0, bytes: 0 }
+  /** Chunks that were pushed in vain, and what of their bytes counts: see `Junk`. */
+  readonly junk = { chunks: 0, bytes: 0 }
   readonly #judgedBytes: number
   readonly #breathe: () => Promise<void>
   /** Bytes that were judged since other work had its turn. */
@@ -43,6 +45,12 @@ export class JudgingBudget {
     this.lookUpsLeft = sizes.pushLookUps
     this.#judgedBytes = sizes.judgedBytes
     this.#breathe = breathe
+  }
+
+  /** So many chunks were pushed in vain, of whose bytes so many count. */
+  inVain(chunks: number, bytes: number): void {
+    this.junk.chunks += chunks
+    this.junk.bytes += bytes
   }
 
   /** Call it after each judged change, and await what it returns before the next. */
@@ -76,8 +84,8 @@ export interface Outcome {
  * when the log fails.
  */
 export async function admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudget): Promise<Outcome> {
-  if (entry.kind !== "change") return refuseEntry(entry, "FORBIDDEN")
-  if (sizeOf(entry) > LOGGED_ENTRY) return refuseEntry(entry, "TOO_LARGE")
+  if (entry.kind !== "change") return refuseJunk(entry, "FORBIDDEN", budget)
+  if (sizeOf(entry) > LOGGED_ENTRY) return refuseJunk(entry, "TOO_LARGE", budget)
 
   const state = log.entity(entry.entity)
   const entity = new EntityFacts(log, entry.entity, state instanceof Promise ? await state : state)
@@ -97,10 +105,8 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
       chunks.push(chunk)
       entity.admit(change, entry.collection, derived || by.adopt)
     }
-    if (verdict === "CHUNK_BAD") {
-      budget.unreadable.chunks++
-      budget.unreadable.bytes += chunk.length
-    }
+    if (verdict === "CHUNK_BAD") budget.inVain(1, chunk.length)
+    if (verdict === "TOO_LARGE") budget.inVain(1, chunk.length / READABLE)
     const pause = budget.judged(chunk)
     if (pause) await pause
   }
@@ -112,6 +118,13 @@ export function refuseEntry({ entity, chunks }: Entry, code: Code): Outcome {
   const hashes = chunks.length === 0 ? [NO_CHANGE] : chunks.map(hashOf)
   const refusals = hashes.map((hash) => ({ entity, hash, code }))
   return { chunks: [], changes: [], refusals, known: 0 }
+}
+
+/** The same, for a reason that no honest replica meets twice. A tombstone counts as a chunk, though it has none. */
+export function refuseJunk(entry: Entry, code: Code, budget: JudgingBudget): Outcome {
+  const outcome = refuseEntry(entry, code)
+  budget.inVain(outcome.refusals.length, sizeOf(entry) / READABLE)
+  return outcome
 }
 
 function sizeOf({ chunks, blobs = [] }: Entry): number {

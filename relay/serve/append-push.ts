@@ -2,7 +2,15 @@
 
 import { type Access, type Entry, encodeEntry, type Push } from "../../src/wire/protocol.ts"
 import type { AppendedChange } from "../log/contract.ts"
-import { admitEntry, type By, JudgingBudget, LOGGED_ENTRY, type Refusal, refuseEntry } from "./admit-entry.ts"
+import {
+  admitEntry,
+  type By,
+  JudgingBudget,
+  LOGGED_ENTRY,
+  type Refusal,
+  refuseEntry,
+  refuseJunk,
+} from "./admit-entry.ts"
 import type { ServedWorkspace } from "./served-workspace.ts"
 import type { ServeSizes } from "./sizes.ts"
 
@@ -22,8 +30,8 @@ export interface Appended {
   readonly refusals: readonly Refusal[]
   /** Position of the last entry that the refusals may depend on: it must be flushed before they are sent. */
   readonly restOn: number
-  /** Chunks of the push that cannot be read, and their bytes. */
-  readonly unreadable: { readonly chunks: number; readonly bytes: number }
+  /** Chunks that were pushed in vain, and what of their bytes counts. */
+  readonly junk: { readonly chunks: number; readonly bytes: number }
 }
 
 /** An admitted entry that waits to be appended. */
@@ -64,6 +72,7 @@ export async function appendPush(
   }
   for (const [index, entry] of push.entries.entries()) {
     if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the one before
+    // Whoever may not write is told so, and tries again: that is not junk.
     const outcome =
       access === "read" ? refuseEntry(entry, "FORBIDDEN") : await admitEntry(workspace.log, entry, by, budget)
     const { chunks, changes, known } = outcome
@@ -72,12 +81,12 @@ export async function appendPush(
     if (chunks.length > 0) {
       const stamped = stamp(entry, chunks, by)
       const bytes = encodeEntry(stamped)
-      if (bytes.length > LOGGED_ENTRY) refusals.push(...refuseEntry({ ...entry, chunks }, "TOO_LARGE").refusals)
+      if (bytes.length > LOGGED_ENTRY) refusals.push(...refuseJunk({ ...entry, chunks }, "TOO_LARGE", budget).refusals)
       else admitted.set(entry.entity, { entry: stamped, bytes, changes, index })
     }
   }
   appendAdmitted()
-  return { position, refusals, restOn: workspace.log.appended, unreadable: budget.unreadable }
+  return { position, refusals, restOn: workspace.log.appended, junk: budget.junk }
 }
 
 /** The entry as it is logged: with its principal, and without the fields that only the relay reads. */

@@ -20,9 +20,9 @@ import {
 } from "../../src/wire/protocol.ts"
 import { type Asker, answerHave } from "./answer-have.ts"
 import { appendPush } from "./append-push.ts"
+import { Junk } from "./junk.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
-import { Unreadable } from "./unreadable.ts"
 
 /** Bytes of memory charged for an unanswered frame beyond its own, and for each decoded part of it. */
 const FRAME_COST = 1024
@@ -78,15 +78,15 @@ export class Connection implements Outlet, Asker {
   #awaitingAnswers: (() => void)[] = []
   /** Resolves each `room()` once the socket has room. */
   #awaitingRoom: (() => void)[] = []
-  /** Meters the unreadable chunks that the client has sent. */
-  readonly #unreadable: Unreadable
+  /** What it has pushed in vain. */
+  readonly #junk: Junk
   /** Settles when the last have was answered: the pages of a heal are compared in their order. */
   #lastHave = Promise.resolve()
 
   constructor(options: ConnectionOptions) {
     this.#o = options
     this.id = options.id
-    this.#unreadable = new Unreadable(options.workspaces.sizes.unreadableBytes)
+    this.#junk = new Junk(options.workspaces.sizes.junkBytes)
   }
 
   // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
@@ -197,7 +197,7 @@ export class Connection implements Outlet, Asker {
       return push && appendPush(workspace, push, pusher, sizes)
     })
     if (!appended) return
-    const { position, refusals, restOn, unreadable } = appended
+    const { position, refusals, restOn, junk } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
     // A refusal may depend on an entry that was appended a moment ago and can still be lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
@@ -207,11 +207,10 @@ export class Connection implements Outlet, Asker {
       this.send({ t: "reject", w, id, ...refusal })
     }
     this.send({ t: "ack", w, id, ...(at && { at }) })
-    // End the connection only after the refusals: the replica sets these changes aside, and goes on without them on its
-    // next connection.
-    this.#unreadable.pushed(unreadable.chunks, unreadable.bytes)
-    if (!this.#unreadable.tooMuch) return
-    const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can read")
+    // Only after its refusals: the replica sets these changes aside, and goes on without them on its next connection.
+    this.#junk.pushed(junk.chunks, junk.bytes)
+    if (!this.#junk.tooMuch) return
+    const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can store")
     this.#end(closeCode.bad, "MESSAGE_BAD", error)
   }
 

@@ -32,9 +32,10 @@ export interface ServeSizes {
   /** Look-ups that all walks of one push may make. After that its changes are let in. */
   readonly pushLookUps: number
   /**
-   * Bytes of unreadable chunks after which their connection is ended. Each push with such chunks counts 64 KiB more.
+   * Bytes of chunks that are pushed in vain, and 64 KiB for each push with any, after which the connection that has
+   * sent them is ended.
    */
-  readonly unreadableBytes: number
+  readonly junkBytes: number
   /** Fragments of one WebSocket message. */
   readonly fragments: number
   /** Pieces of a frame, as the network brings them, that wait for the rest of it. */
@@ -71,9 +72,9 @@ export const usualServeSizes: ServeSizes = {
   judgedBytes: 2 ** 17,
   walkLookUps: 1_000,
   pushLookUps: 20_000,
-  unreadableBytes: 2 ** 20,
-  // Until a message is whole, a fragment of one byte keeps all bytes that were read together with it, up to 64 KiB.
-  // Chromium sends 4 MiB in more than 32 fragments and fewer than 64.
+  junkBytes: 2 ** 20,
+  // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
+  // sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
   // Each piece costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line
   // with packets of 576 bytes, 4 MiB come in 8,000 pieces.

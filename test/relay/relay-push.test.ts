@@ -209,24 +209,28 @@ describe("a large entry", () => {
   })
 })
 
-describe("a connection that pushes what nobody can read", () => {
+describe("a connection that pushes what nobody can store", () => {
   const junk = (size: number, count = 1): Entry => ({
     ...note("junk", A),
     chunks: Array(count).fill(new Uint8Array(size)),
   })
 
-  it.each([
+  it.each<[string, number, Entry]>([
     ["16 pushes with a small chunk", 16, junk(40)],
     ["2 pushes with 600,000 bytes", 2, junk(600_000)],
     ["1 push of 1 MiB", 1, junk(2 ** 17, 8)],
     ["4 pushes of 4,096 small chunks", 4, junk(34, limits.chunks)],
+    ["6 pushes of a chunk that is too large", 6, junk(limits.chunk + 1)],
+    ["2 pushes of an entry that is too large", 2, junk(65_540, 63)],
+    ["16 pushes of a tombstone", 16, { ...junk(0, 0), kind: "tombstone" as const }],
+    ["8 pushes of a snapshot of 600,000 bytes", 8, { ...junk(600_000), kind: "snapshot" as const }],
   ])(
     "is ended after %s, all of them answered, and what it pushed beside them is stored",
     async (_what, most, entry) => {
       const [hostile, healthy] = [await relay.dial(), await relay.dial()]
       healthy.pull()
       await healthy.level()
-      const rejects = entry.chunks.length
+      const rejects = Math.max(1, entry.chunks.length)
       for (let n = 1; n <= most; n++) {
         const id = hostile.push([note(`e${n}`, A), entry])
         await hostile.ack(id)
