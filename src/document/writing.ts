@@ -17,11 +17,18 @@ import { difference, type Hunk } from "./difference.ts"
 export type FieldWrite =
   | { readonly do: "put"; readonly key: string; readonly value: unknown }
   | { readonly do: "delete"; readonly key: string }
-  /**
-   * `hunks` are applied one after the other, each to the text that the ones before it have left. `value`: the text
-   * after all of them.
-   */
-  | { readonly do: "splice"; readonly key: string; readonly hunks: readonly Hunk[]; readonly value: string }
+  | TextWrite
+
+interface TextWrite {
+  readonly do: "splice"
+  readonly key: string
+  /** Applied one after the other, each to the text that the ones before it have left. */
+  readonly hunks: readonly Hunk[]
+  /** The text after all of them. */
+  readonly value: string
+  /** How many characters they insert and remove. */
+  readonly ops: number
+}
 
 type Cells = ReadonlyMap<string, Cell>
 
@@ -43,7 +50,7 @@ export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells)
     const cell = cells.get(key)
     if (cell?.kind === "object" && cell.text === undefined) throw wrongKind(key, cell)
     if (cell !== undefined) writes.push(assigned(cell, key, value))
-    else if (value !== "") writes.push({ do: "splice", key, hunks: [{ at: 0, remove: 0, insert: value }], value })
+    else if (value !== "") writes.push(firstText(key, value))
   }
   const splices = new Map<string, Splice[]>()
   for (const splice of changes.splices) listAt(splices, splice.key).push(splice)
@@ -71,7 +78,12 @@ function rewritten(key: string, before: string, value: string): FieldWrite {
   const hunks = difference(before, value)
     .reverse()
     .flatMap((hunk) => inside(hunk, before))
-  return { do: "splice", key, hunks, value }
+  return { do: "splice", key, hunks, value, ops: hunks.reduce((sum, hunk) => sum + cost(hunk, before), 0) }
+}
+
+const firstText = (key: string, value: string): TextWrite => {
+  const hunks = [{ at: 0, remove: 0, insert: value }]
+  return { do: "splice", key, hunks, value, ops: characters(value) }
 }
 
 /**
@@ -87,7 +99,11 @@ function inside({ at, remove, insert }: Hunk, before: string): Hunk[] {
   ]
 }
 
-/** How many Unicode characters a text has. Inserting one takes one operation. */
+/** How many operations it takes to splice a text that is `before` at this place: one for each character. */
+const cost = ({ at, remove, insert }: Hunk, before: string): number =>
+  characters(insert) + characters(before.slice(at, at + remove))
+
+/** How many Unicode characters a text has. */
 function characters(text: string): number {
   let pairs = 0
   for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) pairs++
@@ -97,15 +113,18 @@ function characters(text: string): number {
 function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, splices: readonly Splice[]): FieldWrite {
   if (cell === undefined ? !isText(def, key) : cell.text === undefined) throw wrongKind(key, cell)
   let value = cell?.text?.value ?? ""
-  for (const { at, remove, insert } of splices) {
+  let ops = 0
+  for (const splice of splices) {
+    const { at, remove, insert } = splice
     // The draft has checked this against its own text, which may have been a default that is not in the document.
     if (at + remove > value.length) {
       const message = `${key}: a splice of ${remove} at ${at} ends beyond the text's ${value.length} UTF-16 units`
       throw new HeadwaterError("SPLICE_RANGE", message, { field: key })
     }
+    ops += cost(splice, value)
     value = value.slice(0, at) + insert + value.slice(at + remove)
   }
-  return { do: "splice", key, hunks: splices, value }
+  return { do: "splice", key, hunks: splices, value, ops }
 }
 
 const wrongKind = (field: string, cell: Cell | undefined) =>
@@ -122,7 +141,7 @@ const wrongKind = (field: string, cell: Cell | undefined) =>
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
-  /** A lower bound of the operations. */
+  /** The operations; of values in registers, a lower bound. */
   let values = 0
   const weigh = (value: unknown) => {
     values++
@@ -137,10 +156,8 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
   for (const write of writes) {
     if (write.do === "put") weigh(write.value)
     else if (write.do === "splice") {
-      for (const { insert, remove } of write.hunks) {
-        units += insert.length
-        values += (insert.length > limits.ops ? characters(insert) : insert.length / 2) + remove / 2
-      }
+      for (const { insert } of write.hunks) units += insert.length
+      values += write.ops
     }
   }
   if (units <= limits.chunk && values <= limits.ops) return

@@ -4,6 +4,7 @@ import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import type { Code } from "../../src/base/errors.ts"
 import { hex } from "../../src/base/hash.ts"
+import { textCell } from "../../src/document/cells.ts"
 import { automergeVersion, Entity, loadAutomerge } from "../../src/document/entity.ts"
 import { History } from "../../src/document/history.ts"
 import { project } from "../../src/document/projection.ts"
@@ -316,6 +317,41 @@ test("what is certainly too large is refused before Automerge sees it", () => {
   const pairs = (characters: number) => ({ text: new Map([["body", "😀".repeat(characters)]]) })
   expect(size(pairs(limits.ops))).toBeUndefined()
   expect(size(pairs(limits.ops + 1))).toBe("TOO_LARGE")
+  const two = (a: number, b: number) => ({
+    text: new Map([
+      ["body", "x".repeat(a)],
+      ["summary", "😀".repeat(b)],
+    ]),
+  })
+  expect(size(two(150_000, limits.ops - 150_000))).toBeUndefined()
+  expect(size(two(150_000, limits.ops - 149_999))).toBe("TOO_LARGE")
+})
+
+test("what certainly removes and inserts too much is refused before Automerge sees it", () => {
+  const size = (before: string, changes: Partial<Changes>) => {
+    const cells = new Map([["body", textCell({ object: "1@aa", value: before, others: [] })]])
+    return codeOf(() => planned(notes, { ...nothing, ...changes }, cells))
+  }
+  const assigned = (value: string) => ({ text: new Map([["body", value]]) })
+  for (const [was, is] of [
+    ["a", "b"],
+    ["😀", "🌍"],
+    ["Some words. ", "Another sentence altogether! "],
+  ] as const) {
+    const before = was.repeat(200_000 / [...was].length)
+    const after = (characters: number) => is.repeat(characters / [...is].length)
+    expect(size(before, assigned(after(60_000)))).toBeUndefined()
+    expect(size(before, assigned(after(200_000)))).toBe("TOO_LARGE")
+  }
+  const splices = (removed: number, inserted: number) => ({
+    splices: [
+      { key: "body", at: 0, remove: 2 * removed, insert: "" },
+      { key: "body", at: 0, remove: 0, insert: "x".repeat(inserted) },
+    ],
+  })
+  const pairs = "😀".repeat(200_000)
+  expect(size(pairs, splices(200_000, limits.ops - 200_000))).toBeUndefined()
+  expect(size(pairs, splices(200_000, limits.ops - 199_999))).toBe("TOO_LARGE")
 })
 
 test("what shows of a text that is hidden follows the edits of others", () => {
