@@ -2,13 +2,14 @@
  * The fallback exchange, when the relay does not know our cursor: this replica says what it has (`have`), and the relay
  * says what it lacks (`want`).
  */
+import { bytesOfHex } from "../base/hash.ts"
 import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { EntityHeads, Hash } from "../wire/protocol.ts"
 import type { EntityHash } from "./answers.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { keys } from "./disk/records.ts"
-import { heldOf } from "./held-change.ts"
+import { type Held, heldOf } from "./held-change.ts"
 import type { Replica } from "./replica.ts"
 import { changesOf } from "./set-aside.ts"
 import type { Transaction } from "./transaction.ts"
@@ -106,12 +107,27 @@ async function lackingOf(
   forced: boolean,
 ): Promise<EntityHash[] | undefined> {
   const held = await changesOf(replica, entity, tx)
-  if (!forced && !heads.every((head) => held.has(head))) return undefined
-  const sound = causalOrder(held.values())
-  const has = ancestors(sound, heads)
-  const lacking = sound.filter(({ hash }) => !has.has(hash))
+  const aside = await asideOf(replica, tx, entity)
+  if (!forced && !heads.every((head) => held.has(head) || aside.has(head))) return undefined
+  const has = ancestors([...held.values(), ...aside.values()], heads)
+  const lacking = causalOrder(held.values()).filter(({ hash }) => !has.has(hash))
   for (const change of lacking) replica.authorship.giveBack(entity, change, tx)
   return lacking.map(({ hash }) => [entity, hash])
+}
+
+/**
+ * The changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have them all
+ * the same, and they say what else it has.
+ */
+async function asideOf(replica: Replica, tx: Transaction, entity: string): Promise<Map<Hash, Change>> {
+  const aside = new Map<Hash, Change>()
+  const add = (hash: Hash, held: Held | undefined) => held && aside.set(hash, held.change)
+  for (const hash of tx.badOf(entity).keys()) {
+    const here = tx.held.get(entity)?.get(hash)
+    add(hash, here ?? heldOf(await replica.store.get(keys.change(replica.id, entity, hash)), hash))
+  }
+  for (const [hash, { entry }] of tx.rejectedOf(entity)) add(hash, heldOf(bytesOfHex(entry), hash))
+  return aside
 }
 
 /**

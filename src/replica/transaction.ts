@@ -145,6 +145,11 @@ export class Transaction {
     return layered(this.#below.bad.get(entity), this.bad.get(entity))
   }
 
+  /** The changes of an entity that are on the rejected list, by hash. */
+  rejectedOf(entity: string): ReadonlyMap<Hash, RejectedRecord> {
+    return layered(this.#below.rejected.get(entity), this.rejected.get(entity))
+  }
+
   isRejected(entity: string, hash: Hash): boolean {
     const here = this.rejected.get(entity)
     return here?.has(hash) ? here.get(hash) !== undefined : this.#below.rejected.get(entity)?.has(hash) === true

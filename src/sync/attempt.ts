@@ -301,6 +301,8 @@ export class Attempt {
 
   async #wanted({ page }: Want): Promise<void> {
     this.#settled(await receiveWant(this.#steps, page))
+    // What a want names and nobody sends would keep its entity waiting: the answer to a pull says that nothing follows.
+    if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
   /** Pushes the outbox, which has everything that the relay lacks of these entities. */

@@ -34,7 +34,12 @@ export class CatchUp {
    * come by themselves do not. False while the answer to a pull is coming, and when it has answered this check already.
    */
   mustAskAgain(check: number): boolean {
-    if (this.#state !== "level" || this.#asOf === check) return false
+    return this.#asOf !== check && this.mustAsk()
+  }
+
+  /** Whether only another pull makes the relay say again that nothing more follows. False when it is yet to say so. */
+  mustAsk(): boolean {
+    if (this.#state !== "level") return false
     this.#state = "asked"
     return true
   }
