@@ -8,13 +8,13 @@ export interface Sizes {
   readonly rowPage: number
   /** A commit with this many new rows or more writes them as pages at once. */
   readonly rowsAtOnce: number
-  /** Loose rows are folded into pages once there are this many. */
+  /** Loose rows are folded into pages once there are this many, or a quarter of that for each page. */
   readonly looseRows: number
   /** Outbox records in one page. */
   readonly outboxPage: number
   /** A commit with this many new outbox records or more writes them as pages at once. */
   readonly outboxAtOnce: number
-  /** Loose outbox records are folded into pages once there are this many. */
+  /** Loose outbox records are folded into pages once there are this many, or a quarter of that for each page. */
   readonly looseOutbox: number
   /** Pages that one fold rewrites at most. */
   readonly foldedPages: number

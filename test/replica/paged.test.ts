@@ -97,6 +97,41 @@ test("records lie where the next start finds them, whatever is written, removed 
   )
 })
 
+test("scattered edits have few records rewritten each, however many pages there are", async () => {
+  let rewritten = 0
+  const format: PageFormat<{ id: string }> = {
+    pageKey: (page) => ["p", String(page)],
+    recordKey: (id) => ["r", id],
+    loosePrefix: ["r"],
+    idOf: (key) => key[1] ?? "",
+    readPage: (value) => JSON.parse(String(value)).map((record: { id: string }) => [record.id, record]),
+    writePage: (records) => {
+      const page = [...records]
+      rewritten += page.length
+      return JSON.stringify(page)
+    },
+    readRecord: (value) => JSON.parse(String(value)),
+    writeRecord: (record) => JSON.stringify(record),
+  }
+  const store = memoryStore()
+  const release = await store.claim("w")
+  const edits = 3000
+  for (const pages of [1, 4, 16, 64]) {
+    const paged = new Paged(format, { page: 40, atOnce: 10, loose: 10, folded: 4 })
+    const ids = Array.from({ length: 40 * pages }, (_, i) => `${pages} ${i}`)
+    const put = (some: readonly string[]) => save(store, paged.plan(new Map(some.map((id) => [id, { id }]))), false)
+    await put(ids)
+    rewritten = 0
+    for (let i = 1, state = 1; i <= edits; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      await put([ids[state % ids.length]!])
+      while (paged.foldDue) await save(store, await paged.fold(store), false)
+    }
+    expect(rewritten / edits, `${pages} pages`).toBeLessThan(20)
+  }
+  await release()
+})
+
 test("the outbox is the same after a restart, by entity, principal and in the order in which it can be pushed", async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {

@@ -30,7 +30,7 @@ export interface PageSizes {
   readonly page: number
   /** A commit with this many new records or more writes them as pages at once. */
   readonly atOnce: number
-  /** Loose records are folded into pages once there are this many. */
+  /** Loose records are folded into pages once there are this many, or more where there are many pages (`#mostLoose`). */
   readonly loose: number
   /** Pages that one fold rewrites at most. */
   readonly folded: number
@@ -41,6 +41,10 @@ export interface Plan {
   readonly writes: Write[]
   done(): void
 }
+
+/** For each page, this share of `sizes.loose` may be loose, but in all only this many times as many. */
+const LOOSE_BY_PAGE = 1 / 4
+const LOOSE_AT_MOST = 16
 
 export class Paged<R> {
   readonly #format: PageFormat<R>
@@ -175,9 +179,20 @@ export class Paged<R> {
   // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get foldDue(): boolean {
-    if (this.#looseRecords >= this.#sizes.loose) return true
+    if (this.#looseRecords >= this.#mostLoose) return true
     for (const count of this.#counts.values()) if (count === 0) return true
     return false
+  }
+
+  /**
+   * How many loose records make a fold due. A page is rewritten whole, which costs the less for each record the more of
+   * its records are loose: so more pages have more loose records in front of them. Opening reads these one by one, so
+   * there is an end to that.
+   */
+  get #mostLoose(): number {
+    const { loose } = this.#sizes
+    const byPages = Math.min(LOOSE_AT_MOST, LOOSE_BY_PAGE * this.#counts.size)
+    return loose * Math.max(1, byPages)
   }
 
   /**
@@ -226,7 +241,7 @@ export class Paged<R> {
     const moves = new Map<number, string[]>()
     const most = this.#sizes.folded
     for (const [page, count] of this.#counts) if (count === 0 && moves.size < most) moves.set(page, [])
-    if (this.#looseRecords >= this.#sizes.loose) this.#chooseRecords(moves, most)
+    if (this.#looseRecords >= this.#mostLoose) this.#chooseRecords(moves, most)
     // A loose `null` goes along when its page is rewritten, because the page then lacks the record.
     for (const [id, gone] of this.#loose) {
       const page = this.#pageOf.get(id)
@@ -238,7 +253,9 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    for (const id of this.#inFoldingOrder()) {
+    // So few that the journal can name them, unless there are far too many.
+    const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
+    for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)
       if (page === undefined) {
         const next = room > 0 ? last : last + 1
