@@ -1,6 +1,6 @@
 /** Every structure of pages with loose records in front, against a plain map, with sizes so small that each is reached. */
 import fc from "fast-check"
-import { expect, test } from "vitest"
+import { expect, test, vi } from "vitest"
 import { usualSizes } from "../../src/base/sizes.ts"
 import { Outbox, type OutboxChanges } from "../../src/replica/disk/outbox.ts"
 import { Paged, type PageFormat, type Plan } from "../../src/replica/disk/paged.ts"
@@ -193,6 +193,29 @@ test("the outbox is the same after a restart, by entity, principal and in the or
     }),
     { numRuns: RUNS },
   )
+})
+
+test("another account's backlog is walked once, not at each push and each look at the status", async () => {
+  const store = memoryStore()
+  const release = await store.claim("w")
+  const outbox = await Outbox.read(store, "w", usualSizes, refuseDamaged)
+  const owe = (entity: string, principal: string, removed = false) => {
+    const owed = { entity, hash: entity, startOp: 1, bytes: 1, how: "own", principal, fields: [] } as const
+    outbox.plan(new Map([[owed.hash, { owed, removed }]])).done()
+  }
+  for (let i = 0; i < 1000; i++) owe(`a${i}`, "alice")
+  const bob = { principal: "bob", firstPrincipal: "alice" }
+  expect([...outbox.pushable(bob)]).toEqual([])
+  const walks = vi.spyOn(outbox, "entities")
+  const looks = vi.spyOn(outbox, "of")
+  for (let i = 0; i < 10; i++) {
+    owe(`b${i}`, "bob")
+    expect([...outbox.pushable(bob)]).toEqual([`b${i}`])
+    expect(outbox.others(bob)).toEqual([{ principal: "alice", pending: 1000 }])
+    owe(`b${i}`, "bob", true)
+  }
+  expect([walks.mock.calls.length, looks.mock.calls.length]).toEqual([0, 19])
+  await release()
 })
 
 test("rows are the same after a restart, and a second reader that reads what has moved shows the same", async () => {

@@ -10,7 +10,7 @@
 import type { Sizes } from "../../base/sizes.ts"
 import type { Store } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
-import { isOurs, principalOf } from "./ours.ts"
+import { isOurs } from "./ours.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
 import { Paged, type PageFormat, type Plan } from "./paged.ts"
 import {
@@ -22,8 +22,8 @@ import {
   readCache,
   readJson,
   refuseDamaged,
-  type State,
 } from "./records.ts"
+import { type Principals, WaitingForOthers } from "./waiting-for-others.ts"
 
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
@@ -46,9 +46,9 @@ export class Outbox {
   #total = 0
   /** How many changes in the outbox were made under each principal; `adopt` records are not counted. */
   readonly #byPrincipal = new Map<string | null, number>()
-  /** The last result of `#waiting`, and the principals that it was made for. */
-  #others: (Principals & { readonly entities: Map<string, WaitingForOther> }) | undefined
-  /** Entities whose records have changed since that result. */
+  /** Undefined while nothing waits for another principal, or nobody has asked. */
+  #others: WaitingForOthers | undefined
+  /** Entities whose records have changed since `#others` has looked at them. */
   readonly #moved = new Set<string>()
   /** How many records were added since this outbox was read, each new version of a record counted. */
   additions = 0
@@ -178,11 +178,7 @@ export class Outbox {
    * same entity, which are pushed after them.
    */
   others(state: Principals): { principal: string; pending: number }[] {
-    const counts = new Map<string, number>()
-    for (const { principal, pending } of this.#waiting(state)?.values() ?? []) {
-      counts.set(principal, (counts.get(principal) ?? 0) + pending)
-    }
-    return [...counts].map(([principal, pending]) => ({ principal, pending }))
+    return [...(this.#waiting(state)?.counts ?? [])].map(([principal, pending]) => ({ principal, pending }))
   }
 
   /**
@@ -196,42 +192,25 @@ export class Outbox {
   }
 
   /** Entities with at least one change that may be pushed under the present principal. */
-  *pushable(state: Principals): Generator<string> {
-    const waiting = this.#waiting(state)
-    for (const entity of this.entities()) if (!waiting?.get(entity)?.all) yield entity
+  pushable(state: Principals): Iterable<string> {
+    return this.#waiting(state)?.pushable ?? this.entities()
   }
 
-  /** By entity, the changes that wait for another principal; undefined when there are none. */
-  #waiting(state: Principals): ReadonlyMap<string, WaitingForOther> | undefined {
-    const { principal, firstPrincipal } = state
+  /** What waits for another principal; undefined when nothing does. */
+  #waiting(state: Principals): WaitingForOthers | undefined {
     const isOther = (made: string | null) => !isOurs({ principal: made, how: "own" }, state)
     if (![...this.#byPrincipal].some(([made, pending]) => pending > 0 && isOther(made))) {
       this.#others = undefined
       this.#moved.clear()
       return undefined
     }
-    if (this.#others?.principal !== principal || this.#others.firstPrincipal !== firstPrincipal) {
-      const entities = new Map<string, WaitingForOther>()
-      for (const entity of [...this.entities()]) {
-        const waits = this.#waitsFor(entity, state)
-        if (waits !== undefined) entities.set(entity, waits)
-      }
-      this.#others = { principal, firstPrincipal, entities }
+    if (!this.#others?.isFor(state)) {
+      this.#others = new WaitingForOthers(state)
+      for (const entity of this.entities()) this.#moved.add(entity)
     }
-    for (const entity of this.#moved) {
-      const waits = this.#waitsFor(entity, state)
-      if (waits === undefined) this.#others.entities.delete(entity)
-      else this.#others.entities.set(entity, waits)
-    }
+    for (const entity of this.#moved) this.#others.look(entity, this.of(entity))
     this.#moved.clear()
-    return this.#others.entities
-  }
-
-  #waitsFor(entity: string, state: Principals): WaitingForOther | undefined {
-    const owed = this.of(entity)
-    const from = owed.findIndex((one) => !isOurs(one, state))
-    const principal = from < 0 ? null : principalOf(owed[from] as Owed, state)
-    return principal === null ? undefined : { principal, pending: owed.length - from, all: from === 0 }
+    return this.#others
   }
 
   /** What the entity's row shows of its records; undefined when it has none. */
@@ -300,17 +279,6 @@ export class Outbox {
   fold(store: Store): Promise<Plan | undefined> {
     return this.#paged.fold(store)
   }
-}
-
-type Principals = Pick<State, "principal" | "firstPrincipal">
-
-interface WaitingForOther {
-  /** The principal that the first of the waiting changes waits for. */
-  readonly principal: string
-  /** How many changes of the entity wait. */
-  readonly pending: number
-  /** Whether all of the entity's changes in the outbox wait. */
-  readonly all: boolean
 }
 
 /**

@@ -1,0 +1,63 @@
+/**
+ * Which changes in the outbox wait for a principal that is not the present one. It is kept up to date entity by entity:
+ * another account's backlog may be thousands of notes, which a push, or a look at the status, must not walk.
+ */
+
+import { isOurs, principalOf } from "./ours.ts"
+import type { Owed, State } from "./records.ts"
+
+export type Principals = Pick<State, "principal" | "firstPrincipal">
+
+/** What waits of one entity: `pending` changes, for the principal that the first of them waits for. */
+interface Waiting {
+  readonly principal: string
+  readonly pending: number
+}
+
+export class WaitingForOthers {
+  readonly #present: Principals
+  readonly #byEntity = new Map<string, Waiting>()
+  /** How many changes wait for each principal. */
+  readonly #counts = new Map<string, number>()
+  /** Entities with at least one change that waits for nobody. */
+  readonly #pushable = new Set<string>()
+
+  constructor({ principal, firstPrincipal }: Principals) {
+    this.#present = { principal, firstPrincipal }
+  }
+
+  /** Whether this was made for these principals. */
+  isFor({ principal, firstPrincipal }: Principals): boolean {
+    return this.#present.principal === principal && this.#present.firstPrincipal === firstPrincipal
+  }
+
+  /** Call for each entity at first, and when its records have changed. `owed`: its records in the order of pushes. */
+  look(entity: string, owed: readonly Owed[]): void {
+    const before = this.#byEntity.get(entity)
+    if (before !== undefined) this.#count(before.principal, -before.pending)
+    this.#byEntity.delete(entity)
+    const from = owed.findIndex((one) => !isOurs(one, this.#present))
+    const principal = from < 0 ? null : principalOf(owed[from] as Owed, this.#present)
+    if (principal !== null) {
+      const pending = owed.length - from
+      this.#byEntity.set(entity, { principal, pending })
+      this.#count(principal, pending)
+    }
+    if (owed.length > 0 && (from !== 0 || principal === null)) this.#pushable.add(entity)
+    else this.#pushable.delete(entity)
+  }
+
+  #count(principal: string, by: number): void {
+    const count = (this.#counts.get(principal) ?? 0) + by
+    if (count === 0) this.#counts.delete(principal)
+    else this.#counts.set(principal, count)
+  }
+
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts
+  }
+
+  get pushable(): Iterable<string> {
+    return this.#pushable
+  }
+}
