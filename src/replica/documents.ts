@@ -212,6 +212,10 @@ export class Documents {
     markVerdicts(entity, verdict.bad, tx)
     oweFreed(this.#o.authorship, entity, verdict.order, mark?.unnamed, tx)
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
+    if (mark === undefined && lacksRecord(held, waiting, tx.badOf(entity))) {
+      tx.state = { ...tx.state, heal: true }
+      markWaiting(tx, entity, waiting) // so that this is found once
+    }
     if (hydrated === undefined) {
       if (mark !== undefined) markWaiting(tx, entity, waiting)
       return undefined
@@ -296,6 +300,18 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   if (owed && tx.badOf(entity).has(hash)) return
   tx.state = { ...tx.state, heal: true }
   if (owed) tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+}
+
+/**
+ * Whether the disk has lost the record of a change. Nothing else says so: where no verdict is open, these changes have
+ * all been in the document once, with everything that they depend on.
+ */
+function lacksRecord(
+  held: ReadonlyMap<Hash, Held>,
+  waiting: readonly Held[],
+  bad: ReadonlyMap<Hash, unknown>,
+): boolean {
+  return waiting.some(({ change }) => change.deps.some((dep) => !held.has(dep) && !bad.has(dep)))
 }
 
 /** Marks the changes that are bad, with the build of Automerge that says so. */

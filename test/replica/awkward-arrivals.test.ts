@@ -4,7 +4,7 @@ import { replicaOf } from "../../src/app/workspace.ts"
 import { genesisOf } from "../../src/document/derived.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { keys } from "../../src/replica/disk/records.ts"
-import type { Key, Store } from "../../src/store/store.ts"
+import type { Key, Store, Value } from "../../src/store/store.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import { decodeEntry, encodeEntry, type Item, limits } from "../../src/wire/protocol.ts"
 import { at, first, item, next, open, openLevel, refuse, url, w } from "../support/foreign.ts"
@@ -226,11 +226,26 @@ async function damaged() {
 }
 
 /** Behind the library's back, while nobody has the store open. */
-async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Uint8Array): Promise<void> {
+async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Value | undefined): Promise<void> {
   const release = await store.claim(w)
   await store.commit([[key, by((await store.get(key)) as Uint8Array)]])
   await release()
 }
+
+test("what the disk has lost is asked for, if something depends on it", async () => {
+  const { relay, store, genesis, one, two } = await damaged()
+  await overwrite(store, keys.change(w, "e", one.hash), () => undefined)
+  const ws = await openLevel(relay, store)
+  await ws.notes.update("e", (draft) => void (draft.title = "mine"))
+  await relay.pass(1000)
+  expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
+  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
+  await relay.pass(200)
+  expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
+  expect([replicaOf(ws).state.heal, replicaOf(ws).stale.size]).toEqual([false, 0])
+  await ws.close()
+})
 
 test("what the disk has damaged is asked for at the next connection", async () => {
   const { relay, store, genesis, one, two } = await damaged()
