@@ -3,6 +3,7 @@ import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { open } from "../support/foreign.ts"
+import { until } from "../support/until.ts"
 
 test("a failed commit is told of at once, also if the disk then answers no read", async () => {
   let broken = false
@@ -21,7 +22,7 @@ test("a failed commit is told of at once, also if the disk then answers no read"
   broken = true
   const written = ws.notes.create({ title: "T" })
   written.catch(() => {})
-  for (let i = 0; i < 100; i++) await new Promise(setImmediate)
+  await until(() => told.length > 0, ws)
   expect([ws.status.error?.code, told]).toEqual(["STORE_FAILED", ["STORE_FAILED"]])
   broken = false
   answer()
