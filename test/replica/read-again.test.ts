@@ -5,7 +5,7 @@ import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { type Sizes, usualSizes } from "../../src/base/sizes.ts"
 import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
-import { Touched } from "../../src/replica/disk/commit-journal.ts"
+import { Touched, touchedSince } from "../../src/replica/disk/commit-journal.ts"
 import { keys, type State } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { systemEnv } from "../../src/sync/system.ts"
@@ -175,6 +175,18 @@ test("the journal names entities whose outbox records go into pages at once, and
   const out = Array.from({ length: 2000 }, (_, i) => [keys.out("w", `e${i}`, "1".repeat(64)), undefined] as const)
   expect(Touched.by([...out, [keys.outPage("w", 1), "{}"]], []).record(1, journalNames)).toEqual({ n: 1, o: true })
 })
+
+test.each(["null", "{}", "7", '{"n":1,"e":7}', '{"n":1,"r":{"notes":null}}', '{"n":1,"p":{"notes":1}}'])(
+  "a journal record that is %s has everything read again",
+  async (value) => {
+    const store = memoryStore()
+    const release = await store.claim("w")
+    await store.commit([[keys.journal("w", 1), value]])
+    const touched = await touchedSince(store, "w", 0, 1, usualSizes)
+    expect(touched.everything).toBe(true)
+    await release()
+  },
+)
 
 test("a replica that could not be opened does not try the disk again beside the next one", async () => {
   const relay = new ScriptedRelay() // for its clock

@@ -155,10 +155,16 @@ export async function touchedSince(
 
 function readRecord(value: Value | undefined): JournalRecord | undefined {
   try {
-    return typeof value === "string" ? (JSON.parse(value) as JournalRecord) : undefined
+    const record = typeof value === "string" ? (JSON.parse(value) as JournalRecord) : undefined
+    return record && isWhole(record) ? record : undefined
   } catch {
     return undefined
   }
+}
+
+/** Whether a record has what is read of it; one that has not is damaged. */
+function isWhole({ n, e = [], r = {}, p = {} }: JournalRecord): boolean {
+  return Number.isInteger(n) && [e, ...Object.values(r), ...Object.values(p)].every(Array.isArray)
 }
 
 function inner<T>(map: Map<string, Set<T>>, name: string): Set<T> {
