@@ -6,6 +6,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { makeFolder, syncFolder } from "../base/folder.node.ts"
 import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
 import { inUse, opening, queue } from "./opening.ts"
+import { Reserve } from "./reserve.node.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
 /** Keys are encoded as `key.ts` does it. A value is one byte that says its kind, and then its bytes. */
@@ -34,7 +35,8 @@ const mostExpectedKeys = 64
  * there.
  *
  * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
- * is one LevelDB batch, written with `sync`: it is on the disk when it resolves.
+ * is one LevelDB batch, written with `sync`: it is on the disk when it resolves. On a full disk the folder can be opened and
+ * read: a file in it keeps room for that.
  */
 export function nodeStore(folder: string): Store
 /**
@@ -53,7 +55,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let lock: Lock | undefined
   /** Set once the folder was found to be removed, until it is opened anew. */
   let gone: HeadwaterError | undefined
-  /** The name under which this object has opened the folder. Undefined while nothing is claimed. */
+  /** Room for opening the database on a full disk. Undefined until that was opened. */
+  let reserve: Reserve | undefined
+  /** The name under which this object writes to the folder. Undefined while nothing is claimed, or nothing can be written. */
   let owner: string | undefined
   /**
    * The values of keys that commits have expected. They stay true, because only this object writes while the folder is
@@ -109,29 +113,44 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     expectedKeys.clear()
     if (level) await level.close()
     else level = make(path)
-    await level.open().catch(async (error: unknown) => {
-      if (!isBecause("LEVEL_CORRUPTION", error) || !(await isUnmade(path))) throw error
-      for (const name of await readdir(path)) await unlink(join(path, name))
-      await level?.open()
-    })
+    reserve ??= new Reserve(path)
+    const hadRoom = await openIn(path, level, reserve)
     // LevelDB does not sync the folder. A power cut could take the new manifest's name, and leave an old one that was
     // never synced.
     await syncFolder(path)
     lock = await lockIn(path)
     const last = await level.get(ownerKey)
-    if (owner === undefined) {
-      const me = crypto.randomUUID()
-      await level.put(ownerKey, Buffer.from(me))
-      owner = me
-    } else if (last?.toString() !== owner) {
+    if (owner !== undefined && last?.toString() !== owner) {
       throw new Error(`another process has opened ${folder} while it could not be opened here`)
     }
+    // What is on a full disk can be read; the first commit that has room again signs the folder.
+    if (owner !== undefined || !hadRoom || (await signFolder(level).then(yes, no))) return level
+    await level.close() // the failed write may have spoilt the end of the log
+    await openIn(path, level, reserve)
     return level
+  }
+
+  async function signFolder(db: Level): Promise<void> {
+    const me = crypto.randomUUID()
+    await db.put(ownerKey, Buffer.from(me))
+    owner = me
+  }
+
+  /** The database, with room for `size` more bytes in its logs and for its next opening, and signed. */
+  async function prepare(size: number): Promise<Level> {
+    const db = await ready()
+    await reserve?.before(size)
+    if (owner !== undefined) return db
+    // It was opened on a full disk, where LevelDB may have begun to refuse every write. Now there is room.
+    opened = undefined
+    const again = await ready()
+    if (owner === undefined) throw new Error("no space left on the disk")
+    return again
   }
 
   async function write(batch: Op[], expect: readonly Expected[]): Promise<void> {
     if (gone !== undefined) throw gone
-    const db = await ready()
+    const db = await prepare(sizeOf(batch))
     for (const { key, value } of expect) {
       if (same(await lastValue(db, key), value)) continue
       throw new HeadwaterError(
@@ -139,16 +158,22 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
         `${decodeKey(key).join("/")} does not have the expected value: read it again`,
       )
     }
+    await put(db, batch)
+    for (const op of batch)
+      if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
+  }
+
+  async function put(db: Level, batch: Op[], isSecond = false): Promise<void> {
     const written = writeOps(db, batch)
     written.catch(() => {})
     look() // during the write, so that it takes no time of its own
     try {
       await written
     } catch (error) {
-      if (!(await survived(batch).catch(() => false))) throw error
+      if (await survived(batch).catch(no)) return
+      if (isSecond || !isOld(error)) throw error
+      await put(await ready(), batch, true)
     }
-    for (const op of batch)
-      if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
   }
 
   /**
@@ -179,7 +204,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   return {
     place: `folder ${resolve(folder)}`,
     claim,
-    look: () => run("look for its folder", async () => look()),
+    async look() {
+      await run("look for its folder", async () => look())
+      await run("keep room on the disk", () => inTurn(async () => reserve?.before(0)))
+    },
     get: (key) =>
       run("get", async () => {
         const encoded = encodeKey(key)
@@ -203,6 +231,33 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
 /** Without compression: opening a workspace reads megabytes of rows at once, and would wait until they are unpacked. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
+
+/**
+ * Opens the database. Resolves with false when it took the room of the reserve, as it does on a full disk. LevelDB's words
+ * for that differ from system to system, so whatever fails is tried with it.
+ */
+async function openIn(path: string, level: Level, reserve: Reserve): Promise<boolean> {
+  let hadRoom = true
+  await level.open().catch(async (error: unknown) => {
+    if (isBecause("LEVEL_LOCKED", error)) throw error // the reserve is another's
+    if (isBecause("LEVEL_CORRUPTION", error)) {
+      if (!(await isUnmade(path))) throw error
+      for (const name of await readdir(path)) await unlink(join(path, name))
+    } else {
+      hadRoom = false
+      await reserve.release()
+    }
+    await level.open()
+  })
+  await reserve.opened()
+  return hadRoom
+}
+
+const yes = () => true
+const no = () => false
+
+const sizeOf = (ops: readonly Op[]): number =>
+  ops.reduce((sum, op) => sum + 16 + op.key.length + (op.type === "put" ? op.value.length : 0), 0)
 
 /** A chained batch takes a third of the time of a batch that is given as an array, which copies every operation. */
 function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
@@ -262,6 +317,12 @@ async function madeFolder(folder: string): Promise<string> {
 /** LevelDB's reason for a failed opening is in the error or in one of its causes. */
 const isBecause = (code: string, error: unknown): boolean =>
   error instanceof Error && ((error as { code?: unknown }).code === code || isBecause(code, error.cause))
+
+/**
+ * Whether a write failed because LevelDB could not merge its tables earlier. After that it refuses every write until it is
+ * opened again, though there may be room by now. A write itself goes to a log.
+ */
+const isOld = (error: unknown): boolean => error instanceof Error && /\.(ldb|sst)\b/.test(error.message)
 
 interface Expected {
   readonly key: string

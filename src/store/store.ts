@@ -53,7 +53,8 @@ export interface Store {
 
   /**
    * Checks whether the place of the data is still there. Rejects with `STORE_GONE` when it was removed; from then on
-   * every commit does, too. A store whose data cannot be removed during use has no such function.
+   * every commit does, too. Rejects with `STORE_FAILED` when there is no room for writes. A store whose data cannot be
+   * removed during use has no such function.
    */
   look?(): Promise<void>
 

@@ -112,12 +112,12 @@ test("a folder that was removed is not made anew by a read that has to open the 
 test("a store that could not be opened takes the folder that it finds next", async () => {
   const db = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
   const store = nodeStore(folder, () => db)
-  const { put } = db
-  db.put = () => Promise.reject(new Error("EIO"))
+  const { get } = db
+  db.get = () => Promise.reject(new Error("EIO"))
   await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED" })
   expect(db.status).toBe("closed")
   await rm(folder, { recursive: true })
-  db.put = put
+  db.get = get
   const release = await store.claim("w")
   await store.commit([[["k"], "v"]])
   await release()

@@ -1,0 +1,74 @@
+/** A disk without room, under a `nodeStore`: what was saved can be read, nothing is lost, and nothing counts as saved. */
+import path from "node:path"
+import { collection, openWorkspace, shape } from "headwater"
+import { nodeStore } from "headwater/node"
+import { describe, expect, test } from "vitest"
+import { systemEnv } from "../../src/sync/system.ts"
+import { SmallDisk, whyNoSmallDisk } from "../support/full-disk.ts"
+
+const notes = collection("notes", shape<{ title: string }>())
+/** The clock is 20 times as fast, so that the store is looked at four times a second. */
+const env = { ...systemEnv, after: (ms: number, f: () => void, b?: boolean) => systemEnv.after(ms / 20, f, b) }
+const open = (disk: SmallDisk, id = "w") =>
+  openWorkspace({ id, collections: { notes }, store: nodeStore(path.join(disk.path, "data")), env })
+const full = { code: "STORE_FAILED", message: expect.stringMatching(/no space left/i) }
+const titles = (ws: Awaited<ReturnType<typeof open>>) => ws.notes.all().map(({ title }) => title)
+
+const why = whyNoSmallDisk()
+describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (none here: ${why})`}`, () => {
+  test.each([0, 4096, 12_288, 16_384, 20_480, 32_768, 65_536])(
+    "of which %d bytes are left is opened and read, and takes writes again once there is room",
+    async (left) => {
+      using disk = new SmallDisk(8)
+      let ws = await open(disk)
+      for (let i = 0; i < 20; i++) await ws.notes.create({ title: `${i} `.padEnd(2000, "x") }, { id: `n${i}` })
+      await ws.close()
+      disk.fill(left)
+      for (let opening = 0; opening < 3; opening++) {
+        ws = await open(disk)
+        expect(titles(ws)).toHaveLength(20)
+        expect(await ws.notes.read("n7")).toMatchObject({ title: expect.stringMatching(/^7 x/) })
+        if (left > 0) disk.fill()
+        await expect(ws.notes.create({ title: "y".repeat(100_000) })).rejects.toMatchObject(full)
+        expect(ws.status).toMatchObject({ phase: "error", error: full })
+        expect(titles(ws)).toHaveLength(20)
+        await ws.close()
+      }
+      ws = await open(disk)
+      expect(titles(ws)).toHaveLength(20)
+      disk.makeRoom()
+      await ws.notes.create({ title: "saved" })
+      expect(ws.status).toMatchObject({ phase: "local", error: null })
+      await ws.close()
+      ws = await open(disk)
+      expect(titles(ws)).toHaveLength(21)
+      await ws.close()
+    },
+  )
+
+  test("that fills up in the middle of a session has everything that was saved, and can be read at once", async () => {
+    using disk = new SmallDisk(24)
+    let ws = await open(disk)
+    const saved: string[] = []
+    for (let refused = 0, i = 0; refused < 3; i++) {
+      const title = `${i} `.padEnd(50_000, "z")
+      await ws.notes.create({ title }).then(
+        () => saved.push(title),
+        (error) => {
+          expect(error).toMatchObject(full)
+          refused++
+        },
+      )
+      if (i === 50) disk.fill(6 * 2 ** 20) // by then the log holds megabytes
+    }
+    expect(saved.length).toBeGreaterThan(50)
+    expect(titles(ws).sort()).toEqual([...saved].sort())
+    await ws.close()
+    ws = await open(disk)
+    expect(titles(ws).sort()).toEqual([...saved].sort())
+    disk.makeRoom()
+    await ws.notes.create({ title: "saved" })
+    expect(titles(ws)).toHaveLength(saved.length + 1)
+    await ws.close()
+  })
+})
