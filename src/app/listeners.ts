@@ -30,13 +30,15 @@ export class Listeners<T extends readonly unknown[]> {
   }
 }
 
-/** A listener that throws must not keep the next one from hearing, nor fail a commit that has happened. */
+/**
+ * A listener that throws must not keep the next one from hearing, nor fail a commit that has happened, nor end a process
+ * on Node, as an error that nobody catches does. A page reports it as its own uncaught error.
+ */
 function callSafely(f: () => void): void {
   try {
     f()
   } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
+    if (typeof globalThis.reportError === "function") globalThis.reportError(error)
+    else console.error(error)
   }
 }

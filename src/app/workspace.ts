@@ -123,7 +123,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
-  const life = await beginLife(id, store)
+  const life = await beginLife(id, store, relay instanceof Connection ? relay : undefined)
   let release: (() => Promise<void>) | undefined
   let replica: Replica | undefined
   try {
@@ -138,8 +138,12 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     life.nowOpen()
     return workspace as Workspace<C>
   } catch (error) {
-    await replica?.close({ quickly: true }) // else its idle work would go on after another workspace has claimed the store
-    await release?.()
+    // Without its end, the idle work of the replica would go on after another workspace has claimed the store.
+    for (const undo of [() => replica?.close({ quickly: true }), () => release?.()]) {
+      try {
+        await undo()
+      } catch {} // what made the opening fail says more
+    }
     life.end()
     throw error
   }
@@ -239,6 +243,7 @@ class OpenWorkspace<C extends Defs> {
     this.#stopListeningForClose?.()
     this.#stopListeningForClose = next.onClose(() => this.#waiting.giveUp("the relay connection was closed"))
     this.#connection = next
+    this.#life.connection = next
     this.#detach = next.attach(this.id, this.#sync, this.#env)
   }
 
@@ -284,10 +289,13 @@ class OpenWorkspace<C extends Defs> {
     this.#stopListeningForClose?.()
     if (this.#ownsConnection) await this.#connection?.close()
     this.#waiting.giveUp("the workspace was closed")
-    await this.#replica.close()
-    await this.#release()
-    this.#status.refresh()
-    this.#status.end()
+    try {
+      await this.#replica.close()
+    } finally {
+      await this.#release()
+      this.#status.refresh()
+      this.#status.end()
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,11 +2,12 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { collection, openWorkspace, shape } from "headwater"
+import { collection, openWorkspace, relayConnection, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { nodeStore } from "headwater/node"
 import { afterAll, describe, expect, test } from "vitest"
 import type { Store } from "../../src/store/store.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
 const open = (store: object, signal?: AbortSignal) =>
@@ -60,4 +61,42 @@ describe.each(stores)("%s", (_name, store) => {
     await first.close()
     await (await open(store())).close()
   })
+})
+
+test("opens again with a store of its own on a connection that the former one is still leaving", async () => {
+  const relay = new ScriptedRelay()
+  const connection = relayConnection({ url: "ws://relay" })
+  const mount = () =>
+    openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: connection, env: relay.env })
+  const first = mount()
+  const unmounted = first.then((ws) => ws.close())
+  const second = await mount()
+  await unmounted
+  await expect(mount()).rejects.toMatchObject({ code: "STORE_IN_USE" })
+  const closing = second.close()
+  await (await mount()).close()
+  await closing
+  await connection.close()
+})
+
+test.each(["rejects", "throws"])("an opening that fails, and whose release %s, blocks no later one", async (how) => {
+  const real = memoryStore()
+  let fails = true
+  const store: Store = {
+    ...real,
+    list: (...call) => (fails ? Promise.reject(new Error("list")) : real.list(...call)),
+    get: (...call) => (fails ? Promise.reject(new Error("list")) : real.get(...call)),
+    async claim(workspace) {
+      const release = await real.claim(workspace)
+      return () => {
+        const released = release()
+        if (!fails) return released
+        if (how === "throws") throw new Error("release")
+        return released.then(() => Promise.reject(new Error("release")))
+      }
+    },
+  }
+  await expect(open(store)).rejects.toThrow("list")
+  fails = false
+  await (await open(store)).close()
 })
