@@ -25,7 +25,7 @@ import {
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import { type Batch, Incoming } from "./incoming.ts"
-import type { Progress } from "./progress.ts"
+import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { Refusals } from "./refusals.ts"
 import { isForNow } from "./retry.ts"
@@ -129,6 +129,12 @@ export class Attempt {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
 
+  /** What the relay has not answered in full. */
+  get unfinished(): Unfinished | undefined {
+    if (!this.#catchUp.isLevel) return "pull"
+    return this.#window.isEmpty ? undefined : "push"
+  }
+
   get #ended(): boolean {
     return this.#state === "ended"
   }
@@ -218,7 +224,7 @@ export class Attempt {
     this.#incoming.committed()
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
-    if (cursor !== undefined) this.#o.progress.reached(position(cursor))
+    this.#o.progress.committed(cursor && position(cursor), level)
     if (first !== undefined && this.#state === "beginning") {
       this.#state = "served"
       this.#window.open()

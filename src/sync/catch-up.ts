@@ -24,6 +24,11 @@ export class CatchUp {
   /** Bytes of log that the relay has announced. */
   #total = 0
 
+  /** The latest pull is answered, and everything that its answer announced is committed. */
+  get isLevel(): boolean {
+    return this.#state === "level"
+  }
+
   /** A pull or a have is about to go out. */
   asks(check: number): void {
     this.#asOf = check

@@ -65,6 +65,11 @@ export class PushWindow {
     }
   }
 
+  /** Nothing is under way. */
+  get isEmpty(): boolean {
+    return this.#pushes.size === 0
+  }
+
   get #hasRoom(): boolean {
     const { pushes, pushWindow } = this.#replica.sizes
     return this.#pushes.size < pushes && this.#bytes < pushWindow

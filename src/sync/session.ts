@@ -7,7 +7,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
 import { Attempt, type AttemptStatus } from "./attempt.ts"
-import type { Progress } from "./progress.ts"
+import type { Progress, Unfinished } from "./progress.ts"
 import type { Link } from "./socket.ts"
 
 export type SessionStatus = AttemptStatus
@@ -83,7 +83,8 @@ export class Session {
    * of the log, and would only fetch it again.
    */
   #failed(error: HeadwaterError): void {
-    const { env, backoff, update } = this.#o
+    const { env, backoff, update, progress } = this.#o
+    progress.failed(this.unfinished)
     this.#attempt?.end()
     this.#attempt = undefined
     const wait = error.code === "PROTOCOL_VERSION" ? undefined : backoff.next()
@@ -94,6 +95,11 @@ export class Session {
       this.#cancelRetry = undefined
       this.#begin(true)
     })
+  }
+
+  /** What the present attempt waits for; undefined where there is none, too. */
+  get unfinished(): Unfinished | undefined {
+    return this.#attempt?.unfinished
   }
 
   receive(message: RelayMessage, bytes: number): void {

@@ -30,12 +30,17 @@ export interface Channel {
   /** `error`: why. `retryAt`: when the relay is dialled again, ms since 1970; null when it is not dialled by itself. */
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
+  /** Whether the relay has something to answer yet: the end of the connection may be due to that. */
+  readonly isUnfinished: boolean
 }
 
 /** The access of one workspace to a live connection. Once the connection is gone, its calls have no effect. */
 export interface Link {
   send(message: ClientMessage): void
-  /** This connection has brought progress, so after its next break the relay is dialled again soon. */
+  /**
+   * Something of this workspace was done for good over this connection. Once that is true of every workspace that was
+   * unfinished at the last break, the connection is dialled again soon after the next.
+   */
   proven(): void
 }
 
@@ -98,6 +103,8 @@ export class Connection implements Relay {
   #firstWordMs: number | undefined = FIRST_WORD_MS
   /** Dials in a row that brought no progress. */
   #failures = 0
+  /** The workspaces that were unfinished at the last break and got nothing done since: what is done for others is no cure. */
+  readonly #unproven = new Set<string>()
   /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
   #farewell: Code | undefined
   /** Cancels the only timer: for an answer to a dial, or for the time of the next dial. */
@@ -141,6 +148,7 @@ export class Connection implements Relay {
     return () => {
       if (this.#channels.get(workspace) !== channel) return
       this.#channels.delete(workspace)
+      this.#unproven.delete(workspace)
       if (this.#channels.size === 0) this.#hangUp()
     }
   }
@@ -164,7 +172,9 @@ export class Connection implements Relay {
     return {
       send: (message) => live() && socket?.send(encode(message)),
       proven: () => {
-        if (live()) this.#failures = 0
+        if (!live()) return
+        this.#unproven.delete(workspace)
+        if (this.#unproven.size === 0) this.#failures = 0
       },
     }
   }
@@ -288,6 +298,10 @@ export class Connection implements Relay {
 
   /** The connection is over, and is dialled again: full jitter over a span that doubles with each failure in a row. */
   #failed(error: HeadwaterError): void {
+    if (this.#state === "open") {
+      this.#unproven.clear()
+      for (const [workspace, { isUnfinished }] of this.#channels) if (isUnfinished) this.#unproven.add(workspace)
+    }
     this.#dropSocket()
     if (this.#channels.size === 0) return
     this.#tokenReason = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED" ? "refused" : "open"

@@ -40,7 +40,7 @@ export class Sync implements Channel {
   constructor(replica: Replica, env: Env, changed: () => void) {
     this.#replica = replica
     this.#backoff = new Backoff(env)
-    this.#progress = new Progress(() => {
+    this.#progress = new Progress(env, () => {
       this.#backoff.reset()
       this.#link?.proven()
     })
@@ -82,7 +82,12 @@ export class Sync implements Channel {
     this.#update({ connection: "dialling", retryAt: null, ...noSession })
   }
 
+  get isUnfinished(): boolean {
+    return this.#session?.unfinished !== undefined
+  }
+
   closed(error: HeadwaterError | null, retryAt: number | null): void {
+    if (this.isUnfinished) this.#progress.failed(this.#session?.unfinished)
     this.#endSession()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
