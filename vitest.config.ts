@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config"
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 // Tests import the packages by their public names and run the sources; test/package/package.ci.test.ts runs what is published.
-const alias = [
+export const alias = [
   { find: /^headwater$/, replacement: source("./src/index.ts") },
   { find: /^headwater\/node$/, replacement: source("./src/store/node.ts") },
   { find: /^headwater\/indexeddb$/, replacement: source("./src/store/indexeddb.ts") },

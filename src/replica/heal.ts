@@ -8,7 +8,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { EntityHeads, Hash } from "../wire/protocol.ts"
 import type { EntityHash } from "./answers.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import { keys } from "./disk/records.ts"
+import { keys, type RejectedChange, readCache } from "./disk/records.ts"
 import { type Held, heldOf } from "./held-change.ts"
 import type { Replica } from "./replica.ts"
 import { changesOf } from "./set-aside.ts"
@@ -126,7 +126,12 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
     const here = tx.held.get(entity)?.get(hash)
     add(hash, here ?? heldOf(await replica.store.get(keys.change(replica.id, entity, hash)), hash))
   }
-  for (const [hash, { entry }] of tx.rejectedOf(entity)) add(hash, heldOf(bytesOfHex(entry), hash))
+  for (const hash of tx.rejectedOf(entity).keys()) {
+    const key = keys.rejected(replica.id, entity, hash)
+    const value = await replica.store.get(key) // undefined for one that this group refuses
+    const record = value === undefined ? undefined : readCache<RejectedChange>(value, key, () => {})
+    add(hash, record && heldOf(bytesOfHex(record.entry), hash))
+  }
   return aside
 }
 

@@ -104,14 +104,19 @@ async function comesToRest(world: World): Promise<void> {
 
 const isLevel = (world: World, { ws, home, device }: Replica): boolean =>
   ws?.status.phase === "live" &&
-  ws.status.pending === leftIn(ws) + owedForEver(world, device).length &&
+  ws.status.pending === leftIn(ws) + owedForEver(world, device, ws.status.principal).length &&
   (home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home)))
 
-/** What we have destroyed everywhere, and what rests on it, cannot be sent. */
-function owedForEver({ oracle }: World, device: Device): Hash[] {
+/**
+ * What we have destroyed everywhere, and what rests on it, cannot be sent. With a principal, only what does not wait for
+ * another one.
+ */
+function owedForEver({ oracle }: World, device: Device, principal?: string | null): Hash[] {
   const whole = oracle.devices.whole(device)
   const owed = [...oracle.devices.owed(device.name).all().keys()]
-  return owed.filter((hash) => !whole.has(hash) || restsOnLost(oracle, whole, hash))
+  return owed
+    .filter((hash) => !whole.has(hash) || restsOnLost(oracle, whole, hash))
+    .filter((hash) => principal === undefined || !oracle.devices.waitsForOther(device, hash, principal))
 }
 
 /** Changes that wait for other accounts. */
@@ -158,15 +163,15 @@ function waitingForEver({ oracle, replicas }: World, log: ReadonlyMap<string, Re
 
 function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: ReadonlySet<string>): void {
   const lost = owedForEver(world, device)
+  const isHarmed = device.ours.some(([at]) => at[1] === "change" && device.isHarmed(at))
   if (ws?.status.pending !== lost.length) fail("still owed", `${name} ${ws?.status.pending}`)
   for (const [hash, { entity }] of world.oracle.devices.owed(device.name).all())
     if (!lost.includes(hash)) fail("still owed", `${name} ${entity} ${short(hash)}`)
   for (const [key, value] of device.records.values()) {
     if (key[1] === "rejected") fail("refused for good", `${name} ${key.join("/")} ${value}`)
-    const isRest = (key[1] === "out" || key[1] === "outpage") && !world.oracle.devices.anyHarmed
+    const isRest = (key[1] === "out" || key[1] === "outpage") && lost.length === 0
     if (isRest || (key[1] === "stale" && !waiting.has(key[2]!))) fail("still owed", `${name} ${key.join("/")} ${value}`)
-    if (key[1] === "state" && JSON.parse(value as string).heal && !device.ours.some(([at]) => device.isHarmed(at)))
-      fail("still owed", `${name} is healing`)
+    if (key[1] === "state" && JSON.parse(value as string).heal && !isHarmed) fail("still owed", `${name} is healing`)
   }
 }
 

@@ -1,11 +1,12 @@
-/** Runs test/simulation/planted.run.ts with one line of the sources changed, in memory only. */
+/** Runs test/simulation/planted.run.ts, or a file of tests, with one line of the sources changed, in memory only. */
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { defineConfig, type Plugin } from "vitest/config"
+import { alias } from "../../vitest.config.ts"
 import type { Task } from "./planted.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
-const { bug } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as Task
+const { bug, run, out } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as Task
 
 const planted: Plugin = {
   name: "planted",
@@ -20,10 +21,10 @@ const planted: Plugin = {
 export default defineConfig({
   root,
   plugins: [planted],
-  resolve: { alias: { "#websocket": `${root}src/sync/websocket.node.ts` } },
+  resolve: { alias },
   test: {
-    include: ["test/simulation/planted.run.ts"],
+    include: ["tests" in run ? run.tests : "test/simulation/planted.run.ts"],
     testTimeout: 10 * 60_000,
-    reporters: ["dot"],
+    reporters: "tests" in run ? [["json", { outputFile: out }]] : ["dot"],
   },
 })

@@ -1,11 +1,11 @@
 /** Started by planted.ts in a process whose sources have a bug: writes whether the schedule or the property noticed. */
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
-import type { Result, Runs, Task } from "./planted.ts"
+import type { Result, Runs, Schedule } from "./planted.ts"
 import { hunt, warmUp } from "./property.ts"
 import { playScenario } from "./scenarios.ts"
 
-const { run, out } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as Task
+const { run, out } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as { run: Schedule | Runs; out: string }
 
 test("the planted bug", async () => {
   writeFileSync(out, JSON.stringify("scenario" in run ? await schedule(run.scenario) : await property(run)))

@@ -34,9 +34,14 @@ export interface Runs {
   readonly first?: number
 }
 
+/** The tests of a file. */
+export interface Tests {
+  readonly tests: string
+}
+
 export interface Task {
   readonly bug: Bug
-  readonly run: Schedule | Runs
+  readonly run: Schedule | Runs | Tests
   /** Where the result goes. */
   readonly out: string
 }
@@ -59,7 +64,7 @@ export function checkPlantable({ name, edits }: Bug): void {
   }
 }
 
-/** Runs the schedule or the property with the bug in a process of its own. */
+/** Runs the schedule, the property or the tests with the bug in a process of its own. */
 export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
   checkPlantable(bug)
   const folder = await mkdtemp(join(tmpdir(), "planted-"))
@@ -75,8 +80,22 @@ export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
     const result = await readFile(out, "utf8").catch(() => {
       throw new Error(`the planted run of "${bug.name}" gave no result:\n${stdout}`)
     })
-    return JSON.parse(result) as Result
+    return "tests" in run ? failedOf(JSON.parse(result)) : (JSON.parse(result) as Result)
   } finally {
     await rm(folder, { recursive: true })
   }
+}
+
+/** What vitest's JSON report says of each test. */
+interface Report {
+  readonly testResults: readonly {
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]
+  }[]
+}
+
+/** The names of the tests that failed, each on a line. */
+function failedOf({ testResults }: Report): Result {
+  const all = testResults.flatMap(({ assertionResults }) => assertionResults)
+  const failed = all.filter(({ status }) => status === "failed").map(({ fullName }) => fullName)
+  return { runs: all.length, ...(failed.length > 0 && { found: failed.join("\n") }) }
 }

@@ -350,7 +350,6 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     {
       options: {
         seed: 587877066,
-        everyRecord: true,
         replicas: 2,
         duplicates: 0.1,
         principals: true,

@@ -55,6 +55,8 @@ export class Paged<R> {
   readonly #loose = new Map<string, boolean>()
   /** How many loose values are not `null`. */
   #looseRecords = 0
+  /** Ids of loose `null`s without a record in a page, as are left when the disk has damaged the page. */
+  readonly #needless = new Set<string>()
   /** How many records of each page are not gone, by page number. */
   readonly #counts = new Map<number, number>()
 
@@ -72,6 +74,7 @@ export class Paged<R> {
 
   /** Call when a record was read from a page or written to it. */
   place(id: string, page: number): void {
+    this.#needless.delete(id)
     this.#pageOf.set(id, page)
   }
 
@@ -95,6 +98,8 @@ export class Paged<R> {
     if (before === false) this.#looseRecords--
     if (!gone) this.#looseRecords++
     this.#loose.set(id, gone)
+    if (gone && page === undefined) this.#needless.add(id)
+    else this.#needless.delete(id)
     if (page !== undefined) this.#count(page, Number(!gone) - Number(before !== true))
   }
 
@@ -103,6 +108,7 @@ export class Paged<R> {
     const gone = this.#loose.get(id)
     if (gone === undefined) return
     this.#loose.delete(id)
+    this.#needless.delete(id)
     if (!gone) this.#looseRecords--
     const page = this.#pageOf.get(id)
     if (gone && page !== undefined) this.#count(page, 1)
@@ -179,7 +185,7 @@ export class Paged<R> {
   // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get foldDue(): boolean {
-    if (this.#looseRecords >= this.#mostLoose) return true
+    if (this.#looseRecords >= this.#mostLoose || this.#needless.size > 0) return true
     for (const count of this.#counts.values()) if (count === 0) return true
     return false
   }
@@ -202,8 +208,9 @@ export class Paged<R> {
    */
   async fold(store: Store): Promise<Plan | undefined> {
     const moves = this.#chooseFold()
-    if (moves.size === 0) return undefined
-    const writes: Write[] = []
+    const needless = [...this.#needless].slice(0, this.#sizes.loose)
+    if (moves.size === 0 && needless.length === 0) return undefined
+    const writes = needless.map((id): Write => [this.#format.recordKey(id), undefined])
     const contents = new Map<number, ReadonlyMap<string, R>>()
     const loose = await this.#readLoose(store, [...moves.values()].flat())
     for (const [page, ids] of moves) {
@@ -219,6 +226,7 @@ export class Paged<R> {
       contents.set(page, content)
     }
     const done = () => {
+      for (const id of needless) this.dropLoose(id)
       for (const [page, ids] of moves) {
         const content = contents.get(page) as ReadonlyMap<string, R>
         for (const id of ids) {

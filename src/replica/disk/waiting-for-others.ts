@@ -53,6 +53,11 @@ export class WaitingForOthers {
     else this.#counts.set(principal, count)
   }
 
+  /** Whether a change of this entity waits. */
+  has(entity: string): boolean {
+    return this.#byEntity.has(entity)
+  }
+
   get counts(): ReadonlyMap<string, number> {
     return this.#counts
   }

@@ -3,10 +3,13 @@
  * change, what no other disk holds; of everything else, nothing.
  */
 import type { Value } from "../../../src/store/store.ts"
-import { notDamaged } from "../known-faults.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
+
+/** The first bytes of a chunk, and the least bytes that it has. */
+const MAGIC = Buffer.from([0x85, 0x6f, 0x4a, 0x83])
+const SHORTEST_CHUNK = 34
 
 const COUNTED_AS = {
   row: "device rows harmed",
@@ -24,8 +27,7 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
   let harmed = false
   await world.loseDisks(async () => {
     replica.crash(false)
-    const drawn = KINDS.filter((kind) => world.everyRecord || !notDamaged.has(kind))
-    const kinds = drawn.filter((kind) => device.ours.some(([key]) => key[1] === kind))
+    const kinds = KINDS.filter((kind) => device.ours.some(([key]) => key[1] === kind))
     if (kinds.length === 0) return
     const kind = trouble.pick(kinds)
     const [key, value] = trouble.pick(device.ours.filter(([key]) => key[1] === kind))
@@ -40,14 +42,15 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 }
 
 /**
- * A record of text without its first character is never readable. One that is damaged inside a word would be, and nobody
- * could tell: that is left to the disk's own checksums.
+ * A record of text without its first character is never readable, and neither is a change of which one byte of the chunk
+ * is another. A record that is damaged inside a word (the name of a collection) would be readable, and nobody could tell:
+ * that is left to the disk's own checksums.
  */
 function damaged(value: Value, x: number): Value {
   if (typeof value === "string") return `#${value.slice(1)}`
   const bytes = value.slice()
-  // The chunk stands at the end, after some bytes that say whose it is.
-  const at = bytes.length - 1 - (x % Math.min(40, bytes.length))
+  const chunkAt = Buffer.from(bytes).indexOf(MAGIC)
+  const at = chunkAt + (x % SHORTEST_CHUNK)
   bytes[at]! ^= 1 + (x % 255)
   return bytes
 }

@@ -38,8 +38,6 @@ export interface WorldOptions {
   readonly shared?: boolean
   /** Each replica is somebody else's (as a token would say), or all are `local`. */
   readonly principals?: boolean
-  /** Also what `known-faults.ts` leaves out is damaged on devices. */
-  readonly everyRecord?: boolean
   /** Bytes that a line takes in 1 ms; as many as there are unless it is said. */
   readonly bytesPerMs?: number
   /** Frames and flushes wait until they are released: for schedules that name every step. */
@@ -95,7 +93,6 @@ export class World {
   readonly chance: Random
   /** Of what is damaged on devices. */
   readonly trouble: Random
-  readonly everyRecord: boolean
   /** The relay tells the accounts apart. */
   readonly principals: boolean
   readonly #sizes: Sizes
@@ -105,7 +102,6 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
-    this.everyRecord = options.everyRecord ?? false
     this.principals = options.principals ?? false
     this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), ...options.sizes }
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
