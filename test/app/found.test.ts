@@ -1,4 +1,4 @@
-/** A fault that is known and not mended yet: what is played must come to its end, and the test is expected to fail. */
+/** A fault that a reading found: what is played in `beforeAll` must come to its end. */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, it } from "vitest"

@@ -163,3 +163,23 @@ test("an own change whose outbox record is damaged goes out as an own one", asyn
   expect([relay.last("push").adopt, relay.last("push").entries.map(({ by }) => by)]).toEqual([undefined, [undefined]])
   await again.close()
 })
+
+test("a session that has lost a change of its own numbers no other change like it", async () => {
+  const store = memoryStore()
+  const ws = await open(undefined, store)
+  await ws.notes.create({ title: "one" }, { id: "e" })
+  await ws.notes.update("e", (draft) => void (draft.title = "two"))
+  const numbers = async () =>
+    (await store.list(keys.changesOf(w, "e"))).flatMap(([key, value]) => {
+      const held = heldOf(value as Uint8Array, key[3] ?? "")
+      return held === undefined ? [] : [`${held.change.actor} ${held.change.seq}`]
+    })
+  const before = await numbers()
+  const [last] = replicaOf(ws).outbox.of("e").slice(-1)
+  await store.commit([[keys.change(w, "e", last?.hash ?? ""), GARBAGE]])
+  replicaOf(ws).documents.drop("e")
+  await ws.notes.update("e", (draft) => void (draft.title = "three"))
+  const made = (await numbers()).filter((number) => !before.includes(number))
+  expect(made).toHaveLength(1) // else it has the number of the one that was lost
+  await ws.close()
+})

@@ -1,7 +1,4 @@
-/**
- * Faults of the replica that are known and not mended yet. Each is played in `beforeAll`, which must come to its end; the
- * test itself says what should then be so, and is expected to fail until somebody mends the fault.
- */
+/** Faults of the replica that readings and trials found. Each is played in `beforeAll`; the test says what must come of it. */
 import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, it } from "vitest"

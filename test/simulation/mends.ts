@@ -1,0 +1,100 @@
+/**
+ * Faults that were mended, each planted again in one line, and the tests that say so. The property would find some of
+ * them as well (`bugs.ts`), but not in every hundred runs.
+ */
+import type { Bug } from "./planted.ts"
+
+export interface Mend extends Bug {
+  /** The file of the tests. */
+  readonly tests: string
+  /** The names of the tests that fail. */
+  readonly fails: RegExp
+}
+
+export const mends: readonly Mend[] = [
+  {
+    name: "what a session made is its own after an account switch, too",
+    tests: "test/replica/found.test.ts",
+    fails: /another account on the same device/,
+    edits: [
+      { file: "src/replica/receive.ts", replace: "done: () => replica.authorship.forget()", by: "done: () => {}" },
+    ],
+  },
+  {
+    name: "a damaged change that is owed counts as held",
+    tests: "test/replica/found.test.ts",
+    fails: /a change that the disk has damaged, and that the relay sends/,
+    edits: [
+      {
+        file: "src/replica/receive.ts",
+        replace: "if (tx.badOf(entity).get(hash)?.damaged) return false",
+        by: "if (replica.outbox.get(entity, hash) !== undefined) return true",
+      },
+    ],
+  },
+  {
+    name: "the same actor after a hydration that lacks own changes",
+    tests: "test/replica/damaged-records.test.ts",
+    fails: /a session that has lost a change of its own/,
+    edits: [
+      {
+        file: "src/replica/documents.ts",
+        replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
+        by: "",
+      },
+    ],
+  },
+  {
+    name: "a row removed because its document could not be made",
+    tests: "test/replica/refused-while-failing.test.ts",
+    fails: /a refused change leaves the row, also if the document can't be made/,
+    edits: [
+      {
+        file: "src/replica/projecting.ts",
+        replace: "leaveOut(entity, tx, error)\n    }\n  }\n  return rows",
+        by: `const collection = collectionOf(entity)
+      if (collection !== undefined) rows.set(entity, { collection, row: undefined })
+    }
+  }
+  return rows`,
+      },
+    ],
+  },
+  {
+    name: "one time for all refused entities",
+    tests: "test/sync/refusal-times.test.ts",
+    fails: /whichever entity is refused again/,
+    edits: [
+      {
+        file: "src/sync/refusals.ts",
+        replace: "if (retryAt <= now) this.#entities",
+        by: "if (retryAt > 0) this.#entities",
+      },
+    ],
+  },
+  {
+    name: "trouble in one workspace ends the connection",
+    tests: "test/sync/found.test.ts",
+    fails: /is trouble of its workspace, and the other one goes on/,
+    edits: [
+      {
+        file: "src/sync/session.ts",
+        replace: "progress.failed(this.unfinished)\n",
+        by: "progress.failed(this.unfinished)\n    ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n",
+      },
+      {
+        file: "src/sync/socket.ts",
+        replace: "send: (message) => live() && socket?.send(encode(message)),",
+        by: `send: (message) => live() && socket?.send(encode(message)),
+      // @ts-expect-error
+      fail: (error: HeadwaterError) => this.#failed(error),`,
+      },
+    ],
+  },
+  {
+    name: "a backoff undone by what came before the failure",
+    tests: "test/sync/backoff.test.ts",
+    fails: /undo no backoff/,
+    edits: [{ file: "src/sync/progress.ts", replace: `if (this.#failed !== "pull") this`, by: "this" }],
+  },
+]
