@@ -16,8 +16,8 @@ import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
  * bad.
  *
  * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must add
- * a change of the same size that is known to be good to the same document. Throws `DOCUMENT_FAILED` when it cannot: then there is no
- * verdict, and the same changes may be found sound a moment later.
+ * a change of the same size that is known to be good to the same document. Throws `DOCUMENT_FAILED` when it cannot:
+ * then there is no verdict, and the same changes may be found sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -106,9 +106,9 @@ const MOST_OPS = limits.ops
 const MOST_BYTES = limits.chunk - 2 ** 16
 
 /**
- * Applies to copies of the document a change that is known to be good, of as many operations and bytes as these changes.
- * Whatever such a size costs, beside the base and the copy that failed, this costs as well. Throws `DOCUMENT_FAILED` when
- * Automerge cannot.
+ * Applies to copies of the document a change that is known to be good, of as many operations and bytes as these
+ * changes. Whatever such a size costs, beside the base and the copy that failed, this costs as well. Throws
+ * `DOCUMENT_FAILED` when Automerge cannot.
  */
 function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   const ops = changes.reduce((sum, change) => sum + change.ops, 2)

@@ -167,14 +167,13 @@ export class Documents {
   }
 
   /**
-   * Reads a change that the relay is owed. Its record is handled as a damaged one if it cannot be read, or is not there;
-   * then, or when the change has left the outbox, the result is undefined.
+   * Reads a change that the relay is owed. Its record is handled as a damaged one if it cannot be read, or is not
+   * there. Undefined: this replica does not have the change, or it has left the outbox.
    */
   async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
     if (tx.owed(entity, hash) === undefined) return undefined
-    const value = await this.#o.store.get(keys.change(this.#o.workspace, entity, hash))
-    const read = value === undefined ? tx.held.get(entity)?.get(hash) : heldOf(value, hash)
-    return read ?? this.#damaged(entity, hash, tx)
+    const read = async () => heldOf(await this.#o.store.get(keys.change(this.#o.workspace, entity, hash)), hash)
+    return tx.held.get(entity)?.get(hash) ?? (await read()) ?? this.#damaged(entity, hash, tx)
   }
 
   /**
@@ -290,9 +289,9 @@ export class Documents {
 }
 
 /**
- * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still in the
- * outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is marked bad, and
- * so reported as lost.
+ * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
+ * in the outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is
+ * marked bad, and so reported as lost.
  */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.touchDocument(entity) // it lacks the change: where this note is undone, the next hydration must make it again

@@ -116,8 +116,8 @@ async function lackingOf(
 }
 
 /**
- * The changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have them all
- * the same, and they say what else it has.
+ * The changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have them
+ * all the same, and they say what else it has.
  */
 async function asideOf(replica: Replica, tx: Transaction, entity: string): Promise<Map<Hash, Change>> {
   const aside = new Map<Hash, Change>()

@@ -114,8 +114,7 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
       if (tx.isRejected(entity, change.hash)) tx.reject(entity, change.hash, undefined)
       if (isHeld(replica, tx, entity, change.hash)) continue
       const bad = tx.badOf(entity).get(change.hash)
-      if (bad?.damaged) tx.markBad(entity, change.hash, undefined)
-      else if (bad !== undefined) continue
+      if (bad !== undefined && !bad.damaged) continue
       const held: Held = { change, collection, by, adopted, once }
       tx.receive(entity, held)
       const list = fresh.get(entity)

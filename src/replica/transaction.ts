@@ -190,9 +190,10 @@ export class Transaction {
     this.writes.push([key, value])
   }
 
-  /** Saves a change with this commit. */
+  /** Saves a change with this commit. If the disk had damaged its record, it is not bad any more. */
   hold(entity: string, held: Held): void {
     const { change } = held
+    if (this.badOf(entity).get(change.hash)?.damaged) this.markBad(entity, change.hash, undefined)
     this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
     this.#set(
       this.#inner(this.held, entity, () => new Map()),
@@ -204,14 +205,12 @@ export class Transaction {
   }
 
   /**
-   * Adds a change that was made on this device in this session. A derived change is the same each time it is made: if it
-   * is on the rejected list, it leaves it, and the relay is asked once more; if the disk had damaged its record, it is
-   * not bad any more.
+   * Adds a change that was made on this device in this session. If the change is on the rejected list, it leaves it,
+   * and the relay is asked once more: a derived change is the same each time it is made.
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
     if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
-    if (this.badOf(entity).get(held.change.hash)?.damaged) this.markBad(entity, held.change.hash, undefined)
     this.#set(this.minted, held.change.hash, { entity, change: held.change })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)

@@ -30,7 +30,7 @@ export interface PageSizes {
   readonly page: number
   /** A commit with this many new records or more writes them as pages at once. */
   readonly atOnce: number
-  /** Loose records are folded into pages once there are this many, or more where there are many pages (`#mostLoose`). */
+  /** Loose records are folded into pages once there are this many, or more if there are many pages (`#mostLoose`). */
   readonly loose: number
   /** Pages that one fold rewrites at most. */
   readonly folded: number
