@@ -15,7 +15,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrivals.ts"
 import type { Authorship } from "./authorship.ts"
-import { keys, type StaleRecord } from "./disk/records.ts"
+import { keys, PROBE, type StaleRecord } from "./disk/records.ts"
 import { type Held, heldOf } from "./held-change.ts"
 import { Live } from "./live.ts"
 import type { Transaction } from "./transaction.ts"
@@ -315,7 +315,7 @@ function lacksRecord(
 
 /** Marks the changes that are bad, with the build of Automerge that says so. */
 export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: Transaction): void {
-  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probed: true })
+  for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probe: PROBE })
 }
 
 /**

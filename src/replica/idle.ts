@@ -7,7 +7,7 @@ import { listAt } from "../base/maps.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { BadRecord } from "./disk/records.ts"
+import { type BadRecord, PROBE } from "./disk/records.ts"
 import type { Held } from "./held-change.ts"
 import { leaveOut } from "./projecting.ts"
 import { recover } from "./recover.ts"
@@ -152,9 +152,9 @@ export class Idle implements IdleWork {
    * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
    * a bad change. The changes are judged once more, and rows that went with them come back.
    */
-  judgeUnprobedAgain(): void {
-    const unprobed = ({ code, automerge, probed }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && !probed
-    this.#judgeAgain(unprobed).catch(() => {}) // if it fails, the next open tries again
+  judgeProbedBefore(): void {
+    const isDue = ({ code, automerge, probe }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && probe !== PROBE
+    this.#judgeAgain(isDue).catch(() => {}) // if it fails, the next open tries again
   }
 
   /** Withdraws the verdicts for which `isDue` returns true, and marks those changes as ones whose verdict is open. */

@@ -25,7 +25,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
     throw error
   }
   idle.projectAgain(projections)
-  idle.judgeUnprobedAgain()
+  idle.judgeProbedBefore()
   idle.afterGroup()
   idle.watchStore()
   return replica

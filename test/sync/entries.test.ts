@@ -1,7 +1,8 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { keys } from "../../src/replica/disk/records.ts"
+import { automergeVersion } from "../../src/document/entity.ts"
+import { keys, PROBE } from "../../src/replica/disk/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import type { Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
@@ -241,7 +242,7 @@ test("what another build of Automerge has set aside is tried again by this one, 
   const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
   const release = await store.claim("test")
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probed: true })],
+    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probe: PROBE })],
     [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // not even a change, to any build
     [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
   ])
@@ -254,4 +255,28 @@ test("what another build of Automerge has set aside is tried again by this one, 
   expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])
   expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "b" })
   expect(await store.get(keys.bad(w, "a", two!))).toBeUndefined()
+})
+
+test("what an older version of this library has set aside in a shortage is judged again when the workspace opens", async () => {
+  const entries = await elsewhere(async (other) => {
+    await other.notes.create({ title: "1" }, { id: "a" })
+    for (const title of ["2", "3"]) await other.notes.update("a", (draft) => void (draft.title = title))
+  })
+  level(
+    1,
+    entries.map((entry) => ({ entry })),
+  )
+  await relay.pass(100)
+  await ws.close()
+  const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
+  const release = await store.claim("test")
+  const verdict = { code: "CHUNK_BAD", automerge: automergeVersion(), probed: true }
+  await store.commit([
+    [keys.bad(w, "a", two!), JSON.stringify(verdict)],
+    [keys.stale(w, "a"), JSON.stringify({ suspects: [three], waiting: true })],
+  ])
+  await release()
+  await reopen()
+  await relay.pass(100)
+  expect([ws.status.error, replicaOf(ws).bad.size, ws.notes.get("a")?.title]).toEqual([null, 0, "3"])
 })

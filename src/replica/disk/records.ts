@@ -48,6 +48,12 @@ export const keys = {
 
 export const FORMAT = 1
 
+/**
+ * The version of the probe in `document/verdicts.ts`: 2 adds a change as large as the one in question to the same
+ * document. Before, a shortage that depends on a document's size passed, and whole notes were set aside.
+ */
+export const PROBE = 2
+
 export interface State {
   readonly format: number
   /** hex; null before the first entries */
@@ -138,8 +144,11 @@ export interface BadRecord {
    * the chunk is not a change or the disk has damaged it.
    */
   readonly automerge: string
-  /** Automerge gave this verdict while it could make a document that is known to be good, so the machine is not to blame. */
-  readonly probed?: true
+  /**
+   * The probe (`PROBE`) that passed before and after Automerge gave this verdict, so the machine is not to blame. A
+   * verdict under an older probe is given again. Absent where Automerge was not asked.
+   */
+  readonly probe?: number
   /**
    * The disk has damaged the record of a change in the outbox. Only its bytes, if they arrive from elsewhere, can mend
    * it.
