@@ -66,6 +66,12 @@ export function checkUrl(url: string): void {
   } catch {
     // falls through to the coded error
   }
+  if (url.includes("#")) {
+    throw new HeadwaterError(
+      "URL_INVALID",
+      `${JSON.stringify(url)} is no relay's URL: it may not have a part behind a #`,
+    )
+  }
   if (protocol === "ws:" || protocol === "wss:") return
   throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is not a relay's URL: use ws:// or wss://`)
 }
@@ -81,6 +87,9 @@ const closeCodes: Readonly<Record<number, Code>> = {
   4403: "FORBIDDEN",
   4406: "PROTOCOL_VERSION",
 }
+
+/** Close codes that a relay does not send before its first word: no status, a normal end, or a frame that is not understood. */
+const foreignCloseCodes: ReadonlySet<number> = new Set([1000, 1002, 1003, 1005, 1007])
 
 export class Connection implements Relay {
   readonly url: string
@@ -227,7 +236,7 @@ export class Connection implements Relay {
     }
     askForToken(this.#token, this.#tokenReason, [...this.#channels.keys()], call, this.#machine).then(
       answered((token: string | undefined) => this.#connect(token)),
-      answered((error: HeadwaterError) => this.#failed(error)),
+      answered((error: HeadwaterError) => this.#redial(error)), // no relay has refused anything
     )
   }
 
@@ -248,11 +257,17 @@ export class Connection implements Relay {
     }
     socket.onmessage = (frame) => this.#receive(frame)
     socket.onclose = (code, reason) => {
+      const opened = this.#state === "open"
+      if (opened && this.#firstWordMs !== undefined && this.#farewell === undefined && foreignCloseCodes.has(code)) {
+        return this.#failed(this.#noRelay(reason || `it closes the connection (${code})`))
+      }
       const why = this.#farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
-      const [opened, said] = [this.#state === "open", reason && ` ${reason}`]
+      const said = reason && ` ${reason}`
       const what =
         opened || reason === "" ? `the connection ended (${code}${said})` : `${this.url} cannot be reached:${said}`
-      this.#failed(new HeadwaterError(why, what))
+      // Only Node knows with which status a server has refused a dial (`causeOf`).
+      const isRefused = !opened && /HTTP 40[13]\b/.test(reason)
+      this.#failed(new HeadwaterError(why, what), isRefused || undefined)
     }
   }
 
@@ -296,15 +311,20 @@ export class Connection implements Relay {
     else for (const channel of [...this.#channels.values()]) channel.received(message, frame.length)
   }
 
-  /** The connection is over, and is dialled again: full jitter over a span that doubles with each failure in a row. */
-  #failed(error: HeadwaterError): void {
+  /** The connection, or the dial, is over. `isRefused`: because of the token. */
+  #failed(error: HeadwaterError, isRefused = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED"): void {
+    this.#tokenReason = isRefused ? "refused" : "open"
     if (this.#state === "open") {
       this.#unproven.clear()
       for (const [workspace, { isUnfinished }] of this.#channels) if (isUnfinished) this.#unproven.add(workspace)
     }
+    this.#redial(error)
+  }
+
+  /** Dials again after a wait: full jitter over a span that doubles with each failure in a row. */
+  #redial(error: HeadwaterError): void {
     this.#dropSocket()
     if (this.#channels.size === 0) return
-    this.#tokenReason = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED" ? "refused" : "open"
     const span = Math.min(LONGEST_REDIAL_MS, FIRST_REDIAL_MS * 2 ** this.#failures++)
     const wait = Math.ceil(randomUnit(this.#machine) * span)
     const retryAt = this.#machine.now() + wait

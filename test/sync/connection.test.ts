@@ -1,4 +1,5 @@
 import { once } from "node:events"
+import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { collection, openWorkspace, type Relay, type RelayOptions, relayConnection, shape, type Token } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -7,6 +8,7 @@ import { WebSocketServer } from "ws"
 import type { Env } from "../../src/base/env.ts"
 import { cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
+import { until } from "../support/until.ts"
 
 // Which relay a workspace dials, with which token, and over how many sockets (docs/protocol.md, section 1).
 const notes = collection("notes", shape<{ title?: string }>())
@@ -197,6 +199,49 @@ describe("a token", () => {
     expect(dialled.map(({ protocols }) => protocols[1])).toEqual([bearer("secret")])
     expect(ws.status).toMatchObject({ connected: true, error: null })
   })
+
+  test("that could not be had was refused by nobody: the reason stays what it was", async () => {
+    const reasons: string[] = []
+    await opened({
+      url: "ws://relay",
+      token: ({ reason }) => {
+        reasons.push(reason)
+        if (reasons.length === 1 || reasons.length === 4) throw new Error("the server is away")
+        return "secret"
+      },
+    })
+    await relay.pass(1000)
+    relay.hangUp(4401)
+    await relay.pass(2000)
+    expect(reasons).toEqual(["open", "open", "refused"])
+    relay.hangUp(4403)
+    await relay.pass(20_000)
+    expect(reasons.slice(3, 5)).toEqual(["refused", "refused"])
+  })
+
+  test.each([401, 403, 404])(
+    "whose dial a server answers with HTTP %d was refused by 401 and 403 only",
+    async (status) => {
+      const server = createServer((_, response) => response.writeHead(status).end())
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      const reasons: string[] = []
+      const ws = await openWorkspace({
+        id: "w",
+        collections: { notes },
+        store: memoryStore(),
+        relay: {
+          url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+          token: ({ reason }) => `secret ${reasons.push(reason)}`,
+        },
+      })
+      await until(() => reasons.length >= 2)
+      expect(reasons.slice(0, 2)).toEqual(["open", status === 404 ? "open" : "refused"])
+      expect(ws.status.error?.code).toBe("RELAY_UNREACHABLE")
+      await ws.close()
+      server.close()
+    },
+  )
 
   test("that is never given is FORBIDDEN after a minute, its function is told, and it is asked for again", async () => {
     const asked: AbortSignal[] = []

@@ -85,11 +85,39 @@ test.each<[string, () => Promise<string>, RegExp]>([
 test.each<[string, (socket: WebSocket) => void]>([
   ["sends back what it gets", (socket) => socket.on("message", (data) => socket.send(data))],
   ["sends text", (socket) => socket.send("hello")],
+  ["closes at our first message as a protocol error", (socket) => socket.on("message", () => socket.close(1002))],
+  ["takes no bytes", (socket) => socket.on("message", () => socket.close(1003))],
+  ["takes text that is UTF-8 only", (socket) => socket.on("message", () => socket.close(1007))],
+  ["says goodbye at once", (socket) => socket.close(1000)],
   ["sends bytes of another protocol", (socket) => socket.send(new Uint8Array([1, 2, 3]))],
 ])("a WebSocket server that %s is named as no relay", async (_, hear) => {
   const after: typeof systemEnv.after = (ms, f) => systemEnv.after(ms / 20, f)
   expect((await errorOf(await sockets(hear), { ...systemEnv, after }))?.message).toMatch(/no Headwater relay/)
 })
+
+test("a relay that closes with 1002 after it has spoken has another version", async () => {
+  const relay = new ScriptedRelay()
+  const ws = await openWorkspace({
+    id: "w",
+    collections: { notes },
+    store: memoryStore(),
+    relay: { url: "ws://relay" },
+    env: relay.env,
+  })
+  open.push(ws)
+  await relay.settle()
+  relay.say({ t: "pong" })
+  relay.hangUp(1002)
+  expect(ws.status.error?.code).toBe("PROTOCOL_VERSION")
+})
+
+test.each(["ws://host/#x", "ws://host/#", "wss://host/path?a=b#c", "http://host", "host:4400", "ws://", ""])(
+  "%j can never be dialled: URL_INVALID at once",
+  async (url) => {
+    const opening = openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: { url } })
+    await expect(opening).rejects.toMatchObject({ code: "URL_INVALID" })
+  },
+)
 
 test("a server that accepts the connection and is silent is named as no relay after 5 s, and waited for longer next", async () => {
   const relay = new ScriptedRelay()
