@@ -23,6 +23,7 @@ import {
   type Want,
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
+import { ClockWatch } from "./clock-watch.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import { type Batch, Incoming } from "./incoming.ts"
 import type { Progress, Unfinished } from "./progress.ts"
@@ -74,6 +75,7 @@ export class Attempt {
   readonly #window: PushWindow
   readonly #refusals: Refusals
   readonly #trouble: Trouble
+  readonly #clockWatch: ClockWatch
   /** `served`: the relay's first entries of this connection are committed; they name the principal. */
   #state: "beginning" | "served" | "ended" = "beginning"
   /** ms by which the relay's clock is ahead of ours, once it has told its time. */
@@ -110,6 +112,8 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
+    // The answer to a pull has the relay's time.
+    this.#clockWatch = new ClockWatch(env, () => this.#state === "served" && this.#run(this.#begin()))
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
     this.#run(this.#begin())
@@ -122,6 +126,7 @@ export class Attempt {
     this.#window.close()
     this.#refusals.end()
     this.#trouble.end()
+    this.#clockWatch.end()
   }
 
   /** Whether a heal must begin because the disk has damaged a change, which the relay may have. */

@@ -280,3 +280,40 @@ test("a dead connection is noticed though the page is looked at now and then", a
   expect(relay.dials.length).toBeGreaterThan(5)
   await ws.close()
 })
+
+test("a clock that is set during a session is measured again: ids and times are the relay's, after an offline restart too", async () => {
+  const relay = new ScriptedRelay()
+  const NOW = Date.UTC(2026, 10, 29)
+  const YEAR = 365 * 86_400_000
+  relay.now = 60_000 // 1970
+  let ahead = NOW - relay.now // of the relay's clock
+  relay.answer = (message) =>
+    message.t === "ping"
+      ? [{ t: "pong" }]
+      : message.t === "pull"
+        ? [{ t: "entries", w, items: [], cursor: at(1), level: true, ...first, time: relay.now + ahead }]
+        : []
+  const store = memoryStore()
+  let ws = await open({ url }, store, relay.env)
+  await relay.pass(1000)
+  /** ms from the relay's time to that of a new entity. */
+  const errors = async () => {
+    const { id, $createdAt } = await ws.notes.create({ title: "t" })
+    const [made, time] = [Number.parseInt(id.replace("-", "").slice(0, 12), 16), relay.now + ahead]
+    return [made - time, ($createdAt as number) - time].map((ms) => Math.abs(ms) < 2000)
+  }
+  expect(await errors()).toEqual([true, true])
+  for (const jump of [56 * YEAR, -3 * YEAR, 10 * 60_000]) {
+    relay.setClock(jump)
+    ahead -= jump
+    await relay.pass(6000)
+    expect(await errors()).toEqual([true, true])
+  }
+  const pulls = relay.count("pull")
+  await relay.pass(3_600_000)
+  expect(relay.count("pull")).toBe(pulls)
+  await ws.close()
+  ws = await open(undefined, store, relay.env)
+  expect(await errors()).toEqual([true, true])
+  await ws.close()
+})

@@ -1,0 +1,38 @@
+/**
+ * Notices that the device's clock was set, against a timer. The difference to the relay's clock, from which ids and times
+ * of changes are made, is wrong then: a device that boots in 1970 and is corrected later would make ids of 2082.
+ */
+import type { Clock } from "../base/env.ts"
+
+const EVERY_MS = 5_000
+/** Pages in the background have their timers late by a minute. A sleep of the device looks like a jump, which does no harm. */
+const JUMP_MS = 2 * 60_000
+
+export class ClockWatch {
+  readonly #clock: Clock
+  readonly #jumped: () => void
+  #cancelTimer: () => void = () => {}
+
+  /** `jumped` is called some seconds after a jump. */
+  constructor(clock: Clock, jumped: () => void) {
+    this.#clock = clock
+    this.#jumped = jumped
+    this.#wait()
+  }
+
+  #wait(): void {
+    const due = this.#clock.now() + EVERY_MS
+    this.#cancelTimer = this.#clock.after(
+      EVERY_MS,
+      () => {
+        this.#wait()
+        if (Math.abs(this.#clock.now() - due) > JUMP_MS) this.#jumped()
+      },
+      true,
+    )
+  }
+
+  end(): void {
+    this.#cancelTimer()
+  }
+}
