@@ -4,7 +4,7 @@ import { type Code, HeadwaterError } from "../../src/base/errors.ts"
 import { type Change, hashOf, isDerived, readChange } from "../../src/wire/chunk.ts"
 import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
-import { judge, type Offer, sameHeads } from "./admission.ts"
+import { judge, type Offer, sameHeads } from "./admission-rules.ts"
 import { EntityFacts } from "./entity-facts.ts"
 import type { ServeSizes } from "./sizes.ts"
 

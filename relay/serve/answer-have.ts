@@ -4,7 +4,7 @@
  */
 import type { EntityHeads, Hash, Have, Want } from "../../src/wire/protocol.ts"
 import type { Log } from "../log/contract.ts"
-import { sameHeads } from "./admission.ts"
+import { sameHeads } from "./admission-rules.ts"
 import type { HealMarks } from "./heal-marks.ts"
 import type { Stream } from "./stream.ts"
 

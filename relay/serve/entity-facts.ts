@@ -3,7 +3,7 @@
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import type { AppendedChange, EntityState, Log, Tail } from "../log/contract.ts"
-import { type Facts, headsAfter, type Offer, sameHeads } from "./admission.ts"
+import { type Facts, headsAfter, type Offer, sameHeads } from "./admission-rules.ts"
 
 /** Bounds the walks over ancestors. */
 export interface LookUpBudget {

@@ -12,7 +12,7 @@ import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
 import { type Collection, checkId, openCollection } from "./collection.ts"
 import { uuidv7 } from "./ids.ts"
-import { beginLife, type Life } from "./lives.ts"
+import { beginLife, type Life } from "./open-after-close.ts"
 import { type Status, WorkspaceStatus } from "./status.ts"
 import { Waiting } from "./waiting.ts"
 

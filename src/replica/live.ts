@@ -2,7 +2,7 @@
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { Held } from "./held-change.ts"
+import type { Held } from "./disk/change-record.ts"
 
 export class Live {
   readonly entity: Entity

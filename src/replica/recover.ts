@@ -6,9 +6,9 @@
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
+import { heldOf } from "./disk/change-record.ts"
 import { isOurs } from "./disk/ours.ts"
 import { keys } from "./disk/records.ts"
-import { heldOf } from "./held-change.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 

@@ -10,6 +10,7 @@ import type { Value, Write } from "../store/store.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { encodeEntry } from "../wire/protocol.ts"
+import { entryOf, type Held } from "./disk/change-record.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
 import type { Plan } from "./disk/paged.ts"
 import {
@@ -21,7 +22,6 @@ import {
   type StaleRecord,
   type State,
 } from "./disk/records.ts"
-import { entryOf, type Held } from "./held-change.ts"
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 

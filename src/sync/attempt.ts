@@ -10,7 +10,7 @@ import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answer
 import { ConnectionSteps } from "../replica/connection-steps.ts"
 import { markHeal, receiveWant, type Wanted } from "../replica/heal.ts"
 import { placeOf } from "../replica/log-places.ts"
-import { receiveEntries } from "../replica/receive.ts"
+import { receiveEntries } from "../replica/receive-entries.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
   type Ack,

@@ -73,7 +73,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^(logged twice|refused for good|never quiet|in trouble for no good reason: \S+ HeadwaterError: SEQ_GAP)/,
     edits: [
       {
-        file: "relay/serve/admission.ts",
+        file: "relay/serve/admission-rules.ts",
         replace: `if (facts.known !== undefined) return "KNOWN"`,
         by: "",
       },
@@ -154,7 +154,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^effect before its cause: \S+ \S+ was appended to the log/,
     edits: [
       {
-        file: "relay/serve/admission.ts",
+        file: "relay/serve/admission-rules.ts",
         replace: `if (maxOp === undefined) return "DEPS_UNKNOWN"`,
         by: "if (maxOp === undefined) continue",
       },

@@ -17,7 +17,11 @@ export const mends: readonly Mend[] = [
     tests: "test/replica/found.test.ts",
     fails: /another account on the same device/,
     edits: [
-      { file: "src/replica/receive.ts", replace: "done: () => replica.authorship.forget()", by: "done: () => {}" },
+      {
+        file: "src/replica/receive-entries.ts",
+        replace: "done: () => replica.authorship.forget()",
+        by: "done: () => {}",
+      },
     ],
   },
   {
@@ -26,7 +30,7 @@ export const mends: readonly Mend[] = [
     fails: /a change that the disk has damaged, and that the relay sends/,
     edits: [
       {
-        file: "src/replica/receive.ts",
+        file: "src/replica/receive-entries.ts",
         replace: "if (tx.badOf(entity).get(hash)?.damaged) return false",
         by: "if (replica.outbox.get(entity, hash) !== undefined) return true",
       },

@@ -4,7 +4,7 @@
  * what does not fit is read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
-import type { Held } from "./held-change.ts"
+import type { Held } from "./disk/change-record.ts"
 import type { Transaction } from "./transaction.ts"
 
 type Changes = ReadonlyMap<Hash, Held>

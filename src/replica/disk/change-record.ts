@@ -1,8 +1,8 @@
 /** A saved change with what the relay's entry said of it, and the record on the disk that keeps both. */
-import { HeadwaterError } from "../base/errors.ts"
-import type { Value } from "../store/store.ts"
-import { type Change, readChange } from "../wire/chunk.ts"
-import { decodeEntry, type Entry, type Hash } from "../wire/protocol.ts"
+import { HeadwaterError } from "../../base/errors.ts"
+import type { Value } from "../../store/store.ts"
+import { type Change, readChange } from "../../wire/chunk.ts"
+import { decodeEntry, type Entry, type Hash } from "../../wire/protocol.ts"
 
 export interface Held {
   readonly change: Change
