@@ -82,12 +82,13 @@ export class Edits {
     if (edit.fields.length) this.made.set(edit.token, edit)
     const { entity } = edit
     const alone = ![...open].some((other) => other.entity === entity)
+    const damaged = this.#oracle.devices.isDamaged(device, entity)
     const before: Before = {
       held: this.#heldOf(device, entity),
       failuresTold: device.failuresTold,
       readFailures: device.readFailures,
-      damaged: this.#oracle.devices.isDamaged(device, entity),
-      sure: alone && device.quiet && !device.has("stale", entity),
+      damaged,
+      sure: alone && device.quiet && !device.has("stale", entity) && !damaged,
     }
     open.add(edit)
     answer.then(
