@@ -58,6 +58,8 @@ export interface Refusal {
   readonly entity: string
   readonly hash: Hash
   readonly code: Code
+  /** ms after which the change may be brought again. */
+  readonly retryIn?: number
 }
 
 /** What is to become of one pushed entry. */

@@ -68,7 +68,10 @@ export class Sockets {
       close: (code, reason) => this.#close(ws, code, reason),
       buffered: () => ws.bufferedAmount,
       pauseReading: (paused) => (paused || this.#stopping ? ws.pause() : ws.resume()),
-      report: (code, error) => report("error", "connection ended", { code, error }),
+      report: (code, error, workspace) =>
+        workspace === undefined
+          ? report("error", "connection ended", { code, error })
+          : report("error", "workspace failed", { code, workspace, error }),
     })
     const partial = new PartialFrame()
     const spender: Spender = {

@@ -24,8 +24,10 @@ export interface Outlet {
   full(): boolean
   /** The fields that the first `entries` carries, beside `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
-  /** The stream cannot go on, and the connection must end. */
-  failed(error: unknown): void
+  /**
+   * The stream cannot go on. `pagesFollow`: it was between two pages of a `have`, and the rest of them may still come.
+   */
+  failed(stream: Stream, error: unknown, pagesFollow?: boolean): void
 }
 
 interface Heal {
@@ -88,7 +90,7 @@ export class Stream implements Follower {
    * All pages are compared: sends the log up to where the first was, without the marked entities, and goes on there.
    */
   heal(): void {
-    if (!this.#heal) return // the log broke meanwhile, and the replica was told
+    if (!this.#heal) return // the log failed or broke meanwhile
     this.#position = 0
     this.#introduces = true
     this.#send([])
@@ -104,6 +106,12 @@ export class Stream implements Follower {
     this.#stops++
   }
 
+  /** The log has failed: sends nothing until the replica begins again, with new credit. */
+  fail(): void {
+    this.stop()
+    this.#credit = 0
+  }
+
   flushed(): void {
     this.pump()
   }
@@ -113,7 +121,7 @@ export class Stream implements Follower {
     // Between two pages of a `have`: the replica could not tell the pages still to come from those of its next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
-      return this.#outlet.failed(new HeadwaterError("LOG_FAILED", `${what}; its client dials again and heals`))
+      return this.#outlet.failed(this, new HeadwaterError("LOG_FAILED", `${what}; its client begins a new heal`), true)
     }
     this.stop()
     this.#outlet.sendFrame(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
@@ -124,7 +132,7 @@ export class Stream implements Follower {
     try {
       this.#pump()
     } catch (error) {
-      this.#outlet.failed(error)
+      this.#outlet.failed(this, error)
     }
   }
 
@@ -172,7 +180,7 @@ export class Stream implements Follower {
         this.#pump()
       })
       .catch((error) => {
-        if (stops === this.#stops) this.#outlet.failed(error)
+        if (stops === this.#stops) this.#outlet.failed(this, error)
       })
   }
 

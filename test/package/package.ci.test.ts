@@ -101,7 +101,12 @@ describe("the library's package", () => {
 
   it("runs with the relay in a CommonJS project, through require and compiled by tsx", async () => {
     const app = path.join(folder, "commonjs")
-    await install(app, "commonjs", ...[library, relay].map(({ filename }) => path.join(folder, filename)), "tsx@4.23.15")
+    await install(
+      app,
+      "commonjs",
+      ...[library, relay].map(({ filename }) => path.join(folder, filename)),
+      "tsx@4.23.15",
+    )
     const script = (begin: string) => `${begin}
       async function main() {
         const notes = collection("notes", shape(), { fields: { body: text() } })

@@ -60,13 +60,16 @@ describe("a log in use says of no entry that it is flushed", () => {
 })
 
 describe("a relay whose data folder is removed while it runs", () => {
-  it("ends the connection of whoever pushes with LOG_FAILED, and acknowledges nothing", async () => {
+  it("refuses what is pushed with LOG_FAILED, and acknowledges no change", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     await wire.ack(wire.push([note("e", actorOf(1))]))
     rmSync(relay.folder, { recursive: true })
-    wire.push([note("f", actorOf(1))])
-    expect(await wire.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
-    expect(wire.received).toEqual([{ t: "notice", code: "LOG_FAILED" }])
+    const id = wire.push([note("f", actorOf(1))])
+    expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(wire.received).toMatchObject([
+      { t: "reject", id, entity: "f", code: "LOG_FAILED" },
+      { t: "reject", id, entity: "f", code: "LOG_FAILED" },
+    ])
   })
 })

@@ -247,6 +247,31 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
+    name: "trouble with one log that closes the socket",
+    run: 5,
+    sees: /^ended for no good reason/,
+    edits: [
+      {
+        file: "relay/serve/connection.ts",
+        replace: "const stored = await this.#store(stream, push).catch((error): Stored => {",
+        by: `const stored = await this.#store(stream, push).catch((error): Stored => {
+      this.#end(closeCode.failed, "LOG_FAILED", error)`,
+      },
+    ],
+  },
+  {
+    name: "changes whose flush has failed acknowledged all the same",
+    run: 5,
+    sees: /^acknowledged before stored/,
+    edits: [
+      {
+        file: "relay/serve/connection.ts",
+        replace: "refusals: refusePush(push, sizes.retryMs)",
+        by: "refusals: refusePush({ ...push, entries: [] as never }, sizes.retryMs)",
+      },
+    ],
+  },
+  {
     name: "what is said to one workspace is told to all",
     run: 0,
     sees: /^cursor (ahead of its entries|out of nowhere)/,
