@@ -163,6 +163,34 @@ describe("a sector that cannot be read costs the entries in it and nothing else"
   })
 })
 
+describe("an index of which nothing can be read", () => {
+  const indexOf = async (number: number) =>
+    (await sectors()).map(([path, sector]) => `${path} ${sector}`).filter((name) => name.includes(`${number}.idx `))
+
+  it.each([1, 2])("is made again when the log is opened: of segment %i", async (number) => {
+    const disk = simDisk({ random: dice(2) })
+    disk.restore(files)
+    const bad = new Set(await indexOf(number))
+    expect(bad.size).toBeGreaterThan(0)
+    const logs = await openOn(withBadSectors(disk, bad, true))
+    await check(await logs.open("w"), [], `index ${number}`)
+    expect(bad.size).toBe(0)
+    await logs.close()
+  })
+
+  it.each([1, 2])("is made again when that is found while the log is in use: of segment %i", async (number) => {
+    const disk = simDisk({ random: dice(2) })
+    disk.restore(files)
+    const bad = new Set<string>()
+    const logs = await openOn(withBadSectors(disk, bad, true))
+    const log = await logs.open("w")
+    for (const name of await indexOf(number)) bad.add(name)
+    await check(log, [], `index ${number}`)
+    expect(bad.size).toBe(0)
+    await logs.close()
+  })
+})
+
 describe("a disk of which nothing can be read", () => {
   it("makes a log fail for now, and nothing is set aside", async () => {
     const disk = simDisk({ random: dice(2) })

@@ -5,6 +5,7 @@ import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import { readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
 import { Damage } from "../damage.ts"
+import { isBadSector } from "../files/bad-sectors.ts"
 import type { Reader } from "../files/reader.ts"
 import { type Folder, indexPath, segmentPath } from "../folder.ts"
 import { mayBeIn, type Probe } from "./bloom.ts"
@@ -60,14 +61,17 @@ export class SealedSegment {
 
   /**
    * Opens a segment by its index. Undefined: the index does not fit the segment, or what comes before it, or is
-   * damaged.
+   * damaged, or cannot be read.
    */
   static async open(
     folder: Folder,
     number: number,
     previous: SealedSegment | undefined,
   ): Promise<SealedSegment | undefined> {
-    const block = await folder.reader.blocks.read(indexPath(folder, number), 0)
+    const block = await folder.reader.blocks.read(indexPath(folder, number), 0).catch((error) => {
+      if (isBadSector(error)) return Buffer.alloc(0)
+      throw error
+    })
     const index = isBlockWhole(block, 0) ? decodeIndexHeader(block) : undefined
     if (!index || index.header.number !== number) return undefined
     if (!index.predecessor.equals(previous?.identity ?? NO_PREDECESSOR)) return undefined
@@ -172,7 +176,10 @@ export class SealedSegment {
   /** The block of offsets that has the `i`-th. */
   #offsetsAround(i: number): Promise<Buffer> {
     const n = this.#parts.offsets + Math.floor(i / OFFSETS_PER_BLOCK)
-    return this.#reader.blocks.pass(this.#indexPath, n, (block) => this.#check(block, n))
+    return this.#readable(
+      n,
+      this.#reader.blocks.pass(this.#indexPath, n, (block) => this.#check(block, n)),
+    )
   }
 
   // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +231,22 @@ export class SealedSegment {
 
   #block(n: number): Buffer | Promise<Buffer> {
     const { blocks } = this.#reader
-    return blocks.peek(this.#indexPath, n) ?? blocks.read(this.#indexPath, n, (block) => this.#check(block, n))
+    const ready = blocks.peek(this.#indexPath, n)
+    return (
+      ready ??
+      this.#readable(
+        n,
+        blocks.read(this.#indexPath, n, (block) => this.#check(block, n)),
+      )
+    )
+  }
+
+  /** An index of which nothing can be read is damaged like one whose bytes are wrong: it is made again. */
+  #readable(n: number, reading: Promise<Buffer>): Promise<Buffer> {
+    return reading.catch((error) => {
+      if (isBadSector(error)) throw new Damage(this.header.number, `block ${n} of the index cannot be read`)
+      throw error
+    })
   }
 
   #check(block: Buffer, n: number): void {
