@@ -140,8 +140,8 @@ export interface Logs {
    */
   open(workspace: string): Promise<Log>
   /**
-   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes, or a log could not be opened or
-   * flushed when that was tried last.
+   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes. A log that cannot be opened or flushed
+   * for a reason of its own does not count: all others work.
    */
   check(): Promise<void>
   /** Flushes and closes all logs. */

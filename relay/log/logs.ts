@@ -84,7 +84,6 @@ class SegmentLogs implements Logs {
     try {
       return (lent.opened = await lent.log)
     } catch (error) {
-      this.#health.failed(workspace)
       if (this.#open.get(workspace) === lent) this.#open.delete(workspace)
       throw error
     }
@@ -125,7 +124,6 @@ class SegmentLogs implements Logs {
 
   #shut(workspace: string, { log }: Lent): void {
     this.#open.delete(workspace)
-    this.#health.works(workspace)
     const left = log
       .then((opened) => opened.shut())
       .catch((error) => this.#options.report({ level: "warn", event: "log.unclosed", workspace, error }))
