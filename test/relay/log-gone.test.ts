@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
@@ -59,17 +59,41 @@ describe("a log in use says of no entry that it is flushed", () => {
   it.each(deeds.slice(1, 4))("in its next segment either, when %s", (_name, deed) => refusesAfter(deed, 1))
 })
 
+describe("a log that was not open, or is opened again, takes nothing", () => {
+  it.each(deeds.slice(2))("when %s", async (_name, deed) => {
+    const folder = path.join(base, `${folders++}`)
+    const sizes = { logs: 0, idleBytes: 0, healthMs: 0 }
+    const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report() {}, sizes })
+    const [evicted, empty] = [await logs.open("evicted"), await logs.open("empty")]
+    await append(evicted, "before")
+    await evicted.close()
+    deed(folder)
+    const there = existsSync(folder) && readdirSync(folder)
+    for (const name of ["evicted", "never opened"]) {
+      await expect(logs.open(name)).rejects.toMatchObject({ code: "LOG_FAILED" })
+    }
+    // It was open, and had no folder yet.
+    await expect(append(empty, "one")).rejects.toMatchObject({ code: "LOG_FAILED" })
+    await expect(logs.check()).rejects.toMatchObject({ code: "LOG_FAILED" })
+    expect(existsSync(folder) && readdirSync(folder)).toEqual(there)
+    await logs.close()
+  })
+})
+
 describe("a relay whose data folder is removed while it runs", () => {
   it("refuses what is pushed with LOG_FAILED, and acknowledges no change", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     await wire.ack(wire.push([note("e", actorOf(1))]))
     rmSync(relay.folder, { recursive: true })
-    const id = wire.push([note("f", actorOf(1))])
-    expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
-    expect(wire.received).toMatchObject([
-      { t: "reject", id, entity: "f", code: "LOG_FAILED" },
-      { t: "reject", id, entity: "f", code: "LOG_FAILED" },
-    ])
+    for (const w of ["w", "another"]) {
+      const id = wire.push([note("f", actorOf(1))], { w })
+      expect(await wire.ack(id)).toEqual({ t: "ack", w, id })
+      expect(wire.received.splice(0)).toMatchObject([
+        { t: "reject", w, id, entity: "f", code: "LOG_FAILED" },
+        { t: "reject", w, id, entity: "f", code: "LOG_FAILED" },
+      ])
+    }
+    expect(existsSync(relay.folder)).toBe(false)
   })
 })

@@ -108,7 +108,7 @@ export class OpenSegment {
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
     // The folder of a later segment is there. If somebody has removed it, the segments before this one are gone with it.
-    if (!this.#made && this.header.previous === 0) await this.#folder.disk.makeFolder(this.#folder.path)
+    if (!this.#made && this.header.previous === 0) await this.#folder.make()
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
     if (!this.#made) {
