@@ -2,14 +2,15 @@
  * A segment that nothing is appended to any more. Everything about it is read from its two files when it is asked for.
  */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
-import { readU64 } from "../bytes.ts"
+import type { DiskFile } from "../../machine/disk.ts"
+import { asBuffer, readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
 import { Damage } from "../damage.ts"
-import { isBadSector } from "../files/bad-sectors.ts"
+import { isBadSector, readAround } from "../files/bad-sectors.ts"
 import type { Reader } from "../files/reader.ts"
 import { type Folder, indexPath, segmentPath } from "../folder.ts"
 import { mayBeIn, type Probe } from "./bloom.ts"
-import type { SegmentHeader } from "./header.ts"
+import { decodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import {
   decodeIndexHeader,
   type IndexHeader,
@@ -77,7 +78,9 @@ export class SealedSegment {
     if (!index.predecessor.equals(previous?.identity ?? NO_PREDECESSOR)) return undefined
     const file = await folder.disk.read(segmentPath(folder, number))
     try {
-      return (await file.size()) === index.size ? new SealedSegment(folder, index) : undefined
+      if ((await file.size()) !== index.size) return undefined
+      await requireReadable(file)
+      return new SealedSegment(folder, index)
     } finally {
       await file.close()
     }
@@ -287,6 +290,18 @@ export class SealedSegment {
         yield { value: block.readUInt32BE(at + 16), number: block.readUInt16BE(at + 20) }
       }
     }
+  }
+}
+
+/**
+ * Throws for a version or a flag in the segment's header that this relay does not know: the index does not say how the
+ * records are to be read. A header that is damaged, or cannot be read, has nothing to say: the index stands for it.
+ */
+async function requireReadable(file: DiskFile): Promise<void> {
+  try {
+    decodeHeader(asBuffer(await readAround(file, 0, HEADER_BYTES)))
+  } catch (error) {
+    if (!isBadSector(error)) throw error
   }
 }
 
