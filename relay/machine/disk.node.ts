@@ -94,7 +94,8 @@ class NodeFile implements DiskFile {
     const { dev, ino } = this.#identity
     const named = statSync(this.#path, { throwIfNoEntry: false })
     if (named?.ino === ino && named.dev === dev) return
-    throw new Error(`${this.#path} was removed or replaced while it was in use: start the relay again`)
+    const what = `${this.#path} was removed or replaced while it was in use: start the relay again`
+    throw new HeadwaterError("LOG_FAILED", what)
   }
 
   close(): Promise<void> {

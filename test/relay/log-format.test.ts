@@ -51,7 +51,7 @@ describe("flags that this relay does not know", () => {
     }
     await expect(openWith(files)).rejects.toMatchObject({
       code: "LOG_FAILED",
-      cause: { message: expect.stringMatching(/flags [23] that this relay does not know/) },
+      message: expect.stringMatching(/flags [23], which this relay does not know/),
     })
   })
 
@@ -65,7 +65,7 @@ describe("flags that this relay does not know", () => {
     }
     await expect(openWith(files)).rejects.toMatchObject({
       code: "LOG_FAILED",
-      cause: { message: expect.stringMatching(/flags 2 that this relay does not know/) },
+      message: expect.stringMatching(/flags 2, which this relay does not know/),
     })
   })
 

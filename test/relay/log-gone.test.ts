@@ -3,10 +3,12 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
 import type { Log } from "../../relay/log/contract.ts"
+import type { LogEvent } from "../../relay/log/folder.ts"
 import { openLogs } from "../../relay/log/logs.ts"
 import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
+import { describe as describeError } from "../../relay/machine/report.ts"
 import { actorOf } from "../support/changes.ts"
 import { note, startRelay } from "../support/relay.ts"
 
@@ -41,7 +43,10 @@ const onlyFolder = (data: string) => readdirSync(data).find((name) => /^[0-9a-f]
 async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
   const folder = path.join(base, `${folders++}`)
   const events: string[] = []
-  const report = ({ event }: { event: string }) => void events.push(event)
+  const report = (event: LogEvent) => {
+    events.push(event.event)
+    if (event["error"] instanceof Error) expect(describeError(event["error"]), "no stack").not.toContain("\n")
+  }
   const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report, sizes: { segmentEntries } })
   const log = await logs.open("w")
   await append(log, "before")
