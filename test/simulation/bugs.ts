@@ -95,7 +95,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "heal without reach",
-    run: 127,
+    run: 44,
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
@@ -150,7 +150,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a change let in before what it rests on",
-    run: 16,
+    run: 30,
     sees: /^effect before its cause: \S+ \S+ was appended to the log/,
     edits: [
       {

@@ -5,6 +5,7 @@ import path from "node:path"
 import { collection, openWorkspace, type Relay, relayConnection, shape, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
 import type { Env } from "../../src/base/env.ts"
 import { systemEnv } from "../../src/sync/system.ts"
 import { hashOf } from "../../src/wire/chunk.ts"
@@ -134,6 +135,22 @@ describe("a notice of LOG_FAILED for one workspace", () => {
     await relay.pass(100)
     expect(bad.status).toMatchObject({ phase: "live", error: null })
     expect([pulls("good"), relay.dials.length]).toEqual([1, 1])
+  })
+
+  test("in a heal makes it begin a new one, which the end of the former, come late, does not end", async () => {
+    relay.say({ t: "notice", w: "bad", code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    relay.say({ t: "want", w: "bad", page: [] }, { t: "notice", w: "bad", code: "LOG_FAILED", retryIn: 1000 })
+    await relay.pass(1100)
+    expect(relay.count("have")).toBe(2)
+    const healed: RelayMessage = { t: "entries", w: "bad", items: [], cursor: at(5), level: true, ...first }
+    relay.say(healed)
+    await relay.pass(100)
+    expect(replicaOf(bad).state.heal).toBe(true)
+    relay.say({ t: "want", w: "bad", page: [] }, { t: "entries", w: "bad", items: [], ...first }, healed)
+    await relay.pass(100)
+    expect(replicaOf(bad).state.heal).toBe(false)
+    expect(bad.status).toMatchObject({ phase: "live", error: null })
   })
 
   test("makes it push again what was under way, and an ack that comes late stands for nothing", async () => {
