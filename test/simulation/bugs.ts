@@ -230,7 +230,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a late ack for a workspace that comes back",
-    run: 83,
+    run: 356,
     // The oracle reads a late ack as the replica does, for the push that has its id now; or it sees the cursor that came with it.
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
     edits: [
