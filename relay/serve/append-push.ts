@@ -81,8 +81,8 @@ export async function appendPush(
 }
 
 /**
- * Refuses every change of a push for now. After a failure of the log it is unknown which of them are on the disk, so the
- * replica must bring all of them again.
+ * Refuses every change of a push for now. After a failure of the log it is unknown which of them are on the disk, so
+ * the replica must bring all of them again.
  */
 export function refusePush(push: Push, retryIn: number): Refusal[] {
   const refusals = push.entries.flatMap((entry) => refuseEntry(entry, "LOG_FAILED").refusals)

@@ -50,8 +50,8 @@ export class ServedWorkspaces {
   }
 
   /**
-   * Opens the workspace unless it is open already. One whose log could not be opened is opened again, for whoever enters
-   * from then on. Each call needs its `leave`.
+   * Opens the workspace unless it is open already. One whose log could not be opened is opened again, for whoever
+   * enters from then on. Each call needs its `leave`.
    */
   enter(id: string): ServedWorkspace {
     let workspace = this.#open.get(id)
