@@ -146,8 +146,8 @@ export interface Logs {
    */
   open(workspace: string): Promise<Log>
   /**
-   * Resolves when entries can be stored. Rejects with `LOG_FAILED` when the folder cannot be written to, or when some
-   * log could not be opened or flushed at its last try.
+   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes. A log that cannot be opened or flushed
+   * for a reason of its own does not count: all others work.
    */
   check(): Promise<void>
   /** Flushes and closes all logs. */

@@ -15,6 +15,8 @@ export interface Folder {
   readonly sizes: LogSizes
   readonly health: LogHealth
   report(event: LogEvent): void
+  /** Makes the folder in that of all logs. Rejects with `LOG_FAILED` when that one was removed or replaced. */
+  make(): Promise<void>
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Tells whether entries can be stored now. A trial write of a few bytes finds a full or broken disk before anybody
- * pushes. A log that could not be opened, or whose last flush failed, shows a fault that only its own files have.
+ * Whether entries can be stored now. A write of a few bytes tells of a full or broken disk before anybody pushes. A log
+ * that fails says nothing of the others: its own clients are told, and its failure is only a reason to try again.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -8,8 +8,6 @@ import type { Disk } from "../machine/disk.ts"
 
 /** Bytes of the trial write: one block. They are random, because some file systems store no zeros. */
 const TRIAL_BYTES = 4096
-/** Failed logs that are remembered at most. */
-const MOST_FAILED = 1000
 
 export interface HealthOptions {
   readonly folder: string
@@ -21,34 +19,37 @@ export interface HealthOptions {
 
 export class LogHealth {
   readonly #o: HealthOptions
-  readonly #failed = new Set<string>()
-  /** The last trial, while its answer counts. */
+  /** A flush has failed, and none has succeeded since. */
+  #failing = false
+  /** The last trial, as long as it counts. */
   #trial: Promise<void> | undefined
+  /** Settles with the last trial: all write to the same file, one after the other. */
+  #lastTrial = Promise.resolve()
 
   constructor(options: HealthOptions) {
     this.#o = options
   }
 
-  /** The workspace's log could not be written or opened. */
-  failed(workspace: string): void {
-    if (this.#failed.size < MOST_FAILED) this.#failed.add(workspace)
+  /** A log could not be written: a trial from before says nothing any more. */
+  failed(): void {
+    this.#failing = true
+    this.#trial = undefined
   }
 
-  /** The workspace's log was written or opened, or is not open any more. */
-  works(workspace: string): void {
-    this.#failed.delete(workspace)
+  /** A log was written: after a failure, neither does a trial that has failed. */
+  works(): void {
+    if (this.#failing) this.#trial = undefined
+    this.#failing = false
   }
 
   /** Rejects with `LOG_FAILED` when entries cannot be stored. */
   async check(): Promise<void> {
-    const [failed] = this.#failed
-    if (failed !== undefined)
-      throw new HeadwaterError("LOG_FAILED", `the log of workspace ${failed} could not be opened or written last time`)
     if (!this.#trial) {
-      this.#trial = this.#try()
-      this.#trial.catch(() => {})
+      const trial = this.#lastTrial.then(() => this.#try())
+      this.#trial = trial
+      this.#lastTrial = trial.catch(() => {})
       this.#o.clock.after(this.#o.healthMs, () => {
-        this.#trial = undefined
+        if (this.#trial === trial) this.#trial = undefined
       })
     }
     await this.#trial

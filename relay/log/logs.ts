@@ -40,12 +40,20 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
   const { folder, disk } = options
   try {
     await disk.makeFolder(folder)
-    return new SegmentLogs(options, await disk.lock(folder))
+    const unlock = await disk.lock(folder)
+    return new SegmentLogs(options, { identity: await disk.identity(folder), unlock })
   } catch (error) {
     if (error instanceof HeadwaterError) throw error
     const advice = "check that it is a folder that this process may write to, and that the disk has room"
     throw new HeadwaterError("LOG_FAILED", `the folder ${folder} cannot be used: ${advice}`, { cause: error })
   }
+}
+
+/** The folder that this process has. */
+interface Locked {
+  /** As `Disk.identity` gives it. */
+  readonly identity: string | undefined
+  unlock(): Promise<void>
 }
 
 /** A log that is open, or is being opened. */
@@ -59,7 +67,7 @@ interface Lent {
 class SegmentLogs implements Logs {
   readonly #options: LogsOptions
   readonly #sizes: LogSizes
-  readonly #unlock: () => Promise<void>
+  readonly #locked: Locked
   readonly #reader: Reader
   /** By workspace. */
   readonly #open = new Map<string, Lent>()
@@ -70,10 +78,10 @@ class SegmentLogs implements Logs {
   readonly #leaving = new Map<string, Promise<void>>()
   #closed = false
 
-  constructor(options: LogsOptions, unlock: () => Promise<void>) {
+  constructor(options: LogsOptions, locked: Locked) {
     this.#options = options
     this.#sizes = { ...usualLogSizes, ...options.sizes }
-    this.#unlock = unlock
+    this.#locked = locked
     this.#idle = new IdleLogs(this.#sizes)
     this.#health = new LogHealth({ ...options, healthMs: this.#sizes.healthMs })
     this.#reader = new Reader(options.disk, this.#sizes)
@@ -89,7 +97,6 @@ class SegmentLogs implements Logs {
     try {
       return (lent.opened = await lent.log)
     } catch (error) {
-      this.#health.failed(workspace)
       if (this.#open.get(workspace) === lent) this.#open.delete(workspace)
       throw error
     }
@@ -97,6 +104,7 @@ class SegmentLogs implements Logs {
 
   async check(): Promise<void> {
     if (this.#closed) throw new HeadwaterError("CLOSED", "the logs are closed")
+    await this.#requireFolder()
     await this.#health.check()
   }
 
@@ -107,17 +115,34 @@ class SegmentLogs implements Logs {
     await Promise.all(open.map(({ log }) => log.then((opened) => opened.shut()).catch(() => {})))
     await Promise.all(this.#leaving.values())
     await this.#reader.close()
-    await this.#unlock()
+    await this.#locked.unlock()
   }
 
   async #openLog(workspace: string): Promise<SegmentLog> {
     await this.#leaving.get(workspace)
+    await this.#requireFolder()
     const { folder, disk, clock, report } = this.#options
     const shared = { disk, clock, reader: this.#reader, sizes: this.#sizes, health: this.#health }
     const path = `${folder}/${hash("sha256", workspace, "hex")}`
-    return SegmentLog.open({ path, workspace, ...shared, report: (event) => report({ ...event, workspace }) }, () =>
-      this.#giveBack(workspace),
-    )
+    const own = {
+      report: (event: LogEvent) => report({ ...event, workspace }),
+      make: async () => {
+        await this.#requireFolder()
+        await disk.makeFolder(path)
+      },
+    }
+    return SegmentLog.open({ path, workspace, ...shared, ...own }, () => this.#giveBack(workspace))
+  }
+
+  /**
+   * Rejects when the folder has not the path any more: another process may have what is there now, or nobody will look
+   * there for what is written.
+   */
+  async #requireFolder(): Promise<void> {
+    const { folder, disk } = this.#options
+    if ((await disk.identity(folder)) === this.#locked.identity) return
+    const what = `the folder ${folder} was removed or replaced while it was in use: start the relay again`
+    throw new HeadwaterError("LOG_FAILED", what)
   }
 
   #giveBack(workspace: string): void {
@@ -130,7 +155,6 @@ class SegmentLogs implements Logs {
 
   #shut(workspace: string, { log }: Lent): void {
     this.#open.delete(workspace)
-    this.#health.works(workspace)
     const left = log
       .then((opened) => opened.shut())
       .catch((error) => this.#options.report({ level: "warn", event: "log.unclosed", workspace, error }))

@@ -85,6 +85,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const sealed = new SealedSegments(secret, folder.sizes.recentActors)
   const next = (numbers.at(-1) ?? 0) + 1
   let newest: OpenSegment | undefined
+  let newestSize = 0
   let lost = false
 
   for (const number of numbers) {
@@ -97,19 +98,27 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     const isLast = number === numbers.at(-1)
     const scanned = await scanSegment(folder, number, sealed, isLast)
     lost ||= scanned.lost
-    if (isLast) newest = scanned.segment
-    else if (scanned.segment) {
+    if (isLast) {
+      newest = scanned.segment
+      newestSize = scanned.size
+    } else if (scanned.segment) {
       sealed.oldestFirst.push(await sealOnTop(folder, sealed, scanned.segment, lost ? next : 0))
     }
   }
 
   const last = newest?.last ?? sealed.newest?.last ?? 0
   if (before && last < before.end) lost = true
-  if (newest) {
+  if (newest && !lost) {
     await newest.prepare()
-    if (!lost) return { sealed, active: newest, broken: false }
-    const sealing = sealOnTop(folder, sealed, newest, next)
-    sealed.oldestFirst.push(await sealing.finally(() => newest.close()))
+    return { sealed, active: newest, broken: false }
+  }
+  if (newest) {
+    try {
+      await newest.settle(newestSize)
+      sealed.oldestFirst.push(await sealOnTop(folder, sealed, newest, next))
+    } finally {
+      await newest.close()
+    }
   }
   const header = {
     number: next,
@@ -170,6 +179,8 @@ async function findSecret(folder: Folder, numbers: readonly number[]): Promise<S
 interface Scanned {
   /** Undefined: the segment is set aside, because its header cannot be read. */
   readonly segment?: OpenSegment
+  /** Bytes of its file. */
+  readonly size: number
   readonly lost: boolean
 }
 
@@ -180,7 +191,7 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
   const header = decodeHeader(await folder.reader.files.read(path, 0, HEADER_BYTES))
   if (header?.number !== number) {
     await setAside(folder, number)
-    return { lost: true }
+    return { size, lost: true }
   }
 
   const previous = sealed.newest
@@ -209,7 +220,7 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
     folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })
   }
   if (!isLast) segment.size = size
-  return { segment, lost }
+  return { segment, size, lost }
 }
 
 /**

@@ -45,9 +45,7 @@ export class SegmentLog implements Log {
   /** `giveBack`: called by `close`. */
   static async open(folder: Folder, giveBack: () => void): Promise<SegmentLog> {
     try {
-      const log = new SegmentLog(folder, await recover(folder), giveBack)
-      folder.health.works(folder.workspace)
-      return log
+      return new SegmentLog(folder, await recover(folder), giveBack)
     } catch (error) {
       throw failed(`the log of workspace ${folder.workspace} cannot be opened`, error)
     }
@@ -167,12 +165,12 @@ export class SegmentLog implements Log {
     const { workspace, report, health } = this.#folder
     return new GroupCommit(this.#folder, () => this.#contents.segments, {
       flushed: () => {
-        health.works(workspace)
+        health.works()
         this.#tell(this.#flushListeners)
       },
       failed(cause, entries) {
         const error = failed(`the log of workspace ${workspace} cannot be written`, cause)
-        health.failed(workspace)
+        health.failed()
         report({ level: "error", event: "log.failed", entries, error })
         return error
       },

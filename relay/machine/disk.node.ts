@@ -1,7 +1,7 @@
 /** The disk of this machine. */
 import { createHash, randomBytes } from "node:crypto"
 import { fstatSync, statSync } from "node:fs"
-import { constants, type FileHandle, open, readdir, realpath, rename, rm } from "node:fs/promises"
+import { constants, type FileHandle, open, readdir, realpath, rename, rm, stat } from "node:fs/promises"
 import { connect, createServer, type Server } from "node:net"
 import { join } from "node:path"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -10,6 +10,7 @@ import type { Disk, DiskFile } from "./disk.ts"
 
 export const nodeDisk: Disk = {
   lock,
+  identity,
   list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
 
   makeFolder,
@@ -94,12 +95,20 @@ class NodeFile implements DiskFile {
     const { dev, ino } = this.#identity
     const named = statSync(this.#path, { throwIfNoEntry: false })
     if (named?.ino === ino && named.dev === dev) return
-    throw new Error(`${this.#path} was removed or replaced while it was in use: start the relay again`)
+    const what = `${this.#path} was removed or replaced while it was in use: start the relay again`
+    throw new HeadwaterError("LOG_FAILED", what)
   }
 
   close(): Promise<void> {
     return this.#handle.close()
   }
+}
+
+async function identity(folder: string): Promise<string | undefined> {
+  const found = await stat(folder, { bigint: true }).catch((error) => {
+    if (!isMissing(error)) throw error
+  })
+  return found?.isDirectory() ? `${found.dev} ${found.ino}` : undefined
 }
 
 /**

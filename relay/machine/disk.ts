@@ -10,6 +10,8 @@ export interface Disk {
    * living process has it.
    */
   lock(folder: string): Promise<() => Promise<void>>
+  /** Tells a folder from another one that gets its path later. Undefined when no folder has the path. */
+  identity(folder: string): Promise<string | undefined>
   /** The names in a folder; none when it does not exist. */
   list(folder: string): Promise<string[]>
   /** Makes the folder and its parents, durably. */

@@ -17,13 +17,16 @@ interface Window {
 }
 
 /**
- * Reports the first of many equal events of a minute, and later how many were left out, so that a client that sends bad
- * frames again and again cannot fill the disk with lines. Events are equal when they have the same name and code.
+ * Reports the first of many equal events of a minute, and later how many were left out: whoever connects again and
+ * again with bad frames must not fill the disk with lines. Events are equal that have the same name and code. Its
+ * `report` never throws, whatever the callback does.
  */
 export class SparingReport {
   readonly #report: Report
   readonly #now: () => number
-  /** By name and code, of which the relay's source has a limited number. */
+  /** The callback has thrown. */
+  #failed = false
+  /** By name and code. There are as many as the relay's source has. */
   readonly #windows = new Map<string, Window>()
 
   constructor(report: Report, now: () => number) {
@@ -40,7 +43,21 @@ export class SparingReport {
       if (window) this.#tellLeftOut(kind, window)
       this.#windows.set(kind, (window = { since: now, level, count: 0 }))
     }
-    if (++window.count <= MOST) this.#report(level, event, details)
+    if (++window.count <= MOST) this.#tell(level, event, details)
+  }
+
+  /** Reports, whoever it is that is told: the relay goes on when a callback throws, and says so once. */
+  #tell(...event: Parameters<Report>): void {
+    const failed = (error: unknown) => {
+      if (!this.#failed) process.emitWarning(`the callback for reports has failed: ${error}`, "HeadwaterWarning")
+      this.#failed = true
+    }
+    try {
+      const told: unknown = this.#report(...event)
+      if (told instanceof Promise) told.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
   }
 
   /** Reports how many events were left out, where that is not reported yet. */
@@ -50,7 +67,7 @@ export class SparingReport {
   }
 
   #tellLeftOut(kind: string, { level, count }: Window): void {
-    if (count > MOST) this.#report(level, "more of the same", { of: kind, leftOut: count - MOST })
+    if (count > MOST) this.#tell(level, "more of the same", { of: kind, leftOut: count - MOST })
   }
 }
 

@@ -66,6 +66,8 @@ export interface Refusal {
   readonly entity: string
   readonly hash: Hash
   readonly code: Code
+  /** ms after which the change may be brought again. */
+  readonly retryIn?: number
 }
 
 /** The verdict on one pushed entry. */

@@ -89,7 +89,16 @@ export async function appendPush(
   return { position, refusals, restOn: workspace.log.appended, junk: budget.junk }
 }
 
-/** The entry as it is logged: with its principal, and without the fields that only the relay reads. */
+/**
+ * Refuses every change of a push for now. After a failure of the log it is unknown which of them are on the disk, so
+ * the replica must bring all of them again.
+ */
+export function refusePush(push: Push, retryIn: number): Refusal[] {
+  const refusals = push.entries.flatMap((entry) => refuseEntry(entry, "LOG_FAILED").refusals)
+  return refusals.map((refusal) => ({ ...refusal, retryIn }))
+}
+
+/** The entry as it is logged: with who brought it, and without the fields that only the relay reads. */
 function stamp(entry: Entry, chunks: readonly Uint8Array[], by: By): Entry {
   const { entity, collection, once, key, blobs } = entry
   return {

@@ -8,6 +8,7 @@ import { type Code, HeadwaterError } from "../../src/base/errors.ts"
 import {
   type Access,
   type ClientMessage,
+  type Cursor,
   decodeClient,
   encode,
   type Have,
@@ -19,7 +20,7 @@ import {
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
 import { type Asker, answerHave } from "./answer-have.ts"
-import { appendPush } from "./append-push.ts"
+import { type Appended, appendPush, refusePush } from "./append-push.ts"
 import { Junk } from "./junk.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
@@ -47,8 +48,16 @@ export interface ConnectionOptions {
   ceiling?(): number
   /** Whether to stop reading from the socket for now. A few more frames do no harm. */
   pauseReading?(paused: boolean): void
-  /** Called with the reason when the connection is about to close, for the relay's own log. */
-  report?(code: Code, error: unknown): void
+  /**
+   * Told of what is wrong, for the relay's own log: why the connection is about to close, or why the log of this
+   * workspace does not serve it.
+   */
+  report?(code: Code, error: unknown, workspace?: string): void
+}
+
+/** What has become of a push: every change of it but the refused ones is on the disk. */
+interface Stored extends Pick<Appended, "refusals" | "junk"> {
+  readonly at?: Cursor | undefined
 }
 
 /** A message that is not answered yet. */
@@ -82,6 +91,8 @@ export class Connection implements Outlet, Asker {
   readonly #junk: Junk
   /** Settles when the last have was answered: the pages of a heal are compared in their order. */
   #lastHave = Promise.resolve()
+  /** Workspaces whose log has failed between two pages of a heal: the pages up to the last one are passed over. */
+  readonly #lostHeals = new Set<string>()
 
   constructor(options: ConnectionOptions) {
     this.#o = options
@@ -177,30 +188,21 @@ export class Connection implements Outlet, Asker {
   }
 
   #have(stream: Stream, inHand: InHand<Have>): Promise<void> {
-    const { comparedHeads } = this.#o.workspaces.sizes
-    const answered = this.#lastHave.then(() => {
-      const have = this.#begin(inHand)
-      return have && answerHave(stream, have, this, comparedHeads)
-    })
-    this.#lastHave = answered.catch(() => {})
-    return answered
+    this.#lastHave = this.#lastHave.then(() => this.#compare(stream, inHand))
+    return this.#lastHave
   }
 
   /** While the push waits, nothing but `inHand` may keep it in memory: so `w` and `id` come beside it. */
   async #push(stream: Stream, inHand: InHand<Push>, w: string, id: string): Promise<void> {
-    const { workspace } = stream
-    const { principal, access, workspaces } = this.#o
-    const { sizes } = workspaces
-    const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
-    const appended = await workspace.turn(() => {
+    const { sizes } = this.#o.workspaces
+    const stored = await this.#store(stream, inHand).catch((error): Stored | undefined => {
       const push = this.#begin(inHand)
-      return push && appendPush(workspace, push, pusher, sizes)
+      if (!push) return undefined
+      this.#o.report?.("LOG_FAILED", error, w)
+      return { refusals: refusePush(push, sizes.retryMs), junk: { chunks: 0, bytes: 0 } }
     })
-    if (!appended) return
-    const { position, refusals, restOn, junk } = appended
-    const at = position > 0 ? await workspace.log.flushed(position) : undefined
-    // A refusal may depend on an entry that was appended a moment ago and can still be lost.
-    if (refusals.length > 0) await workspace.log.flushed(restOn)
+    if (!stored) return
+    const { at, refusals, junk } = stored
     for (const [sent, refusal] of refusals.entries()) {
       if (sent % sizes.sentRejects === sizes.sentRejects - 1) await this.breathe()
       await this.room()
@@ -214,6 +216,38 @@ export class Connection implements Outlet, Asker {
     this.#end(closeCode.bad, "MESSAGE_BAD", error)
   }
 
+  /**
+   * Stores a push. Resolves once everything that the result says is on the disk; with undefined when the connection has
+   * ended before the work on it began. Rejects when the log fails; then nothing is known of the push.
+   */
+  async #store({ workspace }: Stream, inHand: InHand<Push>): Promise<Stored | undefined> {
+    const { principal, access, workspaces } = this.#o
+    const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
+    const appended = await workspace.turn(() => {
+      const push = this.#begin(inHand)
+      return push && appendPush(workspace, push, pusher, workspaces.sizes)
+    })
+    if (!appended) return undefined
+    const { position, refusals, restOn, junk } = appended
+    const at = position > 0 ? await workspace.log.flushed(position) : undefined
+    // A refusal may depend on an entry that was appended a moment ago and can still be lost.
+    if (refusals.length > 0) await workspace.log.flushed(restOn)
+    return { at, refusals, junk }
+  }
+
+  /** Never rejects: the pages behind a lost one are passed over, and the replica is told when its last page has come. */
+  async #compare(stream: Stream, inHand: InHand<Have>): Promise<void> {
+    const have = this.#begin(inHand)
+    if (!have) return
+    const { w, single, more } = have
+    const heals = !single
+    if (!heals || !this.#lostHeals.has(w)) {
+      const { comparedHeads } = this.#o.workspaces.sizes
+      await answerHave(stream, have, this, comparedHeads).catch((error) => this.failed(stream, error, heals))
+    }
+    if (heals && !more && this.#lostHeals.delete(w)) this.#sayFailed(w)
+  }
+
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────────────
 
   get closed(): boolean {
@@ -224,8 +258,16 @@ export class Connection implements Outlet, Asker {
     this.sendFrame(encode(message))
   }
 
+  /** Never throws: what is wrong with a socket must not pass for a failure of the log whose entries it is sent. */
   sendFrame(frame: Uint8Array): void {
-    if (!this.#closed) this.#o.send(frame)
+    if (this.#closed) return
+    try {
+      this.#o.send(frame)
+    } catch (error) {
+      this.#o.report?.("LOG_FAILED", error)
+      this.disconnected()
+      this.#o.close(closeCode.failed, "LOG_FAILED")
+    }
   }
 
   full(): boolean {
@@ -260,11 +302,21 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * A log has failed. Messages that wait for it are never answered, so the replica must begin again with all changes
-   * that are not acknowledged.
+   * A log has failed. Its stream ends, and the replica begins there again after a while; the other workspaces of the
+   * connection go on. Where pages of a heal follow, the replica is told when they have come: it could not tell before
+   * which of its pages the relay has passed over.
    */
-  failed(error: unknown): void {
-    this.#end(closeCode.failed, "LOG_FAILED", error)
+  failed(stream: Stream, error: unknown, pagesFollow = false): void {
+    if (this.#closed) return
+    const w = stream.workspace.id
+    this.#o.report?.("LOG_FAILED", error, w)
+    stream.fail()
+    if (pagesFollow) this.#lostHeals.add(w)
+    else this.#sayFailed(w)
+  }
+
+  #sayFailed(w: string): void {
+    this.send({ t: "notice", w, code: "LOG_FAILED", retryIn: this.#o.workspaces.sizes.retryMs })
   }
 
   #end(status: number, code: Code, error: unknown): void {
@@ -282,7 +334,7 @@ export class Connection implements Outlet, Asker {
     job: (stream: Stream, inHand: InHand<M>) => Promise<void>,
   ): void {
     const { w } = message
-    const stream = this.#streams.get(w) ?? this.#enter(w)
+    const stream = this.#streamOf(w)
     if (!stream) return this.send({ t: "notice", w, code: "RATE" })
     this.active = true
     this.#unanswered += cost
@@ -296,7 +348,7 @@ export class Connection implements Outlet, Asker {
       if (this.#unanswered === 0) for (const resolve of this.#awaitingAnswers.splice(0)) resolve()
     }
     void job(stream, inHand)
-      .catch((error) => this.failed(error))
+      .catch((error) => this.failed(stream, error))
       .then(done)
   }
 
@@ -306,7 +358,14 @@ export class Connection implements Outlet, Asker {
     return inHand.message
   }
 
-  #enter(w: string): Stream | undefined {
+  /** Enters the workspace unless it has. Undefined: it has entered too many. */
+  #streamOf(w: string): Stream | undefined {
+    const entered = this.#streams.get(w)
+    if (entered && !entered.workspace.failed) return entered
+    if (entered) {
+      this.#streams.delete(w)
+      this.#leave(entered)
+    }
     if (this.#streams.size === limits.workspaces) return undefined
     const { workspaces } = this.#o
     const workspace = workspaces.enter(w)

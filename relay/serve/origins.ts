@@ -52,13 +52,21 @@ export class Origins {
  */
 function asSent(origin: string): string {
   if (origin === "*" || origin === "null") return origin
+  if (origin.includes(",")) throw refused(origin, "it has a comma; name each origin by itself")
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(origin) || !URL.canParse(origin)) {
-    const what = `"${origin}" is not the origin of a page; one looks like https://notes.example or app://obsidian.md`
-    throw new HeadwaterError("URL_INVALID", what)
+    throw refused(origin, "one looks like https://notes.example or app://obsidian.md")
   }
   const url = new URL(origin)
+  if (/^wss?:$/.test(url.protocol)) {
+    const page = url.protocol === "wss:" ? "https" : "http"
+    throw refused(origin, `it is the address of a relay; the page's own begins with ${page}://`)
+  }
+  if (url.host.includes("*")) throw refused(origin, "a host may have no *; name each page, or allow any with *")
   return url.origin === "null" ? `${url.protocol}//${url.host.toLowerCase()}` : url.origin
 }
+
+const refused = (origin: string, why: string) =>
+  new HeadwaterError("URL_INVALID", `"${origin}" is not the origin of a page: ${why}`)
 
 /** Whether this host can only be this machine. */
 export function isLoopback(host: string): boolean {

@@ -49,10 +49,13 @@ export class ServedWorkspaces {
     this.#budget = new RecentBudget(this.sizes.recentBytes)
   }
 
-  /** Opens the workspace unless it is open already. Each call needs its `leave`. */
+  /**
+   * Opens the workspace unless it is open already. One whose log could not be opened is opened again, for whoever
+   * enters from then on. Each call needs its `leave`.
+   */
   enter(id: string): ServedWorkspace {
     let workspace = this.#open.get(id)
-    if (!workspace) {
+    if (!workspace || workspace.failed) {
       workspace = new ServedWorkspace(id, this.#logs.open(id), this.#budget, this.sizes.frameBytes)
       this.#open.set(id, workspace)
     }
@@ -64,7 +67,7 @@ export class ServedWorkspaces {
   async leave(workspace: ServedWorkspace): Promise<void> {
     workspace.entered--
     if (workspace.entered > 0) return
-    this.#open.delete(workspace.id)
+    if (this.#open.get(workspace.id) === workspace) this.#open.delete(workspace.id)
     await workspace.close()
   }
 }
@@ -79,8 +82,8 @@ export class ServedWorkspace {
   readonly #budget: RecentBudget
   readonly #frameBytes: number
   #log: Log | undefined
-  /** Why the log could not be opened. */
-  #failure: unknown
+  /** The log could not be opened, and why. */
+  #failure: { readonly cause: unknown } | undefined
   #recent: RecentEntries | undefined
   /** The last shared frame. Kept only while the followers are told of one flush, so that idle workspaces keep none. */
   #sharedFrame: SharedFrame | undefined
@@ -98,8 +101,8 @@ export class ServedWorkspace {
     this.#frameBytes = frameBytes
     this.#lastTurn = log.then(
       (opened) => this.#opened(opened),
-      (failure) => {
-        this.#failure = failure
+      (cause) => {
+        this.#failure = { cause }
       },
     )
   }
@@ -114,15 +117,15 @@ export class ServedWorkspace {
     return result
   }
 
+  /** The log could not be opened. Who wants it must enter again. */
+  get failed(): boolean {
+    return this.#failure !== undefined
+  }
+
   get log(): Log {
     if (this.#log) return this.#log
-    throw new HeadwaterError(
-      "LOG_FAILED",
-      `the log of workspace ${this.id} could not be opened; its clients dial again`,
-      {
-        cause: this.#failure,
-      },
-    )
+    const what = `the log of workspace ${this.id} could not be opened; its clients ask again`
+    throw new HeadwaterError("LOG_FAILED", what, { cause: this.#failure?.cause })
   }
 
   /** Ask for it before look-ups, and give it to `requireUnchanged` before an append that depends on them. */
@@ -134,7 +137,7 @@ export class ServedWorkspace {
   requireUnchanged(version: LogVersion): void {
     if (version.appended === this.log.appended && version.breaks === this.#breaks) return
     const what = `the log of workspace ${this.id} lost entries while a push was judged`
-    throw new HeadwaterError("LOG_FAILED", `${what}; its client dials again and pushes again`)
+    throw new HeadwaterError("LOG_FAILED", `${what}; its client pushes again`)
   }
 
   /** The flushed end. Kept, because every follower asks for it after every flush. */

@@ -36,6 +36,8 @@ export interface ServeSizes {
    * sent them is ended.
    */
   readonly junkBytes: number
+  /** ms after which a replica may ask again for a log that has failed. */
+  readonly retryMs: number
   /** Fragments of one WebSocket message. */
   readonly fragments: number
   /** Pieces of a frame, as the network brings them, that wait for the rest of it. */
@@ -73,6 +75,7 @@ export const usualServeSizes: ServeSizes = {
   walkLookUps: 1_000,
   pushLookUps: 20_000,
   junkBytes: 2 ** 20,
+  retryMs: 10_000,
   // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
   // sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,

@@ -85,7 +85,10 @@ export class Sockets {
       buffered: () => ws.bufferedAmount,
       ceiling: () => this.#ceiling(socket),
       pauseReading: (paused) => (paused || this.#stopping ? ws.pause() : ws.resume()),
-      report: (code, error) => report("error", "connection ended", { code, error }),
+      report: (code, error, workspace) =>
+        workspace === undefined
+          ? report("error", "connection ended", { code, error })
+          : report("error", "workspace failed", { code, workspace, error }),
     })
     const partial = new PartialFrame()
     const outgoing = new Outgoing(this.#held, () => ws.bufferedAmount)

@@ -28,8 +28,10 @@ export interface Outlet {
   readBytes(): number
   /** The fields that the first `entries` carries, beside `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
-  /** The stream cannot go on, and the connection must end. */
-  failed(error: unknown): void
+  /**
+   * The stream cannot go on. `pagesFollow`: it was between two pages of a `have`, and the rest of them may still come.
+   */
+  failed(stream: Stream, error: unknown, pagesFollow?: boolean): void
 }
 
 interface Heal {
@@ -90,7 +92,7 @@ export class Stream implements Follower {
    * goes on from there.
    */
   heal(): void {
-    if (!this.#heal) return // the log broke meanwhile, and the replica was told
+    if (!this.#heal) return // the log failed or broke meanwhile
     this.#position = 0
     this.#introduces = true
     this.#send([])
@@ -106,6 +108,12 @@ export class Stream implements Follower {
     this.#stops++
   }
 
+  /** The log has failed: sends nothing until the replica begins again, with new credit. */
+  fail(): void {
+    this.stop()
+    this.#credit = 0
+  }
+
   flushed(): void {
     this.pump()
   }
@@ -116,7 +124,7 @@ export class Stream implements Follower {
     // the replica's next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
-      return this.#outlet.failed(new HeadwaterError("LOG_FAILED", `${what}; its client dials again and heals`))
+      return this.#outlet.failed(this, new HeadwaterError("LOG_FAILED", `${what}; its client begins a new heal`), true)
     }
     this.stop()
     this.#outlet.sendFrame(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
@@ -127,7 +135,7 @@ export class Stream implements Follower {
     try {
       this.#pump()
     } catch (error) {
-      this.#outlet.failed(error)
+      this.#outlet.failed(this, error)
     }
   }
 
@@ -175,7 +183,7 @@ export class Stream implements Follower {
         this.#pump()
       })
       .catch((error) => {
-        if (stops === this.#stops) this.#outlet.failed(error)
+        if (stops === this.#stops) this.#outlet.failed(this, error)
       })
   }
 

@@ -29,7 +29,7 @@ import { type Batch, Incoming } from "./incoming.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { Refusals } from "./refusals.ts"
-import { isForNow } from "./retry.ts"
+import { isForNow, RETRY_MS, retryWait } from "./retry.ts"
 import type { Link } from "./socket.ts"
 import { Trouble } from "./trouble.ts"
 
@@ -53,8 +53,8 @@ export interface AttemptOptions {
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that one. */
   readonly again: boolean
   readonly progress: Progress
-  /** A step has failed. */
-  readonly failed: (error: HeadwaterError) => void
+  /** A step has failed, or the relay's log has. `retryIn`: the relay asks to wait so long at least, ms. */
+  readonly failed: (error: HeadwaterError, retryIn?: number) => void
 }
 
 /**
@@ -147,7 +147,7 @@ export class Attempt {
   /** `bytes`: size of the frame. */
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
-    if (message.t === "entries") this.#heard ||= message.principal !== undefined
+    if (message.t === "entries") this.#heard ||= this.#isForUs(message)
     if (message.t === "entries" && !this.#heard) return
     if (message.t === "entries") this.#queueEntries(message, bytes)
     else if (message.t === "ack") this.#run(this.#acknowledged(message))
@@ -157,9 +157,14 @@ export class Attempt {
   }
 
   /**
-   * Waits for a step. When it fails (because of the disk, most likely), the attempt is over: the relay sends to the
-   * next one again whatever was not saved.
+   * Whether these entries answer this attempt, and not an earlier one on this connection. The first of a heal have no
+   * cursor; with one they end the heal of an earlier attempt, whose items nobody has taken.
    */
+  #isForUs({ principal, cursor }: Entries): boolean {
+    return principal !== undefined && !(this.#replica.state.heal && cursor !== undefined)
+  }
+
+  /** A step that fails (the disk, most likely) ends the attempt: what was not saved is sent again to the next one. */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
       if (this.#ended) return
@@ -265,7 +270,7 @@ export class Attempt {
     if (stored === undefined) return
     const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
     await receiveAck(this.#steps, changes, this.#exchange.learn(at))
-    this.#o.progress.stored()
+    if (stored.size > 0) this.#o.progress.stored()
     this.#window.release(stored.keys())
     this.push()
   }
@@ -303,6 +308,10 @@ export class Attempt {
       this.#o.update({ level: false })
       await markHeal(this.#steps)
       if (!this.#ended) await this.#exchange.sayAll()
+    } else if (code === "LOG_FAILED") {
+      // The relay has ended its stream, and may have passed over what it was sent of a heal.
+      const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
+      this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
       if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
       else this.#trouble.noticed(notice)

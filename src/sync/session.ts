@@ -28,10 +28,10 @@ export class Backoff {
     this.#env = env
   }
 
-  /** How long to wait after one more failure, ms. */
-  next(): number {
-    const span = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++)
-    return Math.ceil((span * (1 + randomUnit(this.#env))) / 2)
+  /** How long to wait after one more failure, ms. `named`: the wait that was asked for; it doubles without jitter. */
+  next(named?: number): number {
+    const doubled = Math.min(LONGEST_RETRY_MS, (named ?? FIRST_RETRY_MS) * 2 ** this.#failures++)
+    return named === undefined ? Math.ceil((doubled * (1 + randomUnit(this.#env))) / 2) : Math.max(named, doubled)
   }
 
   reset(): void {
@@ -74,7 +74,7 @@ export class Session {
     this.#attempt = new Attempt({
       ...{ replica, env, link, latestCheck, update, progress, again },
       nextPushId: () => String(++this.#pushes),
-      failed: (error) => this.#failed(error),
+      failed: (error, retryIn) => this.#failed(error, retryIn),
     })
   }
 
@@ -82,12 +82,12 @@ export class Session {
    * Ends the attempt, and begins another after a wait. Not after `PROTOCOL_VERSION`: this version cannot read an entry
    * of the log, and would only fetch it again.
    */
-  #failed(error: HeadwaterError): void {
+  #failed(error: HeadwaterError, retryIn?: number): void {
     const { env, backoff, update, progress } = this.#o
     progress.failed(this.unfinished)
     this.#attempt?.end()
     this.#attempt = undefined
-    const wait = error.code === "PROTOCOL_VERSION" ? undefined : backoff.next()
+    const wait = error.code === "PROTOCOL_VERSION" ? undefined : backoff.next(retryIn)
     const retryAt = wait === undefined ? undefined : env.now() + wait
     update({ level: false, progress: null, refusal: null, trouble: withRetry(error, retryAt) })
     if (wait === undefined) return

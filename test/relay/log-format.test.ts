@@ -6,12 +6,12 @@ import { dice } from "../support/dice.ts"
 import { type Files, simDisk } from "../support/disk.ts"
 import { openSmall } from "../support/log-workload.ts"
 
-/** The files of a log with a sealed segment and an open one. */
-async function filesOfLog(): Promise<Map<string, Uint8Array>> {
+/** The files of a log with sealed segments, of four entries each, and an open one. */
+async function filesOfLog(entries = 6): Promise<Map<string, Uint8Array>> {
   const disk = simDisk({ random: dice(1) })
   const logs = await openSmall(disk)
   const log = await logs.open("w")
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < entries; i++) {
     const { entry, changes } = sample(`${i}`, { entity: `e${i}` })
     await log.flushed(log.append(entry, changes))
   }
@@ -51,7 +51,21 @@ describe("flags that this relay does not know", () => {
     }
     await expect(openWith(files)).rejects.toMatchObject({
       code: "LOG_FAILED",
-      cause: { message: expect.stringMatching(/flags [23] that this relay does not know/) },
+      message: expect.stringMatching(/flags [23], which this relay does not know/),
+    })
+  })
+
+  it("in the header of a sealed segment behind the first, whose index is whole, have its log refused", async () => {
+    const files = await filesOfLog(10)
+    expect([...files.keys()].some((path) => path.endsWith("2.idx"))).toBe(true)
+    const file = fileOf(files, "2.log")
+    for (const at of [0, 4096]) {
+      file.writeUInt16BE(file.readUInt16BE(at + 10) | 2, at + 10)
+      file.writeUInt32BE(crc32(file.subarray(at, at + 124)), at + 124)
+    }
+    await expect(openWith(files)).rejects.toMatchObject({
+      code: "LOG_FAILED",
+      message: expect.stringMatching(/flags 2, which this relay does not know/),
     })
   })
 

@@ -1,12 +1,14 @@
-import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
 import type { Log } from "../../relay/log/contract.ts"
+import type { LogEvent } from "../../relay/log/folder.ts"
 import { openLogs } from "../../relay/log/logs.ts"
 import { sample } from "../../relay/log/samples.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
+import { describe as describeError } from "../../relay/machine/report.ts"
 import { actorOf } from "../support/changes.ts"
 import { note, startRelay } from "../support/relay.ts"
 
@@ -41,7 +43,10 @@ const onlyFolder = (data: string) => readdirSync(data).find((name) => /^[0-9a-f]
 async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
   const folder = path.join(base, `${folders++}`)
   const events: string[] = []
-  const report = ({ event }: { event: string }) => void events.push(event)
+  const report = (event: LogEvent) => {
+    events.push(event.event)
+    if (event["error"] instanceof Error) expect(describeError(event["error"]), "no stack").not.toContain("\n")
+  }
   const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report, sizes: { segmentEntries } })
   const log = await logs.open("w")
   await append(log, "before")
@@ -59,14 +64,41 @@ describe("a log in use says of no entry that it is flushed", () => {
   it.each(deeds.slice(1, 4))("in its next segment either, when %s", (_name, deed) => refusesAfter(deed, 1))
 })
 
+describe("a log that was not open, or is opened again, takes nothing", () => {
+  it.each(deeds.slice(2))("when %s", async (_name, deed) => {
+    const folder = path.join(base, `${folders++}`)
+    const sizes = { logs: 0, idleBytes: 0, healthMs: 0 }
+    const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report() {}, sizes })
+    const [evicted, empty] = [await logs.open("evicted"), await logs.open("empty")]
+    await append(evicted, "before")
+    await evicted.close()
+    deed(folder)
+    const there = existsSync(folder) && readdirSync(folder)
+    for (const name of ["evicted", "never opened"]) {
+      await expect(logs.open(name)).rejects.toMatchObject({ code: "LOG_FAILED" })
+    }
+    // It was open, and had no folder yet.
+    await expect(append(empty, "one")).rejects.toMatchObject({ code: "LOG_FAILED" })
+    await expect(logs.check()).rejects.toMatchObject({ code: "LOG_FAILED" })
+    expect(existsSync(folder) && readdirSync(folder)).toEqual(there)
+    await logs.close()
+  })
+})
+
 describe("a relay whose data folder is removed while it runs", () => {
-  it("ends the connection of whoever pushes with LOG_FAILED, and acknowledges nothing", async () => {
+  it("refuses what is pushed with LOG_FAILED, and acknowledges no change", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     await wire.ack(wire.push([note("e", actorOf(1))]))
     rmSync(relay.folder, { recursive: true })
-    wire.push([note("f", actorOf(1))])
-    expect(await wire.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
-    expect(wire.received).toEqual([{ t: "notice", code: "LOG_FAILED" }])
+    for (const w of ["w", "another"]) {
+      const id = wire.push([note("f", actorOf(1))], { w })
+      expect(await wire.ack(id)).toEqual({ t: "ack", w, id })
+      expect(wire.received.splice(0)).toMatchObject([
+        { t: "reject", w, id, entity: "f", code: "LOG_FAILED" },
+        { t: "reject", w, id, entity: "f", code: "LOG_FAILED" },
+      ])
+    }
+    expect(existsSync(relay.folder)).toBe(false)
   })
 })

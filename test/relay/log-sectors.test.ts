@@ -31,20 +31,34 @@ const openOn = (disk: Disk) => {
   return openLogs({ folder: "/data", disk, clock: nodeClock, report, sizes: smallSizes })
 }
 
-/** A disk with bad sectors, named by path and number. A sector that is written is good again: the drive has spares. */
-function withBadSectors({ disk }: SimDisk, bad: Set<string>): Disk {
+const eio = (what: string) => Object.assign(new Error(`EIO: i/o error, ${what}`), { code: "EIO" })
+
+/**
+ * A disk with bad sectors, named by path and number. A sector that is written is good again: the drive has spares.
+ * `stuck`: only one that is written whole is. To write or cut off a part of it, the system must read it first.
+ */
+function withBadSectors({ disk }: SimDisk, bad: Set<string>, stuck = false): Disk {
   const wrapped = (path: string, file: DiskFile): DiskFile => ({
     ...file,
     async read(at, length, into) {
       const end = Math.min(at + length, await file.size())
       for (let n = Math.floor(at / SECTOR); n * SECTOR < end; n++) {
-        if (bad.has(`${path} ${n}`)) throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" })
+        if (bad.has(`${path} ${n}`)) throw eio("read")
       }
       return file.read(at, length, into)
     },
     async write(at, bytes) {
+      const [from, to] = [at, at + bytes.length]
+      for (let n = Math.floor(from / SECTOR); stuck && n * SECTOR < to; n++) {
+        const whole = from <= n * SECTOR && to >= (n + 1) * SECTOR
+        if (!whole && bad.has(`${path} ${n}`)) throw eio("write")
+      }
       await file.write(at, bytes)
       for (let n = Math.floor(at / SECTOR); n * SECTOR < at + bytes.length; n++) bad.delete(`${path} ${n}`)
+    },
+    async truncate(size) {
+      if (stuck && size % SECTOR > 0 && bad.has(`${path} ${Math.floor(size / SECTOR)}`)) throw eio("ftruncate")
+      await file.truncate(size)
     },
   })
   const moved = (from: string) => {
@@ -113,17 +127,20 @@ async function check(log: Log, lost: readonly number[], name: string): Promise<v
 }
 
 describe("a sector that cannot be read costs the entries in it and nothing else", () => {
-  it("when the log is opened", async () => {
+  it.each([
+    ["is good again once it is written", false],
+    ["takes no part of a block either", true],
+  ])("when the log is opened, and it %s", async (_how, stuck) => {
     let lostSome = 0
     for (const [path, sector, lost] of await sectors()) {
       const name = `${path} ${sector}`
       const disk = simDisk({ random: dice(2) })
       disk.restore(files)
       const bad = new Set([name])
-      const logs = await openOn(withBadSectors(disk, bad))
+      const logs = await openOn(withBadSectors(disk, bad, stuck))
       await check(await logs.open("w"), lost, name)
       await logs.close()
-      const again = await openOn(withBadSectors(disk, bad))
+      const again = await openOn(withBadSectors(disk, bad, stuck))
       expect(new Set(await servedBy(await again.open("w"))).size, name).toBe(ENTRIES)
       await again.close()
       if (lost.length > 0) lostSome++
@@ -143,6 +160,34 @@ describe("a sector that cannot be read costs the entries in it and nothing else"
       await check(log, lost, name)
       await logs.close()
     }
+  })
+})
+
+describe("an index of which nothing can be read", () => {
+  const indexOf = async (number: number) =>
+    (await sectors()).map(([path, sector]) => `${path} ${sector}`).filter((name) => name.includes(`${number}.idx `))
+
+  it.each([1, 2])("is made again when the log is opened: of segment %i", async (number) => {
+    const disk = simDisk({ random: dice(2) })
+    disk.restore(files)
+    const bad = new Set(await indexOf(number))
+    expect(bad.size).toBeGreaterThan(0)
+    const logs = await openOn(withBadSectors(disk, bad, true))
+    await check(await logs.open("w"), [], `index ${number}`)
+    expect(bad.size).toBe(0)
+    await logs.close()
+  })
+
+  it.each([1, 2])("is made again when that is found while the log is in use: of segment %i", async (number) => {
+    const disk = simDisk({ random: dice(2) })
+    disk.restore(files)
+    const bad = new Set<string>()
+    const logs = await openOn(withBadSectors(disk, bad, true))
+    const log = await logs.open("w")
+    for (const name of await indexOf(number)) bad.add(name)
+    await check(log, [], `index ${number}`)
+    expect(bad.size).toBe(0)
+    await logs.close()
   })
 })
 

@@ -283,8 +283,9 @@ describe("what was looked up for a push", () => {
     served.fail(true)
     // The first is appended before the second is judged; its flush fails while that has the processor.
     const chunks = note("e", A).chunks
-    one.push([...chunks.map((chunk) => ({ ...note("e", A), chunks: [chunk] })), ...notes(5, 30)])
-    expect(await one.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    const id = one.push([...chunks.map((chunk) => ({ ...note("e", A), chunks: [chunk] })), ...notes(5, 30)])
+    expect(await one.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(new Set(one.received.map((message) => "code" in message && message.code))).toEqual(new Set(["LOG_FAILED"]))
     served.fail(false)
     expect(log.appended).toBe(0)
     expect(await log.entity("e")).toBeUndefined()
@@ -307,9 +308,11 @@ describe("what was looked up for a push", () => {
     await served.settled()
     served.damage(f.chunks[0]!)
     // The change of f is known until the reader has found that it is damaged.
-    one.push([f, ...Array.from({ length: 30 }, (_, i) => single(`n${i}`))])
+    const id = one.push([f, ...Array.from({ length: 30 }, (_, i) => single(`n${i}`))])
     reader.drain()
-    expect(await one.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
+    expect(await one.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(one.received[0]).toMatchObject({ t: "reject", entity: "f", hash: genesis("f").hash, code: "LOG_FAILED" })
+    expect(one.received).toHaveLength(31)
     expect(log.appended).toBe(appended)
     await other.ack(other.push([f]))
     expect(await log.known("f", genesis("f").hash)).toMatchObject({ position: appended + 1 })

@@ -186,7 +186,7 @@ describe("a log that breaks", () => {
     expect(pusher.received).toEqual([]) // it follows nothing
   })
 
-  it("ends a connection that is between two pages, as nobody could tell the rest from the next heal's", async () => {
+  it("between two pages passes over the rest, and the replica that has sent its last page begins anew", async () => {
     const [pusher, reader] = [await relay.dial(), await relay.dial()]
     await pusher.ack(pusher.push([note("e", A), note("f", A)]))
     wire.send({ t: "have", w: "w", page: [], more: true })
@@ -194,7 +194,15 @@ describe("a log that breaks", () => {
     await damage()
     reader.send({ t: "pull", w: "w", credit: 1000 })
     reader.send({ t: "have", w: "w", page: [], more: false })
-    expect((await wire.ended()).reason).toBe("LOG_FAILED")
+    await reader.take("notice", ({ code }) => code === "CURSOR_UNKNOWN")
+    wire.send({ t: "have", w: "w", page: [holding(note("e", A))], more: true })
+    await wire.quiet()
+    expect(wire.received).toEqual([])
+    wire.send({ t: "have", w: "w", page: [holding(note("f", A))], more: false })
+    expect(await wire.take("notice")).toMatchObject({ w: "w", code: "LOG_FAILED" })
+    expect(wire.received).toEqual([])
+    const { wanted } = await heal([holding(note("e", A)), holding(note("f", A))])
+    expect(wanted).toEqual([["f", []]])
   })
 
   /** Damages the last flushed record. */

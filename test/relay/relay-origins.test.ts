@@ -33,6 +33,20 @@ describe("an upgrade", () => {
     expect(() => new Origins([origin], () => {})).toThrow(expect.objectContaining({ code: "URL_INVALID" }))
   })
 
+  it.each([
+    ["wss://notes.example", "the page's own begins with https://"],
+    ["ws://localhost:8080", "the page's own begins with http://"],
+    ["WSS://notes.example/", "the page's own begins with https://"],
+    ["https://*.notes.example", "a host may have no *"],
+    ["app://*", "a host may have no *"],
+    ["https://a.example,https://b.example", "name each origin by itself"],
+    ["https://a.example, https://b.example", "name each origin by itself"],
+    ["https://a.example/x,y", "name each origin by itself"],
+  ])("cannot be allowed to an origin that no browser ever sends: %s", (origin, why) => {
+    const error = { code: "URL_INVALID", message: expect.stringContaining(why) }
+    expect(() => new Origins([origin], () => {})).toThrow(expect.objectContaining(error))
+  })
+
   it.each(["tauri://localhost", "http://tauri.localhost", "capacitor://localhost", "https://localhost"])(
     "lets an app's page connect: %s",
     async (origin) => {

@@ -327,31 +327,89 @@ describe("a large push", () => {
 })
 
 describe("a log that cannot be opened", () => {
-  it("ends the connections that ask for it with LOG_FAILED, no others, and not for good", async () => {
-    const [other, one, two] = [await relay.dial(), await relay.dial(), await relay.dial()]
-    other.pull("v")
-    await other.level("v")
-    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
+  const failed = { t: "notice", w: "w", code: "LOG_FAILED", retryIn: 10_000 }
+  let folder: string
+  beforeEach(async () => {
+    folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
     await writeFile(folder, "not a folder")
-    one.pull()
-    two.push([note("e", A)])
-    for (const wire of [one, two]) {
-      expect(await wire.take("notice")).toEqual({ t: "notice", code: "LOG_FAILED" })
-      expect((await wire.ended()).code).toBe(1011)
-    }
+  })
+
+  it("stops its own streams, no other workspace of the same connection, and not for good", async () => {
+    const wire = await relay.dial()
+    wire.pull("v")
+    wire.pull("w")
+    await wire.level("v")
+    expect(await wire.take("notice")).toEqual(failed)
+    await wire.ack(wire.push([note("e", A)], { w: "v" }))
+    await wire.level("v")
+    wire.pull("w")
+    expect(await wire.take("notice")).toEqual(failed)
     await rm(folder)
-    await other.ack(other.push([note("e", A)]))
+    wire.pull("w")
+    await wire.level("w")
+    await wire.ack(wire.push([note("e", A)]))
+    expect((await wire.level("w")).flatMap(({ items }) => items)).toHaveLength(1)
+    expect(wire.received).toEqual([])
+  })
+
+  it("refuses every change of a push for now, and acknowledges that", async () => {
+    const wire = await relay.dial()
+    const id = wire.push([note("e", A), note("f", A)])
+    expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
+    const refused = [note("e", A), note("f", A)].flatMap(({ entity, chunks }) =>
+      chunks.map((chunk) => ({ entity, hash: readChange(chunk).hash })),
+    )
+    expect(wire.received).toEqual(
+      refused.map((change) => ({ t: "reject", w: "w", id, ...change, code: "LOG_FAILED", retryIn: 10_000 })),
+    )
+    await rm(folder)
+    wire.received.length = 0
+    expect(position((await wire.ack(wire.push([note("e", A), note("f", A)]))).at!)).toBe(2)
+    expect(wire.received).toEqual([])
+  })
+
+  it("passes over all pages of a heal behind a lost one, and says so after the last", async () => {
+    const wire = await relay.dial()
+    const have = (more: boolean) => wire.send({ t: "have", w: "w", page: [["e", []]], more })
+    have(true)
+    await wire.quiet()
+    await rm(folder)
+    have(true)
+    await wire.quiet()
+    expect(wire.received).toEqual([])
+    have(false)
+    expect(await wire.take("notice")).toEqual(failed)
+    have(false)
+    await wire.take("want")
+    await wire.level("w")
+    expect(wire.received).toEqual([])
   })
 })
 
 describe("a failed flush", () => {
-  it("ends the connection with LOG_FAILED, so that nothing unflushed counts as stored", async () => {
+  it("refuses the changes with LOG_FAILED, so that nothing unflushed counts as stored", async () => {
     relay.disk.break()
-    const [writer, other] = [await relay.dial(), await relay.dial()]
-    writer.push([note("e", A)])
-    expect((await writer.take("notice")).code).toBe("LOG_FAILED")
-    expect(await writer.ended()).toEqual({ code: 1011, reason: "LOG_FAILED" })
-    await other.ping()
+    const writer = await relay.dial()
+    const id = writer.push([note("e", A)])
+    expect(await writer.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(writer.received).toMatchObject([{ code: "LOG_FAILED" }, { code: "LOG_FAILED" }])
+    relay.disk.mend()
+    expect(position((await writer.ack(writer.push([note("e", A)]))).at!)).toBeGreaterThan(0)
+  })
+
+  it("says nothing of what a verdict rested on that is lost with it", async () => {
+    const writer = await relay.dial()
+    await writer.ack(writer.push([note("e", A)]))
+    relay.disk.hold()
+    const first = genesis("f")
+    const two = [1, 2].map((n) => chunkOf({ actor: A, startOp: 2, deps: [first.hash], value: `${n}` }))
+    // The second has the (actor, seq) of the first, which is lost.
+    const id = writer.push([{ ...note("f", A), chunks: [first.chunk, ...two] }])
+    await writer.quiet()
+    relay.disk.break()
+    relay.disk.release()
+    expect(await writer.ack(id)).toEqual({ t: "ack", w: "w", id })
+    expect(writer.received.map((message) => "code" in message && message.code)).toEqual(Array(3).fill("LOG_FAILED"))
   })
 
   it("leaves nothing behind that others could be sent", async () => {
@@ -360,8 +418,7 @@ describe("a failed flush", () => {
     reader.pull()
     await reader.level()
     relay.disk.break()
-    writer.push([note("f", A)])
-    await writer.ended()
+    await writer.ack(writer.push([note("f", A)]))
     relay.disk.mend()
     const again = await relay.dial()
     await again.ack(again.push([note("g", A)]))

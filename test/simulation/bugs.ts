@@ -95,7 +95,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "heal without reach",
-    run: 127,
+    run: 44,
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
@@ -150,7 +150,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a change let in before what it rests on",
-    run: 16,
+    run: 30,
     sees: /^effect before its cause: \S+ \S+ was appended to the log/,
     edits: [
       {
@@ -230,7 +230,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a late ack for a workspace that comes back",
-    run: 83,
+    run: 356,
     // The oracle reads a late ack as the replica does, for the push that has its id now; or it sees the cursor that came with it.
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
     edits: [
@@ -243,6 +243,31 @@ export const bugs: readonly KnownBug[] = [
       heard.principal ||= message.principal !== undefined
       if (heard.principal) this.#queueEntries(message, bytes)
     }`,
+      },
+    ],
+  },
+  {
+    name: "trouble with one log that closes the socket",
+    run: 5,
+    sees: /^ended for no good reason/,
+    edits: [
+      {
+        file: "relay/serve/connection.ts",
+        replace: "const stored = await this.#store(stream, push).catch((error): Stored => {",
+        by: `const stored = await this.#store(stream, push).catch((error): Stored => {
+      this.#end(closeCode.failed, "LOG_FAILED", error)`,
+      },
+    ],
+  },
+  {
+    name: "changes whose flush has failed acknowledged all the same",
+    run: 5,
+    sees: /^acknowledged before stored/,
+    edits: [
+      {
+        file: "relay/serve/connection.ts",
+        replace: "refusals: refusePush(push, sizes.retryMs)",
+        by: "refusals: refusePush({ ...push, entries: [] as never }, sizes.retryMs)",
       },
     ],
   },

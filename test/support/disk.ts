@@ -212,6 +212,7 @@ class Machine implements SimDisk {
       return life === this.#life ? act() : never
     }
     return {
+      identity: async (folder) => folder,
       lock: (folder) =>
         act("lock", folder, () => {
           if (locks.has(folder)) throw new HeadwaterError("STORE_IN_USE", `${folder} is taken`)

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import type { Log } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
+import type { LogSizes } from "../../relay/log/sizes.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import { RelayServer, type ServerOptions } from "../../relay/serve/server.ts"
@@ -24,12 +25,12 @@ export interface TestRelay extends AsyncDisposable {
 }
 
 export async function startRelay(
-  options: Partial<ServerOptions> & { sizes?: Partial<ServeSizes> } = {},
+  options: Partial<ServerOptions> & { sizes?: Partial<ServeSizes>; logSizes?: Partial<LogSizes> } = {},
 ): Promise<TestRelay> {
-  const { sizes, ...more } = options
+  const { sizes, logSizes = {}, ...more } = options
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-relay-"))
   const disk = slowDisk()
-  const logs = await openLogs({ folder, disk, clock: nodeClock, report() {} })
+  const logs = await openLogs({ folder, disk, clock: nodeClock, report() {}, sizes: logSizes })
   const workspaces = new ServedWorkspaces(logs, sizes)
   const server = new RelayServer({
     workspaces,

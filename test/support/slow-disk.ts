@@ -1,4 +1,4 @@
-/** This machine's disk, whose syncs a test may hold back or let fail. */
+/** This machine's disk, whose syncs a test may hold back or let fail, and of which it may break a part. */
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 
@@ -6,8 +6,8 @@ export interface SlowDisk extends Disk {
   /** Syncs wait until `release`: nothing becomes durable. */
   hold(): void
   release(): void
-  /** Syncs fail until `mend`. */
-  break(): void
+  /** Syncs fail until `mend`. `part`: only those of files whose path has it, and their reads fail as well. */
+  break(part?: string): void
   mend(): void
 }
 
@@ -15,35 +15,46 @@ export function slowDisk(): SlowDisk {
   let open = Promise.resolve()
   let release = () => {}
   let broken = false
-  const slow = async (opening: Promise<DiskFile>): Promise<DiskFile> => {
+  let brokenPart: string | undefined
+  const check = (path: string) => {
+    if (brokenPart !== undefined && path.includes(brokenPart)) throw new Error("this part of the disk is broken")
+  }
+  const slow = async (path: string, opening: Promise<DiskFile>): Promise<DiskFile> => {
     const file = await opening
     return {
       size: () => file.size(),
-      read: (at, length, into) => file.read(at, length, into),
+      async read(at, length, into) {
+        check(path)
+        return file.read(at, length, into)
+      },
       write: (at, bytes) => file.write(at, bytes),
       truncate: (size) => file.truncate(size),
       close: () => file.close(),
       async sync() {
         await open
         if (broken) throw new Error("the disk is broken")
+        check(path)
         await file.sync()
       },
     }
   }
   return {
     ...nodeDisk,
-    open: (path) => slow(nodeDisk.open(path)),
+    open: (path) => slow(path, nodeDisk.open(path)),
+    read: (path) => slow(path, nodeDisk.read(path)),
     hold() {
       open = new Promise((resolve) => {
         release = resolve
       })
     },
     release: () => release(),
-    break() {
-      broken = true
+    break(part) {
+      if (part === undefined) broken = true
+      brokenPart = part
     },
     mend() {
       broken = false
+      brokenPart = undefined
     },
   }
 }

@@ -127,10 +127,18 @@ describe("a relay that answers every pull with the notice", () => {
 })
 
 describe("a relay that answers every push with the notice", () => {
-  test.each(except(["CURSOR_UNKNOWN"]))("%s is pushed each change once", async (code) => {
+  test.each(except(["CURSOR_UNKNOWN", "LOG_FAILED"]))("%s is pushed each change once", async (code) => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code }] }))
     // No more than eight pushes are under way at once.
     expect(cost).toEqual({ pulls: 1, pushes: 8, haves: 0, dials: 1 })
+  })
+
+  test("LOG_FAILED is asked and pushed to again after waits that double", async () => {
+    const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code: "LOG_FAILED" }] }))
+    expect(cost).toMatchObject({ haves: 0, dials: 1 })
+    expect(cost.pulls).toBeGreaterThan(10)
+    expect(cost.pulls).toBeLessThanOrEqual(16)
+    expect(cost.pushes).toBeLessThanOrEqual(8 * cost.pulls)
   })
 
   test("CURSOR_UNKNOWN is told what there is, and after waits that double everything is begun anew", async () => {

@@ -54,4 +54,5 @@ async function isReadable(file: DiskFile): Promise<boolean> {
   return false
 }
 
-const isBadSector = (error: unknown) => (error as NodeJS.ErrnoException).code === "EIO"
+/** Whether the disk has failed at one place. To write a part of such a block fails as well, as it is read first. */
+export const isBadSector = (error: unknown) => (error as NodeJS.ErrnoException).code === "EIO"

@@ -7,6 +7,7 @@
  *   | zeros | crc u32 of all that, at byte 124.
  */
 import { crc32 } from "node:zlib"
+import { HeadwaterError } from "../../../src/base/errors.ts"
 import { readU64, writeU64 } from "../bytes.ts"
 
 const COPY_BYTES = 128
@@ -74,14 +75,10 @@ export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
     if (copy.length < COPY_BYTES) continue
     if (copy.readUInt32BE(COPY_BYTES - 4) !== crc32(copy.subarray(0, COPY_BYTES - 4))) continue
     if (copy.toString("latin1", 0, 8) !== MAGIC || copy.readUInt16BE(8) !== VERSION) {
-      throw new Error(`the segment has format version ${copy.readUInt16BE(8)}: serve it with the relay that wrote it`)
+      throw unknown(`format version ${copy.readUInt16BE(8)}`)
     }
     const flags = copy.readUInt16BE(10)
-    if ((flags & ~FRESH) !== 0) {
-      throw new Error(
-        `the segment has flags ${flags} that this relay does not know: serve it with the relay that wrote it`,
-      )
-    }
+    if ((flags & ~FRESH) !== 0) throw unknown(`flags ${flags}`)
     return {
       number: copy.readUInt32BE(12),
       previous: copy.readUInt32BE(40),
@@ -93,3 +90,9 @@ export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   }
   return undefined
 }
+
+const unknown = (what: string) =>
+  new HeadwaterError(
+    "LOG_FAILED",
+    `a segment has ${what}, which this relay does not know: serve it with the relay that wrote it`,
+  )

@@ -3,7 +3,7 @@ import type { Entry } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
 import { asBuffer, type GrowingBytes } from "../bytes.ts"
 import type { AppendedChange, EntityState } from "../contract.ts"
-import { readAround } from "../files/bad-sectors.ts"
+import { isBadSector, readAround } from "../files/bad-sectors.ts"
 import { type Folder, segmentPath } from "../folder.ts"
 import { differences, encodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import type { ActorKeys, Key } from "./keys.ts"
@@ -107,9 +107,8 @@ export class OpenSegment {
   /** Makes the file ready for a write: it is durable, has its header, and ends behind the flushed records. */
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
-    // Only the first segment makes the folder. If the folder of a later one is missing, the segments before it are
-    // gone, too.
-    if (!this.#made && this.header.previous === 0) await this.#folder.disk.makeFolder(this.#folder.path)
+    // The folder of a later segment is there. If somebody has removed it, the segments before this one are gone with it.
+    if (!this.#made && this.header.previous === 0) await this.#folder.make()
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
     if (!this.#made) {
@@ -120,14 +119,34 @@ export class OpenSegment {
       this.#made = true
     } else {
       await this.#file.truncate(this.size)
-      const found = asBuffer(await readAround(this.#file, 0, HEADER_BYTES))
-      for (const { at, copy } of differences(found, header)) await this.#file.write(at, copy)
+      await this.#mendHeader(this.#file, header)
       await this.#file.sync()
     }
     this.#torn = false
   }
 
-  /** Writes `records` records durably. After a failure it is unknown which bytes the file has behind `size`. */
+  /** Writes the copies of the header that are damaged. Where the disk does not take one, the other one is enough. */
+  async #mendHeader(file: DiskFile, header: Buffer): Promise<void> {
+    const found = asBuffer(await readAround(file, 0, HEADER_BYTES))
+    for (const { at, copy } of differences(found, header)) {
+      await file.write(at, copy).catch((error) => {
+        if (!isBadSector(error)) throw error
+        this.#folder.report({ level: "warn", event: "log.header", segment: this.header.number, at, error })
+      })
+    }
+  }
+
+  /**
+   * Makes durable what was found in the file, of which nothing is written: it may have a place that takes no bytes.
+   * `size`: the bytes of the file.
+   */
+  async settle(size: number): Promise<void> {
+    this.#file ??= await this.#folder.disk.open(this.path)
+    await this.#file.sync()
+    this.size = size
+  }
+
+  /** Writes so many records, durably. When that fails, it is unknown what the file has behind `size`. */
   async write(bytes: Buffer, records: number): Promise<void> {
     this.#torn = true
     await this.#file!.write(this.size, bytes)

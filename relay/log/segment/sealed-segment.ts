@@ -1,12 +1,14 @@
 /** A segment to which nothing is appended any more. Look-ups read its two files. */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
-import { readU64 } from "../bytes.ts"
+import type { DiskFile } from "../../machine/disk.ts"
+import { asBuffer, readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
 import { Damage } from "../damage.ts"
+import { isBadSector, readAround } from "../files/bad-sectors.ts"
 import type { Reader } from "../files/reader.ts"
 import { type Folder, indexPath, segmentPath } from "../folder.ts"
 import { mayBeIn, type Probe } from "./bloom.ts"
-import type { SegmentHeader } from "./header.ts"
+import { decodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import {
   decodeIndexHeader,
   type IndexHeader,
@@ -57,20 +59,26 @@ export class SealedSegment {
   }
 
   /**
-   * Opens a segment by its index. Undefined when the index is damaged, or does not fit the segment or the index before.
+   * Opens a segment by its index. Undefined: the index does not fit the segment, or what comes before it, or is
+   * damaged, or cannot be read.
    */
   static async open(
     folder: Folder,
     number: number,
     previous: SealedSegment | undefined,
   ): Promise<SealedSegment | undefined> {
-    const block = await folder.reader.blocks.read(indexPath(folder, number), 0)
+    const block = await folder.reader.blocks.read(indexPath(folder, number), 0).catch((error) => {
+      if (isBadSector(error)) return Buffer.alloc(0)
+      throw error
+    })
     const index = isBlockWhole(block, 0) ? decodeIndexHeader(block) : undefined
     if (!index || index.header.number !== number) return undefined
     if (!index.predecessor.equals(previous?.identity ?? NO_PREDECESSOR)) return undefined
     const file = await folder.disk.read(segmentPath(folder, number))
     try {
-      return (await file.size()) === index.size ? new SealedSegment(folder, index) : undefined
+      if ((await file.size()) !== index.size) return undefined
+      await requireReadable(file)
+      return new SealedSegment(folder, index)
     } finally {
       await file.close()
     }
@@ -170,7 +178,10 @@ export class SealedSegment {
   /** The block of offsets that has the `i`-th. */
   #offsetsAround(i: number): Promise<Buffer> {
     const n = this.#parts.offsets + Math.floor(i / OFFSETS_PER_BLOCK)
-    return this.#reader.blocks.pass(this.#indexPath, n, (block) => this.#check(block, n))
+    return this.#readable(
+      n,
+      this.#reader.blocks.pass(this.#indexPath, n, (block) => this.#check(block, n)),
+    )
   }
 
   // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
@@ -222,7 +233,22 @@ export class SealedSegment {
 
   #block(n: number): Buffer | Promise<Buffer> {
     const { blocks } = this.#reader
-    return blocks.peek(this.#indexPath, n) ?? blocks.read(this.#indexPath, n, (block) => this.#check(block, n))
+    const ready = blocks.peek(this.#indexPath, n)
+    return (
+      ready ??
+      this.#readable(
+        n,
+        blocks.read(this.#indexPath, n, (block) => this.#check(block, n)),
+      )
+    )
+  }
+
+  /** An index of which nothing can be read is damaged like one whose bytes are wrong: it is made again. */
+  #readable(n: number, reading: Promise<Buffer>): Promise<Buffer> {
+    return reading.catch((error) => {
+      if (isBadSector(error)) throw new Damage(this.header.number, `block ${n} of the index cannot be read`)
+      throw error
+    })
   }
 
   #check(block: Buffer, n: number): void {
@@ -263,6 +289,18 @@ export class SealedSegment {
         yield { value: block.readUInt32BE(at + 16), number: block.readUInt16BE(at + 20) }
       }
     }
+  }
+}
+
+/**
+ * Throws for a version or a flag in the segment's header that this relay does not know: the index does not say how the
+ * records are to be read. A header that is damaged, or cannot be read, has nothing to say: the index stands for it.
+ */
+async function requireReadable(file: DiskFile): Promise<void> {
+  try {
+    decodeHeader(asBuffer(await readAround(file, 0, HEADER_BYTES)))
+  } catch (error) {
+    if (!isBadSector(error)) throw error
   }
 }
 

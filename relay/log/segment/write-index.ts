@@ -1,4 +1,5 @@
 /** Writes the index of a full segment. */
+import { HeadwaterError } from "../../../src/base/errors.ts"
 import { GrowingBytes, writeU64 } from "../bytes.ts"
 import { BLOCK_BYTES } from "../files/blocks.ts"
 import { type Folder, indexPath } from "../folder.ts"
@@ -57,7 +58,7 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   await folder.disk.rename(temporary, path)
   await folder.disk.syncFolder(folder.path)
   const sealed = await SealedSegment.open(folder, full.header.number, foundation.previous)
-  if (!sealed) throw new Error(`the index ${path} is not what was written`)
+  if (!sealed) throw new HeadwaterError("LOG_FAILED", `the index ${path} is not what was written`)
   return sealed
 }
 

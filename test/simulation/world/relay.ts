@@ -183,12 +183,16 @@ export class RelayHost implements Host {
       access: "write",
       send: (frame) => line.send(frame),
       close: (code, reason) => {
-        if (code === closeCode.bad || (code === closeCode.failed && !this.#troubled))
+        if (code === closeCode.bad || code === closeCode.failed)
           this.#oracle.fail("ended for no good reason", `${line.owner}'s connection: ${code} ${reason}`)
         line.close(code, reason)
       },
       buffered: () => line.buffered(),
       pauseReading: (paused) => line.pauseReading(paused),
+      report: (_code, error, workspace) => {
+        if (workspace !== undefined && !this.#troubled)
+          this.#oracle.fail("not served for no good reason", `${line.owner}'s connection: ${String(error)}`)
+      },
     })
     return {
       receive: (frame) => connection.receive(frame),
