@@ -52,6 +52,8 @@ export interface AttemptOptions {
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that one. */
   readonly again: boolean
+  /** Wants that the relay still owes to earlier attempts. */
+  readonly staleWants: number
   readonly progress: Progress
   /** A step has failed, or the relay's log has. `retryIn`: the relay asks to wait so long at least, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
@@ -87,10 +89,12 @@ export class Attempt {
   /** Bytes of committed items for which no new credit was granted yet. */
   #creditDue = 0
   /**
-   * Whether the relay has answered this attempt. Entries that come before that are meant for an earlier one, and do not
-   * follow our cursor.
+   * What has to happen before entries count. Until then they are meant for an earlier attempt, and the cursor that ends its
+   * heal would pass over what it has dropped.
    */
-  #heard: boolean
+  #awaits: "request" | "principal" | "want" | "nothing"
+  /** Wants to come that answer an earlier attempt. */
+  #staleWants: number
 
   constructor(options: AttemptOptions) {
     const { replica, env, link, update } = options
@@ -99,7 +103,8 @@ export class Attempt {
     this.#steps = new ConnectionSteps(replica)
     this.#env = env
     this.#link = link
-    this.#heard = !options.again
+    this.#awaits = options.again ? "request" : "nothing"
+    this.#staleWants = options.staleWants
     this.#incoming = new Incoming(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
@@ -147,8 +152,7 @@ export class Attempt {
   /** `bytes`: size of the frame. */
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
-    if (message.t === "entries") this.#heard ||= this.#isForUs(message)
-    if (message.t === "entries" && !this.#heard) return
+    if (!this.#answersThis(message)) return
     if (message.t === "entries") this.#queueEntries(message, bytes)
     else if (message.t === "ack") this.#run(this.#acknowledged(message))
     else if (message.t === "reject") this.#run(this.#rejected(message))
@@ -156,12 +160,13 @@ export class Attempt {
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
 
-  /**
-   * Whether these entries answer this attempt, and not an earlier one on this connection. The first of a heal have no
-   * cursor; with one they end the heal of an earlier attempt, whose items nobody has taken.
-   */
-  #isForUs({ principal, cursor }: Entries): boolean {
-    return principal !== undefined && !(this.#replica.state.heal && cursor !== undefined)
+  /** False for entries that are meant for an earlier attempt. */
+  #answersThis(message: RelayMessage): boolean {
+    if (message.t === "want" && this.#staleWants > 0) this.#staleWants--
+    else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
+    if (message.t !== "entries") return true
+    if (this.#awaits === "principal" && message.principal !== undefined) this.#awaits = "nothing"
+    return this.#awaits === "nothing"
   }
 
   /** A step that fails (the disk, most likely) ends the attempt: what was not saved is sent again to the next one. */
@@ -185,6 +190,8 @@ export class Attempt {
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
+    // A have is answered by wants before its entries, a pull by entries that name the principal.
+    if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
       // After an earlier attempt, pull only behind the `have`. The relay's stream for that attempt would use up the
       // credit, and its entries are ignored; a `have` stops it.

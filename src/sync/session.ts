@@ -63,6 +63,8 @@ export class Session {
   #pushes = 0
   /** Attempts that began because the disk had damaged a change. */
   #healed = 0
+  /** Haves that the relay has not answered. (It may answer one with several wants; a surplus one counts for the next have.) */
+  #wantsDue = 0
 
   constructor(options: SessionOptions) {
     this.#o = options
@@ -70,9 +72,17 @@ export class Session {
   }
 
   #begin(again: boolean): void {
-    const { replica, env, link, latestCheck, update, progress } = this.#o
+    const { replica, env, latestCheck, update, progress } = this.#o
+    const link: Link = {
+      ...this.#o.link,
+      send: (message) => {
+        if (message.t === "have") this.#wantsDue++
+        this.#o.link.send(message)
+      },
+    }
     this.#attempt = new Attempt({
       ...{ replica, env, link, latestCheck, update, progress, again },
+      staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
     })
@@ -103,6 +113,9 @@ export class Session {
   }
 
   receive(message: RelayMessage, bytes: number): void {
+    if (message.t === "want" && this.#wantsDue > 0) this.#wantsDue--
+    // After this notice the relay answers nothing that it was asked before.
+    if (message.t === "notice" && message.code === "LOG_FAILED") this.#wantsDue = 0
     this.#attempt?.receive(message, bytes)
   }
 

@@ -253,8 +253,8 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       {
         file: "relay/serve/connection.ts",
-        replace: "const stored = await this.#store(stream, push).catch((error): Stored => {",
-        by: `const stored = await this.#store(stream, push).catch((error): Stored => {
+        replace: "const stored = await this.#store(stream, inHand).catch((error): Stored | undefined => {",
+        by: `const stored = await this.#store(stream, inHand).catch((error): Stored | undefined => {
       this.#end(closeCode.failed, "LOG_FAILED", error)`,
       },
     ],

@@ -79,7 +79,8 @@ describe("of a real relay, two workspaces share a connection, and the log of one
     await store(good, "stored")
     expect(bad.status).toMatchObject({ connected: true, pending: 2 })
     relay.disk.mend()
-    await bad.whenStored()
+    await bad.whenStored() // pushes are tried again at their own time, before or after the stream
+    await bad.whenSynced()
     expect(bad.status).toMatchObject({ pending: 0, error: null })
     expect(dials).toBe(1)
   })

@@ -2,7 +2,9 @@ import { collection, openWorkspace, shape, text, type Workspace } from "headwate
 import { memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { keys } from "../../src/replica/disk/records.ts"
 import { cursorOf, limits, type Push } from "../../src/wire/protocol.ts"
+import { note } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 // A device whose disk fails at the wrong moment, with a relay that does everything right.
@@ -55,6 +57,36 @@ test("a heal does not end while what the relay wanted could not be taken", async
   await relay.pass(2000)
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
 })
+
+test.each(["before", "after"])(
+  "the end of a heal that has failed %s its want is not taken for that of the next one",
+  async (when) => {
+    ack(relay.last("push"), 2)
+    await relay.settle()
+    const item = { entry: { ...note("b", "b".repeat(32)), by: "bob" } }
+    const end = { t: "entries", w, items: [], cursor: at(0), level: true, ...first } as const
+    relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+    await relay.settle()
+    if (when === "after") relay.say({ t: "want", w, page: [] })
+    await relay.settle()
+    failNext = "commit"
+    if (when === "after") relay.say({ t: "entries", w, items: [item], ...first })
+    else relay.say({ t: "notice", w, code: "QUOTA", access: "read" })
+    await relay.pass(100)
+    expect(failNext).toBe(undefined)
+    await relay.pass(2000)
+    expect(relay.count("have")).toBe(2)
+    // What the relay had sent to the first one, on a slow line.
+    if (when === "before") relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [item], ...first })
+    relay.say(end)
+    await relay.pass(100)
+    expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(1)).toString("hex") })
+    relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [item], ...first }, end)
+    await relay.pass(100)
+    expect(replicaOf(ws).state).toMatchObject({ heal: false, cursor: Buffer.from(at(0)).toString("hex") })
+    expect(await store.list(keys.changesOf(w, "b"))).not.toEqual([])
+  },
+)
 
 test("whenStored ends although the commit of the ack was reported as failed", async () => {
   const stored = ws.whenStored()
