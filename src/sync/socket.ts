@@ -259,7 +259,7 @@ export class Connection implements Relay {
     socket.onclose = (code, reason) => {
       const opened = this.#state === "open"
       if (opened && this.#firstWordMs !== undefined && this.#farewell === undefined && foreignCloseCodes.has(code)) {
-        return this.#failed(this.#noRelay(reason || `it closes the connection (${code})`))
+        return this.#failed(this.#noRelay(reason || `it closes the connection (${code})`, undefined, closeCodes[code]))
       }
       const why = this.#farewell ?? closeCodes[code] ?? "RELAY_UNREACHABLE"
       const said = reason && ` ${reason}`
@@ -286,10 +286,10 @@ export class Connection implements Relay {
   }
 
   /** The error for an answer that is not a relay's. */
-  #noRelay(why: string, cause?: unknown): HeadwaterError {
+  #noRelay(why: string, cause?: unknown, code: Code = "RELAY_UNREACHABLE"): HeadwaterError {
     if (this.#firstWordMs !== undefined) this.#firstWordMs = Math.min(LONGEST_FIRST_WORD_MS, 2 * this.#firstWordMs)
     const message = `what answers at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
-    return new HeadwaterError(cause instanceof HeadwaterError ? cause.code : "RELAY_UNREACHABLE", message, { cause })
+    return new HeadwaterError(cause instanceof HeadwaterError ? cause.code : code, message, { cause })
   }
 
   #receive(frame: Uint8Array): void {
