@@ -70,7 +70,7 @@ const WEIGHTS = {
 const TROUBLES = {
   account: 1,
   failReads: 1,
-  harmDevice: 2,
+  harmDevice: 5,
   update: 1,
   failTokens: 1,
   newer: 1,

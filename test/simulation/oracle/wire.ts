@@ -53,9 +53,11 @@ export class Wire {
     return message?.t === "push" && isOurs(message)
   }
 
+  /** The answer to a pull is none: twice, it would be taken for the answer to the next pull as well (seed 2077338423). */
   isNews(frame: Uint8Array): boolean {
     const message = decodeRelay(frame)
-    return (message?.t === "entries" || message?.t === "ack") && isOurs(message)
+    const isAnswer = message?.t === "entries" && message.principal !== undefined
+    return (message?.t === "entries" || message?.t === "ack") && !isAnswer && isOurs(message)
   }
 
   /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
