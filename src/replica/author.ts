@@ -8,7 +8,7 @@ import type { Edited } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
 import { owedOf } from "./authorship.ts"
-import { Live } from "./live.ts"
+import { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 

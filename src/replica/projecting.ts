@@ -4,8 +4,8 @@ import { project } from "../document/projection.ts"
 import type { Defs } from "./disk/known.ts"
 import type { StoredRow } from "./disk/records.ts"
 import type { NewRows } from "./disk/rows.ts"
-import { type Documents, markWaiting } from "./documents.ts"
-import type { Live } from "./live.ts"
+import type { Live } from "./live-document.ts"
+import { type Documents, markWaiting } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** Projects every touched entity. `collectionOf` says in which collection an entity is shown now. */

@@ -4,7 +4,7 @@
  */
 
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
-import { haveOf, noteUnnamed } from "../replica/heal.ts"
+import { haveOf, noteUnnamed } from "../replica/have-and-want.ts"
 import { further } from "../replica/log-places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 

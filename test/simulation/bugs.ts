@@ -117,7 +117,7 @@ export const bugs: readonly KnownBug[] = [
       },
       // The second line of defence: a session that finds one of its own changes lacking takes a fresh actor, too.
       {
-        file: "src/replica/documents.ts",
+        file: "src/replica/live-documents.ts",
         replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
         by: "",
       },

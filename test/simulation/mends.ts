@@ -42,7 +42,7 @@ export const mends: readonly Mend[] = [
     fails: /a session that has lost a change of its own/,
     edits: [
       {
-        file: "src/replica/documents.ts",
+        file: "src/replica/live-documents.ts",
         replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
         by: "",
       },

@@ -17,7 +17,7 @@ import type { Arrivals } from "./arrival-cache.ts"
 import type { Authorship } from "./authorship.ts"
 import { type Held, heldOf } from "./disk/change-record.ts"
 import { keys, PROBE, type StaleRecord } from "./disk/records.ts"
-import { Live } from "./live.ts"
+import { Live } from "./live-document.ts"
 import type { Transaction } from "./transaction.ts"
 
 export interface DocumentsOptions {
