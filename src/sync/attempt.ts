@@ -152,7 +152,11 @@ export class Attempt {
   /** `bytes`: size of the frame. */
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
-    if (!this.#answersThis(message)) return
+    if (!this.#answersThis(message)) {
+      // The bytes of its items are good all the same, and may mend what the disk has damaged. Only its cursor is not.
+      if (this.#awaits === "want" && message.t === "entries") this.#incoming.addItems(message)
+      return
+    }
     if (message.t === "entries") this.#queueEntries(message, bytes)
     else if (message.t === "ack") this.#run(this.#acknowledged(message))
     else if (message.t === "reject") this.#run(this.#rejected(message))
@@ -165,7 +169,10 @@ export class Attempt {
     if (message.t === "want" && this.#staleWants > 0) this.#staleWants--
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
     if (message.t !== "entries") return true
-    if (this.#awaits === "principal" && message.principal !== undefined) this.#awaits = "nothing"
+    const { principal, cursor } = message
+    // The first entries after a have carry no cursor. Where an earlier have was not answered, they may belong to that one.
+    const begins = this.#awaits === "principal" || (this.#awaits === "want" && !cursor && this.#o.staleWants === 0)
+    if (begins && principal !== undefined) this.#awaits = "nothing"
     return this.#awaits === "nothing"
   }
 

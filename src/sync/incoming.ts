@@ -42,6 +42,12 @@ export class Incoming {
     this.handOnWhenDue()
   }
 
+  /** Adds the items of a message that belongs to an earlier attempt: they count against no credit of this one. */
+  addItems({ t, w, items }: Entries): void {
+    this.#messages.push({ t, w, items })
+    this.handOnWhenDue()
+  }
+
   /** The batch that was handed on is committed. The next one follows with `handOnWhenDue`. */
   committed(): void {
     this.#committing = false
