@@ -257,6 +257,11 @@ export class Attempt {
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
     if (level) this.pullAgain()
+    for (const item of items) {
+      if (!("entry" in item) || !this.#refusals.arrived(item.entry.entity)) continue
+      this.#exchange.startOver(item.entry.entity)
+      this.push()
+    }
     if (items.length > 0) {
       this.#grant(bytes)
       if (this.#window.releaseUnread()) this.push()

@@ -93,6 +93,12 @@ export class FallbackExchange {
     return true
   }
 
+  /** What an entity lacked may have come: it may ask again, as often as before. */
+  startOver(entity: string): void {
+    this.#haves.delete(entity)
+    this.#awaitingWant.delete(entity)
+  }
+
   awaitsWant(entity: string): boolean {
     return this.#awaitingWant.has(entity)
   }

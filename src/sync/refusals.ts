@@ -44,8 +44,22 @@ export class Refusals {
 
   /** The relay lacks the deps of a change, even after several `have`s. The entity waits for the next connection. */
   stuck(entity: string, code: Code): void {
-    const message = "the relay lacks what this change depends on; it stays in the outbox until the next connection"
+    const message =
+      "the relay lacks what this change depends on; it stays in the outbox until that comes, or the next connection"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })
+  }
+
+  /**
+   * Entries of an entity have come, which may be what a change of it depends on: if the entity is stuck, it need not
+   * wait for the next connection. Returns whether it was stuck.
+   */
+  arrived(entity: string): boolean {
+    const refusal = this.#entities.get(entity)
+    if (refusal === undefined || Number.isFinite(refusal.retryAt)) return false
+    this.#entities.delete(entity)
+    if (refusal === this.#next) this.#next = this.#findNext()
+    this.#showNext()
+    return true
   }
 
   #set(entity: string, refusal: Refusal): void {

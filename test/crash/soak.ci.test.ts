@@ -4,9 +4,9 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { collection, openWorkspace, shape, text } from "headwater"
 import { nodeStore } from "headwater/node"
-import { createRelay } from "headwater-relay"
 import { afterEach, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { endAll, startRelay } from "../support/processes.ts"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 
 const WRITES = process.env["HEADWATER_LONG"] === "1" ? 100_000 : 2000
@@ -28,8 +28,8 @@ afterEach(async () => {
 test(`${WRITES} writes, each acknowledged, leave the heap as small as it was`, async () => {
   const folder = await newFolder()
   ends.push(() => removeFolder(folder))
-  const relay = await createRelay({ port: 0, data: `${folder}/relay` })
-  ends.push(() => relay.close())
+  ends.push(async () => endAll())
+  const relay = await startRelay(`${folder}/relay`, { seconds: 3600 }) // a process of its own: its memory is not counted
   const ws = await openWorkspace({
     id: "w",
     collections: { notes },

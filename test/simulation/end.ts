@@ -111,11 +111,12 @@ const isLevel = (world: World, { ws, home, device }: Replica): boolean =>
  * What we have destroyed everywhere, and what rests on it, cannot be sent. With a principal, only what does not wait for
  * another one.
  */
-function owedForEver({ oracle }: World, device: Device, principal?: string | null): Hash[] {
+function owedForEver(world: World, device: Device, principal?: string | null): Hash[] {
+  const { oracle } = world
   const whole = oracle.devices.whole(device)
   const owed = [...oracle.devices.owed(device.name).all().keys()]
   return owed
-    .filter((hash) => !whole.has(hash) || restsOnLost(oracle, whole, hash))
+    .filter((hash) => !whole.has(hash) || restsOnLost(world, whole, hash))
     .filter((hash) => principal === undefined || !oracle.devices.waitsForOther(device, hash, principal))
 }
 
@@ -176,24 +177,25 @@ function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: 
 }
 
 /** It waits for a change that we have destroyed everywhere: no relay would take it, so its holder owes it to nobody. */
-function restsOnLost({ changes, lost }: World["oracle"], held: ReadonlyMap<Hash, string>, hash: Hash): boolean {
+function restsOnLost({ oracle, replicas }: World, held: ReadonlyMap<Hash, string>, hash: Hash): boolean {
+  const { changes, lost } = oracle
+  // A disk may have damaged the last copy but one, and another one after that.
+  const isNowhere = (hash: Hash) =>
+    !oracle.relayHolds(hash) && replicas.every(({ device }) => !oracle.devices.whole(device).has(hash))
   const open = [hash]
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    if (lost.has(next) && !held.has(next)) return true
+    if (!held.has(next) && (lost.has(next) || isNowhere(next))) return true
     if (held.has(next)) open.push(...changes.get(next)!.deps)
   }
   return false
 }
 
 /** Equal heads, as equal sets: what the relay's disk holds is what every device holds. */
-function checkSameChanges(
-  { oracle }: World,
-  { name, device }: Replica,
-  log: ReadonlyMap<string, ReadonlySet<Hash>>,
-): void {
+function checkSameChanges(world: World, { name, device }: Replica, log: ReadonlyMap<string, ReadonlySet<Hash>>): void {
+  const { oracle } = world
   const held = oracle.devices.whole(device)
   for (const [hash, entity] of held)
-    if (!log.get(entity)?.has(hash) && !restsOnLost(oracle, held, hash))
+    if (!log.get(entity)?.has(hash) && !restsOnLost(world, held, hash))
       fail("diverged", `only ${name} has ${entity} ${short(hash)}`)
   for (const [entity, hashes] of log) {
     for (const hash of hashes) if (!held.has(hash)) fail("diverged", `${name} lacks ${entity} ${short(hash)}`)
@@ -291,7 +293,7 @@ async function checkEdits(
       hash &&
       world.replicas.some(({ device }) => {
         const held = world.oracle.devices.whole(device)
-        return held.has(hash) && restsOnLost(world.oracle, held, hash)
+        return held.has(hash) && restsOnLost(world, held, hash)
       })
     if (state === "saved" && !known && !excused && !waits) fail("saved and lost", describe(edit))
     if (shown > 1) fail("text doubled", `${shown} times ${describe(edit)}`)
