@@ -242,8 +242,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
 /**
- * Opens the database. If that fails, deletes the reserve, opens it with the freed space, and resolves with false. This
- * is done after every failure, not only on a full disk, because LevelDB's error for that differs from system to system.
+ * Opens the database. If that fails, deletes the reserve, opens the database with the freed space, and resolves with
+ * false. This is done after every failure except a lock or damage, because LevelDB's error on a full disk differs from
+ * system to system.
  */
 async function openIn(path: string, level: Level, reserve: Reserve): Promise<boolean> {
   let hadRoom = true
