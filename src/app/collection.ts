@@ -87,7 +87,7 @@ export function checkId(id: unknown, of: string): asserts id is string {
   }
 }
 
-/** @internal Apps are not to load the types of Automerge with those of a collection. */
+/** @internal The declarations for apps leave this function out, because it needs the types of Automerge. */
 export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void

@@ -1,4 +1,4 @@
-/** Keeps listeners: functions that an app has passed in order to be told of something. */
+/** Keeps listeners: functions of an app that are called when something has happened. */
 
 /**
  * A set of listeners. `tell` calls, at the end of the turn, the listeners that were in the set at the call and still

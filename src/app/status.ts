@@ -58,7 +58,7 @@ export type Status = Readonly<{
 
 type Listener = (status: Status) => void
 
-/** @internal Apps are not to load the types of Automerge with those of a status. */
+/** @internal The declarations for apps leave this class out, because it needs the types of Automerge. */
 export class WorkspaceStatus {
   readonly #replica: Replica
   readonly #sync: () => SyncStatus

@@ -162,7 +162,7 @@ function checkStore(store: object): asserts store is Store {
 const replicas = new WeakMap<object, Replica>()
 
 /**
- * The replica of a workspace, for code that looks inside: tests, and `headwater/testing`.
+ * Returns the replica of a workspace. Only tests and `headwater/testing` need it.
  *
  * @internal
  */

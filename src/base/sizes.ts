@@ -18,7 +18,7 @@ export interface Sizes {
   readonly looseOutbox: number
   /** Pages that one fold rewrites at most. */
   readonly foldedPages: number
-  /** Commits that the journal keeps; a writer that is further behind reads everything again. */
+  /** How many commits the journal keeps. A writer that has missed more commits reads everything again. */
   readonly journal: number
   /**
    * How many entities and pages one journal record names at most. After a commit that touched more, other writers read
@@ -31,7 +31,7 @@ export interface Sizes {
    * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
    */
   readonly group: number
-  /** Stale entities that one step projects at most: bounds how long a write waits behind them. */
+  /** Stale entities that one step projects at most: bounds how long a write waits for them. */
   readonly projectAtOnce: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number

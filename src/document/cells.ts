@@ -45,7 +45,7 @@ export function readCell(handle: Handle, key: string, own: (key: string) => stri
   const object = (texts.length > 1 && texts.find((id) => id === own(key))) || texts.at(-1)!
   const others = values.map((value) => (value.length === 3 ? value[2] : value[1])).filter((id) => id !== object)
   const text: Text = { object, value: handle.text(object), others }
-  // Of several texts, the one that is written to is shown, even where Automerge shows another.
+  // If Automerge shows a text, the text that `write` changes is shown, even if Automerge shows another text.
   return shown[0] === "text" ? textCell(text) : { kind: kindOf(shown[0]), value: plain(handle, shown), text }
 }
 

@@ -130,8 +130,8 @@ const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }
 const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
 
 /**
- * Joins changes of one sentence when little text between them is kept. A sentence that was written anew shares a "the"
- * with the old one by accident, and two devices that both keep it would shuffle their sentences.
+ * Joins changes of one sentence when little text between them is kept. A rewritten sentence shares a "the" with the old
+ * sentence by accident. If two devices both kept this "the", their sentences would be shuffled.
  */
 function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   const result: Stretch[] = []

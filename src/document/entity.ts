@@ -198,7 +198,7 @@ export class Entity {
     return made
   }
 
-  /** Takes the deletion back, which counts as an edit. Returns one change, or none when the entity is not deleted. */
+  /** Takes the deletion back; this is an edit, too. Returns one change, or none when the entity is not deleted. */
   restore(time: number): Change[] {
     if (!this.deleted) return []
     const made = this.#author(time, () => this.#handle.delete("_root", DELETED))

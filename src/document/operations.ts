@@ -22,7 +22,7 @@ const MARK = 7
 export const TYPE = "@type"
 
 /**
- * Says what is wrong with the operations of a change; undefined when nothing is.
+ * Returns the code of a fault in the operations of a change; undefined when there is no fault.
  *
  * `OP_REFERENCE`: an operation refers to one that is neither earlier in this change nor in an ancestor. `CHUNK_BAD`: an
  * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or an operation on

@@ -12,8 +12,8 @@ import { checkedText, equal, isThenable, isUserKey, own, plainCopy } from "./val
 export type Fields = Record<string, unknown>
 
 /**
- * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` counts in the text as the splices before
- * this one have left it.
+ * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` is an offset in the text that the
+ * earlier splices have made.
  */
 export interface Splice {
   readonly key: string
@@ -148,7 +148,7 @@ function applied(
 /** The splices of one update. */
 class Splicing {
   readonly made: Splice[] = []
-  /** The spliced texts, as the splices so far have left them. */
+  /** The spliced texts, after all splices so far. */
   readonly texts = new Map<string, string>()
   readonly #def: AnyDef | undefined
   readonly #before: Fields

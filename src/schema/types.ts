@@ -104,6 +104,6 @@ export type Row<S, F, D> = Meta<keyof Out<S> & string> &
 
 /** Edits that an update can make beyond assigning to its draft. */
 export interface Edit<S, F> {
-  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text as the splices before it have left it. */
+  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text that the earlier splices have made. */
   splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
 }

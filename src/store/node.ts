@@ -22,7 +22,7 @@ const bytes = 0x62 // b
  */
 const ownerKey = "\u0000owner"
 
-/** Bytes that one round trip to LevelDB's thread may bring. The default is 16 kB, but a page of rows has a megabyte. */
+/** How many bytes one call of LevelDB's thread may return. The default is 16 kB, but a page of rows has a megabyte. */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**

@@ -60,8 +60,8 @@ export interface AttemptOptions {
 }
 
 /**
- * Heals that one attempt begins at most. A log may be damaged during a heal, but a relay that never knows our cursor
- * must not be asked for ever.
+ * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But a
+ * relay that never knows our cursor must not be asked for ever.
  */
 const HEALS_AT_MOST = 3
 
@@ -80,7 +80,7 @@ export class Attempt {
   readonly #clockWatch: ClockWatch
   /** `served`: the relay's first entries of this connection are committed; they name the principal. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** ms by which the relay's clock is ahead of ours, once it has told its time. */
+  /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
   #clockAheadMs: number | undefined
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
@@ -171,8 +171,8 @@ export class Attempt {
   }
 
   /**
-   * Ends the attempt when the step fails, mostly because of the disk. The next attempt receives again what is not
-   * saved.
+   * Ends the attempt when the step fails, mostly because of the disk. The relay sends unsaved entries again to the next
+   * attempt.
    */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {

@@ -1,4 +1,4 @@
-/** Pings the relay, so that a half-open connection is noticed: one that looks open while nothing arrives any more. */
+/** Pings the relay to notice a half-open connection: a connection that looks open although nothing arrives any more. */
 
 import type { Clock } from "../base/env.ts"
 

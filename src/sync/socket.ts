@@ -104,7 +104,7 @@ export class Connection implements Relay {
   readonly #token: Token | undefined
   /** The workspaces that are on this connection. */
   readonly #channels = new Map<string, Channel>()
-  /** Workspaces that have used the present socket, those that have left it included. */
+  /** Workspaces that have used the present socket, including those that have left it. */
   readonly #usedSocket = new Set<string>()
   readonly #closeListeners = new Set<() => void>()
   /** The `Env` that the first workspace has passed. */

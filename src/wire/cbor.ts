@@ -147,7 +147,8 @@ export class Reader extends Side {
   constructor(frame: Uint8Array) {
     super()
     this.bounded(frame.length, 1, limits.message)
-    // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory; those of a Buffer would.
+    // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory. Slices of a Buffer would keep
+    // it.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
     this.#view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
   }

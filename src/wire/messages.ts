@@ -73,7 +73,7 @@ export const limits = {
   items: 2 ** 16,
   /** heads of one entity, deps of one change */
   heads: 1024,
-  /** workspaces on one connection, those that have left it included */
+  /** workspaces on one connection, including those that have left it */
   workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,

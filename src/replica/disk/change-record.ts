@@ -1,4 +1,4 @@
-/** A saved change with what the relay's entry said of it, and the record on the disk that keeps both. */
+/** A saved change with facts from the relay's entry, and the record on the disk that has both. */
 import { HeadwaterError } from "../../base/errors.ts"
 import type { Value } from "../../store/store.ts"
 import { type Change, readChange } from "../../wire/chunk.ts"

@@ -134,7 +134,7 @@ export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   return { n: Math.max(0, ...records), value }
 }
 
-/** Reads in the journal what the commits after `from` up to `to` have touched. */
+/** Reads from the journal everything that the commits `from` + 1 to `to` have touched. */
 export async function touchedSince(
   store: Store,
   w: string,

@@ -9,7 +9,7 @@ import type { Owed, State } from "./records.ts"
 export type Principals = Pick<State, "principal" | "firstPrincipal">
 
 /**
- * The changes of one entity that wait: `pending` is their number, `principal` the one that the first of them waits for.
+ * The waiting changes of one entity. `pending`: their number. `principal`: the principal that the first one waits for.
  */
 interface Waiting {
   readonly principal: string
