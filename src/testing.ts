@@ -5,8 +5,8 @@ export { type Runner, type StoreFixture, storeConformance } from "./store/confor
 export { checkStore, type StoreStep } from "./store/model.ts"
 
 /**
- * The heads of every entity of a workspace on this device: hashes as hex, sorted. They are equal on replicas that hold
- * the same changes. Read from the change records; no document is opened.
+ * Returns the heads of every entity of a workspace on this device: hashes as hex, sorted. Replicas that hold the same
+ * changes have equal heads. The heads are read from the change records; no document is opened.
  */
 export async function headsOf(workspace: object): Promise<Record<string, readonly string[]>> {
   const heads: Record<string, readonly string[]> = {}

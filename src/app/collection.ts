@@ -1,4 +1,4 @@
-/** A collection as an app holds it. Reads come from rows in memory; writes become steps of the replica. */
+/** The collection object of an app. It reads from rows in memory; its writes become steps of the replica. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
@@ -14,13 +14,13 @@ import { Listeners } from "./listeners.ts"
 
 /** The rows that a commit has changed, by id. */
 export type Delta = Readonly<{
-  /** Rows that are in `all()` now and were not. */
+  /** Rows that are in `all()` now and were not before the commit. */
   added: readonly string[]
-  /** Rows that look different. */
+  /** Rows of `all()` whose content has changed. */
   changed: readonly string[]
   /** Rows that are not in `all()` any more. */
   removed: readonly string[]
-  /** `here`: the rows were written on this device. `relay`: an entry, an ack or a refusal came for them. */
+  /** `here`: the rows were written on this device. `relay`: an entry, an ack or a refusal of the relay changed them. */
   from: "here" | "relay"
 }>
 
@@ -28,18 +28,18 @@ export type Delta = Readonly<{
 export interface Collection<S, F, D> {
   /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
-  /** The row with this id; undefined when there is none or the entity is deleted. The same object until it changes. */
+  /** Returns the row with this id, the same object until the row changes. Undefined for no entity or a deleted one. */
   get(id: string): Row<S, F, D> | undefined
-  /** Every row whose entity is not deleted, ordered by id. The same array until one changes. */
+  /** Returns every row whose entity is not deleted, ordered by id. Returns the same array until a row changes. */
   all(): readonly Row<S, F, D>[]
   /**
    * Reads the whole entity, texts included that are too long for its row; undefined when there is none. A deleted
-   * entity can be read. Needs Automerge: `WASM_FAILED` when that cannot be loaded.
+   * entity can be read. Rejects with `WASM_FAILED` when Automerge cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
-   * Calls `f` after every commit that changed what `all()` gives, and at no other time. A commit may hold both what was
-   * written here and what came from the relay: then `f` is called once for each. Returns the unsubscription.
+   * Calls `f` after every commit that changed the result of `all()`, and at no other time. When a commit holds both
+   * writes of this device and changes from the relay, `f` is called once for each kind. Returns the unsubscription.
    */
   subscribe(f: (rows: readonly Row<S, F, D>[], delta: Delta) => void): () => void
   /**
@@ -50,16 +50,16 @@ export interface Collection<S, F, D> {
    */
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
-   * Changes an entity: `f` edits a plain copy of it, and what it touched becomes one change. Resolves with the row once
-   * the change is saved on this device. `f` must do nothing but edit: it is called again, with a newer copy, when
-   * another tab was first to save.
+   * Changes an entity: `f` edits a plain copy of it, and all its edits become one change. Resolves with the row once
+   * the change is saved on this device. `f` must do nothing but edit: when another tab saves first, `f` is called again
+   * with a newer copy.
    *
    * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`,
-   * `SPLICE_RANGE`, `FIELD_KIND`, a code of `create`, or what `f` has thrown.
+   * `SPLICE_RANGE`, `FIELD_KIND`, a code of `create`, or the error that `f` has thrown.
    */
   update(id: string, f: (draft: Whole<S, F, D>, edit: Edit<S, F>) => void): Promise<Row<S, F, D>>
   /**
-   * Deletes an entity for everybody, until it is restored, or until an edit arrives that was made without knowing of
+   * Deletes an entity for everybody, until it is restored, or until an edit arrives from a device that did not know of
    * the deletion. Deleting a deleted entity writes nothing.
    *
    * Rejects with `ENTITY_NOT_FOUND`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
@@ -78,7 +78,7 @@ export type RowOf<X> =
       : never
 
 /**
- * Throws `ID_INVALID` unless this can be an id of an entity or a workspace. Ids become keys on disk and names on the
+ * Throws `ID_INVALID` unless this is a valid id of an entity or a workspace. Ids become keys on disk and names on the
  * wire.
  */
 export function checkId(id: unknown, of: string): asserts id is string {
@@ -87,7 +87,7 @@ export function checkId(id: unknown, of: string): asserts id is string {
   }
 }
 
-/** @internal Apps are not to load the types of Automerge with those of a collection. */
+/** @internal The declarations for apps leave this function out, because it needs the types of Automerge. */
 export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void
@@ -138,7 +138,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
-  // The app's own types of its rows begin here. Inside, a row is whatever the schema has let in and JSON has kept.
+  // From here on, rows have the app's own types. Inside, a row is any value that the schema and JSON let pass.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 

@@ -1,9 +1,9 @@
-/** Keeps listeners: functions that an app has passed in order to be told of something. */
+/** Keeps listeners: functions of an app that are called when something has happened. */
 
 /**
- * A set of listeners. At the end of the turn in which something happened, it calls those that were in the set then and
- * still are; one that throws disturbs nobody. So a listener may subscribe, write, connect or close, whatever is going
- * on.
+ * A set of listeners. `tell` calls, at the end of the turn, the listeners that were in the set at the call and still
+ * are. A listener that throws does not affect the others. So a listener may subscribe, write, connect or close at any
+ * time.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
@@ -24,15 +24,15 @@ export class Listeners<T extends readonly unknown[]> {
     })
   }
 
-  /** Removes all listeners, after what is told in this turn. */
+  /** Removes all listeners after they have been told what happened in this turn. */
   end(): void {
     queueMicrotask(() => this.#all.clear())
   }
 }
 
 /**
- * A listener that throws must not keep the next one from hearing, nor fail a commit that has happened, nor end a process
- * on Node, as an error that nobody catches does. A page reports it as its own uncaught error.
+ * Calls a listener. An error that it throws must not keep the next listener from being called, fail a commit that is
+ * done, or end the Node process, as an uncaught error does. A page reports the error as an uncaught error of its own.
  */
 function callSafely(f: () => void): void {
   try {

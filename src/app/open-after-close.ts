@@ -1,14 +1,14 @@
 /**
- * The workspaces of this page, each from the beginning of its opening to the end of its closing. When a page opens,
- * closes and opens a workspace again (React's StrictMode, a hot reload, an aborted opening), the second opening waits
- * for the end of the first. Only a workspace that is open, and stays so, keeps another from opening.
+ * Keeps the workspaces of this page, each from the beginning of its opening to the end of its closing. When a page
+ * opens, closes and opens a workspace again (React's StrictMode, a hot reload, an aborted opening), the second opening
+ * waits until the first workspace is closed. The second opening fails only if the first workspace stays open.
  */
 import type { Store } from "../store/store.ts"
 
 export class Life {
   readonly id: string
   readonly store: Store
-  /** The connection to a relay that the workspace is on, or will be. One workspace of an id can be on it. */
+  /** The relay connection that the workspace is on, or will be on. It can have only one workspace of each id. */
   connection: object | undefined
   /** Settles when the workspace is open, or could not be opened. */
   readonly opened: Promise<void>
@@ -38,21 +38,21 @@ export class Life {
 
 const lives = new Set<Life>()
 
-/** How many microtasks it takes at most until those who wait for an opening have heard of its end. */
+/** Once an opening has ended, code that awaits it runs within so many microtasks. */
 const TURN = 50
 
 /**
- * Begins the life of a workspace, once no other on the same data, or of the same id on the same connection, is being opened
- * or closed in this page.
+ * Begins the life of a workspace. First waits while this page opens or closes another workspace on the same data, or of
+ * the same id on the same connection.
  */
 export async function beginLife(id: string, store: Store, connection: object | undefined): Promise<Life> {
   const next = () => inTheWay(id, store, connection)
   for (let other = next(); other !== undefined; other = next()) {
     await other.opened
-    // An app that waited for that opening in order to close the workspace at once does so in this turn.
+    // An app that awaits the other opening, to close that workspace at once, calls `close` during these microtasks.
     for (let i = 0; i < TURN; i++) await undefined
     if (!lives.has(other)) continue
-    if (other.closed === undefined) break // it stays open: claiming the store fails, or connecting
+    if (other.closed === undefined) break // the other stays open: `claim` or `connect` will fail
     await other.closed
   }
   const life = new Life(id, store, connection)
@@ -61,8 +61,8 @@ export async function beginLife(id: string, store: Store, connection: object | u
 }
 
 /**
- * Finds another life on the same data: of the same workspace, or of another store object, which may have to be closed
- * first. Or one that takes the workspace's place on its connection.
+ * Finds a life that must end before this workspace can open: one of the same workspace on the same data, one of another
+ * store object on the same data (that store may have to be closed first), or one of the same id on the same connection.
  */
 function inTheWay(id: string, store: Store, connection: object | undefined): Life | undefined {
   for (const life of lives) {

@@ -1,4 +1,6 @@
-/** The status of a workspace: one object, made from sync, outbox and faults, and replaced when any of them changes. */
+/**
+ * The status of a workspace: an object computed from sync, outbox and faults, and replaced when its content changes.
+ */
 
 import { HeadwaterError } from "../base/errors.ts"
 import type { SetAside } from "../replica/disk/known.ts"
@@ -10,9 +12,9 @@ import { Listeners } from "./listeners.ts"
 /** The state of a workspace on this device. It is a new object each time that something in it changes. */
 export type Status = Readonly<{
   /**
-   * `local`: no relay. `connecting`: dialled, and not answered yet. `syncing`: connected, and more is to come or to be
-   * shown. `live`: connected, and everything that the relay has is here and shown in rows. `offline`: not connected.
-   * `error`: this device's disk fails, see `error`.
+   * `local`: there is no relay. `connecting`: the relay is dialled and has not answered yet. `syncing`: connected, and
+   * the relay has more to send, or rows do not show everything yet. `live`: connected, and everything that the relay
+   * has is here and shown in rows. `offline`: not connected. `error`: this device's disk fails, see `error`.
    */
   phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
   connected: boolean
@@ -27,11 +29,13 @@ export type Status = Readonly<{
    *
    * 1. This device's disk fails (`STORE_FAILED`), or its folder was removed (`STORE_GONE`).
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
-   * 3. The relay refuses changes for now, or has sent a notice: its code, `retryAt` when it makes sense to try again.
+   * 3. The relay refuses changes for now, or has sent a notice. The error has the relay's code, and in `retryAt` the
+   *    time of the next try, if there is one.
    * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.
-   * 5. A change is set aside; the error stays as long as one is, and `entity` says whose change it is. `REJECTED`: the
-   *    relay has refused a change of this device for good. `CHUNK_BAD`, `OP_REFERENCE` and the other codes of a change:
-   *    a change has arrived that no replica can apply. Both kinds are kept on this device, and everything else goes on.
+   * 5. A change is set aside, and `error.entity` is the entity that it belongs to. There is such an error until no
+   *    change is set aside any more. `REJECTED`: the relay has refused, for good, a change that this device pushed.
+   *    `CHUNK_BAD`, `OP_REFERENCE` or another code of a change: a change has arrived that no replica can apply. Changes
+   *    of both kinds are kept on this device, and all other changes are synced as usual.
    */
   error: HeadwaterError | null
   /** Whether this device has once had everything that the relay had. It survives a restart. */
@@ -48,20 +52,22 @@ export type Status = Readonly<{
    * connection.
    */
   principal: string | null
-  /** Changes that were made under other principals: they wait until those connect again. */
+  /** Changes that were made under other principals. They are pushed when their principal connects again. */
   others: readonly { readonly principal: string; readonly pending: number }[]
 }>
 
 type Listener = (status: Status) => void
 
-/** @internal Apps are not to load the types of Automerge with those of a status. */
+/** @internal The declarations for apps leave this class out, because it needs the types of Automerge. */
 export class WorkspaceStatus {
   readonly #replica: Replica
   readonly #sync: () => SyncStatus
   readonly #hasRelay: () => boolean
   #current: Status
   readonly #listeners = new Listeners<[Status]>()
-  /** The error of each change that is set aside. It stays one object, so that the status stays equal. */
+  /**
+   * The error of each change that is set aside. Errors are compared by identity: a new object would be a new status.
+   */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
   constructor(replica: Replica, sync: () => SyncStatus, hasRelay: () => boolean) {
@@ -79,7 +85,7 @@ export class WorkspaceStatus {
     return this.#listeners.add(f)
   }
 
-  /** Makes the status anew, and tells listeners if it differs. Call when something may have changed. */
+  /** Computes the status again, and tells the listeners if it has changed. Call when it may have changed. */
   refresh(): void {
     const before = this.#current
     const now = this.#now()
@@ -89,7 +95,7 @@ export class WorkspaceStatus {
     this.#listeners.tell(() => [now])
   }
 
-  /** Call when nothing changes any more. Listeners still hear of what was told in this turn, and then of nothing. */
+  /** Call when the status changes no more. Listeners still get what was told in this turn, and nothing after that. */
   end(): void {
     this.#listeners.end()
   }

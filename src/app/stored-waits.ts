@@ -1,7 +1,8 @@
 /**
- * The waits of `whenStored`. Each covers the changes that are in the outbox when it begins. An app may wait after every
- * write of a long flight, so no wait copies the whole outbox: it notes only the changes that no earlier wait has noted,
- * and is over when these are answered and all earlier waits are over.
+ * The waits of `whenStored`. A wait covers the changes that are in the outbox when the wait begins. A change is
+ * answered when it has left the outbox, because the relay has stored it or refused it for good. An app may wait after
+ * every write of a long flight, so no wait copies the whole outbox: a wait notes only the changes that no earlier wait
+ * has noted. It is over when all its noted changes are answered and all earlier waits are over.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -11,9 +12,9 @@ import type { Replica } from "../replica/replica.ts"
 import type { Hash } from "../wire/protocol.ts"
 
 export interface StoredWait {
-  /** The changes that this wait has noted and that the relay has not answered for, as far as anybody has looked. */
+  /** The changes that this wait has noted, with their entities. A check removes the changes that are answered. */
   readonly owed: Map<Hash, string>
-  /** False: whoever waited has given up. What is noted stays, for the waits that follow. */
+  /** False once the caller has stopped waiting. The noted changes stay noted, because later waits rely on them. */
   wanted: boolean
   over: boolean
   /** A change that the relay refused for good while the wait lasted. */
@@ -23,14 +24,14 @@ export interface StoredWait {
 
 export class StoredWaits {
   readonly #replica: Replica
-  /** The waits that are not over, the oldest first. Only the last one may be unwanted. */
+  /** The waits that are not over, the oldest first. Only the last wait may have `wanted` false. */
   #waits: StoredWait[] = []
   /**
-   * The outbox, its number of additions, and the principal when the last wait began. What of that outbox was that
-   * principal's own then is in `#waits`, or answered.
+   * The outbox, its number of additions, and the principal, all as they were when the last wait began. Every change
+   * that this principal owed at that time is noted in `#waits` or answered.
    */
   #noted: { readonly outbox: Outbox; readonly additions: number; readonly principal: string | null } | undefined
-  /** The principal for which `#waits` were looked at last. */
+  /** The principal at the last check of `#waits`. */
   #principal: string | null = null
 
   constructor(replica: Replica) {
@@ -46,9 +47,9 @@ export class StoredWaits {
     const noted = this.#noted?.outbox === outbox && this.#noted.principal === principal ? this.#noted : undefined
     const added = noted && outbox.addedSince(noted.additions)
     const covered = added === undefined ? new Set(this.#waits.flatMap(({ owed }) => [...owed.keys()])) : undefined
-    // Changes of another principal wait until that one connects again; nobody waits for them here.
+    // No wait covers changes of another principal: they are pushed only when that principal connects again.
     for (const owed of added ?? outbox) {
-      const left = outbox.get(owed.entity, owed.hash) // what was added may be answered already
+      const left = outbox.get(owed.entity, owed.hash) // an added change may be answered already
       if (left !== undefined && isOurs(left, state) && !covered?.has(owed.hash)) wait.owed.set(owed.hash, owed.entity)
     }
     this.#noted = { outbox, additions: outbox.additions, principal }
@@ -57,7 +58,10 @@ export class StoredWaits {
     return wait
   }
 
-  /** The wait that begins now: the last one again when it is unwanted, for what it has noted is to be waited for as well. */
+  /**
+   * Returns the wait that begins now. It replaces a last wait that is unwanted, and takes over the noted changes of
+   * that wait, because it covers them, too.
+   */
   #next(): StoredWait {
     const last = this.#waits.at(-1)
     const fresh = { owed: new Map(), wanted: true, over: false, refused: undefined, error: undefined }
@@ -68,8 +72,9 @@ export class StoredWaits {
   }
 
   /**
-   * Whether the relay has answered for everything that the wait covers. Throws `PRINCIPAL_CHANGED` when a change of it
-   * waits for another principal than the one that is connected, `REJECTED` when it is over and a change was refused.
+   * Whether every change that the wait covers is answered. Throws `PRINCIPAL_CHANGED` when a covered change can be
+   * pushed only for a principal that is not connected, `REJECTED` when the wait is over and the relay refused a covered
+   * change.
    */
   isOver(wait: StoredWait): boolean {
     this.#look()
@@ -81,7 +86,7 @@ export class StoredWaits {
     return wait.over
   }
 
-  /** Nobody waits any more. */
+  /** Call when the caller waits no more. The next wait, if there is one, takes over the noted changes. */
   leave(wait: StoredWait): void {
     wait.wanted = false
     const at = this.#waits.indexOf(wait)
@@ -91,7 +96,7 @@ export class StoredWaits {
     this.#waits.splice(at, 1)
   }
 
-  /** Ends the waits, from the oldest on, whose changes are all answered. */
+  /** Ends waits whose changes are all answered. Begins with the oldest wait and stops at the first that is not over. */
   #look(): void {
     const { principal } = this.#replica.state
     if (principal !== this.#principal) this.#failBlocked()
@@ -102,7 +107,9 @@ export class StoredWaits {
     }
   }
 
-  /** Notes what was refused before a new wait begins, which must not hear of it. */
+  /**
+   * Moves every refused change from `owed` to `refused`. Called before a new wait begins, which must not report them.
+   */
   #noteRefused(): void {
     const { outbox, rejected } = this.#replica
     if (rejected.size === 0) return
@@ -125,7 +132,10 @@ export class StoredWaits {
     return true
   }
 
-  /** Fails the waits that cover a change which waits for another principal: the first that has noted one, and all behind. */
+  /**
+   * Fails the first wait that has noted a change of another principal, and all later waits, which also cover the
+   * change.
+   */
   #failBlocked(): void {
     const at = this.#waits.findIndex((wait) => this.#isBlocked(wait))
     if (at < 0) return

@@ -27,15 +27,15 @@ export class Waiting {
     for (const { look } of [...this.#waits]) look()
   }
 
-  /** Ends all waits with `CLOSED`. Call when the relay will not be heard of any more, or they would last for ever. */
+  /** Ends all waits with `CLOSED`. Call when no message of the relay can come any more: the waits would never end. */
   giveUp(why: string): void {
     for (const { fail } of [...this.#waits]) fail(new HeadwaterError("CLOSED", why))
   }
 
-  /** Resolves when the relay has answered for everything that is saved now: it has stored or refused each change. */
+  /** Resolves when the relay has stored, or refused for good, each change that is saved now. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
-    // Until a heal is over, nobody knows what the relay lacks of that which was stored, or is lost from the outbox.
+    // Until a heal is over, the outbox may lack changes that the relay has lost, or that the disk has lost from it.
     if (replica.state.heal) await this.#until(signal, () => !replica.state.heal)
     signal?.throwIfAborted()
     const wait = this.#stored.begin()
@@ -46,7 +46,7 @@ export class Waiting {
     }
   }
 
-  /** Resolves when this device has and shows everything that the relay has stored by now. */
+  /** Resolves when this device has and shows everything that the relay had stored before the call. */
   async untilSynced(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
     const check = this.#sync.check()

@@ -23,9 +23,9 @@ type Collections<C extends Defs> = {
 
 interface Core<C extends Defs> {
   readonly id: string
-  /** The connection, what the relay has not stored yet, and what is wrong. A new object each time it changes. */
+  /** The state of sync and what is wrong. Each change of the status replaces this object by a new one. */
   readonly status: Status
-  /** Calls `f` whenever `status` has changed, at the end of the turn in which it did. Returns the unsubscription. */
+  /** Calls `f` after each change of `status`, at the end of the same turn. Returns the unsubscription. */
   onStatus(f: (status: Status) => void): () => void
   /**
    * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, unless the workspace itself has
@@ -37,8 +37,8 @@ interface Core<C extends Defs> {
    * changes of other principals.
    *
    * Rejects with `NO_RELAY` when no relay was named, with `CLOSED` when the workspace or its relay connection is
-   * closed, with `REJECTED` when the relay has refused some of it for good, with `PRINCIPAL_CHANGED` when another
-   * principal connects meanwhile, with the signal's reason when that is aborted.
+   * closed, with `REJECTED` when the relay has refused one of these changes for good, with `PRINCIPAL_CHANGED` when
+   * another principal connects meanwhile, with the signal's reason when the signal is aborted.
    */
   whenStored(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
@@ -49,10 +49,10 @@ interface Core<C extends Defs> {
    */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Connects to a relay, or to the last one if none is named. Leaves the former connection if that is another one.
+   * Connects to this relay, or to the last relay if none is passed. Leaves the former connection if it is another one.
    *
-   * Throws `NO_RELAY` when no relay was ever named, `CLOSED` when the workspace or that connection is closed,
-   * `STORE_IN_USE` when a workspace of this id is on that connection already. A call that throws has changed nothing.
+   * Throws `NO_RELAY` when no relay was ever passed, `CLOSED` when the workspace or the relay connection is closed,
+   * `STORE_IN_USE` when a workspace of this id is on the connection already. A call that throws has changed nothing.
    */
   connect(relay?: Relay | RelayOptions): void
   /** Ends the connection; the workspace works offline until `connect`. */
@@ -61,8 +61,8 @@ interface Core<C extends Defs> {
   close(): Promise<void>
 }
 /**
- * What `await using` needs, where the app's TypeScript knows it. To name the symbol would make every app add
- * `esnext.disposable` to its `lib`.
+ * The method that `await using` needs, if the app's TypeScript knows `Symbol.asyncDispose`. A type that named the
+ * symbol directly would make every app add `esnext.disposable` to its `lib`.
  */
 type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends symbol }
   ? { readonly [K in S]: () => Promise<void> }
@@ -72,7 +72,7 @@ export type Workspace<C extends Defs> = Core<C> & Disposed & Omit<Collections<C>
 
 /** What `openWorkspace` takes. */
 export interface WorkspaceOptions<C extends Defs> {
-  /** The workspace's id, `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same. */
+  /** The workspace's id, `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same id. */
   readonly id: string
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
@@ -83,16 +83,16 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly store: object
   /** The relay to connect to at once. Without it the workspace is local until `connect`. */
   readonly relay?: Relay | RelayOptions | undefined
-  /** Makes entity ids; UUID v7 by default. */
+  /** Makes entity ids. By default they are UUIDs of version 7. */
   readonly idFactory?: (() => string) | undefined
   /**
-   * Where a page gets Automerge's WebAssembly, or its bytes. Without it the base64 build is imported. Either is loaded
-   * when a document is first needed.
+   * For a page: the URL of Automerge's WebAssembly, or its bytes. Without this option the base64 build is imported. In
+   * both cases WebAssembly is loaded when a document is first needed.
    */
   readonly wasm?: URL | string | BufferSource | undefined
   /**
-   * How much memory documents may take that are kept for their next use, in bytes: 64 MiB by default. It is an estimate;
-   * a text takes some 160 bytes a character. The document that was used last is kept in any case.
+   * How many bytes of memory the documents that are kept for their next use may take: 64 MiB by default. The memory is
+   * estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
    */
   readonly documentBytes?: number | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
@@ -138,7 +138,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     life.nowOpen()
     return workspace as Workspace<C>
   } catch (error) {
-    // Without its end, the idle work of the replica would go on after another workspace has claimed the store.
+    // If the replica stayed open, its idle work would go on after another workspace has claimed the store.
     for (const undo of [() => replica?.close({ quickly: true }), () => release?.()]) {
       try {
         await undo()
@@ -162,7 +162,7 @@ function checkStore(store: object): asserts store is Store {
 const replicas = new WeakMap<object, Replica>()
 
 /**
- * The replica of a workspace, for code that looks inside: tests, and `headwater/testing`.
+ * Returns the replica of a workspace. Only tests and `headwater/testing` need it.
  *
  * @internal
  */
@@ -182,11 +182,11 @@ class OpenWorkspace<C extends Defs> {
   readonly #waiting: Waiting
   readonly #release: () => Promise<void>
   readonly #life: Life
-  /** The connection to the relay that was named last. */
+  /** The connection to the relay that was passed last. */
   #connection: Connection | undefined
-  /** Whether `#connection` was made here. It is then shared with nobody, and closed with the workspace. */
+  /** Whether this workspace made `#connection`. Such a connection is not shared, and is closed with the workspace. */
   #ownsConnection = false
-  /** Takes this workspace off `#connection`; undefined while it is not on it. */
+  /** Detaches this workspace from `#connection`; undefined while the workspace is not attached to it. */
   #detach: (() => void) | undefined
   #stopListeningForClose: (() => void) | undefined
   #closing: Promise<void> | undefined

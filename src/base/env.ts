@@ -8,8 +8,8 @@ export interface Clock {
   /** ms since 1970. */
   now(): number
   /**
-   * Calls `f` once, `ms` later. Returns a function that cancels the call. One in the `background` keeps no process
-   * alive.
+   * Calls `f` once, after `ms`. Returns a function that cancels the call. A `background` timer does not keep the
+   * process alive.
    */
   after(ms: number, f: () => void, background?: boolean): () => void
   /** `n` bytes that nobody can guess. */
@@ -48,7 +48,7 @@ export const systemClock: Clock = {
     let timer: ReturnType<typeof setTimeout>
     const wait = (left: number) => {
       timer = left > LONGEST ? setTimeout(() => wait(left - LONGEST), LONGEST) : setTimeout(f, left)
-      if (background) (timer as { unref?(): void }).unref?.() // browsers have no such thing
+      if (background) (timer as { unref?(): void }).unref?.() // browsers have no `unref`
     }
     wait(ms)
     return () => clearTimeout(timer)

@@ -68,7 +68,7 @@ export interface Details {
   readonly cause?: unknown
 }
 
-/** The one error class of this library. `code` says what happened, `docs/errors.md#<code>` what to do. */
+/** The only error class of this library. `code` says what happened, `docs/errors.md#<code>` says what to do. */
 export class HeadwaterError extends Error {
   override readonly name = "HeadwaterError"
   readonly code: Code

@@ -1,10 +1,10 @@
-/** Makes folders whose names survive a power cut, for which POSIX asks for an fsync of the folder above. */
+/** Makes folders whose directory entries survive a power cut. POSIX requires an fsync of the parent folder for that. */
 import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Makes a folder and the missing ones above it. Does not use Node's `recursive`: where the system denies that a folder
- * can exist (under /proc), Node tries for ever.
+ * Makes a folder and its missing parent folders. Does not use Node's `recursive`: in a place where no folder can exist
+ * (under /proc), Node tries for ever.
  */
 export async function makeFolder(folder: string): Promise<void> {
   let made = true
@@ -18,16 +18,16 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolder(dirname(folder))
     await make()
   })
-  // The folder above has the name of this one. It is synced even if this folder was here already: whoever made it may
-  // have died before the sync.
+  // The directory entry of this folder is in its parent folder. The parent is synced even if this folder existed
+  // already: the process that made this folder may have died before the sync.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
 }
 
-/** Makes the names in a folder survive a power cut. */
+/** Syncs a folder, so that its directory entries survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
-  // Windows cannot open folders, and keeps their names without being asked.
+  // Windows cannot open folders, and keeps directory entries without a sync.
   if (process.platform === "win32") return
   const handle = await open(folder, "r")
   try {

@@ -1,4 +1,4 @@
-/** SHA-256 (FIPS 180-4), synchronous. Web Crypto's is asynchronous, and takes 15 times as long for a small chunk. */
+/** SHA-256 (FIPS 180-4), synchronous. Web Crypto is asynchronous, and takes 15 times as long for a small chunk. */
 import { sha256 as inJavaScript } from "@noble/hashes/sha2.js"
 import { HeadwaterError } from "./errors.ts"
 
@@ -10,11 +10,11 @@ interface Host {
 }
 /**
  * Node's own function, which uses the processor's instructions and takes a sixth of the time. It is loaded in this way
- * because bundlers do not see it.
+ * so that bundlers do not see an import.
  */
 const native = (globalThis as Host).process?.getBuiltinModule?.("node:crypto")
 
-/** The hash as 64 lower-case hexadecimal digits. */
+/** Returns the hash as 64 lower-case hexadecimal digits. */
 export const sha256: (bytes: Uint8Array) => string = native
   ? (bytes) => native.hash("sha256", bytes, "hex")
   : (bytes) => hex(inJavaScript(bytes))
@@ -24,8 +24,8 @@ const latin1 = new TextDecoder("latin1")
 const digits = new Uint8Array(64)
 
 /**
- * The bytes as lower-case hexadecimal digits. The string is decoded in one go: one that is put together piece by piece
- * takes a kilobyte until it is used.
+ * Returns the bytes as lower-case hexadecimal digits. The string is decoded all at once: a string that is concatenated
+ * from pieces takes a kilobyte of memory until it is used.
  */
 export function hex(bytes: Uint8Array): string {
   const text = bytes.length <= 32 ? digits : new Uint8Array(2 * bytes.length)
@@ -37,7 +37,7 @@ export function hex(bytes: Uint8Array): string {
   return latin1.decode(text.subarray(0, 2 * bytes.length))
 }
 
-/** The bytes of lower-case hexadecimal digits. Throws `CHUNK_BAD` for anything else. */
+/** Returns the bytes of lower-case hexadecimal digits. Throws `CHUNK_BAD` for anything else. */
 export function bytesOfHex(hex: string): Uint8Array {
   const bytes = new Uint8Array(hex.length >> 1)
   let wrong = hex.length & 1
@@ -51,7 +51,7 @@ export function bytesOfHex(hex: string): Uint8Array {
   return bytes
 }
 
-/** The value of a digit's character code: 0 to 15, and 16 when it is no digit. */
+/** Returns the value of a digit's character code: 0 to 15, or 16 for a character that is no digit. */
 function digit(code: number): number {
   if (code >= 48 && code <= 57) return code - 48
   return code >= 97 && code <= 102 ? code - 87 : 16

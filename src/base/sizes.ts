@@ -1,28 +1,28 @@
 /**
  * The sizes at which the library changes how it works: when records move into pages, how much is done in one step, how
- * much is kept in memory or under way. Apps never set them. The simulation makes them tiny, so that every run reaches
- * every one; with the usual sizes a run of forty commands reaches none.
+ * much is kept in memory or under way. Apps never set them. The simulation makes them tiny, so that every run exceeds
+ * every size; with the usual sizes a run of forty commands exceeds none.
  */
 export interface Sizes {
   /** Rows in one page. */
   readonly rowPage: number
   /** A commit with this many new rows or more writes them as pages at once. */
   readonly rowsAtOnce: number
-  /** Loose rows are folded into pages once there are this many, or a quarter of that for each page. */
+  /** Loose rows are folded into pages once there are this many, or a quarter of this for each page if that is more. */
   readonly looseRows: number
   /** Outbox records in one page. */
   readonly outboxPage: number
   /** A commit with this many new outbox records or more writes them as pages at once. */
   readonly outboxAtOnce: number
-  /** Loose outbox records are folded into pages once there are this many, or a quarter of that for each page. */
+  /** Loose outbox records are folded into pages at this number, or at a quarter of it for each page if that is more. */
   readonly looseOutbox: number
   /** Pages that one fold rewrites at most. */
   readonly foldedPages: number
-  /** Commits that the journal keeps; a writer that is further behind reads everything again. */
+  /** How many commits the journal keeps. A writer that has missed more commits reads everything again. */
   readonly journal: number
   /**
-   * Entities and pages that one journal record names; a commit that touched more has everything read again. A full group and
-   * a fold of rows stay below it.
+   * How many entities and pages one journal record names at most. After a commit that touched more, other writers read
+   * everything again. A full group, and a fold of rows, touch fewer.
    */
   readonly journalNames: number
   /** Estimated bytes of the live documents that are kept when no step uses them. */
@@ -31,7 +31,7 @@ export interface Sizes {
    * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
    */
   readonly group: number
-  /** Stale entities that one step projects at most: bounds how long a write waits behind them. */
+  /** Stale entities that one step projects at most: bounds how long a write waits for them. */
   readonly projectAtOnce: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number

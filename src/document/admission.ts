@@ -1,7 +1,8 @@
 /**
- * Judges whether a foreign change may enter a document, as far as reading it shows; `verdicts.ts` asks Automerge for
- * the rest. The verdict depends only on the change and its ancestors (and on which other change has its actor and seq),
- * so every replica comes to the same one, whatever other changes it has and in whatever order they came.
+ * Judges whether a foreign change may enter a document, as far as this is seen by reading the change; `verdicts.ts`
+ * lets Automerge judge the rest. The verdict depends only on the change and its ancestors (and on which other change
+ * has its actor and seq). So every replica gives the same verdict, whatever other changes it has and in whatever order
+ * they came.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -23,7 +24,7 @@ export interface Verdicts {
 
 /** The verdicts on all of an entity's changes. */
 export interface Judged extends Verdicts {
-  /** The changes in `order`. An `Entity` can be made of it, which then owns it. */
+  /** The history that consists of `order`. An `Entity` can be made from it, and then owns it. */
   readonly history: History
 }
 
@@ -31,15 +32,14 @@ export interface Judged extends Verdicts {
 const START_AHEAD = 2 ** 20
 
 /**
- * Gives the verdicts that reading alone gives on `suspects` and on what depends on them. The other changes are known to
- * be sound.
+ * Judges `suspects`, and the changes that depend on them, by reading alone. The other changes are known to be sound.
  *
  * `SEQ_GAP`, `START_OP`, `SEQ_TAKEN`: rules of admission. `COLLECTION_MISMATCH`: a second genesis. `OP_REFERENCE`: an
- * operation refers to one that is neither in the change nor among its ancestors. `CHUNK_BAD`: operations that no
- * Automerge writes, a change without deps that is no genesis, or one that writes `@type`.
+ * operation refers to an operation that is neither in the change nor in its ancestors. `CHUNK_BAD`: operations that no
+ * Automerge writes, a change without deps that is no genesis, or another change that writes `@type`.
  *
- * No document is made. Whether Automerge can apply the sound changes shows when it does: if `Entity.receive` or
- * `Entity.hydrate` throws, `verdicts` finds out which change is to blame.
+ * No document is made. Whether Automerge can apply the sound changes is seen only when they are applied: if
+ * `Entity.receive` or `Entity.hydrate` throws, `verdicts` finds out which change is to blame.
  */
 export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -50,7 +50,7 @@ export function admitted(entity: string, changes: Iterable<Change>, suspects: Re
 
 /**
  * Judges changes that arrive for a history of sound changes. The verdicts are those that `admitted` would give on all
- * the changes together. The cost depends only on what has arrived and what is concurrent to it.
+ * the changes together. The cost depends only on the changes that arrive and the changes that are concurrent to them.
  */
 export class Admission {
   readonly #entity: string
@@ -61,7 +61,7 @@ export class Admission {
     this.#history = history
   }
 
-  /** Adds the sound ones of these changes to the history. Those that wait are not kept: they must be given again. */
+  /** Judges these changes, and adds the sound ones to the history. Waiting changes are not kept: pass them again. */
   judge(arrived: Iterable<Change>): Verdicts {
     const history = this.#history
     const open = new Map<Hash, Change>()
@@ -96,8 +96,8 @@ export class Admission {
     if (isRoot && collectionMadeBy(this.#entity, change) === undefined) return "CHUNK_BAD"
     const code = isRoot ? undefined : this.#faultOf(change, ancestry)
     if (code !== undefined) return code
-    // Of two changes with one (actor, seq), the one in the history stays. This is checked last, because only this
-    // depends on what else is in the history.
+    // The two verdicts from here on are checked last, because they depend on which other changes are in the history. Of
+    // two changes with one (actor, seq), the history keeps the one that it already has.
     if (this.#history.seqOf(actor) > before) return "SEQ_TAKEN"
     return isRoot && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
   }

@@ -3,12 +3,12 @@
  * (Algorithmica 1, 1986).
  */
 
-/** Items that may differ, at most: the exact answer for texts that have little in common would cost seconds. */
+/** How many items may differ at most: the exact result for texts that have little in common would cost seconds. */
 const EDITS = 1000
 
 /**
- * The common items of a and b: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. The items
- * with which both end are always common: of several shortest scripts, this takes one that keeps them.
+ * Finds the common items of a and b: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. Equal
+ * items at the end of both are always in the result: of several shortest scripts, it takes one that keeps them.
  */
 export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
   const most = Math.min(a.length, b.length)

@@ -5,26 +5,26 @@ import type { Actor, Hash } from "../wire/protocol.ts"
 import type { History } from "./history.ts"
 
 /**
- * A set of changes with all their ancestors, as a number for each actor: how many of its changes are in the set. The
- * number says which ones, because an actor's changes form a chain.
+ * A set of changes with all their ancestors, as a number for each actor: how many changes of this actor are in the set.
+ * They are the actor's first changes, because an actor's changes form a chain.
  */
 export type Ancestry = Map<Actor, number>
 
 /**
- * Finds ancestries, if `of` is called in causal order. The cost of one is the number of changes in the history that are
- * not ancestors: none for a change on the heads, all newer ones for a change on an old one. An ancestry is kept only
- * while changes that have its change among their deps are still to come.
+ * Finds ancestries, if `of` is called in causal order. The cost of a call is the number of changes in the history that
+ * are not ancestors: none if the change depends on the heads, many if it depends only on old changes. The ancestry of a
+ * change is kept only while changes are still to come that name this change as a dep.
  */
 export class Ancestries {
   readonly #history: History
   /**
-   * By hash of a change, how many changes that are still to come have it among their deps. The last of them takes its
-   * ancestry over.
+   * By hash of a change, how many changes that are still to come name it as a dep. The last of them takes over its
+   * ancestry.
    */
   readonly #users = new Map<Hash, number>()
   /** By hash of a change that is in the history and in `#users`, the change with all its ancestors. */
   readonly #known = new Map<Hash, Ancestry>()
-  /** How many changes all walks have looked at so far. */
+  /** How many changes all walks together have visited so far. */
   #walked = 0
 
   constructor(history: History, joining: Iterable<Change>) {
@@ -32,7 +32,7 @@ export class Ancestries {
     this.#announce(joining)
   }
 
-  /** The ancestors of the change, itself not included. */
+  /** Finds the ancestors of the change. The change itself is not among them. */
   of(change: Change): Ancestry {
     const { deps } = change
     const known = deps.every((dep) => this.#known.has(dep))
@@ -54,8 +54,8 @@ export class Ancestries {
   }
 
   /**
-   * Call when the change was added to the history. `ancestry`: what `of` returned for it; the caller must not use it
-   * any more.
+   * Call when the change was added to the history. `ancestry`: the result of `of` for this change; the caller must not
+   * use that object any more.
    */
   joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
     if (!this.#users.get(hash)) return
@@ -68,8 +68,8 @@ export class Ancestries {
   }
 
   /**
-   * Finds the ancestors by elimination: assumes that every change is one, walks back from the newest, and subtracts
-   * those that are not.
+   * Finds the ancestors by elimination: assumes that every change in the history is an ancestor, walks back from the
+   * newest change, and subtracts the changes that are not.
    */
   #below(deps: readonly Hash[]): Ancestry {
     const ancestry = this.#history.seqs()
@@ -79,8 +79,8 @@ export class Ancestries {
   }
 
   /**
-   * Finds the ancestries of all changes in the history, in one pass. Called when the walks have cost more than that,
-   * because many changes depend on old ones.
+   * Finds the ancestries of all changes in the history, in one pass. Called when the walks have cost more than this
+   * pass does, because many changes depend on old ones.
    */
   #retrace(): void {
     const { order } = this.#history

@@ -1,4 +1,4 @@
-/** Applies changes to an Automerge document, and refuses those that it does not keep as they are. */
+/** Applies changes to an Automerge document, and refuses changes that Automerge does not keep byte for byte. */
 
 import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -7,7 +7,7 @@ import type { Handle } from "./automerge.ts"
 import { nextHeads } from "./graph.ts"
 
 /**
- * Applies changes to a document with these heads, in one call. Throws when Automerge does, or when a dep is missing:
+ * Applies changes to a document with these heads, in one call. Throws when Automerge throws, or when a dep is missing:
  * Automerge would queue such a change and report nothing.
  */
 export function applyWhole(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
@@ -18,10 +18,10 @@ export function applyWhole(handle: Handle, heads: readonly Hash[], changes: read
 }
 
 /**
- * Throws when the document does not give back each of these changes byte for byte. `heads`: those that the document had
- * before they were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an operation
- * on an object that does not exist, an encoding that is not canonical) makes the saved document unloadable. On
- * thousands of mutated changes this check and loading the saved document agreed.
+ * Throws when the document does not give back each of these changes byte for byte. `heads`: the heads of the document
+ * before the changes were applied. Automerge keeps operations, not chunks: a change that it cannot write again (an
+ * operation on an object that does not exist, an encoding that is not canonical) makes the saved document unloadable.
+ * On thousands of mutated changes this check and loading the saved document agreed.
  */
 export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   if (changes.length === 0) return
@@ -33,7 +33,7 @@ export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: rea
   }
 }
 
-/** The checksum in bytes 4 to 7 of a chunk, by which a chunk is found without hashing it. */
+/** Reads the checksum in bytes 4 to 7 of a chunk. With it, a chunk is found without hashing. */
 const checksum = (chunk: Uint8Array): number => new DataView(chunk.buffer, chunk.byteOffset).getUint32(4)
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

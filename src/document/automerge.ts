@@ -29,16 +29,17 @@ export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise
 }
 
 async function load(wasm: URL | string | BufferSource | undefined): Promise<Api> {
-  // Not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge" imports
-  // WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno, Bun, an
-  // import map) it is the same module that the app gets; a browser rejects a bare name without asking the network.
+  // The name is not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge"
+  // imports WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno,
+  // Bun, an import map) it is the same module that the app gets; a browser rejects a bare name without asking the
+  // network.
   const installed = "@automerge/automerge"
   try {
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)
   } catch {
     const slim: Api = await import("@automerge/automerge/slim")
-    // The app may have initialised Automerge already, in its own way. A second time would part the app's documents from
-    // ours.
+    // The app may have initialised Automerge already, in its own way. Initialising it again would separate the app's
+    // documents from ours.
     if (!slim.isWasmInitialized()) await slim.initializeWasm(await source(wasm))
     return slim
   }
@@ -64,7 +65,7 @@ export function automerge(): Api {
   return api
 }
 
-/** The exact build of Automerge. A verdict on a chunk is saved with it, and another build judges the chunk again. */
+/** Returns the exact build of Automerge. A verdict on a chunk is saved with its build; another build judges again. */
 export function automergeVersion(): string {
   const { js, wasm } = automerge().releaseInfo()
   return (wasm ?? js).gitHead.slice(0, 12)
@@ -73,7 +74,7 @@ export function automergeVersion(): string {
 /** The actor of documents that nobody writes to, and of templates, in which a derived actor replaces it. */
 export const NOBODY: Actor = "0".repeat(32)
 
-/** A new empty document, to which `actor` writes. Free it with `handle.free()`. */
+/** Makes a new empty document, to which `actor` writes. Free it with `handle.free()`. */
 export function newHandle(actor: Actor = NOBODY): Handle {
   const A = automerge()
   return A.getBackend(A.init({ actor }))

@@ -1,4 +1,4 @@
-/** The value of each field in a document, as a plain value that rows and drafts can share. */
+/** Reads the value of each field in a document, as a plain value that rows and drafts can share. */
 
 import { DEPTH, freeze, isReserved } from "../schema/values.ts"
 import { automerge, type Handle } from "./automerge.ts"
@@ -12,19 +12,19 @@ export interface Text {
   readonly others: readonly string[]
 }
 
-/** What the document has under one key of the root. */
+/** The values that the document has under one key of the root. */
 export interface Cell {
   /** The kind of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"
-  /** That value as plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
+  /** The value that Automerge shows as plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
   readonly value: unknown
-  /** The text among the values, whichever of them Automerge shows; absent when there is none. */
+  /** The text among the values, also when Automerge shows another value; absent when no value is a text. */
   readonly text?: Text
 }
 
 /**
- * The keys of the root that are fields. `id` and `$x`, which another tool may write, are no fields: rows have their
- * own.
+ * Returns the keys of the root that are fields. `id` and `$x`, which another tool may write, are no fields: in rows
+ * these keys are metadata.
  */
 export function fieldKeys(handle: Handle): Set<string> {
   const keys = new Set(handle.keys("_root"))
@@ -33,8 +33,8 @@ export function fieldKeys(handle: Handle): Set<string> {
 }
 
 /**
- * Reads the values under a key; undefined when there are none. `own` gives the id of the text that the derived
- * container of a key makes. Of several texts under a key, that one counts.
+ * Reads the values under a key; undefined when there are none. `own` returns the id of the text that the derived
+ * container of a key makes. Of several texts under a key, that text is used.
  */
 export function readCell(handle: Handle, key: string, own: (key: string) => string): Cell | undefined {
   const values = handle.getAll("_root", key)
@@ -45,7 +45,7 @@ export function readCell(handle: Handle, key: string, own: (key: string) => stri
   const object = (texts.length > 1 && texts.find((id) => id === own(key))) || texts.at(-1)!
   const others = values.map((value) => (value.length === 3 ? value[2] : value[1])).filter((id) => id !== object)
   const text: Text = { object, value: handle.text(object), others }
-  // Of several texts, the one that is written to is shown, even where Automerge shows another.
+  // If Automerge shows a text, the text that `write` changes is shown, even if Automerge shows another text.
   return shown[0] === "text" ? textCell(text) : { kind: kindOf(shown[0]), value: plain(handle, shown), text }
 }
 
@@ -66,11 +66,11 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 }
 
 /**
- * Turns a value of Automerge into plain JSON. Dates become ms, counters numbers, bytes undefined. What JSON does not
- * have becomes null, and so does what is nested deeper than any value that Headwater writes: rows are read, compared
- * and frozen on stacks that may be smaller than the one that sufficed for the document. Keys are sorted by UTF-16
- * units, as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__` never gets here:
- * `operations.ts` refuses the change.
+ * Turns a value of Automerge into plain JSON. Dates become ms, counters numbers, bytes undefined. A value that JSON
+ * cannot hold becomes null. So does a value that is nested deeper than any value that Headwater writes: rows are read,
+ * compared and frozen recursively, on stacks that may be smaller than the one on which the document was made. Keys are
+ * sorted by UTF-16 units, as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__`
+ * never gets here: `operations.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

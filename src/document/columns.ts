@@ -107,7 +107,8 @@ export class Operations {
   }
 
   /**
-   * The actor that a number in an actor column stands for: 0 is the author, then come the others that the change names.
+   * Returns the actor for a number in an actor column: 0 is the author, then come the other actors that the change
+   * names.
    */
   actor(number: number): Actor | undefined {
     if (number === 0) return this.#author
@@ -115,7 +116,7 @@ export class Operations {
     return this.#others[number - 1]
   }
 
-  /** The value of the first operation, if it is a string. */
+  /** Returns the value of the first operation, if the value is a string. */
   string(): string | undefined {
     this.#valueKind.next()
     const { there, value } = this.#valueKind
@@ -147,7 +148,7 @@ export class Operations {
   get insert(): boolean {
     return this.#insert.value === 1
   }
-  /** How many operations this one replaces, deletes or counts up. */
+  /** How many operations this operation replaces, deletes or increments. */
   get predecessors(): number {
     return this.#predecessors.there ? this.#predecessors.value : 0
   }

@@ -1,8 +1,8 @@
 /**
- * Delete, edit-wins. `@deleted` holds the heads that the deleter saw, sorted and joined by commas. The entity is
- * deleted while there is such a value and every change that is neither one of these heads nor an ancestor of one is
- * derived or only sets `@deleted`. So any edit that the deleter had not seen brings the entity back, and so does
- * removing the value.
+ * Finds out whether an entity is deleted. `@deleted` holds the heads of the document that the deleter saw, sorted and
+ * joined by commas: the deleter knew these heads and their ancestors. The entity is deleted while `@deleted` has a
+ * value and every change that the deleter did not know is derived or only sets `@deleted`. So any edit that the deleter
+ * did not know brings the entity back, and so does removing the value.
  */
 
 import { type Change, isDerived } from "../wire/chunk.ts"
@@ -18,12 +18,15 @@ export const deletedValue = (heads: readonly Hash[]): string => [...heads].sort(
 
 export class Deletion {
   /**
-   * The `@deleted` values that an edit has overruled, with those of their heads that were known. They are not checked
-   * again, because more changes cannot make them count.
+   * The `@deleted` values that an edit has overruled, with those of their heads that were in the history at that time.
+   * As long as both stay the same, `find` does not check them again: more changes cannot make the deletion valid.
    */
   #outlived = ""
 
-  /** The newest change that deleted the entity, or undefined while it lives. `history`: the changes in the document. */
+  /**
+   * Returns the newest change that deleted the entity; undefined while it is not deleted. `history`: the changes in the
+   * document.
+   */
   find(handle: Handle, entity: string, history: History): Change | undefined {
     const values = handle.getAll("_root", DELETED).filter(([type]) => type === "str")
     if (values.length === 0) return undefined

@@ -1,8 +1,8 @@
 /**
- * Changes that every replica makes alike. Two replicas that create the same entity, or first write to the same text
- * field, must produce one object and not two, so genesis and containers have no time, no message, and an actor that is
- * a function of their content (`deriveChange`). Automerge makes a template of each once; for every entity the
- * template's bytes are rewritten, because neither the operations nor their order depend on the entity.
+ * Makes derived changes: every replica makes the same bytes. Two replicas that create the same entity, or first write
+ * to the same text field, must produce one object and not two. So genesis and containers have no time, no message, and
+ * an actor that is a function of their content (`deriveChange`). Automerge makes a template of each once. For every
+ * entity the template's bytes are rewritten: neither the operations nor their order depend on the entity.
  */
 
 import { type Change, deriveChange, readChange, withDeps } from "../wire/chunk.ts"
@@ -12,7 +12,7 @@ import { onlyString, TYPE } from "./operations.ts"
 
 /** The templates, by what they make: change chunks under the actor `NOBODY`. The oldest one is forgotten first. */
 const templates = new Map<string, Uint8Array>()
-/** Templates that are kept. An app has fewer collections and texts; changes of others may bring any number of names. */
+/** How many templates are kept. An app needs fewer, but the changes of others may bring any number of names. */
 const KEPT = 256
 
 /** For tests. */
@@ -28,7 +28,7 @@ function template(name: string, make: () => Uint8Array): Uint8Array {
   return chunk
 }
 
-/** The genesis: it sets `@type` to the collection, does nothing else and has no deps. */
+/** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
 export function genesisOf(entity: string, collection: string): Change {
   const chunk = template(`genesis ${collection}`, () => {
     const handle = newHandle()
@@ -40,15 +40,15 @@ export function genesisOf(entity: string, collection: string): Change {
 }
 
 /**
- * The collection in which this change makes the entity; undefined when it is no genesis. A change that does the same in
- * other bytes is no genesis: the containers that other replicas derive would not depend on it.
+ * Returns the collection in which this change makes the entity; undefined when the change is no genesis. A change that
+ * does the same in other bytes is no genesis: the containers that other replicas derive would not depend on it.
  */
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
   return name !== undefined && isId(name) && genesisOf(entity, name).hash === change.hash ? name : undefined
 }
 
-/** The change that makes the empty text of one field. Its only dep is the genesis. */
+/** Makes the change that creates the empty text of one field. Its only dep is the genesis. */
 export function textContainer(entity: string, genesis: Change, key: string): Change {
   const chunk = template(`text ${key}`, () => {
     const handle = newHandle()
@@ -61,8 +61,8 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
 }
 
 /**
- * The change that deletes the values which conflict with a field's text, but no later ones. `others`: the operation ids
- * of these values.
+ * Makes the change that deletes the values that conflict with a field's text now, but no later values. `others`: the
+ * operation ids of the values to delete.
  */
 export function pruning(entity: string, key: string, others: string[], heads: readonly Hash[], maxOp: number): Change {
   const change = { actor: NOBODY, seq: 1, startOp: maxOp + 1, time: 0, message: null, deps: [...heads].sort() }
@@ -70,7 +70,7 @@ export function pruning(entity: string, key: string, others: string[], heads: re
   return readChange(deriveChange(entity, automerge().encodeChange({ ...change, author: null, ops })))
 }
 
-/** The chunk of the change that was just committed. Frees the document. */
+/** Returns the chunk of the change that was just committed. Frees the document. */
 function lastOf(handle: Handle): Uint8Array {
   const chunk = handle.getLastLocalChange()
   handle.free()

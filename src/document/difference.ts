@@ -25,7 +25,7 @@ export function difference(before: string, after: string): Hunk[] {
 
 // ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A line, or a part of one that ends like a sentence, with the space before it. */
+/** Matches a line, or a part of a line that ends like a sentence, with the space before it. */
 const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
 
 /** A word or another sign, with the space before it. The space is not compared. */
@@ -34,7 +34,7 @@ interface Token {
   readonly text: string
 }
 
-/** Scripts without spaces between words: each character counts as a word. */
+/** Scripts without spaces between words: each character is taken for a word. */
 const SPACELESS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"].map((s) => `\\p{sc=${s}}`).join("")
 const LETTERS = `(?:(?![${SPACELESS}])[\\p{L}\\p{N}\\p{M}_])+`
 /**
@@ -46,10 +46,10 @@ const WORD = `${LETTERS}(?:['’.:@/-]${LETTERS})*`
 const SIGN = String.raw`(?:\p{RI}{2}|\S[\p{M}\p{EMod}]*(?:\u200d\S[\p{M}\p{EMod}]*)*)`
 const TOKEN = new RegExp(String.raw`([^\S\n]*)(\n|${WORD}|${SIGN})|[^\S\n]+`, "gu")
 const WORDS = new RegExp(LETTERS, "gu")
-/** The end of a sentence or line. Changes on both sides of one are never joined. */
+/** Matches the end of a sentence or line. Changes on both sides of such an end are never joined. */
 const ENDS_SENTENCE = /\n|[.!?…](?:\s|$)|[。！？]/
 
-/** The tokens of a text. The space at the end of the text is a last token without text. */
+/** Splits a text into tokens. Space at the end of the text becomes a last token without text. */
 function wordsOf(text: string): Token[] {
   const tokens: Token[] = []
   for (const [all, space, text_] of text.matchAll(TOKEN)) {
@@ -61,8 +61,9 @@ function wordsOf(text: string): Token[] {
 // ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Runs of as many new sentences as old ones are compared one to one. If all of their words were compared together, a
- * "the" of one sentence would be matched with a "the" of another.
+ * Compares two texts sentence by sentence. Where as many new sentences replace old ones, each is compared with one old
+ * sentence. If all their words were compared together, a "the" of one sentence would be matched with a "the" of
+ * another.
  */
 function bySentences(old: string, fresh: string): Hunk[] {
   const a: string[] = old.match(SENTENCE) ?? []
@@ -83,7 +84,7 @@ function bySentences(old: string, fresh: string): Hunk[] {
   return hunks
 }
 
-/** Text that differs, and the text behind it that both have. */
+/** A piece of text that differs, and the text after it that both texts have. */
 interface Stretch {
   removed: string
   inserted: string
@@ -104,7 +105,7 @@ function byWords(old: string, fresh: string): Hunk[] {
   return hunks
 }
 
-/** Undefined when the two have little in common. */
+/** Finds the stretches between two texts; undefined when the texts have little in common. */
 function aligned(a: readonly Token[], b: readonly Token[]): Stretch[] | undefined {
   const [x, y] = [a, b].map((tokens) => tokens.map(({ text }) => text)) as [string[], string[]]
   const pairs = align(x, y)
@@ -129,8 +130,8 @@ const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }
 const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
 
 /**
- * Joins changes of one sentence when little text between them is kept. A sentence that was written anew shares a "the"
- * with the old one by accident, and two devices that both keep it would shuffle their sentences.
+ * Joins changes of one sentence when little text between them is kept. A rewritten sentence shares a "the" with the old
+ * sentence by accident. If two devices both kept this "the", their sentences would be shuffled.
  */
 function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   const result: Stretch[] = []
@@ -150,7 +151,8 @@ function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
 }
 
 /**
- * Measured on rewritten prose: joining less leaves sentences shuffled, joining more replaces words that nobody changed.
+ * Whether the text between two changes is kept only by accident. The numbers were measured on rewritten prose: joining
+ * less leaves sentences shuffled, joining more replaces words that nobody changed.
  */
 const isAccident = (a: Stretch, b: Stretch): boolean =>
   a.removed !== a.inserted &&
@@ -176,9 +178,9 @@ function withinWord(hunk: Hunk, before: string): Hunk {
 }
 
 /**
- * The same hunk without the space before it, which both texts have. A word is inserted and removed with the space
- * behind it, where there is one, so that text that others type at the end of the word before stays there. `limit`:
- * where the next hunk begins.
+ * Returns the same hunk without the space before it, which both texts have. A word is inserted or removed together with
+ * the space after it, if there is one: text that others type at the end of the previous word then stays there. `limit`:
+ * the offset at which the next hunk begins.
  */
 function afterSpace({ at, remove, insert }: Hunk, before: string, limit: number): Hunk {
   const removed = before.slice(at, at + remove)
@@ -201,7 +203,7 @@ const spaceOf = (text: string): string => /^[^\S\n]*/.exec(text)?.[0] ?? ""
 const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff
 const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff
 
-/** The number of UTF-16 units with which both begin. */
+/** Counts the UTF-16 units at the beginning that both texts have. */
 function sameStart(a: string, b: string): number {
   const most = Math.min(a.length, b.length)
   let n = 0
@@ -209,7 +211,7 @@ function sameStart(a: string, b: string): number {
   return n > 0 && isHigh(a.charCodeAt(n - 1)) ? n - 1 : n
 }
 
-/** The number of UTF-16 units with which both end, behind the first `start`. */
+/** Counts the UTF-16 units at the end that both texts have. The first `start` units are not counted. */
 function sameEnd(a: string, b: string, start: number): number {
   const most = Math.min(a.length, b.length) - start
   let n = 0

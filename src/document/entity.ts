@@ -23,7 +23,7 @@ export { automergeVersion, loadAutomerge } from "./automerge.ts"
 /** A key of the root that `sign` sets and removes. */
 const MADE = "@made"
 
-/** What `estimatedBytes` adds up. */
+/** The estimates that `estimatedBytes` adds up. */
 const BYTES_OF_DOCUMENT = 8 * 1024
 const BYTES_OF_CHANGE = 1024
 const BYTES_OF_OPERATION = 160
@@ -33,7 +33,7 @@ export interface Facts {
   readonly createdAt: number
   readonly updatedAt: number
   readonly deletedAt?: number
-  /** The changes that have these times. Who pushed them is `$createdBy`, `$updatedBy`, `$deletedBy`. */
+  /** The changes that have these times. Rows show who pushed them: `$createdBy`, `$updatedBy`, `$deletedBy`. */
   readonly createdIn?: Hash
   readonly updatedIn?: Hash
   readonly deletedIn?: Hash
@@ -47,7 +47,7 @@ export class Entity {
   /** The session actor, under which this document is written. */
   readonly #actor: Actor
   #handle: Handle
-  /** The changes in the document. Only while `receive` and `apply` run does it have others, too. */
+  /** The changes in the document. While `receive` or `apply` runs, it also has changes that are yet to be applied. */
   readonly #history: History
   readonly #admission: Admission
   /** How many of the history's changes are in the document. */
@@ -116,9 +116,10 @@ export class Entity {
   }
 
   /**
-   * Estimated bytes that the document takes. WebAssembly does not say it. What was measured (Automerge 3.5, Node 20) is
-   * 12 kB for a document with a title, and 126 to 233 bytes an operation for texts of 1 to 100 kB, however many changes
-   * they were written in. The encoded bytes of the changes would say less: a document takes 6 to 165 times as many.
+   * The memory of the document in bytes, estimated because WebAssembly does not report it. Measured (Automerge 3.5,
+   * Node 20): 12 kB for a document with a title, and 126 to 233 bytes an operation for texts of 1 to 100 kB, however
+   * many changes they were written in. The encoded bytes of the changes say less: a document takes 6 to 165 times as
+   * many.
    */
   get estimatedBytes(): number {
     const { operations, order } = this.#history
@@ -197,7 +198,7 @@ export class Entity {
     return made
   }
 
-  /** Takes the deletion back, which counts as an edit. Returns one change, or none when the entity is not deleted. */
+  /** Takes the deletion back; this is an edit, too. Returns one change, or none when the entity is not deleted. */
   restore(time: number): Change[] {
     if (!this.deleted) return []
     const made = this.#author(time, () => this.#handle.delete("_root", DELETED))
@@ -206,8 +207,8 @@ export class Entity {
   }
 
   /**
-   * Judges foreign changes and applies the sound ones. Those that wait for others are not kept: give them again with
-   * the next ones. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
+   * Judges foreign changes and applies the sound ones. Changes that wait for others are not kept: pass them again with
+   * the next changes. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -235,7 +236,7 @@ export class Entity {
       applyWhole(this.#handle, heads, fresh)
       refuseLossy(this.#handle, heads, fresh)
       const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
-      // Automerge has no patch for a conflicting value that it does not show, and that may be the text that we show.
+      // Automerge has no patch for a conflicting value that it does not show, but we may show it, if it is a text.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
       this.#applied = this.#history.order.length
       this.#readAll(touched)
@@ -278,7 +279,7 @@ export class Entity {
   }
 
   /**
-   * The id of a field's text object. Before that it applies the derived changes that the first write to the text needs.
+   * Returns the id of a field's text object. First applies the derived changes that the first write to the text needs.
    */
   #textObject(key: string, made: Change[]): string {
     const text = this.#cells.get(key)?.text
@@ -305,7 +306,7 @@ export class Entity {
     made.push(change)
   }
 
-  /** Notes what a write has left under its key, so that the document need not be read again. */
+  /** Notes the value that a write has left under its key, so that the document need not be read again. */
   #setCell(write: FieldWrite, object: string | undefined): void {
     const { key } = write
     this.#shown = undefined
@@ -352,7 +353,7 @@ function originOf(id: string, changes: readonly Change[]): { genesis: Change; co
   throw new HeadwaterError("CHUNK_BAD", "none of these changes makes the entity", { entity: id })
 }
 
-/** The id of the object that a change's first operation makes. */
+/** Returns the id of the object that a change's first operation makes. */
 const objectOf = ({ startOp, actor }: Change): string => `${startOp}@${actor}`
 
 const failed = (entity: string, cause: unknown) =>

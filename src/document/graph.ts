@@ -1,4 +1,4 @@
-/** Order, heads and ancestors of any set of an entity's changes, found without Automerge. */
+/** Finds the order, the heads and the ancestors of any set of an entity's changes, without Automerge. */
 
 import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -27,7 +27,8 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
     const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
     missing.set(change.hash, lacking.length)
     for (const dep of lacking) listAt(waiting, dep).push(change)
-    // Changes with an honest startOp come in order already; a lying one makes others wait for a later change.
+    // If every startOp is honest, the sorted changes are in causal order already. A wrong startOp can put a change
+    // before its deps: then the change waits.
     const ready = lacking.length === 0 ? [change] : []
     for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
       order.push(next)
@@ -42,12 +43,12 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
   return order
 }
 
-/** The hashes of the changes that no other one depends on, sorted. */
+/** Returns the hashes of the changes that no other given change depends on, sorted. */
 export function headsOf(changes: Iterable<Change>): Hash[] {
   return nextHeads([], changes)
 }
 
-/** The heads of a document with these heads after these changes were applied to it, sorted. */
+/** Returns the heads, sorted, that a document with these `heads` has after these changes are applied to it. */
 export function nextHeads(heads: readonly Hash[], changes: Iterable<Change>): Hash[] {
   const next = new Set(heads)
   for (const { hash } of changes) next.add(hash)
@@ -55,7 +56,7 @@ export function nextHeads(heads: readonly Hash[], changes: Iterable<Change>): Ha
   return [...next].sort()
 }
 
-/** The hashes of those `heads` that are in `changes`, and of all their ancestors in `changes`. */
+/** Returns the hashes of those `heads` that are in `changes`, and of all their ancestors in `changes`. */
 export function ancestors(changes: Iterable<Change>, heads: readonly Hash[]): Set<Hash> {
   const deps = new Map<Hash, readonly Hash[]>()
   for (const change of changes) deps.set(change.hash, change.deps)

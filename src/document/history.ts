@@ -1,4 +1,4 @@
-/** The changes in one entity's document, and what is known of them. The set only grows. */
+/** The changes in one entity's document, with facts about them. The set only grows. */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
@@ -67,22 +67,20 @@ export class History {
   get maxOp(): number {
     return this.#maxOp
   }
-  /** How many operations these changes have. A character that was inserted or deleted is one. */
+  /** How many operations these changes have. Inserting or deleting one character is one operation. */
   get operations(): number {
     return this.#operations
   }
-  /** The oldest change by the authors' clocks; changes without a time do not count. */
+  /** The oldest change by the authors' clocks; changes without a time are ignored. */
   get earliest(): Change | undefined {
     return this.#earliest
   }
-  /** The newest change by the authors' clocks; changes without a time do not count. */
+  /** The newest change by the authors' clocks; changes without a time are ignored. */
   get latest(): Change | undefined {
     return this.#latest
   }
 
-  /**
-   * How many changes of each actor are here. They are the actor's first ones, because an actor's changes form a chain.
-   */
+  /** Counts the changes of each actor. They are the actor's first changes, because an actor's changes form a chain. */
   seqs(): Map<Actor, number> {
     const seqs = new Map<Actor, number>()
     for (const [actor, changes] of this.#byActor) seqs.set(actor, changes.length)
@@ -93,7 +91,7 @@ export class History {
     return this.#byActor.get(actor)?.length ?? 0
   }
 
-  /** The change in which the actor made this operation; undefined when it is not here. */
+  /** Returns the change in which the actor made this operation; undefined when the change is not here. */
   madeBy(actor: Actor, counter: number): Change | undefined {
     const changes = this.#byActor.get(actor) ?? []
     let low = 0
@@ -109,7 +107,7 @@ export class History {
 
   /**
    * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first.
-   * Returns how many changes it looked at: the heads, and the newest changes back to where only ancestors are left.
+   * Returns how many changes it checked: the heads, and the newest changes until only ancestors were left.
    */
   beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
     const inside = new Set(hashes)

@@ -8,7 +8,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Operations } from "./columns.ts"
 
-/** Whether an ancestor of the change has made this operation. */
+/** Returns whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
 /**
@@ -22,13 +22,13 @@ const MARK = 7
 export const TYPE = "@type"
 
 /**
- * Says what is wrong with the operations of a change; undefined when nothing is.
+ * Returns the code of a fault in the operations of a change; undefined when there is no fault.
  *
  * `OP_REFERENCE`: an operation refers to one that is neither earlier in this change nor in an ancestor. `CHUNK_BAD`: an
- * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or one on `@type`,
- * which only the genesis may write; the genesis itself is compared byte for byte instead.
+ * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or an operation on
+ * `@type`, which only the genesis may write; the genesis itself is compared byte for byte instead.
  *
- * Reading finds such operations, because applying them does harm only where they meet a concurrent change: replicas
+ * Such operations must be found by reading. Applying them fails only if they meet a concurrent change, so replicas
  * would come to different verdicts.
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
@@ -41,7 +41,8 @@ export function fault(change: Change, exists: Exists): Code | undefined {
 }
 
 /**
- * The loop of `fault`. Its `known` says whether an operation is an earlier one of the change itself, or an ancestor's.
+ * The loop of `fault`. Its `known` returns whether an operation is an earlier operation of the change itself, or an
+ * operation of an ancestor.
  */
 function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | undefined {
   const known = (counter: number, actor: number) => {
@@ -49,7 +50,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
     const author = op.actor(actor)
     return author !== undefined && exists(counter, author)
   }
-  /** True: the previous operation began a mark, so this one must end it. */
+  /** Whether the previous operation began a mark. If so, the present operation must end it. */
   let marking = false
   while (op.next()) {
     if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
@@ -92,7 +93,7 @@ export function setsOnly(change: Change, key: string): boolean {
   }
 }
 
-/** The string to which the change sets this key of the root with its only operation; undefined for any other change. */
+/** If the only operation of the change sets this key of the root to a string, returns the string; else undefined. */
 export function onlyString(change: Change, key: string): string | undefined {
   try {
     const op = new Operations(change)
@@ -104,7 +105,7 @@ export function onlyString(change: Change, key: string): string | undefined {
   }
 }
 
-/** The keys of the root that the change writes or deletes. */
+/** Returns the keys of the root that the change writes or deletes. */
 export function rootKeys(change: Change): Set<string> {
   const keys = new Set<string>()
   const op = new Operations(change)
@@ -113,8 +114,8 @@ export function rootKeys(change: Change): Set<string> {
 }
 
 /**
- * Throws the error again unless it is the reader's: that one is about the change. Any other (no memory, say) is about
- * the machine, and gives no verdict.
+ * Throws the error again, unless the reader threw it because the change is malformed. Any other error (no memory, say)
+ * is a failure of the machine, and gives no verdict.
  */
 function throwUnlessMalformed(error: unknown): void {
   if (!(error instanceof HeadwaterError)) throw error

@@ -4,14 +4,14 @@ import { startOf } from "../schema/display.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { Entity } from "./entity.ts"
 
-/** A `text()` field with more UTF-8 bytes than this is not in the row, which has a preview instead. */
+/** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
 const LONG = 4096
-/** UTF-16 units of that preview. */
+/** UTF-16 units of a preview. */
 const PREVIEW = 256
 
 /**
  * The part of a stored row that follows from the entity's changes alone, keys sorted at every depth. It lacks the
- * principals who pushed them, the defaults, and what is pending.
+ * principals that pushed the changes, the defaults, and everything about pending changes.
  */
 export interface ProjectedRow {
   readonly id: string
@@ -45,8 +45,8 @@ export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
 }
 
 /**
- * The version of a collection's projection. Stored rows are made again when it has changed, because the code that
- * projects or the `text()` fields have changed.
+ * Returns the version of a collection's projection. It changes with the code that projects and with the set of `text()`
+ * fields. Then stored rows are made again.
  */
 export function projectionVersion({ fields }: AnyDef): string {
   const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)
@@ -60,8 +60,8 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
 }
 
 /**
- * Whether a text has more than `LONG` bytes in UTF-8. They are counted only if the length in UTF-16 units does not
- * decide it.
+ * Whether a text has more than `LONG` bytes in UTF-8. The bytes are counted only if the length in UTF-16 units does not
+ * decide the question.
  */
 function isLong(text: string): boolean {
   if (text.length > LONG) return true

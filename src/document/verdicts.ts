@@ -15,9 +15,9 @@ import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
  * ancestors, or does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is
  * bad.
  *
- * A verdict is about the change and never about the machine: before and after each try that counts, Automerge must add
- * a change of the same size that is known to be good to the same document. Throws `DOCUMENT_FAILED` when it cannot:
- * then there is no verdict, and the same changes may be found sound a moment later.
+ * A verdict is about the change and never about the machine. Before and after each try whose failure gives a verdict,
+ * Automerge must add to the same document a change of the same size that is known to be good. Throws `DOCUMENT_FAILED`
+ * when Automerge cannot do this: then there is no verdict, and the same changes may be found sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -29,7 +29,7 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
       suspects,
     )
     const poison = poisonIn(read.order, suspects)
-    // Automerge fails on changes that are not suspects: another Automerge judged them. Now every change is a suspect.
+    // Automerge fails on changes that are no suspects: another build judged them. So every change becomes a suspect.
     if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
     if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
     // Judge once more without the bad changes: one of them may have taken the (actor, seq) of an honest change.
@@ -38,8 +38,8 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
 }
 
 /**
- * Finds the suspects that Automerge does not apply. Undefined when it does not even apply the other changes. Tries all
- * suspects together, then halves of those that fail, until single changes are left.
+ * Finds the suspects that Automerge does not apply. Undefined when Automerge does not even apply the other changes.
+ * Tries all suspects together, then the halves of each set that fails, until single changes are left.
  */
 function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Hash> | undefined {
   const poison = new Set<Hash>()
@@ -60,7 +60,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
       base = next
       for (const { hash } of closed) held.add(hash)
     } else if (closed.length === 1) {
-      // Try once more, between two documents that are made without trouble: it may have failed by chance.
+      // The failure may be chance: try once more, after another change was applied without trouble.
       mustWork(base, closed)
       const again = tried(base, closed, suspects)
       again?.free()
@@ -75,8 +75,8 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
 }
 
 /**
- * A copy of the document with these changes in it, or undefined when Automerge does not apply them although it applies
- * others. Throws `DOCUMENT_FAILED`.
+ * Makes a copy of the document with these changes in it. Undefined when Automerge does not apply them although it still
+ * applies a change that is known to be good (`mustWork`). Throws `DOCUMENT_FAILED`.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
   const handle = copyOf(base)
@@ -101,14 +101,16 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
 
 const copyOf = (base: Handle | undefined): Handle => onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
 
-/** The known good change has at most this many operations, and nearly as many bytes, as one change may have. */
+/**
+ * The change that `mustWork` applies has at most as many operations, and nearly as many bytes, as a change may have.
+ */
 const MOST_OPS = limits.ops
 const MOST_BYTES = limits.chunk - 2 ** 16
 
 /**
- * Applies to copies of the document a change that is known to be good, of as many operations and bytes as these
- * changes. Whatever such a size costs, beside the base and the copy that failed, this costs as well. Throws
- * `DOCUMENT_FAILED` when Automerge cannot.
+ * Applies, to copies of the document, a change that is known to be good and has as many operations and bytes as these
+ * changes. So it needs as much memory as they do, beside the base and the copy that failed. Throws `DOCUMENT_FAILED`
+ * when Automerge cannot apply it.
  */
 function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   const ops = changes.reduce((sum, change) => sum + change.ops, 2)
@@ -130,7 +132,7 @@ function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   }
 }
 
-/** Bytes that take as much memory as they are many. They are the same each time. */
+/** Makes bytes that cannot be compressed, so that they take their full memory. They are the same each time. */
 function incompressible(length: number): Uint8Array {
   const bytes = new Uint8Array(length)
   for (let i = 0, state = 1; i < length; i++) {
@@ -141,7 +143,8 @@ function incompressible(length: number): Uint8Array {
 }
 
 /**
- * Calls `run`, in which any error is the machine's failure and says nothing about a change: throws `DOCUMENT_FAILED`.
+ * Calls `run`. An error in it is a failure of the machine and says nothing about a change: it becomes
+ * `DOCUMENT_FAILED`.
  */
 function onThisMachine<T>(run: () => T): T {
   try {

@@ -1,7 +1,8 @@
 /**
- * Turns changes of fields into operations. What the document has under a key decides: a text is written by difference,
- * anything else whole. A register is never edited in place: an edit inside a value that another replica replaces would
- * be lost without a conflict. Its strings are scalars at every depth: otherwise two dates would merge letter by letter.
+ * Turns changes of fields into operations. How a field is written depends on its present value in the document: a text
+ * is written by difference, any other value whole. A register is never edited in place: an edit inside a value that
+ * another replica replaces would be lost without a conflict. Strings in a register are scalars at every depth:
+ * otherwise two dates would merge letter by letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -13,7 +14,7 @@ import { automerge, type Handle } from "./automerge.ts"
 import type { Cell } from "./cells.ts"
 import { difference, type Hunk } from "./difference.ts"
 
-/** What is done to one field. */
+/** A planned write to one field. */
 export type FieldWrite =
   | { readonly do: "put"; readonly key: string; readonly value: unknown }
   | { readonly do: "delete"; readonly key: string }
@@ -22,11 +23,11 @@ export type FieldWrite =
 interface TextWrite {
   readonly do: "splice"
   readonly key: string
-  /** Applied one after the other, each to the text that the ones before it have left. */
+  /** Applied one after the other, each to the text that the earlier hunks have made. */
   readonly hunks: readonly Hunk[]
-  /** The text after all of them. */
+  /** The text after all hunks. */
   readonly value: string
-  /** How many characters they insert and remove. */
+  /** How many characters the hunks insert and remove. */
   readonly ops: number
 }
 
@@ -43,7 +44,7 @@ export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells)
     const cell = cells.get(key)
     if (cell === undefined) continue
     if (cell.kind === "counter") throw wrongKind(key, cell)
-    // A text is emptied and never deleted: an absent one reads the same.
+    // A text is emptied and never deleted: an absent text reads as "", too.
     writes.push(cell.text === undefined ? { do: "delete", key } : rewritten(key, cell.text.value, ""))
   }
   for (const [key, value] of changes.text) {
@@ -87,8 +88,8 @@ const firstText = (key: string, value: string): TextWrite => {
 }
 
 /**
- * The same hunk, its new text put behind the first character that it removes. There it stays inside what it replaces:
- * what others insert before and behind that meanwhile cannot run into its words.
+ * Returns the same hunk in two parts, so that the new text is inserted after the first character that is removed. There
+ * it is inside the text that it replaces, and text that others insert before or after that text cannot mix with it.
  */
 function inside({ at, remove, insert }: Hunk, before: string): Hunk[] {
   if (remove === 0 || insert === "") return [{ at, remove, insert }]
@@ -99,7 +100,7 @@ function inside({ at, remove, insert }: Hunk, before: string): Hunk[] {
   ]
 }
 
-/** How many operations it takes to splice a text that is `before` at this place: one for each character. */
+/** How many operations it takes to apply a hunk to the text `before`: one for each character. */
 const cost = ({ at, remove, insert }: Hunk, before: string): number =>
   characters(insert) + characters(before.slice(at, at + remove))
 
@@ -141,7 +142,7 @@ const wrongKind = (field: string, cell: Cell | undefined) =>
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
-  /** The operations; of values in registers, a lower bound. */
+  /** The number of operations; for values in registers, a lower bound. */
   let values = 0
   const weigh = (value: unknown) => {
     values++
@@ -184,7 +185,7 @@ function put(handle: Handle, key: string, value: unknown): void {
   else handle.putObjectFromHydrate("_root", key, withScalars(value))
 }
 
-/** A copy in which every string is an `ImmutableString`: `putObjectFromHydrate` makes a text of any plain string. */
+/** Copies a value, every string as an `ImmutableString`: `putObjectFromHydrate` makes a text of any plain string. */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value

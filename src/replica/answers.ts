@@ -46,8 +46,8 @@ export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Has
 
 /**
  * Handles the refusal `ACTOR_BOUND`: another principal owns the actor of the change. All changes of that actor in the
- * outbox become `adopt` records, and the session takes a new actor if that one was its own. Resolves with the hashes of
- * the changes that were not `adopt` records before.
+ * outbox become `adopt` records, and the session takes a new actor if that actor was its own. Resolves with the hashes
+ * of the changes that were not `adopt` records before.
  */
 export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: Hash): Promise<Hash[]> {
   const { replica } = steps

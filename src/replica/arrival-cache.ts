@@ -1,7 +1,7 @@
 /**
  * Keeps the decoded changes of entities that have just arrived whole from the relay. After a device's first sync such
- * entities are soon projected; from here, no change need be read from the disk and hashed again. Memory is bounded:
- * what does not fit is read from the disk.
+ * entities are soon projected, and their changes need not be read from the disk and hashed again. Memory is bounded:
+ * changes that do not fit are read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
@@ -11,7 +11,7 @@ type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
-  /** Bytes of all chunks in here. */
+  /** Bytes of all chunks in `#whole`. */
   #bytes = 0
   /** The most that `#bytes` may be. */
   readonly #most: number
@@ -21,8 +21,8 @@ export class Arrivals {
   }
 
   /**
-   * Call after a commit. Keeps the changes of entities that are new with it, and forgets entities that it added changes
-   * to or removed changes from.
+   * Call after a commit. Keeps the changes of entities that are new with this commit. Forgets the other entities that
+   * the commit added changes to or removed changes from.
    */
   follow({ held, dropped, newEntities }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)

@@ -98,7 +98,7 @@ export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id
     )
 }
 
-/** What Automerge makes of an edit. Its failure is the machine's, and for now: `DOCUMENT_FAILED`. */
+/** Lets Automerge make an edit. If Automerge fails, the machine is to blame, and the edit may be tried again. */
 function made<T>(entity: string, make: () => T): T {
   try {
     return make()
@@ -121,7 +121,7 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
   return live
 }
 
-/** Adds changes that were made on this device: to the saved ones, to the outbox and to the live document. */
+/** Adds changes that were made on this device to the transaction, to the outbox and to the live document. */
 function mint(
   replica: Replica,
   tx: Transaction,
@@ -142,8 +142,8 @@ function mint(
 }
 
 /**
- * A change was made again of which the record was damaged. What waited for it can be applied now: the document is made
- * anew when the row is, at the end of the group.
+ * Call when a change was made again whose record was damaged. Changes that waited for it can be applied now: the
+ * document is hydrated again when the row is made, at the end of the group.
  */
 function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiting }: Live): void {
   const mark = tx.staleOf(id)

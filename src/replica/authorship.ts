@@ -23,14 +23,14 @@ export class Authorship {
   }
 
   /**
-   * Takes a new session actor. This is needed after anything doubtful, because two changes with one (actor, seq) wedge
-   * a document for everybody.
+   * Takes a new session actor. Needed whenever it is unknown which seqs the old actor has used: two changes with one
+   * (actor, seq) make a document unusable for everybody.
    */
   takeFreshActor(): void {
     this.#actor = hex(this.#clock.random(16))
   }
 
-  /** Call when the changes that a transaction made are saved, or may be. */
+  /** Call when the changes that a transaction made are saved, or may have been saved. */
   follow({ minted }: Transaction): void {
     for (const { entity, change } of minted.values()) {
       let seqs = this.#lastSeqs.get(entity)
@@ -39,13 +39,14 @@ export class Authorship {
     }
   }
 
-  /** Call when another principal is connected: changes that were made before are not its own. */
+  /** Call when another principal is connected: the changes that were made before are not that principal's own. */
   forget(): void {
     this.#lastSeqs.clear()
   }
 
   /**
-   * Whether these changes lack one that was made under the session actor. The next change would then get the same seq.
+   * Whether these changes lack a change that was made under the session actor. The next change would then get the seq
+   * of that change.
    */
   isLacking(entity: string, history: History): boolean {
     return history.seqOf(this.#actor) < (this.#lastSeqs.get(entity)?.get(this.#actor) ?? 0)
@@ -59,8 +60,8 @@ export class Authorship {
   }
 
   /**
-   * Whether this session made a change. A derived change counts as its own in every entity that it wrote to, because
-   * all replicas make the same one.
+   * Whether this session made a change. In an entity that the session wrote to, a derived change counts as its own,
+   * because all replicas make the same derived change.
    */
   #isMade(entity: string, change: Change): boolean {
     const seqs = this.#lastSeqs.get(entity)

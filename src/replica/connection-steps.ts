@@ -1,20 +1,20 @@
-/** What comes over one connection becomes steps of the replica, in the order in which it came. */
+/** Makes the messages of one connection into steps of the replica, in the order in which they came. */
 import type { Hash } from "../wire/protocol.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * The steps of one connection. Once one of them has failed, none of the later ones takes effect: otherwise the cursor that
- * ends a heal could be committed although a change that the relay wanted was not put into the outbox.
+ * The steps of one connection. Once a step has failed, no later step takes effect: otherwise the cursor that ends a
+ * heal could be committed although a change that the relay wanted was not put into the outbox.
  */
 export class ConnectionSteps {
   readonly replica: Replica
   /**
-   * By entity, the heads of each `want` that names a head which this replica does not have. What the relay lacks is
-   * known only when that head has arrived, or when the connection is level without it (`settleWants`).
+   * By entity, the heads of each `want` that names a head which this replica does not have. Which changes the relay
+   * lacks is known only when that head has arrived, or when the connection is level without it (`settleWants`).
    */
   readonly openWants = new Map<string, readonly Hash[]>()
-  /** The first step that failed, and its error: which later steps reject with. */
+  /** The first step that failed, and its error. Later steps reject with the same error. */
   #broken: { readonly by: object; readonly error: unknown } | undefined
 
   constructor(replica: Replica) {

@@ -1,6 +1,6 @@
 /**
- * The fallback exchange, when the relay does not know our cursor: this replica says what it has (`have`), and the relay
- * says what it lacks (`want`).
+ * The fallback exchange, used when the relay does not know our cursor: this replica says what it has (`have`), and the
+ * relay answers with the heads that it has (`want`), which shows what the relay lacks.
  */
 import { bytesOfHex } from "../base/hash.ts"
 import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
@@ -15,8 +15,8 @@ import { changesOf } from "./set-aside.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * Notes that the relay does not know our cursor. The note is durable before any later message of the connection is handled:
- * a device that crashes in the middle of a heal must heal again.
+ * Notes that the relay does not know our cursor. The note is on the disk before any later message of the connection is
+ * handled: a device that crashes in the middle of a heal must heal again.
  */
 export function markHeal(steps: ConnectionSteps): Promise<void> {
   return steps.step([], (tx) => {
@@ -27,13 +27,13 @@ export function markHeal(steps: ConnectionSteps): Promise<void> {
 /**
  * Notes which changes of these entities a `have` does not name, because they wait for changes that this replica does
  * not have. The note is saved before the last page of the `have` is sent. When the heal brings the missing changes, the
- * waiting ones go into the outbox (`oweFreed`), because the relay never asked for them.
+ * waiting changes go into the outbox (`oweFreed`), because the relay never asked for them.
  */
 export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>): Promise<void> {
   const { replica } = steps
   return steps.step([], async (tx) => {
     for (const entity of entities) {
-      // Where the disk has damaged what they wait for, nobody has found that yet.
+      // Without a mark: the disk has damaged or lost a change that these changes wait for, and no one has noticed yet.
       const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
       const held = await changesOf(replica, entity, tx)
       for (const { hash } of causalOrder(held.values())) held.delete(hash)
@@ -44,7 +44,7 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
 
 /**
  * The result of wants. `again`: changes that the relay lacks, in causal order, which are pushed again. `settled`:
- * entities whose want is done with.
+ * entities whose `want` is answered completely.
  */
 export interface Wanted {
   readonly again: readonly EntityHash[]
@@ -53,7 +53,7 @@ export interface Wanted {
 
 /**
  * Handles a `want`: changes that the relay lacks go into the outbox. When the want names a head that this replica does
- * not have, what the relay lacks is known only once that head has arrived; until then the want stays open
+ * not have, it is unknown which changes the relay lacks until that head has arrived. Until then the want stays open
  * (`settleWants`).
  */
 export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]): Promise<Wanted> {
@@ -73,9 +73,9 @@ export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]
 }
 
 /**
- * Settles open wants in the transaction that adds what has arrived. `all`: settles every one, because nothing more
- * arrives now. What the relay lacks must be in the outbox no later than the commit that takes the cursor which ends a
- * heal.
+ * Settles open wants in the transaction that adds the changes that have arrived. `all`: settles every open want,
+ * because no more changes arrive now. A heal ends when its cursor is committed. That commit, or an earlier one, must
+ * put the changes that the relay lacks into the outbox.
  */
 export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: boolean): Promise<Wanted> {
   const again: EntityHash[] = []
@@ -96,8 +96,8 @@ export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: 
 }
 
 /**
- * Puts into the outbox, and returns, the changes of an entity that a relay with these heads lacks. Undefined when this
- * replica does not have one of the heads, unless it is `forced`.
+ * Puts the changes of an entity that a relay with these heads lacks into the outbox, and returns them. If this replica
+ * does not have one of the heads, does nothing and returns undefined, unless it is `forced`.
  */
 async function lackingOf(
   replica: Replica,
@@ -116,8 +116,8 @@ async function lackingOf(
 }
 
 /**
- * The changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have them
- * all the same, and they say what else it has.
+ * Reads the changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have
+ * such a change all the same, and then it also has the change's ancestors.
  */
 async function asideOf(replica: Replica, tx: Transaction, entity: string): Promise<Map<Hash, Change>> {
   const aside = new Map<Hash, Change>()
@@ -128,7 +128,7 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
   }
   for (const hash of tx.rejectedOf(entity).keys()) {
     const key = keys.rejected(replica.id, entity, hash)
-    const value = await replica.store.get(key) // undefined for one that this group refuses
+    const value = await replica.store.get(key) // undefined if it was refused in this group
     const record = value === undefined ? undefined : readCache<RejectedChange>(value, key, () => {})
     add(hash, record && heldOf(bytesOfHex(record.entry), hash))
   }
@@ -136,8 +136,8 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
 }
 
 /**
- * Yields the heads of every entity, or of one (`only`), from the change records, which are read some at a time. The
- * heads cover only changes whose dependencies this replica has. An entity that has other changes is added to `unnamed`.
+ * Yields the heads of every entity, or of one (`only`). Reads the change records in portions. The heads cover only
+ * changes whose dependencies this replica has. An entity that has other changes is added to `unnamed`.
  */
 export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
   const heads = (): EntityHeads => {

@@ -1,6 +1,6 @@
 /**
  * The idle work of a replica, done when no other step waits: it projects entities that changed elsewhere, folds loose
- * records into pages, shows hidden times that have come, and tries the disk again after a failure.
+ * records into pages, shows hidden times that have passed, and tries the disk again after a failure.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
@@ -17,13 +17,13 @@ import type { Transaction } from "./transaction.ts"
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
 const FOLD_DELAY_MS = 1000
 /**
- * How many folds run at most when the workspace closes. What is left stays loose, and the next open reads it record by
- * record.
+ * How many folds run at most when the workspace closes. The other records stay loose, and the next open reads them one
+ * by one.
  */
 const FOLDS_AT_CLOSE = 100
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
-/** Wait between two looks whether the store is still there. */
+/** Wait between two checks whether the store is still there. */
 const LOOK_MS = 5000
 /** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
@@ -32,7 +32,7 @@ export class Idle implements IdleWork {
   readonly #replica: Replica
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities whose document could not be made. They are left alone until the next try. */
+  /** Entities whose document could not be made. They are not projected until the next try. */
   readonly #resting = new Set<string>()
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
@@ -54,7 +54,7 @@ export class Idle implements IdleWork {
     this.#showInTime()
   }
 
-  /** Looks every few seconds whether the store is still there: one that was removed may go on taking writes. */
+  /** Checks every few seconds whether the store is still there: a removed store may go on accepting writes. */
   watchStore(): void {
     const { store, clock } = this.#replica
     const look = store.look?.bind(store)
@@ -84,7 +84,7 @@ export class Idle implements IdleWork {
     })
   }
 
-  /** Has records that are damaged made again, in the next group. */
+  /** Starts a step that makes damaged records again. */
   damaged(records: readonly Key[]): void {
     recover(this.#replica, records).catch(() => this.#replica.readEverything()) // the next group finds them again
   }
@@ -102,8 +102,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Writes something after a failure of the disk. The status reports the failure until a commit works, and perhaps no
-   * other step commits anything.
+   * Writes something after a failure of the disk. The status reports the failure until a commit succeeds, and perhaps
+   * no other step commits anything.
    */
   #tryDisk(): void {
     const replica = this.#replica
@@ -115,8 +115,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Marks every entity of the collections whose stored rows were made by another version of the projection, so that
-   * they are projected again.
+   * Finds the collections whose stored rows were made by another version of the projection, and marks their entities,
+   * so that these are projected again.
    */
   projectAgain(projections: Readonly<Record<string, string>>): void {
     const replica = this.#replica
@@ -136,8 +136,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes again. Only a loaded
-   * Automerge says which build it is.
+   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes again. Called once
+   * Automerge is loaded, because only a loaded Automerge says which build it is.
    */
   automergeLoaded(): void {
     if (this.#judged || this.#closing) return
@@ -150,14 +150,14 @@ export class Idle implements IdleWork {
 
   /**
    * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
-   * a bad change. The changes are judged once more, and rows that went with them come back.
+   * a bad change. The changes are judged once more, and rows that were removed because of them come back.
    */
   judgeProbedBefore(): void {
     const isDue = ({ code, automerge, probe }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && probe !== PROBE
     this.#judgeAgain(isDue).catch(() => {}) // if it fails, the next open tries again
   }
 
-  /** Withdraws the verdicts for which `isDue` returns true, and marks those changes as ones whose verdict is open. */
+  /** Withdraws the verdicts for which `isDue` returns true: from then on the verdict on these changes is open. */
   async #judgeAgain(isDue: (record: BadRecord) => boolean): Promise<void> {
     const replica = this.#replica
     const due = new Map<string, Hash[]>()
@@ -232,8 +232,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Folds loose records into a few pages. The step is alone in its group, because it rewrites records that another step
-   * might write to.
+   * Folds loose records into a few pages. The step is alone in its group, because it rewrites records to which another
+   * step might write.
    */
   async #fold(): Promise<void> {
     const { store } = this.#replica
@@ -245,7 +245,7 @@ export class Idle implements IdleWork {
     await this.#replica.step([], fold, true)
   }
 
-  /** Stops idle work, then folds until the next open has only few loose records to read. `quickly`: folds nothing. */
+  /** Stops idle work, then folds until few loose records are left for the next open. `quickly`: folds nothing. */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true
     this.#cancelFold?.()

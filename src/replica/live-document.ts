@@ -1,4 +1,4 @@
-/** A hydrated entity: its document, and its changes as they are saved. */
+/** A hydrated entity: its document, and its changes as the disk has them. */
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -8,7 +8,7 @@ export class Live {
   readonly entity: Entity
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
-  /** Every change in the document, with what the relay said of it. */
+  /** Every change in the document, with what the relay's entry said of the change. */
   readonly #held = new Map<Hash, Held>()
 
   constructor(entity: Entity) {
@@ -25,12 +25,12 @@ export class Live {
     this.#held.set(held.change.hash, held)
   }
 
-  /** A change of the document as it belongs on the disk; undefined when it is not in the document. */
+  /** Returns a change of the document as it must be on the disk; undefined when it is not in the document. */
   held(hash: Hash): Held | undefined {
     return this.#held.get(hash)
   }
 
-  /** The principal that pushed a change; null when it is not known. */
+  /** Returns the principal that pushed a change; null when the principal is not known. */
   by(hash: Hash | undefined): string | null {
     return hash === undefined ? null : (this.#held.get(hash)?.by ?? null)
   }

@@ -1,6 +1,7 @@
 /**
  * The live documents of a replica. A document is hydrated when its entity is written to or must be projected. The most
- * recently used ones are kept. The others are freed at once, because WebAssembly memory never returns to the system.
+ * recently used documents are kept. The others are freed at once, because WebAssembly memory never returns to the
+ * system.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -32,11 +33,11 @@ export interface DocumentsOptions {
 
 export class Documents {
   /**
-   * Why Automerge could not be loaded; null unless it failed. Meanwhile no document can be made, and rows do not show
-   * what others have changed.
+   * Why Automerge could not be loaded; null unless loading failed. While this is set, no document can be made, and rows
+   * do not show changes of others.
    */
   wasmFailure: HeadwaterError | null = null
-  /** Called whenever a document needs Automerge and Automerge is loaded. */
+  /** Called at the end of each successful `load`, also when Automerge had been loaded before. */
   onLoad: () => void = () => {}
   /** Why the last document could not be made; null once one has been made. */
   failure: HeadwaterError | null = null
@@ -46,7 +47,7 @@ export class Documents {
   readonly #live = new Map<string, Live>()
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
-  /** Estimated bytes by entity, as of the last eviction, and their sum. */
+  /** Estimated bytes by entity, as they were at the last eviction. `#allBytes` is their sum. */
   readonly #bytes = new Map<string, number>()
   #allBytes = 0
   readonly #o: DocumentsOptions
@@ -94,9 +95,9 @@ export class Documents {
   }
 
   /**
-   * Frees the least recently used documents until the others fit into `documentBytes`; the last used one is kept in any
-   * case, or each key typed into a huge text would hydrate it again. Must be called between groups, when no step uses a
-   * document.
+   * Frees the least recently used documents until the others fit into `documentBytes`. The document that was used last
+   * is kept in any case: otherwise each key typed into a huge text would hydrate its document again. Must be called
+   * between groups, when no step uses a document.
    */
   evict(): void {
     for (const entity of this.#used) this.#weigh(entity)
@@ -107,7 +108,7 @@ export class Documents {
     }
   }
 
-  /** Estimates the bytes of a document again; 0 when it is not live. */
+  /** Estimates the bytes of a document again: 0 when it is not live. */
   #weigh(entity: string): void {
     const bytes = this.#live.get(entity)?.entity.estimatedBytes ?? 0
     this.#allBytes += bytes - (this.#bytes.get(entity) ?? 0)
@@ -132,13 +133,13 @@ export class Documents {
   }
 
   /**
-   * Whether the entity has no changes left that are not bad, so that its row must go. A change whose record is damaged
-   * still counts, and so does one that waits for others.
+   * Whether all changes that the entity has left are bad, so that its row must be removed. A change whose record is
+   * damaged is not bad in this sense, nor is a change that waits for others.
    */
   async isGone(entity: string, tx: Transaction): Promise<boolean> {
     if ((tx.held.get(entity)?.size ?? 0) > 0) return false
     const bad = tx.badOf(entity)
-    for (const { damaged } of bad.values()) if (damaged) return false // also one of which the record is missing
+    for (const { damaged } of bad.values()) if (damaged) return false // its record may also be missing
     for (const [key] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
       const hash = key[3] ?? ""
       if (!tx.dropped.get(entity)?.has(hash) && !bad.has(hash)) return false
@@ -148,7 +149,7 @@ export class Documents {
 
   // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Reads every change of an entity that is not known to be bad, from the disk and from this transaction. */
+  /** Reads the changes of an entity, except known bad ones, from the disk and from this transaction. */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
     const added = tx.held.get(entity)
     const dropped = tx.dropped.get(entity)
@@ -167,8 +168,8 @@ export class Documents {
   }
 
   /**
-   * Reads a change that the relay is owed. Its record is handled as a damaged one if it cannot be read, or is not
-   * there. Undefined: this replica does not have the change, or it has left the outbox.
+   * Reads a change that is in the outbox. A record that cannot be read, or is not there, is handled as a damaged
+   * record. Undefined: this replica does not have the change, or the change has left the outbox.
    */
   async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
     if (tx.owed(entity, hash) === undefined) return undefined
@@ -188,9 +189,9 @@ export class Documents {
   }
 
   /**
-   * The live document of an entity, hydrated if it is not live yet; undefined when its changes make no document. Before
-   * hydrating it judges the changes whose verdict is open, so that a bad one never reaches the document; the row is
-   * then made again in this group. `read`: the entity's changes, if the caller has read them already.
+   * Returns the live document of an entity, hydrated if it is not live yet; undefined when the entity's changes make no
+   * document. Before it hydrates, it judges the changes whose verdict is open, so that no bad change reaches the
+   * document; the row is then made again in this group. `read`: the entity's changes, if the caller has read them.
    */
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.get(entity)
@@ -213,7 +214,7 @@ export class Documents {
     const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
     if (mark === undefined && lacksRecord(held, waiting, tx.badOf(entity))) {
       tx.state = { ...tx.state, heal: true }
-      markWaiting(tx, entity, waiting) // so that this is found once
+      markWaiting(tx, entity, waiting) // so that the loss is found only once
     }
     if (hydrated === undefined) {
       if (mark !== undefined) markWaiting(tx, entity, waiting)
@@ -248,7 +249,7 @@ export class Documents {
     }
   }
 
-  /** After a failure: whether a document can be made again. The failure is not reported any longer then. */
+  /** After a failure, tries whether a document can be made. If so, the failure is not reported any longer. */
   tryAgain(): void {
     if (this.failure === null) return
     try {
@@ -272,7 +273,7 @@ export class Documents {
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
     const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    // The disk has lost a change of this session, and under the same actor the next change would get its seq.
+    // The disk has lost a change of this session. Under the same actor, the next change would get that change's seq.
     if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()
     const { actor } = this.#o.authorship
     try {
@@ -290,11 +291,11 @@ export class Documents {
 
 /**
  * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
- * in the outbox, the relay may have it all the same, because its ack was lost; until the relay gives it back it is
- * marked bad, and so reported as lost.
+ * in the outbox, the relay may have it all the same, because the ack may have been lost. Until the relay gives the
+ * change back, it is marked bad, and so reported as lost.
  */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
-  tx.touchDocument(entity) // it lacks the change: where this note is undone, the next hydration must make it again
+  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
   const owed = tx.owed(entity, hash) !== undefined
   if (owed && tx.badOf(entity).has(hash)) return
   tx.state = { ...tx.state, heal: true }
@@ -302,8 +303,8 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
 }
 
 /**
- * Whether the disk has lost the record of a change. Nothing else says so: where no verdict is open, these changes have
- * all been in the document once, with everything that they depend on.
+ * Whether the disk has lost the record of a change. Only missing deps show it. If no verdict is open, all these changes
+ * have been in the document once, together with everything that they depend on, so no dep may be missing.
  */
 function lacksRecord(
   held: ReadonlyMap<Hash, Held>,
@@ -313,14 +314,14 @@ function lacksRecord(
   return waiting.some(({ change }) => change.deps.some((dep) => !held.has(dep) && !bad.has(dep)))
 }
 
-/** Marks the changes that are bad, with the build of Automerge that says so. */
+/** Marks the changes that are bad, with the build of Automerge that gave the verdict. */
 export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: Transaction): void {
   for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probe: PROBE })
 }
 
 /**
- * The verdict on changes that were all judged before: only their deps are checked, because one may depend on a change
- * that the disk has damaged.
+ * Gives the verdict on changes that were all judged before. Only their deps are checked, because a change may depend on
+ * one that the disk has damaged.
  */
 function trusted(changes: readonly Change[]): Judged {
   const history = History.of(causalOrder(changes))
@@ -329,8 +330,8 @@ function trusted(changes: readonly Change[]): Judged {
 }
 
 /**
- * Puts those of the `whole` changes into the outbox that are in `unnamed`: they had to wait for missing changes, so the
- * `have` of a heal did not name them (`noteUnnamed`). The relay may lack them too, and cannot have asked for them.
+ * Puts those of the `whole` changes into the outbox that are in `unnamed`. These changes waited for missing ones, so
+ * the `have` of a heal did not name them (`noteUnnamed`). The relay may lack them, too, and cannot have asked for them.
  */
 export function oweFreed(
   authorship: Authorship,
@@ -343,8 +344,8 @@ export function oweFreed(
 }
 
 /**
- * Marks an entity of which some changes wait for missing ones, which may arrive only after a restart. Removes the mark
- * when no change waits.
+ * Marks an entity of which some changes wait for missing ones; the missing changes may arrive only after a restart.
+ * Removes the mark when no change waits.
  */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = waiting.map(({ change }) => change.hash)

@@ -1,4 +1,4 @@
-/** Opens a replica and gives it its idle work. */
+/** Opens a replica, and sets its idle work. */
 import { projectionVersion } from "../document/projection.ts"
 import { type Defs, Known } from "./disk/known.ts"
 import { Idle } from "./idle.ts"
@@ -20,7 +20,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   try {
     if (known.damaged.length > 0) await recover(replica, known.damaged)
   } catch (error) {
-    // Nobody will close it: it would try the disk again in 5 s, beside the replica of the next opening.
+    // Nobody else will close this replica. Left open, it would try the disk again in 5 s, beside the next replica.
     await replica.close({ quickly: true })
     throw error
   }

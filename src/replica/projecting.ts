@@ -8,7 +8,7 @@ import type { Live } from "./live-document.ts"
 import { type Documents, markWaiting } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Projects every touched entity. `collectionOf` says in which collection an entity is shown now. */
+/** Projects every touched entity. `collectionOf` returns the collection in which an entity is shown now. */
 export async function projectTouched(
   documents: Documents,
   defs: Defs,
@@ -22,7 +22,7 @@ export async function projectTouched(
       const mark = tx.staleOf(entity)
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
-      // its changes make no document, and its row stays
+      // the changes of the entity make no document now, and its row stays
       if (live === undefined && !(await documents.isGone(entity, tx))) continue
       rows.set(entity, { collection, row: live && storedRow(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)

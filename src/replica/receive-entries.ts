@@ -1,4 +1,4 @@
-/** Receives entries from the relay: changes, and the cursor behind them, in one step. */
+/** Receives entries from the relay: commits changes, and the cursor after them, in one step. */
 import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import type { Verdicts } from "../document/admission.ts"
@@ -42,7 +42,7 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
-    // Last: what the wants have owed in this step was made under the former principal, too.
+    // This comes last: the changes that the wants put into the outbox were made under the former principal, too.
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
     return wanted
   })
@@ -91,14 +91,14 @@ function knownAccess(access: Word<Access>): Access {
 }
 
 /**
- * Adds the changes of these entries that this replica does not have, as far as it knows that without reading the disk.
- * Returns them by entity.
+ * Adds the changes of these entries, except those that this replica is known to have without reading the disk. Returns
+ * the added changes by entity.
  */
 function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
   const fresh = new Map<string, Held[]>()
-  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // other items: runs of our own pushes
+  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the others are runs of own pushes
   for (const { kind, entity } of entries) {
-    // To skip the entry would lose it: the cursor would move past it.
+    // The entry must not be skipped: the cursor would move past it, and it would be lost.
     if (kind !== "change")
       throw new HeadwaterError(
         "PROTOCOL_VERSION",
@@ -127,8 +127,8 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
 
 /**
  * Whether this replica certainly has the bytes of a change: in a live document, or received in this group. A change
- * that is only on the disk is written again: its record there may be damaged, and the bytes that have arrived are not.
- * It is written again as well if its record is known to be damaged.
+ * that is only on the disk is written again, because its record may be damaged, unlike the bytes that have arrived. So
+ * is a change whose record is known to be damaged.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   if (tx.badOf(entity).get(hash)?.damaged) return false
@@ -152,8 +152,8 @@ function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Chang
 }
 
 /**
- * Sets a change in the outbox aside when the log has another one with its (actor, seq): the one in the log counts,
- * because others see it.
+ * Sets a change in the outbox aside when the log has another change with its (actor, seq): the change in the log is
+ * valid, because others see it.
  */
 async function settleClashes(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): Promise<void> {
   const owed = replica.outbox.of(entity)

@@ -1,7 +1,7 @@
 /**
- * Makes damaged records again that can be made from changes: rows, pages, marks, verdicts, the outbox. They are found
- * when the workspace opens, and it does without them until they are made. Nothing can make the rejected list again: a
- * damaged record of it stays on the disk for people to look at.
+ * Repairs damaged records that can be made again from changes: rows, pages, marks, verdicts, the outbox. They are found
+ * when the workspace opens, and the workspace goes on without them until they are made again. The rejected list cannot
+ * be made again: a damaged record of it stays on the disk for people to inspect.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -12,10 +12,10 @@ import { keys } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** How many change records one read returns. */
+/** How many change records are read at once. */
 const AT_ONCE = 1000
 
-/** Marks what must be made again, so that idle work makes it. This is the first step of a replica. */
+/** Marks the records that must be made again, so that idle work makes them. This is the first step of a replica. */
 export async function recover(replica: Replica, damaged: readonly Key[]): Promise<void> {
   await replica.step([], async (tx) => {
     for (const key of damaged) await recoverOne(replica, tx, key)
@@ -32,7 +32,7 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
     case "page":
       return tx.put(key, undefined) // `markRowless` finds the entities whose rows were in it
     case "stale":
-      return markStale(tx, first, await hashesOf(replica, first)) // the verdict on any of these changes may have been open
+      return markStale(tx, first, await hashesOf(replica, first)) // any of these verdicts may have been open
     case "bad":
       tx.put(key, undefined)
       return markStale(tx, first, [second])
@@ -47,7 +47,7 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
   }
 }
 
-/** Adds suspects to an entity's mark, and has its row made again. */
+/** Adds suspects to an entity's mark, and marks the entity's row to be made again. */
 function markStale(tx: Transaction, entity: string, hashes: readonly Hash[]): void {
   const { suspects = [], unnamed } = tx.staleOf(entity) ?? {}
   tx.markStale(entity, {
@@ -70,7 +70,7 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
   const held = heldOf(value, hash)
   if (held === undefined) return tx.put(key, undefined)
   const principal = held.by ?? null
-  // Whoever is connected may be another one than the record was of: then it is adopted, under the name of its author.
+  // The connected principal may not be the one that made the change: then the change is adopted, in its author's name.
   const how = isOurs({ principal, how: "own" }, tx.state) ? "own" : "adopt"
   tx.owe({ ...owedOf(entity, held.change), how, principal, fields: [] })
 }

@@ -31,13 +31,13 @@ export interface ReplicaOptions {
 export interface IdleWork {
   /** Called after each group that was committed or had nothing to write. */
   afterGroup(): void
-  /** Called when a commit, or reading the disk, has failed. */
+  /** Called when a commit has failed, or the disk could not be read. */
   afterFailure(): void
-  /** These records were found damaged when everything was read again. */
+  /** Called with the records that were found damaged when everything was read again. */
   damaged(records: readonly Key[]): void
-  /** Automerge is loaded: from here on its build is known. */
+  /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
   automergeLoaded(): void
-  /** Called when the replica closes. `quickly`: does no more work. */
+  /** Called when the replica closes. `quickly`: the idle work must end without doing anything more. */
   close(quickly: boolean): Promise<void>
 }
 
@@ -56,13 +56,16 @@ export class Replica {
   readonly sizes: Sizes
   readonly authorship: Authorship
   readonly documents: Documents
-  /** Why the disk failed last; null once a commit has worked. */
+  /** The last failure of the disk; null once a commit has succeeded. */
   failure: HeadwaterError | null = null
   #known: Known
   readonly #defs: Defs
   readonly #steps: Queue
   readonly #listeners = new Set<(changed: Changed) => void>()
-  /** The disk may hold more than is known of it, or it is damaged: nothing is done before that, or everything, has been read. */
+  /**
+   * What must be read from the disk before the next group. `moved`: what other commits have changed. `everything`: all
+   * records, because one of them is damaged.
+   */
   #toRead: "nothing" | "moved" | "everything" = "nothing"
   readonly #arrivals: Arrivals
   #idle: IdleWork = NO_WORK
@@ -82,7 +85,7 @@ export class Replica {
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, documentBytes, wasm })
     this.documents.onLoad = () => this.#idle.automergeLoaded()
     this.documents.onFailure = () => {
-      this.#tell(noChange()) // no commit comes that would tell
+      this.#tell(noChange()) // no commit follows that would tell the listeners
       if (this.documents.failure !== null) this.#idle.afterFailure()
     }
     this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
@@ -124,22 +127,22 @@ export class Replica {
   }
 
   /**
-   * Calls `listener` with the rows that look different after every commit, and with none after a failure. Returns the
-   * unsubscription.
+   * Calls `listener` after every commit with the rows that the commit has changed, and after a failure with no rows.
+   * Returns the unsubscription.
    */
   onCommit(listener: (changed: Changed) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Gives this replica its idle work. */
+  /** Sets the idle work of this replica. */
   whenIdle(work: IdleWork): void {
     this.#idle = work
   }
 
   /**
-   * Takes a new session actor, as is needed after anything doubtful. Drops the live documents, because they still write
-   * under the old actor.
+   * Takes a new session actor: needed whenever the old actor might otherwise use one seq for two changes. Drops the
+   * live documents, because they still write under the old actor.
    */
   freshActor(): void {
     this.authorship.takeFreshActor()
@@ -160,8 +163,8 @@ export class Replica {
   /**
    * Queues a step. Resolves with the result of `run` once its writes are on the disk; rejects with what `run` throws.
    * When another writer on the same store commits first, `run` is called again, so it must read and change nothing but
-   * the transaction. `entities`: ids of the entities that it writes to. `alone`: the step shares its group with no
-   * other.
+   * the transaction. `entities`: ids of the entities that the step writes to. `alone`: the step shares its group with
+   * no other step.
    */
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
     return this.#steps.add(entities, run, alone)
@@ -222,8 +225,8 @@ export class Replica {
   }
 
   /**
-   * Reports at once that the disk cannot be read, or is gone, and has it tried again later, because perhaps no other step would try
-   * it.
+   * Reports at once that the disk cannot be read, or is gone. Idle work then tries the disk again, because perhaps no
+   * other step would.
    */
   noteFailure(error: HeadwaterError): void {
     this.failure = error
@@ -232,8 +235,8 @@ export class Replica {
   }
 
   /**
-   * Runs and commits each step alone, after the rows of the whole group could not be made, so that only the step at
-   * fault fails.
+   * Runs and commits each step alone. Called when the rows of the whole group could not be made, so that only the step
+   * at fault fails.
    */
   async #oneByOne(group: readonly Step[]): Promise<void> {
     for (const step of group) while (!(await this.#tryGroup([step]))) await this.#followOther()
@@ -251,7 +254,7 @@ export class Replica {
         this.#drop(tx.documents)
         return false
       }
-      this.authorship.follow(tx) // its changes may be on the disk in spite of the error
+      this.authorship.follow(tx) // the changes may be on the disk in spite of the error
       throw error
     }
     this.failure = null
@@ -265,7 +268,7 @@ export class Replica {
     for (const entity of documents) this.documents.drop(entity)
   }
 
-  /** Shows the times that rows have hidden as future ones and that have come by now. */
+  /** A row hides a time that lies in the future. This method shows each hidden time that has since passed. */
   showDue(): void {
     this.#tell(this.#known.showDue())
   }
@@ -294,18 +297,26 @@ export class Replica {
     this.#idle.afterFailure()
   }
 
-  /** The store says that another writer was first. A store that shows nothing new then would be asked for ever. */
+  /**
+   * Call when the store says that another writer committed first. Throws when the store then shows nothing new:
+   * otherwise the group would be tried again for ever.
+   */
   async #followOther(): Promise<void> {
     if (!(await this.#readMoved()))
       throw new Error("the store says that it has moved, and holds what was expected of it")
   }
 
-  /** A record was found damaged: before the next group, everything is read, and what is damaged is made again. */
+  /**
+   * Call when a record was found damaged. Before the next group, everything is read and damaged records are made again.
+   */
   readEverything(): void {
     this.#toRead = "everything"
   }
 
-  /** Reads what commits of others, or one of ours whose outcome was not known, have moved on the disk. False: nothing. */
+  /**
+   * Reads what has changed on the disk by commits of other writers, or by one of ours whose outcome is unknown. Returns
+   * false when nothing has changed.
+   */
   async #readMoved(): Promise<boolean> {
     const moved = await this.#known.moved(this.store)
     const everything = this.#toRead === "everything" || moved?.touched.everything === true
@@ -333,8 +344,8 @@ export class Replica {
   }
 
   /**
-   * Finishes the steps in the queue and closes. `quickly`: does no idle work first, for a workspace that the app never
-   * got.
+   * Finishes the steps in the queue and closes. `quickly`: does no idle work before that, because the workspace could
+   * not be opened.
    */
   async close({ quickly = false } = {}): Promise<void> {
     await this.#idle.close(quickly)
@@ -344,7 +355,7 @@ export class Replica {
   }
 }
 
-/** Whether the disk cannot be read now, or is gone. */
+/** Whether the error says that the disk cannot be read now, or is gone. */
 const isOfDisk = (error: unknown): error is HeadwaterError =>
   error instanceof HeadwaterError && (error.code === "STORE_FAILED" || error.code === "STORE_GONE")
 

@@ -1,6 +1,6 @@
 /**
- * Moves changes from their entity to the rejected list, and has changes judged again that were bad only because of
- * them.
+ * Moves changes from their entity to the rejected list. Other changes that were bad only because of the moved ones are
+ * judged again.
  */
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
@@ -41,8 +41,8 @@ export async function setAside(
 }
 
 /**
- * Has changes judged again that were bad because another change had the same (actor, seq) or was the genesis before
- * them. Call when that other change has left the entity.
+ * Withdraws the verdict on changes that were bad because another change had the same (actor, seq) or was the genesis
+ * already, so that they are judged again. Call when that other change has left the entity.
  */
 function judgeRivals(tx: Transaction, entity: string): void {
   const rivals: Hash[] = []
@@ -55,7 +55,7 @@ function judgeRivals(tx: Transaction, entity: string): void {
   tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
 }
 
-/** The hashes of the change and of all held changes that depend on it. */
+/** Finds the hashes of the change and of all held changes that depend on it. */
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
   const gone = new Set([hash])
   for (const change of causalOrder([...held.values()].map((h) => h.change))) {
@@ -64,7 +64,7 @@ function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
   return gone
 }
 
-/** The held changes of an entity, by hash. */
+/** Reads the changes of an entity that are not bad, by hash. */
 export async function changesOf(replica: Replica, entity: string, tx: Transaction): Promise<Map<Hash, Change>> {
   const held = await replica.documents.held(entity, tx)
   return new Map([...held].map(([hash, { change }]) => [hash, change]))

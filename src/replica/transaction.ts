@@ -1,9 +1,10 @@
 /**
- * What one group of steps is about to commit: the writes, and what the replica will know once they are on the disk.
+ * A transaction holds what one group of steps is about to commit: the writes, and what the replica will know once the
+ * writes are on the disk.
  *
- * Steps read through it: they see what is known of the disk, as this group has changed it so far. Nothing outside the
- * replica sees these changes before the commit. Each step has a savepoint: when the step throws, everything that it did
- * here is undone, and the other steps of its group are committed as if it had never run.
+ * Steps read through the transaction: they see what is known of the disk, with the changes that this group has made so
+ * far. Nothing outside the replica sees these changes before the commit. Each step has a savepoint: when the step
+ * throws, everything that it did here is undone, and the other steps of its group are committed as if it had never run.
  */
 
 import type { Value, Write } from "../store/store.ts"
@@ -25,7 +26,7 @@ import {
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 
-/** What is known of the disk (`Known`). A transaction reads it where the group has changed nothing. */
+/** What is known of the disk (`Known`). A transaction reads from it whatever its group has not changed. */
 export interface Below {
   readonly state: State
   readonly stale: ReadonlyMap<string, StaleRecord>
@@ -44,18 +45,18 @@ export class Transaction {
   readonly held = new Map<string, Map<Hash, Held>>()
   /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
-  /** Entities of which this replica had no change before the relay sent those that this group adds. */
+  /** Entities of which this replica had no change before this group, and whose first changes came from the relay. */
   readonly newEntities = new Set<string>()
   /** Changes that were made on this device by this group, by hash. */
   readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
-  /** New stale marks, by entity; undefined where a mark is removed. */
+  /** New stale marks, by entity; undefined for a mark that is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
-  /** New bad verdicts, by entity and hash; undefined where a verdict is withdrawn. */
+  /** New bad verdicts, by entity and hash; undefined for a verdict that is withdrawn. */
   readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
   readonly rejected = new Map<string, Map<Hash, RejectedRecord | undefined>>()
   /**
-   * Outbox records that this group adds or removes, by hash. A group may remove a record and add it again: the last one
-   * counts.
+   * Outbox records that this group adds or removes, by hash. A group may remove a record and add it again: the last
+   * action is kept.
    */
   readonly outbox: OutboxChanges = new Map()
   readonly #below: Below
@@ -64,11 +65,11 @@ export class Transaction {
   readonly #written = new Set<string>()
   /** Entities that something from elsewhere (entries, refusals, verdicts) has changed in this group. */
   readonly #arrived = new Set<string>()
-  /** Functions to call when the commit is on the disk, before anybody is told of it. */
+  /** Functions to call when the commit is on the disk, before listeners are told of it. */
   readonly #committed: (() => void)[] = []
   /**
-   * Entities whose live document contains what this group has not committed yet. These documents are dropped when their
-   * step, or the group, fails.
+   * Entities whose live document contains changes that this group has not committed yet. These documents are dropped
+   * when their step, or the group, fails.
    */
   readonly #documents: string[] = []
   /** The inverse of every change to the fields above, oldest first. */
@@ -83,8 +84,8 @@ export class Transaction {
   // ── savepoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Sets a savepoint. The function that it returns undoes everything since, and returns the entities whose live
-   * document must be dropped.
+   * Sets a savepoint. Returns a function that undoes everything since the savepoint, and returns the entities whose
+   * live document must be dropped.
    */
   savepoint(): () => readonly string[] {
     const undo = this.#undo.length
@@ -162,7 +163,7 @@ export class Transaction {
     return this.#below.outbox.get(entity, hash)
   }
 
-  /** All that the relay is owed, when this group is committed on top of what is owed before it. */
+  /** Returns the records that the outbox will have after this commit, if it has `before` now. */
   allOwed(before: Iterable<Owed>): Owed[] {
     const all = new Map<Hash, Owed>()
     for (const owed of before) all.set(owed.hash, owed)
@@ -173,13 +174,15 @@ export class Transaction {
     return [...all.values()]
   }
 
-  /** Something of the entity is held: on the disk, or added by this group. */
+  /** Whether this replica has anything of the entity: on the disk, or added by this group. */
   exists(entity: string): boolean {
     const { rows, stale, bad } = this.#below
     return rows.collectionOf(entity) !== undefined || this.held.has(entity) || stale.has(entity) || bad.has(entity)
   }
 
-  /** Where the change of a row came from, as subscribers are told: `here` when only this device wrote to the entity. */
+  /**
+   * Returns what subscribers are told as the origin of a row's change. `here`: only this device wrote to the entity.
+   */
   from(entity: string): "here" | "relay" {
     return this.#written.has(entity) && !this.#arrived.has(entity) ? "here" : "relay"
   }
@@ -205,8 +208,8 @@ export class Transaction {
   }
 
   /**
-   * Adds a change that was made on this device in this session. If the change is on the rejected list, it leaves it,
-   * and the relay is asked once more: a derived change is the same each time it is made.
+   * Adds a change that was made on this device in this session. If the change is on the rejected list, it is taken off
+   * the list and pushed once more: a derived change is the same each time it is made.
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
@@ -227,7 +230,7 @@ export class Transaction {
     )
   }
 
-  /** Has the row of an entity made again at the end of the group. */
+  /** Marks an entity, so that its row is made again at the end of the group. */
   touch(entity: string): void {
     this.#add(this.touched, entity)
   }
@@ -236,7 +239,7 @@ export class Transaction {
     if (this.touched.has(entity)) this.#remove(this.touched, entity)
   }
 
-  /** Call before something that comes from elsewhere changes the entity. */
+  /** Call before the entity is changed by something that does not come from this device. */
   arrive(entity: string): void {
     this.#add(this.#arrived, entity)
   }
@@ -251,7 +254,7 @@ export class Transaction {
     this.#set(this.outbox, owed.hash, { owed, removed: false })
   }
 
-  /** Takes a change out of the outbox: the relay has it, or it was set aside. */
+  /** Removes a change from the outbox, because the relay has it or because it was set aside. */
   removeOwed(owed: Owed): void {
     this.#set(this.outbox, owed.hash, { owed, removed: true })
   }
@@ -271,7 +274,10 @@ export class Transaction {
     )
   }
 
-  /** Puts a change on the rejected list, or takes it off when `record` is undefined. Its bytes do not stay in memory. */
+  /**
+   * Puts a change on the rejected list, or takes it off when `record` is undefined. The bytes of the change are not
+   * kept in memory.
+   */
   reject(entity: string, hash: Hash, record: RejectedChange | undefined): void {
     this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
     this.#set(
@@ -315,7 +321,7 @@ export class Transaction {
   }
 }
 
-/** Combines two layers: what `above` says counts, and an undefined value there removes the one in `below`. */
+/** Combines two layers: a value in `above` replaces the value in `below`, and an undefined value removes it. */
 function layered<T>(
   below: ReadonlyMap<Hash, T> | undefined,
   above: ReadonlyMap<Hash, T | undefined> | undefined,

@@ -1,11 +1,10 @@
-/** Shows stored fields: adds the collection's defaults, and gives long texts by their start. */
+/** Shows stored fields: adds the collection's defaults, and shows only the start of long texts. */
 import type { AnyDef } from "./schema.ts"
 import type { Meta } from "./types.ts"
 import { own } from "./values.ts"
 
 /**
- * A copy of the fields as a row or a draft shows them: with defaults for absent keys, and "" for absent `text()`
- * fields.
+ * Copies the fields as a row or a draft shows them: with defaults for absent keys, and "" for absent `text()` fields.
  */
 export function withDefaults(
   def: AnyDef | undefined,
@@ -28,15 +27,16 @@ export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<
 }
 
 /**
- * The start of a text field, short or long, without loading the document: at most `max` UTF-16 units (of a text that is
- * too long for the row at most 256), never half a surrogate pair. "" for a field that is absent or not a string.
+ * Returns the start of a text field, short or long, without loading the document: at most `max` UTF-16 units, and at
+ * most 256 if the text is too long for the row. Never cuts a surrogate pair. Returns "" for a field that is absent or
+ * not a string.
  */
 export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
   const value = own(row, field) ?? row.$long?.[field]?.preview
   return typeof value === "string" ? startOf(value, max) : ""
 }
 
-/** The first `max` UTF-16 units, one less where that would cut a surrogate pair. */
+/** Returns the first `max` UTF-16 units, or one unit less if `max` units would cut a surrogate pair. */
 export function startOf(value: string, max: number): string {
   if (value.length <= max) return value
   const last = value.charCodeAt(max - 1)

@@ -1,6 +1,6 @@
 /**
- * Turns what an app does to a draft into changes of fields. Comparing the draft with what it was finds the touched
- * keys.
+ * Turns an app's edits of a draft into changes of fields. The touched keys are found by comparing the draft with the
+ * fields from which it was made.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { withDefaults } from "./display.ts"
@@ -12,8 +12,8 @@ import { checkedText, equal, isThenable, isUserKey, own, plainCopy } from "./val
 export type Fields = Record<string, unknown>
 
 /**
- * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` counts in the text as the splices before
- * this one have left it.
+ * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` is an offset in the text that the
+ * earlier splices have made.
  */
 export interface Splice {
   readonly key: string
@@ -22,7 +22,9 @@ export interface Splice {
   readonly insert: string
 }
 
-/** What one create or update does to the fields of a document. Each key is in one of the four parts only. */
+/**
+ * The changes that one create or update makes to the fields of a document. Each key is in only one of the four parts.
+ */
 export interface Changes {
   /** Keys that are written whole, with checked plain values. */
   readonly set: ReadonlyMap<string, unknown>
@@ -36,13 +38,13 @@ export interface Changes {
 
 export interface Edited {
   readonly changes: Changes
-  /** All fields as they will be, with defaults. */
+  /** All fields after the changes, with defaults. */
   readonly after: Fields
 }
 
 /**
  * Returns what a create writes: the schema's output, and those keys of the input that the schema does not know. Throws
- * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field that is given something else).
+ * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field that gets no string).
  */
 export function created(def: AnyDef | undefined, input: unknown): Edited {
   const set = new Map<string, unknown>()
@@ -60,7 +62,7 @@ export function created(def: AnyDef | undefined, input: unknown): Edited {
 
 /**
  * Returns what an update writes. `stored`: the fields in the document. `f` gets the draft, which is a plain copy of
- * them with defaults, and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`,
+ * these fields with defaults, and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`,
  * `SPLICE_RANGE`, `FIELD_KIND`, `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or
  * `SCHEMA_ASYNC`.
  */
@@ -146,7 +148,7 @@ function applied(
 /** The splices of one update. */
 class Splicing {
   readonly made: Splice[] = []
-  /** The spliced texts, as the splices so far have left them. */
+  /** The spliced texts, after all splices so far. */
   readonly texts = new Map<string, string>()
   readonly #def: AnyDef | undefined
   readonly #before: Fields

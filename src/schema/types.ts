@@ -18,7 +18,7 @@ export type Out<S> = S extends Std<any, infer O> ? O : { [key: string]: any }
 export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
 
 /**
- * `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a
+ * Is `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a
  * copy of the row and must be valid input again. So the output has no `id`, `$` or `@` keys, is JSON, and is assignable
  * to the input.
  */
@@ -73,12 +73,12 @@ export type Meta<K = string> = Readonly<{
   $conflicts: readonly K[]
   /** This is an older row, shown until the changes that have arrived are projected. */
   $stale?: true
-  /** Made by another version of the projection; this device is making it again. */
+  /** The row was made by another version of the projection; this device is making it again. */
   $provisional?: true
   /** Text fields that are too long for the row: their start, and their length in UTF-16 units. */
   $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
 }>
-/** Fields that a row may lack: those too long for it. */
+/** Fields that a row may lack, because they may be too long for it. */
 export type Absent<F> = Keys<F, "text" | "bytes">
 /**
  * The defaults that a collection may have. Read-only, so that TypeScript infers the exact type of an array or object in
@@ -97,13 +97,13 @@ export type Whole<S, F, D> = {
     undefined
   >
 } & { [K in keyof Out<S> as K extends Container<F> | Defaulted<D> ? never : K]: Out<S>[K] }
-/** A row: plain JSON, frozen, the same object until it changes. */
+/** A row: plain JSON and frozen. It is the same object until the row changes. */
 export type Row<S, F, D> = Meta<keyof Out<S> & string> &
   Deep<Omit<Whole<S, F, D>, Absent<F>>> &
   Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
 
 /** Edits that an update can make beyond assigning to its draft. */
 export interface Edit<S, F> {
-  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text as the splices before it have left it. */
+  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text that the earlier splices have made. */
   splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
 }

@@ -1,4 +1,4 @@
-/** Asks a collection's schema about a create or an update. */
+/** Validates a create or an update with the collection's schema. */
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 import { HeadwaterError } from "../base/errors.ts"
 import type { AnyDef } from "./schema.ts"
@@ -44,7 +44,7 @@ export function refuseAddedIssues(
   if (added.length > 0) throw refused(added)
 }
 
-/** Runs the schema on a value. A schema that throws has one issue: what it threw. */
+/** Runs the schema on a value. When the schema throws, its error becomes the only issue. */
 function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues: Issues } {
   if (def?.schema === undefined) return { value, issues: [] }
   let result: Std.Result<unknown> | Promise<Std.Result<unknown>>
@@ -69,7 +69,7 @@ function plainObject(value: unknown, what: string): Record<string, unknown> {
 const keyOf = (segment: PropertyKey | Std.PathSegment): string =>
   String(typeof segment === "object" ? segment.key : segment)
 
-/** Issues for which this is equal are the same issue. */
+/** Identifies an issue: two issues are the same if this function returns the same string for both. */
 const identityOf = ({ path, message }: Std.Issue): string => JSON.stringify([path?.map(keyOf), message])
 
 function refused(issues: Issues): HeadwaterError {

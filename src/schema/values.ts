@@ -70,7 +70,7 @@ function copyObject(value: object, field: string, path: object[]): Record<string
   return result
 }
 
-/** Returns the text. Throws `VALUE_UNSUPPORTED` when half a surrogate pair is in it, which UTF-8 cannot encode. */
+/** Returns the text. Throws `VALUE_UNSUPPORTED` when the text has half a surrogate pair, which UTF-8 cannot encode. */
 export function checkedText(value: string, field: string): string {
   if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
   return value
@@ -79,12 +79,12 @@ export function checkedText(value: string, field: string): string {
 const unsupported = (field: string, what: string) =>
   new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
 
-/** The value under the object's own key, never an inherited one: a field may be called `constructor`. */
+/** Returns the value under the object's own key, never an inherited value: a field may be called `constructor`. */
 export function own(fields: Readonly<Record<string, unknown>>, key: string): unknown {
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
-/** Whether this is a promise, of whatever kind and realm. */
+/** Whether this is a promise, of any kind and any realm. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 

@@ -16,11 +16,10 @@ export interface Runner {
 }
 
 /**
- * The conformance suite of the `Store` contract: registers one test for each of its lines. `make` is called for every
- * test.
+ * The conformance suite of the `Store` contract: registers one test for each rule of the contract. `make` is called for
+ * every test.
  *
- * It cannot test what one process cannot see: that a commit survives `kill -9` and a power cut, and that another
- * process is kept off.
+ * One process cannot test that a commit survives `kill -9` and a power cut, nor that the store refuses another process.
  */
 export function storeConformance(name: string, make: () => Promise<StoreFixture>, runner: Runner): void {
   const line = (sentence: string, body: (store: Store, fixture: StoreFixture) => Promise<void>) =>

@@ -7,21 +7,21 @@ import type { Key, Store, Value } from "./store.ts"
 /** How an IndexedDB store writes. */
 export interface IndexedDBOptions {
   /**
-   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: it is handed to the operating
-   * system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
+   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: it is only handed to the
+   * operating system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
    */
   readonly durability?: "strict" | "relaxed"
 }
 
 /**
- * The one object store. The change, the row and the outbox record of a commit share one transaction, so all are in
- * here.
+ * The only object store. It has all records, because the change, the row and the outbox record of a commit are written
+ * in one transaction.
  */
 const entries = "entries"
 
 /**
- * The key of a random name that was made with the database. It is a string, so it lies before every array and outside
- * every range.
+ * The key of the random name that the database got when it was made. This key is a string, so it sorts before every
+ * array and is outside every range.
  */
 const installedKey = "installed"
 
@@ -39,7 +39,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   let connection: Promise<IDBDatabase> | undefined
   /** The connection, once it is open. */
   let current: IDBDatabase | undefined
-  /** The random name of the database that this object opened first: it uses no other. */
+  /** The random name of the database that this object opened first. The object uses no other database. */
   let installed: string | undefined
 
   const { claim, run } = opening({
@@ -163,12 +163,12 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 }
 
-/** The range of a `list`. Undefined when nothing can be in it, because IndexedDB refuses an empty range. */
+/** Makes the range of a `list`. Undefined when no key can be in the range: IndexedDB refuses an empty range. */
 function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
   const { gt, lt } = rangeOf(prefix, after)
   if (gt !== undefined && gt >= lt) return undefined
   const lower = gt !== undefined && after ? [...after] : [...prefix]
-  // An array is greater than any string, so this is above every extension of the prefix.
+  // An array is greater than any string, so the upper bound is above every extension of the prefix.
   return IDBKeyRange.bound(lower, [...prefix, []], true, true)
 }
 
@@ -187,7 +187,7 @@ function abort(transaction: IDBTransaction): void {
   try {
     transaction.abort()
   } catch {
-    // It has ended already.
+    // The transaction has ended already.
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Key, Value } from "./store.ts"
 
 /**
- * Keys as strings: the parts joined by U+0001. It is below every character of a part. So the order of the strings (by
- * code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a" before "a b".
+ * Encodes keys as strings: the parts are joined by U+0001, which is below every character of a part. So the order of
+ * the strings (by code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a"
+ * before "a b".
  */
 const joint = "\u0001"
 const aboveJoint = "\u0002"
@@ -41,7 +42,7 @@ export function checkValue(value: Value): void {
   throw new TypeError(`a value is a string or a Uint8Array, not ${Object.prototype.toString.call(value)}`)
 }
 
-/** The same value, with bytes in a buffer of their own. */
+/** Copies a value. Bytes get a buffer of their own. */
 export function copyOf(value: Value | undefined): Value | undefined {
   if (value === undefined) return undefined
   checkValue(value)

@@ -4,8 +4,8 @@ import { opening, queue } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"
 
 /**
- * The step that a memory store is about to take. `committed`: the writes have taken effect, and the caller of `commit`
- * is told next.
+ * The step that a memory store is about to take. `committed`: the writes have taken effect, and the promise of `commit`
+ * resolves next.
  */
 export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committed" | "close"
 
@@ -13,7 +13,7 @@ export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committ
 export interface MemoryOptions {
   /**
    * Called before each step, for tests and simulations. The step waits while its promise is pending. When it throws,
-   * the operation fails with `STORE_FAILED`; one that fails at `committed` has taken effect all the same.
+   * the operation fails with `STORE_FAILED`; a commit that fails at `committed` has taken effect all the same.
    */
   readonly step?: (step: MemoryStep) => void | Promise<void>
 }
@@ -21,8 +21,8 @@ export interface MemoryOptions {
 /** A store in memory whose power can be cut. */
 export interface MemoryStore extends Store {
   /**
-   * Cuts the power. Returns the store that comes up afterwards, with everything that was committed and no claims.
-   * Operations of this one that are under way, or are called from now on, never settle.
+   * Cuts the power. Returns the store as it is after a restart, with everything that was committed and no claims.
+   * Operations of the old store that are under way, or are called from now on, never settle.
    */
   crash(options?: MemoryOptions): MemoryStore
 }
@@ -111,7 +111,7 @@ class Entries {
     return found
   }
 
-  /** The index of `key`, or the one that it would have. */
+  /** Finds the index of `key`, or the index at which it would be inserted. */
   #indexOf(key: string): number {
     let from = 0
     let to = this.#keys.length

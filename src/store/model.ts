@@ -11,8 +11,8 @@ export type StoreStep =
 /**
  * Runs steps against a store and against a plain sorted map; rejects when the two differ.
  *
- * The store must be claimed. `reopen` steps need `life`, and are skipped without it: its `release` releases that claim,
- * and its `reopen` makes the next store object. In the end the last claim is released.
+ * The store must be claimed. `reopen` steps need `life`, and are skipped without it: `life.release` releases that
+ * claim, and `life.reopen` makes the next store object. In the end the last claim is released.
  */
 export async function checkStore(
   store: Store,
@@ -73,8 +73,8 @@ function compare(a: Key, b: Key): number {
 }
 
 /**
- * Random steps. Keys have few different parts, so that equal ones come often. The generator is a linear congruential
- * one, so that a seed gives the same steps everywhere.
+ * Makes random steps. Keys have few different parts, so that equal keys are frequent. The random numbers come from a
+ * linear congruential generator, so that a seed gives the same steps everywhere.
  */
 export function randomSteps(seed: number, under: Key = []): StoreStep[] {
   let state = seed

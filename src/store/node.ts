@@ -9,7 +9,7 @@ import { inUse, opening, queue } from "./opening.ts"
 import { Reserve } from "./reserve.node.ts"
 import type { Expect, Key, Store, Value, Write } from "./store.ts"
 
-/** Keys are encoded as `key.ts` does it. A value is one byte that says its kind, and then its bytes. */
+/** Keys are encoded by `key.ts`. A value is stored as one byte for its kind, followed by its bytes. */
 type Level = ClassicLevel<string, Buffer>
 type Op = { type: "put"; key: string; value: Buffer } | { type: "del"; key: string }
 
@@ -17,16 +17,17 @@ const text = 0x73 // s
 const bytes = 0x62 // b
 
 /**
- * The key of a random name: that of the store object that opened the folder last. It lies below every key of the
- * contract.
+ * The key of a record with a random name: the name of the store object that opened the folder last. The key sorts
+ * before every key of the contract.
  */
 const ownerKey = "\u0000owner"
 
-/** Bytes that one round trip to LevelDB's thread may bring. The default is 16 kB, but a page of rows has a megabyte. */
+/** How many bytes one call of LevelDB's thread may return. The default is 16 kB, but a page of rows has a megabyte. */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**
- * Keys in `expectedKeys`, at most. A replica expects one key in each commit, so this many workspaces find theirs there.
+ * How many keys `expectedKeys` has at most. A replica expects one key in each commit, so this many workspaces find
+ * their key there.
  */
 const mostExpectedKeys = 64
 
@@ -35,8 +36,8 @@ const mostExpectedKeys = 64
  * there.
  *
  * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
- * is one LevelDB batch, written with `sync`: it is on the disk when it resolves. On a full disk the folder can be opened and
- * read: a file in it keeps room for that.
+ * is one LevelDB batch, written with `sync`: it is on the disk when it resolves. On a full disk the folder can still be
+ * opened and read: a file in it reserves disk space for that.
  */
 export function nodeStore(folder: string): Store
 /**
@@ -51,17 +52,20 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let level: Level | undefined
   /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
-  /** LevelDB's lock file as it was when the folder was opened. While it is there, so is the data. */
+  /** LevelDB's lock file as it was when the folder was opened. While this file is there, the folder was not removed. */
   let lock: Lock | undefined
-  /** Set once the folder was found to be removed, until it is opened anew. */
+  /** Set once the folder was found to be removed, until it is opened again. */
   let gone: HeadwaterError | undefined
-  /** Room for opening the database on a full disk. Undefined until that was opened. */
+  /** Reserves disk space for opening the database on a full disk. Undefined before the first opening. */
   let reserve: Reserve | undefined
-  /** The name under which this object writes to the folder. Undefined while nothing is claimed, or nothing can be written. */
+  /**
+   * The random name that this object has written under `ownerKey`. Undefined while no workspace is claimed, and while
+   * the disk has no space for writes.
+   */
   let owner: string | undefined
   /**
-   * The values of keys that commits have expected. They stay true, because only this object writes while the folder is
-   * open.
+   * The present values of keys that commits have expected. They stay correct, because only this object writes while the
+   * folder is open.
    */
   const expectedKeys = new Map<string, Buffer | undefined>()
 
@@ -75,7 +79,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     close,
   })
 
-  /** Closes the database and forgets the folder. The next opening takes what it then finds there. */
+  /** Closes the database and forgets the folder. The next opening uses whatever is in the folder then. */
   async function close(): Promise<void> {
     opened = undefined
     owner = undefined
@@ -84,7 +88,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     await level?.close()
   }
 
-  /** The database, opened if it is not open. */
+  /** Returns the database. Opens it first if it is not open. */
   function ready(): Promise<Level> {
     opened ??= openLevel().catch((error: unknown) => {
       opened = undefined
@@ -98,7 +102,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
    * files that have no name any more.
    */
   function look(): void {
-    if (gone !== undefined) throw gone // each workspace in the folder looks for itself
+    if (gone !== undefined) throw gone // each workspace in the folder calls `look` for itself
     if (lock === undefined || isThere(lock)) return
     gone = new HeadwaterError(
       "STORE_GONE",
@@ -108,22 +112,22 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function openLevel(): Promise<Level> {
-    look() // otherwise a removed folder would be made anew, and commits to it would be lost as well
+    look() // otherwise a removed folder would be made again, and later commits would go there
     const path = await madeFolder(folder)
     expectedKeys.clear()
     if (level) await level.close()
     else level = make(path)
     reserve ??= new Reserve(path)
     const hadRoom = await openIn(path, level, reserve)
-    // LevelDB does not sync the folder. A power cut could take the new manifest's name, and leave an old one that was
-    // never synced.
+    // LevelDB does not sync the folder. A power cut could lose the directory entry of the new manifest, and leave an
+    // old manifest that was never synced.
     await syncFolder(path)
     lock = await lockIn(path)
     const last = await level.get(ownerKey)
     if (owner !== undefined && last?.toString() !== owner) {
       throw new Error(`another process has opened ${folder} while it could not be opened here`)
     }
-    // What is on a full disk can be read; the first commit that has room again signs the folder.
+    // On a full disk the store can only be read. The first commit for which there is space again signs the folder.
     if (owner !== undefined || !hadRoom || (await signFolder(level).then(yes, no))) return level
     await level.close() // the failed write may have spoilt the end of the log
     await openIn(path, level, reserve)
@@ -136,12 +140,16 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     owner = me
   }
 
-  /** The database, with room for `size` more bytes in its logs and for its next opening, and signed. */
+  /**
+   * Returns the database when it can be written to: it is signed, and the disk has space for `size` more bytes in its
+   * logs and for its next opening.
+   */
   async function prepare(size: number): Promise<Level> {
     const db = await ready()
     await reserve?.before(size)
     if (owner !== undefined) return db
-    // It was opened on a full disk, where LevelDB may have begun to refuse every write. Now there is room.
+    // The database was opened on a full disk, and LevelDB may refuse every write since. Now there is space: open it
+    // again.
     opened = undefined
     const again = await ready()
     if (owner === undefined) throw new Error("no space left on the disk")
@@ -166,7 +174,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   async function put(db: Level, batch: Op[], isSecond = false): Promise<void> {
     const written = writeOps(db, batch)
     written.catch(() => {})
-    look() // during the write, so that it takes no time of its own
+    look() // during the write, so that the check costs no extra time
     try {
       await written
     } catch (error) {
@@ -177,8 +185,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * The value of a key that a commit expects. It is remembered, because reading it from LevelDB would cost each commit
-   * a tenth of its time.
+   * Returns the present value of a key for which a commit expects a value. The value is kept in memory, because reading
+   * it from LevelDB would cost each commit a tenth of its time.
    */
   async function lastValue(db: Level, key: string): Promise<Buffer | undefined> {
     if (!expectedKeys.has(key)) {
@@ -190,8 +198,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   /**
    * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
-   * LevelDB's log. Records behind that are lost at the next recovery, or refused at once after a failed fsync. So the
-   * database is opened again before anything else is written: that cuts the log, and shows whether the batch is there.
+   * LevelDB's log. Records after that are lost at the next recovery, or refused at once after a failed fsync. So the
+   * database is opened again before anything else is written: opening it cuts off the half record, and shows whether
+   * the batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -229,17 +238,18 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
-/** Without compression: opening a workspace reads megabytes of rows at once, and would wait until they are unpacked. */
+/** Makes a database without compression: opening a workspace reads megabytes of rows, and decompressing takes time. */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
 /**
- * Opens the database. Resolves with false when it took the room of the reserve, as it does on a full disk. LevelDB's words
- * for that differ from system to system, so whatever fails is tried with it.
+ * Opens the database. If that fails, deletes the reserve, opens the database with the freed space, and resolves with
+ * false. This is done after every failure except a lock or damage, because LevelDB's error on a full disk differs from
+ * system to system.
  */
 async function openIn(path: string, level: Level, reserve: Reserve): Promise<boolean> {
   let hadRoom = true
   await level.open().catch(async (error: unknown) => {
-    if (isBecause("LEVEL_LOCKED", error)) throw error // the reserve is another's
+    if (isBecause("LEVEL_LOCKED", error)) throw error // the reserve belongs to whoever holds the lock
     if (isBecause("LEVEL_CORRUPTION", error)) {
       if (!(await isUnmade(path))) throw error
       for (const name of await readdir(path)) await unlink(join(path, name))
@@ -259,7 +269,9 @@ const no = () => false
 const sizeOf = (ops: readonly Op[]): number =>
   ops.reduce((sum, op) => sum + 16 + op.key.length + (op.type === "put" ? op.value.length : 0), 0)
 
-/** A chained batch takes a third of the time of a batch that is given as an array, which copies every operation. */
+/**
+ * Writes a batch. A chained batch takes a third of the time of an array, from which every operation would be copied.
+ */
 function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
   const batch = db.batch()
   for (const op of ops) {
@@ -275,7 +287,7 @@ interface Lock {
   readonly ino: bigint
 }
 
-/** The file that LevelDB locks while it has a folder open. LevelDB never replaces it. */
+/** Finds the file that LevelDB locks while it has a folder open. LevelDB never replaces this file. */
 async function lockIn(folder: string): Promise<Lock | undefined> {
   const path = join(folder, "LOCK")
   const found = await stat(path, { bigint: true }).catch(() => undefined)
@@ -283,8 +295,8 @@ async function lockIn(folder: string): Promise<Lock | undefined> {
 }
 
 /**
- * False only when the system says that the file is not there, or that another file is in its place. The call is
- * synchronous: through Node's threads it would take four times as long.
+ * Whether the file is still there. False only when the system says that it is not there, or that another file is in its
+ * place. The call is synchronous: through Node's threads it would take four times as long.
  */
 function isThere({ path, dev, ino }: Lock): boolean {
   try {
@@ -296,7 +308,7 @@ function isThere({ path, dev, ino }: Lock): boolean {
   }
 }
 
-/** Whether a power cut came while the database was being made: it has files, and none has ever held a record. */
+/** Whether a power cut interrupted the making of the database: none of its files has ever held a record. */
 async function isUnmade(path: string): Promise<boolean> {
   for (const name of await readdir(path)) {
     if (/\.(ldb|sst)$/.test(name)) return false
@@ -306,21 +318,21 @@ async function isUnmade(path: string): Promise<boolean> {
 }
 
 /**
- * Makes the folder; returns its real path. Within one process LevelDB locks a name, so two names of one folder would
- * both open it.
+ * Makes the folder; returns its real path. Within one process LevelDB locks a path, not a folder: by two paths, one
+ * folder could be opened twice.
  */
 async function madeFolder(folder: string): Promise<string> {
   await makeFolder(folder)
   return realpath(folder)
 }
 
-/** LevelDB's reason for a failed opening is in the error or in one of its causes. */
+/** Whether an error has this code. LevelDB's code for a failed opening is in the error or in one of its causes. */
 const isBecause = (code: string, error: unknown): boolean =>
   error instanceof Error && ((error as { code?: unknown }).code === code || isBecause(code, error.cause))
 
 /**
- * Whether a write failed because LevelDB could not merge its tables earlier. After that it refuses every write until it is
- * opened again, though there may be room by now. A write itself goes to a log.
+ * Whether a write failed because LevelDB could not write a table earlier. After that, LevelDB refuses every write until
+ * it is opened again, even if the disk has space again. The error then names a table; a write itself goes to a log.
  */
 const isOld = (error: unknown): boolean => error instanceof Error && /\.(ldb|sst)\b/.test(error.message)
 

@@ -16,7 +16,7 @@ export interface Disk {
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
   /**
-   * Runs one operation; it has begun when this returns. The last release waits for it. An error that is no
+   * Runs one operation, which has begun when `run` returns. The last release waits for its end. An error that is no
    * `HeadwaterError` becomes `STORE_FAILED`.
    */
   run<T>(what: string, operation: () => Promise<T>): Promise<T>
@@ -78,8 +78,8 @@ export function opening(disk: Disk): Opening {
 }
 
 /**
- * Runs asynchronous steps one after the other, in the order in which they were handed in. One that fails stops no
- * other.
+ * Returns a function that runs asynchronous steps one after the other, in the order of its calls. A step that fails
+ * does not stop the others.
  */
 export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve()
@@ -93,8 +93,8 @@ export function queue(): <T>(step: () => Promise<T>) => Promise<T> {
 export const inUse = (message: string, cause?: unknown) => new HeadwaterError("STORE_IN_USE", message, { cause })
 
 /**
- * The disk's own words: a database wraps them in its own, which say no more than that it failed. What was thrown may be
- * an error of another realm, or no error at all.
+ * Finds the disk's own error message. A database wraps the disk's error in an error that says only that the database
+ * failed. The thrown value may be an error of another realm, or no error at all.
  */
 function reasonOf(thrown: unknown): string {
   if (typeof thrown !== "object" || thrown === null) return String(thrown ?? "")

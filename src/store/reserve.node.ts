@@ -1,24 +1,25 @@
 /**
- * Room on the disk that a `nodeStore` keeps for the time when the disk is full. LevelDB writes when it is opened: a new
- * manifest, and a table of what its logs hold. Where there is no room for these, nothing could be read any more.
+ * The reserve: a file that takes up disk space. When the disk is full, `nodeStore` deletes the file, so that LevelDB
+ * can use its space. LevelDB needs space each time it is opened: for a new manifest, and for a table with the records
+ * of its logs. Without this space the database could not be opened, and so not even be read.
  */
 import { randomFillSync } from "node:crypto"
 import { open, readdir, rm, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
 
-/** What an opening takes besides what the logs hold, with some to spare. Measured: 16 kB. */
+/** The space that an opening needs besides the bytes in the logs, with some to spare. Measured: 16 kB. */
 const LEAST_BYTES = 128 * 1024
-/** The reserve grows by this at least, so that few writes wait for that. */
+/** The reserve grows by at least this, so that few writes have to wait while it grows. */
 const STEP_BYTES = 256 * 1024
-/** What is kept from one opening to the next, when the logs are empty. */
+/** The size to which a larger reserve is cut at an opening, when the logs are empty. */
 const KEPT_BYTES = 2 ** 20
 
 export class Reserve {
   readonly #folder: string
   readonly #path: string
-  /** Of the file; 0 where there is none. */
+  /** The size of the reserve file in bytes; 0 when there is no file. */
   #bytes = 0
-  /** That LevelDB's logs hold at most. */
+  /** The number of bytes that LevelDB's logs hold at most. */
   #logged = 0
 
   constructor(folder: string) {
@@ -26,7 +27,7 @@ export class Reserve {
     this.#path = join(folder, "reserve")
   }
 
-  /** Call when the database has been opened: its logs are empty. Makes the reserve, as far as there is room. */
+  /** Call when the database has been opened: its logs are empty. Makes the reserve, as far as the disk has space. */
   async opened(): Promise<void> {
     this.#logged = 0
     this.#bytes = Math.min(KEPT_BYTES, await sizeOf(this.#path))
@@ -35,15 +36,16 @@ export class Reserve {
   }
 
   /**
-   * Call before `bytes` more are logged. Rejects when the disk has no room for the reserve that is needed then; nothing may
-   * be written until it has, for that would use up what the next opening needs. Undefined: there is enough.
+   * Call before `bytes` more are written to the logs. Makes the reserve as large as the next opening will need. Rejects
+   * when the disk has no space for that: then nothing may be written, because it would use up the space that the next
+   * opening needs. Undefined: the reserve is large enough already.
    */
   before(bytes: number): Promise<void> | undefined {
     this.#logged += bytes
     if (this.#logged + LEAST_BYTES <= this.#bytes) return undefined
     return this.#grow(bytes).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOSPC" || error.code === "EDQUOT") throw error
-      // For any other reason the store goes on without it.
+      // After any other error the store goes on without a larger reserve.
     })
   }
 
@@ -54,10 +56,11 @@ export class Reserve {
     const more = Math.max(lacking, this.#bytes === 0 ? 0 : STEP_BYTES)
     const file = await open(this.#path, "a")
     try {
-      await file.writeFile(randomFillSync(Buffer.alloc(more))) // zeros might take no room on the disk
+      await file.writeFile(randomFillSync(Buffer.alloc(more))) // zeros might take no space on the disk
       this.#bytes += more
     } catch (error) {
-      // While nothing is written, a part of the least will do. More is for others, who may need the rest of the disk.
+      // Nothing is written until the reserve has grown, so a part of `LEAST_BYTES` is enough. The rest of the disk is
+      // left to other programs, which may need it.
       const { size } = await file.stat()
       this.#bytes = Math.max(this.#bytes, Math.min(size, LEAST_BYTES))
       await file.truncate(this.#bytes)
@@ -73,14 +76,14 @@ export class Reserve {
     return sizes.reduce((sum, size) => sum + size, 0)
   }
 
-  /** Gives the room to the database. */
+  /** Deletes the reserve, so that the database can use its space. */
   async release(): Promise<void> {
     this.#bytes = 0
     await rm(this.#path, { force: true })
   }
 }
 
-/** Bytes of a file; 0 where it is not there. */
+/** Returns the size of a file in bytes; 0 when there is no such file. */
 const sizeOf = (path: string): Promise<number> =>
   stat(path).then(
     ({ size }) => size,

@@ -1,13 +1,13 @@
 /**
- * The seam between a replica and its disk: a sorted map of keys, read by range and written in atomic batches.
+ * The interface between a replica and its disk: a sorted map of keys, read by range and written in atomic batches.
  *
- * Every implementation runs the conformance suite of `headwater/testing`. Every failure, also of a read, is a
+ * Every implementation must pass the conformance suite of `headwater/testing`. Every failure, also of a read, is a
  * `HeadwaterError`. A failure of the disk is `STORE_FAILED`, with the disk's own error as its `cause`.
  */
 
 /**
  * The key of an entry: one or more parts, each of 1 to 256 printable ASCII characters (U+0020 to U+007E). Any other key
- * is `STORE_FAILED`.
+ * is refused with `STORE_FAILED`.
  *
  * Keys are ordered as IndexedDB orders arrays of strings: part by part, each part by code unit, a shorter array before
  * its extensions (Indexed Database API 3.0, section "Keys").
@@ -43,8 +43,8 @@ export interface Store {
    * Claims a workspace in this store for this process or tab. The first claim opens the store.
    *
    * Resolves with the release. The last release waits for the operations that were called before it, and closes the
-   * store, so that another process may open it. A claim that is made meanwhile waits for that. Releasing twice is
-   * releasing once. While nothing is claimed, every other method rejects with `CLOSED`.
+   * store, so that another process may open it. A claim that is made meanwhile waits until the store is closed. A
+   * second call of the release has no effect. While no workspace is claimed, every other method rejects with `CLOSED`.
    *
    * Rejects with `STORE_IN_USE` when the workspace is claimed already, here or elsewhere, and with `STORE_FAILED` when
    * the disk fails. Then nothing is claimed.
@@ -53,8 +53,8 @@ export interface Store {
 
   /**
    * Checks whether the place of the data is still there. Rejects with `STORE_GONE` when it was removed; from then on
-   * every commit does, too. Rejects with `STORE_FAILED` when there is no room for writes. A store whose data cannot be
-   * removed during use has no such function.
+   * every commit rejects with `STORE_GONE`, too. Rejects with `STORE_FAILED` when the disk has no space for writes. A
+   * store whose data cannot be removed during use has no such function.
    */
   look?(): Promise<void>
 
@@ -65,7 +65,7 @@ export interface Store {
    * Reads the entries whose key extends `prefix`, ascending, as they were at one moment. The prefix itself is not among
    * them; an empty prefix lists everything. Sees everything that was committed before the call.
    *
-   * `after` leaves out the keys up to and including it, whether it is there or not. `limit` is the largest number of
+   * `after` leaves out all keys up to and including this one, which need not exist. `limit` is the largest number of
    * entries.
    */
   list(prefix: Key, options?: { readonly after?: Key; readonly limit?: number }): Promise<[Key, Value][]>
@@ -73,9 +73,9 @@ export interface Store {
   /**
    * Writes all of `writes` or nothing, durably: once it has resolved, neither `kill -9` nor a power cut undoes it.
    *
-   * Commits take effect in the order of their calls, and one that fails does not stop those behind it. Of two writes to
-   * one key the later one counts. `expect` is compared with the state after all commits that were called before, in one
-   * step with the writes.
+   * Commits take effect in the order of their calls, and a commit that fails does not stop later ones. Of two writes to
+   * one key the later one takes effect. `expect` is compared with the state after all commits that were called before,
+   * in one step with the writes.
    *
    * Rejects with `STORE_GONE` when the place of the data is known to be removed (`look`).
    *

@@ -35,7 +35,7 @@ import { Trouble } from "./trouble.ts"
 
 /** The status that an attempt reports. */
 export interface AttemptStatus extends CatchUpStatus {
-  /** The reason why nothing comes for this workspace although it is connected. */
+  /** The reason why nothing comes for this workspace although the connection is open. */
   readonly trouble: HeadwaterError | null
   /** A refusal for now; null when the relay refuses nothing. */
   readonly refusal: HeadwaterError | null
@@ -50,18 +50,18 @@ export interface AttemptOptions {
   readonly update: (patch: Partial<AttemptStatus>) => void
   /** The id for the next push. No two pushes of one connection have the same. */
   readonly nextPushId: () => string
-  /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that one. */
+  /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
   /** Wants that the relay still owes to earlier attempts. */
   readonly staleWants: number
   readonly progress: Progress
-  /** A step has failed, or the relay's log has. `retryIn`: the relay asks to wait so long at least, ms. */
+  /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
 }
 
 /**
- * Heals that one attempt begins at most. A log may be damaged during a heal, but a relay that never knows our cursor
- * must not be asked for ever.
+ * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But a
+ * relay that never knows our cursor must not be asked for ever.
  */
 const HEALS_AT_MOST = 3
 
@@ -80,7 +80,7 @@ export class Attempt {
   readonly #clockWatch: ClockWatch
   /** `served`: the relay's first entries of this connection are committed; they name the principal. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** ms by which the relay's clock is ahead of ours, once it has told its time. */
+  /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
   #clockAheadMs: number | undefined
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
@@ -89,11 +89,12 @@ export class Attempt {
   /** Bytes of committed items for which no new credit was granted yet. */
   #creditDue = 0
   /**
-   * What has to happen before entries count. Until then they are meant for an earlier attempt, and the cursor that ends its
-   * heal would pass over what it has dropped.
+   * What must happen before this attempt accepts entries. Entries that come earlier are meant for an earlier attempt.
+   * To accept these would lose changes: the cursor that ends that attempt's heal lies after entries that it has
+   * dropped.
    */
   #awaits: "request" | "principal" | "want" | "nothing"
-  /** Wants to come that answer an earlier attempt. */
+  /** How many wants are still to come that answer an earlier attempt. */
   #staleWants: number
 
   constructor(options: AttemptOptions) {
@@ -117,7 +118,7 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
-    // The answer to a pull has the relay's time.
+    // After a jump of the clock the attempt pulls again, because the answer to a pull has the relay's time.
     this.#clockWatch = new ClockWatch(env, () => this.#state === "served" && this.#run(this.#begin()))
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
@@ -139,7 +140,7 @@ export class Attempt {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
 
-  /** What the relay has not answered in full. */
+  /** What the relay has not answered completely; undefined when it has answered everything. */
   get unfinished(): Unfinished | undefined {
     if (!this.#catchUp.isLevel) return "pull"
     return this.#window.isEmpty ? undefined : "push"
@@ -164,7 +165,7 @@ export class Attempt {
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
 
-  /** False for entries that are meant for an earlier attempt. */
+  /** Whether a message is for this attempt. False for entries that are meant for an earlier attempt. */
   #answersThis(message: RelayMessage): boolean {
     if (message.t === "want" && this.#staleWants > 0) this.#staleWants--
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
@@ -176,7 +177,10 @@ export class Attempt {
     return this.#awaits === "nothing"
   }
 
-  /** A step that fails (the disk, most likely) ends the attempt: what was not saved is sent again to the next one. */
+  /**
+   * Ends the attempt when the step fails, mostly because of the disk. The relay sends unsaved entries again to the next
+   * attempt.
+   */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
       if (this.#ended) return
@@ -193,15 +197,15 @@ export class Attempt {
   // ── pulling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #begin(): Promise<void> {
-    // As a step, so that everything that an earlier connection received has been committed.
+    // The state is read in a step, after everything that an earlier connection received has been committed.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
-    // A have is answered by wants before its entries, a pull by entries that name the principal.
+    // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
-      // After an earlier attempt, pull only behind the `have`. The relay's stream for that attempt would use up the
-      // credit, and its entries are ignored; a `have` stops it.
+      // After an earlier attempt, pull only after the `have`, which stops the relay's stream for that attempt.
+      // Otherwise that stream, whose entries are ignored, would use up the credit.
       if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
       if (this.#o.again && !this.#ended) this.#pull({})
@@ -269,7 +273,9 @@ export class Attempt {
     this.#incoming.handOnWhenDue()
   }
 
-  /** Grants credit for committed bytes only, so that the relay never has more under way than this device can hold. */
+  /**
+   * Grants credit for committed bytes only, so that the relay never sends more bytes ahead than this device can hold.
+   */
   #grant(bytes: number): void {
     this.#creditDue += bytes
     if (this.#creditDue < this.#replica.sizes.credit / 4) return
@@ -298,8 +304,7 @@ export class Attempt {
     if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
-      // A change that depends on one that is refused for now needs no `have`: it is pushed again together with that
-      // one.
+      // A change whose dep is refused for now needs no `have`: both are pushed again together.
       if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
@@ -328,7 +333,7 @@ export class Attempt {
       await markHeal(this.#steps)
       if (!this.#ended) await this.#exchange.sayAll()
     } else if (code === "LOG_FAILED") {
-      // The relay has ended its stream, and may have passed over what it was sent of a heal.
+      // The relay has ended its stream, and may not have handled all that this side has sent for a heal.
       const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
@@ -340,11 +345,11 @@ export class Attempt {
 
   async #wanted({ page }: Want): Promise<void> {
     this.#settled(await receiveWant(this.#steps, page))
-    // What a want names and nobody sends would keep its entity waiting: the answer to a pull says that nothing follows.
+    // An open want waits for a head that may never come. The answer to a pull says when no more heads follow.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
-  /** Pushes the outbox, which has everything that the relay lacks of these entities. */
+  /** Pushes the outbox. It has everything that the relay lacks of the settled entities. */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)

@@ -14,7 +14,7 @@ export class CatchUp {
   /** The number of the check that our latest pull answers. */
   #asOf = 0
   /**
-   * The state of our latest pull. `asked`: the relay has not answered it; entries that come were under way before.
+   * The state of our latest pull. `asked`: the relay has not answered the pull; entries that come were sent before it.
    * `answered`: the first entries of the answer are committed. `level`: everything that the relay has announced is
    * committed.
    */
@@ -24,42 +24,44 @@ export class CatchUp {
   /** Bytes of log that the relay has announced. */
   #total = 0
 
-  /** The latest pull is answered, and everything that its answer announced is committed. */
+  /** Whether the latest pull is answered, and everything that the answer announced is committed. */
   get isLevel(): boolean {
     return this.#state === "level"
   }
 
-  /** A pull or a have is about to go out. */
+  /** Call before a pull or a `have` is sent. */
   asks(check: number): void {
     this.#asOf = check
   }
 
   /**
-   * Whether to pull again for this check. Only the answer to a pull shows that no other entries are there; entries that
-   * come by themselves do not. False while the answer to a pull is coming, and when it has answered this check already.
+   * Whether to pull again for this check. Only the answer to a pull shows that the relay has no other entries; entries
+   * that come without a pull do not show it. False while such an answer is coming, and when this check is answered.
    */
   mustAskAgain(check: number): boolean {
     return this.#asOf !== check && this.mustAsk()
   }
 
-  /** Whether only another pull makes the relay say again that nothing more follows. False when it is yet to say so. */
+  /**
+   * Whether another pull must be sent so that the relay says that nothing more follows. False if that is yet to come.
+   */
   mustAsk(): boolean {
     if (this.#state !== "level") return false
     this.#state = "asked"
     return true
   }
 
-  /** The relay does not know our cursor: more will come. */
+  /** Call when the relay does not know our cursor: more entries will come. */
   lost(): void {
     if (this.#state === "level") this.#state = "answered"
   }
 
-  /** The relay has announced how many bytes of log follow. */
+  /** Call when the relay has announced how many bytes of log follow. */
   announced(bytes: number): void {
     this.#total = bytes
   }
 
-  /** Entries were committed. `answers`: the first entries after a pull, or after a heal, are among them. */
+  /** Call when entries are committed. `answers`: the first entries after a pull, or after a heal, are among them. */
   committed(bytes: number, answers: boolean, level: boolean): Partial<CatchUpStatus> {
     this.#done += bytes
     if (answers && this.#state === "asked") this.#state = "answered"

@@ -1,11 +1,15 @@
 /**
- * Notices that the device's clock was set, against a timer. The difference to the relay's clock, from which ids and times
- * of changes are made, is wrong then: a device that boots in 1970 and is corrected later would make ids of 2082.
+ * Notices, with a timer, that the device's clock was set. The known difference to the relay's clock is wrong from then
+ * on, and new ids and times of changes depend on it: a device that boots in 1970 and is corrected later would make ids
+ * of 2082.
  */
 import type { Clock } from "../base/env.ts"
 
 const EVERY_MS = 5_000
-/** Pages in the background have their timers late by a minute. A sleep of the device looks like a jump, which does no harm. */
+/**
+ * A larger difference between clock and timer is a jump. In a page in the background, timers are up to a minute late. A
+ * sleep of the device is taken for a jump, too, which does no harm.
+ */
 const JUMP_MS = 2 * 60_000
 
 export class ClockWatch {

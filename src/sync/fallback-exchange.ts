@@ -17,7 +17,7 @@ export class FallbackExchange {
   #ended = false
   /** Set while a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
   #healing: { reach: Cursor | null } | undefined
-  /** Entities for which a `have` was sent. Nothing of them is pushed before the relay's `want`. */
+  /** Entities for which a `have` was sent. Their changes are not pushed before the relay's `want`. */
   readonly #awaitingWant = new Set<string>()
   /** How many `have`s were sent for each single entity on this connection. */
   readonly #haves = new Map<string, number>()
@@ -32,13 +32,14 @@ export class FallbackExchange {
     return this.#healing !== undefined
   }
 
-  /** The relay does not know our cursor. */
+  /** Call when the relay does not know our cursor. */
   beginHeal(): void {
     this.#healing = { reach: null }
   }
 
   /**
-   * A cursor has come, which ends a heal. Returns the reach that goes with it; undefined when no heal was under way.
+   * Call when a cursor has come, which ends a heal. Returns the reach that was learned in the heal; undefined when no
+   * heal was under way.
    */
   endHeal(): { readonly reach: Cursor | null } | undefined {
     const healed = this.#healing
@@ -47,8 +48,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Takes the cursor of an ack. Returns the cursor that raises the saved reach. During a heal there is none: the old
-   * reach stays until the new cursor is committed, so that a crash in between leads to a heal again.
+   * Takes the cursor of an ack. Returns the cursor to which the saved reach may rise. During a heal it returns none:
+   * the old reach stays until the new cursor is committed, so that a crash before that leads to a heal again.
    */
   learn(at: Cursor | undefined): Cursor | undefined {
     if (this.#healing === undefined) return at
@@ -77,8 +78,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Sends a `have` for one entity of which the relay lacks the deps of a change, so that these are pushed first. False
-   * when so many were sent that the entity waits for the next connection.
+   * Sends a `have` for one entity, because the relay lacks the deps of one of its changes: after the answer, these deps
+   * are pushed first. Returns false when so many were sent that the entity waits for the next connection.
    */
   async sayOf(entity: string): Promise<boolean> {
     if (this.#awaitingWant.has(entity)) return true
@@ -103,7 +104,7 @@ export class FallbackExchange {
     return this.#awaitingWant.has(entity)
   }
 
-  /** The outbox has everything that the relay lacks of these entities. */
+  /** Call when the outbox has everything that the relay lacks of these entities. */
   settled(entities: readonly string[]): void {
     for (const entity of entities) this.#awaitingWant.delete(entity)
   }

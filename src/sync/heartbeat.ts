@@ -1,12 +1,12 @@
-/** Pings the relay, so that a half-open connection is noticed: one that looks open while nothing arrives any more. */
+/** Pings the relay to notice a half-open connection: a connection that looks open although nothing arrives any more. */
 
 import type { Clock } from "../base/env.ts"
 
 /** Time between an answer and the next ping, ms. */
 const BEAT_MS = 15_000
 /**
- * Silence after a ping that means a dead connection, ms: at first, and at most. Each dead connection doubles it. On a
- * slow line the answer comes behind the largest frame, which could otherwise never arrive.
+ * After a ping and so much silence, ms, the connection is dead: at first, and at most. Each dead connection doubles the
+ * time: on a slow line the answer comes after a large frame, which could otherwise never arrive.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
@@ -18,7 +18,7 @@ export class Heartbeat {
   readonly #ping: () => void
   readonly #dead: () => void
   #state: "stopped" | "resting" | "pinged" = "stopped"
-  /** Whether something has come since the latest ping. */
+  /** Whether a frame has come since the latest ping. */
   #heard = false
   /** Silence that is allowed on this line, ms. Kept from connection to connection. */
   #patience = PATIENCE_MS
@@ -26,26 +26,26 @@ export class Heartbeat {
   #answers = 0
   #cancelTimer: (() => void) | undefined
 
-  /** `ping` sends one; `dead` is called when the silence after it has lasted too long. */
+  /** `ping` sends a ping; `dead` is called when the silence after a ping has lasted too long. */
   constructor(after: Clock["after"], ping: () => void, dead: () => void) {
     this.#after = after
     this.#ping = ping
     this.#dead = dead
   }
 
-  /** The connection is open. */
+  /** Call when the connection is open. */
   start(): void {
     this.#rest()
   }
 
-  /** The connection is gone. */
+  /** Call when the connection is gone. */
   stop(): void {
     this.#state = "stopped"
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
   }
 
-  /** Something has come; any frame is an answer. */
+  /** Call when a frame has come. Any frame answers the ping. */
   heard(): void {
     this.#heard = true
   }
@@ -69,7 +69,7 @@ export class Heartbeat {
   }
 
   /**
-   * Looks for an answer every `PATIENCE_MS`, until `patience` ms are over. So an answer is seen soon even when the
+   * Checks for an answer every `PATIENCE_MS`, until `patience` ms are over. So an answer is noticed soon even when the
    * patience is long, and the next ping goes out before a proxy cuts the idle line.
    */
   #awaitAnswer(patience: number): void {

@@ -1,13 +1,13 @@
 /**
- * Received entries that are not committed yet. The first are handed on at once. Those that come while others are being
- * committed, or soon after, are handed on together, because applying changes costs by the length of the text, not by
- * their number.
+ * Received entries that are not committed yet. An entry is handed on at once, unless a batch is being committed or was
+ * handed on shortly before. Then entries are collected and handed on together, because the cost of applying changes
+ * grows with the length of the text, not with the number of changes.
  */
 
 import type { Clock } from "../base/env.ts"
 import { type Entries, encode } from "../wire/protocol.ts"
 
-/** Shortest time between two batches that have others' changes, ms. */
+/** Shortest time between two batches that have changes of others, ms. */
 const APPLY_EVERY_MS = 50
 
 /** Messages to be committed together. */
@@ -23,7 +23,7 @@ export class Incoming {
   readonly #handOn: (batch: Batch) => void
   #messages: Entries[] = []
   #bytes = 0
-  /** A batch was handed on and is not committed yet. */
+  /** Whether a batch was handed on and is not committed yet. */
   #committing = false
   /** Set for `APPLY_EVERY_MS` after a batch was handed on. */
   #cancelPause: (() => void) | undefined
@@ -34,7 +34,8 @@ export class Incoming {
   }
 
   /**
-   * `bytes`: size of the frame. Only its items count, as for the relay: a small difference in each frame would add up.
+   * `bytes`: size of the frame. Only the bytes of its items are counted, exactly as the relay counts them: a small
+   * difference in each frame would add up.
    */
   add(message: Entries, bytes: number): void {
     this.#messages.push(message)
@@ -42,13 +43,13 @@ export class Incoming {
     this.handOnWhenDue()
   }
 
-  /** Adds the items of a message that belongs to an earlier attempt: they count against no credit of this one. */
+  /** Adds the items of a message that belongs to an earlier attempt. Their bytes use up no credit of this attempt. */
   addItems({ t, w, items }: Entries): void {
     this.#messages.push({ t, w, items })
     this.handOnWhenDue()
   }
 
-  /** The batch that was handed on is committed. The next one follows with `handOnWhenDue`. */
+  /** Call when the batch that was handed on is committed. The next batch is handed on by `handOnWhenDue`. */
   committed(): void {
     this.#committing = false
   }

@@ -1,4 +1,4 @@
-/** The next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
+/** Makes the next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
 
 import { entryOf, heldOf } from "../replica/disk/change-record.ts"
 import { isOurs } from "../replica/disk/ours.ts"
@@ -9,21 +9,21 @@ import { type Entry, type Hash, limits } from "../wire/protocol.ts"
 export interface NextPush {
   readonly entries: readonly Entry[]
   readonly adopt: boolean
-  /** The changes in it, with the entity of each. */
+  /** The changes in the push, with the entity of each. */
   readonly changes: Map<Hash, string>
-  /** The changes in it, and those that were chosen but could not be read. None is chosen again on this connection. */
+  /** The changes in the push, and those that were chosen but could not be read. They must not be chosen twice. */
   readonly chosen: readonly Hash[]
-  /** Bytes of its chunks. */
+  /** Bytes of the chunks in the push. */
   readonly bytes: number
 }
 
-/** Tells what must wait. Entities are asked about first: there may be thousands that must wait as a whole. */
+/** Says what must not be pushed now. `entity` is called before `change`: thousands of entities may wait as a whole. */
 export interface Waiting {
   entity(entity: string): boolean
   change(hash: Hash): boolean
 }
 
-/** The next push; undefined when nothing can be sent now. Own and adopted changes never share a push. */
+/** Makes the next push; undefined when nothing can be sent now. Own and adopted changes never share a push. */
 export async function nextPush(replica: Replica, waiting: Waiting): Promise<NextPush | undefined> {
   const chosen = choose(replica, waiting)
   if (chosen.length === 0) return undefined
@@ -43,8 +43,8 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
 }
 
 /**
- * Own changes are sent without a principal, because the relay adds it. Adopted ones keep the one that the log once gave
- * them.
+ * Own changes are sent without a principal, because the relay adds it. Adopted changes keep the principal that the log
+ * once gave them.
  */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
@@ -69,7 +69,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
-      if (!isOurs(owed, replica.state)) break // later ones may depend on it
+      if (!isOurs(owed, replica.state)) break // later changes may depend on this one
       if (chosen.length > 0 && isAdopted(chosen[0]) !== isAdopted(owed)) break
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
@@ -90,7 +90,8 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
   for (const [i, owed] of chosen.entries()) {
     const { entity, hash } = owed
     const readAgain = () => replica.step([], (tx) => replica.documents.heldOwed(entity, hash, tx))
-    // Undefined: it was set aside in the meantime, or the disk has damaged or lost it, which that step notes.
+    // Undefined: the change was set aside meanwhile, or the disk has damaged or lost its record, which `heldOwed`
+    // notes.
     const held = heldOf(values[i], hash) ?? (await readAgain())
     if (held !== undefined) found.push([owed, entryOf(entity, held)])
   }

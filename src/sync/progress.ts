@@ -1,24 +1,24 @@
 /**
- * Whether a workspace gets anywhere. What undoes a backoff is progress past the point of the last failure: what comes again
- * and again before the same failure is none. So an ack counts unless pulling had failed, and the workspace's cursor counts
- * when it is further than ever.
+ * Whether a workspace makes progress. Only progress past the point of the last failure resets a backoff: what succeeds
+ * each time before the same failure is no progress. So an ack is progress unless pulling has failed, and a cursor of
+ * the workspace is progress when it is further than all before it.
  */
 import type { Clock } from "../base/env.ts"
 
-/** What a workspace was about when its connection or its attempt ended. */
+/** What a workspace was doing when its connection or its attempt ended. */
 export type Unfinished = "pull" | "push"
 
-/** Being level for so long, in ms, shows that a heal was good. */
+/** A heal has succeeded once the workspace has stayed level for so long, ms. */
 const HELD_MS = 60_000
 
 export class Progress {
   /** The furthest position of the relay's log that was committed; -1 before the first. */
   #furthest = -1
-  /** What the last failure left undone; undefined once there was progress, and where it left nothing. */
+  /** What was unfinished at the last failure; undefined if nothing was, and once there was progress. */
   #failed: Unfinished | undefined
-  /** Heals since the workspace was last level for a while. */
+  /** Heals since the workspace was last level for `HELD_MS`. */
   #heals = 0
-  /** ms since 1970: since when the workspace is level; undefined while it is not. */
+  /** The time since which the workspace is level, ms since 1970; undefined while it is not level. */
   #levelSince: number | undefined
   readonly #clock: Pick<Clock, "now">
   readonly #made: () => void
@@ -29,14 +29,14 @@ export class Progress {
     this.#made = made
   }
 
-  /** The connection or the attempt has ended. `unfinished`: what it was about. */
+  /** Call when the connection or the attempt has ended. `unfinished`: what it was doing. */
   failed(unfinished: Unfinished | undefined): void {
     this.#noteHeld()
     this.#levelSince = undefined
     this.#failed = unfinished
   }
 
-  /** A cursor at this position is committed. `level`: and everything that the relay has announced. */
+  /** Call when a cursor at this position is committed. `level`: so is everything that the relay has announced. */
   committed(position: number | undefined, level: boolean): void {
     this.#noteHeld()
     this.#levelSince = level ? (this.#levelSince ?? this.#clock.now()) : undefined
@@ -45,12 +45,12 @@ export class Progress {
     if (isFurther || (level && this.#failed === "pull")) this.#progress()
   }
 
-  /** The relay has acknowledged a push. */
+  /** Call when the relay has acknowledged a push. */
   stored(): void {
     if (this.#failed !== "pull") this.#progress()
   }
 
-  /** The relay has another log than before. */
+  /** Call when the relay has another log than before. */
   otherLog(): void {
     this.#noteHeld()
     this.#levelSince = undefined
@@ -62,7 +62,8 @@ export class Progress {
   }
 
   #progress(): void {
-    // A relay that does not know our cursor after each heal brings a further one each time, has us level, and takes pushes.
+    // A relay that forgets our cursor after every heal only seems to make progress: each time it gives us a further
+    // cursor, brings us level and acknowledges pushes.
     if (this.#heals > 1) return
     this.#failed = undefined
     this.#made()

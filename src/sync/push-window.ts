@@ -1,19 +1,21 @@
-/** Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as there is room. */
+/** Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as the window has room. */
 
 import type { Replica } from "../replica/replica.ts"
 import type { Hash, Push } from "../wire/protocol.ts"
 import { nextPush } from "./next-push.ts"
 
 interface InFlight {
-  /** The changes that the ack will confirm, with the entity of each: all of the push but the refused ones. */
+  /**
+   * The changes that the ack will confirm, with the entity of each: all changes of the push except the refused ones.
+   */
   readonly changes: Map<Hash, string>
-  /** Bytes of its chunks. */
+  /** Bytes of the chunks in the push. */
   readonly bytes: number
 }
 
 export class PushWindow {
   readonly #replica: Replica
-  /** Whether nothing of an entity may be sent now. */
+  /** Whether no change of an entity may be sent now. */
   readonly #waits: (entity: string) => boolean
   readonly #send: (push: Push) => void
   /**
@@ -39,8 +41,8 @@ export class PushWindow {
   }
 
   /**
-   * The relay has named the principal. Before that, other accounts' changes in the outbox might be sent under a wrong
-   * one.
+   * Call when the relay has named the principal. Before that, changes of other accounts in the outbox might be sent
+   * under a wrong principal.
    */
   open(): void {
     this.#state = "idle"
@@ -50,7 +52,7 @@ export class PushWindow {
     this.#state = "closed"
   }
 
-  /** Sends changes of the outbox that are not under way, as far as there is room. */
+  /** Sends changes of the outbox that are not under way, as far as the window has room. */
   async fill(): Promise<void> {
     if (this.#state === "sending") this.#state = "asked"
     if (this.#state !== "idle") return
@@ -60,12 +62,12 @@ export class PushWindow {
         while (this.#hasRoom && (await this.#sendNext()));
       } while (this.#is("asked"))
     } finally {
-      // In the same turn in which the loop ends, so that a later call begins anew.
+      // Set in the turn in which the loop ends, so that a later call begins a new loop.
       if (!this.#is("closed")) this.#state = "idle"
     }
   }
 
-  /** Nothing is under way. */
+  /** Whether no push is under way. */
   get isEmpty(): boolean {
     return this.#pushes.size === 0
   }
@@ -75,7 +77,7 @@ export class PushWindow {
     return this.#pushes.size < pushes && this.#bytes < pushWindow
   }
 
-  /** False when nothing can be sent now. */
+  /** Sends one push. Returns false when nothing can be sent now. */
   async #sendNext(): Promise<boolean> {
     const next = await nextPush(this.#replica, { entity: this.#waits, change: (hash) => this.#inFlight.has(hash) })
     if (next === undefined || this.#is("closed")) return false
@@ -97,7 +99,7 @@ export class PushWindow {
     return this.#state === state
   }
 
-  /** The relay has this push on its disk. Returns the changes that it did not refuse; undefined for an unknown push. */
+  /** Call for an ack of a push. Returns the changes that the relay did not refuse; undefined for an unknown push. */
   acknowledged(id: string): ReadonlyMap<Hash, string> | undefined {
     const push = this.#pushes.get(id)
     if (push === undefined) return undefined
@@ -106,14 +108,18 @@ export class PushWindow {
     return push.changes
   }
 
-  /** The relay refuses a change, so the ack of this push does not confirm it. False: there is no such push. */
+  /**
+   * Call when the relay refuses a change: the ack of its push must not confirm it. Returns false for an unknown push.
+   */
   refused(id: string, hash: Hash): boolean {
     const push = this.#pushes.get(id)
     push?.changes.delete(hash)
     return push !== undefined
   }
 
-  /** Entries have come, so changes that could not be read may be readable now. False: there are no such changes. */
+  /**
+   * Call when entries have come: changes that could not be read may be readable now. Returns false if there are none.
+   */
   releaseUnread(): boolean {
     const some = this.#unread.size > 0
     this.release(this.#unread)
@@ -121,7 +127,7 @@ export class PushWindow {
     return some
   }
 
-  /** These are not under way any more. Those that are still in the outbox are sent again. */
+  /** Call when these changes are not under way any more. Those that are still in the outbox are sent again. */
   release(hashes: Iterable<Hash>): void {
     for (const hash of hashes) this.#inFlight.delete(hash)
   }

@@ -1,6 +1,6 @@
 /**
- * The entities of which the relay refuses a change for now, each with the time of its next try. Changes that were made
- * later may depend on the refused one, so nothing of the entity is pushed before that time.
+ * Keeps the entities of which the relay refuses a change for now, each with the time of the next try. Later changes of
+ * the entity may depend on the refused change, so nothing of the entity is pushed before that time.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -9,17 +9,17 @@ import { RETRY_MS, retryWait } from "./retry.ts"
 
 interface Refusal {
   readonly error: HeadwaterError
-  /** ms since 1970; infinite: not on this connection. */
+  /** ms since 1970; infinite: there is no next try on this connection. */
   readonly retryAt: number
 }
 
 export class Refusals {
   readonly #clock: Clock
-  /** Shows the refusal that is over next in the status; null once nothing is refused any more. */
+  /** Shows in the status the refusal that ends first; null once nothing is refused any more. */
   readonly #show: (refusal: HeadwaterError | null) => void
   readonly #pushAgain: () => void
   readonly #entities = new Map<string, Refusal>()
-  /** The one that is over first. */
+  /** The refusal that ends first. */
   #next: Refusal | undefined
   #cancelTimer: (() => void) | undefined
   /** The time for which the timer is set, ms since 1970. */
@@ -35,7 +35,7 @@ export class Refusals {
     return this.#entities.has(entity)
   }
 
-  /** `retryIn`: ms, when the relay has named it. */
+  /** `retryIn`: the wait that the relay has named, ms. */
   add(entity: string, code: Code, retryIn: number | undefined): void {
     const retryAt = this.#clock.now() + retryWait(retryIn, RETRY_MS)
     const message = "the relay refuses this change for now; it stays in the outbox and is pushed again at retryAt"
@@ -76,7 +76,7 @@ export class Refusals {
     return next
   }
 
-  /** Shows the refusal that is over first, and waits for its time. */
+  /** Shows the refusal that ends first, and sets the timer for its end. */
   #showNext(): void {
     this.#show(this.#next?.error ?? null)
     const at = this.#next?.retryAt ?? Number.POSITIVE_INFINITY

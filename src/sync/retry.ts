@@ -1,4 +1,4 @@
-/** The codes of refusals for now, and how long this side then waits (docs/protocol.md, section 6). */
+/** The codes of refusals for now, and how long this side waits after one (docs/protocol.md, section 6). */
 
 import type { Code } from "../base/errors.ts"
 

@@ -1,6 +1,6 @@
 /**
- * One workspace on one live connection: an attempt to keep level with the relay, and after a failure another one.
- * Trouble belongs to the workspace: the socket, and the other workspaces on it, go on.
+ * Runs one workspace on one live connection: makes an attempt to keep level with the relay, and after a failure another
+ * attempt. A failure concerns only this workspace: the socket and the other workspaces on it go on.
  */
 import { type Env, randomUnit } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
@@ -28,7 +28,9 @@ export class Backoff {
     this.#env = env
   }
 
-  /** How long to wait after one more failure, ms. `named`: the wait that was asked for; it doubles without jitter. */
+  /**
+   * How long to wait after one more failure, ms. `named`: the wait that the relay asks for; it doubles without jitter.
+   */
   next(named?: number): number {
     const doubled = Math.min(LONGEST_RETRY_MS, (named ?? FIRST_RETRY_MS) * 2 ** this.#failures++)
     return named === undefined ? Math.ceil((doubled * (1 + randomUnit(this.#env))) / 2) : Math.max(named, doubled)
@@ -50,20 +52,23 @@ export interface SessionOptions {
 }
 
 /**
- * Heals on one connection, at most, that begin because the disk has damaged a change: the relay may not have that
- * change either.
+ * At most so many heals begin on one connection because the disk has damaged a change. If the relay does not have that
+ * change either, more heals would not help.
  */
 const HEALS_AT_MOST = 3
 
 export class Session {
   readonly #o: SessionOptions
-  /** Undefined during the wait for the next one. */
+  /** The present attempt; undefined during the wait for the next one. */
   #attempt: Attempt | undefined
   #cancelRetry: (() => void) | undefined
   #pushes = 0
   /** Attempts that began because the disk had damaged a change. */
   #healed = 0
-  /** Haves that the relay has not answered. (It may answer one with several wants; a surplus one counts for the next have.) */
+  /**
+   * How many `have`s the relay has not answered. (It may answer one `have` with several wants; each further want is
+   * then counted as the answer to the next `have`.)
+   */
   #wantsDue = 0
 
   constructor(options: SessionOptions) {
@@ -89,8 +94,8 @@ export class Session {
   }
 
   /**
-   * Ends the attempt, and begins another after a wait. Not after `PROTOCOL_VERSION`: this version cannot read an entry
-   * of the log, and would only fetch it again.
+   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` it begins none: this version cannot
+   * read an entry of the log, and would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
     const { env, backoff, update, progress } = this.#o
@@ -107,14 +112,14 @@ export class Session {
     })
   }
 
-  /** What the present attempt waits for; undefined where there is none, too. */
+  /** What the present attempt has not finished; undefined if it has finished everything, or there is no attempt. */
   get unfinished(): Unfinished | undefined {
     return this.#attempt?.unfinished
   }
 
   receive(message: RelayMessage, bytes: number): void {
     if (message.t === "want" && this.#wantsDue > 0) this.#wantsDue--
-    // After this notice the relay answers nothing that it was asked before.
+    // After this notice the relay answers none of our earlier messages.
     if (message.t === "notice" && message.code === "LOG_FAILED") this.#wantsDue = 0
     this.#attempt?.receive(message, bytes)
   }

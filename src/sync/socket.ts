@@ -1,6 +1,6 @@
 /**
- * One WebSocket to a relay, shared by the workspaces on it. It is dialled while there are any, and dialled again after
- * a wait with full jitter when it breaks.
+ * One WebSocket to a relay, shared by the workspaces on it. It is dialled while it has workspaces. When it breaks, it
+ * is dialled again after a wait with full jitter.
  */
 import { type Env, randomUnit, type Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -27,10 +27,15 @@ export interface Channel {
   opened(link: Link): void
   /** `bytes`: size of the frame. */
   received(message: RelayMessage, bytes: number): void
-  /** `error`: why. `retryAt`: when the relay is dialled again, ms since 1970; null when it is not dialled by itself. */
+  /**
+   * `error`: why the connection ended. `retryAt`: when the relay is dialled again, ms since 1970; null when the
+   * connection is closed for good.
+   */
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
-  /** Whether the relay has something to answer yet: the end of the connection may be due to that. */
+  /**
+   * Whether the relay still has to answer something. If the connection ends before, this workspace may be the cause.
+   */
   readonly isUnfinished: boolean
 }
 
@@ -38,22 +43,22 @@ export interface Channel {
 export interface Link {
   send(message: ClientMessage): void
   /**
-   * Something of this workspace was done for good over this connection. Once that is true of every workspace that was
-   * unfinished at the last break, the connection is dialled again soon after the next.
+   * Call when this workspace has made progress over this connection. Once every workspace that was unfinished at the
+   * last break has made progress, the wait after the next break is short again.
    */
   proven(): void
 }
 
-/** The wait before a dial, ms, is random between 0 and this: after the first break, and after many. */
+/** The wait before dialling again is random between 0 and this, ms: after the first break, and after many breaks. */
 const FIRST_REDIAL_MS = 1000
 const LONGEST_REDIAL_MS = 5 * 60_000
-/** A connection that was open for so long, ms, counts as working, even where there was nothing to do. */
+/** A connection that was open for so long, ms, makes the next wait short again, even if there was nothing to do. */
 const STABLE_MS = 60_000
-/** Silence after dialling that means that nobody is there, ms. */
+/** A dial that is not answered for so long, ms, has failed. */
 const OPEN_MS = 15_000
 /**
- * Silence of a new connection that means that no relay is there, ms: at first, and at most. It applies until a relay
- * was heard. It doubles each time, because the other side may be a relay on a slow line.
+ * A new connection that is silent for so long, ms, is not to a relay: at first, and at most. The time applies until a
+ * relay was heard. It doubles at each such failure, because the other side may be a relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
 const LONGEST_FIRST_WORD_MS = 80_000
@@ -88,7 +93,9 @@ const closeCodes: Readonly<Record<number, Code>> = {
   4406: "PROTOCOL_VERSION",
 }
 
-/** Close codes that a relay does not send before its first word: no status, a normal end, or a frame that is not understood. */
+/**
+ * Close codes that no relay sends before its first message: no status, a normal end, or a frame that is not understood.
+ */
 const foreignCloseCodes: ReadonlySet<number> = new Set([1000, 1002, 1003, 1005, 1007])
 
 export class Connection implements Relay {
@@ -97,24 +104,27 @@ export class Connection implements Relay {
   readonly #token: Token | undefined
   /** The workspaces that are on this connection. */
   readonly #channels = new Map<string, Channel>()
-  /** Workspaces that have used the present socket, those that have left it included. */
+  /** Workspaces that have used the present socket, including those that have left it. */
   readonly #usedSocket = new Set<string>()
   readonly #closeListeners = new Set<() => void>()
-  /** The machine, as the first workspace has passed it. */
+  /** The `Env` that the first workspace has passed. */
   #env: Env | undefined
   /** `asking`: for a token. `waiting`: for the time of the next dial. */
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
   #tokenCall: AbortController | undefined
   #socket: Socket | undefined
-  /** Why the app's token function is called next. */
+  /** The `reason` that the next call of the app's token function gets. */
   #tokenReason: "open" | "refused" = "open"
   /** How long a new connection may be silent, ms; undefined once a relay was heard. */
   #firstWordMs: number | undefined = FIRST_WORD_MS
   /** Dials in a row that brought no progress. */
   #failures = 0
-  /** The workspaces that were unfinished at the last break and got nothing done since: what is done for others is no cure. */
+  /**
+   * The workspaces that were unfinished at the last break and have made no progress since. While there is one, progress
+   * of the others does not make the next wait short.
+   */
   readonly #unproven = new Set<string>()
-  /** The code of the relay's latest message, if that was a notice about the connection: why it closes. */
+  /** The code of the relay's latest message, if it was a notice about the connection: why the relay closes it. */
   #farewell: Code | undefined
   /** Cancels the only timer: for an answer to a dial, or for the time of the next dial. */
   #cancelTimer: (() => void) | undefined
@@ -125,7 +135,7 @@ export class Connection implements Relay {
     () => this.#failed(new HeadwaterError("RELAY_UNREACHABLE", "the relay has stopped answering")),
   )
 
-  /** `URL_INVALID`. */
+  /** Throws `URL_INVALID`. */
   constructor({ url, token }: RelayOptions) {
     checkUrl(url)
     this.url = url
@@ -163,8 +173,8 @@ export class Connection implements Relay {
   }
 
   /**
-   * A workspace uses a socket once. After it has left, the relay may still send acks and entries for its old session,
-   * and a new session would take them for its own. A relay bounds how many workspaces use one socket.
+   * A workspace may use a socket only once: after it has left the socket, the relay may still send acks and entries for
+   * its old session, and a new session would take them for its own. A relay bounds how many workspaces use one socket.
    */
   #mayUseSocket(workspace: string): boolean {
     return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)
@@ -188,7 +198,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** The network or the page is back. Dials now instead of later; pings a connection that is open. */
+  /** Call when the network or the page is back. Dials now instead of later; pings a connection that is open. */
   wake(): void {
     if (this.#channels.size === 0) return
     if (this.#state === "open") this.#heartbeat.beatNow()
@@ -216,7 +226,7 @@ export class Connection implements Relay {
   // ── dialling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get #machine(): Env {
-    return this.#env as Env // nothing is dialled before a workspace has come
+    return this.#env as Env // nothing is dialled before a workspace is attached
   }
 
   #dial(): void {
@@ -226,7 +236,7 @@ export class Connection implements Relay {
     const call = new AbortController()
     this.#tokenCall = call
     this.#state = "asking"
-    /** Ignores the answer to a call that was given up. */
+    /** Ignores the answer to a call that was aborted. */
     const answered = <T>(go: (answer: T) => void) => {
       return (answer: T) => {
         if (this.#tokenCall !== call) return
@@ -271,7 +281,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** Pings halfway: a relay answers a ping at once, whatever else it has to do first. */
+  /** Sends a ping halfway through the time: a relay answers a ping at once, whatever else it is doing. */
   #awaitFirstWord(ms: number): void {
     this.#waitFor(ms / 2, () => {
       this.#socket?.send(encode({ t: "ping" }))
@@ -311,7 +321,7 @@ export class Connection implements Relay {
     else for (const channel of [...this.#channels.values()]) channel.received(message, frame.length)
   }
 
-  /** The connection, or the dial, is over. `isRefused`: because of the token. */
+  /** Call when the connection or the dial has failed. `isRefused`: the token was refused. */
   #failed(error: HeadwaterError, isRefused = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED"): void {
     this.#tokenReason = isRefused ? "refused" : "open"
     if (this.#state === "open") {
@@ -333,7 +343,7 @@ export class Connection implements Relay {
     for (const channel of [...this.#channels.values()]) channel.closed(error, retryAt)
   }
 
-  /** No workspace is on this connection any more. */
+  /** Call when no workspace is on this connection any more. */
   #hangUp(): void {
     this.#cancelTimer?.()
     this.#stopListeningForWake?.()
@@ -342,7 +352,7 @@ export class Connection implements Relay {
     this.#dropSocket()
   }
 
-  /** Closes the socket, or gives up the call for its token. Whatever still comes from either is ignored. */
+  /** Closes the socket, or aborts the call for its token. Later events of both are ignored. */
   #dropSocket(): void {
     const [socket, call] = [this.#socket, this.#tokenCall]
     this.#state = "idle"

@@ -13,7 +13,7 @@ import type { Channel, Link } from "./socket.ts"
 /** The status of the connection to the relay, and of the session on it. */
 export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
-  /** ms since 1970: when the relay is dialled again; null when it is not, or not known yet. */
+  /** ms since 1970: when the relay is dialled again; null when it is not dialled, or the time is not known yet. */
   readonly retryAt: number | null
   /** Why there is no connection. */
   readonly error: HeadwaterError | null
@@ -32,7 +32,7 @@ export class Sync implements Channel {
   readonly #replica: Replica
   readonly #env: Env
   readonly #changed: () => void
-  /** Both outlive a connection, so that a failure that comes again on the next one makes the wait longer. */
+  /** `#backoff` and `#progress` outlive a connection: a failure that recurs on the next one makes the wait longer. */
   readonly #backoff: Backoff
   readonly #progress: Progress
   #link: Link | undefined
@@ -93,7 +93,7 @@ export class Sync implements Channel {
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
   }
 
-  /** The app has ended the connection of this workspace. */
+  /** Call when the app has ended the connection of this workspace. */
   stop(): void {
     this.#endSession()
     this.#update(idle)

@@ -1,4 +1,4 @@
-/** The machine that an app runs on: its clock, its network, and the events that the network or the page is back. */
+/** The machine that an app runs on: its clock, its network, and its events when the network or the page is back. */
 import { causeOf, WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 

@@ -11,8 +11,9 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
  * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
  * aborted when the time is over, and when the token is not needed any more.
  *
- * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. Only Node learns that the relay refused
- * it in its answer to the dial (401, 403). `"expiring"` does not come yet: the relay of this version checks no tokens.
+ * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. A refusal in the relay's answer to
+ * the dial (401, 403) is seen on Node only. `"expiring"` is never passed yet: the relay of this version checks no
+ * tokens.
  */
 export type Token =
   | string

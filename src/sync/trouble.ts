@@ -15,7 +15,7 @@ export class Trouble {
   readonly #clock: Clock
   readonly #show: (trouble: HeadwaterError) => void
   readonly #beginAgain: () => void
-  /** How often the relay has turned this workspace away without naming a wait. */
+  /** How often the relay has refused to serve this workspace without naming a wait. */
   #turnedAway = 0
   #cancelTimer: (() => void) | undefined
 
@@ -25,12 +25,12 @@ export class Trouble {
     this.#beginAgain = beginAgain
   }
 
-  /** The relay does not serve this workspace now. */
+  /** Call when the relay refuses to serve this workspace for now. */
   turnedAway(notice: Notice): void {
     const usual = Math.min(LONGEST_TURNED_AWAY_MS, RETRY_MS * 2 ** this.#turnedAway)
     if (notice.retryIn === undefined) this.#turnedAway++
     const wait = retryWait(notice.retryIn, usual)
-    this.#cancelTimer?.() // the status shows the time of the latest notice, so that one counts
+    this.#cancelTimer?.() // the status shows the time of the latest notice
     this.#cancelTimer = this.#clock.after(wait, () => {
       this.#cancelTimer = undefined
       this.#beginAgain()
@@ -38,7 +38,7 @@ export class Trouble {
     this.noticed({ ...notice, retryIn: wait })
   }
 
-  /** The relay says that something is wrong; the session goes on as it is. */
+  /** Call when the relay says that something is wrong, and the session goes on all the same. */
   noticed({ code, retryIn }: Notice): void {
     const retryAt = retryIn === undefined ? undefined : this.#clock.now() + retryIn
     this.#show(new HeadwaterError(code, "the relay has sent this notice for the workspace", { retryAt }))

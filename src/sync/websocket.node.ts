@@ -1,10 +1,10 @@
 export { WebSocket } from "ws"
 
-/** Why a dial failed, as Node knows it. */
+/** Returns why a dial failed, as Node reports it. */
 export function causeOf(event: object): string {
   const { error } = event as { readonly error?: unknown }
   if (!(error instanceof Error)) return ""
-  // A host name with several addresses has one error for each.
+  // For a host name with several addresses there is one error for each address.
   const errors = "errors" in error ? (error.errors as Error[]) : [error]
   const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
   if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")

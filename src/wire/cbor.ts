@@ -2,8 +2,8 @@
  * The part of CBOR (RFC 8949) that the wire uses, written and read one value at a time, in core deterministic encoding
  * (section 4.2.1): shortest heads, definite lengths, sorted keys. `protocol.ts` says what the values mean.
  *
- * It is our own because the wire needs so little of CBOR: a page would load a library of a third of Headwater's size.
- * The tests compare it with the library cborg.
+ * The code is our own because the wire needs so little of CBOR: a library would add a third of Headwater's size to a
+ * page. The tests compare the code with the library cborg.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { limits } from "./messages.ts"
@@ -50,9 +50,9 @@ abstract class Side {
  */
 const scratch = new Uint8Array(2 ** 16)
 const encoder = new TextEncoder()
-/** Without `ignoreBOM` a byte order mark would be dropped, and two different frames would be one message. */
+/** Without `ignoreBOM` a byte order mark would be dropped, and two different frames would be read as one message. */
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-/** Texts of fewer bytes are read faster without the decoder. */
+/** A text of fewer bytes than this is read faster without the decoder. */
 const SHORT = 64
 
 export class Writer extends Side {
@@ -86,7 +86,7 @@ export class Writer extends Side {
     this.#bytes[this.#at++] = value
   }
 
-  /** Writes a value that is CBOR already. */
+  /** Writes a value that is encoded as CBOR already. */
   raw(value: Uint8Array) {
     this.#room(value.length)
     this.#bytes.set(value, this.#at)
@@ -147,7 +147,8 @@ export class Reader extends Side {
   constructor(frame: Uint8Array) {
     super()
     this.bounded(frame.length, 1, limits.message)
-    // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory; those of a Buffer would.
+    // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory. Slices of a Buffer would keep
+    // it.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
     this.#view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
   }
@@ -236,7 +237,7 @@ export class Reader extends Side {
   }
 
   #skipSimple() {
-    const size = 2 ** ((this.peek() & 31) - 24) // of a float: 2, 4 or 8 bytes behind its head
+    const size = 2 ** ((this.peek() & 31) - 24) // of a float: 2, 4 or 8 bytes after its head
     if (size < 2 || size > 8) return void this.simple(...Object.values(Simple))
     const at = this.#at + 1
     this.#skipBytes(1 + size)
@@ -253,7 +254,7 @@ export class Reader extends Side {
     if (this.#at < this.#bytes.length) this.fail("is followed by more bytes")
   }
 
-  /** Passes `count` bytes. Returns where they end. */
+  /** Skips `count` bytes. Returns the offset after them. */
   #skipBytes(count: number): number {
     if (count > this.#bytes.length - this.#at) this.fail("ends early")
     this.#at += count

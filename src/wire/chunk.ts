@@ -1,6 +1,7 @@
 /**
- * Reads Automerge's change chunks in plain JavaScript: a change's hash, what it depends on, who made it, and that its
- * bytes are whole and bounded. Nothing here looks inside an operation or needs Automerge. `layout.ts` has the format.
+ * Reads Automerge's change chunks in plain JavaScript: finds a change's hash, its deps and its actor, and checks that
+ * its bytes are complete and within the limits. Nothing here reads an operation or needs Automerge. `layout.ts` has the
+ * format.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -65,7 +66,7 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   return { chunk, hash, actor, seq, startOp, maxOp, ops, time, message, deps }
 }
 
-/** The hash of the change with these bytes. They are not checked, so bytes that are no change have a hash, too. */
+/** Returns the hash of the change with these bytes. Does not check the bytes: any other bytes have a hash, too. */
 export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_FROM))
 
 /**
@@ -80,7 +81,7 @@ export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   return seal(chunk)
 }
 
-/** A copy of the template with other deps, as many as before: so one template made by Automerge serves every entity. */
+/** Copies the template with other deps, as many as before, so that one template of Automerge serves every entity. */
 export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Array {
   const layout = layoutOf(openChunk(template))
   if (layout.deps !== deps.length) throw chunkBad(`the template has ${layout.deps} deps, not ${deps.length}`)
@@ -95,8 +96,8 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
 }
 
 /**
- * The actor that `deriveChange` gives to a chunk. `at`: the offset of the chunk's own actor, which counts as 16 zero
- * bytes.
+ * Returns the actor that `deriveChange` gives to a chunk. `at`: the offset of the chunk's own actor, in place of which
+ * 16 zero bytes are hashed.
  */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   const name = utf8.encode(entity)
@@ -107,7 +108,7 @@ function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   return sha256(template).slice(0, 2 * ACTOR)
 }
 
-/** Writes the checksum of the rest into the chunk. */
+/** Computes the checksum of a chunk and writes it into the chunk. */
 function seal(chunk: Uint8Array): Uint8Array {
   chunk.set(bytesOfHex(sha256(chunk.subarray(HASHED_FROM)).slice(0, 8)), 4)
   return chunk
@@ -152,7 +153,8 @@ function countOps(layout: Layout, bounds: Limits): number {
 }
 
 /**
- * Counts the values and the nulls of a run-length encoded column, and adds up its values, or of strings their lengths.
+ * Counts the values and the nulls of a run-length encoded column. Adds up its values or, if they are strings, their
+ * lengths.
  */
 function tally(
   chunk: Uint8Array,
@@ -173,7 +175,7 @@ function tally(
     if (run === 0) nulls += column.uleb()
     values += Math.abs(run)
     if (run > 0) sum += run * one()
-    // A literal of 2^40 values costs nothing either: every value takes a byte, and the bytes end first.
+    // A run that claims 2^40 different values costs nothing either: every value takes a byte, and the bytes end first.
     for (let left = -run; left > 0; left--) sum += one()
   }
   return { values, nulls, sum }

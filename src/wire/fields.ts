@@ -39,8 +39,9 @@ export const text = (allowed: { test(value: string): boolean }, otherwise: strin
 })
 
 /**
- * A text without control characters and without anything that UTF-8 would not give back as it was: lone surrogates,
- * byte order marks.
+ * A text of 1 to `most` characters that is the same after encoding to UTF-8 and decoding again: so it has no lone
+ * surrogates and no byte order marks. It has no control characters either, and no U+FFFD, with which decoders replace
+ * invalid bytes.
  */
 export const printable = (most: number) =>
   text(new RegExp(`^[^\\p{Cc}\\p{Cs}\\uFEFF\\uFFFD]{1,${most}}$`, "u"), "is not a name")
@@ -85,7 +86,7 @@ export const uint = (most: number = Number.MAX_SAFE_INTEGER): Type<number> => ({
   },
 })
 
-/** A flag: true when it is set, absent when it is not. */
+/** A flag: true when it is set, absent otherwise. */
 export const yes: Type<true> = {
   write: (out, value) => (value === true ? out.byte(Simple.true) : out.fail("is not true")),
   read(input) {
@@ -110,8 +111,9 @@ export const orNull = <T>(type: Type<T>): Type<T | null> => ({
 // ── lists, tuples and records ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A list of `least` to `most` elements. `parts` gives the number of parts of one element; together they must not exceed
- * `limits.parts`. They are added up while the list is read, so reading stops at the first element that is too many.
+ * A list of `least` to `most` elements. `parts` returns the number of parts of one element. The sum over all elements
+ * must not exceed `limits.parts`; it is checked while the list is read, so that reading stops as soon as it is
+ * exceeded.
  */
 export const list = <T>(
   type: Type<T>,
@@ -166,7 +168,7 @@ interface Optional<T> {
 }
 export const optional = <T>(type: Type<T>): Optional<T> => ({ optional: type })
 
-/** One line for each key of T, no more and no less, optional where T says so. */
+/** Has a type for each key of T and for no other key. The type is optional if the key is optional in T. */
 export type Fields<T> = {
   readonly [K in keyof T]-?: Partial<Pick<T, K>> extends Pick<T, K> ? Optional<Required<T>[K]> : Type<T[K]>
 }

@@ -1,5 +1,5 @@
 /**
- * Finds the parts of a change chunk: the one place that knows the order of its header. The format is that of
+ * Finds the parts of a change chunk. Only this file knows the order of the header. The format is that of
  * https://automerge.org/automerge-binary-format-spec (chunk type 1):
  *
  * `85 6f 4a 83 | checksum 4 | type | uleb length | body`, and the hash is sha256 of everything from the type on.
@@ -25,7 +25,7 @@ export const ACTOR = 16
 /** The bit of a column's name that says that its bytes are deflated. */
 const DEFLATED = 8
 
-/** The header of a chunk: its numbers, and offsets into the chunk (`…At`), all of which lie within it. */
+/** The header of a chunk: its numbers, and offsets into the chunk (`…At`), which all lie within the chunk. */
 export interface Layout {
   readonly chunk: Uint8Array
   /** Offset of the first of `deps` hashes. */
@@ -52,8 +52,8 @@ export interface Layout {
 }
 
 /**
- * Returns the body of a plain change chunk. Throws `CHUNK_BAD` when the bytes are not one such chunk, or more or fewer
- * than it says.
+ * Returns the body of a plain change chunk. Throws `CHUNK_BAD` when the bytes are not one such chunk, or are more or
+ * fewer than the chunk's length says.
  */
 export function openChunk(chunk: Uint8Array): Bytes {
   for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("not an Automerge chunk")
@@ -140,7 +140,7 @@ function ascend(bytes: Uint8Array, at: number, count: number, size: number, step
   return true
 }
 
-/** The actors besides the author that the change names. */
+/** Returns the actors that the change names besides its author. */
 export function otherActors({ chunk, othersAt, others }: Layout): Actor[] {
   return Array.from({ length: others }, (_, i) => {
     const at = othersAt + i * (ACTOR + 1) + 1

@@ -7,7 +7,7 @@ import { HeadwaterError } from "../base/errors.ts"
 
 /**
  * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs,
- * a number too large, bytes that end early. No length is believed before its bytes are there.
+ * a number too large, bytes that end early. Nothing is allocated for a length before its bytes are known to be there.
  */
 export class Bytes {
   readonly bytes: Uint8Array
@@ -52,7 +52,7 @@ export class Bytes {
     throw chunkBad("a number is not in its shortest form, or beyond 2^53")
   }
 
-  /** Reads a signed number within 2^48: enough for any date, and exact in a double while it is put together. */
+  /** Reads a signed number within 2^48: enough for any date, and exact in a double while its bytes are added up. */
   sleb(): number {
     let byte = this.#byte()
     if (byte < 0x80) return byte & 0x40 ? byte - 128 : byte

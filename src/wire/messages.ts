@@ -1,6 +1,6 @@
 /**
- * The types of the wire: every message and entry as the program has them, and the limits. `protocol.ts` has their bytes
- * and exports all of this again; import from there.
+ * The types of the wire: every message and entry as the program has them, and the limits. `protocol.ts` encodes them as
+ * bytes and exports all of this file again; import from `protocol.ts`.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -19,13 +19,14 @@ export type Actor = string
 export type Access = "read" | "write" | "admin"
 
 /**
- * A word of which a newer relay may know more than this version. A word that is not known is read as it is, so that the
- * frame can be read: whoever needs its meaning refuses it with `PROTOCOL_VERSION`, for its workspace only.
+ * One of a set of words, to which newer relays may add. An unknown word is read as it is, so that the frame can be
+ * read. The code that needs its meaning refuses it with `PROTOCOL_VERSION`, for that workspace only.
  */
 export type Word<Known extends string> = Known | (string & Record<never, never>)
 
 /**
- * Whether a workspace, a collection or an entity can have this name: ids go into keys on disks and names on the wire.
+ * Whether this can be the id of a workspace or an entity, or the name of a collection: these become parts of keys on
+ * disks, and travel on the wire.
  */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
@@ -72,7 +73,7 @@ export const limits = {
   items: 2 ** 16,
   /** heads of one entity, deps of one change */
   heads: 1024,
-  /** workspaces on one connection, those that have left it included */
+  /** workspaces on one connection, including those that have left it */
   workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,
@@ -94,7 +95,7 @@ export interface Entry {
   readonly chunks: readonly Uint8Array[]
   /** The principal that pushed the entry, as the relay stamped it; absent in a push. */
   readonly by?: string
-  /** Present when an adopter pushed the entry: `by` is then what the adopter says. */
+  /** Present when an adopter pushed the entry: then `by` is the principal that the adopter has named. */
   readonly adopted?: true
   /** 16 bytes: sha256 of the canonical JSON [client id, client change id]; unique per principal (shim). */
   readonly once?: Uint8Array
@@ -119,8 +120,9 @@ export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: En
 
 /**
  * One item of an `entries` message: an entry or a run. A run stands for entries of this connection's own push `own`,
- * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a place that raises the
- * receiver's reach: that of the newest change under a snapshot, or that of a tombstone, wherever it is served.
+ * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a place to which the
+ * receiver's reach rises: the place of the newest change that a snapshot covers, or the place of a tombstone, also when
+ * the item is not sent at that place.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }
@@ -217,8 +219,8 @@ export interface Entries {
   readonly cursor?: Cursor
   /** Present when nothing more follows now. */
   readonly level?: true
-  // The fields from here on are in the first `entries` after a pull with a cursor, in the first of a heal and in the
-  // one that ends it.
+  // The fields from here on are in the first `entries` after a pull with a cursor, and in the first and the last
+  // `entries` of a heal.
   /** About how many bytes of the log are still to come. */
   readonly left?: number
   readonly principal?: string
@@ -231,7 +233,7 @@ export interface Ack {
   readonly t: "ack"
   readonly w: string
   /**
-   * The push (or purge) whose changes, all but the rejected ones, are on the relay's disk. Its `reject` messages come
+   * The push (or purge) whose changes, except the rejected ones, are on the relay's disk. Its `reject` messages come
    * before this ack.
    */
   readonly id: string

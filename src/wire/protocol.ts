@@ -4,9 +4,10 @@
  *
  * Each WebSocket frame (RFC 6455) is one message in CBOR's core deterministic encoding (RFC 8949 section 4.2.1), so a
  * message has one form only: map keys ascend by length, then by bytes; `t`, the type, is therefore always the first.
- * Unknown message types and unknown keys are ignored. Anything else that is not as the tables have it is `MESSAGE_BAD`;
+ * Unknown message types and unknown keys are ignored. Anything else that does not fit the tables is `MESSAGE_BAD`;
  * anything longer than they allow is `TOO_LARGE`. Reading throws no other code, takes time linear in the frame, makes
- * no object for a value under an unknown key, and believes no length before the bytes are there.
+ * no object for a value under an unknown key, and allocates nothing for a length before the bytes are known to be
+ * there.
  */
 
 import { type Code, HeadwaterError, isCode } from "../base/errors.ts"
@@ -36,8 +37,8 @@ import { isId, limits, partsOf } from "./messages.ts"
 export * from "./messages.ts"
 
 /**
- * The frame of a message. Throws `MESSAGE_BAD` when a field is not as the specification has it, `TOO_LARGE` beyond a
- * limit.
+ * Encodes a message as a frame. Throws `MESSAGE_BAD` when a field does not fit the specification, `TOO_LARGE` when it
+ * exceeds a limit.
  */
 export function encode(message: m.ClientMessage | m.RelayMessage): Uint8Array {
   const question = message.t === "grants" && !("grants" in message)
@@ -46,25 +47,23 @@ export function encode(message: m.ClientMessage | m.RelayMessage): Uint8Array {
   return write(type, message)
 }
 
-/** The message in a client's frame; null for a message type that is not known here, which is to be ignored. */
+/** Decodes a client's frame. Returns null for an unknown message type: such a message must be ignored. */
 export const decodeClient = (frame: Uint8Array): m.ClientMessage | null => readMessage(clientTypes, frame)
 
-/** The message in a relay's frame; null for a message type that is not known here, which is to be ignored. */
+/** Decodes a relay's frame. Returns null for an unknown message type: such a message must be ignored. */
 export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMessage(relayTypes, frame)
 
-/** The bytes of one entry: the same in a frame, in a log and in a store. */
+/** Encodes one entry. The bytes are the same in a frame, in a log and in a store. */
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 
-/**
- * The bytes of one item for `encodeEntries`. An item that is only an entry has the same bytes as from `encodeEntry`.
- */
+/** Encodes one item for `encodeEntries`. An item that is only an entry has the same bytes as from `encodeEntry`. */
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
 
 /**
- * The frame that `encode` would make, from items that are encoded already: a live entry is encoded once for all
- * connections.
+ * Makes the same frame as `encode`, but from items that are encoded already: so a live entry is encoded only once for
+ * all connections.
  */
 export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly Uint8Array[]): Uint8Array {
   return write(entriesOfEncoded, { ...message, items })
@@ -91,8 +90,8 @@ const code: Type<Code> = {
 const cursor = bytes(16)
 const sha256 = bytes(32)
 /**
- * The smallest possible change has 34 bytes. A chunk longer than `limits.chunk` is refused by itself, not with its
- * frame.
+ * The smallest possible change has 34 bytes. A chunk longer than `limits.chunk` is refused alone, and not together with
+ * its frame.
  */
 const chunk = bytes(34, limits.message)
 const hash = digits(32)

@@ -1,4 +1,4 @@
-/** A saved change with what the relay's entry said of it, and the record on the disk that keeps both. */
+/** A saved change with facts from the relay's entry, and the record on the disk that has both. */
 import { HeadwaterError } from "../../base/errors.ts"
 import type { Value } from "../../store/store.ts"
 import { type Change, readChange } from "../../wire/chunk.ts"
@@ -13,7 +13,7 @@ export interface Held {
   readonly once?: Uint8Array | undefined
 }
 
-/** The entry that the record of a change consists of: it has this one chunk. */
+/** Makes the entry that is the record of a change. Its only chunk is that of the change. */
 export function entryOf(entity: string, { change, collection, by, adopted, once }: Held): Entry {
   return {
     entity,
@@ -27,8 +27,8 @@ export function entryOf(entity: string, { change, collection, by, adopted, once 
 }
 
 /**
- * Reads the record of a change; undefined when it is damaged, which counts as if there were none. Any other failure (no
- * memory, say) is thrown: it does not say that the record is damaged.
+ * Reads the record of a change; undefined when it is damaged, just as when there is no record. Any other failure (no
+ * memory, say) is thrown: it does not show that the record is damaged.
  */
 export function heldOf(value: Value | undefined, hash: Hash): Held | undefined {
   if (value === undefined || typeof value === "string") return undefined

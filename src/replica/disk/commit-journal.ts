@@ -1,10 +1,11 @@
 /**
  * The journal: a ring of records that say what each of the last commits touched. Another writer on the same store (a
- * second tab), or this one after a commit that failed, reads the journal, and then again only what the journal names.
+ * second tab), or this writer after a failed commit, reads the journal, and then reads again only the records that the
+ * journal names.
  *
  * A record is JSON: `n`, the number of the commit, and what it touched: `e`, entities; `r`, rows by collection (their
  * entities are touched, too); `p`, pages of rows by collection; `o`, pages of the outbox; `s`, the state record. `all`
- * in place of these: the commit touched more than a record may name.
+ * in place of these fields: the commit touched more than a record may name.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -23,7 +24,7 @@ interface JournalRecord {
   readonly s?: true
 }
 
-/** Everything that one commit, or several, have touched. */
+/** Everything that one or several commits have touched. */
 export class Touched {
   /** Entities of which a change, an outbox record, a mark or a verdict was written. */
   readonly entities = new Set<string>()
@@ -35,8 +36,9 @@ export class Touched {
   everything = false
 
   /**
-   * Every key that a replica writes, or it would be missed here. `owed` has the entities of which outbox records were added
-   * or removed: their keys do not say so, for records may go into pages at once, and a fold moves them without a change.
+   * Finds what a commit touches from the keys that it writes, which must be complete. `owed`: the entities of which
+   * outbox records were added or removed. Keys of outbox records do not show this: new records may go into pages at
+   * once, and a fold moves records without changing them.
    */
   static by(writes: readonly Write[], owed: Iterable<string>): Touched {
     const touched = new Touched()
@@ -104,7 +106,7 @@ export class Touched {
   }
 }
 
-/** The writes that number a commit as the `n`th and note what it touches. */
+/** Makes the writes that give a commit the number `n` and note what it touches. */
 export function journalWrites(
   w: string,
   n: number,
@@ -132,7 +134,7 @@ export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   return { n: Math.max(0, ...records), value }
 }
 
-/** Reads in the journal what the commits after `from` up to `to` have touched. */
+/** Reads from the journal everything that the commits `from` + 1 to `to` have touched. */
 export async function touchedSince(
   store: Store,
   w: string,
@@ -142,7 +144,7 @@ export async function touchedSince(
 ): Promise<Touched> {
   const touched = new Touched()
   if (to < from || to - from > sizes.journal) touched.everything = true
-  // Records that name more than this together would take longer to follow, one by one, than to read everything.
+  // If the records together name more than this, reading everything is quicker than reading each named record.
   const most = 4 * sizes.journalNames
   for (let n = from + 1; n <= to && !touched.everything; n++) {
     const record = readRecord(await store.get(keys.journal(w, n % sizes.journal)))
@@ -162,7 +164,7 @@ function readRecord(value: Value | undefined): JournalRecord | undefined {
   }
 }
 
-/** Whether a record has what is read of it; one that has not is damaged. */
+/** Whether a record has the fields that are read from it; otherwise it is damaged. */
 function isWhole({ n, e = [], r = {}, p = {} }: JournalRecord): boolean {
   return Number.isInteger(n) && [e, ...Object.values(r), ...Object.values(p)].every(Array.isArray)
 }

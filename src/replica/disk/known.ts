@@ -1,7 +1,7 @@
 /**
- * What a replica knows of its disk: rows, outbox, stale marks, verdicts and the state record, but no documents. It
- * reads them when it opens and updates them with each commit. What another writer, or a commit that failed, has changed
- * on the disk is read again.
+ * What a replica knows of its disk: rows, outbox, stale marks, verdicts and the state record, but no documents. The
+ * replica reads them when it opens and updates them with each commit. Records that another writer, or a failed commit,
+ * has changed on the disk are read again.
  */
 
 import type { Clock } from "../../base/env.ts"
@@ -69,7 +69,7 @@ export interface Surroundings {
   readonly sizes: Sizes
 }
 
-/** The last commit on the disk, and everything that was touched by the commits that `Known` has not followed. */
+/** The last commit on the disk, and everything that was touched by the commits that `Known` does not include. */
 export interface Moved {
   readonly commit: LastCommit
   readonly touched: Touched
@@ -98,7 +98,7 @@ export class Known {
   #commit: LastCommit
   /** True while the disk has no state record. The first commit writes one. */
   #stateUnsaved: boolean
-  /** The entity of the change that was set aside last in this session; empty when none was. */
+  /** The entity of the change that was set aside last in this session; empty when no change was set aside. */
   #latestAside = ""
   readonly #workspace: string
   readonly #defs: Defs
@@ -131,8 +131,8 @@ export class Known {
    * Reads rows, outbox, marks, verdicts and state from the disk, but no changes. Throws `STORE_FORMAT`, `STORE_FAILED`.
    */
   static async read(store: Store, workspace: string, defs: Defs, around: Surroundings): Promise<Known> {
-    // Read this number first: a commit of another writer during the reads that follow has a later number, so its
-    // changes are read again.
+    // The number of the last commit is read first. A commit of another writer during the following reads has a later
+    // number, so its changes are read again.
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
     const note = (key: Key) => void damaged.push(key)
@@ -149,7 +149,7 @@ export class Known {
     await each<RejectedChange>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, withoutChange(record)),
     )
-    // Nobody knows what made the rows: they are made again.
+    // Without the state record it is unknown which projections made the rows: they are made again.
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
     known.damaged.push(...damaged)
@@ -166,7 +166,7 @@ export class Known {
 
   // ── a commit of this replica ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** The commit that saves a transaction and the rows that it makes; undefined when there is nothing to write. */
+  /** Makes the commit that saves a transaction and its new rows; undefined when there is nothing to write. */
   commitOf(tx: Transaction, rows: NewRows): Commit | undefined {
     const outbox = this.outbox.plan(tx.outbox)
     const rowPlan = this.rows.plan(rows)
@@ -223,7 +223,7 @@ export class Known {
 
   // ── what has moved on the disk ────────────────────────────────────────────────────────────────────────────────────
 
-  /** Looks on the disk for commits that this object has not followed; undefined when there is none. */
+  /** Looks on the disk for commits that this object does not include; undefined when there are none. */
   async moved(store: Store): Promise<Moved | undefined> {
     const commit = await lastCommit(store, this.#workspace)
     if (commit.value === this.#commit.value) return undefined
@@ -232,9 +232,9 @@ export class Known {
   }
 
   /**
-   * Reads again what `moved` has named; resolves with the rows that look different. Nothing takes effect before all of it
-   * has been read: who waits for the outbox must never see it without what was rejected. Undefined when a record is damaged:
-   * then everything is to be read.
+   * Reads again the records that `moved` has named. Resolves with the rows that have changed, or with undefined when a
+   * record is damaged: then everything must be read. Nothing takes effect before all records have been read: a change
+   * that was rejected must leave the outbox and enter the rejected list at once, because `whenStored` looks at both.
    */
   async readMoved(store: Store, { commit, touched }: Moved): Promise<Changed | undefined> {
     const w = this.#workspace
@@ -276,7 +276,7 @@ export class Known {
     return changed
   }
 
-  /** Reads everything again, for a writer that is too far behind for the journal. */
+  /** Reads everything again, when the journal does not reach back far enough or a record is damaged. */
   async readEverything(store: Store): Promise<{ readonly known: Known; readonly changed: Changed }> {
     const known = await Known.read(store, this.#workspace, this.#defs, this.#around)
     const changed = noChange()
@@ -287,8 +287,8 @@ export class Known {
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * One of the changes that are set aside (refused by the relay for good, or bad), of the entity that got one last if
-   * it still has one. Undefined when there is none.
+   * Returns one of the changes that are set aside (refused by the relay for good, or bad); undefined when there is
+   * none. Chooses it from the entity of which a change was set aside last, if that entity still has such a change.
    */
   get setAside(): SetAside | undefined {
     const { rejected, bad } = this
@@ -297,12 +297,12 @@ export class Known {
     const entity = there ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
-    // rather not one that only depends on it
+    // A change with another code than `DEPS_UNKNOWN` is chosen if there is one: the others only depend on it.
     const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0]
     return { entity, record, refused: rejected.has(entity) }
   }
 
-  /** Shows the times that rows have hidden as future ones and that have come by now. Returns these rows. */
+  /** Shows the hidden times of rows that lay in the future and have since passed. Returns these rows. */
   showDue(): Changed {
     const changed = noChange()
     this.rows.showDue((collection) => deltaOf(changed.relay, collection))
@@ -310,7 +310,7 @@ export class Known {
   }
 }
 
-/** The rows that look different now, by collection. `here`: only this device wrote to them. `relay`: all others. */
+/** The rows that have changed, by collection. `here`: only this device wrote to them. `relay`: all other rows. */
 export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
 
 export const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
@@ -331,7 +331,7 @@ function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefin
   else map.set(entity, inner)
 }
 
-/** Reads the records of an entity; the function that this returns puts them in place of those that were known. */
+/** Reads the records of an entity. Returns a function that replaces the known records of the entity by them. */
 async function replaceIn<T, OnDisk extends T = T>(
   map: ByHash<T>,
   entity: string,
@@ -348,5 +348,5 @@ async function replaceIn<T, OnDisk extends T = T>(
   }
 }
 
-/** What stays in memory of a record on the rejected list. */
+/** Returns the part of a record of the rejected list that stays in memory. */
 const withoutChange = ({ code, at }: RejectedChange): RejectedRecord => ({ code, at })

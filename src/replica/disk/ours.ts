@@ -6,8 +6,8 @@
 import type { OutRecord, State } from "./records.ts"
 
 /**
- * The principal under which a change was made. A change that was made before anybody had connected belongs to the first
- * principal that did; null until then.
+ * Returns the principal under which a change was made. A change that was made before any principal had connected
+ * belongs to the first principal that connects; null until that principal is known.
  */
 export function principalOf(
   { principal }: Pick<OutRecord, "principal">,
@@ -18,7 +18,7 @@ export function principalOf(
 
 /**
  * Whether a change may be pushed under the present principal. Changes of another principal wait in the outbox until
- * that one connects again. An `adopt` record may be pushed by anybody.
+ * that principal connects again. An `adopt` record may be pushed by any principal.
  */
 export function isOurs(
   owed: Pick<OutRecord, "principal" | "how">,

@@ -1,7 +1,7 @@
 /**
  * A page of the outbox: many records in one value, so that a workspace with a large outbox opens quickly. Principal,
  * `how` and fields, which many records share, are written once as a kind. An entity has one line for each kind of its
- * changes, and a line is parsed only when somebody asks for its entity.
+ * changes, and a line is parsed only when its entity is needed.
  *
  * The value is JSON: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
  * the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not, then
@@ -56,7 +56,7 @@ export function writePage(owed: Iterable<Owed>): string {
   })
 }
 
-/** Undefined when the page is damaged, of which `note` is told. */
+/** Reads a page. When the page is damaged, calls `note` and returns undefined. */
 export function readPage(value: Value | undefined, key: Key, note: NoteDamaged): Page | undefined {
   const page = readCache<{ kinds: KindRecord[]; lines: string }>(value, key, note)
   if (page === undefined) return undefined

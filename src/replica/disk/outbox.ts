@@ -3,8 +3,7 @@
  * same commit as its change, and removed in the commit that handles the ack.
  *
  * A device that was offline for long has tens of thousands of records. So that its workspace still opens quickly, most
- * records lie in pages (`paged.ts`, `outbox-page.ts`), and the lines of a page are unpacked only for the entities that
- * somebody asks about.
+ * records lie in pages (`paged.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is needed.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -28,7 +27,7 @@ import { type Principals, WaitingForOthers } from "./waiting-for-others.ts"
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
-/** How many of the last additions are remembered. */
+/** How many of the last additions are kept in memory. */
 const RECENT = 1024
 
 /** One line of a page that is not unpacked yet, and the next such line of the same entity. */
@@ -46,13 +45,13 @@ export class Outbox {
   #total = 0
   /** How many changes in the outbox were made under each principal; `adopt` records are not counted. */
   readonly #byPrincipal = new Map<string | null, number>()
-  /** Undefined while nothing waits for another principal, or nobody has asked. */
+  /** Undefined while no change waits for another principal, and before the first call of `#waiting`. */
   #others: WaitingForOthers | undefined
-  /** Entities whose records have changed since `#others` has looked at them. */
+  /** Entities whose records have changed since `#others` was last updated. */
   readonly #moved = new Set<string>()
-  /** How many records were added since this outbox was read, each new version of a record counted. */
+  /** How many records were added since this outbox was read. A new version of a record is counted as an addition. */
   additions = 0
-  /** The last of these records: number `n` is in slot `n % RECENT`. */
+  /** The records that were added last: addition number `n` is in slot `n % RECENT`. */
   readonly #recent: Owed[] = []
 
   constructor(workspace: string, sizes: Sizes) {
@@ -63,10 +62,10 @@ export class Outbox {
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Reads all that is owed. `note` is told of records that are damaged. */
+  /** Reads the outbox from the disk. Calls `note` for each damaged record. */
   static async read(store: Store, workspace: string, sizes: Sizes, note: NoteDamaged): Promise<Outbox> {
     const outbox = new Outbox(workspace, sizes)
-    // Loose records first: one that another writer folds meanwhile is then read twice, and not never.
+    // Loose records are read first: a record that another writer folds meanwhile is then read twice instead of never.
     const loose = await store.list(keys.outbox(workspace))
     for (const [key, value] of await store.list(keys.outPages(workspace))) {
       const page = readPage(value, key, note)
@@ -81,8 +80,8 @@ export class Outbox {
   }
 
   /**
-   * Reads again what is owed of one entity, which another writer has changed; no page has moved. What was read takes effect
-   * when the function that this returns is called.
+   * Reads again the loose records of one entity, which another writer has changed; no page has changed. Returns a
+   * function that makes what was read take effect.
    */
   async readAgain(store: Store, entity: string, note: NoteDamaged): Promise<() => void> {
     const loose = new Map<Hash, OutRecord | null>()
@@ -108,8 +107,8 @@ export class Outbox {
   }
 
   /**
-   * Adds a page. Its lines are filed by entity and not unpacked, because ten thousand of them delay the first list on
-   * screen.
+   * Adds a page. Its lines are kept by entity and not unpacked: unpacking ten thousand lines would delay the first list
+   * on screen.
    */
   #addPage({ kinds, lines }: Page, page: number): void {
     for (const line of lines()) {
@@ -124,7 +123,7 @@ export class Outbox {
     this.#total += total
   }
 
-  /** The records of one entity, those in pages unpacked first; undefined when it has none. */
+  /** Returns the records of one entity, after unpacking those in pages; undefined when it has none. */
   #unpacked(entity: string): OwedOfEntity | undefined {
     let packed = this.#packed.get(entity)
     if (packed === undefined) return this.#byEntity.get(entity)
@@ -151,7 +150,7 @@ export class Outbox {
     return this.#unpacked(entity)?.records.get(hash)
   }
 
-  /** The records of one entity, in an order in which their changes can be pushed. */
+  /** Returns the records of one entity, in an order in which their changes can be pushed. */
   of(entity: string): readonly Owed[] {
     return this.#unpacked(entity)?.inOrder ?? []
   }
@@ -161,7 +160,7 @@ export class Outbox {
     for (const entity of this.#packed.keys()) if (!this.#byEntity.has(entity)) yield entity
   }
 
-  /** The records that were added since `additions` was this number. Undefined: there were too many to remember. */
+  /** Returns the records that were added since `additions` had this value. Undefined: there were too many to keep. */
   addedSince(additions: number): Owed[] | undefined {
     if (this.additions - additions > RECENT) return undefined
     const added: Owed[] = []
@@ -174,16 +173,16 @@ export class Outbox {
   }
 
   /**
-   * How many changes wait for each principal that is not the present one: changes that it made, and later ones of the
-   * same entity, which are pushed after them.
+   * Counts, for each principal that is not the present one, the changes that wait for it: changes that this principal
+   * made, and later changes of the same entity, which are pushed after them.
    */
   others(state: Principals): { principal: string; pending: number }[] {
     return [...(this.#waiting(state)?.counts ?? [])].map(([principal, pending]) => ({ principal, pending }))
   }
 
   /**
-   * Whether a change waits for another principal than the present one: it is that principal's own, or it is pushed after
-   * one that is.
+   * Whether a change waits for a principal that is not the present one: because that principal made it, or because it
+   * is pushed after a change that this principal made.
    */
   waitsForOther(owed: Owed, state: Principals): boolean {
     if (!this.#waiting(state)?.has(owed.entity)) return false
@@ -196,7 +195,7 @@ export class Outbox {
     return this.#waiting(state)?.pushable ?? this.entities()
   }
 
-  /** What waits for another principal; undefined when nothing does. */
+  /** Returns an up-to-date `#others`; undefined when no change waits for another principal. */
   #waiting(state: Principals): WaitingForOthers | undefined {
     const isOther = (made: string | null) => !isOurs({ principal: made, how: "own" }, state)
     if (![...this.#byPrincipal].some(([made, pending]) => pending > 0 && isOther(made))) {
@@ -213,7 +212,7 @@ export class Outbox {
     return this.#others
   }
 
-  /** What the entity's row shows of its records; undefined when it has none. */
+  /** Returns what an entity's row shows of its outbox records; undefined when it has none. */
   pending(entity: string): Pending | undefined {
     const packed = this.#packed.get(entity)
     if (packed !== undefined && packed.next === undefined && !this.#byEntity.has(entity)) {
@@ -225,7 +224,7 @@ export class Outbox {
 
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The writes that save these changes of the outbox. `done` makes them take effect in memory. */
+  /** Plans the writes that save these changes of the outbox. `done` makes the changes take effect in memory. */
   plan(changes: OutboxChanges): Plan {
     const records = new Map<string, Owed | undefined>()
     for (const { owed, removed } of changes.values()) {
@@ -282,12 +281,12 @@ export class Outbox {
 }
 
 /**
- * The outbox records of one entity. It counts the changes of each field as they come and go, because a note that was
- * typed into offline has thousands of them.
+ * The outbox records of one entity. The number of changes that touch each field is updated with every record, because a
+ * note that was typed into offline has thousands of records.
  */
 class OwedOfEntity {
   readonly records = new Map<Hash, Owed>()
-  /** How many of the changes touch each field. */
+  /** How many changes touch each field. */
   readonly #fields = new Map<string, number>()
   #creations = 0
   #pending: Pending | undefined
@@ -348,7 +347,7 @@ function formatOf(workspace: string): PageFormat<Owed> {
     loosePrefix: keys.outbox(workspace),
     idOf: (key) => idOf(key[2] ?? "", key[3] ?? ""),
     *readPage(value, key) {
-      // To take a damaged page for an empty one would write it anew, without what it holds.
+      // A damaged page must not be taken for an empty one: the fold would rewrite it without its records.
       for (const line of readPage(value, key, refuseDamaged)?.lines() ?? []) {
         for (const owed of line.owed()) yield [idOf(owed.entity, owed.hash), owed] as const
       }

@@ -1,11 +1,11 @@
 /**
- * Records of one kind (rows of a collection, or the outbox) on the disk. Most lie in pages: about a thousand records in
- * one value, so that ten thousand records open in the time of a JSON.parse. A record that is newer than its page is
- * loose: it lies under a key of its own and replaces the one in the page. A loose `null` says that the record in the
- * page is gone. Idle time folds loose records into pages, because a fold rewrites whole pages.
+ * Records of one kind (rows of a collection, or the outbox) on the disk. Most records lie in pages: about a thousand
+ * records in one value, so that ten thousand records open in the time of a JSON.parse. A record that is newer than its
+ * page is loose: it lies under a key of its own and replaces the record in the page. A loose `null` says that the
+ * record in the page is gone. Loose records are folded into pages in idle time, because a fold rewrites whole pages.
  *
- * This class knows where each record lies, and how many records of each page are not gone. What the records say is kept
- * by `rows.ts` and `outbox.ts`.
+ * This class knows where each record lies, and how many records of each page are not gone. `rows.ts` and `outbox.ts`
+ * keep the content of the records.
  */
 import { listAt } from "../../base/maps.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
@@ -42,20 +42,23 @@ export interface Plan {
   done(): void
 }
 
-/** For each page, this share of `sizes.loose` may be loose, but in all only this many times as many. */
+/**
+ * `#mostLoose` is `sizes.loose` times a factor. The factor is `LOOSE_BY_PAGE` times the number of pages, but at least 1
+ * and at most `LOOSE_AT_MOST`.
+ */
 const LOOSE_BY_PAGE = 1 / 4
 const LOOSE_AT_MOST = 16
 
 export class Paged<R> {
   readonly #format: PageFormat<R>
   readonly #sizes: PageSizes
-  /** The page of each record that has one, also when a loose value replaces what the page says. */
+  /** The page of each record that lies in a page, also when a loose value replaces the record in the page. */
   readonly #pageOf = new Map<string, number>()
   /** The ids of the loose values. True: the value is `null`, so the record is gone. */
   readonly #loose = new Map<string, boolean>()
   /** How many loose values are not `null`. */
   #looseRecords = 0
-  /** Ids of loose `null`s without a record in a page, as are left when the disk has damaged the page. */
+  /** Ids of loose `null`s without a record in a page. They are left over when the disk has damaged the page. */
   readonly #needless = new Set<string>()
   /** How many records of each page are not gone, by page number. */
   readonly #counts = new Map<number, number>()
@@ -78,7 +81,7 @@ export class Paged<R> {
     this.#pageOf.set(id, page)
   }
 
-  /** These pages are about to be read again: nothing is known to lie in them. */
+  /** Call before these pages are read again. Forgets which records lie in them. */
   forgetPages(pages: ReadonlySet<number>): void {
     for (const page of pages) this.#counts.delete(page)
     if (pages.size > 0) for (const [id, at] of this.#pageOf) if (pages.has(at)) this.#pageOf.delete(id)
@@ -114,7 +117,7 @@ export class Paged<R> {
     if (gone && page !== undefined) this.#count(page, 1)
   }
 
-  /** Whether this record has a loose value, which replaces what its page says. */
+  /** Whether this record has a loose value, which replaces the record in its page. */
   isLoose(id: string): boolean {
     return this.#loose.has(id)
   }
@@ -130,8 +133,8 @@ export class Paged<R> {
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * The writes that save these records (undefined: the record is gone). Many new records, as after an import or a heal,
-   * are written as pages.
+   * Plans the writes that save these records (undefined: the record is gone). When there are many new records, as after
+   * an import or a heal, they are written as pages.
    */
   plan(changes: ReadonlyMap<string, R | undefined>): Plan {
     const writes: Write[] = []
@@ -191,9 +194,9 @@ export class Paged<R> {
   }
 
   /**
-   * How many loose records make a fold due. A page is rewritten whole, which costs the less for each record the more of
-   * its records are loose: so more pages have more loose records in front of them. Opening reads these one by one, so
-   * there is an end to that.
+   * How many loose records make a fold due. A fold rewrites whole pages, so it costs less per record when more records
+   * of a page are loose. The number therefore grows with the number of pages. It is bounded, because an opening reads
+   * loose records one by one.
    */
   get #mostLoose(): number {
     const { loose } = this.#sizes
@@ -203,8 +206,8 @@ export class Paged<R> {
 
   /**
    * Plans a fold: loose records go into a few pages, which are rewritten whole, and empty pages are removed. The
-   * records are read from the disk, so that no value that exists only in memory gets into a page. Undefined when there
-   * is nothing to fold.
+   * records are read from the disk, so that no value that exists only in memory gets into a page. Returns undefined
+   * when there is nothing to fold.
    */
   async fold(store: Store): Promise<Plan | undefined> {
     const moves = this.#chooseFold()
@@ -242,15 +245,15 @@ export class Paged<R> {
   }
 
   /**
-   * Chooses which loose records go to which page: back to their own page, or, if they are new, to the last page while
-   * it has room.
+   * Chooses which loose records go to which page: back to their own page or, if they are in no page yet, to the last
+   * page until it is full, and then to new pages.
    */
   #chooseFold(): Map<number, string[]> {
     const moves = new Map<number, string[]>()
     const most = this.#sizes.folded
     for (const [page, count] of this.#counts) if (count === 0 && moves.size < most) moves.set(page, [])
     if (this.#looseRecords >= this.#mostLoose) this.#chooseRecords(moves, most)
-    // A loose `null` goes along when its page is rewritten, because the page then lacks the record.
+    // A loose `null` is folded when its page is rewritten, because the new page does not have the record.
     for (const [id, gone] of this.#loose) {
       const page = this.#pageOf.get(id)
       if (gone && page !== undefined) moves.get(page)?.push(id)
@@ -261,7 +264,7 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    // So few that the journal can name them, unless there are far too many.
+    // So few records that one journal record can name them, unless far too many records are loose.
     const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
     for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)
@@ -279,9 +282,9 @@ export class Paged<R> {
   }
 
   /**
-   * The ids of loose records, in the order in which they are folded. New records, which all go to the last page, come
-   * first. Then come the records of the page that has most of them: a page is rewritten whole, so the more records it
-   * takes in the better.
+   * Returns the ids of loose records in the order in which they are folded. New records, which all go to the last page,
+   * come first. Then come the records of the page with the most loose records, and so on: a page is rewritten whole, so
+   * it should take in many records at once.
    */
   #inFoldingOrder(): string[] {
     const byPage = new Map<number | undefined, string[]>()
@@ -295,7 +298,7 @@ export class Paged<R> {
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
     const { recordKey, idOf, readRecord, loosePrefix } = this.#format
     const read = new Map<string, R | null>()
-    // Reading the whole range once is quicker than reading many keys, unless this fold leaves most of the range alone.
+    // Reading the whole range once is quicker than reading many keys, unless this fold needs only a small part of it.
     if (ids.length * 4 > this.#loose.size) {
       for (const [key, value] of await store.list(loosePrefix)) read.set(idOf(key), readRecord(value, key))
       return read

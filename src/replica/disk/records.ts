@@ -1,6 +1,6 @@
 /**
- * What a replica keeps on its disk: the keys, and the JSON and bytes behind them. Every key begins with the workspace id,
- * so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
+ * The records that a replica keeps on its disk: their keys, and their JSON and bytes. Every key begins with the
+ * workspace id, so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
 import { type Code, HeadwaterError } from "../../base/errors.ts"
 import type { ProjectedRow } from "../../document/projection.ts"
@@ -10,7 +10,7 @@ import type { Access, Hash } from "../../wire/protocol.ts"
 export const keys = {
   /** the state record: `State` */
   state: (w: string): Key => [w, "state"],
-  /** the commit record: the number of the last commit in decimal digits; every commit expects the one that it knows */
+  /** the commit record: the number of the last commit in decimal digits; a commit expects the number that it knows */
   commit: (w: string): Key => [w, "commit"],
   /** what one of the last commits touched (`commit-journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
@@ -33,7 +33,7 @@ export const keys = {
   /** about a thousand rows of a collection in one value */
   page: (w: string, collection: string, page: number): Key => [w, "page", collection, String(page).padStart(6, "0")],
   pages: (w: string): Key => [w, "page"],
-  /** the mark of an entity whose row must be made again, or whose changes wait for others */
+  /** the mark of an entity whose row must be made again, or whose changes wait for other changes */
   stale: (w: string, entity: string): Key => [w, "stale", entity],
   allStale: (w: string): Key => [w, "stale"],
   /** the verdict on a change that no replica may apply: `BadRecord` */
@@ -49,8 +49,9 @@ export const keys = {
 export const FORMAT = 1
 
 /**
- * The version of the probe in `document/verdicts.ts`: 2 adds a change as large as the one in question to the same
- * document. Before, a shortage that depends on a document's size passed, and whole notes were set aside.
+ * The version of the probe in `document/verdicts.ts`. Version 2 adds, to the same document, a change as large as the
+ * one in question. Version 1 did not notice a lack of memory that depends on the document's size, so that whole notes
+ * were set aside.
  */
 export const PROBE = 2
 
@@ -61,20 +62,20 @@ export interface State {
   /** hex; the furthest place in the relay's log that this replica has learned of, never behind the cursor */
   readonly reach: string | null
   /**
-   * A heal is needed: the relay did not know our cursor, or the disk has damaged records. Every connection begins with
-   * `have` until a new cursor is committed.
+   * Whether a heal is needed, because the relay did not know our cursor or the disk has damaged records. Until a new
+   * cursor is committed, every connection begins with a `have`.
    */
   readonly heal: boolean
   /** Whether this device has once had everything that the relay had. */
   readonly complete: boolean
   readonly principal: string | null
   readonly access: Access | null
-  /** The first principal that connected. It counts as the author of changes made before. */
+  /** The first principal that connected. It is taken for the author of changes made before that. */
   readonly firstPrincipal: string | null
   readonly lastSyncedAt: number | null
-  /** ms by which the relay's clock was ahead of ours when it last said what time it is */
+  /** ms by which the relay's clock was ahead of ours when the relay last sent its time */
   readonly clockAheadMs: number
-  /** By collection, the version of the projection that made its stored rows. Rows of another version are made again. */
+  /** By collection, the version of the projection that made the stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
 }
 
@@ -95,14 +96,15 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
 /** An outbox record: a change that the relay has not acknowledged yet. */
 export interface OutRecord {
   /**
-   * Counter of the change's first operation. It gives a valid push order within an entity, because a change starts
-   * after the operations of everything that it depends on.
+   * Counter of the change's first operation. Sorting by it gives a valid push order within an entity, because a change
+   * has a larger counter than all operations of the changes that it depends on.
    */
   readonly startOp: number
   readonly bytes: number
   /**
-   * `own`: made on this device. `again`: made in this session under the present principal, but the relay has lost it.
-   * `adopt`: pushed as an adopter, because this session did not make it or another principal owns its actor.
+   * `own`: this device made the change. `again`: this session made it under the present principal, but the relay has
+   * lost it. `adopt`: it is pushed as an adopter, because this session did not make it or another principal owns its
+   * actor.
    */
   readonly how: "own" | "again" | "adopt"
   /** The principal under which the record was made; null when none was known yet. */
@@ -131,8 +133,8 @@ export interface StaleRecord {
   /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
   readonly waiting: boolean
   /**
-   * Suspects that the `have` of a heal did not name, because they wait. They go into the outbox once nothing is
-   * missing.
+   * Suspects that the `have` of a heal did not name, because they wait. They go into the outbox once none of their deps
+   * is missing.
    */
   readonly unnamed?: readonly Hash[]
 }
@@ -140,23 +142,23 @@ export interface StaleRecord {
 export interface BadRecord {
   readonly code: Code
   /**
-   * The build of Automerge that gave the verdict; another build judges again. Empty: Automerge was not asked, because
-   * the chunk is not a change or the disk has damaged it.
+   * The build of Automerge that gave the verdict; another build judges again. Empty: Automerge had no part in the
+   * verdict, because the chunk is not a change or the disk has damaged it.
    */
   readonly automerge: string
   /**
-   * The probe (`PROBE`) that passed before and after Automerge gave this verdict, so the machine is not to blame. A
-   * verdict under an older probe is given again. Absent where Automerge was not asked.
+   * The version of the probe (`PROBE`) that succeeded before and after Automerge gave this verdict, so the machine is
+   * not to blame. A change with a verdict under an older probe is judged again. Absent when `automerge` is empty.
    */
   readonly probe?: number
   /**
-   * The disk has damaged the record of a change in the outbox. Only its bytes, if they arrive from elsewhere, can mend
-   * it.
+   * The disk has damaged the record of a change in the outbox. The record can be repaired only if the bytes of the
+   * change arrive from the relay, or the change is made again.
    */
   readonly damaged?: true
 }
 
-/** Why a change is on the rejected list. On the disk the record has the change as well: `RejectedChange`. */
+/** Why a change is on the rejected list. On the disk, the record also has the change itself: `RejectedChange`. */
 export interface RejectedRecord {
   readonly code: Code
   /** ms since 1970 */
@@ -194,12 +196,12 @@ export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamag
 
 export type NoteDamaged = (key: Key) => void
 
-/** Where a damaged record cannot be done without. */
+/** For `note`, when the code cannot go on without the record: throws `STORE_FORMAT`. */
 export const refuseDamaged = (key: Key): never => {
   throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
 }
 
-/** Parses JSON that this library wrote. `STORE_FORMAT` for anything else: the store is damaged, or somebody else's. */
+/** Parses JSON that this library wrote. Throws `STORE_FORMAT` for anything else: the store is damaged, or foreign. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
   const record = typeof value === "string" ? parsed(value) : undefined
   return shapes[key[1] ?? ""]?.(record) ? (record as T) : refuseDamaged(key)
@@ -216,7 +218,7 @@ function parsed(text: string): unknown {
 
 type Shape = (record: unknown) => boolean
 
-/** An object in which these keys have values of these types. */
+/** Accepts an object in which these keys have values of these types. */
 const object =
   (keys: Readonly<Record<string, "string" | "number" | "array">>): Shape =>
   (record) =>
@@ -237,7 +239,7 @@ const typeOf = (value: unknown) => (Array.isArray(value) ? "array" : value === n
 
 const row = object({ id: "string" })
 
-/** By the second part of a record's key, what its JSON must have for the code that reads it. */
+/** By the second part of a record's key: the shape that the code which reads the record needs. */
 const shapes: Readonly<Record<string, Shape>> = {
   state: object({ format: "number" }),
   out: orNull(object({ startOp: "number", bytes: "number", how: "string", fields: "array" })),
@@ -249,7 +251,10 @@ const shapes: Readonly<Record<string, Shape>> = {
   rejected: object({ code: "string", entry: "string" }),
 }
 
-/** The small record of a workspace; undefined when nothing was ever saved. `STORE_FORMAT` when a newer version wrote it. */
+/**
+ * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when a newer version
+ * wrote it.
+ */
 export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
   const state = value === undefined ? undefined : readCache<State>(value, keys.state(w), note)

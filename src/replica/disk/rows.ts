@@ -1,7 +1,7 @@
 /**
- * The projection in memory: every row of a workspace, by collection. Rows are read from the disk when the workspace
- * opens, never made from documents then. `paged.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows
- * from stored ones.
+ * The projection in memory: every row of a workspace, by collection. When the workspace opens, rows are read from the
+ * disk and not made from documents. `paged.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows from
+ * stored rows.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
@@ -19,7 +19,7 @@ export interface RowDelta {
   readonly removed: string[]
 }
 
-/** New stored rows, by entity. An undefined row: the entity is gone. */
+/** New stored rows, by entity. A row that is undefined: the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 
 /** Which rows and pages of one collection another writer has changed. */
@@ -61,7 +61,7 @@ export class Rows {
     return undefined
   }
 
-  /** The shown row of an entity, also when the entity is deleted. */
+  /** Returns the shown row of an entity, also of a deleted one. */
   get(collection: string, id: string): PlainRow | undefined {
     return this.#collections.get(collection)?.byId.get(id)
   }
@@ -78,9 +78,9 @@ export class Rows {
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** `note` is told of records that are damaged; the others are shown. */
+  /** Reads and shows all rows. Calls `note` for each damaged record, and goes on without it. */
   async load(store: Store, note: NoteDamaged): Promise<void> {
-    // Loose rows first: one that another writer folds meanwhile is then read twice, and not never.
+    // Loose rows are read first: a row that another writer folds meanwhile is then read twice instead of never.
     const loose = await store.list(keys.rows(this.#workspace))
     for (const [key, value] of await store.list(keys.pages(this.#workspace))) {
       const [, , name = "", page] = key
@@ -105,8 +105,8 @@ export class Rows {
   }
 
   /**
-   * Reads again what another writer has changed: these rows, and whatever lies in these pages. What was read takes effect
-   * when the function that this returns is called.
+   * Reads again what another writer has changed: these rows, and all rows in these pages. Returns a function that makes
+   * what was read take effect.
    */
   async readAgain(store: Store, name: string, moved: MovedRows, note: NoteDamaged): Promise<(delta: RowDelta) => void> {
     const pages = new Map<number, StoredRow[]>()
@@ -134,7 +134,7 @@ export class Rows {
   ): void {
     const { byId, paged } = this.#collection(name)
     const inPages = new Map<string, StoredRow>()
-    for (const id of ids) paged.dropLoose(id) // before their pages are forgotten, which count what lies in front
+    for (const id of ids) paged.dropLoose(id) // before `forgetPages`: `dropLoose` corrects the counts of the pages
     paged.forgetPages(new Set(pages.keys()))
     for (const [page, rows] of pages) {
       for (const row of rows) {
@@ -160,8 +160,8 @@ export class Rows {
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * The writes that save these rows. `done` notes where the rows lie on the disk; `show` must be called for each of
-   * them.
+   * Plans the writes that save these rows. `done` notes where the rows lie on the disk; it does not show them: call
+   * `show` for each row.
    */
   plan(rows: NewRows): Plan {
     const changes = new Map<string, Map<string, StoredRow | undefined>>()
@@ -172,7 +172,7 @@ export class Rows {
     }
     for (const [id, { collection, row }] of rows) {
       const was = this.collectionOf(id)
-      if (was !== undefined && was !== collection) add(was, id, undefined) // the entity belongs to another collection now
+      if (was !== undefined && was !== collection) add(was, id, undefined) // the entity has moved to another collection
       add(collection, id, row)
     }
     const plans = [...changes].map(([name, of]) => this.#collection(name).paged.plan(of))
@@ -193,8 +193,8 @@ export class Rows {
   }
 
   /**
-   * Makes a shown row anew when something besides its stored row has changed: a change was acknowledged, or the row is
-   * stale now.
+   * Makes a shown row again. Call when a fact besides its stored row has changed: a change was acknowledged, or the row
+   * is stale now.
    */
   showAgain(collection: string, id: string, delta: RowDelta): void {
     const rows = this.of(collection)
@@ -202,7 +202,7 @@ export class Rows {
     if (row !== undefined) this.#swap(rows, id, this.#shown.showAgain(row), delta)
   }
 
-  /** Shows the times that rows have hidden as future ones and that have come by now. */
+  /** Shows the hidden times of rows that lay in the future and have since passed. */
   showDue(deltaOf: (collection: string) => RowDelta): void {
     for (const id of this.#shown.due()) {
       const collection = this.collectionOf(id)
@@ -210,14 +210,12 @@ export class Rows {
     }
   }
 
-  /** ms until the next hidden time comes; undefined when no time is hidden. */
+  /** Returns the ms until the next hidden time; undefined when no time is hidden. */
   nextDue(): number | undefined {
     return this.#shown.nextDue()
   }
 
-  /**
-   * Takes over the row objects of an older reading of the same disk: a row that looks as before stays the same object.
-   */
+  /** Takes over the row objects of an older reading of the same disk: a row with the same content keeps its object. */
   continue(before: Rows, deltaOf: (collection: string) => RowDelta): void {
     for (const name of new Set([...before.names(), ...this.names()])) {
       const { byId, paged } = this.#collection(name)
@@ -242,8 +240,8 @@ export class Rows {
   }
 
   /**
-   * Replaces a shown row, and notes it in `delta`. A row that looks as before stays the same object, so `all()` changes
-   * only when subscribers are told.
+   * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so `all()`
+   * changes only when subscribers are told.
    */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)

@@ -1,6 +1,6 @@
 /**
- * Makes the row that an app sees from a stored row. It adds defaults and what is known besides the entity's changes (is
- * it pending, is it stale), and hides what must not show yet. A shown row is frozen.
+ * Makes the row that an app sees from a stored row. Adds defaults and facts that do not follow from the entity's
+ * changes (whether the row is pending or stale), and hides values that must not be shown yet. A shown row is frozen.
  */
 
 import { showDefaults } from "../../schema/display.ts"
@@ -14,13 +14,13 @@ export type PlainRow = Readonly<Hideable>
 /** Whether the row's entity is not deleted. A deleted entity keeps its row. */
 export const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefined
 
-/** What a shown row needs to know besides the stored row. */
+/** The facts that a shown row needs besides the stored row. */
 export interface Joined {
-  /** What the row shows of the entity's outbox records; undefined when there are none. */
+  /** Returns what the row shows of the entity's outbox records; undefined when there are none. */
   pending(entity: string): Pending | undefined
   /** Whether the row is stale: older than the changes that this replica has of the entity. */
   stale(entity: string): boolean
-  /** The principal that counts as the author of changes made before any principal was known. */
+  /** The principal that is shown as the author of changes made before any principal was known. */
   firstPrincipal(): string | null
   /** ms since 1970, by the relay's clock as far as it is known. */
   now(): number
@@ -60,7 +60,7 @@ export class ShownRows {
   }
 
   /**
-   * Makes a stored row into the shown one. It changes and freezes the same object, so the caller must not use `stored`
+   * Makes a stored row into the shown row. It changes and freezes the same object, so the caller must not use `stored`
    * again.
    */
   show(collection: string, stored: StoredRow): PlainRow {
@@ -71,8 +71,8 @@ export class ShownRows {
   }
 
   /**
-   * Makes a shown row anew when something besides its stored row has changed: a change was acknowledged, or the row is
-   * stale now.
+   * Makes a shown row again. Call when a fact besides its stored row has changed: a change was acknowledged, or the row
+   * is stale now.
    */
   showAgain(row: PlainRow): PlainRow {
     const next: Hideable = { ...row, ...this.#hidden.get(row.id) }
@@ -86,14 +86,14 @@ export class ShownRows {
     this.#early.delete(id)
   }
 
-  /** Ids of the rows that hide a time which has come by now. */
+  /** Finds the ids of the rows that hide a time which has passed. */
   due(): string[] {
     const now = this.#joined.now()
     const hasCome = (id: string) => TIMES.some((key) => (this.#hidden.get(id)?.[key] ?? now + 1) <= now)
     return [...this.#early].filter(hasCome)
   }
 
-  /** ms until the next hidden time comes; undefined when no time is hidden. */
+  /** Returns the ms until the next hidden time; undefined when no time is hidden. */
   nextDue(): number | undefined {
     let next = Number.POSITIVE_INFINITY
     for (const id of this.#early) for (const key of TIMES) next = Math.min(next, this.#hidden.get(id)?.[key] ?? next)
@@ -104,7 +104,7 @@ export class ShownRows {
     const pending = this.#joined.pending(row.id)
     const firstPrincipal = this.#joined.firstPrincipal()
     row["$workspace"] = this.#workspace
-    // A time of 0 means that there are only derived changes. Every replica makes those alike, so they have no author.
+    // A time of 0 means that there are only derived changes. Every replica makes the same ones, so they have no author.
     if (row.$createdAt > 0) row.$createdBy ??= firstPrincipal
     if (row.$updatedAt > 0) row.$updatedBy ??= firstPrincipal
     if (row.$deletedAt !== undefined) row.$deletedBy ??= firstPrincipal

@@ -1,13 +1,13 @@
 /** The shown rows of one collection, and a sorted array of those whose entity is not deleted. */
 import { isLive, type PlainRow } from "./shown-row.ts"
 
-/** When more rows than this have changed, the sorted array is made anew instead of patched. */
+/** When more rows than this have changed, the sorted array is made again instead of patched. */
 const PATCHED = 64
 
 export class SortedRows {
   readonly #byId = new Map<string, PlainRow>()
   #sorted: readonly PlainRow[] = Object.freeze([])
-  /** Ids whose row has changed since the sorted array was made. Undefined: the array must be made anew. */
+  /** Ids whose row has changed since the sorted array was made. Undefined: the array must be made again. */
   #changed: Set<string> | undefined = new Set()
 
   get size(): number {
@@ -65,7 +65,8 @@ export class SortedRows {
 }
 
 /**
- * Rows are often in order already, because pages are read in order and ids grow with time; then the sort is left out.
+ * Sorts the rows of entities that are not deleted. Often they are in order already, because pages are read in order and
+ * ids grow with time: then the sort is skipped.
  */
 function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
   const live: PlainRow[] = []
@@ -80,7 +81,7 @@ function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
   return inOrder ? live : live.sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
-/** The index of the first row whose id is not smaller than `id`. */
+/** Finds the index of the first row whose id is not smaller than `id`. */
 function lowerBound(rows: readonly PlainRow[], id: string): number {
   let low = 0
   let high = rows.length

@@ -1,6 +1,6 @@
 /**
- * Which changes in the outbox wait for a principal that is not the present one. It is kept up to date entity by entity:
- * another account's backlog may be thousands of notes, which a push, or a look at the status, must not walk.
+ * Says which changes in the outbox wait for a principal that is not the present one. It is updated entity by entity:
+ * the backlog of another account may be thousands of notes, and a push, or reading the status, must not walk over them.
  */
 
 import { isOurs, principalOf } from "./ours.ts"
@@ -8,7 +8,9 @@ import type { Owed, State } from "./records.ts"
 
 export type Principals = Pick<State, "principal" | "firstPrincipal">
 
-/** What waits of one entity: `pending` changes, for the principal that the first of them waits for. */
+/**
+ * The waiting changes of one entity. `pending`: their number. `principal`: the principal that the first one waits for.
+ */
 interface Waiting {
   readonly principal: string
   readonly pending: number
@@ -19,19 +21,19 @@ export class WaitingForOthers {
   readonly #byEntity = new Map<string, Waiting>()
   /** How many changes wait for each principal. */
   readonly #counts = new Map<string, number>()
-  /** Entities with at least one change that waits for nobody. */
+  /** Entities with at least one change that does not wait for another principal. */
   readonly #pushable = new Set<string>()
 
   constructor({ principal, firstPrincipal }: Principals) {
     this.#present = { principal, firstPrincipal }
   }
 
-  /** Whether this was made for these principals. */
+  /** Whether this object was made for these principals. */
   isFor({ principal, firstPrincipal }: Principals): boolean {
     return this.#present.principal === principal && this.#present.firstPrincipal === firstPrincipal
   }
 
-  /** Call for each entity at first, and when its records have changed. `owed`: its records in the order of pushes. */
+  /** Call once for each entity, and again when its records have changed. `owed`: its records in the order of pushes. */
   look(entity: string, owed: readonly Owed[]): void {
     const before = this.#byEntity.get(entity)
     if (before !== undefined) this.#count(before.principal, -before.pending)
