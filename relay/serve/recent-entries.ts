@@ -1,6 +1,6 @@
 /**
- * The entries that were appended last, each encoded once for all connections of a relay. A connection that is further
- * behind reads the log, so nothing is ever queued for a connection.
+ * The newest entries, each encoded once for all connections of a relay. A connection that is too far behind for them
+ * reads the log, so nothing is ever queued for a connection.
  */
 
 /** An appended entry as it is sent. */
@@ -14,13 +14,16 @@ export interface RecentEntry {
   readonly index: number
 }
 
-/** Bounds the bytes of the recent entries of all workspaces together. The oldest leave first. */
+/** Bounds the bytes of the recent entries of all workspaces together. The oldest entries are dropped first. */
 export class RecentBudget {
   readonly #limit: number
   #bytes = 0
-  /** One element for each recent entry, oldest first: its workspace's queue. An empty queue was cleared: skip it. */
+  /**
+   * Holds, for each recent entry, oldest first, the queue of its workspace. A queue that turns out empty was cleared:
+   * skip it.
+   */
   #order = new Queue<Queue<RecentEntry>>()
-  /** Elements of `#order` whose entries were cleared. */
+  /** Number of elements of `#order` whose entries were cleared. */
   #cleared = 0
 
   constructor(limit: number) {
@@ -28,7 +31,8 @@ export class RecentBudget {
   }
 
   /**
-   * Appends to `queue`. Then the oldest entries leave, of this queue or another, until the rest is within the limit.
+   * Appends an entry to `queue`. Then drops the oldest entries, of this queue or another, until the rest is within the
+   * limit.
    */
   add(queue: Queue<RecentEntry>, entry: RecentEntry): void {
     queue.push(entry)
@@ -43,11 +47,11 @@ export class RecentBudget {
     }
   }
 
-  /** Empties `queue`, to which nothing may be added from here on. */
+  /** Empties `queue`. Nothing may be added to it afterwards. */
   clear(queue: Queue<RecentEntry>): void {
     this.#cleared += queue.length
     for (let entry = queue.shift(); entry; entry = queue.shift()) this.#bytes -= entry.bytes.length
-    // Most workspaces come and go without ever reaching the limit, so their elements would pile up in `#order`.
+    // Most workspaces are closed before the limit is reached, so their elements would pile up in `#order`.
     if (this.#cleared < 1024 + this.#order.length / 2) return
     const order = new Queue<Queue<RecentEntry>>()
     for (let kept = this.#order.shift(); kept; kept = this.#order.shift()) if (kept.length > 0) order.push(kept)
@@ -57,7 +61,7 @@ export class RecentBudget {
 }
 
 /**
- * The recent entries of one workspace. Their positions are consecutive, and the last is that of the last appended
+ * The recent entries of one workspace. Their positions are consecutive, and end with the position of the last appended
  * entry.
  */
 export class RecentEntries {

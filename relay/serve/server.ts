@@ -16,7 +16,7 @@ export interface ServerOptions extends SocketsOptions {
   readonly health?: () => Promise<void>
 }
 
-/** A proxy may put a path before it. */
+/** Matches the address of the health check. A proxy may put a path before it. */
 const HEALTH = /^[^?#]*\/healthz(?:[?#]|$)/
 const JSON_ONCE = { "content-type": "application/json", connection: "close" }
 
@@ -39,7 +39,8 @@ export class RelayServer {
       response.writeHead(426, { ...JSON_ONCE, upgrade: "websocket" })
       response.end(`{"error":"this address speaks WebSocket only; connect with a Headwater client"}\n`)
     })
-    // Room for a few plain requests besides the sockets; connections beyond it are dropped before they cost anything.
+    // Allow a few plain requests besides the sockets. Connections beyond this number are dropped before they take
+    // memory.
     this.#http.maxConnections = options.connections + 64
     this.#upgrades = new WebSocketServer({
       noServer: true,
@@ -55,7 +56,7 @@ export class RelayServer {
     this.#upgrades.on("wsClientError", (_error, socket) => socket.destroy())
   }
 
-  /** Resolves with the port once it listens. */
+  /** Resolves with the port once the server listens. */
   listen(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#http.once("error", reject)
@@ -100,7 +101,7 @@ export class RelayServer {
     if (failure) this.#o.report("warn", "not healthy", { error: failure })
     const ok = !failure && !this.#stopping
     response.writeHead(ok ? 200 : 503, JSON_ONCE)
-    // Anybody may ask, so the answer has no path or id in it.
+    // Anybody may send this request, so the answer has no path or id in it.
     response.end(failure ? `{"ok":false,"error":"LOG_FAILED"}\n` : `{"ok":${ok}}\n`)
   }
 
@@ -117,7 +118,10 @@ export class RelayServer {
     this.#upgrades.handleUpgrade(request, socket, head, (ws) => this.#sockets.add(ws, socket))
   }
 
-  /** The HTTP status for a refused upgrade; undefined when it is not refused. Browsers do not show it to a page. */
+  /**
+   * Returns the HTTP status for a refused upgrade, or undefined to accept it. Browsers do not show the status to a
+   * page.
+   */
   #refusal({ headers }: IncomingMessage): string | undefined {
     const full = this.#sockets.count >= this.#o.connections || this.#sockets.exhausted
     if (this.#stopping || full) return "503 Service Unavailable"
