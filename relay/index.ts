@@ -29,8 +29,8 @@ export interface RelayOptions {
   /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
-   * Called with each event, for a log. Never given a token or the content of a change. Of equal events, 20 a minute are
-   * reported, and later how many were left out.
+   * Called with each event, for a log. It never gets a token or the content of a change. Of equal events, 20 a minute
+   * are reported; the number of the others is reported later.
    */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
@@ -41,12 +41,15 @@ export interface Relay {
   /** The address to connect replicas to, such as `ws://127.0.0.1:4400`. */
   readonly url: string
   readonly port: number
-  /** Stops accepting, answers the messages that have arrived, closes the sockets with 1001, then the logs. */
+  /**
+   * Stops accepting connections, answers the messages that have arrived, closes the sockets with 1001 and then the
+   * logs.
+   */
   close(): Promise<void>
 }
 
 /**
- * Starts a relay; resolves once it listens. An ack from it means that the change is on its disk.
+ * Starts a relay; resolves once the relay listens. An ack from it means that the change is on its disk.
  *
  * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
  * another relay uses the folder; with `URL_INVALID` when no page can have one of the origins; with `LOG_FAILED` when
