@@ -1,4 +1,4 @@
-/** What goes over the wire when a device reconnects and nothing has changed, at 1,000 and at 10,000 notes. */
+/** Measures what goes over the wire when a device reconnects and nothing has changed, at 1,000 and at 10,000 notes. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
