@@ -26,7 +26,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   })
 }
 
-/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would hide it. */
+/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would bury it. */
 function giveUp(what: string, variable: string, error: NodeJS.ErrnoException): never {
   const other = error.code === "EADDRINUSE" ? `; set ${variable} to another port` : ""
   console.error(`the ${what} cannot start: ${error.message}${other}`)
