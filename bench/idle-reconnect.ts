@@ -38,7 +38,7 @@ for (const size of SIZES) {
     const ws = await device()
     await ws.whenSynced()
     figures.ms.push(performance.now() - begun)
-    await sleep(1000) // time for anything else to be sent
+    await sleep(1000) // whatever else might be sent is sent within this time
     if (ws.notes.all().length !== size) throw new Error(`the device has ${ws.notes.all().length} of ${size} notes`)
     figures.sent.push(proxy.up.messages)
     figures.up.push(proxy.up.bytes)

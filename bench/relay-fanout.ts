@@ -27,7 +27,7 @@ const clients = startClients()
 interface Run {
   /** µs of the server's CPU for each delivered change */
   readonly cpu: number
-  /** ms */
+  /** Median of the ms from sending a change to its arrival. */
   readonly p50: number
 }
 async function run(name: Name, subscribers: number, round: number): Promise<Run> {

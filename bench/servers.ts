@@ -8,7 +8,7 @@ export { type Child, endAll } from "../test/support/processes.ts"
 // Exit on a signal: the servers end when this process exits.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
 
-// This file is bundled into bench/dist, beside the servers.
+// The build bundles this file into bench/dist, beside the servers.
 const built = (name: string) => path.join(import.meta.dirname, `${name}.js`)
 const SECONDS = 3600
 

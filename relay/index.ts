@@ -14,7 +14,7 @@ export interface RelayOptions {
   readonly port?: number | undefined
   /** Name or address to listen on, `127.0.0.1` by default. A host that other machines can reach needs `insecure`. */
   readonly host?: string | undefined
-  /** The folder of the logs, made when it does not exist. One relay at a time may use it. `./data` by default. */
+  /** The folder of the logs, made if it does not exist. One relay at a time may use it. `./data` by default. */
   readonly data?: string | undefined
   /**
    * Allows a `host` that other machines can reach. The relay checks no tokens yet: everybody who reaches it may read
@@ -23,10 +23,10 @@ export interface RelayOptions {
   readonly insecure?: boolean | undefined
   /**
    * Origins of pages that may connect besides those on loopback, such as `https://notes.example` or
-   * `app://obsidian.md`; `*` for any. The README lists those of Electron, Tauri and others.
+   * `app://obsidian.md`; `*` for any. The README lists the origins of Electron, Tauri and others.
    */
   readonly origins?: readonly string[] | undefined
-  /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
+  /** The most sockets that may be open at one time; further sockets are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
    * Called with each event, for a log. It never gets a token or the content of a change. Of equal events, 20 a minute

@@ -16,7 +16,7 @@ const usage = `headwater-relay serve [options]
   --help            print this
 `
 
-// Without this listener, a write would end the relay once nobody reads its output any more (EPIPE).
+// Without this listener, a write would end the relay as soon as nobody reads its output any more (EPIPE).
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
 const report = linesTo(process.stderr, Date.now)

@@ -23,7 +23,7 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
     if (editor.id === id) closeEditor()
     const written = editor.written(id)
     const wasThere = notes.get(id) !== undefined
-    if (!wasThere && written === undefined) return // a new note into which nothing was typed
+    if (!wasThere && written === undefined) return // nothing was typed into this new note, so nothing was stored
     show(withLast(id)) // show it at once: an undo may follow immediately, and it waits for `deleting`
     announced.textContent = "Note deleted. Press Alt U to bring it back."
     const done = Promise.resolve(written)
@@ -53,7 +53,7 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
         },
         (error: HeadwaterError) => {
           const mayComeBack = notes.get(id) === undefined && error.code !== "ENTITY_NOT_FOUND"
-          if (mayComeBack) show(withLast(id)) // for another attempt
+          if (mayComeBack) show(withLast(id)) // so that the person can try again
           report("The note could not be restored", [error.message])
         },
       )

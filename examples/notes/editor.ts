@@ -45,7 +45,7 @@ interface Session {
 }
 
 export interface Editor {
-  /** Shows an empty note. The first key typed creates it. */
+  /** Shows an empty note. The first key that is typed creates it. */
   create(id: string): void
   open(id: string): Promise<void>
   close(): void
@@ -79,7 +79,7 @@ export function showEditor(
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
-  /** The sessions with something typed that is not on the disk yet, including those of notes that were left. */
+  /** The sessions whose typed text is not on the disk yet, including the sessions of notes that were left. */
   const unsaved = new Set<Session>()
   /**
    * Whether an input method is composing a character. The character is not text yet, and changing the inputs now would

@@ -28,7 +28,8 @@ function startOf(text: string): string {
   if (text.length <= LENGTH) return text
   const cut = new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text).containing(LENGTH)?.index
   if (cut !== undefined && cut > 0) return text.slice(0, cut)
-  return text.slice(0, /\p{Surrogate}$/u.test(text.slice(0, LENGTH)) ? LENGTH - 1 : LENGTH) // one grapheme of 80 units
+  // the first grapheme alone is longer than `LENGTH`: cut inside it, but not inside a surrogate pair
+  return text.slice(0, /\p{Surrogate}$/u.test(text.slice(0, LENGTH)) ? LENGTH - 1 : LENGTH)
 }
 
 /**

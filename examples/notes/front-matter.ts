@@ -63,7 +63,7 @@ export function readFront(text: string): FrontMatter | undefined {
   return { id, fields, remarks, pieces }
 }
 
-/** Whether the key has no value: templates leave an empty `id:` or `title:`. */
+/** Whether the key has no value, as in templates that leave `id:` or `title:` empty. */
 const isNothing = (key: string, value: unknown) =>
   (key === "id" && (value === null || value === "")) || (key === "title" && value === null)
 

@@ -129,9 +129,9 @@ async function writeFile(run: Run, source: Source): Promise<Done> {
 }
 
 /**
- * Returns the incomplete note that came from this file: a note from the same path and bytes, else one from the same
- * path, if the file has changed since, or from the same bytes, if the file was moved since. The latter two count only
- * if no other of the given files may be meant.
+ * Returns the incomplete note that this file completes: the note from the same path and bytes. Else a note with the
+ * same bytes whose path none of the given files has, because the file was moved. Else a note from the same path, if
+ * only one of the given files has that path, because the file was changed.
  */
 function incompleteOf({ notes, here, given }: Run, { hash, mark }: Source): string | undefined {
   const rows = here.incomplete.map((id) => notes.get(id)).filter((row) => row?.filePart !== undefined)

@@ -49,7 +49,7 @@ function divided(front: string, { pairs, remarks }: Yaml): Reading {
     const entries = take(chunks[i + 1]?.at ?? front.length)
     const last = pieces.at(-1)
     if (entries.length === 0 && last !== undefined) {
-      // a line that looks like a key, but is part of the value above
+      // this line looks like a key, but is part of the value above
       pieces.pop()
       pieces.push({ ...last, text: last.text && last.text + last.after + text, after })
     } else if (isHidden(chunk, entries)) {
@@ -129,7 +129,7 @@ function keyIn(line: string, tolerant: boolean): { key: string; colon: number } 
   const [quoted] = /^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')[ \t]*(?=:)/.exec(line) ?? []
   let colon = line.indexOf(":", quoted?.length ?? 0)
   while (colon !== -1 && !/^(?:\s|$)/.test(line.slice(colon + 1, colon + 2))) colon = line.indexOf(":", colon + 1)
-  // `key:value` is no key in YAML, but a common mistake
+  // `key:value` has no key in YAML, but people often write it by mistake
   if (colon === -1 && tolerant) colon = (/^[A-Za-z_][\w-]*(?=:[^/:])/.exec(line)?.[0].length ?? 0) || -1
   if (colon === -1) return undefined
   return { key: unquoted(line.slice(0, colon).trim()), colon }
@@ -202,7 +202,7 @@ function mend(chunk: Chunk, anchors: Set<string>): Mended {
   const repairs = [
     spaced,
     ...[2, 4].map((width) => spaced.replace(/^[ \t]+/gm, (indent) => indent.replaceAll("\t", " ".repeat(width)))),
-    // a list, an object or a quotation whose later lines are not indented
+    // for a list, an object or a quotation whose later lines are not indented
     ...(/^[ \t]*["'[{]/.test(value) ? [spaced.replace(/\n(?=.)/g, "\n  ")] : []),
   ]
   for (const yaml of repairs) if (isEntry(yaml, anchors)) return { ...none, yaml, isRepaired: true }

@@ -17,7 +17,7 @@ console.log(`relay  ${relay.url}\npage   ${page.url}`)
 let stopping = false
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    if (stopping) process.exit(1) // the second signal does not wait
+    if (stopping) process.exit(1) // a second signal ends the process at once
     stopping = true
     void page
       .close()

@@ -36,7 +36,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
   })
   document.addEventListener("paste", (event) => {
     const data = event.clipboardData
-    if (!data?.files.length || data.types.includes("text/plain")) return // office programs add a picture of the text
+    if (!data?.files.length || data.types.includes("text/plain")) return // office programs add a picture of copied text
     event.preventDefault()
     receive([...data.files])
   })

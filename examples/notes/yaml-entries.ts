@@ -71,7 +71,7 @@ export function readYaml(text: string, room: Room = fullRoom()): Yaml | "no map"
     Object.assign(room, left)
     return { pairs, remarks: [...remarks] }
   } catch {
-    return undefined // an alias without its anchor, or aliases that would grow without end
+    return undefined // the text has an alias without its anchor, or aliases that would grow without end
   }
 }
 

@@ -11,7 +11,7 @@ export const readU64 = (bytes: Buffer, at: number): number =>
 /** Returns a Buffer on the same memory. */
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** Memory that grows at its end. Read `bytes` again after each `reserve`, which may replace it. */
+/** Memory that grows at its end. Read `bytes` again after each `reserve`, which may replace the buffer. */
 export class GrowingBytes {
   bytes: Buffer
   length = 0

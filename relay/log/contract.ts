@@ -7,7 +7,7 @@
  * noticed: it does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the
  * implementation on segment files is in `logs.ts`.
  *
- * An entry's position is that of the place right after it. `append` returns it, `Known` and `PageEntry` hold it,
+ * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` hold it,
  * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
  * of an entry whose flush has failed is never used again. Otherwise a caller that waits for the failed entry could take
  * the flush of another entry for the awaited one.
@@ -65,7 +65,7 @@ export interface PageEntry {
   readonly key: string
   /** The entry, decoded when this property is first read. */
   readonly entry: Entry
-  /** `encodeEntry(entry)` */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
 }
 
@@ -78,8 +78,8 @@ export interface Page {
 
 /**
  * Promises reject with `CLOSED`, or with `LOG_FAILED` when the disk has failed or the wanted entries are lost; a later
- * call may succeed. When damage is found, everything that is not flushed fails, and look-ups and reads wait until the
- * log has been mended.
+ * call may succeed. When damage is found, all unflushed entries fail, and look-ups and reads wait until the log has
+ * been mended.
  */
 export interface Log {
   /** The cursor after the last flushed entry. */

@@ -25,7 +25,7 @@ export interface Folder {
  */
 export interface LogEvent {
   readonly level: Level
-  /** `log.…` */
+  /** The name of the event: `log.…`. */
   readonly event: string
   readonly [detail: string]: unknown
 }

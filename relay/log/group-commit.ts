@@ -43,7 +43,7 @@ export class GroupCommit {
   readonly #listener: CommitListener
   /** Groups that are not flushed yet, in the order of the log. */
   #groups: Group[] = []
-  /** Memory of the last group, kept for the next one unless it is too large. */
+  /** Memory of the last group, kept for the next group unless it is too large. */
   #spare: GrowingBytes | undefined
   #flushing: Promise<void> | undefined
 
@@ -93,7 +93,7 @@ export class GroupCommit {
 
   /**
    * Writes one group after the other, each at the end of a turn of the event loop, so that all records of that turn
-   * share one flush. Records that come during a flush also share the next one.
+   * share one flush. All records that are appended during a flush share the next flush.
    */
   async #flush(): Promise<void> {
     const segments = this.#segments()

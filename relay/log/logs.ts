@@ -28,7 +28,7 @@ export interface LogsOptions {
    * Called with each problem of the disk and with each step taken about it: `{ level, event: "log.…", workspace, … }`.
    */
   report(event: LogEvent): void
-  /** For tests: sizes other than the usual ones. */
+  /** Sizes that replace the usual ones, for tests. */
   readonly sizes?: Partial<LogSizes>
 }
 

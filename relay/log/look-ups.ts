@@ -125,7 +125,7 @@ export class LookUps {
     return this.#sealedStates
   }
 
-  /** True: the sealed segments have nothing of this entity. False: they may have something. */
+  /** True: the sealed segments have no records of this entity. False: they may have some. */
   #isNotSealed({ key, name }: EntityId): boolean {
     if (!this.#segments.sealed.newest || this.#states().get(name) === null) return true
     for (const { index } of this.#segments.inMemory) {

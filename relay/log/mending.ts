@@ -8,7 +8,7 @@ import { Damage } from "./damage.ts"
 /** How often one read is tried if it meets damage, or if the log is mended during the read. */
 const ATTEMPTS = 3
 
-/** The log that is mended. */
+/** The log that `Mending` mends. */
 export interface Mendable<Contents> {
   /** The contents that reads get: a different object after each mend. */
   contents(): Contents

@@ -167,7 +167,7 @@ async function isBegun(folder: Folder, number: number): Promise<boolean> {
   return false
 }
 
-/** The log's secret, from the first segment with a whole header: all segments have the same. */
+/** Returns the log's secret, from the first segment with a whole header: all segments have the same secret. */
 async function findSecret(folder: Folder, numbers: readonly number[]): Promise<Secret | undefined> {
   for (const number of numbers) {
     const header = decodeHeader(await folder.reader.files.read(segmentPath(folder, number), 0, HEADER_BYTES))

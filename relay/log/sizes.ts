@@ -24,7 +24,7 @@ export interface LogSizes extends SegmentSizes {
   readonly buffers: number
   /** Bytes of one read while a segment is scanned. */
   readonly scanBytes: number
-  /** Bytes of the first read of one record's preamble; at least 60, its fixed part. */
+  /** Bytes of the first read of one record's preamble; at least 60, the size of the preamble's fixed part. */
   readonly preambleBytes: number
   /** The most records for which `OpenSegment.offsetsAfter` returns offsets in one call. */
   readonly offsets: number

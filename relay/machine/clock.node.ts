@@ -1,4 +1,4 @@
-/** The clock of this machine. */
+/** Implements `Clock` with the clock of this machine. */
 import { type Clock, systemClock } from "../../src/base/env.ts"
 
 export const nodeClock: Clock = {

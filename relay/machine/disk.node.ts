@@ -1,4 +1,4 @@
-/** The disk of this machine. */
+/** Implements `Disk` with the disk of this machine. */
 import { createHash, randomBytes } from "node:crypto"
 import { fstatSync, statSync } from "node:fs"
 import { constants, type FileHandle, open, readdir, realpath, rename, rm, stat } from "node:fs/promises"
@@ -175,7 +175,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** Closing removes the socket's file. */
+/** Closes the server, which removes the socket's file. */
 const close = (server: Server) => new Promise<void>((resolve) => server.close(() => resolve()))
 
 function answers(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"
 
-/** Receives a relay's events. It is never given a token or the content of a change. */
+/** Receives a relay's events. A report never gets a token or the content of a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
 /** How many equal events are reported within `WINDOW_MS`. Further ones are only counted. */

@@ -9,7 +9,10 @@ import type { Change } from "../../src/wire/chunk.ts"
 import { type Hash, limits } from "../../src/wire/protocol.ts"
 import type { EntityState, Tail } from "../log/contract.ts"
 
-/** How far a change's startOp may be above the maxOp of its deps: enough for any fork, too little to run into 2^31. */
+/**
+ * The most that a change's startOp may exceed the maxOp of its deps: enough for any fork, too little to reach 2^31
+ * soon.
+ */
 export const OP_GAP = 2 ** 20
 
 /** A change that is offered for an entity's log. */
@@ -18,7 +21,7 @@ export interface Offer {
   /** The change, or the code with which its chunk must be refused. */
   readonly change: Change | Code
   readonly collection: string
-  /** Whether its actor is derived: computed from the change, and so bound to no principal. */
+  /** Whether the change's actor is derived: computed from the change, and so bound to no principal. */
   readonly derived: boolean
   readonly adopt: boolean
   readonly principal: string

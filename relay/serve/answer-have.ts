@@ -34,7 +34,7 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
       return compare(log, have, from, comparedHeads, marks)
     })
     const last = to >= page.length
-    // Every have is answered, if only with an empty want.
+    // Every `have` is answered, if only with an empty `want`.
     if (lacking.length > 0 || last) asker.send({ t: "want", w, page: lacking })
     if (last) break
     from = to

@@ -14,7 +14,7 @@ import {
 import type { ServedWorkspace } from "./served-workspace.ts"
 import type { ServeSizes } from "./sizes.ts"
 
-/** Who pushes. */
+/** The connection that pushes, and its rights. */
 export interface Pusher {
   /** The connection's id. The entries of its own pushes are sent back to it as runs. */
   readonly connection: number
@@ -40,17 +40,17 @@ export interface Appended {
 /** An admitted entry that waits to be appended. */
 interface Admitted {
   readonly entry: Entry
-  /** Its encoding, `encodeEntry(entry)`. */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
   readonly changes: readonly AppendedChange[]
-  /** Its index in the push. */
+  /** The entry's index in the push. */
   readonly index: number
 }
 
 /**
- * Admits a push entry by entry and appends the entries together, unless one may depend on another. Call it within a
- * turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
- * how much was appended.
+ * Admits a push entry by entry and appends the entries together, unless one entry may depend on another. Call it within
+ * a turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
+ * which entries were appended.
  */
 export async function appendPush(
   workspace: ServedWorkspace,

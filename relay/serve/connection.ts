@@ -91,9 +91,9 @@ export class Connection implements Outlet, Asker {
   /** Bytes that are freed when the messages in `#waiting` are dropped. */
   #droppable = 0
   #paused = false
-  /** Each function resolves one `answered()`. They are called once all frames are answered. */
+  /** Functions that each resolve a promise of `answered()`. They are called once all frames are answered. */
   #awaitingAnswers: (() => void)[] = []
-  /** Each function resolves one `room()`. They are called once the socket is no longer full. */
+  /** Functions that each resolve a promise of `room()`. They are called once the socket is no longer full. */
   #awaitingRoom: (() => void)[] = []
   /** Meters the chunks that this connection has pushed and that the relay cannot store. */
   readonly #junk: Junk
@@ -246,7 +246,7 @@ export class Connection implements Outlet, Asker {
     if (!appended) return undefined
     const { position, refusals, restOn, junk } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
-    // A refusal may depend on an entry that was appended a moment ago and can still be lost.
+    // A refusal may depend on an entry that was just appended and can still be lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
     return { at, refusals, junk }
   }

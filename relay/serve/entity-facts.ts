@@ -60,7 +60,7 @@ export class EntityFacts {
     }
   }
 
-  /** Adds an admitted change. `unbound`: its actor is not bound to the principal of the entry. */
+  /** Adds an admitted change. `unbound`: the change does not bind its actor to the principal of the entry. */
   admit(change: Change, collection: string, unbound: boolean): void {
     const { hash, actor, seq, startOp, maxOp, deps } = change
     const admitted: AppendedChange = { hash, actor, seq, startOp, maxOp, deps, ...(unbound ? {} : { binds: true }) }

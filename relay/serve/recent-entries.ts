@@ -1,11 +1,11 @@
 /**
- * The newest entries, each encoded once for all connections of a relay. A connection that is too far behind for them
- * reads the log, so nothing is ever queued for a connection.
+ * Keeps the newest entries in memory, each encoded once for all connections of a relay. A connection that needs older
+ * entries reads the log, so nothing is ever queued for a connection.
  */
 
-/** An appended entry as it is sent. */
+/** An appended entry, in the form in which it is sent. */
 export interface RecentEntry {
-  /** Its encoding, `encodeEntry`. */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
   /** The id of the connection that pushed it. */
   readonly connection: number
@@ -76,7 +76,7 @@ export class RecentEntries {
   }
 
   /**
-   * Adds the entry that was appended at `position`, when the last position before it was `previous`. If `previous` is
+   * Adds the entry that was appended at `position`. `previous`: the last appended position before it. If `previous` is
    * not the last position here, or a gap follows it, a flush has failed: the entries here do not lead up to `position`,
    * and are dropped.
    */
@@ -86,12 +86,12 @@ export class RecentEntries {
     this.#budget.add(this.#queue, entry)
   }
 
-  /** Whether every entry after `position` is here. */
+  /** Whether every entry after `position` is among the recent ones. */
   covers(position: number): boolean {
     return position >= this.#last - this.#queue.length && position <= this.#last
   }
 
-  /** The entry at `position`; undefined when it is not here. */
+  /** Returns the entry at `position`; undefined when it is not among the recent ones. */
   at(position: number): RecentEntry | undefined {
     return this.#queue.at(this.#queue.length - 1 - (this.#last - position))
   }
@@ -102,10 +102,10 @@ export class RecentEntries {
   }
 }
 
-/** An array that is cheap to shorten at the front. */
+/** An array whose first element can be removed cheaply. */
 class Queue<T> {
   #items: (T | undefined)[] = []
-  /** Index in `#items` of the first element; those before it were shifted. */
+  /** Index in `#items` of the first element; the elements before it were removed. */
   #from = 0
 
   get length(): number {

@@ -38,9 +38,9 @@ export interface SharedFrame {
    * runs.
    */
   readonly pushers: ReadonlySet<number>
-  /** Bytes of the entries: the credit that the frame uses. */
+  /** Bytes of the entries, which is the credit that the frame uses. */
   readonly bytes: number
-  /** The encoded frame, once the first follower has needed it. */
+  /** The encoded frame. Absent until the first follower needs it. */
   encoded?: Uint8Array
 }
 
@@ -72,7 +72,7 @@ export class ServedWorkspaces {
     return workspace
   }
 
-  /** Closes the workspace when nobody is left in it. */
+  /** Leaves the workspace, and closes it when no connection is left in it. */
   async leave(workspace: ServedWorkspace): Promise<void> {
     workspace.entered--
     if (workspace.entered > 0) return
@@ -101,7 +101,7 @@ export class ServedWorkspace {
   #sharedFrame: SharedFrame | undefined
   #isFlushing = false
   #end: { readonly cursor: Cursor; readonly position: number } | undefined
-  /** How often flushed entries were lost. */
+  /** Number of times that flushed entries were lost. */
   #breaks = 0
   /** Settles when the newest turn has ended. */
   #lastTurn: Promise<unknown>
@@ -162,7 +162,7 @@ export class ServedWorkspace {
     return this.#end
   }
 
-  /** Appends an entry, within a turn; returns its position. */
+  /** Appends an entry and returns its position. Call it within a turn. */
   append(entry: Entry, changes: readonly AppendedChange[], recent: RecentEntry): number {
     const previous = this.log.appended
     const position = this.log.append(entry, changes, recent.bytes)

@@ -1,4 +1,4 @@
-/** The relay on a port: HTTP, and the upgrade to a WebSocket. All input is hostile until shown otherwise. */
+/** Serves the relay on a port: HTTP, and the upgrade to a WebSocket. All input is hostile until shown otherwise. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
@@ -8,7 +8,7 @@ import { Origins } from "./origins.ts"
 import { Sockets, type SocketsOptions, within } from "./sockets.ts"
 
 export interface ServerOptions extends SocketsOptions {
-  /** Sockets that may be open at one time. */
+  /** The most sockets that may be open at one time. */
   readonly connections: number
   /** Origins of pages that may connect besides those on loopback; `*` for any. */
   readonly origins: readonly string[]
@@ -68,7 +68,7 @@ export class RelayServer {
     })
   }
 
-  /** Bytes of memory that all connections take, about: see `MemoryBudget`. */
+  /** Returns the approximate bytes of memory that all connections take: see `MemoryBudget`. */
   memory(): number {
     return this.#sockets.memory()
   }
@@ -109,7 +109,7 @@ export class RelayServer {
     socket.on("error", () => socket.destroy())
     const refusal = this.#refusal(request)
     if (refusal) {
-      // The other side may never close its half, and the socket counts as a connection until it is destroyed.
+      // The other side may never close its half, and until the socket is destroyed it takes one of `maxConnections`.
       socket.once("finish", () => socket.destroy())
       socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
       return

@@ -1,9 +1,9 @@
 /**
  * Detects a socket whose other side is gone although the operating system has reported no error. Clients ping every 15
- * s, so a socket that receives no frame for 90 s is closed. Three cases do not count as silence. The relay may not be
- * reading, because it has yet to answer earlier messages. A long frame may arrive on a slow line, at least 64 KiB of it
- * in 90 s. The socket may be full, so that the relay reads no pings, while the network still takes some of its bytes.
- * One frame, received or sent, may take 15 min.
+ * s, so a socket that receives no frame for 90 s is closed. Three cases are not silence: (1) the relay reads nothing,
+ * because it has yet to answer earlier messages; (2) a long frame arrives on a slow line, at least 64 KiB of it in 90
+ * s; (3) the socket is full, so that the relay reads no pings, but the network still takes some of its bytes. One
+ * frame, received or sent, may take 15 min.
  *
  * Time is counted in ticks. If the machine sleeps or its clock is set forward, only one tick passes, and the pings that
  * arrived meanwhile are read before the next tick.
@@ -11,7 +11,7 @@
 import type { Clock } from "../../src/base/env.ts"
 import type { ServeSizes } from "./sizes.ts"
 
-/** Ticks in `silentMs`. */
+/** Number of ticks in `silentMs`. */
 const TICKS = 6
 
 /** The socket that is watched. */

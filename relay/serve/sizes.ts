@@ -21,9 +21,9 @@ export interface ServeSizes {
   readonly unansweredBytes: number
   /** Bytes of memory for all connections together. Above this limit, the connections that take the most are cut off. */
   readonly memoryBytes: number
-  /** Entities and heads of a `have`, the replica's and the log's, that are compared at a time. At least 1. */
+  /** Number of entities and heads (the replica's and the log's) of a `have` that are compared at a time. At least 1. */
   readonly comparedHeads: number
-  /** Rejects of a push that are sent at a time. At least 1. */
+  /** Number of rejects of a push that are sent at a time. At least 1. */
   readonly sentRejects: number
   /** Bytes of a push's changes that are judged before other work has its turn. */
   readonly judgedBytes: number
@@ -39,9 +39,9 @@ export interface ServeSizes {
   readonly fragments: number
   /** The most pieces of an incomplete frame that are buffered. A piece is what one read of the socket brings. */
   readonly pieces: number
-  /** ms for an HTTP request to arrive in full, the upgrade included. */
+  /** ms within which an HTTP request, the upgrade included, must arrive in full. */
   readonly requestMs: number
-  /** ms that a connection may be open before its first pull, push or have. */
+  /** ms within which a connection must send its first pull, push or have. */
   readonly firstMessageMs: number
   /** ms without a frame from the other side after which a socket is closed. Clients ping every 15 s. */
   readonly silentMs: number
@@ -49,11 +49,11 @@ export interface ServeSizes {
   readonly silentBytes: number
   /** ms that one frame may take, in either direction, while no other frame comes. */
   readonly frameMs: number
-  /** ms of silence after which the operating system asks whether the other side is still there. */
+  /** ms of silence after which the operating system probes whether the other side is still there. */
   readonly keepAliveMs: number
-  /** ms for received messages to be answered when the relay stops. */
+  /** ms within which received messages must be answered when the relay stops. */
   readonly answerMs: number
-  /** ms for the other side to answer a close frame. */
+  /** ms within which the other side must answer a close frame. */
   readonly closeMs: number
 }
 
@@ -83,7 +83,7 @@ export const usualServeSizes: ServeSizes = {
   firstMessageMs: 30_000,
   silentMs: 90_000,
   silentBytes: 2 ** 16, // 0.7 kB/s, or 650 kB in `frameMs`: no line is slower
-  frameMs: 900_000, // 4 MiB with 4.7 kB/s
+  frameMs: 900_000, // enough for 4 MiB at 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,
   closeMs: 5_000,

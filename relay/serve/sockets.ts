@@ -1,4 +1,4 @@
-/** The open WebSockets, each with its connection behind it. All input is hostile until shown otherwise. */
+/** Holds the open WebSockets, each with its `Connection`. All input is hostile until shown otherwise. */
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"

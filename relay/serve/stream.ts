@@ -44,7 +44,7 @@ interface Heal {
 export class Stream implements Follower {
   readonly workspace: ServedWorkspace
   readonly #outlet: Outlet
-  /** Bytes of items that may still be sent. Below 0 when the last item was larger than what was left. */
+  /** Bytes of items that may still be sent. Below 0 when the last item was larger than the credit left for it. */
   #credit = 0
   /**
    * Everything up to this position was sent. Undefined until a pull names a cursor, or a heal has compared its pages.
@@ -96,7 +96,7 @@ export class Stream implements Follower {
    * and then everything after that cursor.
    */
   heal(): void {
-    if (!this.#heal) return // the log failed or broke meanwhile
+    if (!this.#heal) return // the heal has ended, because the log failed or broke
     this.#position = 0
     this.#introduces = true
     this.#send([])

@@ -4,7 +4,7 @@
 import type { OpenFiles } from "./open-files.ts"
 
 export const BLOCK_BYTES = 4096
-/** More blocks than any file has. */
+/** Must be greater than the number of blocks of any file. */
 const BLOCKS_PER_FILE = 2 ** 24
 /** With fewer blocks, a look-up would drop a block that it needs again. */
 const FEWEST_BLOCKS = 8
@@ -15,7 +15,7 @@ export class Blocks {
   /** The blocks by `#key`, in the order of their last use. */
   readonly #blocks = new Map<number, Buffer>()
   #lastPassed: { readonly key: number; readonly block: Buffer } | undefined
-  /** A number for the content of each path. A path whose content changes gets another number. */
+  /** Maps each path to a number for its content. A path whose content changes gets another number. */
   readonly #ids = new Map<string, number>()
   #nextId = 1
 

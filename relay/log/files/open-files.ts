@@ -42,7 +42,7 @@ export class OpenFiles {
     }
   }
 
-  /** Whether a read has met a bad sector between these two bytes. */
+  /** Whether a read has met a bad sector in the range from `from` up to `to`. */
   isBad(path: string, from: number, to: number): boolean {
     const sectors = this.#bad.get(path) ?? []
     return [...sectors].some((n) => n * SECTOR_BYTES < to && (n + 1) * SECTOR_BYTES > from)
@@ -85,7 +85,7 @@ export class OpenFiles {
 
   #close(path: string, open: OpenFile): void {
     if (this.#files.get(path) === open) this.#files.delete(path)
-    // Reads under way still get their bytes: the disk closes the file after the last of them.
+    // Reads under way still get their bytes: the disk closes the file after the last of these reads.
     open.file.then((file) => file.close()).catch(() => {})
   }
 }

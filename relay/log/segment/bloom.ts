@@ -15,7 +15,7 @@ const BITS_PER_POINTER = 10
 
 export const bloomBlocks = (pointers: number): number => Math.ceil((pointers * BITS_PER_POINTER) / BLOCK_BITS)
 
-/** The bits of a pointer, for a filter of any size. */
+/** The numbers that give a pointer's bits in a filter of any size. */
 export interface Probe {
   /** This number modulo the number of blocks gives the pointer's block. */
   readonly block: number
@@ -24,7 +24,7 @@ export interface Probe {
   readonly step: number
 }
 
-/** `bytes` has the pointer's key at `at`. */
+/** Returns the probe for the pointer whose key is in `bytes` at `at`. */
 export function probeOf(bytes: Buffer, at: number, kind: PointerKind, salt: number): Probe {
   const bit = fingerprint(bytes, at, ~salt ^ (kind + 1))
   return { block: fingerprint(bytes, at, salt ^ (kind + 1)), bit, step: (bit >>> 16) | 1 }
@@ -38,7 +38,7 @@ export function addToBloom(bytes: Buffer, at: number, probe: Probe): void {
   }
 }
 
-/** False: this pointer was not added. True: it may have been. */
+/** False: this pointer was not added to the filter. True: it may have been added. */
 export function mayBeIn(block: Buffer, probe: Probe): boolean {
   for (let i = 0; i < BITS_SET; i++) {
     const bit = (probe.bit + i * probe.step) % BLOCK_BITS

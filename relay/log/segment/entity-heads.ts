@@ -87,7 +87,7 @@ export class EntityHeads {
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
-  /** Adds the tombstone in the record at `at`: the entity has no heads any more. */
+  /** Adds the tombstone whose record begins at `at`: afterwards the entity has no heads. */
   addTombstone(e: number, at: number): void {
     this.#clear(e, HEADS)
     this.#clear(e, RESTED)
@@ -170,7 +170,7 @@ export class EntityHeads {
     this.#setField(e, chain, link)
   }
 
-  /** Removes the hash at `at` from a chain. False when the chain does not have it. */
+  /** Removes the hash at `at` from a chain. Returns false when the chain does not have the hash. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long.delete(hashAt(bytes, at))

@@ -31,9 +31,9 @@ export interface Secret {
 /** The header of a segment. */
 export interface SegmentHeader {
   readonly number: number
-  /** The number of the segment before it; 0: there is none. */
+  /** The number of the previous segment; 0: there is none. */
   readonly previous: number
-  /** The position before its first entry. */
+  /** The position before the segment's first entry. */
   readonly base: number
   /** The running hash at the base, 8 bytes. */
   readonly baseRunning: Buffer

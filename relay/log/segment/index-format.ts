@@ -44,7 +44,9 @@ export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
 /** The facts about a whole segment, from the header of its index. */
 export interface IndexHeader {
   readonly header: SegmentHeader
-  /** The position of the last record, and the running hash there. Without any record they are those of the base. */
+  /**
+   * The position of the last record, and the running hash there. Without any record, these are the values of the base.
+   */
   readonly last: number
   readonly running: Buffer
   /** Bytes of the segment's file. */

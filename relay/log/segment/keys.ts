@@ -6,18 +6,18 @@ import { hash as digest } from "node:crypto"
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import type { Secret } from "./header.ts"
 
-/** 16 bytes. */
+/** A key has 16 bytes. */
 export type Key = Buffer
 
 export const entityKey = (entity: string): Key => firstBytes(digest("sha256", entity, "hex"))
 
-/** The same key as a string, for maps. */
+/** Returns the key as a string, for maps. */
 export const keyName = (key: Key): string => key.toString("latin1")
 
-/** The key of a change within an entity: the first 16 bytes of its hash XOR the entity's key. */
+/** Returns the key of a change within an entity: the first 16 bytes of the change's hash XOR the entity's key. */
 export const changeKey = (entity: Key, hash: Hash): Key => within(entity, firstBytes(hash))
 
-/** The key of an actor within an entity: the actor's key (`ActorKeys`) XOR the entity's. */
+/** Returns the key of an actor within an entity: the actor's key (`ActorKeys`) XOR the entity's key. */
 export const tailKey = (entity: Key, actor: Key): Key => within(entity, Buffer.from(actor))
 
 function within(entity: Key, key: Key): Key {

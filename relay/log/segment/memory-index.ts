@@ -80,7 +80,7 @@ export class MemoryIndex {
   /** Returns the number of records up to and including this position. */
   countTo(position: number): number {
     if (this.count === 0 || position < this.position(0)) return 0
-    // Positions have gaps only where a flush has failed, so the greatest possible count is nearly always right.
+    // Positions have gaps only after a failed flush, so the greatest possible count is nearly always right.
     let high = Math.min(this.count, position - this.position(0) + 1)
     let low = this.position(high - 1) <= position ? high : 1
     while (low < high) {

@@ -67,7 +67,7 @@ export class OpenSegment {
     return this.#end >= segmentBytes || this.index.count >= segmentEntries || this.index.changes >= segmentChanges
   }
 
-  /** Appends a record to `out`, which is written to this segment next. `before` as for `MemoryIndex.add`. */
+  /** Appends a record to `out`, which is written to this segment next. `before`: see `MemoryIndex.add`. */
   append(
     out: GrowingBytes,
     position: number,

@@ -120,7 +120,7 @@ export const change = {
 /** The place of a record in its log. */
 export interface Standing {
   readonly position: number
-  /** The position of the record before it, and the running hash there. */
+  /** The position of the previous record, and the running hash there. */
   readonly previous: number
   readonly previousRunning: Uint8Array
 }

@@ -1,4 +1,4 @@
-/** A segment to which nothing is appended any more. Look-ups read its two files. */
+/** A segment to which nothing is appended any more. Look-ups read its segment file and its index file. */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
 import { asBuffer, readU64 } from "../bytes.ts"
@@ -219,7 +219,7 @@ export class SealedSegment {
     return { collection: bytes.toString("utf8", STATE_BYTES, headsAt), heads, ...(purged > 0 && { purged }) }
   }
 
-  /** Returns bytes of the states part. `at` counts as if its blocks had no checksums in between. */
+  /** Returns `length` bytes of the states part. `at` is an offset in the part without the checksums of its blocks. */
   async #stateBytes(at: number, length: number): Promise<Buffer> {
     const pieces: Buffer[] = []
     for (let from = at; from < at + length; ) {
