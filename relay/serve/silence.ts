@@ -1,9 +1,9 @@
 /**
- * Detects a socket whose other side is gone although the operating system has reported no error. Clients ping every 15
- * s, so a socket that receives no frame for 90 s is closed. Three cases are not silence: (1) the relay reads nothing,
- * because it has yet to answer earlier messages; (2) a long frame arrives on a slow line, at least 64 KiB of it in 90
- * s; (3) the socket is full, so that the relay reads no pings, but the network still takes some of its bytes. One
- * frame, received or sent, may take 15 min.
+ * Detects a socket whose other side is gone although the operating system has reported no error. Clients ping every
+ * 15 s, so a socket that receives no frame for 90 s is closed. Three cases are not silence: (1) the relay reads
+ * nothing, because it has yet to answer earlier messages; (2) a long frame arrives on a slow line, at least 64 KiB of
+ * it in 90 s; (3) the socket is full, so that the relay reads no pings, but the network still takes some of its bytes.
+ * One frame, received or sent, may take 15 min.
  *
  * Time is counted in ticks. If the machine sleeps or its clock is set forward, only one tick passes, and the pings that
  * arrived meanwhile are read before the next tick.
