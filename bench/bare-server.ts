@@ -1,4 +1,4 @@
-/** `bare-server <mode> <folder>`: a server that is nothing but ws, to compare the relay with. */
+/** `bare-server <mode> <folder>` starts a server that consists only of ws, to compare the relay with. */
 import { open } from "node:fs/promises"
 import type { AddressInfo } from "node:net"
 import path from "node:path"
@@ -18,7 +18,7 @@ const file = mode === "durable" ? await open(path.join(folder ?? ".", "bare.log"
 let waiting: (readonly [WebSocket, Buffer])[] = []
 let flushing = false
 
-/** Frames that arrive during one fdatasync share the next. */
+/** Frames that arrive during one fdatasync share the next fdatasync. */
 async function append(from: WebSocket, frame: Buffer): Promise<void> {
   waiting.push([from, frame])
   if (flushing) return

@@ -1,4 +1,4 @@
-/** Prints figures: the median of the rounds, their spread, and the goal. */
+/** Prints figures: the median of the rounds, the range of their values, and the goal. */
 export const median = (values: readonly number[]): number => {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[sorted.length >> 1] ?? Number.NaN
@@ -9,7 +9,7 @@ export interface Goal {
   readonly atMost?: number
 }
 
-/** Prints one line: `name  median unit (min..max)  goal`. A goal that is missed is marked and does not fail the run. */
+/** Prints one line: `name  median unit (min..max)  goal`. A missed goal is marked but does not fail the run. */
 export function figure(name: string, values: readonly number[], unit: string, goal: Goal = {}): void {
   const middle = median(values)
   const spread = values.length > 1 ? ` (${short(Math.min(...values))}..${short(Math.max(...values))})` : ""
@@ -22,14 +22,14 @@ function judge(value: number, { atLeast, atMost }: Goal): string {
   return ""
 }
 
-/** Three significant digits. */
+/** Formats a number with about three significant digits. */
 function short(value: number): string {
   const size = Math.abs(value)
   if (size >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString("en")
   return value.toFixed(size >= 10 ? 1 : size >= 0.1 ? 2 : 4)
 }
 
-/** How long `f` takes, in ms. */
+/** Runs `f` and resolves with its duration in ms. */
 export async function timed(f: () => unknown): Promise<number> {
   const begun = performance.now()
   await f()

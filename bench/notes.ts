@@ -1,4 +1,4 @@
-/** The notes that several benchmarks open and sync. */
+/** Opens and fills the notes that several benchmarks use. */
 import { collection, openWorkspace, type Store, shape, text } from "headwater"
 
 interface Note {
@@ -14,7 +14,7 @@ export const openNotes = (store: Store, url?: string) =>
 
 const words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor".split(" ")
 
-/** A note of about 1 kB. */
+/** Returns a note of about 1 kB. */
 const note = (i: number): Note => ({
   title: `note ${i}`,
   body: Array.from({ length: 150 }, (_, k) => words[(i * 7 + k * 3) % words.length]).join(" "),

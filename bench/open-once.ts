@@ -1,6 +1,6 @@
 /**
- * One cold start: `open-once ours <folder>` or `open-once json <file>`. Prints the ms to a list of titles, and its
- * length.
+ * Does one cold start: `open-once ours <folder>` or `open-once json <file>`. Prints the ms until it has a list of
+ * titles, and the number of titles.
  */
 import { readFileSync } from "node:fs"
 import { nodeStore } from "headwater/node"

@@ -1,11 +1,11 @@
-/** The functions that open-in-browser.ts calls in its page. */
+/** The functions that open-in-browser.ts calls in the page. */
 import { indexedDBStore } from "headwater/indexeddb"
 import { fill, openNotes } from "./notes.ts"
 
 const open = () => openNotes(indexedDBStore("bench"))
 
 Object.assign(globalThis, {
-  /** Creates the notes and returns their rows, for the file that JSON.parse reads. */
+  /** Creates the notes and returns their rows as JSON, for the file that `json` reads. */
   async seed(count: number) {
     const ws = await open()
     await fill(ws, count)

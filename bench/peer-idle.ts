@@ -1,6 +1,6 @@
 /**
- * A peer's idle reconnect, to compare with ours: stock automerge-repo, its WebSocket adapters, 1,000 unchanged
- * documents.
+ * Measures the idle reconnect of another library, to compare with ours: automerge-repo with its own WebSocket adapters
+ * and 1,000 unchanged documents.
  */
 import { once } from "node:events"
 import type { AddressInfo } from "node:net"
@@ -14,7 +14,7 @@ import { countingProxy } from "./proxy.ts"
 const ROUNDS = 3
 const DOCUMENTS = 1_000
 
-/** The client's disk, kept in memory from one start to the next: reading costs nothing, so only traffic is compared. */
+/** Keeps the client's disk in memory from one start to the next: reading costs nothing, so only traffic is compared. */
 function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
   const name = (key: StorageKey) => key.join(" ")
   const under = (prefix: StorageKey) => [...map.keys()].filter((key) => `${key} `.startsWith(`${name(prefix)} `))
@@ -31,7 +31,7 @@ function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
 
 const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1" })
 await once(sockets, "listening")
-// The adapter declares the type of the module ws where it wants the class.
+// The adapter's type asks for the module ws where it means the class WebSocketServer.
 type Sockets = ConstructorParameters<typeof WebSocketServerAdapter>[0]
 const server = new Repo({
   network: [new WebSocketServerAdapter(sockets as unknown as Sockets)],

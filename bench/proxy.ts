@@ -1,5 +1,6 @@
 /**
- * A TCP proxy that counts WebSocket messages and the bytes of their frames (RFC 6455 section 5.2), without the upgrade.
+ * A TCP proxy that counts WebSocket messages and the bytes of their frames (RFC 6455 section 5.2). The bytes of the
+ * upgrade do not count.
  */
 import { once } from "node:events"
 import net from "node:net"
@@ -14,7 +15,7 @@ export interface Proxy {
   readonly url: string
   readonly up: Traffic
   readonly down: Traffic
-  /** Counts from zero again. */
+  /** Sets all counts to zero. */
   reset(): void
   close(): void
 }
@@ -59,8 +60,8 @@ export async function countingProxy(port: number): Promise<Proxy> {
 }
 
 /**
- * Returns a function that is given the bytes of one direction, piece by piece: one HTTP head, then frames. Control
- * frames (close, ping) do not count.
+ * Returns a function to call with each piece of the bytes of one direction: one HTTP head, then frames. Control frames
+ * (close, ping) do not count.
  */
 function frameCounter(traffic: Traffic): (bytes: Buffer) => void {
   let rest = Buffer.alloc(0)

@@ -1,4 +1,7 @@
-/** One writer makes 50 changes a second; 10, 50 and 200 connections receive each of them once it is on a disk. */
+/**
+ * Measures fan-out: one writer makes 50 changes a second, and 10, 50 or 200 connections receive each change once it is
+ * on the server's disk.
+ */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -8,7 +11,7 @@ import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
 const ROUNDS = 5
 const CHANGES = 150
 const EVERY_MS = 20
-/** Changes at full speed that each server handles before anything is measured, so that its code is warm. */
+/** Number of changes that each server handles at full speed before the measurement, so that its code is warm. */
 const BEFORE = 4000
 
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
@@ -24,7 +27,7 @@ const clients = startClients()
 interface Run {
   /** µs of the server's CPU for each delivered change */
   readonly cpu: number
-  /** ms */
+  /** Median of the ms from sending a change to its arrival. */
   readonly p50: number
 }
 async function run(name: Name, subscribers: number, round: number): Promise<Run> {

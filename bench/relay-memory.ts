@@ -1,4 +1,4 @@
-/** A relay keeps nothing in memory of a log that it has served whole. */
+/** Shows that a relay keeps nothing of a log in memory after serving all of it. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -12,7 +12,10 @@ const SIZES = [200_000, 1_000_000]
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
 const clients = startClients()
 
-/** RSS, in bytes, of a relay that was just started on the folder `data` and has answered one client's `command`. */
+/**
+ * Starts a relay on the folder `data` and waits for it to answer one client's `command`. Returns the relay's RSS in
+ * bytes.
+ */
 async function memory(data: string, command: (url: string) => Promise<unknown>): Promise<number> {
   const relay = await startRelay(path.join(folder, data))
   await command(relay.url)

@@ -1,4 +1,7 @@
-/** 200 writers; each sends its next change when its last one was acknowledged, which is after the relay's fdatasync. */
+/**
+ * Measures 200 writers. Each sends its next change when its last one is acknowledged, which is after the relay's
+ * fdatasync.
+ */
 import { mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -7,7 +10,7 @@ import { figure, timed } from "./figures.ts"
 import { cpu, endAll, startBare, startClients, startRelay } from "./servers.ts"
 
 const ROUNDS = 5
-/** Rounds that are not counted, so that the servers' code is warm. */
+/** Number of rounds before the counted ones, so that the servers' code is warm. */
 const WARM = 2
 const WRITERS = 200
 const CHANGES = 150

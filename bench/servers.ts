@@ -1,14 +1,14 @@
-/** Servers in processes of their own, and their processor time and memory as the kernel counts them (Linux). */
+/** Starts servers in processes of their own, and reads their processor time and memory from the kernel (Linux). */
 import { readdirSync, readFileSync } from "node:fs"
 import path from "node:path"
 import { type Child, type RelayProcess, start } from "../test/support/processes.ts"
 
 export { type Child, endAll } from "../test/support/processes.ts"
 
-// A signal to a benchmark also stops its servers, which end when this process exits.
+// Exit on a signal: the servers end when this process exits.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
 
-// This file is bundled into bench/dist, beside the servers.
+// The build bundles this file into bench/dist, beside the servers.
 const built = (name: string) => path.join(import.meta.dirname, `${name}.js`)
 const SECONDS = 3600
 
@@ -19,8 +19,8 @@ export async function startRelay(data: string): Promise<RelayProcess> {
 }
 
 /**
- * Starts a server that is nothing but ws. `echo` sends each frame back, `broadcast` sends it to all others, and
- * `durable` does so once it is on a disk.
+ * Starts a server that consists only of ws. `echo` sends each frame back, `broadcast` sends it to all other clients,
+ * and `durable` sends it to all other clients once it is on a disk.
  */
 export async function startBare(mode: "echo" | "broadcast" | "durable", folder: string): Promise<RelayProcess> {
   return listening(start(built("bare-server"), [mode, folder], { seconds: SECONDS }))
@@ -31,7 +31,7 @@ async function listening(child: Child): Promise<RelayProcess> {
   return Object.assign(child, { url, port })
 }
 
-/** Starts the process in which the clients run. `ask` sends it one command and waits for its answer. */
+/** Starts the process in which the clients run. `ask` sends it one command and waits for the answer. */
 export function startClients(): { ask<T>(command: object): Promise<T> } {
   const child = start(built("wire-clients"), [], { seconds: SECONDS })
   return {
@@ -42,14 +42,14 @@ export function startClients(): { ask<T>(command: object): Promise<T> } {
   }
 }
 
-/** Processor time of all threads of a process, in µs. */
+/** Returns the processor time of all threads of a process, in µs. */
 export function cpu(pid: number): number {
   const tasks = `/proc/${pid}/task`
   const ran = (task: string) => Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0])
   return readdirSync(tasks).reduce((sum, task) => sum + ran(task), 0) / 1000
 }
 
-/** Memory of a process that is in RAM, in bytes. */
+/** Returns the memory of a process that is in RAM, in bytes. */
 export function rss(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
 }

@@ -1,4 +1,4 @@
-/** Lines per file, and the bytes on disk that an install of each package takes. */
+/** Prints the lines per file, and the bytes on disk that an install of each package takes. */
 import { execFileSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import path from "node:path"
@@ -22,7 +22,7 @@ interface Manifest {
 }
 const manifest = (folder: string) => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8")) as Manifest
 
-/** The folder in which Node finds a package that is imported from the folder `from`. */
+/** Returns the folder in which Node finds a package that is imported from the folder `from`. */
 function find(name: string, from: string): string | undefined {
   for (let folder = from; folder.startsWith(root); folder = path.dirname(folder)) {
     const found = path.join(folder, "node_modules", name)
@@ -31,7 +31,7 @@ function find(name: string, from: string): string | undefined {
   return undefined
 }
 
-/** The folders of everything that is installed with a package, without the package itself. */
+/** Returns the folders of all packages that are installed with a package, without the package itself. */
 function dependencies(from: string, needed: Record<string, string>, found = new Set<string>()): Set<string> {
   for (const name of Object.keys(needed)) {
     const folder = find(name, from)

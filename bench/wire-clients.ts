@@ -1,6 +1,6 @@
 /**
- * Clients that speak the wire without documents, in a process of their own, so that their cost does not count as the
- * server's. stdin has one JSON command a line, stdout one JSON answer a line.
+ * Runs clients that speak the wire protocol without documents. They run in a process of their own, so that their cost
+ * does not count as the server's. stdin has one JSON command a line, stdout one JSON answer a line.
  */
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -11,7 +11,7 @@ import { Wire } from "../test/support/wire.ts"
 const VALUE = "x".repeat(100)
 let actors = 0
 
-/** The entries of a note: its genesis and `changes` changes, each depending on the one before. */
+/** Yields the entries of a note: its genesis and `changes` changes, each depending on the one before. */
 function* history(entity: string, changes: number): Generator<Entry> {
   const actor = actorOf(++actors * 2 ** 16 + (process.pid % 2 ** 16))
   let last = genesis(entity)
@@ -46,7 +46,8 @@ interface Write {
 }
 
 /**
- * Each writer sends its next change when the one before was answered. `ms`: from the first frame to the last answer.
+ * Each writer sends its next change when the change before is answered. `ms`: the time from the first frame to the last
+ * answer.
  */
 async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms: number }> {
   const frames = Array.from({ length: writers }, (_, writer) =>
@@ -91,7 +92,7 @@ interface Fanout {
 }
 interface Subscriber {
   readonly wire: Wire
-  /** The frames received, and when (ms). They are decoded afterwards. */
+  /** The received frames, each with its time of arrival in ms. They are decoded afterwards. */
   readonly arrived: { readonly at: number; readonly frame: Uint8Array }[]
 }
 let fanout: { writer: Wire; subscribers: Subscriber[]; options: Fanout; entries: Generator<Entry> } | undefined

@@ -14,7 +14,7 @@ export interface RelayOptions {
   readonly port?: number | undefined
   /** Name or address to listen on, `127.0.0.1` by default. A host that other machines can reach needs `insecure`. */
   readonly host?: string | undefined
-  /** The folder of the logs, made when it does not exist. One relay at a time may use it. `./data` by default. */
+  /** The folder of the logs, made if it does not exist. One relay at a time may use it. `./data` by default. */
   readonly data?: string | undefined
   /**
    * Allows a `host` that other machines can reach. The relay checks no tokens yet: everybody who reaches it may read
@@ -23,14 +23,14 @@ export interface RelayOptions {
   readonly insecure?: boolean | undefined
   /**
    * Origins of pages that may connect besides those on loopback, such as `https://notes.example` or
-   * `app://obsidian.md`; `*` for any. The README lists those of Electron, Tauri and others.
+   * `app://obsidian.md`; `*` for any. The README lists the origins of Electron, Tauri and others.
    */
   readonly origins?: readonly string[] | undefined
-  /** Sockets that may be open at one time; further ones are refused with HTTP 503. 10,000 by default. */
+  /** The most sockets that may be open at one time; further sockets are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
-   * Called with each event, for a log. Never given a token or the content of a change. Of equal events, 20 a minute are
-   * reported, and later how many were left out.
+   * Called with each event, for a log. It never gets a token or the content of a change. Of equal events, 20 a minute
+   * are reported; the number of the others is reported later.
    */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
@@ -41,12 +41,15 @@ export interface Relay {
   /** The address to connect replicas to, such as `ws://127.0.0.1:4400`. */
   readonly url: string
   readonly port: number
-  /** Stops accepting, answers the messages that have arrived, closes the sockets with 1001, then the logs. */
+  /**
+   * Stops accepting connections, answers the messages that have arrived, closes the sockets with 1001 and then the
+   * logs.
+   */
   close(): Promise<void>
 }
 
 /**
- * Starts a relay; resolves once it listens. An ack from it means that the change is on its disk.
+ * Starts a relay; resolves once the relay listens. An ack from it means that the change is on its disk.
  *
  * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
  * another relay uses the folder; with `URL_INVALID` when no page can have one of the origins; with `LOG_FAILED` when

@@ -16,12 +16,12 @@ const usage = `headwater-relay serve [options]
   --help            print this
 `
 
-// Without this listener, a write would end the relay once nobody reads its output any more (EPIPE).
+// Without this listener, a write would end the relay as soon as nobody reads its output any more (EPIPE).
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
 const report = linesTo(process.stderr, Date.now)
 
-/** The options, or a text to print instead of starting a relay. */
+/** Returns the options, or a text to print instead of starting a relay. */
 function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   const { values, positionals } = parseArgs({
     args: [...argv],
@@ -65,7 +65,7 @@ function readOptionsOrExit() {
   }
 }
 
-/** Why the relay did not start, as one sentence for whoever started it. */
+/** Returns the reason why the relay did not start, as one sentence for whoever started it. */
 function sentenceOf(error: unknown): string {
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   if (code === "EADDRINUSE") {
@@ -96,7 +96,7 @@ const stop = () => {
       },
     )
 }
-// Before the line is written, because a program that waits for it may send a signal at once.
+// Listen for signals before the line is written, because a program that waits for the line may send a signal at once.
 process.on("SIGTERM", stop)
 process.on("SIGINT", stop)
 try {

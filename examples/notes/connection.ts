@@ -1,7 +1,7 @@
 import type { Status } from "headwater"
 import { element } from "./dom.ts"
 
-/** What the page uses of its workspace. */
+/** The part of the workspace that this module uses. */
 interface Connected {
   readonly status: Status
   onStatus(f: (status: Status) => void): () => void
@@ -15,11 +15,14 @@ export interface Connection {
   busy(message: string | undefined): void
   /** Shows the status again, because the number of unsent notes has changed. */
   refresh(): void
-  /** Whether something typed is not on the disk yet. */
+  /** Call it with true while something typed is not on the disk yet. */
   unsaved(is: boolean): void
 }
 
-/** The button that goes offline and online and says how far the notes are. `unsent` counts notes, of so many changes. */
+/**
+ * Shows the button that switches between online and offline and tells how far the notes are synced. `unsent` returns
+ * the number of notes that a number of unsent changes belongs to.
+ */
 export function showConnection(workspace: Connected, unsent: (changes: number) => number | undefined): Connection {
   const button = element("connection", HTMLButtonElement)
   const text = element("status", HTMLElement)
@@ -33,7 +36,7 @@ export function showConnection(workspace: Connected, unsent: (changes: number) =
     const { status } = workspace
     button.dataset["phase"] = status.phase
     text.textContent = message ?? describe(status, isUnsaved, unsent(status.pending))
-    // percentages and counts are shown, but not announced
+    // show percentages and counts, but do not announce them
     const news = message === undefined ? phrase(status) : message.replace(/ \d.*/, "")
     if (news !== said) announced.textContent = said = news
   }
@@ -62,8 +65,8 @@ export function showConnection(workspace: Connected, unsent: (changes: number) =
 }
 
 /**
- * The status in words. `unsent`: notes with changes that the relay does not have, undefined when their number is not known.
- * All is stored only once everything that the relay has is shown here, too.
+ * Puts the status into words. `unsent`: the number of notes with changes that the relay does not have, undefined when
+ * it is not known. The status is "all stored" only once everything that the relay has is also shown here.
  */
 export function describe(status: Status, isUnsaved: boolean, unsent: number | undefined): string {
   const { phase, pending, progress } = status

@@ -1,6 +1,6 @@
 import type { Row } from "./notes.ts"
 
-/** The date that a note's front matter gives it, as it is written there: `updated`, else `date`, else `created`. */
+/** Returns the date from a note's front matter, as it is written there: `updated`, else `date`, else `created`. */
 export function dateIn(front: Readonly<Record<string, unknown>>): string | undefined {
   for (const key of ["updated", "date", "created"]) {
     if (Object.hasOwn(front, key) && timeOf(front[key]) !== undefined) return String(front[key])
@@ -10,21 +10,24 @@ export function dateIn(front: Readonly<Record<string, unknown>>): string | undef
 
 const fileTimes = new WeakMap<Row, number>()
 
-/** When the note was last changed, in ms since 1970: by its file until it is edited here. */
+/**
+ * Returns when the note was last changed, in ms since 1970. Until the note is edited here, this is the date from its
+ * file.
+ */
 export function changedAt(row: Row): number {
   if (row.fileDate === undefined) return row.$updatedAt
-  let time = fileTimes.get(row) // a list sorts by it
+  let time = fileTimes.get(row) // cached, because a list sorts by it
   if (time === undefined) fileTimes.set(row, (time = timeOf(row.fileDate) ?? row.$updatedAt))
   return time
 }
 
-/** When the note was created, in ms since 1970. */
+/** Returns when the note was created, in ms since 1970. */
 export function createdAt(row: Row): number {
   const { created, date } = row as { readonly created?: unknown; readonly date?: unknown }
   return timeOf(created) ?? timeOf(date) ?? row.$createdAt
 }
 
-/** Both dates in words. */
+/** Puts both dates into words. */
 export function datesOf(row: Row): string {
   const day = (ms: number) => new Date(ms).toLocaleDateString([], { dateStyle: "medium" })
   return `Created ${day(createdAt(row))} · changed ${day(changedAt(row))}`
@@ -33,13 +36,15 @@ export function datesOf(row: Row): string {
 const WRITTEN =
   /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|,?\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:\s*([ap]m))?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
-/** 20261102, 202611020905 or 20261102T090507Z: ISO 8601's basic format, and the names of notes by their time. */
+/**
+ * 20261102, 202611020905 or 20261102T090507Z: the basic format of ISO 8601, and times as notes are often named by them.
+ */
 const COMPACT = /^(\d{4})(\d\d)(\d\d)(?:T?(\d\d)(\d\d)(\d\d)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 /**
- * ms since 1970 of a date as front matter has it: ISO 8601 or close to it, in the zone of this device unless it names
- * one, or a UNIX time in seconds or milliseconds. Undefined for anything else, and for year 1, which some programs
- * write for no date.
+ * Reads a date as front matter has it, and returns ms since 1970. It may be ISO 8601 or close to it, in the zone of
+ * this device unless it names a zone, or a UNIX time in seconds or milliseconds. Returns undefined for anything else,
+ * and for year 1, which some programs write when there is no date.
  */
 export function timeOf(value: unknown): number | undefined {
   const text = typeof value === "string" || typeof value === "number" ? String(value).trim() : ""

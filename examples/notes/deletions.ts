@@ -11,11 +11,11 @@ export interface Deletions {
   undo(): void
 }
 
-/** Deletes notes, and offers to bring them back until the message is dismissed. */
+/** Deletes notes, and offers to restore them until the message is dismissed. */
 export function showDeletions(notes: Notes, editor: Editor, list: List, closeEditor: () => void): Deletions {
   const toast = element("toast", HTMLElement)
   const announced = element("announced", HTMLElement)
-  /** Deleted notes that can be brought back, the last one last. */
+  /** Ids of deleted notes that can be brought back. The note that was deleted last is last. */
   let deleted: string[] = []
   const deleting = new Map<string, Promise<void>>()
 
@@ -23,16 +23,16 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
     if (editor.id === id) closeEditor()
     const written = editor.written(id)
     const wasThere = notes.get(id) !== undefined
-    if (!wasThere && written === undefined) return // a new note into which nothing was typed
-    show(withLast(id)) // at once: an undo may follow immediately, and it waits for `deleting`
+    if (!wasThere && written === undefined) return // nothing was typed into this new note, so nothing was stored
+    show(withLast(id)) // show it at once: an undo may follow immediately, and it waits for `deleting`
     announced.textContent = "Note deleted. Press Alt U to bring it back."
     const done = Promise.resolve(written)
       .then(() => notes.delete(id))
       .catch((error: HeadwaterError) => {
         const isThere = notes.get(id) !== undefined
-        // a deletion that failed may be on the disk all the same, and is undone like any other
+        // a failed deletion may be on the disk all the same, and is undone like any other
         if (isThere || !wasThere) forget(id)
-        // a new note that could not be saved never existed, and the editor has said so
+        // a new note that could not be saved never existed, and the editor has reported the failure
         if (isThere) report("The note could not be deleted", [error.message])
       })
       .finally(() => deleting.delete(id))
@@ -49,11 +49,11 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
       .then(
         () => {
           announced.textContent = "Note restored."
-          if (isFocused) requestAnimationFrame(() => list.focus(id)) // drawn by then
+          if (isFocused) requestAnimationFrame(() => list.focus(id)) // in the next frame, when the list has drawn it
         },
         (error: HeadwaterError) => {
           const mayComeBack = notes.get(id) === undefined && error.code !== "ENTITY_NOT_FOUND"
-          if (mayComeBack) show(withLast(id)) // for another attempt
+          if (mayComeBack) show(withLast(id)) // so that the person can try again
           report("The note could not be restored", [error.message])
         },
       )
@@ -62,7 +62,10 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
   const withLast = (id: string) => [...deleted.filter((other) => other !== id), id]
   const forget = (id: string) => show(deleted.filter((other) => other !== id))
 
-  /** The message stays until it is answered: people who use a keyboard or a screen reader need longer than others. */
+  /**
+   * Shows or hides the message. It stays until it is answered: people who use a keyboard or a screen reader need longer
+   * than others.
+   */
   function show(ids: string[]): void {
     const isFocused = toast.contains(document.activeElement)
     deleted = ids

@@ -2,7 +2,7 @@ import type { HeadwaterError, Status } from "headwater"
 import type { Editor } from "./editor.ts"
 import { report } from "./report.ts"
 
-/** ms between two looks at the disk while something is not saved. */
+/** ms between two checks of the disk while something is not saved. */
 const RETRY_MS = 5_000
 
 interface Watched {
@@ -11,13 +11,13 @@ interface Watched {
 }
 
 /**
- * Saves by itself, when the disk works again, what the disk did not take. When the browser has deleted the database `name`,
- * it never works again: then the page says to reload it.
+ * Retries failed saves when the disk works again, without a click. If the browser has deleted the database `name`,
+ * saving never works again on this page: then the page asks the person to reload it.
  */
 export function watchDisk(workspace: Watched, editor: Editor, name: string): void {
   let failing: HeadwaterError | null = null
   let isOver = false
-  /** Whether the browser has listed the database so far. */
+  /** Whether the browser has ever listed the database. */
   let wasListed = false
 
   async function look(): Promise<void> {
@@ -51,8 +51,8 @@ function saysDeleted(error: HeadwaterError | null): boolean {
 }
 
 /**
- * Whether the browser lists a database of this name. Undefined when it does not say: a disk that fails may fail here,
- * too, and some browsers have no list.
+ * Whether the browser lists a database of this name. Undefined when it does not say: a failing disk may make this call
+ * fail, too, and some browsers have no such list.
  */
 async function isListed(name: string): Promise<boolean | undefined> {
   try {

@@ -11,54 +11,59 @@ interface Content {
 }
 
 /**
- * A note's content as the inputs show it. Another program may have written line breaks that inputs do not have. (HTML,
- * "API value".)
+ * Returns a note's content as the inputs show it. Another program may have written line breaks that inputs replace.
+ * (HTML, "API value".)
  */
 function shown({ title, body }: Partial<Content>): Content {
   return { title: String(title ?? "").replace(/[\n\r]/g, ""), body: asShown(body ?? "") }
 }
 
-/** One note in the editor, and after another one was opened, until what was typed into it is written. */
+/**
+ * One note in the editor. When another note is opened, the session lives on until what was typed into this note is
+ * written.
+ */
 interface Session {
   readonly id: string
   /**
-   * The content, as the inputs show it, that inputs and document last had in common. Where the inputs differ from it,
+   * The last content, as the inputs show it, that was the same in inputs and document. Where the inputs differ from it,
    * something was typed that is not written yet.
    */
   base: Content
-  /** False until the first key creates the note. */
+  /** False for a new note until its first text is saved. */
   exists: boolean
   writing?: Promise<void> | undefined
-  /** The last write failed with `STORE_FAILED`: `retry` tries it again. */
+  /** Whether the last write failed with `STORE_FAILED`, so that `retry` writes again. */
   waits?: boolean
-  /** The person was told that something typed into it is not saved, after it was left. */
+  /** Whether a report has said that something typed into this note, which is not open any more, is not saved. */
   isReported?: boolean
-  /** The note was deleted elsewhere while something was typed into it, which is written once the note is back. */
+  /**
+   * Whether the note was deleted while it was in the editor. Text typed into it is written once the note is restored.
+   */
   isDeleted?: boolean
-  /** Content of the inputs when another note was opened; undefined while this one is in the inputs. */
+  /** The content of the inputs at the time when another note was opened; undefined while this note is in the inputs. */
   left?: Content | undefined
 }
 
 export interface Editor {
-  /** Shows an empty note. The first key typed creates it. */
+  /** Shows an empty note. The first key that is typed creates it. */
   create(id: string): void
   open(id: string): Promise<void>
   close(): void
   /**
-   * Resolves when what was typed into this note is saved, or when the person was told that it is not. Undefined when
+   * Resolves when what was typed into this note is saved, or when a message has said that it is not. Undefined when
    * nothing is being written.
    */
   written(id: string): Promise<void> | undefined
-  /** Whether something typed, notes that were left included, waits for the disk to work again. */
+  /** Whether something typed waits for the disk to work again, in this note or in one that was left. */
   readonly waits: boolean
-  /** Writes what waits for the disk. */
+  /** Writes everything that waits for the disk. */
   retry(): void
   readonly id: string | undefined
 }
 
 /**
  * Shows title and body, and saves them while they are typed. An input event becomes the smallest splice of the
- * document's present text, so concurrent edits merge. What others write appears in the inputs without moving the caret.
+ * document's present text, so concurrent edits merge. Edits of others appear in the inputs without moving the caret.
  */
 export function showEditor(
   notes: Notes,
@@ -74,9 +79,12 @@ export function showEditor(
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
-  /** The sessions with something typed that is not on the disk yet, those of notes that were left among them. */
+  /** The sessions whose typed text is not on the disk yet, including the sessions of notes that were left. */
   const unsaved = new Set<Session>()
-  /** An input method is composing a character. It is not text yet, and changing the inputs now would break it. */
+  /**
+   * Whether an input method is composing a character. The character is not text yet, and changing the inputs now would
+   * break it.
+   */
   let composing = false
 
   const typed = (of: Session): Content => of.left ?? { title: title.value, body: body.value }
@@ -111,7 +119,7 @@ export function showEditor(
   function mark(of: Session, is: boolean): void {
     if (is) unsaved.add(of)
     else unsaved.delete(of)
-    if (is && of === session) saved.textContent = "" // "saved" would not be true now
+    if (is && of === session) saved.textContent = "" // "saved" would be wrong now
     onUnsaved(unsaved.size > 0)
   }
 
@@ -143,12 +151,13 @@ export function showEditor(
           text = apply(text, [{ at, remove, insert }])
         }
         if (now.title !== of.base.title) draft.title = now.title
-        delete draft.fileDate // it says when the note was last changed, and that is now
-        // once this is saved, inputs and document agree; if it fails, they last agreed on the document's former content
+        delete draft.fileDate // `fileDate` says when the note was last changed, and that is now
+        // once this update is saved, inputs and document agree; if it fails, they last agreed on the document's former
+        // content
         before = there
         of.base = after = shown({ title: draft.title, body: text })
         let whole = of.base
-        // of a long edit the document gets the first part only: keep the rest in the inputs
+        // of a long edit this update writes only the first part: keep the rest in the inputs
         if (change !== mine && change !== undefined)
           whole = { ...of.base, body: theirs === undefined ? now.body : apply(now.body, over(theirs, change)) }
         if (of.left === undefined) takeIn(whole)
@@ -160,7 +169,7 @@ export function showEditor(
     }
   }
 
-  /** A write that failed may be on the disk all the same. */
+  /** Whether the note has this content: a write that failed may be on the disk all the same. */
   async function isSaved(id: string, { title, body }: Content): Promise<boolean> {
     const there = await notes.read(id).catch(() => undefined)
     const content = there && shown(there)
@@ -168,14 +177,14 @@ export function showEditor(
   }
 
   /**
-   * Nothing typed is lost. It stays in the inputs and is written with the next key or by the button. Of a note that was
-   * left, it is in the inputs again when the note is opened.
+   * Reports a failed write. Nothing typed is lost: it stays in the inputs and is written with the next key or by the
+   * button. If the note was left, its text is in the inputs again when the note is opened.
    */
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {
       if (!of.isReported) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
       of.isReported = true
-      if (isGone(error)) of.base = typed(of) // there is no note to open: the text is in the report
+      if (isGone(error)) of.base = typed(of) // there is no note to open any more: the report shows the text
     } else if (!isGone(error)) say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
 
@@ -187,7 +196,7 @@ export function showEditor(
     await write(of)
   }
 
-  /** Shows what changed elsewhere. While something typed is being written, that write shows it. */
+  /** Shows changes made elsewhere. While something typed is being written, the write itself shows them. */
   async function refresh(of: Session): Promise<void> {
     if (of !== session || of.writing || composing || !of.exists) return
     const row = notes.get(of.id)
@@ -225,7 +234,7 @@ export function showEditor(
     saved.textContent = dates.textContent = ""
     say(next, undefined)
     onChange(next.id)
-    void write(next) // something typed earlier may not be saved
+    void write(next) // text typed earlier may not be saved
   }
 
   function takeIn(content: Content): void {
@@ -243,7 +252,7 @@ export function showEditor(
     if (of !== session) return
     notice.hidden = message === undefined
     const text = child(notice, "span")
-    if (text.textContent !== (message ?? "")) text.textContent = message ?? "" // or it would be announced again
+    if (text.textContent !== (message ?? "")) text.textContent = message ?? "" // an equal text would be announced again
     remedy.textContent = button
     remedy.onclick = () => act().catch((error: Error) => say(of, error.message, button, act))
   }
@@ -279,7 +288,8 @@ export function showEditor(
   notes.subscribe((_, delta) => {
     const ids = new Set([...delta.added, ...delta.changed, ...delta.removed])
     if (session && ids.has(session.id)) void refresh(session)
-    for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other) // or deleted
+    // for a note that was deleted meanwhile, this write reports the text as not saved
+    for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other)
   })
 
   return {

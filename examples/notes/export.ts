@@ -2,23 +2,23 @@ import { pathKey, spellingsOf } from "./file-name.ts"
 import { formatNote, isFileOf, type NoteFields, pathsOf } from "./markdown.ts"
 import { fieldsOf, type Notes } from "./notes.ts"
 
-/** What an export writes to: a folder, or an archive. */
+/** The target of an export: a folder, or an archive. */
 export interface Target {
-  /** The present file of this path; undefined when there is none. */
+  /** Returns the file that is at this path now; undefined when there is none. */
   read(path: string): Promise<Blob | undefined>
   write(path: string, text: string): Promise<void>
 }
 
 export interface ExportReport {
   exported: number
-  /** Notes that could not be exported. The others were. */
+  /** Notes that could not be exported. All others were exported. */
   readonly problems: { readonly path: string; readonly why: string }[]
 }
 
 /**
- * Writes every note as a Markdown file, to the path that it was imported from, else to one made of its title. Of the
- * files that exist, only a note's own is overwritten: a second export writes the same files again, and no other file is
- * lost.
+ * Writes every note as a Markdown file, to the path that it was imported from, else to a path made from its title. An
+ * existing file is overwritten only if it is the note's own: a second export writes the same files again, and no other
+ * file is lost.
  */
 export async function exportNotes(notes: Notes, target: Target): Promise<ExportReport> {
   const report: ExportReport = { exported: 0, problems: [] }
@@ -45,7 +45,9 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
   return report
 }
 
-/** The first path for a note that no other note has, and no file that is not its own, in any spelling. */
+/**
+ * Returns the first path for a note that, in any spelling, belongs to no other note and to no file of something else.
+ */
 async function pathFor(id: string, fields: NoteFields, target: Target, taken: ReadonlySet<string>): Promise<string> {
   for (const path of pathsOf(fields)) {
     if (taken.has(pathKey(path))) continue

@@ -1,48 +1,49 @@
-/** Bytes of a name in UTF-8: file systems take 255, with a number and an extension. */
+/** The most bytes of a name in UTF-8. File systems take 255, and a number and an extension are added. */
 const BYTES = 240
 
-/** UTF-16 units of a name that is made of a title: at most as many bytes. */
+/** The most UTF-16 units of a name made from a title. In UTF-8 they take at most `BYTES`. */
 const LENGTH = BYTES / 3
 
 /**
- * Windows keeps these names for devices, whatever their case and extension. (Microsoft, "Naming Files, Paths, and
- * Namespaces".)
+ * Windows reserves these names for devices, in upper or lower case and with any extension. (Microsoft, "Naming Files,
+ * Paths, and Namespaces".)
  */
 const device = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])$/i
 
 /**
- * A text as a name of a file or folder that every system accepts, without an extension; empty when nothing is left of
- * it. Texts come from other people: the name must not lead out of its folder. `isName`: the text was a file's name
- * already, which is kept whole if it can be.
+ * Turns a text into a name of a file or folder that every system accepts, without an extension; empty when nothing is
+ * left of the text. Texts come from other people, so the name must not lead out of its folder. `isName`: the text
+ * already was a file's name, which is kept whole if possible.
  */
 export function fileName(text: string, isName = false): string {
-  const start = text.slice(0, 4 * LENGTH).normalize("NFC") // first: a long text would make what follows slow
+  const start = text.slice(0, 4 * LENGTH).normalize("NFC") // cut first: a long text would make the following steps slow
   const fits = isName && text.length <= 4 * LENGTH && new TextEncoder().encode(start).length <= BYTES
   const name = (fits ? start : startOf(start)).replace(/[\\/:*?"<>|\p{Cc}]/gu, "-").replace(/^[.\s]+|[.\s]+$/gu, "")
   const [first = "", ...extensions] = name.split(".")
   return device.test(first.trimEnd()) ? [`${first.trimEnd()}-`, ...extensions].join(".") : name
 }
 
-/** The start of a text, cut where no character as a person sees it (a grapheme) is cut in two. */
+/** Returns the start of a text. The cut never splits a character as a person sees it (a grapheme). */
 function startOf(text: string): string {
   if (text.length <= LENGTH) return text
   const cut = new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text).containing(LENGTH)?.index
   if (cut !== undefined && cut > 0) return text.slice(0, cut)
-  return text.slice(0, /\p{Surrogate}$/u.test(text.slice(0, LENGTH)) ? LENGTH - 1 : LENGTH) // one grapheme of 80 units
+  // the first grapheme alone is longer than `LENGTH`: cut inside it, but not inside a surrogate pair
+  return text.slice(0, /\p{Surrogate}$/u.test(text.slice(0, LENGTH)) ? LENGTH - 1 : LENGTH)
 }
 
 /**
- * A path as file systems compare it that tell neither upper from lower case nor one spelling of a character in Unicode
- * from the other (NFC, NFD). Two paths with the same key may be one file.
+ * Returns a path as some file systems compare paths: without a difference between upper and lower case, or between the
+ * Unicode spellings of a character (NFC, NFD). Two paths with the same key may be one file.
  */
 export const pathKey = (path: string) => path.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC")
 
-/** Spellings of a path that are tried at most: those of six folders with letters that have two. */
+/** The most spellings of a path that are tried: enough for six folders whose names have two spellings each. */
 const SPELLINGS = 64
 
 /**
- * The spellings of a path under which a file system that tells them apart may have it, NFC first: each folder, and the
- * file, may come from another system.
+ * Returns the spellings under which a file system that distinguishes them may have a path, NFC first. Each folder, and
+ * the file, may come from another system.
  */
 export function spellingsOf(path: string): readonly string[] {
   const [first = [], ...more] = path

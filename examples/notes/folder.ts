@@ -1,7 +1,7 @@
 import type { Target } from "./export.ts"
 import { spellingsOf } from "./file-name.ts"
 
-/** A folder of the File System API as the target of an export. */
+/** Makes a folder of the File System API the target of an export. */
 export function inFolder(root: FileSystemDirectoryHandle): Target {
   return {
     async read(path) {
@@ -22,7 +22,10 @@ export function inFolder(root: FileSystemDirectoryHandle): Target {
   }
 }
 
-/** The folder of this name or, if there is none, of another spelling of it: no second one is made beside it. */
+/**
+ * Returns the folder of this name or, if there is none, of another spelling of the name, so that no second folder is
+ * made beside it.
+ */
 async function there(parent: FileSystemDirectoryHandle, name: string): Promise<FileSystemDirectoryHandle | undefined> {
   for (const spelling of new Set([name, ...spellingsOf(name)])) {
     const folder = await found(parent.getDirectoryHandle(spelling))
@@ -31,7 +34,7 @@ async function there(parent: FileSystemDirectoryHandle, name: string): Promise<F
   return undefined
 }
 
-/** Undefined when there is no such entry. */
+/** Resolves with undefined when the folder has no such entry. */
 function found<T>(handle: Promise<T>): Promise<T | undefined> {
   return handle.catch((error: Error) => {
     if (error.name === "NotFoundError") return undefined

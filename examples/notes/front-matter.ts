@@ -1,6 +1,7 @@
 /**
- * Front matter as a note's fields, and fields as front matter. A note keeps the text that it was imported with, so that
- * an export writes it again: its order, its comments, its spelling. Only what changed since is written anew.
+ * Reads front matter as a note's fields, and writes fields as front matter. A note keeps the text of the front matter
+ * that it was imported with, so that an export writes the same text again, with its order, comments and spelling. Only
+ * what has changed since is written anew.
  */
 import { stringify } from "yaml"
 import { readEntries } from "./nearly-yaml.ts"
@@ -9,22 +10,27 @@ import { namer } from "./yaml-entries.ts"
 export interface FrontMatter {
   /** The note's id, if the file names one that an entity can have. */
   readonly id: string | undefined
-  /** Fields in the file's order. `title` is text, and missing when the file has none. */
+  /** Fields in the file's order. `title` is a text, or missing when the file has none. */
   readonly fields: ReadonlyMap<string, unknown>
-  /** What the file's author may not expect of the fields. */
+  /** Differences between file and fields that the file's author may not expect. */
   readonly remarks: readonly string[]
-  /** Its text in pieces, and the names of the fields, `id` among them, that each piece became. */
+  /**
+   * The text of the front matter in pieces, each with the names of the fields (`id` among them) that the piece became.
+   */
   readonly pieces: readonly { readonly text: string | undefined; readonly names: readonly string[] }[]
 }
 
-/** Fields to be written, `id` and `title` among them. */
+/** The fields to write, `id` and `title` among them. */
 export type Fields = ReadonlyMap<string, unknown>
 
-/** Whether a key of front matter cannot be a field's name: the note itself uses it, or no field can have it. */
+/**
+ * Whether a key of front matter cannot be a field's name, because the note itself uses the name or no field may have
+ * it.
+ */
 const isReserved = (name: string) =>
   /^(?:body|file|fileHash|fileFront|fileDate|filePart|__proto__|[$@].*)$/s.test(name) || /\p{Surrogate}/u.test(name)
 
-/** Reads front matter, whatever is in it; undefined when it is not a list of `key: value`. */
+/** Reads any front matter; returns undefined when it is not a list of `key: value`. */
 export function readFront(text: string): FrontMatter | undefined {
   if (text.trim() === "") return { id: undefined, fields: new Map(), remarks: [], pieces: [] }
   const reading = readEntries(text)
@@ -57,7 +63,7 @@ export function readFront(text: string): FrontMatter | undefined {
   return { id, fields, remarks, pieces }
 }
 
-/** Whether the key has no value: templates leave an empty `id:` or `title:`. */
+/** Whether the key has no value, as in templates that leave `id:` or `title:` empty. */
 const isNothing = (key: string, value: unknown) =>
   (key === "id" && (value === null || value === "")) || (key === "title" && value === null)
 
@@ -65,8 +71,8 @@ export const isId = (value: unknown) =>
   (typeof value === "string" || typeof value === "number") && /^[A-Za-z0-9_-]{1,64}$/.test(String(value))
 
 /**
- * Writes fields as YAML in their order or, with the text that they were read from, as that text wherever it still
- * holds.
+ * Writes fields as YAML. Without `text`, the fields keep their order. `text`: the front matter from which they were
+ * read; parts of it that are still right are written unchanged.
  */
 export function writeFront(fields: Fields, text?: string): string {
   const front = text === undefined ? undefined : readFront(text)
@@ -84,14 +90,14 @@ export function writeFront(fields: Fields, text?: string): string {
   })
   const whole = yaml(first) + kept.join("") + yaml(last)
   if (says(whole, fields)) return whole
-  // aliases, for one, are lost with the key that has their anchor
+  // for example, aliases are lost when the key with their anchor is written anew
   const order = [...first.map(([name]) => name), ...written, ...last.map(([name]) => name)]
   return yaml(
     order.flatMap((name) => (fields.has(name) ? [[name, inOrderOf(before.get(name), fields.get(name))]] : [])),
   )
 }
 
-/** Whether front matter is read as these fields and nothing else. */
+/** Whether reading this front matter gives exactly these fields. */
 function says(text: string, fields: Fields): boolean {
   const front = readFront(text)
   if (front === undefined || front.id !== fields.get("id")) return false
@@ -104,7 +110,10 @@ function yaml(fields: Iterable<readonly [string, unknown]>): string {
   return map.size === 0 ? "" : stringify(map, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
-/** `value` with the keys of its objects in the order that they have in `model`, other keys behind them. */
+/**
+ * Returns `value` with the keys of its objects in the order that they have in `model`. Keys that `model` lacks come
+ * last.
+ */
 function inOrderOf(model: unknown, value: unknown): unknown {
   if (typeof value !== "object" || value === null || typeof model !== "object" || model === null) return value
   if (Array.isArray(value)) return value.map((item, i) => inOrderOf((model as unknown[])[i], item))
@@ -114,12 +123,12 @@ function inOrderOf(model: unknown, value: unknown): unknown {
   return new Map([...keys].map((key) => [key, inOrderOf(own(model, key), own(value, key))]))
 }
 
-/** Equality as JSON: the order of keys does not matter, and an undefined field is absent. */
+/** Whether two values are equal as JSON: the order of keys does not matter, and an undefined field counts as absent. */
 export function equal(a: unknown, b: unknown): boolean {
   return JSON.stringify(a, sorted) === JSON.stringify(b, sorted)
 }
 
-/** For JSON.stringify: objects with their keys in order. */
+/** A replacer for JSON.stringify that sorts the keys of objects. */
 export function sorted(_: string, value: unknown): unknown {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))

@@ -6,7 +6,7 @@ import { type FilePart, fieldsOf, type Notes, type Row } from "./notes.ts"
 import { difference, firstPart, PART, wholePairs } from "./splice.ts"
 
 export interface FileToImport {
-  /** File name with its folders, separated by "/". */
+  /** The file's name with its folders, separated by "/". */
   readonly path: string
   bytes(): Promise<Uint8Array>
 }
@@ -16,22 +16,25 @@ export interface ImportReport {
   updated: number
   unchanged: number
   readonly problems: { readonly path: string; readonly why: string }[]
-  /** What the author of an imported file may not expect of the note. */
+  /** Differences between file and note that the author of an imported file may not expect. */
   readonly remarks: { readonly path: string; readonly what: string }[]
 }
 
-/** Files that are imported at a time: their writes share a disk flush, so a thousand files do not cost a thousand. */
+/**
+ * Number of files that are imported at a time. Their writes share a disk flush, so a thousand files do not need a
+ * thousand flushes.
+ */
 const TOGETHER = 50
 
 /**
  * Creates or updates a note for every file.
  *
- * A file with the id of a note becomes that note's content. Only the difference is written, so concurrent edits merge.
- * A file without an id is recognized by its path and its bytes: importing it again changes nothing, and what was edited
- * here stays. The path alone does not identify a file, for two folders may have a README.md each: a file of the same
- * path with other bytes becomes a second note. But a note whose import was interrupted is completed by its file, also
- * when that has changed or was moved since. A file that cannot be imported is named in the report; the others are
- * imported.
+ * If a note has the file's id, the file becomes the content of that note. Only the difference is written, so concurrent
+ * edits merge. A file without an id is recognized by its path and its bytes: importing it again changes nothing, and
+ * edits made here stay. The path alone does not identify a file, because two folders may have a README.md each: a file
+ * with the same path and other bytes becomes a second note. But if the import of a note was interrupted, its file
+ * completes the note, even if the file was changed or moved since. The report names each file that cannot be imported;
+ * the others are imported.
  */
 export async function importNotes(
   notes: Notes,
@@ -51,20 +54,20 @@ export async function importNotes(
 interface Run {
   readonly notes: Notes
   readonly report: ImportReport
-  /** The path of the file that has this id. */
+  /** For each id, the path of the file that has it. */
   readonly claimed: Map<string, string>
-  /** The notes that were here before. */
+  /** The notes that were here before the import. */
   readonly here: Here
-  /** How many of the files have this path: files of several folders may be dropped at once. */
+  /** For each path, the number of files that have it: files of several folders may be dropped at once. */
   readonly given: Map<string, number>
 }
 
-/** What is to become of a note. */
+/** The content that a note gets from a file. */
 interface Source {
   readonly note: NoteFields
   /** SHA-256 of the file. */
   readonly hash: string
-  /** Fields that are written with the last part. */
+  /** Fields that are written with the last part of the body. */
   readonly mark: { readonly file: string; readonly fileHash?: string }
 }
 
@@ -102,7 +105,10 @@ const COMPLETED = "its last import was interrupted; the note is complete now"
 
 type Done = "created" | "updated" | "completed" | "unchanged"
 
-/** A file without an id: the note that came from the same path and bytes, or an incomplete one, or a new one. */
+/**
+ * Imports a file without an id, into the note that came from the same path and bytes, or into an incomplete note, or
+ * into a new one.
+ */
 async function writeFile(run: Run, source: Source): Promise<Done> {
   const { notes, here } = run
   const { note, hash, mark } = source
@@ -123,8 +129,9 @@ async function writeFile(run: Run, source: Source): Promise<Done> {
 }
 
 /**
- * The incomplete note that came from this file: from the same path and bytes; else from a file of this path that has
- * changed since, or from one of these bytes that was moved since, unless that may have been another file.
+ * Returns the incomplete note that this file completes: the note from the same path and bytes. Else a note with the
+ * same bytes whose path none of the given files has, because the file was moved. Else a note from the same path, if
+ * only one of the given files has that path, because the file was changed.
  */
 function incompleteOf({ notes, here, given }: Run, { hash, mark }: Source): string | undefined {
   const rows = here.incomplete.map((id) => notes.get(id)).filter((row) => row?.filePart !== undefined)
@@ -135,7 +142,7 @@ function incompleteOf({ notes, here, given }: Run, { hash, mark }: Source): stri
   return (ofPath.find(isSame) ?? moved ?? changed)?.id
 }
 
-/** A file with an id: the note of that id has its content afterwards. */
+/** Imports a file with an id: afterwards the note of that id has the file's content. */
 async function writeNote(notes: Notes, id: string, source: Source): Promise<Done> {
   const existing = await notes.read(id)
   if (existing === undefined) {
@@ -151,7 +158,7 @@ async function writeNote(notes: Notes, id: string, source: Source): Promise<Done
 }
 
 /**
- * Creates a note. A body that one change cannot hold is written in several; until the last of them, `filePart` says
+ * Creates a note. A body that is too long for one change is written in several; until the last of them, `filePart` says
  * that the note is not complete.
  */
 async function create(notes: Notes, source: Source, options: { readonly id?: string } = {}): Promise<void> {
@@ -170,7 +177,7 @@ async function finish(notes: Notes, id: string, source: Source): Promise<void> {
   await (isBegun ? complete(notes, id, source) : rewrite(notes, id, source))
 }
 
-/** Appends to an incomplete note what it lacks of its file. What was written into it meanwhile stays. */
+/** Appends to an incomplete note the rest of its file. Text that was written into the note meanwhile stays. */
 async function complete(notes: Notes, id: string, { note, mark }: Source): Promise<void> {
   const { body } = note
   for (let isWhole = false; !isWhole; ) {
@@ -186,7 +193,10 @@ async function complete(notes: Notes, id: string, { note, mark }: Source): Promi
   }
 }
 
-/** Makes the note what the file says. A body that differs by more than one change can hold is written in several. */
+/**
+ * Gives the note the file's content. If the difference of the bodies is too large for one change, it is written in
+ * several.
+ */
 async function rewrite(notes: Notes, id: string, { note, hash, mark }: Source): Promise<void> {
   const { body, ...fields } = note
   for (let isWhole = false; !isWhole; ) {
@@ -204,9 +214,9 @@ async function rewrite(notes: Notes, id: string, { note, hash, mark }: Source): 
 }
 
 interface Here {
-  /** Their ids by the path that they came from, whose characters are in NFC. */
+  /** The notes' ids by the path of their file, in NFC. */
   readonly from: ReadonlyMap<string, readonly string[]>
-  /** The ids of those whose import was interrupted. */
+  /** The ids of the notes whose import was interrupted. */
   readonly incomplete: readonly string[]
 }
 
@@ -224,7 +234,10 @@ function notesHere(notes: Notes): Here {
   return { from, incomplete }
 }
 
-/** Whether the file says nothing else than the note, or is, with this id, what an export of the note would write. */
+/**
+ * Whether the file has the same fields as the note. With `id`: also whether the file equals what an export of the note
+ * would write.
+ */
 function holds(whole: object, wanted: NoteFields, id?: string): boolean {
   const held = fieldsOf(whole)
   const { fileHash: _, ...fields } = held

@@ -4,18 +4,18 @@ import { child, element } from "./dom.ts"
 import type { Notes, Row } from "./notes.ts"
 import { searchNotes } from "./search.ts"
 
-/** Rows that are made into elements at first. Scrolling to the end of the list adds as many again. */
+/** Number of rows for which elements are made at first. Scrolling to the end of the list adds as many again. */
 const ROWS_PER_DRAW = 100
 
 export interface List {
   select(id: string | undefined): void
-  /** Focuses this note, else the selected one, else the first. */
+  /** Focuses this note, else the selected note, else the first. */
   focus(id?: string): void
 }
 
 /**
- * The list of the notes that contain every word of the search. It is drawn from rows: only a search loads documents, of
- * the notes whose long text may contain a word that their row does not.
+ * Shows the notes that contain every word of the search. The list is drawn from rows. Only a search loads documents,
+ * and only of notes whose long text may contain a word that their row does not.
  */
 export function showList(notes: Notes, on: { open: (id: string) => void; remove: (id: string) => void }): List {
   const search = element("search", HTMLInputElement)
@@ -36,7 +36,7 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
 
   const finder = searchNotes(notes, () => refresh())
   const refresh = () => {
-    // one drawing a frame, however many notes an import adds
+    // draw at most once a frame, however many notes an import adds
     if (drawing) return
     drawing = true
     requestAnimationFrame(() => {

@@ -4,9 +4,9 @@ import { fileName } from "./file-name.ts"
 import { readFront, sorted, writeFront } from "./front-matter.ts"
 
 /**
- * A note as it is in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`,
- * `title` and every other field; by the `id`, a file that is imported again becomes the same note. The body is kept as
- * it is, but for CR LF, which becomes LF.
+ * A note as in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`, `title` and
+ * every other field. Because of the `id`, importing the file again updates the same note. The body is kept as it is,
+ * except that CR LF becomes LF.
  */
 export interface NoteFields {
   readonly title: string
@@ -14,13 +14,13 @@ export interface NoteFields {
   readonly [field: string]: unknown
 }
 
-/** A file cannot be imported. The message tells a person why, and follows the file's name. */
+/** Thrown when a file cannot be imported. The message tells a person the reason, and is shown after the file's name. */
 export class FileProblem extends Error {}
 
-/** Bytes that a file may have. */
+/** The most bytes that a file may have. */
 export const MAX_FILE = 1_000_000
 
-/** UTF-16 units of front matter that are read at most: longer, crafted front matter would freeze the page. */
+/** The most UTF-16 units of front matter that are read: crafted front matter that is longer would freeze the page. */
 export const MAX_FRONT = 65_536
 
 const FENCE = "---\n"
@@ -30,9 +30,9 @@ const CLOSE = /^(?:---|\.\.\.)[ \t]*(?:\n|$)/m
 export interface ParsedNote {
   readonly id: string | undefined
   readonly fields: NoteFields
-  /** The front matter as the file has it; undefined when an export would write the same without it. */
+  /** The front matter as the file has it; undefined if an export writes the same text without it. */
   readonly front: string | undefined
-  /** What the file's author may not expect of the note. */
+  /** Differences between file and note that the file's author may not expect. */
   readonly remarks: readonly string[]
 }
 
@@ -61,13 +61,13 @@ function frontOf(id: string | undefined, note: NoteFields): string {
   return writeFront(new Map([...own, ...Object.entries(others)]), typeof fileFront === "string" ? fileFront : undefined)
 }
 
-/** The fields as the note's row will have them: keys sorted at every depth. */
+/** Returns the fields as the note's row will have them: keys sorted at every depth. */
 const inOrder = (fields: NoteFields): NoteFields => JSON.parse(JSON.stringify(fields, sorted))
 
 /**
- * The paths that a note may be exported to, the best first: the path it was imported from, else one made of its title.
- * An extension of files that can be imported is kept: beside another file of the same note, each import would make a
- * second one.
+ * Yields the paths to which a note may be exported, the best first: the path that it was imported from, else a path
+ * made from its title. The extension of a file that can be imported is kept. Otherwise the export would write a second
+ * file, and each import of both would make a second note.
  */
 export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unknown }): Generator<string> {
   const { file, title } = fields
@@ -83,14 +83,14 @@ export function* pathsOf(fields: { readonly title?: unknown; readonly file?: unk
   for (let n = 2; ; n++) yield `${base} ${n}${extension}`
 }
 
-/** Whether the file is this note's own: it names the note's id, or it is the file that was imported, unchanged. */
+/** Whether the file is this note's own: it has the note's id, or it is the imported file, unchanged. */
 export async function isFileOf(file: Blob, id: string, fileHash: unknown): Promise<boolean> {
   if (idOf(await file.slice(0, 4 * MAX_FRONT).text()) === id) return true
   if (typeof fileHash !== "string" || file.size > MAX_FILE) return false
   return hashOf(new Uint8Array(await file.arrayBuffer())) === fileHash
 }
 
-/** A file without an id is recognized by its path and this hash of its bytes. */
+/** Returns the hash of a file's bytes. A file without an id is recognized by its path and this hash. */
 export const hashOf = (bytes: Uint8Array) => bytesToHex(sha256(bytes))
 
 function idOf(text: string): string | undefined {
@@ -110,9 +110,9 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/** Divides a file into front matter and body. `why` says for which reason it may have no front matter. */
+/** Divides a file into front matter and body. `why` is the reason why it may have no front matter. */
 function split(text: string): { front?: string; body: string; why: string } {
-  const why = "no front matter follows" // the line may be a rule above prose
+  const why = "no front matter follows" // the first line may be a rule above prose
   const from = OPEN.exec(text)?.[0].length
   const close = from === undefined ? null : CLOSE.exec(text.slice(from))
   if (from === undefined || close === null) return { body: text, why }
@@ -121,7 +121,10 @@ function split(text: string): { front?: string; body: string; why: string } {
   return { front, body: text.slice(from + close.index + close[0].length), why }
 }
 
-/** The first heading, else the file's name. No regular expression in here backtracks: lines may be long. */
+/**
+ * Returns the first heading, else the file's name. No regular expression in this function backtracks: lines may be
+ * long.
+ */
 function titleOf(file: string, body: string): string {
   for (const line of body.split(/[\n\r]/)) {
     if (!/^#[ \t]/.test(line)) continue

@@ -1,11 +1,11 @@
 /**
- * Reads front matter that may only nearly be YAML. Valid YAML is read as such. Of anything else, each key is read by
- * itself: small faults of its value are repaired, and a value that is not YAML becomes the text that is written there.
- * So whatever a file has in front of it, its note can be imported, and no word of it is lost.
+ * Reads front matter that may not be valid YAML. Valid YAML is read as such. Otherwise each key is read by itself:
+ * small faults of its value are repaired, and a value that is still not YAML becomes a text as it is written. So a note
+ * can be imported with any front matter, and no word of it is lost.
  */
 import { type Entry, fullRoom, isEntry, readYaml, unquoted, type Yaml } from "./yaml-entries.ts"
 
-/** The lines of one key, or of several where they cannot be told apart. */
+/** The lines of one key, or of several keys that cannot be separated. */
 export interface Piece {
   /** The lines as they are in the file; undefined when they are not valid YAML. */
   readonly text: string | undefined
@@ -18,17 +18,17 @@ export interface Reading {
   /** Blank lines and comments before the first key. */
   readonly before: string
   readonly pieces: readonly Piece[]
-  /** Where the values are other than the file's author may expect. */
+  /** Tells which values may differ from what the file's author expects. */
   readonly remarks: readonly string[]
 }
 
-/** The key under which lines are kept that belong to no key. */
+/** The key that gets the lines that belong to no key. */
 const LEFT_OVER = "original-front-matter"
 
-/** UTF-16 units of one key's lines beyond which no repair is tried: each attempt parses them again. */
+/** Above this number of UTF-16 units in one key's lines no repair is tried: each attempt parses the lines again. */
 const LONG = 4096
 
-/** Reads front matter; undefined when it is not a list of `key: value`. */
+/** Reads front matter; returns undefined when it is not a list of `key: value`. */
 export function readEntries(front: string): Reading | undefined {
   const whole = readYaml(front)
   if (whole === "no map") return onlyKeys(front) ? readKeyByKey(front) : undefined
@@ -42,14 +42,14 @@ function divided(front: string, { pairs, remarks }: Yaml): Reading {
   const first = chunks[0]?.at ?? front.length
   const take = inTurn(pairs)
   const said = [...remarks]
-  const ahead = take(first) // in braces, or behind a `?`
+  const ahead = take(first) // keys in braces, or after a `?`
   const pieces: Piece[] = ahead.length === 0 ? [] : [{ text: undefined, entries: ahead, after: "" }]
   chunks.forEach((chunk, i) => {
     const { key, text, after } = chunk
     const entries = take(chunks[i + 1]?.at ?? front.length)
     const last = pieces.at(-1)
     if (entries.length === 0 && last !== undefined) {
-      // a line that looks like a key, but is part of the value above
+      // this line looks like a key, but is part of the value above
       pieces.pop()
       pieces.push({ ...last, text: last.text && last.text + last.after + text, after })
     } else if (isHidden(chunk, entries)) {
@@ -60,7 +60,7 @@ function divided(front: string, { pairs, remarks }: Yaml): Reading {
   return { before: ahead.length > 0 ? "" : front.slice(0, first), pieces, remarks: said }
 }
 
-/** Whether a value has no space behind its #: `tags: #home` is meant as text, but is a comment in YAML. */
+/** Whether a value begins with a # and no space after it: `tags: #home` is meant as text, but is a comment in YAML. */
 function isHidden({ value }: Chunk, entries: readonly Entry[]): boolean {
   return entries.length === 1 && entries[0]!.value === null && /^[ \t]+#[^\s#]/.test(value)
 }
@@ -68,7 +68,7 @@ function isHidden({ value }: Chunk, entries: readonly Entry[]): boolean {
 const remarkOn = (key: string, why: string) =>
   `\`${key}\` of its front matter ${why}, so the field has its text as it is written`
 
-/** Returns a function that takes, call by call, the next pairs before a place in the text. */
+/** Returns a function that returns the next pairs before a place in the text, each pair only once. */
 function inTurn(pairs: Yaml["pairs"]): (before: number) => Yaml["pairs"] {
   let next = 0
   return (before) => {
@@ -80,15 +80,15 @@ function inTurn(pairs: Yaml["pairs"]): (before: number) => Yaml["pairs"] {
 
 // what is not YAML ----------------------------------------------------------------------------------------------------
 
-/** A line with a key, and the lines up to the next one. */
+/** A line with a key, and the lines up to the next key. */
 interface Chunk {
-  /** Where it begins. */
+  /** The index in the front matter at which the chunk begins. */
   readonly at: number
   readonly key: string
   readonly text: string
-  /** The part of `text` behind the key's colon. */
+  /** The part of `text` after the key's colon. */
   readonly value: string
-  /** Blank lines and comments at its end, not part of `text`. */
+  /** Blank lines and comments at the end of the chunk, not part of `text`. */
   readonly after: string
 }
 
@@ -113,7 +113,7 @@ function chunksOf(front: string, tolerant: boolean): Chunk[] {
   })
 }
 
-/** The blank lines and the comments at the end of a text. */
+/** Returns the blank lines and comments at the end of a text. */
 function trailing(text: string): string {
   const lines = text.split("\n")
   let first = lines.length
@@ -123,19 +123,19 @@ function trailing(text: string): string {
 
 const isBlank = (line: string) => /^(?:#.*|\s*)$/.test(line)
 
-/** The key of a line, and where its colon is; undefined when the line belongs to the key above. */
+/** Returns the key of a line, and the index of its colon; undefined when the line belongs to the key above. */
 function keyIn(line: string, tolerant: boolean): { key: string; colon: number } | undefined {
   if (/^(?:[\s#?:,\]})>|]|[-*+](?:\s|$)|$)/.test(line)) return undefined
   const [quoted] = /^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')[ \t]*(?=:)/.exec(line) ?? []
   let colon = line.indexOf(":", quoted?.length ?? 0)
   while (colon !== -1 && !/^(?:\s|$)/.test(line.slice(colon + 1, colon + 2))) colon = line.indexOf(":", colon + 1)
-  // `key:value` is no key in YAML, but a common mistake
+  // `key:value` has no key in YAML, but people often write it by mistake
   if (colon === -1 && tolerant) colon = (/^[A-Za-z_][\w-]*(?=:[^/:])/.exec(line)?.[0].length ?? 0) || -1
   if (colon === -1) return undefined
   return { key: unquoted(line.slice(0, colon).trim()), colon }
 }
 
-/** Whether every line has a key: YAML takes lines such as `key:value` for one text. */
+/** Whether every line has a key: YAML reads lines such as `key:value` as one text. */
 const onlyKeys = (front: string) =>
   front.split("\n").every((line) => isBlank(line) || keyIn(line, true) !== undefined) && !isBlank(front)
 
@@ -159,7 +159,7 @@ function readKeyByKey(front: string): Reading | undefined {
     place += yaml?.length ?? 0
     let read = yaml === undefined ? [] : take(place)
     if (yaml !== undefined && read.length === 0) {
-      // together they are no YAML, because of their aliases: by itself it may be
+      // all keys together may be invalid because of their aliases: this key by itself may be valid
       const alone = readYaml(yaml, room)
       if (typeof alone === "object") {
         read = alone.pairs
@@ -184,25 +184,25 @@ function readKeyByKey(front: string): Reading | undefined {
 
 interface Mended {
   readonly chunk: Chunk
-  /** Valid YAML; undefined when there is none, so that the value is text. */
+  /** Valid YAML for the chunk; undefined when there is none, so that the value is text. */
   readonly yaml: string | undefined
   readonly isRepaired: boolean
-  /** Lines that do not belong to the value. */
+  /** Lines of the chunk that do not belong to the value. */
   readonly rest: string
 }
 
-/** Finds valid YAML in a chunk. `anchors` are those before it, to which its own are added. */
+/** Finds valid YAML in a chunk. `anchors` are the anchors before the chunk, to which its own are added. */
 function mend(chunk: Chunk, anchors: Set<string>): Mended {
   const { text, value } = chunk
   const none = { chunk, yaml: undefined, isRepaired: false, rest: "" }
   if (isEntry(text, anchors)) return { ...none, yaml: text }
   if (text.length > LONG) return none
-  // a space that is none in YAML, such as a no-break space, is no end of a key
+  // a space that YAML does not accept, such as a no-break space, does not end a key
   const spaced = `${text.slice(0, text.length - value.length)}${value.replace(/^(?:(?=\S)|[^\S\n]+)/, " ")}`
   const repairs = [
     spaced,
     ...[2, 4].map((width) => spaced.replace(/^[ \t]+/gm, (indent) => indent.replaceAll("\t", " ".repeat(width)))),
-    // a list, an object or a quotation whose later lines are not indented
+    // for a list, an object or a quotation whose later lines are not indented
     ...(/^[ \t]*["'[{]/.test(value) ? [spaced.replace(/\n(?=.)/g, "\n  ")] : []),
   ]
   for (const yaml of repairs) if (isEntry(yaml, anchors)) return { ...none, yaml, isRepaired: true }
@@ -216,7 +216,7 @@ function mend(chunk: Chunk, anchors: Set<string>): Mended {
   return none
 }
 
-/** The text of a chunk's value, without the indentation that its later lines have in common. */
+/** Returns the text of a chunk's value, without the indentation that its later lines share. */
 function textOf({ value }: Chunk): string {
   const [first = "", ...more] = value.split("\n")
   return [first, ...withoutIndent(more.join("\n")).split("\n")].join("\n").trim()

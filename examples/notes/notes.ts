@@ -1,31 +1,35 @@
 import { type Collection, collection, type RowOf, shape, text } from "headwater"
 
-/** The fields that the page reads. A note may have others: every key of a file's front matter becomes a field. */
+/** The fields that the page reads. A note may have other fields: every key of a file's front matter becomes one. */
 export interface Note {
   title: string
   body: string
   tags?: string[]
-  /** Path of the file that the note was imported from; an export writes to it again. Its characters are in NFC. */
+  /** Path of the file that the note was imported from, in NFC. An export writes to this path again. */
   file?: string
   /**
-   * SHA-256 of that file in hexadecimal, if the file named no id. Importing the same path and bytes again finds this
-   * note by it, whatever was edited here since.
+   * SHA-256 of that file in hexadecimal, if the file has no id. By this hash, importing the same path and bytes again
+   * finds this note, even if the note was edited here since.
    */
   fileHash?: string
-  /** The front matter as that file has it, if an export would write it differently without it. */
+  /** The front matter of that file, if an export would otherwise write it differently. */
   fileFront?: string
-  /** When the note was written, by the file's front matter. The page removes it with the first edit. */
+  /**
+   * When the note was last written, according to the file's front matter. The first edit in the page removes this
+   * field.
+   */
   fileDate?: string
   /**
-   * While a long file is being imported, and after that was interrupted: which file, and how much of its body is here.
+   * Present while a long file is being imported, and after its import was interrupted: which file, and how much of its
+   * body is in the note.
    */
   filePart?: FilePart
 }
 
 export interface FilePart {
-  /** SHA-256 of the file in hexadecimal. */
+  /** SHA-256 of the file, in hexadecimal. */
   hash: string
-  /** UTF-16 units. */
+  /** UTF-16 units of the file's body that are in the note. */
   length: number
 }
 
@@ -36,7 +40,7 @@ export type Notes = typeof notes extends { schema: infer S; fields: infer F; def
   ? Collection<S, F, D>
   : never
 
-/** A note's own fields: its row without `id` and the `$` metadata. */
+/** Returns a note's own fields: its row without `id` and the `$` metadata. */
 export function fieldsOf(row: object): { title: string; body: string } & Record<string, unknown> {
   const own = Object.entries(row).filter(([key]) => key !== "id" && !key.startsWith("$"))
   return { title: "", body: "", ...Object.fromEntries(own) }

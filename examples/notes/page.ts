@@ -28,7 +28,7 @@ const workspace = await openWorkspace({
       ? "The notes are open in another tab. Close that tab, then reload this page."
       : error.message
   if (error.code !== "STORE_IN_USE") throw error
-  return new Promise(() => {}) // the person has been told: no error, and the rest of the page does not run
+  return new Promise(() => {}) // the message is enough: throw no error, and do not run the rest of the page
 })
 const { notes } = workspace
 

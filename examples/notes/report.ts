@@ -11,7 +11,7 @@ export function report(heading: string, lines: readonly string[]): void {
   })
   child(dialog, "ul").replaceChildren(...items)
   dialog.onclose = refocus
-  // The event comes some time after the dialog has closed, and a key that is pressed in between would be lost.
+  // The close event comes some time after the dialog has closed, and a key pressed in between would be lost.
   child<HTMLButtonElement>(dialog, "button").onclick = (event) => {
     event.preventDefault()
     dialog.onclose = null
@@ -21,7 +21,10 @@ export function report(heading: string, lines: readonly string[]): void {
   if (!dialog.open) dialog.showModal()
 }
 
-/** The focus is back where it was, but Chromium types nothing into a textarea whose text changed under the dialog. */
+/**
+ * Focuses the focused textarea again. The browser has given it back the focus, but Chromium types nothing into a
+ * textarea whose text changed under the dialog.
+ */
 function refocus(): void {
   const at = document.activeElement
   if (!(at instanceof HTMLTextAreaElement)) return

@@ -2,10 +2,10 @@ import { preview } from "headwater"
 import { changedAt } from "./dates.ts"
 import type { Notes, Row } from "./notes.ts"
 
-/** UTF-16 units of long texts that are kept for the next search. */
+/** The most UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
 
-/** Long notes that cannot be read, one after the other, after which no more are tried for a query. */
+/** After so many long notes in a row that cannot be read, no more are tried for a query. */
 const FAILURES = 10
 
 /** ms between two calls of `onFound`. */
@@ -13,31 +13,32 @@ const FOUND_EVERY = 250
 
 export interface Search {
   /**
-   * The notes that contain every word of the query, the best first: a title that equals the query, one that begins with
-   * it, one that contains its words, any other note; newer before older. Without a query all notes, newest first.
+   * Returns the notes that contain every word of the query, the best first: a title that equals the query, a title that
+   * begins with it, a title that contains its words, any other note. Among equals, newer notes come first. Without a
+   * query, returns all notes, newest first.
    */
   find(query: string): readonly Row[]
   /**
-   * `reading`: long notes are read, and more may be found. `rereading`: only notes that have changed since. `incomplete`:
-   * some long notes could not be read.
+   * `reading`: long notes are being read, and more may be found. `rereading`: the same, but only for notes that have
+   * changed since they were read. `incomplete`: some long notes could not be read.
    */
   readonly state: "done" | "reading" | "rereading" | "incomplete"
 }
 
 /**
- * A search over rows. A row has only the start of a long text: the rest of it is read while the page has nothing else
- * to do, one note at a time. `onFound` is called when that has found more, and when it has ended: then `find` gives
- * more.
+ * Searches rows. A row has only the start of a long text. The rest of the text is read one note at a time, while the
+ * page has nothing else to do. `onFound` is called when this reading has found another note, and when it has ended:
+ * `find` then returns a new result.
  */
 export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promise<void> = whenIdle): Search {
   const texts = longTexts()
   let words: readonly string[] = []
-  /** Long notes whose text was looked at for these words, and whether it has them. */
+  /** Long notes whose text was searched for these words, and whether it has them. */
   let seen = new WeakMap<Row, boolean>()
   let unread: Row[] = []
   let reading: Row | undefined
   let isReading = false
-  /** Long notes that could not be read for these words; they are tried again for other words. */
+  /** Long notes that could not be read for these words. They are tried again for other words. */
   let failed = new WeakSet<Row>()
   let failuresInARow = 0
   /** Whether a long note that may have the words was not read. */
@@ -58,7 +59,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     const whole = words.join(" ")
     const found: Row[][] = [[], [], [], []]
     for (const row of newestFirst()) if (has(row)) found[rankOf(row, whole, words)]!.push(row)
-    unread.reverse() // taken from the end
+    unread.reverse() // `read` takes from the end
     if (unread.length > 0 && !isReading) void read()
     return found.flat()
   }
@@ -66,7 +67,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   let rows: readonly Row[] = []
   let sorted: readonly Row[] = []
 
-  /** All notes; they are sorted when one has changed, and not for each search. */
+  /** Returns all notes, newest first. They are sorted only when a note has changed, not for each search. */
   function newestFirst(): readonly Row[] {
     if (rows === notes.all()) return sorted
     rows = notes.all()
@@ -82,7 +83,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     if (known !== undefined) return known
     const last = texts.get(row.id)
     const isFound = last !== undefined && words.every((word) => text.includes(word) || last.text.includes(word))
-    // until a changed note is read again it stays where it is: somebody may be typing into it
+    // until a changed note is read again it keeps its place: somebody may be typing into it
     if (last?.row === row) seen.set(row, isFound)
     else if (failed.has(row) || failuresInARow >= FAILURES) isIncomplete = true
     else if (row !== reading) unread.push(row)
@@ -103,11 +104,11 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
 
   async function look(row: Row): Promise<void> {
     const whole = await notes.read(row.id).catch(() => undefined)
-    if (notes.get(row.id) !== row) return // it has changed meanwhile: then the list asks again
+    if (notes.get(row.id) !== row) return // the note has changed meanwhile, so the list calls `find` again
     if (whole === undefined) {
       failed.add(row)
       isIncomplete = true
-      if (++failuresInARow >= FAILURES) unread = [] // Automerge cannot be loaded, most likely
+      if (++failuresInARow >= FAILURES) unread = [] // most likely Automerge cannot be loaded
       return
     }
     failuresInARow = 0
@@ -132,11 +133,11 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
 }
 
 const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
-/** Text as a search compares it: STRASSE and straße are equal, and so are a Greek letter's two forms. */
+/** Returns a text as a search compares it: STRASSE and straße are equal, and so are the two forms of a Greek letter. */
 const folded = (text: string) => text.toLowerCase().normalize("NFC").replaceAll("ß", "ss").replaceAll("ς", "σ")
 const containsAll = (text: string, words: readonly string[]) => words.every((word) => text.includes(word))
 
-/** 0 for the best title, 3 for one that says nothing of the search. */
+/** Ranks a note: 0 for the best title, 3 for a title without the words of the search. */
 function rankOf(row: Row, query: string, words: readonly string[]): 0 | 1 | 2 | 3 {
   const { title } = textOf(row)
   if (title.startsWith(query)) return title === query ? 0 : 1
@@ -145,13 +146,16 @@ function rankOf(row: Row, query: string, words: readonly string[]): 0 | 1 | 2 | 
 
 interface Text {
   readonly title: string
-  /** Title, tags and what the row has of the body. */
+  /** Title, tags, and the part of the body that the row has. */
   readonly text: string
 }
 
 const shortTexts = new WeakMap<Row, Text>()
 
-/** What a row has of a note's text. A row is the same object until it changes, so its text is made once. */
+/**
+ * Returns the part of a note's text that its row has. A row is the same object until it changes, so its text is made
+ * only once.
+ */
 function textOf(row: Row): Text {
   let text = shortTexts.get(row)
   if (text === undefined) {
@@ -164,8 +168,9 @@ function textOf(row: Row): Text {
 }
 
 /**
- * Long texts, each with the row that it was read for; the oldest are forgotten when there are too many. A row changes with its
- * note, except when an edit keeps the text's length within a second of another edit: the next edit mends that.
+ * Keeps long texts, each with the row for which it was read; drops the oldest when there are too many. A changed note
+ * gets a new row, except when an edit within a second of another edit keeps the text's length. In that case the kept
+ * text is outdated until the next edit.
  */
 function longTexts() {
   const texts = new Map<string, { readonly row: Row; readonly text: string }>()

@@ -16,12 +16,13 @@ const types: Record<string, string> = {
 export async function servePage(o: { port: number; relay: string; folder: string }) {
   const server = createServer((request, response) => {
     const notFound = () => response.writeHead(404).end("not found\n")
-    // a client may send what is not a URL, such as `//`, and a throw would end the relay, which runs in this process
+    // a client may send something other than a URL, such as `//`. A throw here would end the relay, which runs in this
+    // process.
     const { url = "/" } = request
     const pathname = URL.canParse(url, "http://page") ? new URL(url, "http://page").pathname : ""
     const name = pathname === "/" ? "index.html" : pathname.slice(1)
     const type = types[path.extname(name)]
-    // the build is one flat folder: no file of it has a slash in its name
+    // the build is one flat folder: none of its files has a slash in its name
     if (request.method !== "GET" || type === undefined || !/^[\w.-]+$/.test(name)) {
       notFound()
       return
@@ -29,8 +30,8 @@ export async function servePage(o: { port: number; relay: string; folder: string
     response.setHeader("content-type", type)
     response.setHeader("cache-control", "no-cache")
     response.setHeader("x-content-type-options", "nosniff")
-    // read whole, because a stream would stay open when the client leaves halfway; missing while the page is being
-    // built
+    // read the whole file, because a stream would stay open when the client leaves halfway. The file is missing while
+    // the page is being built.
     readFile(path.join(o.folder, name)).then(
       (bytes) => response.end(name === "index.html" ? String(bytes).replace("%RELAY%", o.relay) : bytes),
       notFound,

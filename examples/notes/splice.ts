@@ -9,9 +9,9 @@ export interface Splice {
 }
 
 /**
- * The smallest splice that turns `before` into `after`; undefined when they are equal. `caret` is the caret's position
- * in `after`. It tells where an ambiguous edit was made: when "aaaa" became "aaaaa" and the caret is at 2, the second
- * "a" is the new one.
+ * Returns the smallest splice that turns `before` into `after`; undefined when they are equal. `caret` is the caret's
+ * position in `after`. It tells where an ambiguous edit was made: when "aaaa" became "aaaaa" and the caret is at 2, the
+ * second "a" is the new one.
  */
 export function difference(before: string, after: string, caret = after.length): Splice | undefined {
   if (before === after) return undefined
@@ -32,28 +32,28 @@ export function difference(before: string, after: string, caret = after.length):
 const sameFromEnd = (a: string, b: string, n: number) => a[a.length - 1 - n] === b[b.length - 1 - n]
 const isHigh = (text: string, at: number) => (text.charCodeAt(at) & 0xfc00) === 0xd800
 
-/** The greatest length up to `length` to which the text can be cut without splitting a surrogate pair. */
+/** Returns the greatest length, at most `length`, to which the text can be cut without splitting a surrogate pair. */
 export function wholePairs(text: string, length: number): number {
   const cut = Math.min(length, text.length)
   return cut > 0 && cut < text.length && isHigh(text, cut - 1) ? cut - 1 : cut
 }
 
-/** The text as a textarea shows it: every line break is an LF. (HTML, "API value".) */
+/** Returns the text as a textarea shows it: every line break is an LF. (HTML, "API value".) */
 export const asShown = (text: string) => text.replace(/\r\n?/g, "\n")
 
 /**
- * `splice` has positions in `asShown(text)`; the result has positions in `text`. Line breaks outside of what was typed
+ * Converts a splice from positions in `asShown(text)` to positions in `text`. Line breaks outside of the typed text
  * stay as they are.
  */
 export function inStored(splice: Splice, text: string): Splice {
   const from = stored(splice.at, text)
   const to = stored(splice.at + splice.remove, text)
-  // an LF right behind a CR makes one line break with it: a second LF keeps them two
+  // an LF right after a CR would make one line break of the two: a second LF keeps them apart
   const joined = text[from - 1] === "\r" && (splice.insert || text.charAt(to)).startsWith("\n")
   return { at: from, remove: to - from, insert: joined ? `\n${splice.insert}` : splice.insert }
 }
 
-/** The position in `text` of what `asShown(text)` has at `position`. */
+/** Returns the position in `text` of the character that `asShown(text)` has at `position`. */
 function stored(position: number, text: string): number {
   let at = position
   for (let pair = text.indexOf("\r\n"); pair !== -1 && pair < at; pair = text.indexOf("\r\n", pair + 2)) at++
@@ -61,12 +61,15 @@ function stored(position: number, text: string): number {
 }
 
 /**
- * UTF-16 units that one write inserts at most, and that it removes at most. A change holds at most 262,144 of both
+ * The most UTF-16 units that one write inserts, and the most that it removes. A change holds at most 262,144 of both
  * together (`TOO_LARGE`), and one line break of the textarea may be two units of the text.
  */
 export const PART = 80_000
 
-/** The start of `splice`, made for `before`, that fits into one write; `splice` itself when all of it fits. */
+/**
+ * Returns the first part of `splice`, made for `before`, that fits into one write; returns `splice` itself when all of
+ * it fits.
+ */
 export function firstPart(splice: Splice, before: string): Splice {
   const { at, remove, insert } = splice
   if (remove <= PART && insert.length <= PART) return splice
@@ -80,8 +83,8 @@ export function apply(text: string, splices: readonly Splice[]): string {
 
 /**
  * Moves `mine` over `theirs`: both were made for the same text, and the result is for the text after `theirs`. Nothing
- * is removed twice, and what they inserted stays. The result is two splices, to be applied one after the other, where
- * they inserted into what I removed.
+ * is removed twice, and text that `theirs` inserted stays. If `theirs` inserted into a range that `mine` removes, the
+ * result is two splices, to be applied one after the other.
  */
 export function over(mine: Splice, theirs: Splice): Splice[] {
   const myEnd = mine.at + mine.remove
@@ -97,7 +100,9 @@ export function over(mine: Splice, theirs: Splice): Splice[] {
   return after === 0 ? [first] : [{ at: behind, remove: after, insert: "" }, first]
 }
 
-/** Where a caret at `position` is after `splice`. Text that somebody else inserts at the caret goes behind it. */
+/**
+ * Returns the position of a caret after `splice`. Text that somebody else inserts at the caret comes after the caret.
+ */
 export function moveCaret(position: number, { at, remove, insert }: Splice): number {
   if (position <= at) return position
   return position >= at + remove ? position + insert.length - remove : at + insert.length

@@ -17,7 +17,7 @@ console.log(`relay  ${relay.url}\npage   ${page.url}`)
 let stopping = false
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    if (stopping) process.exit(1) // the second signal does not wait
+    if (stopping) process.exit(1) // a second signal ends the process at once
     stopping = true
     void page
       .close()
@@ -26,7 +26,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   })
 }
 
-/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would hide it. */
+/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would bury it. */
 function giveUp(what: string, variable: string, error: NodeJS.ErrnoException): never {
   const other = error.code === "EADDRINUSE" ? `; set ${variable} to another port` : ""
   console.error(`the ${what} cannot start: ${error.message}${other}`)

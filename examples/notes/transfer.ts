@@ -4,11 +4,14 @@ import type { FileToImport, ImportReport } from "./import.ts"
 import type { Notes } from "./notes.ts"
 import { report } from "./report.ts"
 
-/** Import and export: the buttons, dropped and pasted files, and the reports. Their code is loaded when it is first used. */
+/**
+ * Handles import and export: the buttons, dropped and pasted files, and the reports. The code of both is loaded when it
+ * is first used.
+ */
 export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
   const chosen = (input: HTMLInputElement) => () => {
     void importFiles([...(input.files ?? [])].map(asFile))
-    input.value = "" // or choosing the same file again would be no change
+    input.value = "" // otherwise choosing the same file again would be no change
   }
   for (const [button, input] of [
     ["import-files", "files"],
@@ -19,7 +22,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
     picker.addEventListener("change", chosen(picker))
   }
   element("export", HTMLElement).addEventListener("click", () => void exportFiles())
-  // without files it is the browser's to put dropped text into an input; anywhere else it would leave the page
+  // dropped text: over an input the browser inserts it; anywhere else the browser would leave the page, so prevent that
   const isText = ({ dataTransfer, target }: DragEvent) =>
     dataTransfer?.types.includes("Files") !== true &&
     (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement)
@@ -33,7 +36,7 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
   })
   document.addEventListener("paste", (event) => {
     const data = event.clipboardData
-    if (!data?.files.length || data.types.includes("text/plain")) return // office programs add a picture of the text
+    if (!data?.files.length || data.types.includes("text/plain")) return // office programs add a picture of copied text
     event.preventDefault()
     receive([...data.files])
   })
@@ -108,7 +111,7 @@ function summary({ created, updated, unchanged, problems }: ImportReport, skippe
 
 const counted = (n: number, what: string) => `${n} note${n === 1 ? "" : "s"} ${what}`
 
-/** The File System Access API's folder picker (WICG), where the browser has it. */
+/** Shows the folder picker of the File System Access API (WICG). Undefined: the browser has none. */
 async function pickFolder(): Promise<FileSystemDirectoryHandle | undefined> {
   const { showDirectoryPicker } = window as { showDirectoryPicker?: (o: object) => Promise<FileSystemDirectoryHandle> }
   return showDirectoryPicker?.({ id: "notes", mode: "readwrite" })

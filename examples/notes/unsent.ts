@@ -1,18 +1,21 @@
 import type { Notes } from "./notes.ts"
 
 /**
- * Counts the notes that the relay does not have as they are here. The function that it returns is given the number of
- * unsent changes, and returns undefined when there are some, but of notes that it does not know. `onChange` is called
- * when the number has become another without a change of the workspace's status.
+ * Counts the notes whose present state the relay does not have. Returns a function that takes the number of unsent
+ * changes and returns the number of notes. It returns undefined when there are unsent changes, but only of notes that
+ * it does not know. `onChange` is called when the number of notes has changed without a change of the workspace's
+ * status.
  */
 export function countUnsent(notes: Notes, onChange = () => {}): (changes: number) => number | undefined {
   const unsent = new Set(notes.all().flatMap((row) => (row.$pending ? [row.id] : [])))
-  /** Notes that were deleted here, the oldest first: they have no row that says whether the deletion was sent. */
+  /**
+   * Notes that were deleted here, the oldest deletion first. They have no row that says whether the deletion was sent.
+   */
   const deleted = new Set<string>()
   let isLooking = false
   let looksAgain = false
 
-  /** Forgets the deletions that were sent. They are sent in their order, so the first that was not ends it. */
+  /** Drops the deletions that were sent. They are sent in order, so the search ends at the first unsent one. */
   async function look(): Promise<void> {
     looksAgain = true
     if (isLooking) return

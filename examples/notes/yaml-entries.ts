@@ -1,4 +1,4 @@
-/** Valid YAML (1.2, core schema) as keys and values that the fields of a note can hold. */
+/** Reads valid YAML (1.2, core schema) as keys and values that the fields of a note can hold. */
 import { type Document, isAlias, isMap, isNode, isScalar, type Pair, parseDocument, Scalar, visit } from "yaml"
 
 export interface Entry {
@@ -6,32 +6,32 @@ export interface Entry {
   readonly value: unknown
 }
 
-/** Levels that a value may have; a field holds at most 64. */
+/** The most levels that a value may have. A field holds at most 64. */
 const LEVELS = 60
 
 /**
- * What the values of front matter may come to once their aliases are resolved, so that a note has room for them beside
- * the first part of its body. Without aliases they are always less.
+ * The most that the values of front matter may hold after their aliases are resolved, so that they fit into a note
+ * together with the first part of its body. Without aliases they always hold less.
  */
 export interface Room {
   values: number
-  /** UTF-16 units of texts, and of keys inside of values. */
+  /** UTF-16 units of texts, and of keys inside values. */
   units: number
 }
 
 export const fullRoom = (): Room => ({ values: 50_000, units: 100_000 })
 
-/** Aliases in front matter: the parser looks for the anchor of each in the whole document. */
+/** The most aliases in front matter: for each alias, the parser searches the whole document for its anchor. */
 const ALIASES = 200
 
 export interface Yaml {
-  /** `at`: where the key begins. `sound`: its lines can be written again as they are. */
+  /** `at`: the index at which the key begins. `sound`: its lines can be written again as they are. */
   readonly pairs: readonly (Entry & { readonly at: number; readonly sound: boolean })[]
   readonly remarks: readonly string[]
 }
 
 function parse(text: string): Document.Parsed | undefined {
-  // the parser would take seconds, and its stack may overflow
+  // such a text would take the parser seconds, and may overflow its stack
   if (nestsTooDeep(text) || (text.match(/(?:^|[\s[{,:-])\*(?=[^\s*])/g)?.length ?? 0) > ALIASES) return undefined
   // with known tags, `!!set` and the like would become objects that JSON does not have
   const options = { schema: "core", version: "1.2", resolveKnownTags: false, uniqueKeys: false } as const
@@ -43,7 +43,10 @@ function parse(text: string): Document.Parsed | undefined {
   }
 }
 
-/** Reads YAML, whose values take their part of `room`; undefined when it is not valid, or when they do not fit. */
+/**
+ * Reads YAML, and subtracts its values from `room`. Returns undefined when the YAML is not valid, or when the values do
+ * not fit into `room`.
+ */
 export function readYaml(text: string, room: Room = fullRoom()): Yaml | "no map" | undefined {
   const document = parse(text)
   if (document === undefined) return undefined
@@ -68,11 +71,11 @@ export function readYaml(text: string, room: Room = fullRoom()): Yaml | "no map"
     Object.assign(room, left)
     return { pairs, remarks: [...remarks] }
   } catch {
-    return undefined // an alias without its anchor, or aliases that would grow without end
+    return undefined // the text has an alias without its anchor, or aliases that would grow without end
   }
 }
 
-/** Where a pair begins in the text. */
+/** Returns the index in the text at which a pair begins. */
 function startOf(pair: Pair): number {
   for (const node of [pair.key, pair.value]) if (isNode(node) && node.range) return node.range[0]
   return 0
@@ -84,8 +87,9 @@ function keyOf({ key }: Pair, text: string): string {
 }
 
 /**
- * Keeps as text what a field cannot hold or would write differently: a number such as 1.10, 00123, 0x1F or one beyond
- * 2^53 (most of them are not numbers), and half of a surrogate pair, which only an escape can write.
+ * Keeps a value as text if a field cannot hold it or would write it differently: a number such as 1.10, 00123, 0x1F or
+ * one beyond 2^53 (most of them are not meant as numbers), and half of a surrogate pair, which only an escape can
+ * write.
  */
 function keepSpelling(document: Document.Parsed, text: string): void {
   visit(document, {
@@ -103,8 +107,8 @@ function keepSpelling(document: Document.Parsed, text: string): void {
 }
 
 /**
- * Inside of values: gives keys that no object can have, or has already, another name. Returns where these objects
- * begin.
+ * Renames keys inside values if no object can have them, or if their object already has them. Returns the indexes at
+ * which these objects begin.
  */
 function renameKeys(document: Document.Parsed, text: string, remarks: Set<string>): number[] {
   const places: number[] = []
@@ -126,8 +130,8 @@ function renameKeys(document: Document.Parsed, text: string, remarks: Set<string
 }
 
 /**
- * Gives each key of an object its name: the key itself, or one like it when no object can have the key (`isReserved`)
- * or when it came before. `given` are all keys of the object.
+ * Returns a function that gives each key of an object its name. The name is the key itself, or a similar one if no
+ * object can have the key (`isReserved`) or if the key came before. `given` are all keys of the object.
  */
 export function namer(given: ReadonlySet<string>): (key: string, isReserved?: (name: string) => boolean) => string {
   const used = new Set<string>()
@@ -145,7 +149,7 @@ export function namer(given: ReadonlySet<string>): (key: string, isReserved?: (n
   }
 }
 
-/** Whether the text is valid YAML of one key, and has no alias to an anchor that is neither in it nor in `anchors`. */
+/** Whether the text is valid YAML with one key, and every alias in it has its anchor in it or in `anchors`. */
 export function isEntry(text: string, anchors: Set<string>): boolean {
   const document = parse(text)
   if (document === undefined || !isMap(document.contents) || document.contents.items.length !== 1) return false
@@ -161,7 +165,7 @@ export function isEntry(text: string, anchors: Set<string>): boolean {
   return isComplete
 }
 
-/** The text of a quoted key; the key itself when it is not quoted, or not well. */
+/** Returns the text of a quoted key; returns the key itself when it is not quoted, or not correctly. */
 export function unquoted(key: string): string {
   if (!/^["']/.test(key)) return key
   const contents = parse(key)?.contents
@@ -169,7 +173,7 @@ export function unquoted(key: string): string {
   return typeof value === "string" && !/\p{Surrogate}/u.test(value) ? value : key
 }
 
-/** Whether the text may nest deeper than a value can: it looks at brackets and runs of dashes, and not at quotes. */
+/** Whether the text may nest deeper than a value can. Checks brackets and runs of dashes, and ignores quotes. */
 function nestsTooDeep(text: string): boolean {
   if (/(?:[-?:][ \t]+){60}/.test(text)) return true
   let level = 0
@@ -181,7 +185,10 @@ function nestsTooDeep(text: string): boolean {
   return false
 }
 
-/** Throws when a value has too many levels, or no room for its parts. An alias may make it contain itself. */
+/**
+ * Subtracts a value from `room`. Throws when it has too many levels or does not fit. An alias may make a value contain
+ * itself.
+ */
 function takeRoom(room: Room, value: unknown, levels = 0): void {
   room.values--
   if (typeof value === "string") room.units -= value.length

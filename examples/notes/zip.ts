@@ -1,6 +1,6 @@
 /**
- * A ZIP archive without compression (PKWARE APPNOTE 6.3, method 0, names in UTF-8), for browsers without a folder
- * picker. It holds at most 65,535 files and 4 GiB, because it has no ZIP64 records.
+ * Returns a ZIP archive without compression (PKWARE APPNOTE 6.3, method 0, names in UTF-8), for browsers without a
+ * folder picker. It holds at most 65,535 files and 4 GiB, because it has no ZIP64 records.
  */
 export function zip(files: readonly { readonly path: string; readonly text: string }[]): Blob {
   const utf8 = new TextEncoder()

@@ -1,4 +1,4 @@
-/** Helpers for bytes: numbers of 64 bits, memory that grows, and any bytes as a Buffer. */
+/** Helpers for bytes: 64-bit numbers, memory that grows, and a Uint8Array as a Buffer. */
 
 export function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)
@@ -8,10 +8,10 @@ export function writeU64(bytes: Buffer, value: number, at: number): void {
 export const readU64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 
-/** The same memory as a Buffer. */
+/** Returns a Buffer on the same memory. */
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** Memory that grows at its end. Read `bytes` again after each `reserve`, which may replace it. */
+/** Memory that grows at its end. Read `bytes` again after each `reserve`, which may replace the buffer. */
 export class GrowingBytes {
   bytes: Buffer
   length = 0
@@ -20,7 +20,7 @@ export class GrowingBytes {
     this.bytes = Buffer.allocUnsafeSlow(capacity)
   }
 
-  /** Appends room for `length` bytes and returns where the room begins. */
+  /** Appends `length` bytes with any content, and returns the index of the first. */
   reserve(length: number): number {
     const at = this.length
     this.length += length
@@ -32,7 +32,7 @@ export class GrowingBytes {
     return at
   }
 
-  /** The appended bytes, without the free room behind them. */
+  /** The appended bytes, without the unused memory after them. */
   get filled(): Buffer {
     return this.bytes.subarray(0, this.length)
   }

@@ -1,6 +1,6 @@
 /**
- * The tests that every implementation of the relay's log passes (`contract.ts`). A runner gives each case an empty
- * place to open logs in. A case that fails throws (node:assert).
+ * The tests that every implementation of the relay's log (`contract.ts`) must pass. A runner gives each case an empty
+ * folder in which to open logs. A case that fails throws (node:assert).
  */
 import assert from "node:assert/strict"
 import { type Cursor, cursorOf, type Entry, encodeEntry, position } from "../../src/wire/protocol.ts"
@@ -9,7 +9,7 @@ import { actorOf, pages, type Sample, type SampleOptions, sample } from "./sampl
 
 export interface LogConformanceCase {
   readonly name: string
-  /** `open` opens the same place each time; a case closes what it has opened before it opens again. */
+  /** `open` opens the same logs each time. A case must close what it has opened before it calls `open` again. */
   run(open: () => Promise<Logs>): Promise<void>
 }
 
@@ -277,7 +277,7 @@ const shut: LogConformanceCase["run"] = async (open) => {
   await within(open, async (reopened) => assert.equal(position(reopened.end), at))
 }
 
-/** A long random history against a plain model of it: changes of many entities, with forks and merges. */
+/** Compares a long random history with a plain model of it: changes of many entities, with forks and merges. */
 const modelled: LogConformanceCase["run"] = async (open) => {
   const model = new Model()
   for (let round = 0; round < 4; round++) {
@@ -293,7 +293,7 @@ const modelled: LogConformanceCase["run"] = async (open) => {
   }
 }
 
-/** The right answers of the look-ups, kept in the simplest way. */
+/** Holds the right answers of the look-ups, in the simplest way. */
 class Model {
   readonly #samples: { sample: Sample; position: number }[] = []
   readonly #heads = new Map<string, string[]>()
@@ -321,7 +321,7 @@ class Model {
     this.#heads.set(entity, [...heads.filter((head) => !deps.includes(head)), one.changes[0]!.hash])
   }
 
-  /** The newest `count` samples and everything they touch. */
+  /** Checks the newest `count` samples and everything they touch. */
   async check(log: Log, count: number): Promise<void> {
     for (const { sample, position } of this.#samples.slice(-Math.min(count, this.#samples.length))) {
       const { hash, binds: _, ...change } = sample.changes[0]!

@@ -1,31 +1,31 @@
 /**
- * The relay's seam to a disk: one append-only log per workspace.
+ * The contract between the relay and its disk: one append-only log per workspace.
  *
- * Look-ups see an entry as soon as it is appended. Entries that wait together are flushed together (group commit). Only
- * flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position and the
- * running hash there. So a log that was restored from an older backup, truncated, damaged or replaced is noticed: it
- * does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the one on segment files
- * is in `logs.ts`.
+ * Look-ups see an entry as soon as it is appended. Entries that wait at the same time are flushed together (group
+ * commit). Only flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position
+ * and the running hash there. So a log that was restored from an older backup, truncated, damaged or replaced is
+ * noticed: it does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the
+ * implementation on segment files is in `logs.ts`.
  *
- * An entry has one position, that of the place behind it. `append` returns it, `Known` and `PageEntry` hold it,
+ * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` hold it,
  * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
- * of an entry whose flush has failed is never used again, so that nobody takes the flush of another entry for its
- * flush.
+ * of an entry whose flush has failed is never used again. Otherwise a caller that waits for the failed entry could take
+ * the flush of another entry for the awaited one.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
-/** The value itself when memory holds all that is needed for it, else a promise. */
+/** The value itself if memory holds everything needed for it, else a promise. */
 export type Awaitable<T> = T | Promise<T>
 
-/** What a log knows of one change. */
+/** The facts that a log has about one change. */
 export interface Known {
   readonly actor: Actor
   readonly seq: number
   readonly startOp: number
-  /** startOp + ops - 1; so startOp - 1 when it has no operations. */
+  /** startOp + ops - 1. For a change without operations this is startOp - 1. */
   readonly maxOp: number
   readonly deps: readonly Hash[]
-  /** The position of its entry: `flushed(position)` tells when the change is durable. */
+  /** The position of the change's entry: `flushed(position)` resolves when the change is durable. */
   readonly position: number
 }
 
@@ -36,15 +36,15 @@ export interface Tail {
   readonly maxOp: number
 }
 
-/** An entity as of everything appended, flushed or not. */
+/** The state of an entity after everything appended, flushed or not. */
 export interface EntityState {
   readonly collection: string
   readonly heads: readonly Hash[]
-  /** The position of its tombstone. */
+  /** The position of the entity's tombstone. */
   readonly purged?: number
 }
 
-/** A change of an entry, as the caller has read it. A list of them is in the order of `entry.chunks`. */
+/** A change of an entry, as the caller has decoded it. A list of changes is in the order of `entry.chunks`. */
 export interface AppendedChange {
   readonly hash: Hash
   readonly actor: Actor
@@ -61,78 +61,78 @@ export interface AppendedChange {
 
 export interface PageEntry {
   readonly position: number
-  /** The key of its entity (`Log.key`), which tells the entity without decoding the entry. */
+  /** The key of the entry's entity (`Log.key`), which identifies the entity without decoding the entry. */
   readonly key: string
-  /** Decoded when it is first asked for. */
+  /** The entry, decoded when this property is first read. */
   readonly entry: Entry
-  /** `encodeEntry(entry)` */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
 }
 
 /** Consecutive entries of the flushed log. */
 export interface Page {
   readonly entries: readonly PageEntry[]
-  /** The cursor behind the last of them. It comes with the entries, because a later call could give a later cursor. */
+  /** The cursor after the last entry. It comes with the entries, because a later call could give a later cursor. */
   readonly cursor: Cursor
 }
 
 /**
  * Promises reject with `CLOSED`, or with `LOG_FAILED` when the disk has failed or the wanted entries are lost; a later
- * call may succeed. When damage is found, everything that is not flushed fails, and look-ups and reads wait until the
- * log has been mended.
+ * call may succeed. When damage is found, all unflushed entries fail, and look-ups and reads wait until the log has
+ * been mended.
  */
 export interface Log {
-  /** The cursor behind the last flushed entry. */
+  /** The cursor after the last flushed entry. */
   readonly end: Cursor
   /**
-   * Whether records were lost once. Changes that depend on a lost one are served but not known. So a replica whose
-   * heads of an entity equal the log's may still lack entries that the log serves.
+   * Whether the log has ever lost records. Changes that depend on a lost change are served but do not count as known.
+   * So a replica whose heads of an entity equal the log's may still lack entries that the log serves.
    */
   readonly harmed: boolean
-  /** Bytes of flushed entries behind this position; an estimate is enough. */
+  /** Returns the bytes of flushed entries after this position; an estimate is enough. */
   bytesAfter(position: number): number
   /** Position of the last appended entry, flushed or not. */
   readonly appended: number
 
   /**
-   * The four look-ups answer as of some moment between the call and the answer. A caller that appends because of
-   * several answers must keep others from appending meanwhile. After a failed flush or damage they know nothing of the
-   * lost entries.
+   * Each of the four look-ups answers for some moment between its call and its answer. A caller that appends on the
+   * basis of several answers must keep others from appending meanwhile. After a failed flush or damage, look-ups do not
+   * see the lost entries.
    */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>
   tail(entity: string, actor: Actor): Awaitable<Tail | undefined>
-  /** The principal that a session actor is bound to. */
+  /** Returns the principal to which a session actor is bound. */
   binding(actor: Actor): Awaitable<string | undefined>
 
   /**
-   * Appends an entry and returns its position. The four look-ups above see it at once. `bytes` is `encodeEntry(entry)`,
-   * for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged; `TOO_LARGE` for an entry
-   * with more bytes than the log takes, which is more than any message may have; a RangeError for a number of 2^32 or
-   * more, which no record can hold. When it throws, nothing has happened.
+   * Appends an entry and returns its position. The four look-ups above see the entry at once. `bytes` is
+   * `encodeEntry(entry)`, for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged;
+   * `TOO_LARGE` for an entry with more bytes than the log accepts, which is more than any message may have; a
+   * RangeError for a number of 2^32 or more, which no record can hold. If it throws, nothing was appended.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**
-   * Resolves with the cursor at `position` once everything up to it is on the disk. Rejects with `LOG_FAILED` when it
-   * never will be.
+   * Resolves with the cursor at `position` once everything up to `position` is on the disk. Rejects with `LOG_FAILED`
+   * when that entry is lost.
    */
   flushed(position: number): Promise<Cursor>
-  /** Whether this log, as flushed, passes through that cursor. Every log holds position 0. */
+  /** Whether the flushed log passes through that cursor. Every log holds position 0. */
   holds(cursor: Cursor): Awaitable<boolean>
-  /** The entity's key in `PageEntry.key`: 16 bytes of a hash. */
+  /** Returns the entity's key as in `PageEntry.key`: 16 bytes of a hash. */
   key(entity: string): string
   /**
-   * The entries behind `position`: at least one if there is one, then as many as fit into `bytes`, which counts
-   * `PageEntry.bytes`.
+   * Returns the entries after `position`: at least one if there is one, then as many as fit into `bytes`, where only
+   * `PageEntry.bytes` count.
    */
   since(position: number, bytes: number): Promise<Page>
-  /** Calls `f` after each flush. Returns the unsubscription. */
+  /** Calls `f` after each flush. Returns a function that unsubscribes `f`. */
   onFlush(f: () => void): () => void
   /**
-   * Calls `f` once flushed entries were found damaged and the log goes on without them. The log then holds none of the
-   * cursors that it gave before, and `end` is a new one. A follower must begin again: its replica pulls, is told
-   * `CURSOR_UNKNOWN` and heals. Otherwise the replica would never give back the lost entries that it still holds.
-   * Returns the unsubscription.
+   * Calls `f` each time that flushed entries were found damaged and the log goes on without them. The log then holds
+   * none of the cursors that it gave before, and `end` is a new one. A follower must begin again: its replica pulls,
+   * gets `CURSOR_UNKNOWN` and heals. Otherwise the replica would never give back the lost entries that it still holds.
+   * Returns a function that unsubscribes `f`.
    */
   onBreak(f: () => void): () => void
   /** Gives back the log that `Logs.open` lent. It stays open for its other borrowers. */
@@ -141,13 +141,13 @@ export interface Log {
 
 export interface Logs {
   /**
-   * Lends a workspace's log until it is closed as often as it was opened. All borrowers share one object. A limited
-   * number of logs stay open that nobody has borrowed. Nothing is written before the first append.
+   * Lends a workspace's log until `Log.close` was called as often as `open`. All borrowers get the same object. A
+   * limited number of logs stay open although nobody has borrowed them. Nothing is written before the first append.
    */
   open(workspace: string): Promise<Log>
   /**
-   * Resolves when entries can be stored. `LOG_FAILED`: the folder takes no bytes. A log that cannot be opened or flushed
-   * for a reason of its own does not count: all others work.
+   * Resolves if entries can be stored now. Rejects with `LOG_FAILED` if the folder cannot be written to. A single log
+   * that cannot be opened or flushed does not make it reject, because the other logs work.
    */
   check(): Promise<void>
   /** Flushes and closes all logs. */

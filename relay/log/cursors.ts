@@ -3,7 +3,7 @@ import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/pr
 import type { Awaitable } from "./contract.ts"
 import type { Segment, Segments } from "./segments.ts"
 
-/** The cursor behind the entry with this position. Undefined when the log has lost that entry. */
+/** Returns the cursor after the entry with this position. Undefined when the log has lost that entry. */
 export function cursorAt(segments: Segments, position: number): Awaitable<Cursor | undefined> {
   if (position === positionOf(segments.end)) return segments.end
   for (const segment of segments.newestFirst()) {
@@ -17,7 +17,7 @@ export function cursorAt(segments: Segments, position: number): Awaitable<Cursor
   return undefined
 }
 
-/** Whether the flushed log passes through this cursor, and has lost nothing between it and the end. */
+/** Whether the flushed log passes through this cursor, and has lost nothing between the cursor and its end. */
 export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<boolean> {
   const position = positionOf(cursor)
   if (position > positionOf(segments.end)) return false
@@ -30,20 +30,20 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
 }
 
 /**
- * The cursor behind the entry at `position`, where the running hash is `running`. Behind the last entry of a segment it
- * is the base of the next segment, which may begin a fresh running hash.
+ * Returns the cursor after the entry at `position`, where the running hash is `running`. After the last entry of a
+ * segment it is the base of the next segment, which may begin a fresh running hash.
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end
   let next: Segment | undefined
   for (const segment of segments.newestFirst()) {
-    // Skip a segment that begins behind the flushed end: it is not served yet. The one before it may look empty only
+    // Skip a segment that begins after the flushed end: it is not served yet. The segment before it may look empty only
     // because nothing in it is flushed.
     if (segment.header.base > positionOf(segments.end)) continue
     if (segment.last === position && next) return cursorOf(next.header.base, next.header.baseRunning)
     if (segment.header.base < position) break
-    // Skip empty segments: after damage the next one may begin a fresh running hash, so an empty one names no valid
-    // cursor.
+    // Skip empty segments: after damage the next segment may begin a fresh running hash, and then the base of an empty
+    // segment before it is no valid cursor.
     if (!next || segment.last > segment.header.base) next = segment
   }
   return cursorOf(position, running)

@@ -1,4 +1,4 @@
-/** The folder of one log: the names in it, and the things that all parts of the log share. */
+/** The folder of one log: its file names, and the services that all parts of the log share. */
 import type { Clock } from "../../src/base/env.ts"
 import type { Disk } from "../machine/disk.ts"
 import type { Level } from "../machine/report.ts"
@@ -15,17 +15,17 @@ export interface Folder {
   readonly sizes: LogSizes
   readonly health: LogHealth
   report(event: LogEvent): void
-  /** Makes the folder in that of all logs. Rejects with `LOG_FAILED` when that one was removed or replaced. */
+  /** Makes the folder in the folder of all logs. Rejects with `LOG_FAILED` when the latter was removed or replaced. */
   make(): Promise<void>
 }
 
 /**
- * An event for the relay's report. `info`: to be expected. `warn`: something is wrong, but nothing is lost. `error`:
+ * An event for the relay's report. `info`: an expected event. `warn`: something is wrong, but nothing is lost. `error`:
  * something is lost, or was not stored.
  */
 export interface LogEvent {
   readonly level: Level
-  /** `log.…` */
+  /** The name of the event: `log.…`. */
   readonly event: string
   readonly [detail: string]: unknown
 }

@@ -1,4 +1,4 @@
-/** Group commit: records that wait together are written and flushed together, one group after the other. */
+/** Group commit: records that wait at the same time are written and flushed together, one group after the other. */
 import { cursorOf } from "../../src/wire/protocol.ts"
 import { GrowingBytes } from "./bytes.ts"
 import type { Folder } from "./folder.ts"
@@ -11,11 +11,11 @@ interface Group {
   readonly segment: OpenSegment
   readonly out: GrowingBytes
   records: number
-  /** The position of the last record; 0 while there is none. */
+  /** The position of the group's last record; 0 while it has no record. */
   last: number
-  /** The group is being written, so further records go into the next one. */
+  /** Whether the group is being written, so that further records go into the next group. */
   writing: boolean
-  /** Settles with its flush. */
+  /** Settles with the flush of the group. */
   readonly done: Promise<void>
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -23,25 +23,27 @@ interface Group {
 
 /** The calls that a group commit makes to its log. */
 export interface CommitListener {
-  /** `Segments.end` has moved. */
+  /** Called after a flush, when `Segments.end` has moved. */
   flushed(): void
   /**
-   * A flush has failed, and the log has none of the entries appended since the last one. Returns the error for those
-   * who wait for them. `entries`: how many are lost.
+   * Called when a flush has failed: the log has none of the entries appended since the last successful flush. Returns
+   * the error for the callers that wait for these entries. `entries`: the number of lost entries.
    */
   failed(cause: unknown, entries: number): Error
-  /** All of the closing segment is on the disk. Called after each flush, until the segment is sealed. */
+  /** Called when all records of the closing segment are on the disk: after each flush, until the segment is sealed. */
   closed(segment: OpenSegment): void
 }
 
 export class GroupCommit {
   readonly #folder: Folder
-  /** The segments. They stay the same throughout a flush, because the log is mended only while nothing is written. */
+  /**
+   * Returns the segments. They stay the same during a flush, because the log is mended only while nothing is written.
+   */
   readonly #segments: () => Segments
   readonly #listener: CommitListener
   /** Groups that are not flushed yet, in the order of the log. */
   #groups: Group[] = []
-  /** Memory of the last group, kept for the next one unless it is too large. */
+  /** Memory of the last group, kept for the next group unless it is too large. */
   #spare: GrowingBytes | undefined
   #flushing: Promise<void> | undefined
 
@@ -52,7 +54,7 @@ export class GroupCommit {
   }
 
   /**
-   * Calls `append` to put a record into the group that waits for this segment. When that throws, nothing has happened.
+   * Calls `append` to put a record into the group that waits for this segment. If `append` throws, nothing has changed.
    */
   add(segment: OpenSegment, position: number, append: (out: GrowingBytes) => void): void {
     const group = this.#waitingFor(segment)
@@ -62,7 +64,7 @@ export class GroupCommit {
     this.#flushing ??= this.#flush()
   }
 
-  /** Settles with the flush of the entry with this position; undefined when the entry does not wait for one. */
+  /** Settles with the flush of the entry with this position; undefined if that entry is not waiting for a flush. */
   flushOf(position: number): Promise<void> | undefined {
     return this.#groups.find(({ last }) => last >= position)?.done
   }
@@ -79,7 +81,8 @@ export class GroupCommit {
     const done = new Promise<void>((resolve, reject) => {
       settle = { resolve, reject }
     })
-    // Those who wait for it get the error. Without this, a failure that nobody waits for would end the process.
+    // Callers that wait for `done` get the error. Without this line, a failure for which nobody waits would end the
+    // process.
     done.catch(() => {})
     const out = this.#spare ?? new GrowingBytes(this.#folder.sizes.groupBytes)
     this.#spare = undefined
@@ -89,8 +92,8 @@ export class GroupCommit {
   }
 
   /**
-   * Writes group after group, each at the end of a turn of the event loop, so that all records of that turn share one
-   * flush. So do the records that come during a flush.
+   * Writes one group after the other, each at the end of a turn of the event loop, so that all records of that turn
+   * share one flush. All records that are appended during a flush share the next flush.
    */
   async #flush(): Promise<void> {
     const segments = this.#segments()
@@ -99,7 +102,7 @@ export class GroupCommit {
       const group = this.#groups[0]!
       const { segment } = group
       try {
-        // Finish a segment before the next one begins: a scan must find nothing behind its end.
+        // Finish a segment before the next one begins: no damaged bytes may follow its last record.
         await segments.closing?.prepare()
         await segment.prepare()
         group.writing = true
@@ -121,7 +124,7 @@ export class GroupCommit {
     this.#flushing = undefined
   }
 
-  /** A flush has failed. All later groups continue its running hash, so they are lost, too. */
+  /** Handles a failed flush. All later groups continue the running hash of the failed one, so they are lost, too. */
   #lose(cause: unknown): void {
     const lost = this.#groups.splice(0)
     this.#segments().rollBack(lost[0]!.segment)

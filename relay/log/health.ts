@@ -1,6 +1,7 @@
 /**
- * Whether entries can be stored now. A write of a few bytes tells of a full or broken disk before anybody pushes. A log
- * that fails says nothing of the others: its own clients are told, and its failure is only a reason to try again.
+ * Checks whether entries can be stored now. A trial write of one block detects a full or broken disk before anybody
+ * pushes. If one log fails, the others may still work: the clients of that log get the error, and here the failure only
+ * leads to a new trial.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -13,30 +14,35 @@ export interface HealthOptions {
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
-  /** How long an answer counts, ms. Without it, a client that asks all the time would keep the disk busy. */
+  /**
+   * For this time, in ms, the result of a trial is reused. Otherwise a client that asks all the time would keep the
+   * disk busy.
+   */
   readonly healthMs: number
 }
 
 export class LogHealth {
   readonly #o: HealthOptions
-  /** A flush has failed, and none has succeeded since. */
+  /** Whether a flush has failed and no flush has succeeded since. */
   #failing = false
-  /** The last trial, as long as it counts. */
+  /** The last trial, until its result expires. */
   #trial: Promise<void> | undefined
-  /** Settles with the last trial: all write to the same file, one after the other. */
+  /** Settles with the last trial. Trials run one after the other, because all of them write to the same file. */
   #lastTrial = Promise.resolve()
 
   constructor(options: HealthOptions) {
     this.#o = options
   }
 
-  /** A log could not be written: a trial from before says nothing any more. */
+  /** Call it when a log could not be written: the result of an earlier trial is then outdated. */
   failed(): void {
     this.#failing = true
     this.#trial = undefined
   }
 
-  /** A log was written: after a failure, neither does a trial that has failed. */
+  /**
+   * Call it when a log was written. If a flush had failed before, the result of an earlier trial is outdated as well.
+   */
   works(): void {
     if (this.#failing) this.#trial = undefined
     this.#failing = false

@@ -1,11 +1,11 @@
 /**
- * The open logs that nobody has borrowed. Their number and their memory are limited, however many other logs are in
- * use. A call takes the same time however many logs there are: a client that leaves 10,000 workspaces must not keep the
- * others waiting.
+ * Keeps open logs that nobody has borrowed. Their number and memory are limited, independently of the logs in use. A
+ * call takes the same time for any number of logs: a client that leaves 10,000 workspaces must not keep the others
+ * waiting.
  */
 
 interface IdleLog {
-  /** Bytes of memory that it takes, about. */
+  /** Approximate bytes of memory that the log takes. */
   readonly bytes: number
   shut(): void
 }
@@ -13,7 +13,7 @@ interface IdleLog {
 export class IdleLogs {
   readonly #most: number
   readonly #mostBytes: number
-  /** By workspace, in the order in which they were given back. */
+  /** The logs by workspace id, in the order in which they were given back. */
   readonly #logs = new Map<string, IdleLog>()
   #bytes = 0
 
@@ -22,7 +22,10 @@ export class IdleLogs {
     this.#mostBytes = idleBytes
   }
 
-  /** Keeps a log. Its `shut` is called once there is no room for it, perhaps at once. The oldest log goes first. */
+  /**
+   * Keeps a log. `shut` is called once the limits do not allow keeping the log, perhaps at once. The oldest log is shut
+   * first.
+   */
   add(workspace: string, bytes: number, shut: () => void): void {
     this.#logs.set(workspace, { bytes, shut })
     this.#bytes += bytes
@@ -33,7 +36,7 @@ export class IdleLogs {
     }
   }
 
-  /** The log is borrowed again, or gone. */
+  /** Removes a log, because it is borrowed again or shut. */
   take(workspace: string): void {
     const log = this.#logs.get(workspace)
     if (!log) return

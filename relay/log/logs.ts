@@ -1,7 +1,7 @@
 /**
- * The relay's logs on segment files: one folder per workspace, named by the hex of sha256 of the workspace's id. It has
- * the segments `00000001.log` and on (`segment/header.ts`, `segment/record.ts`), and beside each sealed segment its
- * index, `00000001.idx` and on (`segment/index-format.ts`).
+ * The relay's logs on segment files. Each workspace has a folder, named by the hex of sha256 of the workspace's id. The
+ * folder holds the segments `00000001.log` and on (`segment/header.ts`, `segment/record.ts`), and beside each sealed
+ * segment its index, `00000001.idx` and on (`segment/index-format.ts`).
  *
  * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of all other
  * files. A look-up in the sealed segments asks the Bloom filter of each, the newest first. So memory grows with the
@@ -20,21 +20,21 @@ import { SegmentLog } from "./segment-log.ts"
 import { type LogSizes, usualLogSizes } from "./sizes.ts"
 
 export interface LogsOptions {
-  /** The folder of the logs, made when it does not exist. One process at a time may use it. */
+  /** The folder of the logs, made if it does not exist. One process at a time may use it. */
   readonly folder: string
   readonly disk: Disk
   readonly clock: Clock
   /**
-   * Called when something is wrong with the disk, and with what was done about it: `{ level, event: "log.…", workspace,
-   * … }`.
+   * Called with each problem of the disk and with each step taken about it: `{ level, event: "log.…", workspace, … }`.
    */
   report(event: LogEvent): void
-  /** For tests: sizes other than the usual ones. */
+  /** Sizes that replace the usual ones, for tests. */
   readonly sizes?: Partial<LogSizes>
 }
 
 /**
- * Rejects with `STORE_IN_USE` when another process serves the folder, with `LOG_FAILED` when the folder cannot be used.
+ * Opens the folder. Rejects with `STORE_IN_USE` when another process serves it, and with `LOG_FAILED` when it cannot be
+ * used.
  */
 export async function openLogs(options: LogsOptions): Promise<Logs> {
   const { folder, disk } = options
@@ -49,9 +49,9 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
   }
 }
 
-/** The folder that this process has. */
+/** The folder that this process has locked. */
 interface Locked {
-  /** As `Disk.identity` gives it. */
+  /** The folder's `Disk.identity`. */
   readonly identity: string | undefined
   unlock(): Promise<void>
 }
@@ -69,12 +69,12 @@ class SegmentLogs implements Logs {
   readonly #sizes: LogSizes
   readonly #locked: Locked
   readonly #reader: Reader
-  /** By workspace. */
+  /** The open logs by workspace id. */
   readonly #open = new Map<string, Lent>()
   /** The logs in `#open` that nobody has borrowed. */
   readonly #idle: IdleLogs
   readonly #health: LogHealth
-  /** Logs that are being shut. One must be shut before it is opened again. */
+  /** Logs that are being shut, by workspace id. A log is opened again only after it is shut. */
   readonly #leaving = new Map<string, Promise<void>>()
   #closed = false
 
@@ -135,8 +135,8 @@ class SegmentLogs implements Logs {
   }
 
   /**
-   * Rejects when the folder has not the path any more: another process may have what is there now, or nobody will look
-   * there for what is written.
+   * Rejects when the path does not name the same folder any more: another process may use the folder that is there now,
+   * or nobody would ever look there for what is written.
    */
   async #requireFolder(): Promise<void> {
     const { folder, disk } = this.#options

@@ -1,4 +1,7 @@
-/** Looks things up in all segments of a log, the newest first. Answers at once when memory holds everything needed. */
+/**
+ * Looks up entities, changes and actors in all segments of a log, the newest first. Answers synchronously when memory
+ * holds everything that is needed.
+ */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
 import { entityKey, type Key, keyName } from "./segment/keys.ts"
@@ -14,18 +17,20 @@ export interface EntityId {
 
 export class LookUps {
   readonly #segments: Segments
-  /** Entities remembered at most, in each of the two maps below. */
+  /** The most entities that each of the two maps below holds. */
   readonly #remembered: number
-  /** By entity. Kept because hashing takes time, and a push asks for the same entity several times. */
+  /**
+   * Keys by entity id. They are cached because hashing takes time, and a push asks for the same entity several times.
+   */
   readonly #ids = new Map<string, EntityId>()
   /**
-   * The states of entities in the sealed segments up to `#newest`, by the entity's name, in the order of the look-ups.
+   * The states that entities have in the sealed segments up to `#newest`, by entity name, in the order of the look-ups.
    * Null: these segments do not have the entity.
    */
   readonly #sealedStates = new Map<string, EntityState | null>()
   #newest: SealedSegment | undefined
 
-  /** `remembered`: entities whose id and sealed state are kept. */
+  /** `remembered`: the number of entities whose id and sealed state are cached. */
   constructor(segments: Segments, remembered: number) {
     this.#segments = segments
     this.#remembered = remembered
@@ -74,8 +79,8 @@ export class LookUps {
   }
 
   /**
-   * The entity's state before the active segment. Null: there was none. Undefined: it must be read from the sealed
-   * segments.
+   * Returns the entity's state before the active segment. Null: there was none. Undefined: it must be read from the
+   * sealed segments.
    */
   before(id: EntityId): EntityState | null | undefined {
     const { closing } = this.#segments
@@ -83,8 +88,8 @@ export class LookUps {
   }
 
   /**
-   * The entity's state at the end of the newest of these segments, which come newest first; when there are none, at the
-   * end of the sealed ones. Null and undefined as in `before`.
+   * Returns the entity's state at the end of the newest of the given segments, which are ordered newest first. Without
+   * any, returns its state at the end of the sealed segments. Null and undefined as in `before`.
    */
   #inMemory(id: EntityId, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
     if (!newest) return this.#segments.sealed.newest ? this.#states().get(id.name) : null
@@ -103,7 +108,7 @@ export class LookUps {
     for (;;) {
       const { newest } = sealed
       const state = (await sealed.state(id.key)) ?? null
-      // A segment was sealed meanwhile, and may have newer changes of the entity.
+      // If another segment was sealed meanwhile, it may have newer changes of the entity.
       if (newest !== sealed.newest) continue
       const states = this.#states()
       if (states.size >= this.#remembered) states.delete(states.keys().next().value!)
@@ -112,7 +117,7 @@ export class LookUps {
     }
   }
 
-  /** The remembered states. They are forgotten once another segment is sealed, which may have newer ones. */
+  /** Returns the cached states. They are dropped once another segment is sealed, which may have newer ones. */
   #states(): Map<string, EntityState | null> {
     const { newest } = this.#segments.sealed
     if (newest !== this.#newest) this.#sealedStates.clear()
@@ -120,7 +125,7 @@ export class LookUps {
     return this.#sealedStates
   }
 
-  /** True: the sealed segments have nothing of this entity. False: they may have something. */
+  /** True: the sealed segments have no records of this entity. False: they may have some. */
   #isNotSealed({ key, name }: EntityId): boolean {
     if (!this.#segments.sealed.newest || this.#states().get(name) === null) return true
     for (const { index } of this.#segments.inMemory) {

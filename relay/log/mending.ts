@@ -1,34 +1,34 @@
 /**
- * Mends a damaged log. A read that meets damage waits until the log has been opened again without it, and is tried
- * again.
+ * Mends a damaged log. A read that meets damage waits until the log has been opened again without the damaged records,
+ * and then runs again.
  */
 import type { Awaitable } from "./contract.ts"
 import { Damage } from "./damage.ts"
 
-/** How often one read is tried when it meets damage, or when the log is mended meanwhile. */
+/** How often one read is tried if it meets damage, or if the log is mended during the read. */
 const ATTEMPTS = 3
 
-/** The log that is mended. */
+/** The log that `Mending` mends. */
 export interface Mendable<Contents> {
-  /** The contents that reads are given: another object after each mend. */
+  /** The contents that reads get: a different object after each mend. */
   contents(): Contents
   closed(): boolean
   /**
-   * Opens the log again without the damaged records. Resolves with whether records are lost. `damage`: that in the
-   * oldest damaged segment.
+   * Opens the log again without the damaged records. Resolves with whether records are lost. `damage`: the damage in
+   * the oldest damaged segment.
    */
   reopen(damage: Damage | undefined): Promise<boolean>
-  /** Damage was met while none was known. */
+  /** Called when damage is found while none was known. */
   damaged(damage: Damage): void
-  /** The log goes on without the lost records. */
+  /** Called when the log goes on without lost records. */
   broken(): void
-  /** The error for a read that cannot be done. */
+  /** Returns the error for a read that cannot be done. */
   unreadable(cause: unknown): Error
 }
 
 export class Mending<Contents> {
   readonly #log: Mendable<Contents>
-  /** Damage that is not mended yet; of several, that in the oldest segment. */
+  /** Damage that is not mended yet. If several segments are damaged, this is the damage in the oldest one. */
   #damage: Damage | undefined
   #work: Promise<void> | undefined
 
@@ -47,8 +47,8 @@ export class Mending<Contents> {
   }
 
   /**
-   * Mends the log. A caller that comes while a mend is under way waits for that one. After a mend that has failed, the
-   * next caller tries again.
+   * Mends the log. While a mend is under way, further callers wait for the same mend. After a failed mend, the next
+   * caller tries again.
    */
   mend(): Promise<void> {
     this.#work ??= this.#mend().finally(() => {
@@ -68,13 +68,16 @@ export class Mending<Contents> {
     if (lost) this.#log.broken()
   }
 
-  /** Runs a read. Answers at once when memory holds all that the read needs; only a read of files may meet damage. */
+  /**
+   * Runs a read. Answers synchronously when memory holds everything that the read needs; only reads of files may meet
+   * damage.
+   */
   read<T>(read: (contents: Contents) => Awaitable<T>): Awaitable<T> {
     const ready = !this.#damage ? read(this.#log.contents()) : undefined
     return ready instanceof Promise || this.#damage ? this.#readWhole(read, ready) : (ready as T)
   }
 
-  /** `first`: the first try, when it is under way already. */
+  /** `first`: the first try, if it is already under way. */
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {
@@ -83,7 +86,7 @@ export class Mending<Contents> {
         if (this.#damage) await this.mend()
         contents = this.#log.contents()
         const found = await (reading ?? read(contents))
-        // With other contents, the log was mended during the read and may have lost what was found.
+        // If the contents were replaced, the log was mended during the read and may have lost what the read found.
         if (contents === this.#log.contents()) return found
       } catch (error) {
         const mended = contents !== this.#log.contents()

@@ -1,4 +1,4 @@
-/** Reads a page of the flushed log: entries in their order, checked, with the cursor behind them. */
+/** Reads a page of the flushed log: entries in order, with verified checksums, and the cursor after the last one. */
 import { decodeEntry, type Entry } from "../../src/wire/protocol.ts"
 import type { Page, PageEntry } from "./contract.ts"
 import { cursorBehind } from "./cursors.ts"
@@ -16,7 +16,7 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const start = offsets[i]!
-        // Read a bit more than the page has room for: a page counts only bodies, and some preambles are large.
+        // Read a bit more than fits into the page: only bodies count against its limit, and some preambles are large.
         const to = upTo(offsets, i, end, Math.min(buffers.bytes, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - start)
         const length = (offsets[to] ?? end) - start
@@ -30,8 +30,8 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
 }
 
 /**
- * The index behind the last record that one read takes, beginning with the `i`-th: at least that one, then as many as
- * fit into `bytes`.
+ * Returns the index after the last record of one read that begins with the `i`-th record. The read takes at least that
+ * record, then as many as fit into `bytes`.
  */
 function upTo(offsets: readonly number[], i: number, end: number, bytes: number): number {
   let to = i + 1
@@ -43,7 +43,7 @@ class GrowingPage {
   /** Bytes of entries that the page may still take. */
   room: number
   readonly #entries: PageEntry[] = []
-  /** The running hash behind the last entry. */
+  /** The running hash after the last entry. */
   readonly #running = Buffer.alloc(8)
 
   constructor(room: number) {
@@ -60,7 +60,7 @@ class GrowingPage {
     return { entries: this.#entries, cursor }
   }
 
-  /** Takes the records that begin at these places in `bytes`, as long as there is room. Returns how many it took. */
+  /** Takes the records that begin at these offsets in `bytes`, until one does not fit. Returns how many it took. */
   take(segment: Segment, bytes: Buffer, records: readonly number[]): number {
     let count = 0
     let size = 0
@@ -94,7 +94,7 @@ function checkRecord({ header }: Segment, bytes: Buffer, at: number): void {
   if (!record.isBodyWhole(bytes, at, secret)) throw new Damage(number, "an entry is damaged")
 }
 
-/** An entry of the log, decoded when it is first asked for. */
+/** An entry of the log, decoded when `entry` is first read. */
 class LoggedEntry implements PageEntry {
   readonly position: number
   readonly key: string

@@ -16,20 +16,20 @@ import { change, record } from "./segment/record.ts"
 import { scan } from "./segment/scan.ts"
 import { SealedSegment } from "./segment/sealed-segment.ts"
 
-/** A crash cut off a write. Nobody was told that these records are stored. */
+/** A crash cut off a write. The records of that write were never acknowledged. */
 const TORN = { level: "info", event: "log.torn" } as const
 const DAMAGED = { level: "error", event: "log.damaged" } as const
 
 export interface Recovered {
   readonly sealed: SealedSegments
   readonly active: OpenSegment
-  /** Records are lost that the log had before, so a fresh running hash has begun. */
+  /** Whether the log has lost records, so that a fresh running hash has begun. */
   readonly broken: boolean
 }
 
 /**
- * The state of a log in use that is opened again: its last flushed position, and the highest position that it has
- * given.
+ * The state of a log that is opened again while in use. `end` is its last flushed position, `given` the highest
+ * position that it has assigned.
  */
 export interface Before {
   readonly end: number
@@ -39,8 +39,8 @@ export interface Before {
 /**
  * Reads the indexes of the sealed segments and scans the last segment. A segment whose index is missing, damaged or
  * made on top of another index is scanned as well, and gets a new index. If a record is damaged or missing, the log
- * goes on in a new segment with a fresh running hash. Changes that depend on a lost one are served but not known, so a
- * replica that holds them gives them back together with the lost ones.
+ * goes on in a new segment with a fresh running hash. A change that depends on a lost change is served but does not
+ * count as known, so a replica that holds both gives both back.
  */
 export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
   const dropped = new Set<number>()
@@ -59,7 +59,7 @@ export async function recover(folder: Folder, before?: Before, damage?: Damage):
   }
 }
 
-/** Removes the index of a segment. `open` makes that durable. */
+/** Removes the index of a segment. `open` makes the removal durable. */
 async function dropIndex(folder: Folder, number: number): Promise<void> {
   const index = indexPath(folder, number)
   folder.reader.forget(index)
@@ -76,8 +76,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const freshRunning = random.subarray(8)
   let secret: Secret = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
-    // The log relies on these names from here on, but whoever made, removed or copied them may not have made that
-    // durable.
+    // From here on the log relies on these file names, but the process that made, removed or copied the files may not
+    // have synced the folders.
     await disk.syncFolder(dirname(folder.path))
     await disk.syncFolder(folder.path)
     secret = (await findSecret(folder, numbers)) ?? secret
@@ -90,7 +90,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
 
   for (const number of numbers) {
     const ready = indexed.has(number) ? await SealedSegment.open(folder, number, sealed.newest) : undefined
-    // An index that names a fresh segment (`brokenBy`) counts only while that segment is there.
+    // An index that names a fresh segment (`brokenBy`) is valid only while that segment exists.
     if (ready && (ready.brokenBy === 0 || numbers.includes(ready.brokenBy))) {
       sealed.oldestFirst.push(ready)
       continue
@@ -137,8 +137,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
 }
 
 /**
- * Removes files that a process left unfinished when it died. Returns the numbers of the segments, and of those with an
- * index.
+ * Removes the unfinished files of a process that died. Returns the numbers of all segments, and the numbers for which
+ * there is an index.
  */
 async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; readonly indexed: ReadonlySet<number> }> {
   const names = await folder.disk.list(folder.path)
@@ -154,8 +154,8 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
 }
 
 /**
- * Whether the segment has a header. Otherwise it is removed: an index could take it for the fresh segment that it names
- * (`brokenBy`).
+ * Whether the segment has a header. A segment without one is removed: otherwise an index that names a fresh segment
+ * with the same number (`brokenBy`) would seem valid.
  */
 async function isBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)
@@ -167,7 +167,7 @@ async function isBegun(folder: Folder, number: number): Promise<boolean> {
   return false
 }
 
-/** The log's secret, from the first segment with a whole header: all segments have the same. */
+/** Returns the log's secret, from the first segment with a whole header: all segments have the same secret. */
 async function findSecret(folder: Folder, numbers: readonly number[]): Promise<Secret | undefined> {
   for (const number of numbers) {
     const header = decodeHeader(await folder.reader.files.read(segmentPath(folder, number), 0, HEADER_BYTES))
@@ -179,12 +179,12 @@ async function findSecret(folder: Folder, numbers: readonly number[]): Promise<S
 interface Scanned {
   /** Undefined: the segment is set aside, because its header cannot be read. */
   readonly segment?: OpenSegment
-  /** Bytes of its file. */
+  /** Bytes of the segment's file. */
   readonly size: number
   readonly lost: boolean
 }
 
-/** `isLast`: it is the last segment, so a crash may have torn its end. That is no loss. */
+/** `isLast`: this is the last segment. A crash may have torn its end, which is not a loss. */
 async function scanSegment(folder: Folder, number: number, sealed: SealedSegments, isLast: boolean): Promise<Scanned> {
   const path = segmentPath(folder, number)
   const size = await sizeOf(folder, path)
@@ -214,7 +214,7 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
     segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
-    // Bad sectors are no torn end: their records may have been acknowledged.
+    // Bad sectors are not a torn end: the records in them may have been acknowledged.
     const torn = isLast && to === size && !folder.reader.files.isBad(path, from, to)
     lost ||= !torn
     folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })
@@ -224,8 +224,8 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
 }
 
 /**
- * Renames a segment without a header, because nobody can tell which segment it continues. The fresh segment that
- * follows makes the new name durable.
+ * Renames a segment whose header cannot be read, because it is unknown which segment it continues. The fresh segment
+ * that is made next makes the new name durable.
  */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)
@@ -234,7 +234,7 @@ async function setAside(folder: Folder, number: number): Promise<void> {
   folder.report({ ...DAMAGED, segment: number, from: 0, to: HEADER_BYTES })
 }
 
-/** Marks the changes of a record that depend on a change which is not known. */
+/** Marks each change of a record that depends on an unknown change. */
 async function markOrphans(bytes: Buffer, at: number, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
   const entity = record.entity(bytes, at)
   const here = new Set<string>()

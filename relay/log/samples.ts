@@ -1,4 +1,4 @@
-/** Entries for tests of a log, and a reader of all that it serves. */
+/** Makes entries for tests of a log, and reads all that a log serves. */
 import { hash as digest } from "node:crypto"
 import { type Entry, position } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Page } from "./contract.ts"
@@ -12,19 +12,22 @@ export interface Sample {
 export interface SampleOptions {
   readonly entity?: string
   readonly collection?: string
-  /** A name; `actorOf` makes an actor of it. */
+  /** A name. `actorOf` makes an actor from it. */
   readonly actor?: string
   readonly by?: string
   readonly binds?: boolean
   readonly deps?: readonly string[]
   readonly seq?: number
-  /** Bytes of the chunk beyond the 34 for its name. */
+  /** Bytes of the chunk after the 34 bytes for its name. */
   readonly size?: number
 }
 
 export const actorOf = (name: string): string => digest("sha256", name, "hex").slice(0, 32)
 
-/** An entry with one change, whose hash is that of `name`. A log does not read chunks, so any bytes will do. */
+/**
+ * Returns an entry with one change. The change's hash is the hash of `name`. A log does not read chunks, so the chunk
+ * may have any bytes.
+ */
 export function sample(name: string, options: SampleOptions = {}): Sample {
   const { entity = "note", collection = "notes", actor = "alice", by = "alice", binds, size = 40 } = options
   const { deps = [], seq = 1 } = options
@@ -42,7 +45,7 @@ export function sample(name: string, options: SampleOptions = {}): Sample {
   return { entry: { entity, collection, kind: "change", chunks: [chunk], by }, changes: [change] }
 }
 
-/** All pages behind a position, read `bytes` bytes at a time. */
+/** Returns all pages after a position, read `bytes` bytes at a time. */
 export async function pages(log: Log, from: number, bytes: number): Promise<Page[]> {
   const read: Page[] = []
   for (let at = from; ; at = position(read.at(-1)!.cursor)) {

@@ -1,5 +1,6 @@
 /**
- * The sealed segments of a log. A look-up asks the newest first. Bloom filters make most of the reading unnecessary.
+ * The sealed segments of a log. A look-up asks them from the newest to the oldest. Bloom filters make most of the
+ * reading unnecessary.
  */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
@@ -15,7 +16,7 @@ export class SealedSegments {
   readonly actors: ActorKeys
   readonly #salt: number
 
-  /** `rememberedActors`: actors whose key is kept. */
+  /** `rememberedActors`: the number of actors whose key is cached. */
   constructor(secret: Secret, rememberedActors: number) {
     this.actors = new ActorKeys(secret, rememberedActors)
     this.#salt = secret.salt
@@ -44,7 +45,10 @@ export class SealedSegments {
     return this.#find(key, PointerKind.binding, (segment) => segment.binding(key, actor))
   }
 
-  /** Answers at once when the filters in memory show that no segment has the key: most look-ups are of new changes. */
+  /**
+   * Answers synchronously when the filters in memory show that no segment has the key, because most look-ups are for
+   * new changes.
+   */
   #find<T>(
     key: Key,
     kind: PointerKind,
@@ -58,7 +62,7 @@ export class SealedSegments {
     return undefined
   }
 
-  /** `lacks`: the answer of the `from`-th segment's filter. */
+  /** `lacks`: the answer of the `from`-th segment's filter, where the search begins. */
   async #findFrom<T>(
     from: number,
     lacks: false | Promise<boolean>,

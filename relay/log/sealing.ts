@@ -1,4 +1,4 @@
-/** Seals segments: gives a full one its index on disk, and drops the index in memory. */
+/** Seals segments: writes the index of a full segment to the disk, so that its index in memory can be dropped. */
 import { Damage } from "./damage.ts"
 import type { Folder } from "./folder.ts"
 import type { SealedSegments } from "./sealed-segments.ts"
@@ -9,13 +9,13 @@ import { writeIndex } from "./segment/write-index.ts"
 import type { Segments } from "./segments.ts"
 import { breathe, Slice } from "./slices.ts"
 
-/** Seals the closing segment of a log, while entries are appended to the next one. */
+/** Seals the closing segment of a log. Meanwhile entries are appended to the next segment. */
 export class Sealing {
   readonly #folder: Folder
   readonly #segments: Segments
   readonly #onDamage: (damage: Damage) => void
   #work: Promise<void> | undefined
-  /** After a failed seal: entries that the active segment must have before sealing is tried again. */
+  /** After a failed seal: the number of entries that the active segment must have before sealing is tried again. */
   #notBefore = 0
 
   constructor(folder: Folder, segments: Segments, onDamage: (damage: Damage) => void) {
@@ -25,8 +25,8 @@ export class Sealing {
   }
 
   /**
-   * Call it when all of the closing segment is on the disk. While sealing fails, the segment's index stays in memory
-   * and the active segment grows.
+   * Call it when all records of the closing segment are on the disk. As long as sealing fails, the segment's index
+   * stays in memory and the active segment grows.
    */
   start(closing: OpenSegment): void {
     const segments = this.#segments
@@ -57,8 +57,9 @@ export class Sealing {
 }
 
 /**
- * Seals `segment`, all of which is on the disk, behind the sealed ones; the caller adds it to them. `brokenBy`: the
- * number of the segment that begins a fresh running hash because records are lost; 0 when nothing is lost.
+ * Seals `segment`, whose records must all be on the disk, after the sealed segments; the caller adds it to them.
+ * `brokenBy`: the number of the segment that begins a fresh running hash because records are lost; 0 when nothing is
+ * lost.
  */
 export async function sealOnTop(
   folder: Folder,
@@ -72,7 +73,7 @@ export async function sealOnTop(
   return writeIndex(folder, segment, { previous, lost, brokenBy })
 }
 
-/** Looks up, for each entity of the segment, its state before the segment, where that is not known yet. */
+/** Looks up the state of each entity before the segment, unless it is known already. */
 async function lookUpBefore({ clock, sizes }: Folder, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
   const slice = new Slice(sizes.lookUpSlice)
   for (let e = 0; e < index.entities; e++) {

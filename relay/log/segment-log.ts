@@ -1,6 +1,4 @@
-/**
- * One workspace's log on segment files: the contract, put together from group commit, look-ups, sealing and mending.
- */
+/** One workspace's log on segment files. Implements the contract by group commit, look-ups, sealing and mending. */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import {
   type Actor,
@@ -23,7 +21,7 @@ import { Sealing } from "./sealing.ts"
 import { LONGEST_ENTRY_BYTES } from "./segment/record.ts"
 import { Segments } from "./segments.ts"
 
-/** The parts of an open log. All of them are made anew when the log is mended. */
+/** The parts of an open log. All of them are replaced when the log is mended. */
 interface Contents {
   readonly segments: Segments
   readonly lookUps: LookUps
@@ -36,7 +34,7 @@ export class SegmentLog implements Log {
   readonly #commit: GroupCommit
   readonly #mending: Mending<Contents>
   #contents: Contents
-  /** The highest position that any entry was given, lost ones included: no position is given twice. */
+  /** The highest position that any entry was given, lost entries included: no position is given twice. */
   #given: number
   #closed = false
   readonly #flushListeners = new Set<() => void>()
@@ -72,7 +70,7 @@ export class SegmentLog implements Log {
     return this.#contents.segments.harmed
   }
 
-  /** Bytes of memory that the log takes, about. */
+  /** Approximate bytes of memory that the log takes. */
   get memory(): number {
     return this.#contents.segments.inMemory.reduce((sum, { index }) => sum + index.memory, 0)
   }
@@ -140,7 +138,7 @@ export class SegmentLog implements Log {
     if (this.#mending.needed) await this.#mending.mend()
     const waiting = position > positionOf(this.end) ? this.#commit.flushOf(position) : undefined
     await waiting
-    // `#read` throws once the log is closed, but an entry that was appended before gets its answer.
+    // After `close`, `#read` throws, but an entry that was appended before must get its answer.
     const found = waiting
       ? cursorAt(this.#contents.segments, position)
       : this.#read(({ segments }) => cursorAt(segments, position))
@@ -228,7 +226,7 @@ export class SegmentLog implements Log {
     this.#giveBack()
   }
 
-  /** Flushes, and closes all files. */
+  /** Flushes the log, and closes all its files. */
   async shut(): Promise<void> {
     this.#closed = true
     await this.#mending.idle()

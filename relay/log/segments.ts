@@ -9,11 +9,14 @@ export type Segment = SealedSegment | OpenSegment
 
 export class Segments {
   readonly sealed: SealedSegments
-  /** The full segment that is not sealed yet, if there is one: behind the sealed ones, before the active one. */
+  /**
+   * The full segment that is not sealed yet, if there is one. It comes after the sealed segments and before the active
+   * one.
+   */
   closing: OpenSegment | undefined
-  /** The one that is appended to. */
+  /** The segment to which entries are appended. */
   active: OpenSegment
-  /** The cursor behind the last flushed entry. */
+  /** The cursor after the last flushed entry. */
   end: Cursor
 
   constructor(sealed: SealedSegments, active: OpenSegment) {
@@ -41,12 +44,12 @@ export class Segments {
     return this.active.appended
   }
 
-  /** Whether records were lost once: the index of each sealed segment behind a loss says so. */
+  /** Whether the log has ever lost records. The index of each sealed segment after a loss records it. */
   get harmed(): boolean {
     return this.sealed.newest?.lost === true
   }
 
-  /** Begins the next segment. The active one takes nothing more. */
+  /** Begins the next segment. Nothing more is appended to the segment that was active. */
   rotate(folder: Folder): void {
     const { header, appended, appendedRunning } = this.active
     this.closing = this.active
@@ -61,7 +64,7 @@ export class Segments {
     this.active = new OpenSegment(folder, next, this.sealed.actors)
   }
 
-  /** Forgets the entries that are not flushed. `first`: the segment of the first of them. */
+  /** Drops the entries that are not flushed. `first`: the segment that has the first of them. */
   rollBack(first: OpenSegment): void {
     if (first === this.closing) {
       this.active = this.closing
@@ -70,7 +73,7 @@ export class Segments {
     this.active.rollBack()
   }
 
-  /** The closing segment is sealed. */
+  /** Replaces the closing segment by its sealed form. */
   addSealed(segment: SealedSegment): void {
     this.sealed.oldestFirst.push(segment)
     this.closing = undefined

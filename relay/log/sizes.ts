@@ -1,51 +1,52 @@
 /**
- * The limits of a log, and how much it does at a time. An app never sets them. Tests make them tiny, so that a short
+ * The limits of a log, and the sizes of its steps. An app never sets them. Tests make them tiny, so that a short
  * history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
  * among them.
  */
 import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
 
 export interface LogSizes extends SegmentSizes {
-  /** Logs that stay open at most although nobody has borrowed them. */
+  /** The most logs that stay open although nobody has borrowed them. */
   readonly logs: number
-  /** Bytes of memory, about, that those logs may take together before the oldest of them are shut. */
+  /** Approximate bytes of memory that those logs may take together. Above this limit the oldest of them are shut. */
   readonly idleBytes: number
 
-  /** How long an answer of `Logs.check` counts, ms. */
+  /** ms for which the result of a trial in `Logs.check` is reused. */
   readonly healthMs: number
 
-  /** Descriptors for reading that all logs together keep open between reads. */
+  /** Number of descriptors for reading that all logs together keep open between reads. */
   readonly openFiles: number
-  /** Bytes of blocks of segments and indexes that all logs together keep in memory; 8 blocks at the least. */
+  /** Bytes of blocks of segments and indexes that all logs together keep in memory, but never less than 8 blocks. */
   readonly blockBytes: number
-  /** Bytes of one read where many records are read. */
+  /** Bytes of one read that reads many records. */
   readonly bufferBytes: number
-  /** Buffers of `bufferBytes` that are kept between reads. */
+  /** Number of buffers of `bufferBytes` that are kept between reads. */
   readonly buffers: number
   /** Bytes of one read while a segment is scanned. */
   readonly scanBytes: number
-  /** Bytes of the first read of one record's preamble; at least 60, its fixed part. */
+  /** Bytes of the first read of one record's preamble; at least 60, the size of the preamble's fixed part. */
   readonly preambleBytes: number
-  /** Records that `OpenSegment.offsetsAfter` gives at a time. */
+  /** The most records for which `OpenSegment.offsetsAfter` returns offsets in one call. */
   readonly offsets: number
 
-  /** Bytes of memory that a group of records begins with. */
+  /** Bytes of memory with which a group of records begins. */
   readonly groupBytes: number
-  /** Bytes of a group's memory that are kept at most for the next group. */
+  /** A group's memory is kept for the next group if it has at most so many bytes. */
   readonly spareGroupBytes: number
-  /** Entries appended after a failed seal before it is tried again. */
+  /** Number of entries that are appended after a failed seal before sealing is tried again. */
   readonly sealAgain: number
-  /** Index pointers, or other small things, that sealing encodes at a time: a few ms of work. */
+  /** Number of index pointers, or other small things, that sealing encodes in one slice: a few ms of work. */
   readonly sealSlice: number
-  /** Entities that sealing looks up at a time. */
+  /** Number of entities that sealing looks up in one slice. */
   readonly lookUpSlice: number
 
-  /** Entities whose key and sealed state are remembered: a push asks for them several times before it appends. */
+  /** Number of entities whose key and sealed state are cached: a push asks for them several times before it appends. */
   readonly recentEntities: number
-  /** Actors whose key is remembered: enough for those who write at the same time. */
+  /** Number of actors whose key is cached: enough for those who write at the same time. */
   readonly recentActors: number
   /**
-   * Hashes of one entity in a linked chain before they move into a map, because each of its changes walks the chain.
+   * The most hashes in a linked chain of one entity. A longer chain moves into a map, because each change of the entity
+   * walks the chain.
    */
   readonly longChain: number
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../../src/base/env.ts"
 /** Resolves after other work has had its turn. */
 export const breathe = (clock: Clock): Promise<void> => new Promise((resolve) => void clock.after(0, resolve))
 
-/** Runs all of `work`, and breathes wherever it yields. */
+/** Runs `work` to its end, and calls `breathe` at each of its yields. */
 export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promise<T> {
   for (;;) {
     const { done, value } = work.next()
@@ -13,7 +13,7 @@ export async function inSlices<T>(clock: Clock, work: Generator<void, T>): Promi
   }
 }
 
-/** Counts the steps of long work, and tells when a slice is full. */
+/** Counts the steps of long work, and tells when a slice has its full number of steps. */
 export class Slice {
   #left: number
   readonly #steps: number
@@ -22,7 +22,7 @@ export class Slice {
     this.#steps = this.#left = steps
   }
 
-  /** Counts `steps` more. When it returns true, the next slice begins. */
+  /** Counts `steps` more steps. Returns true when the slice is full; the next slice then begins. */
   isFull(steps = 1): boolean {
     this.#left -= steps
     if (this.#left > 0) return false

@@ -1,10 +1,10 @@
-/** The clock of this machine. */
+/** Implements `Clock` with the clock of this machine. */
 import { type Clock, systemClock } from "../../src/base/env.ts"
 
 export const nodeClock: Clock = {
   ...systemClock,
 
-  /** 0 ms is the end of this turn of the event loop. A timer takes at least 1 ms, longer than most flushes. */
+  /** 0 ms means the end of this turn of the event loop. A timer would take at least 1 ms, longer than most flushes. */
   after(ms, f) {
     if (ms > 0) return systemClock.after(ms, f)
     const end = setImmediate(f)

@@ -1,4 +1,4 @@
-/** The disk of this machine. */
+/** Implements `Disk` with the disk of this machine. */
 import { createHash, randomBytes } from "node:crypto"
 import { fstatSync, statSync } from "node:fs"
 import { constants, type FileHandle, open, readdir, realpath, rename, rm, stat } from "node:fs/promises"
@@ -22,10 +22,10 @@ export const nodeDisk: Disk = {
 }
 
 /**
- * The flag with which a write returns once its bytes are on the disk, as if fdatasync followed. That is one trip to the
- * thread pool instead of two, and waking a thread takes longer than writing a record. Only Linux is known to flush the
- * drive's cache, too, as fdatasync does. macOS has the flag but leaves the bytes in the drive's cache. There `sync`
- * follows each write: Node calls `fcntl(F_FULLFSYNC)` for it, which flushes the cache. 0: `sync` must follow.
+ * The flag with which a write returns only once its bytes are on the disk, as if fdatasync followed. It saves a second
+ * trip to the thread pool, and waking a thread takes longer than writing a record. Only on Linux is the flag known to
+ * flush the drive's cache, too, as fdatasync does. On macOS the flag leaves the bytes in that cache, so `sync` follows
+ * each write: Node then calls `fcntl(F_FULLFSYNC)`, which flushes the cache. 0: `sync` must follow.
  */
 export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0
@@ -37,12 +37,12 @@ class NodeFile implements DiskFile {
   readonly #path: string
   readonly #handle: FileHandle
   /**
-   * Whether the file may have bytes that are not on the disk. At first it may, because its last owner may have been
-   * killed before a sync.
+   * Whether the file may have bytes that are not on the disk. This is so at first, because a process may have written
+   * to the file and been killed before a sync.
    */
   #unsynced = true
 
-  /** Device and inode of the open file, once they were asked for. */
+  /** Device and inode of the open file, once they were read. */
   #identity: { readonly dev: number; readonly ino: number } | undefined
 
   constructor(path: string, handle: FileHandle) {
@@ -87,8 +87,8 @@ class NodeFile implements DiskFile {
 
   /**
    * Throws when the path does not name the open file any more. The system goes on writing to an open file whose name or
-   * folder was removed, and drops the bytes later. The call blocks for some 2 us; a trip to the thread pool would take
-   * longer than most flushes do.
+   * folder was removed, and later drops the bytes. `statSync` blocks for some 2 us; a trip to the thread pool would
+   * take longer than most flushes do.
    */
   #requireName(): void {
     this.#identity ??= fstatSync(this.#handle.fd)
@@ -112,11 +112,11 @@ async function identity(folder: string): Promise<string | undefined> {
 }
 
 /**
- * A process holds a folder while it listens on a socket in it. The kernel closes the socket with the process, however
- * the process dies, so no lock outlives its owner. To test a lock is to connect to it: neither a reused process id nor
- * another container on the same volume can give a wrong answer. Every process listens first and then tests all other
- * locks. So two processes that start at once may both fail, but never both succeed. (Machines that share a folder over
- * a network do not see each other's sockets.)
+ * A process holds a folder's lock while it listens on a socket in the folder. The kernel closes the socket when the
+ * process dies, however it dies, so no lock outlives its owner. A lock is tested by connecting to its socket: neither a
+ * reused process id nor another container on the same volume can give a wrong answer. Every process first listens and
+ * then tests all other locks. So two processes that start at once may both fail, but never both succeed. (Machines that
+ * share a folder over a network do not see each other's sockets.)
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
   if (process.platform === "win32") return lockByPipe(folder)
@@ -142,13 +142,15 @@ async function lock(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** A socket's path may have some 100 bytes. Linux has a short name for each open folder. */
+/** A socket's path may have some 100 bytes. For a longer one, Linux has a short path to each open folder. */
 function socketPath(folder: string, file: string, handle: FileHandle): string {
   const path = join(folder, file)
   return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
 }
 
-/** On Windows the name of a pipe belongs to one process, and is free when the process ends. */
+/**
+ * Locks by a named pipe. On Windows the name of a pipe belongs to one process, and becomes free when the process ends.
+ */
 async function lockByPipe(folder: string): Promise<() => Promise<void>> {
   const name = createHash("sha256")
     .update(await realpath(folder))
@@ -173,7 +175,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** Closing removes the socket's file. */
+/** Closes the server, which removes the socket's file. */
 const close = (server: Server) => new Promise<void>((resolve) => server.close(() => resolve()))
 
 function answers(path: string): Promise<boolean> {
@@ -183,7 +185,7 @@ function answers(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    // These two codes mean that nobody listens. After any other error somebody might.
+    // These two codes mean that nobody listens. After any other error somebody might listen.
     socket.once("error", (error: NodeJS.ErrnoException) => {
       resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT")
     })

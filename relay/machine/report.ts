@@ -3,10 +3,10 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"
 
-/** Receives a relay's events. It is never given a token or the content of a change. */
+/** Receives a relay's events. A report never gets a token or the content of a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
-/** How many equal events are reported within `WINDOW_MS`. More of them are only counted. */
+/** How many equal events are reported within `WINDOW_MS`. Further ones are only counted. */
 const MOST = 20
 const WINDOW_MS = 60_000
 
@@ -17,16 +17,16 @@ interface Window {
 }
 
 /**
- * Reports the first of many equal events of a minute, and later how many were left out: whoever connects again and
- * again with bad frames must not fill the disk with lines. Events are equal that have the same name and code. Its
+ * Of many equal events in a minute, reports the first ones, and later how many were left out: a client that connects
+ * again and again with bad frames must not fill the disk with lines. Events with the same name and code are equal.
  * `report` never throws, whatever the callback does.
  */
 export class SparingReport {
   readonly #report: Report
   readonly #now: () => number
-  /** The callback has thrown. */
+  /** Whether the callback has thrown. */
   #failed = false
-  /** By name and code. There are as many as the relay's source has. */
+  /** The windows by event name and code. Their number is bounded: all names and codes are in the relay's source. */
   readonly #windows = new Map<string, Window>()
 
   constructor(report: Report, now: () => number) {
@@ -46,7 +46,7 @@ export class SparingReport {
     if (++window.count <= MOST) this.#tell(level, event, details)
   }
 
-  /** Reports, whoever it is that is told: the relay goes on when a callback throws, and says so once. */
+  /** Calls the callback. When it throws, the relay goes on, and the first failure is shown as a warning. */
   #tell(...event: Parameters<Report>): void {
     const failed = (error: unknown) => {
       if (!this.#failed) process.emitWarning(`the callback for reports has failed: ${error}`, "HeadwaterWarning")
@@ -60,7 +60,7 @@ export class SparingReport {
     }
   }
 
-  /** Reports how many events were left out, where that is not reported yet. */
+  /** Reports how many events were left out of the present windows. */
   end(): void {
     for (const [kind, window] of this.#windows) this.#tellLeftOut(kind, window)
     this.#windows.clear()
@@ -71,7 +71,7 @@ export class SparingReport {
   }
 }
 
-/** Writes one JSON object a line. */
+/** Writes each event as one line with a JSON object. */
 export const linesTo =
   (stream: { write(line: string): unknown }, now: () => number): Report =>
   (level, event, details = {}) => {
@@ -81,8 +81,8 @@ export const linesTo =
   }
 
 /**
- * The message of an error and its causes. An error that is neither a `HeadwaterError` nor the system's (with the name
- * of a system call) is a defect, and shown with its stack.
+ * Returns the message of an error and its causes. An error that is neither a `HeadwaterError` nor from the system (with
+ * the name of a system call) is a defect, and is shown with its stack.
  */
 export function describe(error: Error): string {
   const own = error instanceof HeadwaterError || "syscall" in error ? error.message : (error.stack ?? error.message)

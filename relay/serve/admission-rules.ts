@@ -1,7 +1,7 @@
 /**
- * Decides which changes may enter a log, from facts that were looked up before: synchronous, and the same on every
- * relay. A bad change would be served to everybody for ever, so a change that its header or the log proves wrong is
- * refused here. Operations that make no sense cannot be found here, and replicas quarantine them.
+ * Decides which changes may enter a log, from facts that were looked up before. The decision is synchronous, and the
+ * same on every relay. A bad change would be served to everybody for ever, so a change that its header or the log
+ * proves wrong is refused here. Operations that make no sense cannot be detected here; replicas quarantine them.
  */
 
 import type { Code } from "../../src/base/errors.ts"
@@ -9,44 +9,55 @@ import type { Change } from "../../src/wire/chunk.ts"
 import { type Hash, limits } from "../../src/wire/protocol.ts"
 import type { EntityState, Tail } from "../log/contract.ts"
 
-/** How far a change's startOp may be above the maxOp of its deps: enough for any fork, too little to run into 2^31. */
+/**
+ * The most that a change's startOp may exceed the maxOp of its deps: enough for any fork, too little to reach 2^31
+ * soon.
+ */
 export const OP_GAP = 2 ** 20
 
 /** A change that is offered for an entity's log. */
 export interface Offer {
   readonly hash: Hash
-  /** The change, or the code that says why its bytes may not travel. */
+  /** The change, or the code with which its chunk must be refused. */
   readonly change: Change | Code
   readonly collection: string
-  /** Whether its actor is derived: computed from the change, and so bound to no principal. */
+  /** Whether the change's actor is derived: computed from the change, and so bound to no principal. */
   readonly derived: boolean
   readonly adopt: boolean
   readonly principal: string
-  /** Whether the entity's heads are those that its entry asks for with `if`. Absent when the entry asks for none. */
+  /** Whether the entity's heads equal the heads in the `if` of its entry. Absent when the entry has no `if`. */
   readonly atHeads?: boolean | undefined
 }
 
 /**
- * Facts about a change, as of everything that is appended and of the changes of its entry that were admitted before it.
+ * Facts about a change. They cover everything that is appended, and the changes of the same entry that were admitted
+ * before it.
  */
 export interface Facts {
-  /** Position of the entry that holds the change already; 0 when that is the same entry. Undefined: it is new. */
+  /**
+   * Position of the entry that already holds the change; 0 when this is the entry being judged. Undefined: the change
+   * is new.
+   */
   readonly known: number | undefined
   /** Undefined: the entity does not exist yet. */
   readonly state: EntityState | undefined
-  /** maxOp of each of its deps; undefined where this entity has no such change. */
+  /** maxOp of each dep of the change; undefined for a dep that this entity does not have. */
   readonly deps: readonly (number | undefined)[]
-  /** Its actor's last change in this entity. */
+  /** The last change of the change's actor in this entity. */
   readonly tail: Tail | undefined
-  /** Whether its actor's last change is among its ancestors. True also when the walk over them was given up. */
+  /**
+   * Whether the actor's last change is an ancestor of the change. Also true if the walk over the ancestors ran out of
+   * look-ups.
+   */
   readonly follows: boolean
-  /** The principal that its actor is bound to. */
+  /** The principal to which the actor is bound. */
   readonly bound: string | undefined
 }
 
 /**
- * `"KNOWN"`: the change is in the log and has taken effect. `undefined`: append it. A code: why it is refused. Dedupe
- * comes first, so that a replay gets the answer of the first time, whatever has become of the entity since.
+ * Returns `"KNOWN"` if the change is in the log, undefined if it may be appended, else the code with which it is
+ * refused. Known changes are detected first, so that a replay gets the first answer again, even if the entity was
+ * purged since.
  */
 export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   const { change, derived } = offer
@@ -61,7 +72,7 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
     if (maxOp === undefined) return "DEPS_UNKNOWN"
     floor = Math.max(floor, maxOp)
   }
-  // Everybody makes an entity by the same change, so two replicas that make it at once make one entity.
+  // Every replica makes an entity by the same first change, so two replicas that make it at once make one entity.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
   if (change.deps.length === 0 && !derived) return "CHUNK_BAD"
 
@@ -77,7 +88,7 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   return headsAfter(state?.heads ?? [], change).length > limits.heads ? "QUOTA" : undefined
 }
 
-/** An entity's heads once this change is appended. */
+/** Returns the entity's heads after this change is appended. */
 export function headsAfter(heads: readonly Hash[], change: Pick<Change, "hash" | "deps">): Hash[] {
   const gone = finder(change.deps)
   const left = heads.filter((head) => !gone(head))
@@ -89,7 +100,10 @@ export function sameHeads(a: readonly Hash[], b: readonly Hash[]): boolean {
   return a.length === b.length && a.every(finder(b))
 }
 
-/** Returns a test of whether a hash is among these. Mostly there is one, but there may be a thousand. */
+/**
+ * Returns a function that tells whether a hash is among `hashes`. Mostly there is one hash, but there may be a
+ * thousand.
+ */
 function finder(hashes: readonly Hash[]): (hash: Hash) => boolean {
   if (hashes.length < 8) return (hash) => hashes.includes(hash)
   const set = new Set(hashes)

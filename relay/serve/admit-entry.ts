@@ -1,4 +1,4 @@
-/** Judges the changes of one pushed entry, one after the other, each on top of those before it. */
+/** Judges the changes of one pushed entry in order, each as if the admitted changes before it were already appended. */
 
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
 import { type Change, hashOf, isDerived, readChange } from "../../src/wire/chunk.ts"
@@ -9,18 +9,18 @@ import { EntityFacts } from "./entity-facts.ts"
 import type { ServeSizes } from "./sizes.ts"
 
 /**
- * Largest entry that may be logged, bytes. A frame must hold it and the fields of `entries` around it: an entry that
- * fits into no frame would stop everybody who pulls.
+ * Largest entry that may be logged, in bytes. A frame must hold the entry and the other fields of an `entries` message:
+ * an entry too large for a frame would stop every replica that pulls.
  */
 export const LOGGED_ENTRY = limits.message - 64 * 1024
-/** Bytes that each judged change counts beyond its own. */
+/** Bytes added for each judged change, besides those of its chunk. */
 const CHANGE_COST = 1024
-/** By what the bytes of chunks are divided that are pushed in vain, but might be readable: see `Junk`. */
+/** Junk chunks that might be readable count with their bytes divided by this number: see `Junk`. */
 const READABLE = 8
-/** In a refusal, in place of the hash of a change: the entry has none. */
+/** Replaces the hash in the refusal of an entry that has no changes. */
 const NO_CHANGE = "0".repeat(64)
 
-/** Who brings an entry. */
+/** Who pushes an entry, and whether the push adopts its changes. */
 export interface By {
   readonly principal: string
   readonly adopt: boolean
@@ -30,16 +30,16 @@ export interface By {
 export class JudgingBudget {
   /** Look-ups that one walk over ancestors may make. */
   readonly walkLookUps: number
-  /** Look-ups left for all walks of the push. Below 0 once a walk was given up. */
+  /** Look-ups left for all walks of the push. Below 0 once a walk was broken off because none were left. */
   lookUpsLeft: number
-  /** Chunks that were pushed in vain, and what of their bytes counts: see `Junk`. */
+  /** The number of junk chunks in the push, and the bytes to count for them: see `Junk`. */
   readonly junk = { chunks: 0, bytes: 0 }
   readonly #judgedBytes: number
   readonly #breathe: () => Promise<void>
-  /** Bytes that were judged since other work had its turn. */
+  /** Bytes judged since `breathe` was last called. */
   #judged = 0
 
-  /** `breathe` lets other work have its turn. */
+  /** `breathe`: resolves after other work has had its turn. */
   constructor(sizes: Pick<ServeSizes, "walkLookUps" | "pushLookUps" | "judgedBytes">, breathe: () => Promise<void>) {
     this.walkLookUps = sizes.walkLookUps
     this.lookUpsLeft = sizes.pushLookUps
@@ -47,13 +47,13 @@ export class JudgingBudget {
     this.#breathe = breathe
   }
 
-  /** So many chunks were pushed in vain, of whose bytes so many count. */
+  /** Adds junk chunks, and the bytes to count for them. */
   inVain(chunks: number, bytes: number): void {
     this.junk.chunks += chunks
     this.junk.bytes += bytes
   }
 
-  /** Call it after each judged change, and await what it returns before the next. */
+  /** Call it after each judged change. If it returns a promise, await the promise before the next change. */
   judged(chunk: Uint8Array): Promise<void> | undefined {
     this.#judged += chunk.length + CHANGE_COST
     if (this.#judged < this.#judgedBytes) return undefined
@@ -66,18 +66,18 @@ export interface Refusal {
   readonly entity: string
   readonly hash: Hash
   readonly code: Code
-  /** ms after which the change may be brought again. */
+  /** ms after which the change may be pushed again. */
   readonly retryIn?: number
 }
 
 /** The verdict on one pushed entry. */
 export interface Outcome {
-  /** The chunks to append, in the order of the entry: all but the known and the refused ones. */
+  /** The chunks to append, in the order of the entry: all chunks except those of known or refused changes. */
   readonly chunks: readonly Uint8Array[]
   /** The changes in these chunks. */
   readonly changes: readonly AppendedChange[]
   readonly refusals: readonly Refusal[]
-  /** Position of the furthest entry that holds one of the known changes; 0 when none is known. */
+  /** Position of the furthest logged entry that already holds one of the pushed changes; 0 if there is none. */
   readonly known: number
 }
 
@@ -122,7 +122,10 @@ export function refuseEntry({ entity, chunks }: Entry, code: Code): Outcome {
   return { chunks: [], changes: [], refusals, known: 0 }
 }
 
-/** The same, for a reason that no honest replica meets twice. A tombstone counts as a chunk, though it has none. */
+/**
+ * Refuses all changes of an entry and counts them as junk: no honest replica pushes such an entry twice. An entry
+ * without chunks (a tombstone) counts as one chunk.
+ */
 export function refuseJunk(entry: Entry, code: Code, budget: JudgingBudget): Outcome {
   const outcome = refuseEntry(entry, code)
   budget.inVain(outcome.refusals.length, sizeOf(entry) / READABLE)
@@ -136,7 +139,7 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
   return size
 }
 
-/** The change in a chunk, or the code that says why the chunk may not travel. */
+/** Reads the change in a chunk, or returns the code with which the chunk must be refused. */
 function readOrRefuse(chunk: Uint8Array): { hash: Hash; change: Change | Code } {
   try {
     const change = readChange(chunk)

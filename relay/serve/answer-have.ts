@@ -1,6 +1,6 @@
 /**
- * Compares a page of `have` with the log and answers with `want`: what the log lacks. This goes part by part, so that a
- * page of many heads neither keeps other work waiting nor takes more memory than one part needs.
+ * Compares a page of `have` with the log and answers with `want`: what the log lacks. A page is compared in parts, so
+ * that a page of many heads neither keeps other work waiting nor takes more memory than one part needs.
  */
 import type { EntityHeads, Hash, Have, Want } from "../../src/wire/protocol.ts"
 import type { Log } from "../log/contract.ts"
@@ -8,11 +8,11 @@ import { sameHeads } from "./admission-rules.ts"
 import type { HealMarks } from "./heal-marks.ts"
 import type { Stream } from "./stream.ts"
 
-/** The connection that has sent the have. */
+/** The connection that has sent the `have`. */
 export interface Asker {
   readonly closed: boolean
   send(want: Want): void
-  /** Resolves when the socket has room. */
+  /** Resolves when the socket is no longer full. Undefined: it is not full. */
   room(): Promise<void> | undefined
   /** Lets other work have its turn. */
   breathe(): Promise<void>
@@ -20,21 +20,21 @@ export interface Asker {
 
 /**
  * Sends one or more wants. After the last page of a heal, makes the stream send what the replica lacks.
- * `comparedHeads`: entities, and heads of both sides, that one part compares.
+ * `comparedHeads`: the number of entities and heads, of both sides together, that one part compares.
  */
 export async function answerHave(stream: Stream, have: Have, asker: Asker, comparedHeads: number): Promise<void> {
   const { w, page, more, single } = have
   for (let from = 0; !asker.closed; await asker.breathe()) {
     await asker.room()
     const { to, lacking } = await stream.workspace.turn(async (log) => {
-      // Compare with flushed entries only: a replica that was told that the relay holds a change would not send it
-      // again.
+      // Compare with flushed entries only: once a replica knows that the relay holds a change, it does not send the
+      // change again.
       const flushed = await log.flushed(log.appended)
       const marks = single || asker.closed ? undefined : stream.marks(flushed)
       return compare(log, have, from, comparedHeads, marks)
     })
     const last = to >= page.length
-    // Every have is answered, if only with an empty want.
+    // Every `have` is answered, if only with an empty `want`.
     if (lacking.length > 0 || last) asker.send({ t: "want", w, page: lacking })
     if (last) break
     from = to
@@ -43,8 +43,8 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
 }
 
 /**
- * Compares one part of a page, from the index `from` on. Returns the index behind the part, and the entities of which
- * the log lacks something, with the heads that it has. For a `single` have, these are all entities.
+ * Compares one part of a page, from the index `from` on. Returns the index after the part, and each entity of which the
+ * log lacks a change, with the heads that the log has. For a `single` have, returns every entity that is not purged.
  */
 async function compare(log: Log, { page, single }: Have, from: number, comparedHeads: number, marks?: HealMarks) {
   const lacking: EntityHeads[] = []

@@ -14,9 +14,9 @@ import {
 import type { ServedWorkspace } from "./served-workspace.ts"
 import type { ServeSizes } from "./sizes.ts"
 
-/** Who pushes. */
+/** The connection that pushes, and its rights. */
 export interface Pusher {
-  /** The connection's id: its own entries come back to it as runs. */
+  /** The connection's id. The entries of its own pushes are sent back to it as runs. */
   readonly connection: number
   readonly principal: string
   readonly access: Access
@@ -25,29 +25,32 @@ export interface Pusher {
 }
 
 export interface Appended {
-  /** Position of the furthest entry that holds a change of the push, be it new or known; 0 when there is none. */
+  /** Position of the furthest entry that holds a change of the push, new or known; 0 when there is none. */
   readonly position: number
   readonly refusals: readonly Refusal[]
-  /** Position of the last entry that the refusals may depend on: it must be flushed before they are sent. */
+  /**
+   * Position of the last entry that the refusals may depend on. That entry must be flushed before the refusals are
+   * sent.
+   */
   readonly restOn: number
-  /** Chunks that were pushed in vain, and what of their bytes counts. */
+  /** The number of junk chunks, and the bytes to count for them: see `Junk`. */
   readonly junk: { readonly chunks: number; readonly bytes: number }
 }
 
 /** An admitted entry that waits to be appended. */
 interface Admitted {
   readonly entry: Entry
-  /** Its encoding, `encodeEntry(entry)`. */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
   readonly changes: readonly AppendedChange[]
-  /** Its index in the push. */
+  /** The entry's index in the push. */
   readonly index: number
 }
 
 /**
- * Admits a push entry by entry and appends the entries together, unless one may depend on another. Call it within a
- * turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
- * how much was appended.
+ * Admits a push entry by entry and appends the entries together, unless one entry may depend on another. Call it within
+ * a turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
+ * which entries were appended.
  */
 export async function appendPush(
   workspace: ServedWorkspace,
@@ -71,8 +74,8 @@ export async function appendPush(
     version = workspace.logVersion()
   }
   for (const [index, entry] of push.entries.entries()) {
-    if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the one before
-    // Whoever may not write is told so, and tries again: that is not junk.
+    if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the admitted one
+    // Entries that the client may not write are refused but are not junk: it may push them again later.
     const outcome =
       access === "read" ? refuseEntry(entry, "FORBIDDEN") : await admitEntry(workspace.log, entry, by, budget)
     const { chunks, changes, known } = outcome
@@ -91,14 +94,14 @@ export async function appendPush(
 
 /**
  * Refuses every change of a push for now. After a failure of the log it is unknown which of them are on the disk, so
- * the replica must bring all of them again.
+ * the replica must push all of them again.
  */
 export function refusePush(push: Push, retryIn: number): Refusal[] {
   const refusals = push.entries.flatMap((entry) => refuseEntry(entry, "LOG_FAILED").refusals)
   return refusals.map((refusal) => ({ ...refusal, retryIn }))
 }
 
-/** The entry as it is logged: with who brought it, and without the fields that only the relay reads. */
+/** Returns the entry as it is logged: with the principal in `by`, and without the fields that only the relay reads. */
 function stamp(entry: Entry, chunks: readonly Uint8Array[], by: By): Entry {
   const { entity, collection, once, key, blobs } = entry
   return {

@@ -1,7 +1,7 @@
 /**
- * One connected replica: handles the messages that it sends, and stops reading when too much is unanswered. It has no
- * socket, timer or file of its own, so the simulation runs it as it is. Several workspaces may share a connection; the
- * messages of each take effect in the order in which they came.
+ * Serves one connected replica: handles its messages, and stops reading while the unanswered ones take too much memory.
+ * A connection has no socket, timer or file of its own, so the simulation runs this code unchanged. Several workspaces
+ * may share a connection. The messages for one workspace take effect in the order in which they arrived.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
@@ -25,73 +25,84 @@ import { Junk } from "./junk.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
 
-/** Bytes of memory charged for an unanswered frame beyond its own, and for each decoded part of it. */
+/** Bytes of memory charged for an unanswered frame besides its own bytes, and for each part decoded from it. */
 const FRAME_COST = 1024
 const PART_COST = 512
 
-/** Close codes: those of RFC 6455 and ours. `docs/protocol.md` says what a client does about each. */
+/**
+ * Close codes: 1001 and 1011 are from RFC 6455, 4400 and 4408 are Headwater's. `docs/protocol.md` says how a client
+ * reacts to each code.
+ */
 export const closeCode = { bad: 4400, idle: 4408, failed: 1011, away: 1001 } as const
 
 export interface ConnectionOptions {
-  /** Names this connection among those of the relay. */
+  /** Identifies this connection: no other connection of the relay has the same id. */
   readonly id: number
   readonly workspaces: ServedWorkspaces
   readonly clock: Clock
   readonly principal: string
   readonly access: Access
   send(frame: Uint8Array): void
-  /** The connection has ended: it sends nothing more and ignores what it receives. */
+  /** Closes the socket. The connection has ended: it sends nothing more and ignores further frames. */
   close(code: number, reason: string): void
   /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
-  /** Bytes above which the socket is full at the moment, `ServeSizes.socketBytes` at most. Absent: so many. */
+  /**
+   * The socket counts as full above this number of bytes, `ServeSizes.socketBytes` at most. If absent, it is
+   * `socketBytes`.
+   */
   ceiling?(): number
-  /** Whether to stop reading from the socket for now. A few more frames do no harm. */
+  /** Stops reading from the socket, or resumes. A few frames that still arrive after a stop do no harm. */
   pauseReading?(paused: boolean): void
   /**
-   * Told of what is wrong, for the relay's own log: why the connection is about to close, or why the log of this
-   * workspace does not serve it.
+   * Writes an error to the relay's own log: why the connection is about to close, or, given a `workspace`, why the log
+   * of that workspace cannot serve it.
    */
   report?(code: Code, error: unknown, workspace?: string): void
 }
 
-/** What has become of a push: every change of it but the refused ones is on the disk. */
+/** The result of a push. Every change of the push is on the disk, except the refused ones. */
 interface Stored extends Pick<Appended, "refusals" | "junk"> {
   readonly at?: Cursor | undefined
 }
 
 /** A message that is not answered yet. */
 interface InHand<M> {
-  /** Undefined: the connection has ended before the work on it began. */
+  /** Undefined: the connection ended before work on the message began. */
   message: M | undefined
-  /** Bytes of memory charged for it. */
+  /** Bytes of memory charged for the message. */
   cost: number
 }
 
 export class Connection implements Outlet, Asker {
   readonly id: number
-  /** Whether the client has sent a pull, a push or a have. A connection without any may be closed. */
+  /** Whether the client has sent a pull, a push or a have. A connection that has sent none of them may be closed. */
   active = false
   readonly #o: ConnectionOptions
-  /** By workspace id. A stream stays until the connection ends. */
+  /**
+   * The stream of each workspace id. It stays until the connection ends, or is replaced if its log could not be opened.
+   */
   readonly #streams = new Map<string, Stream>()
   #closed = false
   /** Bytes of memory charged for frames that are not answered yet. */
   #unanswered = 0
-  /** Messages on which the work has not begun. The end of the connection drops them: nothing of them is acknowledged. */
+  /** Messages on which work has not begun. When the connection ends, they are dropped: none of them is acknowledged. */
   readonly #waiting = new Set<InHand<unknown>>()
-  /** Bytes that dropping these would free. */
+  /** Bytes that are freed when the messages in `#waiting` are dropped. */
   #droppable = 0
   #paused = false
-  /** Resolves each `answered()` once all frames are answered. */
+  /** Functions that each resolve a promise of `answered()`. They are called once all frames are answered. */
   #awaitingAnswers: (() => void)[] = []
-  /** Resolves each `room()` once the socket has room. */
+  /** Functions that each resolve a promise of `room()`. They are called once the socket is no longer full. */
   #awaitingRoom: (() => void)[] = []
-  /** What it has pushed in vain. */
+  /** Meters the chunks that this connection has pushed and that the relay cannot store. */
   readonly #junk: Junk
-  /** Settles when the last have was answered: the pages of a heal are compared in their order. */
+  /**
+   * Settles when the newest `have` was answered. The next one waits for it, so the pages of a heal are compared in
+   * order.
+   */
   #lastHave = Promise.resolve()
-  /** Workspaces whose log has failed between two pages of a heal: the pages up to the last one are passed over. */
+  /** Ids of the workspaces whose log failed in the middle of a heal. The remaining pages of that heal are skipped. */
   readonly #lostHeals = new Set<string>()
 
   constructor(options: ConnectionOptions) {
@@ -102,7 +113,7 @@ export class Connection implements Outlet, Asker {
 
   // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A frame has arrived. Never throws; a frame that is wrong ends this connection and disturbs no other. */
+  /** Handles a received frame. Never throws: an invalid frame ends this connection and does not affect any other. */
   receive(frame: Uint8Array): void {
     if (this.#closed) return
     try {
@@ -114,7 +125,7 @@ export class Connection implements Outlet, Asker {
     this.#regulate()
   }
 
-  /** The socket has room again. */
+  /** Call it when the socket can take more bytes: the streams then go on sending. */
   drained(): void {
     for (const stream of this.#streams.values()) stream.pump()
     if (!this.full()) for (const resolve of this.#awaitingRoom.splice(0)) resolve()
@@ -122,8 +133,8 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * The socket is gone. Work that has begun is ended all the same. Messages that still wait for their turn are dropped,
-   * and their memory is free at once: their client sends them again.
+   * Call it when the socket has closed. Work that has begun is finished nevertheless. Messages that still wait for
+   * their turn are dropped, which frees their memory at once; the client sends them again.
    */
   disconnected(): void {
     if (this.#closed) return
@@ -132,7 +143,7 @@ export class Connection implements Outlet, Asker {
     this.#droppable = 0
     for (const inHand of this.#waiting) {
       inHand.message = undefined
-      inHand.cost = FRAME_COST // its place in the queue of the workspace
+      inHand.cost = FRAME_COST // its job stays in the queue of the workspace
     }
     this.#waiting.clear()
     for (const stream of this.#streams.values()) this.#leave(stream)
@@ -145,12 +156,12 @@ export class Connection implements Outlet, Asker {
     return this.#unanswered
   }
 
-  /** Bytes of `unanswered` that are free as soon as the connection ends. */
+  /** The part of `unanswered`, in bytes, that is freed as soon as the connection ends. */
   get droppable(): number {
     return this.#droppable
   }
 
-  /** Resolves once everything received so far has been answered. */
+  /** Resolves once no received message is unanswered. */
   answered(): Promise<void> {
     if (this.#unanswered === 0) return Promise.resolve()
     return new Promise((resolve) => this.#awaitingAnswers.push(resolve))
@@ -179,7 +190,8 @@ export class Connection implements Outlet, Asker {
   async #pull(stream: Stream, { w, cursor, reach, credit }: Pull): Promise<void> {
     await stream.workspace.turn(async (log) => {
       if (cursor === undefined) return stream.grant(credit)
-      // Both must be in the log: an acknowledged change lies at or before the reach, and may lie after the cursor.
+      // Both the cursor and the reach must be in the log: an acknowledged change lies at or before the reach, and may
+      // lie after the cursor.
       const inLog = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
       if (this.#closed) return
       stream.begin(inLog ? (cursor ? positionOf(cursor) : 0) : undefined, credit)
@@ -192,7 +204,10 @@ export class Connection implements Outlet, Asker {
     return this.#lastHave
   }
 
-  /** While the push waits, nothing but `inHand` may keep it in memory: so `w` and `id` come beside it. */
+  /**
+   * While a push waits, only `inHand` may refer to it, so that dropping the push frees its memory. Therefore `w` and
+   * `id` are passed separately.
+   */
   async #push(stream: Stream, inHand: InHand<Push>, w: string, id: string): Promise<void> {
     const { sizes } = this.#o.workspaces
     const stored = await this.#store(stream, inHand).catch((error): Stored | undefined => {
@@ -209,7 +224,8 @@ export class Connection implements Outlet, Asker {
       this.send({ t: "reject", w, id, ...refusal })
     }
     this.send({ t: "ack", w, id, ...(at && { at }) })
-    // Only after its refusals: the replica sets these changes aside, and goes on without them on its next connection.
+    // End the connection only after the refusals are sent: the replica then sets these changes aside, and does not push
+    // them again on its next connection.
     this.#junk.pushed(junk.chunks, junk.bytes)
     if (!this.#junk.tooMuch) return
     const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can store")
@@ -217,8 +233,8 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * Stores a push. Resolves once everything that the result says is on the disk; with undefined when the connection has
-   * ended before the work on it began. Rejects when the log fails; then nothing is known of the push.
+   * Stores a push. Resolves once everything that the result states is on the disk, or with undefined if the connection
+   * ended before work on the push began. Rejects when the log fails; it is then unknown which changes are stored.
    */
   async #store({ workspace }: Stream, inHand: InHand<Push>): Promise<Stored | undefined> {
     const { principal, access, workspaces } = this.#o
@@ -230,12 +246,15 @@ export class Connection implements Outlet, Asker {
     if (!appended) return undefined
     const { position, refusals, restOn, junk } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
-    // A refusal may depend on an entry that was appended a moment ago and can still be lost.
+    // A refusal may depend on an entry that was just appended and can still be lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
     return { at, refusals, junk }
   }
 
-  /** Never rejects: the pages behind a lost one are passed over, and the replica is told when its last page has come. */
+  /**
+   * Compares a page of `have` with the log. Never rejects: if the log fails, the remaining pages of the heal are
+   * skipped, and the replica gets the notice after the last page.
+   */
   async #compare(stream: Stream, inHand: InHand<Have>): Promise<void> {
     const have = this.#begin(inHand)
     if (!have) return
@@ -258,7 +277,7 @@ export class Connection implements Outlet, Asker {
     this.sendFrame(encode(message))
   }
 
-  /** Never throws: what is wrong with a socket must not pass for a failure of the log whose entries it is sent. */
+  /** Never throws: an error of the socket must not be taken for a failure of the log whose entries are being sent. */
   sendFrame(frame: Uint8Array): void {
     if (this.#closed) return
     try {
@@ -283,8 +302,8 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * Resolves when the socket has room, or the connection has ended. Wait for it between answers: a small message may
-   * ask for large ones.
+   * Resolves when the socket is no longer full or the connection has ended. Await it between answers, because a small
+   * message may ask for large answers.
    */
   room(): Promise<void> | undefined {
     if (this.#closed || !this.full()) return undefined
@@ -302,9 +321,9 @@ export class Connection implements Outlet, Asker {
   }
 
   /**
-   * A log has failed. Its stream ends, and the replica begins there again after a while; the other workspaces of the
-   * connection go on. Where pages of a heal follow, the replica is told when they have come: it could not tell before
-   * which of its pages the relay has passed over.
+   * Call it when a log has failed. The log's stream stops, and the replica pulls again after `retryMs`; the other
+   * workspaces of the connection go on. If more pages of a heal follow, the replica gets the notice only after the last
+   * of them. Otherwise the replica could not know which of its pages the relay has skipped.
    */
   failed(stream: Stream, error: unknown, pagesFollow = false): void {
     if (this.#closed) return
@@ -327,7 +346,7 @@ export class Connection implements Outlet, Asker {
     this.#o.close(status, code)
   }
 
-  /** Does what a message asks of a workspace. Its memory is charged until that is done. */
+  /** Runs the job that a message asks of its workspace. The message's memory is charged until the job is done. */
   #work<M extends { readonly w: string }>(
     message: M,
     cost: number,
@@ -352,13 +371,19 @@ export class Connection implements Outlet, Asker {
       .then(done)
   }
 
-  /** The turn of a message has come. Undefined: the connection has ended before, and nobody waits for the answer. */
+  /**
+   * Begins work on a message and returns it. Undefined: the connection has already ended, and nobody waits for the
+   * answer.
+   */
   #begin<M>(inHand: InHand<M>): M | undefined {
     if (this.#waiting.delete(inHand)) this.#droppable -= inHand.cost - FRAME_COST
     return inHand.message
   }
 
-  /** Enters the workspace unless it has. Undefined: it has entered too many. */
+  /**
+   * Returns the stream of a workspace, and enters the workspace first if necessary. Undefined: this connection has
+   * already entered as many workspaces as it may.
+   */
   #streamOf(w: string): Stream | undefined {
     const entered = this.#streams.get(w)
     if (entered && !entered.workspace.failed) return entered
@@ -379,7 +404,7 @@ export class Connection implements Outlet, Asker {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Leave only after all jobs that this connection still has there.
+    // Leave only after all jobs that this connection still has in the workspace's queue.
     void workspace
       .turn(() => {})
       .catch(() => {})
@@ -396,7 +421,7 @@ export class Connection implements Outlet, Asker {
   }
 }
 
-/** The parts of a message that are decoded into objects of their own. */
+/** Counts the parts of a message that are decoded into objects of their own. */
 function partsIn(message: ClientMessage): number {
   let parts = 0
   if (message.t === "push") for (const entry of message.entries) parts += partsOf(entry)

@@ -1,4 +1,4 @@
-/** Looks up the facts about a change that admission needs: in the log, and in the entry that is being admitted. */
+/** Looks up the facts about a change that admission needs, in the log and in the entry that is being admitted. */
 
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
@@ -14,8 +14,8 @@ export interface LookUpBudget {
 }
 
 /**
- * One entity, as the log has it with the admitted changes of one entry on top. The log nearly always answers at once,
- * so an answer is awaited only when it is a promise: awaiting each took longer than looking it up.
+ * One entity: its state in the log, with the admitted changes of one entry on top. The log nearly always answers
+ * synchronously, so an answer is awaited only if it is a promise: awaiting every answer took longer than the look-ups.
  */
 export class EntityFacts {
   /** The changes that were admitted so far, in order. */
@@ -38,7 +38,8 @@ export class EntityFacts {
     if (typeof change === "string") return { ...nothing, known: await this.#positionOf(hash) }
     const last = this.#tails.get(change.actor) ?? this.#log.tail(this.#entity, change.actor)
     const tail = last instanceof Promise ? await last : last
-    // An actor's changes come in the order of their seq, so a change after its last one cannot be known.
+    // An actor's changes are appended in the order of their seq, so a change with a higher seq than the last one is not
+    // known.
     const known = change.seq > (tail?.seq ?? 0) ? undefined : await this.#positionOf(hash)
     if (known !== undefined) return { ...nothing, known }
 
@@ -59,7 +60,7 @@ export class EntityFacts {
     }
   }
 
-  /** Adds an admitted change. `unbound`: its actor is not bound to the principal of the entry. */
+  /** Adds an admitted change. `unbound`: the change does not bind its actor to the principal of the entry. */
   admit(change: Change, collection: string, unbound: boolean): void {
     const { hash, actor, seq, startOp, maxOp, deps } = change
     const admitted: AppendedChange = { hash, actor, seq, startOp, maxOp, deps, ...(unbound ? {} : { binds: true }) }
@@ -69,7 +70,7 @@ export class EntityFacts {
     this.state = { collection, heads: headsAfter(this.state?.heads ?? [], change) }
   }
 
-  /** The position of the entry that holds a change; 0 for an admitted one, undefined for an unknown one. */
+  /** Returns the position of the entry that holds a change: 0 for an admitted change, undefined for an unknown one. */
   async #positionOf(hash: Hash): Promise<number | undefined> {
     return this.#admittedByHash.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
   }
@@ -79,17 +80,17 @@ export class EntityFacts {
   }
 
   /**
-   * Whether the deps of a change show, without a walk, that it follows its actor's last one. Those of nearly every
-   * honest change do.
+   * Whether the deps of a change show, without a walk, that the change follows its actor's last one. The deps of nearly
+   * every honest change show it.
    */
   #followsPlainly(change: Change, last: Tail): boolean {
     return change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])
   }
 
   /**
-   * Whether the actor's last change is an ancestor. Operation numbers grow along every path, so an ancestor with lower
-   * numbers than the last change cannot descend from it. A walk that uses up its budget lets the change through:
-   * replicas hold the document, and check it again.
+   * Whether the actor's last change is an ancestor of this change. Operation numbers grow along every path, so an
+   * ancestor with lower numbers than the last change cannot descend from it. A walk that uses up its budget admits the
+   * change: replicas hold the document, and check the change again.
    */
   async #descends(change: Change, last: Tail, budget: LookUpBudget): Promise<boolean> {
     const seen = new Set<Hash>(change.deps)

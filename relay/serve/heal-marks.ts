@@ -1,14 +1,14 @@
 /**
- * Marks the entities that a heal leaves out, because the replica holds all that the relay holds of them. When a relay
- * comes back from a backup, everybody heals at once, and a set of ids for each connection would take a hundred times
- * the memory. So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each
+ * Marks the entities that a heal leaves out, because the replica holds all their changes that the relay holds. When a
+ * relay is restored from a backup, all replicas heal at once, and a set of ids for each connection would take a hundred
+ * times the memory. So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each
  * number.
  */
 
-/** Numbers for the entities that running heals have marked. Forgotten when no heal runs. */
+/** Assigns a number to each entity that a running heal has marked. The numbers are dropped when no heal runs. */
 export class EntityNumbers {
   readonly #numbers = new Map<string, number>()
-  /** Heals whose marks were not released yet. */
+  /** Number of heals whose marks were not released yet. */
   #heals = 0
 
   beginHeal(): void {
@@ -19,7 +19,7 @@ export class EntityNumbers {
     if (--this.#heals === 0) this.#numbers.clear()
   }
 
-  /** The entity's number; undefined while it has none. `entity` is its `Log.key`. */
+  /** Returns the entity's number, or undefined if it has none. `entity` is the entity's `Log.key`. */
   get(entity: string): number | undefined {
     return this.#numbers.get(entity)
   }
@@ -42,7 +42,7 @@ export class HealMarks {
     numbers.beginHeal()
   }
 
-  /** Call it only for entities that the relay holds: an id that a client made up must take no memory. */
+  /** Call it only for entities that the relay holds: an id that a client has invented must take no memory. */
   add(entity: string): void {
     const n = this.#numbers.getOrAssign(entity)
     if (n >> 3 >= this.#bits.length) {

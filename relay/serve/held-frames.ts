@@ -1,9 +1,10 @@
 /**
- * The frames that sockets hold because the network has not taken them yet. One frame may go to thousands of followers
- * and is in memory once, so it is counted once. Each of its holders is responsible for a share of it.
+ * Counts the frames that sockets hold because the network has not taken them yet. One frame may go to thousands of
+ * sockets but is in memory only once, so its bytes are counted once. Each socket that holds the frame is charged with
+ * an equal share of them.
  */
 
-/** Smaller frames are counted for each socket: there is no need to know which they are. */
+/** Smaller frames are not tracked one by one: their bytes are counted for each socket that holds them. */
 const LARGE = 4096
 
 /** The large frames of all sockets. */
@@ -11,12 +12,12 @@ export class HeldFrames {
   readonly #holders = new Map<Uint8Array, number>()
   #bytes = 0
 
-  /** Bytes of all frames, each counted once. */
+  /** Bytes of all large frames that sockets hold, each frame counted once. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Bytes of a frame for which one of its holders is responsible. */
+  /** Returns the share of a frame's bytes that each socket that holds the frame is charged with. */
   share(frame: Uint8Array): number {
     return frame.length / this.#holders.get(frame)!
   }
@@ -35,14 +36,16 @@ export class HeldFrames {
   }
 }
 
-/** What one socket holds. */
+/** The frames that one socket holds. */
 export class Outgoing {
   readonly #held: HeldFrames
   /** Bytes that were given to the socket and that the network has not taken yet. */
   readonly #buffered: () => number
-  /** Bytes that were given to the socket from the beginning. */
+  /** Bytes given to the socket since it was opened. */
   #given = 0
-  /** The large ones of the frames that it holds, in their order, each with `#given` as it was behind the frame. */
+  /**
+   * The large frames that the socket holds, oldest first. `end`: the value of `#given` right after the frame was given.
+   */
   #large: { readonly frame: Uint8Array; readonly end: number }[] = []
 
   constructor(held: HeldFrames, buffered: () => number) {
@@ -59,10 +62,10 @@ export class Outgoing {
     this.#large.push({ frame, end: this.#given })
   }
 
-  /** Bytes that it holds by itself, without the large frames. */
+  /** Returns the bytes that the socket holds, without the large frames. */
   own(): number {
     const buffered = this.#buffered()
-    // Pongs count in `buffered` only, so this is too little by their bytes until the socket is empty.
+    // Pongs are in `buffered` but not in `#given`, so `taken` is too small by their bytes until the socket is empty.
     const taken = buffered === 0 ? this.#given : this.#given - buffered
     while (this.#large.length > 0 && this.#large[0]!.end <= taken) this.#held.release(this.#large.shift()!.frame)
     let large = 0
@@ -70,14 +73,14 @@ export class Outgoing {
     return Math.max(0, buffered - large)
   }
 
-  /** Bytes for which it is responsible. */
+  /** Returns the bytes that the socket is charged with: its own, and its shares of the large frames. */
   share(): number {
     let bytes = this.own()
     for (const { frame } of this.#large) bytes += this.#held.share(frame)
     return bytes
   }
 
-  /** The socket is gone. */
+  /** Releases the frames of a socket that has closed. */
   end(): void {
     for (const { frame } of this.#large.splice(0)) this.#held.release(frame)
   }

@@ -1,12 +1,13 @@
 /**
- * Meters what a connection pushes in vain: chunks that nobody can read, that are too large, or in entries of a kind that
- * the relay does not take. Hashing them for the refusal costs as much as if they were stored, but they fill no disk. An
- * honest replica pushes such a chunk once in a lifetime, after its disk has damaged one, and sets it aside when it is
- * refused. Whoever goes on is ended: after 16 pushes with some small ones, or after one push of 1 MiB of unreadable
- * ones. Of the others an eighth of their bytes counts, so that one entry of 4 MiB ends nobody.
+ * Meters the junk that a connection pushes: chunks that are unreadable, too large, or in entries of a kind that the
+ * relay does not accept. Hashing such a chunk for its refusal costs as much as storing it, although it takes no disk
+ * space. An honest replica pushes such a chunk once in a lifetime, after its disk has damaged the chunk, and sets the
+ * chunk aside when it is refused. A connection that pushes more is ended: after 16 pushes with a few small junk chunks
+ * each, or after one push with 1 MiB of unreadable chunks. Chunks that might be readable count with an eighth of their
+ * bytes, so that one entry of 4 MiB does not end the connection.
  */
 
-/** Bytes that a push with any of them counts beyond theirs, and that each of them counts beyond its own. */
+/** Bytes added for each push with junk in it, and for each junk chunk, besides the bytes of the chunks. */
 const PUSH_COST = 64 * 1024
 const CHUNK_COST = 32
 
@@ -19,7 +20,7 @@ export class Junk {
     this.#limit = limit
   }
 
-  /** A push had so many chunks of it, with so many bytes together. */
+  /** Adds one push: the number of its junk chunks, and the bytes to count for them. */
   pushed(chunks: number, bytes: number): void {
     if (chunks > 0) this.#bytes += PUSH_COST + chunks * CHUNK_COST + bytes
   }

@@ -1,41 +1,46 @@
 /**
- * Bounds the memory that all connections of a relay take together: what has come of a frame that is not whole, frames
- * that are not answered, and what the network has not taken. Each of these is bounded for one connection, but a thousand
- * of them could each take what is allowed. When they take too much together, those are cut off first that give back the
- * most: an honest client that was, dials again.
+ * Bounds the memory that all connections of a relay take together: incomplete frames, unanswered frames, and bytes that
+ * the network has not taken. Each of these is bounded for one connection, but a thousand connections could each take
+ * the maximum. When all connections together exceed the budget, those that would free the most memory are cut off
+ * first. An honest client that was cut off dials again.
  *
- * Work that has begun is ended even if its connection is gone, so it is counted until then, and nobody can free it. A
- * slow disk may let it pile up. Once it fills the budget by itself, whoever sends more is cut off, and no further
- * connection is to be let in.
+ * Work that has begun is finished even if its connection is gone. Until then its memory is counted, and cutting off the
+ * connection does not free it. A slow disk may let such work pile up. Once this work alone fills the budget, every
+ * connection that sends more is cut off, and no new connection may be accepted.
  */
 
-/** Nobody is cut off for less. All connections may exceed the budget by so much each: a ping must not end one. */
+/**
+ * A connection that would free fewer bytes is not cut off: a ping must not end a connection. So each connection may
+ * exceed the budget by this number of bytes.
+ */
 const WORTH_IT = 4096
 
 /** A connection, as the budget sees it. */
 export interface Spender {
-  /** Bytes that it takes now, by itself, about. */
+  /** Bytes that the connection takes now, about, without its share of the frames that several connections hold. */
   memory(): number
-  /** Bytes that it would give back if it were cut off, its share of what several take included. */
+  /**
+   * Bytes that cutting off the connection would free, including its share of the frames that several connections hold.
+   */
   sheddable(): number
-  /** It must give these back. What else it takes is counted until `remove`. */
+  /** Cuts off the connection and frees its `sheddable` bytes. Its other bytes are counted until `remove`. */
   shed(): void
 }
 
 export class MemoryBudget {
   readonly #limit: number
   readonly #common: () => number
-  /** Bytes that each took when the budget last looked. */
+  /** Bytes that each spender took when it was last measured. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
 
-  /** `common`: bytes that several spenders take together, which none of them counts by itself. */
+  /** `common`: returns the bytes that spenders share, which no spender includes in its `memory`. */
   constructor(limit: number, common: () => number) {
     this.#limit = limit
     this.#common = common
   }
 
-  /** More is taken than cutting off can give back. */
+  /** Whether the connections exceed the budget although those that could free memory were cut off. */
   get exhausted(): boolean {
     return this.lastSum > this.#limit && this.sum() > this.#limit
   }
@@ -44,25 +49,25 @@ export class MemoryBudget {
     this.#taken.set(spender, 0)
   }
 
-  /** It takes nothing any more. */
+  /** Removes a spender that takes no memory any more. */
   remove(spender: Spender): void {
     this.#sum -= this.#taken.get(spender) ?? 0
     this.#taken.delete(spender)
   }
 
-  /** Call it when the spender may take more than before. A decrease is noticed later. */
+  /** Call it when the spender may take more than before. A decrease is found later, when all spenders are measured. */
   update(spender: Spender): void {
     this.#look(spender)
     if (this.lastSum > this.#limit) this.#shed()
   }
 
-  /** Bytes that all of them take now. */
+  /** Measures all spenders, and returns the bytes that they take together. */
   sum(): number {
     for (const spender of this.#taken.keys()) this.#look(spender)
     return this.lastSum
   }
 
-  /** The same, with what each took when it was looked at last: about right, and at hand. */
+  /** Like `sum`, but from the last measurement of each spender: approximate, and without new measurements. */
   get lastSum(): number {
     return this.#sum + this.#common()
   }

@@ -5,9 +5,9 @@
 import { HeadwaterError } from "../../src/base/errors.ts"
 import type { Report } from "../machine/report.ts"
 
-/** Refused origins that are reported by name, at most: a page that makes new ones must not fill the log. */
+/** The number of refused origins that are reported by name: a page that invents new origins must not fill the log. */
 const NAMED = 100
-/** Characters of an origin that are reported, at most. */
+/** The number of characters of an origin that are reported. */
 const SHOWN = 200
 
 export class Origins {
@@ -16,8 +16,8 @@ export class Origins {
   readonly #refused = new Set<string>()
 
   /**
-   * `allowed`: origins of pages that may connect besides those on loopback; `*` for any. Throws `URL_INVALID` for one
-   * that no browser sends.
+   * `allowed`: origins of pages that may connect besides those on loopback; `*` for any. Throws `URL_INVALID` for an
+   * origin that no browser sends.
    */
   constructor(allowed: readonly string[], report: Report) {
     this.#allowed = new Set(allowed.map(asSent))
@@ -25,11 +25,11 @@ export class Origins {
   }
 
   /**
-   * Whether a page of this origin may connect: one on loopback, or an allowed one. Programs that are no browsers send
-   * no origin, and may connect. A page from a file or a sandbox sends "null"; it might be anybody's, so it may connect
-   * only if "null" is allowed. Names are compared, not addresses, so a name that was made to resolve to 127.0.0.1 is
-   * refused. The first refusal of an origin is reported, with the option that would allow it, because browsers do not
-   * tell the page.
+   * Whether a page of this origin may connect: one on loopback, or an allowed one. Programs that are not browsers send
+   * no origin, and may connect. A page from a file or a sandbox sends "null"; such a page might be anybody's, so it may
+   * connect only if "null" is allowed. Names are compared, not addresses, so a name that was made to resolve to
+   * 127.0.0.1 is refused. The first refusal of an origin is reported, with the option that would allow it, because
+   * browsers do not show the reason to the page.
    */
   allows(origin: string | undefined): boolean {
     if (origin === undefined || this.#allowed.has(origin) || this.#allowed.has("*")) return true
@@ -47,8 +47,8 @@ export class Origins {
 }
 
 /**
- * An origin as browsers send it: in lower case, without a path and without the default port of its scheme. `file://`,
- * `app://obsidian.md` and the like have no origin for `URL`; browsers send scheme and host.
+ * Returns an origin as browsers send it: in lower case, without a path and without the default port of its scheme. For
+ * `file://`, `app://obsidian.md` and the like, `URL` gives no origin, but browsers send scheme and host.
  */
 function asSent(origin: string): string {
   if (origin === "*" || origin === "null") return origin
@@ -68,7 +68,7 @@ function asSent(origin: string): string {
 const refused = (origin: string, why: string) =>
   new HeadwaterError("URL_INVALID", `"${origin}" is not the origin of a page: ${why}`)
 
-/** Whether this host can only be this machine. */
+/** Whether this host can only mean this machine. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host)
 }

@@ -1,29 +1,35 @@
 /**
- * Counts what has come of a frame that is not whole yet: the WebSocket library keeps it, and does not say how much. It
- * keeps a piece of which it needs one byte as a whole, so each piece counts in full until nothing of it can be left:
- * when all bytes that have come are those of whole frames, or a frame has become whole in a later piece.
+ * Counts the bytes received of a frame that is not complete yet. The WebSocket library buffers them and does not tell
+ * how many there are. A piece is what one read of the socket brings, and the library keeps a whole piece even if it
+ * needs only one byte of it. So each piece counts in full until the library can need none of its bytes: when all bytes
+ * received belong to complete frames, or when a later piece has completed a frame.
  */
 
-/** Bytes of memory that each piece takes beyond its own: 115 were measured for a piece of one byte. */
+/** Bytes of memory that each piece takes besides its content, measured with pieces of one byte. */
 const PIECE_COST = 115
 
 export class PartialFrame {
-  /** Bytes of the pieces of which something may be left, and how many they are. */
+  /** Bytes of the pieces that the library may still keep, and the number of these pieces. */
   #bytes = 0
   #pieces = 0
-  /** How many of these bytes belong to whole frames, at least: a frame in fragments has more headers than one. */
+  /**
+   * At least so many of `#bytes` belong to complete frames. There may be more: each fragment of a frame has a header.
+   */
   #used = 0
-  /** Bytes of the piece that came last. */
+  /** Bytes of the newest piece. */
   #last = 0
 
-  /** A piece has come. Call it before the library sees it. */
+  /** Call it for each received piece, before the library gets the piece. */
   came(bytes: number): void {
     this.#bytes += bytes
     this.#pieces++
     this.#last = bytes
   }
 
-  /** A frame with so many bytes is whole. What is left then belongs to the next one, and is in the last piece. */
+  /**
+   * Call it when a frame with `payload` bytes is complete. Further bytes belong to the next frame and are in the newest
+   * piece.
+   */
   whole(payload: number): void {
     const header = payload < 126 ? 6 : payload < 2 ** 16 ? 8 : 14
     const left = Math.min(this.#last, this.#bytes - this.#used - header - payload)
@@ -32,7 +38,7 @@ export class PartialFrame {
     this.#use(this.#last - left)
   }
 
-  /** A ping or pong with `payload` bytes has come, perhaps in the middle of another frame. */
+  /** Call it for a ping or pong with `payload` bytes. It may come in the middle of another frame. */
   control(payload: number): void {
     this.#use(this.#used + 6 + payload)
   }

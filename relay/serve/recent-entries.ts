@@ -1,11 +1,11 @@
 /**
- * The entries that were appended last, each encoded once for all connections of a relay. A connection that is further
- * behind reads the log, so nothing is ever queued for a connection.
+ * Keeps the newest entries in memory, each encoded once for all connections of a relay. A connection that needs older
+ * entries reads the log, so nothing is ever queued for a connection.
  */
 
-/** An appended entry as it is sent. */
+/** An appended entry, in the form in which it is sent. */
 export interface RecentEntry {
-  /** Its encoding, `encodeEntry`. */
+  /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
   /** The id of the connection that pushed it. */
   readonly connection: number
@@ -14,13 +14,16 @@ export interface RecentEntry {
   readonly index: number
 }
 
-/** Bounds the bytes of the recent entries of all workspaces together. The oldest leave first. */
+/** Bounds the bytes of the recent entries of all workspaces together. The oldest entries are dropped first. */
 export class RecentBudget {
   readonly #limit: number
   #bytes = 0
-  /** One element for each recent entry, oldest first: its workspace's queue. An empty queue was cleared: skip it. */
+  /**
+   * Holds, for each recent entry, oldest first, the queue of its workspace. A queue that turns out empty was cleared:
+   * skip it.
+   */
   #order = new Queue<Queue<RecentEntry>>()
-  /** Elements of `#order` whose entries were cleared. */
+  /** Number of elements of `#order` whose entries were cleared. */
   #cleared = 0
 
   constructor(limit: number) {
@@ -28,7 +31,8 @@ export class RecentBudget {
   }
 
   /**
-   * Appends to `queue`. Then the oldest entries leave, of this queue or another, until the rest is within the limit.
+   * Appends an entry to `queue`. Then drops the oldest entries, of this queue or another, until the rest is within the
+   * limit.
    */
   add(queue: Queue<RecentEntry>, entry: RecentEntry): void {
     queue.push(entry)
@@ -43,11 +47,11 @@ export class RecentBudget {
     }
   }
 
-  /** Empties `queue`, to which nothing may be added from here on. */
+  /** Empties `queue`. Nothing may be added to it afterwards. */
   clear(queue: Queue<RecentEntry>): void {
     this.#cleared += queue.length
     for (let entry = queue.shift(); entry; entry = queue.shift()) this.#bytes -= entry.bytes.length
-    // Most workspaces come and go without ever reaching the limit, so their elements would pile up in `#order`.
+    // Most workspaces are closed before the limit is reached, so their elements would pile up in `#order`.
     if (this.#cleared < 1024 + this.#order.length / 2) return
     const order = new Queue<Queue<RecentEntry>>()
     for (let kept = this.#order.shift(); kept; kept = this.#order.shift()) if (kept.length > 0) order.push(kept)
@@ -57,7 +61,7 @@ export class RecentBudget {
 }
 
 /**
- * The recent entries of one workspace. Their positions are consecutive, and the last is that of the last appended
+ * The recent entries of one workspace. Their positions are consecutive, and end with the position of the last appended
  * entry.
  */
 export class RecentEntries {
@@ -72,7 +76,7 @@ export class RecentEntries {
   }
 
   /**
-   * Adds the entry that was appended at `position`, when the last position before it was `previous`. If `previous` is
+   * Adds the entry that was appended at `position`. `previous`: the last appended position before it. If `previous` is
    * not the last position here, or a gap follows it, a flush has failed: the entries here do not lead up to `position`,
    * and are dropped.
    */
@@ -82,12 +86,12 @@ export class RecentEntries {
     this.#budget.add(this.#queue, entry)
   }
 
-  /** Whether every entry after `position` is here. */
+  /** Whether every entry after `position` is among the recent ones. */
   covers(position: number): boolean {
     return position >= this.#last - this.#queue.length && position <= this.#last
   }
 
-  /** The entry at `position`; undefined when it is not here. */
+  /** Returns the entry at `position`; undefined when it is not among the recent ones. */
   at(position: number): RecentEntry | undefined {
     return this.#queue.at(this.#queue.length - 1 - (this.#last - position))
   }
@@ -98,10 +102,10 @@ export class RecentEntries {
   }
 }
 
-/** An array that is cheap to shorten at the front. */
+/** An array whose first element can be removed cheaply. */
 class Queue<T> {
   #items: (T | undefined)[] = []
-  /** Index in `#items` of the first element; those before it were shifted. */
+  /** Index in `#items` of the first element; the elements before it were removed. */
   #from = 0
 
   get length(): number {

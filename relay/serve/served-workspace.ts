@@ -1,4 +1,7 @@
-/** A workspace with connected replicas: its log, the log's recent entries, and the streams that follow it. */
+/**
+ * A workspace that has connected replicas. Holds its log, the log's recent entries, and the streams that follow the
+ * log.
+ */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { type Cursor, type Entry, position as positionOf } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
@@ -7,19 +10,22 @@ import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.
 import { type ServeSizes, usualServeSizes } from "./sizes.ts"
 
 export interface Follower {
-  /** More entries are flushed. */
+  /** Called when more entries are flushed. */
   flushed(): void
-  /** Flushed entries were lost, so no cursor that was given out before is in the log any more. */
+  /** Called when flushed entries were lost: no cursor that was given out before is in the log any more. */
   broke(): void
 }
 
-/** A version of the log. While it is the same, no entry was appended, rolled back or lost. */
+/** A version of the log. As long as the version stays equal, no entry was appended, rolled back or lost. */
 export interface LogVersion {
   readonly appended: number
   readonly breaks: number
 }
 
-/** All entries after a position, up to the flushed end, and the frame that brings them to every follower there. */
+/**
+ * All entries after a position, up to the flushed end, and one encoded frame of them for all followers at that
+ * position.
+ */
 export interface SharedFrame {
   /** The position that the entries follow. */
   readonly from: number
@@ -27,11 +33,14 @@ export interface SharedFrame {
   readonly cursor: Cursor
   readonly position: number
   readonly entries: readonly RecentEntry[]
-  /** Ids of the connections that pushed some of the entries. They get a frame of their own, with runs. */
+  /**
+   * Ids of the connections that pushed some of the entries. Each of these connections gets a frame of its own, with
+   * runs.
+   */
   readonly pushers: ReadonlySet<number>
-  /** Bytes of the entries: the credit that the frame uses. */
+  /** Bytes of the entries, which is the credit that the frame uses. */
   readonly bytes: number
-  /** The encoded frame, once the first follower has needed it. */
+  /** The encoded frame. Absent until the first follower needs it. */
   encoded?: Uint8Array
 }
 
@@ -50,8 +59,8 @@ export class ServedWorkspaces {
   }
 
   /**
-   * Opens the workspace unless it is open already. One whose log could not be opened is opened again, for whoever
-   * enters from then on. Each call needs its `leave`.
+   * Opens the workspace unless it is open already. If its log could not be opened, the workspace is opened again, for
+   * this caller and later ones. Each call needs a call of `leave`.
    */
   enter(id: string): ServedWorkspace {
     let workspace = this.#open.get(id)
@@ -63,7 +72,7 @@ export class ServedWorkspaces {
     return workspace
   }
 
-  /** Closes the workspace when nobody is left in it. */
+  /** Leaves the workspace, and closes it when no connection is left in it. */
   async leave(workspace: ServedWorkspace): Promise<void> {
     workspace.entered--
     if (workspace.entered > 0) return
@@ -75,23 +84,26 @@ export class ServedWorkspaces {
 export class ServedWorkspace {
   readonly id: string
   readonly followers = new Set<Follower>()
-  /** Connections that have entered and not left. */
+  /** Number of connections that have entered and not left. */
   entered = 0
-  /** Shared by the heals that run now. */
+  /** The numbers of entities that all running heals of this workspace share. */
   readonly entityNumbers = new EntityNumbers()
   readonly #budget: RecentBudget
   readonly #frameBytes: number
   #log: Log | undefined
-  /** The log could not be opened, and why. */
+  /** Set when the log could not be opened. `cause`: the error. */
   #failure: { readonly cause: unknown } | undefined
   #recent: RecentEntries | undefined
-  /** The last shared frame. Kept only while the followers are told of one flush, so that idle workspaces keep none. */
+  /**
+   * The last shared frame. It is kept only while one flush is announced to the followers, so that idle workspaces keep
+   * none.
+   */
   #sharedFrame: SharedFrame | undefined
   #isFlushing = false
   #end: { readonly cursor: Cursor; readonly position: number } | undefined
-  /** How often flushed entries were lost. */
+  /** Number of times that flushed entries were lost. */
   #breaks = 0
-  /** Settles when the last turn has ended. */
+  /** Settles when the newest turn has ended. */
   #lastTurn: Promise<unknown>
   #unsubscribe: (() => void)[] = []
 
@@ -117,7 +129,7 @@ export class ServedWorkspace {
     return result
   }
 
-  /** The log could not be opened. Who wants it must enter again. */
+  /** Whether the log could not be opened. To try again, call `ServedWorkspaces.enter` again. */
   get failed(): boolean {
     return this.#failure !== undefined
   }
@@ -128,26 +140,29 @@ export class ServedWorkspace {
     throw new HeadwaterError("LOG_FAILED", what, { cause: this.#failure?.cause })
   }
 
-  /** Ask for it before look-ups, and give it to `requireUnchanged` before an append that depends on them. */
+  /**
+   * Returns the log's version. Take it before look-ups, and pass it to `requireUnchanged` before an append that depends
+   * on them.
+   */
   logVersion(): LogVersion {
     return { appended: this.log.appended, breaks: this.#breaks }
   }
 
-  /** Throws `LOG_FAILED` when the log has another version by now: a flush has failed or a damaged record was found. */
+  /** Throws `LOG_FAILED` if the log's version has changed, because a flush has failed or a damaged record was found. */
   requireUnchanged(version: LogVersion): void {
     if (version.appended === this.log.appended && version.breaks === this.#breaks) return
     const what = `the log of workspace ${this.id} lost entries while a push was judged`
     throw new HeadwaterError("LOG_FAILED", `${what}; its client pushes again`)
   }
 
-  /** The flushed end. Kept, because every follower asks for it after every flush. */
+  /** The flushed end of the log. It is cached, because every follower asks for it after every flush. */
   get end(): { readonly cursor: Cursor; readonly position: number } {
     const cursor = this.log.end
     if (this.#end?.cursor !== cursor) this.#end = { cursor, position: positionOf(cursor) }
     return this.#end
   }
 
-  /** Appends an entry, within a turn; returns its position. */
+  /** Appends an entry and returns its position. Call it within a turn. */
   append(entry: Entry, changes: readonly AppendedChange[], recent: RecentEntry): number {
     const previous = this.log.appended
     const position = this.log.append(entry, changes, recent.bytes)
@@ -155,13 +170,14 @@ export class ServedWorkspace {
     return position
   }
 
-  /** The entry at this position; undefined when it is not among the recent ones. */
+  /** Returns the entry at this position, or undefined if it is not among the recent ones. */
   recent(position: number): RecentEntry | undefined {
     return this.#recent?.at(position)
   }
 
   /**
-   * The entries after this position; undefined when some of them are not recent, or they are too many for one frame.
+   * Returns the entries after this position. Undefined if some of them are not recent, or if they are too large for one
+   * frame.
    */
   sharedFrame(from: number): SharedFrame | undefined {
     const { cursor, position } = this.end

@@ -1,4 +1,4 @@
-/** The relay on a port: HTTP, and the upgrade to a WebSocket. All input is hostile until shown otherwise. */
+/** Serves the relay on a port: HTTP, and the upgrade to a WebSocket. All input is hostile until shown otherwise. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
@@ -8,7 +8,7 @@ import { Origins } from "./origins.ts"
 import { Sockets, type SocketsOptions, within } from "./sockets.ts"
 
 export interface ServerOptions extends SocketsOptions {
-  /** Sockets that may be open at one time. */
+  /** The most sockets that may be open at one time. */
   readonly connections: number
   /** Origins of pages that may connect besides those on loopback; `*` for any. */
   readonly origins: readonly string[]
@@ -16,7 +16,7 @@ export interface ServerOptions extends SocketsOptions {
   readonly health?: () => Promise<void>
 }
 
-/** A proxy may put a path before it. */
+/** Matches the address of the health check. A proxy may put a path before it. */
 const HEALTH = /^[^?#]*\/healthz(?:[?#]|$)/
 const JSON_ONCE = { "content-type": "application/json", connection: "close" }
 
@@ -39,7 +39,8 @@ export class RelayServer {
       response.writeHead(426, { ...JSON_ONCE, upgrade: "websocket" })
       response.end(`{"error":"this address speaks WebSocket only; connect with a Headwater client"}\n`)
     })
-    // Room for a few plain requests besides the sockets; connections beyond it are dropped before they cost anything.
+    // Allow a few plain requests besides the sockets. Connections beyond this number are dropped before they take
+    // memory.
     this.#http.maxConnections = options.connections + 64
     this.#upgrades = new WebSocketServer({
       noServer: true,
@@ -55,7 +56,7 @@ export class RelayServer {
     this.#upgrades.on("wsClientError", (_error, socket) => socket.destroy())
   }
 
-  /** Resolves with the port once it listens. */
+  /** Resolves with the port once the server listens. */
   listen(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#http.once("error", reject)
@@ -67,7 +68,7 @@ export class RelayServer {
     })
   }
 
-  /** Bytes of memory that all connections take, about: see `MemoryBudget`. */
+  /** Returns the approximate bytes of memory that all connections take: see `MemoryBudget`. */
   memory(): number {
     return this.#sockets.memory()
   }
@@ -100,7 +101,7 @@ export class RelayServer {
     if (failure) this.#o.report("warn", "not healthy", { error: failure })
     const ok = !failure && !this.#stopping
     response.writeHead(ok ? 200 : 503, JSON_ONCE)
-    // Anybody may ask, so the answer has no path or id in it.
+    // Anybody may send this request, so the answer has no path or id in it.
     response.end(failure ? `{"ok":false,"error":"LOG_FAILED"}\n` : `{"ok":${ok}}\n`)
   }
 
@@ -108,7 +109,7 @@ export class RelayServer {
     socket.on("error", () => socket.destroy())
     const refusal = this.#refusal(request)
     if (refusal) {
-      // The other side may never close its half, and the socket counts as a connection until it is destroyed.
+      // The other side may never close its half, and until the socket is destroyed it takes one of `maxConnections`.
       socket.once("finish", () => socket.destroy())
       socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
       return
@@ -117,7 +118,10 @@ export class RelayServer {
     this.#upgrades.handleUpgrade(request, socket, head, (ws) => this.#sockets.add(ws, socket))
   }
 
-  /** The HTTP status for a refused upgrade; undefined when it is not refused. Browsers do not show it to a page. */
+  /**
+   * Returns the HTTP status for a refused upgrade, or undefined to accept it. Browsers do not show the status to a
+   * page.
+   */
   #refusal({ headers }: IncomingMessage): string | undefined {
     const full = this.#sockets.count >= this.#o.connections || this.#sockets.exhausted
     if (this.#stopping || full) return "503 Service Unavailable"

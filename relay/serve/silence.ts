@@ -1,30 +1,33 @@
 /**
- * Notices a socket whose other side is gone although no system has said so. Clients ping every 15 s, so one of which no
- * frame comes for 90 s is closed. Three things are no silence: what the relay does not read, because it has yet to
- * answer what it read before; a long frame on a slow line, of which 64 KiB come in that time; a full socket on such a
- * line, of whose pings the relay reads none until it has room, as long as the network takes some of it. A frame, on its
- * way in or out, may take 15 min.
+ * Detects a socket whose other side is gone although the operating system has reported no error. Clients ping every
+ * 15 s, so a socket that receives no frame for 90 s is closed. Three cases are not silence: (1) the relay reads
+ * nothing, because it has yet to answer earlier messages; (2) a long frame arrives on a slow line, at least 64 KiB of
+ * it in 90 s; (3) the socket is full, so that the relay reads no pings, but the network still takes some of its bytes.
+ * One frame, received or sent, may take 15 min.
  *
- * Time is counted in ticks. When the machine sleeps or its clock is set forward, only one tick passes, and the pings
- * that have come are read before the next one.
+ * Time is counted in ticks. If the machine sleeps or its clock is set forward, only one tick passes, and the pings that
+ * arrived meanwhile are read before the next tick.
  */
 import type { Clock } from "../../src/base/env.ts"
 import type { ServeSizes } from "./sizes.ts"
 
-/** Ticks in `silentMs`. */
+/** Number of ticks in `silentMs`. */
 const TICKS = 6
 
 /** The socket that is watched. */
 export interface Watched {
-  /** Bytes that have come, complete frames or not. */
+  /** Bytes received so far, whether or not they complete a frame. */
   bytesRead(): number
-  /** Received messages are unanswered. */
+  /** Whether some received messages are unanswered. */
   busy(): boolean
-  /** So many bytes wait for the network that the relay reads nothing until there is room. */
+  /** Whether so many bytes wait for the network that the relay reads nothing from the socket. */
   full(): boolean
-  /** Bytes that the network has not taken, counted in several ways. It takes some when one of them falls. */
+  /**
+   * Bytes that the network has not taken, counted in several ways. The network has taken some if one of the numbers
+   * falls.
+   */
   untaken(): readonly number[]
-  /** It was silent for too long. */
+  /** Called when the socket was silent for too long. */
   silent(): void
 }
 
@@ -32,15 +35,15 @@ export class Silence {
   readonly #clock: Clock
   readonly #sizes: ServeSizes
   readonly #watched: Watched
-  /** There was a sign of the other side since the last tick. */
+  /** Whether there was a sign of the other side since the last tick. */
   #sign = false
-  /** Ticks in a row without one. */
+  /** Ticks in a row without such a sign. */
   #quiet = 0
-  /** Ticks without a whole frame in either direction. */
+  /** Ticks in a row without a complete frame in either direction. */
   #frameless = 0
-  /** Bytes that had come when the last sign did. */
+  /** The value of `bytesRead()` at the last sign of the other side. */
   #bytesRead: number
-  /** At the last tick, if the socket was full. */
+  /** The value of `untaken()` at the last tick; undefined if the socket was not full then. */
   #untaken: readonly number[] | undefined
   #cancel = () => {}
 
@@ -52,13 +55,13 @@ export class Silence {
     this.#wait()
   }
 
-  /** A frame has arrived in full, or everything that was sent has left. */
+  /** Call it when a frame has arrived in full, or when the network has taken everything that was sent. */
   moved(): void {
     this.#frameless = 0
     this.heard()
   }
 
-  /** There was a sign of the other side: a ping or pong, which may come in the middle of a frame, or a part of one. */
+  /** Call it at a sign of the other side: a ping or pong (even in the middle of a frame), or a part of a frame. */
   heard(): void {
     this.#sign = true
     this.#bytesRead = this.#watched.bytesRead()

@@ -1,8 +1,8 @@
 import { limits } from "../../src/wire/protocol.ts"
 
 /**
- * The limits of serving: how much it keeps in memory, sends or reads at once, and how long it waits. Operators never
- * set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments` (section 7 of
+ * The limits of serving: how much the relay keeps in memory, sends or reads at once, and how long it waits. Operators
+ * never set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments` (section 7 of
  * docs/protocol.md) and the times.
  */
 export interface ServeSizes {
@@ -13,58 +13,55 @@ export interface ServeSizes {
   /** Bytes of entries that one read of the log takes for a connection; a single entry may have more. */
   readonly readBytes: number
   /**
-   * Bytes given to a socket and not yet taken by the network. Above it the connection gets no more, and is not read.
-   * While many sockets hold much, it is less: see `Sockets`.
+   * Bytes that were given to a socket and that the network has not taken. Above this limit the relay neither sends to
+   * the connection nor reads from it. While many sockets hold many bytes, the limit is lower: see `Sockets`.
    */
   readonly socketBytes: number
-  /** Bytes of memory charged for the unanswered frames of a connection. Above it the connection is not read. */
+  /** Bytes of memory charged for a connection's unanswered frames. Above this limit the relay does not read from it. */
   readonly unansweredBytes: number
-  /** Bytes of memory that all connections may take together. Above it, those that take the most are cut off. */
+  /** Bytes of memory for all connections together. Above this limit, the connections that take the most are cut off. */
   readonly memoryBytes: number
-  /** Entities and heads of a `have`, the replica's and the log's, that are compared at a time. At least 1. */
+  /** Number of entities and heads (the replica's and the log's) of a `have` that are compared at a time. At least 1. */
   readonly comparedHeads: number
-  /** Rejects of a push that are sent at a time. At least 1. */
+  /** Number of rejects of a push that are sent at a time. At least 1. */
   readonly sentRejects: number
-  /** Bytes of changes of a push that are judged at a time. */
+  /** Bytes of a push's changes that are judged before other work has its turn. */
   readonly judgedBytes: number
-  /** Look-ups that the walk over the ancestors of one change may make. After that the change is let in. */
+  /** Look-ups that the walk over the ancestors of one change may make. A change whose walk takes more is admitted. */
   readonly walkLookUps: number
-  /** Look-ups that all walks of one push may make. After that its changes are let in. */
+  /** Look-ups that all walks of one push may make. Changes that would need more are admitted. */
   readonly pushLookUps: number
-  /**
-   * Bytes of chunks that are pushed in vain, and 64 KiB for each push with any, after which the connection that has
-   * sent them is ended.
-   */
+  /** A connection that has pushed so many bytes of junk is ended. Each push with junk in it adds 64 KiB: see `Junk`. */
   readonly junkBytes: number
   /** ms after which a replica may ask again for a log that has failed. */
   readonly retryMs: number
-  /** Fragments of one WebSocket message. */
+  /** The most fragments of one WebSocket message. */
   readonly fragments: number
-  /** Pieces of a frame, as the network brings them, that wait for the rest of it. */
+  /** The most pieces of an incomplete frame that are buffered. A piece is what one read of the socket brings. */
   readonly pieces: number
-  /** ms for an HTTP request to arrive in full, the upgrade included. */
+  /** ms within which an HTTP request, the upgrade included, must arrive in full. */
   readonly requestMs: number
-  /** ms that a connection may be open before its first pull, push or have. */
+  /** ms within which a connection must send its first pull, push or have. */
   readonly firstMessageMs: number
   /** ms without a frame from the other side after which a socket is closed. Clients ping every 15 s. */
   readonly silentMs: number
-  /** Bytes of an unfinished frame that count as much as a frame when they come in `silentMs`. */
+  /** So many bytes of an unfinished frame, received within `silentMs`, count as much as a frame. */
   readonly silentBytes: number
-  /** ms that one frame may take, in either direction, while nothing else comes. */
+  /** ms that one frame may take, in either direction, while no other frame comes. */
   readonly frameMs: number
-  /** ms of silence after which the operating system asks whether the other side is still there. */
+  /** ms of silence after which the operating system probes whether the other side is still there. */
   readonly keepAliveMs: number
-  /** ms for received messages to be answered when the relay stops. */
+  /** ms within which received messages must be answered when the relay stops. */
   readonly answerMs: number
-  /** ms for the other side to answer a close frame. */
+  /** ms within which the other side must answer a close frame. */
   readonly closeMs: number
 }
 
 export const usualServeSizes: ServeSizes = {
   recentBytes: 8 * 2 ** 20,
   frameBytes: 2 ** 20,
-  // Such a frame fits into the 64 KiB in which frames are encoded without a new allocation, and little memory is alive
-  // at a time. With reads of 1 MiB the heap was half as large again.
+  // Such a frame fits into the buffer of 64 KiB in which frames are encoded without a new allocation. With reads of 1
+  // MiB the heap was half as large again.
   readBytes: 60 * 1024,
   socketBytes: 2 ** 20,
   unansweredBytes: limits.message,
@@ -76,17 +73,17 @@ export const usualServeSizes: ServeSizes = {
   pushLookUps: 20_000,
   junkBytes: 2 ** 20,
   retryMs: 10_000,
-  // Until a message is whole, a fragment of one byte keeps all that was read together with it, up to 64 KiB. Chromium
-  // sends 4 MiB in more than 32 fragments and fewer than 64.
+  // Until a message is complete, a fragment of one byte keeps all bytes in memory that were read together with it, up
+  // to 64 KiB. Chromium sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
-  // Each piece costs some 115 bytes beyond its own, so a frame that comes byte by byte costs 2 MiB at most. Over a line
-  // with packets of 576 bytes, 4 MiB come in 8,000 pieces.
+  // Each piece takes some 115 bytes besides its content, so a frame that comes byte by byte takes 2 MiB at most. Over a
+  // line with packets of 576 bytes, 4 MiB come in 8,000 pieces.
   pieces: 16_384,
   requestMs: 10_000,
   firstMessageMs: 30_000,
   silentMs: 90_000,
-  silentBytes: 2 ** 16, // 0.7 kB/s: a frame of 650 kB in `frameMs`, and slower than that no line is
-  frameMs: 900_000, // 4 MiB with 4.7 kB/s
+  silentBytes: 2 ** 16, // 0.7 kB/s, or 650 kB in `frameMs`: no line is slower
+  frameMs: 900_000, // enough for 4 MiB at 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,
   closeMs: 5_000,

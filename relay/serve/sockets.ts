@@ -1,4 +1,4 @@
-/** The open WebSockets, each with its connection behind it. All input is hostile until shown otherwise. */
+/** Holds the open WebSockets, each with its `Connection`. All input is hostile until shown otherwise. */
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
@@ -11,9 +11,12 @@ import { PartialFrame } from "./partial-frame.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { Silence } from "./silence.ts"
 
-/** Bytes that the sockets are given before they are uncorked, in one tick. */
+/** Once the corked sockets were given so many bytes in one tick, they are uncorked early. */
 const CORKED_BYTES = 2 ** 22
-/** So many slow sockets, each at its ceiling, hold as much as is left of their half of the budget. */
+/**
+ * So many slow sockets, each filled up to its ceiling, would use up what is left of the half of the budget that is for
+ * outgoing bytes.
+ */
 const SLOW_SOCKETS = 16
 
 export interface SocketsOptions {
@@ -32,9 +35,9 @@ export class Sockets {
   readonly #open = new Set<OpenSocket>()
   readonly #held = new HeldFrames()
   readonly #memory: MemoryBudget
-  /** The sockets to uncork at the end of this tick, and whom to count then. */
+  /** The sockets to uncork at the end of this tick, and the spenders to measure then. */
   #corked: { readonly socket: Duplex; readonly spender: Spender }[] = []
-  /** Bytes that they were given since they were corked. */
+  /** Bytes that the corked sockets were given since they were corked. */
   #corkedBytes = 0
   #stopping = false
   #nextId = 1
@@ -48,12 +51,12 @@ export class Sockets {
     return this.#open.size
   }
 
-  /** Bytes of memory that all connections take, about, those included that are gone and whose work goes on. */
+  /** Returns the approximate bytes of memory that all connections take, including closed ones whose work goes on. */
   memory(): number {
     return this.#memory.sum()
   }
 
-  /** There is no memory for what another connection might send. */
+  /** Whether no memory is left for what another connection might send. */
   get exhausted(): boolean {
     return this.#memory.exhausted
   }
@@ -65,7 +68,7 @@ export class Sockets {
     return sum
   }
 
-  /** Serves a WebSocket. `socket`: the connection that was upgraded to it. */
+  /** Serves a WebSocket. `socket`: the connection that was upgraded to the WebSocket. */
   add(ws: WebSocket, socket: Duplex): void {
     const { workspaces, clock, report } = this.#o
     const connection = new Connection({
@@ -136,7 +139,7 @@ export class Sockets {
         partial.control(data.length)
       })
     }
-    ws.on("error", () => {}) // a broken frame: the close event that follows does all that is needed
+    ws.on("error", () => {}) // after a broken frame, the close event that follows does all that is needed
     ws.on("close", () => {
       cancelWait()
       silence?.stop()
@@ -159,7 +162,7 @@ export class Sockets {
     }
   }
 
-  /** Closes the socket once its other side is silent for too long. */
+  /** Makes a `Silence` that closes the socket when its other side is silent for too long. */
   #watch(ws: WebSocket, socket: Duplex, connection: Connection): Silence {
     const { workspaces, clock } = this.#o
     return new Silence(clock, workspaces.sizes, {
@@ -171,7 +174,9 @@ export class Sockets {
     })
   }
 
-  /** All frames that one flush brings to a connection (acks, entries) leave in one system call. */
+  /**
+   * Corks a socket until the end of the tick, so that all frames of one flush (acks, entries) leave in one system call.
+   */
   #cork(socket: Duplex, spender: Spender): void {
     if (socket.writableCorked > 0) return
     socket.cork()
@@ -179,7 +184,7 @@ export class Sockets {
     if (this.#corked.length === 1) process.nextTick(() => this.#uncork())
   }
 
-  /** Offers the network all that was given. Only what it does not take at once is counted. */
+  /** Offers all frames to the network. Only the bytes that it does not take at once are counted. */
   #uncork(): void {
     const corked = this.#corked.splice(0)
     this.#corkedBytes = 0
@@ -188,9 +193,9 @@ export class Sockets {
   }
 
   /**
-   * Bytes that a socket may hold. Streams can wait, so nobody is cut off for being slow together with many others: the
-   * ceiling sinks as memory is taken, and what goes out takes half of the budget. A socket that holds less than its
-   * high-water mark does not tell when it has room.
+   * Returns how many bytes a socket may hold. This ceiling sinks as memory is taken, so that outgoing bytes take at
+   * most half of the budget: streams can wait, so many slow clients at once are not cut off. It never sinks below the
+   * socket's high-water mark, because below that mark the socket does not emit `drain`.
    */
   #ceiling(socket: Duplex): number {
     const { memoryBytes, socketBytes } = this.#o.workspaces.sizes
@@ -208,14 +213,14 @@ export class Sockets {
 }
 
 /**
- * Bytes of the present write that the network has not taken. Node counts a write when all of it was taken, and on a slow
- * line one may take minutes; only the handle knows of its parts.
+ * Returns the bytes of the current write that the network has not taken. Node counts a write only when all of it was
+ * taken, which may take minutes on a slow line; only the handle knows how much is left.
  */
 function queued(socket: Duplex): number {
   return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
 }
 
-/** Stands for a text frame: it is no message, so the connection refuses it. */
+/** Replaces a text frame. It is not a message, so the connection refuses it. */
 const NO_FRAME = new Uint8Array(0)
 
 /** Waits for a promise, but no longer than `ms`. */

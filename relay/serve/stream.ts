@@ -1,6 +1,6 @@
 /**
- * Sends one workspace's log to one connection. A stream holds a position and never a queue. It takes the following
- * entries from the recent ones, or reads them from the log, when there is credit and the socket has room.
+ * Sends one workspace's log to one connection. A stream holds a position and never a queue. While there is credit and
+ * the socket is not full, it takes the next entries from the recent ones, or else reads them from the log.
  */
 import { HeadwaterError } from "../../src/base/errors.ts"
 import {
@@ -21,21 +21,22 @@ export interface Outlet {
   readonly id: number
   sendFrame(frame: Uint8Array): void
   /**
-   * Whether the socket holds so much that it should be given nothing more. Once it has room again, call `Stream.pump`.
+   * Whether the socket holds so many bytes that it should get no more. Once it is no longer full, call `Stream.pump`.
    */
   full(): boolean
-  /** Bytes at most of one read of the log. */
+  /** The most bytes that one read of the log should take. */
   readBytes(): number
-  /** The fields that the first `entries` carries, beside `left`. */
+  /** Returns the fields that the first `entries` message carries besides `left`. */
   introduction(): Pick<Entries, "principal" | "access" | "limits" | "time">
   /**
-   * The stream cannot go on. `pagesFollow`: it was between two pages of a `have`, and the rest of them may still come.
+   * Called when the stream cannot go on. `pagesFollow`: it failed between two pages of a `have`, and the remaining
+   * pages may still come.
    */
   failed(stream: Stream, error: unknown, pagesFollow?: boolean): void
 }
 
 interface Heal {
-  /** The cursor at which the first page of `have` was compared. After it the stream sends everything. */
+  /** The cursor at which the first page of `have` was compared. After this cursor the stream sends everything. */
   readonly until: Cursor
   readonly marks: HealMarks
 }
@@ -43,19 +44,19 @@ interface Heal {
 export class Stream implements Follower {
   readonly workspace: ServedWorkspace
   readonly #outlet: Outlet
-  /** Bytes of items that may still be sent. Below 0 when the last item was larger than what was left. */
+  /** Bytes of items that may still be sent. Below 0 when the last item was larger than the credit left for it. */
   #credit = 0
   /**
    * Everything up to this position was sent. Undefined until a pull names a cursor, or a heal has compared its pages.
    */
   #position: number | undefined
-  /** The next `entries` has the introduction, and is sent even with no items. */
+  /** Whether the next `entries` message has the introduction. It is then sent even with no items. */
   #introduces = false
   /** Set from the first page of `have` until everything that the replica lacks was sent. */
   #heal: Heal | undefined
-  /** A read of the log is under way. */
+  /** Whether a read of the log is under way. */
   #reading = false
-  /** Counts the calls of `stop`. A page is dropped when its read began before the last one. */
+  /** Counts the calls of `stop`. A page is dropped if `stop` was called after the read of the page began. */
   #stops = 0
 
   constructor(workspace: ServedWorkspace, outlet: Outlet) {
@@ -69,7 +70,7 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** Begins after this position, or waits for a heal if undefined. This credit replaces the rest of the old. */
+  /** Begins sending after `position`. Undefined: waits for a heal. `credit` replaces the rest of the old credit. */
   begin(position: number | undefined, credit: number): void {
     this.stop()
     this.#position = position
@@ -78,7 +79,10 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** A page of `have` is compared at this cursor. Returns the marks for the entities that the heal leaves out. */
+  /**
+   * Call it for each page of `have`, with the cursor at which the page is compared. Returns the marks for the entities
+   * that the heal leaves out.
+   */
   marks(comparedAt: Cursor): HealMarks {
     if (!this.#heal || this.#position !== undefined) {
       this.stop()
@@ -88,18 +92,18 @@ export class Stream implements Follower {
   }
 
   /**
-   * All pages are compared. Sends the log up to the cursor of the first page, without the marked entities, and then
-   * goes on from there.
+   * Call it when all pages are compared. Sends the log up to the cursor of the first page, without the marked entities,
+   * and then everything after that cursor.
    */
   heal(): void {
-    if (!this.#heal) return // the log failed or broke meanwhile
+    if (!this.#heal) return // the heal has ended, because the log failed or broke
     this.#position = 0
     this.#introduces = true
     this.#send([])
     this.pump()
   }
 
-  /** Sends nothing until the next `begin` or `heal`. The credit stays: a heal may use that of a refused pull. */
+  /** Sends nothing until the next `begin` or `heal`. The credit stays: a heal may use the credit of a refused pull. */
   stop(): void {
     this.#heal?.marks.release()
     this.#heal = undefined
@@ -108,7 +112,7 @@ export class Stream implements Follower {
     this.#stops++
   }
 
-  /** The log has failed: sends nothing until the replica begins again, with new credit. */
+  /** Call it when the log has failed. Sends nothing until the replica begins again, with new credit. */
   fail(): void {
     this.stop()
     this.#credit = 0
@@ -120,8 +124,8 @@ export class Stream implements Follower {
 
   broke(): void {
     if (this.#position === undefined && !this.#heal) return
-    // Between two pages of a `have` the connection must end: nobody could tell the pages still to come from those of
-    // the replica's next heal.
+    // Between two pages of a `have` the heal fails: otherwise nobody could tell the remaining pages from those of the
+    // replica's next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
       return this.#outlet.failed(this, new HeadwaterError("LOG_FAILED", `${what}; its client begins a new heal`), true)
@@ -130,7 +134,9 @@ export class Stream implements Follower {
     this.#outlet.sendFrame(encode({ t: "notice", w: this.workspace.id, code: "CURSOR_UNKNOWN" }))
   }
 
-  /** Sends all that it may. Never throws: a failure of one connection must not disturb the others. */
+  /**
+   * Sends as much as credit and socket allow. Never throws: a failure of one connection must not disturb the others.
+   */
   pump(): void {
     try {
       this.#pump()
@@ -205,7 +211,10 @@ export class Stream implements Follower {
     this.#send([], heal.until)
   }
 
-  /** `cursor`: everything at or before it has then been sent. Absent while the items of a heal are sent. */
+  /**
+   * `cursor`: with these items, everything at or before this cursor has been sent. Absent while the items of a heal are
+   * sent.
+   */
   #send(items: readonly Uint8Array[], cursor?: Cursor): void {
     const { log, id, end } = this.workspace
     const first = this.#introduces && { left: log.bytesAfter(this.#position ?? 0), ...this.#outlet.introduction() }
@@ -218,7 +227,7 @@ export class Stream implements Follower {
     )
   }
 
-  /** Encodes entries. Those that this connection pushed itself become runs, because the replica holds their bytes. */
+  /** Encodes entries. Entries that this connection pushed itself become runs, because the replica holds their bytes. */
   #withRuns(entries: readonly (RecentEntry | { readonly bytes: Uint8Array })[]): Uint8Array[] {
     const items: Uint8Array[] = []
     let run: { own: string; from: number; to: number } | undefined

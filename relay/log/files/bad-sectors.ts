@@ -1,16 +1,16 @@
 /**
  * Reads a file that has bad sectors, with zeros in their place. All records and index blocks have checksums, so the
- * zeros are found like any other damage: an index is made again, an entry is skipped and reported. Otherwise one bad
- * sector would put the whole workspace out of reach for good.
+ * zeros are detected like any other damage: an index is made again, an entry is skipped and reported. Without this, one
+ * bad sector would make the whole workspace unreadable for good.
  */
 import type { DiskFile } from "../../machine/disk.ts"
 
-/** Bytes that a disk reads, or loses, together. */
+/** Bytes that a disk reads or loses as one unit. */
 export const SECTOR_BYTES = 4096
 
 /**
  * Reads as `DiskFile.read` does. `onBad`: called with the number of each sector that cannot be read. Rejects when no
- * part of the file can be read: then the whole disk is at fault, and nothing is known of the file.
+ * part of the file can be read: then the whole disk has failed, and the state of the file is unknown.
  */
 export async function readAround(
   file: DiskFile,
@@ -42,7 +42,7 @@ export async function readAround(
   return bytes
 }
 
-/** Whether some place of the file can be read. */
+/** Whether at least one byte of the file can be read. */
 async function isReadable(file: DiskFile): Promise<boolean> {
   const size = await file.size()
   for (const at of [0, size - 1, size >> 1]) {
@@ -54,5 +54,8 @@ async function isReadable(file: DiskFile): Promise<boolean> {
   return false
 }
 
-/** Whether the disk has failed at one place. To write a part of such a block fails as well, as it is read first. */
+/**
+ * Whether the disk has failed at one place. Writing a part of a bad block fails as well, because the block is read
+ * first.
+ */
 export const isBadSector = (error: unknown) => (error as NodeJS.ErrnoException).code === "EIO"

@@ -1,21 +1,21 @@
 /**
- * Keeps the last used blocks of files, in a bounded number of bytes, so that memory does not grow with what is stored.
+ * Caches the last used blocks of files in a bounded number of bytes, so that memory does not grow with what is stored.
  */
 import type { OpenFiles } from "./open-files.ts"
 
 export const BLOCK_BYTES = 4096
-/** More blocks than any file has. */
+/** Must be greater than the number of blocks of any file. */
 const BLOCKS_PER_FILE = 2 ** 24
-/** With fewer, a look-up would drop a block that it needs again. */
+/** With fewer blocks, a look-up would drop a block that it needs again. */
 const FEWEST_BLOCKS = 8
 
 export class Blocks {
   readonly #files: OpenFiles
   readonly #limit: number
-  /** By `#key`, in the order of their last use. */
+  /** The blocks by `#key`, in the order of their last use. */
   readonly #blocks = new Map<number, Buffer>()
   #lastPassed: { readonly key: number; readonly block: Buffer } | undefined
-  /** A number for the content of each path. A path whose content changes gets another number. */
+  /** Maps each path to a number for its content. A path whose content changes gets another number. */
   readonly #ids = new Map<string, number>()
   #nextId = 1
 
@@ -24,7 +24,7 @@ export class Blocks {
     this.#limit = Math.max(FEWEST_BLOCKS, Math.floor(bytes / BLOCK_BYTES))
   }
 
-  /** The `n`-th block of a file that does not change, if it is in memory. */
+  /** Returns the `n`-th block of a file that does not change, if the block is in memory. */
   peek(path: string, n: number): Buffer | undefined {
     const key = this.#key(path, n)
     const block = this.#blocks.get(key)
@@ -34,7 +34,7 @@ export class Blocks {
     return block
   }
 
-  /** The `n`-th block; shorter at the end of the file. A block that `check` throws for is not kept. */
+  /** Returns the `n`-th block; it is shorter at the end of the file. If `check` throws, the block is not kept. */
   async read(path: string, n: number, check?: (block: Buffer) => void): Promise<Buffer> {
     const ready = this.peek(path, n)
     if (ready) return ready
@@ -47,7 +47,7 @@ export class Blocks {
   }
 
   /**
-   * As `read`, for a reader that goes through a file once: only its last block is kept, and no other block is dropped
+   * Like `read`, for reading a file once from start to end: only the last block is kept, and no other block is dropped
    * for it.
    */
   async pass(path: string, n: number, check: (block: Buffer) => void): Promise<Buffer> {
@@ -60,7 +60,7 @@ export class Blocks {
     return block
   }
 
-  /** `length` bytes from `at` on of a file that does not change; fewer at its end. */
+  /** Returns `length` bytes from `at` on of a file that does not change; fewer at its end. */
   async range(path: string, at: number, length: number): Promise<Buffer> {
     const first = Math.floor(at / BLOCK_BYTES)
     const last = Math.floor((at + length - 1) / BLOCK_BYTES)
@@ -71,7 +71,10 @@ export class Blocks {
     return bytes.subarray(from, from + length)
   }
 
-  /** Call it when the file is removed or replaced. Its old blocks are not found any more, and are dropped in time. */
+  /**
+   * Call it when the file is removed or replaced. Its old blocks are not returned any more, and leave memory as others
+   * are added.
+   */
   forget(path: string): void {
     this.#ids.delete(path)
   }

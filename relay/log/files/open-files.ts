@@ -1,32 +1,32 @@
-/** Files that are open for reading. All logs of a relay share a bounded number of descriptors. */
+/** Keeps files open for reading. All logs of a relay share a bounded number of descriptors. */
 import type { Disk, DiskFile } from "../../machine/disk.ts"
 import { asBuffer } from "../bytes.ts"
 import { readAround, SECTOR_BYTES } from "./bad-sectors.ts"
 
 interface OpenFile {
   readonly file: Promise<DiskFile>
-  /** Reads under way. While there are any, the file is not closed to make room. */
+  /** Number of reads under way. While there are any, the file is not closed in favour of another. */
   readers: number
 }
 
 export class OpenFiles {
   readonly #disk: Disk
   readonly #limit: number
-  /** By path, in the order of their last use. */
+  /** The open files by path, in the order of their last use. */
   readonly #files = new Map<string, OpenFile>()
 
-  /** By path: the numbers of its sectors that could not be read. */
+  /** By path, the numbers of the file's sectors that could not be read. */
   readonly #bad = new Map<string, Set<number>>()
 
-  /** `limit`: descriptors that stay open between reads. */
+  /** `limit`: the number of descriptors that stay open between reads. */
   constructor(disk: Disk, limit: number) {
     this.#disk = disk
     this.#limit = limit
   }
 
   /**
-   * `length` bytes from `at` on, fewer at the end of the file. They are in `into`, or in new memory. Zeros stand for
-   * sectors that cannot be read.
+   * Reads `length` bytes from `at` on, fewer at the end of the file. They are returned in `into`, or in new memory.
+   * Sectors that cannot be read are replaced by zeros.
    */
   async read(path: string, at: number, length: number, into?: Uint8Array): Promise<Buffer> {
     const open = this.#open(path)
@@ -42,13 +42,15 @@ export class OpenFiles {
     }
   }
 
-  /** Whether a read has met a bad sector between these two bytes. */
+  /** Whether a read has met a bad sector in the range from `from` up to `to`. */
   isBad(path: string, from: number, to: number): boolean {
     const sectors = this.#bad.get(path) ?? []
     return [...sectors].some((n) => n * SECTOR_BYTES < to && (n + 1) * SECTOR_BYTES > from)
   }
 
-  /** Call it when the file is removed or replaced: the next read opens the file that has the name then. */
+  /**
+   * Call it when the file is removed or replaced: the next read then opens the file that the path names at that time.
+   */
   forget(path: string): void {
     this.#bad.delete(path)
     const open = this.#files.get(path)
@@ -83,7 +85,7 @@ export class OpenFiles {
 
   #close(path: string, open: OpenFile): void {
     if (this.#files.get(path) === open) this.#files.delete(path)
-    // Reads under way still get their bytes: the disk closes the file after the last of them.
+    // Reads under way still get their bytes: the disk closes the file after the last of these reads.
     open.file.then((file) => file.close()).catch(() => {})
   }
 }

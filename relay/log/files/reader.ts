@@ -1,4 +1,7 @@
-/** Reads the files of logs. All logs of a relay share one reader, so it bounds what the whole relay uses. */
+/**
+ * Reads the files of logs. All logs of a relay share one reader, which bounds the memory and descriptors of the whole
+ * relay.
+ */
 import type { Disk } from "../../machine/disk.ts"
 import type { LogSizes } from "../sizes.ts"
 import { Blocks } from "./blocks.ts"

@@ -1,6 +1,6 @@
 /**
- * The Bloom filter of an index: for most keys that a segment does not have, it shows that without reading the pointers.
- * Each pointer sets 7 bits of one block.
+ * The Bloom filter of an index. For most keys that a segment does not have, the filter shows so without a read of the
+ * pointers. Each pointer sets 7 bits of one block.
  */
 
 import { PAYLOAD_BYTES, type PointerKind } from "./index-format.ts"
@@ -8,21 +8,23 @@ import { fingerprint } from "./keys.ts"
 
 const BLOCK_BITS = 8 * PAYLOAD_BYTES
 const BITS_SET = 7
-/** At 10 bits a pointer, one look-up in a hundred finds all of its bits set by other pointers. */
+/**
+ * With 10 bits for each pointer, one look-up of an absent key in a hundred finds all of its bits set by other pointers.
+ */
 const BITS_PER_POINTER = 10
 
 export const bloomBlocks = (pointers: number): number => Math.ceil((pointers * BITS_PER_POINTER) / BLOCK_BITS)
 
-/** The bits of a pointer, for a filter of any size. */
+/** The numbers that give a pointer's bits in a filter of any size. */
 export interface Probe {
-  /** Modulo the number of blocks, the pointer's block. */
+  /** This number modulo the number of blocks gives the pointer's block. */
   readonly block: number
-  /** The first bit, and the step from each bit to the next one; modulo the bits of a block. */
+  /** The first bit, and the step from each bit to the next one, both modulo the bits of a block. */
   readonly bit: number
   readonly step: number
 }
 
-/** `bytes` has the pointer's key at `at`. */
+/** Returns the probe for the pointer whose key is in `bytes` at `at`. */
 export function probeOf(bytes: Buffer, at: number, kind: PointerKind, salt: number): Probe {
   const bit = fingerprint(bytes, at, ~salt ^ (kind + 1))
   return { block: fingerprint(bytes, at, salt ^ (kind + 1)), bit, step: (bit >>> 16) | 1 }
@@ -36,7 +38,7 @@ export function addToBloom(bytes: Buffer, at: number, probe: Probe): void {
   }
 }
 
-/** False: this pointer was not added. True: it may have been. */
+/** False: this pointer was not added to the filter. True: it may have been added. */
 export function mayBeIn(block: Buffer, probe: Probe): boolean {
   for (let i = 0; i < BITS_SET; i++) {
     const bit = (probe.bit + i * probe.step) % BLOCK_BITS

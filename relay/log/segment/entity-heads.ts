@@ -1,8 +1,9 @@
 /**
- * The effect of an open segment's records on each entity's heads. It keeps the changes here on which no other depends
- * (heads), and the heads from before the segment on which changes here depend (heads no more). With these the entity's
- * heads are known as soon as its state before the segment is. They are kept as numbers where they are few, for the same
- * reason as in `table.ts`: a number says where a hash begins in the preambles of the index in memory.
+ * Computes how the records of an open segment change each entity's heads. It keeps two chains of hashes for each
+ * entity: the segment's changes on which no other change depends (these are heads), and the earlier heads on which
+ * changes of the segment depend (these are heads no more). Together with the entity's state before the segment, the two
+ * chains give its heads. Short chains are kept as numbers, for the same reason as in `table.ts`: each number is the
+ * offset of a hash in the preambles of the index in memory.
  */
 import type { EntityState } from "../contract.ts"
 import { fingerprint, type Key } from "./keys.ts"
@@ -13,12 +14,12 @@ import { Table } from "./table.ts"
 /** The end of a chain of links. */
 const NIL = 0xffffffff
 /**
- * The fields of each entity: where its first record begins; the first link of its heads here; the first link of the
- * heads from before on which changes here depend; where its tombstone begins.
+ * The fields of each entity: the offset of its first record; the first link of its heads that are in the segment; the
+ * first link of its earlier heads on which changes of the segment depend; the offset of its tombstone.
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Bytes of memory, about, for a hash in a map, and for the state of an entity with one head, as most have. */
+/** Approximate bytes of memory for a hash in a map, and for an entity's state with one head, as most have. */
 const MAPPED_BYTES = 150
 const STATE_BYTES = 100
 
@@ -28,32 +29,33 @@ export class EntityHeads {
   readonly #longChain: number
   readonly #byKey = new Table()
   readonly #fields = new NumberList()
-  /** Two numbers a link: where a hash begins in the preambles, and the next link. */
+  /** Two numbers for each link: the offset of a hash in the preambles, and the next link. */
   readonly #links = new NumberList()
   /**
-   * Long chains as maps, from a hash to where it begins. The key is the index of the chain's field, which is then NIL.
+   * Long chains, each as a map from a hash to its offset. The key of `#long` is the index of the chain's field, which
+   * is then NIL.
    */
   readonly #long = new Map<number, Map<string, number>>()
   /** Each entity's state before the segment. Null: there was none. Absent: not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
 
   /**
-   * `longChain`: links that a chain has at most before it moves into a map. Each change of an entity with many heads
-   * walks its chain.
+   * `longChain`: a chain with more links than this moves into a map, because every change of an entity with many heads
+   * would walk its whole chain.
    */
   constructor(salt: number, longChain: number) {
     this.#salt = salt
     this.#longChain = longChain
   }
 
-  /** Bytes, about. */
+  /** Approximate bytes of memory. */
   get memory(): number {
     let mapped = 0
     for (const { size } of this.#long.values()) mapped += MAPPED_BYTES * size
     return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + STATE_BYTES * this.#before.size
   }
 
-  // Below, `bytes` are the preambles of the index in memory, `at` is a place in them, and `e` is the number of an
+  // Below, `bytes` are the preambles of the index in memory, `at` is an offset in them, and `e` is the number of an
   // entity.
 
   find(key: Key, bytes: Buffer): number | undefined {
@@ -72,7 +74,7 @@ export class EntityHeads {
     return record.entity(bytes, this.#field(e, FIRST))
   }
 
-  /** Its state before the segment. Null: there was none. Undefined: not looked up yet. */
+  /** Returns the entity's state before the segment. Null: there was none. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#before.get(e)
   }
@@ -85,7 +87,7 @@ export class EntityHeads {
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
-  /** Adds the tombstone in the record at `at`: the entity has no heads any more. */
+  /** Adds the tombstone whose record begins at `at`: afterwards the entity has no heads. */
   addTombstone(e: number, at: number): void {
     this.#clear(e, HEADS)
     this.#clear(e, RESTED)
@@ -103,22 +105,25 @@ export class EntityHeads {
     this.#link(e, HEADS, bytes, at)
   }
 
-  /** Its state at the end of the segment, given its state before. Null: nothing of it is known. */
+  /**
+   * Returns the entity's state at the end of the segment, given its state before the segment. Null: nothing is known of
+   * the entity.
+   */
   state(e: number, before: EntityState | null, bytes: Buffer): EntityState | null {
     const tombstone = this.#field(e, TOMBSTONE)
     const purged = tombstone === NIL ? before?.purged : record.position(bytes, tombstone)
     const rested = this.#hashes(e, RESTED, bytes)
     const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
-    // Every change that it has here depends on a lost one.
+    // Every change of the entity in this segment depends on a lost change.
     if (heads.length === 0 && purged === undefined) return null
     const collection = before?.collection ?? record.collection(bytes, this.#field(e, FIRST))
     return { collection, heads, ...(purged !== undefined && { purged }) }
   }
 
   /**
-   * Whether a dep may be a head from before the segment that is not linked yet. While the state before is not known,
-   * any dep may be one.
+   * Whether a dep may be an earlier head (from before the segment) that is not in the chain `RESTED` yet. While the
+   * state before the segment is unknown, any dep may be an earlier head.
    */
   #isHeadBefore(e: number, dep: string, bytes: Buffer): boolean {
     const before = this.#before.get(e)
@@ -134,7 +139,7 @@ export class EntityHeads {
     this.#fields.set(FIELDS * e + field, value)
   }
 
-  /** The hashes of a chain, and where each begins. */
+  /** Returns the hashes of a chain, each with its offset. */
   #hashes(e: number, chain: number, bytes: Buffer): Map<string, number> {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long
@@ -165,7 +170,7 @@ export class EntityHeads {
     this.#setField(e, chain, link)
   }
 
-  /** Removes the hash at `at` from a chain. False when the chain does not have it. */
+  /** Removes the hash at `at` from a chain. Returns false when the chain does not have the hash. */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long.delete(hashAt(bytes, at))

@@ -1,10 +1,10 @@
 /**
- * The header of a segment file: 128 bytes at byte 0, and the same again at byte 4,096. Those are two blocks of a disk,
- * so a bad block destroys only one of them. Numbers are big-endian.
+ * The header of a segment file: 128 bytes at byte 0, and a copy of them at byte 4,096. The two copies are in different
+ * blocks of the disk, so one bad block destroys only one copy. Numbers are big-endian.
  *
  * "HEADWLOG" | version u16 | flags u16 (1: fresh) | number u32 | base u64 | running hash at the base, 8
  *   | marker u32 | salt u32 | number of the segment before it u32, 0 for none | workspace, length u8 and UTF-8
- *   | zeros | crc u32 of all that, at byte 124.
+ *   | zeros | crc u32 of all bytes before it, at byte 124.
  */
 import { crc32 } from "node:zlib"
 import { HeadwaterError } from "../../../src/base/errors.ts"
@@ -20,24 +20,24 @@ const FRESH = 1
 
 /**
  * The secret of a log: the marker with which each of its records begins, and the salt, the first value of its
- * checksums. Clients do not know them, so nothing that a client sends looks like a record to a scan that searches for
- * the next whole one.
+ * checksums. Clients do not know them. So a scan that searches for the next whole record cannot take bytes that a
+ * client sent for one.
  */
 export interface Secret {
   readonly marker: number
   readonly salt: number
 }
 
-/** Where a segment begins. */
+/** The header of a segment. */
 export interface SegmentHeader {
   readonly number: number
-  /** The number of the segment before it; 0: there is none. */
+  /** The number of the previous segment; 0: there is none. */
   readonly previous: number
-  /** The position before its first entry. */
+  /** The position before the segment's first entry. */
   readonly base: number
-  /** The running hash there, 8 bytes. */
+  /** The running hash at the base, 8 bytes. */
   readonly baseRunning: Buffer
-  /** The running hash begins anew: there is no segment before this one, or records before it are lost. */
+  /** Whether the running hash begins anew: there is no segment before this one, or records before it are lost. */
   readonly fresh: boolean
   readonly secret: Secret
 }
@@ -59,15 +59,15 @@ export function encodeHeader(workspace: string, header: SegmentHeader): Buffer {
   return bytes
 }
 
-/** The copies of the header that are wrong in `found`: where they begin, and the right bytes. */
+/** Returns the copies of the header that are wrong in `found`: the offset of each, and the right bytes. */
 export function differences(found: Buffer, right: Buffer): { readonly at: number; readonly copy: Buffer }[] {
   const copies = COPIES_AT.map((at) => ({ at, copy: right.subarray(at, at + COPY_BYTES) }))
   return copies.filter(({ at, copy }) => !copy.equals(found.subarray(at, at + COPY_BYTES)))
 }
 
 /**
- * Undefined when neither copy is whole. Throws for an unknown version or flag, with which a later relay may say that
- * the records are to be read otherwise.
+ * Returns undefined when neither copy is intact. Throws for an unknown version or flag: a later relay may use them for
+ * records that must be read differently.
  */
 export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   for (const at of COPIES_AT) {

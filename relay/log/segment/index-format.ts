@@ -1,25 +1,25 @@
 /**
  * The index file of a sealed segment: blocks of 4,096 bytes, in a header and four parts. Numbers are big-endian.
  *
- * Block: payload 4,092 | crc u32, whose first value is the block's number.
+ * Block: payload 4,092 | crc u32 of the payload, with the block's number as its first value.
  * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment is fresh) | number u32 | base u64
  *   | running hash at the base, 8 | last position u64 | running hash there, 8 | bytes of the segment u64
  *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | pointers u32
  *   | bloom blocks u32 | number of the segment before it u32.
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
- *   Kind 0 is an entity, by its key: the value says where its state begins in the last part.
- *   The other kinds are a change: the value is its record's offset, the number its index in that record.
+ *   Kind 0 is an entity, by its key: the value is the offset of its state in the last part.
+ *   The other kinds are a change: the value is the offset of its record, the number its index in that record.
  *   Kind 1 is any change, by the first 16 bytes of its hash XOR its entity's key.
  *   Kind 2 is the last change of an actor in an entity, by the actor's key XOR the entity's.
  *   Kind 3 is the last change that binds an actor, by the actor's key.
- * Bloom filter over key and kind of all pointers (`bloom.ts`).
+ * Bloom filter: over key and kind of all pointers (`bloom.ts`).
  * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
  *   | heads, 32 each.
  *
- * `identity` is 8 bytes of sha256 over the header before that field. An index is made on top of its predecessor, so it
- * counts only while the index before it has the identity that `predecessor` names. `lost`: records of this segment, or
- * of one before it, are lost. `broken by`: the segment that has begun a fresh running hash because of that.
+ * `identity` is 8 bytes of sha256 over the header's fields before it. An index is made on top of its predecessor, so it
+ * is valid only while the index before it has the identity that `predecessor` names. `lost`: records of this segment,
+ * or of an earlier one, are lost. `broken by`: the segment that has begun a fresh running hash because of the loss.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -44,17 +44,19 @@ export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
 /** The facts about a whole segment, from the header of its index. */
 export interface IndexHeader {
   readonly header: SegmentHeader
-  /** The position of the last record, and the running hash there; those of the base when there is no record. */
+  /**
+   * The position of the last record, and the running hash there. Without any record, these are the values of the base.
+   */
   readonly last: number
   readonly running: Buffer
   /** Bytes of the segment's file. */
   readonly size: number
   readonly entries: number
-  /** Records are missing, in this segment or before it. */
+  /** Whether records of this segment or of an earlier one are lost. */
   readonly lost: boolean
-  /** The number of the segment that has begun a fresh running hash because of that; 0: nothing was lost. */
+  /** The number of the segment that has begun a fresh running hash because of that loss; 0: nothing was lost. */
   readonly brokenBy: number
-  /** The identity of the index before; zeros when there is none. */
+  /** The identity of the index of the segment before this one; zeros when there is none. */
   readonly predecessor: Buffer
   readonly pointers: number
   readonly bloom: number
@@ -63,7 +65,7 @@ export interface IndexHeader {
 /** The `predecessor` of a log's first index. */
 export const NO_PREDECESSOR = Buffer.alloc(8)
 
-/** The first block of each part. */
+/** Returns the number of each part's first block. */
 export function layout({ entries, pointers, bloom }: Pick<IndexHeader, "entries" | "pointers" | "bloom">) {
   const firstPointers = 1 + Math.ceil(entries / OFFSETS_PER_BLOCK)
   const firstBloom = firstPointers + Math.ceil(pointers / POINTERS_PER_BLOCK)
@@ -95,7 +97,7 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   return bytes
 }
 
-/** Undefined for another format or unknown flags. Call it only for a block whose checksum is right. */
+/** Returns undefined for another format or unknown flags. Call it only for a block whose checksum is right. */
 export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly identity: Buffer }) | undefined {
   if (bytes.toString("latin1", 0, 8) !== MAGIC || bytes.readUInt16BE(8) !== VERSION) return undefined
   const flags = bytes.readUInt16BE(10)
@@ -122,11 +124,11 @@ export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly iden
   }
 }
 
-/** Puts the checksum behind the payload of the block that begins at `at`. */
+/** Writes the checksum after the payload of the block that begins at `at`. */
 export function closeBlock(bytes: Buffer, at: number): void {
   bytes.writeUInt32BE(crc32(bytes.subarray(at, at + PAYLOAD_BYTES), at / BLOCK_BYTES), at + PAYLOAD_BYTES)
 }
 
-/** Whether a block of an index is whole, and is the `n`-th one. */
+/** Whether the bytes of an index's `n`-th block are undamaged. */
 export const isBlockWhole = (block: Buffer, n: number): boolean =>
   block.length === BLOCK_BYTES && block.readUInt32BE(PAYLOAD_BYTES) === crc32(block.subarray(0, PAYLOAD_BYTES), n)

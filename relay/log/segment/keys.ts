@@ -1,23 +1,23 @@
 /**
- * The keys of indexes: keys of 16 bytes, and fingerprints of 32 bits. Two things may share one, so callers compare what
- * they find in full.
+ * The keys of indexes: keys of 16 bytes, and fingerprints of 32 bits. Two different things may have the same key or
+ * fingerprint, so callers compare in full what they find.
  */
 import { hash as digest } from "node:crypto"
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import type { Secret } from "./header.ts"
 
-/** 16 bytes. */
+/** A key has 16 bytes. */
 export type Key = Buffer
 
 export const entityKey = (entity: string): Key => firstBytes(digest("sha256", entity, "hex"))
 
-/** The same key as a string, for maps. */
+/** Returns the key as a string, for maps. */
 export const keyName = (key: Key): string => key.toString("latin1")
 
-/** The key of a change within an entity: the first 16 bytes of its hash XOR the entity's key. */
+/** Returns the key of a change within an entity: the first 16 bytes of the change's hash XOR the entity's key. */
 export const changeKey = (entity: Key, hash: Hash): Key => within(entity, firstBytes(hash))
 
-/** The key of an actor within an entity: the actor's key (`ActorKeys`) XOR the entity's. */
+/** Returns the key of an actor within an entity: the actor's key (`ActorKeys`) XOR the entity's key. */
 export const tailKey = (entity: Key, actor: Key): Key => within(entity, Buffer.from(actor))
 
 function within(entity: Key, key: Key): Key {
@@ -31,22 +31,22 @@ function firstBytes(hex: string): Key {
   return key
 }
 
-/** Writes a key within an entity to `to`: `from` has the hash or the actor's key at `fromAt`. */
+/** Writes a key within an entity to `to`. `from` has the change's hash or the actor's key at `fromAt`. */
 export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt: number, from: Buffer, fromAt: number) {
   for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ entity[entityAt + i]!
 }
 
 /**
- * Keys of actors: 16 bytes of sha256 over marker, salt and actor. Anybody may choose an actor. Without the secret in
- * the key, somebody could choose actors that all have one key, and each look-up would go through all of them, for as
- * long as the log lives.
+ * Computes the keys of actors: 16 bytes of sha256 over marker, salt and actor. Clients choose their actors freely.
+ * Without the secret in the key, a client could choose actors that all have the same key, and every later look-up would
+ * have to go through all of them.
  */
 export class ActorKeys {
   readonly #salted = Buffer.alloc(24)
   readonly #recent = new Map<Actor, Key>()
   readonly #remembered: number
 
-  /** `remembered`: actors whose key is kept. */
+  /** `remembered`: the number of actors whose key is cached. */
   constructor({ marker, salt }: Secret, remembered: number) {
     this.#salted.writeUInt32BE(marker, 0)
     this.#salted.writeUInt32BE(salt, 4)
@@ -65,8 +65,9 @@ export class ActorKeys {
 }
 
 /**
- * 32 bits of the key at `at`. The salt alone would not prevent collisions of keys that an attacker chooses. It is
- * enough because half of every key is a hash or has the secret in it, and nobody can choose all bits of that.
+ * Returns a fingerprint of the key at `at`, 32 bits. The salt alone would not prevent collisions of keys that an
+ * attacker chooses freely. It is enough because half of every key is a hash or depends on the secret, and nobody can
+ * choose all bits of that half.
  */
 export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt
@@ -79,7 +80,7 @@ export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   return (h ^ (h >>> 13)) >>> 0
 }
 
-/** The fingerprint of the key that `writeKeyWithin` would write. */
+/** Returns the fingerprint of the key that `writeKeyWithin` would write. */
 export function fingerprintWithin(
   entity: Buffer,
   entityAt: number,

@@ -1,7 +1,7 @@
 /**
  * The index of an open segment, in memory: the preambles of its records, and tables that find a change, a tail or a
- * binding in them. It answers every look-up of entries newer than the sealed segments, in some 200 bytes a change.
- * After a failed flush it is built again from the preambles that are left.
+ * binding in the preambles. It answers every look-up for entries newer than the sealed segments, and takes some 200
+ * bytes for each change. After a failed flush it is built again from the remaining preambles.
  */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import { GrowingBytes } from "../bytes.ts"
@@ -12,7 +12,7 @@ import { NumberList } from "./number-list.ts"
 import { change, record } from "./record.ts"
 import { Table } from "./table.ts"
 
-/** Nearly every record has more bytes than this. */
+/** Nearly every record is larger than this. */
 const SMALL_RECORD_BYTES = 400
 
 export class MemoryIndex {
@@ -22,16 +22,18 @@ export class MemoryIndex {
   readonly #salt: number
   readonly #longChain: number
   readonly #preambles: GrowingBytes
-  /** Where the `i`-th record begins, in the preambles and in the file. */
+  /** The offset of the `i`-th record in the preambles, and its offset in the file. */
   #starts = new NumberList()
   #offsets = new NumberList()
-  /** Three tables of pairs: a record's number, and where a change of it begins in the preambles. */
+  /** Three tables of pairs: a record's number, and the offset of one of its changes in the preambles. */
   #known: Table
   #tails: Table
   #bindings = new Table()
   #entities: EntityHeads
 
-  /** `expected`: bytes of records that are about to be added. Room that is not used takes no memory. */
+  /**
+   * `expected`: bytes of the records that will be added. The system provides no memory for the part that stays unused.
+   */
   constructor(salt: number, actors: ActorKeys, longChain: number, expected: number) {
     this.#salt = salt
     this.#longChain = longChain
@@ -42,7 +44,7 @@ export class MemoryIndex {
     this.#entities = new EntityHeads(salt, longChain)
   }
 
-  /** Bytes, about. */
+  /** Approximate bytes of memory. */
   get memory(): number {
     const lists = this.#preambles.length + this.#starts.memory + this.#offsets.memory
     const tables = this.#known.memory + this.#tails.memory + this.#bindings.memory
@@ -59,11 +61,11 @@ export class MemoryIndex {
   get bytes(): Buffer {
     return this.#preambles.bytes
   }
-  /** Where the `i`-th preamble begins in `bytes`. */
+  /** The offset of the `i`-th preamble in `bytes`. */
   at(i: number): number {
     return this.#starts.at(i)
   }
-  /** Where the `i`-th record begins in the file. */
+  /** The offset of the `i`-th record in the file. */
   offset(i: number): number {
     return this.#offsets.at(i)
   }
@@ -75,10 +77,10 @@ export class MemoryIndex {
     return record.running(this.bytes, this.at(i))
   }
 
-  /** How many records there are up to this position. */
+  /** Returns the number of records up to and including this position. */
   countTo(position: number): number {
     if (this.count === 0 || position < this.position(0)) return 0
-    // Positions have gaps only where a flush has failed, so the greatest possible count is nearly always right.
+    // Positions have gaps only after a failed flush, so the greatest possible count is nearly always right.
     let high = Math.min(this.count, position - this.position(0) + 1)
     let low = this.position(high - 1) <= position ? high : 1
     while (low < high) {
@@ -90,8 +92,8 @@ export class MemoryIndex {
   }
 
   /**
-   * Adds the record whose preamble begins at `from`. When its entity is new here, `before` gives the entity's state
-   * before this segment.
+   * Adds the record whose preamble begins at `from`. If the index does not have the record's entity yet, `before`
+   * returns the entity's state before this segment.
    */
   add(bytes: Buffer, from: number, offset: number, before: () => EntityState | null | undefined): void {
     const length = record.preambleLength(bytes, from)
@@ -100,7 +102,7 @@ export class MemoryIndex {
     this.#index(at, offset, before)
   }
 
-  /** Forgets all but the first `count` records. */
+  /** Drops all but the first `count` records. */
   cut(count: number): void {
     const [starts, offsets, entities] = [this.#starts, this.#offsets, this.#entities]
     if (count < starts.length) this.#preambles.length = starts.at(count)
@@ -119,7 +121,7 @@ export class MemoryIndex {
 
   // ── entities, by their number ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** How many entities have records here. */
+  /** Number of entities with records in this segment. */
   get entities(): number {
     return this.#entities.count
   }
@@ -132,7 +134,7 @@ export class MemoryIndex {
     return this.#entities.keyOf(e, this.bytes)
   }
 
-  /** Its state before the segment. Null: there was none. Undefined: not looked up yet. */
+  /** Returns the entity's state before the segment. Null: there was none. Undefined: not looked up yet. */
   before(e: number): EntityState | null | undefined {
     return this.#entities.before(e)
   }
@@ -142,8 +144,8 @@ export class MemoryIndex {
   }
 
   /**
-   * Its state at the end of the segment. Null: nothing of it is known. Undefined: its state before is not looked up
-   * yet.
+   * Returns the entity's state at the end of the segment. Null: nothing is known of the entity. Undefined: its state
+   * before the segment is not looked up yet.
    */
   state(e: number): EntityState | null | undefined {
     const before = this.before(e)
@@ -180,7 +182,7 @@ export class MemoryIndex {
     return this.#tails
   }
 
-  /** The last change that binds an actor, for every actor that is bound here. */
+  /** The last change that binds an actor, for every actor that is bound in this segment. */
   get bindings(): Iterable<readonly [i: number, at: number]> {
     return this.#bindings
   }

@@ -7,7 +7,7 @@ export class NumberList {
     return this.#items.byteLength
   }
 
-  /** Returns the item's index. */
+  /** Appends an item and returns its index. */
   push(item: number): number {
     if (this.length === this.#items.length) {
       const more = new Uint32Array(2 * this.length)

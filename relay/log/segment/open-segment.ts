@@ -1,4 +1,4 @@
-/** The segment that is appended to. Its index is in memory; flushed entries are served from its file. */
+/** The segment to which entries are appended. Its index is in memory; flushed entries are served from its file. */
 import type { Entry } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
 import { asBuffer, type GrowingBytes } from "../bytes.ts"
@@ -10,12 +10,12 @@ import type { ActorKeys, Key } from "./keys.ts"
 import { MemoryIndex } from "./memory-index.ts"
 import { record, writeRecord } from "./record.ts"
 
-/** The sizes of a full segment, which is then sealed. It is full when it reaches any of them. */
+/** The sizes at which a segment is full and is then sealed. It is full when it reaches any of them. */
 export interface SegmentSizes {
-  /** Bytes of its file; must be more than a header has. */
+  /** Bytes of the segment's file; must be more than a header has. */
   readonly segmentBytes: number
   readonly segmentEntries: number
-  /** Changes in it. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
+  /** Changes in the segment. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
   readonly segmentChanges: number
 }
 
@@ -29,20 +29,20 @@ export class OpenSegment {
   readonly header: SegmentHeader
   readonly index: MemoryIndex
   readonly path: string
-  /** Bytes of the file that are flushed. Bytes behind them are of writes that failed or are under way. */
+  /** Bytes of the file that are flushed. Later bytes belong to writes that failed or are under way. */
   size = HEADER_BYTES
   readonly #folder: Folder
-  /** Records that are flushed. */
+  /** Number of flushed records. */
   #flushed = 0
-  /** Where the next record will begin in the file. */
+  /** The offset in the file at which the next record will begin. */
   #end = HEADER_BYTES
   #file: DiskFile | undefined
-  /** Whether the file has its header, and its name is durable. */
+  /** Whether the file has its header and its name is durable. */
   #made: boolean
-  /** Whether the file may have bytes behind `size`. */
+  /** Whether the file may have bytes after `size`. */
   #torn = false
 
-  /** `found`: bytes of its file; 0: there is none yet. */
+  /** `found`: bytes of the segment's file; 0: there is no file yet. */
   constructor(folder: Folder, header: SegmentHeader, actors: ActorKeys, found = 0) {
     this.header = header
     this.path = segmentPath(folder, header.number)
@@ -67,7 +67,7 @@ export class OpenSegment {
     return this.#end >= segmentBytes || this.index.count >= segmentEntries || this.index.changes >= segmentChanges
   }
 
-  /** Appends a record to `out`, which is written to this segment next. `before` as for `MemoryIndex.add`. */
+  /** Appends a record to `out`, which is written to this segment next. `before`: see `MemoryIndex.add`. */
   append(
     out: GrowingBytes,
     position: number,
@@ -89,14 +89,14 @@ export class OpenSegment {
     this.#end += out.length - at
   }
 
-  /** Adds a record that was found in the file at this offset. */
+  /** Adds a record that was found in the file at `offset`. */
   load(bytes: Buffer, at: number, offset: number): void {
     this.index.add(bytes, at, offset, () => undefined)
     this.#flushed = this.index.count
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
-  /** Forgets the records that are not flushed. */
+  /** Drops the records that are not flushed. */
   rollBack(): void {
     this.index.cut(this.#flushed)
     this.#end = this.size
@@ -104,10 +104,13 @@ export class OpenSegment {
 
   // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Makes the file ready for a write: it is durable, has its header, and ends behind the flushed records. */
+  /**
+   * Makes the file ready for a write: its name is durable, it has its header, and it ends after the flushed records.
+   */
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
-    // The folder of a later segment is there. If somebody has removed it, the segments before this one are gone with it.
+    // Only the first segment makes the folder. If a later segment's folder is missing, somebody has removed it together
+    // with the earlier segments.
     if (!this.#made && this.header.previous === 0) await this.#folder.make()
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
@@ -125,7 +128,9 @@ export class OpenSegment {
     this.#torn = false
   }
 
-  /** Writes the copies of the header that are damaged. Where the disk does not take one, the other one is enough. */
+  /**
+   * Writes the copies of the header that are damaged. If the disk fails to write one copy, the other copy is enough.
+   */
   async #mendHeader(file: DiskFile, header: Buffer): Promise<void> {
     const found = asBuffer(await readAround(file, 0, HEADER_BYTES))
     for (const { at, copy } of differences(found, header)) {
@@ -137,7 +142,7 @@ export class OpenSegment {
   }
 
   /**
-   * Makes durable what was found in the file, of which nothing is written: it may have a place that takes no bytes.
+   * Makes the content of the file durable without writing to it, because it may have a place that cannot be written.
    * `size`: the bytes of the file.
    */
   async settle(size: number): Promise<void> {
@@ -146,7 +151,7 @@ export class OpenSegment {
     this.size = size
   }
 
-  /** Writes so many records, durably. When that fails, it is unknown what the file has behind `size`. */
+  /** Writes `records` records, durably. If this fails, it is unknown which bytes the file has after `size`. */
   async write(bytes: Buffer, records: number): Promise<void> {
     this.#torn = true
     await this.#file!.write(this.size, bytes)
@@ -171,7 +176,7 @@ export class OpenSegment {
     return this.#flushed > 0 ? this.index.running(this.#flushed - 1) : this.header.baseRunning
   }
 
-  /** The running hash at the end of the record with this position. */
+  /** Returns the running hash after the record with this position. */
   runningAt(position: number): Buffer | undefined {
     const n = this.index.countTo(position)
     return n > 0 && n <= this.#flushed && this.index.position(n - 1) === position
@@ -179,7 +184,10 @@ export class OpenSegment {
       : undefined
   }
 
-  /** The offsets of the first records after this position, and where the last of those ends. */
+  /**
+   * Returns the offsets of the first records after this position, and the offset at which the last of these records
+   * ends.
+   */
   offsetsAfter(position: number): { readonly offsets: readonly number[]; readonly end: number } {
     const from = this.index.countTo(position)
     const to = Math.min(from + this.#folder.sizes.offsets, this.#flushed)

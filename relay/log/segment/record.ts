@@ -1,14 +1,14 @@
 /**
- * A record of a segment file: a preamble, then an entry as it is on the wire (the body). Numbers are big-endian.
+ * A record of a segment file: a preamble, then the body, which is an entry as on the wire. Numbers are big-endian.
  *
  * Preamble: marker u32 | crc u32 of the preamble from here on | length u32 | length of the preamble u32
- *   | crc of the body u32 | changes u16 | kind u8 | zero u8 | position u64 | step u32 since the position before
+ *   | crc of the body u32 | changes u16 | kind u8 | zero u8 | position u64 | step u32 from the previous position
  *   | running hash, 8 | entity, 16 of its sha256 | changes | collection, principal: each UTF-8 and then its length u16.
  * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
  *
- * The preamble has all that look-ups need, with a checksum of its own, so they read neither chunks nor CBOR. The
- * running hash is 8 bytes of sha256 over the running hash before it and everything from `changes` on. Marker and salt
- * are the log's secret.
+ * The preamble has all that look-ups need, with a checksum of its own, so look-ups read neither chunks nor CBOR. The
+ * running hash is 8 bytes of sha256 over the running hash of the previous record and everything from `changes` on.
+ * Marker and salt are the log's secret.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -24,9 +24,11 @@ const ENTITY_AT = 44
 /** Bytes of a change before its deps. */
 const CHANGE_BYTES = 63
 const BINDS = 1
-/** Set only in memory: the change depends on a lost one. It is served but not known. */
+/** Set only in memory: the change depends on a lost change. It is served but does not count as known. */
 const ORPHAN = 2
-/** A record with a greater length is damaged: any entry that fits into a message needs less, preamble included. */
+/**
+ * A greater length shows that a record is damaged: any entry that fits into a message needs less, preamble included.
+ */
 const LONGEST_RECORD_BYTES = 16 * 2 ** 20
 export const LONGEST_ENTRY_BYTES = LONGEST_RECORD_BYTES / 2
 const kinds: readonly Entry["kind"][] = ["change", "snapshot", "tombstone"]
@@ -37,7 +39,7 @@ export const record = {
   changes: (bytes: Buffer, at: number) => bytes.readUInt16BE(at + 20),
   kind: (bytes: Buffer, at: number) => kinds[bytes[at + 22]!],
   position: (bytes: Buffer, at: number) => readU64(bytes, at + 24),
-  /** The position of the record before it. */
+  /** The position of the record before this one. */
   previous: (bytes: Buffer, at: number) => readU64(bytes, at + 24) - bytes.readUInt32BE(at + 32),
   running: (bytes: Buffer, at: number) => bytes.subarray(at + 36, at + 44),
   entityAt: ENTITY_AT,
@@ -57,8 +59,9 @@ export const record = {
     bytes.toString("utf8", principalAt(bytes, at), at + record.preambleLength(bytes, at) - 2),
 
   /**
-   * Whether a whole preamble begins at `at`. `"short"`: `bytes` end too early to tell; once they have `PREAMBLE_BYTES`
-   * of it, `preambleLength` says how many are needed. The other fields may be read only when it is true.
+   * Whether an undamaged preamble begins at `at`. `"short"`: there are too few `bytes` to tell; once at least
+   * `PREAMBLE_BYTES` of the preamble are there, `preambleLength` says how many are needed. Read the other fields only
+   * if this returns true.
    */
   check(bytes: Buffer, at: number, secret: Secret): boolean | "short" {
     if (bytes.length - at < PREAMBLE_BYTES) return "short"
@@ -70,7 +73,7 @@ export const record = {
     return bytes.readUInt32BE(at + 4) === crc32(bytes.subarray(at + 8, at + length), secret.salt)
   },
 
-  /** Whether the body is the one that was written. Only after `check`, and with the whole record in `bytes`. */
+  /** Whether the body is undamaged. Call it only after `check`, and with the whole record in `bytes`. */
   isBodyWhole: (bytes: Buffer, at: number, { salt }: Secret) =>
     bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),
 }
@@ -80,10 +83,10 @@ function principalAt(bytes: Buffer, at: number): number {
   return end - bytes.readUInt16BE(end)
 }
 
-/** Reads the changes in a preamble, each by the place where it begins. A change begins with its hash. */
+/** Reads the changes in a preamble. Each change is given by its offset, at which its hash begins. */
 export const change = {
   actorAt: (at: number) => at + 32,
-  /** Its deps are one behind the other, up to the next change. */
+  /** The offset of the first dep. The deps follow each other without gaps, up to the next change. */
   firstDep: (at: number) => at + CHANGE_BYTES,
   first: (recordAt: number) => recordAt + PREAMBLE_BYTES,
   next: (bytes: Buffer, at: number) => at + CHANGE_BYTES + 32 * bytes.readUInt16BE(at + CHANGE_BYTES - 2),
@@ -114,16 +117,17 @@ export const change = {
   }),
 }
 
-/** Where a record stands in its log. */
+/** The place of a record in its log. */
 export interface Standing {
   readonly position: number
-  /** The position of the record before it, and the running hash there. */
+  /** The position of the previous record, and the running hash there. */
   readonly previous: number
   readonly previousRunning: Uint8Array
 }
 
 /**
- * Appends the record to `out`. Throws when a number is too large for its field; then `out` has a part of the record.
+ * Appends the record to `out`. Throws when a number is too large for its field; `out` may then have a part of the
+ * record.
  */
 export function writeRecord(
   out: GrowingBytes,
@@ -169,7 +173,7 @@ export function writeRecord(
   bytes.writeUInt32BE(crc32(bytes.subarray(start + 8, start + preambleLength), secret.salt), start + 4)
 }
 
-/** Returns where the change ends. */
+/** Returns the offset at which the change ends. */
 function writeChange(bytes: Buffer, at: number, appended: AppendedChange): number {
   bytes.write(appended.hash, at, 32, "hex")
   bytes.write(appended.actor, at + 32, 16, "hex")

@@ -1,4 +1,4 @@
-/** Reads a segment from its first record to its end, past damaged bytes. */
+/** Reads a segment from its first record to its end, and skips damaged bytes. */
 import { HEADER_BYTES, type Secret } from "./header.ts"
 import { PREAMBLE_BYTES, record } from "./record.ts"
 
@@ -9,9 +9,9 @@ export interface Span {
 }
 
 /**
- * Gives `visit` every whole record, and returns the spans between them, which are damaged. An attacker cannot put
- * records into an entry that are found when the entry is damaged: he would have to guess the marker and the salt.
- * `atOnce`: bytes of one read, more for a longer record.
+ * Calls `visit` with every whole record, and returns the spans between whole records, which are damaged. An attacker
+ * cannot hide records in an entry so that a scan finds them after the entry is damaged: that takes the marker and the
+ * salt, which are secret. `atOnce`: the bytes of one read; a longer record takes a larger read.
  */
 export async function scan(
   read: (at: number, length: number, into: Buffer) => Promise<Buffer>,
@@ -24,14 +24,14 @@ export async function scan(
   marker.writeUInt32BE(secret.marker)
   const damage: Span[] = []
   let damagedFrom: number | undefined
-  // The same memory for all reads: new memory for each would make the process grow.
+  // Use the same memory for all reads: new memory for each would make the process grow.
   let memory = Buffer.allocUnsafeSlow(Math.min(atOnce, size))
-  /** The bytes that were read last, where they begin in the file, and how far in them the scan is. */
+  /** The bytes of the last read, their offset in the file, and the offset in them at which the scan goes on. */
   let loaded: Buffer = memory.subarray(0, 0)
   let start = HEADER_BYTES
   let at = 0
 
-  /** Loads `length` bytes from `at` on. False: the file ends before. */
+  /** Loads `length` bytes from `at` on. False: the file ends earlier. */
   const load = async (length: number): Promise<boolean> => {
     if (loaded.length - at >= length) return true
     if (start + at + length > size) return false
@@ -64,7 +64,7 @@ export async function scan(
     }
     damagedFrom ??= offset
     const next = loaded.indexOf(marker, at + 1)
-    // The marker may begin in the last three bytes.
+    // The next marker may begin in the last three bytes.
     at = next >= 0 ? next : Math.max(at + 1, loaded.length - 3)
   }
   if (damagedFrom !== undefined) damage.push({ from: damagedFrom, to: size })

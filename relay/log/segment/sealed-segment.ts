@@ -1,4 +1,4 @@
-/** A segment to which nothing is appended any more. Look-ups read its two files. */
+/** A segment to which nothing is appended any more. Look-ups read its segment file and its index file. */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
 import { asBuffer, readU64 } from "../bytes.ts"
@@ -59,8 +59,8 @@ export class SealedSegment {
   }
 
   /**
-   * Opens a segment by its index. Undefined: the index does not fit the segment, or what comes before it, or is
-   * damaged, or cannot be read.
+   * Opens a segment by its index. Undefined: the index is damaged or unreadable, or does not match the segment or the
+   * index before it.
    */
   static async open(
     folder: Folder,
@@ -87,8 +87,8 @@ export class SealedSegment {
   // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * True: the segment has no such pointer. False: it may have one. A look-up asks every segment, so this answers at
-   * once when the block is in memory.
+   * True: the segment has no such pointer. False: it may have one. A look-up asks every segment, so this answers
+   * synchronously when the block is in memory.
    */
   lacks(probe: Probe): boolean | Promise<boolean> {
     const { bloom } = this.#indexHeader
@@ -128,7 +128,7 @@ export class SealedSegment {
 
   // ── records in their order ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The running hash at the end of the record with this position. */
+  /** Returns the running hash after the record with this position. */
   async runningAt(position: number): Promise<Buffer | undefined> {
     const n = await this.#countTo(position)
     if (n === 0) return undefined
@@ -136,7 +136,10 @@ export class SealedSegment {
     return found.position === position ? record.running(await this.#preamble(found.offset), 0) : undefined
   }
 
-  /** The offsets of the first records after this position, and where the last of those ends. */
+  /**
+   * Returns the offsets of the first records after this position, and the offset at which the last of these records
+   * ends.
+   */
   async offsetsAfter(position: number): Promise<{ readonly offsets: readonly number[]; readonly end: number }> {
     const n = await this.#countTo(position)
     const { entries } = this.#indexHeader
@@ -148,15 +151,15 @@ export class SealedSegment {
     return { offsets, end: to < entries ? (await this.#offset(to)).offset : this.size }
   }
 
-  /** An estimate, as if all records had the same size. */
+  /** Returns an estimate, as if all records had the same size. */
   bytesAfter(position: number): number {
     if (position <= this.header.base) return this.size
     return (this.size * Math.max(0, this.last - position)) / Math.max(1, this.last - this.header.base)
   }
 
-  /** How many records there are up to this position. */
+  /** Returns the number of records up to and including this position. */
   async #countTo(position: number): Promise<number> {
-    // Positions grow by at least one from record to record.
+    // Positions grow by at least one from record to record, so there are no more records than this.
     let high = Math.min(this.#indexHeader.entries, position - this.header.base)
     if (high <= 0) return 0
     let low = (await this.#offset(high - 1)).position <= position ? high : 0
@@ -168,14 +171,14 @@ export class SealedSegment {
     return low
   }
 
-  /** Where the `i`-th record begins in the file, and its position. */
+  /** Returns the position of the `i`-th record, and its offset in the file. */
   async #offset(i: number): Promise<{ position: number; offset: number }> {
     const block = await this.#offsetsAround(i)
     const at = (i % OFFSETS_PER_BLOCK) * OFFSET_BYTES
     return { position: this.header.base + block.readUInt32BE(at), offset: block.readUInt32BE(at + 4) }
   }
 
-  /** The block of offsets that has the `i`-th. */
+  /** Returns the block of offsets that has the `i`-th offset. */
   #offsetsAround(i: number): Promise<Buffer> {
     const n = this.#parts.offsets + Math.floor(i / OFFSETS_PER_BLOCK)
     return this.#readable(
@@ -186,7 +189,7 @@ export class SealedSegment {
 
   // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** At least the whole preamble of the record at this offset. */
+  /** Returns the whole preamble of the record at this offset, perhaps with further bytes after it. */
   async #preamble(offset: number): Promise<Buffer> {
     const { secret, number } = this.header
     let preamble = await this.#reader.blocks.range(this.path, offset, this.#preambleBytes)
@@ -216,7 +219,7 @@ export class SealedSegment {
     return { collection: bytes.toString("utf8", STATE_BYTES, headsAt), heads, ...(purged > 0 && { purged }) }
   }
 
-  /** Bytes of the part of states, as if its blocks had no checksums in between. */
+  /** Returns `length` bytes of the states part. `at` is an offset in the part without the checksums of its blocks. */
   async #stateBytes(at: number, length: number): Promise<Buffer> {
     const pieces: Buffer[] = []
     for (let from = at; from < at + length; ) {
@@ -243,7 +246,7 @@ export class SealedSegment {
     )
   }
 
-  /** An index of which nothing can be read is damaged like one whose bytes are wrong: it is made again. */
+  /** A bad sector in an index is treated like damaged bytes: the index is made again. */
   #readable(n: number, reading: Promise<Buffer>): Promise<Buffer> {
     return reading.catch((error) => {
       if (isBadSector(error)) throw new Damage(this.header.number, `block ${n} of the index cannot be read`)
@@ -262,8 +265,8 @@ export class SealedSegment {
       const block = await this.#block(this.#parts.pointers + n)
       return { block, count: Math.min(POINTERS_PER_BLOCK, pointers - n * POINTERS_PER_BLOCK) }
     }
-    // Search the first block that ends at the key or behind it. Most keys are evenly spread, so the first guesses are
-    // good ones.
+    // Search the first block whose last key is at or after the wanted key. Most keys are evenly spread, so the first
+    // guesses are good.
     let low = 0
     let high = blocks
     for (let guesses = 3; low < high; guesses--) {
@@ -293,8 +296,8 @@ export class SealedSegment {
 }
 
 /**
- * Throws for a version or a flag in the segment's header that this relay does not know: the index does not say how the
- * records are to be read. A header that is damaged, or cannot be read, has nothing to say: the index stands for it.
+ * Throws if the segment's header has a version or a flag that this relay does not know: the index does not say how to
+ * read the records. If the header is damaged or unreadable, the index is enough.
  */
 async function requireReadable(file: DiskFile): Promise<void> {
   try {
@@ -309,6 +312,6 @@ interface Pointer {
   readonly number: number
 }
 
-/** How the key of the `i`-th pointer of a block compares with another key. */
+/** Compares the key of the `i`-th pointer of a block with another key. */
 const compare = (block: Buffer, i: number, key: Key): number =>
   block.compare(key, 0, 16, i * POINTER_BYTES, i * POINTER_BYTES + 16)

@@ -1,13 +1,13 @@
 /**
- * A hash table of pairs of numbers, in 24 bytes each. A pair says where something lies in other bytes, and the caller
- * compares it there. A Map of objects would take ten times the memory, in every open log.
+ * A hash table of pairs of numbers, with about 24 bytes for each pair. A pair refers to other bytes, where the caller
+ * compares the key. A Map of objects would take ten times the memory, in every open log.
  */
 export class Table {
   size = 0
-  /** Three numbers a slot: fingerprint, a + 1 (0: the slot is free), b. */
+  /** Three numbers for each slot: fingerprint, a + 1 (0: the slot is free), b. */
   #slots: Uint32Array
 
-  /** `expected`: pairs that it has room for before it grows. */
+  /** `expected`: the number of pairs that the table can hold before it grows. */
   constructor(expected = 0) {
     this.#slots = new Uint32Array(3 * 2 ** Math.ceil(Math.log2(2 * expected + 64)))
   }
@@ -24,13 +24,13 @@ export class Table {
     this.#set(slot, fingerprint, a, b)
   }
 
-  /** The first pair with that fingerprint for which `is` returns true. */
+  /** Returns the first pair with that fingerprint for which `is` returns true. */
   find(fingerprint: number, is: (a: number, b: number) => boolean): readonly [a: number, b: number] | undefined {
     const slot = this.#find(fingerprint, is)
     return slot === undefined ? undefined : [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]
   }
 
-  /** Replaces the pair that `find` would return, or adds the new one. */
+  /** Replaces the pair that `find` would return, or adds a new pair if there is none. */
   put(fingerprint: number, a: number, b: number, is: (a: number, b: number) => boolean): void {
     const slot = this.#find(fingerprint, is)
     if (slot === undefined) this.add(fingerprint, a, b)

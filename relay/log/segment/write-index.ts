@@ -27,11 +27,11 @@ import { SealedSegment } from "./sealed-segment.ts"
 export interface FullSegment {
   readonly header: SegmentHeader
   readonly index: MemoryIndex
-  /** Bytes of its file. */
+  /** Bytes of the segment's file. */
   readonly size: number
 }
 
-/** The segment before, and the known losses, as in `IndexHeader`. */
+/** The previous segment, and the known losses, as in `IndexHeader`. */
 export interface Foundation {
   readonly previous: SealedSegment | undefined
   readonly lost: boolean
@@ -39,9 +39,9 @@ export interface Foundation {
 }
 
 /**
- * Makes the index durable, and opens the segment by it. The segment must be on the disk, and the state before it of
- * each of its entities must be known. If this fails, nothing is lost: a segment without an index is scanned whenever
- * the log is opened.
+ * Makes the index durable, and opens the segment by it. Beforehand the segment must be on the disk, and for each of its
+ * entities the state before the segment must be known. If this fails, nothing is lost: a segment without an index is
+ * scanned each time that the log is opened.
  */
 export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
   const path = indexPath(folder, full.header.number)
@@ -62,7 +62,7 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   return sealed
 }
 
-/** The bytes of an index. The segment must not change meanwhile. Yields after every `steps` steps. */
+/** Encodes an index. The segment must not change meanwhile. Yields after every `steps` steps. */
 function* encodeIndex(
   { header, index, size }: FullSegment,
   { previous, lost, brokenBy }: Foundation,
@@ -114,7 +114,7 @@ function* encodeIndex(
   return bytes
 }
 
-/** The states, one behind the other, and where that of each entity begins. */
+/** Returns the encoded states of all entities, one after the other, and the offset of each entity's state. */
 function* statesOf(
   index: MemoryIndex,
   steps: number,
@@ -139,7 +139,7 @@ function* statesOf(
   return { bytes: out.filled, starts }
 }
 
-/** One pointer for everything that can be looked up, in no order. `states`: where the state of each entity begins. */
+/** Returns one pointer for everything that can be looked up, unsorted. `states`: the offset of each entity's state. */
 function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, steps: number): Generator<void, Buffer> {
   const slice = new Slice(steps)
   const { bytes, actors } = index
@@ -152,7 +152,7 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
   for (const [, at] of index.bindings) bindings.add(at)
   const pointers = Buffer.alloc((states.size + index.changes + tails.size + bindings.size) * POINTER_BYTES)
   let end = 0
-  /** Adds the rest of a pointer, whose key is there already. */
+  /** Completes a pointer whose key is written already. */
   const add = (kind: PointerKind, value: number, number: number) => {
     pointers.writeUInt32BE(value, end + 16)
     pointers.writeUInt16BE(number, end + 20)
@@ -187,8 +187,8 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
 }
 
 /**
- * The pointers' numbers in the order of their keys. Most keys are random, so they are first spread by their first two
- * bytes.
+ * Returns the pointers' numbers, sorted by key. Most keys are random, so the pointers are first distributed by the
+ * first two bytes of their keys.
  */
 function* sort(pointers: Buffer, steps: number): Generator<void, Uint32Array> {
   const slice = new Slice(steps)
