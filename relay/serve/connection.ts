@@ -24,9 +24,9 @@ import { type Appended, appendPush, refusePush } from "./append-push.ts"
 import { Junk } from "./junk.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
+import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered.ts"
 
-/** Bytes of memory charged for an unanswered frame besides its own bytes, and for each part decoded from it. */
-const FRAME_COST = 1024
+/** Bytes of memory charged for each part that is decoded from an unanswered frame. */
 const PART_COST = 512
 
 /**
@@ -66,14 +66,6 @@ interface Stored extends Pick<Appended, "refusals" | "junk"> {
   readonly at?: Cursor | undefined
 }
 
-/** A message that is not answered yet. */
-interface InHand<M> {
-  /** Undefined: the connection ended before work on the message began. */
-  message: M | undefined
-  /** Bytes of memory charged for the message. */
-  cost: number
-}
-
 export class Connection implements Outlet, Asker {
   readonly id: number
   /** Whether the client has sent a pull, a push or a have. A connection that has sent none of them may be closed. */
@@ -84,24 +76,12 @@ export class Connection implements Outlet, Asker {
    */
   readonly #streams = new Map<string, Stream>()
   #closed = false
-  /** Bytes of memory charged for frames that are not answered yet. */
-  #unanswered = 0
-  /** Messages on which work has not begun. When the connection ends, they are dropped: none of them is acknowledged. */
-  readonly #waiting = new Set<InHand<unknown>>()
-  /** Bytes that are freed when the messages in `#waiting` are dropped. */
-  #droppable = 0
+  readonly #unanswered = new Unanswered()
   #paused = false
-  /** Functions that each resolve a promise of `answered()`. They are called once all frames are answered. */
-  #awaitingAnswers: (() => void)[] = []
   /** Functions that each resolve a promise of `room()`. They are called once the socket is no longer full. */
   #awaitingRoom: (() => void)[] = []
   /** Meters the chunks that this connection has pushed and that the relay cannot store. */
   readonly #junk: Junk
-  /**
-   * Settles when the newest `have` was answered. The next one waits for it, so the pages of a heal are compared in
-   * order.
-   */
-  #lastHave = Promise.resolve()
   /** Ids of the workspaces whose log failed in the middle of a heal. The remaining pages of that heal are skipped. */
   readonly #lostHeals = new Set<string>()
 
@@ -139,13 +119,7 @@ export class Connection implements Outlet, Asker {
   disconnected(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#unanswered -= this.#droppable
-    this.#droppable = 0
-    for (const inHand of this.#waiting) {
-      inHand.message = undefined
-      inHand.cost = FRAME_COST // its job stays in the queue of the workspace
-    }
-    this.#waiting.clear()
+    this.#unanswered.drop()
     for (const stream of this.#streams.values()) this.#leave(stream)
     this.#streams.clear()
     for (const resolve of this.#awaitingRoom.splice(0)) resolve()
@@ -153,24 +127,23 @@ export class Connection implements Outlet, Asker {
 
   /** Bytes of memory charged for messages that are not answered yet. */
   get unanswered(): number {
-    return this.#unanswered
+    return this.#unanswered.bytes
   }
 
   /** The part of `unanswered`, in bytes, that is freed as soon as the connection ends. */
   get droppable(): number {
-    return this.#droppable
+    return this.#unanswered.droppable
   }
 
   /** Resolves once no received message is unanswered. */
   answered(): Promise<void> {
-    if (this.#unanswered === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#awaitingAnswers.push(resolve))
+    return this.#unanswered.answered()
   }
 
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #handle(message: ClientMessage, bytes: number): void {
-    const cost = bytes + FRAME_COST + PART_COST * partsIn(message)
+    const cost = bytes + MESSAGE_COST + PART_COST * partsIn(message)
     switch (message.t) {
       case "pull":
         return this.#work(message, cost, (stream) => this.#pull(stream, message))
@@ -200,8 +173,8 @@ export class Connection implements Outlet, Asker {
   }
 
   #have(stream: Stream, inHand: InHand<Have>): Promise<void> {
-    this.#lastHave = this.#lastHave.then(() => this.#compare(stream, inHand))
-    return this.#lastHave
+    stream.lastHave = stream.lastHave.then(() => this.#compare(stream, inHand))
+    return stream.lastHave
   }
 
   /**
@@ -211,7 +184,7 @@ export class Connection implements Outlet, Asker {
   async #push(stream: Stream, inHand: InHand<Push>, w: string, id: string): Promise<void> {
     const { sizes } = this.#o.workspaces
     const stored = await this.#store(stream, inHand).catch((error): Stored | undefined => {
-      const push = this.#begin(inHand)
+      const push = this.#unanswered.begin(inHand)
       if (!push) return undefined
       this.#o.report?.("LOG_FAILED", error, w)
       return { refusals: refusePush(push, sizes.retryMs), junk: { chunks: 0, bytes: 0 } }
@@ -240,7 +213,7 @@ export class Connection implements Outlet, Asker {
     const { principal, access, workspaces } = this.#o
     const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
     const appended = await workspace.turn(() => {
-      const push = this.#begin(inHand)
+      const push = this.#unanswered.begin(inHand)
       return push && appendPush(workspace, push, pusher, workspaces.sizes)
     })
     if (!appended) return undefined
@@ -256,7 +229,7 @@ export class Connection implements Outlet, Asker {
    * skipped, and the replica gets the notice after the last page.
    */
   async #compare(stream: Stream, inHand: InHand<Have>): Promise<void> {
-    const have = this.#begin(inHand)
+    const have = this.#unanswered.begin(inHand)
     if (!have) return
     const { w, single, more } = have
     const heals = !single
@@ -356,28 +329,14 @@ export class Connection implements Outlet, Asker {
     const stream = this.#streamOf(w)
     if (!stream) return this.send({ t: "notice", w, code: "RATE" })
     this.active = true
-    this.#unanswered += cost
-    const inHand: InHand<M> = { message, cost }
-    this.#waiting.add(inHand)
-    this.#droppable += cost - FRAME_COST
+    const inHand = this.#unanswered.add(message, cost)
     const done = () => {
-      this.#begin(inHand)
-      this.#unanswered -= inHand.cost
+      this.#unanswered.end(inHand)
       this.#regulate()
-      if (this.#unanswered === 0) for (const resolve of this.#awaitingAnswers.splice(0)) resolve()
     }
     void job(stream, inHand)
       .catch((error) => this.failed(stream, error))
       .then(done)
-  }
-
-  /**
-   * Begins work on a message and returns it. Undefined: the connection has already ended, and nobody waits for the
-   * answer.
-   */
-  #begin<M>(inHand: InHand<M>): M | undefined {
-    if (this.#waiting.delete(inHand)) this.#droppable -= inHand.cost - FRAME_COST
-    return inHand.message
   }
 
   /**
@@ -413,7 +372,7 @@ export class Connection implements Outlet, Asker {
   }
 
   #regulate(): void {
-    const tooMuch = this.#unanswered > this.#o.workspaces.sizes.unansweredBytes
+    const tooMuch = this.#unanswered.bytes > this.#o.workspaces.sizes.unansweredBytes
     const pause = !this.#closed && (tooMuch || this.full())
     if (pause === this.#paused) return
     this.#paused = pause

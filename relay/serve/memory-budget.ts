@@ -15,6 +15,9 @@
  */
 const WORTH_IT = 4096
 
+/** How many calls do not look at all connections again after a look at all of them that freed too little. */
+const LOOKS_SKIPPED = 200
+
 /** A connection, as the budget sees it. */
 export interface Spender {
   /** Bytes that the connection takes now, about, without its share of the frames that several connections hold. */
@@ -33,6 +36,8 @@ export class MemoryBudget {
   /** Bytes that each spender took when it was last measured. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
+  /** Calls since the last look at all connections that freed too little; 0 when that look freed enough. */
+  #vainLooks = 0
 
   /** `common`: returns the bytes that spenders share, which no spender includes in its `memory`. */
   constructor(limit: number, common: () => number) {
@@ -81,6 +86,9 @@ export class MemoryBudget {
   }
 
   #shed(): void {
+    // When nobody can give back enough, each further look would measure every connection in vain.
+    if (this.#vainLooks > 0 && this.#vainLooks++ < LOOKS_SKIPPED) return
+    this.#vainLooks = 0
     if (this.sum() <= this.#limit) return
     const gives = new Map<Spender, number>()
     for (const spender of this.#taken.keys()) {
@@ -92,5 +100,6 @@ export class MemoryBudget {
       this.#look(most)
       if (this.lastSum <= this.#limit) return
     }
+    this.#vainLooks = 1
   }
 }

@@ -59,6 +59,12 @@ export class Stream implements Follower {
   /** Counts the calls of `stop`. A page is dropped if `stop` was called after the read of the page began. */
   #stops = 0
 
+  /**
+   * Settles when the newest `have` was answered. The next one waits for it, so the pages of a heal are compared in
+   * order.
+   */
+  lastHave = Promise.resolve()
+
   constructor(workspace: ServedWorkspace, outlet: Outlet) {
     this.workspace = workspace
     this.#outlet = outlet

@@ -17,6 +17,8 @@ export interface StoredWait {
   /** False once the caller has stopped waiting. The noted changes stay noted, because later waits rely on them. */
   wanted: boolean
   over: boolean
+  /** Whether a change that this wait has noted waited for another principal when the wait began. */
+  blocked: boolean
   /** A change that the relay refused for good while the wait lasted. */
   refused: Hash | undefined
   error: HeadwaterError | undefined
@@ -33,6 +35,8 @@ export class StoredWaits {
   #noted: { readonly outbox: Outbox; readonly additions: number; readonly principal: string | null } | undefined
   /** The principal at the last check of `#waits`. */
   #principal: string | null = null
+  /** How many changes were on the rejected list when `#noteRefused` last went through the waits. */
+  #rejected = 0
 
   constructor(replica: Replica) {
     this.#replica = replica
@@ -54,7 +58,8 @@ export class StoredWaits {
     }
     this.#noted = { outbox, additions: outbox.additions, principal }
     this.#waits.push(wait)
-    if (this.#waits.some((one) => this.#isBlocked(one))) wait.error = principalChanged()
+    wait.blocked = this.#isBlocked(wait)
+    if (this.#waits.some((one) => one.blocked && this.#isBlocked(one))) wait.error = principalChanged()
     return wait
   }
 
@@ -64,7 +69,7 @@ export class StoredWaits {
    */
   #next(): StoredWait {
     const last = this.#waits.at(-1)
-    const fresh = { owed: new Map(), wanted: true, over: false, refused: undefined, error: undefined }
+    const fresh = { owed: new Map(), wanted: true, over: false, blocked: false, refused: undefined, error: undefined }
     if (last === undefined || last.wanted) return fresh
     this.#waits.pop()
     if (this.#noted?.principal !== this.#replica.state.principal) return fresh
@@ -93,6 +98,7 @@ export class StoredWaits {
     const next = this.#waits[at + 1]
     if (at < 0 || next === undefined) return
     for (const [hash, entity] of wait.owed) next.owed.set(hash, entity)
+    next.blocked ||= wait.blocked
     this.#waits.splice(at, 1)
   }
 
@@ -112,7 +118,10 @@ export class StoredWaits {
    */
   #noteRefused(): void {
     const { outbox, rejected } = this.#replica
-    if (rejected.size === 0) return
+    let count = 0
+    for (const changes of rejected.values()) count += changes.size
+    if (count === this.#rejected) return // else every wait would go through the notes of all earlier waits
+    this.#rejected = count
     for (const [at, { owed }] of this.#waits.entries()) {
       for (const [hash, entity] of owed) {
         if (!rejected.get(entity)?.has(hash) || outbox.get(entity, hash) !== undefined) continue

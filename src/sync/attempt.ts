@@ -78,6 +78,8 @@ export class Attempt {
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   readonly #clockWatch: ClockWatch
+  /** The device's clock was set, and the relay's time was not asked for since. */
+  #mustAskTime = false
   /** `served`: the relay's first entries of this connection are committed; they name the principal. */
   #state: "beginning" | "served" | "ended" = "beginning"
   /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
@@ -118,8 +120,7 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
-    // After a jump of the clock the attempt pulls again, because the answer to a pull has the relay's time.
-    this.#clockWatch = new ClockWatch(env, () => this.#state === "served" && this.#run(this.#begin()))
+    this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
     this.#run(this.#begin())
@@ -219,6 +220,16 @@ export class Attempt {
     this.#link.send({ t: "pull", w: this.#replica.id, ...from, credit })
   }
 
+  /**
+   * Asks for the relay's time, which the answer to a pull has, because the device's clock was set. While the answer to
+   * another pull or a heal is under way, this waits until the workspace is level.
+   */
+  #askTime(): void {
+    const isFree = this.#state === "served" && !this.#exchange.heals && !this.#replica.state.heal
+    this.#mustAskTime = !isFree || !this.#catchUp.mustAsk()
+    if (!this.#mustAskTime) this.#run(this.#begin())
+  }
+
   /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
   pullAgain(): void {
     if (this.#catchUp.mustAskAgain(this.#o.latestCheck())) this.#run(this.#begin())
@@ -260,12 +271,12 @@ export class Attempt {
     }
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
-    if (level) this.pullAgain()
-    for (const item of items) {
-      if (!("entry" in item) || !this.#refusals.arrived(item.entry.entity)) continue
-      this.#exchange.startOver(item.entry.entity)
-      this.push()
-    }
+    if (level && this.#mustAskTime) this.#askTime()
+    else if (level) this.pullAgain()
+    const arrived = items.flatMap((item) => ("entry" in item ? [item.entry.entity] : []))
+    const freed = arrived.filter((entity) => this.#refusals.arrived(entity))
+    for (const entity of freed) this.#exchange.askOnceMore(entity)
+    if (freed.length > 0) this.push()
     if (items.length > 0) {
       this.#grant(bytes)
       if (this.#window.releaseUnread()) this.push()

@@ -8,7 +8,10 @@ import { haveOf, noteUnnamed } from "../replica/have-and-want.ts"
 import { further } from "../replica/log-places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
-/** How often one connection sends a `have` for one entity. After that the entity waits for the next connection. */
+/**
+ * How often one connection sends a `have` for one entity. After that the entity waits until more of it arrives, which
+ * allows one more, or for the next connection.
+ */
 const HAVES_AT_MOST = 5
 
 export class FallbackExchange {
@@ -94,9 +97,9 @@ export class FallbackExchange {
     return true
   }
 
-  /** What an entity lacked may have come: it may ask again, as often as before. */
-  startOver(entity: string): void {
-    this.#haves.delete(entity)
+  /** What an entity lacked may have come: one more `have` may be sent for it. */
+  askOnceMore(entity: string): void {
+    this.#haves.set(entity, HAVES_AT_MOST - 1)
     this.#awaitingWant.delete(entity)
   }
 

@@ -56,12 +56,15 @@ export interface SessionOptions {
  * change either, more heals would not help.
  */
 const HEALS_AT_MOST = 3
+/** Wait before one more such attempt, ms. Without it, `whenStored` would wait for a heal that never begins. */
+const HEAL_AGAIN_MS = 60_000
 
 export class Session {
   readonly #o: SessionOptions
   /** The present attempt; undefined during the wait for the next one. */
   #attempt: Attempt | undefined
   #cancelRetry: (() => void) | undefined
+  #cancelHeal: (() => void) | undefined
   #pushes = 0
   /** Attempts that began because the disk had damaged a change. */
   #healed = 0
@@ -128,7 +131,15 @@ export class Session {
    * Pushes the outbox. When the disk has damaged a change, begins a new attempt, which asks the relay for the change.
    */
   push(): void {
-    if (!this.#attempt?.mustHeal || this.#healed === HEALS_AT_MOST) return this.#attempt?.push()
+    if (!this.#attempt?.mustHeal) return this.#attempt?.push()
+    if (this.#healed === HEALS_AT_MOST) {
+      this.#cancelHeal ??= this.#o.env.after(HEAL_AGAIN_MS, () => {
+        this.#cancelHeal = undefined
+        this.#healed--
+        this.push()
+      })
+      return this.#attempt.push()
+    }
     this.#healed++
     this.#attempt.end()
     this.#o.update({ level: false })
@@ -142,6 +153,7 @@ export class Session {
 
   end(): void {
     this.#cancelRetry?.()
+    this.#cancelHeal?.()
     this.#attempt?.end()
     this.#attempt = undefined
   }

@@ -87,7 +87,7 @@ export class Sync implements Channel {
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    if (this.isUnfinished) this.#progress.failed(this.#session?.unfinished)
+    this.#progress.failed(this.#session?.unfinished)
     this.#endSession()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
