@@ -24,7 +24,7 @@ import { type Appended, appendPush, refusePush } from "./append-push.ts"
 import { Junk } from "./junk.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
-import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered.ts"
+import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered-messages.ts"
 
 /** Bytes of memory charged for each part that is decoded from an unanswered frame. */
 const PART_COST = 512

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { defineConfig, type Plugin } from "vitest/config"
 import { alias } from "../../vitest.config.ts"
-import type { Task } from "./planted.ts"
+import type { Task } from "./plant-bug.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const { bug, run, out } = JSON.parse(process.env["HEADWATER_PLANTED"] ?? "{}") as Task

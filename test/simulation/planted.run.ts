@@ -1,7 +1,7 @@
-/** Started by planted.ts in a process whose sources have a bug: writes whether the schedule or the property noticed. */
+/** Started by plant-bug.ts in a process whose sources have a bug: writes whether the schedule or the property noticed. */
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
-import type { Result, Runs, Schedule } from "./planted.ts"
+import type { Result, Runs, Schedule } from "./plant-bug.ts"
 import { hunt, warmUp } from "./property.ts"
 import { playScenario } from "./scenarios.ts"
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { plant } from "./planted.ts"
+import { plant } from "./plant-bug.ts"
 import { scenarios } from "./scenarios.ts"
 
 describe("a named schedule breaks without its rule", () => {

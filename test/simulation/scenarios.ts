@@ -3,7 +3,7 @@
  * (random schedules, minimised) and are played here frame by frame on the real code. `without` takes the rule out.
  */
 import type { Sizes } from "../../src/base/sizes.ts"
-import type { SourceEdit } from "./planted.ts"
+import type { SourceEdit } from "./plant-bug.ts"
 import { Stage } from "./world/stage.ts"
 
 export interface Scenario {

@@ -1,8 +1,8 @@
 /**
  * Faults that were mended, each planted again in one line, and the tests that say so. The property would find some of
- * them as well (`bugs.ts`), but not in every hundred runs.
+ * them as well (`planted-bugs.ts`), but not in every hundred runs.
  */
-import type { Bug } from "./planted.ts"
+import type { Bug } from "./plant-bug.ts"
 
 export interface Mend extends Bug {
   /** The file of the tests. */

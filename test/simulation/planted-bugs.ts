@@ -1,5 +1,5 @@
 /** One line each, as somebody might write it on a bad day, and what the property says of it. */
-import type { Bug, SourceEdit } from "./planted.ts"
+import type { Bug, SourceEdit } from "./plant-bug.ts"
 
 /** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
 const comesBack: SourceEdit = {
