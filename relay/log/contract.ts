@@ -44,7 +44,7 @@ export interface EntityState {
   readonly purged?: number
 }
 
-/** A change of an entry, as the caller has decoded it. A list of changes is in the order of `entry.chunks`. */
+/** One Automerge change in an entry, decoded by the caller. A list of them has the order of `entry.chunks`. */
 export interface AppendedChange {
   readonly hash: Hash
   readonly actor: Actor

@@ -8,7 +8,7 @@ import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
 export interface LogSizes extends SegmentSizes {
   /** The most logs that stay open although nobody has borrowed them. */
   readonly logs: number
-  /** Approximate bytes of memory that those logs may take together. Above this limit the oldest of them are shut. */
+  /** Approximate bytes of memory that idle logs may take together. Above this limit those that are idle longest are shut. */
   readonly idleBytes: number
 
   /** ms for which the result of a trial in `Logs.check` is reused. */

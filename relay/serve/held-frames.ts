@@ -53,7 +53,7 @@ export class Outgoing {
     this.#buffered = buffered
   }
 
-  /** Call it before the socket is given the frame. */
+  /** Counts the frame as held by the socket. Call it before the frame is passed to the socket. */
   give(frame: Uint8Array): void {
     const { length } = frame
     this.#given += length + (length < 126 ? 2 : length < 2 ** 16 ? 4 : 10)

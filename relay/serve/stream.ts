@@ -76,7 +76,10 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** Begins sending after `position`. Undefined: waits for a heal. `credit` replaces the rest of the old credit. */
+  /**
+   * Begins to send the entries behind `position`. If `position` is undefined, nothing is sent until a heal has compared
+   * its pages. `credit` replaces the rest of the old credit.
+   */
   begin(position: number | undefined, credit: number): void {
     this.stop()
     this.#position = position

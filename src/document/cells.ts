@@ -23,8 +23,8 @@ export interface Cell {
 }
 
 /**
- * Returns the keys of the root that are fields. `id` and `$x`, which another tool may write, are no fields: in rows
- * these keys are metadata.
+ * Returns the keys of the root that are fields. Another tool may write the keys `id` and `$x`. They are left out,
+ * because a row uses these names for its metadata.
  */
 export function fieldKeys(handle: Handle): Set<string> {
   const keys = new Set(handle.keys("_root"))

@@ -185,7 +185,10 @@ function put(handle: Handle, key: string, value: unknown): void {
   else handle.putObjectFromHydrate("_root", key, withScalars(value))
 }
 
-/** Copies a value, every string as an `ImmutableString`: `putObjectFromHydrate` makes a text of any plain string. */
+/**
+ * Copies a value and makes every string in it an `ImmutableString`, because `putObjectFromHydrate` makes a text object of
+ * a plain string.
+ */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value

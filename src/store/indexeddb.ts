@@ -97,7 +97,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The browser has closed the connection; Safari does so without an event. Nothing has begun, so open another one.
+      // The browser has closed the connection; Safari does so without an event. No transaction has begun, so open a new connection.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }

@@ -52,7 +52,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let level: Level | undefined
   /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
-  /** LevelDB's lock file as it was when the folder was opened. While this file is there, the folder was not removed. */
+  /** Identifies LevelDB's lock file since the folder was opened. While the same file is there, the folder is, too. */
   let lock: Lock | undefined
   /** Set once the folder was found to be removed, until it is opened again. */
   let gone: HeadwaterError | undefined

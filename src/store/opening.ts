@@ -16,8 +16,8 @@ export interface Disk {
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
   /**
-   * Runs one operation, which has begun when `run` returns. The last release waits for its end. An error that is no
-   * `HeadwaterError` becomes `STORE_FAILED`.
+   * Starts one operation before `run` returns. The last release, which closes the store, waits until the operation has
+   * ended. An error of the operation that is no `HeadwaterError` becomes `STORE_FAILED`.
    */
   run<T>(what: string, operation: () => Promise<T>): Promise<T>
 }

@@ -265,8 +265,8 @@ export class SealedSegment {
       const block = await this.#block(this.#parts.pointers + n)
       return { block, count: Math.min(POINTERS_PER_BLOCK, pointers - n * POINTERS_PER_BLOCK) }
     }
-    // Search the first block whose last key is at or after the wanted key. Most keys are evenly spread, so the first
-    // guesses are good.
+    // Find the first block whose last key is at or after the wanted key. The keys are hashes, which are evenly spread,
+    // so a guess of the block's position from the key is close.
     let low = 0
     let high = blocks
     for (let guesses = 3; low < high; guesses--) {

@@ -31,7 +31,7 @@ export interface FullSegment {
   readonly size: number
 }
 
-/** The previous segment, and the known losses, as in `IndexHeader`. */
+/** What a new segment builds on: the segment before it, and whether entries are known to be lost (see `IndexHeader`). */
 export interface Foundation {
   readonly previous: SealedSegment | undefined
   readonly lost: boolean

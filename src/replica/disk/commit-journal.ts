@@ -32,7 +32,7 @@ export class Touched {
   readonly rowPages = new Map<string, Set<number>>()
   outboxPages = false
   state = false
-  /** True: more was touched than a journal record may name, or the journal does not know what. */
+  /** True when a commit touched more keys than a journal record may name, or when the journal lacks the record of it. */
   everything = false
 
   /**
