@@ -15,15 +15,16 @@ const consumer = path.join(folder, "app")
 const run = promisify(execFile)
 
 /**
- * Upper bounds; a release that crosses one has to say why. Bytes. The bundle was 52,200 before the differences by words and
- * sentences, the causes of a failed dial, the reading again of what is damaged (2,700 together); the relay 58,000 before its
- * memory budget, its look at the open file and its handling of sectors that cannot be read.
+ * Upper bounds; a release that crosses one has to say why. Bytes. Our own CBOR reader made the bundle 7,000 smaller, and is in
+ * both packages now, which had a dependency for it. The library was 170,000 before that, before documents were kept by
+ * their size, waits shared what they note, a full disk could be opened and every damaged record mended; the relay 63,000
+ * before that, before one failed log stopped only its own workspace and memory was counted that no connection has any more.
  */
 const limits = {
   /** the library in a browser with IndexedDB and a relay, minified and gzipped, Automerge not counted */
-  bundle: 56_000,
-  library: 170_000,
-  relay: 63_000,
+  bundle: 54_000,
+  library: 190_000,
+  relay: 70_000,
 }
 
 interface Packed {
