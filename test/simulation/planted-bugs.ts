@@ -224,13 +224,13 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    run: 57,
+    run: 34,
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },
   {
     name: "a late ack for a workspace that comes back",
-    run: 356,
+    run: 34,
     // The oracle reads a late ack as the replica does, for the push that has its id now; or it sees the cursor that came with it.
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
     edits: [

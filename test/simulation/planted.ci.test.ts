@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
-import { bugs } from "./planted-bugs.ts"
 import { plant } from "./plant-bug.ts"
+import { bugs } from "./planted-bugs.ts"
 
 /** In how many runs of the property a bug must be found, its own run first. */
 const RUNS = process.env["HEADWATER_LONG"] === "1" ? 200 : 50

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest"
-import { bugs } from "./planted-bugs.ts"
 import { checkPlantable } from "./plant-bug.ts"
+import { bugs } from "./planted-bugs.ts"
 import { warmUp } from "./property.ts"
 import { notYet, playScenario, scenarios } from "./scenarios.ts"
 

@@ -19,7 +19,10 @@ const COUNTED_AS = {
   change: "device changes harmed",
 } as const
 /** Pages are there in few runs, so they are drawn more often where they are. */
-const KINDS = ["row", "out", "change", "page", "page", "page", "outpage", "outpage", "outpage"] as const
+const KINDS = [
+  ...(["row", "out", "change"] as const),
+  ...(["outpage", "outpage", "outpage", "page", "page", "page", "page", "page", "page"] as const),
+] as const
 
 /** One byte of one record, of a kind that is drawn first: else it would be a change, nearly always. */
 export async function harmDevice(world: World, replica: Replica): Promise<boolean> {
