@@ -1,0 +1,47 @@
+import { expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { at, first, w } from "../support/foreign.ts"
+import { level, relay, useToldWorkspace, ws } from "../support/told.ts"
+
+useToldWorkspace()
+
+/** What damage on the disk does: the relay is asked for what this device lacks. */
+async function mustHeal(): Promise<void> {
+  await replicaOf(ws).step([], (tx) => {
+    tx.state = { ...tx.state, heal: true }
+  })
+  await ws.notes.create({ title: "T" })
+  await relay.settle()
+}
+
+async function answerHave(position: number): Promise<void> {
+  relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(position), level: true })
+  await relay.pass(100)
+}
+
+test("a fourth heal that damage asks for on one connection begins a minute later, and whenStored waits for it", async () => {
+  level(1)
+  await relay.settle()
+  for (let i = 1; i <= 3; i++) {
+    await mustHeal()
+    expect(relay.count("have")).toBe(i)
+    await answerHave(1 + i)
+    expect(replicaOf(ws).state.heal).toBe(false)
+  }
+  await mustHeal()
+  expect(relay.count("have")).toBe(3)
+  relay.answer = (message) => {
+    if (message.t === "ping") return [{ t: "pong" }]
+    return message.t === "push" ? [{ t: "ack", w, id: message.id, at: at(9) }] : []
+  }
+  let stored = false
+  void ws.whenStored().then(() => (stored = true))
+  await relay.pass(58_000)
+  expect([relay.count("have"), stored]).toEqual([3, false])
+  await relay.pass(5_000)
+  expect(relay.count("have")).toBe(4)
+  await answerHave(5)
+  await relay.pass(1_000)
+  expect(replicaOf(ws).state.heal).toBe(false)
+})
