@@ -118,6 +118,7 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
   }
+  replica.documents.edited(id)
   return live
 }
 

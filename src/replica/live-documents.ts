@@ -21,6 +21,9 @@ import { keys, PROBE, type StaleRecord } from "./disk/records.ts"
 import { Live } from "./live-document.ts"
 import type { Transaction } from "./transaction.ts"
 
+/** How many documents are kept that no edit has used. */
+const UNEDITED_AT_MOST = 64
+
 export interface DocumentsOptions {
   readonly workspace: string
   readonly store: Store
@@ -47,6 +50,12 @@ export class Documents {
   readonly #live = new Map<string, Live>()
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
+  /**
+   * Entities whose documents were made for a new note or for a row, and that no edit has used, the oldest first. After a
+   * first sync there would be thousands; WebAssembly's memory would grow for them, and each growth costs a garbage
+   * collection.
+   */
+  readonly #unedited = new Set<string>()
   /** Estimated bytes by entity, as they were at the last eviction. `#allBytes` is their sum. */
   readonly #bytes = new Map<string, number>()
   #allBytes = 0
@@ -68,6 +77,11 @@ export class Documents {
     return live
   }
 
+  /** Call when an edit uses the document of an entity: the next edit is likely to use it, too. */
+  edited(entity: string): void {
+    this.#unedited.delete(entity)
+  }
+
   has(entity: string): boolean {
     return this.#live.has(entity)
   }
@@ -75,6 +89,7 @@ export class Documents {
   add(live: Live): Live {
     this.#live.set(live.entity.id, live)
     this.#used.add(live.entity.id)
+    this.#unedited.add(live.entity.id)
     return live
   }
 
@@ -82,6 +97,7 @@ export class Documents {
   drop(entity: string): void {
     const live = this.#live.get(entity)
     this.#live.delete(entity)
+    this.#unedited.delete(entity)
     this.#weigh(entity)
     try {
       live?.entity.free()
@@ -102,6 +118,10 @@ export class Documents {
   evict(): void {
     for (const entity of this.#used) this.#weigh(entity)
     this.#used.clear()
+    for (const entity of this.#unedited) {
+      if (this.#unedited.size <= UNEDITED_AT_MOST) break
+      this.drop(entity)
+    }
     for (const entity of this.#live.keys()) {
       if (this.#allBytes <= this.#o.documentBytes || this.#live.size <= 1) return
       this.drop(entity)

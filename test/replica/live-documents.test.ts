@@ -26,8 +26,13 @@ test("a hundred notes that are edited in turn stay live", async () => {
   const { ws, hydrated, live } = await opened()
   const ids: string[] = []
   for (let i = 0; i < 100; i++) ids.push((await ws.notes.create({ title: "T", body: "hello world ".repeat(80) })).id)
-  for (let round = 0; round < 2; round++)
-    for (const id of ids) await ws.notes.update(id, (draft) => void (draft.title = `${round}`))
+  const edit = async (title: string) => {
+    hydrated.length = 0
+    for (const id of ids) await ws.notes.update(id, (draft) => void (draft.title = title))
+  }
+  await edit("once")
+  expect(hydrated.length).toBe(36) // of a hundred new notes, 64 are kept until they are edited
+  await edit("twice")
   expect(hydrated).toEqual([])
   expect(live(ids).length).toBe(100)
   await ws.close()
