@@ -51,8 +51,8 @@ export class Documents {
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
   /**
-   * Entities whose documents were made for a new note or for a row, and that no edit has used, the oldest first. After a
-   * first sync there would be thousands; WebAssembly's memory would grow for them, and each growth costs a garbage
+   * Entities whose documents were made for a new note or for a row, and that no edit has used, the least recently used
+   * first. After a first sync there would be thousands; WebAssembly's memory would grow for them, and each growth costs a garbage
    * collection.
    */
   readonly #unedited = new Set<string>()
@@ -73,6 +73,7 @@ export class Documents {
       this.#live.delete(entity)
       this.#live.set(entity, live)
       this.#used.add(entity)
+      if (this.#unedited.delete(entity)) this.#unedited.add(entity)
     }
     return live
   }

@@ -62,3 +62,14 @@ test("a document that grows makes others go, and one that is too large by itself
   expect(live([small, large])).toEqual([small])
   await ws.close()
 })
+
+test("of documents that no edit has used, those that were used least recently go first", async () => {
+  const { ws, hydrated } = await opened()
+  const { id } = await ws.notes.create({ title: "read again and again" })
+  for (let i = 0; i < 100; i++) {
+    await ws.notes.create({ title: `${i}` })
+    await ws.notes.read(id)
+  }
+  expect(hydrated).toEqual([])
+  await ws.close()
+})
