@@ -232,6 +232,13 @@ async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Valu
   await release()
 }
 
+/** The relay answers a `have` with what the device lacks, and says that nothing more follows. */
+async function givesBack(relay: ScriptedRelay, ...lacking: readonly Change[]): Promise<void> {
+  relay.say({ t: "entries", w, items: [item("e", lacking)], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
+  await relay.pass(200)
+}
+
 test("what the disk has lost is asked for, if something depends on it", async () => {
   const { relay, store, genesis, one, two } = await damaged()
   await overwrite(store, keys.change(w, "e", one.hash), () => undefined)
@@ -239,9 +246,7 @@ test("what the disk has lost is asked for, if something depends on it", async ()
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
   await relay.pass(1000)
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
-  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
-  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
-  await relay.pass(200)
+  await givesBack(relay, one, two)
   expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
   expect([replicaOf(ws).state.heal, replicaOf(ws).stale.size]).toEqual([false, 0])
   await ws.close()
@@ -254,9 +259,7 @@ test("what the disk has damaged is asked for at the next connection", async () =
   relay.hangUp()
   await relay.pass(1000)
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
-  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
-  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
-  await relay.pass(200)
+  await givesBack(relay, one, two)
   expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
   await ws.close()
 })
@@ -269,9 +272,7 @@ test("what the disk has damaged is asked for on the same connection", async () =
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
   // The other way round the stream that is under way would use the credit up, and nobody would hear what it brings.
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
-  relay.say({ t: "entries", w, items: [item("e", [one, two])], ...first })
-  relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
-  await relay.pass(200)
+  await givesBack(relay, one, two)
   expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
   expect(replicaOf(ws).state.heal).toBe(false)
   await ws.close()

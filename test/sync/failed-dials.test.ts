@@ -95,17 +95,21 @@ test.each<[string, (socket: WebSocket) => void]>([
   expect((await errorOf(await sockets(hear), { ...systemEnv, after }))?.message).toMatch(/no Headwater relay/)
 })
 
-test("a relay that closes with 1002 after it has spoken has another version", async () => {
+/** A workspace on a server that has accepted its connection and said nothing. */
+async function accepted(): Promise<{ relay: ScriptedRelay; ws: Workspace<{ notes: typeof notes }> }> {
   const relay = new ScriptedRelay()
+  const { env } = relay
   const ws = await openWorkspace({
-    id: "w",
-    collections: { notes },
-    store: memoryStore(),
-    relay: { url: "ws://relay" },
-    env: relay.env,
+    ...{ id: "w", collections: { notes }, store: memoryStore() },
+    ...{ relay: { url: "ws://relay" }, env },
   })
   open.push(ws)
   await relay.settle()
+  return { relay, ws }
+}
+
+test("a relay that closes with 1002 after it has spoken has another version", async () => {
+  const { relay, ws } = await accepted()
   relay.say({ t: "pong" })
   relay.hangUp(1002)
   expect(ws.status.error?.code).toBe("PROTOCOL_VERSION")
@@ -120,16 +124,7 @@ test.each(["ws://host/#x", "ws://host/#", "wss://host/path?a=b#c", "http://host"
 )
 
 test("a server that accepts the connection and is silent is named as no relay after 5 s, and waited for longer next", async () => {
-  const relay = new ScriptedRelay()
-  const ws: Workspace<{ notes: typeof notes }> = await openWorkspace({
-    id: "w",
-    collections: { notes },
-    store: memoryStore(),
-    relay: { url: "ws://relay" },
-    env: relay.env,
-  })
-  open.push(ws)
-  await relay.settle()
+  const { relay, ws } = await accepted()
   await relay.pass(4999)
   expect(ws.status).toMatchObject({ connected: true, error: null })
   await relay.pass(1)
