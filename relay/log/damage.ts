@@ -1,5 +1,5 @@
 /**
- * Thrown when a file of the log does not hold the bytes that were written to it. The log is then mended (`mending.ts`).
+ * Thrown when a file of the log does not hold the bytes that were written to it. The log is then mended (`reopen-damaged.ts`).
  */
 export class Damage extends Error {
   readonly segment: number

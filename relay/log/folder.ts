@@ -4,7 +4,7 @@ import type { Disk } from "../machine/disk.ts"
 import type { Level } from "../machine/report.ts"
 import type { Reader } from "./files/reader.ts"
 import type { LogHealth } from "./health.ts"
-import type { LogSizes } from "./sizes.ts"
+import type { LogSizes } from "./log-sizes.ts"
 
 export interface Folder {
   readonly path: string

@@ -16,8 +16,8 @@ import { Reader } from "./files/reader.ts"
 import type { LogEvent } from "./folder.ts"
 import { LogHealth } from "./health.ts"
 import { IdleLogs } from "./idle-logs.ts"
+import { type LogSizes, usualLogSizes } from "./log-sizes.ts"
 import { SegmentLog } from "./segment-log.ts"
-import { type LogSizes, usualLogSizes } from "./sizes.ts"
 
 export interface LogsOptions {
   /** The folder of the logs, made if it does not exist. One process at a time may use it. */

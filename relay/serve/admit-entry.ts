@@ -6,7 +6,7 @@ import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
 import { judge, type Offer, sameHeads } from "./admission-rules.ts"
 import { EntityFacts } from "./entity-facts.ts"
-import type { ServeSizes } from "./sizes.ts"
+import type { ServeSizes } from "./serve-sizes.ts"
 
 /**
  * Largest entry that may be logged, in bytes. A frame must hold the entry and the other fields of an `entries` message:

@@ -11,8 +11,8 @@ import {
   refuseEntry,
   refuseJunk,
 } from "./admit-entry.ts"
+import type { ServeSizes } from "./serve-sizes.ts"
 import type { ServedWorkspace } from "./served-workspace.ts"
-import type { ServeSizes } from "./sizes.ts"
 
 /** The connection that pushes, and its rights. */
 export interface Pusher {

@@ -7,7 +7,7 @@ import { type Cursor, type Entry, position as positionOf } from "../../src/wire/
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
 import { EntityNumbers } from "./heal-marks.ts"
 import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.ts"
-import { type ServeSizes, usualServeSizes } from "./sizes.ts"
+import { type ServeSizes, usualServeSizes } from "./serve-sizes.ts"
 
 export interface Follower {
   /** Called when more entries are flushed. */

@@ -9,7 +9,7 @@
  * arrived meanwhile are read before the next tick.
  */
 import type { Clock } from "../../src/base/env.ts"
-import type { ServeSizes } from "./sizes.ts"
+import type { ServeSizes } from "./serve-sizes.ts"
 
 /** Number of ticks in `silentMs`. */
 const TICKS = 6

@@ -3,7 +3,7 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
-import type { SetAside } from "../replica/disk/known.ts"
+import type { SetAside } from "../replica/disk/records-in-memory.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"

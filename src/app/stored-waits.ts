@@ -6,8 +6,8 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
-import { isOurs } from "../replica/disk/ours.ts"
 import type { Outbox } from "../replica/disk/outbox.ts"
+import { isOurs } from "../replica/disk/outbox-principal.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { Hash } from "../wire/protocol.ts"
 

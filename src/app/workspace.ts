@@ -14,7 +14,7 @@ import { type Collection, checkId, openCollection } from "./collection.ts"
 import { uuidv7 } from "./ids.ts"
 import { beginLife, type Life } from "./open-after-close.ts"
 import { type Status, WorkspaceStatus } from "./status.ts"
-import { Waiting } from "./waiting.ts"
+import { Waiting } from "./wait-for-relay.ts"
 
 type Defs = Record<string, Def<string, any, any, any>>
 type Collections<C extends Defs> = {

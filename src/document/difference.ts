@@ -5,7 +5,7 @@
  * common are replaced whole, because an exact comparison would cost seconds.
  */
 
-import { align } from "./align.ts"
+import { align } from "./shortest-edit-script.ts"
 
 /** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
 export interface Hunk {

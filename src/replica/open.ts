@@ -1,6 +1,6 @@
 /** Opens a replica, and sets its idle work. */
 import { projectionVersion } from "../document/projection.ts"
-import { type Defs, Known } from "./disk/known.ts"
+import { type Defs, Known } from "./disk/records-in-memory.ts"
 import { Idle } from "./idle.ts"
 import { recover } from "./recover.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"

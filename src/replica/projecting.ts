@@ -1,8 +1,8 @@
 /** Makes the rows of a transaction: each touched entity is projected once, at the end of its group. */
 import { HeadwaterError } from "../base/errors.ts"
 import { project } from "../document/projection.ts"
-import type { Defs } from "./disk/known.ts"
 import type { StoredRow } from "./disk/records.ts"
+import type { Defs } from "./disk/records-in-memory.ts"
 import type { NewRows } from "./disk/rows.ts"
 import type { Live } from "./live-document.ts"
 import { type Documents, markWaiting } from "./live-documents.ts"

@@ -13,7 +13,7 @@ import type { Hash } from "../wire/protocol.ts"
 import { encodeEntry } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
-import type { Plan } from "./disk/paged.ts"
+import type { Plan } from "./disk/paged-records.ts"
 import {
   type BadRecord,
   keys,

@@ -6,10 +6,10 @@
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
-import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/answers.ts"
 import { ConnectionSteps } from "../replica/connection-steps.ts"
 import { markHeal, receiveWant, type Wanted } from "../replica/have-and-want.ts"
 import { placeOf } from "../replica/log-places.ts"
+import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/receive-answers.ts"
 import { receiveEntries } from "../replica/receive-entries.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
@@ -29,7 +29,7 @@ import { type Batch, Incoming } from "./incoming.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { Refusals } from "./refusals.ts"
-import { isForNow, RETRY_MS, retryWait } from "./retry.ts"
+import { isForNow, RETRY_MS, retryWait } from "./retry-wait.ts"
 import type { Link } from "./socket.ts"
 import { Trouble } from "./trouble.ts"
 

@@ -1,7 +1,7 @@
 /** Makes the next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
 
 import { entryOf, heldOf } from "../replica/disk/change-record.ts"
-import { isOurs } from "../replica/disk/ours.ts"
+import { isOurs } from "../replica/disk/outbox-principal.ts"
 import { keys, type Owed } from "../replica/disk/records.ts"
 import type { Replica } from "../replica/replica.ts"
 import { type Entry, type Hash, limits } from "../wire/protocol.ts"

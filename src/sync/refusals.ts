@@ -5,7 +5,7 @@
 
 import type { Clock } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
-import { RETRY_MS, retryWait } from "./retry.ts"
+import { RETRY_MS, retryWait } from "./retry-wait.ts"
 
 interface Refusal {
   readonly error: HeadwaterError

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
-import type { ServeSizes } from "../../relay/serve/sizes.ts"
+import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { type Entry, encode, encodeEntry, position } from "../../src/wire/protocol.ts"
 import { actorOf, change, genesis } from "../support/changes.ts"
 import { note } from "../support/relay.ts"

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
+import { usualServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { Silence } from "../../relay/serve/silence.ts"
-import { usualServeSizes } from "../../relay/serve/sizes.ts"
 import type { Clock } from "../../src/base/env.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf } from "../support/changes.ts"

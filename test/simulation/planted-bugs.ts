@@ -61,7 +61,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/replica/answers.ts",
+        file: "src/replica/receive-answers.ts",
         replace: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }",
         by: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach, cursor: reach }",
       },

@@ -201,7 +201,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     principals: true,
     without: [
       {
-        file: "src/replica/disk/ours.ts",
+        file: "src/replica/disk/outbox-principal.ts",
         replace: `return owed.how === "adopt" || state.principal === null || principalOf`,
         by: "return true || principalOf",
       },

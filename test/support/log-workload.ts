@@ -1,9 +1,9 @@
 /** What tests do to logs with tiny sizes, and a journal that knows what must be in them afterwards. */
 import { expect } from "vitest"
 import type { Log, Logs } from "../../relay/log/contract.ts"
+import { type LogSizes, usualLogSizes } from "../../relay/log/log-sizes.ts"
 import { type LogsOptions, openLogs } from "../../relay/log/logs.ts"
 import { pages, type Sample, sample } from "../../relay/log/samples.ts"
-import { type LogSizes, usualLogSizes } from "../../relay/log/sizes.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { type Cursor, position } from "../../src/wire/protocol.ts"
 import type { SimDisk } from "./disk.ts"

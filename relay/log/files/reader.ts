@@ -3,7 +3,7 @@
  * relay.
  */
 import type { Disk } from "../../machine/disk.ts"
-import type { LogSizes } from "../sizes.ts"
+import type { LogSizes } from "../log-sizes.ts"
 import { Blocks } from "./blocks.ts"
 import { Buffers } from "./buffers.ts"
 import { OpenFiles } from "./open-files.ts"

@@ -3,15 +3,15 @@
  * same commit as its change, and removed in the commit that handles the ack.
  *
  * A device that was offline for long has tens of thousands of records. So that its workspace still opens quickly, most
- * records lie in pages (`paged.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is needed.
+ * records lie in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is needed.
  */
 
 import type { Sizes } from "../../base/sizes.ts"
 import type { Store } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
-import { isOurs } from "./ours.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
-import { Paged, type PageFormat, type Plan } from "./paged.ts"
+import { isOurs } from "./outbox-principal.ts"
+import { Paged, type PageFormat, type Plan } from "./paged-records.ts"
 import {
   keys,
   type NoteDamaged,

@@ -1,6 +1,6 @@
 /**
  * The projection in memory: every row of a workspace, by collection. When the workspace opens, rows are read from the
- * disk and not made from documents. `paged.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows from
+ * disk and not made from documents. `paged-records.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows from
  * stored rows.
  */
 
@@ -8,7 +8,7 @@ import type { Sizes } from "../../base/sizes.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import { equal } from "../../schema/values.ts"
 import type { Store, Value } from "../../store/store.ts"
-import { Paged, type PageFormat, type Plan } from "./paged.ts"
+import { Paged, type PageFormat, type Plan } from "./paged-records.ts"
 import { keys, type NoteDamaged, readCache, readJson, type StoredRow } from "./records.ts"
 import { isLive, type Joined, type PlainRow, ShownRows } from "./shown-row.ts"
 import { SortedRows } from "./sorted-rows.ts"

@@ -3,7 +3,7 @@
  * the backlog of another account may be thousands of notes, and a push, or reading the status, must not walk over them.
  */
 
-import { isOurs, principalOf } from "./ours.ts"
+import { isOurs, principalOf } from "./outbox-principal.ts"
 import type { Owed, State } from "./records.ts"
 
 export type Principals = Pick<State, "principal" | "firstPrincipal">

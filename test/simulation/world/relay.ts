@@ -1,11 +1,11 @@
 /** The relay's machine: its disk, and while it runs the real connections and the real log on it. */
 import { hash } from "node:crypto"
 import type { Log, Logs } from "../../../relay/log/contract.ts"
+import type { LogSizes } from "../../../relay/log/log-sizes.ts"
 import { openLogs } from "../../../relay/log/logs.ts"
-import type { LogSizes } from "../../../relay/log/sizes.ts"
 import { Connection, closeCode } from "../../../relay/serve/connection.ts"
+import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
-import type { ServeSizes } from "../../../relay/serve/sizes.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
 import { type Logged, Violation } from "../oracle/facts.ts"

@@ -1,6 +1,6 @@
 /** Sizes so tiny that forty commands reach every one of them. */
-import type { LogSizes } from "../../../relay/log/sizes.ts"
-import type { ServeSizes } from "../../../relay/serve/sizes.ts"
+import type { LogSizes } from "../../../relay/log/log-sizes.ts"
+import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import type { Sizes } from "../../../src/base/sizes.ts"
 
 export const tinySizes: Sizes = {
