@@ -85,10 +85,11 @@ export interface Log {
   /** The cursor after the last flushed entry. */
   readonly end: Cursor
   /**
-   * Whether the log has ever lost records. Changes that depend on a lost change are served but do not count as known.
-   * So a replica whose heads of an entity equal the log's may still lack entries that the log serves.
+   * Whether the log serves changes of this entity that do not count as known, because they depend on a lost change. A
+   * replica whose heads of the entity equal the log's may lack these changes. Also true when the log has lost so much
+   * that it no longer remembers which entities are affected.
    */
-  readonly harmed: boolean
+  hasOrphans(entity: string): boolean
   /** Returns the bytes of flushed entries after this position; an estimate is enough. */
   bytesAfter(position: number): number
   /** Position of the last appended entry, flushed or not. */

@@ -37,6 +37,8 @@ export interface LogSizes extends SegmentSizes {
   readonly sealAgain: number
   /** Number of index pointers, or other small things, that sealing encodes in one slice: a few ms of work. */
   readonly sealSlice: number
+  /** The most changes in the list of orphans that the index of a sealed segment has. */
+  readonly orphans: number
   /** Number of entities that sealing looks up in one slice. */
   readonly lookUpSlice: number
 
@@ -67,6 +69,7 @@ export const usualLogSizes: LogSizes = {
   spareGroupBytes: 2 ** 16,
   sealAgain: 1000,
   sealSlice: 2048,
+  orphans: 1024,
   lookUpSlice: 1024,
   recentEntities: 1024,
   recentActors: 256,

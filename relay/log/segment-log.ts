@@ -66,8 +66,9 @@ export class SegmentLog implements Log {
     return this.#contents.segments.appended
   }
 
-  get harmed(): boolean {
-    return this.#contents.segments.harmed
+  hasOrphans(entity: string): boolean {
+    const { segments, lookUps } = this.#contents
+    return segments.hasOrphans(lookUps.id(entity).key)
   }
 
   /** Approximate bytes of memory that the log takes. */

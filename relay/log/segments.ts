@@ -2,6 +2,7 @@
 import { type Cursor, cursorOf } from "../../src/wire/protocol.ts"
 import type { Folder } from "./folder.ts"
 import type { SealedSegments } from "./sealed-segments.ts"
+import type { Key } from "./segment/keys.ts"
 import { OpenSegment } from "./segment/open-segment.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
 
@@ -44,9 +45,15 @@ export class Segments {
     return this.active.appended
   }
 
-  /** Whether the log has ever lost records. The index of each sealed segment after a loss records it. */
-  get harmed(): boolean {
-    return this.sealed.newest?.lost === true
+  /** Whether the segments have changes of this entity that depend on a lost change and do not count as known. */
+  hasOrphans(entity: Key): boolean {
+    const indexes = this.inMemory.map(({ index }) => index)
+    const lists = indexes.map(({ orphans }) => orphans)
+    if (this.sealed.newest) lists.push(this.sealed.newest.orphans)
+    return lists.some((orphans) => {
+      if (!orphans.mayHave(entity)) return false
+      return orphans.overflowed || [...orphans.of(entity)].some((hash) => !indexes.some((i) => i.known(entity, hash)))
+    })
   }
 
   /** Begins the next segment. Nothing more is appended to the segment that was active. */

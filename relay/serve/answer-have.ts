@@ -57,7 +57,7 @@ async function compare(log: Log, { page, single }: Have, from: number, comparedH
     compared += 1 + heads.length + theirs.length
     if (state?.purged !== undefined) continue
     if (single) lacking.push([entity, heads])
-    else if (state && sameHeads(heads, theirs) && !log.harmed) marks?.add(log.key(entity))
+    else if (state && sameHeads(heads, theirs) && !log.hasOrphans(entity)) marks?.add(log.key(entity))
     else if (await lacks(log, entity, theirs)) lacking.push([entity, heads])
   }
   return { to, lacking }

@@ -176,8 +176,7 @@ describe("a log that breaks", () => {
     reader.send({ t: "have", w: "w", page: [], more: false }) // to read the damaged record is to find it
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     const { wanted, sent } = await heal([holding(e), holding(f)])
-    // A log that has lost records leaves nothing out: equal heads may hide what rests on the lost ones.
-    expect(sent).toEqual(["e"])
+    expect(sent).toEqual([]) // nothing that the log serves depends on the lost change, so equal heads are enough
     expect(wanted).toEqual([["f", []]])
     await wire.ack(wire.push([f], { adopt: true }))
     await wire.level()
@@ -205,13 +204,35 @@ describe("a log that breaks", () => {
     expect(wanted).toEqual([["f", []]])
   })
 
-  /** Damages the last flushed record. */
-  async function damage() {
-    const folder = path.join(relay.folder, createHash("sha256").update("w").digest("hex"))
-    const file = path.join(folder, "00000001.log")
-    const bytes = await readFile(file)
-    bytes[bytes.length - 20]! ^= 1
-    await writeFile(file, bytes)
+  it("sends what depends on a lost change although the heads are equal, until a replica gives the lost one back", async () => {
+    const e = note("e", A)
+    const lost = more(e)
+    const orphan = more(lost)
+    const f = note("f", A)
+    await fill(e, lost)
+    const end = (await readFile(file())).length
+    await fill(orphan, f)
+    await damage(end)
+    const reader = await relay.dial()
+    reader.send({ t: "pull", w: "w", credit: 1000 })
+    reader.send({ t: "have", w: "w", page: [], more: false }) // reading the damaged record is what finds it
+    await reader.take("notice", ({ code }) => code === "CURSOR_UNKNOWN")
+    expect((await heal([holding(e), holding(f)])).sent).toEqual(["e", "e"])
+    expect((await heal([holding(e), holding(f)])).sent, "asked again").toEqual(["e", "e"])
+    const { wanted } = await heal([holding(orphan), holding(f)])
+    expect(wanted).toEqual([["e", [headOf(e)]]])
+    await wire.ack(wire.push([lost, orphan], { adopt: true }))
+    wire = await relay.dial()
+    expect((await heal([holding(orphan), holding(f)])).sent, "given back").toEqual([])
+  })
+
+  const file = () => path.join(relay.folder, createHash("sha256").update("w").digest("hex"), "00000001.log")
+
+  /** Damages the record that ends at this offset; without one, the last flushed record. */
+  async function damage(end?: number) {
+    const bytes = await readFile(file())
+    bytes[(end ?? bytes.length) - 20]! ^= 1
+    await writeFile(file(), bytes)
   }
 })
 

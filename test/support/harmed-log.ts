@@ -85,6 +85,8 @@ export async function checkDamaged(log: Log, { journal }: Written, later = new J
     const rested = new Set(of.flatMap(([, { changes }]) => changes[0]!.deps))
     const heads = of.map(([, { changes }]) => changes[0]!.hash).filter((hash) => !rested.has(hash))
     expect([...((await log.entity(entity))?.heads ?? [])].sort()).toEqual(heads.sort())
+    const orphans = [...there].filter((name) => journal.appended.get(name)?.entry.entity === entity && !known.has(name))
+    expect(log.hasOrphans(entity), `orphans of ${entity}`).toBe(orphans.length > 0)
   }
   for (const [name, cursor] of journal.acked) {
     const first = missing[0]
@@ -113,6 +115,7 @@ export async function checkHealed(log: Log, journal: Journal): Promise<void> {
   for (const entity of ENTITIES) {
     const last = [...journal.appended.values()].findLast(({ entry }) => entry.entity === entity)!
     expect((await log.entity(entity))?.heads).toEqual([last.changes[0]!.hash])
+    expect(log.hasOrphans(entity), `orphans of ${entity}`).toBe(false)
   }
   expect(await log.holds(log.end)).toBe(true)
 }

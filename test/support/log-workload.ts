@@ -41,6 +41,7 @@ export const tinySizes: LogSizes = {
   spareGroupBytes: 1,
   sealAgain: 1,
   sealSlice: 1,
+  orphans: 1024,
   lookUpSlice: 1,
   recentEntities: 1,
   recentActors: 1,

@@ -1,11 +1,12 @@
 /**
- * The index file of a sealed segment: blocks of 4,096 bytes, in a header and four parts. Numbers are big-endian.
+ * The index file of a sealed segment: blocks of 4,096 bytes, in a header and five parts. Numbers are big-endian.
  *
  * Block: payload 4,092 | crc u32 of the payload, with the block's number as its first value.
- * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment is fresh) | number u32 | base u64
+ * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment is fresh; 2: not all
+ *   orphans are listed) | number u32 | base u64
  *   | running hash at the base, 8 | last position u64 | running hash there, 8 | bytes of the segment u64
  *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | pointers u32
- *   | bloom blocks u32 | number of the segment before it u32.
+ *   | bloom blocks u32 | number of the segment before it u32 | orphans u32.
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
  *   Kind 0 is an entity, by its key: the value is the offset of its state in the last part.
@@ -14,6 +15,7 @@
  *   Kind 2 is the last change of an actor in an entity, by the actor's key XOR the entity's.
  *   Kind 3 is the last change that binds an actor, by the actor's key.
  * Bloom filter: over key and kind of all pointers (`bloom.ts`).
+ * Orphans (`orphans.ts`): key of the entity 16 | hash 32; 85 a block.
  * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
  *   | heads, 32 each.
  *
@@ -26,17 +28,20 @@ import { crc32 } from "node:zlib"
 import { readU64, writeU64 } from "../bytes.ts"
 import { BLOCK_BYTES } from "../files/blocks.ts"
 import type { SegmentHeader } from "./header.ts"
+import { ORPHAN_BYTES } from "./orphans.ts"
 
 export const PAYLOAD_BYTES = BLOCK_BYTES - 4
 export const OFFSET_BYTES = 8
 export const OFFSETS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / OFFSET_BYTES)
 export const POINTER_BYTES = 24
 export const POINTERS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / POINTER_BYTES)
+export const ORPHANS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / ORPHAN_BYTES)
 /** Bytes of a state before its collection. */
 export const STATE_BYTES = 16
 const MAGIC = "HEADWIDX"
-const VERSION = 1
+const VERSION = 2
 const FRESH = 1
+const ORPHANS_OVERFLOWED = 2
 
 export const PointerKind = { entity: 0, change: 1, tail: 2, binding: 3 } as const
 export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
@@ -60,16 +65,26 @@ export interface IndexHeader {
   readonly predecessor: Buffer
   readonly pointers: number
   readonly bloom: number
+  /** The number of orphans in the list, and whether there are more orphans than the list has. */
+  readonly orphans: number
+  readonly orphansOverflowed: boolean
 }
 
 /** The `predecessor` of a log's first index. */
 export const NO_PREDECESSOR = Buffer.alloc(8)
 
 /** Returns the number of each part's first block. */
-export function layout({ entries, pointers, bloom }: Pick<IndexHeader, "entries" | "pointers" | "bloom">) {
+export function layout({
+  entries,
+  pointers,
+  bloom,
+  orphans,
+}: Pick<IndexHeader, "entries" | "pointers" | "bloom" | "orphans">) {
   const firstPointers = 1 + Math.ceil(entries / OFFSETS_PER_BLOCK)
   const firstBloom = firstPointers + Math.ceil(pointers / POINTERS_PER_BLOCK)
-  return { offsets: 1, pointers: firstPointers, bloom: firstBloom, states: firstBloom + bloom }
+  const firstOrphans = firstBloom + bloom
+  const firstStates = firstOrphans + Math.ceil(orphans / ORPHANS_PER_BLOCK)
+  return { offsets: 1, pointers: firstPointers, bloom: firstBloom, orphans: firstOrphans, states: firstStates }
 }
 
 export function encodeIndexHeader(index: IndexHeader): Buffer {
@@ -77,7 +92,7 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   const bytes = Buffer.alloc(PAYLOAD_BYTES)
   bytes.write(MAGIC, "latin1")
   bytes.writeUInt16BE(VERSION, 8)
-  bytes.writeUInt16BE(header.fresh ? FRESH : 0, 10)
+  bytes.writeUInt16BE((header.fresh ? FRESH : 0) | (index.orphansOverflowed ? ORPHANS_OVERFLOWED : 0), 10)
   bytes.writeUInt32BE(header.number, 12)
   writeU64(bytes, header.base, 16)
   header.baseRunning.copy(bytes, 24)
@@ -94,6 +109,7 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   bytes.writeUInt32BE(index.pointers, 92)
   bytes.writeUInt32BE(index.bloom, 96)
   bytes.writeUInt32BE(header.previous, 100)
+  bytes.writeUInt32BE(index.orphans, 104)
   return bytes
 }
 
@@ -101,14 +117,14 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
 export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly identity: Buffer }) | undefined {
   if (bytes.toString("latin1", 0, 8) !== MAGIC || bytes.readUInt16BE(8) !== VERSION) return undefined
   const flags = bytes.readUInt16BE(10)
-  if ((flags & ~FRESH) !== 0) return undefined
+  if ((flags & ~(FRESH | ORPHANS_OVERFLOWED)) !== 0) return undefined
   return {
     header: {
       number: bytes.readUInt32BE(12),
       previous: bytes.readUInt32BE(100),
       base: readU64(bytes, 16),
       baseRunning: Buffer.from(bytes.subarray(24, 32)),
-      fresh: flags === FRESH,
+      fresh: (flags & FRESH) !== 0,
       secret: { marker: bytes.readUInt32BE(56), salt: bytes.readUInt32BE(60) },
     },
     last: readU64(bytes, 32),
@@ -121,6 +137,8 @@ export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly iden
     identity: Buffer.from(bytes.subarray(84, 92)),
     pointers: bytes.readUInt32BE(92),
     bloom: bytes.readUInt32BE(96),
+    orphans: bytes.readUInt32BE(104),
+    orphansOverflowed: (flags & ORPHANS_OVERFLOWED) !== 0,
   }
 }
 

@@ -9,6 +9,7 @@ import type { EntityState, Known, Tail } from "../contract.ts"
 import { EntityHeads } from "./entity-heads.ts"
 import { type ActorKeys, fingerprint, fingerprintWithin, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
+import { Orphans } from "./orphans.ts"
 import { change, record } from "./record.ts"
 import { Table } from "./table.ts"
 
@@ -18,6 +19,8 @@ const SMALL_RECORD_BYTES = 400
 export class MemoryIndex {
   /** Number of changes in all records, orphans included. */
   changes = 0
+  /** The orphans in all records. Some of them may be known from another record. */
+  orphans = new Orphans()
   readonly actors: ActorKeys
   readonly #salt: number
   readonly #longChain: number
@@ -113,6 +116,7 @@ export class MemoryIndex {
     this.#bindings = new Table()
     this.#entities = new EntityHeads(this.#salt, this.#longChain)
     this.changes = 0
+    this.orphans = new Orphans()
     for (let i = 0; i < count; i++) {
       const e = entities.find(record.entity(this.bytes, starts.at(i)), this.bytes)!
       this.#index(starts.at(i), offsets.at(i), () => entities.before(e))
@@ -200,7 +204,10 @@ export class MemoryIndex {
     let c = change.first(at)
     for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
-      if (change.isOrphan(bytes, c)) continue
+      if (change.isOrphan(bytes, c)) {
+        this.orphans.add(record.entity(bytes, at), change.hash(bytes, c))
+        continue
+      }
       this.#entities.addChange(e, bytes, c)
       this.#addKeys(i, c)
     }

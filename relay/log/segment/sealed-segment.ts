@@ -17,6 +17,7 @@ import {
   NO_PREDECESSOR,
   OFFSET_BYTES,
   OFFSETS_PER_BLOCK,
+  ORPHANS_PER_BLOCK,
   PAYLOAD_BYTES,
   POINTER_BYTES,
   POINTERS_PER_BLOCK,
@@ -25,6 +26,7 @@ import {
 } from "./index-format.ts"
 import type { Key } from "./keys.ts"
 import { tailOf } from "./memory-index.ts"
+import { ORPHAN_BYTES, Orphans } from "./orphans.ts"
 import { change, record } from "./record.ts"
 
 export class SealedSegment {
@@ -35,6 +37,8 @@ export class SealedSegment {
   readonly lost: boolean
   readonly brokenBy: number
   readonly identity: Buffer
+  /** The orphans that are not known at the end of this segment. */
+  readonly orphans = new Orphans()
   readonly path: string
   readonly #indexHeader: IndexHeader
   readonly #parts: ReturnType<typeof layout>
@@ -78,9 +82,27 @@ export class SealedSegment {
     try {
       if ((await file.size()) !== index.size) return undefined
       await requireReadable(file)
-      return new SealedSegment(folder, index)
     } finally {
       await file.close()
+    }
+    const segment = new SealedSegment(folder, index)
+    return (await segment.#readOrphans()) ? segment : undefined
+  }
+
+  /** Resolves with false if the list of orphans is damaged or unreadable. */
+  async #readOrphans(): Promise<boolean> {
+    const { orphans, orphansOverflowed } = this.#indexHeader
+    if (orphansOverflowed) this.orphans.overflow()
+    try {
+      for (let i = 0; i < orphans; i++) {
+        const block = await this.#block(this.#parts.orphans + Math.floor(i / ORPHANS_PER_BLOCK))
+        const at = (i % ORPHANS_PER_BLOCK) * ORPHAN_BYTES
+        this.orphans.add(block.subarray(at, at + 16), block.toString("hex", at + 16, at + ORPHAN_BYTES))
+      }
+      return true
+    } catch (error) {
+      if (error instanceof Damage) return false
+      throw error
     }
   }
 

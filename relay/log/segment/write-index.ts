@@ -13,6 +13,7 @@ import {
   NO_PREDECESSOR,
   OFFSET_BYTES,
   OFFSETS_PER_BLOCK,
+  ORPHANS_PER_BLOCK,
   PAYLOAD_BYTES,
   POINTER_BYTES,
   POINTERS_PER_BLOCK,
@@ -21,6 +22,7 @@ import {
 } from "./index-format.ts"
 import { writeKeyWithin } from "./keys.ts"
 import type { MemoryIndex } from "./memory-index.ts"
+import { ORPHAN_BYTES, type Orphans, orphansAfter } from "./orphans.ts"
 import { change, record } from "./record.ts"
 import { SealedSegment } from "./sealed-segment.ts"
 
@@ -49,7 +51,7 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   const file = await folder.disk.open(temporary)
   try {
     await file.truncate(0)
-    await file.write(0, await inSlices(folder.clock, encodeIndex(full, foundation, folder.sizes.sealSlice)))
+    await file.write(0, await inSlices(folder.clock, encodeIndex(full, foundation, folder.sizes)))
     await file.sync()
   } finally {
     await file.close()
@@ -62,16 +64,17 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   return sealed
 }
 
-/** Encodes an index. The segment must not change meanwhile. Yields after every `steps` steps. */
+/** Encodes an index. The segment must not change meanwhile. Yields after every `sealSlice` steps. */
 function* encodeIndex(
   { header, index, size }: FullSegment,
   { previous, lost, brokenBy }: Foundation,
-  steps: number,
+  { sealSlice: steps, orphans: most }: Folder["sizes"],
 ): Generator<void, Buffer> {
   const slice = new Slice(steps)
   const states = yield* statesOf(index, steps)
   const pointers = yield* pointersOf(index, states.starts, steps)
   const sorted = yield* sort(pointers, steps)
+  const orphans = orphansAfter(previous?.orphans, index, most)
   const entries = index.count
   const indexHeader = {
     header,
@@ -84,6 +87,8 @@ function* encodeIndex(
     predecessor: previous?.identity ?? NO_PREDECESSOR,
     pointers: sorted.length,
     bloom: bloomBlocks(sorted.length),
+    orphans: orphans.count,
+    orphansOverflowed: orphans.overflowed,
   }
   const parts = layout(indexHeader)
   const bytes = Buffer.alloc((parts.states + Math.ceil(states.bytes.length / PAYLOAD_BYTES)) * BLOCK_BYTES)
@@ -104,6 +109,7 @@ function* encodeIndex(
     addToBloom(bytes, (parts.bloom + (probe.block % indexHeader.bloom)) * BLOCK_BYTES, probe)
     if (slice.isFull()) yield
   }
+  writeOrphans(bytes, parts.orphans, orphans)
   for (let from = 0; from < states.bytes.length; from += PAYLOAD_BYTES) {
     states.bytes.copy(bytes, (parts.states + from / PAYLOAD_BYTES) * BLOCK_BYTES, from, from + PAYLOAD_BYTES)
   }
@@ -112,6 +118,16 @@ function* encodeIndex(
     if (slice.isFull(8)) yield
   }
   return bytes
+}
+
+/** `first`: the number of the first block of orphans. */
+function writeOrphans(bytes: Buffer, first: number, orphans: Orphans): void {
+  let i = 0
+  for (const [entity, hash] of orphans) {
+    const at = (first + Math.floor(i / ORPHANS_PER_BLOCK)) * BLOCK_BYTES + (i % ORPHANS_PER_BLOCK) * ORPHAN_BYTES
+    bytes.write(hash, at + entity.copy(bytes, at), 32, "hex")
+    i++
+  }
 }
 
 /** Returns the encoded states of all entities, one after the other, and the offset of each entity's state. */

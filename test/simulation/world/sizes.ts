@@ -53,6 +53,7 @@ export const tinyLogSizes: Partial<LogSizes> = {
   spareGroupBytes: 128,
   sealAgain: 2,
   sealSlice: 2,
+  orphans: 2,
   lookUpSlice: 2,
   recentEntities: 2,
   recentActors: 2,

@@ -1,0 +1,74 @@
+/**
+ * Orphans are changes that depend on a lost change. The log serves them, but they do not count as known until a replica
+ * gives them back together with the lost change. The index of each sealed segment lists the orphans that are not known
+ * at its end.
+ */
+import type { Hash } from "../../../src/wire/protocol.ts"
+import { type Key, keyName } from "./keys.ts"
+import type { MemoryIndex } from "./memory-index.ts"
+
+/** Bytes of an orphan in an index: its entity's key, then its hash. */
+export const ORPHAN_BYTES = 48
+
+export class Orphans {
+  /** The hashes of orphans, by the name of their entity's key. */
+  readonly #hashes = new Map<string, Set<Hash>>()
+  #count = 0
+  /** Whether there are orphans that are not listed, because the list was full. */
+  #overflowed = false
+
+  get count(): number {
+    return this.#count
+  }
+  get overflowed(): boolean {
+    return this.#overflowed
+  }
+
+  /** Whether this entity may have orphans. */
+  mayHave(entity: Key): boolean {
+    return this.#overflowed || this.#hashes.has(keyName(entity))
+  }
+
+  of(entity: Key): ReadonlySet<Hash> {
+    return this.#hashes.get(keyName(entity)) ?? NONE
+  }
+
+  add(entity: Key, hash: Hash): void {
+    const name = keyName(entity)
+    let hashes = this.#hashes.get(name)
+    if (!hashes) this.#hashes.set(name, (hashes = new Set()))
+    if (!hashes.has(hash)) this.#count++
+    hashes.add(hash)
+  }
+
+  overflow(): void {
+    this.#overflowed = true
+  }
+
+  *[Symbol.iterator](): Generator<readonly [entity: Key, hash: Hash]> {
+    for (const [name, hashes] of this.#hashes) {
+      const entity = Buffer.from(name, "latin1")
+      for (const hash of hashes) yield [entity, hash]
+    }
+  }
+}
+
+const NONE: ReadonlySet<Hash> = new Set()
+
+/**
+ * Returns the orphans at the end of a segment: those that were not known before the segment, and its own, without those
+ * that are known in the segment. `most`: the number of orphans that the list may have. If there are more, every entity
+ * of the log counts as one that may have orphans, for ever.
+ */
+export function orphansAfter(before: Orphans | undefined, index: MemoryIndex, most: number): Orphans {
+  const after = new Orphans()
+  if (before?.overflowed) after.overflow()
+  for (const orphans of [before ?? [], index.orphans]) {
+    for (const [entity, hash] of orphans) {
+      if (index.known(entity, hash)) continue
+      if (after.count < most) after.add(entity, hash)
+      else after.overflow()
+    }
+  }
+  return after
+}
