@@ -45,7 +45,12 @@ export interface Sizes {
   readonly pushes: number
   /** Bytes of chunks in all pushes that wait for their ack. */
   readonly pushWindow: number
-  /** Bytes of items that the relay may send before this replica has committed them. */
+  /**
+   * Bytes of items that the relay may send before this replica has committed them: on a new connection, on a slow line
+   * at least, and on a fast line at most.
+   */
+  readonly firstCredit: number
+  readonly leastCredit: number
   readonly credit: number
 }
 
@@ -68,5 +73,7 @@ export const usualSizes: Sizes = {
   pushBytes: 2 ** 18,
   pushes: 8,
   pushWindow: 2 ** 20,
+  firstCredit: 2 ** 17,
+  leastCredit: 2 ** 16,
   credit: 4 * 2 ** 20,
 }

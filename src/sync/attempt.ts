@@ -24,6 +24,7 @@ import {
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
 import { ClockWatch } from "./clock-watch.ts"
+import { Credit } from "./credit.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import { type Batch, Incoming } from "./incoming.ts"
 import type { Progress, Unfinished } from "./progress.ts"
@@ -88,8 +89,7 @@ export class Attempt {
   #heals = 0
   /** The cursor that ends a heal has come, and its commit is under way. */
   #endingHeal = false
-  /** Bytes of committed items for which no new credit was granted yet. */
-  #creditDue = 0
+  readonly #credit: Credit
   /**
    * What must happen before this attempt accepts entries. Entries that come earlier are meant for an earlier attempt.
    * To accept these would lose changes: the cursor that ends that attempt's heal lies after entries that it has
@@ -109,6 +109,7 @@ export class Attempt {
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
     this.#incoming = new Incoming(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
       env,
@@ -216,7 +217,7 @@ export class Attempt {
     }
   }
 
-  #pull(from: Pick<Pull, "cursor" | "reach">, credit = this.#replica.sizes.credit): void {
+  #pull(from: Pick<Pull, "cursor" | "reach">, credit = this.#credit.first()): void {
     this.#link.send({ t: "pull", w: this.#replica.id, ...from, credit })
   }
 
@@ -278,7 +279,7 @@ export class Attempt {
     for (const entity of freed) this.#exchange.askOnceMore(entity)
     if (freed.length > 0) this.push()
     if (items.length > 0) {
-      this.#grant(bytes)
+      this.#grant(bytes, level)
       if (this.#window.releaseUnread()) this.push()
     }
     this.#incoming.handOnWhenDue()
@@ -287,11 +288,9 @@ export class Attempt {
   /**
    * Grants credit for committed bytes only, so that the relay never sends more bytes ahead than this device can hold.
    */
-  #grant(bytes: number): void {
-    this.#creditDue += bytes
-    if (this.#creditDue < this.#replica.sizes.credit / 4) return
-    this.#pull({}, this.#creditDue)
-    this.#creditDue = 0
+  #grant(bytes: number, level: boolean): void {
+    const credit = this.#credit.committed(bytes, level)
+    if (credit > 0) this.#pull({}, credit)
   }
 
   // ── answers to pushes ─────────────────────────────────────────────────────────────────────────────────────────────

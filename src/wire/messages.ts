@@ -77,7 +77,7 @@ export const limits = {
   workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,
-  /** bytes of items that a replica lets the relay send before it grants more credit */
+  /** bytes of items that a replica lets the relay send before it grants more credit, on a fast line */
   credit: usualSizes.credit,
 } as const
 export interface Limits {

@@ -22,6 +22,8 @@ export const tinySizes: Sizes = {
   pushBytes: 300,
   pushes: 2,
   pushWindow: 400,
+  firstCredit: 300,
+  leastCredit: 150,
   credit: 600,
 }
 
