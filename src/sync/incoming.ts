@@ -1,14 +1,15 @@
 /**
- * Received entries that are not committed yet. An entry is handed on at once, unless a batch is being committed or was
- * handed on shortly before. Then entries are collected and handed on together, because the cost of applying changes
- * grows with the length of the text, not with the number of changes.
+ * Received entries that are not committed yet. An entry is handed on at once, unless a batch is being committed or a
+ * pause follows it. Then entries are collected and handed on together, because the cost of applying changes grows with
+ * the length of the text, not with the number of changes. The pause is as long as the batch took: so an entry waits
+ * hardly longer than applying it takes, and at least half of the time is left for everything else.
  */
 
 import type { Clock } from "../base/env.ts"
 import { type Entries, encode } from "../wire/protocol.ts"
 
-/** Shortest time between two batches that have changes of others, ms. */
-const APPLY_EVERY_MS = 50
+/** The longest pause between two batches that have changes of others, ms. */
+const LONGEST_PAUSE_MS = 500
 
 /** Messages to be committed together. */
 export interface Batch {
@@ -25,7 +26,9 @@ export class Incoming {
   #bytes = 0
   /** Whether a batch was handed on and is not committed yet. */
   #committing = false
-  /** Set for `APPLY_EVERY_MS` after a batch was handed on. */
+  /** When the latest batch was handed on, ms since 1970. */
+  #handedOn = 0
+  /** Set during the pause after a batch. */
   #cancelPause: (() => void) | undefined
 
   constructor(clock: Clock, handOn: (batch: Batch) => void) {
@@ -52,6 +55,13 @@ export class Incoming {
   /** Call when the batch that was handed on is committed. The next batch is handed on by `handOnWhenDue`. */
   committed(): void {
     this.#committing = false
+    const took = Math.min(LONGEST_PAUSE_MS, this.#clock.now() - this.#handedOn)
+    if (took <= 0) return
+    this.#cancelPause?.()
+    this.#cancelPause = this.#clock.after(took, () => {
+      this.#cancelPause = undefined
+      this.handOnWhenDue()
+    })
   }
 
   handOnWhenDue(): void {
@@ -67,11 +77,7 @@ export class Incoming {
     this.#messages = []
     this.#bytes = 0
     this.#committing = true
-    this.#cancelPause?.()
-    this.#cancelPause = this.#clock.after(APPLY_EVERY_MS, () => {
-      this.#cancelPause = undefined
-      this.handOnWhenDue()
-    })
+    this.#handedOn = this.#clock.now()
     this.#handOn(batch)
   }
 

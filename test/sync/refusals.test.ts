@@ -95,8 +95,7 @@ describe("a refusal", () => {
       3,
       push.entries.map((entry) => ({ entry: { ...entry, by: "ann" } })),
     )
-    relay.setClock(-50)
-    await relay.pass(50) // these entries wait, to be applied with others
+    await relay.settle()
     expect(ws.status.error?.message).toContain("DEPS_UNKNOWN")
     expect({ ...ws.status, error: null }).toEqual({ ...before, error: null })
   })
