@@ -293,7 +293,7 @@ const modelled: LogConformanceCase["run"] = async (open) => {
   }
 }
 
-/** Holds the right answers of the look-ups, in the simplest way. */
+/** Holds the right answers to all look-ups in plain maps and lists. */
 class Model {
   readonly #samples: { sample: Sample; position: number }[] = []
   readonly #heads = new Map<string, string[]>()
@@ -353,17 +353,17 @@ class Model {
 }
 
 export const logConformance: readonly LogConformanceCase[] = [
-  { name: "an empty log has a place and nothing else", run: empty },
-  { name: "what is appended is seen by look-ups at once, and flushed afterwards", run: visible },
-  { name: "what is flushed is served with its bytes and the cursor behind it", run: served },
-  { name: "what is not flushed is never served", run: onlyFlushed },
+  { name: "an empty log has an end cursor and nothing else", run: empty },
+  { name: "look-ups see an entry at once, before it is flushed", run: visible },
+  { name: "flushed entries are served with their bytes and the cursor after the last one", run: served },
+  { name: "entries that are not flushed are never served", run: onlyFlushed },
   { name: "a page has as many entries as fit, and at least one", run: paged },
-  { name: "a log holds its own cursors and no others, also after it was opened again", run: cursors },
-  { name: "a log that is opened again is the same", run: reopened },
+  { name: "a log holds the cursors that it gave, and no others, even after it was opened again", run: cursors },
+  { name: "a log has the same content after it was opened again", run: reopened },
   { name: "heads, tails, bindings and tombstones follow the entries", run: states },
-  { name: "listeners are told of flushes until they leave", run: told },
+  { name: "listeners are called after flushes until they unsubscribe", run: told },
   { name: "every workspace has a log of its own", run: several },
-  { name: "a known change says whose flush to wait for", run: duplicates },
-  { name: "closing flushes first, and ends everything else", run: shut },
-  { name: "a long random history is known in all its details, whenever it is opened again", run: modelled },
+  { name: "the position of a known change tells which flush to wait for", run: duplicates },
+  { name: "closing flushes the log, and every later call fails with CLOSED", run: shut },
+  { name: "look-ups answer rightly for a long random history, also after each reopening", run: modelled },
 ]

@@ -96,9 +96,9 @@ export interface Log {
   readonly appended: number
 
   /**
-   * Each of the four look-ups answers for some moment between its call and its answer. A caller that appends on the
-   * basis of several answers must keep others from appending meanwhile. After a failed flush or damage, look-ups do not
-   * see the lost entries.
+   * Each of the four look-ups describes the log at some moment between its call and its answer. A caller that appends
+   * on the basis of several answers must keep others from appending meanwhile. After a failed flush or damage, look-ups
+   * do not see the lost entries.
    */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>

@@ -17,7 +17,7 @@ export function cursorAt(segments: Segments, position: number): Awaitable<Cursor
   return undefined
 }
 
-/** Whether the flushed log passes through this cursor, and has lost nothing between the cursor and its end. */
+/** Whether the flushed log passes through this cursor, and has lost nothing between the cursor and the log's end. */
 export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<boolean> {
   const position = positionOf(cursor)
   if (position > positionOf(segments.end)) return false
@@ -31,14 +31,15 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
 
 /**
  * Returns the cursor after the entry at `position`, where the running hash is `running`. After the last entry of a
- * segment it is the base of the next segment, which may begin a fresh running hash.
+ * segment, the cursor has the running hash at the base of the next segment, because the next segment may begin a fresh
+ * one.
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end
   let next: Segment | undefined
   for (const segment of segments.newestFirst()) {
-    // Skip a segment that begins after the flushed end: it is not served yet. The segment before it may look empty only
-    // because nothing in it is flushed.
+    // Skip a segment that begins after the flushed end, because it is not served yet. The segment before it may look
+    // empty only because nothing in it is flushed.
     if (segment.header.base > positionOf(segments.end)) continue
     if (segment.last === position && next) return cursorOf(next.header.base, next.header.baseRunning)
     if (segment.header.base < position) break

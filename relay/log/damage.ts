@@ -1,5 +1,6 @@
 /**
- * Thrown when a file of the log does not hold the bytes that were written to it. The log is then mended (`reopen-damaged.ts`).
+ * Thrown when a file of the log does not hold the bytes that were written to it. `reopen-damaged.ts` then mends the
+ * log.
  */
 export class Damage extends Error {
   readonly segment: number

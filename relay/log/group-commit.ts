@@ -13,7 +13,7 @@ interface Group {
   records: number
   /** The position of the group's last record; 0 while it has no record. */
   last: number
-  /** Whether the group is being written, so that further records go into the next group. */
+  /** Whether the group is being written. Further records then go into the next group. */
   writing: boolean
   /** Settles with the flush of the group. */
   readonly done: Promise<void>
@@ -30,7 +30,7 @@ export interface CommitListener {
    * the error for the callers that wait for these entries. `entries`: the number of lost entries.
    */
   failed(cause: unknown, entries: number): Error
-  /** Called when all records of the closing segment are on the disk: after each flush, until the segment is sealed. */
+  /** Called after each flush once all records of the closing segment are on the disk, until the segment is sealed. */
   closed(segment: OpenSegment): void
 }
 
@@ -102,7 +102,7 @@ export class GroupCommit {
       const group = this.#groups[0]!
       const { segment } = group
       try {
-        // Finish a segment before the next one begins: no damaged bytes may follow its last record.
+        // Finish a segment before the next one begins, because no damaged bytes may follow its last record.
         await segments.closing?.prepare()
         await segment.prepare()
         group.writing = true

@@ -1,7 +1,7 @@
 /**
  * Keeps open logs that nobody has borrowed. Their number and memory are limited, independently of the logs in use. A
- * call takes the same time for any number of logs: a client that leaves 10,000 workspaces must not keep the others
- * waiting.
+ * call takes the same time for any number of logs, because a client that leaves 10,000 workspaces must not keep the
+ * others waiting.
  */
 
 interface IdleLog {

@@ -8,7 +8,10 @@ import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
 export interface LogSizes extends SegmentSizes {
   /** The most logs that stay open although nobody has borrowed them. */
   readonly logs: number
-  /** Approximate bytes of memory that idle logs may take together. Above this limit those that are idle longest are shut. */
+  /**
+   * Approximate bytes of memory that idle logs may take together. Above this limit, the logs that are idle longest are
+   * shut.
+   */
   readonly idleBytes: number
 
   /** ms for which the result of a trial in `Logs.check` is reused. */
@@ -31,18 +34,21 @@ export interface LogSizes extends SegmentSizes {
 
   /** Bytes of memory with which a group of records begins. */
   readonly groupBytes: number
-  /** A group's memory is kept for the next group if it has at most so many bytes. */
+  /** A group's memory is kept for the next group if it has at most this many bytes. */
   readonly spareGroupBytes: number
   /** Number of entries that are appended after a failed seal before sealing is tried again. */
   readonly sealAgain: number
   /** Number of index pointers, or other small things, that sealing encodes in one slice: a few ms of work. */
   readonly sealSlice: number
-  /** The most changes in the list of orphans that the index of a sealed segment has. */
+  /** The most changes that the list of orphans in the index of a sealed segment may have. */
   readonly orphans: number
   /** Number of entities that sealing looks up in one slice. */
   readonly lookUpSlice: number
 
-  /** Number of entities whose key and sealed state are cached: a push asks for them several times before it appends. */
+  /**
+   * Number of entities whose key and sealed state are cached, because a push asks for both several times before it
+   * appends.
+   */
   readonly recentEntities: number
   /** Number of actors whose key is cached: enough for those who write at the same time. */
   readonly recentActors: number

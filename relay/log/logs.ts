@@ -135,8 +135,8 @@ class SegmentLogs implements Logs {
   }
 
   /**
-   * Rejects when the path does not name the same folder any more: another process may use the folder that is there now,
-   * or nobody would ever look there for what is written.
+   * Rejects when the path does not name the locked folder any more. Another process may use the folder that is there
+   * now, or nobody may ever read what is written there.
    */
   async #requireFolder(): Promise<void> {
     const { folder, disk } = this.#options

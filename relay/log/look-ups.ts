@@ -79,8 +79,8 @@ export class LookUps {
   }
 
   /**
-   * Returns the entity's state before the active segment. Null: there was none. Undefined: it must be read from the
-   * sealed segments.
+   * Returns the entity's state before the active segment. Null: the entity had no state. Undefined: the state must be
+   * read from the sealed segments.
    */
   before(id: EntityId): EntityState | null | undefined {
     const { closing } = this.#segments
@@ -117,7 +117,9 @@ export class LookUps {
     }
   }
 
-  /** Returns the cached states. They are dropped once another segment is sealed, which may have newer ones. */
+  /**
+   * Returns the cached states. Drops them once another segment is sealed, because that segment may have newer states.
+   */
   #states(): Map<string, EntityState | null> {
     const { newest } = this.#segments.sealed
     if (newest !== this.#newest) this.#sealedStates.clear()

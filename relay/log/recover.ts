@@ -40,13 +40,13 @@ export interface Before {
  * Reads the indexes of the sealed segments and scans the last segment. A segment whose index is missing, damaged or
  * made on top of another index is scanned as well, and gets a new index. If a record is damaged or missing, the log
  * goes on in a new segment with a fresh running hash. A change that depends on a lost change is served but does not
- * count as known, so a replica that holds both gives both back.
+ * count as known, so a replica that holds both changes gives both back.
  */
 export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
   const dropped = new Set<number>()
   for (let found = damage; ; ) {
     if (found) {
-      // The index may name records that are lost.
+      // Drop the index of the damaged segment, because it may name records that are lost.
       dropped.add(found.segment)
       await dropIndex(folder, found.segment)
     }
@@ -137,8 +137,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
 }
 
 /**
- * Removes the unfinished files of a process that died. Returns the numbers of all segments, and the numbers for which
- * there is an index.
+ * Removes the unfinished files of a process that died. Returns the numbers of all segments, and the numbers of those
+ * that have an index.
  */
 async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; readonly indexed: ReadonlySet<number> }> {
   const names = await folder.disk.list(folder.path)
@@ -224,8 +224,8 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
 }
 
 /**
- * Renames a segment whose header cannot be read, because it is unknown which segment it continues. The fresh segment
- * that is made next makes the new name durable.
+ * Renames a segment whose header cannot be read, because it is unknown which segment it continues. Making the fresh
+ * segment that comes next also makes the new name durable.
  */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)

@@ -18,7 +18,7 @@ export interface SampleOptions {
   readonly binds?: boolean
   readonly deps?: readonly string[]
   readonly seq?: number
-  /** Bytes of the chunk after the 34 bytes for its name. */
+  /** Bytes of the chunk after its first 34 bytes, which hold the change's name. */
   readonly size?: number
 }
 

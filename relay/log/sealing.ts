@@ -57,9 +57,9 @@ export class Sealing {
 }
 
 /**
- * Seals `segment`, whose records must all be on the disk, after the sealed segments; the caller adds it to them.
- * `brokenBy`: the number of the segment that begins a fresh running hash because records are lost; 0 when nothing is
- * lost.
+ * Seals `segment` as the next one after the sealed segments. All its records must be on the disk. The caller adds the
+ * result to `sealed`. `brokenBy`: the number of the segment that begins a fresh running hash because records are lost;
+ * 0 when nothing is lost.
  */
 export async function sealOnTop(
   folder: Folder,

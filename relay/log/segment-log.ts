@@ -34,7 +34,7 @@ export class SegmentLog implements Log {
   readonly #commit: GroupCommit
   readonly #mending: Mending<Contents>
   #contents: Contents
-  /** The highest position that any entry was given, lost entries included: no position is given twice. */
+  /** The highest position that any entry was given, lost entries included, because no position is given twice. */
   #given: number
   #closed = false
   readonly #flushListeners = new Set<() => void>()
@@ -139,7 +139,8 @@ export class SegmentLog implements Log {
     if (this.#mending.needed) await this.#mending.mend()
     const waiting = position > positionOf(this.end) ? this.#commit.flushOf(position) : undefined
     await waiting
-    // After `close`, `#read` throws, but an entry that was appended before must get its answer.
+    // After `shut`, `#read` throws. A caller that waits for an entry that was appended before `shut` must still get its
+    // cursor.
     const found = waiting
       ? cursorAt(this.#contents.segments, position)
       : this.#read(({ segments }) => cursorAt(segments, position))

@@ -72,8 +72,8 @@ export class Blocks {
   }
 
   /**
-   * Call it when the file is removed or replaced. Its old blocks are not returned any more, and leave memory as others
-   * are added.
+   * Call it when the file is removed or replaced. Its old blocks are not returned any more, and are dropped from memory
+   * as other blocks are added.
    */
   forget(path: string): void {
     this.#ids.delete(path)

@@ -1,6 +1,6 @@
 /**
- * The Bloom filter of an index. For most keys that a segment does not have, the filter shows so without a read of the
- * pointers. Each pointer sets 7 bits of one block.
+ * The Bloom filter of an index. For most keys that a segment does not have, the filter shows their absence without a
+ * read of the pointers. Each pointer sets 7 bits of one block.
  */
 
 import { PAYLOAD_BYTES, type PointerKind } from "./index-format.ts"

@@ -19,7 +19,7 @@ const NIL = 0xffffffff
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Approximate bytes of memory for a hash in a map, and for an entity's state with one head, as most have. */
+/** Approximate bytes of memory for a hash in a map, and for an entity's state with one head, as most states have. */
 const MAPPED_BYTES = 150
 const STATE_BYTES = 100
 
@@ -87,7 +87,7 @@ export class EntityHeads {
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
-  /** Adds the tombstone whose record begins at `at`: afterwards the entity has no heads. */
+  /** Adds the tombstone whose record begins at `at`. Afterwards the entity has no heads. */
   addTombstone(e: number, at: number): void {
     this.#clear(e, HEADS)
     this.#clear(e, RESTED)
@@ -115,7 +115,7 @@ export class EntityHeads {
     const rested = this.#hashes(e, RESTED, bytes)
     const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
-    // Every change of the entity in this segment depends on a lost change.
+    // No heads and no tombstone: every change of the entity in this segment depends on a lost change.
     if (heads.length === 0 && purged === undefined) return null
     const collection = before?.collection ?? record.collection(bytes, this.#field(e, FIRST))
     return { collection, heads, ...(purged !== undefined && { purged }) }

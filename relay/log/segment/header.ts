@@ -19,9 +19,9 @@ const VERSION = 1
 const FRESH = 1
 
 /**
- * The secret of a log: the marker with which each of its records begins, and the salt, the first value of its
- * checksums. Clients do not know them. So a scan that searches for the next whole record cannot take bytes that a
- * client sent for one.
+ * The secret of a log: the marker with which each of its records begins, and the salt, the start value of its
+ * checksums. Clients do not know them. So a scan that searches for the next whole record cannot mistake bytes that a
+ * client sent for a record.
  */
 export interface Secret {
   readonly marker: number

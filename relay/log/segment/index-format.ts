@@ -1,7 +1,7 @@
 /**
  * The index file of a sealed segment: blocks of 4,096 bytes, in a header and five parts. Numbers are big-endian.
  *
- * Block: payload 4,092 | crc u32 of the payload, with the block's number as its first value.
+ * Block: payload 4,092 | crc u32 of the payload, with the block's number as its start value.
  * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment is fresh; 2: not all
  *   orphans are listed) | number u32 | base u64
  *   | running hash at the base, 8 | last position u64 | running hash there, 8 | bytes of the segment u64

@@ -35,7 +35,8 @@ export class MemoryIndex {
   #entities: EntityHeads
 
   /**
-   * `expected`: bytes of the records that will be added. The system provides no memory for the part that stays unused.
+   * `expected`: bytes of the records that will be added. Too large a number costs no memory, because the operating
+   * system provides memory only for the part that is used.
    */
   constructor(salt: number, actors: ActorKeys, longChain: number, expected: number) {
     this.#salt = salt

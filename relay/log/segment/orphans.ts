@@ -56,9 +56,9 @@ export class Orphans {
 const NONE: ReadonlySet<Hash> = new Set()
 
 /**
- * Returns the orphans at the end of a segment: those that were not known before the segment, and its own, without those
- * that are known in the segment. `most`: the number of orphans that the list may have. If there are more, every entity
- * of the log counts as one that may have orphans, for ever.
+ * Returns the orphans at the end of a segment: the orphans from before the segment and the segment's own, except those
+ * that became known in the segment. `most`: the number of orphans that the list may have. If there are more, every
+ * entity of the log counts as one that may have orphans, for ever.
  */
 export function orphansAfter(before: Orphans | undefined, index: MemoryIndex, most: number): Orphans {
   const after = new Orphans()

@@ -7,8 +7,8 @@
  * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
  *
  * The preamble has all that look-ups need, with a checksum of its own, so look-ups read neither chunks nor CBOR. The
- * running hash is 8 bytes of sha256 over the running hash of the previous record and everything from `changes` on.
- * Marker and salt are the log's secret.
+ * running hash is 8 bytes of sha256 over the running hash of the previous record and everything from `changes` on. The
+ * checksums have the salt as their start value. Marker and salt are the log's secret (`header.ts`).
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"

@@ -10,8 +10,8 @@ export interface Span {
 
 /**
  * Calls `visit` with every whole record, and returns the spans between whole records, which are damaged. An attacker
- * cannot hide records in an entry so that a scan finds them after the entry is damaged: that takes the marker and the
- * salt, which are secret. `atOnce`: the bytes of one read; a longer record takes a larger read.
+ * cannot hide records in an entry so that a scan finds them after the entry is damaged, because a record needs the
+ * marker and the salt, which are secret. `atOnce`: the bytes of one read; a longer record takes a larger read.
  */
 export async function scan(
   read: (at: number, length: number, into: Buffer) => Promise<Buffer>,
@@ -64,7 +64,7 @@ export async function scan(
     }
     damagedFrom ??= offset
     const next = loaded.indexOf(marker, at + 1)
-    // The next marker may begin in the last three bytes.
+    // The next marker may begin in the last three loaded bytes.
     at = next >= 0 ? next : Math.max(at + 1, loaded.length - 3)
   }
   if (damagedFrom !== undefined) damage.push({ from: damagedFrom, to: size })

@@ -109,8 +109,8 @@ export class SealedSegment {
   // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * True: the segment has no such pointer. False: it may have one. A look-up asks every segment, so this answers
-   * synchronously when the block is in memory.
+   * True: the segment has no such pointer. False: it may have one. Answers synchronously when the block is in memory,
+   * because a look-up asks every segment.
    */
   lacks(probe: Probe): boolean | Promise<boolean> {
     const { bloom } = this.#indexHeader
@@ -318,8 +318,8 @@ export class SealedSegment {
 }
 
 /**
- * Throws if the segment's header has a version or a flag that this relay does not know: the index does not say how to
- * read the records. If the header is damaged or unreadable, the index is enough.
+ * Throws if the segment's header has a version or a flag that this relay does not know, because the index does not say
+ * how to read such records. If the header is damaged or unreadable, the index is enough.
  */
 async function requireReadable(file: DiskFile): Promise<void> {
   try {

@@ -33,7 +33,9 @@ export interface FullSegment {
   readonly size: number
 }
 
-/** What a new segment builds on: the segment before it, and whether entries are known to be lost (see `IndexHeader`). */
+/**
+ * What a new index needs besides its segment: the segment before it, and which losses are known (see `IndexHeader`).
+ */
 export interface Foundation {
   readonly previous: SealedSegment | undefined
   readonly lost: boolean
@@ -41,8 +43,8 @@ export interface Foundation {
 }
 
 /**
- * Makes the index durable, and opens the segment by it. Beforehand the segment must be on the disk, and for each of its
- * entities the state before the segment must be known. If this fails, nothing is lost: a segment without an index is
+ * Makes the index durable, and opens the segment by it. Call it only when the segment is on the disk and the state
+ * before the segment is known for each of its entities. If this fails, nothing is lost: a segment without an index is
  * scanned each time that the log is opened.
  */
 export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
