@@ -1,5 +1,5 @@
-// Builds the package: two entries with the few files they share with the library bundled in, and one self-contained
-// declaration, so that what is published depends on ws and refers to nothing outside itself.
+// Builds the npm package: two entry files, which include the few files that the relay shares with the library, and one
+// declaration file. So the published package depends on ws only, and refers to no file outside itself.
 import { execFileSync } from "node:child_process"
 import { chmod, copyFile, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"

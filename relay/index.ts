@@ -42,8 +42,8 @@ export interface Relay {
   readonly url: string
   readonly port: number
   /**
-   * Stops accepting connections, answers the messages that have arrived, closes the sockets with 1001 and then the
-   * logs.
+   * Stops accepting connections, answers the messages that have arrived, closes the sockets with close code 1001, and
+   * then closes the logs.
    */
   close(): Promise<void>
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line. Flags win over the environment. stdout gets one line, for programs that start a relay. */
+/** The command line. Flags win over environment variables. stdout gets one line, for programs that start a relay. */
 import { parseArgs } from "node:util"
 import { createRelay } from "./index.ts"
 import { describe, linesTo } from "./machine/report.ts"

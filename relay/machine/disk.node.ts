@@ -22,10 +22,11 @@ export const nodeDisk: Disk = {
 }
 
 /**
- * The flag with which a write returns only once its bytes are on the disk, as if fdatasync followed. It saves a second
- * trip to the thread pool, and waking a thread takes longer than writing a record. Only on Linux is the flag known to
- * flush the drive's cache, too, as fdatasync does. On macOS the flag leaves the bytes in that cache, so `sync` follows
- * each write: Node then calls `fcntl(F_FULLFSYNC)`, which flushes the cache. 0: `sync` must follow.
+ * The flag with which a write returns only once its bytes are on the disk, as if fdatasync followed. The flag saves a
+ * second trip to the thread pool, in which waking a thread would take longer than writing a record takes. Only on Linux
+ * is the flag known to flush the drive's cache, too, as fdatasync does. On macOS the flag leaves the bytes in that
+ * cache, so `sync` follows each write: Node then calls `fcntl(F_FULLFSYNC)`, which flushes the cache. 0: `sync` must
+ * follow.
  */
 export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0
@@ -87,8 +88,8 @@ class NodeFile implements DiskFile {
 
   /**
    * Throws when the path does not name the open file any more. The system goes on writing to an open file whose name or
-   * folder was removed, and later drops the bytes. `statSync` blocks for some 2 us; a trip to the thread pool would
-   * take longer than most flushes do.
+   * folder was removed, and later drops the bytes. `statSync` blocks for some 2 us only, whereas a trip to the thread
+   * pool would take longer than most flushes.
    */
   #requireName(): void {
     this.#identity ??= fstatSync(this.#handle.fd)

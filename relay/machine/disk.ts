@@ -41,7 +41,7 @@ export interface DiskFile {
   truncate(size: number): Promise<void>
   /**
    * fdatasync: makes the written bytes and the size durable. Rejects when the file's path does not name this file any
-   * more (the folder was removed or replaced, say): bytes that nobody can find again are not durable.
+   * more (the folder was removed or replaced, say), because bytes that nobody can find again are not durable.
    */
   sync(): Promise<void>
   close(): Promise<void>

@@ -17,9 +17,9 @@ interface Window {
 }
 
 /**
- * Of many equal events in a minute, reports the first ones, and later how many were left out: a client that connects
- * again and again with bad frames must not fill the disk with lines. Events with the same name and code are equal.
- * `report` never throws, whatever the callback does.
+ * Of many equal events in a minute, reports the first ones, and later how many were left out, because a client that
+ * connects again and again with bad frames must not fill the disk with lines. Events with the same name and code are
+ * equal. `report` never throws, whatever the callback does.
  */
 export class SparingReport {
   readonly #report: Report

@@ -56,8 +56,8 @@ export interface Facts {
 
 /**
  * Returns `"KNOWN"` if the change is in the log, undefined if it may be appended, else the code with which it is
- * refused. Known changes are detected first, so that a replay gets the first answer again, even if the entity was
- * purged since.
+ * refused. Known changes are detected first, so that a change that is pushed again gets its first answer again, even if
+ * the entity was purged since.
  */
 export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   const { change, derived } = offer
@@ -72,7 +72,8 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
     if (maxOp === undefined) return "DEPS_UNKNOWN"
     floor = Math.max(floor, maxOp)
   }
-  // Every replica makes an entity by the same first change, so two replicas that make it at once make one entity.
+  // All replicas make an entity by the same first change. If that change is in the log, it was found to be known above.
+  // So another change without deps is of another collection.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
   if (change.deps.length === 0 && !derived) return "CHUNK_BAD"
 
@@ -101,7 +102,7 @@ export function sameHeads(a: readonly Hash[], b: readonly Hash[]): boolean {
 }
 
 /**
- * Returns a function that tells whether a hash is among `hashes`. Mostly there is one hash, but there may be a
+ * Returns a function that tells whether a hash is among `hashes`. Mostly `hashes` has one element, but it may have a
  * thousand.
  */
 function finder(hashes: readonly Hash[]): (hash: Hash) => boolean {

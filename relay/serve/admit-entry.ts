@@ -9,13 +9,16 @@ import { EntityFacts } from "./entity-facts.ts"
 import type { ServeSizes } from "./serve-sizes.ts"
 
 /**
- * Largest entry that may be logged, in bytes. A frame must hold the entry and the other fields of an `entries` message:
- * an entry too large for a frame would stop every replica that pulls.
+ * Largest entry that may be logged, in bytes. A frame must hold the entry and the other fields of an `entries` message,
+ * because an entry too large for a frame would stop every replica that pulls.
  */
 export const LOGGED_ENTRY = limits.message - 64 * 1024
-/** Bytes added for each judged change, besides those of its chunk. */
+/** Each judged change counts against `judgedBytes` with this many bytes, besides the bytes of its chunk. */
 const CHANGE_COST = 1024
-/** Junk chunks that might be readable count with their bytes divided by this number: see `Junk`. */
+/**
+ * A chunk that was refused without being read may be readable. It counts as junk with its bytes divided by this number:
+ * see `Junk`.
+ */
 const READABLE = 8
 /** Replaces the hash in the refusal of an entry that has no changes. */
 const NO_CHANGE = "0".repeat(64)
@@ -30,7 +33,7 @@ export interface By {
 export class JudgingBudget {
   /** Look-ups that one walk over ancestors may make. */
   readonly walkLookUps: number
-  /** Look-ups left for all walks of the push. Below 0 once a walk was broken off because none were left. */
+  /** Look-ups left for all walks of the push. Below 0 once a walk was broken off because no look-ups were left. */
   lookUpsLeft: number
   /** The number of junk chunks in the push, and the bytes to count for them: see `Junk`. */
   readonly junk = { chunks: 0, bytes: 0 }
@@ -123,8 +126,8 @@ export function refuseEntry({ entity, chunks }: Entry, code: Code): Outcome {
 }
 
 /**
- * Refuses all changes of an entry and counts them as junk: no honest replica pushes such an entry twice. An entry
- * without chunks (a tombstone) counts as one chunk.
+ * Refuses all changes of an entry and counts them as junk, because no honest replica pushes such an entry twice. An
+ * entry without chunks (a tombstone) counts as one chunk.
  */
 export function refuseJunk(entry: Entry, code: Code, budget: JudgingBudget): Outcome {
   const outcome = refuseEntry(entry, code)

@@ -16,7 +16,10 @@ import type { ServedWorkspace } from "./served-workspace.ts"
 
 /** The connection that pushes, and its rights. */
 export interface Pusher {
-  /** The connection's id. The entries of its own pushes are sent back to it as runs. */
+  /**
+   * The connection's id. Its stream sends it the entries of its own pushes as runs, which refer to the push and leave
+   * out the bytes.
+   */
   readonly connection: number
   readonly principal: string
   readonly access: Access
@@ -75,7 +78,7 @@ export async function appendPush(
   }
   for (const [index, entry] of push.entries.entries()) {
     if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the admitted one
-    // Entries that the client may not write are refused but are not junk: it may push them again later.
+    // Entries that the client may not write are refused but are not junk: the client may push them again later.
     const outcome =
       access === "read" ? refuseEntry(entry, "FORBIDDEN") : await admitEntry(workspace.log, entry, by, budget)
     const { chunks, changes, known } = outcome

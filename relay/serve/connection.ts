@@ -26,7 +26,7 @@ import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
 import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered-messages.ts"
 
-/** Bytes of memory charged for each part that is decoded from an unanswered frame. */
+/** Bytes of memory charged for each part (chunk, head) that is decoded from an unanswered frame. */
 const PART_COST = 512
 
 /**
@@ -91,7 +91,7 @@ export class Connection implements Outlet, Asker {
     this.#junk = new Junk(options.workspaces.sizes.junkBytes)
   }
 
-  // ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────────
+  // ── events of the socket ──────────────────────────────────────────────────────────────────────────────────────────
 
   /** Handles a received frame. Never throws: an invalid frame ends this connection and does not affect any other. */
   receive(frame: Uint8Array): void {
@@ -114,7 +114,7 @@ export class Connection implements Outlet, Asker {
 
   /**
    * Call it when the socket has closed. Work that has begun is finished nevertheless. Messages that still wait for
-   * their turn are dropped, which frees their memory at once; the client sends them again.
+   * their turn are dropped, which frees their memory at once. Nothing is lost, because the client sends them again.
    */
   disconnected(): void {
     if (this.#closed) return
@@ -250,7 +250,10 @@ export class Connection implements Outlet, Asker {
     this.sendFrame(encode(message))
   }
 
-  /** Never throws: an error of the socket must not be taken for a failure of the log whose entries are being sent. */
+  /**
+   * Never throws, because an error of the socket must not be taken for a failure of the log whose entries are being
+   * sent.
+   */
   sendFrame(frame: Uint8Array): void {
     if (this.#closed) return
     try {
@@ -363,7 +366,7 @@ export class Connection implements Outlet, Asker {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Leave only after all jobs that this connection still has in the workspace's queue.
+    // Leave the workspace only after all jobs that this connection still has in its queue.
     void workspace
       .turn(() => {})
       .catch(() => {})

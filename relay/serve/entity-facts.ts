@@ -15,7 +15,8 @@ export interface LookUpBudget {
 
 /**
  * One entity: its state in the log, with the admitted changes of one entry on top. The log nearly always answers
- * synchronously, so an answer is awaited only if it is a promise: awaiting every answer took longer than the look-ups.
+ * synchronously, so an answer is awaited only if it is a promise, because awaiting every answer took longer than the
+ * look-ups.
  */
 export class EntityFacts {
   /** The changes that were admitted so far, in order. */
@@ -80,17 +81,18 @@ export class EntityFacts {
   }
 
   /**
-   * Whether the deps of a change show, without a walk, that the change follows its actor's last one. The deps of nearly
-   * every honest change show it.
+   * Whether the deps of a change show, without a walk, that the change follows its actor's last change. The deps of
+   * nearly every honest change show it.
    */
   #followsPlainly(change: Change, last: Tail): boolean {
     return change.deps.includes(last.hash) || sameHeads(change.deps, this.state?.heads ?? [])
   }
 
   /**
-   * Whether the actor's last change is an ancestor of this change. Operation numbers grow along every path, so an
-   * ancestor with lower numbers than the last change cannot descend from it. A walk that uses up its budget admits the
-   * change: replicas hold the document, and check the change again.
+   * Whether the actor's last change is an ancestor of this change. Operation numbers grow from each change to those
+   * that depend on it. So the walk ends at an ancestor with lower numbers than the actor's last change has, because
+   * such an ancestor cannot descend from that change. A walk that uses up its budget admits the change, because
+   * replicas hold the document and check the change again.
    */
   async #descends(change: Change, last: Tail, budget: LookUpBudget): Promise<boolean> {
     const seen = new Set<Hash>(change.deps)

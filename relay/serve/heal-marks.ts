@@ -42,7 +42,7 @@ export class HealMarks {
     numbers.beginHeal()
   }
 
-  /** Call it only for entities that the relay holds: an id that a client has invented must take no memory. */
+  /** Call it only for entities that the relay holds, because an id that a client has invented must take no memory. */
   add(entity: string): void {
     const n = this.#numbers.getOrAssign(entity)
     if (n >> 3 >= this.#bits.length) {

@@ -17,7 +17,7 @@ export class HeldFrames {
     return this.#bytes
   }
 
-  /** Returns the share of a frame's bytes that each socket that holds the frame is charged with. */
+  /** Returns the bytes of a frame divided by the number of sockets that hold the frame. */
   share(frame: Uint8Array): number {
     return frame.length / this.#holders.get(frame)!
   }

@@ -7,7 +7,7 @@
  * bytes, so that one entry of 4 MiB does not end the connection.
  */
 
-/** Bytes added for each push with junk in it, and for each junk chunk, besides the bytes of the chunks. */
+/** Bytes added to the meter for each push with junk in it, and for each junk chunk, besides the bytes of the chunks. */
 const PUSH_COST = 64 * 1024
 const CHUNK_COST = 32
 

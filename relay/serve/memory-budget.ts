@@ -10,20 +10,21 @@
  */
 
 /**
- * A connection that would free fewer bytes is not cut off: a ping must not end a connection. So each connection may
- * exceed the budget by this number of bytes.
+ * A connection that would free fewer bytes than this is not cut off, because a ping must not end a connection.
+ * Therefore the budget may be exceeded by this number of bytes for each connection.
  */
 const WORTH_IT = 4096
 
 /**
- * After a check of all connections that freed too little, this many calls check none. Each call stands for one piece from
- * the network, 64 KiB at most, so the budget may be exceeded by 13 MiB more.
+ * After all connections were measured and too little could be freed, this many calls of `update` do not measure them
+ * again. A call is made for each piece from the network, 64 KiB at most, so the budget may be exceeded by another 13
+ * MiB.
  */
 const LOOKS_SKIPPED = 200
 
 /** A connection, as the budget sees it. */
 export interface Spender {
-  /** Bytes that the connection takes now, about, without its share of the frames that several connections hold. */
+  /** Approximate bytes that the connection takes now, without its share of the frames that several connections hold. */
   memory(): number
   /**
    * Bytes that cutting off the connection would free, including its share of the frames that several connections hold.
@@ -39,7 +40,9 @@ export class MemoryBudget {
   /** Bytes that each spender took when it was last measured. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
-  /** Calls since the last look at all connections that freed too little; 0 when that look freed enough. */
+  /**
+   * Number of calls since all connections were measured and too little could be freed; 0 when enough was freed then.
+   */
   #vainLooks = 0
 
   /** `common`: returns the bytes that spenders share, which no spender includes in its `memory`. */
@@ -89,7 +92,7 @@ export class MemoryBudget {
   }
 
   #shed(): void {
-    // When nobody can give back enough, each further look would measure every connection in vain.
+    // When the connections cannot free enough, measuring all of them at every call would be in vain.
     if (this.#vainLooks > 0 && this.#vainLooks++ < LOOKS_SKIPPED) return
     this.#vainLooks = 0
     if (this.sum() <= this.#limit) return

@@ -5,7 +5,10 @@
 import { HeadwaterError } from "../../src/base/errors.ts"
 import type { Report } from "../machine/report.ts"
 
-/** The number of refused origins that are reported by name: a page that invents new origins must not fill the log. */
+/**
+ * At most this many refused origins are reported by name, because a page that invents new origins must not fill the
+ * log.
+ */
 const NAMED = 100
 /** The number of characters of an origin that are reported. */
 const SHOWN = 200

@@ -13,7 +13,8 @@ export class PartialFrame {
   #bytes = 0
   #pieces = 0
   /**
-   * At least so many of `#bytes` belong to complete frames. There may be more: each fragment of a frame has a header.
+   * At least this many of `#bytes` belong to complete frames. More may do so, because each fragment of a frame has a
+   * header, which is not counted here.
    */
   #used = 0
   /** Bytes of the newest piece. */
@@ -27,8 +28,8 @@ export class PartialFrame {
   }
 
   /**
-   * Call it when a frame with `payload` bytes is complete. Further bytes belong to the next frame and are in the newest
-   * piece.
+   * Call it when a frame with `payload` bytes is complete. The bytes after this frame belong to the next frame and are
+   * in the newest piece.
    */
   whole(payload: number): void {
     const header = payload < 126 ? 6 : payload < 2 ** 16 ? 8 : 14

@@ -19,8 +19,8 @@ export class RecentBudget {
   readonly #limit: number
   #bytes = 0
   /**
-   * Holds, for each recent entry, oldest first, the queue of its workspace. A queue that turns out empty was cleared:
-   * skip it.
+   * Holds, for each recent entry, oldest first, the queue of its workspace. A queue that turns out to be empty was
+   * cleared, and is skipped.
    */
   #order = new Queue<Queue<RecentEntry>>()
   /** Number of elements of `#order` whose entries were cleared. */

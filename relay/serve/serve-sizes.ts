@@ -31,7 +31,9 @@ export interface ServeSizes {
   readonly walkLookUps: number
   /** Look-ups that all walks of one push may make. Changes that would need more are admitted. */
   readonly pushLookUps: number
-  /** A connection that has pushed so many bytes of junk is ended. Each push with junk in it adds 64 KiB: see `Junk`. */
+  /**
+   * A connection that has pushed this many bytes of junk is ended. Each push with junk in it adds 64 KiB: see `Junk`.
+   */
   readonly junkBytes: number
   /** ms after which a replica may ask again for a log that has failed. */
   readonly retryMs: number
@@ -45,7 +47,7 @@ export interface ServeSizes {
   readonly firstMessageMs: number
   /** ms without a frame from the other side after which a socket is closed. Clients ping every 15 s. */
   readonly silentMs: number
-  /** So many bytes of an unfinished frame, received within `silentMs`, count as much as a frame. */
+  /** If this many bytes of an unfinished frame arrive within `silentMs`, the other side counts as present. */
   readonly silentBytes: number
   /** ms that one frame may take, in either direction, while no other frame comes. */
   readonly frameMs: number
@@ -60,8 +62,8 @@ export interface ServeSizes {
 export const usualServeSizes: ServeSizes = {
   recentBytes: 8 * 2 ** 20,
   frameBytes: 2 ** 20,
-  // Such a frame fits into the buffer of 64 KiB in which frames are encoded without a new allocation. With reads of 1
-  // MiB the heap was half as large again.
+  // A frame with this many bytes of entries fits into the buffer of 64 KiB in which frames are encoded without a new
+  // allocation. With reads of 1 MiB instead, the heap was 1.5 times as large.
   readBytes: 60 * 1024,
   socketBytes: 2 ** 20,
   unansweredBytes: limits.message,
@@ -82,7 +84,7 @@ export const usualServeSizes: ServeSizes = {
   requestMs: 10_000,
   firstMessageMs: 30_000,
   silentMs: 90_000,
-  silentBytes: 2 ** 16, // 0.7 kB/s, or 650 kB in `frameMs`: no line is slower
+  silentBytes: 2 ** 16, // 0.7 kB/s, less than any line carries; 650 kB in `frameMs`
   frameMs: 900_000, // enough for 4 MiB at 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,

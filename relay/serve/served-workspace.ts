@@ -59,8 +59,8 @@ export class ServedWorkspaces {
   }
 
   /**
-   * Opens the workspace unless it is open already. If its log could not be opened, the workspace is opened again, for
-   * this caller and later ones. Each call needs a call of `leave`.
+   * Opens the workspace unless it is open already. If its log could not be opened, opens the workspace again, for this
+   * caller and later ones. Each call needs a call of `leave`.
    */
   enter(id: string): ServedWorkspace {
     let workspace = this.#open.get(id)

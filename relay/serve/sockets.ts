@@ -11,11 +11,11 @@ import { PartialFrame } from "./partial-frame.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { Silence } from "./silence.ts"
 
-/** Once the corked sockets were given so many bytes in one tick, they are uncorked early. */
+/** The corked sockets are uncorked early once they were given this many bytes in one tick. */
 const CORKED_BYTES = 2 ** 22
 /**
- * So many slow sockets, each filled up to its ceiling, would use up what is left of the half of the budget that is for
- * outgoing bytes.
+ * Half of the memory budget is for outgoing bytes. The ceiling of one socket is what is left of that half, divided by
+ * this number of slow sockets.
  */
 const SLOW_SOCKETS = 16
 
@@ -194,8 +194,8 @@ export class Sockets {
 
   /**
    * Returns how many bytes a socket may hold. This ceiling sinks as memory is taken, so that outgoing bytes take at
-   * most half of the budget: streams can wait, so many slow clients at once are not cut off. It never sinks below the
-   * socket's high-water mark, because below that mark the socket does not emit `drain`.
+   * most half of the budget. Therefore many slow clients at once are not cut off: their streams wait instead. The
+   * ceiling never sinks below the socket's high-water mark, because below that mark the socket does not emit `drain`.
    */
   #ceiling(socket: Duplex): number {
     const { memoryBytes, socketBytes } = this.#o.workspaces.sizes

@@ -133,8 +133,8 @@ export class Stream implements Follower {
 
   broke(): void {
     if (this.#position === undefined && !this.#heal) return
-    // Between two pages of a `have` the heal fails: otherwise nobody could tell the remaining pages from those of the
-    // replica's next heal.
+    // Between two pages of a `have` the heal fails, because otherwise nobody could tell the remaining pages from those
+    // of the replica's next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
       return this.#outlet.failed(this, new HeadwaterError("LOG_FAILED", `${what}; its client begins a new heal`), true)
@@ -144,7 +144,8 @@ export class Stream implements Follower {
   }
 
   /**
-   * Sends as much as credit and socket allow. Never throws: a failure of one connection must not disturb the others.
+   * Sends as much as credit and socket allow. Never throws, because a failure of one connection must not disturb the
+   * others.
    */
   pump(): void {
     try {
@@ -167,7 +168,7 @@ export class Stream implements Follower {
         this.#sendShared(shared)
         continue
       }
-      // Send the introduction now: a read takes time, and no ack may come before the introduction.
+      // Send the introduction now, because a read takes time and no ack may come before the introduction.
       if (this.#introduces) this.#send([])
       if (this.#credit <= 0) return
       this.#read(this.#position)
@@ -236,7 +237,10 @@ export class Stream implements Follower {
     )
   }
 
-  /** Encodes entries. Entries that this connection pushed itself become runs, because the replica holds their bytes. */
+  /**
+   * Encodes entries. Entries that this connection pushed itself become runs, which refer to the push and leave out the
+   * bytes, because the replica holds them.
+   */
   #withRuns(entries: readonly (RecentEntry | { readonly bytes: Uint8Array })[]): Uint8Array[] {
     const items: Uint8Array[] = []
     let run: { own: string; from: number; to: number } | undefined

@@ -4,7 +4,10 @@
  * still waits is dropped when its connection ends, because its client sends it again.
  */
 
-/** Bytes of memory charged for a message beyond its frame; for a dropped message, its place in the workspace's queue. */
+/**
+ * Bytes of memory charged for a message besides its frame. They are charged for a dropped message, too, because it
+ * still has a place in the workspace's queue.
+ */
 export const MESSAGE_COST = 1024
 
 /** A message that is not answered yet. */
@@ -20,7 +23,7 @@ export class Unanswered {
   /** Messages on which the work has not begun. Nothing of them is acknowledged. */
   readonly #waiting = new Set<InHand<unknown>>()
   #droppable = 0
-  /** Resolves each `answered()` once all messages are answered. */
+  /** Functions that each resolve a promise of `answered()`. They are called once all messages are answered. */
   #awaiting: (() => void)[] = []
 
   /** Bytes of memory charged for messages that are not answered yet. */
@@ -28,7 +31,7 @@ export class Unanswered {
     return this.#bytes
   }
 
-  /** Bytes of `bytes` that `drop` frees. */
+  /** The part of `bytes` that `drop` frees. */
   get droppable(): number {
     return this.#droppable
   }
@@ -47,7 +50,10 @@ export class Unanswered {
     return inHand
   }
 
-  /** Call when the message has its turn. Returns undefined when the connection has ended: nobody waits for the answer. */
+  /**
+   * Call when the message has its turn. Returns undefined when the connection has ended, because then nobody waits for
+   * the answer.
+   */
   begin<M>(inHand: InHand<M>): M | undefined {
     if (this.#waiting.delete(inHand)) this.#droppable -= inHand.cost - MESSAGE_COST
     return inHand.message
