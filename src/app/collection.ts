@@ -14,7 +14,7 @@ import { Listeners } from "./listeners.ts"
 
 /** The rows that a commit has changed, by id. */
 export type Delta = Readonly<{
-  /** Rows that are in `all()` now and were not before the commit. */
+  /** Rows that are in `all()` now and were not in it before the commit. */
   added: readonly string[]
   /** Rows of `all()` whose content has changed. */
   changed: readonly string[]
@@ -28,13 +28,16 @@ export type Delta = Readonly<{
 export interface Collection<S, F, D> {
   /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
-  /** Returns the row with this id, the same object until the row changes. Undefined for no entity or a deleted one. */
+  /**
+   * Returns the row with this id, the same object until the row changes. Undefined when there is no such entity or it
+   * is deleted.
+   */
   get(id: string): Row<S, F, D> | undefined
   /** Returns every row whose entity is not deleted, ordered by id. Returns the same array until a row changes. */
   all(): readonly Row<S, F, D>[]
   /**
-   * Reads the whole entity, texts included that are too long for its row; undefined when there is none. A deleted
-   * entity can be read. Rejects with `WASM_FAILED` when Automerge cannot be loaded.
+   * Reads the whole entity, including texts that are too long for its row; undefined when there is no such entity. A
+   * deleted entity can be read, too. Rejects with `WASM_FAILED` when Automerge cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
@@ -50,9 +53,9 @@ export interface Collection<S, F, D> {
    */
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
-   * Changes an entity: `f` edits a plain copy of it, and all its edits become one change. Resolves with the row once
-   * the change is saved on this device. `f` must do nothing but edit: when another tab saves first, `f` is called again
-   * with a newer copy.
+   * Changes an entity: `f` edits a plain copy of the entity, and all edits of `f` become one change. Resolves with the
+   * row once the change is saved on this device. `f` must do nothing but edit: when another tab saves first, `f` is
+   * called again with a newer copy.
    *
    * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`,
    * `SPLICE_RANGE`, `FIELD_KIND`, a code of `create`, or the error that `f` has thrown.
@@ -87,7 +90,7 @@ export function checkId(id: unknown, of: string): asserts id is string {
   }
 }
 
-/** @internal The declarations for apps leave this function out, because it needs the types of Automerge. */
+/** @internal The declarations for apps leave this function out, because its types need those of Automerge. */
 export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void
@@ -138,7 +141,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
-  // From here on, rows have the app's own types. Inside, a row is any value that the schema and JSON let pass.
+  // For its caller the collection has the types of the app's schema. In this file a row is any JSON value.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 

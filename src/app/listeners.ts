@@ -1,9 +1,9 @@
 /** Keeps listeners: functions of an app that are called when something has happened. */
 
 /**
- * A set of listeners. `tell` calls, at the end of the turn, the listeners that were in the set at the call and still
- * are. A listener that throws does not affect the others. So a listener may subscribe, write, connect or close at any
- * time.
+ * A set of listeners. At the end of the turn, `tell` calls those listeners that were in the set when `tell` was called
+ * and are still in it. So a listener may subscribe, write, connect or close at any time. A listener that throws does
+ * not affect the others.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
@@ -24,15 +24,16 @@ export class Listeners<T extends readonly unknown[]> {
     })
   }
 
-  /** Removes all listeners after they have been told what happened in this turn. */
+  /** Removes all listeners at the end of the turn, after the calls that `tell` has delayed until then. */
   end(): void {
     queueMicrotask(() => this.#all.clear())
   }
 }
 
 /**
- * Calls a listener. An error that it throws must not keep the next listener from being called, fail a commit that is
- * done, or end the Node process, as an uncaught error does. A page reports the error as an uncaught error of its own.
+ * Calls a listener. An error that the listener throws must not keep the next listener from being called, fail a commit
+ * that is done, or end the Node process as an uncaught error would. In a page the error is reported like any uncaught
+ * error of the page.
  */
 function callSafely(f: () => void): void {
   try {

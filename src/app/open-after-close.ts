@@ -8,7 +8,9 @@ import type { Store } from "../store/store.ts"
 export class Life {
   readonly id: string
   readonly store: Store
-  /** The relay connection that the workspace is on, or will be on. It can have only one workspace of each id. */
+  /**
+   * The relay connection that the workspace is on, or will be on. A connection can have only one workspace of each id.
+   */
   connection: object | undefined
   /** Settles when the workspace is open, or could not be opened. */
   readonly opened: Promise<void>
@@ -38,18 +40,19 @@ export class Life {
 
 const lives = new Set<Life>()
 
-/** Once an opening has ended, code that awaits it runs within so many microtasks. */
+/** Within this many microtasks after an opening has ended, the code that awaits the opening has run. */
 const TURN = 50
 
 /**
- * Begins the life of a workspace. First waits while this page opens or closes another workspace on the same data, or of
- * the same id on the same connection.
+ * Begins the life of a workspace. First waits while this page opens or closes another workspace that uses the same
+ * data, or has the same id on the same connection.
  */
 export async function beginLife(id: string, store: Store, connection: object | undefined): Promise<Life> {
   const next = () => inTheWay(id, store, connection)
   for (let other = next(); other !== undefined; other = next()) {
     await other.opened
-    // An app that awaits the other opening, to close that workspace at once, calls `close` during these microtasks.
+    // An app that awaits the other opening in order to close that workspace at once calls `close` during these
+    // microtasks.
     for (let i = 0; i < TURN; i++) await undefined
     if (!lives.has(other)) continue
     if (other.closed === undefined) break // the other stays open: `claim` or `connect` will fail

@@ -58,7 +58,7 @@ export type Status = Readonly<{
 
 type Listener = (status: Status) => void
 
-/** @internal The declarations for apps leave this class out, because it needs the types of Automerge. */
+/** @internal The declarations for apps leave this class out, because its types need those of Automerge. */
 export class WorkspaceStatus {
   readonly #replica: Replica
   readonly #sync: () => SyncStatus
@@ -66,7 +66,8 @@ export class WorkspaceStatus {
   #current: Status
   readonly #listeners = new Listeners<[Status]>()
   /**
-   * The error of each change that is set aside. Errors are compared by identity: a new object would be a new status.
+   * The error of each change that is set aside. Kept, because errors are compared by identity: a new error object would
+   * count as a change of the status.
    */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
@@ -95,7 +96,10 @@ export class WorkspaceStatus {
     this.#listeners.tell(() => [now])
   }
 
-  /** Call when the status changes no more. Listeners still get what was told in this turn, and nothing after that. */
+  /**
+   * Call when the status will not change any more. Listeners still get the changes of this turn, and nothing after
+   * that.
+   */
   end(): void {
     this.#listeners.end()
   }
@@ -151,6 +155,6 @@ function errorOf({ entity, record: { code }, refused }: SetAside): HeadwaterErro
     : new HeadwaterError(code, "a change that arrived cannot be applied; it is set aside, the rest goes on", { entity })
 }
 
-/** Errors are compared by identity: two with the same code may say different things. */
+/** Errors are compared by identity, because two errors with the same code may say different things. */
 const sameValue = (a: unknown, b: unknown) =>
   a === b || (typeof a === "object" && !(a instanceof Error) && JSON.stringify(a) === JSON.stringify(b))

@@ -1,8 +1,9 @@
 /**
  * The waits of `whenStored`. A wait covers the changes that are in the outbox when the wait begins. A change is
- * answered when it has left the outbox, because the relay has stored it or refused it for good. An app may wait after
- * every write of a long flight, so no wait copies the whole outbox: a wait notes only the changes that no earlier wait
- * has noted. It is over when all its noted changes are answered and all earlier waits are over.
+ * answered when it has left the outbox, because the relay has stored it or refused it for good. An app that is offline
+ * for hours may wait after each of thousands of writes, so no wait copies the whole outbox: a wait notes only the
+ * changes that no earlier wait has noted. A wait is over when all its noted changes are answered and all earlier waits
+ * are over.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -64,8 +65,8 @@ export class StoredWaits {
   }
 
   /**
-   * Returns the wait that begins now. It replaces a last wait that is unwanted, and takes over the noted changes of
-   * that wait, because it covers them, too.
+   * Returns the wait that begins now. If the caller of the last wait has stopped waiting, the new wait replaces that
+   * wait and takes over its noted changes, because the new wait covers them, too.
    */
   #next(): StoredWait {
     const last = this.#waits.at(-1)
@@ -114,13 +115,14 @@ export class StoredWaits {
   }
 
   /**
-   * Moves every refused change from `owed` to `refused`. Called before a new wait begins, which must not report them.
+   * Moves every refused change from `owed` to `refused`. Called before a new wait begins, because a new wait must not
+   * report changes that were refused before.
    */
   #noteRefused(): void {
     const { outbox, rejected } = this.#replica
     let count = 0
     for (const changes of rejected.values()) count += changes.size
-    if (count === this.#rejected) return // else every wait would go through the notes of all earlier waits
+    if (count === this.#rejected) return // otherwise every wait would check all noted changes of the earlier waits
     this.#rejected = count
     for (const [at, { owed }] of this.#waits.entries()) {
       for (const [hash, entity] of owed) {
@@ -142,8 +144,8 @@ export class StoredWaits {
   }
 
   /**
-   * Fails the first wait that has noted a change of another principal, and all later waits, which also cover the
-   * change.
+   * Fails the first wait that has noted a change of another principal, and all later waits, because they cover that
+   * change, too.
    */
   #failBlocked(): void {
     const at = this.#waits.findIndex((wait) => this.#isBlocked(wait))

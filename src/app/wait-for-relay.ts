@@ -27,7 +27,10 @@ export class Waiting {
     for (const { look } of [...this.#waits]) look()
   }
 
-  /** Ends all waits with `CLOSED`. Call when no message of the relay can come any more: the waits would never end. */
+  /**
+   * Ends all waits with `CLOSED`. Call when no message of the relay can come any more, because the waits would never
+   * end otherwise.
+   */
   giveUp(why: string): void {
     for (const { fail } of [...this.#waits]) fail(new HeadwaterError("CLOSED", why))
   }

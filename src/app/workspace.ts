@@ -72,7 +72,7 @@ export type Workspace<C extends Defs> = Core<C> & Disposed & Omit<Collections<C>
 
 /** What `openWorkspace` takes. */
 export interface WorkspaceOptions<C extends Defs> {
-  /** The workspace's id, `[A-Za-z0-9_-]{1,64}`; everybody who shares the workspace uses the same id. */
+  /** The workspace's id: it matches `[A-Za-z0-9_-]{1,64}`. Everybody who shares the workspace uses the same id. */
   readonly id: string
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
@@ -106,8 +106,8 @@ export interface WorkspaceOptions<C extends Defs> {
  * are loaded when they are needed.
  *
  * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
- * Other codes: `ID_INVALID`, `NAME_MISMATCH` (a collection under another key than its name), `STORE_FAILED`,
- * `STORE_FORMAT` (the store was written by a newer version, or is damaged).
+ * Other codes: `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED`, `STORE_FORMAT`
+ * (the store was written by a newer version, or is damaged).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal, wasm, documentBytes } = options
@@ -142,7 +142,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
     for (const undo of [() => replica?.close({ quickly: true }), () => release?.()]) {
       try {
         await undo()
-      } catch {} // what made the opening fail says more
+      } catch {} // the error that made the opening fail says more
     }
     life.end()
     throw error
@@ -237,7 +237,7 @@ class OpenWorkspace<C extends Defs> {
           : new Connection(relay as RelayOptions)
     if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was named: pass one to connect")
     if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
-    next.throwUnlessFree(this.id) // before anything is changed: a call that throws has done nothing
+    next.throwUnlessFree(this.id) // comes first, because a call that throws must change nothing
     this.#hangUp()
     if (relay !== undefined) this.#ownsConnection = next !== relay
     this.#stopListeningForClose?.()
