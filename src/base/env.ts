@@ -1,8 +1,8 @@
 import type { Sizes } from "./sizes.ts"
 
 /**
- * Time, timers and randomness. With `Env` this is all that the engine (replica, sync, relay) takes from outside the
- * program, so a simulation can run the real code in a virtual world. A test checks that.
+ * Time, timers and randomness. The engine (replica, sync, relay) takes nothing else from outside the program except
+ * what `Env` adds, so a simulation can run the real code in a virtual world. A test checks that.
  */
 export interface Clock {
   /** ms since 1970. */

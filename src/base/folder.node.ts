@@ -3,8 +3,8 @@ import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Makes a folder and its missing parent folders. Does not use Node's `recursive`: in a place where no folder can exist
- * (under /proc), Node tries for ever.
+ * Makes a folder and its missing parent folders. Does not use the option `recursive` of Node's `mkdir`, because with it
+ * Node tries for ever in a place where no folder can exist (under /proc).
  */
 export async function makeFolder(folder: string): Promise<void> {
   let made = true
@@ -19,7 +19,7 @@ export async function makeFolder(folder: string): Promise<void> {
     await make()
   })
   // The directory entry of this folder is in its parent folder. The parent is synced even if this folder existed
-  // already: the process that made this folder may have died before the sync.
+  // already, because the process that made this folder may have died before the sync.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
@@ -32,7 +32,7 @@ export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r")
   try {
     await handle.sync().catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EINVAL") throw error // POSIX: this cannot be synced (folders on some network disks)
+      if (error.code !== "EINVAL") throw error // EINVAL: this folder cannot be synced (as on some network disks)
     })
   } finally {
     await handle.close()
