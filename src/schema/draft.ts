@@ -30,7 +30,7 @@ export interface Changes {
   readonly set: ReadonlyMap<string, unknown>
   /** Keys that are deleted. */
   readonly remove: readonly string[]
-  /** `text()` keys that are assigned, with the new text, which is written by difference. */
+  /** `text()` keys that are assigned, each with the new text. Only its differences from the old text are written. */
   readonly text: ReadonlyMap<string, string>
   /** The splices, in the order in which they were made. */
   readonly splices: readonly Splice[]
@@ -125,7 +125,7 @@ function compare(
   return { set, remove, text: withoutEmptied(text, before), splices: splicing.made }
 }
 
-/** Removes the texts that were empty before and still are, because that is no change. */
+/** Removes the texts that are as they were before (an empty text that was deleted, say), because they are no change. */
 function withoutEmptied(text: Map<string, string>, before: Fields): Map<string, string> {
   for (const [key, value] of text) if (value === own(before, key)) text.delete(key)
   return text

@@ -25,10 +25,10 @@ export function shape<T>(): Std<T, T> {
 const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
 
 /**
- * Declares a field as collaborative text: concurrent edits of it both stay. The field is written with `edit.splice`, or
+ * Declares a field as collaborative text: of concurrent edits all are kept. The field is written with `edit.splice`, or
  * by assigning a text. Assigning writes the difference: each word that differs, or the whole of a rewritten sentence.
- * When two devices assign different words at the same place, both stay, one after the other. A row lacks a text of more
- * than 4,096 UTF-8 bytes: see `preview`. An absent text reads as "".
+ * When two devices assign different words at the same place, both words are kept, one after the other. A text of more
+ * than 4,096 UTF-8 bytes is absent from the row: see `preview`. An absent text reads as "".
  */
 export function text(): Kind<"text"> {
   return TEXT
@@ -38,8 +38,9 @@ export function text(): Kind<"text"> {
  * Declares a collection: a named set of entities of one schema.
  *
  * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that merge in smaller parts
- * than as a whole value. Any other field is a register: one value, written whole; concurrent values are kept as a
- * conflict. `defaults` holds what a row shows for a key that its document lacks; defaults are never written.
+ * than as a whole value. Any other field is a register: one value that is written whole. Of concurrent values one is
+ * shown, and the others are kept as a conflict. `defaults` holds what a row shows for a key that its document lacks;
+ * defaults are never written.
  *
  * Throws `ID_INVALID` when the name does not match `[A-Za-z0-9_-]{1,64}`, `FIELD_KIND` for an unknown kind or a default
  * for a `text()` field, `VALUE_UNSUPPORTED` for a default that is not JSON or a key that no field can have.

@@ -33,7 +33,7 @@ export type Usable<S> =
 
 // ── a collection's options ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** How a field merges, if not as a whole value. */
+/** The way in which a field merges, if it does not merge as a whole value. */
 export interface Kind<K extends string> {
   readonly kind: K
 }
@@ -53,8 +53,8 @@ export type Deep<T> = T extends readonly (infer I)[]
     : T
 
 /**
- * The metadata on every row. Times are ms since 1970. None is later than the moment at which the row was read or made,
- * even if the clock of the writing device was ahead. `…By` is a principal, null until the relay has named one.
+ * The metadata on every row. Times are ms since 1970. No time is later than the moment at which the row was read or
+ * made, even if the clock of the writing device was ahead. `…By` is a principal, null until the relay has named one.
  */
 export type Meta<K = string> = Readonly<{
   id: string
@@ -65,7 +65,7 @@ export type Meta<K = string> = Readonly<{
   $updatedBy: string | null
   $deletedAt?: number
   $deletedBy?: string | null
-  /** `saved`: some of its changes are on this device only. `stored`: the relay has all of them. */
+  /** `saved`: some changes of the entity are on this device only. `stored`: the relay has all of them. */
   $sync: "saved" | "stored"
   $pending: boolean
   /** Fields with changes that the relay has not acknowledged. */

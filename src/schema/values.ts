@@ -2,8 +2,8 @@
 import { HeadwaterError } from "../base/errors.ts"
 
 /**
- * How many levels a value may have. Deeper values are refused: every replica has to walk them, and the size of its
- * stack is not known.
+ * How many levels a value may have. Deeper values are refused, because every replica has to walk them and may have a
+ * small stack.
  */
 export const DEPTH = 64
 const loneHalf = /\p{Surrogate}/u
@@ -84,13 +84,13 @@ export function own(fields: Readonly<Record<string, unknown>>, key: string): unk
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }
 
-/** Whether this is a promise, of any kind and any realm. */
+/** Whether this is a promise or any other object with a `then` function, of any realm. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
 /**
- * Freezes a plain value at every depth. A part that is frozen already is skipped, because this function froze it at
- * every depth.
+ * Freezes a plain value at every depth. A part that is frozen already is skipped, because this function has frozen it
+ * at every depth before.
  */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
