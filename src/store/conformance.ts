@@ -19,7 +19,8 @@ export interface Runner {
  * The conformance suite of the `Store` contract: registers one test for each rule of the contract. `make` is called for
  * every test.
  *
- * One process cannot test that a commit survives `kill -9` and a power cut, nor that the store refuses another process.
+ * The suite runs in one process. So it cannot test that a commit survives `kill -9` and a power cut, nor that the store
+ * refuses another process.
  */
 export function storeConformance(name: string, make: () => Promise<StoreFixture>, runner: Runner): void {
   const line = (sentence: string, body: (store: Store, fixture: StoreFixture) => Promise<void>) =>
@@ -48,7 +49,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await store.list([]), [])
   })
 
-  open("gives text and bytes back as they were, each as its own kind", async (store) => {
+  open("gives back text as the same text and bytes as the same bytes", async (store) => {
     const buffer = Uint8Array.from({ length: 300 }, (_, i) => i)
     const values: Value[] = [
       "",
@@ -93,7 +94,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     )
   })
 
-  open("lists the extensions of a prefix, not the prefix and not its namesakes", async (store) => {
+  open("lists the keys whose first parts are the prefix, but not the prefix itself", async (store) => {
     const keys = [["a"], ["a", "1"], ["a", "1", "x"], ["a", "2"], ["a b", "1"], ["ab"], ["ab", "1"], ["b", "1"]]
     await store.commit(keys.map((key) => [key, "v"]))
     const listed = async (prefix: Key) => (await store.list(prefix)).map(([key]) => key)
@@ -103,7 +104,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await listed(["c"]), [])
   })
 
-  open("goes on after a key, there or not, up to a limit", async (store) => {
+  open("lists what follows a key, whether or not that key exists, up to a limit", async (store) => {
     const keys = Array.from({ length: 10 }, (_, i) => ["w", `${i}`])
     await store.commit([...keys, ["v", "x"], ["x", "y"]].map((key) => [key, "v"]))
     const listed = async (options: { after?: Key; limit?: number }) =>
@@ -118,7 +119,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     for (const beyond of [["x", "y"], ["w ", "a"], ["x"]]) equal(await listed({ after: beyond }), [])
   })
 
-  open("deletes, also what is not there", async (store) => {
+  open("deletes keys, and ignores the deletion of a key that does not exist", async (store) => {
     await store.commit([
       [["w", "a"], "1"],
       [["w", "b"], "2"],
@@ -131,7 +132,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await store.list(["w"]), [[["w", "b"], "2"]])
   })
 
-  open("lets the later of two writes to one key count", async (store) => {
+  open("keeps the later of two writes to one key", async (store) => {
     await store.commit([
       [["w", "a"], "1"],
       [["w", "b"], "1"],
@@ -146,7 +147,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     ])
   })
 
-  open("writes nothing of a batch that holds what cannot be stored", async (store) => {
+  open("writes nothing of a batch with a key or a value that cannot be stored", async (store) => {
     await store.commit([[["w", "a"], "old"]])
     const values = [1, null, true, { a: 1 }, [1], new Date(0), () => 1, new ArrayBuffer(1), new Uint16Array(1)]
     const keys = [
@@ -168,7 +169,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     await store.commit([[["w", "x".repeat(256)], "fits"]])
   })
 
-  open("writes only where every expectation holds", async (store) => {
+  open("writes only if every expectation holds", async (store) => {
     const [a, b, fresh] = [
       ["w", "text"],
       ["w", "bytes"],
@@ -233,7 +234,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal((await store.list(["w"])).length, n + 1)
   })
 
-  open("lets one of several with the same expectation win", async (store) => {
+  open("lets only the first of several commits with the same expectation succeed", async (store) => {
     const tries = Array.from({ length: 10 }, (_, i) =>
       store.commit([[["w", "a"], `${i}`]], { expect: [[["w", "a"], undefined]] }),
     )
@@ -243,7 +244,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await store.get(["w", "a"]), "0")
   })
 
-  open("goes on after a commit that failed", async (store) => {
+  open("commits after a commit that failed", async (store) => {
     const failed = store.commit([[["w", "a"], "1"]], { expect: [[["w", "b"], "?"]] })
     const next = store.commit([[["w", "a"], "2"]])
     await fails("STORE_MOVED", () => failed)
@@ -251,7 +252,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await store.get(["w", "a"]), "2")
   })
 
-  open("lists one moment while others commit", async (store) => {
+  open("lists the entries of one moment while commits are under way", async (store) => {
     const keys = Array.from({ length: 50 }, (_, i) => ["w", `${i}`])
     const generations = Array.from({ length: 20 }, (_, g) => store.commit(keys.map((key) => [key, `${g}`])))
     const lists: Promise<[Key, Value][]>[] = []
@@ -275,14 +276,14 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     equal(await store.get(["w", "bytes"]), bytes)
   })
 
-  open("does what a sorted map does", async (store) => {
+  open("gives the same answers as a sorted map", async (store) => {
     for (let seed = 1; seed <= 5; seed++) {
       await checkStore(store, randomSteps(seed))
       await store.commit((await store.list([])).map(([key]) => [key, undefined]))
     }
   })
 
-  line("refuses everything while nothing is claimed", async (store) => {
+  line("refuses every call while no workspace is claimed", async (store) => {
     const calls = [() => store.get(["w"]), () => store.list([]), () => store.commit([[["w", "a"], "1"]])]
     for (const call of calls) await fails("CLOSED", call)
     const release = await store.claim("w")
@@ -290,7 +291,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     for (const call of calls) await fails("CLOSED", call)
   })
 
-  line("belongs to one claimant per workspace, the next one after the release", async (store, { reopen }) => {
+  line("lets one claimant at a time have a workspace, and the next after the release", async (store, { reopen }) => {
     const other = await reopen()
     const [v, w] = await Promise.all([store.claim("v"), store.claim("w")])
     await fails("STORE_IN_USE", () => store.claim("w"))
@@ -308,7 +309,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     await next()
   })
 
-  line("lets a claim wait for the release before it", async (store) => {
+  line("makes a claim wait for the release that was called before it", async (store) => {
     for (let i = 0; i < 5; i++) {
       const release = await store.claim("w")
       const [, next] = await Promise.all([release(), store.claim("w"), release()])
@@ -317,7 +318,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     }
   })
 
-  line("finishes what was called before the last release", async (store, { reopen }) => {
+  line("finishes the operations that were called before the last release", async (store, { reopen }) => {
     const release = await store.claim("w")
     const rows = Array.from({ length: 30 }, (_, i): [Key, Value] => [["w", `${i + 10}`], "x"])
     const commits = rows.map((row) => store.commit([row]))
@@ -329,7 +330,7 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     await releaseNext()
   })
 
-  line("does what a sorted map does, closed and opened again in between", async (store, { reopen }) => {
+  line("gives the same answers as a sorted map, closed and opened again in between", async (store, { reopen }) => {
     for (let seed = 10; seed <= 12; seed++) {
       const release = await store.claim("w")
       await checkStore(store, randomSteps(seed, ["w", `${seed}`]), { release, reopen })

@@ -7,8 +7,9 @@ import type { Key, Store, Value } from "./store.ts"
 /** How an IndexedDB store writes. */
 export interface IndexedDBOptions {
   /**
-   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: it is only handed to the
-   * operating system, so a power cut may undo the last seconds (Indexed Database API 3.0, "durability hint").
+   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: a commit is only handed to
+   * the operating system before it resolves, so a power cut may undo the commits of the last seconds (Indexed Database
+   * API 3.0, "durability hint").
    */
   readonly durability?: "strict" | "relaxed"
 }
@@ -35,7 +36,7 @@ const installedKey = "installed"
  * `STORE_FAILED` from then on. This store object makes no empty database in its place.
  */
 export function indexedDBStore(name = "headwater", { durability = "strict" }: IndexedDBOptions = {}): Store {
-  /** The connection, open or opening. */
+  /** The connection that is open or being opened. */
   let connection: Promise<IDBDatabase> | undefined
   /** The connection, once it is open. */
   let current: IDBDatabase | undefined
@@ -97,13 +98,14 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The browser has closed the connection; Safari does so without an event. No transaction has begun, so open a new connection.
+      // The browser has closed the connection, as Safari does without an event. No transaction has begun, so a new
+      // connection may be used.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }
   }
 
-  /** Runs one transaction. idb-keyval's own functions go through it, too. */
+  /** Runs one transaction. idb-keyval's own functions use it, too. */
   const use: UseStore = async (mode, callback) => {
     const transaction = await begin(mode)
     try {
@@ -111,7 +113,8 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     } catch (error) {
       // Abort, because a put that throws leaves the puts before it in the transaction, which would then be committed.
       abort(transaction)
-      // Use a new connection: one on which something failed may fail for ever, and a new one costs little.
+      // Use a new connection from now on, because a connection on which something failed may fail for ever, and a new
+      // one costs little.
       if (!(error instanceof HeadwaterError)) disconnect(transaction.db)
       throw error
     }
@@ -163,7 +166,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 }
 
-/** Makes the range of a `list`. Undefined when no key can be in the range: IndexedDB refuses an empty range. */
+/** Makes the range of a `list`. Undefined when no key can be in the range, because IndexedDB refuses an empty range. */
 function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
   const { gt, lt } = rangeOf(prefix, after)
   if (gt !== undefined && gt >= lt) return undefined
@@ -173,8 +176,8 @@ function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined 
 }
 
 /**
- * Resolves when the transaction is committed. (idb-keyval's `promisifyRequest` may reject with null before there is an
- * error.)
+ * Resolves when the transaction is committed. idb-keyval's `promisifyRequest` is not used here, because it may reject
+ * with null before the transaction has its error.
  */
 function completed(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -213,7 +216,10 @@ async function lock(id: string): Promise<() => Promise<void>> {
   }
 }
 
-/** Web Locks: a lock is held until its callback's promise settles, or its tab is gone. */
+/**
+ * Locks against other tabs by Web Locks. Such a lock is held until the promise of its callback settles or the tab is
+ * gone.
+ */
 function lockTabs(id: string): Promise<() => Promise<void>> {
   const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
   if (!locks) return Promise.resolve(async () => {})

@@ -1,7 +1,7 @@
 import type { Key, Value } from "./store.ts"
 
 /**
- * Encodes keys as strings: the parts are joined by U+0001, which is below every character of a part. So the order of
+ * A key is encoded as a string: its parts, joined by U+0001, which is below every character of a part. So the order of
  * the strings (by code unit, and by byte) is the order of the contract: a shorter key before its extensions, and "a"
  * before "a b".
  */

@@ -29,7 +29,7 @@ export interface MemoryStore extends Store {
 
 /**
  * A store in this process's memory, for tests and for workspaces that may be lost. Its entries live as long as the
- * object does, beyond the last release.
+ * store object, even after the last release.
  */
 export function memoryStore(options: MemoryOptions = {}): MemoryStore {
   return over(new Entries(), options)

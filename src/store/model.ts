@@ -11,8 +11,8 @@ export type StoreStep =
 /**
  * Runs steps against a store and against a plain sorted map; rejects when the two differ.
  *
- * The store must be claimed. `reopen` steps need `life`, and are skipped without it: `life.release` releases that
- * claim, and `life.reopen` makes the next store object. In the end the last claim is released.
+ * The store must be claimed. `reopen` steps need `life`, and are skipped without it. `life.release` releases the claim
+ * of `store`, and `life.reopen` makes the next store object. In the end the last claim is released.
  */
 export async function checkStore(
   store: Store,

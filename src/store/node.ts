@@ -22,12 +22,15 @@ const bytes = 0x62 // b
  */
 const ownerKey = "\u0000owner"
 
-/** How many bytes one call of LevelDB's thread may return. The default is 16 kB, but a page of rows has a megabyte. */
+/**
+ * How many bytes a list may get from LevelDB's thread in one call. The default of 16 kB would need many calls for a
+ * page of rows, which has a megabyte.
+ */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**
- * How many keys `expectedKeys` has at most. A replica expects one key in each commit, so this many workspaces find
- * their key there.
+ * How many keys `expectedKeys` has at most. A replica expects one key in each commit, so the map has room for the keys
+ * of this many workspaces.
  */
 const mostExpectedKeys = 64
 
@@ -52,7 +55,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   let level: Level | undefined
   /** Undefined: `level` has to be opened (again) before it is used. */
   let opened: Promise<Level> | undefined
-  /** Identifies LevelDB's lock file since the folder was opened. While the same file is there, the folder is, too. */
+  /**
+   * Identifies LevelDB's lock file since the folder was opened. As long as that file exists under its path, so does the
+   * folder.
+   */
   let lock: Lock | undefined
   /** Set once the folder was found to be removed, until it is opened again. */
   let gone: HeadwaterError | undefined
@@ -129,7 +135,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     }
     // On a full disk the store can only be read. The first commit for which there is space again signs the folder.
     if (owner !== undefined || !hadRoom || (await signFolder(level).then(yes, no))) return level
-    await level.close() // the failed write may have spoilt the end of the log
+    await level.close() // the failed write may have left half a record at the end of the log
     await openIn(path, level, reserve)
     return level
   }
@@ -141,15 +147,15 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Returns the database when it can be written to: it is signed, and the disk has space for `size` more bytes in its
-   * logs and for its next opening.
+   * Returns the database once it can be written to, that is, once the folder is signed (`signFolder`) and the disk has
+   * space for `size` more bytes in the logs and for the next opening.
    */
   async function prepare(size: number): Promise<Level> {
     const db = await ready()
     await reserve?.before(size)
     if (owner !== undefined) return db
-    // The database was opened on a full disk, and LevelDB may refuse every write since. Now there is space: open it
-    // again.
+    // The database was opened on a full disk, and LevelDB may refuse every write since then. Now there is space, so
+    // open the database again.
     opened = undefined
     const again = await ready()
     if (owner === undefined) throw new Error("no space left on the disk")
@@ -198,9 +204,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   /**
    * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
-   * LevelDB's log. Records after that are lost at the next recovery, or refused at once after a failed fsync. So the
-   * database is opened again before anything else is written: opening it cuts off the half record, and shows whether
-   * the batch is there.
+   * LevelDB's log. Records that are written after it are lost at the next recovery; after a failed fsync, LevelDB
+   * refuses them at once. So the database is opened again before anything else is written: opening it cuts off the half
+   * record, and shows whether the batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -238,7 +244,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
-/** Makes a database without compression: opening a workspace reads megabytes of rows, and decompressing takes time. */
+/**
+ * Makes a database without compression, because opening a workspace reads megabytes of rows, which would take time to
+ * decompress.
+ */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer", compression: false })
 
 /**
@@ -296,7 +305,7 @@ async function lockIn(folder: string): Promise<Lock | undefined> {
 
 /**
  * Whether the file is still there. False only when the system says that it is not there, or that another file is in its
- * place. The call is synchronous: through Node's threads it would take four times as long.
+ * place. The call is synchronous, because through Node's threads it would take four times as long.
  */
 function isThere({ path, dev, ino }: Lock): boolean {
   try {
@@ -318,8 +327,8 @@ async function isUnmade(path: string): Promise<boolean> {
 }
 
 /**
- * Makes the folder; returns its real path. Within one process LevelDB locks a path, not a folder: by two paths, one
- * folder could be opened twice.
+ * Makes the folder; returns its real path. Within one process LevelDB locks a path, not a folder, so one folder could
+ * be opened twice by two different paths.
  */
 async function madeFolder(folder: string): Promise<string> {
   await makeFolder(folder)
@@ -332,7 +341,8 @@ const isBecause = (code: string, error: unknown): boolean =>
 
 /**
  * Whether a write failed because LevelDB could not write a table earlier. After that, LevelDB refuses every write until
- * it is opened again, even if the disk has space again. The error then names a table; a write itself goes to a log.
+ * it is opened again, even if the disk has space again. The error then names a table file. A write itself goes to a log
+ * file, so an error of its own names no table.
  */
 const isOld = (error: unknown): boolean => error instanceof Error && /\.(ldb|sst)\b/.test(error.message)
 

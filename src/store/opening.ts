@@ -6,8 +6,8 @@ export interface Disk {
   /** Called when no operation runs any more. */
   close(): Promise<void>
   /**
-   * Locks one workspace against other users, for a kind of store that does not lock all of them when it opens. Resolves
-   * with the function that unlocks it.
+   * Locks one workspace against other processes or tabs. Only for a kind of store whose `open` does not lock all
+   * workspaces at once. Resolves with the function that unlocks the workspace.
    */
   lock?(workspace: string): Promise<() => Promise<void>>
 }

@@ -7,9 +7,9 @@ import { randomFillSync } from "node:crypto"
 import { open, readdir, rm, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
 
-/** The space that an opening needs besides the bytes in the logs, with some to spare. Measured: 16 kB. */
+/** The space that an opening needs besides the bytes in the logs. 16 kB were measured; the rest is a margin. */
 const LEAST_BYTES = 128 * 1024
-/** The reserve grows by at least this, so that few writes have to wait while it grows. */
+/** The reserve grows by at least this many bytes, so that few writes have to wait while it grows. */
 const STEP_BYTES = 256 * 1024
 /** The size to which a larger reserve is cut at an opening, when the logs are empty. */
 const KEPT_BYTES = 2 ** 20
@@ -27,12 +27,14 @@ export class Reserve {
     this.#path = join(folder, "reserve")
   }
 
-  /** Call when the database has been opened: its logs are empty. Makes the reserve, as far as the disk has space. */
+  /**
+   * Call when the database has been opened, which empties its logs. Makes the reserve, as far as the disk has space.
+   */
   async opened(): Promise<void> {
     this.#logged = 0
     this.#bytes = Math.min(KEPT_BYTES, await sizeOf(this.#path))
     if (this.#bytes === KEPT_BYTES) await truncate(this.#path, KEPT_BYTES)
-    await this.before(0)?.catch(() => {}) // each commit tries it again
+    await this.before(0)?.catch(() => {}) // each commit tries again to make the reserve
   }
 
   /**
@@ -59,8 +61,8 @@ export class Reserve {
       await file.writeFile(randomFillSync(Buffer.alloc(more))) // zeros might take no space on the disk
       this.#bytes += more
     } catch (error) {
-      // Nothing is written until the reserve has grown, so a part of `LEAST_BYTES` is enough. The rest of the disk is
-      // left to other programs, which may need it.
+      // Nothing is written until the reserve has grown, so a reserve of at most `LEAST_BYTES` is enough until then. The
+      // remaining space is left to other programs.
       const { size } = await file.stat()
       this.#bytes = Math.max(this.#bytes, Math.min(size, LEAST_BYTES))
       await file.truncate(this.#bytes)

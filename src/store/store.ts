@@ -43,8 +43,8 @@ export interface Store {
    * Claims a workspace in this store for this process or tab. The first claim opens the store.
    *
    * Resolves with the release. The last release waits for the operations that were called before it, and closes the
-   * store, so that another process may open it. A claim that is made meanwhile waits until the store is closed. A
-   * second call of the release has no effect. While no workspace is claimed, every other method rejects with `CLOSED`.
+   * store, so that another process may open it. A claim that is made meanwhile waits until the store is closed. Calling
+   * the release a second time has no effect. While no workspace is claimed, every other method rejects with `CLOSED`.
    *
    * Rejects with `STORE_IN_USE` when the workspace is claimed already, here or elsewhere, and with `STORE_FAILED` when
    * the disk fails. Then nothing is claimed.
@@ -65,8 +65,8 @@ export interface Store {
    * Reads the entries whose key extends `prefix`, ascending, as they were at one moment. The prefix itself is not among
    * them; an empty prefix lists everything. Sees everything that was committed before the call.
    *
-   * `after` leaves out all keys up to and including this one, which need not exist. `limit` is the largest number of
-   * entries.
+   * `after` leaves out all keys up to and including the given one, which need not exist. `limit` is the largest number
+   * of entries.
    */
   list(prefix: Key, options?: { readonly after?: Key; readonly limit?: number }): Promise<[Key, Value][]>
 
