@@ -6,7 +6,7 @@ export interface CatchUpStatus {
   readonly level: boolean
   /** The number of the latest check (`Sync.check`) that `level` has answered. */
   readonly asOf: number
-  /** Bytes of log: committed, and in all; null when nothing more is to come. */
+  /** Bytes of log that are committed, and bytes of log in total; null when nothing more is to come. */
   readonly progress: { readonly done: number; readonly total: number } | null
 }
 
@@ -14,9 +14,8 @@ export class CatchUp {
   /** The number of the check that our latest pull answers. */
   #asOf = 0
   /**
-   * The state of our latest pull. `asked`: the relay has not answered the pull; entries that come were sent before it.
-   * `answered`: the first entries of the answer are committed. `level`: everything that the relay has announced is
-   * committed.
+   * The state of our latest pull. `asked`: no entries of the answer are committed yet. `answered`: the first entries of
+   * the answer are committed. `level`: everything that the relay has announced is committed.
    */
   #state: "asked" | "answered" | "level" = "asked"
   /** Bytes of items committed since this device was last level. */
@@ -36,14 +35,16 @@ export class CatchUp {
 
   /**
    * Whether to pull again for this check. Only the answer to a pull shows that the relay has no other entries; entries
-   * that come without a pull do not show it. False while such an answer is coming, and when this check is answered.
+   * that arrive without a pull do not show it. False while the answer to a pull is under way, and when this check is
+   * answered. After true, the caller must pull.
    */
   mustAskAgain(check: number): boolean {
     return this.#asOf !== check && this.mustAsk()
   }
 
   /**
-   * Whether another pull must be sent so that the relay says that nothing more follows. False if that is yet to come.
+   * Whether another pull must be sent so that the relay says when nothing more follows. False while the answer to the
+   * latest pull is under way, because that answer will say it. After true, the caller must pull.
    */
   mustAsk(): boolean {
     if (this.#state !== "level") return false
@@ -51,7 +52,7 @@ export class CatchUp {
     return true
   }
 
-  /** Call when the relay does not know our cursor: more entries will come. */
+  /** Call when the relay does not know our cursor. The heal that follows will bring more entries. */
   lost(): void {
     if (this.#state === "level") this.#state = "answered"
   }

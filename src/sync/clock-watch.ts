@@ -1,14 +1,14 @@
 /**
  * Notices, with a timer, that the device's clock was set. The known difference to the relay's clock is wrong from then
- * on, and new ids and times of changes depend on it: a device that boots in 1970 and is corrected later would make ids
- * of 2082.
+ * on, and new ids and times of changes depend on it: a device that boots in 1970 and whose clock is corrected later
+ * would make ids of 2082, because it would add the old difference to the corrected time.
  */
 import type { Clock } from "../base/env.ts"
 
 const EVERY_MS = 5_000
 /**
- * A larger difference between clock and timer is a jump. In a page in the background, timers are up to a minute late. A
- * sleep of the device is taken for a jump, too, which does no harm.
+ * If clock and timer differ by more than this, the clock was set (a jump). In a page in the background, timers are up
+ * to a minute late. A sleep of the device is taken for a jump, too, which does no harm.
  */
 const JUMP_MS = 2 * 60_000
 

@@ -9,8 +9,8 @@ import { further } from "../replica/log-places.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /**
- * How often one connection sends a `have` for one entity. After that the entity waits until more of it arrives, which
- * allows one more, or for the next connection.
+ * How often one connection sends a `have` for one entity. After that, the entity waits until entries of it arrive,
+ * which allow one more `have`, or for the next connection.
  */
 const HAVES_AT_MOST = 5
 
@@ -18,7 +18,10 @@ export class FallbackExchange {
   readonly #steps: ConnectionSteps
   readonly #send: (have: Have) => void
   #ended = false
-  /** Set while a heal is under way. `reach`: the furthest place learned of in the relay's present log. */
+  /**
+   * Set while a heal is under way. `reach`: the furthest place in the relay's present log that acks have named during
+   * the heal.
+   */
   #healing: { reach: Cursor | null } | undefined
   /** Entities for which a `have` was sent. Their changes are not pushed before the relay's `want`. */
   readonly #awaitingWant = new Set<string>()
@@ -41,8 +44,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Call when a cursor has come, which ends a heal. Returns the reach that was learned in the heal; undefined when no
-   * heal was under way.
+   * Call when a cursor has come, which ends a heal. Returns the reach that was learned during the heal; undefined when
+   * no heal was under way.
    */
   endHeal(): { readonly reach: Cursor | null } | undefined {
     const healed = this.#healing
@@ -81,8 +84,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Sends a `have` for one entity, because the relay lacks the deps of one of its changes: after the answer, these deps
-   * are pushed first. Returns false when so many were sent that the entity waits for the next connection.
+   * Sends a `have` for one entity, because the relay lacks the deps of one of its changes. After the answer, these deps
+   * are pushed first. Returns false when `HAVES_AT_MOST` were sent already, so that the entity has to wait.
    */
   async sayOf(entity: string): Promise<boolean> {
     if (this.#awaitingWant.has(entity)) return true
@@ -97,7 +100,9 @@ export class FallbackExchange {
     return true
   }
 
-  /** What an entity lacked may have come: one more `have` may be sent for it. */
+  /**
+   * Call when entries of an entity have arrived. The missing deps may be among them, so one more `have` may be sent.
+   */
   askOnceMore(entity: string): void {
     this.#haves.set(entity, HAVES_AT_MOST - 1)
     this.#awaitingWant.delete(entity)

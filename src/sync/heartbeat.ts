@@ -5,8 +5,9 @@ import type { Clock } from "../base/env.ts"
 /** Time between an answer and the next ping, ms. */
 const BEAT_MS = 15_000
 /**
- * After a ping and so much silence, ms, the connection is dead: at first, and at most. Each dead connection doubles the
- * time: on a slow line the answer comes after a large frame, which could otherwise never arrive.
+ * The silence after a ping, ms, after which the connection counts as dead: at first, and at most. Each dead connection
+ * doubles the time, because on a slow line the answer arrives only after a large frame, and with a short time that
+ * frame could never arrive.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
@@ -51,8 +52,8 @@ export class Heartbeat {
   }
 
   /**
-   * Pings now, unless the latest ping is not answered yet: otherwise frequent calls would hide a dead connection for
-   * ever.
+   * Pings now, unless the latest ping is not answered yet, because frequent calls would otherwise hide a dead
+   * connection for ever.
    */
   beatNow(): void {
     if (this.#state === "pinged") return

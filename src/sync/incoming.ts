@@ -1,8 +1,8 @@
 /**
- * Received entries that are not committed yet. An entry is handed on at once, unless a batch is being committed or a
- * pause follows it. Then entries are collected and handed on together, because the cost of applying changes grows with
- * the length of the text, not with the number of changes. The pause is as long as the batch took: so an entry waits
- * hardly longer than applying it takes, and at least half of the time is left for everything else.
+ * Keeps received entries until they are committed. An entry is handed on at once, unless a batch is being committed or
+ * the pause after a batch is not over. Then entries are collected and handed on together, because the cost of applying
+ * changes grows with the length of the text, not with the number of changes. The pause is as long as the commit of the
+ * batch took. So an entry waits hardly longer than applying it takes, and half of the time is left for other work.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -37,8 +37,8 @@ export class Incoming {
   }
 
   /**
-   * `bytes`: size of the frame. Only the bytes of its items are counted, exactly as the relay counts them: a small
-   * difference in each frame would add up.
+   * `bytes`: size of the frame. Only the bytes of its items are counted, exactly as the relay counts them, because a
+   * small difference in each frame would add up.
    */
   add(message: Entries, bytes: number): void {
     this.#messages.push(message)

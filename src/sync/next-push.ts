@@ -11,13 +11,16 @@ export interface NextPush {
   readonly adopt: boolean
   /** The changes in the push, with the entity of each. */
   readonly changes: Map<Hash, string>
-  /** The changes in the push, and those that were chosen but could not be read. They must not be chosen twice. */
+  /** The changes in the push, and those that were chosen but could not be read. No change must be chosen twice. */
   readonly chosen: readonly Hash[]
   /** Bytes of the chunks in the push. */
   readonly bytes: number
 }
 
-/** Says what must not be pushed now. `entity` is called before `change`: thousands of entities may wait as a whole. */
+/**
+ * Says which changes must not be pushed now: all changes of an entity, or a single change. `entity` is called before
+ * `change`, so that the changes of thousands of waiting entities are skipped quickly.
+ */
 export interface Waiting {
   entity(entity: string): boolean
   change(hash: Hash): boolean

@@ -1,14 +1,14 @@
 /**
- * Whether a workspace makes progress. Only progress past the point of the last failure resets a backoff: what succeeds
- * each time before the same failure is no progress. So an ack is progress unless pulling has failed, and a cursor of
- * the workspace is progress when it is further than all before it.
+ * Whether a workspace makes progress. Only progress past the point of the last failure resets a backoff, because a step
+ * that succeeds each time before the same failure is no progress. So an ack is progress unless pulling has failed, and
+ * a cursor is progress when it is further than all earlier cursors of the workspace.
  */
 import type { Clock } from "../base/env.ts"
 
 /** What a workspace was doing when its connection or its attempt ended. */
 export type Unfinished = "pull" | "push"
 
-/** A heal has succeeded once the workspace has stayed level for so long, ms. */
+/** A heal has succeeded once the workspace has stayed level for this long, ms. */
 const HELD_MS = 60_000
 
 export class Progress {
@@ -36,7 +36,10 @@ export class Progress {
     this.#failed = unfinished
   }
 
-  /** Call when a cursor at this position is committed. `level`: so is everything that the relay has announced. */
+  /**
+   * Call when a cursor at this position is committed. `level`: everything that the relay has announced is committed,
+   * too.
+   */
   committed(position: number | undefined, level: boolean): void {
     this.#noteHeld()
     this.#levelSince = level ? (this.#levelSince ?? this.#clock.now()) : undefined

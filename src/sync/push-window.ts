@@ -19,12 +19,12 @@ export class PushWindow {
   readonly #waits: (entity: string) => boolean
   readonly #send: (push: Push) => void
   /**
-   * `closed`: nothing may be sent, since the relay has not named the principal yet or the session has ended. `asked`:
+   * `closed`: nothing may be sent, because the relay has not named the principal yet or the attempt has ended. `asked`:
    * pushes are being sent, and the outbox may have new changes meanwhile.
    */
   #state: "closed" | "idle" | "sending" | "asked" = "closed"
   readonly #pushes = new Map<string, InFlight>()
-  /** Changes that are not sent again on this connection until they are released. */
+  /** Changes that were chosen for a push. They are not sent again before `release`. */
   readonly #inFlight = new Set<Hash>()
   /** Changes in `#inFlight` that could not be read, and so were not sent. */
   readonly #unread = new Set<Hash>()
@@ -94,7 +94,7 @@ export class PushWindow {
     return true
   }
 
-  /** Not a plain comparison, because TypeScript would not see that an await may change the state. */
+  /** Compares the state. With a plain comparison, TypeScript would not see that an await may change the state. */
   #is(state: "closed" | "idle" | "sending" | "asked"): boolean {
     return this.#state === state
   }

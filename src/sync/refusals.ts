@@ -15,7 +15,7 @@ interface Refusal {
 
 export class Refusals {
   readonly #clock: Clock
-  /** Shows in the status the refusal that ends first; null once nothing is refused any more. */
+  /** Shows in the status the refusal that ends first. Gets null once nothing is refused any more. */
   readonly #show: (refusal: HeadwaterError | null) => void
   readonly #pushAgain: () => void
   readonly #entities = new Map<string, Refusal>()
@@ -42,7 +42,10 @@ export class Refusals {
     this.#set(entity, { error: new HeadwaterError(code, message, { entity, retryAt }), retryAt })
   }
 
-  /** The relay lacks the deps of a change, even after several `have`s. The entity waits for the next connection. */
+  /**
+   * Call when the relay lacks the deps of a change even after several `have`s. The entity then waits for the next
+   * connection, or until entries of it arrive.
+   */
   stuck(entity: string, code: Code): void {
     const message =
       "the relay lacks what this change depends on; it stays in the outbox until that comes, or the next connection"
@@ -50,8 +53,8 @@ export class Refusals {
   }
 
   /**
-   * Entries of an entity have come, which may be what a change of it depends on: if the entity is stuck, it need not
-   * wait for the next connection. Returns whether it was stuck.
+   * Call when entries of an entity have arrived. The missing deps may be among them, so a stuck entity waits no longer.
+   * Returns whether the entity was stuck.
    */
   arrived(entity: string): boolean {
     const refusal = this.#entities.get(entity)

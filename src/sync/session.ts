@@ -13,7 +13,8 @@ import type { Link } from "./socket.ts"
 export type SessionStatus = AttemptStatus
 
 /**
- * The wait before the next attempt, ms, is random between half of this and this. It doubles with each failure in a row.
+ * The wait before the next attempt, ms, is random between half of this number and this number, which doubles with each
+ * failure in a row.
  */
 const FIRST_RETRY_MS = 2000
 const LONGEST_RETRY_MS = 5 * 60_000
@@ -52,11 +53,11 @@ export interface SessionOptions {
 }
 
 /**
- * At most so many heals begin on one connection because the disk has damaged a change. If the relay does not have that
- * change either, more heals would not help.
+ * At most this many heals begin on one connection because the disk has damaged a change. If the relay does not have
+ * that change either, more heals would not help.
  */
 const HEALS_AT_MOST = 3
-/** Wait before one more such attempt, ms. Without it, `whenStored` would wait for a heal that never begins. */
+/** Wait before one more such heal, ms. Without that heal, `whenStored` would wait for a heal that never begins. */
 const HEAL_AGAIN_MS = 60_000
 
 export class Session {
@@ -98,7 +99,7 @@ export class Session {
 
   /**
    * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` it begins none: this version cannot
-   * read an entry of the log, and would only fetch that entry again.
+   * read an entry of the log, and another attempt would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
     const { env, backoff, update, progress } = this.#o

@@ -34,7 +34,8 @@ export interface Channel {
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
   /**
-   * Whether the relay still has to answer something. If the connection ends before, this workspace may be the cause.
+   * Whether the relay still has to answer something. If the connection ends before that, this workspace may be the
+   * cause.
    */
   readonly isUnfinished: boolean
 }
@@ -52,13 +53,14 @@ export interface Link {
 /** The wait before dialling again is random between 0 and this, ms: after the first break, and after many breaks. */
 const FIRST_REDIAL_MS = 1000
 const LONGEST_REDIAL_MS = 5 * 60_000
-/** A connection that was open for so long, ms, makes the next wait short again, even if there was nothing to do. */
+/** A connection that was open for this long, ms, makes the next wait short again, even if there was nothing to sync. */
 const STABLE_MS = 60_000
-/** A dial that is not answered for so long, ms, has failed. */
+/** A dial that is not answered within this time, ms, has failed. */
 const OPEN_MS = 15_000
 /**
- * A new connection that is silent for so long, ms, is not to a relay: at first, and at most. The time applies until a
- * relay was heard. It doubles at each such failure, because the other side may be a relay on a slow line.
+ * A new connection on which nothing arrives within this time, ms, does not lead to a relay: the time at first, and at
+ * most. It applies until a relay has sent something. It doubles at each such failure, because the other side may be a
+ * relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
 const LONGEST_FIRST_WORD_MS = 80_000
@@ -69,7 +71,7 @@ export function checkUrl(url: string): void {
   try {
     protocol = new URL(url).protocol
   } catch {
-    // falls through to the coded error
+    // `protocol` stays empty, so the last line throws.
   }
   if (url.includes("#")) {
     throw new HeadwaterError(
@@ -109,13 +111,13 @@ export class Connection implements Relay {
   readonly #closeListeners = new Set<() => void>()
   /** The `Env` that the first workspace has passed. */
   #env: Env | undefined
-  /** `asking`: for a token. `waiting`: for the time of the next dial. */
+  /** `asking`: the app is asked for a token. `waiting`: for the time of the next dial. */
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
   #tokenCall: AbortController | undefined
   #socket: Socket | undefined
   /** The `reason` that the next call of the app's token function gets. */
   #tokenReason: "open" | "refused" = "open"
-  /** How long a new connection may be silent, ms; undefined once a relay was heard. */
+  /** How long a new connection may be silent, ms; undefined once a relay has sent something. */
   #firstWordMs: number | undefined = FIRST_WORD_MS
   /** Dials in a row that brought no progress. */
   #failures = 0
@@ -124,7 +126,10 @@ export class Connection implements Relay {
    * of the others does not make the next wait short.
    */
   readonly #unproven = new Set<string>()
-  /** The code of the relay's latest message, if it was a notice about the connection: why the relay closes it. */
+  /**
+   * The code of the relay's latest message if that was a notice about the connection. It says why the relay will close
+   * the connection.
+   */
   #farewell: Code | undefined
   /** Cancels the only timer: for an answer to a dial, or for the time of the next dial. */
   #cancelTimer: (() => void) | undefined
@@ -246,7 +251,7 @@ export class Connection implements Relay {
     }
     askForToken(this.#token, this.#tokenReason, [...this.#channels.keys()], call, this.#machine).then(
       answered((token: string | undefined) => this.#connect(token)),
-      answered((error: HeadwaterError) => this.#redial(error)), // no relay has refused anything
+      answered((error: HeadwaterError) => this.#redial(error)), // no relay has refused the token
     )
   }
 
@@ -281,7 +286,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** Sends a ping halfway through the time: a relay answers a ping at once, whatever else it is doing. */
+  /** Sends a ping halfway through the time, because a relay answers a ping at once, whatever else it is doing. */
   #awaitFirstWord(ms: number): void {
     this.#waitFor(ms / 2, () => {
       this.#socket?.send(encode({ t: "ping" }))

@@ -19,7 +19,10 @@ export interface SyncStatus extends SessionStatus {
   readonly error: HeadwaterError | null
 }
 
-/** A session's part of the status after the session has ended. `asOf` and `trouble` stay until the next session. */
+/**
+ * The part of the status that a session sets, as it is after the session has ended. `asOf` and `trouble` stay until the
+ * next session.
+ */
 const noSession = { level: false, refusal: null, progress: null } as const
 const noTrouble = { error: null, trouble: null } as const
 const idle: SyncStatus = { connection: "none", asOf: 0, retryAt: null, ...noTrouble, ...noSession }

@@ -52,7 +52,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
     }
     let cause = ""
     ws.onerror = (event) => {
-      cause = causeOf(event) // a close follows
+      cause = causeOf(event) // the close event follows, and reports the cause
     }
     ws.onclose = ({ code, reason }) => close(code, reason || cause)
     socket.send = (frame) => {
@@ -73,7 +73,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
 function onForbidden(url: string, f: () => void): () => void {
   const hear = (event: Event) => {
     const { effectiveDirective, blockedURI } = event as SecurityPolicyViolationEvent
-    // For a URL that is not HTTP's, some browsers name only the scheme.
+    // For a URL with another scheme than HTTP's, such as ws:, some browsers name only the scheme.
     if (effectiveDirective === "connect-src" && new URL(url).href.startsWith(blockedURI)) f()
   }
   globalThis.addEventListener?.("securitypolicyviolation", hear)

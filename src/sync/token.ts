@@ -28,7 +28,7 @@ const TOKEN_MS = 60_000
 
 /**
  * The token for one dial; undefined when the app has given none. Rejects with `FORBIDDEN` when the app's function fails
- * or does not answer in time; in the second case `call` is aborted. A caller that does not need the answer any more
+ * or does not answer in time; in the second case `call` is aborted. A caller that does not need the token any more
  * aborts `call`, too.
  */
 export async function askForToken(

@@ -8,7 +8,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import type { Notice } from "../wire/protocol.ts"
 import { RETRY_MS, retryWait } from "./retry-wait.ts"
 
-/** Longest wait when the relay names none, ms. */
+/** Longest wait if the relay names no wait, ms. */
 const LONGEST_TURNED_AWAY_MS = 5 * 60_000
 
 export class Trouble {
