@@ -53,7 +53,7 @@ export interface AttemptOptions {
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
-  /** Wants that the relay still owes to earlier attempts. */
+  /** How many wants are still to come that answer an earlier attempt. */
   readonly staleWants: number
   readonly progress: Progress
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
@@ -61,8 +61,8 @@ export interface AttemptOptions {
 }
 
 /**
- * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But a
- * relay that never knows our cursor must not be asked for ever.
+ * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But an
+ * attempt must not go on healing for ever with a relay that never knows our cursor.
  */
 const HEALS_AT_MOST = 3
 
@@ -79,20 +79,20 @@ export class Attempt {
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   readonly #clockWatch: ClockWatch
-  /** The device's clock was set, and the relay's time was not asked for since. */
+  /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
-  /** `served`: the relay's first entries of this connection are committed; they name the principal. */
+  /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
   /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
   #clockAheadMs: number | undefined
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
-  /** The cursor that ends a heal has come, and its commit is under way. */
+  /** Whether the cursor that ends a heal has come and its commit is under way. */
   #endingHeal = false
   readonly #credit: Credit
   /**
-   * What must happen before this attempt accepts entries. Entries that come earlier are meant for an earlier attempt.
-   * To accept these would lose changes: the cursor that ends that attempt's heal lies after entries that it has
+   * What must happen before this attempt accepts entries. Entries that arrive before that are meant for an earlier
+   * attempt. Accepting them would lose changes, because their cursor may lie after entries that the earlier attempt has
    * dropped.
    */
   #awaits: "request" | "principal" | "want" | "nothing"
@@ -137,7 +137,7 @@ export class Attempt {
     this.#clockWatch.end()
   }
 
-  /** Whether a heal must begin because the disk has damaged a change, which the relay may have. */
+  /** Whether a heal must begin because the disk has damaged a change. The relay may still have the change. */
   get mustHeal(): boolean {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
@@ -156,7 +156,8 @@ export class Attempt {
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
-      // The bytes of its items are good all the same, and may mend what the disk has damaged. Only its cursor is not.
+      // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
+      // has damaged.
       if (this.#awaits === "want" && message.t === "entries") this.#incoming.addItems(message)
       return
     }
@@ -173,15 +174,16 @@ export class Attempt {
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
     if (message.t !== "entries") return true
     const { principal, cursor } = message
-    // The first entries after a have carry no cursor. Where an earlier have was not answered, they may belong to that one.
+    // The first entries after a `have` have no cursor. If an earlier `have` was not answered, they may belong to that
+    // one.
     const begins = this.#awaits === "principal" || (this.#awaits === "want" && !cursor && this.#o.staleWants === 0)
     if (begins && principal !== undefined) this.#awaits = "nothing"
     return this.#awaits === "nothing"
   }
 
   /**
-   * Ends the attempt when the step fails, mostly because of the disk. The relay sends unsaved entries again to the next
-   * attempt.
+   * Ends the attempt when the step fails, which is mostly due to the disk. The next attempt gets the unsaved entries
+   * from the relay again.
    */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
@@ -222,8 +224,8 @@ export class Attempt {
   }
 
   /**
-   * Asks for the relay's time, which the answer to a pull has, because the device's clock was set. While the answer to
-   * another pull or a heal is under way, this waits until the workspace is level.
+   * Call when the device's clock was set. Pulls, because the answer to a pull has the relay's time. While the answer to
+   * another pull or a heal is under way, the pull is delayed until the workspace is level.
    */
   #askTime(): void {
     const isFree = this.#state === "served" && !this.#exchange.heals && !this.#replica.state.heal
@@ -335,7 +337,7 @@ export class Attempt {
       const message = "the relay still does not know our cursor after several heals; it is tried again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#incoming.handOn() // entries that came before belong to the log that this side knew
+      this.#incoming.handOn() // entries that came before belong to the log as it was before
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()
@@ -343,7 +345,7 @@ export class Attempt {
       await markHeal(this.#steps)
       if (!this.#ended) await this.#exchange.sayAll()
     } else if (code === "LOG_FAILED") {
-      // The relay has ended its stream, and may not have handled all that this side has sent for a heal.
+      // The relay has ended its stream, and may have skipped some pages of this heal.
       const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
@@ -359,7 +361,7 @@ export class Attempt {
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
-  /** Pushes the outbox. It has everything that the relay lacks of the settled entities. */
+  /** Pushes the outbox, which has everything that the relay lacks of the settled entities. */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)
