@@ -34,7 +34,7 @@ export class LogHealth {
     this.#o = options
   }
 
-  /** Call it when a log could not be written: the result of an earlier trial is then outdated. */
+  /** Call it when a log could not be written, because the result of an earlier trial is then outdated. */
   failed(): void {
     this.#failing = true
     this.#trial = undefined

@@ -50,7 +50,7 @@ export interface LogSizes extends SegmentSizes {
    * appends.
    */
   readonly recentEntities: number
-  /** Number of actors whose key is cached: enough for those who write at the same time. */
+  /** Number of actors whose key is cached. It is enough for the actors that write at the same time. */
   readonly recentActors: number
   /**
    * The most hashes in a linked chain of one entity. A longer chain moves into a map, because each change of the entity

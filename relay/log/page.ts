@@ -16,8 +16,8 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const start = offsets[i]!
-        // Read a bit more than fits into the page: only bodies count against the page's limit, and some preambles are
-        // large.
+        // Read a bit more than fits into the page, because only bodies count against the page's limit, and some
+        // preambles are large.
         const to = upTo(offsets, i, end, Math.min(buffers.bytes, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - start)
         const length = (offsets[to] ?? end) - start

@@ -154,8 +154,8 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
 }
 
 /**
- * Whether the segment has a header. A segment without one is removed: otherwise an index that names a fresh segment
- * with the same number (`brokenBy`) would seem valid.
+ * Whether the segment has a header. A segment without a header is removed, because otherwise an index that names a
+ * fresh segment with the same number (`brokenBy`) would seem valid.
  */
 async function isBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)
@@ -167,7 +167,7 @@ async function isBegun(folder: Folder, number: number): Promise<boolean> {
   return false
 }
 
-/** Returns the log's secret, from the first segment with a whole header: all segments have the same secret. */
+/** Returns the log's secret, from the first segment with a whole header. All segments of a log have the same secret. */
 async function findSecret(folder: Folder, numbers: readonly number[]): Promise<Secret | undefined> {
   for (const number of numbers) {
     const header = decodeHeader(await folder.reader.files.read(segmentPath(folder, number), 0, HEADER_BYTES))
@@ -214,7 +214,7 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
     segment.load(bytes, at, offset)
   })
   for (const { from, to } of damage) {
-    // Bad sectors are not a torn end: the records in them may have been acknowledged.
+    // Bad sectors are not a torn end, because the records in them may have been acknowledged.
     const torn = isLast && to === size && !folder.reader.files.isBad(path, from, to)
     lost ||= !torn
     folder.report({ ...(torn ? TORN : DAMAGED), segment: number, from, to })

@@ -26,7 +26,9 @@ export class SparingReport {
   readonly #now: () => number
   /** Whether the callback has thrown. */
   #failed = false
-  /** The windows by event name and code. Their number is bounded: all names and codes are in the relay's source. */
+  /**
+   * The windows by event name and code. Their number is bounded, because all names and codes are in the relay's source.
+   */
   readonly #windows = new Map<string, Window>()
 
   constructor(report: Report, now: () => number) {

@@ -163,8 +163,8 @@ export class Connection implements Outlet, Asker {
   async #pull(stream: Stream, { w, cursor, reach, credit }: Pull): Promise<void> {
     await stream.workspace.turn(async (log) => {
       if (cursor === undefined) return stream.grant(credit)
-      // Both the cursor and the reach must be in the log: an acknowledged change lies at or before the reach, and may
-      // lie after the cursor.
+      // Both the cursor and the reach must be in the log, because an acknowledged change lies at or before the reach,
+      // and may lie after the cursor.
       const inLog = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
       if (this.#closed) return
       stream.begin(inLog ? (cursor ? positionOf(cursor) : 0) : undefined, credit)
@@ -197,8 +197,8 @@ export class Connection implements Outlet, Asker {
       this.send({ t: "reject", w, id, ...refusal })
     }
     this.send({ t: "ack", w, id, ...(at && { at }) })
-    // End the connection only after the refusals are sent: the replica then sets these changes aside, and does not push
-    // them again on its next connection.
+    // End the connection only after the refusals are sent, so that the replica sets these changes aside and does not
+    // push them again on its next connection.
     this.#junk.pushed(junk.chunks, junk.bytes)
     if (!this.#junk.tooMuch) return
     const error = new HeadwaterError("CHUNK_BAD", "the connection has pushed too many chunks that nobody can store")

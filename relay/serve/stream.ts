@@ -112,7 +112,10 @@ export class Stream implements Follower {
     this.pump()
   }
 
-  /** Sends nothing until the next `begin` or `heal`. The credit stays: a heal may use the credit of a refused pull. */
+  /**
+   * Sends nothing until the next `begin` or `heal`. The credit stays, because a heal may use the credit of a refused
+   * pull.
+   */
   stop(): void {
     this.#heal?.marks.release()
     this.#heal = undefined

@@ -1,4 +1,4 @@
-/** Reuses memory for large reads: new memory for each read would make the process grow. */
+/** Reuses memory for large reads, because new memory for each read would make the process grow. */
 import type { OpenFiles } from "./open-files.ts"
 
 export class Buffers {
@@ -15,7 +15,9 @@ export class Buffers {
     this.#limit = limit
   }
 
-  /** Reads bytes of a file and passes them to `use`, which must not keep them: the next read overwrites them. */
+  /**
+   * Reads bytes of a file and passes them to `use`, which must not keep them, because the next read overwrites them.
+   */
   async read<T>(path: string, at: number, length: number, use: (bytes: Buffer) => T): Promise<T> {
     const free = length <= this.bytes ? this.#free.pop() : undefined
     const memory = free ?? Buffer.allocUnsafeSlow(Math.max(length, this.bytes))

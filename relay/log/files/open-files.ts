@@ -85,7 +85,7 @@ export class OpenFiles {
 
   #close(path: string, open: OpenFile): void {
     if (this.#files.get(path) === open) this.#files.delete(path)
-    // Reads under way still get their bytes: the disk closes the file after the last of these reads.
+    // Reads under way still get their bytes, because the disk closes the file only after the last of these reads.
     open.file.then((file) => file.close()).catch(() => {})
   }
 }

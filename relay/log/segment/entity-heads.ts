@@ -2,8 +2,8 @@
  * Computes how the records of an open segment change each entity's heads. It keeps two chains of hashes for each
  * entity: the segment's changes on which no other change depends (these are heads), and the earlier heads on which
  * changes of the segment depend (these are heads no more). Together with the entity's state before the segment, the two
- * chains give its heads. Short chains are kept as numbers, for the same reason as in `table.ts`: each number is the
- * offset of a hash in the preambles of the index in memory.
+ * chains give its heads. Short chains are kept as numbers, because a map would take ten times the memory. Each number
+ * is the offset of a hash in the preambles of the index in memory.
  */
 import type { EntityState } from "../contract.ts"
 import { fingerprint, type Key } from "./keys.ts"
@@ -36,7 +36,7 @@ export class EntityHeads {
    * is then NIL.
    */
   readonly #long = new Map<number, Map<string, number>>()
-  /** Each entity's state before the segment. Null: there was none. Absent: not looked up yet. */
+  /** Each entity's state before the segment. Null: it had no state. Absent: its state is not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
 
   /**
@@ -74,7 +74,7 @@ export class EntityHeads {
     return record.entity(bytes, this.#field(e, FIRST))
   }
 
-  /** Returns the entity's state before the segment. Null: there was none. Undefined: not looked up yet. */
+  /** Returns the entity's state before the segment. Null: it had no state. Undefined: the state is not known yet. */
   before(e: number): EntityState | null | undefined {
     return this.#before.get(e)
   }

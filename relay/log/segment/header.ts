@@ -37,7 +37,9 @@ export interface SegmentHeader {
   readonly base: number
   /** The running hash at the base, 8 bytes. */
   readonly baseRunning: Buffer
-  /** Whether the running hash begins anew: there is no segment before this one, or records before it are lost. */
+  /**
+   * Whether the running hash begins anew, because there is no segment before this one or records before it are lost.
+   */
   readonly fresh: boolean
   readonly secret: Secret
 }
@@ -66,8 +68,8 @@ export function differences(found: Buffer, right: Buffer): { readonly at: number
 }
 
 /**
- * Returns undefined when neither copy is intact. Throws for an unknown version or flag: a later relay may use them for
- * records that must be read differently.
+ * Returns undefined when neither copy is intact. Throws for an unknown version or flag, because a later relay may use
+ * it for records that must be read differently.
  */
 export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   for (const at of COPIES_AT) {

@@ -139,7 +139,7 @@ export class MemoryIndex {
     return this.#entities.keyOf(e, this.bytes)
   }
 
-  /** Returns the entity's state before the segment. Null: there was none. Undefined: not looked up yet. */
+  /** Returns the entity's state before the segment. Null: it had no state. Undefined: the state is not known yet. */
   before(e: number): EntityState | null | undefined {
     return this.#entities.before(e)
   }

@@ -27,7 +27,8 @@ const BINDS = 1
 /** Set only in memory: the change depends on a lost change. It is served but does not count as known. */
 const ORPHAN = 2
 /**
- * A greater length shows that a record is damaged: any entry that fits into a message needs less, preamble included.
+ * A greater length shows that a record is damaged, because any entry that fits into a message needs less, including its
+ * preamble.
  */
 const LONGEST_RECORD_BYTES = 16 * 2 ** 20
 export const LONGEST_ENTRY_BYTES = LONGEST_RECORD_BYTES / 2

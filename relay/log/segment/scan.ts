@@ -24,7 +24,7 @@ export async function scan(
   marker.writeUInt32BE(secret.marker)
   const damage: Span[] = []
   let damagedFrom: number | undefined
-  // Use the same memory for all reads: new memory for each would make the process grow.
+  // Use the same memory for all reads, because new memory for each read would make the process grow.
   let memory = Buffer.allocUnsafeSlow(Math.min(atOnce, size))
   /** The bytes of the last read, their offset in the file, and the offset in them at which the scan goes on. */
   let loaded: Buffer = memory.subarray(0, 0)
