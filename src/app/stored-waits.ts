@@ -52,7 +52,7 @@ export class StoredWaits {
     const noted = this.#noted?.outbox === outbox && this.#noted.principal === principal ? this.#noted : undefined
     const added = noted && outbox.addedSince(noted.additions)
     const covered = added === undefined ? new Set(this.#waits.flatMap(({ owed }) => [...owed.keys()])) : undefined
-    // No wait covers changes of another principal: they are pushed only when that principal connects again.
+    // No wait covers changes of another principal, because they are pushed only when that principal connects again.
     for (const owed of added ?? outbox) {
       const left = outbox.get(owed.entity, owed.hash) // an added change may be answered already
       if (left !== undefined && isOurs(left, state) && !covered?.has(owed.hash)) wait.owed.set(owed.hash, owed.entity)

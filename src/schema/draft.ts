@@ -79,7 +79,7 @@ export function edited<Draft, E>(
   const result = f(draft as Draft, { splice } as E)
   splicing.close()
   if (isThenable(result)) {
-    result.then(undefined, () => {}) // `UPDATE_ASYNC` reports the promise, even if it rejects
+    result.then(undefined, () => {}) // a rejection is ignored, because `UPDATE_ASYNC` is thrown anyway
     throw new HeadwaterError("UPDATE_ASYNC", "the update's function is asynchronous: await first, then update")
   }
   const changes = compare(def, stored, before, draft, splicing)

@@ -29,8 +29,9 @@ export function refuseReserved(fields: Readonly<Record<string, unknown>>): void 
 }
 
 /**
- * Refuses an update that adds issues to those that the entity had before: a value that another version of the app wrote
- * must not lock the entity. Throws `SCHEMA_ISSUES` with the added issues, or `SCHEMA_ASYNC`.
+ * Refuses an update that adds issues to those that the entity had before. Earlier issues are no reason, because a value
+ * that another version of the app wrote must not lock the entity. Throws `SCHEMA_ISSUES` with the added issues, or
+ * `SCHEMA_ASYNC`.
  */
 export function refuseAddedIssues(
   def: AnyDef | undefined,
@@ -54,7 +55,7 @@ function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues:
     return { value, issues: [{ message: `the schema threw: ${(cause as Partial<Error> | null)?.message ?? cause}` }] }
   }
   if (isThenable(result)) {
-    result.then(undefined, () => {}) // `SCHEMA_ASYNC` reports the promise, even if it rejects
+    result.then(undefined, () => {}) // a rejection is ignored, because `SCHEMA_ASYNC` is thrown anyway
     const message = `the schema of ${def.name} is asynchronous, a write needs its answer at once: validate beforehand`
     throw new HeadwaterError("SCHEMA_ASYNC", message)
   }

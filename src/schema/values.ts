@@ -33,7 +33,7 @@ function copy(value: unknown, field: string, path: object[]): unknown {
       return value
     case "number":
       if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
-        return value === 0 ? 0 : value // not -0, which JSON loses
+        return value === 0 ? 0 : value // -0 becomes 0, as in JSON
       throw unsupported(field, `the number ${value}`)
     case "object":
       if (value === null) return value
@@ -57,7 +57,8 @@ function copyArray(value: readonly unknown[], field: string, path: object[]): un
 
 function copyObject(value: object, field: string, path: object[]): Record<string, unknown> {
   const prototype = Object.getPrototypeOf(value)
-  // Not `=== Object.prototype`: a plain object may come from another realm (an iframe, a test runner's sandbox).
+  // Not `prototype === Object.prototype`, because a plain object may come from another realm (an iframe, a test
+  // runner's sandbox).
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     throw unsupported(field, `an instance of ${prototype.constructor?.name ?? "a class"}`)
   }
@@ -79,7 +80,9 @@ export function checkedText(value: string, field: string): string {
 const unsupported = (field: string, what: string) =>
   new HeadwaterError("VALUE_UNSUPPORTED", `${field} cannot hold ${what}`, { field })
 
-/** Returns the value under the object's own key, never an inherited value: a field may be called `constructor`. */
+/**
+ * Returns the value under the object's own key, never an inherited value, because a field may be called `constructor`.
+ */
 export function own(fields: Readonly<Record<string, unknown>>, key: string): unknown {
   return Object.hasOwn(fields, key) ? fields[key] : undefined
 }

@@ -39,8 +39,8 @@ const mostExpectedKeys = 64
  * there.
  *
  * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
- * is one LevelDB batch, written with `sync`: it is on the disk when it resolves. On a full disk the folder can still be
- * opened and read: a file in it reserves disk space for that.
+ * is one LevelDB batch, written with `sync`, so it is on the disk when it resolves. On a full disk the folder can still
+ * be opened and read, because a file in it reserves disk space for that.
  */
 export function nodeStore(folder: string): Store
 /**
@@ -180,7 +180,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   async function put(db: Level, batch: Op[], isSecond = false): Promise<void> {
     const written = writeOps(db, batch)
     written.catch(() => {})
-    look() // during the write, so that the check costs no extra time
+    look() // called during the write, so that the check costs no extra time
     try {
       await written
     } catch (error) {

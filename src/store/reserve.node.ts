@@ -39,8 +39,8 @@ export class Reserve {
 
   /**
    * Call before `bytes` more are written to the logs. Makes the reserve as large as the next opening will need. Rejects
-   * when the disk has no space for that: then nothing may be written, because it would use up the space that the next
-   * opening needs. Undefined: the reserve is large enough already.
+   * when the disk has no space for that. Then nothing may be written, because a write would use up the space that the
+   * next opening needs. Undefined: the reserve is large enough already.
    */
   before(bytes: number): Promise<void> | undefined {
     this.#logged += bytes
