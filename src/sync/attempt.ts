@@ -49,7 +49,7 @@ export interface AttemptOptions {
   /** The number of the latest check (`Sync.check`). */
   readonly latestCheck: () => number
   readonly update: (patch: Partial<AttemptStatus>) => void
-  /** The id for the next push. No two pushes of one connection have the same. */
+  /** The id for the next push. No two pushes of one connection have the same id. */
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
@@ -316,7 +316,7 @@ export class Attempt {
     if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
-      // A change whose dep is refused for now needs no `have`: both are pushed again together.
+      // A change whose dep is refused for now needs no `have`, because both are pushed again together.
       if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
