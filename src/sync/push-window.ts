@@ -109,7 +109,8 @@ export class PushWindow {
   }
 
   /**
-   * Call when the relay refuses a change: the ack of its push must not confirm it. Returns false for an unknown push.
+   * Call when the relay refuses a change, because the ack of the push must not confirm that change. Returns false for
+   * an unknown push.
    */
   refused(id: string, hash: Hash): boolean {
     const push = this.#pushes.get(id)
@@ -118,7 +119,8 @@ export class PushWindow {
   }
 
   /**
-   * Call when entries have come: changes that could not be read may be readable now. Returns false if there are none.
+   * Call when entries have come, because changes that could not be read may be readable now. Returns false if there are
+   * no such changes.
    */
   releaseUnread(): boolean {
     const some = this.#unread.size > 0

@@ -98,8 +98,8 @@ export class Session {
   }
 
   /**
-   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` it begins none: this version cannot
-   * read an entry of the log, and another attempt would only fetch that entry again.
+   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` it begins none, because this version
+   * cannot read an entry of the log, and another attempt would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
     const { env, backoff, update, progress } = this.#o

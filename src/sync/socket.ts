@@ -50,7 +50,10 @@ export interface Link {
   proven(): void
 }
 
-/** The wait before dialling again is random between 0 and this, ms: after the first break, and after many breaks. */
+/**
+ * The wait before dialling again is random between 0 and a number of ms: the number after the first break, and after
+ * many.
+ */
 const FIRST_REDIAL_MS = 1000
 const LONGEST_REDIAL_MS = 5 * 60_000
 /** A connection that was open for this long, ms, makes the next wait short again, even if there was nothing to sync. */
@@ -131,7 +134,7 @@ export class Connection implements Relay {
    * the connection.
    */
   #farewell: Code | undefined
-  /** Cancels the only timer: for an answer to a dial, or for the time of the next dial. */
+  /** Cancels the only timer, which `#waitFor` has set. */
   #cancelTimer: (() => void) | undefined
   #stopListeningForWake: (() => void) | undefined
   readonly #heartbeat = new Heartbeat(
@@ -178,8 +181,9 @@ export class Connection implements Relay {
   }
 
   /**
-   * A workspace may use a socket only once: after it has left the socket, the relay may still send acks and entries for
-   * its old session, and a new session would take them for its own. A relay bounds how many workspaces use one socket.
+   * A workspace may use a socket only once, because after it has left the socket, the relay may still send acks and
+   * entries for its old session, and a new session would take them for its own. A relay bounds how many workspaces use
+   * one socket.
    */
   #mayUseSocket(workspace: string): boolean {
     return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)

@@ -35,7 +35,10 @@ export class Sync implements Channel {
   readonly #replica: Replica
   readonly #env: Env
   readonly #changed: () => void
-  /** `#backoff` and `#progress` outlive a connection: a failure that recurs on the next one makes the wait longer. */
+  /**
+   * `#backoff` and `#progress` outlive a connection, so that a failure that recurs on the next one makes the wait
+   * longer.
+   */
   readonly #backoff: Backoff
   readonly #progress: Progress
   #link: Link | undefined

@@ -12,8 +12,8 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
  * aborted when the time is over, and when the token is not needed any more.
  *
  * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. A refusal in the relay's answer to
- * the dial (401, 403) is seen on Node only. `"expiring"` is never passed yet: the relay of this version checks no
- * tokens.
+ * the dial (401, 403) is seen on Node only. `"expiring"` is never passed yet, because the relay of this version checks
+ * no tokens.
  */
 export type Token =
   | string
