@@ -16,7 +16,7 @@ export interface Sizes {
   readonly outboxAtOnce: number
   /** Loose outbox records are folded into pages at this number, or at a quarter of it for each page if that is more. */
   readonly looseOutbox: number
-  /** Pages that one fold rewrites at most. */
+  /** The most pages that one fold rewrites. */
   readonly foldedPages: number
   /** How many commits the journal keeps. A writer that has missed more commits reads everything again. */
   readonly journal: number
@@ -28,18 +28,21 @@ export interface Sizes {
   /** Estimated bytes of the live documents that are kept when no step uses them. */
   readonly documentBytes: number
   /**
-   * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
+   * The most steps in one group. Bounds how long a write waits for its turn, and how many documents are live at once.
    */
   readonly group: number
-  /** Stale entities that one step projects at most: bounds how long a write waits for them. */
+  /** The most stale entities that one step projects. Bounds how long a write waits for that step. */
   readonly projectAtOnce: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
   /** How many change records one read for a `have` returns. */
   readonly haveRecords: number
-  /** Bytes of one `have` at most. */
+  /** The most bytes of one `have`. */
   readonly haveBytes: number
-  /** Bytes of chunks in one push: few enough that an ack comes soon, enough that a backlog does not take for ever. */
+  /**
+   * Bytes of chunks in one push. With more, an ack would come late; with much fewer, a large outbox would take for
+   * ever.
+   */
   readonly pushBytes: number
   /** How many pushes may wait for their ack at once. */
   readonly pushes: number
