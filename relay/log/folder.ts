@@ -15,7 +15,10 @@ export interface Folder {
   readonly sizes: LogSizes
   readonly health: LogHealth
   report(event: LogEvent): void
-  /** Makes the folder in the folder of all logs. Rejects with `LOG_FAILED` when the latter was removed or replaced. */
+  /**
+   * Makes the folder in the folder of all logs. Rejects with `LOG_FAILED` when the folder of all logs was removed or
+   * replaced.
+   */
   make(): Promise<void>
 }
 

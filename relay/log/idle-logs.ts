@@ -23,8 +23,8 @@ export class IdleLogs {
   }
 
   /**
-   * Keeps a log. `shut` is called once the limits do not allow keeping the log, perhaps at once. The oldest log is shut
-   * first.
+   * Keeps a log. `shut` is called once the limits do not allow keeping the log, perhaps during this call. The oldest
+   * log is shut first.
    */
   add(workspace: string, bytes: number, shut: () => void): void {
     this.#logs.set(workspace, { bytes, shut })

@@ -20,7 +20,7 @@ export interface Mendable<Contents> {
   reopen(damage: Damage | undefined): Promise<boolean>
   /** Called when damage is found while none was known. */
   damaged(damage: Damage): void
-  /** Called when the log goes on without lost records. */
+  /** Called when the log was mended and has lost records. */
   broken(): void
   /** Returns the error for a read that cannot be done. */
   unreadable(cause: unknown): Error

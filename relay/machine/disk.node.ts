@@ -116,8 +116,8 @@ async function identity(folder: string): Promise<string | undefined> {
  * A process holds a folder's lock while it listens on a socket in the folder. The kernel closes the socket when the
  * process dies, however it dies, so no lock outlives its owner. A lock is tested by connecting to its socket: neither a
  * reused process id nor another container on the same volume can give a wrong answer. Every process first listens and
- * then tests all other locks. So two processes that start at once may both fail, but never both succeed. (Machines that
- * share a folder over a network do not see each other's sockets.)
+ * then tests all other locks. So two processes that start at the same time may both fail, but never both succeed.
+ * (Machines that share a folder over a network do not see each other's sockets.)
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
   if (process.platform === "win32") return lockByPipe(folder)

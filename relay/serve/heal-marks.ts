@@ -1,8 +1,8 @@
 /**
  * Marks the entities that a heal leaves out, because the replica holds all their changes that the relay holds. When a
- * relay is restored from a backup, all replicas heal at once, and a set of ids for each connection would take a hundred
- * times the memory. So all heals of a workspace share one map from entities to numbers, and a heal has one bit for each
- * number.
+ * relay is restored from a backup, all replicas heal at the same time, and a set of ids for each connection would take
+ * a hundred times the memory. So all heals of a workspace share one map from entities to numbers, and a heal has one
+ * bit for each number.
  */
 
 /** Assigns a number to each entity that a running heal has marked. The numbers are dropped when no heal runs. */

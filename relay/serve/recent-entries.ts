@@ -77,8 +77,8 @@ export class RecentEntries {
 
   /**
    * Adds the entry that was appended at `position`. `previous`: the last appended position before it. If `previous` is
-   * not the last position here, or a gap follows it, a flush has failed: the entries here do not lead up to `position`,
-   * and are dropped.
+   * not the position of the last entry that was added here, or `position` does not follow it without a gap, a flush has
+   * failed. Then the entries here are dropped, because they do not lead up to `position`.
    */
   add(previous: number, position: number, entry: RecentEntry): void {
     if (previous !== this.#last || position !== previous + 1) this.clear()

@@ -1,9 +1,9 @@
 import { limits } from "../../src/wire/protocol.ts"
 
 /**
- * The limits of serving: how much the relay keeps in memory, sends or reads at once, and how long it waits. Operators
- * never set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments` (section 7 of
- * docs/protocol.md) and the times.
+ * The limits of serving: how much the relay keeps in memory, sends or reads in one step, and how long it waits.
+ * Operators never set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments`
+ * (section 7 of docs/protocol.md) and the times.
  */
 export interface ServeSizes {
   /** Bytes of recent entries that all workspaces of the relay keep in memory together. */

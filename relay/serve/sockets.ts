@@ -184,7 +184,7 @@ export class Sockets {
     if (this.#corked.length === 1) process.nextTick(() => this.#uncork())
   }
 
-  /** Offers all frames to the network. Only the bytes that it does not take at once are counted. */
+  /** Offers all frames to the network. Only the bytes that the network does not take immediately are counted. */
   #uncork(): void {
     const corked = this.#corked.splice(0)
     this.#corkedBytes = 0
@@ -194,8 +194,9 @@ export class Sockets {
 
   /**
    * Returns how many bytes a socket may hold. This ceiling sinks as memory is taken, so that outgoing bytes take at
-   * most half of the budget. Therefore many slow clients at once are not cut off: their streams wait instead. The
-   * ceiling never sinks below the socket's high-water mark, because below that mark the socket does not emit `drain`.
+   * most half of the budget. Therefore many slow clients at the same time are not cut off: their streams wait instead.
+   * The ceiling never sinks below the socket's high-water mark, because below that mark the socket does not emit
+   * `drain`.
    */
   #ceiling(socket: Duplex): number {
     const { memoryBytes, socketBytes } = this.#o.workspaces.sizes

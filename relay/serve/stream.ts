@@ -77,7 +77,7 @@ export class Stream implements Follower {
   }
 
   /**
-   * Begins to send the entries behind `position`. If `position` is undefined, nothing is sent until a heal has compared
+   * Begins to send the entries after `position`. If `position` is undefined, nothing is sent until a heal has compared
    * its pages. `credit` replaces the rest of the old credit.
    */
   begin(position: number | undefined, credit: number): void {
