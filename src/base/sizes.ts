@@ -6,13 +6,13 @@
 export interface Sizes {
   /** Rows in one page. */
   readonly rowPage: number
-  /** A commit with this many new rows or more writes them as pages at once. */
+  /** A commit with this many new rows or more writes them as pages, without keeping them loose first. */
   readonly rowsAtOnce: number
   /** Loose rows are folded into pages once there are this many, or a quarter of this for each page if that is more. */
   readonly looseRows: number
   /** Outbox records in one page. */
   readonly outboxPage: number
-  /** A commit with this many new outbox records or more writes them as pages at once. */
+  /** A commit with this many new outbox records or more writes them as pages, without keeping them loose first. */
   readonly outboxAtOnce: number
   /** Loose outbox records are folded into pages at this number, or at a quarter of it for each page if that is more. */
   readonly looseOutbox: number
@@ -28,7 +28,8 @@ export interface Sizes {
   /** Estimated bytes of the live documents that are kept when no step uses them. */
   readonly documentBytes: number
   /**
-   * The most steps in one group. Bounds how long a write waits for its turn, and how many documents are live at once.
+   * The most steps in one group. Bounds how long a write waits for its turn, and how many documents are live at the
+   * same time.
    */
   readonly group: number
   /** The most stale entities that one step projects. Bounds how long a write waits for that step. */
@@ -44,7 +45,7 @@ export interface Sizes {
    * ever.
    */
   readonly pushBytes: number
-  /** How many pushes may wait for their ack at once. */
+  /** How many pushes may wait for their ack at the same time. */
   readonly pushes: number
   /** Bytes of chunks in all pushes that wait for their ack. */
   readonly pushWindow: number
