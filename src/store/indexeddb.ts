@@ -27,7 +27,7 @@ const entries = "entries"
 const installedKey = "installed"
 
 /**
- * A store in the browser's IndexedDB database `name`. Several of its workspaces can be open at once.
+ * A store in the browser's IndexedDB database `name`. Several of its workspaces can be open at the same time.
  *
  * A workspace belongs to one tab at a time, by Web Locks; a second tab gets `STORE_IN_USE`. Where the browser has no
  * Web Locks (on an insecure origin), only a second opening in this page is noticed.

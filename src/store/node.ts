@@ -35,8 +35,8 @@ const highWaterMarkBytes = 16 * 1024 * 1024
 const mostExpectedKeys = 64
 
 /**
- * A store in a folder of its own, kept by LevelDB (the package `classic-level`). The folder is made when it is not
- * there.
+ * A store in a folder of its own, kept by LevelDB (the package `classic-level`). The folder is made if it does not
+ * exist.
  *
  * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
  * is one LevelDB batch, written with `sync`, so it is on the disk when it resolves. On a full disk the folder can still

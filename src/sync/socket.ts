@@ -125,8 +125,8 @@ export class Connection implements Relay {
   /** Dials in a row that brought no progress. */
   #failures = 0
   /**
-   * The workspaces that were unfinished at the last break and have made no progress since. While there is one, progress
-   * of the others does not make the next wait short.
+   * The workspaces that were unfinished at the last break and have made no progress since. While there is such a
+   * workspace, progress of the others does not make the next wait short.
    */
   readonly #unproven = new Set<string>()
   /**
