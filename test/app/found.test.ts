@@ -1,11 +1,11 @@
-/** A fault that a reading found: what is played in `beforeAll` must come to its end. */
+/** A bug that was found by reviewing the code. `beforeAll` runs the scenario. */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, it } from "vitest"
 
 const notes = collection("notes", shape<{ title?: string }>())
 
-describe("a subscriber that subscribes anew whenever it is called", () => {
+describe("a subscriber that unsubscribes and subscribes again whenever it is called", () => {
   let calls = 0
 
   beforeAll(async () => {
@@ -20,7 +20,7 @@ describe("a subscriber that subscribes anew whenever it is called", () => {
     await ws.close()
   })
 
-  // Subscribers are told from the set that they are in, not from a copy of it.
+  // A subscription that is made during a call must not be called for the same commit.
   it("is called once for a commit", () => {
     expect(calls).toBe(1)
   })

@@ -3,14 +3,14 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, expect, test, vi } from "vitest"
 
-// Alone in its file: modules register globals when they are first loaded, if they do.
+// This test has a file of its own, because a module registers globals only when it is loaded for the first time.
 afterEach(() => vi.unstubAllGlobals())
 
 test("nothing global is registered by the library, its store or its relay", async () => {
   vi.stubGlobal("WebSocket", undefined) // as on the oldest Node that is supported
   const globals = () => new Map(Reflect.ownKeys(globalThis).map((key) => [key, Reflect.get(globalThis, key)]))
   const listeners = () => new Map(process.eventNames().map((name) => [name, process.listenerCount(name)]))
-  globals() // some are made when they are first looked at
+  globals() // reads all globals once, because Node makes some of them at the first access
   const before = { globals: globals(), listeners: listeners() }
   const steady = [...globals()].filter(([key, value]) => Object.is(value, before.globals.get(key))).map(([key]) => key)
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-globals-"))

@@ -19,7 +19,7 @@ async function heard(): Promise<string[]> {
   return heard
 }
 
-test("a listener that throws ends no process: its error goes to the console, and the next one hears", async () => {
+test("a listener that throws does not end the process: its error is logged, and the next listener is called", async () => {
   const error = vi.spyOn(console, "error").mockImplementation(() => {})
   const ended = vi.fn()
   process.prependListener("uncaughtException", ended)
@@ -29,7 +29,7 @@ test("a listener that throws ends no process: its error goes to the console, and
   expect(ended).not.toHaveBeenCalled()
 })
 
-test("a page reports the error of a listener that throws as its own", async () => {
+test("a page reports the error of a listener as an uncaught error of the page", async () => {
   const error = vi.spyOn(console, "error")
   const reportError = vi.fn()
   vi.stubGlobal("reportError", reportError)

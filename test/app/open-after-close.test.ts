@@ -1,4 +1,7 @@
-/** A page that opens, closes and opens again waits for itself; only another owner is in the way. */
+/**
+ * A program that opens a workspace while its own earlier opening is being closed waits for the close. It gets
+ * `STORE_IN_USE` only when somebody keeps the workspace open.
+ */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -32,7 +35,7 @@ describe.each(stores)("%s", (_name, store) => {
     await second.close()
   })
 
-  test("opens again while an opening is under way that is closed as soon as it is done", async () => {
+  test("opens again while an earlier opening has not finished and will be closed at once", async () => {
     const first = open(store())
     const closed = first.then((ws) => ws.close())
     const second = await open(store())
@@ -43,19 +46,19 @@ describe.each(stores)("%s", (_name, store) => {
   test("opens again while an aborted opening is being undone", async () => {
     const aborting = new AbortController()
     const first = open(store(), aborting.signal)
-    first.catch(() => {}) // it is looked at below
+    first.catch(() => {}) // the rejection is checked below
     aborting.abort(new Error("unmounted"))
     const second = await open(store())
     await expect(first).rejects.toThrow("unmounted")
     await second.close()
   })
 
-  test("three openings in a row, each closed when it is open, all get their turn", async () => {
+  test("three openings at once, each closed as soon as it is open, all succeed", async () => {
     const all = await Promise.all([1, 2, 3].map(() => open(store()).then((ws) => ws.close().then(() => true))))
     expect(all).toEqual([true, true, true])
   })
 
-  test("says STORE_IN_USE of one that stays open", async () => {
+  test("rejects with STORE_IN_USE while the first opening stays open", async () => {
     const first = await open(store())
     await expect(open(store())).rejects.toMatchObject({ code: "STORE_IN_USE" })
     await first.close()
@@ -63,7 +66,7 @@ describe.each(stores)("%s", (_name, store) => {
   })
 })
 
-test("opens again with a store of its own on a connection that the former one is still leaving", async () => {
+test("opens with another store on a relay connection that the closing workspace has not left yet", async () => {
   const relay = new ScriptedRelay()
   const connection = relayConnection({ url: "ws://relay" })
   const mount = () =>

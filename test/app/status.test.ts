@@ -8,7 +8,8 @@ import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// The status of a workspace, and what it does while much arrives, with a relay that says what a test wants.
+// The status of a workspace, and how often it commits while many changes arrive. The relay is scripted: each test
+// decides what the relay sends.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 const w = "w"
@@ -42,7 +43,7 @@ const level = async (position: number, more: object = {}) => {
   await relay.settle()
 }
 
-/** What another device wrote, one change an entry, in causal order. */
+/** Returns the changes that another device makes in `write`, one change per entry, in causal order. */
 const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Entry[]> => {
   const store = memoryStore()
   const other = await openWorkspace({ id: w, collections: { notes }, store, env: relay.env })
@@ -56,7 +57,7 @@ const elsewhere = async (write: (other: Notes) => Promise<unknown>): Promise<Ent
   }
   return causalOrder([...byChange.keys()]).map((change) => byChange.get(change)!)
 }
-/** Every record on the disk. */
+/** Returns every record on the disk. */
 const disk = () => store.list([])
 
 describe("read access", () => {
@@ -76,7 +77,7 @@ describe("read access", () => {
     restore: () => ws.notes.restore("gone"),
   }
 
-  test.each(Object.entries(writes))("makes %s READ_ONLY before anything is saved, shown or sent", async (_, write) => {
+  test.each(Object.entries(writes))("refuses %s before anything is saved, shown or sent", async (_, write) => {
     const [before, rows, { pending }] = [await disk(), ws.notes.all(), ws.status]
     const heard = relay.heard.length
     await expect(write()).rejects.toMatchObject({ code: "READ_ONLY" })
@@ -86,7 +87,7 @@ describe("read access", () => {
     expect([ws.status.pending, ws.status.error, relay.heard.length]).toEqual([pending, null, heard])
   })
 
-  test("is kept over a restart without the relay, and ends when the relay says so", async () => {
+  test("lasts over a restart without the relay, until the relay grants more", async () => {
     relay.up = false
     await restart()
     expect(ws.status).toMatchObject({ phase: "offline", access: "read", principal: "ann" })
@@ -99,13 +100,13 @@ describe("read access", () => {
     expect(ws.notes.get("a")?.title).toBe("mine")
   })
 
-  test("leaves reading as it was, and what others write arrives", async () => {
+  test("leaves reading as it was, and changes of others arrive", async () => {
     entries(await elsewhere((other) => other.notes.create({ title: "new" }, { id: "b" })), 4)
     await relay.pass(100)
     expect([ws.notes.get("b")?.title, (await ws.notes.read("a"))?.body]).toEqual(["new", "b"])
   })
 
-  test("may come and go in mid-connection, with a notice", async () => {
+  test("can be granted and withdrawn by a notice during a connection", async () => {
     relay.say({ t: "notice", w, code: "FORBIDDEN", access: "write" })
     await relay.settle()
     await writes.update()
@@ -117,7 +118,7 @@ describe("read access", () => {
 })
 
 describe("status", () => {
-  test("says access and principal as the relay last told them, after a restart without it too", async () => {
+  test("shows the last access and principal that the relay sent, also after a restart without the relay", async () => {
     expect(ws.status).toMatchObject({ access: null, principal: null })
     await level(1, { access: "admin", principal: "root" })
     expect(ws.status).toMatchObject({ access: "admin", principal: "root" })
@@ -126,10 +127,10 @@ describe("status", () => {
     expect(ws.status).toMatchObject({ phase: "offline", access: "admin", principal: "root" })
   })
 
-  test("says complete once this device has held all that the relay had, and for ever", async () => {
+  test("is complete for ever once this device has held everything that the relay had", async () => {
     relay.up = false
     await restart()
-    expect(ws.status.complete).toBe(false) // fresh, and offline
+    expect(ws.status.complete).toBe(false) // a new device, offline
     relay.up = true
     await relay.pass(10_000)
     const [one, ...more] = await elsewhere((other) => other.notes.create({ title: "T" }, { id: "a" }))
@@ -138,7 +139,7 @@ describe("status", () => {
     expect(ws.status.complete).toBe(false)
     relay.up = false
     await restart()
-    expect(ws.status.complete).toBe(false) // it holds some of it
+    expect(ws.status.complete).toBe(false) // it holds only the first of the changes
     relay.up = true
     await relay.pass(10_000)
     entries(more, 2, { level: true, ...first })
@@ -154,7 +155,7 @@ describe("status", () => {
     expect(ws.status).toMatchObject({ phase: "syncing", complete: true })
   })
 
-  test("says when this device was last level, after a restart too; an ack is no such time", async () => {
+  test("shows when this device was last level, also after a restart; an ack does not change that time", async () => {
     expect(ws.status.lastSyncedAt).toBeNull()
     await relay.pass(500)
     await level(1)
@@ -174,7 +175,7 @@ describe("status", () => {
     expect(ws.status.lastSyncedAt).toBe(now)
   })
 
-  test("says how far a catch-up has come, in bytes of what the relay said is left", async () => {
+  test("shows how many of the bytes that the relay announced have arrived during a catch-up", async () => {
     const items = await elsewhere(async (other) => {
       for (let i = 0; i < 4; i++) await other.notes.create({ body: "x".repeat(1000 * i) })
     })
@@ -196,7 +197,7 @@ describe("status", () => {
       done += weight(part)
       if (last) continue
       expect(ws.status.progress?.total).toBe(left)
-      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // the heads of the arrays of items
+      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // the headers of the arrays differ
     }
     expect(ws.status.progress).toBeNull()
     expect(seen.map((progress) => progress === null)).toContain(false)
@@ -207,7 +208,7 @@ describe("status", () => {
     expect(ws.status.progress).toBeNull()
   })
 
-  test("says when the relay is dialled again, and it is then", async () => {
+  test("shows when the relay will be dialled again, and the dial comes at that time", async () => {
     await level(1)
     expect(ws.status.retryAt).toBeNull()
     relay.up = false
@@ -225,7 +226,7 @@ describe("status", () => {
     expect(relay.dials).toHaveLength(2)
   })
 
-  test("says RATE with the time at which it makes sense to try again", async () => {
+  test("shows RATE with the time at which to try again", async () => {
     await level(1)
     relay.say({ t: "notice", w, code: "RATE", retryIn: 5000 })
     await relay.settle()
@@ -241,7 +242,7 @@ describe("status", () => {
     expect(ws.status.error).toMatchObject({ code: "RATE", entity: id, retryAt: relay.now + 5000 })
   })
 
-  test("is another when an error says something else, though its code is the same", async () => {
+  test("changes when the message of an error changes, though its code is the same", async () => {
     const said: unknown[] = []
     ws.onStatus(({ error }) => said.push(error?.message))
     relay.hangUp(1001)
@@ -250,8 +251,8 @@ describe("status", () => {
     await relay.settle()
     expect(said).toEqual([
       expect.stringContaining("(1001)"),
-      expect.stringContaining("(1001)"), // dialled
-      undefined, // open
+      expect.stringContaining("(1001)"), // while dialling
+      undefined, // connected
       expect.stringContaining("(4408)"),
     ])
     const { error } = ws.status
@@ -259,7 +260,7 @@ describe("status", () => {
     expect(ws.status.error).toBe(error)
   })
 
-  test("is not told to a listener that has left, though the change was before", async () => {
+  test("does not reach a listener that left after the change but before the call", async () => {
     const heard: string[] = []
     const off = ws.onStatus(() => heard.push("left"))
     ws.onStatus(() => heard.push("stays"))
@@ -269,7 +270,7 @@ describe("status", () => {
     expect(heard).toEqual(["stays"])
   })
 
-  test("is told twice to a function that listens twice, and once when it has left once", async () => {
+  test("reaches a function that is added twice two times, and once after one of the two is removed", async () => {
     let told = 0
     const listener = () => told++
     const off = ws.onStatus(listener)
@@ -354,7 +355,7 @@ describe("a stream of what others write", () => {
     entries(written.slice(0, -100), 1, { level: true, ...first })
     await relay.pass(100)
     await ws.notes.read("a")
-    await relay.pass(2000) // idle work is done by then
+    await relay.pass(2000) // the idle work ends within this time
     let told = 0
     let longest = 0
     let since = relay.now
@@ -375,7 +376,7 @@ describe("a stream of what others write", () => {
     expect(told).toBeLessThanOrEqual(21)
     expect(calls).toBe(told)
     expect(longest).toBeLessThanOrEqual(100)
-    expect(commits - told).toBeLessThanOrEqual(2) // idle work
+    expect(commits - told).toBeLessThanOrEqual(2) // idle work may commit twice
   })
 
   test.each([

@@ -8,7 +8,7 @@ import type { Replica } from "../../src/replica/replica.ts"
 
 const RUNS = process.env["HEADWATER_LONG"] === "1" ? 20_000 : 500
 
-/** What `StoredWaits` sees of a replica. */
+/** Makes the parts of a replica that `StoredWaits` reads. */
 function world() {
   const rejected = new Map<string, Map<string, object>>()
   const seen = { outbox: new Outbox("w", usualSizes), rejected, state: { principal: null, firstPrincipal: null } }
@@ -40,14 +40,14 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("readAgain" as const) }) },
 )
 
-test("each wait is over when, and only when, everything of its own that was owed at its beginning is answered", () => {
+test("a wait ends exactly when every change of its principal that was owed at its beginning is answered", () => {
   const seenOutcomes = new Set<string>()
   fc.assert(
     fc.property(fc.array(command, { maxLength: 40, size: "max" }), (commands) => {
       const { seen, commit, waits } = world()
       const state = seen.state as { principal: string | null; firstPrincipal: string | null }
       let n = 0
-      /** For each wait: what it covers and is not answered, and how it has ended. */
+      /** For each wait: the changes that it covers and that are not answered (`left`), and how the wait has ended. */
       const model: {
         readonly wait: StoredWait
         readonly left: Set<string>
@@ -65,7 +65,7 @@ test("each wait is over when, and only when, everything of its own that was owed
       for (const next of commands) {
         let recheck: typeof model = []
         if (next.do === "owe") {
-          // Perhaps a new version of a record that is there: after a heal, a change may be pushed as an adopter.
+          // This may replace a record that is already owed: after a heal, `own` becomes `adopt` in some records.
           const old = owed()[next.again]
           const one = old ?? owedOf(n++, state.principal)
           commit([{ ...one, how: next.adopt ? "adopt" : one.how }], false)
@@ -121,7 +121,7 @@ test("each wait is over when, and only when, everything of its own that was owed
   expect([...seenOutcomes].sort()).toEqual(["PRINCIPAL_CHANGED", "REJECTED", "over", "waiting"])
 })
 
-test("waits note each change once between them, however many begin, end early and begin again", () => {
+test("all waits together note each change once, however many waits begin and are left", () => {
   const { seen, commit, waits } = world()
   commit(
     Array.from({ length: 5000 }, (_, n) => owedOf(n, null)),

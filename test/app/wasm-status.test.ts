@@ -13,7 +13,7 @@ vi.mock("../../src/document/automerge.ts", async (original) => {
   return { ...real, loadAutomerge }
 })
 
-test("status says no more that Automerge cannot be loaded once it is", async () => {
+test("status no longer shows WASM_FAILED once Automerge has been loaded", async () => {
   const store = memoryStore()
   let ws = await open(undefined, store)
   const { id } = await ws.notes.create({ title: "T" })

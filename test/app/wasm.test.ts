@@ -7,13 +7,14 @@ import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 
 // The option `wasm` is used where "@automerge/automerge" does not resolve at run time, as in a bundled page. So the
-// library is bundled into a folder without node_modules, and each case imports a fresh copy of it, in a process of its
-// own.
+// library is bundled into a folder without node_modules. All cases run in one child process, and each of them imports a
+// new copy of the bundle.
 const root = path.resolve(import.meta.dirname, "../..")
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-wasm-"))
 let told: Record<string, unknown>
 
-// `marked`: the same module with one more section, so that it differs from the one in the base64 build.
+// `marked` is Automerge's WebAssembly module with one more section. It is longer than the module in the base64 build,
+// so the length of a compiled module tells which of the two was used.
 const script = /* js */ `
 import { createServer } from "node:http"
 import { once } from "node:events"
@@ -101,25 +102,25 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 describe("wasm", () => {
   const untouched = { compiled: 0, requests: 0 }
 
-  test.each(["string", "URL"])("as a %s is where a page gets it, when a document is first needed", (kind) => {
+  test.each(["string", "URL"])("as a %s is fetched when a document is first needed", (kind) => {
     expect(told[kind]).toMatchObject({ opened: untouched, title: "T", requests: 1, base64: false })
   })
 
-  test.each(["Uint8Array", "ArrayBuffer", "part"])("as bytes (%s) is taken as it is", (kind) => {
+  test.each(["Uint8Array", "ArrayBuffer", "part"])("as bytes (%s) is compiled without a request", (kind) => {
     expect(told[kind]).toEqual({ opened: untouched, title: "T", requests: 0, marked: true, base64: false })
   })
 
-  test("left out is the base64 build", () => {
+  test("that is not given means the base64 build", () => {
     expect(told["none"]).toEqual({ opened: untouched, title: "T", requests: 0, marked: false, base64: true })
   })
 
-  test("that is none, or cannot be had, is WASM_FAILED with its cause", () => {
+  test("that is not WebAssembly, or cannot be fetched, is WASM_FAILED with its cause", () => {
     expect(told["badBytes"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
     expect(told["away"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
     expect(told["rows"]).toEqual([0, 0, "local", "WASM_FAILED"])
   })
 
-  test("that can be had again is taken by the next write", () => {
+  test("is fetched again by the next write after a failure", () => {
     expect(told["back"]).toBe("ok")
     expect(told["backRows"]).toEqual(["T", null])
   })

@@ -6,7 +6,7 @@ import { ack, hashes, level, pushed, relay, reopen, store, useToldWorkspace, ws 
 
 useToldWorkspace()
 
-/** "waiting", "stored", or the code with which a wait that began now was rejected. */
+/** Begins a wait. `outcome` is "waiting", then "stored" or the code of the error. */
 function waited(): { outcome: string } {
   const seen = { outcome: "waiting" }
   ws.whenStored().then(
@@ -16,7 +16,7 @@ function waited(): { outcome: string } {
   return seen
 }
 
-test("an edit behind another principal's unsent one is not waited for: it cannot be sent", async () => {
+test("a wait is rejected when an edit follows an unsent edit of another principal, because it cannot be sent", async () => {
   level(0)
   const { id } = await ws.notes.create({ title: "ann's" })
   await relay.settle()
@@ -36,14 +36,14 @@ test("an edit behind another principal's unsent one is not waited for: it cannot
   expect([before.outcome, behind.outcome]).toEqual(["stored", "PRINCIPAL_CHANGED"])
 })
 
-test("nothing counts as stored before a heal has shown what the relay lacks", async () => {
+test("no wait ends before a heal has shown which changes the relay lacks", async () => {
   level(0)
   const { id } = await ws.notes.create({ title: "T" })
   await relay.settle()
   await ws.close()
   const release = await store.claim(w)
   for (const [key] of await store.list(keys.outbox(w))) await store.commit([[key, undefined]])
-  await store.commit([[keys.outPage(w, 1), "{damaged"]]) // which says that a fold had moved the records here
+  await store.commit([[keys.outPage(w, 1), "{damaged"]]) // the page exists, as if a fold had moved the records into it
   await release()
   await reopen()
   const stored = waited()
@@ -62,7 +62,7 @@ test("nothing counts as stored before a heal has shown what the relay lacks", as
   expect(stored.outcome).toBe("stored")
 })
 
-test("of a change on the rejected list, its bytes lie on the disk and not in memory", async () => {
+test("the bytes of a change on the rejected list are on the disk and not in memory", async () => {
   level(0)
   const { id } = await ws.notes.create({ title: "T" })
   await relay.settle()

@@ -6,7 +6,7 @@ import { memoryStore } from "headwater/memory"
 import { createRelay } from "headwater-relay"
 import { afterEach, describe, expect, test } from "vitest"
 
-// The contract that other programs rely on: names, ids, and what may be passed.
+// The contract that apps rely on: the names of the functions, the form of ids, and which arguments are accepted.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -19,7 +19,7 @@ const opened = async (options: object = {}): Promise<Workspace<{ notes: typeof n
 }
 const refusal = (code: string) => expect.objectContaining({ code })
 
-test("every function works taken off its object", async () => {
+test("every function works without its object, as after destructuring", async () => {
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-contract-"))
   const relay = await createRelay({ port: 0, data: folder })
   ends.push(async () => {
@@ -74,19 +74,19 @@ describe("an id", () => {
     expect([ws.notes.all().length, ws.status.pending]).toEqual([2, pending])
   })
 
-  test("of a workspace, too", async () => {
+  test("of a workspace has the same form", async () => {
     expect((await opened({ id: longest })).id).toBe(longest)
     for (const id of wrong) await expect(opened({ id })).rejects.toEqual(refusal("ID_INVALID"))
   })
 
-  test("of a collection, too", () => {
+  test("of a collection has the same form", () => {
     expect(collection(longest, undefined).name).toBe(longest)
     for (const name of wrong.filter((name) => typeof name === "string")) {
       expect(() => collection(name, undefined)).toThrow(refusal("ID_INVALID"))
     }
   })
 
-  test("that the app's factory makes is validated", async () => {
+  test("from the app's idFactory is validated", async () => {
     const made = [...wrong, "good"]
     const ws = await opened({ idFactory: () => made.shift() })
     for (const _ of wrong) await expect(ws.notes.create({ title: "T" })).rejects.toEqual(refusal("ID_INVALID"))
@@ -123,7 +123,7 @@ test("the validator never sees an id, nor any metadata", async () => {
 })
 
 describe("a store", () => {
-  test("is any object with the four functions, of a class too", async () => {
+  test("is any object with the four functions, also one of a class", async () => {
     const real = memoryStore()
     class Mine {
       claim(...args: Parameters<typeof real.claim>) {
@@ -146,14 +146,14 @@ describe("a store", () => {
     expect((await opened({ store: real })).notes.get("a")?.title).toBe("T")
   })
 
-  test.each(["claim", "get", "list", "commit"])("without %s is refused when it is passed", async (missing) => {
+  test.each(["claim", "get", "list", "commit"])("without %s is refused by openWorkspace", async (missing) => {
     const store = { ...memoryStore(), [missing]: undefined }
     const refused = await openWorkspace({ id: "w", collections: { notes }, store }).catch((error: unknown) => error)
     expect(refused).toEqual(refusal("STORE_FAILED"))
     expect((refused as HeadwaterError).message).toContain(missing)
   })
 
-  test("that is not there at all is refused, too", async () => {
+  test("that is undefined is refused, too", async () => {
     await expect(opened({ store: undefined })).rejects.toEqual(refusal("STORE_FAILED"))
   })
 })

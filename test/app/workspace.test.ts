@@ -49,7 +49,7 @@ describe("a collection", () => {
     expect(ws.notes.all()).toHaveLength(1)
   })
 
-  test("edits a plain copy: assigned keys are registers, splices are text, undefined removes", async () => {
+  test("edits a plain copy: assigning writes a register, a splice edits a text, undefined removes a field", async () => {
     const ws = await opened()
     const { id } = await ws.notes.create({ title: "T", body: "hello", tags: ["a"] })
     const row = await ws.notes.update(id, (draft, edit) => {
@@ -141,7 +141,7 @@ describe("a collection", () => {
     expect(ws.notes.all()[0]).toBe(all[0])
   })
 
-  test("tells subscribers of changes, not at once, and not after they left", async () => {
+  test("calls subscribers after a change, not when they subscribe, and not after they unsubscribed", async () => {
     const ws = await opened()
     const heard: unknown[] = []
     const off = ws.notes.subscribe((rows, delta) => heard.push([rows.length, delta]))
@@ -157,7 +157,7 @@ describe("a collection", () => {
     expect(heard).toHaveLength(2)
   })
 
-  test("tells a function that subscribes twice twice, and once when it has left once", async () => {
+  test("calls a function that subscribes twice two times, and once after one of the two is removed", async () => {
     const ws = await opened()
     let told = 0
     const listener = () => void told++
@@ -206,7 +206,7 @@ describe("a workspace", () => {
     expect(second.notes.get(a.id)).toMatchObject({ title: "again", body: "one two" })
   })
 
-  test("is owned once for each store, and is let go by close", async () => {
+  test("can be open once per store, and close releases it", async () => {
     const store = memoryStore()
     const ws = await opened(store)
     await expect(openWorkspace({ id: "w", collections: { notes }, store })).rejects.toEqual(refusal("STORE_IN_USE"))
@@ -225,7 +225,7 @@ describe("a workspace", () => {
     )
   })
 
-  test("reaches a collection whose name clashes through collections", async () => {
+  test("gives access to a collection whose name it uses itself through `collections`", async () => {
     const status = collection("status", shape<{ a: number }>())
     const ws = await openWorkspace({ id: "w", collections: { status }, store: memoryStore() })
     await ws.collections.status.create({ a: 1 }, { id: "x" })
@@ -233,7 +233,7 @@ describe("a workspace", () => {
     await ws.close()
   })
 
-  test("without a relay is local, and has nobody to wait for", async () => {
+  test("without a relay has the phase local, and whenStored fails with NO_RELAY", async () => {
     const ws = await opened()
     expect(ws.status).toMatchObject({ phase: "local", connected: false, pending: 0, complete: false, access: null })
     await expect(ws.whenStored()).rejects.toEqual(refusal("NO_RELAY"))
@@ -252,7 +252,7 @@ describe("a workspace", () => {
     await own.close()
   })
 
-  test("works with its functions taken off", async () => {
+  test("works with its functions without their object", async () => {
     const { notes: bound, onStatus, close } = await opened()
     const { create, update, get } = bound
     const seen: number[] = []
@@ -265,7 +265,7 @@ describe("a workspace", () => {
   })
 })
 
-test("two workspaces of one id do not share a relay connection, and the first is none the worse", async () => {
+test("a second workspace of one id on a relay connection is refused, and the first goes on", async () => {
   const relay = relayConnection({ url: "ws://127.0.0.1:9" })
   const options = { id: "w", collections: { notes }, relay }
   const one = await openWorkspace({ ...options, store: memoryStore() })
