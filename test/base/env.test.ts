@@ -7,7 +7,7 @@ describe("the system's clock", () => {
 
   const day = 24 * 3_600_000
 
-  test("calls once, when the time has passed and not before", () => {
+  test("calls the function once, after the time has passed", () => {
     const f = vi.fn()
     systemClock.after(1000, f)
     vi.advanceTimersByTime(999)
@@ -28,7 +28,7 @@ describe("the system's clock", () => {
     expect(f).toHaveBeenCalledTimes(1)
   })
 
-  test("calls nobody after a cancellation, whenever that came", () => {
+  test("never calls the function after a cancellation, early or late", () => {
     for (const before of [0, 10 * day, 40 * day]) {
       const f = vi.fn()
       const cancel = systemClock.after(60 * day, f)
@@ -39,7 +39,7 @@ describe("the system's clock", () => {
     }
   })
 
-  test("gives as many random bytes as are asked for, not twice the same", () => {
+  test("returns the requested number of random bytes, different ones each time", () => {
     const [a, b] = [systemClock.random(32), systemClock.random(32)]
     expect(a).toHaveLength(32)
     expect(a).not.toEqual(b)
@@ -53,7 +53,7 @@ test("a timer in the background keeps no process alive", () => {
   timers.mockRestore()
 })
 
-test("a random number is at least 0, below 1, and made of all bits that are asked for", () => {
+test("a random number is at least 0 and below 1, and uses all 32 random bits", () => {
   const of = (...bytes: number[]) => {
     const random = vi.fn(() => Uint8Array.from(bytes))
     const unit = randomUnit({ random } as unknown as Clock)

@@ -73,7 +73,7 @@ beforeEach(async () => {
   await ws.notes.create({ title: "kept", body: "b" }, { id: "a" })
 })
 afterEach(() => ws.close())
-/** Every change that was pushed and not acknowledged. */
+/** Returns the changes of the last push. */
 const pushed = () =>
   relay
     .last("push")
@@ -84,13 +84,13 @@ const refuse = async (code: Code, more: object = {}) => {
   await relay.settle()
 }
 
-describe("what is thrown says of which entity, field or issue it speaks:", () => {
+describe("an error names the entity, field or issue that it is about:", () => {
   const cases: [Code, object, () => unknown][] = [
     ["ENTITY_EXISTS", { entity: "a" }, () => ws.notes.create({ title: "T" }, { id: "a" })],
     ["ENTITY_NOT_FOUND", { entity: "x" }, () => ws.notes.update("x", () => {})],
     ["ENTITY_NOT_FOUND", { entity: "x" }, () => ws.notes.delete("x")],
     ["ENTITY_NOT_FOUND", { entity: "x" }, () => ws.notes.restore("x")],
-    ["ENTITY_NOT_FOUND", { entity: "a" }, () => ws.later.delete("a")], // of another collection
+    ["ENTITY_NOT_FOUND", { entity: "a" }, () => ws.later.delete("a")], // "a" is in another collection
     ["ENTITY_DELETED", { entity: "a" }, () => ws.notes.delete("a").then(() => ws.notes.update("a", () => {}))],
     ["ID_INVALID", {}, () => ws.notes.create({ title: "T" }, { id: "a b" })],
     [
@@ -152,7 +152,7 @@ describe("what is thrown says of which entity, field or issue it speaks:", () =>
   })
 })
 
-test("STORE_FAILED has the disk's words as its cause, and the next write tries again", async () => {
+test("STORE_FAILED has the disk's error as its cause, and the next write tries again", async () => {
   const cause = new Error("the disk is full")
   step = (name) => {
     if (name === "commit") throw cause
@@ -177,7 +177,7 @@ test("STORE_FORMAT refuses to open what a newer version wrote, and overwrites no
   await opened()
 })
 
-test("READ_ONLY stands in the way of every write, on any row, and saves nothing", async () => {
+test("every write to any row fails with READ_ONLY and saves nothing", async () => {
   await level(2, { access: "read" })
   const before = await store.list([])
   const writes = [
@@ -193,7 +193,7 @@ test("READ_ONLY stands in the way of every write, on any row, and saves nothing"
 })
 
 describe("PROTOCOL_VERSION", () => {
-  test.each([4406, 1002])("is what a relay says that closes with %i; it is dialled again", async (code) => {
+  test.each([4406, 1002])("is the error after a close with %i, and the relay is dialled again", async (code) => {
     await ws.close()
     let socket: Socket | undefined
     const dial: Env["dial"] = (...args) => (socket = relay.env.dial(...args))
@@ -205,7 +205,7 @@ describe("PROTOCOL_VERSION", () => {
     await ws.notes.update("a", (draft) => void (draft.title = "offline"))
   })
 
-  test("is what an entry of a kind to come stops the workspace with, and the cursor stays before it", async () => {
+  test("is the error after an entry of an unsupported kind, and the cursor stays before that entry", async () => {
     const { pending } = ws.status
     const tombstone: Entry = {
       entity: "gone",
@@ -265,7 +265,7 @@ describe("the relay's", () => {
     expect(ws.notes.get("a")?.title).toBe("kept")
   })
 
-  test("refusal for good is REJECTED: shown, thrown to who waits, and the row goes back", async () => {
+  test("refusal for good is REJECTED in status and in whenStored, and the refused note is no longer shown", async () => {
     const stored = expect(ws.whenStored()).rejects.toMatchObject({ code: "REJECTED" })
     await refuse("CHUNK_BAD")
     await stored

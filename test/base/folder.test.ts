@@ -5,9 +5,9 @@ import { dirname, join } from "node:path"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { makeFolder, syncFolder } from "../../src/base/folder.node.ts"
 
-/** Folders that were synced, in order. */
+/** Paths of the synced folders, in order. */
 const synced: string[] = []
-/** Thrown by the sync of a folder. */
+/** Returns the code of the error with which the sync of this folder fails; undefined when it succeeds. */
 let failure: (folder: string) => string | undefined = () => undefined
 
 vi.mock("node:fs/promises", async (original) => {
@@ -34,20 +34,20 @@ beforeEach(async () => {
 })
 afterEach(() => fs.rm(base, { recursive: true }))
 
-test("a folder is made with those above it, and the name of each is synced, the upper ones first", async () => {
+test("makeFolder makes the folders above it, too, and syncs the name of each, the upper ones first", async () => {
   const folder = join(base, "a", "b", "c")
   await makeFolder(folder)
   expect((await fs.stat(folder)).isDirectory()).toBe(true)
   expect(synced).toEqual([base, join(base, "a"), join(base, "a", "b")])
 })
 
-test("the name of a folder that is there already is synced too: its maker may have died before the sync", async () => {
+test("the name of an existing folder is synced, too, because its maker may have died before the sync", async () => {
   await fs.mkdir(join(base, "a"))
   await makeFolder(join(base, "a"))
   expect(synced).toEqual([base])
 })
 
-test("a name that cannot be synced fails, but for that of a folder that was there and whose parent is not ours", async () => {
+test("a failed sync of a name is an error, unless the folder existed and its parent may not be opened", async () => {
   for (const [code, made, was] of [
     ["EIO", "EIO", "EIO"],
     ["EACCES", "EACCES", undefined],
@@ -66,7 +66,7 @@ test("a name that cannot be synced fails, but for that of a folder that was ther
   }
 })
 
-test("a file in the place of a folder is an error, and so is a place that cannot be", async () => {
+test("a file in the place of a folder is an error, and so is a path that cannot exist", async () => {
   await fs.writeFile(join(base, "file"), "")
   await expect(makeFolder(join(base, "file"))).rejects.toMatchObject({ code: "EEXIST" })
   await expect(makeFolder(join(base, "file", "a"))).rejects.toMatchObject({ code: "ENOTDIR" })
@@ -74,7 +74,7 @@ test("a file in the place of a folder is an error, and so is a place that cannot
     await expect(makeFolder("/proc/headwater/a")).rejects.toMatchObject({ code: "ENOENT" })
 })
 
-test("a folder is synced where the system can, and closed whatever happens", async () => {
+test("syncFolder ignores only that the system cannot sync folders", async () => {
   await syncFolder(base)
   expect(synced).toEqual([base])
   failure = () => "EIO"

@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { servePage } from "../../examples/notes/serve.ts"
 import { launchOptions } from "./support.ts"
 
-// An app that installed the built package is bundled without any configuration, Automerge's base64 build included, and
-// run.
+// An app that has installed the built package is bundled without any configuration, together with Automerge's base64
+// build. Then it runs in a browser.
 const root = path.resolve(import.meta.dirname, "../..")
 const app = mkdtempSync(path.join(tmpdir(), "headwater-bundlers-"))
 const outOf = (bundler: string) => path.join(app, `out-${bundler}`)
@@ -29,7 +29,7 @@ document.title = ws.notes.get(id).body + ", " + ws.status.pending + " pending"
 
 beforeAll(() => {
   const ours = path.join(app, "node_modules/headwater")
-  // copied, because through a link a bundler would find the tsconfig.json of this repository
+  // copied, because a bundler follows a link and would use this repository's tsconfig.json
   for (const name of ["package.json", "dist"]) cpSync(path.join(root, name), path.join(ours, name), { recursive: true })
   const { dependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
   for (const name of Object.keys(dependencies)) link(name, ours)
@@ -69,7 +69,7 @@ describe("an app that is bundled", () => {
   })
 })
 
-/** The title that the app sets when it is done, or the message of its error. */
+/** Runs the bundled app and returns the title that the app sets when it has ended, or the message of its error. */
 async function run(bundler: string): Promise<string> {
   const folder = outOf(bundler)
   expect(readdirSync(folder)).toContain("index.html")

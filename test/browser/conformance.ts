@@ -1,11 +1,11 @@
 import { indexedDBStore } from "headwater/indexeddb"
 import { storeConformance } from "headwater/testing"
 
-// The store contract in a real browser: one test a line, run by name from the test file.
+// The page that runs the store's conformance suite in a real browser. indexeddb.test.ts calls `runAll`.
 const tests = new Map<string, () => Promise<void>>()
 let made = 0
 
-/** The durability of every readwrite transaction of the run, as the browser has understood it. */
+/** The durability that the browser reports for each readwrite transaction of the run. */
 const durabilities: string[] = []
 const { transaction } = IDBDatabase.prototype
 IDBDatabase.prototype.transaction = function (...args) {

@@ -20,7 +20,7 @@ type Script = {
 }
 
 describe("IndexedDB in Chromium", () => {
-  it("keeps every line of the store contract", async () => {
+  it("passes every test of the store's conformance suite", async () => {
     const page = await (await stage.profile("conformance")).newPage()
     await page.goto(`${stage.url}conformance.html`)
     await page.waitForFunction(() => "runAll" in window)
@@ -36,7 +36,7 @@ describe("IndexedDB in Chromium", () => {
   it.each([
     ["the tab", 700],
     ["the whole browser", 900],
-  ])("loses nothing saved when %s is killed in mid-write", async (what, after) => {
+  ])("loses nothing saved when %s is killed during a write", async (what, after) => {
     const name = `killed-${after}`
     const context = await stage.profile(name)
     const saved = new Set<string>()

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { allStored, bodyOf, eventually, file, goto, newNote, noteCalled, openPage, report } from "./notes-page.ts"
 import { openStage } from "./support.ts"
 
-// a relay, a page and browser profiles of its own for every test
+// Every test has its own relay, page and browser profiles.
 let stage: Awaited<ReturnType<typeof openStage>>
 let a: Page
 beforeEach(async () => {
@@ -12,7 +12,10 @@ beforeEach(async () => {
 })
 afterEach(() => stage.close())
 
-/** Lets the page's disk fail, as with a full quota, from its write number `from` on; `Infinity`: it works again. */
+/**
+ * Makes the page's disk fail from write number `from` on, as when the quota is exceeded. The count starts at this call.
+ * With `Infinity` the disk works again.
+ */
 const failFrom = (page: Page, from: number) =>
   page.evaluate((from) => {
     const w = window as unknown as { writes: number; from: number; put?: IDBObjectStore["put"] }
@@ -30,7 +33,7 @@ const failFrom = (page: Page, from: number) =>
   }, from)
 
 describe("deleting notes", () => {
-  it("two can be brought back one after the other", async () => {
+  it("two deleted notes can be brought back one after the other", async () => {
     await goto(stage, a)
     for (const title of ["First", "Second"]) await newNote(a, title, "text")
     await a.keyboard.press("Escape")
@@ -46,7 +49,7 @@ describe("deleting notes", () => {
     expect(await a.locator("#toast").isVisible()).toBe(false)
   })
 
-  it("on another device is shown there until it is undone, and what was typed there meanwhile is kept", async () => {
+  it("is shown on the other device until it is undone, and text typed there meanwhile is kept", async () => {
     const b = await openPage(stage, "b")
     await goto(stage, a)
     await goto(stage, b)
@@ -68,7 +71,7 @@ describe("deleting notes", () => {
 })
 
 describe("a disk that fails for a while", () => {
-  it("is written to as soon as it works again, of a note that was left too", async () => {
+  it("gets all unsaved text as soon as it works again, also the text of a note that was left", async () => {
     await goto(stage, a)
     for (const title of ["Left", "Open"]) await newNote(a, title, "text")
     await allStored(a)
@@ -77,9 +80,9 @@ describe("a disk that fails for a while", () => {
     await a.locator("#body").press("Control+End")
     await a.keyboard.type(" left")
     await noteCalled(a, "Open").click()
-    await report(a).waitFor() // "Left" was not saved
+    await report(a).waitFor() // this report says that "Left" was not saved
     await report(a).locator("button").click()
-    await eventually(() => bodyOf(a)).toBe("text") // "Open" is shown
+    await eventually(() => bodyOf(a)).toBe("text") // the editor shows "Open" now
     await a.locator("#body").press("Control+End")
     await a.keyboard.type(" open")
     await a.locator("#notice", { hasText: "Not saved" }).waitFor()
@@ -93,13 +96,13 @@ describe("a disk that fails for a while", () => {
   it("leaves a long file's note incomplete, and importing the file again completes it", async () => {
     const long = Array.from({ length: 30_000 }, (_, n) => `line ${n}\n`).join("")
     await goto(stage, a)
-    await allStored(a) // what the relay says first is saved: the import's writes are the first that are counted
+    await allStored(a) // the relay's first message is saved now, so the count starts with the import's writes
     await failFrom(a, 2)
     await a.locator("#files").setInputFiles([file("long.md", long)])
     await report(a).locator("h2", { hasText: "1 could not be imported" }).waitFor()
     await report(a).locator("button").click()
     await a.reload()
-    await noteCalled(a, "long").waitFor() // before, the page does not hear of a file
+    await noteCalled(a, "long").waitFor() // only then does the page listen to its inputs
     await a.locator("#files").setInputFiles([file("long.md", long)])
     await report(a).locator("h2", { hasText: "0 notes imported, 1 updated" }).waitFor()
     expect(await report(a).locator("li").textContent()).toContain("its last import was interrupted")
@@ -110,7 +113,7 @@ describe("a disk that fails for a while", () => {
   })
 })
 
-it("says to reload when the browser has deleted the notes, though nothing is typed", async () => {
+it("the page asks for a reload when the browser has deleted the notes, even if nothing is typed", async () => {
   await goto(stage, a)
   await newNote(a, "Stored", "text")
   await allStored(a)
@@ -126,7 +129,7 @@ it("says to reload when the browser has deleted the notes, though nothing is typ
 })
 
 describe("an image", () => {
-  /** Pastes or drops files, as the browser would. */
+  /** Dispatches the event of a paste or a drop, and returns false when the page prevents the default action. */
   const give = (how: "paste" | "drop", files: readonly { name: string; type: string; text: string }[], text?: string) =>
     a.evaluate(
       ({ how, files, text }) => {
@@ -143,7 +146,7 @@ describe("an image", () => {
     )
   const png = { name: "photo.png", type: "image/png", text: "..." }
 
-  it.each(["paste", "drop"] as const)("is answered with a sentence on %s", async (how) => {
+  it.each(["paste", "drop"] as const)("is refused with a report on %s", async (how) => {
     await goto(stage, a)
     await newNote(a, "Open", "text")
     expect(await give(how, [png])).toBe(false)
@@ -159,7 +162,7 @@ describe("an image", () => {
     await noteCalled(a, "From a file").waitFor()
   })
 
-  it("beside text, and text alone, is the browser's to put into the input", async () => {
+  it("that is pasted with text is left to the browser, and so is text alone", async () => {
     await goto(stage, a)
     await newNote(a, "Open", "text")
     expect(await give("paste", [png], "text of a table")).toBe(true)
@@ -169,7 +172,7 @@ describe("an image", () => {
   })
 })
 
-it("finds what stands far behind in a long note, and shows the date of its file until it is edited", async () => {
+it("a search finds words far behind in a long note, and the list shows its file's date until it is edited", async () => {
   await goto(stage, a)
   const filler = "river delta spring basin\n".repeat(500)
   const long = file("long.md", `---\ncreated: 2001-02-03\n---\n${filler}The licence.\n${filler}`)
@@ -183,7 +186,7 @@ it("finds what stands far behind in a long note, and shows the date of its file 
   await a.locator("#rows em", { hasText: "2001" }).waitFor()
   await noteCalled(a, "long").click()
   await a.locator("#dates", { hasText: /Created .*2001.* changed .*2001/ }).waitFor()
-  await a.waitForTimeout(1100) // a change's time has whole seconds, and within one the list is ordered by ids
+  await a.waitForTimeout(1100) // times of changes are whole seconds; within one second the list would be ordered by ids
   await a.locator("#title").press("End")
   await a.keyboard.type("er")
   await eventually(() => a.locator("#rows button strong").first().textContent()).toBe("longer")

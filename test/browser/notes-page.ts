@@ -2,7 +2,7 @@ import type { Page } from "playwright-core"
 import { expect } from "vitest"
 import type { openStage } from "./support.ts"
 
-// What the tests of the notes page do in it.
+// Actions that the browser tests of the notes page share.
 type Stage = Awaited<ReturnType<typeof openStage>>
 
 export async function openPage(
@@ -36,7 +36,7 @@ export async function newNote(page: Page, title: string, body: string): Promise<
   await page.keyboard.insertText(body)
 }
 
-/** A file for an `<input type="file">`. */
+/** Makes a file for an `<input type="file">`. */
 export const file = (name: string, content: string | Buffer, mimeType = "text/markdown") => ({
   name,
   mimeType,

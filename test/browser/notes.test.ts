@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { allStored, bodyOf, eventually, file, goto as go, newNote, noteCalled, openPage as open } from "./notes-page.ts"
 import { countWasm, openStage } from "./support.ts"
 
-// a relay, a page and browser profiles of its own for every test
+// Every test has its own relay, page and browser profiles.
 let stage: Awaited<ReturnType<typeof openStage>>
 beforeEach(async () => {
   stage = await openStage(["writer"])
@@ -15,7 +15,7 @@ const openPage = (profile: string, viewport?: { width: number; height: number })
 const goto = (page: Page) => go(stage, page)
 
 describe("the notes page", () => {
-  it("converges in two profiles, online and after edits of both while offline", async () => {
+  it("converges in two profiles, online and after both have edited offline", async () => {
     const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
     await goto(b)
@@ -44,7 +44,7 @@ describe("the notes page", () => {
     }
   })
 
-  it("takes in what others write while one types, with the caret where it was", async () => {
+  it("shows the edits of others while a person types, and does not move the caret", async () => {
     const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
     await goto(b)
@@ -78,7 +78,7 @@ describe("the notes page", () => {
     await eventually(() => bodyOf(a)).toBe(merged)
   })
 
-  it("leaves an input method's half-made character alone while others write", async () => {
+  it("does not disturb a character that an input method composes while others write", async () => {
     const [a, b] = [await openPage("a"), await openPage("b")]
     await goto(a)
     await goto(b)
@@ -133,7 +133,7 @@ describe("the notes page", () => {
     await page.locator("#report[open] h2").filter({ hasText: "0 notes imported, 1 here already" }).waitFor()
     await report.locator("button").click()
 
-    // where the browser has a folder picker, the files are written into that folder, beside the files in it
+    // if the browser has a folder picker, the export writes into the chosen folder and keeps the other files there
     await page.evaluate(async () => {
       const folder = await navigator.storage.getDirectory()
       await folder.getDirectoryHandle("long.md", { create: true })
@@ -201,7 +201,7 @@ describe("the notes page", () => {
     expect(await exported("cr.md")).toMatch(/one\rtwo\rthree and more$/)
   })
 
-  it("says what is not saved yet, asks before it is closed, and deletes a note that is not created yet", async () => {
+  it("shows that text is not saved yet, asks before it closes, and deletes a note that is not saved yet", async () => {
     const page = await openPage("a")
     let arrive = () => {}
     const arrived = new Promise<void>((resolve) => (arrive = resolve))
@@ -266,7 +266,7 @@ describe("the notes page", () => {
     await page.locator("#keys[open]").waitFor()
   })
 
-  it("announces what it shows, and shows where the focus is", async () => {
+  it("announces its status to screen readers, and shows where the focus is", async () => {
     const page = await openPage("a")
     await goto(page)
     const announced = page.getByRole("status").filter({ hasText: /^Online$/ })
@@ -325,7 +325,7 @@ describe("the notes page", () => {
     await b.locator("#body").press("Control+Home")
     await b.keyboard.type("Was ")
     await allStored(b)
-    // after so many failed dials it would now wait for many seconds by itself
+    // after this many failed dials the page would wait for many seconds before it dials by itself
     await expect.poll(() => dialled.length, { timeout: 90_000 }).toBeGreaterThan(4)
     await offline.waitFor()
     const back = Date.now()
@@ -335,7 +335,7 @@ describe("the notes page", () => {
     for (const page of [a, b]) await eventually(() => bodyOf(page)).toBe("Was written in a tunnel")
   })
 
-  it("says so when the notes are open in another tab", async () => {
+  it("says that the notes are open in another tab", async () => {
     const page = await openPage("a")
     await goto(page)
     const second = await page.context().newPage()

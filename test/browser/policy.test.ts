@@ -9,7 +9,7 @@ import { launchOptions } from "./support.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
-test("a page whose policy forbids the relay hears so at once", async () => {
+test("status says at once that the Content-Security-Policy of a page forbids the relay", async () => {
   const { outputFiles } = await build({
     stdin: {
       contents: `import { collection, openWorkspace } from "./dist/index.js"
@@ -32,7 +32,7 @@ test("a page whose policy forbids the relay hears so at once", async () => {
     format: "esm",
     external: ["@automerge/*"],
     write: false,
-    tsconfigRaw: "{}", // this project's would put Node's socket into the page
+    tsconfigRaw: "{}", // this project's tsconfig.json would put Node's socket into the page
   })
   const server = createServer(({ url }, response) => {
     const policy = "default-src 'self'; connect-src 'self'"

@@ -11,10 +11,10 @@ import { servePage } from "../../examples/notes/serve.ts"
 const root = path.resolve(import.meta.dirname, "../..")
 const builtPage = path.join(root, "examples/dist/notes/page")
 
-/** Without these flags Chromium contacts Google's hosts, and refuses to run as root for want of a sandbox. */
+/** Without these flags Chromium contacts Google's hosts, and does not start as root, because it finds no sandbox. */
 export const launchOptions = {
   executablePath: "/usr/bin/chromium",
-  headless: false, // playwright's true would start the old headless shell; --headless=new below is the browser itself
+  headless: false, // true would start the old headless shell; --headless=new below starts the browser itself
   args: [
     "--headless=new",
     "--no-sandbox",
@@ -27,7 +27,10 @@ export const launchOptions = {
   ],
 }
 
-/** The page as `npm start` serves it, a relay, and browser profiles. `close` ends all of it and removes its files. */
+/**
+ * Starts a relay and the page's server, as `npm start` does. `close` ends both, closes all browser profiles and
+ * removes all files.
+ */
 export async function openStage(scripts: readonly string[] = []) {
   if (!existsSync(path.join(builtPage, "page.js"))) throw new Error("the page is not built: npm run build")
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-browser-"))
@@ -43,7 +46,7 @@ export async function openStage(scripts: readonly string[] = []) {
     url: server.url,
     relay: relay.url,
     folder,
-    /** Silences every open connection: nothing more arrives, and neither side is told. */
+    /** Makes every open connection silent, as a lost network does: nothing more arrives, and no side sees a close. */
     lose: line.lose,
     /** Opens a browser profile; the same `name` opens the same profile again. */
     async profile(name: string, viewport = { width: 1100, height: 800 }): Promise<BrowserContext> {
@@ -63,7 +66,8 @@ export async function openStage(scripts: readonly string[] = []) {
 }
 
 /**
- * A proxy from the page to the relay. Chromium's offline mode keeps open sockets alive, which a lost network does not.
+ * A proxy between the page and the relay. Its `lose` acts like a lost network. Chromium's offline mode does not,
+ * because it keeps open sockets alive.
  */
 async function openLine(port: number) {
   const sockets = new Set<Socket>()
@@ -97,7 +101,7 @@ async function openLine(port: number) {
   }
 }
 
-/** Bundles a script of this folder with the library's sources, and puts it beside the page as <name>.html. */
+/** Bundles a script of this folder with the library's sources, for a page <name>.html beside the notes page. */
 async function addScript(pageFolder: string, name: string): Promise<void> {
   const source = (file: string) => path.join(root, "src", file)
   await build({
@@ -118,7 +122,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
   writeFileSync(path.join(pageFolder, `${name}.html`), html)
 }
 
-/** Counts in `window.wasm` every WebAssembly module that the page compiles, by whichever function. */
+/** Counts in `window.wasm` every call of a function that compiles a WebAssembly module. */
 export async function countWasm(page: Page): Promise<() => Promise<number>> {
   await page.addInitScript(() => {
     const counter = window as unknown as { wasm: number }

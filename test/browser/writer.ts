@@ -2,8 +2,8 @@ import { openWorkspace } from "headwater"
 import { indexedDBStore } from "headwater/indexeddb"
 import { notes as definition } from "../../examples/notes/notes.ts"
 
-// A page on the notes page's store and workspace, driven by a test. `fill` creates many notes. `write` writes until it
-// is killed, and reports each note that was saved.
+// A page with the store and the workspace of the notes page, for a test to call. `fill` creates many notes. `write`
+// writes until the page is killed, and calls `saved` for each saved note.
 declare function saved(id: string): void
 const workspace = await openWorkspace({
   id: "notes",
@@ -33,7 +33,7 @@ async function write(): Promise<never> {
   }
 }
 
-/** Every note as `read` returns it, and whether its row agrees. */
+/** Returns every note as `read` returns it, and whether the row of the note has the same title and body. */
 async function check(): Promise<{ id: string; body: string; tags: number; agrees: boolean }[]> {
   return Promise.all(
     notes.all().map(async (row) => {

@@ -15,7 +15,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-it(`a relay that is killed ${kills} times under load has all that it had acknowledged, and gets all that was saved`, async () => {
+it(`a relay that is killed ${kills} times under load keeps all that it had acknowledged, and gets all that was saved`, async () => {
   load = await RelayUnderLoad.start(folder, path.join(folder, "relay"))
   await load.kill(kills)
 })

@@ -13,5 +13,5 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-it(`a replica that is killed ${kills} times under load keeps the row, the change and the outbox record of all that it said was saved`, () =>
+it(`a replica that is killed ${kills} times under load keeps the row, the change and the outbox record of all that it reported as saved`, () =>
   killReplica(folder, kills))

@@ -1,4 +1,4 @@
-/** One of each kind; `kill-9-replica.ci` and `kill-9-relay.ci` do it many times. */
+/** Kills a replica and a relay once each. `kill-9-replica.ci` and `kill-9-relay.ci` kill them many times. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -17,10 +17,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-it("a replica that is killed under load keeps all that it said was saved, and brings it to the relay", () =>
+it("a replica that is killed under load keeps all that it reported as saved, and pushes it to the relay", () =>
   killReplica(folder, 1))
 
-it("a relay that is killed under load has all that it had acknowledged, and gets all that was saved", async () => {
+it("a relay that is killed under load keeps all that it had acknowledged, and gets all that was saved", async () => {
   load = await RelayUnderLoad.start(folder, path.join(folder, "relay"))
   await load.kill(1)
 })

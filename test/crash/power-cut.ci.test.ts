@@ -20,7 +20,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** The device that writes to this disk loses its power; returns the disk as it is found afterwards. */
+/** Cuts the power of the process that writes to this disk. Returns the disk as it is after the cut. */
 async function cutOff(child: Child, disk: LoopDisk): Promise<LoopDisk> {
   await child.freeze()
   const found = await disk.cut()
@@ -34,7 +34,7 @@ if (reason !== undefined) {
   it(`the power cannot be cut on this machine: ${reason}`, (context) => context.skip(reason))
 } else {
   describe("a power cut", () => {
-    it("takes what was not synced, and nothing else", async () => {
+    it("loses what was not synced, and nothing else", async () => {
       const disk = await LoopDisk.make()
       const file = openSync(path.join(disk.path, "file"), "w")
       writeSync(file, "synced")
@@ -45,7 +45,7 @@ if (reason !== undefined) {
       closeSync(file)
     })
 
-    it("leaves a store that was only ever opened so that it can be opened again", async () => {
+    it("leaves a store in which nothing was written yet, and it can be opened again", async () => {
       const disk = await LoopDisk.make()
       const child = start(await program("test/support/device-under-load.ts"), [path.join(disk.path, "device")])
       expect(await child.line()).toBe("opened")
@@ -54,7 +54,7 @@ if (reason !== undefined) {
       await ws.close()
     })
 
-    it(`under load, ${cuts} times, leaves a replica the row, the change and the outbox record of all that it said was saved`, async () => {
+    it(`under load, ${cuts} times, leaves a replica the row, the change and the outbox record of all that it reported as saved`, async () => {
       const device = (of: LoopDisk) => path.join(of.path, "device")
       const written: Written[] = []
       let disk = await LoopDisk.make()
@@ -75,7 +75,7 @@ if (reason !== undefined) {
         await ws.close()
       }
 
-      // Afterwards it brings a relay all of it.
+      // After the last cut, the replica pushes everything to a relay.
       const relay = await startRelay(path.join(folder, "relay"))
       const store = nodeStore(device(disk))
       const ws = await openNotes(store, relay.url)
@@ -87,14 +87,14 @@ if (reason !== undefined) {
       console.log(`${cuts} power cuts of a replica: ${written.length} writes reported as saved, 0 lost`)
     })
 
-    it(`under load, ${cuts} times, leaves a relay all that it had acknowledged, then and before`, async () => {
+    it(`under load, ${cuts} times, leaves a relay all that it had acknowledged before this cut and earlier cuts`, async () => {
       const data = (of: LoopDisk) => path.join(of.path, "relay")
       let disk = await LoopDisk.make()
       load = await RelayUnderLoad.start(folder, data(disk))
       for (let cut = 1; cut <= cuts; cut++) {
         await load.untilBusy()
         await load.relay.freeze()
-        await sleep(200) // acks that were on their way arrive
+        await sleep(200) // acks that the relay has sent arrive in this time
         const acknowledged = [...load.stored]
         disk = await cutOff(load.relay, disk)
         await load.restart(acknowledged, data(disk))

@@ -1,4 +1,4 @@
-/** A hundred thousand acknowledged writes on one device, and what they leave in memory. A short run makes two thousand. */
+/** Checks that 100,000 acknowledged writes on one device leave no memory behind. A short run makes 2,000 writes. */
 
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -10,11 +10,14 @@ import { endAll, startRelay } from "../support/processes.ts"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 
 const WRITES = process.env["HEADWATER_LONG"] === "1" ? 100_000 : 2000
-/** Writes that are asked for at once, as by a script that imports. */
+/** Number of writes that begin together, as in an import. */
 const AT_ONCE = 100
-/** Each batch goes to one note, as people write: one after the other would hydrate a document for each write. */
+/**
+ * Number of notes. Each batch of writes goes to one note, because a write to another note each time would hydrate
+ * a document for each write.
+ */
 const NOTES = 200
-/** Live documents may take 64 MiB; everything else is bounded by far less. */
+/** Bytes by which the heap may grow: 64 MiB of live documents, and 32 MiB for everything else, which takes far less. */
 const MOST_GROWTH = 96 * 2 ** 20
 
 setFlagsFromString("--expose-gc")
@@ -30,7 +33,7 @@ test(`${WRITES} writes, each acknowledged, leave the heap as small as it was`, a
   const folder = await newFolder()
   ends.push(() => removeFolder(folder))
   ends.push(async () => endAll())
-  const relay = await startRelay(`${folder}/relay`, { seconds: 3600 }) // a process of its own: its memory is not counted
+  const relay = await startRelay(`${folder}/relay`, { seconds: 3600 }) // another process, so its memory does not count
   const ws = await openWorkspace({
     id: "w",
     collections: { notes },
