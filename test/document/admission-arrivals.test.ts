@@ -26,11 +26,13 @@ const isGenesis = (change: Change): boolean => {
     const [op] = Automerge.decodeChange(change.chunk).ops
     return Entity.create(ID, String(op?.value), actorOf(0)).genesis.hash === change.hash
   } catch {
-    return false // not even Automerge reads it
+    return false // even Automerge cannot decode this chunk
   }
 }
 
-/** The rules as they are told, each read off the whole set of a change's ancestors. */
+/**
+ * Judges changes by the plain rules, as a model for the test: each rule looks at the whole set of a change's ancestors.
+ */
 function told(trusted: readonly Change[], arrived: readonly Change[]): Verdict {
   const sound = new Map(trusted.map((change) => [change.hash, change]))
   const bad = new Map<Hash, Code>()
@@ -60,7 +62,7 @@ function codeOf(change: Change, below: readonly Change[], sound: readonly Change
   return isGenesis(change) && sound.some(isGenesis) ? "COLLECTION_MISMATCH" : undefined
 }
 
-/** An honest history with everything that Automerge has and lies about it, or a wild one. */
+/** Returns an honest history with mutants of its changes (every fourth seed), or a wild history. */
 function material(seed: number): Change[] {
   if (seed % 4 > 0) return wildHistory(seed, 50)
   const all = new Map(honestHistory(seed).map((change) => [change.hash, change]))
@@ -76,14 +78,17 @@ function shuffled(changes: readonly Change[], next: (n: number) => number): Chan
   return changes.map(() => left.splice(next(left.length), 1)[0] as Change)
 }
 
-/** Whether no two of them claim one place: else the first to arrive has it, and the log says who that is. */
+/**
+ * Whether no two changes have the same actor and seq, and there is only one genesis. Otherwise the verdicts depend on
+ * the order of arrival: the change that comes first is sound.
+ */
 function undisputed(changes: readonly Change[]): boolean {
   return new Set(changes.map(placeOf)).size === changes.length && changes.filter(isGenesis).length < 2
 }
 
 const seeds = fc.integer({ min: 1, max: 2 ** 31 - 1 })
 
-test("what arrives is judged as if everything were judged again, in whatever order and pieces it arrives", () => {
+test("arriving changes get the verdicts that judging all changes again would give, in any order and batches", () => {
   const seen = new Map<string, number>()
   const count = (what: string, n = 1) => void seen.set(what, (seen.get(what) ?? 0) + n)
   const property = fc.property(seeds, (seed) => {
@@ -140,7 +145,7 @@ test("what arrives is judged as if everything were judged again, in whatever ord
   }
 })
 
-/** What the user of this device writes on top of everything. */
+/** Makes a change of this device that depends on all heads. */
 function written({ order: held }: History): Change {
   const actor = "0".repeat(32)
   const seq = held.filter((change) => change.actor === actor).length + 1
@@ -148,7 +153,7 @@ function written({ order: held }: History): Change {
   return forged({ actor, seq, startOp, deps: headsOf(held), ops: [put()] })
 }
 
-/** As many changes in a row, by one author but for the genesis. */
+/** Makes a genesis and then changes of one actor, each depending on the one before: `length` changes in all. */
 function chain(length: number): Change[] {
   const changes = [Entity.create(ID, "notes", actorOf(0)).genesis]
   while (changes.length < length) {
@@ -157,15 +162,17 @@ function chain(length: number): Change[] {
   return changes
 }
 
-/** A change that sets a key; what is told apart by its number is not looked into. */
+/**
+ * Makes a change that sets a key. Its hash is made from `number`, because nothing here checks that it fits the chunk.
+ */
 function after(dep: Change, actor: string, seq: number, number: number): Change {
   const hash = number.toString(16).padStart(64, "0")
   const { chunk } = forged({ ops: [put()] })
   return { ...dep, chunk, hash, actor, seq, deps: [dep.hash], startOp: dep.maxOp + 1, maxOp: dep.maxOp + 1 }
 }
 
-test("what arrives at the head of a long history costs what it is, not what the history is", () => {
-  /** ms for 500 arrivals on a history of this length. */
+test("the cost of judging a change at the head does not grow with the length of the history", () => {
+  /** Returns the ms that 500 arrivals on a history of this length take. */
   const arrivals = (length: number): number => {
     const changes = chain(length)
     const history = History.of(changes)
@@ -184,7 +191,7 @@ test("what arrives at the head of a long history costs what it is, not what the 
   expect(Math.min(...ratios)).toBeLessThan(10)
 })
 
-test("however many rest on changes of long ago, all together they cost little more than the history", () => {
+test("judging many changes that depend on old changes costs little more than judging the history itself", () => {
   const changes = chain(20_000)
   const late = changes.slice(0, 10_000).map((change, n) => after(change, n.toString(16).padStart(32), 1, 100_000 + n))
   const ratios = [1, 2, 3].map(() => {

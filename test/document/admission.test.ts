@@ -26,7 +26,7 @@ test("no honest change is ever refused", () => {
   fc.assert(property, { numRuns: runs(30, 1000) })
 })
 
-test("hash-valid hostile mutants get one verdict wherever they are judged, and what is left loads", () => {
+test("a hostile mutant with a valid hash gets the same verdict in any context, and the sound changes load", () => {
   const seen = { sound: 0, refused: 0 }
   const property = fc.property(seeds, (seed) => {
     const all = honestHistory(seed)
@@ -37,7 +37,7 @@ test("hash-valid hostile mutants get one verdict wherever they are judged, and w
       if (made !== undefined && !known.has(made.hash) && made.deps.every((dep) => known.has(dep)))
         mutants.set(made.hash, made)
     }
-    // A place that two claim is another test's matter; here each stands alone.
+    // Two changes with the same actor and seq are the subject of another test. Here each change has a pair of its own.
     const claimed = new Set(all.map(placeOf))
     const alone = [...mutants.values()].filter(
       (change) => !claimed.has(placeOf(change)) && claimed.add(placeOf(change)),
@@ -77,7 +77,7 @@ test("hash-valid hostile mutants get one verdict wherever they are judged, and w
   expect(seen.refused).toBeGreaterThan(runs(40, 3000))
 })
 
-/** genesis, and two changes of one actor after it: a text and a register. */
+/** Makes a genesis and two changes of one actor after it: the first writes a text, the second a register. */
 function small() {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   let doc = Automerge.applyChanges(Automerge.init<any>({ actor: actorOf(1) }), [genesis.chunk])[0]
@@ -91,7 +91,7 @@ function small() {
   return { genesis, changes, texted, last, text, after: { deps: [last.hash], startOp: last.maxOp + 1 } }
 }
 
-test("each kind of lie has its code", () => {
+test("each kind of invalid change has its code", () => {
   const { genesis, changes, texted, last, text, after } = small()
   const nowhere = `999@${actorOf(1)}`
   const twice = [put(), put({ value: 2, pred: [`${last.maxOp + 1}@${"f".repeat(32)}`] })]
@@ -214,7 +214,7 @@ test("each kind of lie has its code", () => {
   expect(genesis.deps).toEqual([])
 })
 
-test("a second genesis is refused, whichever comes first among suspects the same one", () => {
+test("of two genesis changes one is refused, and among suspects the same one in any order", () => {
   const a = Entity.create(ID, "notes", actorOf(0)).genesis
   const b = Entity.create(ID, "tasks", actorOf(0)).genesis
   expect([...verdicts(ID, [a, b], new Set([b.hash])).bad]).toEqual([[b.hash, "COLLECTION_MISMATCH"]])
@@ -227,7 +227,7 @@ test("a second genesis is refused, whichever comes first among suspects the same
   }
 })
 
-test("of two changes with one actor and seq the trusted one stays, and one that is bad itself displaces nobody", () => {
+test("of two changes with the same actor and seq the trusted one stays, and a bad one never displaces another", () => {
   const { changes, texted, last } = small()
   const twin = { actor: last.actor, seq: last.seq, deps: [texted.hash], startOp: last.startOp }
   const honest = forged({ ...twin, ops: [put()] })
@@ -250,7 +250,7 @@ test("of two changes with one actor and seq the trusted one stays, and one that 
   }
 })
 
-test("what rests on a bad change waits, and so does what rests on one that is not here", () => {
+test("a change that depends on a bad or a missing change waits", () => {
   const { changes, after } = small()
   const bad = forged({ ...after, ops: [put({ insert: true })] })
   const onBad = forged({ actor: "d".repeat(32), deps: [bad.hash], startOp: bad.maxOp + 1, ops: [put()] })
@@ -263,7 +263,7 @@ test("what rests on a bad change waits, and so does what rests on one that is no
   }
 })
 
-test("reading alone lets through what only Automerge can tell, and then applying it throws", () => {
+test("admission by reading misses a fault that only Automerge finds, and applying that change throws", () => {
   const { changes, last, after } = small()
   const bad = forged({
     ...after,
@@ -287,7 +287,7 @@ test("when changes that were trusted do not load, everything is judged again", (
   expect([...bad]).toEqual([[rotten.hash, "CHUNK_BAD"]])
 })
 
-test("causal order puts everything after what it rests on, whatever startOp claims, and is a function of the set", () => {
+test("causal order puts each change after its deps, whatever its startOp is, and depends only on the set", () => {
   const { changes, last } = small()
   const liar = forged({ deps: [last.hash], startOp: 1, ops: [put()] })
   const late = forged({ actor: "d".repeat(32), deps: [liar.hash], startOp: 1, ops: [put()] })
@@ -299,7 +299,7 @@ test("causal order puts everything after what it rests on, whatever startOp clai
   expect(causalOrder([...changes, ...changes])).toEqual(changes)
 })
 
-test("heads are what nothing rests on; ancestors are a head and all that it rests on", () => {
+test("heads are the changes that nothing depends on; ancestors include the head itself", () => {
   const { changes, texted, last, genesis } = small()
   const side = forged({ deps: [texted.hash], startOp: 9, ops: [put()] })
   expect(headsOf([...changes, side])).toEqual([last.hash, side.hash].sort())
@@ -308,7 +308,7 @@ test("heads are what nothing rests on; ancestors are a head and all that it rest
   expect(ancestors(changes, [side.hash])).toEqual(new Set())
 })
 
-test("tens of thousands of changes are put in order as fast when every startOp lies as when none does", () => {
+test("causal order of 20,000 changes is found quickly even if every startOp is wrong", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const chain: Change[] = [genesis]
   for (let i = 1; i < 20_000; i++) {

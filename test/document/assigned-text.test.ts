@@ -7,7 +7,10 @@ import { Replica, runs } from "../support/histories.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** What both devices show after each has assigned its text to the same one, whichever actor sorts first. */
+/**
+ * Two devices start from the text `base`, and each assigns its own text. Returns the merged text, once for each order
+ * of the two actors.
+ */
 function merged(
   base: string,
   ours: string,
@@ -38,7 +41,7 @@ test.each([
   ["the start of the line", "Password: ", "Password: correcthorse", "Password: batterystaple"],
   ["another word", "Password: hunter2", "Password: correcthorse", "Password: batterystaple"],
   ["a word with letters of both", "Password: better", "Password: correcthorse", "Password: batterystaple"],
-])("two passwords in place of %s stand one after the other", (_, base, ours, theirs) => {
+])("two passwords that replace %s are both kept, one after the other", (_, base, ours, theirs) => {
   for (const text of merged(base, ours, theirs)) {
     expect(text).toContain("correcthorse")
     expect(text).toContain("batterystaple")
@@ -46,14 +49,14 @@ test.each([
   }
 })
 
-test("two new sentences in place of one stand one after the other", () => {
+test("two new sentences that replace one are both kept, one after the other", () => {
   const [ours, theirs] = ["A dog lay by the door", "One bird flew over the roof"]
   for (const text of merged("Then the cat sat on the mat.", `${ours}.`, `${theirs}.`)) {
     expect([`${ours}${theirs}.`, `${theirs}${ours}.`]).toContain(text)
   }
 })
 
-test("a word beside a replaced one does not run into it", () => {
+test("a word inserted beside a replaced word stays a separate word", () => {
   for (const text of merged("foo bar end", "foo baz bar end", "foo qux end")) expect(text).toBe("foo baz qux end")
   for (const text of merged("foo bar end", "foo bar baz end", "foo qux end")) expect(text).toBe("foo qux baz end")
   for (const text of merged("foo bar", "foo baz bar", "foo qux")) expect(text).toBe("foo baz qux")
@@ -62,7 +65,7 @@ test("a word beside a replaced one does not run into it", () => {
   for (const text of merged("猫が座る。", "犬が座る。", "猫が走る。")) expect(text).toBe("犬が走る。")
 })
 
-test("lines stay whole", () => {
+test("concurrent edits of different lines keep every line whole", () => {
   const base = "- [ ] buy milk\n- [ ] call Ann\n- [ ] pay rent\n"
   const ours = base.replace("buy milk", "order two crates of oat milk").replace("pay rent", "pay the rent")
   const theirs = base.replace("- [ ] call Ann\n", "- [x] call Ann\n- [ ] write to Bob\n")
@@ -90,12 +93,13 @@ const WORD = /[\p{L}\p{N}_]+(?:['’.:@/-][\p{L}\p{N}_]+)*/gu
 
 interface Rewrite {
   readonly text: string
-  /** Words that are nowhere else, and the sentence in which each stands. */
+  /** The new words, which occur nowhere else, each with the number of its sentence. */
   readonly made: ReadonlyMap<string, number>
+  /** Numbers of the rewritten sentences. */
   readonly touched: ReadonlySet<number>
 }
 
-/** Rewrites some sentences: a few of their words, or all of the sentence, with some small words of the old one in it. */
+/** Rewrites some sentences: a few of their words, or the whole sentence by new words and common words such as "the". */
 function rewritten(sentences: readonly string[], side: string, next: () => number): Rewrite {
   const made = new Map<string, number>()
   const touched = new Set<number>()
@@ -126,7 +130,7 @@ function rewritten(sentences: readonly string[], side: string, next: () => numbe
   return { text: text.join(""), made, touched }
 }
 
-test("every word that only one side touched survives whole, where prose is rewritten on two devices", () => {
+test("prose is rewritten on two devices: every word of a sentence that only one of them changed survives", () => {
   const next = dice(20261129)
   const seen = { rewritten: 0, alone: 0, both: 0 }
   const broken: string[] = []
@@ -142,11 +146,11 @@ test("every word that only one side touched survives whole, where prose is rewri
         seen.rewritten++
         const alone = !other.touched.has(sentence)
         seen[alone ? "alone" : "both"]++
-        // In a sentence that both have changed, a word may stand close to one of the other side.
+        // In a sentence that both devices have changed, a new word may touch a word of the other device.
         if (alone ? !words.has(word) : !text.includes(word)) broken.push(`${word} in: ${text}`)
       }
     }
-    // What nobody has touched stands there as it did.
+    // A sentence that neither device has changed must be in the merged text.
     for (const [n, sentence] of sentences.entries()) {
       const untouched = sides.every(({ touched }) => !touched.has(n))
       if (untouched && !text.includes(sentence.trim())) broken.push(`${sentence} in: ${text}`)

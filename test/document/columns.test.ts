@@ -11,7 +11,7 @@ import { forged, honestHistory, mutant, put } from "../support/hostile.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** What Automerge's decoder says of an operation, in the words of `Operations`. */
+/** Converts an operation as Automerge decodes it to the fields that `walked` returns. */
 function told(op: Record<string, unknown>, counter: number) {
   const { action, obj, key, elemId, insert = false, pred } = op
   const actions = ["makeMap", "set", "makeList", "del", "makeText", "inc", "makeTable"]
@@ -28,7 +28,7 @@ function told(op: Record<string, unknown>, counter: number) {
   }
 }
 
-/** The same, read by walking the columns. */
+/** Reads the operations of a change with `Operations`, which walks the columns. */
 function walked(change: Change) {
   const op = new Operations(change)
   const id = (counter: { value: number }, actor: { value: number }) => `${counter.value}@${op.actor(actor.value)}`
@@ -55,7 +55,7 @@ function walked(change: Change) {
   return all
 }
 
-test("every operation that is not refused is read as Automerge reads it, of honest changes and of mutants", () => {
+test("every operation of an honest change or of a mutant that is not refused is read as Automerge reads it", () => {
   const seen = { operations: 0, marks: 0, foreign: 0, insertions: 0 }
   const property = fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (seed) => {
     const honest = honestHistory(seed)
@@ -66,7 +66,7 @@ test("every operation that is not refused is read as Automerge reads it, of hone
       try {
         ops = Automerge.decodeChange(change.chunk).ops as Record<string, unknown>[]
       } catch {
-        continue // an encoding that Automerge does not read
+        continue // Automerge cannot decode this mutant
       }
       const expected = ops.map((op, i) => told(op, change.startOp + i))
       expect(walked(change)).toEqual(expected)
@@ -84,7 +84,7 @@ test("every operation that is not refused is read as Automerge reads it, of hone
   for (const count of Object.values(seen)) expect(count).toBeGreaterThan(runs(30, 1000))
 })
 
-test("a change that only sets a key is told from one that does anything else", () => {
+test("setsOnly is true only for a change that does nothing but set this key", () => {
   const before = { deps: [], startOp: 5 }
   const sets = (ops: Record<string, unknown>[]) => setsOnly(forged({ ...before, ops }), "z")
   expect(sets([put()])).toBe(true)
@@ -95,7 +95,7 @@ test("a change that only sets a key is told from one that does anything else", (
   expect(sets([{ action: "makeText", obj: "_root", key: "z", pred: [] }])).toBe(false)
 })
 
-test("the string that a change sets is read in full, and nothing else is taken for one", () => {
+test("onlyString returns the whole string that a change sets, and undefined for any other change", () => {
   const only = (ops: Record<string, unknown>[]) => onlyString(forged({ ops }), "z")
   for (const value of ["", "notes", "é😀", "x".repeat(5000)]) {
     expect(only([put({ value, datatype: undefined })])).toBe(value)
@@ -107,7 +107,7 @@ test("the string that a change sets is read in full, and nothing else is taken f
   expect(only([{ action: "makeText", obj: "_root", key: "z", pred: [] }])).toBeUndefined()
 })
 
-describe("columns that no Automerge writes are CHUNK_BAD:", () => {
+describe("columns that Automerge never writes are CHUNK_BAD:", () => {
   const key = [0x7f, 1, 122]
   const put1: [number, number[]][] = [
     [21, key],
@@ -115,14 +115,14 @@ describe("columns that no Automerge writes are CHUNK_BAD:", () => {
     [66, [0x7f, 1]],
     [112, [0x7f, 0]],
   ]
-  /** One put at "z" in the root, with this column in place of its own. */
+  /** Makes a change with one put at key "z" of the root, in which this column is added or replaced. */
   const withColumn = (name: number, bytes: number[]) => {
     const columns = [...put1.filter(([one]) => one !== name), [name, bytes] as [number, number[]]]
     return readChange(forge({ columns: columns.sort(([a], [b]) => a - b) }))
   }
   const judged = (change: Change) => fault(change, () => true)
 
-  test("the put that they are made from is sound", () => {
+  test("the put from which the cases are made is sound", () => {
     expect(judged(readChange(forge({ columns: put1 })))).toBeUndefined()
   })
 
@@ -142,7 +142,7 @@ describe("columns that no Automerge writes are CHUNK_BAD:", () => {
     expect(judged(withColumn(name, bytes))).toBe("CHUNK_BAD")
   })
 
-  test("a predecessor whose number no double has exactly", () => {
+  test("a predecessor whose counter is too large for a JavaScript number", () => {
     const huge = readChange(
       forge({
         columns: [
@@ -158,7 +158,7 @@ describe("columns that no Automerge writes are CHUNK_BAD:", () => {
     expect(judged(huge)).toBe("CHUNK_BAD")
   })
 
-  test("a predecessor whose actor stands in a column of another type, where Automerge would find it", () => {
+  test("a predecessor whose actor is in a column of another type, which Automerge would accept", () => {
     const columns: [number, number[]][] = [
       [21, key],
       [52, [1]],
@@ -170,7 +170,7 @@ describe("columns that no Automerge writes are CHUNK_BAD:", () => {
     expect(judged(readChange(forge({ columns })))).toBe("CHUNK_BAD")
   })
 
-  test("an actor that the change does not name is nobody's operation", () => {
+  test("a predecessor of an actor that the change does not name is OP_REFERENCE", () => {
     const change = readChange(
       forge({
         columns: [

@@ -4,7 +4,7 @@ import { loadAutomerge } from "../../src/document/entity.ts"
 
 beforeAll(() => loadAutomerge())
 
-test("however many collections the changes of others name, a bounded number of templates is kept", () => {
+test("at most 256 templates are kept, however many collections the changes of others name", () => {
   const first = genesisOf("entity", "collection0").hash
   for (let n = 0; n < 1000; n++) {
     const name = `collection${n}`

@@ -11,8 +11,9 @@ import { forged, put } from "../support/hostile.ts"
 beforeAll(() => loadAutomerge())
 
 /**
- * What a delete means, without Automerge: a deletion stands until a later change has seen and replaced or removed it, and
- * the entity is deleted while one stands and every edit and every restore was seen by a standing one.
+ * A model of deletion without Automerge. A deletion stands until a later deletion or restore, of a replica that has
+ * seen it. The entity is deleted if a deletion stands, and if every edit and every restore was seen by a standing
+ * deletion.
  */
 function shouldBeDeleted(
   history: ReadonlyMap<Hash, "edit" | "delete" | "restore">,
@@ -28,7 +29,7 @@ function shouldBeDeleted(
   return standing.length > 0 && edits.every(([hash]) => standing.some(([deletion]) => saw(deletion, hash)))
 }
 
-test("an entity is deleted exactly while nobody did anything that the deleters had not seen", () => {
+test("an entity is deleted exactly while the deleters had seen every edit and every restore", () => {
   const seen = { deleted: 0, revived: 0 }
   const property = fc.property(commands(4, 25), (script) => {
     const replicas = [0, 1, 2, 3].map((n) => new Replica(n))
@@ -57,9 +58,10 @@ test("an entity is deleted exactly while nobody did anything that the deleters h
     else if ([...history.values()].includes("delete")) seen.revived++
     for (const entity of [hydrated, backwards, ...replicas]) entity.free()
   })
-  // A few hundred runs by chance would now and then see too few of both; the long run draws anew each time.
+  // The short run has a fixed seed, because 200 random runs would sometimes reach too few deletions or revivals. The
+  // long run takes new seeds each time.
   fc.assert(property, { numRuns: runs(200, 5000), ...(runs(0, 1) === 0 && { seed: 7 }) })
-  // Enough of both, or the property says little.
+  // Without enough cases of both kinds the property would prove little.
   expect(seen.deleted).toBeGreaterThan(runs(200, 5000) / 20)
   expect(seen.revived).toBeGreaterThan(runs(200, 5000) / 20)
 })
@@ -71,7 +73,7 @@ function pair(): [Replica, Replica] {
   return [a, b]
 }
 
-test("deleting what is deleted and restoring what is not write nothing", () => {
+test("deleting a deleted entity writes nothing, and so does restoring one that is not deleted", () => {
   const [a] = pair()
   expect(a.entity.restore(2)).toEqual([])
   expect(a.keep(a.entity.remove(3))).toHaveLength(1)
@@ -81,7 +83,7 @@ test("deleting what is deleted and restoring what is not write nothing", () => {
   expect(a.entity.deleted).toBe(false)
 })
 
-test("a concurrent edit wins over a delete, a container made alike does not", () => {
+test("a concurrent edit wins over a delete, but the derived change of a container does not", () => {
   const [a, b] = pair()
   a.keep(a.entity.remove(2))
   const [container] = b.update((draft) => void (draft.summary = "more"), 3) as [Change]
@@ -107,7 +109,7 @@ test("a restore wins over a concurrent delete, and the entity can be deleted aga
   for (const { entity } of [a, b]) expect(entity.deleted).toBe(true)
 })
 
-test("two replicas that delete at once delete it once, and one restore brings it back", () => {
+test("after two concurrent deletes one restore brings the entity back", () => {
   const [a, b] = pair()
   a.keep(a.entity.remove(2))
   b.keep(b.entity.remove(7))
@@ -119,11 +121,11 @@ test("two replicas that delete at once delete it once, and one restore brings it
   for (const { entity } of [a, b]) expect(entity.deleted).toBe(false)
 })
 
-test("an edit that has outlived a deletion no longer does once the deleter turns out to have seen it", () => {
+test("an edit revives an entity only until a change shows that the deleter had seen the edit", () => {
   const { entity } = new Replica(0)
   const [edit] = new Replica(1).update((draft) => void (draft.title = "T"), 2) as [Change]
   const later = forged({ actor: "d".repeat(32), deps: [edit.hash], startOp: edit.maxOp + 1, ops: [put()] })
-  // An honest deletion depends on the heads that it names; another tool's need not.
+  // A deletion of this library depends on the heads that it names. A deletion of another tool may not depend on them.
   const value = { key: "@deleted", value: later.hash, datatype: undefined }
   const deletion = forged({ deps: [entity.genesis.hash], startOp: 9, time: 5, ops: [put(value)] })
   entity.apply([deletion])

@@ -29,7 +29,7 @@ const codeOf = (act: () => unknown): Code | undefined => {
   return undefined
 }
 
-/** An entity of changes that Automerge itself made, as another tool would make them. */
+/** Makes a change with Automerge alone, as another tool would, and returns an entity with `base` and this change. */
 function foreign(
   make: (doc: Record<string, unknown>) => void,
   base: readonly Change[] = [],
@@ -73,7 +73,7 @@ test("genesis is a function of id and collection alone", () => {
   expect(opsOf(a.genesis)).toEqual([{ action: "set", obj: "_root", key: "@type", value: "notes", pred: [] }])
 })
 
-test("replicas that create the same entity and first write the same texts at once make one object of each", () => {
+test("replicas that create the same entity and its texts concurrently make one object for each text", () => {
   const word = fc.string({ unit: fc.constantFrom("a", "é", "😀"), minLength: 1, maxLength: 4 })
   const property = fc.property(fc.array(fc.tuple(word, word), { minLength: 2, maxLength: 4 }), (texts) => {
     const replicas = texts.map((_, n) => new Replica(n))
@@ -99,7 +99,7 @@ test("replicas that create the same entity and first write the same texts at onc
   fc.assert(property, { numRuns: runs(50, 2000) })
 })
 
-test("one update is one change, and one that changes nothing is none", () => {
+test("an update makes one change, and an update that changes nothing makes none", () => {
   const entity = Entity.create(ID, "notes", actorOf(0))
   const first = entity.write(notes, createdNote({ title: "T", body: "b", tags: ["x"] }), 5)
   expect(first.map(({ time, seq, actor }) => [time, seq, actor === actorOf(0)])).toEqual([
@@ -153,7 +153,7 @@ test("splice positions are UTF-16 units, each at the text as it stands", () => {
   expect(Entity.hydrate(ID, History.of([entity.genesis, ...made]), actorOf(1)).whole(notes)).toEqual({ body: "a👩‍👧!" })
 })
 
-test("what memory says after any writes is what the document says", () => {
+test("the values in memory equal those of the document after any writes", () => {
   const text = fc.string({ unit: fc.constantFrom("a", "b", "\n", "é", "😀", "👩‍👧"), maxLength: 12 })
   const property = fc.property(fc.array(text, { minLength: 1, maxLength: 8 }), (bodies) => {
     const replica = new Replica(0)
@@ -167,7 +167,7 @@ test("what memory says after any writes is what the document says", () => {
   fc.assert(property, { numRuns: runs(100, 5000) })
 })
 
-test("a write that is refused leaves everything as it was, and the next one takes its place", () => {
+test("a refused write leaves everything as it was, and the next write gets its seq", () => {
   const entity = Entity.create(ID, "notes", actorOf(0))
   const made = [entity.genesis, ...entity.write(notes, createdNote({ title: "T" }), 5)]
   const before = { heads: entity.heads, row: project(entity, notes) }
@@ -202,7 +202,7 @@ test("a write that is refused leaves everything as it was, and the next one take
   })
 })
 
-test("the document decides how a key is written: a text by difference even where the schema says register", () => {
+test("a text in the document is written by difference even if the schema declares a register", () => {
   const entity = Entity.create(ID, "notes", actorOf(0))
   const other = foreign((doc) => void (doc["title"] = "made as text"), [entity.genesis])
   const [made] = other.entity.write(notes, { ...nothing, set: new Map([["title", "made a text"]]) }, 5) as [Change]
@@ -236,7 +236,7 @@ test("a scalar under a text() key is assigned whole and never spliced; an object
   expect(opsOf(made)).toMatchObject([{ action: "set", key: "body", value: "new app" }])
 })
 
-test("a text among conflicting values shows, and its first write deletes exactly the others, alike on every replica", () => {
+test("a text among conflicting values is shown, and its first write deletes the others by a derived change", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "typed"), 5)
   const scalars = [3, 4].map(
@@ -261,7 +261,7 @@ test("a text among conflicting values shows, and its first write deletes exactly
   expect(a.update((draft) => void (draft.body = "plain"), 8)).toHaveLength(1)
 })
 
-test("two texts that are hidden are written to in one update, and every replica can follow it", () => {
+test("one update can write two texts hidden by conflicting values, and other replicas accept its changes", () => {
   const a = new Replica(0)
   a.update((draft) => {
     draft.body = "one"
@@ -285,7 +285,7 @@ test("two texts that are hidden are written to in one update, and every replica 
   expect(Entity.hydrate(ID, History.of(all), actorOf(3)).whole(notes)).toEqual({ body: "one!", summary: "two!" })
 })
 
-test("one document is shown by several definitions, each as it declares the field", () => {
+test("several definitions show one document, each according to its own field kinds", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "typed"), 5)
   const hidden = foreign((doc) => void (doc["body"] = scalar("scalar")), [a.entity.genesis], 10).changes[1] as Change
@@ -300,7 +300,7 @@ test("one document is shown by several definitions, each as it declares the fiel
   }
 })
 
-test("what is certainly too large is refused before Automerge sees it", () => {
+test("a write that is certainly too large is refused before Automerge gets it", () => {
   const size = (changes: Partial<Changes>) => codeOf(() => planned(notes, { ...nothing, ...changes }, new Map()))
   const set = (value: unknown) => ({ set: new Map([["f", value]]) })
   expect(size(set(Array(limits.ops - 1).fill(0)))).toBeUndefined()
@@ -327,7 +327,7 @@ test("what is certainly too large is refused before Automerge sees it", () => {
   expect(size(two(150_000, limits.ops - 149_999))).toBe("TOO_LARGE")
 })
 
-test("what certainly removes and inserts too much is refused before Automerge sees it", () => {
+test("a write that certainly removes and inserts too much is refused before Automerge gets it", () => {
   const size = (before: string, changes: Partial<Changes>) => {
     const cells = new Map([["body", textCell({ object: "1@aa", value: before, others: [] })]])
     return codeOf(() => planned(notes, { ...nothing, ...changes }, cells))
@@ -354,7 +354,7 @@ test("what certainly removes and inserts too much is refused before Automerge se
   expect(size(pairs, splices(200_000, limits.ops - 199_999))).toBe("TOO_LARGE")
 })
 
-test("what shows of a text that is hidden follows the edits of others", () => {
+test("a text hidden by a conflicting value shows the later edits of others", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "typed"), 5)
   const b = new Replica(1)
@@ -367,7 +367,7 @@ test("what shows of a text that is hidden follows the edits of others", () => {
   expect(a.entity.whole(notes)).toEqual({ body: "typed!" })
 })
 
-test("our container is preferred to another tool's text under the same key", () => {
+test("the derived container is preferred to another tool's text under the same key", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.body = "ours"), 5)
   const theirs = foreign((doc) => void (doc["body"] = "theirs"), [a.entity.genesis], 4).changes[1] as Change
@@ -378,7 +378,7 @@ test("our container is preferred to another tool's text under the same key", () 
   })
 })
 
-test("what another tool wrote is read as far as JSON goes, and written to", () => {
+test("fields of another tool are read as far as JSON can hold them, and the entity can be written", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const write = (doc: Record<string, unknown>) => {
     Object.assign(doc, {
@@ -404,7 +404,7 @@ test("what another tool wrote is read as far as JSON goes, and written to", () =
   })
 })
 
-test("a foreign value deeper than any that is written here is cut off there, one as deep is whole", () => {
+test("a foreign value is cut off below 64 levels, which is the deepest value that can be written here", () => {
   const nested = (levels: number): unknown => (levels === 0 ? 1 : { a: nested(levels - 1) })
   const depth = (value: unknown): number =>
     value === null ? 0 : typeof value === "object" ? 1 + depth((value as { a: unknown }).a) : 1
@@ -417,12 +417,13 @@ test("a foreign value deeper than any that is written here is cut off there, one
   expect(depth(read(90))).toBe(64)
 })
 
-test("keys that another tool wrote in any order are read in order, at every depth", () => {
+test("keys of another tool are read in sorted order, at every depth", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const value = { z: 1, a: { y: 1, b: 2 }, m: [{ q: 1, c: 2 }] }
   const { entity } = foreign((doc) => void (doc["v"] = value), [genesis])
   expect(JSON.stringify(entity.whole(notes)["v"])).toBe('{"a":{"b":2,"y":1},"m":[{"c":2,"q":1}],"z":1}')
-  // By UTF-16 units, as values that are written here: by UTF-8 bytes, as Automerge has them, the two change places.
+  // Keys are sorted by UTF-16 units, like the values that are written here. Automerge sorts them by UTF-8 bytes, which
+  // would swap these two keys.
   const beyond = foreign((doc) => void (doc["v"] = { "😀": 1, "｡": [{ "😀": 2, "｡": 3 }] }), [genesis])
   expect(JSON.stringify(beyond.entity.whole(notes)["v"])).toBe('{"😀":1,"｡":[{"😀":2,"｡":3}]}')
 })
@@ -435,14 +436,14 @@ test("a text that another tool has deleted cannot be written again", () => {
   expect(codeOf(() => entity.write(notes, { ...nothing, text: new Map([["body", "y"]]) }, 6))).toBe("FIELD_KIND")
 })
 
-test("the collection is what genesis says, and without one there is no entity", () => {
+test("genesis alone decides the collection, and without a genesis there is no entity", () => {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const { entity } = foreign((doc) => void (doc["@type"] = scalar("tasks")), [genesis])
   expect(entity.collection).toBe("notes")
   expect(codeOf(() => foreign((doc) => void (doc["@type"] = scalar("tasks"))))).toBe("CHUNK_BAD")
 })
 
-test("times are the smallest and the largest of the changes, and genesis has none", () => {
+test("createdAt and updatedAt are the smallest and the largest time of the changes, without the genesis", () => {
   const a = new Replica(0)
   expect(a.entity.facts).toEqual({ createdAt: 0, updatedAt: 0 })
   const [late] = a.update((draft) => void (draft.title = "1"), 50) as [Change]
@@ -456,7 +457,7 @@ test("times are the smallest and the largest of the changes, and genesis has non
   expect(a.entity.facts).toMatchObject({ updatedAt: 60_000, deletedAt: 60_000, deletedIn: gone.hash })
 })
 
-test("of changes with one time, every replica takes the same for the first and for the last", () => {
+test("every replica chooses the same first and last change among changes of equal time", () => {
   const [a, b, c] = [new Replica(0), new Replica(1), new Replica(2)]
   for (const replica of [a, b, c]) replica.update((draft) => void (draft.title = "at once"), 9)
   const all = [a, b, c].flatMap(({ changes }) => [...changes.values()].filter(({ time }) => time > 0))
@@ -467,7 +468,7 @@ test("of changes with one time, every replica takes the same for the first and f
   }
 })
 
-test("changes that depend on others that are not there are refused, not queued", () => {
+test("changes whose deps are missing are refused, not queued", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.title = "1"), 1)
   const [second] = a.update((draft) => void (draft.title = "2"), 2) as [Change]
@@ -475,7 +476,7 @@ test("changes that depend on others that are not there are refused, not queued",
   expect(codeOf(() => new Replica(1).entity.apply([second]))).toBe("CHUNK_BAD")
 })
 
-test("known changes are taken once", () => {
+test("a change that is applied again has no effect", () => {
   const a = new Replica(0)
   const made = a.update((draft) => void (draft.body = "x"), 1)
   a.entity.apply(made)
@@ -484,7 +485,7 @@ test("known changes are taken once", () => {
   expect(a.entity.heads).toEqual([made.at(-1)?.hash])
 })
 
-test("an entity that is hydrated again in the same session goes on counting", () => {
+test("an entity that is hydrated again in the same session continues its seq numbers", () => {
   const a = new Replica(0)
   a.update((draft) => void (draft.title = "1"), 1)
   const again = Entity.hydrate(ID, History.of([...a.changes.values()]), actorOf(0))

@@ -13,7 +13,9 @@ import { actorOf, commands, createdNote, ID, type Note, notes, play, runs } from
 
 beforeAll(() => loadAutomerge())
 
-/** Some order that a network could bring: everything after what it rests on, otherwise as the numbers say. */
+/**
+ * Returns an order in which a network could deliver the changes: each after its deps, otherwise chosen by `numbers`.
+ */
 function shuffled(changes: Iterable<Change>, numbers: readonly number[]): Change[] {
   const left = causalOrder(changes)
   const placed = new Set<string>()
@@ -28,7 +30,7 @@ function shuffled(changes: Iterable<Change>, numbers: readonly number[]): Change
   return order
 }
 
-test("replicas that hold the same changes store the same row, whatever the order and the batches they came in", () => {
+test("replicas that hold the same changes store the same row, whatever the order and the batches of arrival", () => {
   const property = fc.property(
     commands(4, 30, 1),
     fc.array(fc.nat(99), { minLength: 1, maxLength: 20 }),
@@ -91,7 +93,7 @@ test("keys are sorted at every depth, and times are milliseconds", () => {
   )
 })
 
-test("a text of 4,096 UTF-8 bytes is in the row, one byte more leaves its start and its length", () => {
+test("a text of 4,096 UTF-8 bytes is in the row, a longer one is there only as preview and length", () => {
   expect(rowOf({ body: "x".repeat(4096) })["body"]).toHaveLength(4096)
   expect(rowOf({ body: "é".repeat(2048) })["body"]).toHaveLength(2048)
   expect(rowOf({ body: "😀".repeat(1024) })["body"]).toHaveLength(2048)
@@ -104,7 +106,7 @@ test("a text of 4,096 UTF-8 bytes is in the row, one byte more leaves its start 
   expect(rowOf({ body: `x${"😀".repeat(2000)}` }).$long?.["body"]?.preview).toBe(`x${"😀".repeat(127)}`)
 })
 
-test("only declared texts are left out: a long register, and a collection nobody declared, are whole in the row", () => {
+test("only declared texts are left out: a long register is in the row, and so is a text without a definition", () => {
   expect(rowOf({ title: "x".repeat(5000) })["title"]).toHaveLength(5000)
   expect(rowOf({ body: "x".repeat(5000) }, null)["body"]).toHaveLength(5000)
 })
@@ -123,7 +125,7 @@ test("defaults are not stored: they are joined when a row is read", () => {
 
 type NoteRow = Row<typeof notes.schema, typeof notes.fields, typeof notes.defaults>
 
-test("a preview is the start of a text, short or long, never half a character", () => {
+test("a preview is the start of a text and never ends in half a character", () => {
   const row = (body: string) => rowOf({ body, title: "T" }) as unknown as NoteRow
   expect(preview(row("ab😀cd"), "body")).toBe("ab😀cd")
   expect(preview(row("ab😀cd"), "body", 3)).toBe("ab")
@@ -133,7 +135,7 @@ test("a preview is the start of a text, short or long, never half a character", 
   expect(preview(row(""), "summary")).toBe("")
 })
 
-test("the projection's version names a collection's fields and their kinds, in any order", () => {
+test("the projection's version depends on a collection's fields and kinds, not on their order", () => {
   const tasks = shape<{ a: string; b: string }>()
   const both = projectionVersion(collection("tasks", tasks, { fields: { b: text(), a: text() } }))
   expect(both).toBe(projectionVersion(collection("tasks", tasks, { fields: { a: text(), b: text() } })))

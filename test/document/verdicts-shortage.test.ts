@@ -1,4 +1,7 @@
-/** Automerge fails on every document beyond a size, as it does when WebAssembly has no memory left for more. */
+/**
+ * Automerge fails on every document above some size, as it does when WebAssembly has no memory left. Such a failure
+ * must not become a verdict on a change.
+ */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
 import { genesisOf } from "../../src/document/derived.ts"
@@ -17,7 +20,7 @@ const sizes: Record<string, Size> = {
   operations: (changes) => changes.reduce((sum, { ops }) => sum + ops, 0),
 }
 
-/** Every application of changes throws whose document is larger than `most` afterwards. */
+/** Makes `applyChanges` throw if its document is larger than `most` afterwards. Returns a function that ends this. */
 function failBeyond(size: Size, most: number): () => void {
   const prototype: Handle = Object.getPrototypeOf(newHandle())
   const real = prototype.applyChanges
@@ -32,7 +35,7 @@ function failBeyond(size: Size, most: number): () => void {
   }
 }
 
-/** A chain of honest changes that grow; each has more bytes than those before. */
+/** Makes a chain of honest changes. Each has more bytes and operations than the change before it. */
 function chain(): Change[] {
   const changes = [genesisOf(ID, "notes")]
   for (let i = 1; i <= 7; i++) {
@@ -54,7 +57,7 @@ describe.each(Object.entries(sizes))("a shortage that depends on how many %s a d
     ["all at once", (all: Change[]) => all],
     ["the last one alone", (all: Change[]) => all.slice(-1)],
     ["all but the first", (all: Change[]) => all.slice(1)],
-  ])("says nothing of the changes: %s", (_, of) => {
+  ])("gives no verdict on a change, with these suspects: %s", (_, of) => {
     const suspects = new Set(of(all).map(({ hash }) => hash))
     for (let held = 1; held < all.length; held++) {
       const restore = failBeyond(size, size(all.slice(0, held)))
