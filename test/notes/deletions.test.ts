@@ -22,7 +22,7 @@ describe("a deletion", () => {
     for (const id of ["First", "Second"]) await ws.notes.create({ title: id, body: "" }, { id })
   })
 
-  it("can be undone once the disk works again, when the first attempt failed", async () => {
+  it("can be undone once the disk works again, if the first undo failed", async () => {
     const { deletions } = show()
     for (const id of ["First", "Second"]) deletions.remove(id)
     await untilPasses(() => expect(titles()).toEqual([]))
@@ -39,7 +39,7 @@ describe("a deletion", () => {
     expect(offered()).toBe(undefined)
   })
 
-  it("can be undone though the disk reported its failure", async () => {
+  it("can be undone if it succeeded although the disk reported a failure", async () => {
     notes = {
       ...ws.notes,
       async delete(id) {
@@ -55,7 +55,7 @@ describe("a deletion", () => {
     await untilPasses(() => expect(titles()).toEqual(["First", "Second"]))
   })
 
-  it("that failed is said, and there is nothing to undo", async () => {
+  it("that failed is reported, and there is nothing to undo", async () => {
     onDisk(gone)
     show().deletions.remove("First")
     await untilPasses(() => expect(reported()).toBe("The note could not be deleted"))

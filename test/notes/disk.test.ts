@@ -6,10 +6,10 @@ import { reported, usePage } from "./editor-page.ts"
 
 usePage()
 
-describe("the page beside a disk that fails", () => {
+describe("the page on a failing disk", () => {
   const listed = async (...names: string[]) => names.map((name) => ({ name }))
   const retry = vi.fn()
-  /** Five seconds go by, and the page has looked at the disk. */
+  /** Lets five seconds pass, in which the page checks the disk. */
   const later = () => vi.advanceTimersByTimeAsync(5_000)
   let databases: () => Promise<object[]>
   let tell: (error: HeadwaterError | null) => void
@@ -34,7 +34,7 @@ describe("the page beside a disk that fails", () => {
     await later()
   }
 
-  /** It tries again now, and has said nothing. */
+  /** Expects that the page retries its failed saves, and has opened no report. */
   async function expectRetries() {
     retry.mockClear()
     await later()
@@ -49,7 +49,7 @@ describe("the page beside a disk that fails", () => {
         throw new Error("the disk fails")
       },
     ],
-  ])("takes no list of databases that %s for a deletion, and goes on trying", async (_, fails) => {
+  ])("reports no deletion when the list of databases %s, and goes on trying", async (_, fails) => {
     await watch()
     databases = fails
     tell({ code: "STORE_FAILED" } as HeadwaterError)
@@ -58,7 +58,7 @@ describe("the page beside a disk that fails", () => {
     await expectRetries()
   })
 
-  it("notices a deletion although the first list failed", async () => {
+  it("notices a deletion although the first list of databases failed", async () => {
     databases = () => Promise.reject(new Error("the disk fails"))
     await watch()
     databases = () => listed("notes")
@@ -71,7 +71,7 @@ describe("the page beside a disk that fails", () => {
     expect(retry).not.toHaveBeenCalled()
   })
 
-  it("claims no deletion where the browser lists no database, or cannot list any", async () => {
+  it("reports no deletion if the browser lists no database, or has no such list", async () => {
     databases = () => listed()
     await watch()
     await expectRetries()

@@ -3,7 +3,7 @@ import { type MemoryOptions, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, vi } from "vitest"
 import { notes as definition } from "../../examples/notes/notes.ts"
 
-// A page without a browser, for the tests of the editor and of what stands beside it.
+// A page without a browser, for the tests of the editor, of deletions and of the disk watcher.
 
 /** The part of an element that these tests need. test/browser/notes.test.ts runs the editor on real elements. */
 class FakeElement extends EventTarget {
@@ -40,7 +40,7 @@ class FakeElement extends EventTarget {
 }
 
 let step: MemoryOptions["step"]
-/** What happens at each step of the disk; undefined: it works. */
+/** Sets a function that every step of the disk calls, so that it may throw. With undefined the disk works. */
 export const onDisk = (does: MemoryOptions["step"]) => {
   step = does
 }
@@ -54,7 +54,7 @@ export let ws: Awaited<ReturnType<typeof open>>
 let elements: FakeElement
 export const at = (id: string) => elements.querySelector(id)
 export const notice = () => (at("notice").hidden ? undefined : at("notice").querySelector("span").textContent)
-/** The heading of the report that is shown. */
+/** Returns the heading of the last report. */
 export const reported = () => at("report").querySelector("h2").textContent
 export const asksBeforeItGoes = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }))
 export const tryAgain = () => at("notice").querySelector("button").onclick?.()
@@ -62,7 +62,7 @@ export const type = (text: string) => {
   at("body").value = text
   at("body").dispatchEvent(new Event("input"))
 }
-/** Lets a stopped disk work again. */
+/** Lets the disk work again after `slowDisk`. */
 export let goOn = () => {}
 /** Stops every operation of the disk until `goOn` is called. */
 export const slowDisk = () => {
@@ -80,7 +80,7 @@ export function usePage(): void {
       vi.stubGlobal(name, FakeElement)
     vi.stubGlobal("document", { getElementById: at, createElement: () => new FakeElement() })
     vi.stubGlobal("window", new EventTarget())
-    elements = new FakeElement() // the editor of the test before listens to other elements
+    elements = new FakeElement() // new elements, because the editor of the previous test still listens to the old ones
     step = undefined
     ws = await open()
   })

@@ -42,7 +42,7 @@ describe("the page asks before it is closed", () => {
     return { id, editor }
   }
 
-  it("while what was typed is on its way to the disk", async () => {
+  it("while typed text is being saved", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     await show().open(id)
     await untilPasses(() => expect(at("saved").textContent).toBe("Saved on this device"))
@@ -60,7 +60,7 @@ describe("the page asks before it is closed", () => {
     expect(ws.notes.get(id)?.body).toBe("one two")
   })
 
-  it("while what was typed in a note that was left is on its way", async () => {
+  it("while text typed in a note that was left is being saved", async () => {
     const editor = show()
     slowDisk()
     editor.create("n1")
@@ -78,7 +78,7 @@ describe("the page asks before it is closed", () => {
     expect([editor.written("n1"), editor.written("n2")]).toEqual([undefined, undefined])
   })
 
-  it("until a note that was left is written, though a character is being composed in another", async () => {
+  it("until a note that was left is saved, even while a character is composed in another note", async () => {
     const editor = show()
     slowDisk()
     editor.create("n1")
@@ -92,7 +92,7 @@ describe("the page asks before it is closed", () => {
     expectUnsaved(false)
   })
 
-  it("while a note that was left could not be saved; opened again it has what was typed", async () => {
+  it("while a note that was left is not saved; when it is opened again, its text is there", async () => {
     const { id, editor } = await leaveUnsaved()
     await untilPasses(() =>
       expect(at("report").querySelector("h2").textContent).toMatch(/^"T" was not saved: .*STORE_FAILED/),
@@ -107,7 +107,7 @@ describe("the page asks before it is closed", () => {
     expectUnsaved(false)
   })
 
-  it("no longer for a note that was deleted and whose text is in the report", async () => {
+  it("no longer once the text of a deleted note was shown in a report", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     const editor = show()
     await editor.open(id)
@@ -122,7 +122,7 @@ describe("the page asks before it is closed", () => {
     expectUnsaved(false)
   })
 
-  it("no longer for a new note that could not be saved, once another one was saved", async () => {
+  it("no longer for a new note that failed to be saved, once another note was saved", async () => {
     const editor = show()
     onDisk(gone)
     editor.create("n1")
@@ -136,7 +136,7 @@ describe("the page asks before it is closed", () => {
     await untilPasses(() => expectUnsaved(false))
   })
 
-  it("no longer for a note that could not be saved and was then deleted", async () => {
+  it("no longer for an unsaved note that was deleted afterwards", async () => {
     const { id } = await leaveUnsaved()
     await untilPasses(() => expect(at("report").querySelector("h2").textContent).toMatch(/not saved/))
     onDisk(undefined)
@@ -154,7 +154,7 @@ describe("a save that reports a failure although it reached the disk", () => {
     })
   }
 
-  it("doubles nothing", async () => {
+  it("does not insert the text twice", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     const editor = showEditor(ws.notes, () => {})
     await editor.open(id)
@@ -166,7 +166,7 @@ describe("a save that reports a failure although it reached the disk", () => {
     expect([at("body").value, ws.notes.get(id)?.body]).toEqual(["one two three", "one two three"])
   })
 
-  it("leaves a new note that can be saved again", async () => {
+  it("leaves a new note that can be edited and saved", async () => {
     const editor = showEditor(ws.notes, () => {})
     editor.create("n1")
     failOnce()
@@ -179,7 +179,7 @@ describe("a save that reports a failure although it reached the disk", () => {
 })
 
 describe("when the disk works again", () => {
-  it("the page saves what waits, in notes that were left too, and has said once that it was not saved", async () => {
+  it("the page saves all waiting text, also of notes that were left, and has reported the failure only once", async () => {
     const left = await ws.notes.create({ title: "Left", body: "one" })
     const open = await ws.notes.create({ title: "Open", body: "one" })
     const editor = showEditor(ws.notes, () => {})

@@ -6,7 +6,7 @@ import { asksBeforeItGoes, at, gone, notice, onDisk, tryAgain, type, usePage, ws
 
 usePage()
 
-it("says that what is typed is not saved until it is, though the note cannot be read either", async () => {
+it("says that typed text is not saved until it is, even if the note cannot be read either", async () => {
   const { id } = await ws.notes.create({ title: "Kept", body: "one" })
   const unreadable = { ...ws.notes, read: async () => gone() }
   const editor = showEditor(unreadable, () => {})
@@ -23,13 +23,13 @@ it("says that what is typed is not saved until it is, though the note cannot be 
   expect(ws.notes.get(id)?.body).toBe("one two")
 })
 
-it("what others wrote while the save failed is there once, and so is what is typed", async () => {
+it("text that others wrote while a save failed appears once, and so does the typed text", async () => {
   const { id } = await ws.notes.create({ title: "Kept", body: "one" })
   let fails = true
   const failing: typeof ws.notes = {
     ...ws.notes,
     read: async () => gone(),
-    /** A change of another device arrives just before. */
+    /** Before the failing write, a change of another device arrives. */
     async update(id, f) {
       if (fails) await ws.notes.update(id, (draft) => void (draft.body = `zero ${draft.body}`))
       if (fails) onDisk(gone)
@@ -47,7 +47,7 @@ it("what others wrote while the save failed is there once, and so is what is typ
   expect(ws.notes.get(id)?.body).toBe("zero one two")
 })
 
-it("a text of any length is written, and removed again, in as many changes as that takes", async () => {
+it("a text that is too long for one change is written, and replaced, in several changes", async () => {
   const long = `${"word ".repeat(54_000)}${"🙂".repeat(20_000)}`
   const stored = async (id: string) => (await ws.notes.read(id))?.body
   const editor = showEditor(ws.notes, () => {})
@@ -59,7 +59,7 @@ it("a text of any length is written, and removed again, in as many changes as th
   }
 })
 
-it("what others write while a long text goes into the note stays where they wrote it", async () => {
+it("edits of others stay in their place while a long text is written in several changes", async () => {
   const { id } = await ws.notes.create({ title: "Long", body: "start end" })
   let theirs = "zero "
   const shared: typeof ws.notes = {
@@ -93,18 +93,18 @@ describe("a note with line breaks that the inputs cannot show", () => {
     await editor.open(id)
   })
 
-  it("is not changed by being looked at", async () => {
+  it("is not changed when it is only opened", async () => {
     expect(at("body").value).toBe("one\ntwo\nthree\nfour")
     expect(asksBeforeItGoes()).toBe(false)
     const other = await ws.notes.create({ title: "Other", body: "" })
     await editor.open(other.id)
     await editor.open(id)
     editor.close()
-    await ws.notes.update(id, () => {}) // resolves after everything that was written before
+    await ws.notes.update(id, () => {}) // resolves after all earlier writes
     expect(written).toEqual([])
   })
 
-  it("keeps them, but for the line that is typed in", async () => {
+  it("keeps them, except in the line that is typed in", async () => {
     type("one\ntwo\nthree and more\nfour")
     await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one\rtwo\r\nthree and more\rfour"))
     await ws.notes.update(id, (draft) => void (draft.body = `zero\r\n${draft.body}`))
@@ -116,7 +116,7 @@ describe("a note with line breaks that the inputs cannot show", () => {
     expect(asksBeforeItGoes()).toBe(false)
   })
 
-  it("keeps them when what was typed could not be saved at first", async () => {
+  it("keeps them when the first save of typed text fails", async () => {
     onDisk(gone)
     type("one\ntwo\nthree\nfour five")
     await untilPasses(() => expect(notice()).toMatch(/^Not saved: .*STORE_FAILED/))
@@ -127,19 +127,19 @@ describe("a note with line breaks that the inputs cannot show", () => {
 })
 
 describe("a note that was deleted elsewhere while something was typed into it", () => {
-  it("is written as soon as it is back, and no longer called deleted", async () => {
+  it("is saved as soon as it is restored, and the message about the deletion goes away", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     await showEditor(ws.notes, () => {}).open(id)
     await ws.notes.delete(id)
     type("one two")
     await untilPasses(() => expect(notice()).toMatch(/^This note was deleted. Your text is still here/))
-    await ws.notes.restore(id) // on another device, or by the message that offers it
+    await ws.notes.restore(id) // as another device or the button of the message would
     await untilPasses(() => expect(ws.notes.get(id)?.body).toBe("one two"))
     await untilPasses(() => expect(notice()).toBe(undefined))
     expect(asksBeforeItGoes()).toBe(false)
   })
 
-  it("says it again when it is deleted again", async () => {
+  it("shows the message again when it is deleted again", async () => {
     const { id } = await ws.notes.create({ title: "T", body: "one" })
     await showEditor(ws.notes, () => {}).open(id)
     for (let n = 0; n < 2; n++) {
@@ -151,7 +151,7 @@ describe("a note that was deleted elsewhere while something was typed into it", 
   })
 })
 
-it("the first edit of an imported note removes the date of its file, and looking at it does not", async () => {
+it("the first edit of an imported note removes the date of its file; opening the note does not", async () => {
   const { id } = await ws.notes.create({ title: "T", body: "one", fileDate: "2001-02-03" })
   const editor = showEditor(ws.notes, () => {})
   await editor.open(id)
@@ -163,7 +163,7 @@ it("the first edit of an imported note removes the date of its file, and looking
   await untilPasses(() => expect(at("dates").textContent).not.toMatch(/changed .*2001/))
 })
 
-it("a long paste stays in one piece when others write before and behind it meanwhile", async () => {
+it("a long paste stays in one piece while others write before and after it", async () => {
   const { id } = await ws.notes.create({ title: "Long", body: "start end" })
   let parts = 0
   const theirs = (at: (body: string) => number, insert: string) =>

@@ -19,7 +19,7 @@ const file = (path: string, content: string | Uint8Array) => ({
 const nothing = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
 
 describe("exporting", () => {
-  /** A folder in memory, on a disk that does not tell a.md from A.md. */
+  /** Makes a folder in memory whose file names are not case-sensitive. */
   function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
     const held = new Map(Object.entries(files).map(([path, content]) => [path.toLowerCase(), { path, content }]))
     return {
@@ -36,12 +36,12 @@ describe("exporting", () => {
       },
     }
   }
-  /** Notes in this order: ids that were made in the same millisecond have none. */
+  /** Creates notes in this order. Their ids are given, because generated ids of one millisecond have no order. */
   const typed = (...titles: string[]) =>
     Promise.all(titles.map((title, n) => ws.notes.create({ title, body: title }, { id: `n${n}` })))
   const imported = (path: string, text: string) => importNotes(ws.notes, [file(path, text)])
 
-  it("writes files that become the same notes elsewhere, and no change here", async () => {
+  it("writes files that become the same notes elsewhere, and that change nothing when imported here", async () => {
     await imported("work/a.md", "---\ntags: [x]\nrating: 4.5\n---\n# A\n---\nrest")
     await imported("long.md", "y".repeat(20_000))
     await ws.notes.create({ title: "Typed here: a/b", body: "" })
@@ -57,7 +57,7 @@ describe("exporting", () => {
       expect((await importNotes(other.notes, files)).created).toBe(3)
       const whole = async (of: typeof ws) => {
         const rows = await Promise.all(of.notes.all().map((row) => of.notes.read(row.id)))
-        // all notes over there came from files, and those files have ids
+        // the other device imported all its notes from files with ids, so these fields differ
         const origin = { file: undefined, fileHash: undefined, fileFront: undefined }
         return rows.map((row) => ({ id: row?.id, ...fieldsOf(row!), ...origin }))
       }
@@ -82,7 +82,7 @@ describe("exporting", () => {
     expect(Object.keys(to.files)).toEqual(["one.md", "two.md"])
   })
 
-  it("leaves other files alone, and writes the same files again", async () => {
+  it("leaves other files alone, and a second export writes the same files again", async () => {
     const strange = {
       "README.md": "precious",
       "plan.md": "---\nid: another\n---\n",
@@ -105,7 +105,7 @@ describe("exporting", () => {
     for (const name of names) expect(to.files[name] !== before[name], name).toBe(!(name in strange))
   })
 
-  it("writes front matter in the order of the file, after edits too, and an import of that is no change", async () => {
+  it("keeps the order of the file's front matter, also after edits, and an import of it changes nothing", async () => {
     const front = "tags: [x, y] # two\ntitle: T\nnested: { z: 1, a: 2 }\ncreated: 2020-01-02\n"
     await imported("a.md", `---\n${front}---\nbody`)
     const { id } = ws.notes.all()[0]!
@@ -126,11 +126,11 @@ describe("exporting", () => {
   })
 
   const [composed, decomposed] = ["caf\u00e9", "cafe\u0301"]
-  /** Every way to spell so many names. */
+  /** Returns every combination of the two spellings for a path of `names` names. */
   const spellings = (names: number): string[][] =>
     names === 0 ? [[]] : spellings(names - 1).flatMap((all) => [composed, decomposed].map((name) => [...all, name]))
 
-  it("gives two notes with one name in two spellings (NFC, NFD) two names that differ in every spelling", async () => {
+  it("gives different file names to two notes whose titles differ only in Unicode spelling (NFC, NFD)", async () => {
     await typed(composed, decomposed, composed.toUpperCase())
     const to = folder()
     expect(await exportNotes(ws.notes, to)).toEqual({ exported: 3, problems: [] })
@@ -138,7 +138,7 @@ describe("exporting", () => {
     expect(names).toEqual([`${composed}.md`, `${composed} 2.md`, `${composed.toUpperCase()} 3.md`])
   })
 
-  it("writes one file for a note, whichever spelling the folder has it in", async () => {
+  it("writes one file for a note, in the spelling that the folder already has", async () => {
     for (const [here, there] of [
       [composed, decomposed],
       [decomposed, composed],
@@ -155,7 +155,7 @@ describe("exporting", () => {
     }
   })
 
-  it("writes one file for a note whose folders and file the disk has in different spellings", async () => {
+  it("writes one file for a note if folders and file have different spellings on the disk", async () => {
     const texts: Record<string, string> = {}
     for (const [n, spelled] of spellings(4).entries()) texts[`${n}/${spelled.join("/")}.md`] = `# ${n}\n`
     for (const [path, text] of Object.entries(texts)) await imported(path, text)
@@ -165,7 +165,7 @@ describe("exporting", () => {
     for (const text of Object.values(to.files)) expect(text).toMatch(/^---\nid:/)
   })
 
-  it("tries no more spellings of a path than a disk can be asked for", async () => {
+  it("tries only a limited number of spellings of a path", async () => {
     const path = `${Array(40).fill(composed).join("/")}.md`
     await imported(path, "text")
     const to = folder({ [path.normalize("NFD")]: "text" })
@@ -173,7 +173,7 @@ describe("exporting", () => {
     expect(Object.keys(to.files)).toEqual([path.normalize("NFD")])
   })
 
-  it("overwrites no other file whose name is spelled the other way", async () => {
+  it("does not overwrite a file of something else whose name has the other spelling", async () => {
     await typed(composed)
     const to = folder({ [`${decomposed}.md`]: "precious" })
     await exportNotes(ws.notes, to)
@@ -181,7 +181,7 @@ describe("exporting", () => {
     expect(to.files[`${decomposed}.md`]).toBe("precious")
   })
 
-  it("writes over the file that the note came from, whatever its name, and an import of it is no change", async () => {
+  it("overwrites the file that the note came from, whatever its name, and an import of it changes nothing", async () => {
     const names = ["a.markdown", "B.MD", "c.txt", "d.TXT", `${"long ".repeat(40)}name.md`, `${"e\u0301".repeat(80)}.md`]
     const to = folder(Object.fromEntries(names.map((name) => [name, `text of ${name}`])))
     for (const [path, text] of Object.entries(to.files)) await imported(path, text)
@@ -193,7 +193,7 @@ describe("exporting", () => {
     }
   })
 
-  it("writes over the file that the note came from, unless that has changed since", async () => {
+  it("does not overwrite the file that the note came from if that file was changed since", async () => {
     const came = { "a.md": "A", "b.md": "B" }
     for (const [path, text] of Object.entries(came)) await imported(path, text)
     const to = folder({ ...came, "b.md": "B, edited in the folder" })

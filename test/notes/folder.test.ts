@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { inFolder } from "../../examples/notes/folder.ts"
 
-/** A folder as the browser gives it, on a disk that tells every spelling from the other. */
+/** A folder as the browser passes it, on a disk that distinguishes the Unicode spellings of a name (NFC, NFD). */
 class Folder {
   readonly folders = new Map<string, Folder>()
   readonly files = new Map<string, string>()
@@ -28,7 +28,7 @@ const missing = (): never => {
 describe("a folder that is exported to", () => {
   const [composed, decomposed] = ["caf\u00e9", "cafe\u0301"]
 
-  it("gets no second folder of a name in another spelling", async () => {
+  it("gets no second folder whose name differs only in Unicode spelling", async () => {
     for (const [here, wanted] of [
       [composed, decomposed],
       [decomposed, composed],
@@ -44,7 +44,7 @@ describe("a folder that is exported to", () => {
     }
   })
 
-  it("makes the folders that are missing, and reads what it wrote and nothing else", async () => {
+  it("gets the missing folders, and a read finds only the path that was written", async () => {
     const target = inFolder(new Folder() as unknown as FileSystemDirectoryHandle)
     expect(await target.read("a/b/c.md")).toBe(undefined)
     await target.write("a/b/c.md", "text")

@@ -8,7 +8,7 @@ import { notes as definition, fieldsOf as noteFieldsOf } from "../../examples/no
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const parse = (front: string) => parseNote("name.md", bytes(`---\n${front}\n---\nbody`))
-/** The fields of a file with this front matter, without those that every note has. */
+/** Returns the fields of a file with this front matter, without the body and without a title from the file's name. */
 const fieldsOf = (front: string) => {
   const { title, body, ...fields } = parse(front).fields
   expect(body).toBe("body")
@@ -93,7 +93,7 @@ describe("front matter that is nearly YAML", () => {
       { text: "key: value\n\nmore\n", odd: "a: b" },
       [asText("odd")],
     ],
-  ])("%j is imported, with a remark on what is not as it stands there", (front, fields, remarks) => {
+  ])("%j is imported, with a remark on each unexpected difference", (front, fields, remarks) => {
     expect(fieldsOf(front)).toEqual(fields)
     expect(parse(front).remarks).toEqual(remarks)
   })
@@ -126,7 +126,7 @@ describe("front matter that is nearly YAML", () => {
     ["many anchors", `a: ${"&a ".repeat(20_000)}`],
     ["many lines that are no YAML", `a:\n${"x\n".repeat(30_000)}`],
     ["backslashes in a quotation", `"${"\\".repeat(60_000)}: a`],
-  ])("is read within seconds when it has %s, and an import takes it", async (_, front) => {
+  ])("is read within seconds when it has %s, and the file is imported", async (_, front) => {
     const ws = await openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
     try {
       const begun = performance.now()
@@ -139,7 +139,7 @@ describe("front matter that is nearly YAML", () => {
     }
   })
 
-  it("leaves room for the body, when both are as long as they can be", async () => {
+  it("fits into a note together with the body, when both have the greatest length", async () => {
     const ws = await openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
     try {
       const text = `[&a ${"\u4e00".repeat(1000)}${",*a".repeat(99)}]`
@@ -151,7 +151,7 @@ describe("front matter that is nearly YAML", () => {
     }
   })
 
-  it("never keeps a note out, loses no word and comes back the same, whatever it is made of", async () => {
+  it("never prevents an import, loses no word and is read again as the same fields, whatever its text", async () => {
     const ws = await openWorkspace({ id: "notes", collections: { notes: definition }, store: memoryStore() })
     const token = fc.constantFrom(
       ..."a b: c: : - ? * & ! | > # [ ] { } , ' \" % @ ` \\ ~ null true 1.10 0x1F &a *a !!set __proto__ title: id: tags:".split(
@@ -192,10 +192,10 @@ describe("front matter that is nearly YAML", () => {
 })
 
 describe("front matter that is exported again", () => {
-  /** What an export writes of a file with this front matter, after `change`. */
+  /** Imports a file with this front matter, applies `change` and returns the front matter that an export writes. */
   const exported = (front: string, change: Record<string, unknown> = {}) => {
     const { id, fields, front: fileFront } = parse(front)
-    // as the note's row has them
+    // a note's row has its fields in sorted order
     const row = Object.fromEntries(
       Object.entries({ ...fields, fileFront, ...change }).sort(([a], [b]) => (a < b ? -1 : 1)),
     )
@@ -218,14 +218,14 @@ describe("front matter that is exported again", () => {
     "again: *a",
   )
 
-  it("is as it was in the file, with the id before it", () => {
+  it("is the same as in the file, after an added id", () => {
     expect(exported(front)).toBe(`id: n1\n${front}\n`)
     expect(exported(`id: n2\n${front}`)).toBe(`id: n2\n${front}\n`)
     expect(exported(lines("a: 1", "id: n2", "title: T"))).toBe("a: 1\nid: n2\ntitle: T\n")
     expect(exported("b: 1\na: 2")).toBe("id: n1\ntitle: name\nb: 1\na: 2\n")
   })
 
-  it("has a changed field in its place, and everything else as it was", () => {
+  it("has a changed field in its old place, and everything else unchanged", () => {
     const changed = exported(front, { title: "New", nested: { a: "two", b: 3, z: "1.10" }, extra: true })
     const nested = lines("nested:", '  z: "1.10"', "  a: two", "  b: 3")
     const rest = front.slice(front.indexOf("date"))
@@ -234,21 +234,21 @@ describe("front matter that is exported again", () => {
     )
   })
 
-  it("keeps its order where it cannot be kept as it was", () => {
+  it("keeps its order when its text cannot be kept", () => {
     expect(exported(front, { alias: [2] })).toMatch(
       /^id: n1\ntags:.*\ntitle:.*\nnested:\n {2}z:.* a:.*\ndate:.*\nalias:.*\nagain:/s,
     )
     expect(exported("{ b: 1, a: 2 }")).toBe("id: n1\ntitle: name\nb: 1\na: 2\n")
   })
 
-  it("is valid YAML, though it was not", () => {
+  it("is valid YAML even if the imported text was not", () => {
     expect(exported(lines("title: Meeting: sprint", "tags: [x]", "a: 1", "a: 2"))).toBe(
       'id: n1\ntitle: "Meeting: sprint"\ntags: [x]\na: 1\na-2: 2\n',
     )
     expect(exported(lines("title: #1", "id: guides/intro"))).toBe('id: n1\ntitle: "#1"\noriginal-id: guides/intro\n')
   })
 
-  it("is kept only where an export would write it differently", () => {
+  it("is stored only if an export would otherwise write it differently", () => {
     expect(parse(lines("title: T", "a: 1", "tags:", "  - x")).front).toBe(undefined)
     expect(parse(lines("title: T", "b: 1", "a: 2")).front).toBe("title: T\nb: 1\na: 2\n")
   })

@@ -22,7 +22,7 @@ const file = (path: string, content: string | Uint8Array) => ({
 const nothing = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
 
 describe("importing", () => {
-  it("makes a note of every file and names those that it cannot", async () => {
+  it("makes a note of every file, and names the files that cannot be imported", async () => {
     const report = await importNotes(ws.notes, [
       file("work/a.md", "---\ntags: [x]\nnested: { deep: [1, null, true] }\n---\n# A\n"),
       file("bad.md", new Uint8Array([0xff])),
@@ -60,7 +60,7 @@ describe("importing", () => {
     })
   })
 
-  it("changes nothing when the same files come again, with and without ids", async () => {
+  it("changes nothing when the same files are imported again, with and without ids", async () => {
     const files = [file("a.md", "A"), file("long.md", "y".repeat(20_000)), file("c.md", "---\nid: c1\n---\nC")]
     await importNotes(ws.notes, files)
     const before = ws.notes.all()
@@ -68,7 +68,7 @@ describe("importing", () => {
     expect(ws.notes.all()).toBe(before)
   })
 
-  it("leaves alone what was edited here when the same file comes again", async () => {
+  it("keeps edits of a note when the same file is imported again", async () => {
     const long = "y".repeat(200_000)
     const files = [file("a.md", "# A\n"), file("b.md", "---\ntags: [x]\n---\nB"), file("long.md", long)]
     await importNotes(ws.notes, files)
@@ -83,7 +83,7 @@ describe("importing", () => {
     expect(ws.notes.all()).toBe(before)
   })
 
-  it("makes a second note of another file with the same path, and says so", async () => {
+  it("makes a second note of another file with the same path, and reports it", async () => {
     await importNotes(ws.notes, [file("README.md", "# One\n")])
     const report = await importNotes(ws.notes, [file("README.md", "# Two\n")])
     const remarks = [{ path: "README.md", what: "a note from another file of this path exists; this is a second note" }]
@@ -99,7 +99,7 @@ describe("importing", () => {
     }
   })
 
-  it("names a file whose front matter became other fields than its author may expect", async () => {
+  it("reports fields that its author may not expect", async () => {
     const foreign = file("intro.md", "---\nid: guides/intro\n---\ntext")
     const report = await importNotes(ws.notes, [foreign])
     const remarks = [{ path: "intro.md", what: "`id` of its front matter became the field `original-id`" }]
@@ -108,7 +108,7 @@ describe("importing", () => {
     expect(await importNotes(ws.notes, [foreign])).toEqual({ ...nothing, unchanged: 1 })
   })
 
-  it("makes a file with the id of a note that note's content, and brings a deleted note back", async () => {
+  it("writes a file with a note's id into that note, and restores a deleted note", async () => {
     await ws.notes.create({ title: "Old", body: "one two", tags: ["gone"] }, { id: "n1" })
     await ws.notes.create({ title: "Deleted", body: "" }, { id: "n2" })
     await ws.notes.delete("n2")
@@ -134,9 +134,9 @@ describe("importing", () => {
     }
   })
 
-  it("imports files up to the limit whole, though one change holds less, and names the limit for longer ones", async () => {
+  it("imports files up to the limit whole, although one change holds less, and reports longer files", async () => {
     const long = (length: number) => "0123456789 word\n".repeat(length / 16).padEnd(length, "x")
-    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // a surrogate pair at every cut
+    const faces = `${"x".repeat(PART - 1)}${"🙂".repeat(120_000)}` // every cut would split a surrogate pair
     const files = [261_000, 300_000, 999_000].map((length) => file(`${length}.md`, long(length)))
     const report = await importNotes(ws.notes, [...files, file("faces.md", faces), file("5 MB.md", long(5_000_000))])
     const problems = [{ path: "5 MB.md", why: "it is 5.0 MB long; split it into files of at most 1 MB" }]
@@ -150,7 +150,7 @@ describe("importing", () => {
     expect((await importNotes(ws.notes, files)).unchanged).toBe(3)
   })
 
-  it("replaces a long note by another, and makes a short one long, in as many changes as that takes", async () => {
+  it("replaces the body of a note by a long or a short one, in several changes if necessary", async () => {
     await ws.notes.create({ title: "Short", body: "old" }, { id: "short" })
     const bodies = { first: "a".repeat(150_000), second: `🙂${"b🙂".repeat(50_000)}`, third: "c" }
     for (const body of Object.values(bodies)) {
@@ -167,7 +167,7 @@ describe("an import that is interrupted", () => {
   const twoParts = long.slice(0, PART + 1000)
   const parts = Math.ceil(long.length / PART)
 
-  /** Imports with a disk that fails once `saved` writes are on it, and opens the notes again as after a closed tab. */
+  /** Imports on a disk that fails after `saved` writes. Then opens the notes again, as after a closed tab. */
   async function interrupted(saved: number, of: FileToImport) {
     let writes = 0
     const store = memoryStore({
@@ -187,7 +187,7 @@ describe("an import that is interrupted", () => {
   it.each([
     ["without an id", file("long.md", `---\ntags: [x]\n---\n${long}`)],
     ["with an id", file("long.md", `---\nid: n1\ntags: [x]\n---\n${long}`)],
-  ])("is completed by importing the file again, one %s", async (_, of) => {
+  ])("of a file %s is completed by importing the file again", async (_, of) => {
     for (let saved = 1; saved < parts; saved++) {
       const again = await interrupted(saved, of)
       try {
@@ -216,14 +216,14 @@ describe("an import that is interrupted", () => {
   it.each([
     ["without an id", ""],
     ["with an id", "id: n1\n"],
-  ])("is completed by the file as its author has edited it since, one %s", async (_, id) => {
+  ])("of a file %s is completed by the file after its author has edited it", async (_, id) => {
     const again = await interrupted(2, file("long.md", `---\n${id}tags: [x]\n---\n${long}`))
     try {
       const [half] = again.notes.all()
       const now = file("long.md", `---\n${id}title: Edited\n---\n${edited}`)
       const failing = { ...again.notes, update: vi.fn(again.notes.update) }
       failing.update.mockImplementationOnce(again.notes.update).mockRejectedValueOnce(new Error("gone"))
-      expect((await importNotes(failing, [now])).problems.length).toBe(1) // interrupted once more
+      expect((await importNotes(failing, [now])).problems.length).toBe(1) // this import is interrupted, too
       expect((await again.notes.read(half!.id))?.filePart).toMatchObject({ length: 0 })
       const remarks = [{ path: "long.md", what: complete }]
       expect(await importNotes(again.notes, [now])).toEqual({ ...nothing, updated: 1, remarks })
@@ -238,7 +238,7 @@ describe("an import that is interrupted", () => {
     }
   })
 
-  it("is completed by the file where it was moved to, but not by a copy beside it", async () => {
+  it("is completed by a moved file, but not by a copy beside the file", async () => {
     const of = file("long.md", twoParts)
     const again = await interrupted(1, of)
     try {
@@ -261,7 +261,7 @@ describe("an import that is interrupted", () => {
     }
   })
 
-  it("is not taken up by another file of its path that comes at the same time", async () => {
+  it("is not completed by another file of the same path in the same import", async () => {
     const of = file("long.md", twoParts)
     const again = await interrupted(1, of)
     try {
@@ -274,7 +274,7 @@ describe("an import that is interrupted", () => {
     }
   })
 
-  it("of a file that replaces a note is no complete one until its last part", async () => {
+  it("of a file that replaces a note stays incomplete until the last part is written", async () => {
     const of = file("n1.md", `---\nid: n1\ntitle: T\n---\n${long}`)
     const fails = { ...ws.notes, update: vi.fn(ws.notes.update) }
     await ws.notes.create({ title: "T", body: "old" }, { id: "n1" })
@@ -287,7 +287,7 @@ describe("an import that is interrupted", () => {
     expect(await importNotes(ws.notes, [of])).toEqual({ ...nothing, unchanged: 1 })
   })
 
-  it("is not exported over its file, and the report says so", async () => {
+  it("is not exported over its file, and the export reports it", async () => {
     const of = file("long.md", long)
     const again = await interrupted(1, of)
     try {
@@ -301,7 +301,7 @@ describe("an import that is interrupted", () => {
     }
   })
 
-  it("is not taken up by two imports of the file at once", async () => {
+  it("is completed only once by two imports of the file at the same time", async () => {
     const of = file("long.md", long)
     const again = await interrupted(1, of)
     try {
@@ -328,7 +328,7 @@ describe("the dates of an imported note", () => {
     expect(changedAt(row!)).toBe(date === undefined ? row!.$updatedAt : timeOf(date))
   })
 
-  it("are exported again as they were, whatever the page shows", async () => {
+  it("are exported unchanged, whatever the page shows", async () => {
     const front = "title: T\ncreated: 2020-01-02\nupdated: 2022-01-02 08:00\n"
     await importNotes(ws.notes, [file("a.md", `---\n${front}---\ntext`)])
     const [row] = ws.notes.all()
@@ -336,7 +336,7 @@ describe("the dates of an imported note", () => {
     expect(createdAt(row!)).toBe(new Date(2020, 0, 2).getTime())
   })
 
-  it("are read in the forms that front matter has", () => {
+  it("are read in the forms that occur in front matter", () => {
     const local = new Date(2026, 10, 2, 9, 5, 7).getTime()
     for (const text of [
       "2026-11-02 09:05:07",
@@ -361,7 +361,7 @@ describe("the dates of an imported note", () => {
     ]) {
       expect(timeOf(text), String(text)).toBe(utc)
     }
-    expect(timeOf(`2026-11-02 12:05${" ".repeat(60_000)}x`)).toBe(undefined) // without trying each space twice
+    expect(timeOf(`2026-11-02 12:05${" ".repeat(60_000)}x`)).toBe(undefined) // in linear time
     expect(timeOf("2026-11-02 12:05 am")).toBe(new Date(2026, 10, 2, 0, 5).getTime())
     expect(timeOf("2026-11-02 12:05pm")).toBe(new Date(2026, 10, 2, 12, 5).getTime())
     expect(timeOf(202611020905)).toBe(new Date(2026, 10, 2, 9, 5).getTime())

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { FileProblem, formatNote, MAX_FILE, parseNote, pathsOf } from "../../examples/notes/markdown.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
-/** The value as JSON has it: -0 is 0. */
+/** Returns the value after a round trip through JSON, which makes 0 of -0. */
 const json = (value: unknown) => JSON.parse(JSON.stringify(value))
 const problemOf = (content: Uint8Array | string) => {
   try {
@@ -37,7 +37,7 @@ describe("a Markdown file", () => {
     }
   })
 
-  it.each(["id:", "id: null", 'id: ""'])("with an empty %s has none", (id) => {
+  it.each(["id:", "id: null", 'id: ""'])("with an empty %s has no id", (id) => {
     expect(parseNote("a.md", bytes(`---\n${id}\ntitle: T\n---\n`))).toEqual({
       id: undefined,
       fields: { title: "T", body: "" },
@@ -48,7 +48,7 @@ describe("a Markdown file", () => {
 
   it("keeps the spelling of a number that would be written differently", () => {
     const kept = ["1.10", "00123", "0x1F", "0o17", "1.0", "1e3", "+1", "-0", ".inf", "12345678901234567890"]
-    kept.push("1e+21", "9007199254740992", "12345678901234568") // JSON's spelling, but more than a field can hold exactly
+    kept.push("1e+21", "9007199254740992", "12345678901234568") // spelled as in JSON, but too large for an exact number
     const numbers = [0, 7, -12, 4.5, 9007199254740991]
     const front = `kept: [${kept}]\nnumbers: [${numbers}]\n2.50: key\nsame: &a 007\nagain: *a\n`
     const { fields } = parseNote("a.md", bytes(`---\ntitle: 3.0\n${front}---\n`))
@@ -62,13 +62,13 @@ describe("a Markdown file", () => {
     ["a heading between rules", "---\n# Heading\n---\nprose\n"],
     ["a list between rules", "---\n- a\n- b\n---\nprose\n"],
     ["what was never closed", "---\ntitle: T\n"],
-  ])("that begins with %s is all body, and says so", (_, file) => {
+  ])("that begins with %s is read as body only, with a remark", (_, file) => {
     const { fields, remarks } = parseNote("name.md", bytes(file))
     expect(fields).toEqual({ title: file.includes("# Heading") ? "Heading" : "name", body: file })
     expect(remarks).toEqual(["its first line is ---, but no front matter follows, so all of it is the note's body"])
   })
 
-  it("keeps under another name a key that no field can have, and says so", () => {
+  it("keeps a key that no field can have under another name, and reports it", () => {
     const front = "id: guides/intro\nfile: report.pdf\nbody: b\n$sync: x\n__proto__: { a: 1 }\noriginal-file: 1\n"
     const { id, fields, remarks } = parseNote("a.md", bytes(`---\n${front}---\nbody`))
     expect({ id, fields }).toEqual({
@@ -111,7 +111,7 @@ describe("a Markdown file", () => {
     expect(remarks).toEqual([`the tag ${tag} of its front matter is not part of the field's value`])
   })
 
-  it("is read within seconds, whatever it is made of", () => {
+  it("is read within seconds, whatever it contains", () => {
     const begun = performance.now()
     const half = MAX_FILE / 2
     for (const filler of [" ", "#", "# ", " #", "\t", "a "]) {
@@ -124,7 +124,7 @@ describe("a Markdown file", () => {
   it.each([
     ["long", Array.from({ length: 60_000 }, (_, i) => `k${i}: ${i}`).join("\n")],
     ["long and crafted", "&a ".repeat(100_000)],
-  ])("whose front matter is too %s is all body, and says so", (_, front) => {
+  ])("whose front matter is too %s is read as body only, with a remark", (_, front) => {
     const file = `---\n${front}\n---\ntext`
     const { fields, remarks } = parseNote("a.md", bytes(file))
     expect(fields).toEqual({ title: "a", body: file })
@@ -132,7 +132,7 @@ describe("a Markdown file", () => {
     expect(remarks).toEqual([`its first line is ---, but ${why}, so all of it is the note's body`])
   })
 
-  it("without front matter has its heading as title, else its name", () => {
+  it("without front matter gets its title from the first heading, else from the file's name", () => {
     expect(parseNote("b.md", bytes("\n# Plan B #\ntext")).fields).toEqual({
       title: "Plan B",
       body: "\n# Plan B #\ntext",
@@ -147,7 +147,7 @@ describe("a Markdown file", () => {
     }
   })
 
-  it("with CR LF and a byte order mark reads like any other", () => {
+  it("with CR LF and a byte order mark is read like any other file", () => {
     expect(parseNote("a.md", bytes("\ufeff---\r\ntitle: T\r\n---\r\nx\r\ny")).fields).toEqual({
       title: "T",
       body: "x\ny",
@@ -162,12 +162,12 @@ describe("a Markdown file", () => {
     expect(problemOf(content).slice(0, message.length)).toBe(message)
   })
 
-  it("at the limit is a note", () => {
+  it("of the greatest size is a note", () => {
     expect(problemOf(new Uint8Array(MAX_FILE).fill(0x61))).toBe("none")
   })
 
   it("written and read again is the same note", () => {
-    // what a field can hold, that is
+    // the values contain no number beyond 2^53, because a note keeps such a number as text
     const exact = (_: string, n: unknown) => (Number.isInteger(n) && !Number.isSafeInteger(n) ? 0 : n)
     const value = fc
       .jsonValue({ maxDepth: 2, noUnicodeString: false })
@@ -235,7 +235,7 @@ describe("the path of an exported note", () => {
     expect(pathsOf({ file: `${title}/${title}.md` }).next().value).toBe(`${path.slice(0, -3)}/${path}`)
   })
 
-  it("cuts no character in two, as a person sees it", () => {
+  it("is never cut inside a character as a person sees it (a grapheme)", () => {
     const family = "👩\u200d👩\u200d👧"
     for (const character of ["🙂", "🇫🇷", "👍🏽", family, "e\u0323\u0302\u0301", "한", "x"]) {
       for (let ahead = 0; ahead < 12; ahead++) {
@@ -251,7 +251,7 @@ describe("the path of an exported note", () => {
     expect(pathsOf({ title: endless }).next().value).toMatch(/^\u00e1\u0301{79}\.md$/)
   })
 
-  it("is numbered when it is not the first", () => {
+  it("has a number after the first path", () => {
     const [, second, third] = Array.from(
       { length: 3 },
       (

@@ -8,7 +8,7 @@ import { promisify } from "node:util"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { WebSocket } from "ws"
 
-// `npm start` and `npm run demo`, the first commands of a newcomer, without the build that precedes them.
+// Runs what `npm start` and `npm run demo` run after their build. They are the first commands that a newcomer enters.
 const root = path.resolve(import.meta.dirname, "../..")
 const run = promisify(execFile)
 const built = (file: string) => path.join(root, "examples/dist", file)
@@ -80,7 +80,7 @@ describe("npm run demo", () => {
   const script = built("demo/demo.js")
   const demo = (...args: string[]) => run(process.execPath, [script, ...args])
 
-  it("ends in equal heads, equal rows and nothing pending, with this project's docs when no folder is given", async () => {
+  it("ends with equal heads, equal rows and nothing pending, and uses this project's docs by default", async () => {
     const { stdout } = await demo()
     expect(stdout).toMatch(/A {5} imported [1-9]\d* notes from docs$/m)
     expect(stdout.trim().split("\n").at(-1)).toMatch(/\d+ notes: heads equal, rows equal, 0 pending$/)
@@ -97,7 +97,7 @@ describe("npm run demo", () => {
     expect((await demo(folder)).stdout).toMatch(/1 notes: heads equal, rows equal, 0 pending\n$/)
   })
 
-  it("says in one line that there is no such folder, and exits 1", async () => {
+  it("says in one line that the folder does not exist, and exits 1", async () => {
     writeFileSync(path.join(folder, "file.md"), "x")
     for (const [name, code] of [
       ["none", "ENOENT"],

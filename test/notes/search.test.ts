@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => ws.close())
 
 const filler = "river delta spring basin ".repeat(400)
-/** A search as the list uses it: it asks again whenever more was found. */
+/** Makes a search that is used as the list uses it: after each `onFound`, `find` is called again. */
 function search(notes = ws.notes, idle = async () => {}) {
   let query = ""
   const drawn: string[][] = []
@@ -36,17 +36,17 @@ function search(notes = ws.notes, idle = async () => {}) {
 const note = (title: string, body: string, rest = {}) => ws.notes.create({ title, body, ...rest })
 
 describe("the search", () => {
-  it("finds what stands beyond the preview of a long note", async () => {
+  it("finds words after the preview of a long note", async () => {
     await note("Long", `${filler}The Licence is here.${filler}`)
     await note("Other", filler)
     await note("Short", "about a LICENCE")
     expect(await search().whole("licence")).toEqual({ first: ["Short"], last: ["Short", "Long"] })
     expect(await search().whole("licence short")).toEqual({ first: ["Short"], last: ["Short"] })
-    // one word is in the title, the other far behind
+    // "long" is in the title, "here" far behind in the body
     expect(await search().whole("long here")).toEqual({ first: [], last: ["Long"] })
   })
 
-  it("puts a title that is the query first, then those that begin with it, then those that contain it", async () => {
+  it("puts titles that equal the query first, then those that begin with it, then those that contain it", async () => {
     await note("Plan", "first")
     await note("The plan", "second")
     await note("Planning", "third")
@@ -55,7 +55,7 @@ describe("the search", () => {
     expect(search().now("the plan")).toEqual(["The plan", "Other"])
   })
 
-  it("compares characters, not how Unicode spells them", async () => {
+  it("compares characters, not their Unicode spellings", async () => {
     await note("caf\u00e9", "")
     await note("CAFE\u0301", "")
     expect(search().now("caf\u00e9").length).toBe(2)
@@ -68,13 +68,13 @@ describe("the search", () => {
     ["STRA\u1e9eE", "strasse"],
     ["\u039f\u0394\u039f\u03a3\u0397", "\u03bf\u03b4\u03bf\u03c2"],
     ["Plan\u00a0 B", "plan b"],
-  ])("finds %j by %j, in a long note too", async (text, query) => {
+  ])("finds %j by the query %j, also in a long note", async (text, query) => {
     await note(text, "")
     await note("Long", `${filler}${text}${filler}`)
     expect((await search().whole(query)).last).toEqual([text, "Long"])
   })
 
-  it("takes a title for the query whatever spaces are between its words", async () => {
+  it("ignores differences in spaces when it compares a title with the query", async () => {
     await note("Plan\u00a0 B", "")
     await note("Plan B, newer", "")
     expect(search().now("plan  b ")[0]).toBe("Plan\u00a0 B")
@@ -93,7 +93,7 @@ describe("the search", () => {
     expect((await find("two")).last).toEqual(["Long"])
     expect((await find("one")).last).toEqual([])
     expect(read).toHaveBeenCalledTimes(2)
-    // while somebody types into a note that was found, it stays in the list
+    // a note that was found stays in the list while somebody types into it
     await find("two")
     for (let n = 0; n < 3; n++) {
       await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, "more "))
@@ -101,7 +101,7 @@ describe("the search", () => {
     }
   })
 
-  it("reads nothing for a search that every row answers, and stops when the search is cleared", async () => {
+  it("reads no note if the rows decide the search, and stops reading when the search is cleared", async () => {
     const read = vi.fn(ws.notes.read)
     for (let n = 0; n < 5; n++) await note(`Long ${n}`, filler)
     let goOn = () => {}
@@ -118,7 +118,7 @@ describe("the search", () => {
     expect(read).toHaveBeenCalledTimes(1)
   })
 
-  it("tells of what it finds while it still reads", async () => {
+  it("reports found notes while it is still reading", async () => {
     for (let n = 0; n < 4; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
     const one = search(ws.notes, () => new Promise((resolve) => setTimeout(resolve, 150)))
     expect(one.now("licence")).toEqual([])
@@ -127,7 +127,7 @@ describe("the search", () => {
     expect(one.drawn[0]!.length).toBeLessThan(4)
   })
 
-  it("says that long notes were not searched when they cannot be read, and tries again with the next query", async () => {
+  it("is incomplete when a long note cannot be read, and tries again with the next query", async () => {
     await note("Long", `${filler}licence${filler}`)
     const read = vi.fn(ws.notes.read)
     read.mockRejectedValueOnce(new Error("WebAssembly is not there"))
@@ -138,7 +138,7 @@ describe("the search", () => {
     expect(one.finder.state).toBe("done")
   })
 
-  it("goes on behind notes that cannot be read, and searches them when they have changed", async () => {
+  it("goes on after notes that cannot be read, and reads them again when they have changed", async () => {
     for (let n = 0; n < 12; n++) await note(`Long ${n}`, `${filler}licence${filler}`)
     const bad = new Set(["Long 11", "Long 7", "Long 6", "Long 0"])
     const read = vi.fn(async (id: string) => {
@@ -149,7 +149,7 @@ describe("the search", () => {
     expect((await one.whole("licence")).last.length).toBe(8)
     expect([one.finder.state, read.mock.calls.length]).toEqual(["incomplete", 12])
     expect((await one.whole("licence")).last.length).toBe(8)
-    expect(read).toHaveBeenCalledTimes(12) // not once more for each drawing of the list
+    expect(read).toHaveBeenCalledTimes(12) // no failed note is read again for each drawing of the list
 
     bad.clear()
     for (const { id, title } of ws.notes.all()) {
@@ -177,7 +177,7 @@ describe("the search", () => {
     expect(one.finder.state).toBe("done")
   })
 
-  it("keeps no more long texts than fit, and still ends", async () => {
+  it("keeps only a limited amount of long texts, and still ends", async () => {
     const read = vi.fn(ws.notes.read)
     for (let n = 0; n < 12; n++) await note(`Long ${n}`, "x".repeat(80_000))
     const huge = async (id: string) => ({ ...(await read(id))!, body: `${"x".repeat(1_000_000)}end` })

@@ -17,7 +17,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** The status of a request for exactly this path: `fetch` would correct it first. */
+/** Requests exactly this path and returns the status. `fetch` is not used here, because it would correct the path. */
 const status = (path: string) =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(page.url)
@@ -28,7 +28,7 @@ const status = (path: string) =>
   })
 
 describe("the page's server", () => {
-  it("answers a request whose path is not a URL, and goes on", async () => {
+  it("answers 404 to a path that is not a URL, and goes on", async () => {
     for (const path of ["//", "///", "http://", "http://[", "*", "/%"]) expect(await status(path), path).toBe(404)
     writeFileSync(path.join(folder, "page.js"), "")
     expect(await status("/page.js")).toBe(200)
@@ -41,7 +41,7 @@ describe("the page's server", () => {
     expect(await (await fetch(page.url)).text()).toBe(`<meta name="relay" content="ws://relay">`)
   })
 
-  it("keeps no file open for a client that leaves halfway", async () => {
+  it("keeps no file open when a client leaves during the answer", async () => {
     writeFileSync(path.join(folder, "page.js"), Buffer.alloc(16_000_000))
     const goneInTheMiddle = () =>
       new Promise((resolve, reject) => {

@@ -22,16 +22,16 @@ describe("the notes page's splices", () => {
     expect(difference("aaaa", "aaa", 1)).toEqual({ at: 1, remove: 1, insert: "" })
   })
 
-  it("keep what the other side wrote and remove nothing twice", () => {
+  it("keep the text that the other side inserted, and remove nothing twice", () => {
     expect(apply("one THEIRS", over({ at: 3, remove: 4, insert: "" }, { at: 4, remove: 3, insert: "THEIRS" }))).toBe(
       "oneTHEIRS",
     )
-    // "delete all" over an insertion in the middle
+    // `mine` replaces the whole text, and `theirs` inserts in its middle
     const theirs = { at: 2, remove: 0, insert: "XY" }
     expect(apply(apply("abcd", [theirs]), over({ at: 0, remove: 4, insert: "new" }, theirs))).toBe("newXY")
   })
 
-  it("remove and insert the same as edits that are made one character at a time", () => {
+  it("merge like edits that are made one character at a time", () => {
     const splice = fc.record({ at: fc.nat(10), remove: fc.nat(10), insert: fc.constantFrom("", "x", "yz") })
     fc.assert(
       fc.property(splice, splice, (a, b) => {
@@ -55,7 +55,7 @@ describe("the notes page's splices", () => {
     expect(moveCaret(3, { at: 5, remove: 1, insert: "" })).toBe(3)
   })
 
-  it("change the line that was typed in, and no line break elsewhere", () => {
+  it("change only the typed line, and no line break elsewhere", () => {
     const line = fc.constantFrom("a", "\n", "\r", "\r\n")
     const lines = fc.array(line, { maxLength: 8 }).map((each) => each.join(""))
     fc.assert(
@@ -70,7 +70,7 @@ describe("the notes page's splices", () => {
           const mine = { at: start, remove: Math.min(n, shown.length - start), insert: typed.join("") }
           const splice = inStored(mine, text)
           expect(asShown(apply(text, [splice]))).toBe(apply(shown, [mine]))
-          // the text before and behind it is unchanged
+          // the splice leaves the text before and after it unchanged
           expect(asShown(text.slice(0, splice.at))).toBe(shown.slice(0, mine.at))
           expect(asShown(text.slice(splice.at + splice.remove))).toBe(shown.slice(mine.at + mine.remove))
         },

@@ -31,7 +31,7 @@ describe("the status in words", () => {
     expect(inWords(status(of), false, unsent)).toBe(words)
   })
 
-  it("say first that something is not saved", () => {
+  it("says first that something is not saved", () => {
     expect(inWords(status({}), true, 0)).toBe("Online · not saved yet")
   })
 })
@@ -49,7 +49,7 @@ describe("the number of unsent notes", () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  it("leaves out a deletion that was sent, though other changes never were all sent", async () => {
+  it("leaves out a deletion that was sent, even if other changes are still unsent", async () => {
     let changes = 0
     const unsent = countUnsent(ws.notes, () => changes++)
     const count = () => unsent(ws.status.pending)
@@ -64,7 +64,7 @@ describe("the number of unsent notes", () => {
     for (let n = 0; n < 5; n++) await ws.notes.update("n1", (draft) => void (draft.title = `n1 ${n}`))
     expect(ws.status.pending).toBe(5)
     await untilPasses(() => expect([count(), changes]).toEqual([1, 2]))
-    // a deletion that waits stays counted
+    // a deletion that is not sent stays counted
     await ws.notes.restore("n3")
     await ws.notes.delete("n3")
     for (let n = 0; n < 5; n++) await ws.notes.update("n1", (draft) => void (draft.title = `again ${n}`))
@@ -72,7 +72,7 @@ describe("the number of unsent notes", () => {
     await relay.close()
   })
 
-  it("is of notes, not of their changes, and of deleted ones too", async () => {
+  it("counts notes, not changes, and counts deleted notes, too", async () => {
     const unsent = countUnsent(ws.notes)
     const count = () => unsent(ws.status.pending)
     expect(count()).toBe(0)
@@ -84,7 +84,7 @@ describe("the number of unsent notes", () => {
     expect(count()).toBe(3)
     await ws.notes.restore("n3")
     expect(count()).toBe(3)
-    expect(countUnsent(ws.notes)(ws.status.pending)).toBe(3) // as after a reload
+    expect(countUnsent(ws.notes)(ws.status.pending)).toBe(3) // a new count, as after a reload
 
     const relay = await createRelay({ port: 0, data: folder })
     ws.connect({ url: relay.url })

@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib"
 import { expect, it } from "vitest"
 import { zip } from "../../examples/notes/zip.ts"
 
-/** Reads an archive by its directory, as unpackers do, and checks that both headers of each file agree. */
+/** Reads an archive by its central directory, as unpackers do, and checks that both headers of each file agree. */
 async function unzip(blob: Blob): Promise<Record<string, string>> {
   const bytes = Buffer.from(await blob.arrayBuffer())
   const end = bytes.length - 22
