@@ -9,9 +9,10 @@ const root = path.resolve(import.meta.dirname, "../..")
 const page = readFileSync(path.join(root, "docs/architecture.md"), "utf8")
 
 /**
- * The rooms of docs/architecture.md, read from its two tables: a room is a folder, and imports only point down. What needs
- * no table (cycles, Node and relay code in the browser part, clocks and sockets in the engine) is in biome.json; the second
- * half of this file shows that each of those rules fires.
+ * The rooms in the two tables of docs/architecture.md, each with the rooms that it may import from. A room is a folder,
+ * and imports only point down. The rules that need no table are in biome.json: against cycles, against Node's code and
+ * the relay's code in browser code, and against other clocks and sockets in the engine. The second half of this file
+ * shows that the linter enforces each of those rules.
  */
 const rooms = new Map(
   [...page.matchAll(/^\| \*\*`([\w/]+)\/`\*\* \|[^|]*\|([^|]*)\|$/gm)].map(([, room = "", imports = ""]) => [
@@ -20,7 +21,7 @@ const rooms = new Map(
   ]),
 )
 
-/** The folder of src/ or relay/ that a file stands in, whatever lies below it. */
+/** Returns the room of a file: its folder in src/ or relay/, without any deeper folders. */
 const roomOf = (file: string): string => file.split("/").slice(0, -1).slice(0, 2).join("/")
 
 interface Import {
@@ -38,7 +39,7 @@ function importsOf(source: string): Import[] {
   ]
 }
 
-/** What is wrong with the imports of one file, in words. */
+/** Describes every forbidden import of one file. */
 function violations(file: string, source: string): string[] {
   const room = roomOf(file)
   const mayImport = rooms.get(room)
@@ -87,21 +88,21 @@ describe("imports point down", () => {
     }
   })
 
-  it("every room of the page is there", () => {
+  it("every room of the page exists as a folder, and every folder is a room of the page", () => {
     expect([...new Set(files.map(roomOf))].sort()).toEqual([...rooms.keys()].sort())
   })
 
   it("in every file of src and relay", () => {
     expect(
       files.flatMap((file) => {
-        const door = roomOf(file) === "relay" // the command line is a door behind the other one
+        const door = roomOf(file) === "relay" // the command line is a door, and may import the other door, index.ts
         const source = readFileSync(path.join(root, file), "utf8")
         return violations(file, door ? source.replace(`from "./index.ts"`, "") : source)
       }),
     ).toEqual([])
   })
 
-  it("and nobody silences the compiler", () => {
+  it("and no file silences the compiler", () => {
     for (const file of files) {
       expect(readFileSync(path.join(root, file), "utf8"), file).not.toMatch(/\bas any\b|@ts-/)
     }
@@ -203,7 +204,7 @@ describe("the linter", () => {
   })
 })
 
-/** Runs the project's linter over made-up files; what it found, by file. */
+/** Runs the project's linter over the given files, and returns what it reports for each of them. */
 async function lint(files: Record<string, string>): Promise<Record<string, string>> {
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-lint-"))
   try {

@@ -13,7 +13,10 @@ const [, quickStart = ""] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-readme-"))
 const run = promisify(execFile)
 
-/** What a reader has after the README's `npm install`: the packages it names, and inside ours what ours depends on. */
+/**
+ * Makes the folder that a reader has after the README's `npm install`: the packages that the command names, and the
+ * dependencies of ours.
+ */
 beforeAll(async () => {
   const [, install = ""] = /npm install (headwater .*)/.exec(readme) ?? []
   const [, ...named] = install.split(" ")
@@ -56,7 +59,7 @@ describe("the README's quick start", () => {
     expect(await tsc.then(({ stdout }) => stdout).catch(({ stdout }) => stdout)).toBe("")
   })
 
-  it("runs, and what it writes is at the relay", async () => {
+  it("runs, and another device gets its note from the relay", async () => {
     const relay = await createRelay({ host: "127.0.0.1", port: 0, data: path.join(folder, "relay") })
     try {
       const told = quickStart.replace("ws://127.0.0.1:4400", relay.url)

@@ -17,8 +17,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-it("the relay, packed and installed in an empty folder, serves", async () => {
-  // Built beside the checkout's own build, which other tests may be making at this moment.
+it("the packed relay works after an install in an empty folder", async () => {
+  // Build into another folder than `npm run build`, because other tests may be building there at the same time.
   const source = path.join(folder, "source")
   mkdirSync(source)
   for (const file of ["package.json", "README.md"])
