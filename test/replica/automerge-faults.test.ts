@@ -1,7 +1,7 @@
 /**
- * Automerge fails as it does when WebAssembly has no memory left: at its first call, at its second, and so on through a
- * whole scenario, once or from there on. Afterwards, with Automerge whole again, nothing that was saved or has arrived is
- * missing, and no change is said to be bad.
+ * Automerge fails as it does when WebAssembly has no memory left. The scenario runs once for each of its calls of
+ * Automerge, and in each run another call fails, alone or with all later calls. Afterwards Automerge works again, and
+ * no saved or received change may be missing or marked as bad.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
@@ -14,7 +14,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** Breaks the `nth` call of any method of a document, and with `on` those after it. */
+/** Makes the `nth` call of a document method throw, and with `on` also all later calls. */
 function failAt(nth: number, on: boolean) {
   const prototype = Object.getPrototypeOf(newHandle()) as Record<string, unknown>
   const real = new Map<string, unknown>()
@@ -38,8 +38,9 @@ function failAt(nth: number, on: boolean) {
 }
 
 interface Outcome {
-  /** Calls of Automerge while it might fail. */
+  /** Number of calls of Automerge while `failAt` was in effect. */
   readonly calls: number
+  /** Number of writes that failed with `DOCUMENT_FAILED`. */
   readonly refused: number
 }
 
@@ -113,7 +114,7 @@ async function scenario(nth: number, on: boolean): Promise<Outcome> {
 test.each([
   { what: "once", on: false },
   { what: "from there on", on: true },
-])("a failure of Automerge at any one call, $what, loses nothing and makes nothing bad", async ({ on }) => {
+])("a failure of Automerge at any call, $what, loses no change and marks none as bad", async ({ on }) => {
   const { calls, refused } = await scenario(Number.POSITIVE_INFINITY, on)
   expect([calls > 20, refused]).toEqual([true, 0])
   let hurt = 0

@@ -13,10 +13,11 @@ import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
-// What comes at an awkward moment: with something else, half, damaged, or against what is here.
+// Messages at an awkward moment: they are incomplete, come together with others, contradict what this device has, or
+// meet damaged records.
 beforeAll(() => loadAutomerge())
 
-test("one id made in two collections: both devices show what the log has", async () => {
+test("an id is created in two collections: both devices show the entity of the log", async () => {
   await using relay = await startRelay()
   const a = await open(undefined)
   const b = await open(undefined)
@@ -38,7 +39,7 @@ test("one id made in two collections: both devices show what the log has", async
   await b.close()
 })
 
-test("an entity that turns out to be in another collection leaves no row in the first, after a restart too", async () => {
+test("an entity that the log has in another collection leaves no row in the first, also after a restart", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
   let ws = await openLevel(relay, store)
@@ -62,7 +63,7 @@ test("an entity that turns out to be in another collection leaves no row in the 
   await ws.close()
 })
 
-test("an entry that cannot be taken leaves none of those before it unjudged", async () => {
+test("an unsupported entry does not prevent the verdicts on the entries before it", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
   let ws = await openLevel(relay, store)
@@ -84,7 +85,7 @@ test("an entry that cannot be taken leaves none of those before it unjudged", as
   await ws.close()
 })
 
-test("a refused change that is bad here too does not end every connection", async () => {
+test("a refused change that this device has also judged as bad ends no connection", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   const genesis = genesisOf("e", "notes")
@@ -99,11 +100,11 @@ test("a refused change that is bad here too does not end every connection", asyn
   relay.say({ t: "ack", w, id: push.id, at: at(3) })
   await relay.settle()
   expect(ws.status).toMatchObject({ connected: true, pending: 0 })
-  expect([...replicaOf(ws).rejected.keys()]).toEqual(["e"]) // or who waits would take it for stored
+  expect([...replicaOf(ws).rejected.keys()]).toEqual(["e"]) // otherwise whenStored would report the change as stored
   await ws.close()
 })
 
-test("a record that the disk has damaged holds up no other entity", async () => {
+test("a damaged record of one entity does not delay other entities", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
   let ws = await openLevel(relay, store)
@@ -122,13 +123,13 @@ test("a record that the disk has damaged holds up no other entity", async () => 
   await ws.close()
 })
 
-test("who connects as somebody else writes as that one from then on", async () => {
+test("after a connection as another principal, writes belong to that principal", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   relay.hangUp()
   await relay.pass(1000)
   relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
-  const { id } = await ws.notes.create({ title: "T" }) // in the same group of steps
+  const { id } = await ws.notes.create({ title: "T" }) // in the same group of steps as the message
   await relay.settle()
   expect(
     replicaOf(ws)
@@ -139,7 +140,7 @@ test("who connects as somebody else writes as that one from then on", async () =
   await ws.close()
 })
 
-test("a change that waits is not forgotten when the session takes a fresh actor", async () => {
+test("a waiting change is not lost when the session takes a fresh actor", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   const genesis = genesisOf("e", "notes")
@@ -158,7 +159,7 @@ test("a change that waits is not forgotten when the session takes a fresh actor"
   await ws.close()
 })
 
-test("an entity with as many heads as a relay takes, and one here, holds up no heal", async () => {
+test("an entity with the most heads that a relay accepts, and one more on this device, does not stop a heal", async () => {
   await using before = await startRelay()
   await using after = await startRelay()
   const genesis = genesisOf("e", "notes")
@@ -179,13 +180,13 @@ test("an entity with as many heads as a relay takes, and one here, holds up no h
   ws.connect()
   await ws.whenSynced()
   expect(Object.keys(ws.notes.get("e") ?? {}).filter((key) => /^k/.test(key)).length).toBe(limits.heads)
-  ws.connect({ url: after.url }) // which has nothing: a heal
+  ws.connect({ url: after.url }) // the second relay has nothing, so a heal follows
   await ws.whenSynced()
   expect(ws.status).toMatchObject({ phase: "live", complete: true })
   await ws.close()
 })
 
-test("a step that fails half way leaves nothing behind, and the others of its group are saved", async () => {
+test("a step that fails halfway changes nothing, and the other steps of its group are saved", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
   let ws = await openLevel(relay, store)
@@ -210,7 +211,7 @@ test("a step that fails half way leaves nothing behind, and the others of its gr
   await ws.close()
 })
 
-/** A workspace that was closed with an entity of three changes, of which the disk has damaged the second. */
+/** Makes the store of a closed workspace with an entity of three changes. The record of the second one is damaged. */
 async function damaged() {
   const relay = new ScriptedRelay()
   const store = memoryStore()
@@ -225,21 +226,21 @@ async function damaged() {
   return { relay, store, genesis, one, two }
 }
 
-/** Behind the library's back, while nobody has the store open. */
+/** Changes a record on the disk without the library, while nobody has the store open. */
 async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Value | undefined): Promise<void> {
   const release = await store.claim(w)
   await store.commit([[key, by((await store.get(key)) as Uint8Array)]])
   await release()
 }
 
-/** The relay answers a `have` with what the device lacks, and says that nothing more follows. */
+/** Lets the relay answer a `have` with the changes that the device lacks, and say that nothing more follows. */
 async function givesBack(relay: ScriptedRelay, ...lacking: readonly Change[]): Promise<void> {
   relay.say({ t: "entries", w, items: [item("e", lacking)], ...first })
   relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
   await relay.pass(200)
 }
 
-test("what the disk has lost is asked for, if something depends on it", async () => {
+test("the device asks for a change that the disk has lost if another change depends on it", async () => {
   const { relay, store, genesis, one, two } = await damaged()
   await overwrite(store, keys.change(w, "e", one.hash), () => undefined)
   const ws = await openLevel(relay, store)
@@ -252,7 +253,7 @@ test("what the disk has lost is asked for, if something depends on it", async ()
   await ws.close()
 })
 
-test("what the disk has damaged is asked for at the next connection", async () => {
+test("the device asks for a damaged change at the next connection", async () => {
   const { relay, store, genesis, one, two } = await damaged()
   const ws = await openLevel(relay, store)
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
@@ -264,13 +265,13 @@ test("what the disk has damaged is asked for at the next connection", async () =
   await ws.close()
 })
 
-test("what the disk has damaged is asked for on the same connection", async () => {
+test("the device asks for a damaged change on the connection that is open", async () => {
   const { relay, store, genesis, one, two } = await damaged()
   const ws = await openLevel(relay, store)
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
   await relay.pass(1000)
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
-  // The other way round the stream that is under way would use the credit up, and nobody would hear what it brings.
+  // If the pull came first, the stream before the `have` would use up the new credit, and its entries are ignored.
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
   await givesBack(relay, one, two)
   expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
@@ -278,7 +279,7 @@ test("what the disk has damaged is asked for on the same connection", async () =
   await ws.close()
 })
 
-/** Two notes that nobody was told of, and something is wrong with the record of one change of the first. */
+/** Makes a store with two notes that were never pushed, and changes the record of the first note's last change. */
 async function spoilt(spoil: (value: Uint8Array) => Uint8Array) {
   const store = memoryStore()
   const ws = await open(undefined, store)
@@ -297,10 +298,10 @@ function flipped(value: Uint8Array): Uint8Array {
 }
 
 test.each([
-  ["is none any more", () => new Uint8Array([1, 2, 3])],
+  ["is garbage", () => new Uint8Array([1, 2, 3])],
   ["has a bit flipped", flipped],
 ])(
-  "an owed change of which the record %s holds up no other, is told of, and never said to be stored",
+  "an owed change whose record %s delays no other change, is reported, and is never called stored",
   async (_, spoil) => {
     await using relay = await startRelay()
     const ws = await open({ url: relay.url }, await spoilt(spoil))
@@ -311,7 +312,7 @@ test.each([
   },
 )
 
-test("what the disk has damaged comes back with a heal", async () => {
+test("a heal brings a damaged change back", async () => {
   const { relay, store, genesis, one, two } = await damaged()
   const ws = await open({ url }, store, relay.env)
   await relay.settle()

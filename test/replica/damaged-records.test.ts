@@ -1,4 +1,7 @@
-/** Change and outbox records that the disk has damaged or lost, found while the workspace is open, or by the next opening. */
+/**
+ * Change records and outbox records that the disk has damaged or lost. The replica notices it while the workspace is
+ * open, or when it is opened again.
+ */
 import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
@@ -15,20 +18,20 @@ beforeAll(() => loadAutomerge())
 
 const GARBAGE = new Uint8Array([1, 2, 3])
 
-/** The relay stores what was pushed last. */
+/** Lets the relay acknowledge the last push. */
 async function acknowledge(relay: ScriptedRelay, position: number): Promise<void> {
   relay.say({ t: "ack", w, id: relay.last("push").id, at: at(position) })
   await relay.pass(100)
 }
 
-/** Behind the library's back, while nobody has the store open. */
+/** Changes a record on the disk without the library, while nobody has the store open. */
 async function overwrite(store: Store, key: Key, value: Value | undefined): Promise<void> {
   const release = await store.claim(w)
   await store.commit([[key, value]])
   await release()
 }
 
-/** An open workspace whose relay has stored an edit that is still owed here, because its ack was lost. */
+/** Opens a workspace with an edit that the relay has stored. The edit is still owed here, because its ack was lost. */
 async function unacknowledged() {
   const relay = new ScriptedRelay()
   const store = memoryStore()
@@ -46,7 +49,7 @@ async function unacknowledged() {
 test.each([
   ["damages", GARBAGE],
   ["loses", undefined],
-])("an owed change whose record the disk %s is written again from the document, and goes out", async (_, value) => {
+])("an owed change whose record the disk %s is saved again from the live document, and is pushed", async (_, value) => {
   const { relay, store, ws, key } = await unacknowledged()
   const before = await store.get(key)
   await store.commit([[key, value]])
@@ -60,7 +63,7 @@ test.each([
   await ws.close()
 })
 
-test("bytes that arrive mend a record that was found damaged before the document had the change", async () => {
+test("a change that arrives mends its damaged record, even if no live document has the change", async () => {
   const { relay, store, ws, key, entries } = await unacknowledged()
   await store.commit([[key, GARBAGE]])
   const replica = replicaOf(ws)
@@ -82,7 +85,7 @@ test("bytes that arrive mend a record that was found damaged before the document
   await again.close()
 })
 
-test("an owed change that the disk has lost is asked for, reported, and not said to be stored", async () => {
+test("the device asks for an owed change that the disk has lost, reports it, and does not call it stored", async () => {
   const { relay, store, ws, key } = await unacknowledged()
   await ws.close()
   await overwrite(store, key, undefined)
@@ -92,7 +95,7 @@ test("an owed change that the disk has lost is asked for, reported, and not said
   await again.close()
 })
 
-test("a failure that is not about the bytes of a record does not make it a damaged one", async () => {
+test("a failure that is not about the bytes of a record does not mark it as damaged", async () => {
   const { store, ws, key } = await unacknowledged()
   const record = (await store.get(key)) as Uint8Array
   await ws.close()
@@ -109,7 +112,7 @@ test("a failure that is not about the bytes of a record does not make it a damag
 const texts = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const openTexts = (store: Store) => openWorkspace({ id: w, collections: { notes: texts }, store })
 
-test("a derived change that is made again takes back the verdict on its damaged record, and what waits for it", async () => {
+test("making a damaged derived change again removes its verdict, and changes that waited for it are shown", async () => {
   const store = memoryStore()
   const ws = await openTexts(store)
   await ws.notes.create({ title: "T" }, { id: "e" })
@@ -132,10 +135,10 @@ test("a derived change that is made again takes back the verdict on its damaged 
   await last.close()
 })
 
-test("another account's change whose outbox record is damaged goes out under the name of its author", async () => {
+test("a change of another principal whose outbox record is damaged is pushed with its author's name", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
-  let ws = await openLevel(relay, store) // as ann
+  let ws = await openLevel(relay, store) // connected as ann
   await ws.notes.create({ title: "ann's" }, { id: "e" })
   const owed = replicaOf(ws).outbox.of("e")
   relay.hangUp()
@@ -154,7 +157,7 @@ test("another account's change whose outbox record is damaged goes out under the
   await ws.close()
 })
 
-test("an own change whose outbox record is damaged goes out as an own one", async () => {
+test("an own change whose outbox record is damaged is pushed as an own change", async () => {
   const { relay, store, ws, key } = await unacknowledged()
   await ws.close()
   await overwrite(store, keys.out(w, "e", key[3]!), "{garbage")
@@ -164,7 +167,7 @@ test("an own change whose outbox record is damaged goes out as an own one", asyn
   await again.close()
 })
 
-test("a session that has lost a change of its own numbers no other change like it", async () => {
+test("a session that has lost a change of its own never uses the pair (actor, seq) of that change again", async () => {
   const store = memoryStore()
   const ws = await open(undefined, store)
   await ws.notes.create({ title: "one" }, { id: "e" })
@@ -180,6 +183,6 @@ test("a session that has lost a change of its own numbers no other change like i
   replicaOf(ws).documents.drop("e")
   await ws.notes.update("e", (draft) => void (draft.title = "three"))
   const made = (await numbers()).filter((number) => !before.includes(number))
-  expect(made).toHaveLength(1) // else it has the number of the one that was lost
+  expect(made).toHaveLength(1) // otherwise the new change has the actor and seq of the lost one
   await ws.close()
 })

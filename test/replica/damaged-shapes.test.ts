@@ -1,4 +1,6 @@
-/** Records that are JSON, but not what this library writes: they are damaged, like those that are no JSON. */
+/**
+ * Records that are JSON of a shape that this library never writes. They are damaged, like records that are not JSON.
+ */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
@@ -8,7 +10,7 @@ import { until } from "../support/until.ts"
 const notes = collection("notes", shape<{ title?: string }>())
 const open = (store: Store) => openWorkspace({ id: "w", collections: { notes }, store })
 
-/** Behind the library's back, while nobody has the store open. */
+/** Changes a record on the disk without the library, while nobody has the store open. */
 async function overwrite(store: Store, key: readonly string[], value: string): Promise<void> {
   const release = await store.claim("w")
   await store.commit([[key, value]])
@@ -28,12 +30,12 @@ const records: [string, readonly string[]][] = [
   ["rejected change", ["w", "rejected", ID, HASH]],
 ]
 
-/** Loose records of which `null` says that the one in the page is gone. */
+/** Kinds of loose records in which `null` is valid, because it says that the record in the page is gone. */
 const mayBeGone = new Set(["row", "outbox record"])
 
 for (const [what, key] of records) {
   const values = ["{garbage", ...(mayBeGone.has(what) ? [] : ["null"]), "{}", "[null]", "7"]
-  test.each(values)(`a record of the kind "${what}" that is %s keeps nothing from opening`, async (value) => {
+  test.each(values)(`a record of the kind "${what}" that is %s does not prevent opening`, async (value) => {
     const store = memoryStore()
     const ws = await open(store)
     await ws.notes.create({ title: "a" }, { id: ID })
@@ -49,7 +51,7 @@ for (const [what, key] of records) {
   })
 }
 
-test("without the state record nobody knows what made the rows, so they are made again", async () => {
+test("without the state record all rows are made again, because their projection is not known", async () => {
   const store = memoryStore()
   const ws = await open(store)
   await ws.notes.create({ title: "t" }, { id: ID })

@@ -1,4 +1,7 @@
-/** Faults of the replica that readings and trials found. Each is played in `beforeAll`; the test says what must come of it. */
+/**
+ * Bugs of the replica that were found by reviewing the code. For each, `beforeAll` runs the scenario, and the test says
+ * what the result must be.
+ */
 import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, it } from "vitest"
@@ -19,7 +22,7 @@ const open = (store: Store, relay?: ScriptedRelay, collections = { notes }) =>
     ...(relay && { env: relay.env, relay: { url: "ws://relay" } }),
   })
 
-/** The relay says who is connected, and that nothing follows this place. */
+/** Lets the relay say who is connected, and that nothing follows this position of the log. */
 function greet(relay: ScriptedRelay, principal: string, position: number, more: object = {}): Promise<void> {
   const { message, chunk, ops } = limits
   const introduction = {
@@ -33,7 +36,7 @@ function greet(relay: ScriptedRelay, principal: string, position: number, more: 
   return relay.settle()
 }
 
-/** The relay stores a push and says so; its entry comes back as the connection's own. */
+/** Lets the relay acknowledge a push, and send its entry back as a run of the connection's own push. */
 function store(relay: ScriptedRelay, push: Push, position: number): Promise<void> {
   relay.say(
     { t: "ack", w: "w", id: push.id, at: at(position) },
@@ -42,7 +45,7 @@ function store(relay: ScriptedRelay, push: Push, position: number): Promise<void
   return relay.settle()
 }
 
-/** `write` puts a record onto a device's disk past the library. */
+/** Changes a record on a device's disk without the library. */
 async function overwrite(disk: Store, key: readonly string[], value: string | Uint8Array | undefined): Promise<void> {
   const release = await disk.claim("somebody else")
   await disk.commit([[key, value]])
@@ -75,7 +78,7 @@ describe("another account on the same device", () => {
     await ws.close()
   })
 
-  it("gives a relay that lost its log the first account's changes as adopted ones", () => {
+  it("adopts the first account's changes when the relay has lost its log", () => {
     expect(push.adopt).toBe(true)
     expect(push.entries[0]?.by).toBe("alice")
   })
@@ -95,7 +98,7 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await store(relay, relay.last("push"), 2)
     await ws.notes.update(id, (draft) => void (draft.title = "two"))
     await relay.settle()
-    const { entries } = relay.last("push") // the relay has it, and its ack is lost
+    const { entries } = relay.last("push") // the relay has this push, but its ack is lost
     relay.hangUp()
     await ws.close()
     await overwrite(disk, ["w", "change", id, readChange(entries[0]!.chunks[0]!).hash], new Uint8Array(40))
@@ -104,7 +107,7 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await relay.pass(3000)
     await greet(relay, "alice", 2, { level: undefined })
     const items = [{ entry: { ...entries[0]!, by: "alice" } }]
-    // The device has asked anew, because it found the damage when it pushed: this answers that.
+    // The device found the damage when it pushed, and has asked the relay again. These entries answer it.
     await greet(relay, "alice", 3, { items })
     await relay.pass(200)
     seen.error = again.status.error
@@ -115,7 +118,7 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await last.close()
   })
 
-  it("is mended by what arrives", () => {
+  it("is mended by the entry that arrives", () => {
     expect(seen).toEqual({ error: null, title: "two", later: "two" })
   })
 })
@@ -176,7 +179,10 @@ describe("an app that declares one more collection", () => {
   })
 })
 
-/** Automerge fails as it does when WebAssembly has no memory left, from the `calls`th application of changes on. */
+/**
+ * Makes Automerge fail as it does when WebAssembly has no memory left: from call number `calls` of `applyChanges` on.
+ * Returns a function that ends this.
+ */
 function exhaust(calls = 1): () => void {
   const prototype: Handle = Object.getPrototypeOf(newHandle("0".repeat(32)))
   const real = prototype.applyChanges
@@ -215,7 +221,7 @@ describe("an update while WebAssembly has no memory", () => {
     }
   })
 
-  it("is refused for now, and nothing is said of the changes", () => {
+  it("is refused for now, and no change is marked as bad", () => {
     expect(seen).toEqual({ refusal: "DOCUMENT_FAILED", bad: 0, later: "saved", title: "y", error: null })
   })
 })
@@ -237,7 +243,7 @@ describe("an app update during which WebAssembly has no memory", () => {
     const openNext = () => openWorkspace({ id: "w", collections: next, store: disk })
     const restore = exhaust(10)
     const during = await openNext()
-    await new Promise((resolve) => setTimeout(resolve, 200)) // its rows are made again, or cannot be
+    await new Promise((resolve) => setTimeout(resolve, 200)) // within this time the rows are made again, or fail
     seen.during = during.notes.all().length
     restore()
     await during.close()
@@ -248,7 +254,7 @@ describe("an app update during which WebAssembly has no memory", () => {
     await after.close()
   })
 
-  it("shows every note, then and after a restart", () => {
+  it("shows every note, both at that time and after a restart", () => {
     expect(seen).toEqual({ during: NOTES, after: NOTES, bad: 0 })
   })
 })

@@ -6,7 +6,10 @@ import type { Store } from "../../src/store/store.ts"
 
 const notes = collection("notes", shape<{ title: string; body?: string }>(), { fields: { body: text() } })
 
-/** Opens a workspace, and counts the documents that it hydrates: each reads the changes of one entity. */
+/**
+ * Opens a workspace. `hydrated` lists the entities that it hydrates: each hydration lists the changes of one entity.
+ * `live` returns those of the given entities whose documents are live.
+ */
 async function opened(documentBytes?: number) {
   const real = memoryStore()
   const hydrated: string[] = []
@@ -22,7 +25,7 @@ async function opened(documentBytes?: number) {
   return { ws, hydrated, live }
 }
 
-test("a hundred notes that are edited in turn stay live", async () => {
+test("the documents of a hundred notes that are edited in turn stay live", async () => {
   const { ws, hydrated, live } = await opened()
   const ids: string[] = []
   for (let i = 0; i < 100; i++) ids.push((await ws.notes.create({ title: "T", body: "hello world ".repeat(80) })).id)
@@ -31,14 +34,14 @@ test("a hundred notes that are edited in turn stay live", async () => {
     for (const id of ids) await ws.notes.update(id, (draft) => void (draft.title = title))
   }
   await edit("once")
-  expect(hydrated.length).toBe(36) // of a hundred new notes, 64 are kept until they are edited
+  expect(hydrated.length).toBe(36) // of the 100 new documents, 64 were still live
   await edit("twice")
   expect(hydrated).toEqual([])
   expect(live(ids).length).toBe(100)
   await ws.close()
 })
 
-test("the least recently used documents are freed when all together take more than they may", async () => {
+test("the least recently used documents are evicted when all together exceed the limit", async () => {
   const { ws, hydrated, live } = await opened(600_000)
   const ids: string[] = []
   for (let i = 0; i < 5; i++) ids.push((await ws.notes.create({ title: `${i}`, body: "x".repeat(1000) })).id)
@@ -50,7 +53,7 @@ test("the least recently used documents are freed when all together take more th
   await ws.close()
 })
 
-test("a document that grows makes others go, and one that is too large by itself stays while it is the last used", async () => {
+test("a growing document evicts others, and one that alone exceeds the limit stays until another is used", async () => {
   const { ws, hydrated, live } = await opened(1_000_000)
   const small = (await ws.notes.create({ title: "small", body: "x" })).id
   const large = (await ws.notes.create({ title: "large", body: "" })).id
@@ -63,7 +66,7 @@ test("a document that grows makes others go, and one that is too large by itself
   await ws.close()
 })
 
-test("of documents that no edit has used, those that were used least recently go first", async () => {
+test("among documents that were never edited, the least recently used are evicted first", async () => {
   const { ws, hydrated } = await opened()
   const { id } = await ws.notes.create({ title: "read again and again" })
   for (let i = 0; i < 100; i++) {

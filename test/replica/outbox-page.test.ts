@@ -7,7 +7,7 @@ const owed = (entity: string, startOp: number): Owed => ({
   ...{ how: "own", principal: "alice", fields: ["title"] },
 })
 
-test("a line says that an entity's creation is among its changes, wherever it stands, and gives all of them back", () => {
+test("the line of an entity says whether its creation is owed, and returns all its records", () => {
   const all = [owed("a", 1), owed("b", 5), owed("a", 3), owed("b", 1), owed("c", 2), owed("c", 4)]
   const page = readPage(writePage(all), ["w", "outpage", "1"], refuseDamaged)
   const lines = [...(page?.lines() ?? [])]

@@ -1,4 +1,7 @@
-/** Every structure of pages with loose records in front, against a plain map, with sizes so small that each is reached. */
+/**
+ * Compares each structure of pages and loose records with a plain map. The sizes are so small that short runs reach
+ * every threshold.
+ */
 import fc from "fast-check"
 import { expect, test, vi } from "vitest"
 import { usualSizes } from "../../src/base/sizes.ts"
@@ -12,13 +15,13 @@ import type { Store } from "../../src/store/store.ts"
 const RUNS = process.env["HEADWATER_LONG"] === "1" ? 5000 : 300
 const sizes = { ...usualSizes, rowPage: 4, rowsAtOnce: 3, looseRows: 3, outboxPage: 4, outboxAtOnce: 3, looseOutbox: 3 }
 
-/** One commit that changes some of the records, then perhaps folds, perhaps a restart. */
+/** A list of commits. Each changes some records, and is followed by up to two folds and perhaps a restart. */
 const commands = fc.array(
   fc.record({
     changes: fc.array(fc.record({ id: fc.nat(11), gone: fc.boolean(), value: fc.nat(99) }), { maxLength: 6 }),
     folds: fc.nat(2),
     restart: fc.boolean(),
-    /** The commit, or the fold, fails: nothing of it may be believed. */
+    /** Whether the commit and its folds fail. Then memory must stay as it was before. */
     fails: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
   }),
   { maxLength: 25 },
@@ -30,7 +33,7 @@ async function save(store: Store, plan: Plan | undefined, fails: boolean): Promi
   plan.done()
 }
 
-test("records lie where the next start finds them, whatever is written, removed and folded", async () => {
+test("a restart finds all records, whatever was written, removed and folded", async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {
       const store = memoryStore()
@@ -50,7 +53,7 @@ test("records lie where the next start finds them, whatever is written, removed 
         const found = new Map<string, number>()
         for (const [key, value] of await store.list(["p"])) {
           const records = [...format.readPage(value, key)]
-          expect(records.length).toBeGreaterThan(0) // an empty page is dropped
+          expect(records.length).toBeGreaterThan(0) // otherwise the empty page should have been removed
           expect(records.length).toBeLessThanOrEqual(4)
           for (const [id, record] of records) {
             expect(found.has(id), `${id} lies in two pages`).toBe(false)
@@ -87,17 +90,18 @@ test("records lie where the next start finds them, whatever is written, removed 
       }
       for (let i = 0; paged.foldDue; i++) {
         await save(store, await paged.fold(store), false)
-        expect(i).toBeLessThan(20) // folding comes to an end
+        expect(i).toBeLessThan(20) // otherwise folding never ends
       }
       expect((await open()).found).toEqual(model)
-      expect((await store.list(["r"])).length).toBeLessThan(3 + 4 * 4) // loose ones, and a null for each that a page holds
+      // Loose records, and a null for each removed record that is still in a page.
+      expect((await store.list(["r"])).length).toBeLessThan(3 + 4 * 4)
       await release()
     }),
     { numRuns: RUNS },
   )
 })
 
-test("scattered edits have few records rewritten each, however many pages there are", async () => {
+test("a scattered edit rewrites few records, however many pages there are", async () => {
   let rewritten = 0
   const format: PageFormat<{ id: string }> = {
     pageKey: (page) => ["p", String(page)],
@@ -132,7 +136,7 @@ test("scattered edits have few records rewritten each, however many pages there 
   await release()
 })
 
-test("the outbox is the same after a restart, by entity, principal and in the order in which it can be pushed", async () => {
+test("the outbox is the same after a restart: by entity, by principal, and in the order of pushing", async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {
       const store = memoryStore()
@@ -163,7 +167,7 @@ test("the outbox is the same after a restart, by entity, principal and in the or
           const pending = of.length > 0 ? { fields, creation: of.some(({ startOp }) => startOp === 1) } : undefined
           expect(shown.pending(entity)).toEqual(pending)
           const first = inOrder.findIndex(({ principal, how }) => principal === "alice" && how !== "adopt")
-          if (first >= 0) others += inOrder.length - first // hers, and what was written on top of it
+          if (first >= 0) others += inOrder.length - first // her records, and later ones that depend on them
           expect([...shown.pushable(bob)].includes(entity)).toBe(of.length > 0 && first !== 0)
         }
         expect(shown.others(bob)).toEqual(others > 0 ? [{ principal: "alice", pending: others }] : [])
@@ -184,7 +188,7 @@ test("the outbox is the same after a restart, by entity, principal and in the or
         for (let i = 0; i < folds; i++) await save(store, await outbox.fold(store), fails)
         check(outbox)
         const again = await open()
-        if (changes.length % 2) check(again) // otherwise its pages stay packed
+        if (changes.length % 2) check(again) // checked only sometimes, because a check unpacks the pages
         if (restart) outbox = again
       }
       check(outbox)
@@ -195,7 +199,7 @@ test("the outbox is the same after a restart, by entity, principal and in the or
   )
 })
 
-test("another account's backlog is walked once, not at each push and each look at the status", async () => {
+test("another account's records are walked once, not at each push and each read of the status", async () => {
   const store = memoryStore()
   const release = await store.claim("w")
   const outbox = await Outbox.read(store, "w", usualSizes, refuseDamaged)
@@ -218,7 +222,7 @@ test("another account's backlog is walked once, not at each push and each look a
   await release()
 })
 
-test("rows are the same after a restart, and a second reader that reads what has moved shows the same", async () => {
+test("rows are the same after a restart, and for a second reader that reads again only what was written", async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {
       const store = memoryStore()

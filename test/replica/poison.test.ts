@@ -11,7 +11,8 @@ import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
 import { forged, type Op, put } from "../support/hostile.ts"
 import { startRelay, type TestRelay } from "../support/relay.ts"
 
-// One entity that the relay takes, for it does not look inside, and that no replica may show: everybody else goes on.
+// Each test pushes one entity with unusual changes. The relay accepts them, because it does not read documents. A
+// replica sets the bad changes aside, and goes on with everything else.
 const notes = collection("notes", shape<{ title: string }>())
 const ODD = "odd"
 const NOBODY = "0".repeat(32)
@@ -31,7 +32,7 @@ afterEach(async () => {
 const open = () =>
   openWorkspace({ id: "w", collections: { notes }, store: nodeStore(folder), relay: { url: relay.url } })
 
-/** Pushed as anything that speaks the wire may push it; the relay takes all of it. */
+/** Pushes changes of the odd entity, as any program that speaks the protocol could. The relay accepts all of them. */
 async function push(changes: readonly Change[], of = "notes"): Promise<void> {
   const wire = await relay.dial()
   wire.pull()
@@ -41,7 +42,7 @@ async function push(changes: readonly Change[], of = "notes"): Promise<void> {
   expect(wire.received.filter(({ t }) => t === "reject")).toEqual([])
 }
 
-/** A change that rests on nothing, under the actor that its content gives it. */
+/** Makes a change without deps, under its derived actor. */
 const root = (...ops: Op[]): Change => readChange(deriveChange(ODD, forged({ actor: NOBODY, ops }).chunk))
 const edit = (on: Change, ...ops: Op[]): Change => editOf(on, ops)
 const editOf = ({ hash, maxOp }: Change, ops: Op[]): Change => forged({ deps: [hash], startOp: maxOp + 1, ops })
@@ -85,7 +86,7 @@ const odd: [string, () => Change[]][] = [
 ]
 
 for (const [what, changes] of odd) {
-  test(`an entity with ${what} holds up nobody: it is set aside, and the rest goes on, after a restart too`, async () => {
+  test(`an entity with ${what} stops nobody: its bad change is set aside, also after a restart`, async () => {
     await push(changes())
     let ws = await open()
     const written: Promise<unknown>[] = []
@@ -112,14 +113,14 @@ for (const [what, changes] of odd) {
   })
 }
 
-test("an entry that names another collection than its entity is in is shown in the entity's", async () => {
+test("an entity is shown in the collection of its genesis, whatever collection its entry names", async () => {
   await push([genesis(), edit(genesis(), put({ key: "title", value: 5 }))], "tasks")
   const ws = await open()
   await ws.whenSynced()
   await ws.notes.create({ title: "here" }, { id: "here" })
   await ws.whenStored()
   expect(ws.notes.all().map(({ id }) => id)).toEqual(["here", ODD])
-  // The relay has it in the other one, so what is written to it here is refused and set aside.
+  // The relay has the entity in "tasks", so it refuses this edit, and the edit goes to the rejected list.
   await ws.notes.update(ODD, (draft) => void (draft.title = "mine"))
   await expect(ws.whenStored()).rejects.toMatchObject({ code: "REJECTED" })
   expect(ws.status).toMatchObject({ phase: "live", error: { code: "REJECTED", entity: ODD }, pending: 0 })
@@ -128,7 +129,7 @@ test("an entry that names another collection than its entity is in is shown in t
   await ws.close()
 })
 
-/** A map in a map in a map: sound for Automerge, deeper than the stack of whoever walks it. */
+/** Makes maps nested `levels` deep. Automerge accepts them, but a recursive walk could overflow the stack. */
 function deep(levels: number): Op[] {
   const first = genesis().maxOp + 1
   return Array.from({ length: levels }, (_, level) => {
@@ -138,7 +139,7 @@ function deep(levels: number): Op[] {
 }
 
 for (const levels of [64, 65, 5000, 20_000]) {
-  test(`an entity of ${levels} levels is shown as deep as a value may be that is written here`, async () => {
+  test(`an entity of ${levels} levels is shown down to 64 levels, the limit for values written here`, async () => {
     await push([genesis(), editOf(genesis(), deep(levels))])
     for (let session = 0; session < 2; session++) {
       const ws = await open()

@@ -1,4 +1,4 @@
-/** What a replica reads again, because another writer was first, a commit failed or a record is damaged. */
+/** What a replica reads again after another writer was first, after a failed commit, or because a record is damaged. */
 import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
@@ -16,7 +16,7 @@ const notes = collection("notes", shape<{ title?: string; body?: string }>(), { 
 const open = (store: Store, sizes: Partial<Sizes> = {}) =>
   openWorkspace({ id: "w", collections: { notes }, store, env: { ...systemEnv, sizes } })
 
-/** A disk for several writers, without a lock. */
+/** Makes stores that share one disk without a lock. */
 async function shared() {
   const disk = memoryStore()
   const release = await disk.claim("everybody")
@@ -31,7 +31,7 @@ async function shared() {
 
 const inPages: Partial<Sizes> = { outboxPage: 4, outboxAtOnce: 3, looseOutbox: 4 }
 
-test("while the outbox is read again, and when that fails, it is never seen without what is owed", async () => {
+test("the outbox never lacks owed changes while it is read again, or when that fails", async () => {
   const { disk, tab, release } = await shared()
   let fails = 0
   const seen: number[] = []
@@ -62,31 +62,31 @@ test("while the outbox is read again, and when that fails, it is never seen with
   await release()
 })
 
-test("a fold does not write a damaged page of the outbox anew", async () => {
+test("a fold does not overwrite a damaged page of the outbox", async () => {
   const { disk, tab, release } = await shared()
-  const a = await open(tab(), { outboxPage: 100, outboxAtOnce: 3, looseOutbox: 2 }) // there is room in its page
+  const a = await open(tab(), { outboxPage: 100, outboxAtOnce: 3, looseOutbox: 2 }) // its page has room for more
   await Promise.all([1, 2, 3].map((n) => a.notes.create({ title: `${n}` }, { id: `e${n}` })))
   const pages = await disk.list(keys.outPages("w"))
   expect(pages.length).toBeGreaterThan(0)
   await disk.commit(pages.map(([key]) => [key, "{harmed"]))
   for (const n of [1, 2, 3]) await a.notes.update(`e${n}`, (draft) => void (draft.title += "!"))
-  await a.close() // folds
+  await a.close() // the close folds loose records
   const b = await open(tab())
   const state = JSON.parse(String(await disk.get(keys.state("w")))) as State
-  expect(state.heal).toBe(true) // the relay is asked what it lacks
+  expect(state.heal).toBe(true) // so the relay will be asked what it lacks
   await b.close()
   await release()
 })
 
 test.each(["row", "stale", "state"])(
-  "what another writer has saved and the disk has harmed (%s) stops nobody",
+  "a damaged record (%s) that another writer has saved does not stop this one",
   async (kind) => {
     const { disk, tab, release } = await shared()
     const [a, b] = [await open(tab()), await open(tab())]
     await b.notes.create({ title: "b" }, { id: "e1" })
     const key = { row: keys.row("w", "notes", "e1"), stale: keys.stale("w", "e1"), state: keys.state("w") }[kind]!
     await disk.commit([[key, "{harmed"]])
-    // The state record is only read again by one who hears that it was written, or who reads everything.
+    // A replica reads the state record again only if the journal names it, or when it reads everything.
     if (kind === "state") replicaOf(a).readEverything()
     await a.notes.create({ title: "a" })
     await until(() => a.notes.get("e1")?.title === "b" && replicaOf(a).stale.size === 0)
@@ -96,7 +96,7 @@ test.each(["row", "stale", "state"])(
   },
 )
 
-test("damage that a failed update has found is found again by the next one", async () => {
+test("damage that a failed update has found is found again by the next update", async () => {
   const store = memoryStore()
   const a = await open(store)
   await a.notes.create({ title: "one" }, { id: "e1" })
@@ -117,7 +117,7 @@ test("damage that a failed update has found is found again by the next one", asy
   await b.close()
 })
 
-test("a message that could not be handled gives those behind it its own error, and the disk has not failed", async () => {
+test("steps behind a message that failed are rejected with its error, which is not a failure of the disk", async () => {
   const a = await open(memoryStore())
   const steps = new ConnectionSteps(replicaOf(a))
   const refusal = new HeadwaterError("PROTOCOL_VERSION", "too new")
@@ -133,7 +133,7 @@ test("a message that could not be handled gives those behind it its own error, a
   await a.close()
 })
 
-test("a step of a connection that has failed may be run again, when another writer was first", async () => {
+test("a failed step of a connection is run again if another writer was first", async () => {
   const { tab, release } = await shared()
   const [a, b] = [await open(tab()), await open(tab())]
   const steps = new ConnectionSteps(replicaOf(a))
@@ -143,14 +143,14 @@ test("a step of a connection that has failed may be run again, when another writ
     tx.state = { ...tx.state, lastSyncedAt: 1 }
     if (runs++ === 0) throw new HeadwaterError("DOCUMENT_FAILED", "not now")
   })
-  const second = a.notes.create({ title: "a" }) // is the write of the group that finds the store moved
+  const second = a.notes.create({ title: "a" }) // makes the commit of the group fail with STORE_MOVED
   await Promise.all([first, second])
   expect([runs, replicaOf(a).state.lastSyncedAt]).toEqual([2, 1])
   await Promise.all([a.close(), b.close()])
   await release()
 })
 
-test("a store that says for ever that it has moved is not asked for ever", async () => {
+test("a commit that always fails with STORE_MOVED is not repeated for ever", async () => {
   const store = memoryStore()
   let lies = false
   const commit: Store["commit"] = async (writes, options) => {
@@ -165,7 +165,7 @@ test("a store that says for ever that it has moved is not asked for ever", async
   await a.close()
 })
 
-test("the journal names entities whose outbox records go into pages at once, and a usual fold of rows one by one", () => {
+test("the journal names the entities of new outbox pages, and each row and page of a usual fold", () => {
   const { journalNames, looseRows, foldedPages } = usualSizes
   const owed = Touched.by([[keys.outPage("w", 1), "{}"]], ["e1"]).record(1, journalNames)
   expect(owed).toEqual({ n: 1, o: true, e: ["e1"] })
@@ -177,7 +177,7 @@ test("the journal names entities whose outbox records go into pages at once, and
 })
 
 test.each(["null", "{}", "7", '{"n":1,"e":7}', '{"n":1,"r":{"notes":null}}', '{"n":1,"p":{"notes":1}}'])(
-  "a journal record that is %s has everything read again",
+  "after a journal record that is %s, everything is read again",
   async (value) => {
     const store = memoryStore()
     const release = await store.claim("w")
@@ -188,13 +188,13 @@ test.each(["null", "{}", "7", '{"n":1,"e":7}', '{"n":1,"r":{"notes":null}}', '{"
   },
 )
 
-test("a replica that could not be opened does not try the disk again beside the next one", async () => {
-  const relay = new ScriptedRelay() // for its clock
+test("a replica that failed to open does not retry the disk beside the next replica", async () => {
+  const relay = new ScriptedRelay() // only its clock is used here
   const inner = memoryStore()
   const a = await openWorkspace({ id: "w", collections: { notes }, store: inner, env: relay.env })
   await a.notes.create({ title: "a" }, { id: "e1" })
   await a.close()
-  const release = await inner.claim("other") // keeps the store open
+  const release = await inner.claim("other") // so that the memory store stays open
   await inner.commit([[keys.row("w", "notes", "e1"), "{harmed"]])
   let fails = true
   let commits = 0

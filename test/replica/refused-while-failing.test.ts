@@ -7,7 +7,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** Every application of changes throws until the function that this returns is called. */
+/** Makes every `applyChanges` throw until the returned function is called. */
 function fail(): () => void {
   const prototype: Handle = Object.getPrototypeOf(newHandle())
   const real = prototype.applyChanges
@@ -19,7 +19,7 @@ function fail(): () => void {
   }
 }
 
-test("a refused change leaves the row, also if the document can't be made just then and others' changes wait", async () => {
+test("a refused change leaves the row, also if the document can't be made at that time and other changes wait", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   await ws.notes.create({ title: "kept" }, { id: "e" })

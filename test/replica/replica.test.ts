@@ -15,7 +15,7 @@ type Notes = Workspace<{ notes: typeof notes }>
 const opened = (store: Store, relay = new ScriptedRelay()): Promise<Notes> =>
   openWorkspace({ id: "w", collections: { notes }, store, env: relay.env })
 
-/** A store whose next commits fail: before they take effect, or after. */
+/** Makes a store. Each call of `fail` makes one of the next commits fail, before or after it takes effect. */
 function failing() {
   const plan: ("before" | "after")[] = []
   const store = memoryStore({
@@ -59,7 +59,7 @@ describe("a commit that fails", () => {
     },
   )
 
-  test("leaves rows, lists and subscribers alone that it has not changed", async () => {
+  test("does not affect rows, lists and subscribers that it has not changed", async () => {
     const { store, fail } = failing()
     const ws = await opened(store)
     await ws.notes.create({ title: "a" }, { id: "a" })
@@ -77,7 +77,7 @@ describe("a commit that fails", () => {
     await ws.close()
   })
 
-  test("takes the writes behind it on the same entities along, and no others", async () => {
+  test("also rejects later writes to the same entities that are waiting, and no others", async () => {
     const { store, fail } = failing()
     const ws = await opened(store)
     const [a, b] = [
@@ -86,7 +86,7 @@ describe("a commit that fails", () => {
     ]
     fail("before")
     const first = ws.notes.update(a.id, (draft) => void (draft.title = "1"))
-    await Promise.resolve() // the group is closed; what follows waits behind it
+    await Promise.resolve() // the group has begun, so the next writes wait behind it
     await Promise.resolve()
     const behind = ws.notes.update(a.id, (draft) => void (draft.title = "2"))
     const other = ws.notes.update(b.id, (draft) => void (draft.title = "3"))
@@ -96,7 +96,7 @@ describe("a commit that fails", () => {
     await ws.close()
   })
 
-  test("never numbers two changes alike, whatever the disk did", async () => {
+  test("never gives two changes the same actor and seq, whatever the disk does", async () => {
     const { store, fail } = failing()
     const ws = await opened(store)
     const { id } = await ws.notes.create({ body: "" })
@@ -105,7 +105,7 @@ describe("a commit that fails", () => {
       await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, String(i % 10))).catch(() => {})
     }
     await ws.close()
-    const again = await opened(store) // hydrating would throw on a duplicate (actor, seq)
+    const again = await opened(store) // the update below hydrates, which throws on a duplicate (actor, seq)
     await again.notes.update(id, (draft) => void (draft.title = "alive"))
     expect(again.notes.get(id)?.title).toBe("alive")
     await again.close()
@@ -113,7 +113,7 @@ describe("a commit that fails", () => {
 })
 
 describe("rows", () => {
-  test("are folded into pages when idle, and open from there as they were", async () => {
+  test("are folded into pages when idle, and are the same after the next open", async () => {
     const relay = new ScriptedRelay()
     const store = memoryStore()
     const ws = await opened(store, relay)
@@ -121,7 +121,7 @@ describe("rows", () => {
     await relay.pass(20_000)
     const release = await store.claim("other")
     expect(await store.list(keys.rows("w"))).toHaveLength(0)
-    expect(await store.list(keys.pages("w"))).toHaveLength(3) // one for each group of steps
+    expect(await store.list(keys.pages("w"))).toHaveLength(3) // one page for each group of steps
     expect(await store.list(keys.outbox("w"))).toHaveLength(0)
     const [one, two] = ws.notes.all()
     await ws.notes.update(one!.id, (draft) => void (draft.title = "newer than its page"))
@@ -136,7 +136,7 @@ describe("rows", () => {
     await release()
   })
 
-  test("show defaults that are never written, and texts that are absent as empty", async () => {
+  test("show defaults, which are never written, and show absent texts as empty", async () => {
     const store = memoryStore()
     const ws = await opened(store)
     const row = await ws.notes.create({ title: "T" })
@@ -147,7 +147,7 @@ describe("rows", () => {
     await ws.close()
   })
 
-  test("of another projection are shown as stale until they are made again", async () => {
+  test("of an older projection are shown as stale until they are made again", async () => {
     const store = memoryStore()
     const ws = await opened(store)
     const { id } = await ws.notes.create({ body: "x".repeat(5000) })
@@ -188,7 +188,8 @@ test("a store of a newer format is refused and left alone", async () => {
   await store.commit([[keys.state("w"), JSON.stringify({ format: 99 })]])
   await release()
   await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" })
-  await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" }) // the claim was let go
+  // Not STORE_IN_USE, because the first opening has released its claim.
+  await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" })
 })
 
 test("two sessions of one device never share an actor", async () => {

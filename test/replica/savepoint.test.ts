@@ -1,4 +1,6 @@
-/** A step that throws is undone alone: its marks, its outbox records, its changes, and the documents that it touched. */
+/**
+ * Only the step that throws is undone: its marks, its outbox records, its changes, and the documents that it touched.
+ */
 import fc from "fast-check"
 import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -27,7 +29,7 @@ const owed = (n: number): Owed => ({
   ...{ how: "own", principal: null, fields: [] },
 })
 const mark = { suspects: [], waiting: false }
-/** What the plans that were added have been told of: that they are on the disk. */
+/** The numbers of the plans whose `done` was called, which means that they are on the disk. */
 const done: number[] = []
 const verdict = { code: "CHUNK_BAD", automerge: "" } as const
 const ops: readonly ((tx: Transaction, n: number) => void)[] = [
@@ -48,7 +50,7 @@ const ops: readonly ((tx: Transaction, n: number) => void)[] = [
   (tx, n) => tx.add({ writes: [[["w", "page", String(n)], "x"]], done: () => void done.push(n) }),
 ]
 
-/** Everything that can be seen of a transaction. */
+/** Returns everything that can be read from a transaction. */
 const picture = (tx: Transaction) =>
   structuredClone({
     ...{ writes: tx.writes, state: tx.state, changed: tx.stateChanged, touched: tx.touched, held: tx.held },
@@ -60,7 +62,7 @@ const picture = (tx: Transaction) =>
     ]),
   })
 
-test("whatever a step did to the transaction, undoing it leaves what was there before", () => {
+test("undoing a step restores the transaction exactly, whatever the step did", () => {
   const op = fc.record({ which: fc.nat(ops.length - 1), n: fc.nat(11) })
   fc.assert(
     fc.property(fc.array(op, { maxLength: 12 }), fc.array(op, { maxLength: 12 }), (before, undone) => {
@@ -88,7 +90,7 @@ test("whatever a step did to the transaction, undoing it leaves what was there b
   )
 })
 
-test("several author functions make one step, which stands or falls as a whole", async () => {
+test("several writes in one step are saved together or not at all", async () => {
   const store = memoryStore()
   const ws = await openWorkspace({ id: "w", collections: { notes }, store })
   const replica = replicaOf(ws)
@@ -117,7 +119,7 @@ test("several author functions make one step, which stands or falls as a whole",
     ["kept", "b"],
   ])
   const added = (await store.list(["w", "change"])).filter(([key]) => !before.has(key.join("/")))
-  expect(added).toHaveLength(2) // one change of each
+  expect(added).toHaveLength(2) // one change of each entity
   await ws.close()
   const again = await openWorkspace({ id: "w", collections: { notes }, store })
   expect((await again.notes.read(one))?.title).toBe("kept")
@@ -125,7 +127,7 @@ test("several author functions make one step, which stands or falls as a whole",
   await again.close()
 })
 
-test("after a commit that failed nothing is read but what moved", async () => {
+test("after a failed commit that wrote nothing only the commit record is read", async () => {
   let fails = 0
   const store = memoryStore({
     step: (step) => {

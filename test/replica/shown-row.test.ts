@@ -15,12 +15,13 @@ const shown = (firstPrincipal: string, $createdAt: number) => {
   return new ShownRows("w", new Map(), joined).show("notes", stored)
 }
 
-test("a row whose author was not known yet is the first principal's", () => {
+test("a row without a known author names the first principal", () => {
   expect(shown("alice", 1000)).toMatchObject({ $createdBy: "alice", $updatedBy: "alice" })
 })
 
-// Found by the property: seed 2, path 243. A create was pushed in parts, and its device was lost behind the derived ones.
-test("a row of derived changes alone names nobody, on every device", () => {
+// Found by the convergence property (seed 2, path 243). A create was pushed in parts, and its device was lost after the
+// relay had stored only the derived changes.
+test("a row that was made from derived changes alone has no author on any device", () => {
   expect(shown("alice", 0)).toEqual(shown("bob", 0))
   expect(shown("alice", 0)).toMatchObject({ $createdBy: null, $updatedBy: null })
 })

@@ -5,7 +5,7 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 import { open } from "../support/foreign.ts"
 import { until } from "../support/until.ts"
 
-test("a failed commit is told of at once, also if the disk then answers no read", async () => {
+test("status shows a failed commit at once, even if the disk then answers no read", async () => {
   let broken = false
   let answer = () => {}
   const never = new Promise<void>((resolve) => (answer = resolve))
@@ -30,7 +30,7 @@ test("a failed commit is told of at once, also if the disk then answers no read"
   await ws.close()
 })
 
-test.each(["STORE_FAILED", "STORE_GONE"] as const)("a step that finds the disk to be %s is told of", async (code) => {
+test.each(["STORE_FAILED", "STORE_GONE"] as const)("status shows %s after a step has failed with it", async (code) => {
   const ws = await open(undefined)
   const step = replicaOf(ws).step([], () => {
     throw new HeadwaterError(code, "the disk could not be read")

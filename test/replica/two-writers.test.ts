@@ -1,4 +1,6 @@
-/** Several writers on one store, as two tabs are where a browser has no locks: each commits for itself, and none loses. */
+/**
+ * Several writers on one store, like tabs of a browser without locks. Each commits for itself, and no write is lost.
+ */
 import fc from "fast-check"
 import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -11,7 +13,7 @@ import { systemEnv } from "../../src/sync/system.ts"
 
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 
-/** The same disk for everybody, and no lock on it. */
+/** Makes stores that share one disk without a lock. */
 async function shared(disk = memoryStore()): Promise<{ tab: () => Store; release: () => Promise<void> }> {
   const release = await disk.claim("everybody")
   const tab = (): Store => ({
@@ -41,12 +43,13 @@ test("two tabs without locks owe every change that either has saved", async () =
   await release()
 })
 
-test("an edit is made again on top of what the other tab has saved first", async () => {
+test("an edit runs again if another tab has saved a change of the note first", async () => {
   const { tab, release } = await shared()
   const [a, b] = [await open(tab()), await open(tab())]
   const { id } = await a.notes.create({ title: "one", body: "ab" })
   let calls = 0
-  const row = await b.notes.update(id, () => {}).catch((error: HeadwaterError) => error.code) // b has not heard of it: it learns with its first commit
+  // b learns of the note only with its own first commit.
+  const row = await b.notes.update(id, () => {}).catch((error: HeadwaterError) => error.code)
   expect(row).toBe("ENTITY_NOT_FOUND")
   await b.notes.create({ title: "two" })
   expect(b.notes.get(id)?.title).toBe("one")
@@ -60,7 +63,7 @@ test("an edit is made again on top of what the other tab has saved first", async
   await release()
 })
 
-test("whoever is further behind than the journal reads everything again", async () => {
+test("a writer that is further behind than the journal reaches reads everything again", async () => {
   for (const sizes of [{ journal: 3 }, { journalNames: 1 }]) {
     const { tab, release } = await shared()
     const [a, b] = [await open(tab(), sizes), await open(tab(), sizes)]
@@ -69,13 +72,13 @@ test("whoever is further behind than the journal reads everything again", async 
     }
     await b.notes.create({ title: "b" })
     expect(b.notes.all()).toHaveLength(11)
-    expect(b.status.pending).toBe(33 - 11) // a genesis and a change for each
+    expect(b.status.pending).toBe(33 - 11) // a genesis and a change for each of the 11 notes
     await Promise.all([a.close(), b.close()])
     await release()
   }
 })
 
-test("a commit record that cannot be read stops nobody", async () => {
+test("an unreadable commit record stops no writer", async () => {
   const { tab, release } = await shared()
   const store = tab()
   const [a, b] = [await open(tab()), await open(tab())]
@@ -83,7 +86,7 @@ test("a commit record that cannot be read stops nobody", async () => {
   await store.commit([[keys.commit("w"), "{garbage"]])
   await a.notes.create({ title: "b" })
   await b.notes.create({ title: "c" })
-  // Sorted: ids that are made within one millisecond come in any order.
+  // Sorted, because ids that are made within one millisecond have no order.
   expect(
     b.notes
       .all()
@@ -110,12 +113,12 @@ const act = fc.record({
   tab: fc.nat(2),
   entity: fc.nat(7),
   what: fc.constantFrom("write", "write", "write", "delete", "restore", "reopen"),
-  /** Waits for the answer before the next one. */
+  /** Whether this act must end before the next one begins. */
   waits: fc.boolean(),
 })
 const RUNS = process.env["HEADWATER_LONG"] === "1" ? 1000 : 60
 
-test("whatever three tabs write, all that is saved is there, owed and shown alike", async () => {
+test("whatever three tabs write, every saved change is on the disk, owed, and shown in all tabs", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(act, { minLength: 5, maxLength: 30 }),
@@ -151,7 +154,7 @@ test("whatever three tabs write, all that is saved is there, owed and shown alik
           if (waits) await done
         }
         await Promise.all(running)
-        // Each learns what the others have saved by committing something itself.
+        // A tab learns what the others have saved only when it commits something itself.
         for (const ws of [...tabs, ...tabs]) await ws.notes.create({ title: "end" })
         await tabs[0]!.notes.create({ title: "end" })
         await tabs[1]!.notes.create({ title: "end" }).then(() => tabs[2]!.notes.create({ title: "end" }))

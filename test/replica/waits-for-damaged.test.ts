@@ -5,7 +5,7 @@ import { readChange } from "../../src/wire/chunk.ts"
 import { at, first, item, open, openLevel, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-test("an own change that waits for a damaged one is shown once that one comes back", async () => {
+test("an own change that depends on a damaged change is shown once that change has come back", async () => {
   const relay = new ScriptedRelay()
   const store = memoryStore()
   const ws = await openLevel(relay, store)
@@ -28,9 +28,9 @@ test("an own change that waits for a damaged one is shown once that one comes ba
   await relay.settle()
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
   await relay.pass(100)
-  await again.notes.read("a") // its document is live, without the damaged change and ours
+  await again.notes.read("a") // makes the document live, without the damaged change and without ours
   await relay.pass(100)
-  // The device asks anew, because it found the damage: this answers that.
+  // The device has found the damage and has asked the relay again. These entries answer it.
   relay.say({ t: "entries", w, items: [item("a", [damaged])], cursor: at(3), level: true, ...first })
   await relay.pass(3000)
   expect((await again.notes.read("a"))?.title).toBe("U")

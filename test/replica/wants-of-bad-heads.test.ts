@@ -1,4 +1,4 @@
-/** A `want` that names a head which is here, but set aside, or which is nowhere. */
+/** A `want` that names a head which this device has set aside, or which nobody has. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { genesisOf } from "../../src/document/derived.ts"
@@ -10,7 +10,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 beforeAll(() => loadAutomerge())
 
 const genesis = () => genesisOf("e", "notes")
-/** Every replica refuses it for its `startOp`, and a relay of an older version took it. */
+/** Makes a change that every replica refuses because of its `startOp`. A relay of an older version has stored it. */
 const badOn = (on: Change) => next(on, 666, { actor: "b".repeat(32), startOp: 2 ** 22 })
 
 let relay: ScriptedRelay
@@ -21,7 +21,7 @@ beforeEach(async () => {
   return () => ws.close()
 })
 
-/** The relay has an entity with a bad change on top, and a change that depends on that one, and so has this device. */
+/** Gives this device an entity of the relay whose last two changes are a bad change and a change that depends on it. */
 async function withBadHead() {
   const good = next(genesis(), 1)
   const bad = badOn(good)
@@ -34,7 +34,7 @@ async function withBadHead() {
 }
 
 describe.each(["bad", "waits"] as const)("a head that is here and %s", (which) => {
-  test("brings nothing back into the outbox in a heal", async () => {
+  test("adds nothing to the outbox in a heal", async () => {
     const { items, ...changes } = await withBadHead()
     relay.hangUp()
     await relay.pass(3000)
@@ -46,7 +46,7 @@ describe.each(["bad", "waits"] as const)("a head that is here and %s", (which) =
     expect([ws.status.pending, replicaOf(ws).state.heal]).toEqual([0, false])
   })
 
-  test("holds up no refused change of its entity", async () => {
+  test("does not delay a refused change of its entity", async () => {
     const changes = await withBadHead()
     await ws.notes.update("e", (draft) => void (draft.title = "mine"))
     await relay.pass(100)
@@ -60,7 +60,7 @@ describe.each(["bad", "waits"] as const)("a head that is here and %s", (which) =
   })
 })
 
-test("a head that is on the rejected list here holds up no refused change of its entity", async () => {
+test("a head on the rejected list of this device does not delay a refused change of its entity", async () => {
   await ws.notes.create({ title: "T" }, { id: "e" })
   await relay.pass(100)
   relay.say({ t: "ack", w, id: relay.last("push").id, at: at(2) })
@@ -78,7 +78,7 @@ test("a head that is on the rejected list here holds up no refused change of its
   expect([relay.count("push"), ws.status.pending]).toEqual([4, 1])
 })
 
-test("a head that nobody sends keeps an entity waiting no longer than a pull takes", async () => {
+test("a head that nobody sends delays the changes of its entity only until a pull is answered", async () => {
   const good = next(genesis(), 1)
   relay.say({ t: "entries", w, items: [item("e", [genesis(), good])], cursor: at(2), level: true })
   await relay.pass(200)
