@@ -30,7 +30,7 @@ const plain = ({ changes: { set, remove, text, splices } }: ReturnType<typeof up
 })
 const none = { set: {}, remove: [], text: {}, splices: [] }
 
-test("the draft is a plain copy: texts are strings, absent texts empty, defaults are there, and it can be changed freely", () => {
+test("the draft is a plain copy that can be changed freely, with absent texts as empty strings and with defaults", () => {
   update((draft) => {
     expect(draft).toEqual({ ...stored, color: "none", summary: "" })
     draft.meta.b.c.push(3)
@@ -39,7 +39,7 @@ test("the draft is a plain copy: texts are strings, absent texts empty, defaults
   expect(stored).toEqual({ title: "T", body: "a😀b", tags: ["x"], meta: { a: 1, b: { c: [1, 2] } } })
 })
 
-test("only touched keys are written, found by comparing", () => {
+test("only keys whose value has changed are written", () => {
   expect(plain(update(() => {}))).toEqual(none)
   expect(plain(update((draft) => (draft.title = "T")))).toEqual(none)
   expect(plain(update((draft) => (draft.meta = { b: { c: [1, 2] }, a: 1 })))).toEqual(none)
@@ -65,7 +65,7 @@ test("only touched keys are written, found by comparing", () => {
   expect(plain(update(kinds, { list: [], map: {}, swapped: {} })).set).toEqual({ list: {}, map: [], swapped: null })
 })
 
-test("an assigned text is written by difference, a text that is cleared or deleted becomes empty", () => {
+test("an assigned text is written by difference, and a cleared or deleted text becomes empty", () => {
   expect(plain(update((draft) => (draft.body += "c")))).toEqual({ ...none, text: { body: "a😀bc" } })
   for (const clear of [(d: any) => (d.body = ""), (d: any) => delete d.body, (d: any) => (d.body = undefined)]) {
     expect(plain(update(clear))).toEqual({ ...none, text: { body: "" } })
@@ -73,14 +73,14 @@ test("an assigned text is written by difference, a text that is cleared or delet
   expect(plain(update((draft) => delete draft.summary))).toEqual(none)
 })
 
-test("undefined means no such key, and a default is not a key", () => {
+test("undefined removes a key, and a default is never written", () => {
   expect(plain(update((draft) => (draft.title = undefined)))).toEqual({ ...none, remove: ["title"] })
   expect(plain(update((draft) => delete draft.tags))).toEqual({ ...none, remove: ["tags"] })
   expect(plain(update((draft) => delete draft.color))).toEqual(none)
   expect(update((draft) => delete draft.tags).after).toMatchObject({ tags: [] })
 })
 
-test("a field may be called like something that every object has", () => {
+test("a field may have the name of a property that every object has", () => {
   const odd = collection("odd", shape<any>(), { fields: { toString: text() }, defaults: { valueOf: 1 } })
   const without = edited(odd, { constructor: "x" }, (draft: any) => void delete draft.constructor)
   expect(plain(without)).toEqual({ ...none, remove: ["constructor"] })
@@ -93,7 +93,7 @@ test("a field may be called like something that every object has", () => {
   expect(Object.keys(after).sort()).toEqual(["hasOwnProperty", "toString", "valueOf"])
 })
 
-test("splices follow each other, each at the text as it stands", () => {
+test("the positions of a splice refer to the text after the splices before it", () => {
   const { changes, after } = update((_, edit) => {
     edit.splice("body", 0, 1)
     edit.splice("body", 2, 1, "cd")
@@ -135,7 +135,7 @@ test("a splice beyond the text, or one that cuts a surrogate pair, is SPLICE_RAN
   expect(plain(update((_, edit) => edit.splice("body", 1, 2, "x"))).splices).toHaveLength(1)
 })
 
-test("misuse has a code, and says which field", () => {
+test("each misuse has a code and names the field", () => {
   const cases: [string, string | undefined, (draft: any, edit: { splice: Splice }) => unknown][] = [
     ["FIELD_KIND", "title", (_, edit) => edit.splice("title", 0, 0, "x")],
     ["FIELD_KIND", "nothing", (_, edit) => edit.splice("nothing", 0, 0, "x")],
@@ -160,18 +160,18 @@ test("misuse has a code, and says which field", () => {
   }
 })
 
-test("a promise that an update returned does not go unhandled when it rejects", async () => {
+test("the rejection of a promise that an update callback returns does not go unhandled", async () => {
   expect(refusal(() => update(() => Promise.reject(new Error("late"))))).toEqual({ code: "UPDATE_ASYNC" })
   await new Promise((resolve) => setTimeout(resolve, 5))
 })
 
-test("edit is of no use once its update is over", () => {
+test("edit throws once its update is over", () => {
   let late: { splice: Splice } | undefined
   update((_, edit) => void (late = edit))
   expect(refusal(() => late?.splice("body", 0, 0, "x"))).toEqual({ code: "UPDATE_ASYNC", field: "body" })
 })
 
-test("what the app's function throws comes through", () => {
+test("an error that the app's callback throws is thrown on", () => {
   expect(() =>
     update(() => {
       throw new TypeError("mine")
@@ -183,7 +183,7 @@ const cyclic: any = { a: [] }
 cyclic.a.push(cyclic)
 const deep = (levels: number): unknown => (levels === 0 ? 1 : [deep(levels - 1)])
 
-test("what JSON cannot hold is VALUE_UNSUPPORTED, at any depth, in an update and a create alike", () => {
+test("a value that JSON cannot hold is VALUE_UNSUPPORTED at any depth, in an update and in a create", () => {
   const unsupported: unknown[] = [
     Number.NaN,
     Number.POSITIVE_INFINITY,
@@ -221,7 +221,7 @@ test("what JSON cannot hold is VALUE_UNSUPPORTED, at any depth, in an update and
   }
 })
 
-test("what JSON can hold is written as it is", () => {
+test("a value that JSON can hold is written unchanged", () => {
   const shared = { x: 1 }
   const fine: unknown[] = [
     0,
@@ -248,21 +248,21 @@ test("a value of 64 levels is written, and one of 65 is not", () => {
   expect(refusal(() => update((draft) => (draft.title = deep(65)))).code).toBe("VALUE_UNSUPPORTED")
 })
 
-test("keys are written in order, at every depth", () => {
+test("keys are written in sorted order, at every depth", () => {
   const value = { z: 1, a: [{ y: 1, b: 2 }] }
   expect(JSON.stringify(plain(update((draft) => (draft.title = value))).set["title"])).toBe(
     '{"a":[{"b":2,"y":1}],"z":1}',
   )
 })
 
-test("a value is copied: what the app does with its own afterwards changes nothing", () => {
+test("a value is copied, so a later change of the app's object has no effect", () => {
   const mine = { list: [1] }
   const { changes } = update((draft) => (draft.meta = mine))
   mine.list.push(2)
   expect(changes.set.get("meta")).toEqual({ list: [1] })
 })
 
-test("a create writes its input: texts as text, undefined as nothing, the rest whole", () => {
+test("a create writes texts as text, skips undefined, and writes every other value whole", () => {
   expect(plain(created(notes, { title: "T", body: "b", summary: "", none: undefined }))).toEqual({
     ...none,
     set: { title: "T" },
@@ -278,7 +278,7 @@ test("a create writes its input: texts as text, undefined as nothing, the rest w
     expect(refusal(() => created(notes, input))).toEqual({ code: "SCHEMA_ISSUES" })
 })
 
-test("an update of one field of a note costs the same few copies of it, however long its text is", () => {
+test("an update of one field takes less than 20 times as long as a copy of a short note, however long its text is", () => {
   const note = { title: "T", body: "lorem ipsum ".repeat(83), tags: ["a", "b"], done: false, n: 1 }
   const long = { ...note, body: note.body.repeat(1000) }
   const median = (f: (i: number) => unknown) => {
@@ -294,12 +294,13 @@ test("an update of one field of a note costs the same few copies of it, however 
     const updated = (of: typeof note) => median((i) => update((draft) => (draft.title = `t${i}`), of))
     return { short: updated(note) / bare, long: updated(long) / bare }
   })
-  // The best of five, each against a bare copy in the same moment: what else the machine does is not measured.
+  // The best of five ratios counts. Each compares with a copy that was timed just before, so that other work on the
+  // machine has little influence.
   expect(Math.min(...ratios.map(({ short }) => short))).toBeLessThan(20)
   expect(Math.min(...ratios.map(({ long }) => long))).toBeLessThan(20)
 })
 
-test("splices give what the same splices give on a string", () => {
+test("splices give the same text as the same splices of a string", () => {
   const splice = fc.record({
     at: fc.nat(20),
     remove: fc.nat(5),

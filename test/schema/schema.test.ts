@@ -28,7 +28,7 @@ const written = (def: AnyDef, input: unknown) => {
 }
 const update = (def: AnyDef, before: Fields, f: (draft: any) => void) => edited(def, before, f).changes
 
-/** A Standard Schema that notes what it is shown. */
+/** Makes a Standard Schema that records in `shown` every value that it validates. */
 function spy(validate: StandardSchemaV1<any, any>["~standard"]["validate"] = (value) => ({ value })) {
   const shown: unknown[] = []
   const schema: StandardSchemaV1<any, any> = {
@@ -60,7 +60,7 @@ test("keys that the schema does not know are kept", () => {
   expect(after.remove).toEqual([])
 })
 
-test("a refused input has its issues and the first one's field", () => {
+test("the error of a refused input has all issues, and the field of the first issue", () => {
   const error = errorOf(() => created(notes, { title: "far too long", n: "x" }))
   expect(error).toMatchObject({ name: "HeadwaterError", code: "SCHEMA_ISSUES", field: "title" })
   expect(error.issues?.map(({ path }) => path)).toEqual([["title"], ["n"]])
@@ -71,7 +71,7 @@ test("a refused input has its issues and the first one's field", () => {
   })
 })
 
-test("id, $ and @ keys are refused, and the schema never sees them", () => {
+test("the keys id, $... and @... are refused, and the schema never sees them", () => {
   const { schema, shown } = spy()
   const def = collection("s", schema)
   const error = errorOf(() => created(def, { id: "x", $createdAt: 1, "@type": "t", title: "a" }))
@@ -95,13 +95,13 @@ test("an update is refused only for the issues that it adds", () => {
   expect(errorOf(() => update(notes, { ...old, title: "ok" }, (draft) => delete draft.title)).field).toBe("title")
 })
 
-test("what an update assigns is written as it is: the schema only says yes or no", () => {
+test("an update writes assigned values as they are, because the schema only accepts or refuses them", () => {
   const deep = collection("d", z.object({ meta: z.object({ a: z.string().trim() }) }))
   const { set } = update(deep, { meta: { a: "x", newer: 1 } }, (draft) => (draft.meta.a = " y "))
   expect([...set]).toEqual([["meta", { a: " y ", newer: 1 }]])
 })
 
-test("the schema is asked once for a good update, twice for a bad one, never for one that changes nothing", () => {
+test("an accepted update is validated once, a refused one twice, and one that changes nothing never", () => {
   const { schema, shown } = spy((value) => ((value as any).bad ? { issues: [{ message: "bad" }] } : { value }))
   const def = collection("s", schema, { fields: { body: text() }, defaults: { color: "none" } })
   update(def, { a: 1 }, (draft) => (draft.a = 1))
@@ -122,14 +122,14 @@ test("an asynchronous schema is SCHEMA_ASYNC, and its rejection does not go unha
 test.each([
   ["a thenable", "({ then: (_, reject) => reject(new Error('late')) })"],
   ["a promise of another realm", "Promise.reject(new Error('late'))"],
-])("%s is an asynchronous answer, too", async (_, answer) => {
+])("%s counts as an asynchronous answer, too", async (_, answer) => {
   const def = collection("s", spy(() => runInNewContext(answer)).schema)
   expect(errorOf(() => created(def, {})).code).toBe("SCHEMA_ASYNC")
   expect(errorOf(() => update(def, {}, (draft) => (draft.a = 1))).code).toBe("SCHEMA_ASYNC")
   await new Promise((resolve) => setTimeout(resolve, 5))
 })
 
-test("a schema that throws refuses with what it threw", () => {
+test("a schema that throws refuses the input, with the error's message", () => {
   const def = collection(
     "s",
     spy(() => {
@@ -142,13 +142,13 @@ test("a schema that throws refuses with what it threw", () => {
   })
 })
 
-test("shape and undefined refuse nothing", () => {
+test("collections with `shape` or without a schema refuse nothing", () => {
   for (const def of [collection("p", shape<any>()), collection("f", undefined)]) {
     expect(written(def, { anything: [1, { goes: true }] })).toEqual({ anything: [1, { goes: true }] })
   }
 })
 
-test("a definition says at once what is wrong with it", () => {
+test("collection() throws at once when a definition is wrong", () => {
   const wrong = { kind: "txet" } as any
   expect(errorOf(() => collection("no spaces", undefined)).code).toBe("ID_INVALID")
   expect(errorOf(() => collection("a", undefined, { fields: { body: wrong } }))).toMatchObject({

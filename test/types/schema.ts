@@ -1,4 +1,4 @@
-/** Checked by `tsc` alone: what must compile, and, under `@ts-expect-error`, what must not. */
+/** Only `tsc` checks this file. The line after a `@ts-expect-error` must not compile, and every other line must. */
 import { collection, preview, type RowOf, shape, text } from "headwater"
 import * as v from "valibot"
 import { z } from "zod"
@@ -8,25 +8,25 @@ import type { Edit, In, Row, Whole } from "../../src/schema/types.ts"
 // ── misuses ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 // @ts-expect-error a Date is not JSON
 collection("a", z.object({ at: z.date() }))
-// @ts-expect-error a Date deep inside is not either
+// @ts-expect-error a Date deep inside is not JSON
 collection("a", z.object({ deep: z.array(z.object({ at: z.date() })) }))
 // @ts-expect-error a bigint is not JSON
 collection("a", z.object({ big: z.bigint() }))
-// @ts-expect-error a transform's output is not its input
+// @ts-expect-error a transform must not change the type
 collection("a", z.object({ slug: z.string().transform((s) => s.length) }))
-// @ts-expect-error id is not a field
+// @ts-expect-error a field must not be called id
 collection("a", z.object({ id: z.string(), t: z.string() }))
-// @ts-expect-error nor is what begins with $
+// @ts-expect-error the name of a field must not begin with $
 collection("a", z.object({ $createdAt: z.number() }))
-// @ts-expect-error or with @
+// @ts-expect-error the name of a field must not begin with @
 collection("a", shape<{ "@type": string }>())
-// @ts-expect-error text on a boolean
+// @ts-expect-error a boolean cannot be a text()
 collection("a", z.object({ b: z.boolean() }), { fields: { b: text() } })
-// @ts-expect-error text on an array
+// @ts-expect-error an array cannot be a text()
 collection("a", z.object({ l: z.array(z.string()) }), { fields: { l: text() } })
-// @ts-expect-error misspelt key
+// @ts-expect-error the schema has no such field
 collection("a", z.object({ body: z.string() }), { fields: { body: text(), bdoy: text() } })
-// @ts-expect-error default of the wrong type
+// @ts-expect-error the default has the wrong type
 collection("a", z.object({ n: z.number() }), { defaults: { n: "1" } })
 
 // ── a definition and its row ──────────────────────────────────────────────────────────────────────────────────────────
@@ -49,13 +49,13 @@ export const body: string | undefined = row.body
 export const start: string = preview(row, "body", 120)
 export const made: number = row.$createdAt
 export const who: string | null = row.$createdBy
-// @ts-expect-error a long text may be absent
+// @ts-expect-error a long text is absent from the row
 export const body2: string = row.body
-// @ts-expect-error rows are read only
+// @ts-expect-error an array in a row is read-only
 row.tags?.push("x")
-// @ts-expect-error so are their fields
+// @ts-expect-error a field of a row is read-only
 row.x = "y"
-// @ts-expect-error no such field
+// @ts-expect-error there is no such field
 preview(row, "nope")
 
 // ── drafts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,7 +67,7 @@ export const counted: number = draft.n
 draft.x = undefined
 draft.tags = [...(draft.tags ?? []), "x"]
 edit.splice("body", 0, 1, "x")
-// @ts-expect-error not a text
+// @ts-expect-error the field is not a text()
 edit.splice("x", 0, 1)
 // @ts-expect-error a text is never undefined
 draft.body = undefined
@@ -89,7 +89,7 @@ interface NoteI {
 const plain = collection("a", shape<NoteI>(), { fields: { body: text() } })
 declare const plainRow: RowOf<typeof plain>
 export const done: boolean | undefined = plainRow.steps[0]?.done
-// @ts-expect-error deeply read only
+// @ts-expect-error a row is read-only at every depth
 plainRow.meta?.pages.push(1)
 
 const b = collection(
@@ -103,11 +103,11 @@ const b = collection(
 declare const bRow: RowOf<typeof b>
 export const bTitle: string = bRow.title
 export const bN: number | null = bRow.n
-// @ts-expect-error its default is null
+// @ts-expect-error the default is null
 export const bNumber: number = bRow.n
 export const bInput: In<typeof b.schema> = { body: "x", n: 1 }
 
-// Each default is for its own key: an array or an object in it says nothing of the others.
+// A default makes only its own key required in the row, also if it is an array or an object.
 interface Filed {
   title: string
   tags?: string[]
@@ -119,17 +119,17 @@ const filed = collection("filed", shape<Filed>(), { defaults: { tags: [], meta: 
 declare const filedRow: RowOf<typeof filed>
 export const tagged: readonly string[] = filedRow.tags
 export const source: string = filedRow.meta.source
-// @ts-expect-error no default
+// @ts-expect-error the field has no default
 export const due: number = filedRow.due
-// @ts-expect-error nor here
+// @ts-expect-error this field has no default, either
 export const note: string = filedRow.note
-// @ts-expect-error an array of the wrong items
+// @ts-expect-error the items of the default have the wrong type
 collection("filed", shape<Filed>(), { defaults: { tags: [1] } })
-// Nor does a default that may be missing.
+// A default that may be missing makes no key required.
 declare const some: Partial<Filed>
 const maybe = collection("filed", shape<Filed>(), { defaults: some })
 declare const maybeRow: RowOf<typeof maybe>
-// @ts-expect-error it may be missing
+// @ts-expect-error the default may be missing
 export const maybeDue: number = maybeRow.due
 
 const free = collection("free", undefined, { fields: { body: text() } })
@@ -142,7 +142,7 @@ const metrics = collection("metrics", z.object({ n: z.number() }))
 export type Metrics = Row<typeof metrics.schema, typeof metrics.fields, typeof metrics.defaults>
 export const metric = (r: Metrics): number => r.n
 
-// Everything a notes app says, as far as this version goes.
+// The definition of a notes app, with everything that this version supports.
 const Step = z.object({ id: z.string(), text: z.string(), done: z.boolean() })
 const Note = z.object({
   title: z.string(),

@@ -1,4 +1,7 @@
-/** Checked by `tsc` alone: an app as other programs write it, and, under `@ts-expect-error`, what must not compile. */
+/**
+ * Only `tsc` checks this file, which uses the library as an app does. The line after a `@ts-expect-error` must not
+ * compile, and every other line must.
+ */
 import {
   type Access,
   collection,
@@ -32,23 +35,23 @@ export const id: string = ws.id
 for (const some of [nodeStore("./data"), indexedDBStore("app"), memoryStore()]) {
   await openWorkspace({ id: "w", collections: { notes }, store: some })
 }
-// @ts-expect-error the key is the name
+// @ts-expect-error the key must equal the name of the collection
 await openWorkspace({ id: "w", collections: { tasks: notes }, store })
-// @ts-expect-error of each of them
+// @ts-expect-error the key of every collection must equal its name
 await openWorkspace({ id: "w", collections: { notes, chores: tasks }, store })
-// @ts-expect-error a workspace is kept somewhere
+// @ts-expect-error a store is required
 await openWorkspace({ id: "w", collections: { notes } })
-// @ts-expect-error a store is an object, not the path of one
+// @ts-expect-error a store is an object, not a path
 await openWorkspace({ id: "w", collections: { notes }, store: "./data" })
-// @ts-expect-error and has a name
+// @ts-expect-error an id is required
 await openWorkspace({ collections: { notes }, store })
-// @ts-expect-error a collection comes from collection()
+// @ts-expect-error a schema is not a collection
 await openWorkspace({ id: "w", collections: { notes: Note }, store })
-// @ts-expect-error an id is text
+// @ts-expect-error an id is a string
 await openWorkspace({ id: "w", collections: { notes }, store, idFactory: () => 5 })
-// @ts-expect-error no such option
+// @ts-expect-error there is no such option
 await openWorkspace({ id: "w", collections: { notes }, store, relays: [] })
-// @ts-expect-error WebAssembly is a place or bytes
+// @ts-expect-error `wasm` is an address or bytes
 await openWorkspace({ id: "w", collections: { notes }, store, wasm: 5 })
 for (const wasm of [new URL("https://a.example/a.wasm"), "/a.wasm", new ArrayBuffer(8), new Uint8Array(8)]) {
   await openWorkspace({ id: "w", collections: { notes }, store, wasm, env, signal: AbortSignal.timeout(1000) })
@@ -67,33 +70,33 @@ await openWorkspace({ id: "w", collections: { notes }, store, relay })
 ws.connect(relay)
 ws.connect({ url: "wss://relay.example", token: "secret" })
 ws.connect()
-// @ts-expect-error no address
+// @ts-expect-error the url is required
 relayConnection({ token: "secret" })
-// @ts-expect-error a token is text
+// @ts-expect-error a token is a string
 relayConnection({ url: "wss://relay.example", token: () => 5 })
-// @ts-expect-error an address alone is no relay
+// @ts-expect-error a relay is an object, not a url
 ws.connect("wss://relay.example")
 
 // ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 type NoteRow = RowOf<typeof notes>
 export const made: NoteRow = await ws.notes.create({ title: "T" })
 await ws.notes.create({ title: "T", body: "b" }, { id: ws.notes.newId() })
-// @ts-expect-error the schema wants a title
+// @ts-expect-error the schema requires a title
 await ws.notes.create({ body: "b" })
-// @ts-expect-error of another type
+// @ts-expect-error a title is a string
 await ws.notes.create({ title: 5 })
-// @ts-expect-error an id is no field: it is an option
+// @ts-expect-error the id is an option and not a field
 await ws.notes.create({ title: "T", id: "a" })
 await ws.notes.update("a", (draft, edit) => {
   const body: string = draft.body
   draft.title = body
   draft.due = undefined
   edit.splice("body", 0, 1, "x")
-  // @ts-expect-error no such field
+  // @ts-expect-error there is no such field
   draft.nope = 1
-  // @ts-expect-error of another type
+  // @ts-expect-error a title is a string
   draft.title = 1
-  // @ts-expect-error not a text
+  // @ts-expect-error the field is not a text()
   edit.splice("title", 0, 1)
   // @ts-expect-error a position is a number
   edit.splice("body", "0", 1)
@@ -102,17 +105,17 @@ export const nothing: undefined = (await ws.notes.delete("a").then(() => ws.note
 
 // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 const row = ws.notes.get("a")
-// @ts-expect-error there may be none
+// @ts-expect-error the row may be undefined
 row.title
 export const title: string | undefined = row?.title
 export const due: number | undefined = row?.due
 export const all: readonly NoteRow[] = ws.notes.all()
 export const start: string = row === undefined ? "" : preview(row, "body")
-// @ts-expect-error rows are read only
+// @ts-expect-error a row is read-only
 if (row !== undefined) row.title = "U"
-// @ts-expect-error and so is the list
+// @ts-expect-error the list of rows is read-only
 ws.notes.all().push(made)
-// @ts-expect-error a long text may be absent
+// @ts-expect-error a long text is absent from the row
 export const body: string = made.body
 const whole = await ws.notes.read("a")
 export const wholeBody: string | undefined = whole?.body
@@ -130,7 +133,7 @@ export const who: string | null = said.principal
 export const progress: { readonly done: number; readonly total: number } | null = said.progress
 export const times: readonly (number | null)[] = [said.lastSyncedAt, said.retryAt]
 export const others: readonly { readonly principal: string; readonly pending: number }[] = said.others
-// @ts-expect-error read only
+// @ts-expect-error the status is read-only
 said.pending = 0
 ws.onStatus(
   ({ connected, pending, complete }) => void [connected satisfies boolean, pending + 1, complete satisfies boolean],
@@ -139,17 +142,17 @@ await ws.whenStored({ signal: AbortSignal.timeout(1000) })
 await ws.whenSynced()
 const wrong: HeadwaterError | null = said.error
 export const more = [wrong?.code, wrong?.entity, wrong?.field, wrong?.issues?.[0]?.message, wrong?.retryAt]
-// @ts-expect-error no such code
+// @ts-expect-error there is no such code
 new HeadwaterError("NOPE", "")
 
-// ── a name that the workspace has for itself ──────────────────────────────────────────────────────────────────────────
+// ── a collection's name that the workspace uses itself ────────────────────────────────────────────────────────────────
 const status = collection("status", shape<{ a: number }>())
 const clash = await openWorkspace({ id: "w", collections: { status, notes }, store })
 export const own: string = clash.status.phase
 export const theirs: number | undefined = clash.collections.status.get("1")?.a
-// @ts-expect-error the short form is the workspace's own
+// @ts-expect-error `clash.status` is the status of the workspace, not the collection
 clash.status.get("1")
-// @ts-expect-error no such collection
+// @ts-expect-error there is no such collection
 ws.nope
 
 export const disposed: AsyncDisposable = ws
