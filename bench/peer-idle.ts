@@ -14,7 +14,7 @@ import { countingProxy } from "./proxy.ts"
 const ROUNDS = 3
 const DOCUMENTS = 1_000
 
-/** Keeps the client's disk in memory from one start to the next: reading costs nothing, so only traffic is compared. */
+/** Keeps the client's disk in memory from one start to the next, so that reading costs nothing. */
 function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
   const name = (key: StorageKey) => key.join(" ")
   const under = (prefix: StorageKey) => [...map.keys()].filter((key) => `${key} `.startsWith(`${name(prefix)} `))

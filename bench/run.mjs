@@ -1,5 +1,5 @@
-// `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout open` the named ones, each in a process of its own,
-// on what `npm run build` has built. Every figure is a ratio to something bare that is measured in the same run.
+// `npm run bench` runs all benchmarks, `npm run bench -- relay-fanout open` the named ones, each in a process of its
+// own, on what `npm run build` has built. Figures are compared with bare programs that are measured in the same run.
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
@@ -36,7 +36,7 @@ await build({
   outdir,
   bundle: true,
   packages: "external",
-  // With tsconfig's paths the packages' names would mean their sources; without them, the built ones.
+  // Without tsconfig's paths, the packages' names mean the built packages and not their sources.
   tsconfigRaw: {},
   platform: "node",
   format: "esm",

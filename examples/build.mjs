@@ -7,7 +7,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
 await rm(here("dist"), { recursive: true, force: true })
 await mkdir(here("dist/notes/page"), { recursive: true })
-// the packages by their public names, as an app gets them, without the paths that tsconfig.json has for editors
+// without the paths in tsconfig.json, which are for editors: so the packages' names mean the built packages
 const tsconfigRaw = "{}"
 await Promise.all([
   build({

@@ -1,5 +1,6 @@
 /**
- * The calls that the demo sends to a device's process over Node's IPC, one at a time. Between answers it sends "moved".
+ * The calls that the demo sends to a device's process over Node's IPC, one at a time. Besides its answers, the process
+ * sends "moved" whenever a note was saved, stored or received.
  */
 export interface Calls {
   /** Imports every Markdown file under a folder. */

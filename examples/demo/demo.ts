@@ -82,8 +82,9 @@ try {
 }
 
 /**
- * Both devices' states, as soon as they are equal, or when nothing has moved for too long. What one device has stored
- * may still be on its way to the other. Comparing heads is cheap, so notes are read only once the heads are equal.
+ * Resolves with both devices' states as soon as they are equal, or when no note was saved, stored or received for too
+ * long. It waits, because what one device has stored may not have reached the other yet. Comparing heads is cheap, so
+ * notes are read only once the heads are equal.
  */
 async function agreed(a: Device, b: Device) {
   comparing = true

@@ -63,7 +63,7 @@ const calls: Calls = {
   },
 }
 
-/** Where the first paragraph without markup is: one whose first line has more than 60 characters. */
+/** Finds the first paragraph that begins with a letter and whose first line has more than 60 characters. */
 function paragraphOf(body: string): { from: number; to: number } | undefined {
   const found = /^[A-Za-z][^\n]{60,}(?:\n[^\n]+)*$/m.exec(body)
   return found === null ? undefined : { from: found.index, to: found.index + found[0].length }

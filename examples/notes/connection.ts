@@ -20,8 +20,8 @@ export interface Connection {
 }
 
 /**
- * Shows the button that switches between online and offline and tells how far the notes are synced. `unsent` returns
- * the number of notes that a number of unsent changes belongs to.
+ * Shows the button that switches between online and offline and tells how far the notes are synced. `unsent` takes the
+ * number of unsent changes and returns the number of notes that they belong to.
  */
 export function showConnection(workspace: Connected, unsent: (changes: number) => number | undefined): Connection {
   const button = element("connection", HTMLButtonElement)

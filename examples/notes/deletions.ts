@@ -24,13 +24,13 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
     const written = editor.written(id)
     const wasThere = notes.get(id) !== undefined
     if (!wasThere && written === undefined) return // nothing was typed into this new note, so nothing was stored
-    show(withLast(id)) // show it at once: an undo may follow immediately, and it waits for `deleting`
+    show(withLast(id)) // show it at once, because an undo may follow immediately; the undo waits for `deleting`
     announced.textContent = "Note deleted. Press Alt U to bring it back."
     const done = Promise.resolve(written)
       .then(() => notes.delete(id))
       .catch((error: HeadwaterError) => {
         const isThere = notes.get(id) !== undefined
-        // a failed deletion may be on the disk all the same, and is undone like any other
+        // a failed deletion may have reached the disk: then it can be undone like any other
         if (isThere || !wasThere) forget(id)
         // a new note that could not be saved never existed, and the editor has reported the failure
         if (isThere) report("The note could not be deleted", [error.message])

@@ -51,8 +51,8 @@ function saysDeleted(error: HeadwaterError | null): boolean {
 }
 
 /**
- * Whether the browser lists a database of this name. Undefined when it does not say: a failing disk may make this call
- * fail, too, and some browsers have no such list.
+ * Whether the browser lists a database of this name. Undefined when it does not say, because a failing disk makes the
+ * call fail, or because the browser has no such list.
  */
 async function isListed(name: string): Promise<boolean | undefined> {
   try {

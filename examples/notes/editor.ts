@@ -119,7 +119,7 @@ export function showEditor(
   function mark(of: Session, is: boolean): void {
     if (is) unsaved.add(of)
     else unsaved.delete(of)
-    if (is && of === session) saved.textContent = "" // "saved" would be wrong now
+    if (is && of === session) saved.textContent = "" // the text has changed since it was saved
     onUnsaved(unsaved.size > 0)
   }
 
@@ -157,7 +157,7 @@ export function showEditor(
         before = there
         of.base = after = shown({ title: draft.title, body: text })
         let whole = of.base
-        // of a long edit this update writes only the first part: keep the rest in the inputs
+        // if the edit is long, this update writes only its first part: keep the rest in the inputs
         if (change !== mine && change !== undefined)
           whole = { ...of.base, body: theirs === undefined ? now.body : apply(now.body, over(theirs, change)) }
         if (of.left === undefined) takeIn(whole)
@@ -169,7 +169,7 @@ export function showEditor(
     }
   }
 
-  /** Whether the note has this content: a write that failed may be on the disk all the same. */
+  /** Whether the note has this content. After a failed write it may, because the write may have reached the disk. */
   async function isSaved(id: string, { title, body }: Content): Promise<boolean> {
     const there = await notes.read(id).catch(() => undefined)
     const content = there && shown(there)
@@ -184,7 +184,7 @@ export function showEditor(
     if (of !== session) {
       if (!of.isReported) report(`"${typed(of).title}" was not saved: ${error.message}`, [typed(of).body])
       of.isReported = true
-      if (isGone(error)) of.base = typed(of) // there is no note to open any more: the report shows the text
+      if (isGone(error)) of.base = typed(of) // the note cannot be opened any more, so the report shows the text
     } else if (!isGone(error)) say(of, `Not saved: ${error.message}`, "Try again", () => write(of))
   }
 

@@ -46,7 +46,8 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
 }
 
 /**
- * Returns the first path for a note that, in any spelling, belongs to no other note and to no file of something else.
+ * Returns the first possible path of a note that is free: in any spelling, no other note has it, and no file that is
+ * not the note's own.
  */
 async function pathFor(id: string, fields: NoteFields, target: Target, taken: ReadonlySet<string>): Promise<string> {
   for (const path of pathsOf(fields)) {

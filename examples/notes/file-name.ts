@@ -42,8 +42,8 @@ export const pathKey = (path: string) => path.normalize("NFC").toUpperCase().toL
 const SPELLINGS = 64
 
 /**
- * Returns the spellings under which a file system that distinguishes them may have a path, NFC first. Each folder, and
- * the file, may come from another system.
+ * Returns the spellings under which a file system that distinguishes them may have a path, NFC first. Each folder and
+ * the file may have another spelling, because each may come from another system.
  */
 export function spellingsOf(path: string): readonly string[] {
   const [first = [], ...more] = path

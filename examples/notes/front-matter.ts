@@ -90,7 +90,7 @@ export function writeFront(fields: Fields, text?: string): string {
   })
   const whole = yaml(first) + kept.join("") + yaml(last)
   if (says(whole, fields)) return whole
-  // for example, aliases are lost when the key with their anchor is written anew
+  // some kept text does not give its fields any more: for example, an alias whose anchor's key is written anew
   const order = [...first.map(([name]) => name), ...written, ...last.map(([name]) => name)]
   return yaml(
     order.flatMap((name) => (fields.has(name) ? [[name, inOrderOf(before.get(name), fields.get(name))]] : [])),

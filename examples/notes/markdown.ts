@@ -112,7 +112,7 @@ function decode(bytes: Uint8Array): string {
 
 /** Divides a file into front matter and body. `why` is the reason why it may have no front matter. */
 function split(text: string): { front?: string; body: string; why: string } {
-  const why = "no front matter follows" // the first line may be a rule above prose
+  const why = "no front matter follows" // a first line of --- may also be a rule above prose
   const from = OPEN.exec(text)?.[0].length
   const close = from === undefined ? null : CLOSE.exec(text.slice(from))
   if (from === undefined || close === null) return { body: text, why }
@@ -122,8 +122,8 @@ function split(text: string): { front?: string; body: string; why: string } {
 }
 
 /**
- * Returns the first heading, else the file's name. No regular expression in this function backtracks: lines may be
- * long.
+ * Returns the first heading, else the file's name. No regular expression in this function backtracks, because lines may
+ * be long.
  */
 function titleOf(file: string, body: string): string {
   for (const line of body.split(/[\n\r]/)) {

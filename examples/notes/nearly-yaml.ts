@@ -25,7 +25,9 @@ export interface Reading {
 /** The key that gets the lines that belong to no key. */
 const LEFT_OVER = "original-front-matter"
 
-/** Above this number of UTF-16 units in one key's lines no repair is tried: each attempt parses the lines again. */
+/**
+ * The most UTF-16 units in one key's lines for which repairs are tried, because each attempt parses the lines again.
+ */
 const LONG = 4096
 
 /** Reads front matter; returns undefined when it is not a list of `key: value`. */
@@ -42,7 +44,7 @@ function divided(front: string, { pairs, remarks }: Yaml): Reading {
   const first = chunks[0]?.at ?? front.length
   const take = inTurn(pairs)
   const said = [...remarks]
-  const ahead = take(first) // keys in braces, or after a `?`
+  const ahead = take(first) // pairs before the first chunk, such as keys in braces or after a `?`
   const pieces: Piece[] = ahead.length === 0 ? [] : [{ text: undefined, entries: ahead, after: "" }]
   chunks.forEach((chunk, i) => {
     const { key, text, after } = chunk
@@ -68,7 +70,7 @@ function isHidden({ value }: Chunk, entries: readonly Entry[]): boolean {
 const remarkOn = (key: string, why: string) =>
   `\`${key}\` of its front matter ${why}, so the field has its text as it is written`
 
-/** Returns a function that returns the next pairs before a place in the text, each pair only once. */
+/** Returns a function that takes a position in the text and returns the pairs before it, each pair only once. */
 function inTurn(pairs: Yaml["pairs"]): (before: number) => Yaml["pairs"] {
   let next = 0
   return (before) => {
@@ -135,7 +137,7 @@ function keyIn(line: string, tolerant: boolean): { key: string; colon: number } 
   return { key: unquoted(line.slice(0, colon).trim()), colon }
 }
 
-/** Whether every line has a key: YAML reads lines such as `key:value` as one text. */
+/** Whether every line has a key, also lines such as `key:value`, which YAML reads as one text. */
 const onlyKeys = (front: string) =>
   front.split("\n").every((line) => isBlank(line) || keyIn(line, true) !== undefined) && !isBlank(front)
 
@@ -197,12 +199,12 @@ function mend(chunk: Chunk, anchors: Set<string>): Mended {
   const none = { chunk, yaml: undefined, isRepaired: false, rest: "" }
   if (isEntry(text, anchors)) return { ...none, yaml: text }
   if (text.length > LONG) return none
-  // a space that YAML does not accept, such as a no-break space, does not end a key
+  // after the colon, replace a space that YAML does not accept, such as a no-break space
   const spaced = `${text.slice(0, text.length - value.length)}${value.replace(/^(?:(?=\S)|[^\S\n]+)/, " ")}`
   const repairs = [
     spaced,
     ...[2, 4].map((width) => spaced.replace(/^[ \t]+/gm, (indent) => indent.replaceAll("\t", " ".repeat(width)))),
-    // for a list, an object or a quotation whose later lines are not indented
+    // indent the later lines of a list, an object or a quotation
     ...(/^[ \t]*["'[{]/.test(value) ? [spaced.replace(/\n(?=.)/g, "\n  ")] : []),
   ]
   for (const yaml of repairs) if (isEntry(yaml, anchors)) return { ...none, yaml, isRepaired: true }

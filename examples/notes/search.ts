@@ -5,7 +5,7 @@ import type { Notes, Row } from "./notes.ts"
 /** The most UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
 
-/** After so many long notes in a row that cannot be read, no more are tried for a query. */
+/** When this number of long notes in a row cannot be read, no more are tried for the query. */
 const FAILURES = 10
 
 /** ms between two calls of `onFound`. */
@@ -83,7 +83,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
     if (known !== undefined) return known
     const last = texts.get(row.id)
     const isFound = last !== undefined && words.every((word) => text.includes(word) || last.text.includes(word))
-    // until a changed note is read again it keeps its place: somebody may be typing into it
+    // a changed note stays in the list until it is read again, because somebody may be typing into it
     if (last?.row === row) seen.set(row, isFound)
     else if (failed.has(row) || failuresInARow >= FAILURES) isIncomplete = true
     else if (row !== reading) unread.push(row)

@@ -26,7 +26,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   })
 }
 
-/** Prints one line instead of a stack: the cause is rarely a bug, and a stack would bury it. */
+/** Prints one line without a stack, because the cause is rarely a bug, and would be hard to find above a stack. */
 function giveUp(what: string, variable: string, error: NodeJS.ErrnoException): never {
   const other = error.code === "EADDRINUSE" ? `; set ${variable} to another port` : ""
   console.error(`the ${what} cannot start: ${error.message}${other}`)

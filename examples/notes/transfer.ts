@@ -22,7 +22,8 @@ export function showTransfer(notes: Notes, busy: (message: string | undefined) =
     picker.addEventListener("change", chosen(picker))
   }
   element("export", HTMLElement).addEventListener("click", () => void exportFiles())
-  // dropped text: over an input the browser inserts it; anywhere else the browser would leave the page, so prevent that
+  // the browser inserts text that is dropped on an input; after a drop anywhere else it would leave the page, so
+  // prevent that
   const isText = ({ dataTransfer, target }: DragEvent) =>
     dataTransfer?.types.includes("Files") !== true &&
     (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement)
