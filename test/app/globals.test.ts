@@ -7,7 +7,7 @@ import { afterEach, expect, test, vi } from "vitest"
 afterEach(() => vi.unstubAllGlobals())
 
 test("nothing global is registered by the library, its store or its relay", async () => {
-  vi.stubGlobal("WebSocket", undefined) // as on the oldest Node that is supported
+  vi.stubGlobal("WebSocket", undefined) // the oldest supported Node has none
   const globals = () => new Map(Reflect.ownKeys(globalThis).map((key) => [key, Reflect.get(globalThis, key)]))
   const listeners = () => new Map(process.eventNames().map((name) => [name, process.listenerCount(name)]))
   globals() // reads all globals once, because Node makes some of them at the first access

@@ -270,7 +270,7 @@ describe("status", () => {
     expect(heard).toEqual(["stays"])
   })
 
-  test("reaches a function that is added twice two times, and once after one of the two is removed", async () => {
+  test("reaches a function twice that was added twice, and once after one of the two was removed", async () => {
     let told = 0
     const listener = () => told++
     const off = ws.onStatus(listener)

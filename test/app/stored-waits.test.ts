@@ -121,7 +121,7 @@ test("a wait ends exactly when every change of its principal that was owed at it
   expect([...seenOutcomes].sort()).toEqual(["PRINCIPAL_CHANGED", "REJECTED", "over", "waiting"])
 })
 
-test("all waits together note each change once, however many waits begin and are left", () => {
+test("all waits together note each change once, however many waits begin and are given up", () => {
   const { seen, commit, waits } = world()
   commit(
     Array.from({ length: 5000 }, (_, n) => owedOf(n, null)),

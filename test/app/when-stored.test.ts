@@ -16,7 +16,7 @@ function waited(): { outcome: string } {
   return seen
 }
 
-test("a wait is rejected when an edit follows an unsent edit of another principal, because it cannot be sent", async () => {
+test("an edit behind an unsent edit of another principal cannot be sent, so a wait for it is rejected", async () => {
   level(0)
   const { id } = await ws.notes.create({ title: "ann's" })
   await relay.settle()

@@ -157,7 +157,7 @@ describe("a collection", () => {
     expect(heard).toHaveLength(2)
   })
 
-  test("calls a function that subscribes twice two times, and once after one of the two is removed", async () => {
+  test("calls a function twice that subscribed twice, and once after one of the two has unsubscribed", async () => {
     const ws = await opened()
     let told = 0
     const listener = () => void told++
@@ -225,7 +225,7 @@ describe("a workspace", () => {
     )
   })
 
-  test("gives access to a collection whose name it uses itself through `collections`", async () => {
+  test("gives access through `collections` to a collection whose name it uses itself", async () => {
     const status = collection("status", shape<{ a: number }>())
     const ws = await openWorkspace({ id: "w", collections: { status }, store: memoryStore() })
     await ws.collections.status.create({ a: 1 }, { id: "x" })
@@ -252,7 +252,7 @@ describe("a workspace", () => {
     await own.close()
   })
 
-  test("works with its functions without their object", async () => {
+  test("works when its functions are destructured", async () => {
     const { notes: bound, onStatus, close } = await opened()
     const { create, update, get } = bound
     const seen: number[] = []

@@ -161,7 +161,7 @@ describe("the notes page", () => {
     expect(files["plain.md"]).toBe("precious")
   })
 
-  it("changes no line break of a note that is only looked at", async () => {
+  it("changes no line break of a note that is only opened", async () => {
     const page = await openPage("a")
     await goto(page)
     const title = '---\nid: n1\ntitle: "Two\\nlines"\n---\nbody'

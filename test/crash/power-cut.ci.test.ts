@@ -87,7 +87,7 @@ if (reason !== undefined) {
       console.log(`${cuts} power cuts of a replica: ${written.length} writes reported as saved, 0 lost`)
     })
 
-    it(`under load, ${cuts} times, leaves a relay all that it had acknowledged before this cut and earlier cuts`, async () => {
+    it(`under load, ${cuts} times, leaves a relay all that it had acknowledged before this and every earlier cut`, async () => {
       const data = (of: LoopDisk) => path.join(of.path, "relay")
       let disk = await LoopDisk.make()
       load = await RelayUnderLoad.start(folder, data(disk))

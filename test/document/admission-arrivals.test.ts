@@ -163,7 +163,8 @@ function chain(length: number): Change[] {
 }
 
 /**
- * Makes a change that sets a key. Its hash is made from `number`, because nothing here checks that it fits the chunk.
+ * Makes a change that sets a key. Its hash is only `number` in hexadecimal, because nothing here checks that it is the
+ * hash of the chunk.
  */
 function after(dep: Change, actor: string, seq: number, number: number): Change {
   const hash = number.toString(16).padStart(64, "0")

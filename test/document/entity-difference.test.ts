@@ -91,7 +91,7 @@ test("two 100 kB texts with nothing in common take at most 100 times as long as 
     [words(15_000, 7).replaceAll("e ", ". "), words(15_000, 8).replaceAll("e ", ". ")],
     ["a. b ".repeat(20_000), "b. a ".repeat(20_000)],
   ]
-  // A smallest difference would take more than a minute, which is thousands of times as long as `compared`.
+  // To find the smallest difference would take more than a minute, which is thousands of times as long as `compared`.
   for (const [before = "", after = ""] of pairs) expect(quickest(before, after)).toBeLessThan(100 * compared)
 })
 

@@ -128,7 +128,7 @@ test("an empty text makes no container, and clearing one keeps it", () => {
   expect(entity.whole(notes)).toEqual({ body: "", title: "T" })
 })
 
-test("a register is written whole, its strings as scalars at every depth, and comes back as it was", () => {
+test("a register is written whole, its strings as scalars at every depth, and is read back unchanged", () => {
   const entity = Entity.create(ID, "notes", actorOf(0))
   const meta = { s: "x", list: ["y", { z: "deep" }, 1, 1.5, -3, true, null, []], empty: {} }
   const input = { meta, title: "", n: 2 ** 53 - 1, f: 1e-7 }
@@ -140,7 +140,7 @@ test("a register is written whole, its strings as scalars at every depth, and co
   expect(JSON.stringify(project(again, notes))).toBe(JSON.stringify(project(entity, notes)))
 })
 
-test("splice positions are UTF-16 units, each at the text as it stands", () => {
+test("splice positions count UTF-16 units of the text after the splices before", () => {
   const entity = Entity.create(ID, "notes", actorOf(0))
   const made = entity.write(notes, createdNote({ body: "a😀b" }), 5)
   const splices = [

@@ -68,7 +68,7 @@ describe("a Markdown file", () => {
     expect(remarks).toEqual(["its first line is ---, but no front matter follows, so all of it is the note's body"])
   })
 
-  it("keeps a key that no field can have under another name, and reports it", () => {
+  it("keeps, under another name, a key that no field can have, and reports it", () => {
     const front = "id: guides/intro\nfile: report.pdf\nbody: b\n$sync: x\n__proto__: { a: 1 }\noriginal-file: 1\n"
     const { id, fields, remarks } = parseNote("a.md", bytes(`---\n${front}---\nbody`))
     expect({ id, fields }).toEqual({
@@ -93,7 +93,7 @@ describe("a Markdown file", () => {
     ["title: { en: Hello, de: Hallo }", { en: "Hello", de: "Hallo" }],
     ["title: [a, [b, c]]", ["a", ["b", "c"]]],
     ["title: [a, b]", ["a", "b"]],
-  ])("with %s keeps it under another name, takes its heading as title, and says so", (front, value) => {
+  ])("with %s keeps that value under another name, takes its heading as title, and reports it", (front, value) => {
     const { fields, remarks } = parseNote("a.md", bytes(`---\n${front}\n---\n# Heading\n`))
     expect(fields).toEqual({ title: "Heading", "original-title": value, body: "# Heading\n" })
     expect(remarks).toEqual(["`title` of its front matter became the field `original-title`"])
@@ -105,7 +105,7 @@ describe("a Markdown file", () => {
     ["!!binary aGVsbG8=", "aGVsbG8=", "tag:yaml.org,2002:binary"],
     ["!!set { x, y }", { x: null, y: null }, "tag:yaml.org,2002:set"],
     ["!!timestamp 2026-11-21", "2026-11-21", "tag:yaml.org,2002:timestamp"],
-  ])("with %s keeps the value without the tag, and says so", (front, value, tag) => {
+  ])("with the value %s keeps it without its tag, and reports it", (front, value, tag) => {
     const { fields, remarks } = parseNote("a.md", bytes(`---\nkey: ${front}\nagain: ${front}\n---\n`))
     expect(fields).toEqual({ title: "a", key: value, again: value, body: "" })
     expect(remarks).toEqual([`the tag ${tag} of its front matter is not part of the field's value`])
@@ -158,7 +158,7 @@ describe("a Markdown file", () => {
     ["empty", "", "it is empty"],
     ["not UTF-8", new Uint8Array([0x61, 0xff, 0x62]), "it is not UTF-8 text; save it as UTF-8 and import it again"],
     ["5 MB long", new Uint8Array(5_000_000), "it is 5.0 MB long; split it into files of at most 1 MB"],
-  ])("%s is refused with a sentence", (_, content, message) => {
+  ])("that is %s is refused with a reason", (_, content, message) => {
     expect(problemOf(content).slice(0, message.length)).toBe(message)
   })
 
@@ -230,7 +230,7 @@ describe("the path of an exported note", () => {
     ["Trailing spaces \u00a0 ", "Trailing spaces.md"],
     ["a\tb\u0000c", "a-b-c.md"],
     ["e\u0301", "\u00e9.md"],
-  ])("of a note called %j is one that every system takes: %s", (title, path) => {
+  ])("of a note called %j is %s, which every system accepts", (title, path) => {
     expect(pathsOf({ title }).next().value).toBe(path)
     expect(pathsOf({ file: `${title}/${title}.md` }).next().value).toBe(`${path.slice(0, -3)}/${path}`)
   })

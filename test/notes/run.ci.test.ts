@@ -19,7 +19,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 describe("npm start", () => {
-  it("serves the page and the relay on loopback, says where, and stops both on Ctrl-C", async () => {
+  it("serves the page and the relay on loopback, prints their URLs, and stops both on Ctrl-C", async () => {
     const env = { ...process.env, PORT: "0", PAGE_PORT: "0", DATA_DIR: path.join(folder, "data") }
     const start = spawn(process.execPath, [built("notes/start.js")], {
       env,
