@@ -47,7 +47,7 @@ test("the name of an existing folder is synced, too, because its maker may have 
   expect(synced).toEqual([base])
 })
 
-test("a failed sync of a name is an error, unless the folder existed and its parent may not be opened", async () => {
+test("a failed sync of a name is an error, unless the folder existed and access to its parent is denied", async () => {
   for (const [code, made, was] of [
     ["EIO", "EIO", "EIO"],
     ["EACCES", "EACCES", undefined],

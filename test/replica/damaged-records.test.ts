@@ -63,7 +63,7 @@ test.each([
   await ws.close()
 })
 
-test("a change that arrives mends its damaged record, even if no live document has the change", async () => {
+test("a change that arrives mends its damaged record, even if the live document has the change already", async () => {
   const { relay, store, ws, key, entries } = await unacknowledged()
   await store.commit([[key, GARBAGE]])
   const replica = replicaOf(ws)
