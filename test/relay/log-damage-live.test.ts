@@ -20,18 +20,18 @@ import {
 import { FOLDER, Journal, openSmall, smallSizes } from "../support/log-workload.ts"
 
 const long = process.env["HEADWATER_LONG"] === "1"
-/** Where the first record of a segment begins. */
+/** Offset of the first record in a segment's file: the length of the header before it. */
 const RECORDS = 4224
 
 describe("damage that comes while a log is open", () => {
-  it("is found when it is met, wherever it is: the rest is served, and whoever follows is told", async () => {
+  it("is found by a read: the other entries are served, and followers hear that the log broke", async () => {
     const { files } = await write()
     let breaks = 0
     let found = 0
     for (const [path, bytes] of files) {
       const step = long ? 1 : path.endsWith(".idx") ? 397 : 29
       for (let at = RECORDS; at < bytes.length; at += step) {
-        // Of the zeros that fill up a block one is like another.
+        // A zero in a block's padding is damaged only at every eighth place, because all these zeros are treated alike.
         if (long && at % 8 > 0 && bytes.subarray(at - 16, at + 16).every((byte) => byte === 0)) continue
         const broke = await liveThrough(await write(), path, at).catch((error) => {
           throw new Error(`byte ${at} of ${path}`, { cause: error })
@@ -53,7 +53,8 @@ describe("damage that comes while a log is open", () => {
     const { end } = log
     disk.rot(path, at)
     await served(log, journal)
-    // Blocks in memory hide what is wrong in a preamble until it is read, and a look-up may be the first to read it.
+    // `served` may have found nothing, because blocks in memory hide a damaged preamble. The look-ups of `checkDamaged`
+    // read preambles from the disk.
     const missing = await checkDamaged(log, written)
     expect(broken).toBe(missing.length > 0 ? 1 : 0)
     expect(await log.holds(end)).toBe(missing.length === 0)
@@ -66,7 +67,7 @@ describe("damage that comes while a log is open", () => {
     return broken > 0
   }
 
-  it("is noticed by a look-up that had read its answer before the log was mended", async () => {
+  it("is noticed by a look-up that read its answer before the log was mended and returns it afterwards", async () => {
     const { disk: sim, files, journal } = await write()
     let open = () => {}
     const gate = new Promise<void>((resolve) => {
@@ -101,7 +102,7 @@ describe("damage that comes while a log is open", () => {
     await logs.close()
   })
 
-  it("fails what is appended until it is mended, and gives no position twice", async () => {
+  it("makes appends fail until the log is mended, and no position is given to two entries", async () => {
     const { disk, journal } = await write()
     const logs = await openSmall(disk)
     const log = await logs.open("w")
@@ -124,7 +125,7 @@ describe("damage that comes while a log is open", () => {
     await logs.close()
   })
 
-  it("is mended by one of all who meet it, and the others get their answers", async () => {
+  it("is mended once, though many reads meet it at the same time, and all of them are answered", async () => {
     const { disk, journal } = await write()
     const events: string[] = []
     const logs = await openSmall(disk, ({ event }) => events.push(event))
@@ -144,10 +145,13 @@ describe("damage that comes while a log is open", () => {
 })
 
 describe("a log that has gone on after damage", () => {
-  /** Harm in each of the segments, sealed or not: the body of a record. */
+  /** The segments in which the body of a record is damaged, one in each test: 1 and 2 are sealed, 3 is not. */
   const harmed = ["1.log", "2.log", "3.log"]
 
-  /** What holds of the log ever after. `later` is what was appended since the damage was found. */
+  /**
+   * Checks a log that was damaged and then appended to. `later` has what was appended after the damage was found. Only
+   * cursors from after the damage are held, and one entry is missing.
+   */
   async function checkGoneOn(log: Log, written: Written, later: Journal): Promise<void> {
     const missing = await checkDamaged(log, written, later)
     expect(missing).toHaveLength(1)
@@ -163,7 +167,7 @@ describe("a log that has gone on after damage", () => {
     }
   }
 
-  /** Two more segments are sealed on top of the harmed ones. */
+  /** Damages a file, has the log find the damage, and appends until two more segments are sealed. */
   async function goOn(written: Written, file: string): Promise<{ log: Log; later: Journal; close(): Promise<void> }> {
     const { disk, files } = written
     disk.restore(flipped(files, pathOf(files, file), RECORDS + 300))
@@ -176,7 +180,7 @@ describe("a log that has gone on after damage", () => {
     return { log, later, close: () => logs.close() }
   }
 
-  it.each(harmed)("in %s keeps the rules of cursors and look-ups when segments are sealed on top", async (file) => {
+  it.each(harmed)("in %s keeps the rules of cursors and look-ups when segments are sealed afterwards", async (file) => {
     const written = await write()
     const { log, later, close } = await goOn(written, file)
     await checkGoneOn(log, written, later)
@@ -190,30 +194,28 @@ describe("a log that has gone on after damage", () => {
     }
   })
 
-  it.each(harmed)(
-    "in %s keeps them when an index made since is lost, or one that was made for the harm",
-    async (file) => {
-      for (const index of ["1.idx", "2.idx", "3.idx", "4.idx", "5.idx"]) {
-        const written = await write()
-        const { later, close } = await goOn(written, file)
-        await close()
-        const files = written.disk.snapshot()
-        const path = pathOf(files, index)
-        // The index of the harmed segment is the only one that knows which segment goes on after the harm.
-        if (index[0] === file[0]) continue
-        for (const damaged of [without(files, path), flipped(files, path, 100), flipped(files, path, 4096 + 100)]) {
-          written.disk.restore(damaged)
-          const logs = await openSmall(written.disk)
-          await checkGoneOn(await logs.open("w"), written, later).catch((error) => {
-            throw new Error(`without ${index}`, { cause: error })
-          })
-          await logs.close()
-        }
+  it.each(harmed)("in %s keeps these rules when the index of any other segment is lost or damaged", async (file) => {
+    for (const index of ["1.idx", "2.idx", "3.idx", "4.idx", "5.idx"]) {
+      const written = await write()
+      const { later, close } = await goOn(written, file)
+      await close()
+      const files = written.disk.snapshot()
+      const path = pathOf(files, index)
+      // The index of the damaged segment is left out here (the next test has it), because no other index says at
+      // which segment the log went on after the damage.
+      if (index[0] === file[0]) continue
+      for (const damaged of [without(files, path), flipped(files, path, 100), flipped(files, path, 4096 + 100)]) {
+        written.disk.restore(damaged)
+        const logs = await openSmall(written.disk)
+        await checkGoneOn(await logs.open("w"), written, later).catch((error) => {
+          throw new Error(`without ${index}`, { cause: error })
+        })
+        await logs.close()
       }
-    },
-  )
+    }
+  })
 
-  it.each(harmed)("in %s begins once more without that segment's index, and loses nothing by it", async (file) => {
+  it.each(harmed)("in %s makes its cursors unknown when that index is lost, but loses no entry", async (file) => {
     const written = await write()
     const { later, close } = await goOn(written, file)
     await close()
@@ -231,7 +233,7 @@ describe("a log that has gone on after damage", () => {
     await logs.close()
   })
 
-  it("lists no orphan that was given back, although segments are sealed on top and indexes are made again", async () => {
+  it("lists no orphan that was given back, though later segments are sealed and indexes are made again", async () => {
     const written = await write()
     const { log, later, close } = await goOn(written, "1.log")
     await heal(log, written)
@@ -247,10 +249,12 @@ describe("a log that has gone on after damage", () => {
     }
   })
 
-  it("counts every entity as one with orphans once there are more than its list takes", async () => {
+  it("says of every entity that it may have orphans once there are more orphans than its list may hold", async () => {
     const { disk, files, journal } = await write()
     disk.restore(flipped(files, pathOf(files, "1.log"), RECORDS + 300))
-    const sizes = { ...smallSizes, orphans: 1 } // the first of three entities loses its first change, and has three more
+    // The list of orphans may hold one. The first of three entities loses its first change, and three changes depend on
+    // that.
+    const sizes = { ...smallSizes, orphans: 1 }
     for (let times = 0; times < 2; times++) {
       const logs = await openLogs({ folder: FOLDER, disk: disk.disk, clock: nodeClock, report: () => {}, sizes })
       const log = await logs.open("w")
@@ -260,7 +264,7 @@ describe("a log that has gone on after damage", () => {
     }
   })
 
-  it.each(harmed)("in %s can be harmed again in what it has appended since", async (file) => {
+  it.each(harmed)("in %s can be damaged a second time, in an entry appended after the first damage", async (file) => {
     const written = await write()
     const { later, close } = await goOn(written, file)
     await close()

@@ -22,8 +22,9 @@ import { FOLDER, Journal, openSmall, smallSizes } from "../support/log-workload.
 const long = process.env["HEADWATER_LONG"] === "1"
 
 /**
- * The bytes of a file that are harmed, one by one. In a long run all of them, but of the zeros that only fill a file up to
- * its next block every eighth, as one is like another. Otherwise every so many-th.
+ * The offsets at which a file is damaged, one at a time. In a long run every offset, but only every eighth one in the
+ * zeros that fill a file up to its next block, because all these zeros are treated alike. In a short run one offset per
+ * `step` bytes, and fewer in the emptiness between the two copies of a header.
  */
 function* places(path: string, bytes: Uint8Array, steps: Steps): Generator<number> {
   const step = path.endsWith(".idx") ? steps.index : steps.log
@@ -41,7 +42,7 @@ const FILES = ["1.log", "2.log", "3.log", "1.idx", "2.idx"]
 const told = (events: readonly string[]) => events.some((event) => /^log\.(damaged|torn|missing)$/.test(event))
 
 describe("a log of which", () => {
-  it.each(FILES)("any one byte of %s is wrong serves all but one entry, and everybody notices", async (name) => {
+  it.each(FILES)("any one byte of %s is wrong loses at most one entry, and the loss is noticed", async (name) => {
     const written = await write()
     const path = pathOf(written.files, name)
     const losses = new Map<number, number>()
@@ -56,7 +57,7 @@ describe("a log of which", () => {
     if (name.endsWith(".log")) expect(losses.get(1)).toBeGreaterThan(40)
   })
 
-  it.each(FILES)("%s is cut at any length serves what is elsewhere, and everybody notices", async (name) => {
+  it.each(FILES)("%s is cut at any length serves the other segments, and the loss is noticed", async (name) => {
     const written = await write()
     const path = pathOf(written.files, name)
     for (const size of places(path, written.files.get(path)!, { log: 17, index: 997 })) {
@@ -64,7 +65,8 @@ describe("a log of which", () => {
         throw new Error(`${path} cut to ${size}`, { cause: error })
       })
       if (name.endsWith(".idx")) expect(missing).toEqual([])
-      // An end that was torn off where a record ends is like one that never was: the cursors tell.
+      // The end of the last segment may be cut off where a record ends. The log then looks like one that never went on,
+      // so it reports nothing: only the cursors of clients tell of the loss.
       else if (name === "3.log") expect(missing.length).toBeGreaterThan(0)
       else expect(told(events)).toBe(true)
     }
@@ -77,7 +79,7 @@ describe("a log of which", () => {
     expect(told(events)).toBe(name.endsWith(".log"))
   })
 
-  it("the last segment is gone ends earlier, and nobody takes it for the same", async () => {
+  it("the last segment is gone ends earlier, and does not hold the cursors from behind its new end", async () => {
     const written = await write()
     const files = without(written.files, pathOf(written.files, "3.log"))
     expect((await survive(written, files)).missing.length).toBe(2)
@@ -93,7 +95,7 @@ describe("a log of which", () => {
     expect(events).not.toContain("log.broken")
   })
 
-  it("the end is torn tells so as nothing to worry about, and one that is harmed elsewhere as an error", async () => {
+  it("the end is torn reports that with level info, and damage elsewhere with level error", async () => {
     const { disk, files } = await write()
     const path = pathOf(files, "3.log")
     const levels = async (harmed: Files) => {
@@ -109,7 +111,7 @@ describe("a log of which", () => {
     expect(await levels(flipped(files, path, 4224 + 20))).toEqual(harmed)
   })
 
-  it("both headers of a segment are gone sets it aside and goes on", async () => {
+  it("both copies of a segment's header are damaged sets the segment aside and goes on", async () => {
     const written = await write()
     const path = pathOf(written.files, "3.log")
     const { missing } = await survive(written, flipped(flipped(written.files, path, 20), path, 4096 + 20))
@@ -117,7 +119,7 @@ describe("a log of which", () => {
     expect([...written.disk.files().keys()]).toContain(`${path}.lost`)
   })
 
-  it("files of two copies are mixed is not opened, and they stay as they are", async () => {
+  it("the files come from two copies is not opened, and its files stay as they are", async () => {
     const { disk, files } = await write(3)
     const goOn = async (segmentEntries: number) => {
       disk.restore(files)
@@ -153,7 +155,7 @@ describe("a log that is being mended", () => {
     }),
   ]
 
-  it.each(harms)("for %s may be interrupted at any operation, and is mended all the same", async (_, lost, harm) => {
+  it.each(harms)("because of %s may be interrupted at any step, and is mended all the same", async (_, lost, harm) => {
     const written = await write()
     for (let n = 1, done = false; !done; n++) {
       let operations = 0
@@ -183,7 +185,7 @@ describe("a log that is damaged in several ways at once", () => {
     how: fc.constantFrom("flip", "flip", "flip", "cut", "zero", "remove"),
   })
 
-  it("serves what is whole, claims what rests on nothing that is lost, and can be given back the rest", async () => {
+  it("serves undamaged entries, knows only changes with all their deps, and takes lost ones again", async () => {
     const written = await write(14)
     await fc.assert(
       fc.asyncProperty(fc.array(harm, { minLength: 1, maxLength: 5 }), async (harms) => {
@@ -211,7 +213,7 @@ describe("a log that is damaged in several ways at once", () => {
 })
 
 describe("a log that was put back", () => {
-  it("to an older copy holds no cursor from after it, whatever is appended since", async () => {
+  it("from an older copy holds no cursor from after the copy was made, whatever is appended later", async () => {
     const { disk, files, journal } = await write()
     const logs = await openSmall(disk)
     const log = await logs.open("w")
@@ -230,7 +232,7 @@ describe("a log that was put back", () => {
 })
 
 describe("what a client sends", () => {
-  it("is never taken for a record, not even where a damaged one makes the log search for the next", async () => {
+  it("is never taken for a record, even where damage makes the log search its bytes for the next record", async () => {
     const foreign = (await write()).files
     const record = foreign.get(pathOf(foreign, "3.log"))!.slice(4224)
     const disk = simDisk({ random: dice(1) })

@@ -9,7 +9,7 @@ const long = process.env["HEADWATER_LONG"] === "1"
 
 type Fault = (disk: SimDisk) => void
 
-/** A disk that does `fault` when its `n`-th operation comes. */
+/** A disk that does `fault` at its `n`-th operation. `struck` returns that operation once it has come. */
 function faulty(n: number, seed: number, fault: Fault): { disk: SimDisk; struck: () => Operation | undefined } {
   let struck: Operation | undefined
   let count = 0
@@ -36,7 +36,7 @@ async function countOperations(): Promise<number> {
   return operations
 }
 
-/** Opens what is left, checks it and goes on with it. */
+/** Opens the logs again, checks them against the journals, appends to them, and checks them once more. */
 async function checkAfter(disk: SimDisk, journals: readonly Journal[]): Promise<void> {
   const logs = await openSmall(disk)
   for (const [i, journal] of journals.entries()) {
@@ -52,7 +52,7 @@ async function checkAfter(disk: SimDisk, journals: readonly Journal[]): Promise<
   await again.close()
 }
 
-/** The operations in so many parts, each a test of its own. */
+/** How many tests the operations of the disk are divided among, for each kind of fault. */
 const PARTS = 4
 const parts = Array.from({ length: PARTS }, (_, part) => part + 1)
 async function* operationsOf(part: number): AsyncGenerator<number> {
@@ -65,7 +65,7 @@ describe("every operation of the disk, one by one,", () => {
   let failed = 0
   let failures = 0
 
-  it.each(parts)("may fail: what was not acked is gone, what was acked stays, and work goes on (%i)", async (part) => {
+  it.each(parts)("may fail: only entries that were not acked are gone, and work goes on (part %i)", async (part) => {
     for await (const n of operationsOf(part)) {
       const { disk, struck } = faulty(n, n, fails)
       const journals = [new Journal(), new Journal()] as const
@@ -80,13 +80,13 @@ describe("every operation of the disk, one by one,", () => {
     }
   })
 
-  it("was of every kind, and most were noticed", () => {
+  it("was one of every kind, and most of the failures were reported to whoever appended", () => {
     const files = ["close", "list", "makeFolder", "open", "read", "rename", "size", "sync", "syncFolder"]
     expect([...kinds].sort()).toEqual([...files, "lock", "truncate", "write"].sort())
     expect(failures).toBeGreaterThan(failed / 2)
   })
 
-  it.each(parts)("may see the power go: whatever was acked is there (%i)", async (part) => {
+  it.each(parts)("may come as the power fails: every acked entry is there (part %i)", async (part) => {
     for (let seed = 1; seed <= (long ? 20 : 1); seed++) {
       for await (const n of operationsOf(part)) {
         const { disk, struck } = faulty(n, 1000 * seed + n, (cut) => cut.crash())
@@ -100,7 +100,7 @@ describe("every operation of the disk, one by one,", () => {
   })
 
   it.each(parts)(
-    "may see the process killed: whatever is acked survives a power cut, names and all (%i)",
+    "may come as the process is killed: acked entries and their files' names survive a later power cut (part %i)",
     async (part) => {
       for await (const n of operationsOf(part)) {
         const { disk, struck } = faulty(n, n, (killed) => killed.kill())
@@ -120,7 +120,8 @@ describe("every operation of the disk, one by one,", () => {
       const log = await logs.open(`workspace ${i}`)
       expect(unsyncedFiles(disk, `workspace ${i}`), "what is served may not go back to what it was").toEqual([])
       await journal.check(log)
-      // Appending syncs much by itself, so half of the logs are only looked at.
+      // Only one of the two logs is appended to, because an append syncs most of what opening should have synced by
+      // itself.
       if ((n >> 2) % 2 === i) await journal.append(log, "a")
       seen.push(log.end)
     }
@@ -138,17 +139,22 @@ describe("every operation of the disk, one by one,", () => {
   }
 })
 
-/** Files of a workspace whose names a power cut may take away, or bring back. */
+/**
+ * Files of a workspace whose names are not synced: a power cut may take such a name away, or bring a removed one back.
+ */
 const unsyncedFiles = (disk: SimDisk, workspace: string): string[] =>
   disk.unsyncedNames().filter((path) => path.startsWith(`${FOLDER}/${hash("sha256", workspace)}/`))
 
-/** Resolves some turns after the condition has come true: what a dead process can still do in memory is done. */
+/**
+ * Resolves some turns after the condition has come true, so that whatever a dead process could still do in memory has
+ * been done.
+ */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }
 
 describe("the names of a log's files", () => {
-  it("are durable before it serves them, when a program has copied them here that synced no folder", async () => {
+  it("are durable before the log serves entries, even if the files were copied without a folder sync", async () => {
     for (let seed = 1; seed <= 12; seed++) {
       const disk = simDisk({ random: dice(seed), names: "any" })
       const journal = new Journal()
@@ -167,7 +173,7 @@ describe("the names of a log's files", () => {
     }
   })
 
-  it("are gone for good when they were left by a process that died before it wrote a header", async () => {
+  it("are removed durably when a process left them that died before it wrote a header", async () => {
     const disk = simDisk({ random: dice(1), before: ({ kind, path }) => void (kind === "write" && die(path)) })
     const die = (path: string) => path.endsWith("1.log") && disk.kill()
     const logs = await openSmall(disk)
@@ -206,7 +212,7 @@ describe("a segment that cannot be sealed", () => {
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", event: "log.unsealed", segment: 1 }))
     await journal.check(log)
     expect(indexes()).toBe(0)
-    // It is not tried again after each entry, nor given up.
+    // Sealing is tried again, but not after each entry.
     expect(attempts).toBeGreaterThan(1)
     expect(attempts).toBeLessThan(6)
     full = false
@@ -221,7 +227,7 @@ describe("a segment that cannot be sealed", () => {
 })
 
 describe("a disk that is full for a while", () => {
-  it("fails what is appended meanwhile and nothing else, and is used again when it has room", async () => {
+  it("makes only the appends of that time fail, and is written to again when it has room", async () => {
     let full = false
     const disk = simDisk({
       random: dice(5),
@@ -257,7 +263,7 @@ describe("a disk that is full for a while", () => {
     await again.close()
   })
 
-  it("never lets the flush of a later entry pass for that of a lost one", async () => {
+  it("never counts a lost entry as flushed because a later entry was", async () => {
     let broken = false
     const disk = simDisk({
       random: dice(5),

@@ -6,7 +6,7 @@ import { dice } from "../support/dice.ts"
 import { type Files, simDisk } from "../support/disk.ts"
 import { openSmall } from "../support/log-workload.ts"
 
-/** The files of a log with sealed segments, of four entries each, and an open one. */
+/** The files of a log: sealed segments of four entries each, and an open segment. */
 async function filesOfLog(entries = 6): Promise<Map<string, Uint8Array>> {
   const disk = simDisk({ random: dice(1) })
   const logs = await openSmall(disk)
@@ -42,7 +42,7 @@ async function openWith(files: Files) {
 const ALL = ["e0", "e1", "e2", "e3", "e4", "e5"]
 
 describe("flags that this relay does not know", () => {
-  it.each(["1.log", "2.log"])("in the header of segment %s have its log refused", async (ending) => {
+  it.each(["1.log", "2.log"])("in the header of segment %s make the log refuse to open", async (ending) => {
     const files = await filesOfLog()
     const file = fileOf(files, ending)
     for (const at of [0, 4096]) {
@@ -55,7 +55,7 @@ describe("flags that this relay does not know", () => {
     })
   })
 
-  it("in the header of a sealed segment behind the first, whose index is whole, have its log refused", async () => {
+  it("in the header of a later sealed segment with a whole index make the log refuse to open", async () => {
     const files = await filesOfLog(10)
     expect([...files.keys()].some((path) => path.endsWith("2.idx"))).toBe(true)
     const file = fileOf(files, "2.log")
@@ -69,7 +69,7 @@ describe("flags that this relay does not know", () => {
     })
   })
 
-  it("in an index have it made again", async () => {
+  it("in an index make the log write a new index", async () => {
     const files = await filesOfLog()
     expect(await openWith(files)).toMatchObject({ entities: ALL, events: [] })
     const index = fileOf(files, ".idx")

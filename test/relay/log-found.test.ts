@@ -1,4 +1,7 @@
-/** Faults that are known and not mended yet: what is played must come to its end, and the tests are expected to fail. */
+/**
+ * Known faults that are not mended yet. The schedule that shows one must still run to its end; `it.fails` marks what is
+ * wrong.
+ */
 import { beforeAll, describe, expect, it } from "vitest"
 import { sample } from "../../relay/log/samples.ts"
 import { dice } from "../support/dice.ts"
@@ -11,7 +14,10 @@ interface Seen {
   served?: string[]
 }
 
-/** An entry is being flushed when a read meets damage elsewhere in the log. Then its write or its sync fails. */
+/**
+ * An entry is being flushed while a read meets damage elsewhere in the log. Then the write or the sync of that entry
+ * fails.
+ */
 async function play(failing: "write" | "sync"): Promise<Seen> {
   const { files } = await write()
   let fail: (() => void) | undefined
@@ -55,11 +61,12 @@ describe.each(["write", "sync"] as const)("an entry whose %s fails while the log
     seen = await play(failing)
   })
 
-  it("is not the one that was damaged: that one is lost, and the rest is served", () => {
+  it("is not the damaged entry: only that one is lost, and the others are served", () => {
     expect(seen.served!.filter((entity) => entity !== "failing")).toEqual(["b", "c", "a", "b", "c", "a", "b", "c", "a"])
   })
 
-  // The fresh segment begins at the position that was given last, and `flushed` takes its end for the end of the entry.
+  // Mending begins a fresh segment at the position that was given last, which is that of the failing entry. `flushed`
+  // takes the end of the log at that position for the end of the entry.
   it.fails("is not said to be flushed (not mended: the fresh segment begins at its position)", () => {
     expect(seen.appended).toBe("LOG_FAILED")
   })
@@ -71,7 +78,8 @@ describe("an entry whose sync fails while the log is found to be damaged", () =>
     seen = await play("sync")
   })
 
-  // Mending scans what the failed flush has left in the file, where only the system's memory may have it.
+  // Mending scans the segment's file again, and there finds the bytes of the failed flush. They may be in the system's
+  // memory only, and a power cut would take them away.
   it.fails("is not served (not mended: what a failed flush left in the system's memory is scanned)", () => {
     expect(seen.served).not.toContain("failing")
   })

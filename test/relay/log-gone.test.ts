@@ -36,10 +36,13 @@ const deeds: [string, Deed][] = [
   ],
 ]
 
-/** The folder of the only workspace. */
+/** The folder of the log, when there is only one workspace. */
 const onlyFolder = (data: string) => readdirSync(data).find((name) => /^[0-9a-f]{64}$/.test(name))!
 
-/** Opens a log, flushes an entry, does the deed, and expects that no further entry is said to be flushed. */
+/**
+ * Opens a log, flushes an entry, does the deed, and expects that every further append fails instead of being called
+ * flushed.
+ */
 async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
   const folder = path.join(base, `${folders++}`)
   const events: string[] = []
@@ -61,10 +64,10 @@ async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
 describe("a log in use says of no entry that it is flushed", () => {
   it.each(deeds)("when %s", (_name, deed) => refusesAfter(deed, 20_000))
 
-  it.each(deeds.slice(1, 4))("in its next segment either, when %s", (_name, deed) => refusesAfter(deed, 1))
+  it.each(deeds.slice(1, 4))("in its next segment, when %s", (_name, deed) => refusesAfter(deed, 1))
 })
 
-describe("a log that was not open, or is opened again, takes nothing", () => {
+describe("a log that has no open file takes no entry", () => {
   it.each(deeds.slice(2))("when %s", async (_name, deed) => {
     const folder = path.join(base, `${folders++}`)
     const sizes = { logs: 0, idleBytes: 0, healthMs: 0 }
@@ -77,7 +80,7 @@ describe("a log that was not open, or is opened again, takes nothing", () => {
     for (const name of ["evicted", "never opened"]) {
       await expect(logs.open(name)).rejects.toMatchObject({ code: "LOG_FAILED" })
     }
-    // It was open, and had no folder yet.
+    // This log was open during the deed, but had no folder yet, because nothing was appended to it.
     await expect(append(empty, "one")).rejects.toMatchObject({ code: "LOG_FAILED" })
     await expect(logs.check()).rejects.toMatchObject({ code: "LOG_FAILED" })
     expect(existsSync(folder) && readdirSync(folder)).toEqual(there)

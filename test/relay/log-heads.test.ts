@@ -12,7 +12,7 @@ const append = (log: Log, { entry, changes }: Sample) => log.append(entry, chang
 const hashOf = ({ changes }: Sample) => changes[0]!.hash
 
 it.each([7, 60, 20_000])(
-  "heads are told right however many there are, with segments of %i entries",
+  "an entity's heads are right however many there are, with segments of %i entries",
   async (entries) => {
     const random = dice(entries)
     const { disk } = simDisk({ random })
@@ -22,7 +22,7 @@ it.each([7, 60, 20_000])(
     for (let i = 0; i < 1200; i++) {
       const entity = random() < 0.8 ? "a" : "b"
       const here = heads[entity]
-      // Up to some hundred heads, and now and then few again.
+      // The number of heads grows to about a hundred, and every 300 entries falls to a few again.
       const share = i % 300 > 290 ? 0.6 : 0.01
       const deps = [...here].filter(() => random() < share)
       const one = sample(`${i}`, { entity, deps, actor: `${i}` })
@@ -43,11 +43,14 @@ it.each([7, 60, 20_000])(
   },
 )
 
-it("a change of an entity with a thousand heads compares little more than one of an entity with one", async () => {
+it("a change of an entity with a thousand heads costs few more comparisons than with one head", async () => {
   const logs = await open()
   const log = await logs.open("w")
 
-  /** Hashes compared or read for each of 1,000 changes, every one of which rests on the last one of one of so many branches. */
+  /**
+   * Hashes compared or read per change: 1,000 changes, each of which depends on the last change of one of `branches`
+   * branches.
+   */
   async function compared(branches: number): Promise<number> {
     const changes = 1000
     const entity = `of-${branches}`

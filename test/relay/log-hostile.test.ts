@@ -9,14 +9,17 @@ import { simDisk } from "../support/disk.ts"
 
 const ENTRIES = 1500
 
-/** 16 bytes in hex: anybody can work out that all of these are the same, exclusive or with the entity's sha256. */
+/**
+ * An actor (16 bytes in hex) that an attacker chose: exclusive-or with the entity's sha256 gives the same bytes for
+ * every entity. An index that mixed actor and entity so would put all of them in one place.
+ */
 function chosenFor(entity: string, more = 0): string {
   const ofEntity = Buffer.from(hash("sha256", entity, "hex"), "hex")
   return Buffer.from(ofEntity.subarray(0, 16).map((byte, i) => byte ^ i ^ more)).toString("hex")
 }
 
 const entityOf = (i: number) => `e${i}`
-/** Nobody can choose a hash. */
+/** A change's hash, unlike its actor, cannot be chosen by an attacker. */
 const nth = (i: number) => sample(`change ${i}`, { entity: entityOf(i), by: `by ${entityOf(i)}`, binds: true })
 const hashOf = (i: number) => nth(i).changes[0]!.hash
 
@@ -38,7 +41,7 @@ const open = (segmentEntries: number) =>
     sizes: { segmentEntries, segmentChanges: 1e6, blockBytes: 0 },
   })
 
-/** Each look-up, of something that is there and of something that is not; the answers must be right. */
+/** Every kind of look-up, of what is in the log and of what is not. Each one checks its answer. */
 const lookUps: [string, (log: Log, i: number) => Promise<void>][] = [
   [
     "a change",
@@ -73,7 +76,7 @@ const lookUps: [string, (log: Log, i: number) => Promise<void>][] = [
   ["an unknown entity", async (log, i) => expect(await log.entity(`no ${i}`)).toBeUndefined()],
 ]
 
-describe("whatever actors were chosen to make look-ups read much,", () => {
+describe("with actors chosen to make look-ups read much,", () => {
   let logs: Logs
   let log: Log
   beforeAll(async () => {
@@ -95,7 +98,7 @@ describe("whatever actors were chosen to make look-ups read much,", () => {
     }
   })
 
-  it("what is new is answered by the filters, nearly always", async () => {
+  it("look-ups of new changes and actors hardly ever read more than the filters", async () => {
     const unknown = 600
     const before = disk.bytesRead
     for (let i = 0; i < unknown; i++) {
@@ -107,7 +110,7 @@ describe("whatever actors were chosen to make look-ups read much,", () => {
   })
 })
 
-describe("whatever actors were chosen to make look-ups compare much,", () => {
+describe("with actors chosen to make look-ups compare much,", () => {
   let logs: Logs
   let log: Log
   beforeAll(async () => {

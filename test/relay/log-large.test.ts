@@ -13,7 +13,7 @@ import { systemClock } from "../../src/base/env.ts"
 import { position } from "../../src/wire/protocol.ts"
 
 const long = process.env["HEADWATER_LONG"] === "1"
-/** Entries of the log, and of each of its segments: by default a tenth of everything. */
+/** Entries of the log, and of each of its segments. A short run has a tenth of both. */
 const ENTRIES = long ? 200_500 : 20_500
 const SEGMENT = long ? 20_000 : 2_000
 const CACHE = 2 ** 20
@@ -22,7 +22,7 @@ const ENTITIES = 500
 const base = mkdtempSync(path.join(tmpdir(), "log-large-"))
 afterAll(() => rmSync(base, { recursive: true }))
 
-/** What was read from the disk, by the ending of the file. */
+/** Bytes read from the disk, by the ending of the file's name. */
 const read = { log: 0, idx: 0 }
 const counting: Disk = {
   ...nodeDisk,
@@ -60,7 +60,10 @@ const nth = (n: number) => {
   return sample(`n${n}`, { entity: entity(n), actor: entity(n), seq: Math.floor(n / ENTITIES) + 1, deps, binds: true })
 }
 
-/** Opened again for each segment: what was full is sealed then, however fast this machine is. */
+/**
+ * Fills a log, and opens it again after each segment, because opening seals a full segment however slow this machine
+ * is.
+ */
 async function fill(folder: string, entries: number): Promise<void> {
   for (let from = 0; from < entries; from += SEGMENT) {
     const logs = await openAt(folder)
@@ -80,7 +83,7 @@ function sizes(folder: string, ending: string): number[] {
   return files.sort().map((name) => statSync(path.join(folder, name)).size)
 }
 
-/** Bytes in use, when everything that can be freed was. */
+/** Bytes in use after everything that can be freed was freed. */
 function used(): number {
   setFlagsFromString("--expose-gc")
   const collect = runInNewContext("gc") as () => void
@@ -130,7 +133,7 @@ describe(`a log of ${ENTRIES} entries`, () => {
     const logs = await openAt(large)
     const log = await logs.open("w")
     expect(position(log.end)).toBe(ENTRIES)
-    // Three headers at the most besides it, and a block of each index.
+    // Opening also reads the headers of at most three other segments, and one block of each index.
     expect(read.log - before.log).toBeLessThan(segments.at(-1)! * 1.3 + 3 * 5000)
     expect(read.log - before.log).toBeLessThan(segments.reduce((a, b) => a + b) / 5)
     expect(read.idx - before.idx).toBe((segments.length - 1) * 4096)
@@ -153,7 +156,7 @@ describe(`a log of ${ENTRIES} entries`, () => {
   it("takes no more memory than a small one", async () => {
     const grown: number[] = []
     const few = [small, SEGMENT + (ENTRIES % SEGMENT)] as const
-    // The first round is for what is made once, such as compiled code.
+    // The first round is not measured against: it pays for what is made once per process, such as compiled code.
     for (const [folder, entries] of [few, few, [large, ENTRIES] as const]) {
       const before = used()
       const logs = await openAt(folder)
@@ -166,7 +169,7 @@ describe(`a log of ${ENTRIES} entries`, () => {
     expect(grown[2]! - grown[1]!).toBeLessThan(CACHE + 200 * (ENTRIES / SEGMENT))
   })
 
-  it("gets an index again that is gone, by scanning that segment alone", async () => {
+  it("makes an index that is gone again, by scanning only that segment", async () => {
     const [workspace] = readdirSync(large)
     rmSync(path.join(large, workspace!, "00000002.idx"))
     const [, second = 0, ...rest] = sizes(large, ".log")

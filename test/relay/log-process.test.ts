@@ -69,7 +69,7 @@ describe("a process that is killed with SIGKILL while it appends", () => {
 })
 
 describe("the folder of a relay", () => {
-  it("is one process's at a time, and free again when that was killed", async () => {
+  it("belongs to one process at a time, and is free again when that process was killed", async () => {
     const first = await underLoad("first")
     await first.line()
     await expect(openHere(folder)).rejects.toMatchObject({ code: "STORE_IN_USE" })
@@ -85,7 +85,7 @@ describe("the folder of a relay", () => {
     await (await openHere(folder)).close()
   })
 
-  it("is never two processes' who start at once", async () => {
+  it("never belongs to two processes that start at the same time", async () => {
     const children = await Promise.all(["a", "b", "c", "d"].map((life) => underLoad(life)))
     const lives = await Promise.all(
       children.map((child) =>
@@ -98,7 +98,7 @@ describe("the folder of a relay", () => {
     await (await openHere(folder)).close()
   })
 
-  it("may have a path that is longer than a socket's", async () => {
+  it("may have a longer path than a socket may have", async () => {
     const deep = path.join(folder, "d".repeat(60), "e".repeat(60))
     const logs = await openHere(deep)
     await expect(openHere(deep)).rejects.toMatchObject({ code: "STORE_IN_USE" })
@@ -106,7 +106,7 @@ describe("the folder of a relay", () => {
     expect(readdirSync(deep)).toEqual([])
   })
 
-  it("that cannot be used is LOG_FAILED", async () => {
+  it("makes opening fail with LOG_FAILED when it cannot be used", async () => {
     mkdirSync(folder)
     await expect(openHere("/dev/null/data")).rejects.toMatchObject({ code: "LOG_FAILED" })
   })

@@ -7,7 +7,7 @@ import { simDisk } from "../support/disk.ts"
 
 const ENTRIES = 4000
 
-it("a full segment is sealed in slices: others have the processor in between, and what they append is there", async () => {
+it("a full segment is sealed in slices: other work runs in between, and what it appends is in the log", async () => {
   let turns = 0
   let from = 0
   let between: number | undefined
@@ -37,7 +37,7 @@ it("a full segment is sealed in slices: others have the processor in between, an
     append()
     await new Promise((resolve) => setImmediate(resolve))
   }
-  // Some 13,000 rows, which are made, sorted and written.
+  // Some 13,000 rows of the index are made, sorted and written, so sealing lets other work run more than 12 times.
   expect(between).toBeGreaterThan(12)
   await log.flushed(log.appended)
   await logs.close()

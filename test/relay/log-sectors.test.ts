@@ -10,11 +10,11 @@ import { type Files, type SimDisk, simDisk } from "../support/disk.ts"
 import { smallSizes } from "../support/log-workload.ts"
 
 const SECTOR = 4096
-/** Entries of such a size that each sector of a segment has parts of one or two. */
+/** The entries have such a size that each sector of a segment has parts of one or two of them. */
 const ENTRIES = 10
 const entry = (i: number) => sample(`${i}`, { entity: `e${i}`, size: 3000 })
 
-/** Two sealed segments of four entries, with their indexes, and an open one. */
+/** The files of a log: two sealed segments of four entries, their indexes, and an open segment. */
 async function write(): Promise<Files> {
   const disk = simDisk({ random: dice(1) })
   const logs = await openOn(disk.disk)
@@ -34,8 +34,10 @@ const openOn = (disk: Disk) => {
 const eio = (what: string) => Object.assign(new Error(`EIO: i/o error, ${what}`), { code: "EIO" })
 
 /**
- * A disk with bad sectors, named by path and number. A sector that is written is good again: the drive has spares.
- * `stuck`: only one that is written whole is. To write or cut off a part of it, the system must read it first.
+ * A disk with bad sectors, named by path and number. Reading a bad sector fails. Writing it makes it good again,
+ * because a drive replaces a bad sector that is written by a spare one.
+ * `stuck`: only writing the whole sector does so. Writing or cutting off a part of it fails, because the system must
+ * read it first.
  */
 function withBadSectors({ disk }: SimDisk, bad: Set<string>, stuck = false): Disk {
   const wrapped = (path: string, file: DiskFile): DiskFile => ({
@@ -79,14 +81,14 @@ function withBadSectors({ disk }: SimDisk, bad: Set<string>, stuck = false): Dis
   }
 }
 
-/** The entries whose bytes lie, at least in part, in this sector of a file. */
+/** The entries that have at least a part of their bytes in this sector of a file. */
 function entriesIn(bytes: Uint8Array, sector: number): number[] {
   const file = Buffer.from(bytes)
   const inside: number[] = []
   for (let i = 0; i < ENTRIES; i++) {
     const chunk = Buffer.from(entry(i).entry.chunks[0]!)
-    const at = file.indexOf(chunk, HEADER_BYTES) // behind the header, whose last byte may be that of a chunk that is all zeros
-    // Before the chunk: the record's preamble and the beginning of the entry.
+    const at = file.indexOf(chunk, HEADER_BYTES) // not in the header, whose zeros may look like a chunk
+    // An entry's bytes begin up to 200 bytes before its chunk: with the record's preamble and the fields of the entry.
     if (at >= 0 && at - 200 < (sector + 1) * SECTOR && at + chunk.length > sector * SECTOR) inside.push(i)
   }
   return inside
@@ -100,7 +102,7 @@ beforeAll(async () => {
   files = await write()
 })
 
-/** Every sector of every file. */
+/** Every sector of every file, each with the entries that its loss would cost. */
 const sectors = async () => {
   const all: [path: string, sector: number, lost: number[]][] = []
   for (const [path, bytes] of files) {
@@ -110,7 +112,10 @@ const sectors = async () => {
   return all
 }
 
-/** What is served is all but some of `lost`; no other entry is lost, none is claimed that is, and the log takes more. */
+/**
+ * Checks that nothing but entries of `lost` is missing, that the log does not say it knows a missing one, and that it
+ * takes all missing ones again.
+ */
 async function check(log: Log, lost: readonly number[], name: string): Promise<void> {
   const served = new Set(await servedBy(log))
   for (let i = 0; i < ENTRIES; i++) {
@@ -128,8 +133,8 @@ async function check(log: Log, lost: readonly number[], name: string): Promise<v
 
 describe("a sector that cannot be read costs the entries in it and nothing else", () => {
   it.each([
-    ["is good again once it is written", false],
-    ["takes no part of a block either", true],
+    ["is good again once any part of it is written", false],
+    ["is good again only once all of it is written", true],
   ])("when the log is opened, and it %s", async (_how, stuck) => {
     let lostSome = 0
     for (const [path, sector, lost] of await sectors()) {
@@ -192,7 +197,7 @@ describe("an index of which nothing can be read", () => {
 })
 
 describe("a disk of which nothing can be read", () => {
-  it("makes a log fail for now, and nothing is set aside", async () => {
+  it("makes opening a log fail, and sets no file aside: once it can be read, every entry is served", async () => {
     const disk = simDisk({ random: dice(2) })
     disk.restore(files)
     const bad = new Set((await sectors()).map(([path, sector]) => `${path} ${sector}`))

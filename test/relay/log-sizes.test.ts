@@ -20,7 +20,10 @@ function pair(i: number): Sample {
   return { entry: { ...one.entry, chunks }, changes: [...one.changes, ...two.changes] }
 }
 
-/** Appends entries one by one, each flushed and what it has filled sealed before the next. */
+/**
+ * Appends entries one by one. Each is flushed, and each segment that it fills is sealed, before the next entry is
+ * appended.
+ */
 async function fill(disk: SimDisk, log: Log, entries: number, from = 0): Promise<void> {
   for (let i = from; i < entries; i++) {
     const { entry, changes } = pair(i)
@@ -30,7 +33,7 @@ async function fill(disk: SimDisk, log: Log, entries: number, from = 0): Promise
   }
 }
 
-/** The first bytes of each segment say after which position it begins. */
+/** The positions after which the segments begin, read from their headers. */
 function basesOf(disk: SimDisk): number[] {
   const segments = [...disk.files()].filter(([path]) => path.endsWith(".log")).sort(([a], [b]) => (a < b ? -1 : 1))
   return segments.map(([, bytes]) => decodeHeader(Buffer.from(bytes.subarray(0, HEADER_BYTES)))!.base)
@@ -51,15 +54,15 @@ describe("a segment is full", () => {
   }
 
   it.each([false, true])(
-    "at so many entries, changes or bytes, whichever comes first (opened again: %s)",
+    "at its limit of entries, changes or bytes, whichever comes first (opened again: %s)",
     async (reopen) => {
       expect(await basesWith({}, reopen)).toEqual([0])
       expect(await basesWith({ segmentEntries: 5 }, reopen)).toEqual([0, 5, 10])
-      // Each entry has two.
+      // Each entry has two changes, so a segment with a limit of 8 or 7 changes is full with four entries.
       expect(await basesWith({ segmentChanges: 8 }, reopen)).toEqual([0, 4, 8, 12])
       expect(await basesWith({ segmentChanges: 7 }, reopen)).toEqual([0, 4, 8, 12])
       expect(await basesWith({ segmentEntries: 6, segmentChanges: 7 }, reopen)).toEqual([0, 4, 8, 12])
-      // A record counts with the whole file that it ends.
+      // A segment is full once its file has `segmentBytes` bytes, all records and the header counted.
       const disk = simDisk({ random: dice(1) })
       const logs = await openWith(disk, {})
       await fill(disk, await logs.open("w"), 3)
@@ -92,14 +95,15 @@ describe("descriptors", () => {
       expect((await pages(log, 0, 300)).flatMap(({ entries }) => entries)).toHaveLength(20)
       for (let i = 0; i < 20; i++) expect(await log.known(`e${i}`, pair(i).changes[0]!.hash)).toBeDefined()
     }
-    // Besides these, one that is read right now, those that are appended to, and one that is sealed.
+    // Besides the files that `limit` counts, these may be open: one for the read that goes on, those of the open
+    // segment, and one that is being sealed.
     expect(most).toBeLessThanOrEqual(limit + 4)
     await log.close()
     await logs.close()
     expect(open).toBe(0)
   })
 
-  it("that are in use are not closed for others", async () => {
+  it("of files that are being read are not closed to make room for others", async () => {
     const disk = simDisk({ random: dice(1), before: ({ kind }) => (kind === "read" ? turn() : undefined) })
     const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
     await disk.disk.makeFolder("/f")
@@ -151,7 +155,7 @@ describe("blocks", () => {
     return { disk, blocks: new Blocks(files, bytes), readFor }
   }
 
-  it("are kept in so many bytes, and those go first that were used longest ago", async () => {
+  it("are kept until they exceed the limit of bytes; then the block that was used longest ago goes first", async () => {
     const { blocks, readFor } = await blocksOf(10 * BLOCK)
     const read = (n: number) => readFor(() => blocks.read("/f/a", n))
     for (let n = 0; n < 10; n++) expect(await read(n)).toBe(1)
@@ -163,7 +167,7 @@ describe("blocks", () => {
     expect(await read(2)).toBe(1)
   })
 
-  it("are those of their file and place, and of what the file has now", async () => {
+  it("are kept by file and place, and are read again after `forget`", async () => {
     const { disk, blocks, readFor } = await blocksOf(50 * BLOCK)
     const first = async (path: string, n: number) => (await blocks.read(path, n)).toString("latin1", 0, 2)
     for (let n = 0; n < 20; n++) {
@@ -177,7 +181,7 @@ describe("blocks", () => {
     expect(await readFor(() => blocks.read("/f/b", 3))).toBe(0)
   })
 
-  it("that are passed by push no others out", async () => {
+  it("that are read with `pass` push no others out", async () => {
     const { blocks, readFor } = await blocksOf(8 * BLOCK)
     for (let n = 0; n < 8; n++) await blocks.read("/f/a", n)
     for (let n = 0; n < 20; n++) {
@@ -188,7 +192,7 @@ describe("blocks", () => {
     for (let n = 0; n < 8; n++) expect(await readFor(() => blocks.read("/f/a", n))).toBe(0)
   })
 
-  it("are not kept when their check throws, and ranges go across them", async () => {
+  it("are not kept when their check throws, and a range may cross several", async () => {
     const { blocks, readFor } = await blocksOf(50 * BLOCK)
     const bad = () => {
       throw new Error("bad")

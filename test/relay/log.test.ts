@@ -17,7 +17,7 @@ afterEach(() => {
 })
 
 const quiet = { clock: nodeClock, report: () => {} }
-/** Every history has many segments. */
+/** Sizes with which every test's log has many segments. */
 const small = { sizes: { segmentEntries: 17, segmentBytes: 20_000, blockBytes: 64 * 1024 } }
 
 describe.each<[string, Partial<LogsOptions>]>([
@@ -42,7 +42,7 @@ describe.each<[string, Partial<LogsOptions>]>([
 })
 
 describe("logs that nobody has borrowed", () => {
-  /** A log that is opened lists its folder. */
+  /** A disk that records the folders that are listed, because a log lists its folder when it is opened. */
   const listingDisk = () => {
     const listed: string[] = []
     const { disk } = simDisk({
@@ -52,7 +52,7 @@ describe("logs that nobody has borrowed", () => {
     return { disk, listed }
   }
 
-  it("stay open, but only so many: the one that was borrowed longest ago goes first", async () => {
+  it("stay open up to a limit; past it, the one that was borrowed longest ago is closed first", async () => {
     const { disk, listed } = listingDisk()
     const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { logs: 2 } })
     const use = async (workspace: string) => {
@@ -71,7 +71,7 @@ describe("logs that nobody has borrowed", () => {
     await logs.close()
   })
 
-  it("are shut when they keep more in memory than they may, though they are few", async () => {
+  it("are closed when they keep too much in memory, even if they are few", async () => {
     const { disk, listed } = listingDisk()
     const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { idleBytes: 500_000 } })
     const use = async (workspace: string, entries = 0) => {
@@ -110,8 +110,8 @@ async function visited(act: () => Promise<void>): Promise<number> {
   return visits
 }
 
-describe("a log that is given back", () => {
-  it("stays open, however many others are in use", async () => {
+describe("closing a borrowed log", () => {
+  it("leaves it open for the next borrower, however many others are in use", async () => {
     const { disk } = simDisk({ random: dice(1) })
     const logs = await openLogs({ ...quiet, folder: "/data", disk, sizes: { logs: 2 } })
     for (const workspace of ["a", "b", "c"]) await logs.open(workspace)
@@ -134,8 +134,8 @@ describe("a log that is given back", () => {
   })
 })
 
-describe("what no record can hold", () => {
-  it("is refused, and nothing has happened", async () => {
+describe("an entry that no record can hold", () => {
+  it("is refused, and leaves the log as it was", async () => {
     const { disk } = simDisk({ random: dice(1) })
     const logs = await openLogs({ ...quiet, folder: "/data", disk })
     const log = await logs.open("w")

@@ -6,7 +6,7 @@ import { RecentBudget, RecentEntries, type RecentEntry } from "../../relay/serve
 const entry = (bytes: number): RecentEntry => ({ bytes: new Uint8Array(bytes), connection: 1, push: "1", index: 0 })
 
 describe("recent entries", () => {
-  it("leave the oldest first, whoever they belong to, once they are more than the budget", () => {
+  it("leave oldest first, whichever workspace they belong to, once they exceed the budget", () => {
     const budget = new RecentBudget(300)
     const [a, b] = [new RecentEntries(budget, 0), new RecentEntries(budget, 0)]
     a.add(0, 1, entry(100))
@@ -19,7 +19,7 @@ describe("recent entries", () => {
     expect([a.covers(1), b.covers(0), b.covers(1)]).toEqual([false, false, true])
   })
 
-  it("do not leave for what was cleared", () => {
+  it("do not leave to make room for entries that were cleared", () => {
     const budget = new RecentBudget(300)
     const [a, b] = [new RecentEntries(budget, 0), new RecentEntries(budget, 0)]
     a.add(0, 1, entry(100))
@@ -28,23 +28,23 @@ describe("recent entries", () => {
     a.add(1, 2, entry(100))
     b.add(1, 2, entry(100))
     expect([a.covers(1), b.covers(0)]).toEqual([true, true])
-    // Budget for three: the oldest is b's first, not what a has had since.
+    // The budget has room for three entries. The oldest one is b's first, because a's first was cleared.
     b.add(2, 3, entry(100))
     expect([a.covers(1), b.covers(0), b.covers(1)]).toEqual([true, false, true])
   })
 
-  it("go when the log was cut back, as those behind the cut are not in it any more", () => {
+  it("are forgotten when the log is cut back, because entries behind the cut are not in it any more", () => {
     const recent = new RecentEntries(new RecentBudget(1000), 0)
     const [kept, lost, next] = [entry(1), entry(2), entry(3)]
     recent.add(0, 1, kept)
-    recent.add(1, 2, lost) // its flush fails, and its position is not used again
+    recent.add(1, 2, lost) // its flush fails, so the next entry follows position 1 as well
     recent.add(1, 3, next)
     expect([0, 1, 2, 3].map((position) => recent.covers(position))).toEqual([false, false, true, true])
     expect([1, 2, 3].map((position) => recent.at(position))).toEqual([undefined, undefined, next])
     expect(recent.at(4)).toBeUndefined()
   })
 
-  it("go when positions are passed over, as those in between are not here", () => {
+  it("are forgotten when positions are left out, because the entries in between were never added", () => {
     const recent = new RecentEntries(new RecentBudget(1000), 0)
     const next = entry(2)
     recent.add(0, 1, entry(1))
@@ -53,7 +53,7 @@ describe("recent entries", () => {
     expect([1, 2, 3, 4].map((position) => recent.at(position))).toEqual([undefined, undefined, undefined, next])
   })
 
-  it("leave nothing behind when their workspaces close, though the budget is never used up", () => {
+  it("leave nothing in memory when their workspaces close, even if the budget is never used up", () => {
     const budget = new RecentBudget(2 ** 20)
     const kept = new RecentEntries(budget, 0)
     for (let i = 0; i < 3; i++) kept.add(i, i + 1, entry(100))

@@ -44,13 +44,13 @@ const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
 
 type Options = { principal?: string; adopt?: boolean } & Partial<ServeSizes>
 
-/** What is to become of one pushed entry. */
+/** Judges one pushed entry: returns what of it is admitted, and the refusals. */
 function admit(pushed: Entry, { principal = "local", adopt = false, ...sizes }: Options = {}) {
   const budget = new JudgingBudget({ ...usualServeSizes, ...sizes }, () => Promise.resolve())
   return admitEntry(log, pushed, { principal, adopt }, budget)
 }
 
-/** Pushes one entry, appends what is admitted, and returns the codes of what is not. */
+/** Pushes one entry, appends the changes that are admitted, and returns the codes of those that are refused. */
 async function push(pushed: Entry, options: Options = {}): Promise<string[]> {
   const { principal = "local" } = options
   const { chunks, changes, refusals } = await admit(pushed, options)
@@ -59,7 +59,10 @@ async function push(pushed: Entry, options: Options = {}): Promise<string[]> {
   return refusals.map(({ code }) => code)
 }
 
-/** Pushes `length` changes of one actor, each an entry that follows the one before; returns them. */
+/**
+ * Pushes `length` changes of one actor, each in an entry of its own and depending on the one before; returns the
+ * changes.
+ */
 async function chain(actor: string, from: Change, length: number): Promise<Change[]> {
   const changes: Change[] = []
   for (let last = from; changes.length < length; ) {
@@ -72,7 +75,7 @@ async function chain(actor: string, from: Change, length: number): Promise<Chang
 }
 
 describe("a change is admitted", () => {
-  it("when it makes an entity, and when it follows what is there, all in one entry", async () => {
+  it("when it creates an entity, and when it follows other changes, all in one entry", async () => {
     const one = after(first, { seq: 1 })
     expect(await push(entry(first, one, after(one), after(after(one))))).toEqual([])
     expect((await log.entity("e"))?.heads).toEqual([after(after(one)).hash])
@@ -103,34 +106,34 @@ describe("a change is refused", () => {
     expect(refusals).toEqual([{ entity: "e", hash, code }])
   })
 
-  it("DEPS_UNKNOWN: what rests on a change that nobody has brought, and with it what rests on that", async () => {
+  it("DEPS_UNKNOWN: one that depends on a change that nobody pushed, and those that depend on it", async () => {
     const missing = after(first, { seq: 1 })
     const codes = await push(entry(first, after(missing), after(after(missing))))
     expect(codes).toEqual(["DEPS_UNKNOWN", "DEPS_UNKNOWN"])
     expect((await log.entity("e"))?.heads).toEqual([first.hash])
   })
 
-  it("DEPS_UNKNOWN: what rests on a refused change of the same push, while the rest goes on", async () => {
+  it("DEPS_UNKNOWN: one that depends on a refused change of its push, while the others are admitted", async () => {
     const bad = change({ actor: A, startOp: OP_GAP * 2, deps: [first.hash] })
     const fine = after(first, { seq: 1, actor: B })
     expect(await push(entry(first, bad, after(bad), fine))).toEqual(["START_OP", "DEPS_UNKNOWN"])
     expect((await log.entity("e"))?.heads).toEqual([fine.hash])
   })
 
-  it("DEPS_UNKNOWN: what rests on a change of another entity", async () => {
+  it("DEPS_UNKNOWN: one that depends on a change of another entity", async () => {
     const other = genesis("f")
     await push({ ...entry(other), entity: "f" })
     expect(await push(entry(first, change({ actor: A, startOp: 2, deps: [other.hash] })))).toEqual(["DEPS_UNKNOWN"])
   })
 
-  it("SEQ_TAKEN: another change under a number that is used", async () => {
+  it("SEQ_TAKEN: another change with a seq that its actor has used", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
     expect(await push(entry(after(first, { seq: 1, value: "other" })))).toEqual(["SEQ_TAKEN"])
     expect(await push(entry(after(one), after(one, { value: "other" })))).toEqual(["SEQ_TAKEN"])
   })
 
-  it("SEQ_GAP: one that leaves a number out", async () => {
+  it("SEQ_GAP: one that leaves out a seq of its actor", async () => {
     const one = after(first, { seq: 1 })
     expect(await push(entry(first, one, after(one, { seq: 3 })))).toEqual(["SEQ_GAP"])
     expect(await push(entry(after(first, { seq: 2, actor: B })))).toEqual(["SEQ_GAP"])
@@ -142,15 +145,15 @@ describe("a change is refused", () => {
     expect(await push(entry(change({ actor: A, seq: 2, startOp: 9, deps: [first.hash] })))).toEqual(["CHUNK_BAD"])
   })
 
-  it.each([1, OP_GAP + 2])("START_OP: one numbered %i after an entity of one operation", async (startOp) => {
+  it.each([1, OP_GAP + 2])("START_OP: one with startOp %i in an entity of one operation", async (startOp) => {
     expect(await push(entry(first, change({ actor: A, startOp, deps: [first.hash] })))).toEqual(["START_OP"])
   })
 
-  it("not for an operation number that is as far on as a fork may be", async () => {
+  it("not for the largest startOp that a fork may have", async () => {
     expect(await push(entry(first, change({ actor: A, startOp: OP_GAP + 1, deps: [first.hash] })))).toEqual([])
   })
 
-  it("COLLECTION_MISMATCH: an entity of another collection, and a second genesis", async () => {
+  it("COLLECTION_MISMATCH: one for an entity of another collection, and a second genesis", async () => {
     await push(entry(first))
     expect(await push({ ...entry(after(first, { seq: 1 })), collection: "tasks" })).toEqual(["COLLECTION_MISMATCH"])
     expect(await push(entry(genesis("e", "tasks")))).toEqual(["COLLECTION_MISMATCH"])
@@ -164,7 +167,7 @@ describe("a change is refused", () => {
     expect(await log.entity("e")).toBeUndefined()
   })
 
-  it("ACTOR_BOUND: another principal's session actor, unless somebody adopts it", async () => {
+  it("ACTOR_BOUND: one of another principal's session actor, unless it is pushed as adopt", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one), { principal: "ann" })
     expect(await push(entry(after(one)), { principal: "bob" })).toEqual(["ACTOR_BOUND"])
@@ -172,31 +175,31 @@ describe("a change is refused", () => {
     expect(await push(entry(after(after(one))), { principal: "ann" })).toEqual([])
   })
 
-  it("nobody's by an adopter: adopting binds no actor", async () => {
+  it("not because somebody else adopted its actor: adopting binds no actor", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one), { principal: "bob", adopt: true })
     expect(await push(entry(after(one)), { principal: "ann" })).toEqual([])
     expect(await push(entry(after(after(one))), { principal: "bob" })).toEqual(["ACTOR_BOUND"])
   })
 
-  it("nobody's by a derived actor: whoever comes second has made the same change", async () => {
+  it("not when its actor is derived: two principals may push the same derived change", async () => {
     await push(entry(first), { principal: "ann" })
     expect(await log.binding(first.actor)).toBeUndefined()
     expect(await push(entry(first), { principal: "bob" })).toEqual([])
   })
 
-  it("FORBIDDEN: snapshots, tombstones, and kinds that only a newer version knows", async () => {
+  it("FORBIDDEN: snapshots, tombstones, and entries of a kind that this version does not know", async () => {
     for (const kind of ["snapshot", "move"]) expect(await push({ ...entry(first), kind })).toEqual(["FORBIDDEN"])
     const { refusals } = await admit({ ...entry(), kind: "tombstone" })
     expect(refusals).toEqual([{ entity: "e", hash: "0".repeat(64), code: "FORBIDDEN" }])
   })
 
-  it("TOO_LARGE: an entry that no frame could bring back", async () => {
+  it("TOO_LARGE: those of an entry that no frame could carry to a replica", async () => {
     const chunks = Array.from({ length: 5 }, () => new Uint8Array(limits.chunk - 1000))
     expect(await push(entry(...chunks))).toEqual(Array(5).fill("TOO_LARGE"))
   })
 
-  it("QUOTA: the head that would be one too many", async () => {
+  it("QUOTA: one that would give its entity more heads than allowed", async () => {
     const forks = Array.from({ length: limits.heads }, (_, n) => after(first, { seq: 1, actor: actorOf(n + 10) }))
     expect(await push(entry(first, ...forks))).toEqual([])
     expect(await push(entry(after(first, { seq: 1 })))).toEqual(["QUOTA"])
@@ -204,35 +207,36 @@ describe("a change is refused", () => {
   })
 })
 
-describe("an entry that asks for heads", () => {
+describe("an entry with `if`, which names the heads that it expects", () => {
   const derived = genesis("e")
 
-  it("is admitted at these heads, and known when it comes again", async () => {
+  it("is admitted at these heads, and known when it is pushed again", async () => {
     expect(await push({ ...entry(derived), if: [] })).toEqual([])
     expect(await push({ ...entry(derived), if: [] })).toEqual([])
   })
 
-  it("HEADS_MOVED: is refused at others", async () => {
+  it("HEADS_MOVED: is refused at other heads", async () => {
     expect(await push({ ...entry(derived), if: ["ab".repeat(32)] })).toEqual(["HEADS_MOVED"])
   })
 
-  it("FORBIDDEN: is for derived actors", async () => {
+  it("FORBIDDEN: is refused for a session actor", async () => {
     await push(entry(first))
     expect(await push({ ...entry(after(first, { seq: 1 })), if: [first.hash] })).toEqual(["FORBIDDEN"])
   })
 })
 
 describe("the walk to the author's last change", () => {
-  it("finds it far behind others' changes", async () => {
+  it("finds that change behind 50 changes of another actor", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
     const others = await chain(B, one, 50)
-    await push(entry(after(first, { seq: 1, actor: C }))) // so that the deps are not the heads
+    // With this head the deps of the next change are not all the heads, so its check needs a walk.
+    await push(entry(after(first, { seq: 1, actor: C })))
     const deps = [others.at(-1)!.hash]
     expect(await push(entry(change({ actor: A, seq: 2, startOp: others.at(-1)!.maxOp + 1, deps })))).toEqual([])
   })
 
-  it("does not go below it", async () => {
+  it("does not go below that change", async () => {
     await push(entry(first))
     const others = await chain(B, first, 50)
     const one = change({ actor: A, startOp: 1000, deps: [others.at(-1)!.hash] })
@@ -251,7 +255,7 @@ describe("the walk to the author's last change", () => {
   it("gives up after 1,000 look-ups and lets the change through: replicas look again", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
-    const others = await chain(B, first, 1100) // all numbered above `one`, none after it
+    const others = await chain(B, first, 1100) // all have a higher startOp than `one`, and none depends on it
     const lost = change({ actor: A, seq: 2, startOp: 3000, deps: [others[1050]!.hash] })
     expect(await push(entry(lost))).toEqual([])
     expect(await push(entry(change({ actor: C, startOp: 3000, deps: [others[1050]!.hash] })))).toEqual([])
@@ -262,13 +266,14 @@ describe("the walk to the author's last change", () => {
     await push(entry(first, one))
     const others = await chain(B, first, 30)
     const astray = change({ actor: A, seq: 2, startOp: 3000, deps: [others[20]!.hash] })
-    // It looks up the 21 changes of B that have such numbers, and the genesis, below which it does not go.
+    // A walk looks up 22 changes: the 21 of B that `astray` depends on, and the genesis, where it ends.
     const codes = async (sizes: Options) => (await admit(entry(astray), sizes)).refusals.map(({ code }) => code)
     for (const size of ["walkLookUps", "pushLookUps"] as const) {
       expect(await codes({ [size]: 22 }), size).toEqual(["CHUNK_BAD"])
       expect(await codes({ [size]: 21 }), size).toEqual([])
     }
-    // One budget for all changes of a push.
+    // A push has one number of look-ups for all its changes: 43 are enough for the first walk of 22, not for the
+    // second.
     const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
     const budget = new JudgingBudget({ ...usualServeSizes, pushLookUps: 43 }, () => Promise.resolve())
     const judged = await admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget)
@@ -276,7 +281,7 @@ describe("the walk to the author's last change", () => {
   })
 })
 
-it("answers a replay like the first time, even when the entity is purged", () => {
+it("answers a replay as it did the first time, even when the entity is purged", () => {
   const offer = {
     hash: first.hash,
     change: first,

@@ -22,7 +22,7 @@ const entities = (messages: readonly { readonly t: string }[]) =>
   )
 
 describe("a connection", () => {
-  it("is not read while too much is unanswered, and again afterwards", async () => {
+  it("is not read while too much of what it sent is unanswered, and is read again afterwards", async () => {
     await open({ sizes: { unansweredBytes: 4_000 } })
     const [one, other] = [served.connect(), served.connect()]
     served.hold()
@@ -36,7 +36,7 @@ describe("a connection", () => {
     await one.take("ack")
     await one.connection.answered()
     expect([one.paused, one.pauses]).toEqual([false, 2])
-    // What was answered counts no more: the next two are like the first.
+    // A push that was answered does not count any more, so the next one does not stop the reading.
     served.hold()
     one.push(notes(2, 3))
     expect(one.paused).toBe(false)
@@ -58,7 +58,7 @@ describe("a connection", () => {
     }
   })
 
-  it("is not read while its socket is full, and again when it has room", async () => {
+  it("is not read while its socket is full, and is read again when the socket has room", async () => {
     await open({ sizes: { socketBytes: 100 } })
     const one = served.connect()
     one.buffered = 101
@@ -76,7 +76,7 @@ describe("a connection", () => {
     one.push([{ ...note("e", A), chunks: [new Uint8Array(40), new Uint8Array(41)] }])
     await served.settled()
     expect(one.received).toEqual([])
-    one.drain(1) // taken in part: still full
+    one.drain(1) // one byte is left in the socket, so it is still full
     await served.settled()
     expect(one.received).toEqual([])
     one.drain()
@@ -84,7 +84,7 @@ describe("a connection", () => {
     expect(one.received.map(({ t }) => t).toSorted()).toEqual(["ack", "reject", "reject", "want", "want"])
   })
 
-  it("lets others have the processor after so much of a push or a have", async () => {
+  it("lets other work run after each slice of a push or a have", async () => {
     let breaths = 0
     const clock = {
       ...nodeClock,
@@ -106,17 +106,17 @@ describe("a connection", () => {
     expect(await during({}, bad)).toBe(0)
     expect(await during({ sentRejects: 5 }, bad)).toBe(2)
     expect(await during({ sentRejects: 3 }, bad)).toBe(3)
-    // Each change counts 1,100 bytes: its own 76 and 1,024 besides.
+    // Each of the 10 changes counts 1,100 bytes of `judgedBytes`: its own 76 bytes and 1,024 more.
     expect(await during({ judgedBytes: 1_101 }, bad)).toBe(5)
     expect(await during({ judgedBytes: 1_100 }, bad)).toBe(10)
     expect(await during({ judgedBytes: 11_001 }, bad)).toBe(0)
-    // Each entity that the log does not have counts 1.
+    // Each of the four entities of `page` counts as one head of `comparedHeads`, because the log does not have them.
     expect(await during({}, undefined)).toBe(0)
     expect(await during({ comparedHeads: 2 }, undefined)).toBe(1)
     expect(await during({ comparedHeads: 1 }, undefined)).toBe(3)
   })
 
-  it("is not heard any more once it has ended", async () => {
+  it("has its later messages ignored once it has ended", async () => {
     await open()
     const log = await served.log()
     const one = served.connect()
@@ -130,7 +130,7 @@ describe("a connection", () => {
     expect(log.appended).toBe(0)
   })
 
-  it("may only read when its access says so: each change is refused, and nothing of it appended", async () => {
+  it("that may only read has each change refused that it pushes, and none is appended", async () => {
     await open()
     const log = await served.log()
     const [writer, reader] = [served.connect(), served.connect({ access: "read" })]
@@ -145,7 +145,7 @@ describe("a connection", () => {
     expect(log.appended).toBe(1)
   })
 
-  it("is stamped with its own principal, and bound to it", async () => {
+  it("has its entries stamped with its principal, and its session actor bound to that", async () => {
     await open()
     const [ann, bob] = [served.connect({ principal: "ann" }), served.connect({ principal: "bob" })]
     await ann.ack(ann.push([note("e", A)]))
@@ -158,7 +158,7 @@ describe("a connection", () => {
     expect((await bob.level())[0]).toMatchObject({ principal: "bob", items: [{ entry: { by: "ann" } }] })
   })
 
-  it("that cannot be sent to disturbs no other", async () => {
+  it("to which no frame can be sent is ended, and others go on", async () => {
     await open()
     const fails = (message: { readonly t: string; readonly items?: readonly unknown[] }) => {
       if (message.items?.length) throw new Error("this frame cannot be sent")
@@ -185,7 +185,7 @@ describe("a leave", () => {
     const workspace = served.workspaces.enter("w")
     expect(workspace.followers.size).toBe(2)
     one.disconnect()
-    one.disconnect() // as a socket may say it twice
+    one.disconnect() // a socket may report its end twice
     await served.settled()
     expect([workspace.followers.size, workspace.entered]).toEqual([1, 2])
     expect(served.uses.get("w")).toEqual({ opened: 1, listeners: 2 })
@@ -199,7 +199,7 @@ describe("a leave", () => {
   it.each([
     ["ends by its own fault", new Uint8Array(3)],
     ["is closed", undefined],
-  ])("comes after the work that has begun, also of a connection that %s", async (_how, frame) => {
+  ])("comes after the work that has begun, also for a connection that %s", async (_how, frame) => {
     await open({ sizes: { socketBytes: 0, sentRejects: 1 } })
     const log = await served.log()
     const one = served.connect()
@@ -209,7 +209,7 @@ describe("a leave", () => {
     one.push(notes(0, 1))
     one.push([{ ...note("f", A), chunks: [new Uint8Array(40)] }])
     one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
-    one.buffered = 1 // it reads no answer
+    one.buffered = 1 // the replica reads no answer
     await served.settled()
     if (frame) one.sendFrame(frame)
     else one.disconnect()
@@ -220,13 +220,13 @@ describe("a leave", () => {
     expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
   })
 
-  it("drops what waits for its turn, and its memory is free at once", async () => {
+  it("drops the messages that wait for their turn, and frees their memory at once", async () => {
     await open()
     const log = await served.log()
     const [slow, one] = [served.connect(), served.connect()]
     served.hold()
     slow.push(notes(0, 1))
-    slow.send({ t: "have", w: "w", page: [], more: true }) // has the turn until the push is flushed
+    slow.send({ t: "have", w: "w", page: [], more: true }) // this have has its turn until the push is flushed
     await served.settled()
     one.push([note("f", A, "x".repeat(100_000))])
     one.push([note("g", A, "x".repeat(100_000))])
@@ -247,7 +247,7 @@ describe("a leave", () => {
     expect(await log.entity("f")).toBeUndefined()
   })
 
-  it("of a connection whose socket was full ends its waiting", async () => {
+  it("of a connection ends its wait for room in its socket", async () => {
     await open({ sizes: { socketBytes: 0 } })
     const one = served.connect()
     one.buffered = 1
@@ -260,7 +260,7 @@ describe("a leave", () => {
     expect(served.uses.get("w")).toEqual({ opened: 0, listeners: 0 })
   })
 
-  it("of the last one closes the workspace, and whoever comes next finds it as it is on the disk", async () => {
+  it("of the last connection closes the workspace, and the next one finds it as it is on the disk", async () => {
     await open()
     const one = served.connect()
     await one.ack(one.push(notes(0, 2)))
@@ -275,13 +275,14 @@ describe("a leave", () => {
   })
 })
 
-describe("what was looked up for a push", () => {
-  it("is not appended on, when a flush fails meanwhile", async () => {
+describe("a verdict on a pushed change", () => {
+  it("does not let the change in when a flush fails meanwhile", async () => {
     await open({ sizes: { judgedBytes: 1 } })
     const log = await served.log()
     const [one, other] = [served.connect(), served.connect()]
     served.fail(true)
-    // The first is appended before the second is judged; its flush fails while that has the processor.
+    // The first entry is appended before the second one is judged. The flush of the first fails while the second is
+    // judged.
     const chunks = note("e", A).chunks
     const id = one.push([...chunks.map((chunk) => ({ ...note("e", A), chunks: [chunk] })), ...notes(5, 30)])
     expect(await one.ack(id)).toEqual({ t: "ack", w: "w", id })
@@ -289,12 +290,12 @@ describe("what was looked up for a push", () => {
     served.fail(false)
     expect(log.appended).toBe(0)
     expect(await log.entity("e")).toBeUndefined()
-    // Its turn has failed, and the others go on.
+    // The turn of that push has failed, and the turns of other connections follow.
     await other.ack(other.push(notes(0, 1)))
     expect(log.appended).toBeGreaterThan(0)
   })
 
-  it("is not acknowledged, when a damaged record is found meanwhile", async () => {
+  it("does not acknowledge the change when its record is found to be damaged meanwhile", async () => {
     await open({ sizes: { judgedBytes: 1, recentBytes: 1, socketBytes: 0 } })
     const log = await served.log()
     const [e, f, g] = [single("e"), single("f"), single("g")]
@@ -307,7 +308,7 @@ describe("what was looked up for a push", () => {
     reader.send({ t: "pull", w: "w", credit: 1000 })
     await served.settled()
     served.damage(f.chunks[0]!)
-    // The change of f is known until the reader has found that it is damaged.
+    // The change of f counts as known until `reader` reads its record and finds the damage.
     const id = one.push([f, ...Array.from({ length: 30 }, (_, i) => single(`n${i}`))])
     reader.drain()
     expect(await one.ack(id)).toEqual({ t: "ack", w: "w", id })
@@ -319,8 +320,8 @@ describe("what was looked up for a push", () => {
   })
 })
 
-describe("a break", () => {
-  it("takes along all that was kept of the log: nobody is sent what is lost, nor a place that was", async () => {
+describe("a break of the log", () => {
+  it("clears all that the relay kept of the log, so nobody is sent a lost entry or a lost cursor", async () => {
     await open()
     const log = await served.log()
     const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
@@ -328,10 +329,10 @@ describe("a break", () => {
     await writer.ack(writer.push([single("f")]))
     await writer.ack(writer.push([single("g")]))
     one.pull()
-    expect(entities(await one.level())).toEqual(["e", "f", "g"]) // from recent entries
+    expect(entities(await one.level())).toEqual(["e", "f", "g"]) // sent from recent entries, not read from the log
     served.damage(genesis("f").chunk)
     two.send({ t: "pull", w: "w", credit: 1000 })
-    two.send({ t: "have", w: "w", page: [], more: false }) // reads the log
+    two.send({ t: "have", w: "w", page: [], more: false }) // the answer is read from the log
     expect(await one.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     await writer.ack(writer.push([single("h")]))
     await served.settled()
@@ -342,7 +343,7 @@ describe("a break", () => {
     expect(await log.holds(frames.at(-1)!.cursor!)).toBe(true)
   })
 
-  it("takes them along though nothing is appended behind it", async () => {
+  it("clears it even if nothing is appended afterwards", async () => {
     await open()
     const log = await served.log()
     const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
@@ -363,7 +364,7 @@ describe("a break", () => {
 })
 
 describe("a have", () => {
-  it("begins its heal from nothing, though another one is being sent", async () => {
+  it("begins its heal from the start, even if another heal is being sent", async () => {
     await open()
     const one = served.connect()
     await one.ack(one.push(["e", "f", "g"].map(single)))
@@ -371,7 +372,7 @@ describe("a have", () => {
     one.send({ t: "pull", w: "w", credit: 1 })
     one.send({ t: "have", w: "w", page: [holds("e")], more: false })
     await served.settled()
-    expect(entities(one.received)).toEqual(["f"]) // the credit is used up
+    expect(entities(one.received)).toEqual(["f"]) // the credit is used up by this entry
     await one.ack(one.push([single("h")]))
     one.received.length = 0
     one.send({ t: "have", w: "w", page: [holds("g")], more: false })
@@ -395,7 +396,7 @@ describe("a have", () => {
     }
   })
 
-  it("is for what it lacks one of, not all", async () => {
+  it("is answered with a want for an entity of which the relay lacks only one head", async () => {
     await open()
     const one = served.connect()
     const forks = [2, 3].map((n) => change({ actor: actorOf(n), startOp: 2, deps: [genesis("e").hash] }))
@@ -407,7 +408,7 @@ describe("a have", () => {
 })
 
 describe("an entry", () => {
-  it("keeps what replicas need of it, and loses what is for the relay alone", async () => {
+  it("keeps the fields that replicas need, and loses those that are for the relay alone", async () => {
     await open()
     const [one, two] = [served.connect(), served.connect()]
     const kept = { once: new Uint8Array(16).fill(1), key: Uint8Array.of(2), blobs: [Uint8Array.of(3, 4)] }
@@ -419,7 +420,7 @@ describe("an entry", () => {
 })
 
 describe("a frame of new entries", () => {
-  it("has as many as one may hold, and the log brings the others", async () => {
+  it("has as many entries as it may hold, and the others are read from the log", async () => {
     const size = encodeEntry({ ...single("e0"), by: "local" }).length
     for (const [frameBytes, items] of [
       [3 * size, [3]],
@@ -434,7 +435,7 @@ describe("a frame of new entries", () => {
     }
   })
 
-  it("is the same bytes for all who read there, and none of theirs who pushed some of it", async () => {
+  it("is the same bytes for all followers, except for a connection that pushed one of its entries", async () => {
     await open()
     const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
     for (const replica of [writer, one, two]) {

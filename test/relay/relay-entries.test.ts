@@ -15,7 +15,7 @@ const names = (items: readonly Item[]) => items.map((item) => ("entry" in item ?
 const all = (frames: readonly Entries[]) => names(frames.flatMap(({ items }) => items))
 const ids = (from: number, to: number) => notes(from, to).map(({ entity }) => entity)
 
-/** Pushes these notes into workspace "w" on a connection of their own; returns the cursors of their acks. */
+/** Pushes these notes into workspace "w" on a new connection; returns the cursors of their acks. */
 async function fill(from: number, to: number): Promise<Cursor[]> {
   const wire = await relay.dial()
   const acks = await Promise.all(notes(from, to).map((entry) => wire.ack(wire.push([entry]))))
@@ -35,7 +35,7 @@ describe("a pull", () => {
     expect(wire.received).toEqual([])
   })
 
-  it("is answered at once, with the principal, the access and the limits, even when the log is empty", async () => {
+  it("is answered at once with the principal, the access and the limits, even when the log is empty", async () => {
     const wire = await relay.dial()
     const before = Date.now()
     wire.pull()
@@ -84,7 +84,7 @@ describe("a pull", () => {
     },
   )
 
-  it("with a place beyond the end is answered with CURSOR_UNKNOWN", async () => {
+  it("with a reach beyond the end of the log is answered with CURSOR_UNKNOWN", async () => {
     const [place] = await fill(0, 1)
     const wire = await relay.dial()
     const further = place!.slice()
@@ -115,7 +115,7 @@ describe("credit", () => {
     wire.pull("w", null, { credit: 3 * size })
     const first = await wire.take("entries")
     expect(first).toMatchObject({ items: [], principal: "local" })
-    expect(first.left).toBeGreaterThan(9 * size) // what is left on the disk, about
+    expect(first.left).toBeGreaterThan(9 * size) // `left` is about the bytes left on the disk
     expect(first.left).toBeLessThan(3 * 9 * size)
     const next = await wire.take("entries")
     expect(next.level).toBeUndefined()
@@ -128,7 +128,7 @@ describe("credit", () => {
     expect(all(await wire.level())).toEqual(ids(7, 9))
   })
 
-  it("that is smaller than an entry still brings one, so that nobody is stuck", async () => {
+  it("that is smaller than an entry still brings one entry, because otherwise nothing would ever come", async () => {
     await fill(0, 2)
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 1 })
@@ -136,7 +136,7 @@ describe("credit", () => {
     expect(names((await wire.take("entries")).items)).toEqual(["e0"])
   })
 
-  it("of nothing is answered all the same, with nothing", async () => {
+  it("of 0 is answered with an `entries` without items", async () => {
     await fill(0, 2)
     const wire = await relay.dial()
     wire.pull("w", null, { credit: 0 })
@@ -159,7 +159,7 @@ describe("credit", () => {
 })
 
 describe("new entries", () => {
-  it("reach everybody, all of one flush in one frame", async () => {
+  it("reach all followers, and those of one flush come in one frame", async () => {
     const places = await fill(0, 1)
     const readers = [await relay.dial(), await relay.dial(), await relay.dial()]
     for (const reader of readers) reader.pull("w", places[0]!)
@@ -168,7 +168,7 @@ describe("new entries", () => {
     relay.disk.hold()
     for (const [i, writer] of writers.entries()) {
       writer.push(notes(2 * i + 1, 2 * i + 3))
-      await writer.ping() // the first is being flushed, the others wait for the next flush
+      await writer.ping() // the first push is being flushed, the others wait for the next flush
     }
     relay.disk.release()
     for (const reader of readers) {
@@ -191,7 +191,7 @@ describe("new entries", () => {
     expect(got).toEqual(ids(0, 200))
   })
 
-  it("come to the workspace in which they were pushed, and to no other on the same connection", async () => {
+  it("come in the workspace to which they were pushed, and in no other of the same connection", async () => {
     const wire = await relay.dial()
     wire.pull("v")
     wire.pull("w")
@@ -205,8 +205,8 @@ describe("new entries", () => {
   })
 })
 
-describe("one's own entries", () => {
-  it("come back as runs on the connection that appended them, and as bytes on every other", async () => {
+describe("the entries that a connection pushed", () => {
+  it("come back to it as runs, and to every other connection as bytes", async () => {
     const [mine, other] = [await relay.dial(), await relay.dial()]
     mine.pull()
     await mine.level()
@@ -220,7 +220,7 @@ describe("one's own entries", () => {
     expect(all(await again.level())).toEqual(ids(0, 3))
   })
 
-  it("come back as runs of a push that takes more than one flush, too", async () => {
+  it("come back to it as runs even when their push takes more than one flush", async () => {
     const wire = await relay.dial()
     wire.pull()
     await wire.level()
@@ -234,7 +234,7 @@ describe("one's own entries", () => {
     expect(items.filter((item) => !("own" in item))).toEqual([])
   })
 
-  it("are runs of what was appended: neither what was known nor what was refused is in them", async () => {
+  it("come back to it without those that were known or refused", async () => {
     await fill(1, 2)
     const wire = await relay.dial()
     wire.pull()
@@ -254,7 +254,7 @@ describe("one's own entries", () => {
     ])
   })
 
-  it("stand in their order among others'", async () => {
+  it("come back to it in the order of the log, between those of others", async () => {
     const [mine, other] = [await relay.dial(), await relay.dial()]
     mine.pull()
     await mine.level()
@@ -270,8 +270,8 @@ describe("one's own entries", () => {
   })
 })
 
-describe("behind the recent entries", () => {
-  it("a connection reads the log, and gets recent entries again when it has caught up", async () => {
+describe("a connection that is behind the recent entries", () => {
+  it("is sent entries from the log, and recent entries again once it has caught up", async () => {
     await using small = await startRelay({ sizes: { recentBytes: 1000 } })
     relay = small
     const wire = await relay.dial()
@@ -284,7 +284,7 @@ describe("behind the recent entries", () => {
     expect(all(await wire.level())).toEqual(["e50"])
   })
 
-  it("one's own entries are bytes again", async () => {
+  it("is sent its own entries as bytes", async () => {
     await using small = await startRelay({ sizes: { recentBytes: 300 } })
     relay = small
     const wire = await relay.dial()

@@ -19,10 +19,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** A log, and a replica that holds all of it. */
+/** A relay's data folder, and what a replica that holds all of its log has. */
 interface Original {
   readonly data: string
-  /** In the order of the log, each as the hashes of its changes. */
+  /** The entries in the order of the log, each as the hashes of its changes. */
   readonly entries: readonly (readonly Hash[])[]
   readonly records: readonly (readonly [Key, Value])[]
   readonly rows: ReturnType<typeof view>
@@ -64,7 +64,10 @@ async function storeWith(records: Original["records"]): Promise<Store> {
   return store
 }
 
-/** What the relay gives to somebody who has nothing, and who begins again when damage comes to light on the way. */
+/**
+ * The entries that a new replica is sent. When the relay finds damage while it sends them, the replica asks again from
+ * the start.
+ */
 async function served(url: string): Promise<Hash[][]> {
   const wire = await Wire.dial(url)
   wire.pull(WORKSPACE, null, { credit: Number.MAX_SAFE_INTEGER })
@@ -81,12 +84,15 @@ async function served(url: string): Promise<Hash[][]> {
 interface Harm {
   readonly file: string
   readonly at: number
-  /** The bits that are turned over; undefined: the file ends here. */
+  /** The bits of the byte at `at` that are flipped. Without `bits` the file is cut off at `at`. */
   readonly bits?: number
 }
 let copies = 0
 
-/** The relay on a damaged copy; returns how many entries it no longer has, until the holder comes. */
+/**
+ * Runs a relay on a damaged copy of the data, then lets a replica that holds everything give back what is lost. Returns
+ * how many entries the relay had lost before that.
+ */
 async function heal(original: Original, { file, at, bits }: Harm): Promise<number> {
   const data = path.join(folder, `copy-${++copies}`)
   cpSync(original.data, data, { recursive: true })
@@ -100,7 +106,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
 
   const relay = await startRelay(data)
   const left = await served(relay.url)
-  // The rest is served, in its order, and nothing that was never there.
+  // What is left is served in its order, and nothing else is.
   const names = original.entries.map(String)
   const places = left.map((entry) => names.indexOf(String(entry)))
   expect(places).toEqual([...new Set(places)].filter((place) => place >= 0).sort((a, b) => a - b))
@@ -109,24 +115,25 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   if (bits === undefined) expect(atTheEnd).toBe(true)
   else expect(lost).toBeLessThanOrEqual(1)
 
-  // It is noticed, by everybody who has been further, and what they hold is given back.
+  // A replica that has pulled more than is left notices the loss, and gives back what it holds.
   const holder = await openNotes(await storeWith(original.records), relay.url)
   await holder.whenSynced({ signal: AbortSignal.timeout(60_000) })
   await holder.whenStored({ signal: AbortSignal.timeout(60_000) })
   expect(view(holder)).toEqual(original.rows)
   await holder.close()
 
-  // And everything is there again.
+  // Then the relay has every entry again.
   const again = await served(relay.url)
   expect(new Set(again.flat())).toEqual(new Set(original.entries.flat()))
   expect(await relay.end("SIGTERM")).toEqual({ code: 0, signal: null })
-  // The relay itself has reported it. Only a log that just ends earlier looks to it like one that never went on.
+  // The relay itself has reported the damage, except where the log was cut off: such a log looks to it like one that
+  // never went on.
   if (lost > 0 && bits !== undefined) expect(relay.stderr).toContain('"event":"log.')
   rmSync(data, { recursive: true })
   return lost
 }
 
-/** Heals them all, two at a time; returns how many of them had lost an entry. */
+/** Runs `heal` for each of these harms, two at a time; returns how many of them cost an entry. */
 async function healAll(original: Original, harms: readonly Harm[]): Promise<number> {
   const left = [...harms]
   let losses = 0
@@ -148,7 +155,10 @@ async function healAll(original: Original, harms: readonly Harm[]): Promise<numb
 
 const random = (below: number) => Math.floor(Math.random() * below)
 const anyBits = () => 1 + random(255)
-/** Every position in a file (of the emptiness between the two copies of its header, some), or so many of its records. */
+/**
+ * The offsets at which a file is damaged. In a long run every offset, but only every 32nd in the emptiness between the
+ * two copies of the header. In a short run `share` random offsets, most of them in records.
+ */
 function positions(size: number, share: number): number[] {
   if (!long)
     return Array.from({ length: share }, (_, i) =>
@@ -171,7 +181,7 @@ describe("a small log", () => {
     expect(original.entries.length).toBeGreaterThan(3)
   })
 
-  it("survives that any of its bytes turns over: noticed, the rest served, the lost entry given back", async () => {
+  it("survives any flipped byte: it is noticed, the rest is served, and the lost entry is given back", async () => {
     const harms = original.files.flatMap(({ name, size }) =>
       positions(size, 40).map((at) => ({ file: name, at, bits: anyBits() })),
     )
@@ -182,7 +192,7 @@ describe("a small log", () => {
     )
   })
 
-  it("survives that it ends anywhere: noticed, the rest served, the lost entries given back", async () => {
+  it("survives a cut at any byte: it is noticed, the rest is served, and lost entries are given back", async () => {
     const harms = original.files.flatMap(({ name, size }) => positions(size, 20).map((at) => ({ file: name, at })))
     const losses = await healAll(original, harms)
     expect(losses).toBeGreaterThan(0)

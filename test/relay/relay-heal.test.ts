@@ -22,7 +22,7 @@ const A = actorOf(1)
 const headOf = (entry: Entry) => readChange(entry.chunks.at(-1)!).hash
 const holding = (entry: Entry): EntityHeads => [entry.entity, [headOf(entry)]]
 
-/** A second change of an entity that `note` made. */
+/** A second change of an entity that `note` made, as an entry of its own. */
 function more(entry: Entry): Entry {
   const last = readChange(entry.chunks.at(-1)!)
   const { chunk } = change({ actor: A, seq: last.seq + 1, startOp: last.maxOp + 1, deps: [last.hash] })
@@ -35,7 +35,7 @@ async function fill(...entries: Entry[]) {
   writer.close()
 }
 
-/** Sends these pages of have, with credit for the answer; returns what the relay wants and sends. */
+/** Sends these pages of have, with credit for the answer; returns what the relay wants and what it sends. */
 async function heal(...pages: EntityHeads[][]) {
   wire.send({ t: "pull", w: "w", credit: limits.credit })
   pages.forEach((page, i) => {
@@ -56,7 +56,7 @@ async function healed() {
 }
 
 describe("a heal", () => {
-  it("brings what the replica lacks, whole, asks for what the relay lacks, and leaves out what both hold", async () => {
+  it("sends whole entities whose heads differ, asks for what the relay lacks, and leaves out equal ones", async () => {
     const [same, behind, ahead, only] = ["same", "behind", "ahead", "only"].map((id) => note(id, A)) as [
       Entry,
       Entry,
@@ -79,7 +79,7 @@ describe("a heal", () => {
     expect(position(frame.cursor!)).toBe(5)
   })
 
-  it("goes on with what comes after it", async () => {
+  it("is followed by the entries that are appended after it", async () => {
     await fill(note("e", A))
     await heal([])
     await fill(note("f", A))
@@ -92,7 +92,7 @@ describe("a heal", () => {
     expect(position(frame.cursor!)).toBe(0)
   })
 
-  it("goes on from where its first page was compared, so that nothing appended in between is left out", async () => {
+  it("ends at the place where its first page was compared, so entries appended since then are sent too", async () => {
     const [one, two] = [note("one", A), note("two", A)]
     await fill(one, two)
     wire.send({ t: "pull", w: "w", credit: limits.credit })
@@ -109,7 +109,7 @@ describe("a heal", () => {
     expect(after).toMatchObject([{ entry: { entity: "one" } }, { entry: { entity: "three" } }])
   })
 
-  it("compares with what is flushed", async () => {
+  it("compares with the log as it is after the flush that goes on", async () => {
     relay.disk.hold()
     const writer = await relay.dial()
     writer.push([note("e", A)])
@@ -122,7 +122,7 @@ describe("a heal", () => {
     expect(await healed()).toMatchObject({ sent: [], wanted: [] })
   })
 
-  it("may use the credit of the pull that was refused", async () => {
+  it("may use the credit of a pull that was answered with CURSOR_UNKNOWN", async () => {
     await fill(note("e", A))
     wire.pull("w", new Uint8Array(16).fill(9), { credit: 1000 })
     await wire.take("notice", ({ code }) => code === "CURSOR_UNKNOWN")
@@ -130,7 +130,7 @@ describe("a heal", () => {
     expect((await healed()).sent).toEqual(["e"])
   })
 
-  it("sends no more than the credit and the entry that uses it up", async () => {
+  it("sends no more than the credit allows and the entry that uses it up", async () => {
     await fill(...Array.from({ length: 10 }, (_, i) => note(`e${i}`, A, "x".repeat(1000))))
     wire.send({ t: "pull", w: "w", credit: 2500 })
     wire.send({ t: "have", w: "w", page: [], more: false })
@@ -153,7 +153,7 @@ describe("a heal", () => {
     expect(wanted).toEqual([])
   })
 
-  it("ends when a pull names a cursor", async () => {
+  it("is given up when a pull names a cursor", async () => {
     await fill(note("e", A))
     wire.send({ t: "have", w: "w", page: [], more: true })
     await wire.take("want")
@@ -164,7 +164,7 @@ describe("a heal", () => {
 })
 
 describe("a log that breaks", () => {
-  it("tells everybody who follows it, and is given back what it has lost while they stay connected", async () => {
+  it("is reported to its followers, and they give back what it lost while they stay connected", async () => {
     const [pusher, reader] = [await relay.dial(), await relay.dial()]
     const [e, f] = [note("e", A), note("f", A)]
     wire.pull()
@@ -173,7 +173,7 @@ describe("a log that breaks", () => {
     await wire.level()
     await damage()
     reader.send({ t: "pull", w: "w", credit: 1000 })
-    reader.send({ t: "have", w: "w", page: [], more: false }) // to read the damaged record is to find it
+    reader.send({ t: "have", w: "w", page: [], more: false }) // reading the damaged record is what finds it
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     const { wanted, sent } = await heal([holding(e), holding(f)])
     expect(sent).toEqual([]) // nothing that the log serves depends on the lost change, so equal heads are enough
@@ -182,10 +182,10 @@ describe("a log that breaks", () => {
     await wire.level()
     await pusher.ack(pusher.push([note("g", A)]))
     expect((await wire.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "g" } }])
-    expect(pusher.received).toEqual([]) // it follows nothing
+    expect(pusher.received).toEqual([]) // it never sent a pull, so it is sent nothing
   })
 
-  it("between two pages passes over the rest, and the replica that has sent its last page begins anew", async () => {
+  it("between two pages of have ignores the rest, and the replica begins anew after its last page", async () => {
     const [pusher, reader] = [await relay.dial(), await relay.dial()]
     await pusher.ack(pusher.push([note("e", A), note("f", A)]))
     wire.send({ t: "have", w: "w", page: [], more: true })
@@ -204,7 +204,7 @@ describe("a log that breaks", () => {
     expect(wanted).toEqual([["f", []]])
   })
 
-  it("sends what depends on a lost change although the heads are equal, until a replica gives the lost one back", async () => {
+  it("sends what depends on a lost change though heads are equal, until the lost one is given back", async () => {
     const e = note("e", A)
     const lost = more(e)
     const orphan = more(lost)
@@ -228,7 +228,7 @@ describe("a log that breaks", () => {
 
   const file = () => path.join(relay.folder, createHash("sha256").update("w").digest("hex"), "00000001.log")
 
-  /** Damages the record that ends at this offset; without one, the last flushed record. */
+  /** Damages the record that ends at this offset, or the last record of the file. */
   async function damage(end?: number) {
     const bytes = await readFile(file())
     bytes[(end ?? bytes.length) - 20]! ^= 1
@@ -237,7 +237,7 @@ describe("a log that breaks", () => {
 })
 
 describe("a have for single entities", () => {
-  it("is answered with what the relay holds of each, even where that is the same or nothing", async () => {
+  it("is answered with the relay's heads of each, even if they are equal or there are none", async () => {
     const entry = note("e", A)
     await fill(entry)
     wire.send({ t: "have", w: "w", page: [holding(entry), ["f", [genesis("f").hash]]], more: false, single: true })
@@ -261,18 +261,18 @@ describe("a have for single entities", () => {
   })
 })
 
-/** A replica that heals, and what the relay must answer. */
+/** A replica that heals, and the answers that it must get. */
 interface Healing {
   readonly replica: Replica
-  /** By entity: how many of its changes it holds. */
+  /** For each entity: how many of its changes the replica holds. */
   readonly holds: ReadonlyMap<string, number>
-  /** The pages that were not sent yet. */
+  /** The pages of have that are not sent yet. */
   readonly pages: string[][]
-  /** The position at which the first page was compared. */
+  /** The position of the log's end when the first page was compared. */
   until?: number
-  /** The entities of its pages of which it held what the log held, so that the heal leaves them out. */
+  /** The entities of sent pages of which the replica and the log held the same. The heal leaves them out. */
   readonly same: Set<string>
-  /** What the relay must ask for, in order. */
+  /** What the relay must ask the replica for, in this order. */
   readonly wanted: EntityHeads[]
 }
 
@@ -294,7 +294,7 @@ async function healAtOnce(seed: number, options: { sizes: Record<string, number>
       return [entity, all] as const
     }),
   )
-  /** How many changes of each entity the log holds, and the entity of each of its entries. */
+  /** For each entity: how many of its changes the log holds. `entries` has the entity of each of its entries. */
   const logged = new Map(names.map((entity) => [entity, 0]))
   const entries: string[] = []
   const headsAfter = (entity: string, n: number) => (n > 0 ? [changes.get(entity)![n - 1]!.hash] : [])

@@ -36,9 +36,9 @@ describe("/healthz", () => {
     expect(reported).toEqual(["not healthy"])
   })
 
-  it("answers 503 from when a log has failed until it works again", async () => {
+  it("answers 503 from the moment a log fails until it works again", async () => {
     await using relay = await startRelay()
-    expect((await healthOf(relay.url))[0]).toBe(200) // this answer counts for 5 s
+    expect((await healthOf(relay.url))[0]).toBe(200) // for 5 s the relay repeats this without a new trial of the disk
     const [one, two] = [await relay.dial(), await relay.dial()]
     await one.ack(one.push([note("e", actorOf(1))]))
     relay.disk.break()
@@ -50,7 +50,7 @@ describe("/healthz", () => {
     expect((await healthOf(relay.url))[0]).toBe(200)
   })
 
-  it("answers 200 when the disk takes bytes again, though whoever was refused does not come back", async () => {
+  it("answers 200 when the disk takes bytes again, though the refused replica never comes back", async () => {
     await using relay = await startRelay({ logSizes: { healthMs: 20 } })
     const wire = await relay.dial()
     relay.disk.break()
@@ -74,7 +74,7 @@ describe("/healthz", () => {
 })
 
 describe("the check of all logs", () => {
-  /** Logs on a disk that does `fault` before each operation. */
+  /** Opens logs on a disk that calls `fault` before each operation. `trials` are the test files written by checks. */
   const openWith = async (fault: (operation: Operation) => void, healthMs = 0) => {
     const seen: Operation[] = []
     const disk = simDisk({

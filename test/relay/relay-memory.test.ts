@@ -18,7 +18,7 @@ const collect = runInNewContext("gc") as () => void
 const raw = (wire: Wire) => (wire.socket as unknown as { _socket: import("node:net").Socket })._socket
 
 describe("the frame that brings a flush to all followers", () => {
-  it("is made once for all of them, and not kept afterwards", async () => {
+  it("is made once for all followers, and freed afterwards", async () => {
     const served = await Served.open()
     const frames = new Map<string, WeakRef<SharedFrame>[]>()
     for (const w of ["v", "w"]) {
@@ -33,7 +33,7 @@ describe("the frame that brings a flush to all followers", () => {
       expect(seen).toHaveLength(3)
       expect(new Set(seen.map((ref) => ref.deref()!.position))).toEqual(new Set([1]))
     }
-    await sleep(10) // a WeakRef holds its target until the end of the turn
+    await sleep(10) // a WeakRef keeps its target alive until the end of the turn
     collect()
     for (const seen of frames.values())
       expect(seen.map((ref) => ref.deref())).toEqual([undefined, undefined, undefined])
@@ -43,14 +43,14 @@ describe("the frame that brings a flush to all followers", () => {
 
 const SOCKETS = process.env["HEADWATER_LONG"] === "1" ? 1000 : 100
 
-/** A relay with room for all sockets, whose reported events are added to `reported`. */
+/** A relay with room for all sockets. Its reported events are added to `reported`. */
 const started = (sizes: Partial<ServeSizes>, reported: string[]): Promise<TestRelay> =>
   startRelay({ sizes, connections: SOCKETS + 10, report: (_level, event) => reported.push(event) })
 
 /** How many entries the client has received. */
 const entriesOf = (wire: Wire) => wire.received.reduce((n, m) => n + (m.t === "entries" ? m.items.length : 0), 0)
 
-/** The first bytes of a frame of 4 MiB. */
+/** The header of a frame of 4 MiB, and this many of its bytes. */
 const begun = (bytes: number) => {
   const frame = Buffer.alloc(14 + bytes)
   frame.set([0x82, 0xff, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff])
@@ -68,7 +68,7 @@ describe("all connections together", () => {
   ]
 
   it.each(deeds)(
-    `take no more than the relay has for them, and others go on: ${SOCKETS} sockets with %s`,
+    `take no more memory than the budget, and others go on: ${SOCKETS} sockets with %s`,
     async (_, deed) => {
       const reported: string[] = []
       await using relay = await started(sizes, reported)
@@ -94,7 +94,7 @@ describe("all connections together", () => {
     },
   )
 
-  it("wait when it is answers that they do not read: each is given less, and nobody is cut off", async () => {
+  it("that do not read their answers are given less at a time, and none is cut off", async () => {
     const sizes = { memoryBytes: 3 * 2 ** 20, socketBytes: 2 ** 20 }
     const reported: string[] = []
     await using relay = await started(sizes, reported)
@@ -105,7 +105,7 @@ describe("all connections together", () => {
     for (let i = 0; i < 12; i++) {
       const wire = await relay.dial()
       wires.push(wire)
-      wire.socket.pause() // the system takes some MB for it, then the relay has to keep the rest
+      wire.socket.pause() // the system buffers some MB for it, and the relay must keep the rest
       wire.pull("w", null, { credit: 2 ** 40 })
       for (let still = 0; still < 10; still++) {
         await sleep(20)
@@ -120,7 +120,7 @@ describe("all connections together", () => {
     expect(reported).toEqual([])
   })
 
-  it("are charged once for a frame that all of them get", async () => {
+  it("are charged once for a frame that all of them are sent", async () => {
     const reported: string[] = []
     await using relay = await started({ memoryBytes: 12 * 2 ** 20, socketBytes: 2 ** 20 }, reported)
     const writer = await relay.dial()
@@ -142,7 +142,7 @@ describe("all connections together", () => {
     expect(reported).toEqual([])
   })
 
-  it("lose the one that takes the most, and no other", async () => {
+  it("lose the connection that takes the most memory, and no other", async () => {
     await using relay = await startRelay({ sizes: { memoryBytes: 2 ** 20 } })
     const wires: Wire[] = []
     for (let i = 0; i < 10; i++) wires.push(await relay.dial())
@@ -154,7 +154,7 @@ describe("all connections together", () => {
     expect(wires.filter(({ closed }) => closed)).toEqual([wires[3]])
   })
 
-  it("take nothing when all that has come was answered, in whatever pieces it came", async () => {
+  it("take no memory once all frames are answered, however these were split into pieces", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     for (let i = 0; i < 20; i++) {
@@ -167,7 +167,7 @@ describe("all connections together", () => {
   })
 })
 
-/** Bytes of the heap, and of what it keeps outside, that nothing frees. */
+/** Bytes of the heap, and of buffers outside it, that stay after a garbage collection. */
 async function heap(): Promise<number> {
   await sleep(20)
   collect()
@@ -180,7 +180,10 @@ async function heap(): Promise<number> {
 describe("a frame in fragments of one byte, with pongs between them", () => {
   const PIECE = 65_507
 
-  /** A piece with one fragment. The WebSocket library keeps all of the piece for it. */
+  /**
+   * A piece of 65 kB with one fragment of one byte. The WebSocket library keeps the whole piece in memory because of
+   * that byte.
+   */
   const piece = (first: boolean) => {
     const fragment = Buffer.of(first ? 2 : 0, 0x81, 0, 0, 0, 0, 1)
     const pong = Buffer.concat([Buffer.of(0x8a, 0xfd, 0, 0, 0, 0), Buffer.alloc(125)])
@@ -194,7 +197,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
     }
   }
 
-  it("counts with all that it keeps in memory, until it is whole", async () => {
+  it("is charged all that it keeps in memory, until it is whole", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     const before = await heap()
@@ -204,7 +207,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
     expect(kept).toBeGreaterThan(50 * PIECE)
     expect(relay.server.memory()).toBeGreaterThan(0.8 * kept)
     expect(relay.server.memory()).toBeLessThan(1.3 * kept)
-    raw(wire).write(Buffer.of(0x80, 0x80, 0, 0, 0, 0)) // the last fragment: the message is junk
+    raw(wire).write(Buffer.of(0x80, 0x80, 0, 0, 0, 0)) // the last fragment; the message is no valid one
     expect((await wire.ended()).code).toBe(4400)
     expect(await heap()).toBeLessThan(before + 20 * PIECE)
   })
@@ -219,7 +222,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
     await (await relay.dial()).ping()
   })
 
-  it("leaves the pongs of an honest client uncounted, and its fragments once they are answered", async () => {
+  it("costs an honest client nothing for pongs, and nothing for fragments once they are answered", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     for (let i = 0; i < 50; i++) wire.socket.pong("alive")
@@ -236,7 +239,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
   })
 })
 
-/** Client and relay share this process, so the client's bytes are made once. */
+/** The bytes of a push, made once, because client and relay share this process and its heap is measured. */
 const push = (id: string) =>
   encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, "x".repeat(950_000))) })
 
@@ -244,7 +247,7 @@ describe("a connection that pushes and goes", () => {
   const sizes = { memoryBytes: 2 ** 24 }
   const pushed = push("p")
 
-  /** Dials, pushes and goes again and again; returns how often it was let in. */
+  /** Connects, pushes and disconnects 40 times; returns how often the relay let it in. */
   async function pushAndGo(relay: TestRelay, frame: Uint8Array): Promise<number> {
     let times = 0
     for (let i = 0; i < 40; i++) {
@@ -258,13 +261,13 @@ describe("a connection that pushes and goes", () => {
     return times
   }
 
-  it("leaves nothing in memory of pushes that wait for their turn", async () => {
+  it("leaves nothing in memory of its pushes that wait for their turn", async () => {
     await using relay = await started(sizes, [])
     const [healthy, blocking] = [await relay.dial(), await relay.dial()]
     await healthy.ping()
     relay.disk.hold()
     blocking.push([note("first", A)])
-    blocking.send({ t: "have", w: "w", page: [], more: true }) // has the turn until the push is flushed
+    blocking.send({ t: "have", w: "w", page: [], more: true }) // this have has its turn until the push is flushed
     await blocking.ping()
     const before = await heap()
     expect(await pushAndGo(relay, pushed)).toBe(40)
@@ -274,7 +277,7 @@ describe("a connection that pushes and goes", () => {
     expect((await relay.log()).appended).toBe(2)
   })
 
-  it("is counted until its work is ended", async () => {
+  it("is charged until its work is ended", async () => {
     const reported: string[] = []
     await using relay = await started(sizes, reported)
     const healthy = await relay.dial()
@@ -291,7 +294,7 @@ describe("a connection that pushes and goes", () => {
     expect(relay.server.memory()).toBeLessThan(2000)
   })
 
-  it("leaves no room for another one once such work fills the budget by itself", async () => {
+  it("leaves no room for a new connection once the work of closed ones fills the budget", async () => {
     await using relay = await started({ memoryBytes: 40_000 }, [])
     const healthy = await relay.dial()
     relay.disk.hold()
@@ -307,7 +310,7 @@ describe("a connection that pushes and goes", () => {
 })
 
 describe("a frame that comes byte by byte", () => {
-  it("ends its connection with 1008 before it has cost much, and in fewer pieces it is as good as any", async () => {
+  it("ends its connection with 1008 after too many pieces, and is accepted in fewer", async () => {
     await using relay = await startRelay({ sizes: { pieces: 60 } })
     const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A)] })
     const masked = Buffer.concat([Buffer.of(0x82, 0xfe, frame.length >> 8, frame.length & 255, 0, 0, 0, 0), frame])

@@ -3,7 +3,7 @@ import { Origins } from "../../relay/serve/origins.ts"
 import { startRelay } from "../support/relay.ts"
 import { Wire } from "../support/wire.ts"
 
-/** Whether a page of this origin gets a socket. */
+/** Whether a page of this origin can open a socket. */
 async function connects(url: string, origin: string): Promise<boolean> {
   try {
     const wire = await Wire.dial(url, { origin })
@@ -29,7 +29,7 @@ describe("an upgrade", () => {
     expect(await connects(relay.url, "https://other.example")).toBe(false)
   })
 
-  it.each(["notes.example", "https//x", "", "https:// x"])("cannot be allowed to what is no origin: %j", (origin) => {
+  it.each(["notes.example", "https//x", "", "https:// x"])("cannot be allowed for what is no origin: %j", (origin) => {
     expect(() => new Origins([origin], () => {})).toThrow(expect.objectContaining({ code: "URL_INVALID" }))
   })
 
@@ -42,20 +42,20 @@ describe("an upgrade", () => {
     ["https://a.example,https://b.example", "name each origin by itself"],
     ["https://a.example, https://b.example", "name each origin by itself"],
     ["https://a.example/x,y", "name each origin by itself"],
-  ])("cannot be allowed to an origin that no browser ever sends: %s", (origin, why) => {
+  ])("cannot be allowed for an origin that no browser ever sends: %s", (origin, why) => {
     const error = { code: "URL_INVALID", message: expect.stringContaining(why) }
     expect(() => new Origins([origin], () => {})).toThrow(expect.objectContaining(error))
   })
 
   it.each(["tauri://localhost", "http://tauri.localhost", "capacitor://localhost", "https://localhost"])(
-    "lets an app's page connect: %s",
+    "lets the page of a packaged app connect: %s",
     async (origin) => {
       await using relay = await startRelay()
       expect(await connects(relay.url, origin)).toBe(true)
     },
   )
 
-  it("of a refused origin is reported once, with the option that would allow it, and only so many are named", () => {
+  it("of a refused origin is reported once, with the option that allows it, and for 100 origins at most", () => {
     const lines: unknown[] = []
     const origins = new Origins([], (level, event, details) => lines.push({ level, event, ...details }))
     const refused = (origin: string) => expect(origins.allows(origin)).toBe(false)

@@ -36,7 +36,7 @@ describe("headwater-relay serve", () => {
     expect(events[1]).toMatchObject({ level: "error", code: "MESSAGE_BAD", time: expect.stringMatching(/^\d{4}-.*Z$/) })
   })
 
-  // other systems have no /proc
+  // Other systems have no /proc.
   it.runIf(process.platform === "linux")("ends and says why when its folder cannot be made", async () => {
     const relay = await run("serve", "--port", "0", "--data", "/proc/nowhere/a")
     expect(await relay.exited).toEqual({ code: 1, signal: null })
@@ -50,7 +50,8 @@ describe("headwater-relay serve", () => {
       Object.assign(process.env, { PORT: "0", HOST: "localhost", DATA_DIR: newFolder() })
       const { url, port } = JSON.parse(await start(file, ["serve"]).line()) as { url: string; port: number }
       expect(url).toBe(`ws://localhost:${port}`)
-      // An empty variable counts as none. Port 4400 may be taken, so this one asks for a host that it may not have.
+      // An empty variable counts as an unset one. The usual port 4400 may be taken, so this relay is given a host for
+      // which it refuses to start.
       Object.assign(process.env, { PORT: "", HOST: "" })
       const bold = start(file, ["serve", "--host", "0.0.0.0", "--data", newFolder()])
       expect(await bold.exited).toEqual({ code: 1, signal: null })
@@ -66,7 +67,7 @@ describe("headwater-relay serve", () => {
   })
 
   it.each(["SIGTERM", "SIGINT"] as const)(
-    "on %s answers the pushes in hand, closes with 1001 and exits with 0",
+    "on %s answers the pushes that have arrived, closes with 1001 and exits with 0",
     async (signal) => {
       const data = newFolder()
       const relay = await startRelay(data)
@@ -113,7 +114,7 @@ describe("headwater-relay serve", () => {
   })
 
   it("is ready for a signal before it says that it listens", async () => {
-    // A quick parent: its signal comes together with the line.
+    // A quick parent process: its signal arrives together with the line.
     const quick = `const { write } = process.stdout
       process.stdout.write = (line) => {
         process.kill(process.pid, "SIGTERM")
@@ -139,13 +140,13 @@ describe("headwater-relay serve", () => {
     const wire = await Wire.dial(relay.url)
     wire.pull()
     await wire.level()
-    wire.socket.pause() // so that the close frame is not answered
+    wire.socket.pause() // so the client does not answer the close frame
     relay.signal("SIGTERM")
     while (!relay.stderr.includes("closing")) await new Promise((resolve) => setTimeout(resolve, 5))
     expect(await relay.end("SIGTERM")).toEqual({ code: 1, signal: null })
   })
 
-  it("lets no second relay use its folder while it lives, and any afterwards, however it ended", async () => {
+  it("lets no second relay use its folder while it runs, but does afterwards, however it ended", async () => {
     const data = newFolder()
     const first = await startRelay(data)
     const second = await run("serve", "--port", "0", "--data", data)
@@ -184,7 +185,7 @@ describe("headwater-relay serve", () => {
     }
   })
 
-  it("writes a bounded number of lines, whatever is sent to it, and how many it has left out", async () => {
+  it("writes a bounded number of lines, whatever is sent to it, and says how many it left out", async () => {
     const relay = await startRelay(newFolder())
     for (let i = 0; i < 50; i++) {
       const wire = await Wire.dial(relay.url)

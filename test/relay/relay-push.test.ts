@@ -18,11 +18,11 @@ afterEach(() => relay[Symbol.asyncDispose]())
 
 const A = actorOf(1)
 
-/** Chunks that are no changes. */
+/** Chunks that are too small to be changes. */
 const many = (count: number): Uint8Array[] => Array(count).fill(new Uint8Array(34))
 
 describe("an ack", () => {
-  it("comes after the flush, and only then others get the entry", async () => {
+  it("comes after the flush, and no other connection gets the entry before it", async () => {
     const log = await relay.log()
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
@@ -39,7 +39,7 @@ describe("an ack", () => {
     expect(await reader.level()).toHaveLength(1)
   })
 
-  it("for a duplicate comes after the flush of the first", async () => {
+  it("for a duplicate comes after the flush of the first push", async () => {
     const log = await relay.log()
     const [one, two] = [await relay.dial(), await relay.dial()]
     relay.disk.hold()
@@ -54,20 +54,20 @@ describe("an ack", () => {
     expect((await two.ack(second)).at).toEqual(at)
   })
 
-  it("for a duplicate names the place of the first, long after", async () => {
+  it("for a duplicate names the place of the first push, even if that is long ago", async () => {
     const wire = await relay.dial()
     const { at } = await wire.ack(wire.push([note("e", A)]))
     await wire.ack(wire.push([note("f", A)]))
     expect((await wire.ack(wire.push([note("e", A)]))).at).toEqual(at)
   })
 
-  it("names the furthest place of a push", async () => {
+  it("names the furthest place among the changes of a push", async () => {
     const wire = await relay.dial()
     expect(position((await wire.ack(wire.push([note("e", A), note("f", A), note("g", A)]))).at!)).toBe(3)
     expect(position((await wire.ack(wire.push([note("g", A), note("e", A)]))).at!)).toBe(3)
   })
 
-  it("closes a push that was refused altogether, without a place", async () => {
+  it("names no place when all of a push was refused", async () => {
     const wire = await relay.dial()
     const lost = change({ actor: A, deps: ["ab".repeat(32)] })
     const id = wire.push([{ entity: "e", collection: "notes", kind: "change", chunks: [lost.chunk] }])
@@ -77,7 +77,7 @@ describe("an ack", () => {
 })
 
 describe("a reject", () => {
-  it("comes before its push's ack, and after the flush of what it rests on", async () => {
+  it("comes before the ack of its push, and after the flush of the change because of which it is refused", async () => {
     const [one, two] = [await relay.dial(), await relay.dial()]
     relay.disk.hold()
     one.push([note("e", A)])
@@ -109,7 +109,7 @@ describe("what is logged", () => {
     expect(item).toEqual({ entry: { ...note("e", A), by: "local", once: new Uint8Array(16) } })
   })
 
-  it("is flagged when it was adopted, with whom the adopter names", async () => {
+  it("is marked as adopted, with the principal that the adopter names", async () => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     await writer.ack(writer.push([{ ...note("e", A), by: "ann" }, note("f", A)], { adopt: true }))
     reader.pull()
@@ -119,7 +119,7 @@ describe("what is logged", () => {
     ])
   })
 
-  it("has of an entry what was neither known nor refused", async () => {
+  it("has those changes of an entry that were neither known nor refused", async () => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     const first = genesis("e")
     const push = (...chunks: Uint8Array[]) => writer.push([{ ...note("e", A), chunks }])
@@ -135,7 +135,7 @@ describe("what is logged", () => {
 })
 
 describe("two pushes at once", () => {
-  it("never both take one number, even when looking up takes time", async () => {
+  it("never both take the same seq of an actor, even when look-ups take time", async () => {
     const log = await relay.log()
     const slowly =
       <A extends unknown[], T>(look: (...args: A) => T) =>
@@ -168,12 +168,12 @@ describe("a large entry", () => {
   }
 
   const sizeOf = ({ chunks, blobs = [] }: Entry) => [...chunks, ...blobs].reduce((sum, { length }) => sum + length, 0)
-  /** With this size its chunks and blobs have exactly as many bytes as a logged entry may have. */
+  /** The size with which the chunks and blobs of `sized` have exactly as many bytes as a logged entry may have. */
   const exact = 4_060_000 + LOGGED_ENTRY - sizeOf(sized("e", 4_060_000))
   it.each([
     ["its chunks and blobs", exact + 1],
     ["what goes around them in the log", exact],
-  ])("that no frame could bring to others is refused: too large by %s", async (_what, size) => {
+  ])("that no frame could carry to others is refused: too large by %s", async (_what, size) => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
@@ -194,7 +194,7 @@ describe("a large entry", () => {
     expect((await reader.level()).flatMap(({ items }) => items)).toMatchObject([{ entry: { entity: "f" } }])
   })
 
-  it("that is just small enough reaches everybody, at once and from the log", async () => {
+  it("that is just small enough reaches everybody, as a new entry and from the log", async () => {
     const [writer, live] = [await relay.dial(), await relay.dial()]
     live.pull("w", null, { credit: 2 ** 24 })
     await live.level()
@@ -209,7 +209,7 @@ describe("a large entry", () => {
   })
 })
 
-describe("a connection that pushes what nobody can store", () => {
+describe("a connection that pushes what cannot be stored", () => {
   const junk = (size: number, count = 1): Entry => ({
     ...note("junk", A),
     chunks: Array(count).fill(new Uint8Array(size)),
@@ -224,27 +224,24 @@ describe("a connection that pushes what nobody can store", () => {
     ["2 pushes of an entry that is too large", 2, junk(65_540, 63)],
     ["16 pushes of a tombstone", 16, { ...junk(0, 0), kind: "tombstone" as const }],
     ["8 pushes of a snapshot of 600,000 bytes", 8, { ...junk(600_000), kind: "snapshot" as const }],
-  ])(
-    "is ended after %s, all of them answered, and what it pushed beside them is stored",
-    async (_what, most, entry) => {
-      const [hostile, healthy] = [await relay.dial(), await relay.dial()]
-      healthy.pull()
+  ])("is ended after %s, with all of them answered and its valid notes stored", async (_what, most, entry) => {
+    const [hostile, healthy] = [await relay.dial(), await relay.dial()]
+    healthy.pull()
+    await healthy.level()
+    const rejects = Math.max(1, entry.chunks.length)
+    for (let n = 1; n <= most; n++) {
+      const id = hostile.push([note(`e${n}`, A), entry])
+      await hostile.ack(id)
+      expect(hostile.received.splice(0, rejects)).toHaveLength(rejects)
       await healthy.level()
-      const rejects = Math.max(1, entry.chunks.length)
-      for (let n = 1; n <= most; n++) {
-        const id = hostile.push([note(`e${n}`, A), entry])
-        await hostile.ack(id)
-        expect(hostile.received.splice(0, rejects)).toHaveLength(rejects)
-        await healthy.level()
-        if (n < most) await hostile.ping()
-      }
-      expect(await hostile.ended()).toEqual({ code: 4400, reason: "MESSAGE_BAD" })
-      expect(hostile.received).toEqual([{ t: "notice", code: "MESSAGE_BAD" }])
-      await healthy.ack(healthy.push([note("e", actorOf(2))]))
-    },
-  )
+      if (n < most) await hostile.ping()
+    }
+    expect(await hostile.ended()).toEqual({ code: 4400, reason: "MESSAGE_BAD" })
+    expect(hostile.received).toEqual([{ t: "notice", code: "MESSAGE_BAD" }])
+    await healthy.ack(healthy.push([note("e", actorOf(2))]))
+  })
 
-  it("may push whatever it likes that can be read, and refused for other reasons", async () => {
+  it("is not ended for changes that are refused for other reasons than being unreadable or too large", async () => {
     const wire = await relay.dial()
     for (let n = 0; n < 40; n++) {
       const gap = chunkOf({ actor: A, startOp: 9, seq: 5, deps: [genesis("e").hash] })
@@ -255,7 +252,7 @@ describe("a connection that pushes what nobody can store", () => {
 })
 
 describe("a large push", () => {
-  it("lets others have the processor in between", async () => {
+  it("lets other work run in between", async () => {
     let breaths = 0
     const clock: Clock = {
       ...systemClock,
@@ -272,7 +269,8 @@ describe("a large push", () => {
     await writer.ack(writer.push(entries))
     expect(breaths).toBeGreaterThan(5)
 
-    // in the middle of an entry, too: 32 times while it is judged and 32 times while its rejects are sent
+    // The relay also lets other work run in the middle of an entry: 32 times while it judges the entry, and 32 times
+    // while it sends the rejects.
     breaths = 0
     await writer.ack(writer.push([{ ...note("f", A), chunks: many(limits.chunks) }]))
     expect(breaths).toBeGreaterThan(50)
@@ -292,10 +290,10 @@ describe("a large push", () => {
       more: true,
     },
   }
-  it.each(["push", "have"])("is all that is read of its connection when it has many parts: a %s", async (t) => {
+  it.each(["push", "have"])("with many parts is answered before its connection is read again: a %s", async (t) => {
     relay.disk.hold()
     const [other, few, crowd] = [await relay.dial(), await relay.dial(), await relay.dial()]
-    other.push([note("e", A)]) // the answers to all later messages wait for its flush
+    other.push([note("e", A)]) // the answers to all later messages wait for the flush of this push
     await other.ping()
     few.push([{ ...note("f", A), chunks: [new Uint8Array(100_000)] }])
     crowd.send(crowded[t]!)
@@ -308,7 +306,7 @@ describe("a large push", () => {
     await crowd.take("pong")
   })
 
-  it("is durable in one flush, and comes in one frame", async () => {
+  it("is flushed at once, and comes to others in one frame", async () => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     reader.pull()
     await reader.level()
@@ -317,7 +315,7 @@ describe("a large push", () => {
     expect(frames.map(({ items }) => items.length)).toEqual([limits.entries])
   })
 
-  it("may hold several entries of one entity, one resting on the other", async () => {
+  it("may hold several entries of one entity, one depending on the other", async () => {
     const [first, content] = note("e", A).chunks
     const writer = await relay.dial()
     const push = writer.push([first!, content!].map((chunk) => ({ ...note("e", A), chunks: [chunk] })))
@@ -334,7 +332,7 @@ describe("a log that cannot be opened", () => {
     await writeFile(folder, "not a folder")
   })
 
-  it("stops its own streams, no other workspace of the same connection, and not for good", async () => {
+  it("stops its own followers, until it can be opened, but no other workspace of their connection", async () => {
     const wire = await relay.dial()
     wire.pull("v")
     wire.pull("w")
@@ -352,7 +350,7 @@ describe("a log that cannot be opened", () => {
     expect(wire.received).toEqual([])
   })
 
-  it("refuses every change of a push for now, and acknowledges that", async () => {
+  it("makes every change of a push be refused for now, and the push be acknowledged", async () => {
     const wire = await relay.dial()
     const id = wire.push([note("e", A), note("f", A)])
     expect(await wire.ack(id)).toEqual({ t: "ack", w: "w", id })
@@ -368,7 +366,7 @@ describe("a log that cannot be opened", () => {
     expect(wire.received).toEqual([])
   })
 
-  it("passes over all pages of a heal behind a lost one, and says so after the last", async () => {
+  it("makes all later pages of a heal be ignored, and LOG_FAILED come after the last one", async () => {
     const wire = await relay.dial()
     const have = (more: boolean) => wire.send({ t: "have", w: "w", page: [["e", []]], more })
     have(true)
@@ -397,13 +395,14 @@ describe("a failed flush", () => {
     expect(position((await writer.ack(writer.push([note("e", A)]))).at!)).toBeGreaterThan(0)
   })
 
-  it("says nothing of what a verdict rested on that is lost with it", async () => {
+  it("answers LOG_FAILED instead of a verdict that rests on a change lost with that flush", async () => {
     const writer = await relay.dial()
     await writer.ack(writer.push([note("e", A)]))
     relay.disk.hold()
     const first = genesis("f")
     const two = [1, 2].map((n) => chunkOf({ actor: A, startOp: 2, deps: [first.hash], value: `${n}` }))
-    // The second has the (actor, seq) of the first, which is lost.
+    // The second change has the same (actor, seq) as the first, so its verdict would be SEQ_TAKEN. But the first is
+    // lost.
     const id = writer.push([{ ...note("f", A), chunks: [first.chunk, ...two] }])
     await writer.quiet()
     relay.disk.break()
@@ -412,7 +411,7 @@ describe("a failed flush", () => {
     expect(writer.received.map((message) => "code" in message && message.code)).toEqual(Array(3).fill("LOG_FAILED"))
   })
 
-  it("leaves nothing behind that others could be sent", async () => {
+  it("leaves no entry behind that could be sent to others", async () => {
     const [writer, reader] = [await relay.dial(), await relay.dial()]
     await writer.ack(writer.push([note("e", A)]))
     reader.pull()

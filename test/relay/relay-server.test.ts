@@ -35,7 +35,7 @@ function upgrade(url: string, headers: Record<string, string> = {}): Promise<{ s
 }
 
 describe("an upgrade", () => {
-  it("selects headwater.1 and never gives a token back", async () => {
+  it("selects headwater.1, and never repeats the token that was offered", async () => {
     await using relay = await startRelay()
     const offered = { "sec-websocket-protocol": "bearer.c2VjcmV0, headwater.2, headwater.1" }
     expect(await upgrade(relay.url, offered)).toEqual({ status: 101, protocol: "headwater.1" })
@@ -77,7 +77,7 @@ describe("an upgrade", () => {
     while ((await upgrade(relay.url)).status === 503) await sleep(5)
   })
 
-  it("is what a plain request is told to ask for (426), unless it is for /healthz", async () => {
+  it("is what the answer to a plain HTTP request asks for (426), except at /healthz", async () => {
     await using relay = await startRelay()
     const http = relay.url.replace("ws:", "http:")
     const health = await fetch(`${http}/healthz`)
@@ -85,7 +85,7 @@ describe("an upgrade", () => {
     expect((await fetch(http)).status).toBe(426)
   })
 
-  it("that is not followed by a pull, push or have within 30 s is closed, and no other", async () => {
+  it("that is not followed by a pull, push or have within 30 s has its socket closed, and no other has", async () => {
     const timers: [ms: number, f: () => void][] = []
     const clock: Clock = {
       now: Date.now,
@@ -97,18 +97,18 @@ describe("an upgrade", () => {
     }
     await using relay = await startRelay({ clock })
     const [silent, busy] = [await relay.dial(), await relay.dial()]
-    await silent.ping() // does not count
+    await silent.ping() // a ping does not count
     busy.pull()
     await busy.level()
     expect(timers.map(([ms]) => ms)).toEqual([30_000, 30_000])
     for (const [, f] of timers.splice(0)) f()
     expect((await silent.ended()).code).toBe(4408)
     await busy.ping()
-    for (const [, f] of timers) setTimeout(f, 50) // the limits of the stop
+    for (const [, f] of timers) setTimeout(f, 50) // the time limits of `stop`, when the relay is disposed of
   })
 })
 
-/** Asks for an upgrade by hand, on a socket that never closes its half by itself. */
+/** Asks for an upgrade on a bare TCP socket, which never closes its half by itself. */
 function askForUpgrade(url: string, headers: readonly string[] = []): Socket {
   const { hostname, port } = new URL(url)
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
@@ -118,7 +118,7 @@ function askForUpgrade(url: string, headers: readonly string[] = []): Socket {
   return socket
 }
 
-/** All bytes that come until the other side closes its half. */
+/** All bytes that come until the other side closes its half of the socket. */
 async function allFrom(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = []
   socket.on("data", (chunk) => chunks.push(chunk))
@@ -126,7 +126,7 @@ async function allFrom(socket: Socket): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** Asks for an upgrade that is refused, and does not close its half of the connection afterwards. */
+/** Asks for an upgrade that is refused, and then leaves its own half of the socket open. */
 async function leaveHalfOpen(url: string): Promise<Socket> {
   const socket = askForUpgrade(url)
   expect((await allFrom(socket)).toString()).toMatch(/^HTTP\/1.1 400 /)
@@ -134,9 +134,9 @@ async function leaveHalfOpen(url: string): Promise<Socket> {
 }
 
 describe("a refused upgrade", () => {
-  it("neither counts as a socket nor delays a stop, though its sender leaves its half open", async () => {
+  it("neither counts as a socket nor delays a stop, even if its sender leaves its half open", async () => {
     await using relay = await startRelay({ connections: 1 })
-    // The relay has room for 64 plain requests beside its sockets.
+    // The relay takes 64 plain requests besides its sockets. Refused upgrades must not use these up.
     const sockets = []
     for (let i = 0; i < 66; i++) sockets.push(await leaveHalfOpen(relay.url))
     expect((await upgrade(relay.url)).status).toBe(101)
@@ -167,7 +167,7 @@ describe("a stop", () => {
     await stopped
   })
 
-  it("ends, though a client answers no close frame, and the disk no push", async () => {
+  it("ends even if a client answers no close frame and a push is never flushed", async () => {
     await using relay = await startRelay({ sizes: { answerMs: 50, closeMs: 50 } })
     const writer = await relay.dial()
     const socket = askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"])
@@ -182,14 +182,14 @@ describe("a stop", () => {
     expect((await deaf).toString()).toMatch(/^HTTP\/1.1 101 .*the relay stops$/s)
   })
 
-  it("reads nothing more, though fewer messages are unanswered by then", async () => {
+  it("reads no further message, even when the answers to earlier ones make room", async () => {
     await using relay = await startRelay({ sizes: { unansweredBytes: 1 } })
     const log = await relay.log()
     const wire = await relay.dial()
     relay.disk.hold()
     const id = wire.push([note("e", A)])
     while (log.appended === 0) await sleep(1)
-    wire.push([note("f", A)]) // is not read while the first is unanswered
+    wire.push([note("f", A)]) // this push is not read while the first one is unanswered
     await sleep(50)
     const stopped = relay.server.stop()
     relay.disk.release()
@@ -199,7 +199,7 @@ describe("a stop", () => {
     expect(log.appended).toBe(1)
   })
 
-  it("answers a request for its health that has begun with 503", async () => {
+  it("answers a /healthz request that had begun before with 503", async () => {
     await using relay = await startRelay()
     const { hostname, port } = new URL(relay.url)
     const socket = connect(Number(port), hostname)
@@ -214,17 +214,17 @@ describe("a stop", () => {
 })
 
 describe("a connection that is closed by the relay", () => {
-  it("is cut off when it does not answer", async () => {
+  it("is cut off when it does not answer the close frame", async () => {
     await using relay = await startRelay({ sizes: { firstMessageMs: 50, closeMs: 50 } })
     const before = performance.now()
     const got = await allFrom(askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"]))
-    expect(got.toString("latin1").endsWith("\x11\x38no pull, push or have came")).toBe(true) // 4408
-    // ws itself would wait for 30 s.
+    expect(got.toString("latin1").endsWith("\x11\x38no pull, push or have came")).toBe(true) // \x11\x38 is 4408
+    // The WebSocket library alone would wait for 30 s.
     expect(performance.now() - before).toBeLessThan(20_000)
   })
 })
 
-/** Runs something hostile beside a healthy connection, which must notice nothing of it. */
+/** Does something hostile beside a healthy connection, and checks that the healthy one is served as ever. */
 async function unharmed(relay: TestRelay, hostile: (healthy: Wire) => Promise<void>): Promise<void> {
   const healthy = await relay.dial()
   healthy.pull()
@@ -264,14 +264,14 @@ describe("a malformed frame", () => {
     })
   })
 
-  it("counts as one when it is text", async () => {
+  it("is also one that is text", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     wire.socket.send("hello")
     expect((await wire.ended()).code).toBe(4400)
   })
 
-  it("ends nothing else, whatever 2,000 frames are made of", async () => {
+  it("ends no other connection, whatever the bytes of 2,000 frames are", async () => {
     await using relay = await startRelay()
     const seeds = [pull, push, encode({ t: "have", w: "w", page: [["e", ["ab".repeat(32)]]], more: true })]
     const mutant = fc.tuple(
@@ -310,7 +310,7 @@ describe("a malformed frame", () => {
     })
   })
 
-  it("in more than 256 fragments ends its connection with 1008, and in fewer it is as good as any", async () => {
+  it("in more than 256 fragments ends its connection with 1008, and in fewer it is accepted", async () => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
       const wire = await relay.dial()
@@ -330,7 +330,7 @@ describe("a malformed frame", () => {
     })
   })
 
-  it("below the messages (bad opcodes, no mask, a reset) hurts only who sends it", async () => {
+  it("below the level of messages (bad opcodes, no mask, a reset) ends only its own connection", async () => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
       const bad = [
@@ -356,7 +356,7 @@ describe("a malformed frame", () => {
   })
 })
 
-describe("a message for later", () => {
+describe("a message of a later version of the protocol", () => {
   const later: ClientMessage[] = [
     { t: "purge", w: "w", id: "1", entity: "e" },
     { t: "auth", token: "x" },
@@ -392,7 +392,7 @@ describe("a message for later", () => {
     await wire.ping()
   })
 
-  it("or of a type that nobody knows is ignored, like presence", async () => {
+  it("or of an unknown type is ignored, and so is presence", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     wire.send({ t: "presence", w: "w", data: null })
@@ -411,8 +411,8 @@ it("opens no more than 256 workspaces for one connection", async () => {
   await wire.level("w0")
 })
 
-describe("whoever does not read", () => {
-  it("costs the relay a bounded amount, and gets everything in the end", async () => {
+describe("a client that does not read", () => {
+  it("costs the relay a bounded amount of memory, and is sent everything in the end", async () => {
     await using relay = await startRelay({ sizes: { recentBytes: 2 ** 20 } })
     const [writer, stalled] = [await relay.dial(), await relay.dial()]
     stalled.pull("w", null, { credit: 2 ** 40 })
@@ -433,7 +433,7 @@ describe("whoever does not read", () => {
     expect(got).toEqual(Array.from({ length: count }, (_, i) => `e${i}`))
   })
 
-  it("gets no more than it reads: large answers wait, and others have the processor meanwhile", async () => {
+  it("is answered no faster than it reads, and other work runs meanwhile", async () => {
     await using relay = await startRelay()
     const writer = await relay.dial()
     const root = genesis("forked")
@@ -462,7 +462,7 @@ describe("whoever does not read", () => {
     })
   })
 
-  it("is not read from either, so that answers cannot pile up", async () => {
+  it("is not read from either, so answers to it cannot pile up", async () => {
     await using relay = await startRelay()
     await unharmed(relay, async () => {
       const wire = await relay.dial()

@@ -11,7 +11,7 @@ import type { Wire } from "../support/wire.ts"
 const A = actorOf(1)
 const SECOND = 1000
 
-/** A clock that a test turns. What takes no time happens at once, and real sockets go on meanwhile. */
+/** A clock that a test turns with `pass`. A timer of 0 ms fires in real time, and real sockets go on meanwhile. */
 class TurnedClock implements Clock {
   #now = 1_700_000_000_000
   #timers = new Map<number, { readonly at: number; readonly f: () => void }>()
@@ -48,7 +48,7 @@ class TurnedClock implements Clock {
   }
 }
 
-/** A relay with a clock that stands still, and a client that has pulled and sees 30 s pass. */
+/** A relay with a clock that stands still, and a client that has pulled. Since then 30 s have passed. */
 async function startTurned(): Promise<{ clock: TurnedClock; relay: TestRelay; wire: Wire }> {
   const clock = new TurnedClock()
   const relay = await startRelay({ clock })
@@ -59,7 +59,7 @@ async function startTurned(): Promise<{ clock: TurnedClock; relay: TestRelay; wi
   return { clock, relay, wire }
 }
 
-/** The stop of the relay waits for nobody. */
+/** Stops the relay, and turns the clock meanwhile, so that the time limits of the stop pass. */
 async function end(relay: TestRelay, clock: TurnedClock): Promise<void> {
   const turning = setInterval(() => clock.pass(SECOND), 5)
   await relay[Symbol.asyncDispose]()
@@ -68,14 +68,14 @@ async function end(relay: TestRelay, clock: TurnedClock): Promise<void> {
 
 const raw = (wire: Wire) => (wire.socket as unknown as { _socket: import("node:net").Socket })._socket
 
-/** The client sends these bytes, and the relay has read them. */
+/** Sends these bytes from the client, and gives the relay time to read them. */
 async function sendBytes(wire: Wire, bytes: Uint8Array): Promise<void> {
   raw(wire).write(bytes)
   await sleep(30)
 }
 
 describe("a socket", () => {
-  it("of which nothing comes for 90 s is closed, and not before", async () => {
+  it("from which nothing comes for 90 s is closed, and not before", async () => {
     const { clock, relay, wire } = await startTurned()
     clock.pass(89 * SECOND)
     await wire.ping()
@@ -87,7 +87,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("that pings every 15 s stays", async () => {
+  it("that pings every 15 s stays open", async () => {
     const { clock, relay, wire } = await startTurned()
     for (let i = 0; i < 100; i++) {
       clock.pass(15 * SECOND)
@@ -96,7 +96,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("is not judged by a machine that slept, or by a clock that was set", async () => {
+  it("is not closed because the machine slept or its clock was set", async () => {
     const { clock, relay, wire } = await startTurned()
     await wire.ping()
     clock.now = () => 1_800_000_000_000
@@ -105,7 +105,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("that waits for an answer of the relay is not silent", async () => {
+  it("that waits for an answer of the relay is not closed", async () => {
     const { clock, relay, wire } = await startTurned()
     relay.disk.hold()
     const id = wire.push([note("e", A)])
@@ -116,7 +116,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("may take 15 min for one frame, as long as enough of it comes", async () => {
+  it("may take 15 min for one frame, as long as enough bytes come each minute", async () => {
     const { clock, relay, wire } = await startTurned()
     const step = 2 ** 16
     const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A, "x".repeat(15 * step))] })
@@ -152,7 +152,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("that sends pings or pongs of WebSocket only stays", async () => {
+  it("that sends only pings or pongs of WebSocket stays open", async () => {
     const { clock, relay, wire } = await startTurned()
     for (let i = 0; i < 10; i++) {
       if (i % 2) wire.socket.ping("here")
@@ -164,7 +164,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  /** Fills the socket of a client that has stopped reading with more than the relay gives to one. */
+  /** Makes a client stop reading, and fills its socket with more than the relay buffers for one socket. */
   async function fill(relay: TestRelay, wire: Wire): Promise<Wire> {
     const writer = await relay.dial()
     wire.socket.pause()
@@ -178,7 +178,7 @@ describe("a socket", () => {
     return writer
   }
 
-  it("that takes nothing is closed after 90 s, full as it is", async () => {
+  it("that is full and takes nothing is closed after 90 s", async () => {
     const { clock, relay, wire } = await startTurned()
     const writer = await fill(relay, wire)
     for (let s = 0; s < 120; s += 15) {
@@ -186,14 +186,14 @@ describe("a socket", () => {
       await writer.ping()
       if (s < 60) expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
     }
-    // It was cut off: the close frame cannot get to it either.
+    // The socket was cut off without a close frame, because that could not get through either.
     expect(relay.server.buffered()).toBe(0)
     wire.socket.resume()
     expect((await wire.ended()).code).toBe(1006)
     await end(relay, clock)
   })
 
-  it("that takes what it can of a full one stays", async () => {
+  it("that is full and takes some bytes each minute stays open", async () => {
     const { clock, relay, wire } = await startTurned()
     const writer = await fill(relay, wire)
     for (let i = 0; i < 4; i++) {
@@ -203,7 +203,7 @@ describe("a socket", () => {
       wire.socket.pause()
       await sleep(10)
       for (let s = 0; s < 60; s += 15) {
-        wire.send({ t: "ping" }) // which the relay reads only while the socket is not full
+        wire.send({ t: "ping" }) // the relay reads this only while the socket is not full
         clock.pass(15 * SECOND)
         await writer.ping()
       }
@@ -214,7 +214,7 @@ describe("a socket", () => {
     await end(relay, clock)
   })
 
-  it("that is full is heard as long as a part of a write is taken, and 15 min at most", () => {
+  it("that is full counts as alive while parts of a write are taken, for 15 min at most", () => {
     const clock = new TurnedClock()
     let ended = false
     const untaken: [number, number] = [2_000_000, 900_000]

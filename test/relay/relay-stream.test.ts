@@ -13,28 +13,30 @@ import { dice } from "../support/dice.ts"
 import { note } from "../support/relay.ts"
 import { type Replica, Served } from "../support/served.ts"
 
-/** One positioning pull, and what it must be answered with. */
+/** One pull with a cursor (or from the beginning), and what has been sent in answer to it. */
 interface Asked {
-  /** The position that it names. */
+  /** The position of the pull's cursor. */
   readonly from: number
-  /** Bytes granted since, and bytes of items that were sent since. */
+  /** Bytes of credit granted since the pull, and bytes of items that were sent since. */
   granted: number
   sent: number
-  /** The position up to which everything was sent. */
+  /** The position up to which entries were sent. */
   at: number
   introduced: boolean
   level: boolean
 }
 
-/** A connection that reads and writes, and checks each frame at the moment at which it is sent. */
+/** A connection that pushes and pulls, and checks each frame at the moment it is sent. */
 class Checked {
   readonly replica: Replica
   readonly pushes = new Map<string, readonly Entry[]>()
-  /** What was wrong first. The connection would swallow what its `send` throws. */
+  /**
+   * The first failed expectation. It is kept here, because the connection would swallow an error thrown by its `send`.
+   */
   #wrong: unknown
-  /** Cursors that it was told. */
+  /** The cursors that the relay sent to it. */
   readonly cursors: Cursor[] = []
-  /** The pulls that were sent, oldest first, of which the first `#current + 1` were answered. */
+  /** The pulls that were sent, oldest first. The first `#current + 1` of them were answered. */
   readonly #asked: Asked[] = []
   #current = -1
   readonly #log: () => { readonly entities: readonly string[]; readonly end: number }
@@ -62,7 +64,10 @@ class Checked {
     this.replica.send({ t: "pull", w: "w", credit })
   }
 
-  /** Nothing happens any more by itself, and the socket has room: either all was sent, or the credit is used up. */
+  /**
+   * Call this when nothing more happens by itself and the socket has room. Then either everything was sent or the
+   * credit is used up.
+   */
   checkQuiet(): void {
     if (this.#wrong) throw this.#wrong
     const asked = this.#asked.at(-1)
@@ -118,16 +123,19 @@ class Checked {
   }
 }
 
-/** Two connections push and pull as it comes; each frame is checked when it is sent, each pause for what is missing. */
+/**
+ * Two connections push and pull at random. Each frame is checked when it is sent, and each pause is checked for missing
+ * frames.
+ */
 async function play(seed: number, sizes: Record<string, number>): Promise<{ reads: number }> {
   const random = dice(seed)
   const below = (n: number) => Math.floor(random() * n)
   const served = await Served.open({ sizes: { socketBytes: 0, ...sizes } })
   const log = await served.log()
-  /** The entities in the order of the log. */
+  /** The entity of each entry, in the order of the log. */
   const entities: string[] = []
   const made: Entry[] = []
-  /** Mostly a new one; some are known, and some are refused. */
+  /** Mostly a new note. Sometimes one that is known, sometimes one that is refused. */
   const oneNote = (): Entry => {
     if (made.length > 0 && below(5) === 0) return made[below(made.length)]!
     const entry = note(`e${made.length}`, actorOf(made.length + 1), "x".repeat(below(99)))
@@ -161,7 +169,7 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
     if (what < 4) one.push(notes())
     else if (what === 4) one.push([note(`v${step}`, actorOf(step))], "v")
     else if (what < 8) {
-      // A socket that is full now may not say which pull it answers later.
+      // The socket is emptied first, because of a full socket's later frames one cannot say which pull they answer.
       if (one.replica.buffered > 0) one.replica.drain()
       one.pull(one.cursors.length > 0 && below(3) > 0 ? one.cursors[below(one.cursors.length)]! : null, below(4) * 200)
     } else if (what < 9) one.grant(below(600))
@@ -192,7 +200,8 @@ describe("what a connection is sent", () => {
         },
       )
     }
-    // Without the log: only where the credit is less than what is recent.
+    // Even when all entries are recent, the log is read for a pull whose credit is smaller than the frame of recent
+    // entries.
     expect(reads).toBeGreaterThan(50)
   })
 })
