@@ -1,6 +1,7 @@
 /**
- * Moments that schedules by chance seldom meet. An ambush waits for one and strikes there: what a rule protects is seen
- * only by those who break things in the moment that it is about.
+ * Random schedules seldom meet some moments that a rule of the protocol is about. An ambush waits for such a moment and
+ * then does the harm against which the rule protects, because a missing rule shows only when something breaks at that
+ * moment.
  */
 import type { Files } from "../support/disk.ts"
 import { crash, crashRelay, harmRelay, open, putBack, wipeDevice } from "./world/mishaps.ts"
@@ -10,8 +11,10 @@ import type { World } from "./world/world.ts"
 
 const kinds = {
   /**
-   * An ack is saved, and its entry is not: the device dies, and the relay goes back to when the cursor was saved. It writes
-   * something that nobody writes to again: what the relay lacks of other entities is missed by what rests on it.
+   * The device saves an ack of a change, and has not yet received the entry of that change (its reach is ahead of its
+   * cursor). At that moment it crashes, and the relay goes back to a copy from when the two were equal.
+   * Before that the device writes to an entity that nobody else writes to. Otherwise a later change by others would
+   * depend on the lost one and reveal the loss.
    */
   acked(world: World, replica: Replica): void {
     world.edit(replica, "both", `alone-${replica.name}`)
@@ -28,7 +31,10 @@ const kinds = {
     }
   },
 
-  /** Several entries were written, and are not safe yet: the power goes, and does so again. */
+  /**
+   * The relay has written several entries and not flushed them. At that moment its power fails, and the same happens
+   * `times` times.
+   */
   unsynced(world: World, replica: Replica, times = 5): void {
     let patience = 4
     world.relay.onSync = (entries) => {
@@ -38,7 +44,7 @@ const kinds = {
     }
   },
 
-  /** A device has learned that it must heal: it dies, or the relay is replaced once more. */
+  /** A device has saved that it must heal. At that moment it crashes, or the relay's disk is replaced once more. */
   async healing(world: World, replica: Replica): Promise<void> {
     const copy = world.relay.snapshot()
     replica.onState = ({ heal }) => {
@@ -52,12 +58,13 @@ const kinds = {
   },
 
   /**
-   * What an entity begins with is damaged where the relay reads only when it is asked for it. A device without anything
-   * asks, and while the log breaks everybody writes to that entity: the relay lacks what this rests on.
+   * An entity's first change is damaged in a segment that the relay reads only when somebody asks for it. A device that
+   * has lost everything asks for it. At the moment the relay finds the damage, all replicas write to that entity, so
+   * the relay lacks what these edits depend on.
    */
   async unread(world: World, replica: Replica): Promise<void> {
     const live = () => replica.ws?.status.phase === "live"
-    // The newest segment is read whenever the relay starts.
+    // The relay reads its newest segment at every start, so the damage must be in an older one.
     const segments = () =>
       [...world.relay.snapshot().keys()].filter((path) => isOurs(path) && path.endsWith(".log")).length
     for (let i = 0; i < 8 && segments() < 2; i++) {
@@ -83,7 +90,7 @@ const kinds = {
     const rest = new Set(
       world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.devices.kept(other.device))),
     )
-    if (oracle.devices.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of something
+    if (oracle.devices.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of a change
     await wipeDevice(world, newcomer)
   },
 }

@@ -1,5 +1,7 @@
-/** What fast-check may do to a world, each run with weights of its own: a schedule in which devices never crash finds other
- * faults than one in which they always do. */
+/**
+ * What fast-check may do to a world. Each run has weights of its own for the commands, because a schedule in which
+ * devices never crash finds other faults than one in which they always do.
+ */
 import fc from "fast-check"
 import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
 import { layAmbush } from "./ambush.ts"
@@ -31,7 +33,7 @@ export interface Command {
   readonly op: Op
   readonly replica: number
   readonly x: number
-  /** What follows it before the next one: that many events, or that many ms. */
+  /** What passes before the next command: this many events, or this many ms. */
   readonly gap: { readonly events: number } | { readonly ms: number }
 }
 
@@ -64,8 +66,9 @@ const WEIGHTS = {
 } as const
 
 /**
- * Troubles of devices. They are drawn behind all others and put in between them, so that the runs without any stay what they
- * were: those that find the planted bugs are known by their numbers.
+ * Troubles of devices. They are drawn after all other commands and then inserted between them. So a run without
+ * troubles is the same run as it would be if there were no troubles at all: planted bugs name the run that finds them
+ * by its number, and these numbers stay right.
  */
 const TROUBLES = {
   account: 1,
@@ -139,7 +142,10 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   cloneDevice: (world, replica, x) => cloneDevice(world, replica, world.replicas[x % world.replicas.length]!),
 }
 
-/** Most edits meet: one entity of five. Where there are many entities every second edit goes to any of them. */
+/**
+ * Most edits are of the same few entities, so that they meet: three in five of the first one. If there are many
+ * entities, every second edit is of any of them.
+ */
 function entityOf({ entities }: World, y: number): string {
   if (entities.length <= FEW) return entities[OFTEN[y % OFTEN.length]!]!
   return entities[y % 2 ? OFTEN[(y >> 1) % OFTEN.length]! : (y >> 1) % entities.length]!
@@ -149,7 +155,10 @@ const FEW = 3
 
 const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
 
-/** A place in a file of the relay. Most of a small segment is the room between its header and the copy: that is left out. */
+/**
+ * An offset in a file of the relay. The emptiness between a segment's header and the copy of the header is left out,
+ * because it is most of a small segment.
+ */
 function somewhere(x: number, length: number, path: string): number {
   if (!path.endsWith(".log")) return x % length
   const at = x % (length - ROOM)
@@ -157,7 +166,7 @@ function somewhere(x: number, length: number, path: string): number {
 }
 const ROOM = HEADER_BYTES - 2 * COPY
 
-/** Two of them write to one entity, now the one and now the other. */
+/** Two replicas write to one entity in turn. */
 async function race(world: World, replica: Replica, x: number): Promise<void> {
   const entity = entityOf(world, x >> 3)
   const others = world.replicas.filter((other) => other !== replica)
@@ -168,19 +177,22 @@ async function race(world: World, replica: Replica, x: number): Promise<void> {
   }
 }
 
-/** One of them writes to several entities in one turn. */
+/** One replica writes to several entities in one turn of the scheduler. */
 function burst(world: World, replica: Replica, x: number): void {
   for (let i = 0; i < 3 + (x % 3); i++) world.edit(replica, "both", entityOf(world, (x >> 2) + 2 * i))
 }
 
-/** Now and then with a push on its way, which arrives when the device has long been back. */
+/** Sometimes a push is on its way, and arrives long after the device has connected again. */
 async function becomeZombie(world: World, replica: Replica, x: number): Promise<void> {
   const connection = connectionOf(world, replica)
   if (x % 3) await push(world, replica)
   connection?.zombie([0, 5000, 20_000][x % 3])
 }
 
-/** It leaves its relay with a push on its way, writes on, and comes back: on a shared connection the socket stays open. */
+/**
+ * The replica disconnects with a push on its way, edits, and connects again. On a shared connection the socket stays
+ * open meanwhile.
+ */
 async function rejoin(world: World, replica: Replica, x: number): Promise<void> {
   await push(world, replica)
   replica.writeHome()
@@ -189,19 +201,19 @@ async function rejoin(world: World, replica: Replica, x: number): Promise<void> 
   world.scheduler.after([0, 0, 50, 2000][x % 4]!, "rejoin", () => connect(world, replica))
 }
 
-/** Writes, and sees that on its way. */
+/** The replica edits, and waits until the push of that edit is on its way. */
 async function push(world: World, replica: Replica): Promise<void> {
   const connection = connectionOf(world, replica)
   world.edit(replica, "splice", world.entities[0]!)
   for (let i = 0; i < 30 && connection?.up.length === 0; i++) await world.steps(1)
 }
 
-/** At once, soon, or after long. */
+/** Calls `f` at once, soon, or after a long time. */
 const later = (world: World, x: number, f: () => void): void => {
   world.scheduler.after([0, 50, 2000, 90_000][x % 4]!, "reopen", f)
 }
 
-/** One run: its weights, speeds and number of replicas, and 10 to 40 commands. */
+/** One run: its weights, speeds and number of replicas, and 10 to 40 commands with troubles between them. */
 export const runs: fc.Arbitrary<Run> = fc
   .record({
     seed: fc.nat(2 ** 31 - 1),
@@ -241,7 +253,7 @@ export const runs: fc.Arbitrary<Run> = fc
 
 interface Trouble {
   readonly command: Command
-  /** Behind how many of a hundred commands it comes. */
+  /** Its place among the other commands, in percent of them. */
   readonly at: number
 }
 
@@ -265,7 +277,7 @@ const slowed = ({ usual, worst }: { usual: number; worst: number }, by: number) 
   worst: worst * by,
 })
 
-/** Left out, usual or frequent. Edits always happen. */
+/** The weight of a command in one run: 0, the usual one, or three times that. Edits are in every run. */
 function weightOf(op: Op, usual: number): fc.Arbitrary<readonly [Op, number]> {
   const factor = op === "edit" ? fc.constantFrom(0.5, 1, 2) : fc.constantFrom(0, 1, 1, 3)
   return factor.map((by) => [op, usual * by * 10] as const)

@@ -1,11 +1,11 @@
-/** What the end of a run excuses: changes that rest on one that we have destroyed everywhere. */
+/** What the end of a run excuses: changes that depend on a change of which the run has destroyed every copy. */
 import { beforeAll, expect, test } from "vitest"
 import { warmUp } from "./property.ts"
 import { Stage } from "./world/stage.ts"
 
 beforeAll(warmUp)
 
-/** What r1 has written to e0 is on r2 and in the log; what that rests on was r0's and is nowhere any more. */
+/** A change of r1 to e0 is on r2 and in the log. It depends on a change of r0 of which no copy is left. */
 async function destroyWhatE0BeginsWith(stage: Stage): Promise<void> {
   await stage.start()
   stage.backUp()
@@ -25,7 +25,7 @@ async function destroyWhatE0BeginsWith(stage: Stage): Promise<void> {
   )
 }
 
-test("nobody can show what the log has of an entity without its beginning", async () => {
+test("no replica shows an entity whose first change is lost, even if the log has later ones", async () => {
   const stage = new Stage()
   await destroyWhatE0BeginsWith(stage)
   await stage.settle()
@@ -33,7 +33,7 @@ test("nobody can show what the log has of an entity without its beginning", asyn
   await stage.world.end()
 })
 
-test("nobody takes what a device has of an entity without its beginning", async () => {
+test("no relay takes changes of an entity whose first change is lost", async () => {
   const stage = new Stage()
   await destroyWhatE0BeginsWith(stage)
   await stage.restore(0)

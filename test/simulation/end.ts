@@ -1,4 +1,7 @@
-/** Everything works again: the world must come to rest, and agree. */
+/**
+ * The end of a run: everything is made to work again, and then the world must come to rest with all replicas in
+ * agreement.
+ */
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { disarm } from "./ambush.ts"
@@ -9,10 +12,13 @@ import { collectionOf, type Replica, rowsOf, tokensOf, type Workspace } from "./
 import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
 
-/** How long a healed world may take to agree: far above the longest pause between two attempts to connect. */
+/** How long a healed world may take to agree, ms: far longer than the longest pause between two attempts to connect. */
 const REST_MS = 30 * 60_000
 
-/** By then no replica's clock is behind the times of the others' changes: until then it shows its own. */
+/**
+ * More than the clocks of two replicas differ, ms. After it the time of every change has passed on every replica's clock,
+ * so all rows show the same times.
+ */
 const PRESENT_MS = 25_000
 
 export async function settle(world: World): Promise<void> {
@@ -21,7 +27,8 @@ export async function settle(world: World): Promise<void> {
   await eachOpens(world)
   await eachUpdates(world)
   await eachReads(world)
-  // First without another edit: a new one would push what was forgotten with it.
+  // First without a new edit, because a new edit would start a push, and that would also send what the library had
+  // forgotten to push.
   await comesToRest(world)
   await accountsComeBack(world)
   eachWrites(world)
@@ -44,8 +51,8 @@ async function eachOpens(world: World): Promise<void> {
 }
 
 /**
- * Where the app was updated on one device, it is on all: rows say what the app declares. Where it met a newer relay, it
- * starts again: as it is, it waits for an update.
+ * If the app was updated on one device, it is updated on all, because rows show what the app's schema declares. A
+ * replica that has met a newer relay is started again, because until then it waits for an update.
  */
 async function eachUpdates(world: World): Promise<void> {
   const isNew = world.replicas.some(({ version }) => version === 2)
@@ -57,7 +64,7 @@ async function eachUpdates(world: World): Promise<void> {
   await eachOpens(world)
 }
 
-/** What a disk has damaged of a change is found when somebody reads that, and not before. */
+/** Reads every entity, because damage in a change on a device's disk is found only when somebody reads the change. */
 async function eachReads(world: World): Promise<void> {
   if (!world.oracle.devices.anyHarmed) return
   for (const { device, ws } of world.replicas) {
@@ -66,13 +73,15 @@ async function eachReads(world: World): Promise<void> {
   }
 }
 
-/** Every account comes back to the devices on which it has left something, so that all of it is answered. */
+/** Signs in, on each device, every account that has left changes there, so that all of them are pushed and answered. */
 async function accountsComeBack(world: World): Promise<void> {
   for (const replica of world.replicas) {
-    // What one has left may rest on what another one has left, and that on the first again.
+    // One round may not be enough: changes of one account may depend on changes of another one, and those in turn on
+    // changes of the first one.
     for (let [left] = othersOf(replica), turn = 0; left; [left] = othersOf(replica)) {
       if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
-      // A program that starts again would write home at once, under the account that it had before.
+      // The program is not started again here, because it would at once write to its second workspace under the earlier
+      // account.
       signIn(world, replica, left.principal)
       await comesToRest(world)
       replica.wake()
@@ -83,14 +92,17 @@ async function accountsComeBack(world: World): Promise<void> {
 
 const othersOf = ({ ws, home }: Replica) => [ws, home].flatMap((one) => one?.status.others ?? [])
 
-/** After all that it went through, every replica can write, and be read by the others. */
+/**
+ * Every replica makes one more edit. After everything that happened to it, it must still be able to write and to be
+ * read by others.
+ */
 function eachWrites(world: World): void {
   for (const replica of world.replicas) world.edit(replica, "both", `last-${replica.name}`)
 }
 
 async function comesToRest(world: World): Promise<void> {
   const until = world.scheduler.now + REST_MS
-  // Longer than anything can be on its way.
+  // Longer than any frame can be on its way.
   const enough = 3000 + 2 * world.speeds.network.worst
   for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") connect(world, replica, replica.relay)
   for (let quiet = 0; quiet < enough; ) {
@@ -108,8 +120,8 @@ const isLevel = (world: World, { ws, home, device }: Replica): boolean =>
   (home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home)))
 
 /**
- * What we have destroyed everywhere, and what rests on it, cannot be sent. With a principal, only what does not wait for
- * another one.
+ * The changes that a device owes and can never push: those of which the run has destroyed every copy, and those that
+ * depend on such a change. With a principal, changes that wait for another principal are left out.
  */
 function owedForEver(world: World, device: Device, principal?: string | null): Hash[] {
   const { oracle } = world
@@ -120,7 +132,7 @@ function owedForEver(world: World, device: Device, principal?: string | null): H
     .filter((hash) => principal === undefined || !oracle.devices.waitsForOther(device, hash, principal))
 }
 
-/** Changes that wait for other accounts. */
+/** Number of changes on this device that wait for other accounts. */
 const leftIn = ({ status: { others } }: Workspace): number => others.reduce((sum, { pending }) => sum + pending, 0)
 
 async function checkAgreement(world: World): Promise<void> {
@@ -149,8 +161,8 @@ async function checkAgreement(world: World): Promise<void> {
 }
 
 /**
- * Entities of which the log or a device has a change that rests on one that we have destroyed everywhere: nobody can show
- * it any more.
+ * The entities of which the log or a device has a change that depends on a change without any copy. No replica can show
+ * that change.
  */
 function waitingForEver({ oracle, replicas }: World, log: ReadonlyMap<string, ReadonlySet<Hash>>): ReadonlySet<string> {
   const logged = new Map([...log].flatMap(([entity, hashes]) => [...hashes].map((hash) => [hash, entity])))
@@ -176,10 +188,14 @@ function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: 
   }
 }
 
-/** It waits for a change that we have destroyed everywhere: no relay would take it, so its holder owes it to nobody. */
+/**
+ * Whether this change depends on a change of which no copy is left. No relay would take it, so its holder can never
+ * push it.
+ */
 function restsOnLost({ oracle, replicas }: World, held: ReadonlyMap<Hash, string>, hash: Hash): boolean {
   const { changes, lost } = oracle
-  // A disk may have damaged the last copy but one, and another one after that.
+  // The oracle's `lost` may lack such a change: one disk damaged the last copy but one, and another disk damaged the
+  // last one later.
   const isNowhere = (hash: Hash) =>
     !oracle.relayHolds(hash) && replicas.every(({ device }) => !oracle.devices.whole(device).has(hash))
   const open = [hash]
@@ -190,7 +206,7 @@ function restsOnLost({ oracle, replicas }: World, held: ReadonlyMap<Hash, string
   return false
 }
 
-/** Equal heads, as equal sets: what the relay's disk holds is what every device holds. */
+/** The relay's disk and every device hold the same changes. */
 function checkSameChanges(world: World, { name, device }: Replica, log: ReadonlyMap<string, ReadonlySet<Hash>>): void {
   const { oracle } = world
   const held = oracle.devices.whole(device)
@@ -202,7 +218,10 @@ function checkSameChanges(world: World, { name, device }: Replica, log: Readonly
   }
 }
 
-/** What goes on beside them disturbs the others' second workspaces as little as these disturb it. */
+/**
+ * The second workspaces of all replicas show the same rows. Whatever happens in the first workspaces does not disturb
+ * them.
+ */
 function checkHomes({ replicas }: World): void {
   const [first, ...others] = replicas.flatMap(({ name, home }) =>
     home ? [{ name, rows: canonical(home.notes.all()) }] : [],
@@ -224,13 +243,14 @@ async function checkSameRows(
       owedForEver(world, device).map((hash) => world.oracle.devices.owed(device.name).get(hash)!.entity),
     ),
   )
-  // A row outlives the changes that a disk has damaged: of what nobody else had it is all that is left.
+  // If a disk has damaged the last copy of an entity's changes, its row is all that is left of it, and only one device
+  // shows that.
   const { changes, lost } = world.oracle
   const ofLost = new Set([...lost].map((hash) => changes.get(hash)?.entity))
   const isLeftOver = (id: string) => unsent.has(id) || (!log.has(id) && ofLost.has(id))
   let first: string | undefined
   for (const { name, ws, told } of world.replicas) {
-    // Before anything is read: that hydrates, and could mend what is shown.
+    // Compare before anything is read, because reading hydrates an entity, and that could mend a wrong row.
     const all = rowsOf(ws!)
     if (canonical([...told.notes, ...told.tasks]) !== canonical(all))
       fail("not told", `${name} was told\n${canonical([...told.notes, ...told.tasks])}\nand shows\n${canonical(all)}`)
@@ -244,10 +264,13 @@ async function checkSameRows(
   }
 }
 
-/** Without what a row says of itself: on a device that can never send a change, it says that one is pending. */
+/**
+ * A row without its metadata: on a device that can never push a change of it, `$pending` differs from the other
+ * devices.
+ */
 const contentOf = (row: object): object => Object.fromEntries(Object.entries(row).filter(([key]) => key[0] !== "$"))
 
-/** A row is what Automerge itself makes of the logged changes. */
+/** A row has the content that Automerge itself makes of the logged changes. */
 function checkContent(
   { oracle }: World,
   name: string,
@@ -265,7 +288,7 @@ function checkContent(
     JSON.stringify(doc, (_key, value) => (value instanceof A.ImmutableString ? String(value) : value)),
   )
   A.free(doc)
-  // Of an entity whose genesis is lost everywhere Automerge makes nothing, and nobody shows it.
+  // If every copy of an entity's genesis is lost, Automerge makes nothing of the rest, and no replica shows the entity.
   if (read === undefined && plain["@type"] === undefined) return
   const { title, body = "", tags } = (read ?? {}) as { title?: string; body?: string; tags?: string[] }
   const is = canonical({ title, body, tags })
@@ -305,7 +328,7 @@ async function checkEdits(
   }
 }
 
-/** A promise of the library, in simulated time. */
+/** Waits for a promise of the library in simulated time. */
 async function arrives<T>(world: World, promise: Promise<T>): Promise<T> {
   let done = false
   void promise.then(

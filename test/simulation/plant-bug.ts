@@ -1,4 +1,4 @@
-/** Bugs that somebody might write, one line each, and whether the tests would have seen them. */
+/** Plants a bug of a few lines into the sources, as somebody might write it, and tells whether the tests find it. */
 import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
@@ -10,7 +10,7 @@ import { promisify } from "node:util"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-/** Exact text of a source file, there exactly once, and what stands there instead. */
+/** A text that stands exactly once in a source file, and the text that replaces it. */
 export interface SourceEdit {
   readonly file: string
   readonly replace: string
@@ -22,19 +22,19 @@ export interface Bug {
   readonly edits: readonly SourceEdit[]
 }
 
-/** A schedule by its name. */
+/** A schedule of `scenarios.ts`, by its name. */
 export interface Schedule {
   readonly scenario: string
 }
 
-/** That many runs of the property. The `first` of the seed's runs (from 0) is played before the others. */
+/** This many runs of the property with this seed. Run number `first` (counted from 0) is played before the others. */
 export interface Runs {
   readonly runs: number
   readonly seed: number
   readonly first?: number
 }
 
-/** The tests of a file. */
+/** The tests of one file. */
 export interface Tests {
   readonly tests: string
 }
@@ -42,19 +42,22 @@ export interface Tests {
 export interface Task {
   readonly bug: Bug
   readonly run: Schedule | Runs | Tests
-  /** Where the result goes. */
+  /** Path of the file to which the result is written. */
   readonly out: string
 }
 
 export interface Result {
-  /** Undefined: nobody noticed. */
+  /** What the failure says. Undefined: nothing failed. */
   readonly found?: string
-  /** The run of the seed that found it. */
+  /** The number of the run that failed. */
   readonly by?: number
   readonly runs: number
 }
 
-/** Each edit's text must be there exactly once, or the bug has rotted. */
+/**
+ * Throws unless the text of each edit stands exactly once in its file, because otherwise nothing or something else
+ * would be planted.
+ */
 export function checkPlantable({ name, edits }: Bug): void {
   for (const { file, replace, by } of edits) {
     const times = readFileSync(root + file, "utf8").split(replace).length - 1
@@ -64,7 +67,7 @@ export function checkPlantable({ name, edits }: Bug): void {
   }
 }
 
-/** Runs the schedule, the property or the tests with the bug in a process of its own. */
+/** Runs the schedule, the property or the tests in a process of its own whose sources have the bug. */
 export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
   checkPlantable(bug)
   const folder = await mkdtemp(join(tmpdir(), "planted-"))
@@ -86,7 +89,7 @@ export async function plant(bug: Bug, run: Task["run"]): Promise<Result> {
   }
 }
 
-/** What vitest's JSON report says of each test. */
+/** The part of vitest's JSON report that is read here. */
 interface Report {
   readonly testResults: readonly {
     readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]

@@ -1,7 +1,10 @@
-/** One line each, as somebody might write it on a bad day, and what the property says of it. */
+/** Bugs of a few lines each, as somebody might write them, and what the property says of each. */
 import type { Bug, SourceEdit } from "./plant-bug.ts"
 
-/** On a socket that others keep open, what is said to who it was before is taken for an answer to who it is now. */
+/**
+ * A workspace that comes back to a socket that other workspaces keep open. The relay's answers to its earlier session
+ * are then taken for answers to the new one.
+ */
 const comesBack: SourceEdit = {
   file: "src/sync/socket.ts",
   replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
@@ -9,9 +12,9 @@ const comesBack: SourceEdit = {
 }
 
 export interface KnownBug extends Bug {
-  /** The run of the property, among those of seed 1, that finds it. It is played first. */
+  /** The number of the run, among those of seed 1, that finds the bug. It is played first. */
   readonly run: number
-  /** What the property says of it. */
+  /** What the property says when it finds the bug. */
   readonly sees: RegExp
 }
 
@@ -115,7 +118,8 @@ export const bugs: readonly KnownBug[] = [
         replace: "this.freshActor()\n    this.#arrivals.clear()\n    const behind",
         by: "this.documents.dropAll()\n    this.#arrivals.clear()\n    const behind",
       },
-      // The second line of defence: a session that finds one of its own changes lacking takes a fresh actor, too.
+      // The second line of defence must go too: a session that finds one of its own changes missing also takes a fresh
+      // actor.
       {
         file: "src/replica/live-documents.ts",
         replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
@@ -149,7 +153,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "a change let in before what it rests on",
+    name: "a change admitted before the changes that it depends on",
     run: 30,
     sees: /^effect before its cause: \S+ \S+ was appended to the log/,
     edits: [
@@ -175,7 +179,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "a step that throws takes its group with it",
+    name: "a step that throws undoes its whole group",
     run: 0,
     sees: /^(refused|in trouble) for no good reason: .*STORE_FAILED/,
     edits: [
@@ -187,7 +191,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "a deletion that is said to be saved at once",
+    name: "a deletion whose promise resolves before it is saved",
     run: 1,
     sees: /^said to be saved: .* delete in/,
     edits: [
@@ -199,7 +203,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "subscribers who hear only of what was written here",
+    name: "subscribers that are called only for local writes",
     run: 0,
     sees: /^not told/,
     edits: [
@@ -231,7 +235,8 @@ export const bugs: readonly KnownBug[] = [
   {
     name: "a late ack for a workspace that comes back",
     run: 34,
-    // The oracle reads a late ack as the replica does, for the push that has its id now; or it sees the cursor that came with it.
+    // The oracle takes a late ack, as the replica does, for an ack of the push that has its id now. Or it notices the
+    // cursor that came with the ack.
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
     edits: [
       comesBack,
@@ -247,7 +252,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "trouble with one log that closes the socket",
+    name: "a failure of one log that closes the socket",
     run: 5,
     sees: /^ended for no good reason/,
     edits: [
@@ -260,7 +265,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "changes whose flush has failed acknowledged all the same",
+    name: "changes that are acknowledged although their flush failed",
     run: 5,
     sees: /^acknowledged before stored/,
     edits: [
@@ -272,7 +277,7 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "what is said to one workspace is told to all",
+    name: "a message to one workspace is handed to all",
     run: 0,
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [

@@ -1,13 +1,13 @@
 /**
- * Faults that were mended, each planted again in one line, and the tests that say so. The property would find some of
- * them as well (`planted-bugs.ts`), but not in every hundred runs.
+ * Faults that were mended. Each is planted again, and the named tests must fail. The property would find some of them
+ * too (`planted-bugs.ts`), but not in every hundred runs.
  */
 import type { Bug } from "./plant-bug.ts"
 
 export interface Mend extends Bug {
-  /** The file of the tests. */
+  /** The file whose tests must find the fault. */
   readonly tests: string
-  /** The names of the tests that fail. */
+  /** Matches the names of the tests that must fail. */
   readonly fails: RegExp
 }
 

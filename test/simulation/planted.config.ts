@@ -1,4 +1,4 @@
-/** Runs test/simulation/planted.run.ts, or a file of tests, with one line of the sources changed, in memory only. */
+/** Runs test/simulation/planted.run.ts, or a file of tests, with sources that are changed in memory only. */
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { defineConfig, type Plugin } from "vitest/config"

@@ -1,4 +1,6 @@
-/** Started by plant-bug.ts in a process whose sources have a bug: writes whether the schedule or the property noticed. */
+/**
+ * plant-bug.ts starts this in a process whose sources have a bug. Writes whether the schedule or the property failed.
+ */
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
 import type { Result, Runs, Schedule } from "./plant-bug.ts"

@@ -1,4 +1,4 @@
-/** The project's property: whatever happens, nothing that was promised is broken on the way, and in the end all agree. */
+/** The project's property: whatever happens, no promise is broken on the way, and in the end all replicas agree. */
 import * as A from "@automerge/automerge"
 import fc from "fast-check"
 import { loadAutomerge } from "../../src/document/entity.ts"
@@ -7,7 +7,10 @@ import { settle } from "./end.ts"
 import { Violation } from "./oracle/facts.ts"
 import { World } from "./world/world.ts"
 
-/** What must have happened in at least this share of the runs: a property that sees nothing proves nothing. */
+/**
+ * Each thing that a run may meet must have happened in at least this share of the runs, because a property that meets
+ * nothing proves nothing.
+ */
 const SHARE = 0.05
 
 const THINGS = Object.keys(new World({ seed: 1, replicas: 0 }).happened())
@@ -15,17 +18,17 @@ const THINGS = Object.keys(new World({ seed: 1, replicas: 0 }).happened())
 export interface Outcome {
   readonly runs: number
   readonly seed: number
-  /** How many runs saw it. */
+  /** For each thing: in how many runs it happened. */
   readonly seen: ReadonlyMap<string, number>
   readonly ms: number
-  /** Undefined: it held. */
+  /** Undefined: every run passed. */
   readonly failure?: { readonly message: string; readonly seed: number; readonly path: string; readonly run: Run }
 }
 
-/** Loads what is loaded once and would otherwise take real time inside the first run. */
+/** Loads what is loaded once per process. Without this the first run would wait for it in real time. */
 export async function warmUp(): Promise<void> {
   await loadAutomerge()
-  // WebAssembly memory grows in small steps, each with a garbage collection; grown once, it stays.
+  // WebAssembly memory grows in small steps, with a garbage collection at each. One large step here avoids them.
   const doc = A.change(A.init<{ bytes?: Uint8Array }>(), (d) => void (d.bytes = new Uint8Array(16 * 2 ** 20)))
   A.free(doc)
 }
@@ -37,7 +40,7 @@ export async function play({ options, commands }: Run): Promise<World> {
     for (const command of commands) await obey(world, command)
     await settle(world)
   } catch (error) {
-    // What the oracle has seen comes before what followed from it.
+    // A violation that the oracle saw is the cause, and `error` may only be its consequence.
     throw withTrail(world.oracle.violation ?? error, world)
   } finally {
     await world.end()
@@ -76,7 +79,7 @@ export async function hunt(options: { runs: number; seed: number; path?: string 
   }
 }
 
-/** Leaves out commands, many at a time and then few, as long as the same thing goes wrong. */
+/** Leaves out commands, first many at a time and then fewer, as long as the same thing goes wrong. */
 export async function reduce(failure: NonNullable<Outcome["failure"]>, withinMs: number): Promise<typeof failure> {
   const until = performance.now() + withinMs
   let { run, message } = failure
@@ -102,7 +105,7 @@ export async function reduce(failure: NonNullable<Outcome["failure"]>, withinMs:
 
 const kindOf = (message: string): string => message.slice(0, message.indexOf(":"))
 
-/** A table of what happened, and what happened too rarely. */
+/** `text` is a table of how often each thing happened, and `rare` are the things that happened in too few runs. */
 export function report(
   { runs, seed, seen, ms, failure }: Outcome,
   all: readonly string[] = THINGS,
@@ -125,5 +128,5 @@ export function commandsOf({ options, commands }: Run): string {
 
 const percent = (n: number, of: number): string => `${((100 * n) / Math.max(1, of)).toFixed(0).padStart(4)} %`
 
-/** Some runs, always the same for a seed. */
+/** `n` runs, always the same ones for a seed. */
 export const sample = (n: number, seed: number): Run[] => fc.sample(runs, { numRuns: n, seed })

@@ -1,4 +1,4 @@
-/** What the property has found, each as small as it could be made. */
+/** Faults that the property has found, each as a schedule that was made as small as possible. */
 import { beforeAll, expect, test } from "vitest"
 import type { Run } from "./commands.ts"
 import { settle } from "./end.ts"
@@ -9,7 +9,7 @@ beforeAll(warmUp)
 
 const at = (events: number) => ({ events })
 
-// no seed: none was recorded when it was found, and the schedule below does not need it
+// This title names no seed, because none was recorded. The schedule does not need one.
 test("an entity that arrives in the moment in which it is created here has the changes of both", async () => {
   const stage = new Stage({ replicas: 2 })
   await stage.start()
@@ -17,7 +17,7 @@ test("an entity that arrives in the moment in which it is created here has the c
   await stage.sync(1)
   await stage.connect(0)
   await stage.up(0)
-  stage.editAtOnce(0, "e1") // while this is being saved, the next two wait together
+  stage.editAtOnce(0, "e1") // the next two steps wait together while this is being saved
   await stage.downAtOnce(0)
   stage.editAtOnce(0, "e0")
   await stage.soon()
@@ -25,7 +25,7 @@ test("an entity that arrives in the moment in which it is created here has the c
   await stage.world.end()
 })
 
-test("a segment whose header could not be written is written with one after all (seed 11)", async () => {
+test("a segment whose header could not be written gets its header later (seed 11)", async () => {
   const stage = new Stage({ replicas: 2 })
   await stage.start()
   stage.failDisk()
@@ -40,7 +40,7 @@ test("a segment whose header could not be written is written with one after all 
   await stage.world.end()
 })
 
-test("what a failed flush has lost is never served as a live entry (seed 11)", async () => {
+test("an entry that a failed flush has lost is never served as a new entry (seed 11)", async () => {
   const stage = new Stage({ replicas: 3 })
   await stage.start()
   await stage.edit(0)
@@ -58,7 +58,7 @@ test("what a failed flush has lost is never served as a live entry (seed 11)", a
   await stage.world.end()
 })
 
-test("a log that is damaged once more where it was broken before is opened all the same (seed 41)", async () => {
+test("a log that is damaged again where it had lost an entry before is opened all the same (seed 41)", async () => {
   const stage = new Stage({ replicas: 2 })
   await stage.start()
   for (const entity of ["e0", "e1", "e2"]) {
@@ -73,7 +73,7 @@ test("a log that is damaged once more where it was broken before is opened all t
   await stage.world.end()
 })
 
-test("a heal skips no entity of which the log serves changes that it does not know (seed 41)", async () => {
+test("a heal leaves out no entity of which the log has orphans (seed 41)", async () => {
   const stage = new Stage({ replicas: 3 })
   await stage.start()
   for (const r of [1, 0, 2, 1, 0]) {
@@ -83,7 +83,8 @@ test("a heal skips no entity of which the log serves changes that it does not kn
   await stage.sync(2)
   await stage.edit(2)
   await stage.sync(2)
-  // What r2 has written rests on the damaged entry: it is served, but not known. r1 gives back what it holds.
+  // The change of r2 depends on the damaged one, so it is an orphan: the log serves it, and does not count it as known.
+  // r1 gives back what it holds.
   await stage.damage("e0")
   await stage.sync(1)
   await stage.die(2)
@@ -93,8 +94,9 @@ test("a heal skips no entity of which the log serves changes that it does not kn
 })
 
 /**
- * Runs as the property drew them, without the commands that it took no part in, each with what must still happen in it:
- * where other draws or sizes let a run pass its situation by, it proves nothing any more.
+ * Runs as the property drew them, without the commands that are not needed for the failure. `happens` are things that
+ * must still happen in a run: if a change of the library's sizes or of the commands made a run miss its situation, it
+ * would pass without proving anything.
  */
 const runs: readonly (readonly [what: string, happens: readonly string[], run: Run])[] = [
   [
@@ -122,7 +124,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     },
   ],
   [
-    "what waited in a heal, and so was not named in it, is owed once it is whole (seed 202611232, path 2013)",
+    "changes that wait during a heal, and are not named in it, are owed once they are whole (seed 202611232, path 2013)",
     ["relay files harmed", "device restores", "unread ambushes", "heals", "changes adopted"],
     {
       options: {
@@ -150,9 +152,9 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // of the oracle: it took damage that an ambush had put back for mended
+  // This was a fault of the oracle: an ambush had put damage back, and the oracle counted that damage as mended.
   [
-    "a relay goes on on what its index knows when a copy with damage is put back (seed 202611241, path 3017)",
+    "a relay builds on what its index knows when a copy with damage is put back (seed 202611241, path 3017)",
     ["relay restores", "relay files harmed", "heals", "changes refused"],
     {
       options: {
@@ -180,9 +182,9 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // of the oracle: it asked the running relay, not its disk, what there was before the damage
+  // This was a fault of the oracle: it asked the running relay, not the disk, what the log had before the damage.
   [
-    "a relay goes on on what a failed flush has left on its disk, damaged or not (seed 424242, path 49)",
+    "a relay builds on what a failed flush has left on its disk, damaged or not (seed 424242, path 49)",
     ["relay files harmed", "failed relay disks", "heals"],
     {
       options: {
@@ -271,7 +273,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     },
   ],
   [
-    "a page leads to no place that is not flushed, where a broken log goes on (seed 1137269537, path 37)",
+    "a log that has gone on after damage gives no cursor that is not flushed (seed 1137269537, path 37)",
     ["relay crashes", "relay files harmed", "failed relay disks", "heals"],
     {
       options: {
@@ -319,7 +321,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     },
   ],
   [
-    "what another account gives back keeps the name of who made it before anybody had connected (seed 1, path 26)",
+    "a change made before the first connection keeps its author when another account gives it back (seed 1, path 26)",
     ["account switches", "edits left by another account", "relay files harmed", "heals"],
     {
       options: {
@@ -345,7 +347,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     },
   ],
   [
-    "a change that the disk damaged while its ack was lost comes back from the relay (seed 1, path 54)",
+    "a change that the disk damaged and whose ack was lost comes back from the relay (seed 1, path 54)",
     ["account switches", "device changes harmed", "frames lost on the way down"],
     {
       options: {
@@ -374,7 +376,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
     },
   ],
   [
-    "what rests on a change that only others can push is pushed once that has come (seed 2, path 146)",
+    "a change that depends on one that only others can push is pushed once that one has come (seed 2, path 146)",
     ["device changes harmed", "changes refused", "heals"],
     {
       options: {
@@ -399,9 +401,9 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // of the oracle: both copies of the header were damaged before, and not mended yet
+  // This was a fault of the oracle: both copies of the header were damaged before, and were not mended yet.
   [
-    "a third byte may cost a segment without a header all that it has (seed 2146697903, path 3202)",
+    "a third damaged byte may cost a segment without a header all its entries (seed 2146697903, path 3202)",
     ["relay files harmed", "heals"],
     {
       options: {

@@ -7,8 +7,8 @@ import type { Store } from "../../src/store/store.ts"
 import { open } from "../support/foreign.ts"
 import { startRelay } from "../support/relay.ts"
 
-// Apps may choose ids, so the same one can be made in two collections while nobody is connected: the log decides, and
-// whoever loses keeps what he wrote on the rejected list and shows what the others show.
+// Apps may choose ids, so two devices without a connection can make the same id in two collections. The log decides
+// which one stays. The other device keeps what it wrote on its rejected list, and shows what the others show.
 beforeAll(() => loadAutomerge())
 
 const step = fc.record({
@@ -22,7 +22,9 @@ type Device = { ws: Awaited<ReturnType<typeof open>>; readonly store: Store }
 const shown = ({ ws }: Device) =>
   [ws.notes, ws.tasks].map(({ all }) => all().map(({ id, title, n, $stale }) => ({ id, title, n, $stale })))
 
-/** What an app may be told of an entity that another device has made, deleted or moved. */
+/**
+ * The errors that an app may get for an entity that another device has made or deleted, in this or another collection.
+ */
 const expected = new Set(["ENTITY_EXISTS", "ENTITY_NOT_FOUND", "ENTITY_DELETED"])
 
 test("one id in two collections: in the end all show what the log has, also when opened again", async () => {
@@ -60,7 +62,7 @@ test("one id in two collections: in the end all show what the log has, also when
         refused++
       })
     }
-    await add(memoryStore()) // who has seen nothing of it
+    await add(memoryStore()) // a new device, which has seen nothing yet
     for (const { ws } of devices) {
       ws.connect({ url })
       await ws.whenSynced()

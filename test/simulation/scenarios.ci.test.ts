@@ -7,7 +7,8 @@ describe("a named schedule breaks without its rule", () => {
     test(`${name}: ${rule}`, async () => {
       const { found } = await plant({ name: `without ${name}`, edits: without }, { scenario: name })
       console.log(`without ${name}: ${found}`)
-      // It must be the promise of this rule that breaks: a crash, or a schedule that does not come to its place, is none.
+      // The failure must be the one that this rule prevents. A crash, or a schedule that does not come to its
+      // situation, would not prove that the rule is needed.
       expect(found).toMatch(breaks)
     })
   }

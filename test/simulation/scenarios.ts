@@ -1,6 +1,7 @@
 /**
- * The rules of the wire, each with a schedule that breaks without it. They come from an executable model of the rules
- * (random schedules, minimised) and are played here frame by frame on the real code. `without` takes the rule out.
+ * The rules of the wire, each with a schedule that breaks without it. The schedules come from a model of the protocol,
+ * where random schedules found them, and are played here frame by frame on the real code. `without` are the edits that
+ * take the rule out of the sources.
  */
 import type { Sizes } from "../../src/base/sizes.ts"
 import type { SourceEdit } from "./plant-bug.ts"
@@ -9,14 +10,17 @@ import { Stage } from "./world/stage.ts"
 export interface Scenario {
   readonly rule: string
   readonly replicas?: number
-  /** Entries of a segment of the relay's log. */
+  /** Entries after which the relay's log begins a new segment. */
   readonly segment?: number
-  /** Each replica is somebody else's. */
+  /** Each replica has a principal of its own. */
   readonly principals?: boolean
-  /** Sizes of the library with which so short a schedule comes to its place. */
+  /** Sizes of the library that are small enough for this short schedule to reach its situation. */
   readonly sizes?: Partial<Sizes>
   readonly without: readonly SourceEdit[]
-  /** What is broken without the rule. A schedule that crashes has shown nothing. */
+  /**
+   * What the failure says when the rule is taken out. It must match, because a schedule that only crashes does not
+   * prove that the rule is needed.
+   */
   readonly breaks: RegExp
   play(stage: Stage): Promise<void>
 }
@@ -37,7 +41,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       await s.edit(1)
       await s.sync(1)
       await s.sync(2)
-      // r2 takes one entry; the next ones wait some ms to be taken together, while an ack is taken at once.
+      // r2 commits one entry at once. Entries that come soon afterwards wait some ms so that they are committed
+      // together, but an ack is committed at once.
       await s.edit(1)
       await s.up(1)
       await s.flush()
@@ -72,7 +77,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         await s.edit(1, entity)
         await s.sync(1)
       }
-      // The damage is in a file that nobody reads until somebody asks for it: r2 does, and the log breaks under r1.
+      // The damage is in a segment that the relay reads only when somebody asks for it. r2 does so while r1 is
+      // connected.
       await s.damage("e0")
       await s.sync(1)
       await s.connect(2)
@@ -243,8 +249,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         await s.edit(2, "e2")
         await s.sync(2)
       }
-      // Another log: r1 must heal, and what it is sent does not fit into the credit. Before the rest comes, what it
-      // had to send is acknowledged; then the log that its cursor knows is back.
+      // The relay has another log now, so r1 must heal, and the answer is larger than its credit. Before the rest of
+      // the answer comes, r1's own change is acknowledged. Then the log that r1's cursor is from is put back.
       await s.connect(1)
       await s.up(1)
       await s.down(1)
@@ -294,7 +300,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 }
 
-/** Schedules of the model that need what is not built yet, and what that is. */
+/** Schedules of the model that cannot be played yet, and why. */
 export const notYet: Readonly<Record<string, string>> = {
   codeClasses: "what follows a change refused for its content is re-authored",
   rewrite: "re-author itself",
@@ -309,7 +315,7 @@ export const notYet: Readonly<Record<string, string>> = {
   startMoves: "needs snapshots",
 }
 
-/** Plays it to the end; rejects when something that was promised is broken. */
+/** Plays a schedule to its end. Rejects when a promise is broken. */
 export async function playScenario(name: string): Promise<void> {
   const scenario = scenarios[name]
   if (!scenario) throw new Error(`no schedule is called ${name}`)

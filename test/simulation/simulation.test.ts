@@ -9,7 +9,7 @@ const quick = { usual: 5, worst: 50 }
 const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 })
 
 describe("the scheduler", () => {
-  /** A program that reacts to what happens with more of it, through promises of some depth. */
+  /** A program that reacts to each event with more events, through several promises. */
   async function program(seed: number): Promise<{ trace: string; order: string }> {
     const scheduler = new Scheduler(seed)
     const process = new Process(scheduler, "p")
@@ -40,7 +40,7 @@ describe("the scheduler", () => {
     expect(runs.size).toBe(20)
   })
 
-  test("moves time only from event to event, and lets the program react before the next one", async () => {
+  test("moves time only from event to event, and lets the program react before the next event", async () => {
     const scheduler = new Scheduler(1)
     const process = new Process(scheduler, "p")
     const start = process.now()
@@ -82,7 +82,7 @@ describe("the scheduler", () => {
     expect(orders).toEqual(new Set(["ab", "ba"]))
   })
 
-  test("lets the events of a held lane happen one by one, when told", async () => {
+  test("lets the events of a held lane happen one by one, each when it is released", async () => {
     const scheduler = new Scheduler(1)
     const lane = scheduler.lane("one", quick)
     const seen: number[] = []
@@ -125,7 +125,7 @@ describe("a device", () => {
   const content = (device: Device): Record<string, Value> =>
     Object.fromEntries([...device.records.values()].map(([k, v]) => [k.join("/"), v]))
 
-  test("loses or keeps whole commits in a crash, the earlier ones first, and never one that it had reported", async () => {
+  test("loses only whole, unreported commits in a crash, and keeps earlier ones before later ones", async () => {
     const kept = new Set<number>()
     await fc.assert(
       fc.asyncProperty(seeds, fc.nat(30), async (seed, steps) => {
@@ -161,7 +161,7 @@ describe("a device", () => {
     expect(kept.size).toBeGreaterThan(4)
   })
 
-  test("fails the commits it is told to fail, though it may have written them all the same", async () => {
+  test("fails the commits that it is told to fail, but may have written them", async () => {
     const left = new Set<string>()
     for (let seed = 0; seed < 20; seed++) {
       const scheduler = new Scheduler(seed)
@@ -177,7 +177,7 @@ describe("a device", () => {
     expect(left).toEqual(new Set(["w/k2", "w/k1,w/k2"]))
   })
 
-  test("writes nothing when a key does not hold what was expected", async () => {
+  test("writes nothing when a key does not hold the expected value", async () => {
     const scheduler = new Scheduler(1)
     const device = new Device(scheduler, "d", quick)
     const store = await claimed(scheduler, device)
@@ -195,7 +195,7 @@ describe("a device", () => {
     ])
   })
 
-  test("is one program's at a time, goes back to a backup and can be copied", async () => {
+  test("belongs to one program at a time, goes back to a backup and can be copied", async () => {
     const scheduler = new Scheduler(1)
     const device = new Device(scheduler, "d", quick)
     const first = new Process(scheduler, "p1")
@@ -279,7 +279,7 @@ describe("the network", () => {
     expect(network.connections).toEqual([])
   })
 
-  test("loses what is on its way when a connection is cut, and tells both ends once", async () => {
+  test("loses the frames on their way when a connection is cut, and tells both ends once", async () => {
     const lost = new Set<number>()
     for (let seed = 0; seed < 30; seed++) {
       const { scheduler, network, relay, dial } = world(seed)
@@ -300,7 +300,7 @@ describe("the network", () => {
     expect(lost.size).toBeGreaterThan(3)
   })
 
-  test("delivers what a zombie had sent after its client is gone", async () => {
+  test("delivers what a zombie had sent, after its client is gone", async () => {
     const { scheduler, relay, dial } = world(1)
     const { socket, events, connection } = dial()
     await scheduler.pass(1000)
@@ -314,7 +314,7 @@ describe("the network", () => {
     expect(events).toEqual(["open", "close 1006"])
   })
 
-  test("brings what a zombie had sent after a later connection's frames, and counts that and what is lost", async () => {
+  test("delivers a zombie's push after those of a later connection, and counts it and the lost frames", async () => {
     const { scheduler, network, relay, dial } = world(1)
     const first = dial()
     await scheduler.pass(1000)
@@ -331,7 +331,7 @@ describe("the network", () => {
     expect(network.seen).toMatchObject({ overtaken: 1, lost: { up: 0, down: 1 } })
   })
 
-  test("doubles what carries changes to the relay or news from it, and nothing else", async () => {
+  test("doubles pushes to the relay and news from the relay, and nothing else", async () => {
     const { scheduler, network, relay, dial } = world(1, 1)
     const { socket, events } = dial()
     await scheduler.pass(1000)
@@ -343,7 +343,7 @@ describe("the network", () => {
     expect(network.seen.duplicates).toEqual({ up: 1, down: 1 })
   })
 
-  test("tells nobody of a half-open connection until somebody closes it", async () => {
+  test("tells neither end of a half-open connection until one closes it", async () => {
     const { scheduler, network, relay, dial } = world(1)
     const { socket, events, connection } = dial()
     await scheduler.pass(1000)

@@ -4,10 +4,10 @@ import { type StoreFixture, storeConformance } from "../../src/testing.ts"
 import { Process, Scheduler } from "./world/clock.ts"
 import { Device } from "./world/store.ts"
 
-/** Time passes as soon as something is asked for. */
+/** A store whose every operation lets simulated time pass, so that it resolves. */
 function impatient(store: Store, scheduler: Scheduler): Store {
   const soon = async <T>(asked: Promise<T>): Promise<T> => {
-    asked.catch(() => {}) // whoever asked is told below
+    asked.catch(() => {}) // the caller gets the rejection below
     await scheduler.pass(1000)
     return asked
   }
@@ -22,7 +22,7 @@ function impatient(store: Store, scheduler: Scheduler): Store {
   }
 }
 
-describe("the simulated store is one like the others:", () => {
+describe("the simulated store keeps the contract of a store:", () => {
   const make = async (): Promise<StoreFixture> => {
     const scheduler = new Scheduler(1)
     const device = new Device(scheduler, "d", { usual: 5, worst: 50 })

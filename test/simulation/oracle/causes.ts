@@ -1,11 +1,12 @@
 /**
- * No effect before its cause: in the log, on the wire, on a device and on a screen a change comes after all that it rests
- * on. The one exception is a log that has lost something: what rests on that stays and is served, and is not taken for
- * known until somebody has given back what is missing.
+ * No effect before its cause: in the log, on the wire, on a device and on a screen a change comes after all changes
+ * that it depends on. The one exception is a log that has lost changes. A change that depends on a lost one is an
+ * orphan: it stays in the log and is served, but does not count as known until a replica has given back what is
+ * missing.
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 
-/** What the oracle knows. */
+/** The part of the oracle that this file uses. */
 interface Facts {
   readonly changes: ReadonlyMap<Hash, { readonly deps: readonly Hash[]; readonly entity: string }>
   held(device: string): ReadonlyMap<Hash, string>
@@ -18,17 +19,20 @@ interface Device {
 }
 
 export class Causes {
-  /** In the relay's log with everything that they rest on. */
+  /** Changes that are in the relay's log together with all of their ancestors. */
   #whole = new Set<Hash>()
-  /** Were in the log at some time without something that they rest on. */
+  /** Changes that were in the log at some time while an ancestor of theirs was missing there. */
   readonly #orphans = new Set<Hash>()
-  /** By segment of the log: the relay may take them for known, because nobody has read there since it was damaged. */
+  /**
+   * For each damaged segment that the relay has not read since: the changes that the damage cost. The relay may still
+   * take them for known.
+   */
   #unread = new Map<number, Set<Hash>>()
-  /** The same of each copy of the disk: one that was made before the damage was found brings it back. */
+  /** The same for each copy of the disk. A copy that was made before the damage was found brings that damage back. */
   readonly #copies = new WeakMap<object, ReadonlyMap<number, Set<Hash>>>()
-  /** By connection: what has been sent to its client. */
+  /** For each connection: the changes that were sent to its client. */
   readonly #sent = new Map<number, Set<Hash>>()
-  /** By device: what is held there with everything that it rests on. */
+  /** For each device: the changes that it holds together with all of their ancestors. */
   readonly #closed = new Map<string, Set<Hash>>()
   readonly #oracle: Facts
 
@@ -47,7 +51,7 @@ export class Causes {
     this.#take(hash)
   }
 
-  /** What the log holds now, in its order. */
+  /** Call it with all changes of the log, in the order of the log. */
   logIs(hashes: readonly Hash[]): void {
     this.#whole = new Set()
     for (const hash of hashes) this.#take(hash)
@@ -58,7 +62,10 @@ export class Causes {
     else this.#orphans.add(hash)
   }
 
-  /** This segment was damaged behind the relay's back; without that the log would now hold what it is given, in its order. */
+  /**
+   * Call it when this segment was damaged while the relay was down. `undamaged` are the changes that the log would now
+   * have without that damage, in the order of the log.
+   */
   harmed(segment: number, undamaged: readonly Hash[]): void {
     const whole = new Set<Hash>()
     for (const hash of undamaged) if (this.#depsOf(hash).every((dep) => whole.has(dep))) whole.add(hash)
@@ -66,35 +73,41 @@ export class Causes {
     this.#unread.set(segment, new Set([...(this.#unread.get(segment) ?? []), ...unread]))
   }
 
-  /** These files are those of the log. */
+  /** Call it when a copy of the log's files was made. */
   copied(files: object): void {
     this.#copies.set(files, copyOf(this.#unread))
   }
 
-  /** They have taken the place of the log's. A copy that was changed on its way has what the log has now. */
+  /**
+   * Call it when a copy of the files has replaced the log's. For a copy that was altered since it was made, nothing
+   * changes here.
+   */
   restored(files: object): void {
     const unread = this.#copies.get(files)
     if (unread) this.#unread = copyOf(unread)
   }
 
-  /** Was damaged where nobody has read since. */
+  /** Whether this change was damaged in a segment that the relay has not read since. */
   isUnread(hash: Hash): boolean {
     return [...this.#unread.values()].some((hashes) => hashes.has(hash))
   }
 
-  /** The log has served it without all that it rests on: nobody took it for known, so it was brought again. */
+  /** Whether this change was ever an orphan. It did not count as known then, so the log may have it twice. */
   wasOrphan(hash: Hash): boolean {
     return this.#orphans.has(hash)
   }
 
-  /** The relay has read this segment and said what it lacks. */
+  /** Call it when the relay has read this segment and reported what the segment lacks. */
   harmFound(segment: number): void {
     this.#unread.delete(segment)
   }
 
-  // the wire and the devices --------------------------------------------------------------------------------------------
+  // the wire and the devices ------------------------------------------------------------------------------------------
 
-  /** A connection brings a change to a device: what it rests on is there, or was sent before it. */
+  /**
+   * Call it when a connection brings a change to a device. All changes that it depends on are on the device, or were
+   * sent before it.
+   */
   served(connection: number, device: Device, hash: Hash): void {
     const sent = this.#sent.get(connection) ?? new Set()
     this.#sent.set(connection, sent.add(hash))
@@ -103,13 +116,16 @@ export class Causes {
       if (!sent.has(dep) && !this.#isOn(device, dep)) this.#fail(`served to ${device.name}`, hash, dep)
   }
 
-  /** A device has committed a change. */
+  /** Call it when a device has committed a change. */
   committed(device: Device, hash: Hash): void {
     if (this.#orphans.has(hash)) return
     for (const dep of this.#depsOf(hash)) if (!this.#isOn(device, dep)) this.#fail(`saved on ${device.name}`, hash, dep)
   }
 
-  /** A device shows what a change has done: all that this rests on is there, without exception. */
+  /**
+   * Call it when a device shows what a change did. All ancestors of that change must be on the device; orphans are no
+   * exception.
+   */
   shown(device: Device, hash: Hash): void {
     const closed = this.#closed.get(device.name) ?? new Set()
     this.#closed.set(device.name, closed)
@@ -125,7 +141,7 @@ export class Causes {
     for (const one of seen) closed.add(one)
   }
 
-  /** Something has left a device's disk. */
+  /** Call it when a device's disk has lost a record. */
   dropped(device: string): void {
     this.#closed.delete(device)
   }

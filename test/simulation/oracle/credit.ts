@@ -1,18 +1,18 @@
 /**
- * What each connection lets the relay send. A pull that names a cursor begins anew with its credit, one without a cursor
- * adds to what is left, and the relay sends no item to a client that has no credit left.
+ * The credit of each connection. A pull that names a cursor sets it anew, and a pull without a cursor adds to what is
+ * left. The relay must not send an item to a client that has no credit left.
  */
 import { type ClientMessage, type Entries, encodeItem } from "../../../src/wire/protocol.ts"
 
 interface Account {
-  /** Bytes of items; below 0 when the last item was larger than what was left. */
+  /** Bytes of items that the relay may still send. It is below 0 when the last item was larger than what was left. */
   left: number
-  /** Of pulls that have arrived and that the relay has not begun to answer. */
+  /** The credit of each pull with a cursor that has arrived and that the relay has not begun to answer. */
   readonly begun: number[]
 }
 
 export class Credit {
-  /** How often a client had more to come and no credit left for it. */
+  /** How often a client had no credit left while the relay had more to send. */
   usedUp = 0
   readonly #accounts = new Map<number, Account>()
   readonly #fail: (kind: string, message: string) => void
@@ -21,7 +21,7 @@ export class Credit {
     this.#fail = fail
   }
 
-  /** The relay has received a message. */
+  /** Call it when the relay receives a message. */
   received(connection: number, message: ClientMessage | null): void {
     if (message?.t !== "pull") return
     const account = this.#of(connection)
@@ -29,15 +29,17 @@ export class Credit {
     if (message.cursor !== undefined) begun.push(message.credit)
     else {
       account.left += message.credit
-      // A pull that came while the socket was full may never be answered by itself, so what it began counts for both.
+      // If the socket was full when the pull with a cursor came, the relay may answer both pulls at once, so the
+      // credits of the two are added.
       if (begun.length > 0) begun.push(begun.pop()! + message.credit)
     }
   }
 
-  /** The relay sends entries. Those that answer a pull say who is connected. */
+  /** Call it when the relay sends entries. Entries that answer a pull have a `principal`. */
   sent(connection: number, { items, principal, level }: Entries): void {
     const account = this.#of(connection)
-    // While the socket is full the relay answers none: of several, nobody can say here which one this answers.
+    // While its socket is full the relay answers no pull. If several pulls wait, one cannot say here which of them this
+    // frame answers, so the largest of their credits counts.
     if (principal !== undefined && account.begun.length > 0) {
       account.left = Math.max(...account.begun)
       account.begun.shift()

@@ -1,4 +1,4 @@
-/** What the devices' disks hold, commit by commit, and what a commit may and must do. */
+/** What the disks of all devices hold after each commit, and the checks of each commit. */
 import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
 import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
@@ -13,11 +13,11 @@ export class Devices {
   readonly #oracle: Oracle
   readonly #held = new Map<string, Map<Hash, string>>()
   readonly #owed = new Map<string, OwedOnDisk>()
-  /** Some record of a device was damaged. */
+  /** Whether a record of any device was damaged in this run. */
   anyHarmed = false
-  /** By device: what it owed until we have damaged the record that said so. */
+  /** For each device: the changes that it owed until the run damaged or replaced the record that said so. */
   readonly #forgotten = new Map<string, Set<Hash>>()
-  /** Who minted a change, as the first outbox record of it says. */
+  /** The principal that made each change, as the first outbox record of that change says. */
   readonly #authors = new Map<Hash, string>()
 
   constructor(oracle: Oracle) {
@@ -34,19 +34,19 @@ export class Devices {
     return new Map(held.filter(([hash, entity]) => !device.isHarmed([WORKSPACE, "change", entity, hash])))
   }
 
-  /** The record of some change of this entity is damaged. */
+  /** Whether the record of any change of this entity is damaged. */
   isDamaged(device: Device, entity: string): boolean {
     return [...this.held(device.name)].some(
       ([hash, of]) => of === entity && device.isHarmed([WORKSPACE, "change", entity, hash]),
     )
   }
 
-  /** What a device's disk says that the relay is owed. */
+  /** The outbox of a device, as its disk has it. */
   owed(device: string): OwedOnDisk {
     return this.#owed.get(device) ?? new OwedOnDisk()
   }
 
-  /** It was made under another account than this one, which does not bring it to the relay. */
+  /** Whether this change was made under another account than `principal`, which therefore does not push it. */
   waitsForOther(device: Device, hash: Hash, principal: string | null): boolean {
     const owed = this.owed(device.name).get(hash)
     if (!owed || owed.how === "adopt" || principal === null) return false
@@ -59,19 +59,19 @@ export class Devices {
     return this.#authors.get(hash)
   }
 
-  /** Changes that a device has in any form: nothing else could give them back. */
+  /** The changes that a device has in any form, so that it could give them back. */
   kept(device: Device): Hash[] {
     return [...this.whole(device).keys(), ...device.rejected()]
   }
 
-  /** A device's records are not what they were, by an act of ours. */
+  /** Call it when the run has replaced or damaged a device's records. */
   reload(device: Device): void {
     const held = new Map<Hash, string>()
     const owed = new OwedOnDisk()
     for (const [key, value] of device.ours) {
       if (device.isHarmed(key)) {
         this.anyHarmed = true
-        // What it shows of that change, and says that it has, stays until it reads it.
+        // Until the device reads the damaged record, it shows the change and says that it holds it.
         if (key[1] === "change" && this.#oracle.changes.has(key[3]!)) held.set(key[3]!, key[2]!)
         continue
       }
@@ -92,17 +92,20 @@ export class Devices {
     this.#oracle.causes.dropped(device.name)
   }
 
-  /** Some device owed it until we took the record of that away. */
+  /** Whether any device owed this change until the run damaged or replaced the record that said so. */
   anyForgot(hash: Hash): boolean {
     return [...this.#forgotten.values()].some((hashes) => hashes.has(hash))
   }
 
-  /** It was owed here until we took the record of that away. */
+  /** Whether this device owed this change until the run damaged or replaced the record that said so. */
   hasForgotten(device: Device, hash: Hash): boolean {
     return this.#forgotten.get(device.name)?.has(hash) === true
   }
 
-  /** A number that was given away in vain is given away all the same. */
+  /**
+   * Call it when a commit is asked for, even if it fails: a pair (actor, seq) that was used in it must not be used
+   * again.
+   */
   asked(writes: readonly Write[]): void {
     for (const [key, value] of writes)
       if (key[1] === "change" && value !== undefined) this.#learnRecord(value as Uint8Array)
@@ -141,7 +144,10 @@ export class Devices {
     return { fresh, touched }
   }
 
-  /** What is owed no longer was refused, or was on the relay's disk: a record may move into a page, and none may go. */
+  /**
+   * A change that is not owed any more must have been refused, or have been on the relay's disk. Its record may move
+   * into a page.
+   */
   #followOwed(device: Device, writes: readonly Write[]): void {
     const owed = this.#owed.get(device.name) ?? new OwedOnDisk()
     this.#owed.set(device.name, owed)
@@ -161,7 +167,7 @@ export class Devices {
     if (how === "own" && principal !== null && !this.#authors.has(hash)) this.#authors.set(hash, principal)
   }
 
-  /** Saved and owed in one commit: what is not from the relay is on its way there. */
+  /** A new change is owed in the same commit that saves it, unless it came from the relay. */
   #checkOwed(device: Device, { hash, entity }: Minted): void {
     if (this.#oracle.log.hadEver(hash) || this.owed(device.name).get(hash)) return
     this.#oracle.fail("saved without its outbox record", `${device.name} ${entity} ${short(hash)}`)
@@ -176,7 +182,10 @@ export class Devices {
     if (kind === "rejected" && !change) this.#oracle.fail("rejected and lost", what)
   }
 
-  /** Whoever reads the rows and nothing else must learn that there is something new. */
+  /**
+   * A commit that changes an entity writes its row or a stale mark, because whoever reads only rows must learn of the
+   * change.
+   */
   #checkRow(device: Device, entity: string, writes: readonly Write[]): void {
     const told = ([[, kind, , id], value]: Write) =>
       (kind === "row" && id === entity) || (kind === "page" && rowsIn(value).some((row) => row.id === entity))
@@ -184,7 +193,7 @@ export class Devices {
     this.#oracle.fail("changed without its row", `${device.name} ${entity}`)
   }
 
-  /** A row says only what the changes on the same disk say. */
+  /** A row shows only edits whose changes are on the same disk. */
   #checkTold(device: Device, key: Key, rows: string): void {
     for (const token of tokensIn(rows)) {
       const edit = this.#oracle.edits.made.get(token)
@@ -204,7 +213,10 @@ export class Devices {
     }
   }
 
-  /** It has said that it holds what the relay had stored; what the relay has lost since, nobody can have given it. */
+  /**
+   * Call it when the device has said that it is synced. It must hold what the relay had stored when it was asked,
+   * except what the relay has lost since then.
+   */
   checkSynced(device: Device, stored: readonly Place[]): void {
     const held = this.held(device.name)
     for (const { entity, hash } of stored) {

@@ -1,4 +1,4 @@
-/** What became of every edit that the property has made: each carries a token that is found again in changes and rows. */
+/** Every edit that the run has made, and its fate. Each edit writes a token that is found again in changes and rows. */
 import { HeadwaterError } from "../../../src/base/errors.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
 import type { Device } from "../world/store.ts"
@@ -6,37 +6,39 @@ import type { Device } from "../world/store.ts"
 /** What an edit does to its entity. */
 export type Kind = "create" | "field" | "splice" | "text assigned" | "array register" | "delete" | "restore"
 
-/** An edit of the property's own making; its token stands in what it wrote. */
+/** An edit that the run has made. Its token is in the text or title that it wrote. */
 export interface EditMade {
   readonly token: string
   readonly replica: string
   readonly entity: string
-  /** The turn in which it was asked for: the same number for all that one program asks for at once. */
+  /** The turn of the scheduler in which the program made the edit. */
   readonly turn: number
   fields: readonly string[]
   does: readonly Kind[]
   state: "asked" | "saved" | "failed"
-  /** It has taken something out of a text. */
+  /** Set for an edit that removed something from a text. */
   cuts?: true
-  /** Its change, once that is on a disk. */
+  /** The hash of its change, once that change is on a disk. */
   hash?: Hash
-  /** The only disk that held it is gone, by an act of ours. */
+  /** Set when the run has destroyed the only disk that held the change. */
   excused?: true
 }
 
-/** How things stood on the device when an edit was asked for. */
+/** The state of the device when an edit was asked for. */
 interface Before {
-  /** What it held of the entity. */
+  /** The changes of the entity that it held. */
   readonly held: ReadonlySet<Hash>
   readonly failuresTold: number
   readonly readFailures: number
-  /** The disk had damaged some of what it held of the entity. */
+  /** Whether its disk had damaged a change of the entity. */
   readonly damaged: boolean
-  /** What the program knew of the entity was all that there was, and nothing else was to become of it. */
+  /**
+   * Whether the program knew all changes of the entity that were on its disk, and no other edit of the entity was open.
+   */
   readonly sure: boolean
 }
 
-/** What the oracle knows. */
+/** The part of the oracle that this file uses. */
 interface Facts {
   readonly changes: ReadonlyMap<
     Hash,
@@ -55,9 +57,9 @@ interface Facts {
 
 export class Edits {
   readonly made = new Map<string, EditMade>()
-  /** Body tokens that somebody has cut out. */
+  /** Tokens that an edit has cut out of a `body`. */
   readonly removed = new Set<string>()
-  /** How many of each kind were saved. */
+  /** How many edits of each kind were saved. */
   readonly kinds: Record<Kind, number> = {
     create: 0,
     field: 0,
@@ -67,9 +69,9 @@ export class Edits {
     delete: 0,
     restore: 0,
   }
-  /** How often a device has saved in several commits what it was asked for in one turn. */
+  /** How often a device has saved the edits of one turn in more than one commit. */
   dividedTurns = 0
-  /** By device and turn: how many commits had been asked for when the first edit of it was saved. */
+  /** For each device and turn: how many commits had been asked for when the first edit of that turn was saved. */
   readonly #commits = new Map<string, number>()
   readonly #oracle: Facts
 
@@ -77,7 +79,10 @@ export class Edits {
     this.#oracle = oracle
   }
 
-  /** Follows an edit from when it is asked for; it is `open`, with others of the same program, until it is answered. */
+  /**
+   * Follows an edit from the moment it is asked for. Until its answer comes it is in `open`, with the other edits of
+   * the same program.
+   */
   follow(device: Device, edit: EditMade, open: Set<EditMade>, answer: Promise<unknown>): void {
     if (edit.fields.length) this.made.set(edit.token, edit)
     const { entity } = edit
@@ -103,7 +108,7 @@ export class Edits {
     )
   }
 
-  /** The promise of an edit has resolved: its change is on this device's disk, now and from now on. */
+  /** The promise of an edit has resolved, so its change must be on this device's disk. */
   #saved(device: Device, edit: EditMade, before: Before): void {
     edit.state = "saved"
     for (const kind of edit.does) this.kinds[kind]++
@@ -115,13 +120,16 @@ export class Edits {
     if (!there) this.#oracle.fail("said to be saved", `${device.name} ${describe(edit)}`)
   }
 
-  /** An edit without a token is seen by what is new; one that others may have been ahead of need write nothing. */
+  /**
+   * An edit without a token is found by a new change of its entity. If another edit may have done the same before, it
+   * need not write one.
+   */
   #hasWritten(device: Device, { entity, does, cuts }: EditMade, before: Before): boolean {
     const must = does.includes("splice") ? cuts : before.sure
     return !must || this.#hasNews(device, entity, before)
   }
 
-  /** An edit may fail for these reasons and no others. */
+  /** An edit may be refused only for these reasons. */
   #refused(device: Device, edit: EditMade, before: Before, error: unknown): void {
     edit.state = "failed"
     const { entity, does } = edit
@@ -146,7 +154,7 @@ export class Edits {
     return [...this.#heldOf(device, entity)].some((hash) => !held.has(hash))
   }
 
-  /** What a replica shows is saved here, or on the relay's disk. */
+  /** Whatever a replica shows is saved on its device and owed, or on the relay's disk. */
   shown(
     device: Device,
     rows: readonly { readonly id: string; readonly title?: string; readonly body?: string }[],
@@ -164,26 +172,29 @@ export class Edits {
     }
   }
 
-  /** Not there yet: written here, or on the device of which this one is a copy. */
+  /** Whether this device owes the edit's change: it was made here, or on the device of which this one is a copy. */
   #isOwed(device: Device, { hash }: EditMade): boolean {
     if (hash === undefined) return false
     const { devices } = this.#oracle
     return devices.owed(device.name).get(hash) !== undefined || devices.hasForgotten(device, hash)
   }
 
-  /** The saved edits that a device holds, its own and others'. */
+  /** The saved edits whose changes a device holds, its own and those of other devices. */
   savedOn(device: Device): EditMade[] {
     const held = this.#oracle.held(device.name)
     return [...this.made.values()].filter(({ state, hash }) => state === "saved" && hash && held.has(hash))
   }
 
-  /** Everything that this device had saved is on the relay's disk, or was since an older copy took its place. */
+  /** All these edits are on the relay's disk, or were there before an older copy replaced it. */
   allStored(device: Device, edits: readonly EditMade[]): void {
     for (const edit of edits)
       if (!this.#stored(edit)) this.#oracle.fail("said to be stored", `${device.name} ${edit.token}`)
   }
 
-  /** Pairs of saved edits that did not know of each other. */
+  /**
+   * Counts pairs of saved edits of one entity that did not know of each other; `conflicts` are those of the same
+   * register.
+   */
   concurrency(): { "concurrent edits": number; conflicts: number } {
     const saved = [...this.made.values()].filter(({ hash }) => hash && this.#oracle.changes.has(hash))
     const ancestors = new Map(saved.map(({ hash }) => [hash!, this.#ancestors(hash!)]))
@@ -218,7 +229,7 @@ export class Edits {
     })
   }
 
-  /** The change on a device that made an edit. */
+  /** The change on this device that an edit has made. */
   changeWith(device: Device, edit: EditMade): Hash | undefined {
     const { hash, token, entity } = edit
     const held = this.#oracle.held(device.name)

@@ -1,4 +1,4 @@
-/** What the parts of the oracle tell each other. */
+/** Types and errors that the parts of the oracle share. */
 import type { Change } from "../../../src/wire/chunk.ts"
 import type { Entry, Hash } from "../../../src/wire/protocol.ts"
 

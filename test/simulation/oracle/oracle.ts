@@ -1,6 +1,6 @@
 /**
- * What must hold at every moment, whatever happens. The oracle reads frames, the devices' records and the relay's disk,
- * never a private field: a violation is something that a user, a second client or the next start could see.
+ * What must hold at every moment. The oracle reads frames, the devices' records and the relay's disk, and never a
+ * private field. So a violation is something that a user, a second client or the next start of a program could see.
  */
 import { isDerived, readChange } from "../../../src/wire/chunk.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
@@ -13,11 +13,11 @@ import { SizesReached } from "./sizes-reached.ts"
 import { Wire } from "./wire.ts"
 
 export class Oracle {
-  /** The first thing that was wrong: it may be found inside the engine, which would swallow a throw. */
+  /** The first violation. It is kept here, because an error thrown inside the library would be caught there. */
   violation: Violation | undefined
-  /** Every change that was ever met, on a disk or on the wire. */
+  /** Every change that was ever seen, on a disk or on the wire. */
   readonly changes = new Map<Hash, Minted>()
-  /** Changes whose last disk is gone, by an act of ours. */
+  /** Changes of which the run has destroyed the last copy. */
   readonly lost = new Set<Hash>()
   /** Changes that were on the relay's disk at some time. */
   readonly stored = new Set<Hash>()
@@ -30,7 +30,7 @@ export class Oracle {
   readonly #minted = new Map<string, Hash>()
   readonly #onDisk: (bytes: Uint8Array) => boolean
 
-  /** `onDisk`: whether the relay's disk has these bytes and keeps them whatever happens now. */
+  /** `onDisk` says whether the relay's disk has these bytes and keeps them even if the power fails now. */
   constructor(onDisk: (bytes: Uint8Array) => boolean) {
     this.#onDisk = onDisk
   }
@@ -39,7 +39,7 @@ export class Oracle {
     this.violation ??= new Violation(kind, message)
   }
 
-  /** A throw would be lost inside the engine, which takes it for one of its own. */
+  /** Runs `read`, and notes an error as a violation, because the library would catch the error as one of its own. */
   read<T>(kind: string, where: string, read: () => T): T {
     try {
       return read()
@@ -49,7 +49,7 @@ export class Oracle {
     }
   }
 
-  /** A change is met: nobody may ever have met another one of its actor and number. */
+  /** Call it with every change that is seen. No other change may ever have the same actor and seq. */
   learn(entity: string, chunk: Uint8Array): Minted {
     const change = this.read("bytes that are no change", entity, () => readChange(chunk))
     const known = this.changes.get(change.hash)
@@ -68,24 +68,27 @@ export class Oracle {
     return this.devices.held(device)
   }
 
-  /** It was on the relay's disk at some time. */
+  /** Whether this change was on the relay's disk at some time. */
   isStored(hash: Hash): boolean {
     if (!this.stored.has(hash) && this.onDiskNow(hash)) this.stored.add(hash)
     return this.stored.has(hash)
   }
 
-  /** Before the relay's disk goes back in time: what it holds now was stored once. */
+  /** Call it before an older copy replaces the relay's disk: it notes what the disk holds now. */
   noteStored(): void {
     for (const hash of this.changes.keys()) this.isStored(hash)
   }
 
-  /** The relay's disk has its bytes now, and keeps them. */
+  /** Whether the relay's disk has this change's bytes now, and keeps them even if the power fails. */
   onDiskNow(hash: Hash): boolean {
     const change = this.changes.get(hash)
     return change !== undefined && this.#onDisk(change.chunk)
   }
 
-  /** The relay would give it back: it is in the log and safe. Bytes behind a torn tail are neither. */
+  /**
+   * Whether the relay could give this change back: its bytes are flushed, and it is in the log. Bytes behind a torn
+   * tail are not in the log.
+   */
   relayHolds(hash: Hash): boolean {
     return this.onDiskNow(hash) && this.log.has(hash)
   }

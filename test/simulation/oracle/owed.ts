@@ -1,7 +1,7 @@
 /**
- * What a device's disk says that the relay is owed, read a second time and without the library: records of single
- * changes, and pages of many (`docs/architecture.md`, "On disk"). A record in front of a page counts instead of what the
- * page says of the same change; `null` there says that the change is owed no more.
+ * The outbox on a device's disk, read without the library, so that a fault of the library cannot hide itself: records
+ * of single changes, and pages of many (`docs/architecture.md`, "On disk"). A single record replaces what a page says
+ * of the same change; the record `null` says that the change is not owed any more.
  */
 import type { Key, Value } from "../../../src/store/store.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
@@ -14,16 +14,19 @@ export interface Owed {
 
 interface Page {
   readonly kinds: readonly (readonly [principal: string | null, how: Owed["how"], ...rest: unknown[]])[]
-  /** One line for an entity and kind: the two, a flag, and `hash,startOp,bytes` of each change, separated by spaces. */
+  /**
+   * One line for each entity and kind: the entity, the kind, a flag, and `hash,startOp,bytes` of each change, separated
+   * by spaces.
+   */
   readonly lines: string
 }
 
 export class OwedOnDisk {
   readonly #pages = new Map<string, ReadonlyMap<Hash, Owed>>()
-  /** Null: owed no more, whatever a page says. */
+  /** The single records. `null`: this change is not owed any more, whatever a page says. */
   readonly #records = new Map<Hash, Owed | null>()
 
-  /** Whether this write is about what is owed. */
+  /** Whether this key is one of the outbox. */
   static concerns([, kind]: Key): boolean {
     return kind === "out" || kind === "outpage"
   }
@@ -47,7 +50,7 @@ export class OwedOnDisk {
     return undefined
   }
 
-  /** Everything that is owed. */
+  /** All changes that are owed. */
   all(): Map<Hash, Owed> {
     const all = new Map<Hash, Owed>()
     for (const page of this.#pages.values()) for (const [hash, owed] of page) all.set(hash, owed)

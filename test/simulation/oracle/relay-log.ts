@@ -1,4 +1,4 @@
-/** The relay's log, change by change: what was appended, what is still there, what may be missing. */
+/** The relay's log, change by change: what was appended, what is still there, and what may be missing. */
 import { type Cursor, type Entry, type Hash, position } from "../../../src/wire/protocol.ts"
 import { type Logged, short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
@@ -11,13 +11,13 @@ export interface Place {
 
 export class RelayLog {
   readonly #oracle: Oracle
-  /** As appended, flushed or not. */
+  /** The changes in the log, flushed or not, in the order in which they were appended. */
   #places: Place[] = []
-  /** What the relay has acknowledged, and nobody has taken from it since. */
+  /** Changes that the relay has acknowledged, without those that the run has taken from its disk since. */
   readonly #acknowledged = new Set<Hash>()
-  /** Was in the log at some time, flushed or not. */
+  /** Changes that were in the log at some time, flushed or not. */
   readonly #appended = new Set<Hash>()
-  /** What lies at or before a cursor that the relay has given out. */
+  /** For each cursor that the relay has given out: the changes at or before it. */
   readonly #before = new Map<string, readonly Place[]>()
 
   constructor(oracle: Oracle) {
@@ -28,17 +28,17 @@ export class RelayLog {
     return this.#places.some((place) => place.hash === hash)
   }
 
-  /** It was in the log at some time. */
+  /** Whether this change was in the log at some time. */
   hadEver(hash: Hash): boolean {
     return this.#appended.has(hash)
   }
 
-  /** What is in the log and on the disk now. */
+  /** The changes that are in the log and flushed. */
   flushed(): readonly Place[] {
     return this.#places.filter(({ hash }) => this.#oracle.onDiskNow(hash))
   }
 
-  /** What lies at or before a cursor; undefined when the relay has never given it out. */
+  /** The changes at or before a cursor; undefined when the relay never gave out this cursor. */
   before(cursor: string): readonly Place[] | undefined {
     return this.#before.get(cursor)
   }
@@ -52,13 +52,17 @@ export class RelayLog {
     }
   }
 
-  /** A derived change is nobody's. What somebody adopts was in the log before; everything else carries its author's name. */
+  /**
+   * Checks whose name an entry carries. An adopted change must have been in the log before, and any other one carries
+   * its author's name. A derived change has no author.
+   */
   #checkAuthor(entry: Entry, hash: Hash): void {
     if (this.#oracle.changes.get(hash)!.derived) return
     const author = this.#oracle.devices.authorOf(hash)
     const what = `${entry.entity} ${short(hash)}`
     if (entry.adopted) {
-      // Where the record that it is owed is lost, nobody knows any more whose it is.
+      // If the outbox record of a change is lost, its author is not known any more, so it is adopted although it was in
+      // no log.
       if (!this.hadEver(hash) && !this.#oracle.devices.anyForgot(hash))
         this.#oracle.fail("adopted for no reason", `${what} was in no log before`)
     } else if (author !== undefined && author !== entry.by)
@@ -69,12 +73,12 @@ export class RelayLog {
     this.#acknowledged.add(hash)
   }
 
-  /** The disk failed: what was appended behind this place never was. */
+  /** Call it when a flush failed: entries behind this position are not in the log any more. */
   rolledBack(to: number): void {
     this.#set(this.#places.filter(({ position }) => position <= to))
   }
 
-  /** The relay's disk after a crash, or an older copy of it. */
+  /** Call it when the relay starts again, after a crash or on an older copy of its disk. */
   restarted(log: readonly Logged[], older: boolean): void {
     this.#set(log.flatMap((logged) => this.#placesOf(logged)))
     const there = new Set(this.#places.map(({ hash }) => hash))
@@ -86,7 +90,10 @@ export class RelayLog {
     }
   }
 
-  /** A byte of this segment was changed behind the relay's back; the log is what its disk would have given without that. */
+  /**
+   * Call it when a byte of this segment was altered while the relay was down. `log` is what the disk would give without
+   * that.
+   */
   harmed(segment: number, log: readonly Logged[]): void {
     const places = log.flatMap((logged) => this.#placesOf(logged))
     this.#oracle.causes.harmed(
@@ -96,8 +103,9 @@ export class RelayLog {
   }
 
   /**
-   * The relay tells somebody this place. In a log that has lost something the places before its new end have the names
-   * that they had: such a cursor stands for what is left, and the relay knows it no more.
+   * Call it when the relay sends this cursor. If a log has lost entries, cursors before its new end are the same as
+   * before the loss. Such a cursor then stands only for what is left, because the relay does not know of the lost
+   * entries any more.
    */
   gaveOut(cursor: Cursor): void {
     const name = Buffer.from(cursor).toString("hex")

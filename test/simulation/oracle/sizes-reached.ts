@@ -1,4 +1,7 @@
-/** How often a run has reached the library's sizes, as far as that is seen from outside: by what it writes and reads. */
+/**
+ * How often a run has reached the sizes at which the library works differently, as far as its reads and writes show
+ * that.
+ */
 import type { Key, Write } from "../../../src/store/store.ts"
 
 export class SizesReached {
@@ -11,7 +14,10 @@ export class SizesReached {
     "documents hydrated again": 0,
   }
 
-  /** A page is made by the commit of its records, or folded: then the loose records go that it takes in. */
+  /**
+   * A page may be written in the commit that makes its records, or when loose records are folded into it. Only folding
+   * removes loose records.
+   */
   committed(writes: readonly Write[]): void {
     const { seen } = this
     const goes = (kind: string) => writes.some(([key, value]) => key[1] === kind && value === undefined)
@@ -23,7 +29,10 @@ export class SizesReached {
     }
   }
 
-  /** One life of a program reads what it holds of an entity: `before` has the entities of which it did so already. */
+  /**
+   * Call it when a program lists records. `before` has the entities whose changes this life of the program has listed
+   * already.
+   */
   listed([, kind, entity]: Key, before: Set<string>): void {
     if (kind !== "change" || entity === undefined) return
     if (before.has(entity)) this.seen["documents hydrated again"]++

@@ -1,4 +1,4 @@
-/** What travels between the devices and the relay. */
+/** Checks of the messages between devices and relay. */
 import { decodeClient, decodeRelay, type Hash, type Item } from "../../../src/wire/protocol.ts"
 import type { Connection } from "../world/network.ts"
 import { type Device, WORKSPACE } from "../world/store.ts"
@@ -7,13 +7,13 @@ import { short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
 
 export class Wire {
-  /** Counts of what came by. */
+  /** How often the messages showed each of these. */
   readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0 }
   readonly credit: Credit
   readonly #oracle: Oracle
-  /** The connection that has last carried a change to the relay. */
+  /** For each change: the last connection that carried it to the relay. */
   readonly #pushed = new Map<Hash, number>()
-  /** By connection and push: what it carries and the relay has not refused. */
+  /** For each connection and push: the changes of the push that the relay has not refused. */
   readonly #pushes = new Map<string, Set<Hash>>()
 
   constructor(oracle: Oracle) {
@@ -21,7 +21,7 @@ export class Wire {
     this.credit = new Credit((kind, message) => oracle.fail(kind, message))
   }
 
-  /** A replica sends: only what is saved. */
+  /** Call it when a replica sends a frame. It may send only changes that it has saved. */
   up(device: Device, connection: Connection, frame: Uint8Array): void {
     const message = this.#oracle.read("bytes that are no message", device.name, () => decodeClient(frame))
     if (!isOurs(message)) return
@@ -42,7 +42,7 @@ export class Wire {
     this.#pushes.set(`${connection.id} ${message.id}`, hashes)
   }
 
-  /** The relay receives what a replica has sent. */
+  /** Call it when a frame of a replica arrives at the relay. */
   arrived(connection: Connection, frame: Uint8Array): void {
     const message = decodeClient(frame)
     if (isOurs(message)) this.credit.received(connection.id, message)
@@ -53,14 +53,20 @@ export class Wire {
     return message?.t === "push" && isOurs(message)
   }
 
-  /** The answer to a pull is none: twice, it would be taken for the answer to the next pull as well (seed 2077338423). */
+  /**
+   * The answer to a pull is not news, and so is never doubled: a replica would take the second copy for the answer to
+   * its next pull (found with seed 2077338423).
+   */
   isNews(frame: Uint8Array): boolean {
     const message = decodeRelay(frame)
     const isAnswer = message?.t === "entries" && message.principal !== undefined
     return (message?.t === "entries" || message?.t === "ack") && !isAnswer && isOurs(message)
   }
 
-  /** The relay sends: only what is on its disk, acks and cursors included. Nobody hears what is sent to no device. */
+  /**
+   * Call it when the relay sends a frame. Acks, cursors and entries may only be of what is on its disk. `device` is
+   * undefined when the frame is lost on its way.
+   */
   down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
     const message = this.#oracle.read("bytes that are no message", "the relay", () => decodeRelay(frame))
     if (!isOurs(message)) return
@@ -76,7 +82,7 @@ export class Wire {
     }
   }
 
-  /** Of what it does not know to be damaged the relay says that it has it; it cannot be held to that. */
+  /** The relay may acknowledge a change that is damaged on its disk as long as it has not read the damaged segment. */
   #checkAcknowledged(hash: Hash): void {
     const unread = this.#oracle.causes.isUnread(hash)
     if (!this.#oracle.onDiskNow(hash) && !unread) this.#oracle.fail("acknowledged before stored", short(hash))
@@ -94,5 +100,5 @@ export class Wire {
   }
 }
 
-/** Whatever is said of another workspace on the same socket is none of our business. */
+/** Messages of the second workspace on the same socket are not checked. */
 const isOurs = (message: object | null): boolean => !message || !("w" in message) || message.w === WORKSPACE

@@ -1,12 +1,13 @@
 /**
- * Virtual time. Whatever would take time in the real world (a disk operation, a message on its way, a timer) is an event
- * here; the scheduler runs one, lets the program react to the end, and only then takes the next. Latencies come from the
- * seed, so the seed chooses the interleaving and the same seed gives the same run.
+ * Virtual time. Everything that takes time in the real world (a disk operation, a frame on its way, a timer) is an
+ * event here. The scheduler runs one event, waits until the program has done everything that follows from it, and only
+ * then takes the next event. The seed decides how long things take and so in which order they happen: the same seed
+ * gives the same run.
  */
 import type { Clock } from "../../../src/base/env.ts"
 import { hash, Random } from "./random.ts"
 
-/** How long things of one kind take: mostly up to `usual` ms, sometimes ten times that, rarely `worst`. */
+/** How long things of one kind take: mostly up to `usual` ms, sometimes up to ten times that, rarely up to `worst`. */
 export interface Latency {
   readonly usual: number
   readonly worst: number
@@ -20,15 +21,15 @@ interface Event {
   readonly process: Process | undefined
 }
 
-/** 2026-01-01, so that times look like times. */
+/** Time at the start of a run: 2026-01-01, so that times in a failure's report look like times. */
 const START = Date.UTC(2026, 0, 1)
 
 export class Scheduler {
   readonly seed: number
   now = START
-  /** Events that have run. */
+  /** Number of events that have run. */
   count = 0
-  /** The last events, for a failure's report. */
+  /** The last events, which a failure's report prints. */
   readonly trail: string[] = []
   #trace = 0x811c9dc5
   #order = 0
@@ -39,7 +40,7 @@ export class Scheduler {
     this.seed = seed
   }
 
-  /** A digest of everything that has happened, in order: two runs with the same one were the same run. */
+  /** A digest of everything that has happened, in order. Two runs with the same digest were the same run. */
   get trace(): string {
     return `${this.count}:${this.#trace.toString(16)}`
   }
@@ -48,7 +49,7 @@ export class Scheduler {
     return new Random(`${this.seed}/${stream}`)
   }
 
-  /** Runs `f` after `ms`, in no order with anything else; returns the cancellation. */
+  /** Runs `f` after `ms`, in no fixed order with other events. Returns a function that cancels it. */
   after(ms: number, label: string, run: () => void, process?: Process): () => void {
     const event = { due: this.now + Math.max(0, ms), order: this.#order++, label, run, process }
     this.#loose.push(event)
@@ -72,7 +73,7 @@ export class Scheduler {
     return this.#order++
   }
 
-  /** Runs the next event that is due by `until`; false when there is none. */
+  /** Runs the next event that is due at or before `until`. False when there is none. */
   async step(until = Infinity): Promise<boolean> {
     await reactions()
     let next: Event | undefined
@@ -94,7 +95,7 @@ export class Scheduler {
     return true
   }
 
-  /** Notes that something happens, lets it happen and waits until the program has reacted. */
+  /** Notes an event, runs it and waits until the program has reacted. */
   async happen(label: string, run: () => void): Promise<void> {
     this.note(label)
     run()
@@ -109,14 +110,14 @@ export class Scheduler {
     if (this.trail.length > 4000) this.trail.splice(0, 2000)
   }
 
-  /** Everything that happens within `ms`. */
+  /** Runs everything that happens within `ms`. */
   async pass(ms: number): Promise<void> {
     const until = this.now + ms
     while (await this.step(until));
     this.now = Math.max(this.now, until)
   }
 
-  /** At most `n` events. */
+  /** Runs at most `n` events. */
   async steps(n: number): Promise<void> {
     for (let i = 0; i < n; i++) if (!(await this.step())) return
   }
@@ -124,21 +125,24 @@ export class Scheduler {
 
 const before = (a: Event, b: Event): boolean => a.due < b.due || (a.due === b.due && a.order < b.order)
 
-/** Until every promise reaction has run: the macrotask queue comes after all of them. */
+/** Resolves when every promise reaction has run: `setImmediate` calls back only after all of them. */
 const reactions = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Events that keep their order: the frames of one connection, the commits of one store. Can be held and let go one by one. */
+/**
+ * Events that keep their order: the frames of one connection in one direction, or the commits of one store. A lane can
+ * be held, and its events are then released one by one.
+ */
 export class Lane {
   readonly name: string
   held = false
-  /** Whoever receives its events takes none for now. */
+  /** Set while the receiver takes no events. */
   paused = false
   readonly #scheduler: Scheduler
   readonly #latency: Latency
   readonly #random: Random
   #events: Event[] = []
   #last = 0
-  /** Nothing takes up the lane from this time on. */
+  /** The lane is free from this time on: everything pushed so far has taken its `busy` time. */
   #free = 0
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
@@ -156,7 +160,7 @@ export class Lane {
     return this.held || this.paused ? undefined : this.#events[0]
   }
 
-  /** `busy`: ms for which it takes up the lane, after whatever did so before. */
+  /** Adds an event. It takes up the lane for `busy` ms, after the events before it have done so. */
   push(label: string, run: () => void, process?: Process, busy = 0): void {
     this.#free = Math.max(this.#free, this.#scheduler.now) + busy
     const due = Math.max(this.#last, this.#free + draw(this.#random, this.#latency))
@@ -168,7 +172,7 @@ export class Lane {
     this.#events.shift()
   }
 
-  /** Lets the first event happen now, held or not; false when there is none. */
+  /** Runs the first event now, whether the lane is held or not. False when there is none. */
   async release(): Promise<boolean> {
     await reactions()
     const event = this.#events.shift()
@@ -177,13 +181,13 @@ export class Lane {
     return true
   }
 
-  /** What is on its way takes so much longer. */
+  /** Makes all events in the lane arrive this much later. */
   delay(ms: number): void {
     this.#last += ms
     this.#events = this.#events.map((event) => ({ ...event, due: event.due + ms }))
   }
 
-  /** What was on its way never arrives. */
+  /** Drops all events in the lane. */
   clear(): void {
     this.#events = []
     this.#free = 0
@@ -203,14 +207,14 @@ export function draw(random: Random, { usual, worst }: Latency): number {
 }
 
 /**
- * One life of a program. Its timers and everything it waits for die with it: a promise that a dead process waits on is
- * never settled, as nothing of it is left to be told.
+ * One life of a program. Its timers and everything that it waits for end with it. A promise on which a dead program
+ * waits is never settled, because nothing of that program is left to react.
  */
 export class Process implements Clock {
   readonly name: string
   alive = true
   readonly scheduler: Scheduler
-  /** How far its clock is off, ms. */
+  /** By how much its clock is ahead, ms. */
   readonly skew: number
   readonly #random: Random
 

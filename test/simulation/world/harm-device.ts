@@ -1,13 +1,13 @@
 /**
- * A device's disk damages a record while its program is down. What a record is made from says what may be lost with it: of a
- * change, what no other disk holds; of everything else, nothing.
+ * A device's disk damages a record while its program is down. A change may be lost by that if no other disk holds it.
+ * Damage to a record of another kind must cost nothing, because the record can be made again from the changes.
  */
 import type { Value } from "../../../src/store/store.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
 
-/** The first bytes of a chunk, and the least bytes that it has. */
+/** The first bytes of a chunk. `SHORTEST_CHUNK`: the smallest number of bytes that a chunk has. */
 const MAGIC = Buffer.from([0x85, 0x6f, 0x4a, 0x83])
 const SHORTEST_CHUNK = 34
 
@@ -18,13 +18,16 @@ const COUNTED_AS = {
   outpage: "outbox pages harmed",
   change: "device changes harmed",
 } as const
-/** Pages are there in few runs, so they are drawn more often where they are. */
+/** The kinds of records to damage. Few runs have pages, so pages are drawn more often in these. */
 const KINDS = [
   ...(["row", "out", "change"] as const),
   ...(["outpage", "outpage", "outpage", "page", "page", "page", "page", "page", "page"] as const),
 ] as const
 
-/** One byte of one record, of a kind that is drawn first: else it would be a change, nearly always. */
+/**
+ * Damages one byte of one record. The kind is drawn first, because otherwise nearly every damaged record would be a
+ * change.
+ */
 export async function harmDevice(world: World, replica: Replica): Promise<boolean> {
   const { device } = replica
   const { trouble } = world
@@ -46,9 +49,9 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 }
 
 /**
- * A record of text without its first character is never readable, and neither is a change of which one byte of the chunk
- * is another. A record that is damaged inside a word (the name of a collection) would be readable, and nobody could tell:
- * that is left to the disk's own checksums.
+ * The value with one character or byte replaced so that the damage can be noticed: a JSON text without its first
+ * character is never valid, and a chunk with another byte has another hash. Damage inside a word of the text (such as
+ * the name of a collection) could not be noticed here; checksums of the disk must find it.
  */
 function damaged(value: Value, x: number): Value {
   if (typeof value === "string") return `#${value.slice(1)}`

@@ -1,4 +1,4 @@
-/** What happens to devices and to the relay. False: there was nothing that it could happen to. */
+/** What can happen to devices and to the relay. A mishap that returns false found nothing to which it could happen. */
 import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
 import type { Relay, RelayOptions } from "../../../src/sync/socket.ts"
 import type { Files } from "../../support/disk.ts"
@@ -7,9 +7,9 @@ import type { Replica } from "./replica.ts"
 import type { Records } from "./store.ts"
 import type { World } from "./world.ts"
 
-// a device and its program ----------------------------------------------------------------------------------------------
+// a device and its program --------------------------------------------------------------------------------------------
 
-/** `delivered`: what it has sent still arrives. */
+/** `delivered`: frames that the device has sent still arrive. */
 export function crash(world: World, replica: Replica, delivered: boolean): boolean {
   if (!replica.running) return false
   world.seen["replica crashes"]++
@@ -24,7 +24,7 @@ export function open(world: World, replica: Replica): boolean {
   return true
 }
 
-/** To the relay that it had last, or to this one. */
+/** Connects to `relay`, or else to the relay that the replica had last. */
 export function connect(world: World, replica: Replica, relay?: Relay | RelayOptions): void {
   const { ws, left } = replica
   if (!ws) return
@@ -56,7 +56,10 @@ export function failCommits(replica: Replica, n: number): boolean {
   return true
 }
 
-/** Somebody else signs in on the device, and what the last one has not sent stays there until that one is back. */
+/**
+ * Another account signs in on the device. What the earlier account has not pushed stays there until that account is
+ * back.
+ */
 export function switchAccount(world: World, replica: Replica, x: number): boolean {
   if (!world.principals || !replica.running) return false
   const other = world.replicas[x % world.replicas.length]!.name
@@ -66,29 +69,29 @@ export function switchAccount(world: World, replica: Replica, x: number): boolea
   return x % 2 === 0 || (crash(world, replica, true) && open(world, replica))
 }
 
-/** The relay takes the device for somebody else's, and every connection of the last one ends. */
+/** The relay sees another principal on this device from now on. The device's connections end. */
 export function signIn(world: World, replica: Replica, account: string): void {
   replica.principal = account
   replica.switches++
   for (const connection of world.network.of(replica.name)) connection.cut()
 }
 
-/** The app is updated: it starts again, and declares more. */
+/** Updates the app: the program starts again, and its schema declares more. */
 export async function update(world: World, replica: Replica): Promise<boolean> {
-  if (replica.version === 2 || (replica.running && !replica.ws)) return false // it is still opening
+  if (replica.version === 2 || (replica.running && !replica.ws)) return false // updated already, or still opening
   await replica.close()
   replica.version = 2
   world.seen["app updates"]++
   return open(world, replica)
 }
 
-/** The token function fails a few times, and is asked because the connection ends. */
+/** The token function fails a few times. The connection is cut so that it is called. */
 export function failTokens(world: World, replica: Replica, x: number): void {
   for (let i = 0; i <= x % 3; i++) replica.tokens.next.push((x >> 2) % 2 ? "hangs" : "rejects")
   for (const connection of world.network.of(replica.name)) connection.cut()
 }
 
-// a device's disk -------------------------------------------------------------------------------------------------------
+// a device's disk -----------------------------------------------------------------------------------------------------
 
 export function backUpDevice(replica: Replica): void {
   replica.backup = { records: replica.device.backup(), principal: replica.principal }
@@ -97,15 +100,15 @@ export function backUpDevice(replica: Replica): void {
 export async function restoreDevice(world: World, replica: Replica): Promise<boolean> {
   const { backup } = replica
   if (!backup) return false
-  replica.principal = backup.principal // whoever has the device back has its account too
+  replica.principal = backup.principal // a restored device has the account that it had then
   await replaceDevice(world, replica, backup.records)
   return true
 }
 
-/** A new device takes its place: it has nothing. */
+/** A new, empty device takes the place of this one. */
 export const wipeDevice = (world: World, replica: Replica): Promise<void> => replaceDevice(world, replica, new Map())
 
-/** Two devices of one person go on from one copied store. */
+/** Two devices of one person go on from copies of one store. */
 export async function cloneDevice(world: World, replica: Replica, from: Replica): Promise<boolean> {
   if (replica === from) return false
   replica.principal = from.principal
@@ -123,7 +126,7 @@ async function replaceDevice(world: World, replica: Replica, records: Records): 
   replica.start()
 }
 
-/** The device is gone for good. */
+/** Removes the device for good. */
 export async function destroy(world: World, replica: Replica): Promise<void> {
   await world.loseDisks(async () => {
     replica.crash(false)
@@ -131,9 +134,9 @@ export async function destroy(world: World, replica: Replica): Promise<void> {
   })
 }
 
-// the relay -------------------------------------------------------------------------------------------------------------
+// the relay -----------------------------------------------------------------------------------------------------------
 
-/** `x` chooses whether the power goes, who is told, and how long it is down. */
+/** `x` chooses whether the power goes, which clients notice at once, and how long the relay is down. */
 export async function crashRelay(world: World, x: number): Promise<boolean> {
   const { relay } = world
   if (!relay.running) return false
@@ -151,7 +154,7 @@ export async function restoreRelay(world: World, which: number): Promise<boolean
   return true
 }
 
-/** An older copy takes the place of the relay's disk. */
+/** Replaces the relay's disk by an older copy. */
 export async function putBack(world: World, copy: Files): Promise<void> {
   world.oracle.noteStored()
   await world.loseDisks(() => world.relay.restore(copy))
@@ -159,7 +162,7 @@ export async function putBack(world: World, copy: Files): Promise<void> {
   world.seen["relay restores"]++
 }
 
-/** While the relay is down, one byte of one of its files becomes another one. */
+/** Stops the relay and alters one byte of one of its files. */
 export async function harmRelay(world: World, where: (file: Uint8Array, path: string) => number): Promise<boolean> {
   const { relay, oracle, chance } = world
   const files = new Map(relay.snapshot())
@@ -186,17 +189,20 @@ function startRelayAfter(world: World, ms: number): void {
   world.scheduler.after(ms, "relay starts", () => world.relay.start())
 }
 
-/** Bytes of a segment's header, which has a copy at its end (`relay/log/segment/header.ts`). */
+/** Length in bytes of a segment's header, and of its copy at byte 4,096 (`relay/log/segment/header.ts`). */
 export const COPY = 128
 
-/** `…/00000003.log` is 3. */
+/** The number of a segment: `…/00000003.log` is 3. */
 const segmentOf = (path: string): number => Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10)
 
-/** Entries that one byte may destroy: a record is one, a header is there twice, and an index can be made again. */
+/**
+ * How many entries one altered byte may cost. A byte of a record costs that record's entry. A byte of a header costs
+ * none, because there is a copy of it, and a byte of an index costs none, because the index can be made again.
+ */
 function mayCost(path: string, file: Uint8Array, at: number): number {
   if (!path.endsWith(".log")) return 0
   const header = Buffer.from(file.subarray(0, HEADER_BYTES))
-  // With both copies of the header gone there is only the index to say where records are: it knows of no second way.
+  // If both copies of the header are damaged, the log reads no record of the segment, so all its entries may be lost.
   if (at >= HEADER_BYTES) return decodeHeader(header) ? 1 : Number.POSITIVE_INFINITY
   const bothWhole = header.subarray(0, COPY).equals(header.subarray(-COPY))
   return bothWhole ? 0 : Number.POSITIVE_INFINITY

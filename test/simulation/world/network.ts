@@ -1,19 +1,20 @@
 /**
- * Connections between replicas and the relay: frames arrive in order, any time later, until the connection is cut. A cut
- * loses what is on its way; a zombie is a connection whose client is gone while the relay still receives what was sent.
+ * Connections between replicas and the relay. Frames arrive in order, at any later time, until the connection is cut. A
+ * cut loses the frames on their way. A zombie is a connection whose client is gone while the relay still receives what
+ * the client had sent.
  */
 import type { Socket } from "../../../src/base/env.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import { hashBytes, type Random } from "./random.ts"
 
-/** The relay's end of a connection, as its server would hand it to a connection. */
+/** A connection as the relay's server would see it. */
 export interface Line {
   readonly id: number
-  /** Who dialled. */
+  /** Name of the replica that dialled. */
   readonly owner: string
   send(frame: Uint8Array): void
   close(code?: number, reason?: string): void
-  /** Bytes that were sent and are still on their way. */
+  /** Bytes that the relay has sent and that are still on their way. */
   buffered(): number
   pauseReading(paused: boolean): void
 }
@@ -21,57 +22,57 @@ export interface Line {
 export interface Listener {
   receive(frame: Uint8Array): void
   closed(): void
-  /** The network has taken what was sent. */
+  /** Called when frames that the relay had sent have arrived. */
   drained(): void
 }
 
 export interface Host {
-  /** Undefined: nobody listens there now. */
+  /** The relay's listener for a new connection. Undefined: no relay is running. */
   accept(url: string, line: Line): Listener | undefined
 }
 
-/** What a frame does on its way, for the world's oracle and for duplicates. */
+/** Sees, and may change, each frame on its way. */
 export interface Tap {
   up(connection: Connection, frame: Uint8Array): void
-  /** The relay receives it. */
+  /** Called when a frame of a replica arrives at the relay. */
   arrived(connection: Connection, frame: Uint8Array): void
   down(connection: Connection, frame: Uint8Array): void
-  /** What becomes of a frame of the relay on its way. */
+  /** Returns what arrives at the replica in place of this frame. */
   changed(connection: Connection, frame: Uint8Array): Uint8Array
-  /** Whether it carries changes to the relay. */
+  /** Whether a frame carries changes to the relay. */
   isPush(frame: Uint8Array): boolean
-  /** Whether it brings a replica changes or an acknowledgement. */
+  /** Whether a frame brings a replica changes or an ack. */
   isNews(frame: Uint8Array): boolean
 }
 
 export class Network {
   readonly connections: Connection[] = []
   host: Host | undefined
-  /** Counts of what has happened. */
+  /** How often each of these has happened. */
   readonly seen = {
     cuts: 0,
     zombies: 0,
     silences: 0,
     lost: { up: 0, down: 0 },
     duplicates: { up: 0, down: 0 },
-    /** Pushes that a frame of a later connection of the same device has overtaken. */
+    /** Pushes that arrived after a frame of a later connection of the same device. */
     overtaken: 0,
-    /** Frames that a slow line took over a second for. */
+    /** Frames that took longer than a second on a slow line. */
     slow: 0,
-    /** How often the relay stopped reading from a connection for a while. */
+    /** How often the relay stopped reading a connection for a while. */
     paused: 0,
   }
-  /** Chance that a push, or news from the relay, arrives twice. */
+  /** Chance that a push, or news from the relay, is delivered twice. */
   duplicates = 0
-  /** Bytes that a line takes in 1 ms; infinite: as many as there are. */
+  /** Bytes that a connection carries in 1 ms. */
   bytesPerMs = Infinity
-  /** New connections hold every frame until it is released. */
+  /** Whether new connections hold every frame until it is released. */
   held = false
   readonly scheduler: Scheduler
   readonly latency: Latency
   readonly tap: Tap
   readonly random: Random
-  /** By device: the last connection of which a frame has arrived at the relay. */
+  /** For each device: the newest connection of which a frame has arrived at the relay. */
   readonly latest = new Map<string, number>()
   #next = 1
 
@@ -92,7 +93,7 @@ export class Network {
     return this.connections.filter((c) => c.owner === owner && !c.ended)
   }
 
-  /** The relay's machine is gone: some clients are told, the others find a silence. */
+  /** The relay's machine is gone. Clients for which `told` is true notice a cut, the others hear nothing more. */
   hostDied(told: (connection: Connection) => boolean): void {
     for (const connection of [...this.connections]) {
       if (connection.ended) continue
@@ -114,13 +115,13 @@ export class Connection {
   readonly socket: Socket
   readonly up: Lane
   readonly down: Lane
-  /** Frames in this direction vanish, and nobody is told. */
+  /** Directions in which frames are lost and neither end notices. */
   readonly silent = { up: false, down: false }
   readonly #network: Network
   readonly #process: Process
   readonly #url: string
   #listener: Listener | undefined
-  /** What each end still believes. */
+  /** What each end believes of the connection. */
   #client: "opening" | "open" | "closed" = "opening"
   #relay: "none" | "open" | "closed" = "none"
   #buffered = { up: 0, down: 0 }
@@ -146,7 +147,7 @@ export class Connection {
     return this.#client === "open" && this.#relay === "open"
   }
 
-  /** Both ends learn of it, each in its own time; nothing on its way arrives. */
+  /** Cuts the connection. Frames on their way are lost, and each end notices after a while. */
   cut(): void {
     if (this.ended) return
     this.#network.seen.cuts++
@@ -158,7 +159,10 @@ export class Connection {
     this.#later("cut for the client", () => this.#clientEnds(1006, ""))
   }
 
-  /** The client is cut off; the relay receives what was sent, so much later, and only then learns of it. */
+  /**
+   * Cuts off the client. The relay still receives what the client had sent, `ms` later than usual, and only then
+   * notices the end.
+   */
   zombie(ms = 0): void {
     if (this.#client === "closed") return
     this.up.delay(ms)
@@ -169,7 +173,7 @@ export class Connection {
     this.up.push("end", () => this.#relayEnds())
   }
 
-  /** From here on frames in this direction vanish, and nobody is told: a half-open connection. */
+  /** Makes the connection half-open: from now on frames in this direction are lost, and neither end notices. */
   silence(direction: "up" | "down"): void {
     if (this.ended || this.silent[direction]) return
     this.#network.seen.silences++
@@ -177,7 +181,10 @@ export class Connection {
     this.#lose(direction)
   }
 
-  /** The client's program is gone: its system closes the connection, after what was sent or instead of it. */
+  /**
+   * The client's program is gone. The relay notices the end after it has received what was sent, or without receiving
+   * it.
+   */
   clientDied(delivered: boolean): void {
     this.#client = "closed"
     this.#lose("down")
@@ -279,7 +286,7 @@ export class Connection {
     this.up.push(name(frame), arrive, undefined, this.#takes(frame))
   }
 
-  /** ms that the line takes for a frame. */
+  /** How long the connection takes to carry a frame, ms. */
   #takes({ length }: Uint8Array): number {
     const ms = length / this.#network.bytesPerMs
     if (ms > 1000) this.#network.seen.slow++

@@ -1,4 +1,7 @@
-/** Seeded numbers (sfc32). Each user of chance has a stream of its own, so that leaving one command out moves few others. */
+/**
+ * Random numbers from a seed (sfc32). Each part of a run has its own stream of them, so that leaving out one command
+ * changes little in the others.
+ */
 export class Random {
   #a: number
   #b: number
@@ -12,7 +15,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.word()
   }
 
-  /** 32 bits. */
+  /** A random whole number of 32 bits. */
   word(): number {
     const t = (((this.#a + this.#b) | 0) + this.#d) | 0
     this.#d = (this.#d + 1) | 0
@@ -22,12 +25,12 @@ export class Random {
     return t >>> 0
   }
 
-  /** In [0, 1). */
+  /** A random number in [0, 1). */
   unit(): number {
     return this.word() / 2 ** 32
   }
 
-  /** A whole number in [0, n). */
+  /** A random whole number in [0, n). */
   below(n: number): number {
     return Math.floor(this.unit() * n)
   }
@@ -47,14 +50,14 @@ export class Random {
   }
 }
 
-/** FNV-1a over the code units of a text. */
+/** Hash of a text: FNV-1a over its code units. */
 export function hash(text: string, from = 0x811c9dc5): number {
   let h = from
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
   return h >>> 0
 }
 
-/** FNV-1a over bytes. */
+/** Hash of bytes: FNV-1a. */
 export function hashBytes(bytes: Uint8Array, from = 0x811c9dc5): number {
   let h = from
   for (let i = 0; i < bytes.length; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193)

@@ -1,4 +1,4 @@
-/** The relay's machine: its disk, and while it runs the real connections and the real log on it. */
+/** The relay's machine: its disk, and, while the relay runs, the real connections and the real log. */
 import { hash } from "node:crypto"
 import type { Log, Logs } from "../../../relay/log/contract.ts"
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
@@ -17,33 +17,33 @@ import { tinyLogSizes, tinyServeSizes } from "./sizes.ts"
 import { WORKSPACE } from "./store.ts"
 
 const FOLDER = "data"
-/** Whether a file is of the log of the workspace that the property is about. */
+/** Whether a file belongs to the log of the workspace that the property checks. */
 export const isOurs = (path: string): boolean => path.includes(OURS)
 const OURS = `/${hash("sha256", WORKSPACE)}/`
-/** What the relay says of a segment once it has read all of it and some is not there. */
+/** Events that the relay reports after it has read all of a segment and something is missing there. */
 const FOUND: ReadonlySet<unknown> = new Set(["log.damaged", "log.torn", "log.missing"])
 
 export interface RelayHostOptions {
   readonly scheduler: Scheduler
   readonly network: Network
   readonly oracle: Oracle
-  /** Of its disk. */
+  /** How long operations of its disk take. */
   readonly latency: Latency
-  /** Whom the relay takes a device for. */
+  /** The principal that the relay sees behind a device. */
   readonly principalOf: (owner: string) => string
-  /** Entries after which its log begins another file. */
+  /** Entries after which its log begins a new segment. */
   readonly segmentEntries: number
-  /** All other sizes of its log and of its serving are tiny. */
+  /** Whether all other sizes of its log and of its serving are tiny. */
   readonly tiny: boolean
 }
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
-  /** So many entries were written, and are about to be made safe. */
+  /** Called before a sync, with the number of entries that were written and not flushed. */
   onSync: (entries: number) => void = () => {}
-  /** Something of the log is lost, and the relay has just found out. */
+  /** Called when the relay has found that its log has lost entries. */
   onBreak: () => void = () => {}
-  /** Disk operations that have failed. */
+  /** How many disk operations have failed. */
   failures = 0
   readonly #disk: SimDisk
   readonly #scheduler: Scheduler
@@ -61,7 +61,10 @@ export class RelayHost implements Host {
   #log: Log | undefined
   #life = 0
   #failing = 0
-  /** The disk has failed the program that runs, or has lost something that was there. */
+  /**
+   * Whether an operation of the disk has failed, or damage was found, since the program started. Then the relay may
+   * refuse to serve.
+   */
   #troubled = false
 
   constructor({ scheduler, network, oracle, latency, principalOf, segmentEntries, tiny }: RelayHostOptions) {
@@ -82,7 +85,7 @@ export class RelayHost implements Host {
     return this.#process !== undefined
   }
 
-  /** Starts the program; it listens some events later. */
+  /** Starts the program. It listens some events later. */
   start(): void {
     if (this.#process) return
     const process = new Process(this.#scheduler, `relay.${++this.#life}`)
@@ -99,21 +102,24 @@ export class RelayHost implements Host {
     )
   }
 
-  /** kill -9, or the power goes with all that was not synced. Some of its clients are told. */
+  /**
+   * Ends the program by kill -9, or by a power failure, which also takes everything that was not synced. `told`: which
+   * clients notice at once.
+   */
   async crash(power: boolean, told: (id: number) => boolean): Promise<void> {
     this.#stop(told)
     if (power) this.#disk.crash()
     else this.#disk.kill()
-    // After a kill the system still has what was written and never synced.
+    // After a kill the system still has what was written and not synced.
     this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
   }
 
-  /** Opens the log before anybody asks for it. */
+  /** Opens the log before a client asks for it. */
   async openLog(): Promise<void> {
     await this.#logs?.open(WORKSPACE)
   }
 
-  /** What is safe now. Wherever it is put back, the oracle knows what is damaged in it. */
+  /** A copy of what the disk has durably. The oracle notes what is damaged in it. */
   snapshot(): Files {
     const files = this.#disk.snapshot()
     this.#oracle.causes.copied(files)
@@ -124,7 +130,7 @@ export class RelayHost implements Host {
     this.backups.push(this.snapshot())
   }
 
-  /** An older copy takes the disk's place. */
+  /** Replaces the disk by an older copy. */
   async restore(copy: Files): Promise<void> {
     this.#stop(() => true)
     this.#disk.restore(copy)
@@ -132,7 +138,7 @@ export class RelayHost implements Host {
     this.#oracle.log.restarted(await this.readLog(), true)
   }
 
-  /** Lets the first sync that waits happen; false when none does. */
+  /** Lets the first waiting sync happen. False when no sync waits. */
   flush(): Promise<boolean> {
     return this.#syncs.release()
   }
@@ -141,7 +147,7 @@ export class RelayHost implements Host {
     this.#syncs.held = false
   }
 
-  /** Whether these bytes survive whatever happens now. */
+  /** Whether the disk has these bytes and keeps them even if the power fails now. */
   durable(bytes: Uint8Array): boolean {
     const wanted = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     for (const [path, file] of this.#disk.snapshot()) {
@@ -150,7 +156,10 @@ export class RelayHost implements Host {
     return false
   }
 
-  /** What a relay started on these files, or on what is safe, would serve; takes no simulated time and changes nothing. */
+  /**
+   * The entries that a relay started on these files would serve (by default, on what the disk has durably). Takes no
+   * simulated time and changes nothing.
+   */
   async readLog(files = this.#disk.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })
     copy.restore(files)
@@ -201,7 +210,7 @@ export class RelayHost implements Host {
     }
   }
 
-  /** The next `n` writes or syncs of the disk fail. */
+  /** Makes the next `n` writes or syncs of the disk fail. */
   failDisk(n: number): void {
     this.#failing = n
   }
@@ -237,14 +246,14 @@ export class RelayHost implements Host {
   #note(event: object): void {
     this.#scheduler.note(JSON.stringify(event))
     if (!("event" in event) || ("workspace" in event && event.workspace !== WORKSPACE)) return
-    // From when it meets damage until it has mended it, it takes no push.
+    // The relay takes no push from the moment it finds damage until it has mended the log.
     if (event.event === "log.damage" || event.event === "log.broken") this.#troubled = true
     if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
     if (event.event === "log.failed" && this.#log) this.#oracle.log.rolledBack(this.#log.appended)
   }
 
-  /** The same logs; the oracle hears of every entry. */
+  /** The same logs, with every appended entry reported to the oracle. */
   #watched(logs: Logs): Logs {
     const watch = (log: Log): Log =>
       new Proxy(log, {

@@ -1,4 +1,4 @@
-/** One device and, while it runs, the program on it: the real library on the simulated network, clock and disk. */
+/** One device, and while it runs the program on it: the real library on the simulated network, clock and disk. */
 
 import { openWorkspace } from "../../../src/app/workspace.ts"
 import type { Env } from "../../../src/base/env.ts"
@@ -19,9 +19,9 @@ const content = shape<{ title?: string; body?: string; tags?: string[]; extra?: 
 const first = { fields: { body: text() } } as const
 export const notes = collection("notes", content, first)
 const tasks = collection("tasks", content, first)
-/** What the next version of the app declares: one more text, and a default. */
+/** The schema of the second version of the app: one more text, and a default. */
 const next = { fields: { body: text(), extra: text() }, defaults: { n: 7 } } as const
-/** The two versions of the app. Only the second writes `extra`. */
+/** The two versions of the app. Only the second one writes `extra`. */
 const versions = {
   1: { notes, tasks },
   2: { notes: collection("notes", content, next), tasks: collection("tasks", content, next) } as unknown as {
@@ -30,7 +30,7 @@ const versions = {
   },
 } as const
 export type Version = keyof typeof versions
-/** Every fourth entity is a task. */
+/** One entity in four is a task. */
 export const collectionOf = (entity: string): "notes" | "tasks" =>
   entity.charCodeAt(entity.length - 1) % 4 === 1 ? "tasks" : "notes"
 export const rowsOf = ({ notes, tasks }: Workspace) => [...notes.all(), ...tasks.all()]
@@ -39,7 +39,7 @@ const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | 
   openWorkspace({ id, collections: versions[version], store, env, relay })
 export type Workspace = Awaited<ReturnType<typeof open>>
 
-/** Four characters that stand for one edit, so that a text is a row of them and a byte search finds each. */
+/** Length of a token. A token stands for one edit: a text is a row of tokens, and a search for its bytes finds each. */
 export const TOKEN = 4
 export const EDITS = ["title", "splice", "cut", "tags", "both", "assign", "delete", "restore"] as const
 export type EditKind = (typeof EDITS)[number]
@@ -49,7 +49,7 @@ export interface ReplicaOptions {
   readonly scheduler: Scheduler
   readonly network: Network
   readonly oracle: Oracle
-  /** Of its disk. */
+  /** How long operations of its disk take. */
   readonly latency: Latency
   readonly sizes: Sizes
 }
@@ -57,48 +57,51 @@ export interface ReplicaOptions {
 export class Replica {
   readonly name: string
   readonly device: Device
-  /** Whom the relay takes this device for. */
+  /** The principal that the relay sees behind this device. */
   principal: string
   ws: Workspace | undefined
   process: Process | undefined
-  /** Connects by itself when it opens. */
+  /** Whether its workspace connects when it opens. */
   dials = true
-  /** Its program has a second workspace, and one connection for both. */
+  /** Whether its program has a second workspace (`home`), and one connection for both. */
   shares = false
   home: Workspace | undefined
   relay: Relay | RelayOptions = RELAY
   /** The version of the app on this device. */
   version: Version = 1
-  /** What its token function does next, and how often it has failed. */
+  /** What its token function does in its next calls, and how often it has failed. */
   tokens: { readonly next: ("rejects" | "hangs")[]; failed: number } = { next: [], failed: 0 }
-  /** How many messages of a relay that is newer than this library reach its workspace next, and how many have. */
+  /**
+   * How many of the next messages to its workspace come from a relay that is newer than this library, and how many have
+   * come.
+   */
   newer = { next: 0, met: 0 }
-  /** The connection that its workspace has left. */
+  /** The connection from which its workspace has disconnected. */
   left: Connection | undefined
-  /** There is a network. */
+  /** Whether the device has a network. */
   online = true
-  /** Edits that the program has not answered. */
+  /** Edits whose promises are not settled yet. */
   open = new Set<EditMade>()
-  /** The rows that the program gave to the subscriber of each collection last. */
+  /** The rows that each collection's subscriber was given last. */
   told: Record<"notes" | "tasks", readonly unknown[]> = { notes: [], tasks: [] }
-  /** How often somebody else has signed in. */
+  /** How often another account has signed in on this device. */
   switches = 0
-  /** How often its program could not open, because the disk failed. */
+  /** How often its program could not open its workspace because the disk failed. */
   failedOpens = 0
-  /** How often its status has told of edits that another account had left here. */
+  /** How often its status has named edits that another account left here. */
   othersTold = 0
   backup: { readonly records: Records; readonly principal: string } | undefined
-  /** Its small record is on the disk. */
+  /** Called when its state record (cursor, reach, heal mark) is on the disk. */
   onState: (state: State) => void = () => {}
   readonly sizes: Sizes
   readonly #scheduler: Scheduler
   readonly #network: Network
   readonly #oracle: Oracle
-  /** ms by which its clock is off. */
+  /** By how much its clock is ahead, ms. */
   readonly #skew: number
   #life = 0
   #woken = new Set<() => void>()
-  /** Entities that this life of the program has read from its disk. */
+  /** Entities whose changes this life of the program has listed from its disk. */
   #listed = new Set<string>()
 
   constructor({ name, scheduler, network, oracle, latency, sizes }: ReplicaOptions) {
@@ -123,7 +126,7 @@ export class Replica {
     return this.process !== undefined
   }
 
-  /** Starts the program; it is open some events later. */
+  /** Starts the program. Its workspace is open some events later. */
   start(): void {
     if (this.process) return
     const process = new Process(this.#scheduler, `${this.name}.${++this.#life}`, this.#skew)
@@ -144,7 +147,7 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
-    // What rests on a change that the disk has damaged, and that is owed, is refused until that has come back.
+    // A change that depends on a damaged one is refused until the damaged one has come back.
     const harmed = (code: string) => this.#oracle.devices.anyHarmed && (code === "CHUNK_BAD" || code === "DEPS_UNKNOWN")
     const watch = (ws: Workspace) =>
       ws.onStatus(({ error, others }) => {
@@ -176,7 +179,7 @@ export class Replica {
     )
   }
 
-  /** Home first: it holds the socket that the other one comes to. */
+  /** Opens the second workspace first, so that it holds the socket to which the first one comes later. */
   async #open(store: Store, env: Env, process: Process) {
     const options = { ...RELAY, token: () => this.#token() }
     this.relay = this.shares ? relayConnection(options) : options
@@ -195,7 +198,7 @@ export class Replica {
     }
   }
 
-  /** The app's backend fails, or does not answer. */
+  /** The app's token function: it gives the name, rejects, or never answers. */
   #token(): string | Promise<string> {
     const next = this.tokens.next.shift()
     if (next === undefined) return this.name
@@ -203,7 +206,7 @@ export class Replica {
     return next === "rejects" ? Promise.reject(new Error("no token now")) : new Promise(() => {})
   }
 
-  /** What becomes of it is seen in the end, when all have the same. */
+  /** Makes a note in the second workspace. Whether it has arrived is checked at the end of the run. */
   writeHome(): void {
     this.home?.notes.create({ title: this.name, body: "" }).catch((error) => {
       this.#oracle.fail("refused for no good reason", `${this.name} at home: ${String(error)}`)
@@ -215,7 +218,10 @@ export class Replica {
     for (const f of [...this.#woken]) f()
   }
 
-  /** kill -9, or the power goes: what is not on the disk is gone; what was sent may still arrive. */
+  /**
+   * Ends the program by kill -9 or a power failure. What is not on the disk is lost. `delivered`: frames that it has
+   * sent still arrive.
+   */
   crash(delivered: boolean): void {
     if (!this.process) return
     this.process.kill()
@@ -226,7 +232,7 @@ export class Replica {
     for (const connection of this.#network.of(this.name)) connection.clientDied(delivered)
   }
 
-  /** The app closes it and waits for that. */
+  /** Closes the workspaces as an app does, and waits for that. */
   async close(): Promise<void> {
     const { ws, home, process } = this
     if (!ws || !process) return
@@ -243,7 +249,7 @@ export class Replica {
     this.process = undefined
   }
 
-  /** Asks for an edit; what becomes of it is the oracle's to follow. False when there is nothing to do it on. */
+  /** Asks for an edit, which the oracle then follows. False when no workspace is open, or the edit does not apply. */
   edit(kind: EditKind, entity: string, token: string, chance: Random): boolean {
     const { ws } = this
     if (!ws) return false
@@ -295,7 +301,7 @@ export class Replica {
     }
   }
 
-  /** There is no row: create it, or bring it back when it was deleted. */
+  /** Creates the entity, which has no row, or restores it if it was deleted. */
   #make(ws: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
     const { entity: id, token } = made
     const all = ws[collectionOf(id)]
@@ -314,7 +320,7 @@ interface AnyEdit {
   splice(field: string, at: number, remove: number, insert: string): void
 }
 
-/** Errors of which the relay or the network is the cause; what is still refused at the end is seen there. */
+/** Errors that the relay or the network causes. Whether a change is still refused is checked at the end of the run. */
 const RELAYS: ReadonlySet<string> = new Set(["RELAY_UNREACHABLE", "LOG_FAILED", "REJECTED"])
 
 const FIELDS: Record<EditKind, readonly string[]> = {
@@ -339,7 +345,7 @@ const DOES: Record<EditKind, readonly Kind[]> = {
   restore: ["restore"],
 }
 
-/** Between two tokens. */
+/** A random place in a text, between two tokens. */
 const place = (body: string, chance: Random): number => TOKEN * chance.below(body.length / TOKEN + 1)
 
 export function tokensOf(body: string): string[] {

@@ -1,4 +1,4 @@
-/** Sizes so tiny that forty commands reach every one of them. */
+/** Sizes so small that forty commands reach every one of them. */
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
 import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import type { Sizes } from "../../../src/base/sizes.ts"
@@ -27,7 +27,7 @@ export const tinySizes: Sizes = {
   credit: 600,
 }
 
-/** Without the times, which the simulated relay has no use for. */
+/** Tiny sizes of the relay's serving. Its times are left out, because the simulated relay does not use them. */
 export const tinyServeSizes: Partial<ServeSizes> = {
   recentBytes: 600,
   frameBytes: 300,
@@ -41,7 +41,7 @@ export const tinyServeSizes: Partial<ServeSizes> = {
   pushLookUps: 10,
 }
 
-/** Without those of a segment, which each run draws. */
+/** Tiny sizes of the relay's log. Those of a segment are left out, because each run draws them. */
 export const tinyLogSizes: Partial<LogSizes> = {
   logs: 1,
   idleBytes: 0,

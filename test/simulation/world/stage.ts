@@ -1,4 +1,4 @@
-/** A world whose frames and flushes wait to be told: for schedules that name every step. */
+/** A world for schedules that name every step: frames and flushes wait until the schedule releases them. */
 
 import type { State } from "../../../src/replica/disk/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
@@ -18,7 +18,10 @@ import {
 import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"
 
-/** Enough for whatever follows at once (nothing takes time here), too little for any pause that the library makes. */
+/**
+ * Simulated ms: enough for whatever follows at once, because nothing takes longer than 1 ms on a stage, and shorter
+ * than any pause of the library.
+ */
 const SOON_MS = 1
 
 export class Stage {
@@ -39,18 +42,18 @@ export class Stage {
     await this.flush()
   }
 
-  /** Makes the entity, or writes to its text. Resolves when it is saved. */
+  /** Creates the entity, or edits its text. Resolves when the edit is saved. */
   async edit(r: number, entity = "e0"): Promise<void> {
     this.world.edit(this.#replica(r), "splice", entity)
     await this.soon()
   }
 
-  /** Asks for an edit and waits for nothing. */
+  /** Asks for an edit and does not wait until it is saved. */
   editAtOnce(r: number, entity = "e0"): void {
     this.world.edit(this.#replica(r), "splice", entity)
   }
 
-  /** The next writes of the relay's disk fail. */
+  /** Makes the next writes of the relay's disk fail. */
   failDisk(writes = 1): void {
     this.world.relay.failDisk(writes)
   }
@@ -62,7 +65,7 @@ export class Stage {
     await this.soon()
   }
 
-  /** The relay receives this many frames, if there are so many. */
+  /** Delivers up to this many frames to the relay. */
   async up(r: number, frames = 1): Promise<void> {
     for (let i = 0; i < frames; i++) {
       await this.#connection(r)?.up.release()
@@ -70,12 +73,12 @@ export class Stage {
     }
   }
 
-  /** The replica receives a frame in the same moment as whatever follows. */
+  /** Delivers a frame to the replica. No time passes before the next step of the schedule. */
   async downAtOnce(r: number): Promise<void> {
     await this.#connection(r)?.down.release()
   }
 
-  /** The replica receives this many frames. */
+  /** Delivers up to this many frames to the replica. */
   async down(r: number, frames = 1): Promise<void> {
     for (let i = 0; i < frames; i++) {
       await this.#connection(r)?.down.release()
@@ -83,18 +86,18 @@ export class Stage {
     }
   }
 
-  /** What the relay has appended reaches its disk. */
+  /** Flushes everything that the relay has appended. */
   async flush(): Promise<void> {
     do await this.soon()
     while (await this.world.relay.flush())
   }
 
-  /** Longer than what has arrived waits to be taken together. */
+  /** Waits longer than the library waits to commit several frames together. */
   async pause(): Promise<void> {
     await this.world.pass(100)
   }
 
-  /** A whole good session. */
+  /** Connects, and delivers frames and flushes until there are no more. */
   async sync(r: number): Promise<void> {
     if (!this.#connection(r)?.open) await this.connect(r)
     const connection = this.#connection(r)!
@@ -116,7 +119,7 @@ export class Stage {
     await this.world.pass(100)
   }
 
-  /** The device is gone for good. */
+  /** Removes the device for good. */
   async die(r: number): Promise<void> {
     await destroy(this.world, this.#replica(r))
   }
@@ -130,7 +133,7 @@ export class Stage {
     await this.world.pass(100)
   }
 
-  /** Another token from now on. */
+  /** The device has a token of another principal from now on. */
   async account(r: number, principal: string): Promise<void> {
     this.#connection(r)?.cut()
     this.#replica(r).principal = principal
@@ -156,7 +159,7 @@ export class Stage {
     await this.#relayIsUp()
   }
 
-  /** In the relay's files, a byte of an entity's first change is another one, or of what the log notes about it. */
+  /** Alters a byte of the relay's files: of an entity's first change, or of the head that the log notes beside it. */
   async damage(entity: string, what: "change" | "head" = "change"): Promise<void> {
     const { changes } = this.world.oracle
     const { chunk, hash } = [...changes.values()].find(
@@ -171,9 +174,9 @@ export class Stage {
     await this.world.pass(SOON_MS)
   }
 
-  // where things stand ------------------------------------------------------------------------------------------------
+  // what a replica's disk says ---------------------------------------------------------------------------------------
 
-  /** It has learned of a place in the log that its cursor has not come to. */
+  /** Whether its reach is ahead of its cursor. */
   reachIsAhead(r: number): boolean {
     const { cursor, reach } = this.#state(r)
     const place = (hex: string | null | undefined) => (hex ? position(Buffer.from(hex, "hex")) : 0)
@@ -193,7 +196,7 @@ export class Stage {
     return found ? (JSON.parse(found[1] as string) as State) : {}
   }
 
-  /** The schedule must come to the place that it is about. */
+  /** Fails unless the schedule has come to the situation that it is about. */
   expect(what: string, holds: boolean): void {
     if (!holds) throw new Error(`the schedule does not come to where ${what}`)
   }

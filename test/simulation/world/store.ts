@@ -1,7 +1,7 @@
 /**
  * A device's disk behind the library's `Store` contract. A commit takes effect at one moment and is reported at a later
- * one; a crash in between loses the report, and commits that have not taken effect are lost or not as the seed says, the
- * earlier ones first.
+ * one, and a crash in between loses the report. Of the commits that have not taken effect at a crash, the seed decides
+ * how many still do, earlier ones first.
  */
 import { HeadwaterError } from "../../../src/base/errors.ts"
 import { copyOf, decodeKey, encodeKey, type Range, rangeOf, sameValue } from "../../../src/store/key.ts"
@@ -10,17 +10,17 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import type { Random } from "./random.ts"
 
-/** `harmed`: the disk has damaged this one, also where it is copied to. */
+/** `harmed`: the disk has damaged this record. A copy of the record is damaged too. */
 export type Records = Map<string, readonly [key: Key, value: Value, harmed?: true]>
 
-/** The workspace that the property is about. */
+/** The workspace that the property checks. */
 export const WORKSPACE = "w"
-/** A quiet one beside it, on the same store: it keeps the socket open that they share. */
+/** A second workspace on the same store. It keeps the shared socket open. */
 export const HOME = "home"
 
 interface Commit {
   readonly writes: readonly Write[]
-  /** Of the workspace that the property is about. */
+  /** Whether it is a commit of the workspace that the property checks. */
   readonly ours: boolean
   readonly expect: readonly Expect[]
   readonly fail: boolean
@@ -32,19 +32,19 @@ interface Commit {
 export class Device {
   readonly name: string
   records: Records = new Map()
-  /** Commits that were refused. */
+  /** Number of commits that failed. */
   failures = 0
-  /** Reads that were refused. */
+  /** Number of reads that failed. */
   readFailures = 0
-  /** Of how many failed commits the program knows. */
+  /** How many of the failed commits were reported to the program. */
   failuresTold = 0
-  /** Commits of ours that were asked for. */
+  /** Number of commits of the checked workspace that were asked for. */
   asked = 0
-  /** Called when a commit of ours is asked for, whatever becomes of it. */
+  /** Called when a commit of the checked workspace is asked for, whether it succeeds or not. */
   onAsked: (writes: readonly Write[]) => void = () => {}
-  /** Called when a commit of ours has taken effect. */
+  /** Called when a commit of the checked workspace has taken effect. */
   onCommit: (writes: readonly Write[]) => void = () => {}
-  /** Called when records of ours are listed. */
+  /** Called when records of the checked workspace are listed. */
   onList: (prefix: Key) => void = () => {}
   readonly lane: Lane
   readonly #reports: Lane
@@ -54,9 +54,9 @@ export class Device {
   #locks = new Set<string>()
   #waiting: Commit[] = []
   #failing = 0
-  /** Reads of ours fail until this time. */
+  /** Reads of the checked workspace fail until this time. */
   #unreadableUntil = 0
-  /** No commit has worked since one was refused: what the program has in memory may be older than the disk. */
+  /** Whether no commit has succeeded since one failed. The program's memory may be older than the disk then. */
   #unsure = false
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
@@ -68,27 +68,30 @@ export class Device {
     this.#reports = scheduler.lane(`${name} commit report`, latency)
   }
 
-  /** The next `n` commits of ours fail; 0: the disk is well again. One of home's would excuse what ours do. */
+  /**
+   * Makes the next `n` commits of the checked workspace fail; 0: none. Commits of the second workspace never fail,
+   * because the oracle would excuse a failed edit with them.
+   */
   failCommits(n: number): void {
     this.#failing = n
   }
 
-  /** Reads of ours fail for so many ms; 0: the disk is well again. */
+  /** Makes reads of the checked workspace fail for `ms`; 0: not any longer. */
   failReads(ms: number): void {
     this.#unreadableUntil = this.#scheduler.now + ms
   }
 
-  /** The disk has damaged a record. */
+  /** Damages a record. */
   harm(key: Key, value: Value): void {
     this.records.set(encodeKey(key), [key, value, true])
   }
 
-  /** Whether this record is damaged, and was not written since. */
+  /** Whether this record is damaged and was not written again since. */
   isHarmed(key: Key): boolean {
     return this.records.get(encodeKey(key))?.[2] === true
   }
 
-  /** The power goes: what has not taken effect may still, the earlier commits first. */
+  /** The power fails. Of the commits that have not taken effect some still do, earlier ones first. */
   crash(): void {
     const keep = this.#random.below(this.#waiting.length + 1)
     for (const commit of this.#waiting.slice(0, keep)) if (!commit.fail) this.#apply(commit)
@@ -101,17 +104,17 @@ export class Device {
     this.#reports.clear()
   }
 
-  /** The program knows what is here, and has asked for nothing more. */
+  /** Whether the program knows what is on the disk and waits for no commit. */
   get quiet(): boolean {
     return this.lane.length === 0 && this.#reports.length === 0 && !this.#unsure
   }
 
-  /** Whether the library's store of the one workspace has this record. */
+  /** Whether the checked workspace has this record. */
   has(kind: string, entity: string, hash?: string): boolean {
     return this.records.has(encodeKey([WORKSPACE, kind, entity, ...(hash ? [hash] : [])]))
   }
 
-  /** The changes that it has set aside as refused. */
+  /** The changes on its rejected list. */
   rejected(): string[] {
     return this.ours.filter(([key]) => key[1] === "rejected").map(([key]) => key[3]!)
   }
@@ -128,7 +131,7 @@ export class Device {
     this.records = new Map(records)
   }
 
-  /** The store as one life of the program sees it. */
+  /** The store as one life of the program uses it. */
   open(process: Process): Store {
     const { claim, run } = opening({
       open: () => this.#take(process, "open", () => {}),
@@ -172,7 +175,7 @@ export class Device {
     })
   }
 
-  /** Reads wait for nothing and nothing waits for them. */
+  /** Reads keep no order with commits or with each other. */
   #take<T>(process: Process, label: string, f: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!process.alive) return
@@ -212,7 +215,7 @@ export class Device {
     if (commit.fail) this.failures++
     if (commit.ours) this.#unsure = commit.fail
     const { failures } = this
-    // Nobody can say of a disk that has failed whether it has written all the same.
+    // A disk that reports a failure may have written all the same.
     if (commit.fail && this.#random.chance(0.3)) this.#apply(commit)
     if (commit.fail) error = new HeadwaterError("STORE_FAILED", "the simulated disk said no")
     else if (!this.#holds(commit.expect)) error = new HeadwaterError("STORE_MOVED", "a key holds something else")

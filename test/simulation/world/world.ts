@@ -1,7 +1,8 @@
 /**
- * The real library and the real relay in one simulated world. Commands do to it what life does: people edit, devices crash
- * and come back, connections break in all their ways, the relay is killed or put back to an older copy (`mishaps.ts`).
- * `settle` heals everything and checks what must then be true; the oracle checks what must always be.
+ * The real library and the real relay in one simulated world. Commands do to this world what real life does: people
+ * edit, devices crash and come back, connections break in every way, and the relay is killed or put back to an older
+ * copy (`mishaps.ts`). At the end `settle` makes everything work again and checks what must be true then. The oracle
+ * checks what must be true at every moment.
  */
 import { type Sizes, usualSizes } from "../../../src/base/sizes.ts"
 import { decodeRelay, encode } from "../../../src/wire/protocol.ts"
@@ -24,23 +25,23 @@ export interface WorldOptions {
   readonly seed: number
   readonly replicas: number
   readonly speeds?: Speeds
-  /** Chance that a push, or news from the relay, arrives twice. */
+  /** Chance that a push, or news from the relay, is delivered twice. Default 0. */
   readonly duplicates?: number
-  /** All sizes of the library and of the relay are tiny. */
+  /** Whether all sizes of the library and of the relay are tiny. */
   readonly tiny?: boolean
-  /** Sizes of the library other than the usual or the tiny ones. */
+  /** Sizes of the library that replace the usual or the tiny ones. */
   readonly sizes?: Partial<Sizes>
-  /** How many entities people write to; 3 unless it is said. */
+  /** How many entities people edit. Default 3. */
   readonly entities?: number
-  /** Entries after which the relay's log begins another file. */
+  /** Entries after which the relay's log begins a new segment. */
   readonly segment?: number
-  /** Each device has a second workspace, and one connection for both. */
+  /** Whether each device has a second workspace, and one connection for both. */
   readonly shared?: boolean
-  /** Each replica is somebody else's (as a token would say), or all are `local`. */
+  /** Whether each replica has a principal of its own (as a token would say). Otherwise all are `local`. */
   readonly principals?: boolean
-  /** Bytes that a line takes in 1 ms; as many as there are unless it is said. */
+  /** Bytes that a connection carries in 1 ms. Default infinite. */
   readonly bytesPerMs?: number
-  /** Frames and flushes wait until they are released: for schedules that name every step. */
+  /** Whether frames and flushes wait until they are released, for schedules that name every step. */
   readonly held?: boolean
 }
 
@@ -61,7 +62,7 @@ export class World {
   readonly oracle: Oracle
   readonly relay: RelayHost
   readonly replicas: Replica[] = []
-  /** Those that people write to. */
+  /** The entities that people edit. */
   readonly entities: readonly string[]
   /** How often each thing was done to this world. */
   readonly seen = {
@@ -88,12 +89,12 @@ export class World {
     "unread ambushes": 0,
   }
   readonly speeds: Speeds
-  /** Happens as soon as the event is over that has made the moment for it. */
+  /** An ambush that is sprung: it runs as soon as the current event is over. */
   strike: (() => Promise<unknown>) | undefined
   readonly chance: Random
-  /** Of what is damaged on devices. */
+  /** Random numbers for the damage on devices' disks. */
   readonly trouble: Random
-  /** The relay tells the accounts apart. */
+  /** Whether the relay sees a principal for each account. */
   readonly principals: boolean
   readonly #sizes: Sizes
   readonly #shared: boolean
@@ -191,7 +192,7 @@ export class World {
     return done
   }
 
-  /** Asks when all that is saved here is stored; the oracle checks the answer. */
+  /** Asks when everything that is saved on this device is stored. The oracle checks the answer. */
   whenStored(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
@@ -199,7 +200,7 @@ export class World {
     const { principal } = ws.status
     // The account was switched before, and the relay has not named the new principal yet.
     const isNews = principal !== replica.principal
-    // What another account has left here is not waited for.
+    // `whenStored` does not wait for changes that another account has left here.
     const saved = this.oracle.edits
       .savedOn(device)
       .filter(({ hash }) => !this.oracle.devices.waitsForOther(device, hash!, principal))
@@ -215,7 +216,7 @@ export class World {
     return true
   }
 
-  /** Asks when the device holds all that the relay has stored by now; the oracle checks the answer. */
+  /** Asks when the device holds all that the relay has stored by now. The oracle checks the answer. */
   whenSynced(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
@@ -227,7 +228,7 @@ export class World {
     return true
   }
 
-  /** Nobody waits any longer when the workspace is closed; that is the only reason. */
+  /** A promise of this kind may reject only because its workspace was closed. */
   #checkGivenUp(replica: Replica, ws: Workspace, what: string, error: unknown): void {
     if (codeOf(error) === "CLOSED" && replica.ws !== ws) return
     this.oracle.fail(what, `${replica.name}: ${String(error)}`)
@@ -235,7 +236,7 @@ export class World {
 
   // the end -----------------------------------------------------------------------------------------------------------
 
-  /** Something happens to disks. What none of them holds any more afterwards is nobody's fault. */
+  /** Does something to disks. Changes of which no disk has a copy afterwards are excused from then on. */
   async loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
     const before = [...this.oracle.changes.keys()].filter(holders)
@@ -251,7 +252,7 @@ export class World {
     return (hash) => held.has(hash) || this.oracle.relayHolds(hash)
   }
 
-  /** Everything works from here on. */
+  /** Makes everything work from now on. */
   heal(): void {
     this.network.held = false
     this.network.duplicates = 0
@@ -270,7 +271,7 @@ export class World {
     }
   }
 
-  /** How often each thing happened. */
+  /** How often each thing has happened in this run. */
   happened(): Record<string, number> {
     const { cuts, zombies, silences, lost, duplicates, overtaken, paused, slow } = this.network.seen
     const { wire, edits, sizes } = this.oracle
@@ -310,7 +311,7 @@ export class World {
     }
   }
 
-  /** Adds an entry to what the relay says, of a kind that this library does not know. */
+  /** Adds an entry of a kind that this library does not know, as a newer relay might send it. */
   #asNewerRelay(replica: Replica | undefined, frame: Uint8Array): Uint8Array {
     if (replica === undefined || replica.newer.next === 0) return frame
     const message = decodeRelay(frame)
@@ -327,7 +328,7 @@ export class World {
     return encode({ ...message, items: [...message.items, { entry }] })
   }
 
-  /** Frees what the run has used. */
+  /** Closes all replicas, to free memory. */
   async end(): Promise<void> {
     for (const replica of this.replicas) await replica.close()
   }
