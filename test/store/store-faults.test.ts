@@ -7,14 +7,14 @@ import { Faults, faultyIndexedDB, faultyLevel, memoryFaults, type Plan } from ".
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 import { Journal, rowsOf, work } from "../support/store/workload.ts"
 
-// Without Web Locks: those of a page that died would stay locked in this process for ever.
+// Without Web Locks, because in this process nothing frees the locks of a page that died.
 vi.stubGlobal("navigator", undefined)
 
 let pages = 0
 
 interface Bed {
   readonly store: Store
-  /** Another store, without faults, over the same disk. The first one is dead or closed by then. */
+  /** A store without faults on the same disk. By then the first store is dead or closed. */
   reopened(): Promise<Store>
   destroy(): Promise<void>
 }
@@ -43,7 +43,7 @@ const beds: Readonly<Record<string, { make: (faults: Faults) => Promise<Bed>; fa
       return {
         store: nodeStore(folder, make),
         async reopened() {
-          // Closing flushes nothing. It only unlocks the folder, as the death of the process would.
+          // Closing writes nothing to the disk. It only unlocks the folder, as the death of the process would.
           for (const level of made) await level.close()
           return nodeStore(folder)
         },
@@ -84,11 +84,11 @@ describe.each(Object.entries(beds))("%s", (_, { make, fail }) => {
       failures += journal.failures
       await expectOneOf(await bed.reopened(), journal)
     })
-    // Faults that the store never notices would prove nothing.
+    // A share of the faults must reach the caller, because faults that the store never notices prove nothing.
     expect(failures).toBeGreaterThan(runs / 3)
   })
 
-  test.each(["before", "after"] as const)("is whole after a crash %s any one operation", async (when) => {
+  test.each(["before", "after"] as const)("has only whole commits after a crash %s any one operation", async (when) => {
     let unheard = 0
     await enumerate({ what: "crash", when }, async (bed, faults) => {
       const journal = new Journal()

@@ -1,4 +1,7 @@
-/** A disk without room, under a `nodeStore`: what was saved can be read, nothing is lost, and nothing counts as saved. */
+/**
+ * A disk without room under a `nodeStore`. What was saved can be read, nothing is lost, and no failed write counts as
+ * saved.
+ */
 import path from "node:path"
 import { collection, openWorkspace, shape } from "headwater"
 import { nodeStore } from "headwater/node"
@@ -7,7 +10,7 @@ import { systemEnv } from "../../src/sync/system.ts"
 import { SmallDisk, whyNoSmallDisk } from "../support/full-disk.ts"
 
 const notes = collection("notes", shape<{ title: string }>())
-/** The clock is 20 times as fast, so that the store is looked at four times a second. */
+/** The store's timers run 20 times as fast, so that it is checked four times a second. */
 const env = { ...systemEnv, after: (ms: number, f: () => void, b?: boolean) => systemEnv.after(ms / 20, f, b) }
 const open = (disk: SmallDisk, id = "w") =>
   openWorkspace({ id, collections: { notes }, store: nodeStore(path.join(disk.path, "data")), env })
@@ -17,7 +20,7 @@ const titles = (ws: Awaited<ReturnType<typeof open>>) => ws.notes.all().map(({ t
 const why = whyNoSmallDisk()
 describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (none here: ${why})`}`, () => {
   test.each([0, 4096, 12_288, 16_384, 20_480, 32_768, 65_536])(
-    "of which %d bytes are left is opened and read, and takes writes again once there is room",
+    "with %d bytes left is opened and read, and takes writes again once there is room",
     async (left) => {
       using disk = new SmallDisk(8)
       let ws = await open(disk)
@@ -46,7 +49,7 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
     },
   )
 
-  test("that fills up in the middle of a session has everything that was saved, and can be read at once", async () => {
+  test("that fills up in the middle of a session has all that was saved, readable at once", async () => {
     using disk = new SmallDisk(24)
     let ws = await open(disk)
     const saved: string[] = []
@@ -59,7 +62,7 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
           refused++
         },
       )
-      if (i === 50) disk.fill(6 * 2 ** 20) // by then the log holds megabytes
+      if (i === 50) disk.fill(6 * 2 ** 20) // LevelDB's log has megabytes by now
     }
     expect(saved.length).toBeGreaterThan(50)
     expect(titles(ws).sort()).toEqual([...saved].sort())

@@ -18,7 +18,7 @@ beforeEach(async () => {
 })
 afterEach(() => removeFolder(parent))
 
-/** A clock whose timers in the background are let go by hand. */
+/** A clock whose background timers fire only when a test calls `pass`. */
 function slowClock() {
   const waiting = new Map<() => void, number>()
   const after: typeof systemEnv.after = (ms, f, background) => {
@@ -53,13 +53,13 @@ const removals: [string, () => Promise<void>][] = [
   ],
 ]
 
-test.each(removals)("a folder that was %s is noticed within 5 s where nobody writes", async (_, remove) => {
+test.each(removals)("a folder that was %s is noticed within 5 s, even if nothing is written", async (_, remove) => {
   const clock = slowClock()
   const ws = await opened(clock.env)
   await ws.notes.create({ title: "saved" })
   expect([...clock.waiting.values()]).toEqual([5000])
   clock.pass()
-  await until(() => clock.waiting.size === 1) // looked at, found, and looked at again later
+  await until(() => clock.waiting.size === 1) // the folder was checked and found, and the next check is planned
   expect(ws.status.error).toBe(null)
   await remove()
   const told: (string | undefined)[] = []
@@ -73,7 +73,7 @@ test.each(removals)("a folder that was %s is noticed within 5 s where nobody wri
   expect(clock.waiting.size).toBe(0)
 })
 
-test.each(removals)("no write counts as saved in a folder that was %s", async (_, remove) => {
+test.each(removals)("no write to a folder that was %s counts as saved", async (_, remove) => {
   const ws = await opened(slowClock().env)
   await ws.notes.create({ title: "saved" })
   await remove()
@@ -82,7 +82,7 @@ test.each(removals)("no write counts as saved in a folder that was %s", async (_
   await ws.close()
 })
 
-test.each(removals)("each workspace in a folder that was %s is told, those that only look too", async (_, remove) => {
+test.each(removals)("every workspace in a folder that was %s notices, even if it only reads", async (_, remove) => {
   const store = nodeStore(folder)
   const clocks = ["a", "b", "c"].map((id) => ({ id, ...slowClock() }))
   const all = await Promise.all(clocks.map(({ id, env }) => openWorkspace({ id, collections: { notes }, store, env })))
@@ -93,7 +93,7 @@ test.each(removals)("each workspace in a folder that was %s is told, those that 
   for (const ws of all) await ws.close()
 })
 
-test("a folder that was removed is not made anew by a read that has to open the database again", async () => {
+test("a removed folder is not made again by a read that must open the database again", async () => {
   const db = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
   const store = nodeStore(folder, () => db)
   const release = await store.claim("w")
@@ -109,7 +109,7 @@ test("a folder that was removed is not made anew by a read that has to open the 
   await release()
 })
 
-test("a store that could not be opened takes the folder that it finds next", async () => {
+test("a store that could not be opened takes whatever folder it finds the next time", async () => {
   const db = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
   const store = nodeStore(folder, () => db)
   const { get } = db
@@ -123,7 +123,7 @@ test("a store that could not be opened takes the folder that it finds next", asy
   await release()
 })
 
-test("opened again after that, it is an empty store that works", async () => {
+test("a workspace that is opened again after its folder was removed has an empty store that works", async () => {
   let ws = await opened()
   await rm(folder, { recursive: true })
   await expect(ws.notes.create({ title: "lost" })).rejects.toMatchObject({ code: "STORE_GONE" })

@@ -8,7 +8,7 @@ import { FakeLocks } from "../support/store/locks.ts"
 let name = ""
 let names = 0
 let connections: IDBDatabase[] = []
-/** What every readwrite transaction that has begun in a test has asked for, in order. */
+/** The durability that each readwrite transaction of the test has asked for, in order. */
 let durabilities: unknown[] = []
 let locks: FakeLocks
 
@@ -35,7 +35,7 @@ afterEach(() => {
   for (const durability of durabilities) expect(durability).toBe("strict")
 })
 
-/** The store's module as another tab loads it. */
+/** Loads the store's module once more, as another tab has it. */
 async function otherTab(): Promise<typeof indexedDBStore> {
   vi.resetModules()
   return (await import("../../src/store/indexeddb.ts")).indexedDBStore
@@ -48,7 +48,7 @@ async function opened(): Promise<{ store: Store; release: () => Promise<void> }>
   return { store, release }
 }
 
-/** What "clear site data" and eviction do: the connection is closed from outside, and the files go. */
+/** Does what "clear site data" and eviction do: closes the connections from outside and deletes the database. */
 async function evict(): Promise<void> {
   for (const db of connections) forceCloseDatabase(db as unknown as typeof IDBDatabase)
   await done(indexedDB.deleteDatabase(name))
@@ -70,14 +70,14 @@ async function expectGone(store: Store): Promise<void> {
 }
 
 describe("indexedDBStore", () => {
-  test("asks for strict durability, unless told to relax", async () => {
+  test("asks for strict durability, unless the relaxed one is chosen", async () => {
     for (const durability of [undefined, "strict", "relaxed"] as const) {
       const store = indexedDBStore(name, durability && { durability })
       const release = await store.claim("w")
       await store.commit([[["w", "a"], "1"]])
       await store.commit([[["w", "a"], "2"]], { expect: [[["w", "a"], "1"]] })
       for (const db of connections) forceCloseDatabase(db as unknown as typeof IDBDatabase)
-      await store.commit([[["w", "a"], "3"]]) // on another connection
+      await store.commit([[["w", "a"], "3"]]) // on a new connection, because the first one was closed
       await store.commit([[["w", "a"], "4"]])
       await release()
       const again = await store.claim("w")
@@ -110,7 +110,7 @@ describe("indexedDBStore", () => {
     await release()
   })
 
-  test("does not stay on a connection on which everything fails", async () => {
+  test("gives up a connection on which everything fails", async () => {
     const { store, release } = await opened()
     const [stale] = connections
     const { objectStore } = IDBTransaction.prototype
@@ -123,7 +123,7 @@ describe("indexedDBStore", () => {
     await release()
   })
 
-  test("says so when the browser has deleted the database, and makes none in its place", async () => {
+  test("fails once the browser has deleted the database, and makes no new one", async () => {
     const { store, release } = await opened()
     await evict()
     await expectGone(store)
@@ -137,7 +137,7 @@ describe("indexedDBStore", () => {
     await releaseNext()
   })
 
-  test("says so when the database was deleted while nothing was open", async () => {
+  test("fails when the database was deleted while nothing was open", async () => {
     const { store, release } = await opened()
     await release()
     await done(indexedDB.deleteDatabase(name))
@@ -145,7 +145,7 @@ describe("indexedDBStore", () => {
     expect(locks.held.size).toBe(0)
   })
 
-  test("does not take another database of its name for its own", async () => {
+  test("does not take a new database of the same name for its own", async () => {
     const { store, release } = await opened()
     await evict()
     const other = indexedDBStore(name)
@@ -163,7 +163,7 @@ describe("indexedDBStore", () => {
     await release()
   })
 
-  test("leaves a database alone that another program made", async () => {
+  test("does not touch a database that another program made", async () => {
     for (const version of [1, 2]) {
       const request = indexedDB.open(name, version)
       request.onupgradeneeded = () => {
@@ -176,7 +176,7 @@ describe("indexedDBStore", () => {
     }
   })
 
-  test("belongs to one tab per workspace, by Web Locks", async () => {
+  test("lets only one tab open a workspace, by Web Locks", async () => {
     const { store, release } = await opened()
     const other = (await otherTab())(name)
     await expect(other.claim("w")).rejects.toMatchObject({ code: "STORE_IN_USE" })
@@ -190,7 +190,7 @@ describe("indexedDBStore", () => {
     expect(locks.held.size).toBe(0)
   })
 
-  test("lets one of two tabs win that expect the same", async () => {
+  test("lets one commit win when two tabs expect the same value", async () => {
     const { store, release } = await opened()
     const other = (await otherTab())(name)
     const releaseOther = await other.claim("v")
@@ -202,7 +202,7 @@ describe("indexedDBStore", () => {
     await release()
   })
 
-  test("has nothing taken when the lock cannot be asked for", async () => {
+  test("takes no lock of its own when asking for the Web Lock fails", async () => {
     locks.request = () => Promise.reject(new DOMException("an opaque origin", "SecurityError"))
     const store = indexedDBStore(name)
     await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED" })
@@ -210,7 +210,7 @@ describe("indexedDBStore", () => {
     await (await store.claim("w"))()
   })
 
-  test("keeps a second store object of one page off where there are no Web Locks", async () => {
+  test("refuses a second store object of the same page where there are no Web Locks", async () => {
     vi.stubGlobal("navigator", undefined)
     const { release } = await opened()
     await expect(indexedDBStore(name).claim("w")).rejects.toMatchObject({ code: "STORE_IN_USE" })

@@ -14,7 +14,7 @@ describe("memoryStore", () => {
     expect(await store.get(["w", "a"])).toBe("7")
   })
 
-  test("does nothing and says nothing any more once it has crashed", async () => {
+  test("does nothing and settles no promise after it has crashed", async () => {
     let go = () => {}
     const gate = new Promise<void>((resolve) => (go = resolve))
     const store = memoryStore({ step: (step) => (step === "commit" ? gate : undefined) })

@@ -3,7 +3,7 @@ import path from "node:path"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 
-// Alone in its file: the module that syncs folders is replaced by one that notes them.
+// This test has a file of its own, because it replaces the module that syncs folders by one that notes the folders.
 const synced: string[] = []
 vi.mock("../../src/base/folder.node.ts", async (original) => {
   const real = await original<typeof import("../../src/base/folder.node.ts")>()
@@ -24,7 +24,7 @@ beforeEach(async () => {
 })
 afterEach(() => removeFolder(folder))
 
-test("the folder is synced by every opening, before the claim resolves: the names of its files are on the disk", async () => {
+test("every opening syncs the folder before its claim resolves, so the names of its files are durable", async () => {
   const store = nodeStore(path.join(folder, "a"))
   for (let opening = 0; opening < 2; opening++) {
     const release = await store.claim("w")

@@ -48,7 +48,7 @@ describe("nodeStore", () => {
     await releaseNext()
   })
 
-  test("says what the disk said when the folder cannot be made, and can be tried again", async () => {
+  test("gives the disk's error when the folder cannot be made, and can be tried again", async () => {
     const place = path.join(folder, "a")
     await writeFile(place, "")
     const store = nodeStore(path.join(place, "b"))
@@ -57,19 +57,19 @@ describe("nodeStore", () => {
     await (await store.claim("w"))()
   })
 
-  // Other systems have no such place.
-  test.runIf(process.platform === "linux")("says what the disk said when the place takes no folders", async () => {
+  // Other systems have no /proc.
+  test.runIf(process.platform === "linux")("gives the disk's error when no folder can be made there", async () => {
     const store = nodeStore("/proc/nowhere/a")
     await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "ENOENT" } })
   })
 
-  test("says that a file is in its way", async () => {
+  test("fails with EEXIST when a file has the folder's name", async () => {
     const place = path.join(folder, "a")
     await writeFile(place, "")
     await expect(nodeStore(place).claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", cause: { code: "EEXIST" } })
   })
 
-  test("knows its folder under another name", async () => {
+  test("recognises its folder under another name", async () => {
     const [a, b] = [path.join(folder, "a"), path.join(folder, "b")]
     await mkdir(a)
     await symlink(a, b)
@@ -81,7 +81,7 @@ describe("nodeStore", () => {
     await (await nodeStore(b).claim("w"))()
   })
 
-  test("belongs to one process at a time, until that one is gone", async () => {
+  test("belongs to one process at a time, until that process is gone", async () => {
     const child = await run("hold")
     await child.lines.next()
     const store = nodeStore(folder)
@@ -91,7 +91,7 @@ describe("nodeStore", () => {
     await (await store.claim("v"))()
   })
 
-  test("says in the disk's own words why it cannot be opened", async () => {
+  test("quotes the disk's error when it cannot be opened", async () => {
     const store = nodeStore(folder, (name) => {
       const cause = new Error("IO error: 000005.ldb: No space left on device")
       return Object.assign(level(name), { open: () => Promise.reject(new Error("Database failed to open", { cause })) })
@@ -100,7 +100,7 @@ describe("nodeStore", () => {
     await expect(store.claim("w")).rejects.toMatchObject({ code: "STORE_FAILED", message })
   })
 
-  test("does not go on when another process has had the folder while it could not be opened again", async () => {
+  test("does not go on when another process used the folder while it could not be opened again", async () => {
     const names: string[] = []
     let broken = false
     const store = nodeStore(folder, (name) => {
@@ -140,7 +140,7 @@ describe("nodeStore", () => {
   test.each([
     { what: "is on the disk", written: true },
     { what: "is not on the disk", written: false },
-  ])("expects what is there after a batch failed that $what", async ({ written }) => {
+  ])("compares with what is on the disk after a failed batch that $what", async ({ written }) => {
     let broken = false
     const store = nodeStore(folder, (name) => {
       const real = level(name)
@@ -174,7 +174,7 @@ describe("nodeStore", () => {
     await again()
   })
 
-  test("finds what more keys hold than it remembers", async () => {
+  test("finds the values of more keys than it remembers", async () => {
     const store = nodeStore(folder)
     const release = await store.claim("w")
     for (const value of ["1", "2"])
@@ -201,7 +201,7 @@ describe("nodeStore", () => {
     await release()
   })
 
-  test("gives plain bytes, not Buffers, whose slice is no copy", async () => {
+  test("returns Uint8Arrays and no Buffers, because the slice of a Buffer is no copy", async () => {
     const store = nodeStore(folder)
     const release = await store.claim("w")
     await store.commit([[["w", "a"], Buffer.from("abc")]])
@@ -212,7 +212,7 @@ describe("nodeStore", () => {
     await release()
   })
 
-  test("refuses a value that it has not written", async () => {
+  test("fails on a value that it has not written", async () => {
     const db = level(folder)
     await db.put("w\u0001a", Buffer.from("?"))
     await db.close()
@@ -222,14 +222,14 @@ describe("nodeStore", () => {
     await release()
   })
 
-  test("keeps what it confirmed and nothing else when the disk is full, and goes on when there is room", async () => {
+  test("keeps only confirmed commits when the disk is full, and goes on when there is room", async () => {
     const child = await run("fill", "600")
     const said: { id: number; failed?: string; there: boolean }[] = []
     for await (const line of child.lines) said.push(JSON.parse(line))
     const failures = said.filter(({ failed }) => failed)
     expect(failures.map(({ failed }) => failed)).toEqual(["STORE_FAILED", "STORE_FAILED", "STORE_FAILED"])
     for (const { failed, there } of said) expect(there).toBe(!failed)
-    // It went on between the failures.
+    // Commits succeeded between the failures.
     expect(said.length - (failures[0]?.id ?? 0)).toBeGreaterThan(6)
 
     const store = nodeStore(folder)
@@ -238,7 +238,7 @@ describe("nodeStore", () => {
     await release()
   })
 
-  test("has every confirmed commit, and each one whole, after kill -9", async () => {
+  test("has every confirmed commit and no part of any other after kill -9", async () => {
     const kills = Number(process.env.HEADWATER_KILLS ?? (process.env.HEADWATER_LONG === "1" ? 20 : 1))
     let confirmed = -1
     for (let i = 0; i < kills; i++) {

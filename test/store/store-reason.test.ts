@@ -15,7 +15,7 @@ test.each([
   ],
   ["an error with an empty cause", () => new Error("failed", { cause: {} }), "failed"],
   ["a text", () => "no room", "no room"],
-])("the message of a failed disk has the words of %s", async (_, thrown, words) => {
+])("the error of a failed disk quotes the message of %s", async (_, thrown, words) => {
   const store = opening(disk)
   const release = await store.claim("w")
   const reading = store.run("read", () => Promise.reject(thrown()))

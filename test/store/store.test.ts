@@ -11,7 +11,7 @@ for (const [name, make] of Object.entries(fixtures)) {
   describe(name, () => {
     storeConformance(name, make, { test })
 
-    test(`${name} does what a sorted map does, for any keys, values and ranges`, async () => {
+    test(`${name} behaves like a sorted map, for any keys, values and ranges`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
           const fixture = await make()

@@ -1,4 +1,7 @@
-/** Change chunks made by hand, byte for byte as Automerge makes them: each puts a text under the key "k" of the root. */
+/**
+ * Change chunks made by hand, byte for byte as Automerge makes them. Each change puts a text under the key "k" of the
+ * root.
+ */
 import { createHash } from "node:crypto"
 import { bytesOfHex } from "../../src/base/hash.ts"
 import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
@@ -17,14 +20,17 @@ export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello"
   return readChange(chunkOf({ actor, seq, startOp, deps, value }))
 }
 
-/** A genesis as far as a relay can tell, which does not look at operations: no deps, and a derived actor. */
+/**
+ * A change that a relay takes for a genesis, because it has no deps and a derived actor. A relay does not look at
+ * operations.
+ */
 export function genesis(entity: string, collection = "notes"): Change {
   return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
 }
 
 export const actorOf = (n: number): string => `5e55${n.toString(16).padStart(28, "0")}`
 
-/** The bytes of such a change, not read: large ones are hashed once less. */
+/** The bytes of such a change, not parsed, so that a large one is hashed once less. */
 export function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
   const text = new TextEncoder().encode(value)
   const meta = uleb(text.length * 16 + 6)

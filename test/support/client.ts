@@ -1,4 +1,4 @@
-/** A client that speaks the wire and knows nothing else, whatever carries its frames. */
+/** A client that speaks the wire's protocol and knows nothing else. Subclasses carry its frames. */
 import {
   type ClientMessage,
   type Cursor,
@@ -12,9 +12,9 @@ import {
 type Of<T extends RelayMessage["t"]> = Extract<RelayMessage, { t: T }>
 
 export abstract class Client {
-  /** The messages that have come and were not taken yet. */
+  /** The messages that have arrived and were not taken yet. */
   readonly received: RelayMessage[] = []
-  /** Bytes of frames that have come. */
+  /** Bytes of all frames that have arrived. */
   bytes = 0
   closed: { readonly code: number; readonly reason: string } | undefined
   #waiting: (() => void)[] = []
@@ -22,7 +22,7 @@ export abstract class Client {
 
   protected abstract sendFrame(frame: Uint8Array): void
 
-  /** A frame has come. */
+  /** Call it when a frame has arrived. */
   protected arrived(frame: Uint8Array): void {
     this.bytes += frame.length
     const message = decodeRelay(frame)
@@ -44,7 +44,7 @@ export abstract class Client {
     this.send({ t: "pull", w, cursor, reach, credit })
   }
 
-  /** Returns the push's id. */
+  /** Sends a push and returns the push's id. */
   push(entries: readonly Entry[], options: { w?: string; adopt?: true } = {}): string {
     const { w = "w", adopt } = options
     const id = String(this.#nextPush++)
@@ -52,7 +52,10 @@ export abstract class Client {
     return id
   }
 
-  /** Takes the first message of this type, as soon as it is there. Rejects when the connection closes before. */
+  /**
+   * Takes the first message of this type, waiting for it if necessary. Rejects when the connection closes before it
+   * comes.
+   */
   async take<T extends RelayMessage["t"]>(t: T, wanted: (message: Of<T>) => boolean = () => true): Promise<Of<T>> {
     const fits = (message: RelayMessage): message is Of<T> => message.t === t && wanted(message as Of<T>)
     for (;;) {
@@ -70,7 +73,7 @@ export abstract class Client {
     return this.take("ack", (ack) => ack.id === id)
   }
 
-  /** Takes `entries` up to the first that say level. */
+  /** Takes `entries` messages up to the first one with `level`. */
   async level(w = "w"): Promise<Of<"entries">[]> {
     const frames: Of<"entries">[] = []
     do frames.push(await this.take("entries", (entries) => entries.w === w))
@@ -79,8 +82,8 @@ export abstract class Client {
   }
 
   /**
-   * Resolves when the relay has read all that was sent before. A ping is answered at once, so the messages before it
-   * need not be answered yet.
+   * Resolves when the relay has read everything that was sent before. The relay answers a ping at once, so it may not
+   * have answered the messages before it yet.
    */
   async ping(): Promise<void> {
     this.send({ t: "ping" })
@@ -88,8 +91,8 @@ export abstract class Client {
   }
 
   /**
-   * Resolves when the relay has had time for all that it does without its disk. It answers a ping before what the
-   * messages ahead of it ask for, so one ping shows nothing of that.
+   * Resolves when the relay has had time for everything that it does without its disk. A single ping would not show
+   * that, because the relay answers a ping before it answers the messages ahead of it.
    */
   async quiet(): Promise<void> {
     for (let i = 0; i < 3; i++) await this.ping()

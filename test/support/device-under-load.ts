@@ -1,4 +1,7 @@
-/** A device in a process of its own: `device-under-load <folder> [name [relay url]]` prints every write once it is saved. */
+/**
+ * A device in a process of its own, started as `device-under-load <folder> [name [relay url]]`. It prints each write
+ * once that is saved.
+ */
 import { writeSync } from "node:fs"
 import { nodeStore } from "headwater/node"
 import { openNotes, Writer } from "./load.ts"

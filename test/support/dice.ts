@@ -1,4 +1,4 @@
-/** Numbers in [0, 1) from a seed (mulberry32). */
+/** Random numbers in [0, 1) from a seed (mulberry32). */
 export function dice(seed: number): () => number {
   let a = seed
   return () => {

@@ -1,7 +1,7 @@
 /**
- * A disk in memory that loses what disks lose. Bytes of files that were not synced, and names in folders that were not
- * synced, are there for whoever reads them, and may or may not survive a power cut. All chance comes from `random`, all
- * latency and failure from `before`, so the same two give the same disk.
+ * A disk in memory that loses what real disks lose. Bytes of files that were not synced, and names in folders that were
+ * not synced, can be read, and may or may not survive a power cut. All chance comes from `random`, and all delays and
+ * failures come from `before`, so the same two functions give the same disk.
  */
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -25,51 +25,58 @@ export interface Operation {
 }
 
 export interface SimDiskOptions {
-  /** In [0, 1). */
+  /** A random number in [0, 1). */
   random(): number
   /**
-   * Which of the names that a folder got or lost since it was synced a power cut may leave. "first" (unless given): the
-   * first of them, as a journal keeps their order. "any": each by chance, which is all that POSIX promises.
+   * Which names survive a power cut, of those that a folder got or lost since it was synced. "first" (the default): a
+   * random number of the first ones, because a journal keeps their order. "any": each one by chance, which is all that
+   * POSIX promises.
    */
   readonly names?: "first" | "any"
   /**
-   * Called before every operation. What it awaits is the operation's latency. What it throws is the operation's
-   * failure: a failed write or truncate may have happened in part, a folder may have been made and not be durable, and
-   * bytes that a failed sync should have saved are saved or lost by chance, whatever is synced later (as Linux does
-   * it).
+   * Called before every operation. The operation waits for its promise, and fails with what it throws. A failed write
+   * or truncate may have happened in part, and a folder may have been made and not be durable. The bytes of a failed
+   * sync are saved or lost by chance, and no later sync saves them, as on Linux.
    */
   before?(operation: Operation): void | Promise<void>
 }
 
-/** The content of each file, by its path. */
+/** The content of each file, by the file's path. */
 export type Files = ReadonlyMap<string, Uint8Array>
 
 export interface SimDisk {
   /**
-   * The disk of the process that runs now. Operations that a dead process still asks for never happen and never end.
+   * The disk for the process that runs now. Operations that a dead process still asks for never happen, and their
+   * promises never settle.
    */
   readonly disk: Disk
-  /** The process is gone with its locks and open files, the machine goes on: whatever was written is there to read. */
+  /**
+   * Kills the process: its locks and open files are gone. The machine goes on, so everything that was written can be
+   * read.
+   */
   kill(): void
-  /** Power cut: the process is gone, and with it a part, by chance, of what was not synced. */
+  /** Cuts the power: the process is gone, and so is a part, by chance, of what was not synced. */
   crash(): void
-  /** What a power cut leaves that loses all it can: a backup, or what an oracle may rely on. */
+  /** The files that are certain to survive a power cut. Use it for backups, and for what an oracle may rely on. */
   snapshot(): Files
-  /** The process is gone, and these are the files, durably. */
+  /** Kills the process, and replaces the files by these, durably. */
   restore(files: Files): void
-  /** The process is gone, and these files were copied here by a program that syncs files and no folders. */
+  /** Kills the process, and replaces the files by these, as a program leaves them that syncs files and no folders. */
   copyIn(files: Files): void
-  /** What a reader sees. */
+  /** The files as a reader sees them. */
   files(): Files
-  /** Paths that the next power cut may give or take: made, renamed or removed, and their folder not synced since. */
+  /**
+   * Paths that a power cut may take away or bring back: they were made, renamed or removed, and their folder was not
+   * synced since.
+   */
   unsyncedNames(): string[]
-  /** Bits of one byte turn over, durably, also for the process that runs. */
+  /** Flips bits of one byte of a file, durably. The process that runs reads the new byte. */
   rot(path: string, at: number, mask?: number): void
-  /** Bytes that were read since the disk was made. */
+  /** Number of bytes that were read since the disk was made. */
   readonly bytesRead: number
 }
 
-/** What has happened to a file since it was synced: bytes at a place, or a new size. */
+/** One change of a file since it was synced: bytes written at an offset, or a new size. */
 type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly size: number }
 
 class Inode {
@@ -93,16 +100,16 @@ class Inode {
 }
 
 const FOLDER = "folder"
-/** What a path names. */
+/** What a path may name. */
 type Named = Inode | typeof FOLDER
 
-/** A path gets another meaning, or none any more. */
+/** A path that names something else from now on, or nothing. */
 interface Naming {
   readonly path: string
   readonly named: Named | undefined
 }
 
-/** What has happened to names of one folder at once: a rename is one thing. */
+/** Names of one folder that were changed together. A rename changes two. */
 interface Unsynced {
   readonly folder: string
   readonly namings: readonly Naming[]
@@ -122,9 +129,9 @@ class Machine implements SimDisk {
   readonly #keepsOrder: boolean
   #names = new Map<string, Named>()
   #durableNames = new Map<string, Named>()
-  /** What has happened to names since their folder was synced, in order. */
+  /** Changes of names since their folders were synced, in order. */
   #unsynced: Unsynced[] = []
-  /** Folders that the process is about to make. */
+  /** Folders that the process has begun to make. */
   readonly #making = new Set<string>()
   #life = 0
 
@@ -140,7 +147,7 @@ class Machine implements SimDisk {
   kill(): void {
     this.#life++
     this.disk = this.#newDisk()
-    // The process may have made a folder, and not have come to sync the one above it.
+    // The process may have made the folder before it died, and not have synced the folder above it.
     for (const folder of this.#making) this.#nameFolder(folder)
     this.#making.clear()
   }
@@ -312,7 +319,8 @@ class Machine implements SimDisk {
   }
 
   /**
-   * Makes the folder and those above it, where they are missing; their names are not durable. Returns those that were.
+   * Makes the folder and the folders above it where they are missing, with names that are not durable. Returns the
+   * folders that it made.
    */
   #nameFolder(folder: string): string[] {
     const made = withAbove(folder).filter((path) => !this.#names.has(path))
@@ -332,13 +340,13 @@ class Machine implements SimDisk {
     })
   }
 
-  /** The durable names whose folders are durable as well. */
+  /** The durable names whose folders are durable too. */
   #reachable(): [string, Named][] {
     const isThere = (folder: string) => folder === "" || this.#durableNames.get(folder) === FOLDER
     return [...this.#durableNames].filter(([path]) => withAbove(folderOf(path)).every(isThere))
   }
 
-  /** The process is gone, and these are the files. */
+  /** Kills the process, and replaces the files by these. */
   #put(files: Files): void {
     this.kill()
     const folders = [...files.keys()].flatMap((path) => withAbove(folderOf(path)))
@@ -346,7 +354,7 @@ class Machine implements SimDisk {
     this.#names = new Map([...folders.map((folder): [string, Named] => [folder, FOLDER]), ...inodes])
   }
 
-  /** What is left of a change that nobody has waited for: all, nothing, its beginning, or only some of its sectors. */
+  /** What is left of a change that was not synced: all of it, nothing, its beginning, or only some of its sectors. */
   #survives(bytes: Uint8Array, change: Change): Uint8Array {
     const luck = this.#random()
     if (luck < 0.3) return bytes
@@ -391,10 +399,10 @@ function applied(bytes: Uint8Array, change: Change): Uint8Array {
 
 const missing = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" })
 
-/** "" for what is in no folder that has a name. */
+/** The folder of a path. "" when the path is in no named folder. */
 const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")))
 
-/** The folder and those above it, the topmost first; without the nameless one. */
+/** The folder and those above it, the topmost one first, without "". */
 function withAbove(folder: string): string[] {
   return folder === "" ? [] : [...withAbove(folderOf(folder)), folder]
 }

@@ -1,4 +1,4 @@
-/** A workspace whose relay sends what a test tells it to: entries as others would have written them, and refusals. */
+/** A workspace whose relay sends what a test chooses: entries of other devices, and refusals. */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import type { Env } from "../../src/base/env.ts"
@@ -16,7 +16,7 @@ export const tasks = collection("tasks", shape<Fields>())
 export const w = "w"
 export const url = "ws://relay"
 export const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
-/** Further keys of the first `entries` of a connection. */
+/** The further keys of the first `entries` message of a connection. */
 export const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
 
 export const open = (relay: { url: string } | undefined, store: Store = memoryStore(), env: Env = systemEnv) =>
@@ -38,7 +38,7 @@ export const item = (entity: string, changes: readonly Change[], of = "notes"): 
 export const next = (on: Change, n: number, more: Record<string, unknown> = {}): Change =>
   forged({ deps: [on.hash], startOp: on.maxOp + 1, time: 1_700_000_000, ops: [put({ key: "n", value: n })], ...more })
 
-/** The relay refuses every change of a push and acknowledges the push: nothing of it is stored. */
+/** Has the relay refuse every change of a push and acknowledge the push, so nothing of it is stored. */
 export function refuse(relay: ScriptedRelay, push: Push, codeOf: (i: number) => Code, retryIn?: number): void {
   const chunks = push.entries.flatMap((entry) => entry.chunks.map((chunk) => [entry.entity, chunk] as const))
   for (const [i, [entity, chunk]] of chunks.entries()) {

@@ -1,8 +1,8 @@
-/** Change chunks put together byte by byte, for forms that Automerge does not write. */
+/** Change chunks put together byte by byte, in forms that Automerge does not write. */
 import { createHash } from "node:crypto"
 import { bytesOfHex } from "../../src/base/hash.ts"
 
-/** The parts of a change chunk as bytes, well formed or not; what is left out is as small as it may be. */
+/** The parts of a change chunk as bytes, well formed or not. A part that is left out is as small as possible. */
 export interface Forgery {
   readonly deps?: readonly string[]
   readonly actor?: readonly number[]
@@ -16,7 +16,7 @@ export interface Forgery {
   readonly extra?: readonly number[]
 }
 
-/** A change chunk put together by hand, with a checksum that fits. */
+/** A change chunk put together by hand, with a valid checksum. */
 export function forge(parts: Forgery): Uint8Array {
   const { deps = [], others = [], columns = [] } = parts
   const author = parts.actor ?? Array(16).fill(0)
@@ -41,7 +41,7 @@ export function forge(parts: Forgery): Uint8Array {
   return seal([1, ...uleb(body.length), ...body])
 }
 
-/** Puts magic and checksum before a type, a length and a body. */
+/** Puts the magic bytes and a checksum before a type, a length and a body. */
 export function seal(sealed: readonly number[]): Uint8Array {
   const checksum = createHash("sha256").update(Uint8Array.from(sealed)).digest().subarray(0, 4)
   return Uint8Array.from([0x85, 0x6f, 0x4a, 0x83, ...checksum, ...sealed])
@@ -55,7 +55,7 @@ export function bodyOf(chunk: Uint8Array): Uint8Array {
   return chunk.subarray(at + 1)
 }
 
-/** `overlong`: with a byte more than is needed. */
+/** A number as LEB128. `overlong`: with one byte more than it needs. */
 export function uleb(value: number, overlong = false): number[] {
   const bytes: number[] = []
   do {

@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 
 import { tmpdir } from "node:os"
 import path from "node:path"
 
-/** Why there can be none here; undefined: it must work, and whatever does not is a failure. */
+/** Why this machine can have no such file system. Undefined: it can, and a failure to make one fails the test. */
 export function whyNoSmallDisk(): string | undefined {
   if (process.platform !== "linux") return "a tmpfs needs Linux"
   if (process.getuid?.() !== 0) return "mounting a tmpfs needs root"
@@ -23,7 +23,7 @@ export class SmallDisk implements Disposable {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", this.path], { stdio: "pipe" })
   }
 
-  /** Fills it until no more than `left` bytes are free. */
+  /** Fills the file system until no more than `left` bytes are free. */
   fill(left = 0): void {
     const file = openSync(path.join(this.path, "filler"), "a")
     const free = () => {
@@ -34,7 +34,7 @@ export class SmallDisk implements Disposable {
     closeSync(file)
   }
 
-  /** Takes away what `fill` has written. */
+  /** Removes what `fill` has written. */
   makeRoom(): void {
     rmSync(path.join(this.path, "filler"))
   }

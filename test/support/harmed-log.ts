@@ -1,4 +1,7 @@
-/** A log whose files are harmed: what it must still serve, what it may claim, and how a holder gives the rest back. */
+/**
+ * A log whose files are damaged: what it must still serve, which changes it may say it knows, and how a holder gives
+ * the rest back.
+ */
 import { expect } from "vitest"
 import type { Log } from "../../relay/log/contract.ts"
 import { pages } from "../../relay/log/samples.ts"
@@ -16,8 +19,8 @@ export interface Written {
 }
 
 /**
- * Segments of four entries, in which three entities are edited in turn. Ten entries: two sealed segments and an open
- * one.
+ * Writes a log with segments of four entries, in which three entities are edited in turn. With ten entries it has two
+ * sealed segments and an open one.
  */
 export async function write(entries = 10): Promise<Written> {
   const disk = simDisk({ random: dice(1) })
@@ -29,7 +32,7 @@ export async function write(entries = 10): Promise<Written> {
   return { disk, files: disk.snapshot(), journal }
 }
 
-/** The path that ends so, such as `1.idx`. */
+/** The path that ends with `end`, such as `1.idx`. */
 export const pathOf = (files: Files, end: string): string => [...files.keys()].find((path) => path.endsWith(end))!
 
 export const flipped = (files: Files, path: string, at: number): Files =>
@@ -43,7 +46,7 @@ export const cut = (files: Files, path: string, size: number): Files =>
 
 export const without = (files: Files, gone: string): Files => new Map([...files].filter(([path]) => path !== gone))
 
-/** The names of the entries that the log serves, each once. */
+/** The names of the entries that the log serves. None may be there twice. */
 export async function served(log: Log, ...journals: readonly Journal[]): Promise<Set<string>> {
   const appended = journals.flatMap((journal) => [...journal.appended])
   const byChunk = new Map(appended.map(([name, { entry }]) => [entry.chunks.join(), name]))
@@ -55,7 +58,9 @@ export async function served(log: Log, ...journals: readonly Journal[]): Promise
   return new Set(names as string[])
 }
 
-/** Which changes a log may claim to know that serves these: those that are there with all that they rest on. */
+/**
+ * The changes that a log may say it knows when it serves these entries: those of which all ancestors are served too.
+ */
 function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
   const names = new Map([...journal.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
   const known = new Set<string>()
@@ -66,8 +71,9 @@ function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
 }
 
 /**
- * What the log serves was appended. If something is missing, the log holds no cursor from there on, and does not know
- * what rests on it, until a holder has given it back. `later`: what was appended after the damage was found.
+ * Checks that the log serves only what was appended. If an entry is missing, the log must not hold cursors from its
+ * place on, and must not know changes that depend on it. Returns the missing entries. `later` has what was appended
+ * after the damage was found.
  */
 export async function checkDamaged(log: Log, { journal }: Written, later = new Journal()): Promise<string[]> {
   const there = await served(log, journal, later)
@@ -97,7 +103,10 @@ export async function checkDamaged(log: Log, { journal }: Written, later = new J
   return missing
 }
 
-/** Whoever holds everything gives back what is not known, in causal order. Then everything is known again. */
+/**
+ * Appends again every change that the log does not know, in causal order, as a replica that holds all of them would.
+ * Then all must be known.
+ */
 export async function heal(log: Log, { journal }: Written): Promise<void> {
   for (const { entry, changes } of journal.appended.values()) {
     const known = await log.known(entry.entity, changes[0]!.hash)
@@ -120,7 +129,7 @@ export async function checkHealed(log: Log, journal: Journal): Promise<void> {
   expect(await log.holds(log.end)).toBe(true)
 }
 
-/** Opens these files, checks what is left, heals it and opens it again. */
+/** Opens the log on these files, checks what is left, gives back the rest and opens the log again. */
 export function survive(written: Written, files: Files): Promise<{ missing: string[]; events: string[] }> {
   written.disk.restore(files)
   return surviveHere(written)
@@ -132,7 +141,7 @@ export async function surviveHere(written: Written): Promise<{ missing: string[]
   const logs = await openSmall(disk, ({ event }) => events.push(event))
   const log = await logs.open("w")
   const missing = await checkDamaged(log, written)
-  // A power cut now must not bring back an index that is not true, or a segment that was set aside.
+  // A power cut now must not bring back an outdated index, or a segment that was set aside.
   expect(disk.unsyncedNames().filter((path) => !path.endsWith(".tmp"))).toEqual([])
   await heal(log, written)
   const { end } = log
@@ -146,7 +155,10 @@ export async function surviveHere(written: Written): Promise<{ missing: string[]
   return { missing, events }
 }
 
-/** Resolves some turns after the condition has come true: what a dead process can still do in memory is done. */
+/**
+ * Resolves some turns after the condition has come true, so that whatever a dead process could still do in memory has
+ * been done.
+ */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

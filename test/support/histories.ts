@@ -1,4 +1,4 @@
-/** Random histories of one entity on several replicas, made by the real document code. */
+/** Random histories of one entity on several replicas, made by the library's own document code. */
 import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -33,14 +33,14 @@ const edits: Record<string, (draft: Note, edit: Edit, n: number) => void> = {
   clear: (draft) => void (draft.body = ""),
   assign: (draft, _, n) => void (draft.summary = `${"s".repeat(n % 4)}é${n % 10}😀`),
   splice: ({ body }, edit, n) => {
-    if (typeof body !== "string") return // another tool has put something else there
+    if (typeof body !== "string") return // another tool has replaced the text by something else
     const at = boundary(body, n % (body.length + 1))
     const end = boundary(body, Math.min(body.length, at + (n % 3)))
     edit.splice("body", at, end - at, ["", "a", "😀b"][n % 3])
   },
 }
 
-/** What another Automerge tool may write, which knows none of our rules. */
+/** Edits that another Automerge tool may make, because it does not know this library's rules. */
 const liberties: ((doc: Record<string, unknown>) => void)[] = [
   (doc) => void (doc["body"] = new Automerge.ImmutableString("scalar")),
   (doc) => void (doc["summary"] = "another text"),
@@ -68,7 +68,7 @@ export function commands(replicas: number, maxLength: number, foreign = 0): fc.A
   return fc.array(command as fc.Arbitrary<Command>, { minLength: 2, maxLength })
 }
 
-/** One replica of the entity: its live document, and every change that is in it. */
+/** One replica of the entity: its live document, and every change in it. */
 export class Replica {
   readonly entity: Entity
   readonly changes = new Map<string, Change>()
@@ -93,7 +93,7 @@ export class Replica {
     this.keep(fresh)
   }
 
-  /** The changes that were made; none where the document refuses the edit. */
+  /** Returns the changes that the command made. There are none if the document refuses the edit. */
   run(command: Command, replicas: readonly Replica[], time: number): readonly Change[] {
     if (command.do === "merge") this.pull(replicas[command.from] as Replica)
     if (command.do === "delete") return this.keep(this.entity.remove(time))
@@ -124,13 +124,13 @@ export class Replica {
   }
 }
 
-/** The nearest position at or before `at` that cuts no surrogate pair. */
+/** The nearest position at or before `at` that does not cut a surrogate pair. */
 function boundary(value: string, at: number): number {
   const unit = value.charCodeAt(at)
   return at > 0 && unit >= 0xdc00 && unit <= 0xdfff ? at - 1 : at
 }
 
-/** Runs the commands; times grow by one second a command. */
+/** Runs the commands. Each one has a time one second after the one before. */
 export function play(replicas: number, script: readonly Command[]): Replica[] {
   const all = Array.from({ length: replicas }, (_, n) => new Replica(n))
   for (const [i, command] of script.entries()) (all[command.r] as Replica).run(command, all, 1000 + i)

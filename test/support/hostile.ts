@@ -1,4 +1,4 @@
-/** Changes that no honest replica writes, and honest histories to put them into. */
+/** Changes that no honest replica writes, and honest histories into which they are put. */
 import * as Automerge from "@automerge/automerge"
 import { sha256 } from "@noble/hashes/sha2.js"
 import { Entity } from "../../src/document/entity.ts"
@@ -11,13 +11,13 @@ export type Op = Record<string, unknown> & { action: string }
 export const scalar = (value: string): Automerge.ImmutableString => new Automerge.ImmutableString(value)
 export const hashes = (changes: Iterable<Change>): Set<Hash> => new Set([...changes].map(({ hash }) => hash))
 
-/** A change with any fields, encoded by Automerge. */
+/** A change with arbitrary fields, encoded by Automerge. */
 export function forged(fields: Record<string, unknown>): Change {
   const base = { actor: "f".repeat(32), seq: 1, startOp: 1, time: 0, message: null, author: null, deps: [], ops: [] }
   return readChange(Automerge.encodeChange({ ...base, ...fields } as Parameters<typeof Automerge.encodeChange>[0]))
 }
 
-/** Numbers below n, the same for the same seed. */
+/** Random whole numbers below n, from a seed. */
 export function random(seed: number): (n: number) => number {
   let state = seed
   return (n) => {
@@ -26,7 +26,7 @@ export function random(seed: number): (n: number) => number {
   }
 }
 
-/** All changes of three replicas of a document that uses everything that Automerge has, as other tools may. */
+/** All changes of three replicas of a document that uses every feature of Automerge, as other tools may. */
 export function honestHistory(seed: number): Change[] {
   const next = random(seed)
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
@@ -63,8 +63,8 @@ export function honestHistory(seed: number): Change[] {
 export const placeOf = ({ actor, seq }: Change): string => `${actor} ${seq}`
 
 /**
- * One of these changes with other bytes and a valid checksum, or with other operations; undefined when it is
- * unreadable.
+ * One of these changes with other bytes and a valid checksum, or with other operations. Undefined when the result
+ * cannot be read.
  */
 export function mutant(all: readonly Change[], seed: number): Change | undefined {
   const next = random(seed)
@@ -112,7 +112,7 @@ export const put = (op: Record<string, unknown> = {}): Op => ({
 
 /**
  * A history of four authors, mostly concurrent. Some changes have wrong numbers, name operations that their author has
- * not seen, use a sequence number again or make the entity a second time, and other changes rest on those.
+ * not seen, use a seq again or create the entity a second time. Other changes depend on those.
  */
 export function wildHistory(seed: number, length: number): Change[] {
   const next = random(seed)

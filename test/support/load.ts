@@ -1,4 +1,4 @@
-/** Replicas under load, and what they promised meanwhile. */
+/** Replicas under load, and the promises that they made meanwhile. */
 
 import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
@@ -16,13 +16,13 @@ export type Notes = Workspace<{ notes: typeof notes }>
 export const openNotes = (store: Store, url?: string): Promise<Notes> =>
   openWorkspace({ id: WORKSPACE, collections: { notes }, store, ...(url !== undefined && { relay: { url } }) })
 
-/** A write whose promise has resolved: from here on the note's body holds the token, whatever happens. */
+/** A write whose promise has resolved. From then on the note's body must hold the token. */
 export interface Written {
   readonly id: string
   readonly token: string
 }
 
-/** Writes without a break, several writes at a time: new notes, and splices into the latest of its own. */
+/** Writes without a pause, several writes at a time: it creates notes, and splices text into its own latest ones. */
 export class Writer {
   readonly #ws: Notes
   readonly #name: string
@@ -33,7 +33,7 @@ export class Writer {
   #count = 0
   #stopping = false
 
-  /** `name` is unique among all writers of a test: tokens begin with it. `pause` is in ms. */
+  /** `name` must differ from those of all other writers of a test, because tokens begin with it. `pause` is in ms. */
   constructor(ws: Notes, name: string, saved: (written: Written) => void, { hands = 4, pause = 2 } = {}) {
     this.#ws = ws
     this.#name = name
@@ -71,7 +71,7 @@ export class Writer {
   }
 }
 
-/** The writes of which a workspace does not show the token. */
+/** The writes whose token a workspace does not show. */
 export async function missing(ws: Notes, written: Iterable<Written>): Promise<Written[]> {
   const bodies = new Map<string, string>()
   const lost: Written[] = []
@@ -82,9 +82,9 @@ export async function missing(ws: Notes, written: Iterable<Written>): Promise<Wr
   return lost
 }
 
-/** What a closed workspace has on its disk, as records. */
+/** What a closed workspace has on its disk. */
 export interface Disk {
-  /** Every change, by entity and hash. */
+  /** The bytes of every change, by entity and hash. */
   readonly changes: ReadonlyMap<string, ReadonlyMap<Hash, Uint8Array>>
   readonly owed: ReadonlySet<Hash>
 }
@@ -103,7 +103,7 @@ export async function readDisk(store: Store): Promise<Disk> {
   return { changes, owed }
 }
 
-/** A new replica that has pulled everything from the relay, its rows and its disk. */
+/** A new replica that has pulled everything from the relay. `close` returns its disk. */
 export async function pullAll(url: string): Promise<{ ws: Notes; close(): Promise<Disk> }> {
   const store = memoryStore()
   const ws = await openNotes(store, url)
@@ -129,13 +129,13 @@ export async function differingRows(ws: Notes, { changes }: Disk): Promise<strin
   return differing
 }
 
-/** Hashes of changes on one disk that the other does not have. */
+/** Hashes of the changes on the first disk that the second one does not have. */
 export function lackingChanges(of: Disk, from: Disk): Hash[] {
   return [...of.changes].flatMap(([entity, chunks]) =>
     [...chunks.keys()].filter((hash) => !from.changes.get(entity)?.has(hash)),
   )
 }
 
-/** What everybody must agree on. */
+/** The fields of all notes on which all replicas must agree. */
 export const view = (ws: Notes) =>
   ws.notes.all().map(({ id, title, body, $updatedAt }) => ({ id, title, body, $updatedAt }))

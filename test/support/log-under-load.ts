@@ -1,6 +1,6 @@
 /**
- * A process that appends to a log until it is killed: `log-under-load <folder> <name of this life>`. Once the log says
- * that an entry is flushed, the process prints a line: the entry's name and its cursor.
+ * A process that appends to a log until it is killed, started as `log-under-load <folder> <name of this life>`. It
+ * prints a line for each entry that the log calls flushed: the entry's name and its cursor.
  */
 import { openLogs } from "../../relay/log/logs.ts"
 import { sample } from "../../relay/log/samples.ts"
@@ -8,7 +8,7 @@ import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 
 const [folder = "", life = ""] = process.argv.slice(2)
-// Small enough to be sealed many times a second.
+// Segments this small are sealed many times a second.
 const sizes = { segmentEntries: 300 }
 const logs = await openLogs({ folder, disk: nodeDisk, clock: nodeClock, report: console.error, sizes })
 const log = await logs.open("w")

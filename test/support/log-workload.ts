@@ -1,4 +1,4 @@
-/** What tests do to logs with tiny sizes, and a journal that knows what must be in them afterwards. */
+/** Work that tests do on logs with tiny sizes, and a journal that knows what must be in these logs afterwards. */
 import { expect } from "vitest"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { type LogSizes, usualLogSizes } from "../../relay/log/log-sizes.ts"
@@ -10,7 +10,7 @@ import type { SimDisk } from "./disk.ts"
 
 export const FOLDER = "/data"
 
-/** So small that a short history has several segments, sealed and not, and that little is remembered. */
+/** Sizes so small that a short history has several segments, sealed and open, and that little is kept in memory. */
 export const smallSizes: LogSizes = {
   ...usualLogSizes,
   segmentEntries: 4,
@@ -25,7 +25,7 @@ export const smallSizes: LogSizes = {
   longChain: 2,
 }
 
-/** As small as everything may be: a read takes one record, a slice one step, and next to nothing is remembered. */
+/** The smallest sizes: a read takes one record, a slice of work is one step, and next to nothing is kept in memory. */
 export const tinySizes: LogSizes = {
   ...smallSizes,
   segmentChanges: 7,
@@ -51,14 +51,14 @@ export const tinySizes: LogSizes = {
 export const openSmall = ({ disk }: Pick<SimDisk, "disk">, report: LogsOptions["report"] = () => {}): Promise<Logs> =>
   openLogs({ folder: FOLDER, disk, clock: nodeClock, report, sizes: smallSizes })
 
-/** What was appended to a log, and the cursors that the log has given for it. */
+/** The entries that were appended to a log, and the cursors that the log gave for them once they were flushed. */
 export class Journal {
   readonly appended = new Map<string, Sample>()
   readonly acked = new Map<string, Cursor>()
   failures = 0
   #names = 0
 
-  /** Appends a change that rests on the entity's heads. It counts as acked once the log says that it is flushed. */
+  /** Appends a change that depends on the entity's heads. It is in `acked` once the log says that it is flushed. */
   async append(log: Log, entity: string): Promise<void> {
     const heads = (await log.entity(entity))?.heads ?? []
     const name = `${entity} ${this.#names++}`
@@ -69,7 +69,10 @@ export class Journal {
     this.acked.set(name, at)
   }
 
-  /** What was acked is there, known and in its place. What is there was appended, and rests on what is there. */
+  /**
+   * Checks that every acked entry is served, known and in its place, that every served entry was appended, and that all
+   * changes it depends on are served before it.
+   */
   async check(log: Log): Promise<void> {
     const names = new Map([...this.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
     const byChunk = new Map([...this.appended].map(([name, { entry }]) => [entry.chunks.join(), name]))
@@ -102,7 +105,8 @@ export class Journal {
 }
 
 /**
- * Some of everything, in two workspaces of which one log is open at a time. What fails with LOG_FAILED is tried again.
+ * Does some of everything in two workspaces, with one log open at a time. Whatever fails with LOG_FAILED is tried
+ * again.
  */
 export async function work(disk: SimDisk, journals: readonly [Journal, Journal]): Promise<void> {
   for (let round = 0; round < 2; round++) {

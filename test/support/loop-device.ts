@@ -1,6 +1,7 @@
 /**
- * An ext4 file system whose power can be cut: its disk is an image behind a loop device. What has not reached the image
- * by then is gone, as it is when a machine loses power; a copy of the image is what the machine finds when it starts again.
+ * An ext4 file system whose power can be cut. It is mounted from an image through a loop device. A copy of the image is
+ * what a machine would find on its disk after a power failure, because whatever has not reached the image is not in the
+ * copy.
  */
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
@@ -11,7 +12,7 @@ import { promisify } from "node:util"
 
 const run = promisify(execFile)
 
-/** Why nobody can ask this machine to cut the power; undefined: it must work, and whatever does not is a failure. */
+/** Why this machine cannot do that. Undefined: it can, and a failure to do so fails the test. */
 export function whyNoLoopDevice(): string | undefined {
   if (process.getuid?.() !== 0) return "mounting a loop device needs root"
   const folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
@@ -22,7 +23,7 @@ const MEGABYTES = 64
 const mounted = new Set<LoopDisk>()
 
 export class LoopDisk {
-  /** Where it is mounted. */
+  /** Path at which the file system is mounted. */
   readonly path: string
   readonly #folder: string
   readonly #image: string
@@ -33,7 +34,7 @@ export class LoopDisk {
     this.path = path.join(folder, "mounted")
   }
 
-  /** A new, empty one. */
+  /** Makes a new, empty file system. */
   static async make(): Promise<LoopDisk> {
     return LoopDisk.#start(async (image) => {
       const file = await open(image, "w")
@@ -52,15 +53,15 @@ export class LoopDisk {
     return disk
   }
 
-  /** Writes everything back, as a machine does that has some quiet seconds. */
+  /** Writes everything to the image, as a machine does that has some quiet seconds. */
   async settle(): Promise<void> {
     await run("sync", ["-f", this.path])
   }
 
   /**
-   * The disk as it would be found had the power gone now, mounted again: the file system replays its journal.
-   * Whoever writes to this one must be stopped meanwhile. The kernel may still be writing back, so the image is read
-   * until it reads the same twice: then there was a moment between the two at which all of it was so.
+   * Mounts a copy of the disk as it would be after a power failure now; the file system replays its journal. Whoever
+   * writes to this disk must be stopped meanwhile. The kernel may still be writing, so the image is read until two
+   * reads give the same bytes. Then the image was exactly so at some moment between the two reads.
    */
   async cut(): Promise<LoopDisk> {
     let image = await readFile(this.#image)
@@ -72,7 +73,7 @@ export class LoopDisk {
     return LoopDisk.#start((copy) => writeFile(copy, image))
   }
 
-  /** Bytes of the image that have ever been written. */
+  /** Bytes of the image that were ever written. */
   async written(): Promise<number> {
     return (await stat(this.#image)).blocks * 512
   }
@@ -84,7 +85,7 @@ export class LoopDisk {
   }
 }
 
-/** Unmounts and removes whatever is still mounted. Processes that have files open there must have ended. */
+/** Unmounts and removes all disks that are still mounted. Processes with open files on them must have ended. */
 export async function removeAllDisks(): Promise<void> {
   for (const disk of [...mounted]) await disk.remove()
 }

@@ -1,6 +1,6 @@
 /**
- * Processes of their own for tests and benchmarks: TypeScript programs of this repository, each bounded in time and
- * ended by its own id, none left behind.
+ * Child processes for tests and benchmarks: TypeScript programs of this repository. Each has a time limit, is ended by
+ * its own id, and is never left behind.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
@@ -10,7 +10,7 @@ import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
 import { build } from "esbuild"
 
-// Both from here and from bench/dist, where benchmarks are built.
+// This works from this folder and from bench/dist, to which benchmarks are built.
 const root = path.resolve(import.meta.dirname, "../..")
 const cache = path.join(root, "node_modules/.cache")
 const bundles = new Map<string, Promise<string>>()
@@ -22,7 +22,10 @@ process.on("exit", () => {
   if (folder) rmSync(folder, { recursive: true, force: true })
 })
 
-/** Bundles a program, named from the repository's root, with the sources that it imports; returns the file to run. */
+/**
+ * Bundles a program with the sources that it imports. `entry` is its path from the repository's root. Returns the file
+ * to run.
+ */
 export function program(entry: string): Promise<string> {
   let bundled = bundles.get(entry)
   if (!bundled) bundles.set(entry, (bundled = bundle(entry)))
@@ -54,13 +57,13 @@ async function bundle(entry: string): Promise<string> {
 }
 
 export interface Bounds {
-  /** After this long it is killed, and `line` rejects. */
+  /** After this many seconds the process is killed, and `line` rejects. */
   readonly seconds?: number
 }
 
 export class Child {
   readonly process: ChildProcess
-  /** What it has said on stderr, so far. */
+  /** Everything that the process has written to stderr so far. */
   stderr = ""
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
   #lines: string[] = []
@@ -80,9 +83,10 @@ export class Child {
       this.#lines.push(line)
       this.#woken()
     })
-    // A test that stops listening destroys the stream, and readline takes only its end for one.
+    // If a test destroys the stream to stop listening, the stream closes without an end, and readline would wait for
+    // the end.
     this.process.stdout?.on("close", () => lines.close())
-    // Both streams are read to their ends even when the process was killed: what it printed, it printed.
+    // Both streams are read to their ends, because a killed process may have printed lines that are not read yet.
     this.exited = Promise.all([once(this.process, "close"), once(lines, "close")]).then(([[code, signal]]) => {
       clearTimeout(late)
       running.delete(this)
@@ -96,7 +100,7 @@ export class Child {
     return this.process.pid!
   }
 
-  /** The next line of stdout. Rejects when the process has ended before it. */
+  /** The next line of stdout. Rejects when the process ends before it. */
   async line(): Promise<string> {
     for (;;) {
       const line = this.#lines.shift()
@@ -108,7 +112,7 @@ export class Child {
     }
   }
 
-  /** Every line that has come and was not taken yet. */
+  /** All lines that were printed and not taken yet. */
   takeLines(): string[] {
     return this.#lines.splice(0)
   }
@@ -121,13 +125,13 @@ export class Child {
     if (this.process.exitCode === null && this.process.signalCode === null) this.process.kill(signal)
   }
 
-  /** Ends it; resolves when it is gone. */
+  /** Sends the signal. Resolves when the process is gone. */
   async end(signal: NodeJS.Signals = "SIGKILL"): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
     this.signal(signal)
     return this.exited
   }
 
-  /** Stops it where it stands (Linux); resolves when no thread of it runs any more, nor waits for a disk. */
+  /** Stops the process with SIGSTOP (Linux). Resolves when no thread of it runs or waits for a disk. */
   async freeze(): Promise<void> {
     this.signal("SIGSTOP")
     const tasks = `/proc/${this.pid}/task`
@@ -136,7 +140,7 @@ export class Child {
   }
 }
 
-/** Starts a program that `program` has made. */
+/** Starts a file that `program` has bundled. */
 export const start = (file: string, args: readonly string[] = [], bounds: Bounds = {}): Child =>
   new Child(file, args, bounds)
 
@@ -145,7 +149,7 @@ export interface RelayProcess extends Child {
   readonly port: number
 }
 
-/** The relay as its command line starts it, on loopback. `port` 0 takes a free one. */
+/** Starts the relay by its command line, on loopback. `port` 0 takes a free port. */
 export async function startRelay(
   data: string,
   { port = 0, ...bounds }: Bounds & { port?: number } = {},
@@ -155,7 +159,7 @@ export async function startRelay(
   return Object.assign(child, { url: line.url, port: line.port })
 }
 
-/** Ends whatever is still running. For `afterEach` and `afterAll`. */
+/** Kills all processes that still run. Call it in `afterEach` or `afterAll`. */
 export async function endAll(): Promise<void> {
   await Promise.all([...running].map((child) => child.end()))
 }

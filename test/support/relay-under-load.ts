@@ -1,4 +1,7 @@
-/** Three replicas write to a relay that is killed again and again. What it has acknowledged must be there each time. */
+/**
+ * Three replicas write to a relay that is killed again and again. Each time everything that it has acknowledged must be
+ * there.
+ */
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { nodeStore } from "headwater/node"
@@ -7,9 +10,9 @@ import { missing, type Notes, openNotes, pullAll, view, Writer, type Written } f
 import { type RelayProcess, startRelay } from "./processes.ts"
 
 export class RelayUnderLoad {
-  /** Saved on one of the replicas. */
+  /** The writes that were saved on one of the replicas. */
   readonly saved: Written[] = []
-  /** Stored: a `whenStored()` that was called after they were saved has resolved. */
+  /** The writes that were stored: a `whenStored()` that was called after they were saved has resolved. */
   readonly stored: Written[] = []
   relay: RelayProcess
   readonly #port: number
@@ -45,11 +48,11 @@ export class RelayUnderLoad {
         await sleep(5)
       }
     } catch {
-      // the workspace was closed
+      // The workspace was closed.
     }
   }
 
-  /** Waits until the relay stores what the replicas write, and a random while longer. */
+  /** Waits until the relay has stored 30 more writes, and then for a random time. */
   async untilBusy(): Promise<void> {
     const before = this.stored.length
     const deadline = performance.now() + 60_000
@@ -61,8 +64,8 @@ export class RelayUnderLoad {
   }
 
   /**
-   * Starts the relay on what is left of its data: first on a port that no replica knows, so that none can give back
-   * what is lost, and everything in `acknowledged` must be there; then on its old port.
+   * Starts the relay on what is left of its data. At first it has a port that no replica knows, so that none can give
+   * back what is lost: everything in `acknowledged` must be there. Then it gets its old port again.
    */
   async restart(acknowledged: readonly Written[], data = this.#data): Promise<void> {
     this.#data = data
@@ -74,7 +77,7 @@ export class RelayUnderLoad {
     this.relay = await startRelay(data, { port: this.#port, seconds: 3600 })
   }
 
-  /** The replicas stop writing. All that they saved must arrive everywhere. */
+  /** Stops the writers. Everything that the replicas saved must then be on all of them and on the relay. */
   async finish(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.stop()))
     const signal = AbortSignal.timeout(120_000)
@@ -91,7 +94,7 @@ export class RelayUnderLoad {
     await this.close()
   }
 
-  /** Kills the relay so many times under load. */
+  /** Kills the relay this many times under load. */
   async kill(times: number): Promise<void> {
     for (let kill = 1; kill <= times; kill++) {
       await this.untilBusy()

@@ -1,4 +1,4 @@
-/** A relay with real sockets and files, on a disk that a test can hold back or break. */
+/** A relay with real sockets and files, on a disk that a test can hold or break. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -19,7 +19,7 @@ export interface TestRelay extends AsyncDisposable {
   readonly server: RelayServer
   readonly disk: SlowDisk
   readonly folder: string
-  /** The log that its connections use. */
+  /** The log that the relay's connections use. */
   log(workspace?: string): Promise<Log>
   dial(): Promise<Wire>
 }
@@ -64,7 +64,7 @@ export async function startRelay(
   }
 }
 
-/** An entity as one entry: its genesis and a change by this actor. */
+/** An entity as one entry: its genesis, and a change by this actor. */
 export function note(entity: string, actor: string, value = "hello"): Entry {
   const first = genesis(entity)
   const content = chunkOf({ actor, startOp: 2, deps: [first.hash], value })

@@ -1,4 +1,7 @@
-/** A device that is killed again and again while it writes: what it said was saved is on its disk, and comes to the relay. */
+/**
+ * A device that is killed again and again while it writes. What it reported as saved must be on its disk, and must
+ * reach the relay.
+ */
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { nodeStore } from "headwater/node"
@@ -8,7 +11,7 @@ import { program, start, startRelay } from "./processes.ts"
 
 const signal = () => AbortSignal.timeout(60_000)
 
-/** The device writes until it is killed in the middle of it; returns the writes that it reported as saved. */
+/** Starts the device, kills it in the middle of its writes, and returns the writes that it reported as saved. */
 async function writeAndDie(device: string, name: string, url: string | undefined): Promise<Written[]> {
   const child = start(await program("test/support/device-under-load.ts"), [device, name, ...(url ? [url] : [])])
   const first = await child.line()
@@ -17,7 +20,10 @@ async function writeAndDie(device: string, name: string, url: string | undefined
   return [first, ...child.takeLines()].map((line) => JSON.parse(line) as Written)
 }
 
-/** Every second time it is connected to a relay meanwhile. Ends all processes but the relay that it has started in `folder`. */
+/**
+ * Kills the device this many times, every second time while it is connected to a relay. Started processes are ended,
+ * except the relay in `folder`.
+ */
 export async function killReplica(folder: string, kills: number): Promise<void> {
   const device = path.join(folder, "device")
   const relay = await startRelay(path.join(folder, "relay"), { seconds: 3600 })
@@ -37,7 +43,7 @@ export async function killReplica(folder: string, kills: number): Promise<void> 
     await ws.close()
   }
 
-  // Afterwards it brings the relay all of it, and they agree.
+  // At the end the device pushes everything to the relay, and both agree.
   const store = nodeStore(device)
   const ws = await openNotes(store, relay.url)
   await ws.whenStored({ signal: signal() })

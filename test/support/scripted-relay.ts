@@ -1,25 +1,28 @@
 import { type Env, type Socket, systemClock } from "../../src/base/env.ts"
 import { type ClientMessage, decodeClient, encode, type RelayMessage } from "../../src/wire/protocol.ts"
 
-/** The time between the answers of `ScriptedRelay.answer`, ms. */
+/** The time between two answers of `ScriptedRelay.answer`, ms. */
 const LATENCY_MS = 1
 
 /**
- * A relay that says what a test tells it to, over a network without delay, and remembers what it heard. The test turns
- * the clock.
+ * A relay that sends what a test tells it to send, over a network without delay, and keeps the messages that it
+ * receives. The test moves the clock.
  */
 export class ScriptedRelay {
   readonly heard: ClientMessage[] = []
   readonly dials: number[] = []
   now = 1_700_000_000_000
-  /** 0 to 1: the random number that the client draws for its jitter. */
+  /** Between 0 and 1: the random number that the client draws for the jitter of its waits. */
   luck = 1
   up = true
-  /** Takes dials and never answers them. */
+  /** Whether the relay accepts dials and never completes them. */
   silent = false
-  /** What it says to each message by itself, a millisecond apart; a number closes the connection with that code. */
+  /**
+   * What the relay sends in answer to each message, one answer per millisecond. A number closes the connection with
+   * that code.
+   */
   answer: ((message: ClientMessage) => readonly (RelayMessage | number)[]) | undefined
-  /** Turns of the event loop that `settle` waits. Fewer will do where no module has to be loaded. */
+  /** Turns of the event loop that `settle` waits. Fewer are enough when no module must be loaded. */
   turns = 20
   private socket: Socket | undefined
   private timers = new Map<number, { at: number; readonly f: () => void }>()
@@ -71,7 +74,7 @@ export class ScriptedRelay {
     this.mouth()(...messages)
   }
 
-  /** What speaks on the present socket, also later, when there is another. */
+  /** Returns a function that sends on the present socket, even later, when there is another one. */
   mouth(): (...messages: RelayMessage[]) => void {
     const { socket } = this
     return (...messages) => {
@@ -91,13 +94,13 @@ export class ScriptedRelay {
     for (const f of this.wakers) f()
   }
 
-  /** Sets the machine's clock forward or back. Its timers are not affected. */
+  /** Sets the machine's clock forward or back. Timers fire as if it had not been set. */
   setClock(ms: number): void {
     for (const timer of this.timers.values()) timer.at += ms
     this.now += ms
   }
 
-  /** Turns the clock, and runs the timers that are due on the way. */
+  /** Moves the clock, and runs the timers that become due. */
   async pass(ms: number): Promise<void> {
     const until = this.now + ms
     for (;;) {

@@ -1,6 +1,6 @@
 /**
- * What stands behind a relay's sockets: real connections on a real log, on a disk in memory. Nothing takes longer than
- * a turn of the event loop, a test says how full a socket is, and every size may be tiny.
+ * The part of a relay behind its sockets: real connections on a real log, on a disk in memory. Nothing takes longer
+ * than a turn of the event loop. A test says how full a socket is, and may make every size tiny.
  */
 import { createHash } from "node:crypto"
 import type { Log, Logs } from "../../relay/log/contract.ts"
@@ -19,14 +19,14 @@ import { type Files, type SimDisk, simDisk } from "./disk.ts"
 export interface ServedOptions {
   readonly sizes?: Partial<ServeSizes>
   readonly clock?: Clock
-  /** What is on the disk, as `SimDisk.snapshot` gave it. */
+  /** The files on the disk at the start, as `SimDisk.snapshot` returned them. */
   readonly files?: Files
 }
 
 export class Served {
   readonly disk: SimDisk
   readonly workspaces: ServedWorkspaces
-  /** Of each workspace's log: how often it was opened and not closed, and the listeners that it has. */
+  /** For each workspace's log: how often it is open, and how many listeners it has. */
   readonly uses = new Map<string, { opened: number; listeners: number }>()
   readonly #clock: Clock
   readonly #logs: Logs
@@ -67,7 +67,7 @@ export class Served {
     return this.#logs.open(workspace)
   }
 
-  /** From here on nothing is flushed, until `release`. */
+  /** From now on flushes wait until `release`. */
   hold(): void {
     this.#syncs = new Promise((resolve) => {
       this.#release = resolve
@@ -78,12 +78,12 @@ export class Served {
     this.#release()
   }
 
-  /** Whether flushes fail. */
+  /** Makes flushes fail, or succeed again. */
   fail(broken: boolean): void {
     this.#broken = broken
   }
 
-  /** Turns bits of a flushed record that has these bytes. */
+  /** Flips bits of the flushed record that has these bytes. */
   damage(bytes: Uint8Array, w = "w"): void {
     const folder = `data/${createHash("sha256").update(w).digest("hex")}/`
     for (const [path, file] of this.disk.files()) {
@@ -94,7 +94,7 @@ export class Served {
     throw new Error("no file has these bytes")
   }
 
-  /** Resolves when nothing happens any more by itself. */
+  /** Resolves when nothing more happens by itself. */
   async settled(): Promise<void> {
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
   }
@@ -136,15 +136,15 @@ export class Served {
 export interface ReplicaOptions {
   readonly access?: Access
   readonly principal?: string
-  /** Called with each message at the moment at which the relay sends it. */
+  /** Called with each message when the relay sends it. */
   hears?(message: RelayMessage): void
 }
 
-/** A connected replica, as a test plays it. */
+/** A connected replica whose messages a test sends. */
 export class Replica extends Client {
   readonly connection: Connection
   readonly id: number
-  /** Bytes that its socket holds, as its connection is told. */
+  /** The number of bytes in its socket, as its connection sees it. */
   buffered = 0
   /** Whether its connection has stopped reading, and how often that has changed. */
   paused = false
@@ -175,12 +175,12 @@ export class Replica extends Client {
     })
   }
 
-  /** The socket is gone. */
+  /** Tells the connection that the socket is gone. */
   disconnect(): void {
     this.connection.disconnected()
   }
 
-  /** The network has taken all but so many bytes of what the socket held. */
+  /** The network takes all bytes in the socket but this many. */
   drain(left = 0): void {
     this.buffered = left
     this.connection.drained()

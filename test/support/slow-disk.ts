@@ -1,12 +1,12 @@
-/** This machine's disk, whose syncs a test may hold back or let fail, and of which it may break a part. */
+/** This machine's disk. A test can hold back its syncs, make them fail, and break a part of the disk. */
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import type { Disk, DiskFile } from "../../relay/machine/disk.ts"
 
 export interface SlowDisk extends Disk {
-  /** Syncs wait until `release`: nothing becomes durable. */
+  /** Syncs wait until `release`, so nothing becomes durable. */
   hold(): void
   release(): void
-  /** Syncs fail until `mend`. `part`: only those of files whose path has it, and their reads fail as well. */
+  /** Syncs fail until `mend`. With `part`, only syncs and reads of files whose path contains it fail. */
   break(part?: string): void
   mend(): void
 }

@@ -1,6 +1,6 @@
 /**
- * A workspace that is told what a relay would say, message by message: the client's side of the wire.
- * `useToldWorkspace` makes a new one before each test of a file, and closes it after.
+ * A workspace to which a test sends a relay's messages, one by one. It tests the client's side of the wire.
+ * `useToldWorkspace` makes a new workspace before each test of a file, and closes it after the test.
  */
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -13,7 +13,7 @@ import { ScriptedRelay } from "./scripted-relay.ts"
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 
-// Live bindings: an importer sees those of the test that runs.
+// These are live bindings, so an importer sees those of the test that runs now.
 export let relay: ScriptedRelay
 export let store: ReturnType<typeof memoryStore>
 export let ws: Notes
@@ -26,7 +26,7 @@ export function useToldWorkspace(): void {
   afterEach(() => ws.close())
 }
 
-/** Opens the workspace again, after it was closed. */
+/** Opens the workspace again after it was closed. */
 export async function reopen(from = store): Promise<Notes> {
   store = from
   ws = await openWorkspace({ id: w, collections: { notes }, store, relay: { url: "ws://relay" }, env: relay.env })
@@ -34,16 +34,16 @@ export async function reopen(from = store): Promise<Notes> {
   return ws
 }
 
-/** Sends entries, and says that nothing more follows. */
+/** Sends entries with `level`, which says that nothing more follows. */
 export const level = (position: number, items: readonly Item[] = []) =>
   relay.say({ t: "entries", w, items, cursor: at(position), level: true, ...first })
-/** The latest push. */
+/** The latest push that the relay has received. */
 export const pushed = () => relay.last("push")
 export const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id: push.id, at: at(position) })
 export const hashes = (push: Push) =>
   push.entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
 
-/** Entries that another device would have pushed, as the relay serves them. */
+/** Entries that another device would have pushed, in the form in which the relay serves them. */
 export async function elsewhere(
   write: (other: Notes) => Promise<unknown>,
   time: number = first.time,

@@ -1,10 +1,10 @@
-/** Waiting in tests for something to be true, however long a loaded machine takes. */
+/** Waits in tests until something is true, however long that takes on a loaded machine. */
 import { vi } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 
-/** Below a test's own time limit, so that a failure says what was waited for. */
+/** Less than a test's own time limit, so that a failure says what the test waited for. */
 const BOUND_MS = 50_000
-/** How often it is looked at what tells nobody that it has changed. */
+/** How often a condition is checked when no event tells that it may have changed. */
 const LOOK_EVERY_MS = 5
 
 interface Watched {
@@ -12,8 +12,8 @@ interface Watched {
 }
 
 /**
- * Resolves once `holds` is true. With workspaces: it is asked now, and after each of their commits and changes of
- * status. Without: every few milliseconds.
+ * Resolves once `holds` is true. With workspaces it is checked now, and after each of their commits and changes of
+ * status. Without workspaces it is checked every few milliseconds.
  */
 export async function until(holds: () => boolean, ...workspaces: readonly Watched[]): Promise<void> {
   const ends: (() => void)[] = []
@@ -40,7 +40,7 @@ export async function until(holds: () => boolean, ...workspaces: readonly Watche
   }
 }
 
-/** Resolves once `assertion` does not throw; rejects with what it has thrown last. */
+/** Resolves once `assertion` does not throw. Rejects with its last error when that takes too long. */
 export async function untilPasses(assertion: () => unknown): Promise<void> {
   await vi.waitFor(assertion, { timeout: BOUND_MS, interval: LOOK_EVERY_MS })
 }

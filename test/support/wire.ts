@@ -1,4 +1,4 @@
-/** A client on a WebSocket: for tests of the relay and for benches. */
+/** A client on a WebSocket, for tests of the relay and for benches. */
 import { WebSocket } from "ws"
 import { SUBPROTOCOL } from "../../src/wire/protocol.ts"
 import { Client } from "./client.ts"
@@ -14,7 +14,7 @@ export class Wire extends Client {
     socket.on("error", () => {})
   }
 
-  /** Rejects when the relay refuses the upgrade. */
+  /** Connects. Rejects when the relay refuses the upgrade. */
   static async dial(url: string, options: { protocols?: string[]; origin?: string } = {}): Promise<Wire> {
     const { protocols = [SUBPROTOCOL], origin } = options
     const socket = new WebSocket(url, protocols, { perMessageDeflate: false, ...(origin !== undefined && { origin }) })

@@ -1,4 +1,4 @@
-/** What a process under test does with its store, as its first argument says. `process.ts` starts it. */
+/** A process that works on a store, as its first argument says. `process.ts` starts it. */
 import { nodeStore } from "../../../src/store/node.ts"
 import type { Write } from "../../../src/store/store.ts"
 import { codeOf, idOf, ids, rowsOfId } from "./rows.ts"
@@ -13,7 +13,7 @@ if (what === "hold") {
   setInterval(() => {}, 1000)
 }
 
-// Four at a time, for ever: each id is printed when its commit has resolved.
+// Commits four rows at a time, for ever, and prints each id when its commit has resolved.
 if (what === "write") {
   let next = (await ids(store)).length
   const lane = async () => {
@@ -26,7 +26,8 @@ if (what === "write") {
   await Promise.all([lane(), lane(), lane(), lane()])
 }
 
-// Until three commits have failed on a full disk. After each commit it says whether its entry can be read.
+// Commits until three commits have failed on a full disk. After each commit it prints whether the committed value can
+// be read.
 if (what === "fill") {
   let failures = 0
   for (let id = 0; failures < 3 && id < 200; id++) {

@@ -2,22 +2,20 @@ import { ClassicLevel } from "classic-level"
 import { IDBDatabase, IDBFactory, IDBKeyRange, IDBObjectStore } from "fake-indexeddb"
 import type { MemoryStep } from "../../../src/store/memory.ts"
 
-/** What happens to the `at`-th operation of the lowest layer. After a crash nothing else happens. */
+/** What happens to the operation number `at` of the lowest layer. After a crash nothing more happens. */
 export interface Plan {
   readonly at: number
-  /**
-   * How the operation fails: it throws, its transaction is aborted or its connection lost, or the process dies there.
-   */
+  /** How the operation fails: it throws, its transaction is aborted, its connection is lost, or the process dies. */
   readonly what: "throw" | "abort" | "lose" | "crash"
-  /** Whether the operation has taken effect by then. */
+  /** Whether it fails before or after it has taken effect. */
   readonly when: "before" | "after"
 }
 
-/** Counts the operations of a disk, and makes one of them fail or the process die at it. */
+/** Counts the operations of a disk, and makes one of them fail or the process die. */
 export class Faults {
   operations = 0
   struck = false
-  /** Writes that may resolve before they are on the disk. */
+  /** Number of writes that may resolve before they are on the disk. */
   weakWrites = 0
   readonly #plan: Plan | undefined
   #die = (): void => {}
@@ -29,7 +27,7 @@ export class Faults {
     this.#plan = plan
   }
 
-  /** Counts an operation. Returns the plan if it is the operation that fails. */
+  /** Counts an operation. Returns the plan if it is the operation that must fail. */
   strike(): Plan | undefined {
     if (++this.operations !== this.#plan?.at) return undefined
     this.struck = true
@@ -45,7 +43,7 @@ export class Faults {
     return this.struck && this.mayDie
   }
 
-  /** One asynchronous operation under the plan. In a dead process nothing happens and nothing returns. */
+  /** Runs an asynchronous operation under the plan. In a dead process nothing happens, and no promise settles. */
   async around<T>(operation: () => Promise<T>): Promise<T> {
     if (this.dead) return never
     const plan = this.strike()
@@ -67,7 +65,7 @@ const levelOperations = new Set(["open", "close", "get", "getMany", "put"])
 
 type WriteBatch = (options?: { readonly sync?: boolean }) => Promise<void>
 
-/** Replaces the `write` of every batch of a LevelDB by what `around` makes of it. */
+/** Replaces the `write` of every batch of a LevelDB by what `around` returns for it. */
 export function aroundWrites(level: ClassicLevel<string, Buffer>, around: (write: WriteBatch) => WriteBatch): void {
   const begin = level.batch as () => { write: WriteBatch }
   const replaced = () => {
@@ -78,7 +76,7 @@ export function aroundWrites(level: ClassicLevel<string, Buffer>, around: (write
   Object.assign(level, { batch: replaced })
 }
 
-/** A LevelDB of which every operation that reaches the disk is under the plan, and the real one behind it. */
+/** A LevelDB of which every operation that reaches the disk is under the plan, and the real LevelDB behind it. */
 export function faultyLevel(folder: string, faults: Faults) {
   const real = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
   aroundWrites(real, (write) => (options) => {
@@ -113,9 +111,9 @@ interface FakeTransaction extends IDBTransaction {
 type Call = (...args: unknown[]) => unknown
 
 /**
- * A new browser profile under the plan: each opening, transaction and request may throw, have its transaction aborted
- * later (as a full disk does) or lose the connection; the process may also die between a commit and its `complete`.
- * Returns what takes the plan out again.
+ * A new browser profile under the plan. Each opening, transaction and request may throw, have its transaction aborted
+ * later (as on a full disk) or lose the connection. The process may also die between a commit and its `complete` event.
+ * Returns a function that takes the plan away.
  */
 export function faultyIndexedDB(faults: Faults): () => void {
   const factory = new IDBFactory()
@@ -142,7 +140,7 @@ export function faultyIndexedDB(faults: Faults): () => void {
     db.onclose?.(new Event("close"))
   }
 
-  /** How the transaction of this operation is to fail, if it is. Throws where the operation itself fails. */
+  /** How the transaction of this operation must fail, if it must. Throws if the operation itself must fail. */
   function struck(): "abort" | "lose" | undefined {
     if (faults.dead) throw new Error("dead")
     const what = faults.strike()?.what
@@ -189,7 +187,7 @@ export function faultyIndexedDB(faults: Faults): () => void {
   }
 }
 
-/** What `indexedDB.open` gives where the browser cannot open its files. */
+/** What `indexedDB.open` returns when the browser cannot open its files. */
 function refusedOpening() {
   const request = { error: new DOMException("the planned failure", "UnknownError"), onerror: () => {} }
   setImmediate(() => request.onerror())

@@ -12,7 +12,7 @@ export const removeFolder = (folder: string): Promise<void> => rm(folder, { recu
 
 let browsers = 0
 
-/** A browser profile of its own. */
+/** Gives the test a new browser profile. */
 export function newBrowser(): void {
   Object.assign(globalThis, { indexedDB: new IDBFactory(), IDBKeyRange })
 }

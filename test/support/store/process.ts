@@ -6,7 +6,7 @@ import { build } from "esbuild"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 
-/** `test/support/store/child.ts` as one script that a bare Node runs. */
+/** Bundles `test/support/store/child.ts` into one script that a bare Node runs. */
 async function script(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [path.join(import.meta.dirname, "child.ts")],
@@ -22,13 +22,13 @@ async function script(): Promise<string> {
 export interface Child {
   readonly process: ChildProcess
   readonly lines: AsyncIterableIterator<string>
-  /** Resolves when it has ended and everything that it wrote has been read. */
+  /** Resolves when the process has ended and everything that it printed was read. */
   readonly ended: Promise<unknown>
 }
 
 /**
- * Another process with a store: it does `what` in `folder`, its files at most `limit` blocks of 512 or 1,024 bytes
- * long.
+ * Starts a process that does `what` with a store in `folder`. `limit` is the largest length of its files in the blocks
+ * of `ulimit -f`, which have 512 or 1,024 bytes.
  */
 export async function storeProcess(what: string, folder: string, limit = "unlimited"): Promise<Child> {
   const run = `ulimit -f ${limit}; exec "$0" "$@"`

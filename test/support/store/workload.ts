@@ -4,16 +4,17 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 
 type Rows = ReadonlyMap<string, Value>
 
-/** What a store has confirmed to a fixed piece of work, and so what must be on its disk. */
+/** What a store has confirmed during a fixed piece of work, and so what must be on its disk. */
 export class Journal {
   /** Everything that was confirmed. */
   confirmed: Rows = new Map()
-  /** Commits that have neither resolved nor rejected, in the order of their calls. */
+  /** Commits that have neither resolved nor rejected yet, in the order in which they were asked for. */
   unheard: (readonly Write[])[] = []
   failures = 0
 
   /**
-   * Every state that the disk may be in: what was confirmed, and none, some or all of the unheard ones, in their order.
+   * Every state that the disk may have: everything that was confirmed, and then none, some or all of the unheard
+   * commits, the first ones first.
    */
   possible(): Rows[] {
     const states = [this.confirmed]
@@ -35,7 +36,7 @@ export const rowsOf = async (store: Store, under: Key = []): Promise<Rows> =>
   new Map((await store.list(under)).map(([key, value]) => [JSON.stringify(key), value]))
 
 /**
- * Uses every method of a store, which it opens twice. A call that fails must fail with STORE_FAILED, must have changed
+ * Uses every method of a store, and opens it twice. A call that fails must fail with STORE_FAILED, must have changed
  * nothing, and must succeed when it is tried again.
  */
 export async function work(store: Store, journal: Journal): Promise<void> {
@@ -99,7 +100,7 @@ export async function work(store: Store, journal: Journal): Promise<void> {
     ).toBe("STORE_MOVED")
   }
 
-  /** Calls several commits without waiting; then repeats those that have failed, one by one. */
+  /** Asks for several commits without waiting, and then repeats those that failed, one by one. */
   async function together(...batches: (readonly Write[])[]): Promise<void> {
     const results = await outcomes(
       batches.map((writes) => store.commit(writes)),
