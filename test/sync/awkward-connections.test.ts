@@ -9,11 +9,11 @@ import { at, first, notes, open, openLevel, refuse, url, w } from "../support/fo
 import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// A slow line, a relay that refuses for now, an app that connects and disconnects from its status listener.
+// Tests with a slow line, a relay that refuses for now, or an app that connects and disconnects in its status listener.
 beforeAll(() => loadAutomerge())
 const pushes = (relay: ScriptedRelay) => relay.heard.filter((message): message is Push => message.t === "push")
 
-test("an app may connect from its status listener: one call is dialled, and none is left open", async () => {
+test("an app may connect in its status listener: one socket is dialled, and none is left open", async () => {
   const relay = new ScriptedRelay()
   const sockets = new Set<Socket>()
   const env: Env = {
@@ -37,7 +37,7 @@ test("an app may connect from its status listener: one call is dialled, and none
   expect([dialled, sockets.size]).toEqual([1, 0])
 })
 
-test("an app may disconnect from its status listener: nothing is dialled, and nothing beats on", async () => {
+test("an app may disconnect in its status listener: no socket is dialled, and no ping is sent", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   const off = ws.onStatus(({ phase }) => {
@@ -48,14 +48,14 @@ test("an app may disconnect from its status listener: nothing is dialled, and no
   const pings = relay.count("ping")
   await relay.pass(60_000)
   expect([ws.status.phase, relay.count("ping") - pings]).toEqual(["offline", 0])
-  ws.connect() // its status listener disconnects while `connect` is still under way
+  ws.connect() // the status listener disconnects before `connect` has returned
   await relay.settle()
   expect(ws.status).toMatchObject({ phase: "offline", connected: false })
   off()
   await ws.close()
 })
 
-test("a workspace that was let go of while another one was told of the connection is not connected", async () => {
+test("a workspace that another one's status listener disconnects does not count as connected", async () => {
   const relay = new ScriptedRelay()
   relay.silent = true
   const shared = relayConnection({ url })
@@ -75,7 +75,7 @@ test("a workspace that was let go of while another one was told of the connectio
   await b.close()
 })
 
-test("who waits is told that the connection was closed, also while disconnected", async () => {
+test("a closed connection rejects whenStored with CLOSED, even for a disconnected workspace", async () => {
   const relay = new ScriptedRelay()
   const shared = relayConnection({ url })
   const ws = await openWorkspace({ id: w, collections: { notes }, store: memoryStore(), relay: shared, env: relay.env })
@@ -90,9 +90,9 @@ test("who waits is told that the connection was closed, also while disconnected"
   await ws.close()
 })
 
-test("a note that takes longer to go up the line than the heartbeat is patient arrives", async () => {
+test("a note arrives at the relay though sending it takes longer than the heartbeat waits", async () => {
   const clock = new ScriptedRelay()
-  /** A line of 160 kbit/s, with a relay behind it that answers at once. */
+  /** A line of 160 kbit/s to a relay that answers at once. */
   const dial = (): Socket => {
     let free = clock.now
     let live = true
@@ -124,7 +124,7 @@ test("a note that takes longer to go up the line than the heartbeat is patient a
   await ws.close()
 })
 
-test("a note that takes longer to come down the line than the heartbeat is patient arrives", {
+test("a note arrives at the device though receiving it takes longer than the heartbeat waits", {
   timeout: 60_000,
 }, async () => {
   await using relay = await startRelay()
@@ -132,7 +132,7 @@ test("a note that takes longer to come down the line than the heartbeat is patie
   for (const name of ["one", "two"]) await a.notes.create({ title: name.padEnd(700_000, "x") })
   await a.whenStored()
   await a.close()
-  const hurry = 100 // line and timers are this many times as fast as real ones
+  const hurry = 100 // the line and the timers are this many times as fast as real ones
   const dial = (...call: Parameters<Env["dial"]>): Socket => {
     const socket = systemEnv.dial(...call)
     let free = performance.now()
@@ -155,12 +155,12 @@ test("a note that takes longer to come down the line than the heartbeat is patie
   }
   const env: Env = { ...systemEnv, dial, after: (ms, f) => systemClock.after(ms / hurry, f) }
   const b = await open({ url: relay.url }, memoryStore(), env)
-  await b.whenSynced({ signal: AbortSignal.timeout(45_000) }).catch(() => {}) // 75 min at that speed
+  await b.whenSynced({ signal: AbortSignal.timeout(45_000) }).catch(() => {}) // 45 s of this test stand for 75 min
   expect([b.notes.all().length, b.status.phase]).toEqual([2, "live"])
   await b.close()
 })
 
-test("a retry that is a month away is waited for", async () => {
+test("a retry that is due in a month is not made at once", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay, memoryStore(), { ...relay.env, after: systemClock.after })
   await ws.notes.create({ title: "T" })
@@ -173,7 +173,7 @@ test("a retry that is a month away is waited for", async () => {
   await ws.close()
 })
 
-test("a refusal does not outlive its connection in the status", async () => {
+test("the status shows no refusal of a connection that has ended", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   await ws.notes.create({ title: "x" })
@@ -192,7 +192,7 @@ test("a refusal does not outlive its connection in the status", async () => {
   await ws.close()
 })
 
-test("a relay that says at once is not asked at once", async () => {
+test("a relay that refuses with retryIn 0 is not asked again at once", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
   await ws.notes.create({ title: "T" })
@@ -205,10 +205,10 @@ test("a relay that says at once is not asked at once", async () => {
   await ws.close()
 })
 
-test("patience grows with every silence, and is forgotten when the line has answered for a while", async () => {
+test("the wait for an answer doubles with every silence, and is short again after 8 answers", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay)
-  /** ms from a ping to the end of the connection. */
+  /** Seconds from a ping to the end of the connection. */
   const silence = async () => {
     const pings = relay.count("ping")
     while (relay.count("ping") === pings) await relay.pass(500)
@@ -228,7 +228,7 @@ test("patience grows with every silence, and is forgotten when the line has answ
   const silences = [await silence(), await silence(), await silence()]
   await answer(7)
   silences.push(await silence())
-  await answer(7) // counted anew after the silence, so not eight in a row
+  await answer(7) // not eight in a row, because a silence came between
   silences.push(await silence())
   await answer(8)
   silences.push(await silence(), await silence(), await silence(), await silence(), await silence(), await silence())
@@ -243,12 +243,12 @@ const silences = async (relay: ScriptedRelay, ws: Awaited<ReturnType<typeof open
   }
 }
 
-test("behind a proxy that ends what is idle for 60 s a patient connection stays", { timeout: 60_000 }, async () => {
+test("a connection with a long wait stays open behind a proxy's limit of 60 s", { timeout: 60_000 }, async () => {
   const relay = new ScriptedRelay()
   relay.luck = 0.1
   const ws = await openLevel(relay)
   await silences(relay, ws, 3)
-  // From here on the relay answers everything.
+  // From now on the relay answers everything.
   const dials = relay.dials.length
   let known = { dials, heard: relay.heard.length, at: relay.now }
   for (const end = relay.now + 3_600_000; relay.now < end; ) {
@@ -281,12 +281,12 @@ test("a dead connection is noticed though the page is looked at now and then", a
   await ws.close()
 })
 
-test("a clock that is set during a session is measured again: ids and times are the relay's, after an offline restart too", async () => {
+test("after the clock was set during a session, ids and times follow the relay's clock, offline too", async () => {
   const relay = new ScriptedRelay()
   const NOW = Date.UTC(2026, 10, 29)
   const YEAR = 365 * 86_400_000
-  relay.now = 60_000 // 1970
-  let ahead = NOW - relay.now // of the relay's clock
+  relay.now = 60_000 // the device's clock is in 1970
+  let ahead = NOW - relay.now // by how much the relay's clock is ahead
   relay.answer = (message) =>
     message.t === "ping"
       ? [{ t: "pong" }]
@@ -296,7 +296,7 @@ test("a clock that is set during a session is measured again: ids and times are 
   const store = memoryStore()
   let ws = await open({ url }, store, relay.env)
   await relay.pass(1000)
-  /** ms from the relay's time to that of a new entity. */
+  /** Whether the times in a new entity's id and row are those of the relay, within 2 s. */
   const errors = async () => {
     const { id, $createdAt } = await ws.notes.create({ title: "t" })
     const [made, time] = [Number.parseInt(id.replace("-", "").slice(0, 12), 16), relay.now + ahead]

@@ -1,4 +1,4 @@
-/** What undoes a backoff: progress past the point of the last failure, in the workspace that failed. */
+/** What ends a backoff: progress beyond the point of the last failure, in the workspace that failed. */
 import { collection, openWorkspace, relayConnection, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, expect, test } from "vitest"
@@ -14,7 +14,10 @@ afterEach(async () => {
 
 const pong: RelayMessage = { t: "pong" }
 
-/** Opens workspaces on one connection to a relay that answers so. In each second a note is written in the last one. */
+/**
+ * Opens workspaces on one connection to a relay that answers with `answer`, and writes a note in the last one every
+ * second.
+ */
 async function typing(
   seconds: number,
   ids: readonly string[],
@@ -29,7 +32,7 @@ async function typing(
     all.push(await openWorkspace({ id, collections: { notes }, store: memoryStore(), relay: shared, env: relay.env }))
   }
   opened.push(...all)
-  await all.at(-1)!.notes.create({ title: "first" }, { id: "n" }) // Automerge is loaded
+  await all.at(-1)!.notes.create({ title: "first" }, { id: "n" }) // this also loads Automerge
   for (let second = 0; second < seconds; second++) {
     await all.at(-1)!.notes.update("n", (draft) => void (draft.title = `${second}`))
     await relay.pass(1000)
@@ -40,10 +43,10 @@ const level = (w: string, position: number): RelayMessage => {
   return { t: "entries", w, items: [], cursor: at(position), level: true, ...first }
 }
 const MINUTES = 8
-/** Waits of 1, 2, 4, ... 256 s and the time between fill that many minutes. */
+/** The most dials in `MINUTES` minutes, with waits of 1, 2, 4, ... 256 s between them. */
 const DIALS = 10
 
-test("acks of what is typed undo no backoff where each heal is cut", async () => {
+test("acks of new edits undo no backoff while each heal is cut off", async () => {
   const { relay } = await typing(60 * MINUTES, ["w"], (message) => {
     if (message.t === "pull")
       return message.cursor === undefined ? [] : [{ t: "notice", w: "w", code: "CURSOR_UNKNOWN" }]
@@ -55,7 +58,7 @@ test("acks of what is typed undo no backoff where each heal is cut", async () =>
   expect(relay.dials.length).toBeLessThanOrEqual(DIALS)
 })
 
-test("acks of one workspace undo no backoff where another one has the connection cut", async () => {
+test("acks of one workspace undo no backoff while another one has the connection cut off", async () => {
   const { relay, all } = await typing(60 * MINUTES, ["a", "b"], (message) => {
     if (message.t === "pull" && message.w === "a") return [...Array(20).fill(pong), 1006]
     if (message.t === "pull") return [level("b", 1)]
@@ -64,7 +67,7 @@ test("acks of one workspace undo no backoff where another one has the connection
   })
   expect(relay.count("push")).toBeGreaterThan(3)
   expect(relay.dials.length).toBeLessThanOrEqual(DIALS)
-  // Once that one is well, the next break is a first one again.
+  // Once the other workspace is level, the next break counts as the first one again.
   relay.answer = (message) => (message.t === "pull" ? [level(message.w, 3)] : message.t === "ping" ? [pong] : [])
   await relay.pass(300_000)
   expect(all.map(({ status }) => status.phase)).toEqual(["live", "live"])
@@ -73,7 +76,7 @@ test("acks of one workspace undo no backoff where another one has the connection
   expect(all[0]!.status.retryAt).toBe(relay.now + 1000)
 })
 
-test("heals that the relay does not take are no progress, however far they come", async () => {
+test("heals whose new cursor the relay does not know are no progress, however far they come", async () => {
   let position = 10
   const { relay } = await typing(60 * MINUTES, ["w"], (message) => {
     const unknown: RelayMessage = { t: "notice", w: "w", code: "CURSOR_UNKNOWN" }
@@ -88,7 +91,7 @@ test("heals that the relay does not take are no progress, however far they come"
   expect(relay.count("have")).toBeLessThanOrEqual(4 * DIALS)
 })
 
-test("a pull that was cut is over once the workspace is level, though nothing more came", async () => {
+test("the failure of a pull is over once the workspace is level, even if nothing more came", async () => {
   const { relay, all } = await typing(0, ["w"], (message) => (message.t === "pull" ? [level("w", 1)] : []))
   await relay.pass(100)
   relay.answer = (message) => (message.t === "pull" ? [1006] : [])

@@ -1,4 +1,7 @@
-/** One log of a relay fails. The other workspaces of the same connection go on, and its own waits until it is mended. */
+/**
+ * One log of a relay fails. Its workspace waits until the log is mended, and the other workspaces of the connection go
+ * on.
+ */
 import { createHash } from "node:crypto"
 import { rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
@@ -27,14 +30,14 @@ afterEach(async () => {
   for (const ws of opened.splice(0)) await ws.close()
 })
 
-/** Writes a note and waits until the relay has it. */
+/** Writes a note and waits until the relay has stored it. */
 async function store(ws: Notes, title: string): Promise<void> {
   await ws.notes.create({ title })
   await ws.whenStored()
 }
 const failed = ({ status }: Notes) => status.error?.code === "LOG_FAILED" && status.error.retryAt !== undefined
 
-describe("of a real relay, two workspaces share a connection, and the log of one", () => {
+describe("two workspaces share a connection to a real relay, and the log of one", () => {
   let relay: TestRelay
   let connection: Relay
   let dials: number
@@ -53,7 +56,7 @@ describe("of a real relay, two workspaces share a connection, and the log of one
   })
   afterEach(() => relay[Symbol.asyncDispose]())
 
-  test("cannot be opened: the other goes on, and the first is served once it can", async () => {
+  test("cannot be opened: the other goes on, and the first is served once its log can be opened", async () => {
     const folder = path.join(relay.folder, nameOf("bad"))
     writeFileSync(folder, "not a folder")
     const [bad, good] = [await open("bad", connection, env), await open("good", connection, env)]
@@ -70,7 +73,7 @@ describe("of a real relay, two workspaces share a connection, and the log of one
     expect(dials).toBe(1)
   })
 
-  test("cannot be written: the other goes on, and what the first owes is stored once it can", async () => {
+  test("cannot be written: the other goes on, and the first one's changes are stored once that is mended", async () => {
     const [bad, good] = [await open("bad", connection, env), await open("good", connection, env)]
     await store(bad, "before")
     relay.disk.break(nameOf("bad"))
@@ -79,13 +82,13 @@ describe("of a real relay, two workspaces share a connection, and the log of one
     await store(good, "stored")
     expect(bad.status).toMatchObject({ connected: true, pending: 2 })
     relay.disk.mend()
-    await bad.whenStored() // pushes are tried again at their own time, before or after the stream
+    await bad.whenStored() // pushes are tried again independently of pulls, so before or after them
     await bad.whenSynced()
     expect(bad.status).toMatchObject({ pending: 0, error: null })
     expect(dials).toBe(1)
   })
 
-  test("cannot be read after its first entries: the other goes on, and the first gets them once it can", async () => {
+  test("cannot be read: the other goes on, and the first gets its entries once that is mended", async () => {
     const writer = await open("bad", relayConnection({ url: relay.url }))
     await store(writer, "one")
     relay.disk.break(nameOf("bad"))
@@ -117,7 +120,7 @@ describe("a notice of LOG_FAILED for one workspace", () => {
     await relay.pass(100)
   })
 
-  test("begins it again after retryIn, then after twice as long, and disturbs no other", async () => {
+  test("makes it pull again after retryIn, then after twice as long, and disturbs no other one", async () => {
     const failed: RelayMessage = { t: "notice", w: "bad", code: "LOG_FAILED", retryIn: 4000 }
     expect([pulls("bad"), pulls("good")]).toEqual([1, 1])
     relay.say(failed)
@@ -138,7 +141,7 @@ describe("a notice of LOG_FAILED for one workspace", () => {
     expect([pulls("good"), relay.dials.length]).toEqual([1, 1])
   })
 
-  test("in a heal makes it begin a new one, which the end of the former, come late, does not end", async () => {
+  test("in a heal makes it begin a new heal, which the late end of the former one does not end", async () => {
     relay.say({ t: "notice", w: "bad", code: "CURSOR_UNKNOWN" })
     await relay.settle()
     relay.say({ t: "want", w: "bad", page: [] }, { t: "notice", w: "bad", code: "LOG_FAILED", retryIn: 1000 })
@@ -154,7 +157,7 @@ describe("a notice of LOG_FAILED for one workspace", () => {
     expect(bad.status).toMatchObject({ phase: "live", error: null })
   })
 
-  test("makes it push again what was under way, and an ack that comes late stands for nothing", async () => {
+  test("makes it push again what was under way, and ignore an ack that comes late", async () => {
     await bad.notes.create({ title: "owed" })
     await relay.settle()
     const { id } = relay.last("push")
@@ -171,7 +174,7 @@ describe("a notice of LOG_FAILED for one workspace", () => {
   })
 })
 
-test("an ack that stands for no change is no progress: the wait for a relay that refuses all goes on doubling", async () => {
+test("an ack for a push that was refused is no progress, so the wait for the relay goes on doubling", async () => {
   const relay = new ScriptedRelay()
   relay.answer = (message) => {
     if (message.t === "pull") return [{ t: "entries", w: "w", items: [], cursor: at(1), level: true, ...first }]

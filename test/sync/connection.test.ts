@@ -53,7 +53,7 @@ const opened = async (to?: Relay | RelayOptions, id = "w") => {
 const bearer = (token: string) => `bearer.${Buffer.from(token, "utf8").toString("base64url")}`
 
 describe("a relay connection", () => {
-  test("is one socket, however many workspaces are on it, and each hears its own messages", async () => {
+  test("is one socket for all its workspaces, and each of these gets its own messages only", async () => {
     const shared = relayConnection({ url: "ws://relay" })
     const [one, two, three] = [await opened(shared, "one"), await opened(shared, "two"), await opened(shared, "three")]
     expect(dialled).toHaveLength(1)
@@ -75,7 +75,7 @@ describe("a relay connection", () => {
     expect(dialled.map(({ closed }) => closed)).toEqual([true, true])
   })
 
-  test("that is being dialled when a workspace comes is said to be, and is dialled once for both", async () => {
+  test("that is being dialled when a second workspace comes is dialled once, and both are connecting", async () => {
     relay.silent = true
     const shared = relayConnection({ url: "ws://relay" })
     const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
@@ -83,7 +83,7 @@ describe("a relay connection", () => {
     expect(dialled).toHaveLength(1)
   })
 
-  test("that is closed ends for every workspace on it", async () => {
+  test("ends for all its workspaces when it is closed", async () => {
     const shared = relayConnection({ url: "ws://relay" })
     const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
     await shared.close()
@@ -94,7 +94,7 @@ describe("a relay connection", () => {
     expect(() => one.connect()).toThrow(expect.objectContaining({ code: "CLOSED" }))
   })
 
-  test("is dialled one call at a time, and at once when the network or the page comes back", async () => {
+  test("has one dial under way at a time, and is dialled at once when the network or the page comes back", async () => {
     relay.up = false
     await opened({ url: "ws://relay" })
     await relay.pass(60_000)
@@ -119,8 +119,8 @@ describe("the wait before a dial", () => {
   })
 })
 
-describe("the reason of an end", () => {
-  test("is not taken from a notice of the connection before", async () => {
+describe("the error after a connection has ended", () => {
+  test("is not taken from a notice of an earlier connection", async () => {
     const ws = await opened({ url: "ws://relay" })
     relay.say({ t: "notice", code: "QUOTA" })
     relay.hangUp()
@@ -133,15 +133,15 @@ describe("the reason of an end", () => {
 })
 
 describe("a token", () => {
-  test("travels in the upgrade as the base64url of its UTF-8, unpadded; without one nothing does", async () => {
-    const token = "é~~~??>" // has a +, a / and padding in plain base64
+  test("is sent in the upgrade as the base64url of its UTF-8 without padding, if there is one", async () => {
+    const token = "é~~~??>" // its plain base64 has a +, a / and padding
     expect(Buffer.from(token).toString("base64")).toMatch(/(?=.*\+)(?=.*\/)(?=.*=$)/)
     await opened({ url: "ws://relay", token })
     await opened({ url: "ws://relay" }, "v")
     expect(dialled.map(({ protocols }) => protocols)).toEqual([["headwater.1", bearer(token)], ["headwater.1"]])
   })
 
-  test("reaches a real server in its header", async () => {
+  test("reaches a real server in a header", async () => {
     const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "headwater.1" })
     await once(server, "listening")
     const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -159,7 +159,7 @@ describe("a token", () => {
     server.close()
   })
 
-  test("from a function is asked for on every dial, with the workspaces that want it", async () => {
+  test("from a function is asked for at every dial, with the names of the workspaces", async () => {
     const why: Parameters<Exclude<Token, string>>[0][] = []
     const shared = relayConnection({
       url: "ws://relay",
@@ -183,7 +183,7 @@ describe("a token", () => {
     expect(why.every(({ signal }) => !signal.aborted)).toBe(true)
   })
 
-  test("that cannot be had is FORBIDDEN, and asked for again later", async () => {
+  test("whose function fails is FORBIDDEN, and is asked for again later", async () => {
     const cause = new Error("the server is away")
     let asked = 0
     const ws = await opened({
@@ -200,7 +200,7 @@ describe("a token", () => {
     expect(ws.status).toMatchObject({ connected: true, error: null })
   })
 
-  test("that could not be had was refused by nobody: the reason stays what it was", async () => {
+  test("whose function fails does not count as refused, so the next call gets the same reason", async () => {
     const reasons: string[] = []
     await opened({
       url: "ws://relay",
@@ -220,7 +220,7 @@ describe("a token", () => {
   })
 
   test.each([401, 403, 404])(
-    "whose dial a server answers with HTTP %d was refused by 401 and 403 only",
+    "whose dial is answered with HTTP %d counts as refused for 401 and 403 only",
     async (status) => {
       const server = createServer((_, response) => response.writeHead(status).end())
       server.listen(0, "127.0.0.1")
@@ -243,7 +243,7 @@ describe("a token", () => {
     },
   )
 
-  test("that is never given is FORBIDDEN after a minute, its function is told, and it is asked for again", async () => {
+  test("that never comes is FORBIDDEN after a minute; its function is aborted, and called again", async () => {
     const asked: AbortSignal[] = []
     const ws = await opened({
       url: "ws://relay",
@@ -258,7 +258,7 @@ describe("a token", () => {
     expect([ws.status.connected, asked.length]).toEqual([true, 2])
   })
 
-  test("that nobody waits for any more is not used, and its function is told", async () => {
+  test("that comes after a disconnect is not used, and its function is aborted", async () => {
     let give = (_: string) => {}
     let asked: AbortSignal | undefined
     const ws = await opened({
@@ -278,7 +278,7 @@ describe("a token", () => {
 })
 
 describe("connect", () => {
-  test("to another relay leaves the one before, and brings the outbox and the new token with it", async () => {
+  test("to another relay leaves the one before, and uses the new token for the same outbox", async () => {
     const other = new ScriptedRelay()
     relays["ws://other"] = other
     const ws = await opened({ url: "ws://relay", token: "old" })
@@ -299,12 +299,12 @@ describe("connect", () => {
     expect(ws.status.phase).toBe("live")
     disconnect()
     expect(ws.status.phase).toBe("offline")
-    connect() // without an argument: the last one
+    connect() // without an argument it dials the last relay
     await relay.settle()
     expect(dialled.map(({ url }) => url)).toEqual(["ws://relay", "ws://other", "ws://other"])
   })
 
-  test("while connected hangs up first, and a connection shared with others stays theirs", async () => {
+  test("to another relay ends a connection of its own, but not one that it shares with others", async () => {
     relays["ws://other"] = new ScriptedRelay()
     const shared = relayConnection({ url: "ws://relay" })
     const [one, two] = [await opened(shared, "one"), await opened(shared, "two")]
@@ -321,7 +321,7 @@ describe("connect", () => {
     expect(dialled.map(({ closed }) => closed)).toEqual([false, true])
   })
 
-  test("gives a workspace that was opened without a relay its first one", async () => {
+  test("gives a relay to a workspace that was opened without one", async () => {
     const ws = await opened()
     await ws.notes.create({ title: "T" })
     expect([ws.status.phase, dialled.length]).toEqual(["local", 0])

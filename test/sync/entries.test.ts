@@ -8,11 +8,11 @@ import type { Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
-// Entries of other devices, and what subscribers hear of them, with a relay that says what a test wants.
+// Entries of other devices, and what subscribers are told of them. The relay sends what a test chooses.
 useToldWorkspace()
 
 describe("subscribers", () => {
-  test("hear of every change of all() and of nothing else, and a row that looks as before is the same object", async () => {
+  test("hear of every change of all() and nothing else, and an unchanged row is the same object", async () => {
     level(1)
     for (const id of ["a", "b"]) await ws.notes.create({ title: id }, { id })
     await relay.settle()
@@ -35,7 +35,7 @@ describe("subscribers", () => {
     expect(changes()).toBe(2)
     const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-2)
     const row = ws.notes.get("a")
-    ack(pushes[0]!, 3) // the other push has changed the title too
+    ack(pushes[0]!, 3) // the row still has a pending change, that of the other push
     await relay.settle()
     expect([changes(), ws.notes.get("a")]).toEqual([0, row])
     expect(ws.notes.get("a")).toBe(row)
@@ -45,12 +45,12 @@ describe("subscribers", () => {
     await ws.notes.delete("b")
     await relay.settle()
     expect(changes()).toBe(1)
-    ack(pushed(), 5) // of a deleted note, which is in no list
+    ack(pushed(), 5) // the ack is for a deleted note, which is in no list
     await relay.settle()
     expect([changes(), ws.status.pending]).toEqual([0, 0])
   })
 
-  test("are told row by row what was written here and what came from the relay, in one commit too", async () => {
+  test("are told of each row whether it was written here or came from the relay, even in one commit", async () => {
     level(1)
     await relay.settle()
     await ws.notes.create({ title: "open" }, { id: "both" })
@@ -98,7 +98,7 @@ describe("entries", () => {
     expect(relay.last("pull").cursor).toEqual(at(entries.length))
   })
 
-  test("from a clock that is ahead are not shown in time to come, now or after a restart", async () => {
+  test("from a clock that is ahead are shown with no time in the future, also after a restart", async () => {
     const hour = 3_600_000
     const entries = await elsewhere(async (other) => {
       await other.notes.create({ title: "T" }, { id: "a" })
@@ -126,7 +126,7 @@ describe("entries", () => {
     expect(ws.notes.get("b")).toMatchObject({ $createdAt: first.time + hour, $updatedAt: first.time + hour })
   })
 
-  test("show the relay's time on a device whose clock is slow, after a restart without the relay too", async () => {
+  test("show the relay's time on a device whose clock is slow, also after a restart without the relay", async () => {
     relay.now -= 3_600_000
     level(0)
     await relay.settle()
@@ -138,7 +138,7 @@ describe("entries", () => {
     expect(ws.notes.get("a")?.$updatedAt).toBe(first.time)
   })
 
-  test("of an entity that was created empty say when and by whom", async () => {
+  test("of an entity that was created empty say when it was created and by whom", async () => {
     const entries = await elsewhere(async (other) => {
       const made = [await other.notes.create({ body: "" }, { id: "a" }), await other.notes.create({}, { id: "b" })]
       for (const { $createdAt, $updatedAt } of made) expect([$createdAt, $updatedAt]).toEqual([first.time, first.time])
@@ -172,7 +172,7 @@ describe("entries", () => {
     expect(ws.notes.get("a")?.body).toBe("once!")
   })
 
-  test("wait when they depend on what has not come, and show when it comes", async () => {
+  test("wait when they depend on a change that has not come, and are shown when it comes", async () => {
     const entries = await elsewhere(async (other) => {
       await other.notes.create({ title: "1" }, { id: "a" })
       await other.notes.update("a", (draft) => void (draft.title = "2"))
@@ -187,7 +187,7 @@ describe("entries", () => {
     expect(ws.notes.get("a")?.title).toBe("2")
   })
 
-  test("with a bad chunk set it aside and go on", async () => {
+  test("with a bad chunk are committed without it", async () => {
     const good = await elsewhere((other) => other.notes.create({ title: "good" }, { id: "a" }))
     const torn = Uint8Array.from(good[0]!.chunks[0]!)
     torn[torn.length - 1]! ^= 1
@@ -203,11 +203,11 @@ describe("entries", () => {
     expect([...replicaOf(ws).bad.get("b")!.values()][0]!.code).toBe("CHUNK_BAD")
   })
 
-  test("that Automerge cannot apply leave the row as every replica sees it", async () => {
+  test("that Automerge cannot apply leave the row as it was", async () => {
     const good = await elsewhere((other) => other.notes.create({ title: "good", body: "text" }, { id: "a" }))
     const last = good.at(-1)!.chunks.at(-1)!
     const forged = Uint8Array.from(last)
-    forged[forged.length - 3]! ^= 0x55 // an operation that makes no sense, under a right checksum
+    forged[forged.length - 3]! ^= 0x55 // an impossible operation; the checksum is made right
     forged.set(sha256(forged.subarray(8)).subarray(0, 4), 4)
     level(
       1,
@@ -229,7 +229,7 @@ describe("entries", () => {
   })
 })
 
-test("what another build of Automerge has set aside is tried again by this one, with what waits for it", async () => {
+test("a change that another build of Automerge set aside is judged again, with those that wait for it", async () => {
   const entries = await elsewhere(async (other) => {
     await other.notes.create({ title: "1" }, { id: "a" })
     for (const title of ["2", "3"]) await other.notes.update("a", (draft) => void (draft.title = title))
@@ -238,12 +238,12 @@ test("what another build of Automerge has set aside is tried again by this one, 
   level(1, items)
   await relay.pass(100)
   await ws.close()
-  // As an older build would have left it: the second title is bad, the third waits for it.
+  // The records that an older build would have left: the second title is bad, and the third one waits for it.
   const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
   const release = await store.claim("test")
   await store.commit([
     [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probe: PROBE })],
-    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // not even a change, to any build
+    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // no build reads this as a change
     [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
   ])
   await release()
@@ -257,7 +257,7 @@ test("what another build of Automerge has set aside is tried again by this one, 
   expect(await store.get(keys.bad(w, "a", two!))).toBeUndefined()
 })
 
-test("what an older version of this library has set aside in a shortage is judged again when the workspace opens", async () => {
+test("a change set aside by an older version of this library is judged again when the workspace opens", async () => {
   const entries = await elsewhere(async (other) => {
     await other.notes.create({ title: "1" }, { id: "a" })
     for (const title of ["2", "3"]) await other.notes.update("a", (draft) => void (draft.title = title))

@@ -38,7 +38,7 @@ async function sockets(hear: (socket: WebSocket) => void): Promise<string> {
 
 const answering = (status: number) => createServer((_, response) => response.writeHead(status).end())
 
-/** The first error that the status has of a relay with this URL. */
+/** The first error in the status of a workspace whose relay has this URL. */
 async function errorOf(url: string, env?: object) {
   const ws = await openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: { url }, env })
   open.push(ws)
@@ -95,7 +95,7 @@ test.each<[string, (socket: WebSocket) => void]>([
   expect((await errorOf(await sockets(hear), { ...systemEnv, after }))?.message).toMatch(/no Headwater relay/)
 })
 
-/** A workspace on a server that has accepted its connection and said nothing. */
+/** A workspace connected to a server that has accepted the connection and sent nothing. */
 async function accepted(): Promise<{ relay: ScriptedRelay; ws: Workspace<{ notes: typeof notes }> }> {
   const relay = new ScriptedRelay()
   const { env } = relay
@@ -108,7 +108,7 @@ async function accepted(): Promise<{ relay: ScriptedRelay; ws: Workspace<{ notes
   return { relay, ws }
 }
 
-test("a relay that closes with 1002 after it has spoken has another version", async () => {
+test("a relay that closes with 1002 after its first message is one of another version", async () => {
   const { relay, ws } = await accepted()
   relay.say({ t: "pong" })
   relay.hangUp(1002)
@@ -116,14 +116,14 @@ test("a relay that closes with 1002 after it has spoken has another version", as
 })
 
 test.each(["ws://host/#x", "ws://host/#", "wss://host/path?a=b#c", "http://host", "host:4400", "ws://", ""])(
-  "%j can never be dialled: URL_INVALID at once",
+  "opening a workspace with relay URL %j fails with URL_INVALID",
   async (url) => {
     const opening = openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: { url } })
     await expect(opening).rejects.toMatchObject({ code: "URL_INVALID" })
   },
 )
 
-test("a server that accepts the connection and is silent is named as no relay after 5 s, and waited for longer next", async () => {
+test("a server that accepts and is silent is called no relay after 5 s, and gets more time the next time", async () => {
   const { relay, ws } = await accepted()
   await relay.pass(4999)
   expect(ws.status).toMatchObject({ connected: true, error: null })

@@ -1,4 +1,4 @@
-/** Two workspaces on a connection, one of which gets from the relay what it cannot take. */
+/** Two workspaces on one connection. One of them is sent something that this version of the library does not know. */
 import { collection, openWorkspace, relayConnection, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"

@@ -5,7 +5,7 @@ import { level, relay, useToldWorkspace, ws } from "../support/told.ts"
 
 useToldWorkspace()
 
-/** What damage on the disk does: the relay is asked for what this device lacks. */
+/** Marks that the replica must heal, as damage on its disk does, and writes a note, so that it begins. */
 async function mustHeal(): Promise<void> {
   await replicaOf(ws).step([], (tx) => {
     tx.state = { ...tx.state, heal: true }
@@ -20,7 +20,7 @@ async function answerHave(position: number): Promise<void> {
   await relay.pass(100)
 }
 
-test("a fourth heal that damage asks for on one connection begins a minute later, and whenStored waits for it", async () => {
+test("a fourth heal because of damage on one connection begins a minute later, and whenStored waits", async () => {
   level(1)
   await relay.settle()
   for (let i = 1; i <= 3; i++) {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { Heartbeat } from "../../src/sync/heartbeat.ts"
 
-/** A clock that a test moves by hand. */
+/** A clock that a test moves with `pass`. */
 function clock() {
   let now = 0
   const timers = new Set<{ at: number; f: () => void }>()
@@ -24,7 +24,7 @@ function clock() {
   return { after, pass }
 }
 
-test("a ping that is asked for while one waits for its answer neither goes out nor puts the end off", () => {
+test("a ping asked for while one is unanswered is neither sent nor postpones the end", () => {
   const { after, pass } = clock()
   let pings = 0
   let deaths = 0
@@ -44,7 +44,7 @@ test("a ping that is asked for while one waits for its answer neither goes out n
   expect([pings, deaths]).toEqual([1, 1])
 })
 
-test("pings 15 s after an answer, whatever the answer was", () => {
+test("pings 15 s after an answer, whichever message that was", () => {
   const { after, pass } = clock()
   const pings: number[] = []
   let at = 0
@@ -60,5 +60,5 @@ test("pings 15 s after an answer, whatever the answer was", () => {
     heartbeat.heard()
     pass(1000)
   }
-  expect(pings).toEqual([14, 39, 64]) // 15 s of rest, 10 s until the answer is looked for
+  expect(pings).toEqual([14, 39, 64]) // 10 s after a ping the answer is looked for, and 15 s later comes the next ping
 })

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
 import { until } from "../support/until.ts"
 
-// The whole line with its real parts: LevelDB, sockets, segment files.
+// The whole way of a keystroke with its real parts: LevelDB, sockets and segment files.
 const notes = collection("notes", z.object({ title: z.string(), body: z.string().default("") }), {
   fields: { body: text() },
 })
@@ -116,12 +116,12 @@ test("several workspaces share one socket and one store", async () => {
   three!.disconnect()
   three!.connect()
   await three!.whenSynced()
-  expect(sockets).toBe(2) // a workspace that comes back needs a new socket, and the others move to it
+  expect(sockets).toBe(2) // a workspace that connects again needs a new socket, and the others move to that one
   await device("b", url, "two")
-  await until(() => sockets === 3) // a connection that is not shared is counted, too
+  await until(() => sockets === 3) // a connection of its own is counted too
 })
 
-test("disconnect works offline until connect", async () => {
+test("a disconnected workspace works offline until connect", async () => {
   const { url } = await relayOn()
   const a = await device("a", url)
   await a.whenSynced()
@@ -129,13 +129,13 @@ test("disconnect works offline until connect", async () => {
   expect(a.status).toMatchObject({ phase: "offline", connected: false })
   const waiting = a.whenStored()
   await a.tasks.create({ done: false })
-  await waiting // nothing was saved before the call
+  await waiting // nothing had been saved before whenStored was called
   a.connect()
   await a.whenStored()
   expect(a.status.pending).toBe(0)
 })
 
-test("whenStored listens to its signal, and close ends it", async () => {
+test("whenStored rejects when its signal aborts, and when the workspace is closed", async () => {
   const { url, close } = await relayOn()
   const a = await device("a", url)
   await close()

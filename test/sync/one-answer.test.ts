@@ -1,6 +1,6 @@
 /**
- * A relay that gives one answer for ever. Whatever it is, an hour of it costs a bounded number of messages and dials.
- * Where that is not so yet, the test is expected to fail, and the reason stands beside it.
+ * A relay that gives the same answer for ever. Whatever that answer is, an hour of it must cost a bounded number of
+ * messages and dials. Where that is not so yet, the test is expected to fail, and the reason stands beside it.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -14,10 +14,13 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 beforeAll(() => loadAutomerge())
 
 const MINUTE_MS = 60_000
-/** After so many messages the relay says nothing more: they exceed every bound in this file. */
+/** After this many messages the relay sends nothing more. This number exceeds every bound in this file. */
 const RUNAWAY = 600
 
-/** The messages and dials of an hour with a relay that answers so. A note is created, and edited every five minutes. */
+/**
+ * The messages and dials of an hour with a relay that answers with `answer`. A note is created, and edited every five
+ * minutes.
+ */
 async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
   const relay = new ScriptedRelay()
   relay.luck = 0.5
@@ -31,7 +34,7 @@ async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
   await ws.notes.create({ title: "T" }, { id: "a" })
   await relay.pass(MINUTE_MS / 4)
   for (let n = 0; n < 12 && said() < RUNAWAY; n++) {
-    // Where the relay has refused the creation for good, the note is gone.
+    // If the relay has refused the creation for good, the note is gone.
     if (ws.notes.get("a") !== undefined) await ws.notes.update("a", (draft) => void (draft.n = n))
     await relay.pass(5 * MINUTE_MS)
   }
@@ -41,7 +44,7 @@ async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
 }
 
 const level: RelayMessage = { t: "entries", w, items: [], cursor: at(1), level: true, ...first }
-/** The refusal of every change of a push, and the ack. */
+/** The refusal of every change of a push, and the ack of the push. */
 const refusals = (push: Push, code: Code, retryIn?: number): RelayMessage[] => {
   const rejects = push.entries.flatMap(({ entity, chunks }) =>
     chunks.map((chunk): RelayMessage => {
@@ -51,10 +54,13 @@ const refusals = (push: Push, code: Code, retryIn?: number): RelayMessage[] => {
   )
   return [...rejects, { t: "ack", w, id: push.id }]
 }
-/** The rest of a heal in which the relay wants nothing. */
+/** The relay's last messages of a heal in which it wants nothing. */
 const healed: RelayMessage[] = [{ t: "want", w, page: [] }, level]
 
-/** Answers as an honest relay with an empty log does, except to the types of messages that `to` names. */
+/**
+ * Answers as an honest relay with an empty log does, except for the types of messages in `to`, which have answers of
+ * their own.
+ */
 const relayThat =
   (to: { [T in ClientMessage["t"]]?: (message: Extract<ClientMessage, { t: T }>) => (RelayMessage | number)[] }) =>
   (message: ClientMessage): (RelayMessage | number)[] => {
@@ -70,70 +76,70 @@ const forNow: readonly Code[] = ["QUOTA", "RATE", "TOKEN_EXPIRED", "FORBIDDEN", 
 const missing: readonly Code[] = ["DEPS_UNKNOWN", "SEQ_GAP"]
 const except = (...some: readonly (readonly Code[])[]) => codes.filter((code) => !some.flat().includes(code))
 
-test("without a fault each write costs one push", async () => {
+test("each write costs one push when nothing is refused", async () => {
   expect(await hour(relayThat({}))).toEqual({ pulls: 1, pushes: 13, haves: 0, dials: 1 })
 })
 
-describe("a relay that refuses every change with", () => {
-  test.each(except(forNow, missing, ["ACTOR_BOUND"]))("%s is pushed each of them once", async (code) => {
+describe("a relay that refuses every change", () => {
+  test.each(except(forNow, missing, ["ACTOR_BOUND"]))("with %s is pushed each change once", async (code) => {
     const cost = await hour(relayThat({ push: (push) => refusals(push, code) }))
-    // The note is gone with its first push, so nothing follows.
+    // The refused creation removes the note, so there is nothing more to push.
     expect(cost).toEqual({ pulls: 1, pushes: 1, haves: 0, dials: 1 })
   })
 
-  test.each(forNow)("%s is pushed to once in 30 s", async (code) => {
+  test.each(forNow)("with %s is pushed to once in 30 s", async (code) => {
     const { pushes, ...others } = await hour(relayThat({ push: (push) => refusals(push, code) }))
     expect(others).toEqual({ pulls: 1, haves: 0, dials: 1 })
     expect(pushes).toBeGreaterThan(100)
     expect(pushes).toBeLessThanOrEqual(121)
   })
 
-  test.each(missing)("%s is told five times what there is, and then left alone", async (code) => {
+  test.each(missing)("with %s is sent a have five times, and is not pushed to afterwards", async (code) => {
     const cost = await hour(relayThat({ push: (push) => refusals(push, code) }))
     expect(cost).toEqual({ pulls: 1, pushes: 6, haves: 5, dials: 1 })
   })
 
-  test("ACTOR_BOUND is given each of them once more as adopted, and then once in 30 s", async () => {
+  test("with ACTOR_BOUND is pushed each change once more as adopt, and then once in 30 s", async () => {
     const cost = await hour(relayThat({ push: (push) => refusals(push, "ACTOR_BOUND") }))
     expect(cost.pushes).toBeLessThanOrEqual(2 * 121)
   })
 })
 
-describe("a relay that answers every pull with the notice", () => {
+describe("a relay that answers every pull with a notice", () => {
   const notice = (code: Code): RelayMessage => ({ t: "notice", w, code })
 
-  test.each(forNow)("%s is asked again after waits of up to five minutes", async (code) => {
+  test.each(forNow)("of %s is pulled from again after waits of up to five minutes", async (code) => {
     const { pulls, ...others } = await hour(relayThat({ pull: () => [notice(code)] }))
     expect(others).toEqual({ pushes: 0, haves: 0, dials: 1 })
     expect(pulls).toBeGreaterThan(10)
     expect(pulls).toBeLessThanOrEqual(16)
   })
 
-  test.each(except(forNow, ["CURSOR_UNKNOWN"]))("%s is not asked again", async (code) => {
+  test.each(except(forNow, ["CURSOR_UNKNOWN"]))("of %s is not pulled from again", async (code) => {
     const cost = await hour(relayThat({ pull: () => [notice(code)] }))
     expect(cost).toEqual({ pulls: 1, pushes: 0, haves: 0, dials: 1 })
   })
 
-  test("CURSOR_UNKNOWN is told once what there is", async () => {
+  test("of CURSOR_UNKNOWN is sent one have", async () => {
     const cost = await hour(relayThat({ pull: () => [notice("CURSOR_UNKNOWN")] }))
     expect(cost).toEqual({ pulls: 1, pushes: 13, haves: 1, dials: 1 })
   })
 
-  test("CURSOR_UNKNOWN, and every have too, is not told the same thing for ever", async () => {
+  test("of CURSOR_UNKNOWN, and every have too, is not sent a have for ever", async () => {
     const cursorUnknown = () => [notice("CURSOR_UNKNOWN")]
     const cost = await hour(relayThat({ pull: cursorUnknown, have: cursorUnknown }))
     expect(cost.haves).toBeLessThanOrEqual(120)
   })
 })
 
-describe("a relay that answers every push with the notice", () => {
-  test.each(except(["CURSOR_UNKNOWN", "LOG_FAILED"]))("%s is pushed each change once", async (code) => {
+describe("a relay that answers every push with a notice", () => {
+  test.each(except(["CURSOR_UNKNOWN", "LOG_FAILED"]))("of %s is pushed each change once", async (code) => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code }] }))
-    // No more than eight pushes are under way at once.
+    // At most eight pushes may be unanswered, and the other changes wait for ever.
     expect(cost).toEqual({ pulls: 1, pushes: 8, haves: 0, dials: 1 })
   })
 
-  test("LOG_FAILED is asked and pushed to again after waits that double", async () => {
+  test("of LOG_FAILED is pulled from and pushed to again after waits that double", async () => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code: "LOG_FAILED" }] }))
     expect(cost).toMatchObject({ haves: 0, dials: 1 })
     expect(cost.pulls).toBeGreaterThan(10)
@@ -141,17 +147,17 @@ describe("a relay that answers every push with the notice", () => {
     expect(cost.pushes).toBeLessThanOrEqual(8 * cost.pulls)
   })
 
-  test("CURSOR_UNKNOWN is told what there is, and after waits that double everything is begun anew", async () => {
+  test("of CURSOR_UNKNOWN is sent a have, and after waits that double everything begins again", async () => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code: "CURSOR_UNKNOWN" }] }))
     expect(cost.dials).toBe(1)
-    expect(cost.pulls).toBeLessThanOrEqual(33) // as many as dials, see below
+    expect(cost.pulls).toBeLessThanOrEqual(33) // as many as DIALS below
     expect(cost.pushes).toBeLessThanOrEqual(8 * cost.pulls)
     expect(cost.haves).toBeLessThanOrEqual(8 * cost.pulls)
   })
 })
 
 describe("a relay that ends every connection", () => {
-  /** In an hour, with waits of half of 1, 2, 4, ... 256 s and then of 150 s. */
+  /** The most dials in an hour, with waits of half of 1, 2, 4, ... 256 s and then of 150 s. */
   const DIALS = 33
 
   test.each(codes)("with the notice %s is dialled after waits that double", async (code) => {
@@ -185,24 +191,24 @@ describe("a relay that ends every connection", () => {
 describe("a relay that wants everything", () => {
   const want: RelayMessage = { t: "want", w, page: [["a", []]] }
 
-  test("when a connection begins is given it once", async () => {
+  test("when a connection begins is pushed everything once", async () => {
     const cost = await hour(relayThat({ pull: () => [level, want] }))
     expect(cost.pushes).toBeLessThanOrEqual(15)
   })
 
-  test.fails("after every push is not given it for ever (not mended: what is wanted is pushed at once)", async () => {
-    // Fails: wanted changes are pushed again at once, however often the relay has acknowledged them.
+  test.fails("after every push is not pushed everything for ever (not mended: what is wanted is pushed at once)", async () => {
+    // Fails because wanted changes are pushed again at once, however often the relay has acknowledged them.
     const cost = await hour(relayThat({ push: ({ id }) => [{ t: "ack", w, id, at: at(2) }, want] }))
     expect(cost.pushes).toBeLessThanOrEqual(120)
   })
 })
 
-test("a relay that answers no push is sent eight, and no more", async () => {
+test("a relay that answers no push is sent eight pushes and no more", async () => {
   const cost = await hour(relayThat({ push: () => [] }))
   expect(cost).toEqual({ pulls: 1, pushes: 8, haves: 0, dials: 1 })
 })
 
-test("a relay that says nothing at all is pulled from once and pinged", async () => {
+test("a relay that never answers is sent one pull, and pings", async () => {
   const cost = await hour(() => [])
   expect(cost).toEqual({ pulls: 1, pushes: 0, haves: 0, dials: 1 })
 })

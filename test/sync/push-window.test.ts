@@ -6,10 +6,13 @@ import type { ClientMessage, Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// How much is under way to the relay at once, and how much goes in one push, with small sizes.
+// How much is pushed before the first ack, and how much goes into one push, with small sizes.
 beforeAll(() => loadAutomerge())
 
-/** The pushes of ten notes that are written together: before the first ack, and all of them once each push is acked. */
+/**
+ * Writes ten notes together. `before` are the pushes before the first ack, and `after` are all pushes once each was
+ * acked.
+ */
 async function tenNotes(sizes: Partial<Sizes>) {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay, memoryStore(), { ...relay.env, sizes })
@@ -30,27 +33,27 @@ const bytesOf = ({ entries }: Push) =>
   entries.flatMap(({ chunks }) => chunks).reduce((sum, { length }) => sum + length, 0)
 const changesOf = ({ entries }: Push) => entries.flatMap(({ chunks }) => chunks).length
 
-test("everything that is owed goes in one push, where it fits", async () => {
+test("everything that is owed goes into one push if it fits", async () => {
   const { before, after, pending } = await tenNotes({})
   expect([before.length, after.length, pending]).toEqual([1, 1, 0])
 })
 
-test("a push holds no more bytes than it may, but for one change that is larger by itself", async () => {
+test("a push exceeds its limit of bytes only with a single change that is larger than the limit", async () => {
   const { after, pending } = await tenNotes({ pushBytes: 1000 })
   expect(pending).toBe(0)
   expect(after.length).toBeGreaterThan(2)
   for (const push of after) expect(bytesOf(push)).toBeLessThanOrEqual(1000)
   const single = await tenNotes({ pushBytes: 1 })
   expect(single.pending).toBe(0)
-  expect(single.after.map(changesOf)).toEqual(Array(20).fill(1)) // genesis and content of each
+  expect(single.after.map(changesOf)).toEqual(Array(20).fill(1)) // each note has two: genesis and content
 })
 
-test("no more pushes are under way than may be, and each ack makes room for the next", async () => {
+test("the number of unanswered pushes has a limit, and each ack makes room for the next push", async () => {
   const { before, after, pending } = await tenNotes({ pushBytes: 1, pushes: 3 })
   expect([before.length, after.length, pending]).toEqual([3, 20, 0])
 })
 
-test("no more bytes are under way than may be, but for the last push, and each ack makes room for the next", async () => {
+test("the bytes of unanswered pushes have a limit, which only the last one may exceed", async () => {
   const { before, after, pending } = await tenNotes({ pushBytes: 1, pushWindow: 500, pushes: 20 })
   const bytes = before.map(bytesOf)
   expect(bytes.reduce((sum, some) => sum + some, 0)).toBeGreaterThanOrEqual(500)
@@ -58,7 +61,7 @@ test("no more bytes are under way than may be, but for the last push, and each a
   expect([after.length, pending]).toEqual([20, 0])
 })
 
-test("what is refused for now makes room as well, and is sent again", async () => {
+test("a push that is refused for now makes room too, and is sent again", async () => {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay, memoryStore(), { ...relay.env, sizes: { pushWindow: 1, pushes: 1 } })
   await ws.notes.create({ title: "refused at first" }, { id: "a" })

@@ -28,7 +28,7 @@ test("a replica that comes back when nothing has changed costs one small message
       const ws = await device()
       await ws.whenSynced()
       expect(ws.notes.all()).toHaveLength(size)
-      await sleep(300) // a second message would come in this time
+      await sleep(300) // long enough for a second message to come
       costs.push(structuredClone({ up: proxy.up, down: proxy.down }))
       ws.disconnect()
       proxy.reset()

@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import type { HeadwaterError } from "../../src/base/errors.ts"
 import { Refusals } from "../../src/sync/refusals.ts"
 
-test("whichever entity is refused again, the one whose time comes first is shown and sent first", () => {
+test("whichever entity is refused again, the entity whose time comes first is shown and sent first", () => {
   let now = 1000
   let timer: { at: number; f: () => void } | undefined
   const clock = {

@@ -5,7 +5,7 @@ import type { Entry, Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// Refusals, and a heal with a relay that has lost its log; the relay says what a test wants.
+// Refusals, and a heal with a relay that has lost its log. The relay sends what a test chooses.
 useToldWorkspace()
 
 describe("a refusal", () => {
@@ -17,7 +17,7 @@ describe("a refusal", () => {
     await relay.settle()
   })
 
-  test("for good sets the change and its descendants aside, and the row is what others see", async () => {
+  test("for good sets the change and its descendants aside, and the row becomes what others see", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "refused"))
     await relay.settle()
     const refused = pushed()
@@ -51,7 +51,7 @@ describe("a refusal", () => {
     expect(ws.notes.all().map(({ id }) => id)).toEqual(["a"])
   })
 
-  test("that is late is ignored: the change is stored", async () => {
+  test("that comes after the ack is ignored, because the change is stored", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "stored"))
     await relay.settle()
     const push = pushed()
@@ -62,7 +62,7 @@ describe("a refusal", () => {
     expect(replicaOf(ws).rejected.size).toBe(0)
   })
 
-  test("is taken back when the change arrives through the log", async () => {
+  test("is undone when the change arrives through the log", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "back again"))
     await relay.settle()
     const push = pushed()
@@ -80,12 +80,12 @@ describe("a refusal", () => {
     expect(ws.status.error).toBeNull()
   })
 
-  test("that is shown after another one is shown with its own words", async () => {
+  test("is shown in the status with its own message after an earlier one is undone", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "refused"))
     await relay.settle()
     const push = pushed()
     await ws.notes.update("a", (draft) => void (draft.title = "after it"))
-    level(2) // at the time of what comes below, so that nothing of the status changes but the error
+    level(2) // the same time as the entries below, so only the error changes in the status
     await relay.settle()
     relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
     await relay.settle()
@@ -100,7 +100,7 @@ describe("a refusal", () => {
     expect({ ...ws.status, error: null }).toEqual({ ...before, error: null })
   })
 
-  test("for the time being keeps it in the outbox and tries again", async () => {
+  test("for now keeps the change in the outbox, and the change is pushed again", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "later"))
     await relay.settle()
     const push = pushed()
@@ -116,12 +116,13 @@ describe("a refusal", () => {
   })
 
   test.each(["QUOTA", "RATE", "LOG_FAILED", "FORBIDDEN"] as const)(
-    "%s for the time being makes what was written on top of it wait and go after it",
+    "%s for now makes the changes that depend on the refused one wait, and follow it",
     async (code) => {
       await ws.notes.update("a", (draft) => void (draft.title = "one"))
       await relay.settle()
       const one = pushed()
-      await ws.notes.update("a", (draft) => void (draft.title = "two")) // under way when the first is refused
+      // The push of this change is under way when the first one is refused.
+      await ws.notes.update("a", (draft) => void (draft.title = "two"))
       await relay.settle()
       const two = pushed()
       relay.say({ t: "reject", w, id: one.id, entity: "a", hash: hashes(one)[0]!, code, retryIn: 5000 })
@@ -149,7 +150,7 @@ describe("a refusal", () => {
     },
   )
 
-  test("for the time being is not shown any more when the change goes with another that is refused for good", async () => {
+  test("for now is not shown any more once the change is set aside with one that is refused for good", async () => {
     await ws.notes.create({ title: "T" }, { id: "b" })
     await relay.settle()
     const push = pushed()
@@ -163,7 +164,7 @@ describe("a refusal", () => {
     expect(ws.status).toMatchObject({ pending: 0, error: { code: "REJECTED", entity: "b" } })
   })
 
-  test("for missing dependencies asks what the relay has, gives that first, then the same change again", async () => {
+  test("for missing deps makes it ask what the relay has, push what is missing, then the change again", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "U"))
     await relay.settle()
     const push = pushed()
@@ -184,10 +185,10 @@ describe("a refusal", () => {
     const sent = again.flatMap(hashes)
     expect(sent.at(-1)).toBe(hashes(push)[0])
     expect(sent.length).toBe(3) // genesis, content, and the change
-    expect(again.every(({ adopt }) => adopt === undefined)).toBe(true) // minted in this session
+    expect(again.every(({ adopt }) => adopt === undefined)).toBe(true) // all were made in this session
   })
 
-  test("of a bound actor sends the same changes as adopted ones, under a fresh actor from here on", async () => {
+  test("with ACTOR_BOUND makes it push the same changes as adopt, and write with a fresh actor", async () => {
     await ws.notes.update("a", (draft) => void (draft.title = "U"))
     await relay.settle()
     const push = pushed()
@@ -219,7 +220,7 @@ describe("a relay that does not know the cursor", () => {
     await reopen()
   })
 
-  test("is told what this device has, and given what it lacks: others' changes as adopted", async () => {
+  test("is told what this device has, and is pushed what it lacks, others' changes as adopt", async () => {
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.settle()
     expect(relay.last("have")).toMatchObject({ more: false, page: Object.entries(await headsOf(ws)) })
@@ -234,13 +235,13 @@ describe("a relay that does not know the cursor", () => {
     relay.say({ t: "entries", w, items: [], cursor: at(0), level: true, ...first })
     await relay.pass(100)
     const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-1)
-    expect(pushes.map(({ adopt }) => adopt)).toEqual([true]) // none was minted in this session
+    expect(pushes.map(({ adopt }) => adopt)).toEqual([true]) // none was made in this session
     expect(pushes.flatMap(({ entries }) => entries.map(({ entity }) => entity)).sort()).toEqual(["a", "b"])
     expect(pushes[0]!.entries.find(({ entity }) => entity === "b")?.by).toBe("bob")
     expect(replicaOf(ws).state).toMatchObject({ heal: false })
   })
 
-  test("is healed by the next connection when this one breaks, and even after a crash", async () => {
+  test("is healed over the next connection when this one breaks, even after a restart", async () => {
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.settle()
     await ws.close()
@@ -251,7 +252,7 @@ describe("a relay that does not know the cursor", () => {
     expect("cursor" in relay.last("pull")).toBe(false)
   })
 
-  test("is not taken for healed by entries of its old log that still wait to be committed", async () => {
+  test("does not count as healed because of entries of its old log that still wait to be committed", async () => {
     const theirs = await elsewhere(async (other) => {
       for (const id of ["c", "d"]) await other.notes.create({ title: id }, { id })
     })
@@ -259,7 +260,7 @@ describe("a relay that does not know the cursor", () => {
       relay.say({ t: "entries", w, items: [{ entry }], cursor: at(position), ...first })
     say(theirs[0]!, 7)
     await relay.settle()
-    say(theirs[1]!, 8) // waits, to be applied with what else comes in these 50 ms
+    say(theirs[1]!, 8) // waits 50 ms to be applied with whatever else comes
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.pass(100)
     expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(8)).toString("hex") })

@@ -1,4 +1,4 @@
-/** Workspaces that come to a socket which others keep open, leave it, and come back. */
+/** Workspaces that come to a socket that others keep open, leave it, and come back. */
 import { collection, openWorkspace, type Relay, relayConnection, shape, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, expect, test } from "vitest"
@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const ws of opened.splice(0)) await ws.close()
 })
 
-/** A network with a relay that takes every dial and says nothing. */
+/** A network whose relay accepts every dial and sends nothing. */
 function bare() {
   const relay = new ScriptedRelay()
   return { env: relay.env, settle: () => relay.settle() }
@@ -30,7 +30,7 @@ function bare() {
 const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
 const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
 
-test("an ack for the workspace before it left pays for nothing that was pushed after it came back", async () => {
+test("a late ack of a workspace's earlier session stands for no push of its new session", async () => {
   await using relay = await startRelay()
   const shared = relayConnection({ url: relay.url })
   const home = await open("home", shared)
@@ -48,7 +48,7 @@ test("an ack for the workspace before it left pays for nothing that was pushed a
   let stored = false
   void ws.whenStored().then(() => (stored = true))
   relay.disk.release()
-  relay.disk.hold() // so the first of the two is flushed, and not the second
+  relay.disk.hold() // so the first of the two entries is flushed, and the second is not
   await until(() => position(log.end) === 2)
   await home.whenSynced()
   expect([stored, ws.status.pending > 0]).toEqual([false, true])
@@ -57,7 +57,7 @@ test("an ack for the workspace before it left pays for nothing that was pushed a
   expect(position(log.end)).toBe(3)
 })
 
-test("a workspace that comes back passes over nothing that was sent to it while it was gone", async () => {
+test("a workspace that comes back does not miss entries that were sent to it while it was gone", async () => {
   const relay = new ScriptedRelay()
   const { env } = relay
   const shared = relayConnection({ url: "ws://relay" })
@@ -81,7 +81,7 @@ test("a workspace that comes back passes over nothing that was sent to it while 
   expect(relay.dials.length).toBe(before + 1)
 })
 
-test("a workspace that is opened again on a new store is given everything", async () => {
+test("a workspace that is opened again on a new store is sent everything", async () => {
   await using relay = await startRelay()
   const shared = relayConnection({ url: relay.url })
   await open("home", shared)
@@ -94,7 +94,7 @@ test("a workspace that is opened again on a new store is given everything", asyn
   expect(two.notes.all().map(({ title }) => title)).toEqual(["mine"])
 })
 
-test("more workspaces may come and go than a relay takes on one socket", async () => {
+test("more workspaces may come and go than a relay allows on one socket", async () => {
   await using relay = await startRelay()
   const shared = relayConnection({ url: relay.url })
   let sockets = 0
@@ -114,7 +114,7 @@ test("more workspaces may come and go than a relay takes on one socket", async (
     expect(ws.status).toMatchObject({ phase: "live", complete: true, error: null })
     await ws.close()
   }
-  // One that comes beyond the limit gets another socket, and so does the workspace that stays.
+  // The first workspace beyond the limit gets another socket, and so does the one that stays open.
   expect(socketsBefore.indexOf(2)).toBe(limits.workspaces)
   expect(sockets).toBe(2)
   await home.notes.create({ title: "still served" })
@@ -122,7 +122,7 @@ test("more workspaces may come and go than a relay takes on one socket", async (
   expect(home.status).toMatchObject({ phase: "live", pending: 0, error: null })
 })
 
-test("a connection that is closed gives up whoever waits for it", async () => {
+test("a closed connection rejects whenStored and whenSynced of its workspaces", async () => {
   const { env, settle } = bare()
   const shared = relayConnection({ url: "ws://relay" })
   const ws = await open("w", shared, { env })

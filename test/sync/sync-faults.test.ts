@@ -7,7 +7,7 @@ import { cursorOf, limits, type Push } from "../../src/wire/protocol.ts"
 import { note } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// A device whose disk fails at the wrong moment, with a relay that does everything right.
+// A device whose disk fails at an awkward moment, with a relay that does everything right.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const w = "w"
 const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
@@ -25,7 +25,7 @@ const reopen = async () => {
 const level = (position: number) =>
   relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...first })
 const ack = (push: Push, position: number) => relay.say({ t: "ack", w, id: push.id, at: at(position) })
-/** In memory, and fails once at the step that `failNext` names. */
+/** A store in memory that fails once, at the step that `failNext` names. */
 const failingStore = () =>
   memoryStore({
     step(step) {
@@ -45,7 +45,7 @@ beforeEach(async () => {
 })
 afterEach(() => ws.close())
 
-test("a heal does not end while what the relay wanted could not be taken", async () => {
+test("a heal does not end when reading what the relay wants has failed", async () => {
   ack(relay.last("push"), 2)
   await relay.settle()
   relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
@@ -59,7 +59,7 @@ test("a heal does not end while what the relay wanted could not be taken", async
 })
 
 test.each(["before", "after"])(
-  "the end of a heal that has failed %s its want is not taken for that of the next one",
+  "the end of a heal that failed %s its want is not taken for the end of the next heal",
   async (when) => {
     ack(relay.last("push"), 2)
     await relay.settle()
@@ -76,7 +76,7 @@ test.each(["before", "after"])(
     expect(failNext).toBe(undefined)
     await relay.pass(2000)
     expect(relay.count("have")).toBe(2)
-    // What the relay had sent to the first one, on a slow line.
+    // These are the messages that the relay had sent for the first heal, arriving late on a slow line.
     if (when === "before") relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [item], ...first })
     relay.say(end)
     await relay.pass(100)
@@ -88,7 +88,7 @@ test.each(["before", "after"])(
   },
 )
 
-test("whenStored ends although the commit of the ack was reported as failed", async () => {
+test("whenStored resolves although the commit of the ack was reported as failed", async () => {
   const stored = ws.whenStored()
   failNext = "committed"
   ack(relay.last("push"), 2)
@@ -97,7 +97,7 @@ test("whenStored ends although the commit of the ack was reported as failed", as
   expect(ws.status.pending).toBe(0)
 })
 
-test("a mark that was saved by a commit reported as failed is not taken back by the next one", async () => {
+test("a heal mark saved by a commit that was reported as failed is not removed by the next commit", async () => {
   failNext = "committed"
   relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
   await relay.settle()
@@ -107,7 +107,7 @@ test("a mark that was saved by a commit reported as failed is not taken back by 
   expect(relay.heard.filter(({ t }) => t === "have").length).toBeGreaterThan(0)
 })
 
-test("a disk that works again is said to work, though nobody writes", async () => {
+test("the status shows that a disk works again, even if nothing is written", async () => {
   failNext = "commit"
   await expect(ws.notes.create({ title: "no" })).rejects.toMatchObject({ code: "STORE_FAILED" })
   expect(ws.status).toMatchObject({ phase: "error", error: { code: "STORE_FAILED" } })
@@ -135,7 +135,7 @@ test("rows that could not be projected are projected later", async () => {
   expect(ws.notes.get("a")?.title).toBe("T")
 })
 
-test("a relay that takes the call and says nothing is given up", async () => {
+test("a relay that never completes a dial is given up", async () => {
   relay.silent = true
   relay.hangUp()
   await relay.pass(20_000)
@@ -143,7 +143,7 @@ test("a relay that takes the call and says nothing is given up", async () => {
   expect(relay.dials.length).toBeGreaterThan(2)
 })
 
-test("an opening that was given up leaves nothing behind that writes", async () => {
+test("an opening that was aborted leaves nothing behind that writes", async () => {
   const aborted = new AbortController()
   const other = memoryStore()
   const opening = openWorkspace({ id: w, collections: { notes }, store: other, env: relay.env, signal: aborted.signal })

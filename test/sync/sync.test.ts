@@ -5,7 +5,7 @@ import { type Entry, encodeItem } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// A connection: dialling it, pulling and pushing over it, with a relay that says what a test wants.
+// A connection: dialling it, pulling and pushing over it. The relay sends what a test chooses.
 useToldWorkspace()
 
 describe("a connection", () => {
@@ -25,7 +25,8 @@ describe("a connection", () => {
     expect(relay.last("pull")).toEqual({ t: "pull", w, cursor: at(3), reach: at(9), credit: usualSizes.firstCredit })
   })
 
-  // Lets the wait climb to a minute. The relay takes the last dial, which comes a minute later by itself.
+  // Makes the client fail to connect until its wait is a minute long. Then the relay accepts the dial that ends this
+  // wait.
   const climb = async () => {
     relay.up = false
     relay.hangUp()
@@ -52,7 +53,7 @@ describe("a connection", () => {
     expect(waits.slice(0, 12)).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
   })
 
-  test.each([0.75, 0.25, 0.01])("waits any part of that, as a throw of %f says", async (luck) => {
+  test.each([0.75, 0.25, 0.01])("waits the part of that time which a random number of %f asks for", async (luck) => {
     relay.luck = luck
     relay.up = false
     const since = relay.now
@@ -70,14 +71,14 @@ describe("a connection", () => {
     ["its first entries", () => level(0), 1000],
     ["nothing", () => {}, 128_000],
     ["no more than a pong", () => relay.say({ t: "pong" }), 128_000],
-  ])("that brought %s, after many that failed, is followed by the wait it deserves", async (_, bring, wait) => {
+  ])("that brought %s after many failed dials is followed by a short wait only for entries", async (_, bring, wait) => {
     await climb()
     bring()
     await relay.settle()
     expect(await nextWait()).toBe(wait)
   })
 
-  test("is not called good for entries that cannot be saved, or that this version does not know", async () => {
+  test("is not counted as good because of entries that this version does not know", async () => {
     const entry = { entity: "x", collection: "notes", kind: "tombstone", chunks: [], by: "bob" } as const
     const begun = relay.now
     for (let pulls = 0; relay.now < begun + 10 * 60_000; await relay.pass(100)) {
@@ -89,7 +90,7 @@ describe("a connection", () => {
     expect(ws.status.error?.code).toBe("PROTOCOL_VERSION")
   })
 
-  test("brings what others write although this device's clock is set back", async () => {
+  test("brings entries of others even if this device's clock is set back", async () => {
     level(0)
     const [one, two] = [
       await elsewhere((other) => other.notes.create({ title: "one" }, { id: "a" })),
@@ -116,7 +117,7 @@ describe("a connection", () => {
     expect(relay.dials.length).toBe(dials)
   })
 
-  test("that is waited for is dialled at once when the network or the page comes back, and soon after that", async () => {
+  test("is dialled at once when the network or the page comes back, and again a second later", async () => {
     relay.up = false
     relay.hangUp()
     await relay.pass(100_000)
@@ -128,8 +129,8 @@ describe("a connection", () => {
     expect(relay.dials.slice(dials)).toEqual([relay.now - 1000, relay.now])
   })
 
-  test("that is half open is noticed and given up", async () => {
-    level(0) // what has never answered is given up sooner
+  test("that is half open is given up", async () => {
+    level(0) // a relay that never answered would be given up sooner
     await relay.settle()
     await relay.pass(15_000)
     expect(relay.count("ping")).toBe(1)
@@ -139,7 +140,7 @@ describe("a connection", () => {
     expect(relay.dials.length).toBe(2)
   })
 
-  test("that answers its pings stays", async () => {
+  test("that answers its pings stays open", async () => {
     level(0)
     await relay.settle()
     for (let i = 0; i < 4; i++) {
@@ -150,7 +151,7 @@ describe("a connection", () => {
     expect(relay.dials.length).toBe(1)
   })
 
-  test("that sends nonsense is dropped and dialled again", async () => {
+  test("that sends nonsense is ended and dialled again", async () => {
     relay.sayRaw(new Uint8Array([0xff, 0, 1]))
     expect(ws.status).toMatchObject({ connected: false, error: { code: "MESSAGE_BAD" } })
     await relay.pass(1000)
@@ -174,7 +175,7 @@ describe("a connection", () => {
     expect(relay.dials.length).toBe(2)
   })
 
-  test("whose end a notice explains ends with the notice's code, and only then", async () => {
+  test("that ends right after a notice has the notice's code as its error, and only then", async () => {
     level(0)
     relay.say({ t: "notice", code: "QUOTA" })
     await relay.settle()
@@ -186,7 +187,7 @@ describe("a connection", () => {
     expect(ws.status.error?.code).toBe("RELAY_UNREACHABLE")
   })
 
-  test("on which the relay does not serve this workspace now asks again, later each time, and soon when told so", async () => {
+  test("on which the relay refuses this workspace for now asks again, later each time or after retryIn", async () => {
     const asked = () => relay.heard.filter((message) => message.t === "pull" && "cursor" in message).length
     relay.say({ t: "notice", w, code: "RATE" }, { t: "pong" })
     await relay.settle()
@@ -211,7 +212,7 @@ describe("a connection", () => {
     expect(relay.count("push")).toBe(1)
   })
 
-  test("on which a later notice names another time asks at that one, which the status shows", async () => {
+  test("on which a later notice names another time asks at that time, which the status shows", async () => {
     const asked = () => relay.heard.filter((message) => message.t === "pull" && "cursor" in message).length
     const before = asked()
     relay.say({ t: "notice", w, code: "RATE", retryIn: 8_000 }, { t: "notice", w, code: "QUOTA", retryIn: 2_000 })
@@ -226,7 +227,7 @@ describe("a connection", () => {
     expect(asked()).toBe(before + 2)
   })
 
-  test("gives credit back for the bytes of items that it has committed, and once for each", async () => {
+  test("grants the bytes of committed items again as credit, once for each item", async () => {
     const [entry] = await elsewhere((other) => other.notes.create({ body: "x".repeat(200_000) }))
     const items = [{ entry: entry as Entry }]
     const weight = encodeItem(items[0]!).length
@@ -244,7 +245,7 @@ describe("a connection", () => {
   })
 })
 
-test("nothing is pushed before the relay has said whose connection this is", async () => {
+test("nothing is pushed before the relay has named the connection's principal", async () => {
   await ws.notes.create({ title: "T" })
   await relay.settle()
   expect(relay.count("push")).toBe(0)
@@ -253,7 +254,7 @@ test("nothing is pushed before the relay has said whose connection this is", asy
   expect(relay.count("push")).toBe(1)
 })
 
-test("own changes are pushed without a name, for the relay stamps it", async () => {
+test("own changes are pushed without `by`, because the relay stamps it", async () => {
   level(0)
   await ws.notes.create({ title: "T" })
   await relay.settle()
@@ -261,7 +262,7 @@ test("own changes are pushed without a name, for the relay stamps it", async () 
   expect("adopt" in pushed()).toBe(false)
 })
 
-test("what another principal left in the outbox waits, and is counted", async () => {
+test("changes that another principal left in the outbox wait, and are counted", async () => {
   level(1)
   await ws.notes.create({ title: "ann's" })
   await relay.settle()
@@ -281,7 +282,7 @@ test("what another principal left in the outbox waits, and is counted", async ()
   expect(stored).toBe(false)
   ack(pushed(), 2)
   await relay.settle()
-  expect([stored, ws.status.pending]).toEqual([true, 2]) // nobody waits for what ann left
+  expect([stored, ws.status.pending]).toEqual([true, 2]) // whenStored does not wait for what ann left
 })
 
 describe("whenSynced", () => {
@@ -292,7 +293,7 @@ describe("whenSynced", () => {
     return state
   }
 
-  test("asks the relay what it has now, however level we were before", async () => {
+  test("asks the relay what it has now, even if the workspace was level before", async () => {
     level(1)
     await relay.settle()
     const entries = await elsewhere((other) => other.notes.create({ title: "just stored" }, { id: "a" }))
@@ -302,7 +303,8 @@ describe("whenSynced", () => {
     expect(pulls()).toHaveLength(2)
     expect(pulls().at(-1)).toMatchObject({ cursor: at(1) })
     expect([synced.resolved, ws.status.phase]).toEqual([false, "live"])
-    relay.say({ t: "entries", w, items: [], cursor: at(1), level: true }) // was under way when the pull went out
+    // This message was under way when the pull was sent.
+    relay.say({ t: "entries", w, items: [], cursor: at(1), level: true })
     await relay.settle()
     expect(synced.resolved).toBe(false)
     const [one, ...more] = entries.flatMap((entry) =>
@@ -316,8 +318,8 @@ describe("whenSynced", () => {
     expect([synced.resolved, too.resolved, ws.notes.get("a")?.title]).toEqual([true, true, "just stored"])
   })
 
-  test("takes nothing for an answer that was asked for before, and the first pull of a connection for one", async () => {
-    const synced = outcome(ws.whenSynced()) // the first pull is out; its answer may be older than this
+  test("is not answered by an earlier pull, but is by the first pull of a later connection", async () => {
+    const synced = outcome(ws.whenSynced()) // the first pull was sent before this call, so its answer may be older
     level(1)
     await relay.settle()
     expect([synced.resolved, pulls().length]).toEqual([false, 2])
@@ -329,7 +331,7 @@ describe("whenSynced", () => {
     expect([synced.resolved, pulls().length]).toEqual([true, 3])
   })
 
-  test("does not begin a heal anew that is under way", async () => {
+  test("does not restart a heal that is under way", async () => {
     level(1)
     await relay.settle()
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
@@ -338,7 +340,7 @@ describe("whenSynced", () => {
     await relay.settle()
     expect([relay.count("have"), relay.count("pull"), synced.resolved]).toEqual([1, 1, false])
     relay.say({ t: "want", w, page: [] })
-    level(0) // ends the heal; it may have been under way before the question
+    level(0) // ends the heal, but may have been under way before whenSynced was called
     await relay.settle()
     expect([relay.count("pull"), synced.resolved]).toEqual([2, false])
     level(0)
@@ -352,7 +354,8 @@ describe("whenSynced", () => {
     const synced = outcome(ws.whenSynced())
     await relay.settle()
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
-    relay.say({ t: "entries", w, items: [], ...first, level: true }, { t: "want", w, page: [] }) // no cursor: not its end
+    // Entries without a cursor are not the end of the heal.
+    relay.say({ t: "entries", w, items: [], ...first, level: true }, { t: "want", w, page: [] })
     await relay.pass(100)
     expect(synced.resolved).toBe(false)
     level(0)
@@ -362,7 +365,7 @@ describe("whenSynced", () => {
 })
 
 describe("an ack", () => {
-  test("takes its changes out of the outbox and leaves the cursor where it is", async () => {
+  test("removes its changes from the outbox, and does not move the cursor", async () => {
     level(1)
     await ws.notes.create({ title: "T" })
     await relay.settle()
@@ -376,7 +379,7 @@ describe("an ack", () => {
     expect(relay.last("pull")).toMatchObject({ cursor: at(1), reach: at(5) })
   })
 
-  test("that never came makes the same changes go out again", async () => {
+  test("that never comes makes the same changes be pushed again", async () => {
     level(1)
     await ws.notes.create({ title: "T" })
     await relay.settle()
@@ -389,7 +392,7 @@ describe("an ack", () => {
     expect(hashes(pushed())).toEqual(before)
   })
 
-  test("resolves whenStored for what was saved before the call, under steady writing", async () => {
+  test("resolves whenStored for what was saved before the call, even while writing goes on", async () => {
     level(1)
     await ws.notes.create({ title: "T" }, { id: "a" })
     await relay.settle()

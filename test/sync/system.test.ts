@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest"
 import { systemEnv } from "../../src/sync/system.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// The events of a page that the library listens to.
+// The page's events to which the library listens.
 afterEach(() => vi.unstubAllGlobals())
 
 class Page extends EventTarget {
@@ -22,7 +22,7 @@ describe("on a page", () => {
     return { window, document }
   }
 
-  test("the network and the page coming back are heard of, until nobody listens", async () => {
+  test("the listener hears when the network or the page comes back, until it is removed", async () => {
     const { window, document } = stub()
     let woken = 0
     const off = systemEnv.onWake(() => woken++)
@@ -44,7 +44,7 @@ describe("on a page", () => {
   })
 
   test.each(["ws://127.0.0.1:9/", "ws"])(
-    "a dial that the page's policy forbids ends at once, reported as of %s",
+    "a dial that the page's security policy forbids ends at once when the browser reports %s",
     (uri) => {
       const page = new EventTarget()
       vi.stubGlobal("addEventListener", page.addEventListener.bind(page))
@@ -66,7 +66,7 @@ describe("on a page", () => {
     },
   )
 
-  test("a workspace that waits for its relay dials it when they do, and lets go of the page when it is closed", async () => {
+  test("a workspace dials its relay when the network comes back, and listens to nothing once closed", async () => {
     const { window, document } = stub()
     const listened = [window, document].flatMap((target) => [
       vi.spyOn(target, "addEventListener"),
@@ -91,7 +91,7 @@ describe("on a page", () => {
   })
 })
 
-test("without a page nothing is listened to, and nothing breaks", async () => {
+test("without a page the library listens to nothing, and nothing breaks", async () => {
   expect(globalThis.window).toBeUndefined()
   systemEnv.onWake(() => {})()
 })
