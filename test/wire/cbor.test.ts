@@ -4,7 +4,7 @@ import { expect, test } from "vitest"
 import { Major, Reader } from "../../src/wire/cbor.ts"
 import { runs } from "./protocol.frames.ts"
 
-/** What deterministic encoding does not have is an error to cborg as well. */
+/** Makes cborg refuse whatever deterministic encoding does not have, as the reader does. */
 const strict = {
   strict: true,
   allowIndefinite: false,
@@ -45,7 +45,7 @@ const values = fc.letrec<{ value: unknown }>((tie) => ({
   ),
 })).value
 
-test("the reader passes over what cborg reads, and refuses what cborg refuses", () => {
+test("the reader accepts what cborg accepts, and refuses what cborg refuses", () => {
   const mutation = fc.record({
     value: values,
     at: fc.array(fc.tuple(fc.nat(1_000), fc.nat(255)), { maxLength: 2 }),
@@ -85,6 +85,6 @@ test("bytes are a copy, so that a chunk does not keep its frame in memory", () =
   expect(bytes).toEqual(Uint8Array.from([1, 2]))
 })
 
-test("says of which type a value is, and of which it should be", () => {
+test("the error for a wrong type names both types", () => {
   expect(() => new Reader(Uint8Array.of(0x01)).head(Major.map)).toThrow("is of type uint and not map")
 })

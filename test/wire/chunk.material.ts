@@ -1,4 +1,4 @@
-/** Change chunks as Automerge writes them, and such chunks damaged. */
+/** Change chunks as Automerge writes them, and damaged ones. */
 import * as A from "@automerge/automerge"
 import { hex } from "../../src/base/hash.ts"
 import { dice } from "../support/dice.ts"
@@ -6,7 +6,7 @@ import { bodyOf, seal, uleb } from "../support/forged-chunk.ts"
 
 export type Random = ReturnType<typeof random>
 
-/** A seeded source, so that a failure can be had again. */
+/** A source of random values with a seed, so that a failure can be repeated. */
 export function random(seed: number) {
   const next = dice(seed)
   const below = (n: number) => Math.floor(next() * n)
@@ -32,7 +32,7 @@ export function random(seed: number) {
 type Doc = A.Doc<Record<string, unknown>>
 type Edit = (rng: Random, doc: Doc) => Doc
 
-/** Endless: three replicas edit one document after another, and merge now and then. */
+/** Yields changes for ever: three replicas edit one document, sometimes merge, and then begin a new document. */
 export function* honestChanges(rng: Random, edits: readonly Edit[]): Generator<Uint8Array> {
   for (;;) {
     const docs: Doc[] = Array.from({ length: 3 }, () => A.init({ actor: hex(rng.bytes(16)) }))
@@ -123,7 +123,7 @@ const monsters = [
   [0x7f],
 ]
 
-/** Bytes changed, taken out, put in or doubled, with a checksum that fits in nine of ten. */
+/** An honest chunk with bytes changed, removed, inserted or repeated. Nine in ten have a valid checksum. */
 export function mutate(rng: Random, honest: readonly Uint8Array[]): Uint8Array {
   const whole = rng.below(10) === 0
   const chunk = rng.pick(honest)

@@ -56,7 +56,7 @@ test("answers a mutated chunk with a change or a typed error, and nothing else",
     const start = performance.now()
     const outcome = outcomeOf(chunk)
     const ms = performance.now() - start
-    // A pause of the machine is not the reader's: whoever seems slow is read again.
+    // A pause of the machine must not count as the reader's time, so a chunk that seemed slow is read again.
     if (ms > hashing)
       slowest = Math.max(
         slowest,
@@ -64,7 +64,7 @@ test("answers a mutated chunk with a change or a typed error, and nothing else",
       )
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
   }
-  // The mutants are worth something: many get past the checksum, and some all the way.
+  // The mutants are useful only if many get past the checksum, and some are accepted.
   expect(outcomes["accepted"]).toBeGreaterThan(wanted / 50)
   expect(outcomes["CHUNK_BAD"]).toBeGreaterThan(wanted / 5)
   expect(Object.keys(outcomes).sort()).toEqual(["CHUNK_BAD", "TOO_LARGE", "accepted"])
@@ -195,7 +195,7 @@ test("refuses run-length bombs at once, however many operations they claim", () 
   expect(outcomeOf(bombs["an operation with 2^40 predecessors"]!)).toBe("TOO_LARGE")
 })
 
-test("accepts as many operations and bytes as the limits say and not one more", () => {
+test("accepts as many operations and bytes as the limits allow, and not one more", () => {
   const ops = (n: number) => forge({ columns: [[66, [...sleb(n), 1]]] })
   expect(readChange(ops(limits.ops)).ops).toBe(limits.ops)
   expect(outcomeOf(ops(limits.ops + 1))).toBe("TOO_LARGE")
@@ -335,7 +335,7 @@ test("writes and reads hexadecimal", () => {
     expect(codeOf(() => bytesOfHex(wrong))).toBe("CHUNK_BAD")
 })
 
-// What Automerge says of the same bytes ------------------------------------------------------------------------------
+// What Automerge reads from the same bytes ---------------------------------------------------------------------------
 
 function expectAgreement(chunk: Uint8Array): Change {
   const change = readChange(chunk)
@@ -364,10 +364,10 @@ function codeOf(f: () => unknown): string | undefined {
 const actor = (n: number): number[] => Array(16).fill(n)
 const hashes = (n: number): string[] => Array.from({ length: n }, (_, i) => i.toString(16).padStart(64, "0"))
 
-/** ms that it takes to hash the largest chunk there may be: what reading one must cost at the least. */
+/** Time to hash the largest chunk, ms. Reading that chunk takes at least this long. */
 const hashingTime = () => quickest(() => sha256(new Uint8Array(limits.chunk)))
 
-/** ms of the best of three runs: what else the machine does is not measured. */
+/** Time of the fastest of three runs, ms, so that other work of the machine is not measured. */
 function quickest(f: () => unknown): number {
   const times = [1, 2, 3].map(() => {
     const start = performance.now()

@@ -17,7 +17,7 @@ const chunk = new Uint8Array(34)
 const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks: [chunk] }
 const many = <T>(n: number, one: T): T[] => Array(n).fill(one)
 
-/** Sent past our own encoder, which refuses it too. */
+/** `atMost` is accepted, and `beyond` is refused by `encode` and, encoded by cborg instead, by the decoder. */
 function expectBound(atMost: ClientMessage | RelayMessage, beyond: ClientMessage | RelayMessage, code = "TOO_LARGE") {
   const frame = encode(atMost)
   expect(Buffer.compare(encode(decodeEither(frame, atMost)!), frame)).toBe(0)
@@ -72,7 +72,7 @@ test("lists have their limits", () => {
   expectBound(presence(limits.presence), presence(limits.presence + 1))
 })
 
-test("a frame has its limit, and a chunk only that one", () => {
+test("a frame has a size limit, and a chunk in it has no smaller one", () => {
   const push = (n: number): ClientMessage => ({
     t: "push",
     w: "w",
@@ -119,7 +119,7 @@ test("a value under an unknown key may be 16 levels deep, and a frame has 4,096 
   expect(later(pairs(2048))).toBe("MESSAGE_BAD")
 })
 
-test("ids and names have their form", () => {
+test("ids and names are checked", () => {
   const ids = ["", "a".repeat(65), "a b", "a/b", "é", "a\n", "."]
   for (const w of ids)
     expectBound({ t: "pull", w: "a".repeat(64), credit: 0 }, { t: "pull", w, credit: 0 }, "MESSAGE_BAD")
@@ -172,7 +172,7 @@ test("a key whose value is undefined is absent", () => {
   expect(outcome(() => encode({ ...ack, id: undefined } as never))).toBe("MESSAGE_BAD")
 })
 
-test("numbers have their range", () => {
+test("numbers must be in their range", () => {
   for (const credit of [-1, 0.5, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY])
     expectBound({ t: "pull", w: "w", credit: Number.MAX_SAFE_INTEGER }, { t: "pull", w: "w", credit }, "MESSAGE_BAD")
   const run = (from: number, to: number): RelayMessage => ({ t: "entries", w: "w", items: [{ own: "1", from, to }] })
@@ -193,7 +193,7 @@ test("an entry has as many chunks as its kind asks for", () => {
   expectBound(push("tombstone", 0), push("tombstone", 1), "MESSAGE_BAD")
 })
 
-test("a kind or an access that only a newer version knows is read as it is, with any number of chunks", () => {
+test("a kind or an access of a newer version is read as it is, with any number of chunks", () => {
   const newer = (n: number): RelayMessage => ({
     t: "entries",
     w: "w",
@@ -205,7 +205,7 @@ test("a kind or an access that only a newer version knows is read as it is, with
   expect(decodeRelay(encode(notice))).toEqual(notice)
 })
 
-test("what is encoded here is checked like what comes in", () => {
+test("encoding checks a message as decoding does", () => {
   const wrong: unknown[] = [
     { t: "nothing" },
     { t: "pull", credit: 1 },

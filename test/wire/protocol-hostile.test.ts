@@ -24,7 +24,7 @@ test("random bytes are refused with a typed error", () => {
   )
 })
 
-test("a mutated frame is refused with a typed error or read as what it then says", () => {
+test("a mutated frame is refused with a typed error, or read as the message that it has become", () => {
   const frames = Object.values(golden).map(({ message }) => encode(message))
   const mutation = fc.record({
     frame: fc.nat(frames.length - 1),
@@ -79,7 +79,7 @@ test("a value of a wrong kind is refused in every place", () => {
   }
 })
 
-test("a key that is missing is refused, and one that is optional is not missed", () => {
+test("a message without a required key is refused, and without an optional key it is read", () => {
   for (const [shapes, decode] of [
     [clientShapes, decodeClient],
     [relayShapes, decodeRelay],
@@ -133,7 +133,7 @@ test("forms that deterministic CBOR does not allow are refused", () => {
   expect(decodeClient(Buffer.from(`a1617464${ascii("ping")}`, "hex"))).toEqual({ t: "ping" })
 })
 
-test("lengths that are claimed and not there cost nothing", () => {
+test("a length that the frame does not have costs neither time nor memory", () => {
   const claims = [
     "9affffffff",
     "9b001fffffffffffff",
@@ -153,7 +153,7 @@ test("lengths that are claimed and not there cost nothing", () => {
     }
 })
 
-test("frames full of nothing are refused before they cost much", () => {
+test("large frames of empty values are refused before they cost much", () => {
   const fill = (start: string, filling: number) => {
     const frame = new Uint8Array(limits.message).fill(filling)
     frame.set(Buffer.from(start, "hex"))
@@ -175,7 +175,7 @@ test("frames full of nothing are refused before they cost much", () => {
     }
 })
 
-test("the fullest push that fits is read in bounded time and memory", () => {
+test("a push with as many parts as fit is read in bounded time and memory", () => {
   const chunks = Array.from({ length: limits.parts / 2 }, () => new Uint8Array(500))
   const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks }
   const frame = encode({ t: "push", w: "w", id: "1", entries: [entry, entry] })
@@ -188,7 +188,7 @@ test("the fullest push that fits is read in bounded time and memory", () => {
   expect(quickest(() => decodeClient(frame))).toBeLessThan(100)
 })
 
-test("a push of too many parts is refused before they cost much", () => {
+test("a push with too many parts is refused before it costs much", () => {
   const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks: [new Uint8Array(34)] }
   const crowded: [number, Entry][] = [
     [27, { ...entry, chunks: Array(limits.chunks).fill(entry.chunks[0]) }],

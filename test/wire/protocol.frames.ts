@@ -1,14 +1,14 @@
-/** What the protocol's tests do with frames. */
+/** Functions that the protocol's tests use on frames. */
 import * as cborg from "cborg"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { decodeClient, decodeRelay } from "../../src/wire/protocol.ts"
 import { clientShapes } from "./protocol.shapes.ts"
 
-/** Long runs try more. */
+/** Whether this is a long run, in which tests try more. */
 export const long = process.env["HEADWATER_LONG"] === "1"
 export const runs = long ? 2_000 : 100
 
-/** "accepted", "null", or the code of the error. */
+/** The outcome of a call: "accepted", "null", or the code of its error. */
 export function outcome(f: () => unknown): string {
   try {
     return f() === null ? "null" : "accepted"
@@ -18,7 +18,7 @@ export function outcome(f: () => unknown): string {
   }
 }
 
-/** ms of processor time, the least of three runs: what else the machine does is not measured. */
+/** Processor time of the fastest of three runs, ms, so that other work of the machine is not measured. */
 export function quickest(f: () => unknown): number {
   const times = [1, 2, 3].map(() => {
     const start = process.cpuUsage()
@@ -32,13 +32,13 @@ export function quickest(f: () => unknown): number {
 export const decodeEither = (frame: Uint8Array, like: { t: string }) =>
   like.t in clientShapes && !("grants" in like) ? decodeClient(frame) : decodeRelay(frame)
 
-/** The same data as cborg alone would encode it: sorted keys, shortest forms. */
+/** The frame as cborg alone would encode it: with sorted keys and the shortest forms. */
 export const canonical = (frame: Uint8Array) =>
   new Uint8Array(cborg.encode(cborg.decode(frame), cborg.rfc8949EncodeOptions))
 
 export const ascii = (text: string) => Buffer.from(text, "latin1").toString("hex")
 
-/** A message as it is on the wire, unchecked: for what `encode` refuses to make. */
+/** A message as plain data for cborg, without any check. It is for messages that `encode` refuses to encode. */
 export function asPlain(value: unknown): unknown {
   if (typeof value === "string" && /^([0-9a-f]{32}){1,2}$/.test(value))
     return Uint8Array.from(Buffer.from(value, "hex"))

@@ -1,8 +1,8 @@
 import { type ClientMessage, cursorOf, type Entry, type RelayMessage } from "../../src/wire/protocol.ts"
 
 /**
- * One message of each kind, and its bytes in hexadecimal. They are the first version's and must not change: logs and
- * stores have such bytes on their disks. A field that is added gets a message of its own here.
+ * One message of each type, and its bytes in hexadecimal. The bytes are those of the first version and must not change,
+ * because logs and stores have such bytes on their disks. A message with a new field is added here as another one.
  */
 const w = "w"
 const entity = "0190c0de-0000-7000-8000-000000000001"

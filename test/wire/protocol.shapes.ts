@@ -2,7 +2,7 @@ import fc, { type Arbitrary } from "fast-check"
 import { codes } from "../../src/base/errors.ts"
 import { type ClientMessage, cursorOf, type Entry, type Item, type RelayMessage } from "../../src/wire/protocol.ts"
 
-/** The keys of a message, as docs/protocol.md has them: those that it needs and those that it may have. */
+/** The keys of a message, as docs/protocol.md lists them: the required ones and the optional ones. */
 export interface Shape {
   readonly needs: Record<string, Arbitrary<unknown>>
   readonly may: Record<string, Arbitrary<unknown>>

@@ -67,7 +67,7 @@ test("an entry has the same bytes in a frame and alone", () => {
   )
 })
 
-test("items that are encoded already make the same frame", () => {
+test("items that were encoded before make the same frame", () => {
   const shape = fc.tuple(
     messageOf<RelayMessage>("entries", relayShapes.entries),
     fc.array(itemShape, { maxLength: 40 }),
@@ -81,7 +81,7 @@ test("items that are encoded already make the same frame", () => {
   )
 })
 
-test("reads a frame in the middle of a Node Buffer, and keeps nothing of it alive", () => {
+test("reads a frame in the middle of a Node Buffer, and keeps no reference to it", () => {
   const frame = encode(golden.push.message)
   const inside = Buffer.concat([Buffer.alloc(100), frame, Buffer.alloc(100)]).subarray(100, 100 + frame.length)
   const message = decodeClient(inside)
@@ -110,12 +110,12 @@ test("an idle reconnect costs less than 300 bytes, frame headers included", () =
     limits: { message, chunk, ops },
     time: 1_800_000_000_000,
   })
-  // RFC 6455 section 5.2: 2 bytes, 2 more from 126 bytes on, and a client's mask of 4.
+  // RFC 6455, section 5.2: a header has 2 bytes, 2 more from 126 bytes on, and 4 more for a client's mask.
   const header = (frame: Uint8Array) => (frame.length < 126 ? 2 : 4)
   expect(pull.length + header(pull) + 4 + first.length + header(first)).toBeLessThan(300)
 })
 
-test("a cursor holds its position and compares like it", () => {
+test("a cursor contains its position, and cursors sort like their positions", () => {
   const hash = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8])
   for (const place of [0, 1, 255, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 7, Number.MAX_SAFE_INTEGER]) {
     expect(position(cursorOf(place, hash))).toBe(place)
@@ -158,7 +158,7 @@ describe("compatibility", () => {
     }
   })
 
-  test("an unknown error code means that something was refused", () => {
+  test("an unknown error code is read as REJECTED", () => {
     const { w, id, entity, hash } = golden.reject.message as Extract<RelayMessage, { t: "reject" }>
     const plain = cborg.decode(encode({ t: "reject", w, id, entity, hash, code: "QUOTA" }))
     const reject = decodeRelay(cborg.encode({ ...plain, code: "MOON_PHASE" }))
@@ -181,7 +181,7 @@ describe("docs/protocol.md", () => {
   const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8")
   const cddl = /```cddl\n(.*?)```/s.exec(page)![1]!.replaceAll(/;.*/g, "")
 
-  /** The keys of one rule of the CDDL: "?x" where it is optional. */
+  /** The keys of one rule of the CDDL. An optional key x is "?x". */
   const keysOf = (rule: string) => {
     const body = new RegExp(`^${rule} += \\{([^}]*)\\}`, "m").exec(cddl)?.[1] ?? `no rule ${rule}`
     return [...body.matchAll(/(\? )?\b([a-z][A-Za-z0-9]*): /g)]
@@ -210,7 +210,7 @@ describe("docs/protocol.md", () => {
     expect(choice("relay-message")).toEqual(Object.keys(relayShapes))
   })
 
-  test("says of every error code that may travel what it asks of the receiver", () => {
+  test("says what each error code that may be on the wire asks of the receiver", () => {
     const section = page.slice(page.indexOf("## 6."), page.indexOf("## 7."))
     const local = codes.slice(0, codes.indexOf("RELAY_UNREACHABLE") + 1).filter((code) => !onTheWire.has(code))
     for (const code of codes) {
@@ -219,7 +219,7 @@ describe("docs/protocol.md", () => {
     }
   })
 
-  test("gives every limit", () => {
+  test("names every limit", () => {
     const section = page.slice(page.indexOf("## 7."), page.indexOf("## 8."))
     for (const [name, value] of Object.entries(limits)) {
       const row = section.split("\n").find((line) => line.startsWith(`| \`${name}\` `)) ?? `no row for ${name}`
@@ -234,5 +234,5 @@ describe("docs/protocol.md", () => {
   })
 })
 
-/** Of the codes that apps meet without a relay, those that a relay sends too. */
+/** The codes that apps also meet without a relay, but that a relay sends too. */
 const onTheWire: ReadonlySet<Code> = new Set<Code>(["ENTITY_PURGED", "COLLECTION_MISMATCH", "TOO_LARGE"])
