@@ -263,7 +263,7 @@ describe("a disk that is full for a while", () => {
     await again.close()
   })
 
-  it("never counts a lost entry as flushed because a later entry was", async () => {
+  it("never lets a lost entry count as flushed because a later entry was", async () => {
     let broken = false
     const disk = simDisk({
       random: dice(5),

@@ -156,7 +156,7 @@ describe(`a log of ${ENTRIES} entries`, () => {
   it("takes no more memory than a small one", async () => {
     const grown: number[] = []
     const few = [small, SEGMENT + (ENTRIES % SEGMENT)] as const
-    // The first round is not measured against: it pays for what is made once per process, such as compiled code.
+    // The first round is not compared with, because it pays for what is made once per process, such as compiled code.
     for (const [folder, entries] of [few, few, [large, ENTRIES] as const]) {
       const before = used()
       const logs = await openAt(folder)

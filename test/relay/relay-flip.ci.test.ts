@@ -106,7 +106,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
 
   const relay = await startRelay(data)
   const left = await served(relay.url)
-  // What is left is served in its order, and nothing else is.
+  // The relay serves what is left, in the order of the log, and nothing else.
   const names = original.entries.map(String)
   const places = left.map((entry) => names.indexOf(String(entry)))
   expect(places).toEqual([...new Set(places)].filter((place) => place >= 0).sort((a, b) => a - b))
@@ -115,7 +115,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   if (bits === undefined) expect(atTheEnd).toBe(true)
   else expect(lost).toBeLessThanOrEqual(1)
 
-  // A replica that has pulled more than is left notices the loss, and gives back what it holds.
+  // A replica that has pulled more than the relay still has notices the loss, and gives back what it holds.
   const holder = await openNotes(await storeWith(original.records), relay.url)
   await holder.whenSynced({ signal: AbortSignal.timeout(60_000) })
   await holder.whenStored({ signal: AbortSignal.timeout(60_000) })

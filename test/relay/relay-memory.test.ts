@@ -50,7 +50,7 @@ const started = (sizes: Partial<ServeSizes>, reported: string[]): Promise<TestRe
 /** How many entries the client has received. */
 const entriesOf = (wire: Wire) => wire.received.reduce((n, m) => n + (m.t === "entries" ? m.items.length : 0), 0)
 
-/** The header of a frame of 4 MiB, and this many of its bytes. */
+/** The header of a frame of 4 MiB, and the first `bytes` bytes of the frame. */
 const begun = (bytes: number) => {
   const frame = Buffer.alloc(14 + bytes)
   frame.set([0x82, 0xff, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff])

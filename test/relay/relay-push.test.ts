@@ -401,7 +401,7 @@ describe("a failed flush", () => {
     relay.disk.hold()
     const first = genesis("f")
     const two = [1, 2].map((n) => chunkOf({ actor: A, startOp: 2, deps: [first.hash], value: `${n}` }))
-    // The second change has the same (actor, seq) as the first, so its verdict would be SEQ_TAKEN. But the first is
+    // The second change has the same (actor, seq) as the first, so its verdict would be SEQ_TAKEN if the first were not
     // lost.
     const id = writer.push([{ ...note("f", A), chunks: [first.chunk, ...two] }])
     await writer.quiet()

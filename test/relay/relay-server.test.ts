@@ -264,7 +264,7 @@ describe("a malformed frame", () => {
     })
   })
 
-  it("is also one that is text", async () => {
+  it("is also any frame of text", async () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     wire.socket.send("hello")

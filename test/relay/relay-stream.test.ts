@@ -169,7 +169,7 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
     if (what < 4) one.push(notes())
     else if (what === 4) one.push([note(`v${step}`, actorOf(step))], "v")
     else if (what < 8) {
-      // The socket is emptied first, because of a full socket's later frames one cannot say which pull they answer.
+      // The socket is emptied first, because after a pull on a full socket one cannot say which pull a frame answers.
       if (one.replica.buffered > 0) one.replica.drain()
       one.pull(one.cursors.length > 0 && below(3) > 0 ? one.cursors[below(one.cursors.length)]! : null, below(4) * 200)
     } else if (what < 9) one.grant(below(600))

@@ -142,7 +142,7 @@ class Machine implements SimDisk {
     this.disk = this.#newDisk()
   }
 
-  // ── what happens to it ────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what a test does to the disk ─────────────────────────────────────────────────────────────────────────────────
 
   kill(): void {
     this.#life++
@@ -202,7 +202,7 @@ class Machine implements SimDisk {
     inode.bytes = turned(inode.bytes)
   }
 
-  // ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the disk as a process uses it ────────────────────────────────────────────────────────────────────────────────
 
   #newDisk(): Disk {
     const life = this.#life
@@ -305,7 +305,7 @@ class Machine implements SimDisk {
     }
   }
 
-  // ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── names and bytes ──────────────────────────────────────────────────────────────────────────────────────────────
 
   #inode(path: string): Inode {
     const named = this.#names.get(path)

@@ -21,8 +21,8 @@ async function writeAndDie(device: string, name: string, url: string | undefined
 }
 
 /**
- * Kills the device this many times, every second time while it is connected to a relay. Started processes are ended,
- * except the relay in `folder`.
+ * Kills the device this many times, every second time while it is connected to a relay. Ends all processes that it
+ * starts, except the relay in `folder`.
  */
 export async function killReplica(folder: string, kills: number): Promise<void> {
   const device = path.join(folder, "device")

@@ -13,7 +13,7 @@ if (what === "hold") {
   setInterval(() => {}, 1000)
 }
 
-// Commits four rows at a time, for ever, and prints each id when its commit has resolved.
+// Commits for ever, four ids at a time, and prints each id when its commit has resolved.
 if (what === "write") {
   let next = (await ids(store)).length
   const lane = async () => {
