@@ -41,13 +41,15 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       await s.edit(1)
       await s.sync(1)
       await s.sync(2)
-      // r2 commits one entry at once. Entries that come soon afterwards wait some ms so that they are committed
+      // A commit of r2 takes long. Entries that come soon afterwards wait as long again, so that they are committed
       // together, but an ack is committed at once.
       await s.edit(1)
       await s.up(1)
       await s.flush()
       s.backUp()
+      s.slowCommit(2, 100)
       await s.down(2)
+      await s.pause()
       await s.edit(1)
       await s.edit(2)
       await s.up(1)

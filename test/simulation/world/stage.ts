@@ -58,6 +58,11 @@ export class Stage {
     this.world.relay.failDisk(writes)
   }
 
+  /** Makes the next commit of this replica's disk take so many ms. */
+  slowCommit(r: number, ms: number): void {
+    this.#replica(r).device.nextCommitMs = ms
+  }
+
   async connect(r: number): Promise<void> {
     const replica = this.#replica(r)
     connect(this.world, replica, RELAY)

@@ -47,6 +47,8 @@ export class Device {
   /** Called when records of the checked workspace are listed. */
   onList: (prefix: Key) => void = () => {}
   readonly lane: Lane
+  /** The next commit takes so many simulated ms longer than usual. */
+  nextCommitMs = 0
   readonly #reports: Lane
   readonly #scheduler: Scheduler
   readonly #latency: Latency
@@ -204,7 +206,8 @@ export class Device {
       if (fail) this.#failing--
       const commit = { writes, ours, expect, fail, process, done, failed }
       this.#waiting.push(commit)
-      this.lane.push(fail ? "fails" : `${writes.length}`, () => this.#settle(commit), process)
+      this.lane.push(fail ? "fails" : `${writes.length}`, () => this.#settle(commit), process, this.nextCommitMs)
+      this.nextCommitMs = 0
     })
   }
 
