@@ -24,8 +24,8 @@ export class LookUps {
    */
   readonly #ids = new Map<string, EntityId>()
   /**
-   * The states that entities have in the sealed segments up to `#newest`, by entity name, in the order of the look-ups.
-   * Null: these segments do not have the entity.
+   * The states that entities have in the sealed segments up to `#newest`, by entity name. The
+   * state that was looked up first comes first, and is dropped first. Null: these segments do not have the entity.
    */
   readonly #sealedStates = new Map<string, EntityState | null>()
   #newest: SealedSegment | undefined

@@ -80,7 +80,7 @@ export function newHandle(actor: Actor = NOBODY): Handle {
   return A.getBackend(A.init({ actor }))
 }
 
-/** Frees a document after something went wrong in it: after a panic inside WebAssembly its memory may be lost. */
+/** Frees a document after something went wrong in it. If WebAssembly has panicked, the memory may not be freed. */
 export function discard(handle: Handle | undefined): void {
   try {
     handle?.free()

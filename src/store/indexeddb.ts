@@ -40,7 +40,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   let connection: Promise<IDBDatabase> | undefined
   /** The connection, once it is open. */
   let current: IDBDatabase | undefined
-  /** The random name of the database that this object opened first. The object uses no other database. */
+  /** The random id in the database that this object opened first. The object uses no database with another id. */
   let installed: string | undefined
 
   const { claim, run } = opening({

@@ -361,7 +361,7 @@ export class Attempt {
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
-  /** Pushes the outbox, which has everything that the relay lacks of the settled entities. */
+  /** Pushes the outbox, because the changes of the settled entities that the relay does not have are in the outbox. */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)

@@ -124,8 +124,8 @@ class Checked {
 }
 
 /**
- * Two connections push and pull at random. Each frame is checked when it is sent, and each pause is checked for missing
- * frames.
+ * Two connections push and pull at random. Each frame is checked when it is sent. Whenever nothing is left
+ * to send, a check looks for frames that should have come.
  */
 async function play(seed: number, sizes: Record<string, number>): Promise<{ reads: number }> {
   const random = dice(seed)

@@ -147,7 +147,8 @@ class Machine implements SimDisk {
   kill(): void {
     this.#life++
     this.disk = this.#newDisk()
-    // The process may have made the folder before it died, and not have synced the folder above it.
+    // A folder that the dead process was making exists, but its name is not durable, because the folder above it may not
+    // have been synced.
     for (const folder of this.#making) this.#nameFolder(folder)
     this.#making.clear()
   }

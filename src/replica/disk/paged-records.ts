@@ -195,8 +195,8 @@ export class Paged<R> {
 
   /**
    * How many loose records make a fold due. A fold rewrites whole pages, so it costs less per record when more records
-   * of a page are loose. The number therefore grows with the number of pages. It is bounded, because an opening reads
-   * loose records one by one.
+   * of a page are loose. So the more pages there are, the more loose records are needed. There is an upper bound,
+   * because an opening reads loose records one by one.
    */
   get #mostLoose(): number {
     const { loose } = this.#sizes

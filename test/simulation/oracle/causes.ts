@@ -79,8 +79,8 @@ export class Causes {
   }
 
   /**
-   * Call it when a copy of the files has replaced the log's. For a copy that was altered since it was made, nothing
-   * changes here.
+   * Call it when a copy of the files has replaced the log's. A copy that was altered since it was made
+   * is not known here: whoever altered it has noted its damage already.
    */
   restored(files: object): void {
     const unread = this.#copies.get(files)
