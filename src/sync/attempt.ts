@@ -173,11 +173,8 @@ export class Attempt {
     if (message.t === "want" && this.#staleWants > 0) this.#staleWants--
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
     if (message.t !== "entries") return true
-    const { principal, cursor } = message
-    // The first entries after a `have` have no cursor. If an earlier `have` was not answered, they may belong to that
-    // one.
-    const begins = this.#awaits === "principal" || (this.#awaits === "want" && !cursor && this.#o.staleWants === 0)
-    if (begins && principal !== undefined) this.#awaits = "nothing"
+    // While a want is awaited, a principal says nothing: the answers to an earlier pull and to an earlier heal name it, too.
+    if (this.#awaits === "principal" && message.principal !== undefined) this.#awaits = "nothing"
     return this.#awaits === "nothing"
   }
 

@@ -235,7 +235,7 @@ async function overwrite(store: Store, key: Key, by: (value: Uint8Array) => Valu
 
 /** Lets the relay answer a `have` with the changes that the device lacks, and say that nothing more follows. */
 async function givesBack(relay: ScriptedRelay, ...lacking: readonly Change[]): Promise<void> {
-  relay.say({ t: "entries", w, items: [item("e", lacking)], ...first })
+  relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [item("e", lacking)], ...first })
   relay.say({ t: "entries", w, items: [], cursor: at(3), level: true })
   await relay.pass(200)
 }

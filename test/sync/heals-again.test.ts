@@ -45,3 +45,24 @@ test("a fourth heal because of damage on one connection begins a minute later, a
   await relay.pass(1_000)
   expect(replicaOf(ws).state.heal).toBe(false)
 })
+
+const position = () => replicaOf(ws).state.cursor
+const hexOf = (n: number) => Buffer.from(at(n)).toString("hex")
+
+test("what an earlier pull is answered with does not end the heal that began after it", async () => {
+  level(1)
+  await relay.settle()
+  void ws.whenSynced().catch(() => {}) // pulls once more
+  await relay.settle()
+  expect(relay.count("pull")).toBe(2)
+  await mustHeal()
+  expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
+  // A slow line: the relay has answered that pull, and has not read the `have`. It names the principal at once, because
+  // reading its log takes time.
+  relay.say({ t: "entries", w, items: [], ...first })
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true })
+  await relay.pass(100)
+  expect([replicaOf(ws).state.heal, position()]).toEqual([true, hexOf(1)])
+  await answerHave(3)
+  expect([replicaOf(ws).state.heal, position()]).toEqual([false, hexOf(3)])
+})

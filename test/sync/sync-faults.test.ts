@@ -58,7 +58,7 @@ test("a heal does not end when reading what the relay wants has failed", async (
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
 })
 
-test.each(["before", "after"])(
+test.each(["before", "at", "after"])(
   "the end of a heal that failed %s its want is not taken for the end of the next heal",
   async (when) => {
     ack(relay.last("push"), 2)
@@ -69,15 +69,17 @@ test.each(["before", "after"])(
     await relay.settle()
     if (when === "after") relay.say({ t: "want", w, page: [] })
     await relay.settle()
-    failNext = "commit"
+    failNext = when === "at" ? "list" : "commit"
     if (when === "after") relay.say({ t: "entries", w, items: [item], ...first })
+    else if (when === "at") relay.say({ t: "want", w, page: [["a", []]] })
     else relay.say({ t: "notice", w, code: "QUOTA", access: "read" })
     await relay.pass(100)
     expect(failNext).toBe(undefined)
     await relay.pass(2000)
     expect(relay.count("have")).toBe(2)
     // These are the messages that the relay had sent for the first heal, arriving late on a slow line.
-    if (when === "before") relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [item], ...first })
+    if (when === "before") relay.say({ t: "want", w, page: [] })
+    if (when !== "after") relay.say({ t: "entries", w, items: [item], ...first })
     relay.say(end)
     await relay.pass(100)
     expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(1)).toString("hex") })
