@@ -35,7 +35,7 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
     })
     const last = to >= page.length
     // Every `have` is answered, if only with an empty `want`.
-    if (lacking.length > 0 || last) asker.send({ t: "want", w, page: lacking })
+    if (lacking.length > 0 || last) asker.send({ t: "want", w, page: lacking, ...(!last && { more: true }) })
     if (last) break
     from = to
   }

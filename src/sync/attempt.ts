@@ -53,7 +53,7 @@ export interface AttemptOptions {
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
-  /** How many wants are still to come that answer an earlier attempt. */
+  /** How many `have`s of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
@@ -96,7 +96,7 @@ export class Attempt {
    * dropped.
    */
   #awaits: "request" | "principal" | "want" | "nothing"
-  /** How many wants are still to come that answer an earlier attempt. */
+  /** How many `have`s of earlier attempts are still to be answered. */
   #staleWants: number
 
   constructor(options: AttemptOptions) {
@@ -170,7 +170,7 @@ export class Attempt {
 
   /** Whether a message is for this attempt. False for entries that are meant for an earlier attempt. */
   #answersThis(message: RelayMessage): boolean {
-    if (message.t === "want" && this.#staleWants > 0) this.#staleWants--
+    if (message.t === "want" && this.#staleWants > 0) this.#staleWants -= message.more ? 0 : 1
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
     if (message.t !== "entries") return true
     // While a want is awaited, a principal says nothing: the answers to an earlier pull and to an earlier heal name it, too.

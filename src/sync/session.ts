@@ -69,10 +69,7 @@ export class Session {
   #pushes = 0
   /** Attempts that began because the disk had damaged a change. */
   #healed = 0
-  /**
-   * How many `have`s the relay has not answered. (It may answer one `have` with several wants; each further want is
-   * then counted as the answer to the next `have`.)
-   */
+  /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
 
   constructor(options: SessionOptions) {
@@ -122,7 +119,7 @@ export class Session {
   }
 
   receive(message: RelayMessage, bytes: number): void {
-    if (message.t === "want" && this.#wantsDue > 0) this.#wantsDue--
+    if (message.t === "want" && !message.more && this.#wantsDue > 0) this.#wantsDue--
     // After this notice the relay answers none of our earlier messages.
     if (message.t === "notice" && message.code === "LOG_FAILED") this.#wantsDue = 0
     this.#attempt?.receive(message, bytes)

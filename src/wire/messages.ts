@@ -260,6 +260,8 @@ export interface Want {
   readonly w: string
   /** The heads that the relay holds: it lacks every change that is not among them or their ancestors. */
   readonly page: readonly EntityHeads[]
+  /** Present when another `want` follows that answers the same `have`. */
+  readonly more?: true
 }
 export interface Make {
   readonly t: "make"

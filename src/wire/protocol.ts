@@ -237,7 +237,7 @@ const relay: Types<m.RelayMessage> = {
     at: optional(cursor),
     retryIn: optional(uint()),
   }),
-  want: message<m.Want>("want", { w: id, page }),
+  want: message<m.Want>("want", { w: id, page, more: optional(yes) }),
   make: message<m.Make>("make", { w: id, entity: id, heads }),
   check: message<m.Check>("check", { w: id, entity: id, heads }),
   grants: message<m.Grants>("grants", { principal, grants: list(tuple(pattern, access), limits.page) }),

@@ -92,6 +92,21 @@ describe("a heal", () => {
     expect(position(frame.cursor!)).toBe(0)
   })
 
+  it("says with every want but the last that more of them answer the same page", async () => {
+    await relay[Symbol.asyncDispose]()
+    relay = await startRelay({ sizes: { comparedHeads: 1 } })
+    wire = await relay.dial()
+    await fill(note("e", A))
+    wire.send({ t: "have", w: "w", page: ["a", "e", "z"].map((id) => holding(note(id, A))), more: true })
+    const wants = [await wire.take("want"), await wire.take("want")]
+    expect(wants).toEqual([
+      { t: "want", w: "w", page: [["a", []]], more: true },
+      { t: "want", w: "w", page: [["z", []]] },
+    ])
+    await wire.quiet()
+    expect(wire.received).toEqual([])
+  })
+
   it("ends at the place where its first page was compared, so entries appended since then are sent too", async () => {
     const [one, two] = [note("one", A), note("two", A)]
     await fill(one, two)

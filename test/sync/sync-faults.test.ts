@@ -90,6 +90,25 @@ test.each(["before", "at", "after"])(
   },
 )
 
+test("a further want that answers a have of an earlier heal is not taken for the answer to the next have", async () => {
+  const wanted = { t: "want", w, page: [["a", []]] } as const
+  ack(relay.last("push"), 2)
+  await relay.settle()
+  relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
+  await relay.settle()
+  failNext = "list"
+  relay.say({ ...wanted, more: true })
+  await relay.pass(2000)
+  expect(relay.count("have")).toBe(2)
+  const end = { t: "entries", w, items: [], cursor: at(0), level: true, ...first } as const
+  relay.say({ ...wanted, page: [] }, { t: "entries", w, items: [], ...first }, end)
+  await relay.pass(100)
+  expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(1)).toString("hex") })
+  relay.say({ ...wanted, more: true }, { ...wanted, page: [] }, { t: "entries", w, items: [], ...first }, end)
+  await relay.pass(100)
+  expect(replicaOf(ws).state).toMatchObject({ heal: false, cursor: Buffer.from(at(0)).toString("hex") })
+})
+
 test("whenStored resolves although the commit of the ack was reported as failed", async () => {
   const stored = ws.whenStored()
   failNext = "committed"

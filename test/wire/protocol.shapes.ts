@@ -99,7 +99,7 @@ export const relayShapes: Record<RelayMessage["t"], Shape> = {
   },
   ack: { needs: { w: id, id: pushId }, may: { at: cursor } },
   reject: { needs: { w: id, id: pushId, entity: id, hash, code }, may: { first: hash, at: cursor, retryIn: uint } },
-  want: { needs: { w: id, page }, may: {} },
+  want: { needs: { w: id, page }, may: { more: yes } },
   make: { needs: { w: id, entity: id, heads }, may: {} },
   check: { needs: { w: id, entity: id, heads }, may: {} },
   grants: {
