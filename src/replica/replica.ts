@@ -49,6 +49,12 @@ const NO_WORK: IdleWork = {
   async close() {},
 }
 
+/**
+ * The longest time that a failed write waits until the disk was read again, ms. It waits so that rows show what is saved
+ * when it rejects. But a disk that has failed may never answer, and an app must be told all the same.
+ */
+const READ_AGAIN_MS = 1000
+
 export class Replica {
   readonly id: string
   readonly clock: Clock
@@ -282,7 +288,8 @@ export class Replica {
   /**
    * Recovers from a failed commit, which may be on the disk or not. Reads what has changed on the disk, drops the live
    * documents, and takes a new session actor, so that no (actor, seq) is ever used for two changes. Rejects the group
-   * and the waiting steps that write to the same entities.
+   * and the waiting steps that write to the same entities. If the disk does not answer, they reject before it was read:
+   * then rows show the last state that is known to be saved until it answers, and no step runs before that.
    */
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
@@ -292,8 +299,13 @@ export class Replica {
     this.#arrivals.clear()
     const behind = this.#steps.removeBehind(new Set(group.flatMap((step) => step.entities)))
     this.#tell(noChange()) // before anything is read: a disk that has failed may never answer
+    const reject = () => {
+      for (const step of [...group, ...behind]) step.reject(error)
+    }
+    const cancel = this.clock.after(READ_AGAIN_MS, reject)
     await this.#readMoved().catch(() => {}) // the next group reads again
-    for (const step of [...group, ...behind]) step.reject(error)
+    cancel()
+    reject()
     this.#idle.afterFailure()
   }
 

@@ -1,9 +1,13 @@
 import { memoryStore } from "headwater/memory"
-import { expect, test } from "vitest"
+import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
+import { loadAutomerge } from "../../src/document/entity.ts"
 import { open } from "../support/foreign.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
+
+beforeAll(() => loadAutomerge())
 
 test("status shows a failed commit at once, even if the disk then answers no read", async () => {
   let broken = false
@@ -29,6 +33,47 @@ test("status shows a failed commit at once, even if the disk then answers no rea
   await expect(written).rejects.toMatchObject({ code: "STORE_FAILED" })
   await ws.close()
 })
+
+test.each(["commit", "committed"] as const)(
+  "a write whose commit fails at %s is rejected although the disk answers no read, and shown as it is saved once it does",
+  async (failsAt) => {
+    let broken = false
+    let answer = () => {}
+    const never = new Promise<void>((resolve) => (answer = resolve))
+    const store = memoryStore({
+      step: (step) => {
+        if (!broken) return
+        if (step === failsAt) throw new Error("the disk is gone for a while")
+        return step === "get" || step === "list" ? never : undefined
+      },
+    })
+    const relay = new ScriptedRelay() // for its clock
+    const ws = await open(undefined, store, relay.env)
+    await ws.notes.create({ title: "saved" }, { id: "a" })
+    await ws.notes.create({ title: "other" }, { id: "b" })
+    const told: string[] = []
+    ws.notes.subscribe((_, { changed }) => told.push(...changed))
+    broken = true
+    const outcomes: string[] = []
+    const note = (what: string) => [() => outcomes.push(`${what} saved`), () => outcomes.push(`${what} rejected`)]
+    const write = (what: string, id: string) =>
+      ws.notes.update(id, (draft) => void (draft.title = what)).then(...note(what))
+    const first = write("first", "a")
+    await relay.settle()
+    const behind = write("behind", "a") // nothing was told of the failure yet
+    await relay.pass(2000)
+    expect([outcomes, ws.notes.get("a")?.title, told]).toEqual([["first rejected"], "saved", []])
+    const elsewhere = write("elsewhere", "b")
+    broken = false
+    answer()
+    await Promise.all([first, behind, elsewhere])
+    expect(outcomes).toEqual(["first rejected", "behind saved", "elsewhere saved"])
+    expect(ws.notes.all().map(({ title }) => title)).toEqual(["behind", "elsewhere"])
+    expect(told).toEqual(failsAt === "committed" ? ["a", "a", "b"] : ["a", "b"])
+    expect(ws.status).toMatchObject({ phase: "local", error: null })
+    await ws.close()
+  },
+)
 
 test.each(["STORE_FAILED", "STORE_GONE"] as const)("status shows %s after a step has failed with it", async (code) => {
   const ws = await open(undefined)
