@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib"
 import { build as esbuild, type Metafile } from "esbuild"
 import { build as vite } from "vite"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { install, type Packed, pack } from "../support/packed.ts"
 
 // The published packages: these tests pack, install, import and bundle them, and check their sizes.
 const root = path.resolve(import.meta.dirname, "../..")
@@ -30,27 +31,8 @@ const limits = {
   relay: 70_000,
 }
 
-interface Packed {
-  readonly filename: string
-  readonly size: number
-  readonly files: readonly { readonly path: string }[]
-}
 let library: Packed
 let relay: Packed
-
-/** Packs what `npm run build` has built. A build here would remove files that other tests are using. */
-async function pack(from: string): Promise<Packed> {
-  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder]
-  const { stdout } = await run("npm", args, { cwd: from, maxBuffer: 1e8 })
-  const [packed] = JSON.parse(stdout) as [Packed]
-  return packed
-}
-
-async function install(into: string, type: "module" | "commonjs", ...packages: string[]): Promise<void> {
-  mkdirSync(into)
-  writeFileSync(path.join(into, "package.json"), JSON.stringify({ private: true, type }))
-  await run("npm", ["install", "--no-audit", "--no-fund", ...packages], { cwd: into })
-}
 
 const sizeOf = (folder: string) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
@@ -58,8 +40,8 @@ const sizeOf = (folder: string) =>
     .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0)
 
 beforeAll(async () => {
-  library = await pack(root)
-  relay = await pack(path.join(root, "relay"))
+  library = await pack(root, folder)
+  relay = await pack(path.join(root, "relay"), folder)
   await install(consumer, "module", path.join(folder, library.filename))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -59,6 +59,8 @@ async function bundle(entry: string): Promise<string> {
 export interface Bounds {
   /** After this many seconds the process is killed, and `line` rejects. */
   readonly seconds?: number
+  /** The environment; without it, the one of this process. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 export class Child {
@@ -70,8 +72,8 @@ export class Child {
   #ended = false
   #woken = () => {}
 
-  constructor(file: string, args: readonly string[], { seconds = 120 }: Bounds) {
-    this.process = spawn(process.execPath, [file, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+  constructor(file: string, args: readonly string[], { seconds = 120, env = process.env }: Bounds) {
+    this.process = spawn(process.execPath, [file, ...args], { stdio: ["pipe", "pipe", "pipe"], env })
     running.add(this)
     const late = setTimeout(() => this.signal("SIGKILL"), seconds * 1000)
     this.process.stdin?.on("error", () => {})
