@@ -38,8 +38,10 @@ export class Waiting {
   /** Resolves when the relay has stored, or refused for good, each change that is saved now. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
-    // Until a heal is over, the outbox may lack changes that the relay has lost, or that the disk has lost from it.
-    if (replica.state.heal) await this.#until(signal, () => !replica.state.heal)
+    // Until a heal is over, the outbox may lack changes that the relay has lost, or that the disk has lost from it. Until
+    // damaged records are made again, it is unknown whether a heal is needed.
+    const isWhole = () => !replica.state.heal && !replica.isDamaged
+    if (!isWhole()) await this.#until(signal, isWhole)
     signal?.throwIfAborted()
     const wait = this.#stored.begin()
     try {

@@ -9,9 +9,10 @@ import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import { type BadRecord, PROBE } from "./disk/records.ts"
+import type { IdleWork } from "./idle-work.ts"
 import { leaveOut } from "./projecting.ts"
 import { recover } from "./recover.ts"
-import type { IdleWork, Replica } from "./replica.ts"
+import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
@@ -84,9 +85,8 @@ export class Idle implements IdleWork {
     })
   }
 
-  /** Starts a step that makes damaged records again. */
-  damaged(records: readonly Key[]): void {
-    recover(this.#replica, records).catch(() => this.#replica.readEverything()) // the next group finds them again
+  mend(tx: Transaction, records: readonly Key[]): Promise<void> {
+    return recover(this.#replica, tx, records)
   }
 
   /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */

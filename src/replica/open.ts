@@ -2,7 +2,6 @@
 import { projectionVersion } from "../document/projection.ts"
 import { type Defs, Known } from "./disk/records-in-memory.ts"
 import { Idle } from "./idle.ts"
-import { recover } from "./recover.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 
 /**
@@ -17,13 +16,9 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const replica = new Replica(options, defs, known)
   const idle = new Idle(replica)
   replica.whenIdle(idle)
-  try {
-    if (known.damaged.length > 0) await recover(replica, known.damaged)
-  } catch (error) {
-    // Nobody else will close this replica. Left open, it would try the disk again in 5 s, beside the next replica.
-    await replica.close({ quickly: true })
-    throw error
-  }
+  // Every group begins with making damaged records again, so an empty step does it. When it fails, because the disk is
+  // full, say, the replica is open all the same: it shows what can be read, and a later group makes them again.
+  if (replica.isDamaged) await replica.step([], () => {})
   idle.projectAgain(projections)
   idle.judgeProbedBefore()
   idle.afterGroup()

@@ -1,7 +1,7 @@
 /**
  * Repairs damaged records that can be made again from changes: rows, pages, marks, verdicts, the outbox. They are found
- * when the workspace opens, and the workspace goes on without them until they are made again. The rejected list cannot
- * be made again: a damaged record of it stays on the disk for people to inspect.
+ * when the workspace opens or everything is read again. The rejected list cannot be made again: a damaged record of it
+ * stays on the disk for people to inspect.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -15,12 +15,10 @@ import type { Transaction } from "./transaction.ts"
 /** How many change records are read at once. */
 const AT_ONCE = 1000
 
-/** Marks the records that must be made again, so that idle work makes them. This is the first step of a replica. */
-export async function recover(replica: Replica, damaged: readonly Key[]): Promise<void> {
-  await replica.step([], async (tx) => {
-    for (const key of damaged) await recoverOne(replica, tx, key)
-    if (damaged.some(([, kind]) => kind === "page")) await markRowless(replica, tx)
-  })
+/** Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this. */
+export async function recover(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
+  for (const key of damaged) await recoverOne(replica, tx, key)
+  if (damaged.some(([, kind]) => kind === "page")) await markRowless(replica, tx)
 }
 
 async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<void> {

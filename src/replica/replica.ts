@@ -8,11 +8,12 @@ import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
-import type { Key, Store } from "../store/store.ts"
+import type { Store } from "../store/store.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Arrivals } from "./arrival-cache.ts"
 import { Authorship } from "./authorship.ts"
 import { type Changed, type Commit, type Defs, type Known, noChange, type SetAside } from "./disk/records-in-memory.ts"
+import { type IdleWork, NO_WORK } from "./idle-work.ts"
 import { Documents } from "./live-documents.ts"
 import { projectTouched } from "./projecting.ts"
 import { Queue, type Step } from "./queue.ts"
@@ -25,28 +26,6 @@ export interface ReplicaOptions {
   readonly clock: Clock
   readonly sizes: Sizes
   readonly wasm?: URL | string | BufferSource | undefined
-}
-
-/** Work that a replica does while no step waits. The replica calls these functions when there may be such work. */
-export interface IdleWork {
-  /** Called after each group that was committed or had nothing to write. */
-  afterGroup(): void
-  /** Called when a commit has failed, or the disk could not be read. */
-  afterFailure(): void
-  /** Called with the records that were found damaged when everything was read again. */
-  damaged(records: readonly Key[]): void
-  /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
-  automergeLoaded(): void
-  /** Called when the replica closes. `quickly`: the idle work must end without doing anything more. */
-  close(quickly: boolean): Promise<void>
-}
-
-const NO_WORK: IdleWork = {
-  afterGroup() {},
-  afterFailure() {},
-  damaged() {},
-  automergeLoaded() {},
-  async close() {},
 }
 
 /**
@@ -73,6 +52,8 @@ export class Replica {
    * records, because one of them is damaged.
    */
   #toRead: "nothing" | "moved" | "everything" = "nothing"
+  /** Why damaged records could not be made again. While this is set, no step can write. */
+  #unmended: HeadwaterError | undefined
   readonly #arrivals: Arrivals
   #idle: IdleWork = NO_WORK
 
@@ -117,6 +98,10 @@ export class Replica {
   }
   get setAside(): SetAside | undefined {
     return this.#known.setAside
+  }
+  /** Whether damaged records are not made again yet: rows, marks and outbox records may be missing. */
+  get isDamaged(): boolean {
+    return this.#known.damaged.length > 0
   }
   /** The session actor, under which this session makes its changes; never saved. */
   get actor(): Actor {
@@ -179,6 +164,7 @@ export class Replica {
   async #commitGroup(group: readonly Step[]): Promise<void> {
     try {
       if (this.#toRead !== "nothing") await this.#readMoved()
+      await this.#mend()
       while (!(await this.#tryGroup(group))) await this.#followOther()
     } catch (cause) {
       await this.#failed(group, cause)
@@ -220,6 +206,8 @@ export class Replica {
   async #runStep(step: Step, tx: Transaction): Promise<() => void> {
     const undo = tx.savepoint()
     try {
+      // An edit of an entity whose row is damaged would otherwise be refused because there is no such entity.
+      if (this.#unmended !== undefined && step.entities.length > 0) throw this.#unmended
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
       return () => step.resolve(value)
@@ -253,6 +241,7 @@ export class Replica {
    * are then dropped.
    */
   async #save(tx: Transaction, commit: Commit): Promise<boolean> {
+    if (this.#unmended !== undefined) throw this.#unmended
     try {
       await this.store.commit(commit.writes, { expect: commit.expect })
     } catch (error) {
@@ -316,10 +305,37 @@ export class Replica {
   async #followOther(): Promise<void> {
     if (!(await this.#readMoved()))
       throw new Error("the store says that it has moved, and holds what was expected of it")
+    await this.#mend()
   }
 
   /**
-   * Call when a record was found damaged. Before the next group, everything is read and damaged records are made again.
+   * Makes damaged records again, in a commit of their own. Until that has succeeded no group commits, because its steps
+   * would miss the records: an edit might rest on a change whose verdict is open. A step that only reads goes on, so that
+   * a workspace can be opened and read although its disk is full.
+   */
+  async #mend(): Promise<void> {
+    this.#unmended = undefined
+    if (!this.isDamaged) return
+    const run = async (tx: Transaction) => {
+      const { damaged } = this.#known
+      await this.#idle.mend(tx, damaged)
+      tx.add({ writes: [], done: () => void damaged.splice(0) })
+    }
+    const reject = (cause: unknown) => {
+      this.#unmended = storeError(cause)
+    }
+    try {
+      while (!(await this.#tryGroup([{ entities: [], alone: true, run, resolve() {}, reject }])))
+        await this.#followOther()
+    } catch (cause) {
+      reject(cause)
+    }
+    if (this.#unmended !== undefined) this.noteFailure(this.#unmended)
+    else this.documents.dropAll() // they were made without the records
+  }
+
+  /**
+   * Call when a record was found damaged. Before the next group everything is read, and damaged records are made again.
    */
   readEverything(): void {
     this.#toRead = "everything"
@@ -331,7 +347,8 @@ export class Replica {
    */
   async #readMoved(): Promise<boolean> {
     const moved = await this.#known.moved(this.store)
-    const everything = this.#toRead === "everything" || moved?.touched.everything === true
+    const everything =
+      this.#toRead === "everything" || (moved !== undefined && (moved.touched.everything || this.isDamaged))
     let changed: Changed | undefined
     if (moved !== undefined && !everything) {
       for (const entity of moved.touched.entities) {
@@ -351,7 +368,6 @@ export class Replica {
     this.#known = known
     this.#arrivals.clear()
     this.documents.dropAll()
-    if (known.damaged.length > 0) this.#idle.damaged(known.damaged)
     this.#tell(changed)
   }
 

@@ -6,8 +6,10 @@ import path from "node:path"
 import { collection, openWorkspace, shape } from "headwater"
 import { nodeStore } from "headwater/node"
 import { describe, expect, test } from "vitest"
+import { keys } from "../../src/replica/disk/records.ts"
 import { systemEnv } from "../../src/sync/system.ts"
 import { SmallDisk, whyNoSmallDisk } from "../support/full-disk.ts"
+import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title: string }>())
 /** The store's timers run 20 times as fast, so that it is checked four times a second. */
@@ -48,6 +50,28 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
       await ws.close()
     },
   )
+
+  test("on which a record is damaged is opened and read, and the record is made again once there is room", async () => {
+    using disk = new SmallDisk(8)
+    let ws = await open(disk)
+    for (let i = 0; i < 20; i++) await ws.notes.create({ title: `${i}` }, { id: `n${i}` })
+    await ws.close()
+    const store = nodeStore(path.join(disk.path, "data"))
+    const release = await store.claim("w")
+    await store.commit([[keys.row("w", "notes", "n7"), "{damaged"]])
+    await release()
+    disk.fill()
+    ws = await open(disk)
+    expect(titles(ws)).toHaveLength(19)
+    expect(ws.status).toMatchObject({ phase: "error", error: full })
+    expect(await ws.notes.read("n8")).toMatchObject({ title: "8" })
+    await expect(ws.notes.create({ title: "y" })).rejects.toMatchObject(full)
+    disk.makeRoom()
+    await ws.notes.create({ title: "saved" })
+    await until(() => titles(ws).length === 21 && ws.status.error === null, ws)
+    expect(ws.notes.get("n7")).toMatchObject({ title: "7" })
+    await ws.close()
+  })
 
   test("that fills up in the middle of a session has all that was saved, readable at once", async () => {
     using disk = new SmallDisk(24)

@@ -92,7 +92,7 @@ export class Known {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
-  /** Keys of the records that were damaged when `read` ran. They must be made again (`recover.ts`). */
+  /** Keys of the records that were damaged when `read` ran, and that are not made again yet (`recover.ts`). */
   readonly damaged: Key[] = []
   /** The last commit whose effects are in this object. */
   #commit: LastCommit
@@ -151,6 +151,8 @@ export class Known {
     )
     // Without the state record it is unknown which projections made the rows: they are made again.
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
+    // Connections begin with a heal also if the page cannot be made again yet: in it the relay asks for what it lacks.
+    if (damaged.some(([, kind]) => kind === "outpage")) known.state = { ...known.state, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
     known.damaged.push(...damaged)
     return known
