@@ -1,0 +1,65 @@
+/**
+ * automerge-repo: a document for each note and one with the list of their URLs, because a repository cannot list its
+ * documents. The device keeps them in files (NodeFSStorageAdapter).
+ */
+import * as A from "@automerge/automerge"
+import { Repo } from "@automerge/automerge-repo"
+import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket"
+import { NodeFSStorageAdapter } from "@automerge/automerge-repo-storage-nodefs"
+
+/** `root` is the URL of the list. Without it, a list is made. */
+export async function open({ folder, url, root }) {
+  const repo = new Repo({
+    network: url === undefined ? [] : [new WebSocketClientAdapter(url)],
+    storage: new NodeFSStorageAdapter(folder),
+  })
+  const index = root ? await repo.find(root) : repo.create({ notes: [] })
+  const handles = new Map()
+  const load = async () => {
+    const missing = index.doc().notes.filter((one) => !handles.has(one))
+    for (const handle of await Promise.all(missing.map((one) => repo.find(one)))) handles.set(handle.url, handle)
+  }
+  // Offline, all notes are loaded at once; online, `shown` loads them as the list arrives.
+  if (url === undefined) await load()
+  const saved = () => repo.flush()
+  return {
+    root: index.url,
+    ids: () => index.doc().notes.slice(),
+    count: () => handles.size,
+    list: () => Array.from(handles, ([id, handle]) => ({ id, ...handle.doc() })),
+    async create(list) {
+      const made = list.map((note) => repo.create(note))
+      index.change((doc) => {
+        for (const handle of made) doc.notes.push(handle.url)
+      })
+      for (const handle of made) handles.set(handle.url, handle)
+      await saved()
+    },
+    setTitle(id, title) {
+      const handle = handles.get(id)
+      handle.change((doc) => {
+        doc.title = title
+      })
+      return repo.flush([handle.documentId])
+    },
+    insert(id, at, string) {
+      handles.get(id).change((doc) => A.splice(doc, ["body"], at(doc.body), 0, string))
+    },
+    body: (id) => handles.get(id).doc().body,
+    watch: (id, f) =>
+      handles
+        .get(id)
+        .on("change", ({ patches }) =>
+          f(patches.map(({ action, value }) => (action === "splice" ? value : "")).join("")),
+        ),
+    shown: load,
+    saved,
+    /** There is no acknowledgement that says what the server has on its disk. */
+    sent: saved,
+    connect: (to) => repo.networkSubsystem.addNetworkAdapter(new WebSocketClientAdapter(to)),
+    async close() {
+      await saved()
+      await repo.shutdown()
+    },
+  }
+}
