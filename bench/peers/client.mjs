@@ -1,0 +1,43 @@
+/**
+ * A device in a process of its own: `client.mjs <side> <task> <options as JSON>`. It prints the result as one line of
+ * JSON. Tasks of several steps print a line after each step and read a line before the next one.
+ */
+
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { createInterface } from "node:readline"
+import { countCompilations } from "./webassembly.mjs"
+
+const [name, task, options] = process.argv.slice(2)
+const compiled = countCompilations()
+const stalls = monitorEventLoopDelay({ resolution: 5 })
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
+
+/** What a task may use besides a device. All figures count from here on, and so they include loading the library. */
+const meter = {
+  begun: performance.now(),
+  cpu: process.cpuUsage(),
+  compiled,
+  restart() {
+    meter.begun = performance.now()
+    meter.cpu = process.cpuUsage()
+    stalls.reset()
+  },
+  ms: () => performance.now() - meter.begun,
+  cpuMs() {
+    const { user, system } = process.cpuUsage(meter.cpu)
+    return (user + system) / 1000
+  },
+  /** The longest time in ms during which the event loop did nothing else; the resolution of 5 ms is taken off. */
+  stallMs: () => Math.max(0, stalls.max / 1e6 - 5),
+  /** Prints the result of a step, and resolves with what is to be done next. */
+  async step(result) {
+    say(result)
+    return JSON.parse((await lines.next()).value)
+  },
+}
+stalls.enable()
+const { open } = await import(`./sides/${name}.mjs`)
+const { [task]: run } = await import("./tasks.mjs")
+say(await run(open, JSON.parse(options), meter))
+process.exit(0)
