@@ -8,6 +8,7 @@ import path from "node:path"
 import { build } from "esbuild"
 
 const all = [
+  "edit-bytes",
   "local-write",
   "idle-reconnect",
   "open",
