@@ -1,0 +1,33 @@
+/**
+ * `npm run bench:peers`: installs the peers if they are not there, builds Headwater, and plays the works. The peers are
+ * no part of the root's `npm ci`, because nobody who builds or tests Headwater needs them.
+ */
+import { spawnSync } from "node:child_process"
+import { existsSync } from "node:fs"
+import path from "node:path"
+import { build } from "esbuild"
+
+const here = import.meta.dirname
+const root = path.join(here, "../..")
+const must = (command, args) => {
+  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit" })
+  if (status !== 0) process.exit(status ?? 1)
+}
+// The peers' database drivers have to unpack or compile their binaries, which npm asks for by name from version 12 on.
+if (!existsSync(path.join(here, "node_modules"))) must("npm", ["ci", "--prefix", here])
+must("npm", ["run", "-s", "build"])
+
+const outfile = path.join(here, "../dist/peers.js")
+await build({
+  absWorkingDir: here,
+  entryPoints: ["main.ts"],
+  outfile,
+  bundle: true,
+  packages: "external",
+  tsconfigRaw: {},
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  logLevel: "warning",
+})
+must(process.execPath, [outfile, ...process.argv.slice(2)])
