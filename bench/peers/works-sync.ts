@@ -157,7 +157,7 @@ export const idle: Work = {
   },
   rows: [
     {
-      title: "idle reconnect with 1,000 notes: messages both ways",
+      title: "idle reconnect with 1,000 notes, another device connected: messages both ways",
       measure: "messages",
       size: MIDDLE,
       unit: "",
@@ -176,13 +176,21 @@ export const idle: Work = {
   async round(side, size, run) {
     const seed = await run.seeds.notes(side, size)
     const folder = await run.seeds.get(`idle-${size}`, side, (device) => synced(seed, run, device))
-    const proxy = await counted(await run.seeds.serve(seed))
+    const server = await run.seeds.serve(seed)
+    // A server that nobody is connected to drops its notes, and two of the peers then send them all again. Another
+    // device stays connected, so that nothing but the reconnect is counted.
+    const others = copy(folder, run.folder("other"))
+    const other = startClient(side, "reconnect", { folder: others, url: server.url, root: seed.root })
+    await other.next()
+    await server.quiet(other)
+    const proxy = await counted(server)
     const client = startClient(side, "reconnect", { folder, url: proxy.url, root: seed.root })
     const { ms, count } = await client.next<{ ms: number; count: number }>()
     if (count !== size) throw new Error(`the device has ${count} of ${size} notes`)
     await proxy.silence()
     const [messages, bytes] = [proxy.up.messages + proxy.down.messages, proxy.up.bytes + proxy.down.bytes]
     await finish(client)
+    await finish(other)
     proxy.close()
     return { ms, messages, bytes }
   },
