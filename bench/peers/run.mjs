@@ -13,7 +13,7 @@ const must = (command, args) => {
   const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit" })
   if (status !== 0) process.exit(status ?? 1)
 }
-// The peers' database drivers have to unpack or compile their binaries, which npm asks for by name from version 12 on.
+// Where there is no prebuilt binary of better-sqlite3 for this Node, npm compiles it, which takes minutes.
 if (!existsSync(path.join(here, "node_modules"))) must("npm", ["ci", "--prefix", here])
 must("npm", ["run", "-s", "build"])
 
