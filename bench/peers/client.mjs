@@ -38,7 +38,8 @@ const meter = {
     return JSON.parse((await lines.next()).value)
   },
 }
-stalls.enable()
+// The histogram wakes the process every 5 ms, so it is on only where its figure is used: others wait until it is quiet.
+if (task === "pull") stalls.enable()
 const { open } = await import(`./sides/${name}.mjs`)
 const { [task]: run } = await import("./tasks.mjs")
 say(await run(open, JSON.parse(options), meter))
