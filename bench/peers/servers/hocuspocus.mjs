@@ -1,4 +1,4 @@
-/** `hocuspocus.mjs <folder>` starts Hocuspocus with its SQLite extension. On SIGTERM it stores what it has and exits. */
+/** `hocuspocus.mjs <folder>` starts Hocuspocus with its SQLite extension. On SIGTERM it stores what it has. */
 import path from "node:path"
 import { SQLite } from "@hocuspocus/extension-sqlite"
 import { Server } from "@hocuspocus/server"

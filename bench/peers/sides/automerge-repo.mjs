@@ -13,11 +13,20 @@ export async function open({ folder, url, root }) {
     network: url === undefined ? [] : [new WebSocketClientAdapter(url)],
     storage: new NodeFSStorageAdapter(folder),
   })
-  const index = root ? await repo.find(root) : repo.create({ notes: [] })
+  /**
+   * Finds a document, however long it takes: the repository calls a document unavailable when it was not connected
+   * within a second, and it becomes ready when the server is there.
+   */
+  const find = async (wanted) => {
+    const handle = await repo.find(wanted, { allowableStates: ["ready", "unavailable"] })
+    await handle.whenReady()
+    return handle
+  }
+  const index = root ? await find(root) : repo.create({ notes: [] })
   const handles = new Map()
   const load = async () => {
     const missing = index.doc().notes.filter((one) => !handles.has(one))
-    for (const handle of await Promise.all(missing.map((one) => repo.find(one)))) handles.set(handle.url, handle)
+    for (const handle of await Promise.all(missing.map(find))) handles.set(handle.url, handle)
   }
   // Offline, all notes are loaded at once; online, `shown` loads them as the list arrives.
   if (url === undefined) await load()

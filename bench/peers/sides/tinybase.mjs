@@ -20,7 +20,7 @@ export async function open({ folder, url }) {
   if (url !== undefined) await connect(url)
   let n = store.getRowCount("notes")
 
-  /** The persister writes the whole file again after each transaction; this resolves when nothing waits to be written. */
+  /** The persister writes the whole file again after each transaction. Resolves when nothing waits to be written. */
   const saved = async () => {
     await persister.schedule(async () => {})
   }
