@@ -2,6 +2,7 @@
  * automerge-repo: a document for each note and one with the list of their URLs, because a repository cannot list its
  * documents. The device keeps them in files (NodeFSStorageAdapter).
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
 import { Repo } from "@automerge/automerge-repo"
 import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket"
@@ -63,8 +64,14 @@ export async function open({ folder, url, root }) {
         ),
     shown: load,
     saved,
-    /** There is no acknowledgement that says what the server has on its disk. */
-    sent: saved,
+    /**
+     * There is no acknowledgement that says what the server has on its disk. The server drops a client that was too
+     * busy to answer its ping, so the least that has to be waited for is that the client is connected again.
+     */
+    async sent() {
+      await saved()
+      while (repo.peers.length === 0) await sleep(50)
+    },
     connect: (to) => repo.networkSubsystem.addNetworkAdapter(new WebSocketClientAdapter(to)),
     async close() {
       await saved()
