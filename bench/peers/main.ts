@@ -77,12 +77,15 @@ async function round(work: Work, side: Side, size: number, figures: Figures): Pr
 /** The sides that a goal is about; ours is played in turn with them. */
 const compared: ReadonlySet<Side> = new Set(["headwater", "hocuspocus", "bare"])
 
-async function play(work: Work): Promise<Figures> {
+async function play(work: Work): Promise<void> {
   const figures = new Figures()
+  results.set(work, figures)
   console.log(`\n${work.name}, by ${work.counts}`)
-  for (const size of work.sizes.filter((one) => one <= largest)) {
-    // A size that only the plot shows is played once.
-    const most = work.rows.some((row) => row.size === size) ? rounds : 1
+  const inTable = (size: number) => work.rows.some((row) => row.size === size)
+  const sizes = work.sizes.filter((one) => one <= largest)
+  // The sizes of the table come first, because a run may be ended. A size that only the plot shows is played once.
+  for (const size of sizes.toSorted((a, b) => Number(inTable(b)) - Number(inTable(a)))) {
+    const most = inTable(size) ? rounds : 1
     const sides = Object.entries(work.sides)
       .filter(([side, able]) => only.includes(side) && size <= able)
       .map(([side]) => side as Side)
@@ -94,8 +97,8 @@ async function play(work: Work): Promise<Figures> {
       }
     }
     await seeds.stop()
+    write()
   }
-  return figures
 }
 
 const load = () => os.loadavg()[0]!.toFixed(1)
@@ -104,10 +107,7 @@ console.log(`${machine}, load ${load()}; median of ${rounds} rounds (least–mos
 const before = load()
 const played = works.filter((work) => positionals.length === 0 || positionals.includes(work.name))
 const results = new Map<Work, Figures>()
-for (const work of played) {
-  results.set(work, await play(work))
-  write()
-}
+for (const work of played) await play(work)
 console.log(`\n${report()}`)
 process.exit(failed > 0 ? 1 : 0)
 
@@ -117,7 +117,7 @@ function report(): string {
   return `${resultsTable(results)}\n\n${about}.\n\n${promisesTable()}\n`
 }
 
-/** Writes the table and the plots after each work, because a run takes long and may be ended. */
+/** Writes the table and the plots after each size, because a run takes long and may be ended. */
 function write(): void {
   if (values.out === undefined) return
   mkdirSync(values.out, { recursive: true })

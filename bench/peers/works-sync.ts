@@ -94,7 +94,7 @@ export const edits: Work = {
   name: "edits",
   counts: `notes with ${PASSES} edits each`,
   sizes: [100, 300, 1_000],
-  sides: { headwater: 1_000, hocuspocus: 1_000, "y-websocket": 1_000, "automerge-repo": 100, tinybase: 1_000 },
+  sides: { headwater: 1_000, hocuspocus: 1_000, "y-websocket": 1_000, "automerge-repo": 100, tinybase: 100 },
   rows: [
     {
       title: "1,000 notes x 50 edits: pulled and shown",
