@@ -51,6 +51,7 @@ export function plot(work: Work, figures: Figures): string {
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<title>${work.plot.title}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
     text(frame.left, 22, `${work.plot.title} (${work.plot.unit})`, "start", ' font-size="14"'),
     ...grid,
