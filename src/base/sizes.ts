@@ -56,6 +56,8 @@ export interface Sizes {
   readonly firstCredit: number
   readonly leastCredit: number
   readonly credit: number
+  /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
+  readonly encodeCreates: boolean
 }
 
 export const usualSizes: Sizes = {
@@ -80,4 +82,5 @@ export const usualSizes: Sizes = {
   firstCredit: 2 ** 17,
   leastCredit: 2 ** 16,
   credit: 4 * 2 ** 20,
+  encodeCreates: true,
 }

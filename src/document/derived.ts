@@ -1,42 +1,49 @@
 /**
  * Makes derived changes: every replica makes the same bytes. Two replicas that create the same entity, or first write
  * to the same text field, must produce one object and not two. So genesis and containers have no time, no message, and
- * an actor that is a function of their content (`deriveChange`). Automerge makes a template of each once. For every
- * entity the template's bytes are rewritten: neither the operations nor their order depend on the entity.
+ * an actor that is a function of their content (`deriveChange`). A template of each is encoded once; for every entity
+ * its bytes are rewritten, because neither the operations nor their order depend on the entity.
  */
 
-import { type Change, deriveChange, readChange, withDeps } from "../wire/chunk.ts"
+import { type Change, deriveChange, deriveFrom, readChange, type Template, templateOf } from "../wire/chunk.ts"
 import { type Hash, isId } from "../wire/protocol.ts"
-import { automerge, type Handle, NOBODY, newHandle } from "./automerge.ts"
+import { automerge, NOBODY } from "./automerge.ts"
+import { encodeChange } from "./encoder/new-change.ts"
+import { MAKE_TEXT, NewOperations } from "./encoder/new-operations.ts"
 import { onlyString, TYPE } from "./operations.ts"
 
-/** The templates, by what they make: change chunks under the actor `NOBODY`. The oldest one is forgotten first. */
-const templates = new Map<string, Uint8Array>()
+/** The templates, by what they make. The oldest one is forgotten first. */
+const templates = new Map<string, Template>()
 /** How many templates are kept. An app needs fewer, but the changes of others may bring any number of names. */
 const KEPT = 256
 
 /** For tests. */
 export const templatesKept = (): number => templates.size
 
-function template(name: string, make: () => Uint8Array): Uint8Array {
-  let chunk = templates.get(name)
-  if (chunk !== undefined) return chunk
-  chunk = make()
-  templates.set(name, chunk)
+/** Returns the template of this name: a change with these deps, and with the operations that `write` adds. */
+function template(
+  name: string,
+  deps: readonly Hash[],
+  startOp: number,
+  write: (operations: NewOperations) => void,
+): Template {
+  const known = templates.get(name)
+  if (known !== undefined) return known
+  const operations = new NewOperations(startOp)
+  write(operations)
+  const made = templateOf(encodeChange({ deps, actor: NOBODY, startOp, time: 0, others: [] }, operations))
+  templates.set(name, made)
   const [first] = templates.keys()
   if (templates.size > KEPT && first !== undefined) templates.delete(first)
-  return chunk
+  return made
 }
 
 /** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
 export function genesisOf(entity: string, collection: string): Change {
-  const chunk = template(`genesis ${collection}`, () => {
-    const handle = newHandle()
-    handle.put("_root", TYPE, collection, "str")
-    handle.commit(undefined, 0)
-    return lastOf(handle)
-  })
-  return readChange(deriveChange(entity, chunk))
+  const made = template(`genesis ${collection}`, [], 1, (operations) =>
+    operations.set({ object: undefined, key: TYPE }, collection),
+  )
+  return deriveFrom(made, entity)
 }
 
 /**
@@ -50,14 +57,10 @@ export function collectionMadeBy(entity: string, change: Change): string | undef
 
 /** Makes the change that creates the empty text of one field. Its only dep is the genesis. */
 export function textContainer(entity: string, genesis: Change, key: string): Change {
-  const chunk = template(`text ${key}`, () => {
-    const handle = newHandle()
-    handle.applyChanges([genesis.chunk])
-    handle.putObject("_root", key, "")
-    handle.commit(undefined, 0)
-    return lastOf(handle)
-  })
-  return readChange(deriveChange(entity, withDeps(chunk, [genesis.hash])))
+  const made = template(`text ${key}`, [genesis.hash], genesis.maxOp + 1, (operations) =>
+    operations.make({ object: undefined, key }, MAKE_TEXT),
+  )
+  return deriveFrom(made, entity, genesis.hash)
 }
 
 /**
@@ -68,12 +71,4 @@ export function pruning(entity: string, key: string, others: string[], heads: re
   const change = { actor: NOBODY, seq: 1, startOp: maxOp + 1, time: 0, message: null, deps: [...heads].sort() }
   const ops = [{ action: "del", obj: "_root", key, pred: others }]
   return readChange(deriveChange(entity, automerge().encodeChange({ ...change, author: null, ops })))
-}
-
-/** Returns the chunk of the change that was just committed. Frees the document. */
-function lastOf(handle: Handle): Uint8Array {
-  const chunk = handle.getLastLocalChange()
-  handle.free()
-  if (chunk === null) throw new Error("Automerge made no change")
-  return chunk
 }

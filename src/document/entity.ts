@@ -15,13 +15,10 @@ import { type Cell, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
 import { History } from "./history.ts"
-import { rootKeys } from "./operations.ts"
+import { MADE, rootKeys } from "./operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
-
-/** A key of the root that `sign` sets and removes. */
-const MADE = "@made"
 
 /** The estimates that `estimatedBytes` adds up. */
 const BYTES_OF_DOCUMENT = 8 * 1024

@@ -1,8 +1,11 @@
 /** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
 
 import { startOf } from "../schema/display.ts"
+import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
-import type { Entity } from "./entity.ts"
+import { utf8Length } from "./encoder/output.ts"
+import type { Entity, Facts } from "./entity.ts"
+import type { FieldWrite } from "./writing.ts"
 
 /** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
 const LONG = 4096
@@ -29,9 +32,28 @@ export interface ProjectedRow {
  * texts, however long.
  */
 export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
-  const { createdAt, updatedAt, deletedAt } = entity.facts
-  const meta = { id: entity.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
-  const row: Record<string, unknown> = { ...entity.whole(def), ...meta }
+  return rowOf(entity.id, entity.whole(def), entity.facts, def)
+}
+
+/**
+ * Makes the row of an entity that was just created with these writes, without a document. `time`: that of the change, in
+ * s. The row is the one that `project` makes of the entity.
+ */
+export function projectCreated(
+  id: string,
+  writes: readonly FieldWrite[],
+  time: number,
+  def: AnyDef | undefined,
+): ProjectedRow {
+  const fields: Fields = {}
+  for (const write of writes) if (write.do !== "delete") fields[write.key] = write.value
+  return rowOf(id, fields, { createdAt: time * 1000, updatedAt: time * 1000 }, def)
+}
+
+function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef | undefined): ProjectedRow {
+  const { createdAt, updatedAt, deletedAt } = facts
+  const meta = { id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
+  const row: Record<string, unknown> = { ...fields, ...meta }
   if (deletedAt !== undefined) row["$deletedAt"] = deletedAt
   const long: Record<string, unknown> = {}
   for (const key of Object.keys(def?.fields ?? {})) {
@@ -59,18 +81,5 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
   return result
 }
 
-/**
- * Whether a text has more than `LONG` bytes in UTF-8. The bytes are counted only if the length in UTF-16 units does not
- * decide the question.
- */
-function isLong(text: string): boolean {
-  if (text.length > LONG) return true
-  if (text.length * 3 <= LONG) return false
-  let bytes = text.length
-  for (let i = 0; i < text.length && bytes <= LONG; i++) {
-    const unit = text.charCodeAt(i)
-    // Each half of a surrogate pair adds two of the pair's four bytes; other units have three bytes from U+0800 on.
-    if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
-  }
-  return bytes > LONG
-}
+/** Whether a text has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three of them. */
+const isLong = (text: string): boolean => text.length > LONG || (text.length * 3 > LONG && utf8Length(text) > LONG)

@@ -9,9 +9,10 @@ import { HeadwaterError } from "../base/errors.ts"
 import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
-import type { Actor } from "../wire/protocol.ts"
+import type { Actor, Hash } from "../wire/protocol.ts"
 import { Arrivals } from "./arrival-cache.ts"
 import { Authorship } from "./authorship.ts"
+import type { Held } from "./disk/change-record.ts"
 import { type Changed, type Commit, type Defs, type Known, noChange, type SetAside } from "./disk/records-in-memory.ts"
 import { type IdleWork, NO_WORK } from "./idle-work.ts"
 import { Documents } from "./live-documents.ts"
@@ -147,6 +148,11 @@ export class Replica {
       const live = await this.documents.live(id, tx)
       return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
     })
+  }
+
+  /** Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created. */
+  kept(entity: string, hash: Hash): Held | undefined {
+    return this.#arrivals.get(entity, hash)
   }
 
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────

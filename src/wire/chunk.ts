@@ -51,7 +51,22 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   const body = openChunk(chunk)
   const hash = hashOf(chunk)
   if (hex(chunk.subarray(4, HASHED_FROM)) !== hash.slice(0, 8)) throw chunkBad("the checksum does not match")
+  return readBody(body, hash, bounds)
+}
 
+/**
+ * Writes the checksum into a chunk that this device has just made, and reads the change as `readChange` does, but
+ * hashes it only once.
+ */
+export function sealChange(chunk: Uint8Array): Change {
+  if (chunk.length > limits.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${limits.chunk} are allowed`)
+  const hash = seal(chunk)
+  return readBody(openChunk(chunk), hash, limits)
+}
+
+/** Reads an opened chunk with this hash. */
+function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {
+  const chunk = body.bytes
   const layout = layoutOf(body)
   const { seq, startOp, time } = layout
   const actor = hex(chunk.subarray(layout.actorAt, layout.actorAt + ACTOR))
@@ -75,19 +90,33 @@ export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_
  * Automerge makes when that actor authors the same change. Throws `CHUNK_BAD`.
  */
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
-  const { actorAt } = layoutOf(openChunk(template))
   const chunk = new Uint8Array(template)
+  const { actorAt } = layoutOf(openChunk(chunk))
   chunk.set(bytesOfHex(derivedActor(entity, chunk, actorAt)), actorAt)
-  return seal(chunk)
+  seal(chunk)
+  return chunk
 }
 
-/** Copies the template with other deps, as many as before, so that one template of Automerge serves every entity. */
-export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Array {
-  const layout = layoutOf(openChunk(template))
-  if (layout.deps !== deps.length) throw chunkBad(`the template has ${layout.deps} deps, not ${deps.length}`)
-  const chunk = new Uint8Array(template)
-  for (const [i, dep] of [...deps].sort().entries()) chunk.set(bytesOfHex(dep), layout.depsAt + HASH * i)
-  return seal(chunk)
+/** A change chunk whose actor is 16 zero bytes, and from which the derived changes of many entities are made. */
+export interface Template {
+  readonly change: Change
+  readonly layout: Layout
+}
+
+export function templateOf(chunk: Uint8Array): Template {
+  return { change: sealChange(chunk), layout: layoutOf(openChunk(chunk)) }
+}
+
+/**
+ * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
+ * template, if the template has one.
+ */
+export function deriveFrom({ change, layout }: Template, entity: string, dep?: Hash): Change {
+  const chunk = new Uint8Array(change.chunk)
+  if (dep !== undefined) chunk.set(bytesOfHex(dep), layout.depsAt)
+  const actor = derivedActor(entity, chunk, layout.actorAt)
+  chunk.set(bytesOfHex(actor), layout.actorAt)
+  return { ...change, chunk, hash: seal(chunk), actor, deps: dep === undefined ? change.deps : [dep] }
 }
 
 /** Whether the change's actor is the one that `deriveChange` gives to this content in this entity. */
@@ -100,18 +129,23 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
  * 16 zero bytes are hashed.
  */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
-  const name = utf8.encode(entity)
-  const template = new Uint8Array(name.length + chunk.length - HASHED_FROM)
-  template.set(name)
-  template.set(chunk.subarray(HASHED_FROM), name.length)
-  template.fill(0, name.length + at - HASHED_FROM, name.length + at - HASHED_FROM + ACTOR)
-  return sha256(template).slice(0, 2 * ACTOR)
+  const most = 3 * entity.length + chunk.length
+  const hashed = most <= scratch.length ? scratch : new Uint8Array(most)
+  const name = utf8.encodeInto(entity, hashed).written
+  const length = name + chunk.length - HASHED_FROM
+  hashed.set(chunk.subarray(HASHED_FROM), name)
+  hashed.fill(0, name + at - HASHED_FROM, name + at - HASHED_FROM + ACTOR)
+  return sha256(hashed.subarray(0, length)).slice(0, 2 * ACTOR)
 }
 
-/** Computes the checksum of a chunk and writes it into the chunk. */
-function seal(chunk: Uint8Array): Uint8Array {
-  chunk.set(bytesOfHex(sha256(chunk.subarray(HASHED_FROM)).slice(0, 8)), 4)
-  return chunk
+/** `derivedActor` puts what it hashes here, if there is room: small derived changes are made and checked all the time. */
+const scratch = new Uint8Array(1024)
+
+/** Computes the checksum of a chunk and writes it into the chunk. Returns the hash of the change. */
+function seal(chunk: Uint8Array): Hash {
+  const hash = hashOf(chunk)
+  chunk.set(bytesOfHex(hash.slice(0, 8)), 4)
+  return hash
 }
 
 function depsOf({ chunk, depsAt, deps }: Layout): Hash[] {

@@ -33,7 +33,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "fan-out before commit",
-    run: 3,
+    run: 5,
     sees: /^served before stored/,
     edits: [
       {
@@ -192,7 +192,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 1,
+    run: 2,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {

@@ -249,7 +249,8 @@ test("a change that another build of Automerge set aside is judged again, with t
   await release()
   await reopen()
   expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "a" })
-  await ws.notes.create({ title: "anything that needs Automerge" })
+  const { id } = await ws.notes.create({ title: "anything" })
+  await ws.notes.read(id) // loads Automerge
   await relay.pass(100)
   expect(ws.notes.get("a")?.title).toBe("3")
   expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])

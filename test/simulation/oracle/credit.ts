@@ -35,6 +35,11 @@ export class Credit {
     }
   }
 
+  /** Call it when the relay says that its log has failed. The relay waits for new credit, and forgets what it has sent beyond the old one. */
+  failed(connection: number): void {
+    this.#of(connection).left = 0
+  }
+
   /** Call it when the relay sends entries. Entries that answer a pull have a `principal`. */
   sent(connection: number, { items, principal, level }: Entries): void {
     const account = this.#of(connection)

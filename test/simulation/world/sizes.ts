@@ -25,6 +25,7 @@ export const tinySizes: Sizes = {
   firstCredit: 300,
   leastCredit: 150,
   credit: 600,
+  encodeCreates: true,
 }
 
 /** Tiny sizes of the relay's serving. Its times are left out, because the simulated relay does not use them. */

@@ -1,0 +1,190 @@
+/**
+ * Collects the operations of a change that this device makes, and writes them in columns, as Automerge does
+ * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads them.
+ */
+
+import { Output, utf8Length, utf8Size } from "./output.ts"
+import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
+
+/** The id of an operation, and of the object or list element that it makes. */
+export interface Id {
+  readonly counter: number
+  /** 0 for the author of the change; from 1 on, an index into the other actors that the change names. */
+  readonly actor: number
+}
+const AUTHOR = 0
+
+/** Where an operation acts: at a key of a map (`object` is undefined for the root), or behind an element of a list. */
+export type Place =
+  | { readonly object: Id | undefined; readonly key: string }
+  /** `after` is undefined for the beginning of the list. */
+  | { readonly object: Id; readonly after: Id | undefined }
+
+export type Scalar = null | boolean | number | string
+
+/** Numbers of actions. */
+export const MAKE_MAP = 0
+const SET = 1
+export const MAKE_LIST = 2
+const DELETE = 3
+export const MAKE_TEXT = 4
+
+/** Types of values: the lower four bits of a value's kind; the other bits are its length in bytes. */
+const NULL = 0
+const FALSE = 1
+const TRUE = 2
+const INT = 4
+const FLOAT = 5
+const STRING = 6
+
+export class NewOperations {
+  /** The counter of the next operation. */
+  #counter: number
+  readonly #objectActor = new Runs<number>(writeNumber)
+  readonly #objectCounter = new Runs<number>(writeNumber)
+  readonly #elementActor = new Runs<number>(writeNumber)
+  readonly #elementCounter = new Deltas()
+  readonly #key = new Runs<string>(writeText)
+  readonly #insert = new Flags()
+  readonly #action = new Runs<number>(writeNumber)
+  readonly #valueKind = new Runs<number>(writeNumber)
+  readonly #values = new Values()
+  readonly #predecessors = new Runs<number>(writeNumber)
+  readonly #predecessorActor = new Runs<number>(writeNumber)
+  readonly #predecessorCounter = new Deltas()
+
+  /** `startOp`: the counter of the first operation. */
+  constructor(startOp: number) {
+    this.#counter = startOp
+  }
+
+  /** Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. */
+  set(place: Place, value: Scalar, integer = false): Id {
+    return this.#add(place, SET, this.#values.add(value, integer))
+  }
+
+  /** Makes an object; `action` says which kind. */
+  make(place: Place, action: typeof MAKE_MAP | typeof MAKE_LIST | typeof MAKE_TEXT): Id {
+    return this.#add(place, action, NULL)
+  }
+
+  /** Deletes what an earlier operation of this change has set at a key of the root. */
+  delete(key: string, set: Id): void {
+    this.#add({ object: undefined, key }, DELETE, NULL, set)
+  }
+
+  /** Inserts a text at the beginning of a text object: one operation for each Unicode character. */
+  insertText(object: Id, value: string): void {
+    const count = this.#addCharacters(value)
+    if (count === 0) return
+    this.#objectActor.add(object.actor, count)
+    this.#objectCounter.add(object.counter, count)
+    this.#elementActor.add(null)
+    this.#elementActor.add(AUTHOR, count - 1)
+    this.#elementCounter.add(0)
+    if (count > 1) this.#elementCounter.add(this.#counter)
+    this.#elementCounter.count(Math.max(0, count - 2))
+    this.#key.add(null, count)
+    this.#insert.add(true, count)
+    this.#action.add(SET, count)
+    this.#predecessors.add(0, count)
+    this.#counter += count
+  }
+
+  /** Writes the table of columns, and the columns themselves. Columns without a value are left out. */
+  write(out: Output): void {
+    const table: number[] = []
+    const content = new Output(scratch)
+    const add = (name: number, column: { readonly empty: boolean; write(out: Output): void }) => {
+      if (column.empty) return
+      const start = content.length
+      column.write(content)
+      table.push(name, content.length - start)
+    }
+    add(1, this.#objectActor)
+    add(2, this.#objectCounter)
+    add(17, this.#elementActor)
+    add(19, this.#elementCounter)
+    add(21, this.#key)
+    add(52, this.#insert)
+    add(66, this.#action)
+    add(86, this.#valueKind)
+    add(87, this.#values)
+    add(112, this.#predecessors)
+    add(113, this.#predecessorActor)
+    add(115, this.#predecessorCounter)
+    out.uleb(table.length / 2)
+    for (const number of table) out.uleb(number)
+    out.raw(content.written())
+  }
+
+  #add(place: Place, action: number, valueKind: number, predecessor?: Id): Id {
+    const { object } = place
+    this.#objectActor.add(object?.actor ?? null)
+    this.#objectCounter.add(object?.counter ?? null)
+    const inMap = "key" in place
+    this.#key.add(inMap ? place.key : null)
+    this.#elementActor.add(inMap ? null : (place.after?.actor ?? null))
+    this.#elementCounter.add(inMap ? null : (place.after?.counter ?? 0))
+    this.#insert.add(!inMap)
+    this.#action.add(action)
+    this.#valueKind.add(valueKind)
+    this.#predecessors.add(predecessor === undefined ? 0 : 1)
+    if (predecessor !== undefined) {
+      this.#predecessorActor.add(predecessor.actor)
+      this.#predecessorCounter.add(predecessor.counter)
+    }
+    return { counter: this.#counter++, actor: AUTHOR }
+  }
+
+  /** Adds the characters of a text as values, and returns how many there are. */
+  #addCharacters(text: string): number {
+    if (this.#values.add(text) === 16 * text.length + STRING) {
+      this.#valueKind.add(16 + STRING, text.length) // every character takes one byte
+      return text.length
+    }
+    let count = 0
+    for (const character of text) {
+      this.#valueKind.add(16 * utf8Size(character.codePointAt(0) as number) + STRING)
+      count++
+    }
+    return count
+  }
+}
+
+/** `NewOperations.write` puts the columns together here. */
+const scratch = new Uint8Array(2 ** 14)
+
+/** The column of the values, which have no lengths of their own: `#valueKind` has them. */
+class Values {
+  readonly #values: { readonly value: number | string; readonly type: number }[] = []
+
+  /** Adds a value and returns its kind. */
+  add(value: Scalar, integer = false): number {
+    if (value === null) return NULL
+    if (typeof value === "boolean") return value ? TRUE : FALSE
+    const type = typeof value === "string" ? STRING : integer ? INT : FLOAT
+    const length = typeof value === "string" ? utf8Length(value) : integer ? slebLength(value) : 8
+    if (length > 0) this.#values.push({ value, type })
+    return 16 * length + type
+  }
+
+  get empty(): boolean {
+    return this.#values.length === 0
+  }
+
+  write(out: Output): void {
+    for (const { value, type } of this.#values) {
+      if (typeof value === "string") out.utf8(value)
+      else if (type === INT) out.sleb(value)
+      else out.float64(value)
+    }
+  }
+}
+
+/** Returns how many bytes `Output.sleb` writes. */
+function slebLength(value: number): number {
+  let length = 1
+  for (let rest = value; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80)) length++
+  return length
+}
