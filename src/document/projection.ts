@@ -1,8 +1,9 @@
 /** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
 
 import { startOf } from "../schema/display.ts"
+import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
-import type { Entity } from "./entity.ts"
+import type { Facts } from "./facts.ts"
 
 /** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
 const LONG = 4096
@@ -24,14 +25,21 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
+/** What a row is made from: an `Entity`, or a `Reader` that has read the same changes. */
+export interface Content {
+  readonly id: string
+  readonly facts: Facts
+  whole(def: AnyDef | undefined): Readonly<Fields>
+}
+
 /**
  * Makes the row of an entity. `def` is undefined for a collection that this app does not know; the row then has all
  * texts, however long.
  */
-export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
-  const { createdAt, updatedAt, deletedAt } = entity.facts
-  const meta = { id: entity.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
-  const row: Record<string, unknown> = { ...entity.whole(def), ...meta }
+export function project(content: Content, def: AnyDef | undefined): ProjectedRow {
+  const { createdAt, updatedAt, deletedAt } = content.facts
+  const meta = { id: content.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
+  const row: Record<string, unknown> = { ...content.whole(def), ...meta }
   if (deletedAt !== undefined) row["$deletedAt"] = deletedAt
   const long: Record<string, unknown> = {}
   for (const key of Object.keys(def?.fields ?? {})) {
