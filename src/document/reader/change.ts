@@ -38,7 +38,7 @@ class Reading {
 
   constructor(document: ReadDocument, change: Change, exists: Exists | undefined) {
     this.#document = document
-    this.#runs = new OperationRuns(change)
+    this.#runs = new OperationRuns(change, document.changeActors)
     this.#actors = this.#runs.actors.map((actor) => document.numberOf(actor))
     this.#startOp = change.startOp
     this.#exists = exists

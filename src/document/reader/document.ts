@@ -3,7 +3,7 @@
 import type { Actor } from "../../wire/protocol.ts"
 import { decline } from "./declined.ts"
 import { type DocumentObject, depthIn, LIST, MAP, type MapObject, TEXT, type Written } from "./objects.ts"
-import { MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "./operation-runs.ts"
+import { ChangeActors, MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "./operation-runs.ts"
 import { Sequence } from "./sequence.ts"
 import { COUNTER } from "./values.ts"
 
@@ -22,6 +22,7 @@ export class ReadDocument {
   readonly #actors: Actor[] = []
   readonly #numbers = new Map<Actor, number>()
   #steps = STEPS
+  readonly changeActors = new ChangeActors()
 
   /** Returns the number of an actor. Operation ids have this number in place of the actor. */
   numberOf(actor: Actor): number {

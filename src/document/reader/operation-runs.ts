@@ -4,7 +4,7 @@
  */
 
 import type { Change } from "../../wire/chunk.ts"
-import { Columns, layoutOf, openChunk, otherActors } from "../../wire/layout.ts"
+import { ACTOR, Columns, type Layout, layoutOf, openChunk, otherActors } from "../../wire/layout.ts"
 import { Bytes } from "../../wire/leb128.ts"
 import type { Actor } from "../../wire/protocol.ts"
 import { decline } from "./declined.ts"
@@ -21,6 +21,34 @@ export const MAKE_LIST = 2
 export const DELETE = 3
 export const MAKE_TEXT = 4
 export const INCREMENT = 5
+
+/**
+ * Reads the actors that changes name: the author first, then the others. Most changes of an entity name the same
+ * others as the change before, and making their names takes longer than comparing their bytes.
+ */
+export class ChangeActors {
+  #last: Layout | undefined
+  #others: readonly Actor[] = []
+
+  of({ actor }: Change, layout: Layout): readonly Actor[] {
+    if (layout.others === 0) return [actor]
+    if (!this.#areLast(layout)) {
+      this.#others = otherActors(layout)
+      this.#last = layout
+    }
+    if (this.#others.includes(actor)) decline("the author is among the other actors")
+    return [actor, ...this.#others]
+  }
+
+  #areLast({ chunk, others, othersAt }: Layout): boolean {
+    const last = this.#last
+    if (last?.others !== others) return false
+    for (let i = others * (ACTOR + 1) - 1; i >= 0; i--) {
+      if (chunk[othersAt + i] !== last.chunk[last.othersAt + i]) return false
+    }
+    return true
+  }
+}
 
 /**
  * Goes over the runs of a change: `next` goes to the first one, then to each following one. The fields describe the
@@ -48,7 +76,7 @@ export class OperationRuns {
   readonly #referred: boolean[]
   #left: number
 
-  constructor(change: Change) {
+  constructor(change: Change, actors: ChangeActors) {
     const layout = layoutOf(openChunk(change.chunk))
     const columns = new Columns(layout)
     const found: (Bytes | undefined)[] = []
@@ -60,19 +88,18 @@ export class OperationRuns {
       found[known++] = new Bytes(change.chunk, columns.from, columns.to)
     }
     if (columns.to !== change.chunk.length) decline("bytes behind the columns")
-    this.#objectActor = new Runs(found[0], NUMBERS, true)
-    this.#objectCounter = new Runs(found[1], NUMBERS, true)
-    this.#elementActor = new Runs(found[2], NUMBERS, true)
-    this.#elementCounter = new Runs(found[3], DIFFERENCES, true)
-    this.#key = new Runs(found[4], TEXTS, true)
+    this.#objectActor = Runs.of(found[0], NUMBERS, true)
+    this.#objectCounter = Runs.of(found[1], NUMBERS, true)
+    this.#elementActor = Runs.of(found[2], NUMBERS, true)
+    this.#elementCounter = Runs.of(found[3], DIFFERENCES, true)
+    this.#key = Runs.of(found[4], TEXTS, true)
     this.#insert = new Flags(found[5])
-    this.#action = new Runs(found[6], NUMBERS, false)
+    this.#action = Runs.of(found[6], NUMBERS, false)
     this.values = new Values(found[7], found[8])
-    this.#predecessors = new Runs(found[9], NUMBERS, false)
-    this.#predecessorActor = new Runs(found[10], NUMBERS, false)
-    this.#predecessorCounter = new Runs(found[11], DIFFERENCES, false)
-    this.actors = layout.others === 0 ? [change.actor] : [change.actor, ...otherActors(layout)]
-    if (this.actors.lastIndexOf(change.actor) > 0) decline("the author is among the other actors")
+    this.#predecessors = Runs.of(found[9], NUMBERS, false)
+    this.#predecessorActor = Runs.of(found[10], NUMBERS, false)
+    this.#predecessorCounter = Runs.of(found[11], DIFFERENCES, false)
+    this.actors = actors.of(change, layout)
     this.#referred = [true]
     this.#left = change.ops
     this.counter = change.startOp

@@ -45,8 +45,7 @@ export class Runs {
   /** The last value that was passed: the base of the next difference. */
   #base = 0
 
-  /** `bytes`: undefined when the change has no such column. A nullable column then has only nulls. */
-  constructor(bytes: Bytes | undefined, type: number, nullable: boolean) {
+  private constructor(bytes: Bytes | undefined, type: number, nullable: boolean) {
     this.#bytes = bytes
     this.#type = type
     this.#nullable = nullable
@@ -54,8 +53,18 @@ export class Runs {
     else if (nullable) this.left = ENDLESS
   }
 
+  /** `bytes`: undefined when the change has no such column. A nullable column then has only nulls. */
+  static of(bytes: Bytes | undefined, type: number, nullable: boolean): Runs {
+    if (bytes === undefined) return nullable ? Runs.#NULLS : Runs.#NOTHING
+    return new Runs(bytes, type, nullable)
+  }
+
+  static readonly #NULLS = new Runs(undefined, NUMBERS, true)
+  static readonly #NOTHING = new Runs(undefined, NUMBERS, false)
+
   /** Passes values, at most `left`. */
   pass(count: number): void {
+    if (this.#bytes === undefined) return
     this.left -= count
     if (this.#type === DIFFERENCES && this.there) {
       this.#base += count * this.step

@@ -137,14 +137,18 @@ export class Sequence {
     const pieces = this.#pieces[piece.actor] as Piece[]
     const count = counter - piece.first
     const units = piece.text.length > piece.count ? 2 * count : count
+    const { actor, text, register, deleted, next } = piece
     const rest: Piece = {
-      ...piece,
+      actor,
       first: counter,
       count: piece.count - count,
-      text: piece.text.slice(units),
+      text: text.slice(units),
+      register,
+      deleted,
+      next,
     }
     piece.count = count
-    piece.text = piece.text.slice(0, units)
+    piece.text = text.slice(0, units)
     piece.next = rest
     const at = indexIn(pieces, piece.first) + 1
     this.#spend((pieces.length - at) >> 4) // moving an element takes a fraction of a step

@@ -31,7 +31,7 @@ export class Values {
   readonly #bytes: Bytes
 
   constructor(kinds: Bytes | undefined, bytes: Bytes | undefined) {
-    this.#kinds = new Runs(kinds, NUMBERS, false)
+    this.#kinds = Runs.of(kinds, NUMBERS, false)
     this.#bytes = bytes ?? new Bytes(new Uint8Array(), 0)
   }
 
@@ -87,6 +87,7 @@ export class Values {
   /** Reads the next values, each of which must be a string of one character, as one text. */
   characters(count: number): string {
     const { bytes, at: from } = this.#bytes
+    let pairs = 0
     for (let left = count; left > 0; ) {
       const alike = this.#alike(left)
       const kind = this.#kinds.value
@@ -94,13 +95,17 @@ export class Values {
       if (kind % 16 !== STRING || size === 0 || size > 4) decline("an element of a text that is no character")
       const start = this.#bytes.at
       this.#bytes.skip(alike * size)
-      for (let at = start; at < this.#bytes.at; at += size) {
+      for (let at = start; size > 1 && at < this.#bytes.at; at += size) {
         if (sizeFrom(bytes[at]!) !== size) decline("an element of a text that is no character")
       }
+      if (size === 4) pairs += alike
       this.#kinds.pass(alike)
       left -= alike
     }
-    return textOf(bytes, from, this.#bytes.at)
+    const text = textOf(bytes, from, this.#bytes.at)
+    // The longer elements are one character each. So are those of one byte if there are as many characters as elements.
+    if (text.length !== count + pairs) decline("an element of a text that is no character")
+    return text
   }
 
   end(): void {
