@@ -77,15 +77,20 @@ export class Reader {
     const shown = winner(values)
     const texts = values.length > 1 ? values.filter(({ type }) => type === TEXT) : []
     if (texts.length === 0 || (shown?.type !== TEXT && !isText(def, key))) return shown && plain(shown, winner)
-    const own = texts.length > 1 ? texts.find((text) => this.#isContainer(text)) : undefined
-    return plain(own ?? (winner(texts) as Written), winner)
+    return plain(this.#container(texts) ?? (winner(texts) as Written), winner)
   }
 
-  /** Whether the text is the one that the derived container of its key makes. */
-  #isContainer({ counter, actor }: Written): boolean {
-    const change = this.#history.madeBy(this.#document.actor(actor), counter)
+  /** Returns the one of several texts under a key that the derived container of the key makes. */
+  #container(texts: readonly Written[]): Written | undefined {
     const genesis = this.#genesis as Change
-    return change !== undefined && String(change.deps) === genesis.hash && this.#isMadeAlike(change, genesis.maxOp + 1)
+    const first = texts.filter(({ counter }) => texts.length > 1 && counter === genesis.maxOp + 1)
+    const container = first.find(({ counter, actor }) => {
+      const change = this.#history.madeBy(this.#document.actor(actor), counter) as Change
+      return String(change.deps) === genesis.hash && this.#isMadeAlike(change, counter)
+    })
+    // An object is known by its id, and another change may have been written under the container's actor.
+    if (container === undefined && first.length > 0) decline("several texts, the first of which is no container")
+    return container
   }
 
   /**
