@@ -47,6 +47,8 @@ export interface Sizes {
   readonly pushWindow: number
   /** Bytes of items that the relay may send before this replica has committed them. */
   readonly credit: number
+  /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
+  readonly encodeCreates: boolean
 }
 
 export const usualSizes: Sizes = {
@@ -69,4 +71,5 @@ export const usualSizes: Sizes = {
   pushes: 8,
   pushWindow: 2 ** 20,
   credit: 4 * 2 ** 20,
+  encodeCreates: true,
 }

@@ -1,42 +1,21 @@
 /**
  * Makes derived changes: every replica makes the same bytes. Two replicas that create the same entity, or first write
  * to the same text field, must produce one object and not two. So genesis and containers have no time, no message, and
- * an actor that is a function of their content (`deriveChange`). Automerge makes a template of each once. For every
- * entity the template's bytes are rewritten: neither the operations nor their order depend on the entity.
+ * an actor that is a function of their content (`deriveChange`).
  */
 
-import { type Change, deriveChange, readChange, withDeps } from "../wire/chunk.ts"
+import { type Change, deriveChange, readChange, sealChange, withDerivedActor } from "../wire/chunk.ts"
 import { type Hash, isId } from "../wire/protocol.ts"
-import { automerge, type Handle, NOBODY, newHandle } from "./automerge.ts"
+import { automerge, NOBODY } from "./automerge.ts"
+import { encodeChange } from "./encoder/new-change.ts"
+import { MAKE_TEXT, NewOperations } from "./encoder/new-operations.ts"
 import { onlyString, TYPE } from "./operations.ts"
-
-/** The templates, by what they make: change chunks under the actor `NOBODY`. The oldest one is forgotten first. */
-const templates = new Map<string, Uint8Array>()
-/** How many templates are kept. An app needs fewer, but the changes of others may bring any number of names. */
-const KEPT = 256
-
-/** For tests. */
-export const templatesKept = (): number => templates.size
-
-function template(name: string, make: () => Uint8Array): Uint8Array {
-  let chunk = templates.get(name)
-  if (chunk !== undefined) return chunk
-  chunk = make()
-  templates.set(name, chunk)
-  const [first] = templates.keys()
-  if (templates.size > KEPT && first !== undefined) templates.delete(first)
-  return chunk
-}
 
 /** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
 export function genesisOf(entity: string, collection: string): Change {
-  const chunk = template(`genesis ${collection}`, () => {
-    const handle = newHandle()
-    handle.put("_root", TYPE, collection, "str")
-    handle.commit(undefined, 0)
-    return lastOf(handle)
-  })
-  return readChange(deriveChange(entity, chunk))
+  const operations = new NewOperations(1)
+  operations.set({ object: undefined, key: TYPE }, collection)
+  return derived(entity, [], 1, operations)
 }
 
 /**
@@ -50,14 +29,9 @@ export function collectionMadeBy(entity: string, change: Change): string | undef
 
 /** Makes the change that creates the empty text of one field. Its only dep is the genesis. */
 export function textContainer(entity: string, genesis: Change, key: string): Change {
-  const chunk = template(`text ${key}`, () => {
-    const handle = newHandle()
-    handle.applyChanges([genesis.chunk])
-    handle.putObject("_root", key, "")
-    handle.commit(undefined, 0)
-    return lastOf(handle)
-  })
-  return readChange(deriveChange(entity, withDeps(chunk, [genesis.hash])))
+  const operations = new NewOperations(genesis.maxOp + 1)
+  operations.make({ object: undefined, key }, MAKE_TEXT)
+  return derived(entity, [genesis.hash], genesis.maxOp + 1, operations)
 }
 
 /**
@@ -70,10 +44,7 @@ export function pruning(entity: string, key: string, others: string[], heads: re
   return readChange(deriveChange(entity, automerge().encodeChange({ ...change, author: null, ops })))
 }
 
-/** Returns the chunk of the change that was just committed. Frees the document. */
-function lastOf(handle: Handle): Uint8Array {
-  const chunk = handle.getLastLocalChange()
-  handle.free()
-  if (chunk === null) throw new Error("Automerge made no change")
-  return chunk
+function derived(entity: string, deps: readonly Hash[], startOp: number, operations: NewOperations): Change {
+  const template = encodeChange({ deps, actor: NOBODY, startOp, time: 0, others: [] }, operations)
+  return sealChange(withDerivedActor(entity, template))
 }

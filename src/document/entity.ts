@@ -16,13 +16,10 @@ import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
 import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
-import { rootKeys } from "./operations.ts"
+import { MADE, rootKeys } from "./operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
-
-/** A key of the root that `sign` sets and removes. */
-const MADE = "@made"
 
 /** The estimates that `estimatedBytes` adds up. */
 const BYTES_OF_DOCUMENT = 8 * 1024

@@ -20,6 +20,8 @@ const INCREMENT = 5
 const MARK = 7
 /** The key of the root whose value is the entity's collection. */
 export const TYPE = "@type"
+/** The key of the root that a change sets and removes when it has nothing else to write. */
+export const MADE = "@made"
 
 /**
  * Returns the code of a fault in the operations of a change; undefined when there is no fault.

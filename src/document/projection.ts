@@ -4,6 +4,7 @@ import { startOf } from "../schema/display.ts"
 import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { Facts } from "./facts.ts"
+import type { FieldWrite } from "./writing.ts"
 
 /** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
 const LONG = 4096
@@ -37,9 +38,28 @@ export interface Content {
  * texts, however long.
  */
 export function project(content: Content, def: AnyDef | undefined): ProjectedRow {
-  const { createdAt, updatedAt, deletedAt } = content.facts
-  const meta = { id: content.id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
-  const row: Record<string, unknown> = { ...content.whole(def), ...meta }
+  return rowOf(content.id, content.whole(def), content.facts, def)
+}
+
+/**
+ * Makes the row of an entity that was just created with these writes, without a document. `time`: that of the change, in
+ * s. The row is the one that `project` makes of the entity.
+ */
+export function projectCreated(
+  id: string,
+  writes: readonly FieldWrite[],
+  time: number,
+  def: AnyDef | undefined,
+): ProjectedRow {
+  const fields: Fields = {}
+  for (const write of writes) if (write.do !== "delete") fields[write.key] = write.value
+  return rowOf(id, fields, { createdAt: time * 1000, updatedAt: time * 1000 }, def)
+}
+
+function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef | undefined): ProjectedRow {
+  const { createdAt, updatedAt, deletedAt } = facts
+  const meta = { id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
+  const row: Record<string, unknown> = { ...fields, ...meta }
   if (deletedAt !== undefined) row["$deletedAt"] = deletedAt
   const long: Record<string, unknown> = {}
   for (const key of Object.keys(def?.fields ?? {})) {

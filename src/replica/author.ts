@@ -3,11 +3,15 @@
  * several. The commit of the step's group saves the changes, puts them into the outbox and shows the rows.
  */
 import { HeadwaterError } from "../base/errors.ts"
+import { encodeCreation } from "../document/encoder/creation.ts"
 import { Entity } from "../document/entity.ts"
+import { projectCreated } from "../document/projection.ts"
+import { planned } from "../document/writing.ts"
 import type { Edited } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
 import { owedOf } from "./authorship.ts"
+import type { Held } from "./disk/change-record.ts"
 import { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
@@ -22,6 +26,7 @@ export async function create(
 ): Promise<void> {
   mustWrite(tx)
   if (tx.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
+  if (replica.sizes.encodeCreates && createEncoded(replica, tx, def, id, content)) return
   await replica.documents.load()
   const live = new Live(made(id, () => Entity.create(id, def.name, replica.actor)))
   tx.touchDocument(id)
@@ -43,6 +48,21 @@ export async function create(
       made(id, () => entity.sign(replica.seconds())),
       fieldsOf(content),
     )
+}
+
+/**
+ * Makes an entity without a document: its changes are encoded, and its row is made from the fields that are written.
+ * Returns false, with nothing done, when only Automerge knows how to write these fields.
+ */
+function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: string, content: Edited): boolean {
+  const writes = planned(def, content.changes, new Map())
+  const time = replica.seconds()
+  const changes = encodeCreation(id, def.name, replica.actor, writes, time)
+  if (changes === undefined) return false
+  save(tx, id, def.name, changes, fieldsOf(content))
+  const { principal } = tx.state
+  tx.createRow(def.name, { ...projectCreated(id, writes, time, def), $createdBy: principal, $updatedBy: principal })
+  return true
 }
 
 /**
@@ -122,7 +142,7 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
   return live
 }
 
-/** Adds changes that were made on this device to the transaction, to the outbox and to the live document. */
+/** Adds changes that the live document has made to the transaction and to the outbox. */
 function mint(
   replica: Replica,
   tx: Transaction,
@@ -131,15 +151,26 @@ function mint(
   fields: readonly string[],
 ): void {
   const { id: entity, collection } = live.entity
-  const { principal } = tx.state
   const wasDamaged = changes.some(({ hash }) => tx.badOf(entity).get(hash)?.damaged)
-  for (const change of changes) {
+  for (const held of save(tx, entity, collection, changes, fields)) live.add(held)
+  if (wasDamaged) admitWaiting(replica, tx, live)
+}
+
+/** Adds changes that were made on this device to the transaction and to the outbox. */
+function save(
+  tx: Transaction,
+  entity: string,
+  collection: string,
+  changes: readonly Change[],
+  fields: readonly string[],
+): Held[] {
+  const { principal } = tx.state
+  return changes.map((change) => {
     const held = { change, collection, by: principal ?? undefined }
     tx.mint(entity, held)
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
-    live.add(held)
-  }
-  if (wasDamaged) admitWaiting(replica, tx, live)
+    return held
+  })
 }
 
 /**

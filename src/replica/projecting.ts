@@ -17,6 +17,11 @@ export async function projectTouched(
 ): Promise<NewRows> {
   const rows = new Map<string, { collection: string; row: StoredRow | undefined }>()
   for (const entity of tx.touched) {
+    const created = tx.createdRows.get(entity)
+    if (created !== undefined) {
+      rows.set(entity, created)
+      continue
+    }
     try {
       const live = await documents.live(entity, tx)
       const mark = tx.staleOf(entity)

@@ -22,6 +22,7 @@ import {
   type RejectedRecord,
   type StaleRecord,
   type State,
+  type StoredRow,
 } from "./disk/records.ts"
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
@@ -43,6 +44,11 @@ export class Transaction {
   readonly touched = new Set<string>()
   /** Changes that this group adds, by entity. */
   readonly held = new Map<string, Map<Hash, Held>>()
+  /**
+   * The rows of entities that this group has created without a document, by entity. A row is here only as long as
+   * nothing else in the group has changed its entity.
+   */
+  readonly createdRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
   /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
   /** Entities of which this replica had no change before this group, and whose first changes came from the relay. */
@@ -196,6 +202,7 @@ export class Transaction {
   /** Saves a change with this commit. If the disk had damaged its record, it is not bad any more. */
   hold(entity: string, held: Held): void {
     const { change } = held
+    this.#forgetRow(entity)
     if (this.badOf(entity).get(change.hash)?.damaged) this.markBad(entity, change.hash, undefined)
     this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
     this.#set(
@@ -219,8 +226,18 @@ export class Transaction {
     this.#add(this.#written, entity)
   }
 
+  /** Call when all changes of a new entity were added. `row`: the row that its document would give. */
+  createRow(collection: string, row: StoredRow): void {
+    this.#set(this.createdRows, row.id, { collection, row })
+  }
+
+  #forgetRow(entity: string): void {
+    if (this.createdRows.has(entity)) this.#delete(this.createdRows, entity)
+  }
+
   /** Removes the record of a change with this commit. */
   drop(entity: string, hash: Hash): void {
+    this.#forgetRow(entity)
     this.put(keys.change(this.workspace, entity, hash), undefined)
     const held = this.held.get(entity)
     if (held?.has(hash)) this.#delete(held, hash)
@@ -232,6 +249,7 @@ export class Transaction {
 
   /** Marks an entity, so that its row is made again at the end of the group. */
   touch(entity: string): void {
+    this.#forgetRow(entity)
     this.#add(this.touched, entity)
   }
 
@@ -260,12 +278,14 @@ export class Transaction {
   }
 
   markStale(entity: string, record: StaleRecord | undefined): void {
+    this.#forgetRow(entity)
     this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
     this.#set(this.stale, entity, record)
   }
 
   /** Marks a change as bad, or withdraws the mark when `record` is undefined. */
   markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
+    this.#forgetRow(entity)
     this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
     this.#set(
       this.#inner(this.bad, entity, () => new Map()),

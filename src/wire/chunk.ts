@@ -51,7 +51,22 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
   const body = openChunk(chunk)
   const hash = hashOf(chunk)
   if (hex(chunk.subarray(4, HASHED_FROM)) !== hash.slice(0, 8)) throw chunkBad("the checksum does not match")
+  return readBody(body, hash, bounds)
+}
 
+/**
+ * Writes the checksum into a chunk that this device has just made, and reads the change as `readChange` does, but
+ * hashes it only once.
+ */
+export function sealChange(chunk: Uint8Array): Change {
+  if (chunk.length > limits.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${limits.chunk} are allowed`)
+  const hash = seal(chunk)
+  return readBody(openChunk(chunk), hash, limits)
+}
+
+/** Reads an opened chunk with this hash. */
+function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {
+  const chunk = body.bytes
   const layout = layoutOf(body)
   const { seq, startOp, time } = layout
   const actor = hex(chunk.subarray(layout.actorAt, layout.actorAt + ACTOR))
@@ -75,19 +90,17 @@ export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_
  * Automerge makes when that actor authors the same change. Throws `CHUNK_BAD`.
  */
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
+  const chunk = withDerivedActor(entity, template)
+  seal(chunk)
+  return chunk
+}
+
+/** Does the same as `deriveChange`, except that the chunk still needs its checksum (`sealChange`). */
+export function withDerivedActor(entity: string, template: Uint8Array): Uint8Array {
   const { actorAt } = layoutOf(openChunk(template))
   const chunk = new Uint8Array(template)
   chunk.set(bytesOfHex(derivedActor(entity, chunk, actorAt)), actorAt)
-  return seal(chunk)
-}
-
-/** Copies the template with other deps, as many as before, so that one template of Automerge serves every entity. */
-export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Array {
-  const layout = layoutOf(openChunk(template))
-  if (layout.deps !== deps.length) throw chunkBad(`the template has ${layout.deps} deps, not ${deps.length}`)
-  const chunk = new Uint8Array(template)
-  for (const [i, dep] of [...deps].sort().entries()) chunk.set(bytesOfHex(dep), layout.depsAt + HASH * i)
-  return seal(chunk)
+  return chunk
 }
 
 /** Whether the change's actor is the one that `deriveChange` gives to this content in this entity. */
@@ -108,10 +121,11 @@ function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   return sha256(template).slice(0, 2 * ACTOR)
 }
 
-/** Computes the checksum of a chunk and writes it into the chunk. */
-function seal(chunk: Uint8Array): Uint8Array {
-  chunk.set(bytesOfHex(sha256(chunk.subarray(HASHED_FROM)).slice(0, 8)), 4)
-  return chunk
+/** Computes the checksum of a chunk and writes it into the chunk. Returns the hash of the change. */
+function seal(chunk: Uint8Array): Hash {
+  const hash = hashOf(chunk)
+  chunk.set(bytesOfHex(hash.slice(0, 8)), 4)
+  return hash
 }
 
 function depsOf({ chunk, depsAt, deps }: Layout): Hash[] {

@@ -12,13 +12,13 @@ import { hex } from "../base/hash.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { type Actor, limits } from "./messages.ts"
 
-const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
+export const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
 /**
  * Offset of the type byte. The hash covers everything from there on. The 4 bytes before it are the checksum: the first
  * 4 bytes of the hash.
  */
 export const HASHED_FROM = 8
-const CHANGE = 1
+export const CHANGE = 1
 /** Bytes of a hash and of an actor. */
 export const HASH = 32
 export const ACTOR = 16

@@ -50,10 +50,11 @@ const writes = async (wasm) => {
   compiled = []
   requests = 0
   const ws = await fresh(wasm)
-  const opened = { compiled: compiled.length, requests }
-  const { title } = await ws.notes.create({ title: "T" })
+  const { id } = await ws.notes.create({ title: "T" })
+  const created = { compiled: compiled.length, requests }
+  const { title } = await ws.notes.read(id)
   await ws.close()
-  return { opened, title, requests, marked: compiled.includes(marked.length), base64: compiled.includes(file.length) }
+  return { created, title, requests, marked: compiled.includes(marked.length), base64: compiled.includes(file.length) }
 }
 told.string = await writes(url)
 told.URL = await writes(new URL(url))
@@ -68,10 +69,12 @@ const codeOf = (promise) => promise.then(() => "ok", ({ name, code, cause }) => 
 told.badBytes = await codeOf(writes(new Uint8Array(8)))
 status = 503
 const ws = await fresh(url)
-told.away = await codeOf(ws.notes.create({ title: "lost" }, { id: "a" }))
-told.rows = [ws.notes.all().length, ws.status.pending, ws.status.phase, ws.status.error?.code]
+told.created = await codeOf(ws.notes.create({ title: "T" }, { id: "a" }))
+const edit = () => ws.notes.update("a", (draft) => void (draft.title += "!"))
+told.away = await codeOf(edit())
+told.rows = [...ws.notes.all().map(({ title }) => title), ws.status.pending, ws.status.phase, ws.status.error?.code]
 status = 200
-told.back = await codeOf(ws.notes.create({ title: "T" }, { id: "a" }))
+told.back = await codeOf(edit())
 told.backRows = [...ws.notes.all().map(({ title }) => title), ws.status.error]
 await ws.close()
 server.close()
@@ -102,25 +105,29 @@ describe("wasm", () => {
   const untouched = { compiled: 0, requests: 0 }
 
   test.each(["string", "URL"])("as a %s is where a page gets it, when a document is first needed", (kind) => {
-    expect(told[kind]).toMatchObject({ opened: untouched, title: "T", requests: 1, base64: false })
+    expect(told[kind]).toMatchObject({ created: untouched, title: "T", requests: 1, base64: false })
   })
 
   test.each(["Uint8Array", "ArrayBuffer", "part"])("as bytes (%s) is taken as it is", (kind) => {
-    expect(told[kind]).toEqual({ opened: untouched, title: "T", requests: 0, marked: true, base64: false })
+    expect(told[kind]).toEqual({ created: untouched, title: "T", requests: 0, marked: true, base64: false })
   })
 
   test("left out is the base64 build", () => {
-    expect(told["none"]).toEqual({ opened: untouched, title: "T", requests: 0, marked: false, base64: true })
+    expect(told["none"]).toEqual({ created: untouched, title: "T", requests: 0, marked: false, base64: true })
+  })
+
+  test("is not needed to make a note", () => {
+    expect(told["created"]).toBe("ok")
   })
 
   test("that is none, or cannot be had, is WASM_FAILED with its cause", () => {
     expect(told["badBytes"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
     expect(told["away"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
-    expect(told["rows"]).toEqual([0, 0, "local", "WASM_FAILED"])
+    expect(told["rows"]).toEqual(["T", 2, "local", "WASM_FAILED"])
   })
 
   test("that can be had again is taken by the next write", () => {
     expect(told["back"]).toBe("ok")
-    expect(told["backRows"]).toEqual(["T", null])
+    expect(told["backRows"]).toEqual(["T!", null])
   })
 })

@@ -46,12 +46,13 @@ interface Outcome {
 async function scenario(nth: number, on: boolean): Promise<Outcome> {
   const disk = memoryStore()
   const relay = new ScriptedRelay()
+  const env = { ...relay.env, sizes: { encodeCreates: false } } // so that Automerge can fail in a creation, too
   const level = async (items: Parameters<typeof item>[1][], position: number) => {
     const entries = items.map((changes, i) => item(["a", "f"][i]!, changes))
     relay.say({ t: "entries", w, items: entries, cursor: at(position), level: true, ...first })
     await relay.pass(300)
   }
-  const before = await open({ url }, disk, relay.env)
+  const before = await open({ url }, disk, env)
   await relay.settle()
   await level([], 1)
   await before.notes.create({ title: "one" }, { id: "a" })
@@ -64,7 +65,7 @@ async function scenario(nth: number, on: boolean): Promise<Outcome> {
     .at(-1) as Change
   await before.close()
 
-  const ws = await open({ url }, disk, relay.env)
+  const ws = await open({ url }, disk, env)
   await relay.settle()
   const faults = failAt(nth, on)
   let refused = 0

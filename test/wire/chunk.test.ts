@@ -6,7 +6,7 @@ import fc from "fast-check"
 import { expect, test } from "vitest"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { bytesOfHex, hex } from "../../src/base/hash.ts"
-import { type Change, deriveChange, isDerived, readChange, withDeps } from "../../src/wire/chunk.ts"
+import { type Change, deriveChange, isDerived, readChange, sealChange } from "../../src/wire/chunk.ts"
 import { limits } from "../../src/wire/messages.ts"
 import { bodyOf, forge, reseal, seal, sleb, uleb } from "../support/forged-chunk.ts"
 import { honestChanges, largeEdits, mutate, random, smallEdits } from "./chunk.material.ts"
@@ -106,39 +106,12 @@ test("makes the same genesis as every other version of this library", () => {
   )
 })
 
-test("lets one template serve every entity", () => {
-  const zero = "00".repeat(16)
-  const genesis = (entity: string) =>
-    deriveChange(
-      entity,
-      A.getLastLocalChange(
-        A.change(A.init<Record<string, unknown>>({ actor: zero }), { time: 0 }, (doc) => {
-          doc["@type"] = new A.ImmutableString("notes")
-        }),
-      )!,
-    )
-  const container = (first: Uint8Array, actor: string) => {
-    const base = A.applyChanges(A.init<Record<string, unknown>>({ actor }), [first])[0]
-    return A.getLastLocalChange(
-      A.change(base, { time: 0 }, (doc) => {
-        doc["body"] = ""
-      }),
-    )!
-  }
-  const template = container(genesis("template"), zero)
-  for (const entity of ["a", "b", "0190c0de-0000-7000-8000-000000000001"]) {
-    const first = genesis(entity)
-    const made = deriveChange(entity, withDeps(template, [readChange(first).hash]))
-    expect(made).toEqual(container(first, readChange(made).actor))
-    expect(A.applyChanges(A.init<Record<string, unknown>>(), [first, made])[0]["body"]).toBe("")
-  }
-  expect(codeOf(() => withDeps(template, []))).toBe("CHUNK_BAD")
-})
-
-test("sorts the deps that it puts into a template", () => {
-  const [a, b] = ["01".repeat(32), "ff".repeat(32)]
-  const template = forge({ deps: [a, "02".repeat(32)] })
-  expect(readChange(withDeps(template, [b, a])).deps).toEqual([a, b])
+test("seals and reads a chunk as if it had been sealed before", () => {
+  const chunk = forge({ deps: hashes(2), message: "m" })
+  const unsealed = chunk.slice()
+  unsealed.fill(0, 4, 8)
+  expect(sealChange(unsealed)).toEqual(readChange(chunk))
+  expect(codeOf(() => sealChange(new Uint8Array(limits.chunk + 1)))).toBe("TOO_LARGE")
 })
 
 test("does not take a session actor's change for a derived one", () => {

@@ -11,6 +11,7 @@ import { isFieldKey } from "../../schema/values.ts"
 import { type Change, isDerived } from "../../wire/chunk.ts"
 import { isId } from "../../wire/protocol.ts"
 import { DELETED, Deletion } from "../deletion.ts"
+import { textContainer } from "../derived.ts"
 import { type Facts, factsOf } from "../facts.ts"
 import type { History } from "../history.ts"
 import { type Exists, TYPE } from "../operations.ts"
@@ -77,34 +78,25 @@ export class Reader {
     const shown = winner(values)
     const texts = values.length > 1 ? values.filter(({ type }) => type === TEXT) : []
     if (texts.length === 0 || (shown?.type !== TEXT && !isText(def, key))) return shown && plain(shown, winner)
-    return plain(this.#container(texts) ?? (winner(texts) as Written), winner)
+    const own = texts.length > 1 ? this.#container(key, texts) : undefined
+    return plain(own ?? (winner(texts) as Written), winner)
   }
 
   /** Returns the one of several texts under a key that the derived container of the key makes. */
-  #container(texts: readonly Written[]): Written | undefined {
-    const genesis = this.#genesis as Change
-    const first = texts.filter(({ counter }) => texts.length > 1 && counter === genesis.maxOp + 1)
-    const container = first.find(({ counter, actor }) => {
-      const change = this.#history.madeBy(this.#document.actor(actor), counter) as Change
-      return String(change.deps) === genesis.hash && this.#isMadeAlike(change, counter)
-    })
-    // An object is known by its id, and another change may have been written under the container's actor.
-    if (container === undefined && first.length > 0) decline("several texts, the first of which is no container")
-    return container
+  #container(key: string, texts: readonly Written[]): Written | undefined {
+    const { startOp, actor } = textContainer(this.id, this.#genesis as Change, key)
+    return texts.find((text) => text.counter === startOp && this.#document.actor(text.actor) === actor)
   }
 
   /**
-   * Whether this is a derived change of one operation, without a time and a message. The reader accepts only one
-   * encoding of an operation, so that a change of which this is true has the bytes that every replica makes.
+   * Checks that the first change is the genesis. The reader accepts only one encoding of an operation, so that a change
+   * with these features has the bytes that every replica makes.
    */
-  #isMadeAlike(change: Change, startOp: number): boolean {
-    const { ops, time, message } = change
-    return change.startOp === startOp && ops === 1 && time === 0 && message === null && isDerived(this.id, change)
-  }
-
   #begin(change: Change): void {
+    const { startOp, ops, time, message } = change
     const [type] = this.#document.root.keys.get(TYPE) ?? []
-    if (type?.type !== STRING || !isId(type.value as string) || !this.#isMadeAlike(change, 1)) {
+    const isPlain = startOp === 1 && ops === 1 && time === 0 && message === null
+    if (type?.type !== STRING || !isId(type.value as string) || !isPlain || !isDerived(this.id, change)) {
       decline("a first change that is no genesis")
     }
     this.#collection = type.value as string

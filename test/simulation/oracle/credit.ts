@@ -34,6 +34,11 @@ export class Credit {
     }
   }
 
+  /** The relay says that its log has failed. It waits for new credit, and forgets what it has sent beyond the old one. */
+  failed(connection: number): void {
+    this.#of(connection).left = 0
+  }
+
   /** The relay sends entries. Those that answer a pull say who is connected. */
   sent(connection: number, { items, principal, level }: Entries): void {
     const account = this.#of(connection)

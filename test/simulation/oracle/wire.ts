@@ -68,6 +68,8 @@ export class Wire {
       this.credit.sent(connection.id, message)
       for (const item of message.items) this.#checkServed(device, connection, item)
       if (message.cursor) this.#oracle.log.gaveOut(message.cursor)
+    } else if (message?.t === "notice" && message.code === "LOG_FAILED") {
+      this.credit.failed(connection.id)
     } else if (message?.t === "reject") {
       this.seen.rejected++
       this.#pushes.get(`${connection.id} ${message.id}`)?.delete(message.hash)

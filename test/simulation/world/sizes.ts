@@ -23,6 +23,7 @@ export const tinySizes: Sizes = {
   pushes: 2,
   pushWindow: 400,
   credit: 600,
+  encodeCreates: true,
 }
 
 /** Without the times, which the simulated relay has no use for. */

@@ -103,7 +103,8 @@ export class World {
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
     this.principals = options.principals ?? false
-    this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), ...options.sizes }
+    const encodeCreates = options.seed % 2 === 0
+    this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), encodeCreates, ...options.sizes }
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)

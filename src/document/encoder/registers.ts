@@ -1,0 +1,63 @@
+/** Turns the value of a register into operations, in the order and with the types of numbers that Automerge chooses. */
+
+import { type Id, MAKE_LIST, MAKE_MAP, type NewOperations, type Place, type Scalar } from "./new-operations.ts"
+
+/**
+ * Puts a checked plain value at a key of the root. Returns false when the value is of a kind that is not known here; the
+ * operations must then not be used.
+ *
+ * The objects inside an object are made first, and filled in the order in which they were made. Keys are sorted by their
+ * bytes in UTF-8.
+ */
+export function putRegister(operations: NewOperations, key: string, value: unknown): boolean {
+  const root: Place = { object: undefined, key }
+  if (isScalar(value)) {
+    operations.set(root, value, Number.isInteger(value))
+    return true
+  }
+  const filling: { readonly id: Id; readonly value: object }[] = []
+  const add = (place: Place, item: unknown): Id | undefined => {
+    // Automerge takes only positive numbers inside an object for integers.
+    if (isScalar(item)) return operations.set(place, item, Number.isInteger(item) && (item as number) > 0)
+    if (!isPlain(item)) return undefined
+    const id = operations.make(place, Array.isArray(item) ? MAKE_LIST : MAKE_MAP)
+    filling.push({ id, value: item })
+    return id
+  }
+  if (add(root, value) === undefined) return false
+  for (const { id: object, value: items } of filling) {
+    if (Array.isArray(items)) {
+      let after: Id | undefined
+      for (const item of items) if ((after = add({ object, after }, item)) === undefined) return false
+    } else {
+      for (const name of Object.keys(items).sort(byCharacters)) {
+        if (add({ object, key: name }, (items as Record<string, unknown>)[name]) === undefined) return false
+      }
+    }
+  }
+  return true
+}
+
+const isScalar = (value: unknown): value is Scalar =>
+  value === null ||
+  typeof value === "string" ||
+  typeof value === "boolean" ||
+  (typeof value === "number" && Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)))
+
+const isPlain = (value: unknown): value is object =>
+  Array.isArray(value) ||
+  (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
+
+/** Compares texts by their characters, which is the order of their bytes in UTF-8. */
+function byCharacters(a: string, b: string): number {
+  let at = 0
+  while (at < a.length && a[at] === b[at]) at++
+  // A surrogate is the half of a character above U+FFFF, although its code unit is below those of U+E000 to U+FFFF.
+  return rank(a, at) - rank(b, at)
+}
+
+/** Ranks a code unit as the character that it belongs to; the end of the text comes first. */
+function rank(text: string, at: number): number {
+  const unit = at < text.length ? text.charCodeAt(at) : -1
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
+}

@@ -1,0 +1,130 @@
+/**
+ * Writes columns in Automerge's run-length encodings (https://automerge.org/automerge-binary-format-spec, "Column
+ * value encodings"), as Automerge writes them: two equal neighbours form a run, and single values between runs lie in
+ * one literal. Every replica must write the same bytes, so any other choice of runs would be wrong.
+ */
+
+import type { Output } from "./output.ts"
+
+/** A column of numbers or texts; null where an operation has no value. */
+export class Runs<T extends number | string> {
+  /** The value of each run; two neighbours are never equal. */
+  readonly #values: (T | null)[] = []
+  /** How many values each run has. */
+  readonly #times: number[] = []
+  readonly #write: (out: Output, value: T) => void
+
+  /** `write` writes one value. */
+  constructor(write: (out: Output, value: T) => void) {
+    this.#write = write
+  }
+
+  add(value: T | null, times = 1): void {
+    if (times === 0) return
+    const last = this.#values.length - 1
+    if (last >= 0 && this.#values[last] === value) {
+      this.#times[last]! += times
+      return
+    }
+    this.#values.push(value)
+    this.#times.push(times)
+  }
+
+  /** Whether no operation has a value. Automerge omits such a column. */
+  get empty(): boolean {
+    return this.#values.length === 0 || (this.#values.length === 1 && this.#values[0] === null)
+  }
+
+  write(out: Output): void {
+    for (let at = 0; at < this.#values.length; ) {
+      const end = this.#literalEnd(at)
+      if (end > at) {
+        out.sleb(at - end)
+        for (; at < end; at++) this.#write(out, this.#values[at] as T)
+        continue
+      }
+      const value = this.#values[at] as T | null
+      const times = this.#times[at++]!
+      if (value === null) {
+        out.byte(0)
+        out.uleb(times)
+      } else {
+        out.sleb(times)
+        this.#write(out, value)
+      }
+    }
+  }
+
+  /** Returns the end of the literal that begins at this run: the first run after it that is null or repeats a value. */
+  #literalEnd(at: number): number {
+    let end = at
+    while (this.#times[end] === 1 && this.#values[end] !== null) end++
+    return end
+  }
+}
+
+export const writeNumber = (out: Output, value: number): void => out.uleb(value)
+
+/** Writes a text with its length in bytes before it. */
+export function writeText(out: Output, text: string): void {
+  const ascii = isAscii(text)
+  out.uleb(ascii ? text.length : utf8.encode(text).length)
+  out.utf8(text)
+}
+
+const utf8 = new TextEncoder()
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false
+  return true
+}
+
+/** A column of numbers of which each is written as its difference to the number before it, nulls left out. */
+export class Deltas {
+  readonly #runs = new Runs<number>((out, step) => out.sleb(step))
+  #last = 0
+
+  add(value: number | null): void {
+    this.#runs.add(value === null ? null : value - this.#last)
+    if (value !== null) this.#last = value
+  }
+
+  /** Adds the next `times` numbers after the last one. */
+  count(times: number): void {
+    this.#runs.add(1, times)
+    this.#last += times
+  }
+
+  /** Adds a null for each of `times` operations. */
+  skip(times: number): void {
+    this.#runs.add(null, times)
+  }
+
+  get empty(): boolean {
+    return this.#runs.empty
+  }
+
+  write(out: Output): void {
+    this.#runs.write(out)
+  }
+}
+
+/** A column of flags: lengths of alternating runs, of which the first is false. */
+export class Flags {
+  /** Automerge never omits the column of the insertion flags. */
+  readonly empty = false
+  readonly #times = [0]
+  #value = false
+
+  add(value: boolean, times = 1): void {
+    if (value !== this.#value && times > 0) {
+      this.#value = value
+      this.#times.push(0)
+    }
+    this.#times[this.#times.length - 1]! += times
+  }
+
+  write(out: Output): void {
+    for (const times of this.#times) out.uleb(times)
+  }
+}

@@ -1,0 +1,90 @@
+/** A workspace that encodes its creations does and saves the same as one that makes them with Automerge. */
+import fc from "fast-check"
+import { beforeAll, expect, test } from "vitest"
+import type { Env } from "../../src/base/env.ts"
+import { loadAutomerge } from "../../src/document/entity.ts"
+import { collection, openWorkspace, shape, text } from "../../src/index.ts"
+import { memoryStore } from "../../src/store/memory.ts"
+import { systemEnv } from "../../src/sync/system.ts"
+import { dice } from "../support/dice.ts"
+import { runs } from "../support/histories.ts"
+
+beforeAll(() => loadAutomerge())
+
+type Note = {
+  title?: string
+  tags?: number[] | { a: string[] } | number | null
+  body?: string
+}
+const notes = collection("notes", shape<Note>(), { fields: { body: text() } })
+
+type Step = {
+  readonly op: "create" | "update" | "delete" | "restore" | "read"
+  readonly id: string
+  readonly note: Note
+}
+
+const note: fc.Arbitrary<Note> = fc.record(
+  {
+    title: fc.string({ maxLength: 5 }),
+    tags: fc.oneof(
+      fc.array(fc.integer({ min: -3, max: 300 }), { maxLength: 4 }),
+      fc.constantFrom(null, { a: ["x"] }, Number.NaN),
+    ),
+    body: fc.oneof(fc.string({ maxLength: 20 }), fc.constantFrom("", "é😀", "x".repeat(5000))),
+  },
+  { requiredKeys: [] },
+)
+const step: fc.Arbitrary<Step> = fc.record({
+  op: fc.constantFrom("create", "create", "create", "update", "delete", "restore", "read"),
+  id: fc.constantFrom("a", "b", "c", "d"),
+  note,
+})
+/** Steps that begin in one turn form a group, which is saved with one commit. */
+const groups = fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 6 })
+
+async function play(script: readonly (readonly Step[])[], encodeCreates: boolean) {
+  const store = memoryStore()
+  const random = dice(7)
+  let now = 1_700_000_000_000
+  const env: Env = {
+    ...systemEnv,
+    now: () => now,
+    random: (n) => Uint8Array.from({ length: n }, () => random() * 256),
+    sizes: { encodeCreates },
+  }
+  const ws = await openWorkspace({ id: "w", collections: { notes }, store, env })
+  const told: unknown[] = []
+  ws.notes.subscribe((rows, delta) => told.push(structuredClone({ rows, delta })))
+  const did = async ({ op, id, note }: Step): Promise<unknown> => {
+    if (op === "create") return ws.notes.create(note, { id })
+    if (op === "update") return ws.notes.update(id, (draft) => void Object.assign(draft, note))
+    return ws.notes[op](id)
+  }
+  const outcomes: unknown[] = []
+  for (const group of script) {
+    now += 1500
+    outcomes.push(await Promise.all(group.map((step) => did(step).catch(({ code, message }) => [code, message]))))
+  }
+  const release = await store.claim("other")
+  await ws.close()
+  const disk = await store.list([])
+  await release()
+  return { outcomes, told, disk }
+}
+
+test("the outcomes, the rows, what subscribers are told and every record on the disk are the same", async () => {
+  const seen = { done: 0, refused: 0, twice: 0 }
+  const property = fc.asyncProperty(groups, async (script) => {
+    const encoded = await play(script, true)
+    const made = await play(script, false)
+    expect(encoded).toEqual(made)
+    for (const outcome of encoded.outcomes.flat()) {
+      if (!Array.isArray(outcome)) seen.done++
+      else if (outcome[0] === "ENTITY_EXISTS") seen.twice++
+      else seen.refused++
+    }
+  })
+  await fc.assert(property, { numRuns: runs(40, 3000) })
+  for (const times of Object.values(seen)) expect(times).toBeGreaterThan(20)
+})
