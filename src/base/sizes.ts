@@ -49,6 +49,11 @@ export interface Sizes {
   readonly credit: number
   /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
   readonly encodeCreates: boolean
+  /**
+   * Whether rows of closed entities are read from their changes without Automerge. The simulation makes them with
+   * Automerge in half of its runs.
+   */
+  readonly readRows: boolean
 }
 
 export const usualSizes: Sizes = {
@@ -72,4 +77,5 @@ export const usualSizes: Sizes = {
   pushWindow: 2 ** 20,
   credit: 4 * 2 ** 20,
   encodeCreates: true,
+  readRows: true,
 }

@@ -61,7 +61,7 @@ function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: strin
   if (changes === undefined) return false
   save(tx, id, def.name, changes, fieldsOf(content))
   const { principal } = tx.state
-  tx.createRow(def.name, { ...projectCreated(id, writes, time, def), $createdBy: principal, $updatedBy: principal })
+  tx.addRow(def.name, { ...projectCreated(id, writes, time, def), $createdBy: principal, $updatedBy: principal })
   return true
 }
 

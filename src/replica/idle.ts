@@ -202,6 +202,7 @@ export class Idle implements IdleWork {
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
     if (tx.staleOf(entity) === undefined) return
     try {
+      if (this.#replica.readClosed(entity, held, tx)) return
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
     } catch (error) {
       leaveOut(entity, tx, error)

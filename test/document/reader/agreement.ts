@@ -47,7 +47,7 @@ export function checkHistories(numRuns: number, seed?: number): Seen {
     expect(read.facts).toEqual(facts)
     expect(read.verdict.waiting).toEqual([])
   })
-  fc.assert(property, { numRuns, ...(seed !== undefined && { seed }) })
+  fc.assert(property, { numRuns: Math.ceil(numRuns), ...(seed !== undefined && { seed }) })
   return seen
 }
 
@@ -74,6 +74,6 @@ export function checkMutants(numRuns: number, seed?: number): Seen {
       live.free()
     }
   })
-  fc.assert(property, { numRuns, ...(seed !== undefined && { seed }) })
+  fc.assert(property, { numRuns: Math.ceil(numRuns), ...(seed !== undefined && { seed }) })
   return seen
 }

@@ -24,6 +24,7 @@ export const tinySizes: Sizes = {
   pushWindow: 400,
   credit: 600,
   encodeCreates: true,
+  readRows: true,
 }
 
 /** Without the times, which the simulated relay has no use for. */
