@@ -31,8 +31,10 @@ export interface Sizes {
    * Steps in one group at most: bounds how long a write waits for its turn, and how many documents are live at once.
    */
   readonly group: number
-  /** Stale entities that one step projects at most: bounds how long a write waits for them. */
+  /** Stale entities for which one step makes documents at most: bounds how long a write waits for them. */
   readonly projectAtOnce: number
+  /** Stale entities that one step projects at most if none of them needs a document, which costs a twentieth. */
+  readonly readAtOnce: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
   /** How many change records one read for a `have` returns. */
@@ -69,6 +71,7 @@ export const usualSizes: Sizes = {
   documentBytes: 64 * 2 ** 20,
   group: 512,
   projectAtOnce: 32,
+  readAtOnce: 128,
   arrivals: 4 * 2 ** 20,
   haveRecords: 1000,
   haveBytes: 2 ** 18,

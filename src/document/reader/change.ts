@@ -35,6 +35,9 @@ class Reading {
   readonly #actors: readonly number[]
   readonly #startOp: number
   readonly #exists: Exists | undefined
+  /** The id of the predecessor that was read last. */
+  #lastCounter = 0
+  #lastActor = 0
 
   constructor(document: ReadDocument, change: Change, exists: Exists | undefined) {
     this.#document = document
@@ -164,9 +167,6 @@ class Reading {
     counter.added += by as number
     if (!Number.isSafeInteger(counter.added)) decline("a counter beyond 2^53")
   }
-
-  #lastCounter = 0
-  #lastActor = 0
 
   /** Reads the next predecessor. `follows`: it must have a larger id than the one before. */
   #predecessor(register: Register, follows: boolean) {

@@ -8,7 +8,7 @@ import { Sequence } from "./sequence.ts"
 import { COUNTER } from "./values.ts"
 
 /**
- * Steps of searches at most, which take some 30 ms. An entity of 10,000 edits takes fewer; only a history that was made
+ * Steps of searches at most, which take about 0.1 s. An entity of 10,000 edits takes fewer; only a history that was made
  * to be slow takes more.
  */
 const STEPS = 10_000_000

@@ -16,6 +16,7 @@ export const tinySizes: Sizes = {
   documentBytes: 1,
   group: 2,
   projectAtOnce: 1,
+  readAtOnce: 2,
   arrivals: 400,
   haveRecords: 3,
   haveBytes: 120,
