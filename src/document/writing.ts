@@ -32,6 +32,8 @@ interface TextWrite {
 }
 
 type Cells = ReadonlyMap<string, Cell>
+/** The cells of an entity that is being created. */
+export const NO_CELLS: Cells = new Map()
 
 /**
  * Plans the writes for these changes; `perform` does them, and the document is not touched here. Throws `FIELD_KIND`,

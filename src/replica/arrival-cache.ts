@@ -1,7 +1,7 @@
 /**
- * Keeps the decoded changes of entities that have just arrived whole from the relay. After a device's first sync such
- * entities are soon projected, and their changes need not be read from the disk and hashed again. Memory is bounded:
- * changes that do not fit are read from the disk.
+ * Keeps the decoded changes of entities that have just arrived whole from the relay, or were just created here. After a
+ * device's first sync such entities are soon projected, and after an import they are soon pushed. Then their changes
+ * need not be read from the disk and hashed again. Memory is bounded: changes that do not fit are read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
@@ -22,10 +22,11 @@ export class Arrivals {
 
   /**
    * Call after a commit. Keeps the changes of entities that are new with this commit. Forgets the other entities that
-   * the commit added changes to or removed changes from.
+   * the commit added changes to or removed changes from, and those of which the relay has acknowledged a change.
    */
-  follow({ held, dropped, newEntities }: Transaction): void {
+  follow({ held, dropped, newEntities, outbox }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
+    for (const { owed, removed } of outbox.values()) if (removed) this.take(owed.entity)
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
@@ -33,6 +34,11 @@ export class Arrivals {
       this.#whole.set(entity, changes)
       this.#bytes += bytes
     }
+  }
+
+  /** Returns a change of an entity that is kept here. */
+  get(entity: string, hash: Hash): Held | undefined {
+    return this.#whole.get(entity)?.get(hash)
   }
 
   /** Returns all changes of an entity and forgets them; undefined when they are not kept here. */

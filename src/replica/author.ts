@@ -6,7 +6,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { encodeCreation } from "../document/encoder/creation.ts"
 import { Entity } from "../document/entity.ts"
 import { projectCreated } from "../document/projection.ts"
-import { planned } from "../document/writing.ts"
+import { NO_CELLS, planned } from "../document/writing.ts"
 import type { Edited } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -55,13 +55,14 @@ export async function create(
  * Returns false, with nothing done, when only Automerge knows how to write these fields.
  */
 function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: string, content: Edited): boolean {
-  const writes = planned(def, content.changes, new Map())
+  const writes = planned(def, content.changes, NO_CELLS)
   const time = replica.seconds()
   const changes = encodeCreation(id, def.name, replica.actor, writes, time)
   if (changes === undefined) return false
   save(tx, id, def.name, changes, fieldsOf(content))
   const { principal } = tx.state
-  tx.addRow(def.name, { ...projectCreated(id, writes, time, def), $createdBy: principal, $updatedBy: principal })
+  const by = { $createdBy: principal, $updatedBy: principal }
+  tx.createRow(def.name, Object.assign(projectCreated(id, writes, time, def), by))
   return true
 }
 

@@ -9,7 +9,7 @@ import type { Transaction } from "./transaction.ts"
 export class Authorship {
   readonly #clock: Clock
   #actor: Actor
-  /** By entity and by session actor, the last seq that this session has used under its present principal. */
+  /** By entity and by actor, the last seq that this session has used under its present principal. */
   readonly #lastSeqs = new Map<string, Map<Actor, number>>()
 
   constructor(clock: Clock) {
@@ -35,7 +35,7 @@ export class Authorship {
     for (const { entity, change } of minted.values()) {
       let seqs = this.#lastSeqs.get(entity)
       if (seqs === undefined) this.#lastSeqs.set(entity, (seqs = new Map()))
-      if (!isDerived(entity, change)) seqs.set(change.actor, Math.max(change.seq, seqs.get(change.actor) ?? 0))
+      seqs.set(change.actor, Math.max(change.seq, seqs.get(change.actor) ?? 0))
     }
   }
 

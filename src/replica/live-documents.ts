@@ -51,7 +51,7 @@ export class Documents {
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
   /**
-   * Entities whose documents were made for a new note or for a row, and that no edit has used, the least recently used
+   * Entities whose documents were made to read or to make a row, and that no edit has used, the least recently used
    * first. After a first sync there would be thousands; WebAssembly's memory would grow for them, and each growth costs a garbage
    * collection.
    */

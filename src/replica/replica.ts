@@ -167,6 +167,11 @@ export class Replica {
     return !this.documents.has(entity) && readClosed(this.#projecting, entity, held, tx)
   }
 
+  /** Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created. */
+  kept(entity: string, hash: Hash): Held | undefined {
+    return this.#arrivals.get(entity, hash)
+  }
+
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**

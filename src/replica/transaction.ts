@@ -51,7 +51,7 @@ export class Transaction {
   readonly readyRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
   /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
-  /** Entities of which this replica had no change before this group, and whose first changes came from the relay. */
+  /** Entities of which this replica had no change before this group, and that came from the relay or were created here. */
   readonly newEntities = new Set<string>()
   /** Changes that were made on this device by this group, by hash. */
   readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
@@ -226,6 +226,12 @@ export class Transaction {
     this.#add(this.#written, entity)
   }
 
+  /** Call when all changes of a new entity were added. `row`: the row that its document would give. */
+  createRow(collection: string, row: StoredRow): void {
+    this.addRow(collection, row)
+    this.#add(this.newEntities, row.id)
+  }
+
   /** Call when everything else about a touched entity was added. `row`: the row that its document would give. */
   addRow(collection: string, row: StoredRow): void {
     this.#set(this.readyRows, row.id, { collection, row })
@@ -341,12 +347,14 @@ export class Transaction {
   }
 }
 
+const NONE: ReadonlyMap<Hash, never> = new Map<Hash, never>()
+
 /** Combines two layers: a value in `above` replaces the value in `below`, and an undefined value removes it. */
 function layered<T>(
   below: ReadonlyMap<Hash, T> | undefined,
   above: ReadonlyMap<Hash, T | undefined> | undefined,
 ): ReadonlyMap<Hash, T> {
-  if (above === undefined) return below ?? new Map()
+  if (above === undefined) return below ?? NONE
   const both = new Map(below)
   for (const [hash, value] of above) {
     if (value === undefined) both.delete(hash)

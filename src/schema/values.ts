@@ -6,7 +6,12 @@ import { HeadwaterError } from "../base/errors.ts"
  * stack is not known.
  */
 export const DEPTH = 64
+
 const loneHalf = /\p{Surrogate}/u
+const { isWellFormed } = String.prototype as { isWellFormed?(this: string): boolean }
+/** Whether a text has half a surrogate pair. `isWellFormed` is quicker, but browsers of before 2024 may lack it. */
+const hasLoneHalf: (text: string) => boolean =
+  isWellFormed === undefined ? (text) => loneHalf.test(text) : (text) => !isWellFormed.call(text)
 
 /** Whether a key belongs to rows (`id`, `$…`) or documents (`@…`). */
 export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
@@ -18,7 +23,7 @@ export const isReserved = (key: string): boolean => key === "id" || key[0] === "
 export const isFieldKey = (key: string): boolean => !isReserved(key) && key !== "__proto__"
 
 /** Whether a field can have this name. */
-export const isUserKey = (key: string): boolean => isFieldKey(key) && !loneHalf.test(key)
+export const isUserKey = (key: string): boolean => isFieldKey(key) && !hasLoneHalf(key)
 
 /**
  * Makes a deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
@@ -70,7 +75,7 @@ function copyObject(value: object, field: string, path: object[]): Record<string
   const result: Record<string, unknown> = {}
   for (const key of Object.keys(value).sort()) {
     const item = (value as Record<string, unknown>)[key]
-    if (key === "__proto__" || loneHalf.test(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
+    if (key === "__proto__" || hasLoneHalf(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
     if (item !== undefined) result[key] = copy(item, field, path)
   }
   return result
@@ -78,7 +83,7 @@ function copyObject(value: object, field: string, path: object[]): Record<string
 
 /** Returns the text. Throws `VALUE_UNSUPPORTED` when the text has half a surrogate pair, which UTF-8 cannot encode. */
 export function checkedText(value: string, field: string): string {
-  if (loneHalf.test(value)) throw unsupported(field, "half a surrogate pair")
+  if (hasLoneHalf(value)) throw unsupported(field, "half a surrogate pair")
   return value
 }
 

@@ -83,8 +83,11 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
 const isAdopted = (owed: Owed | undefined): boolean => owed?.how === "adopt"
 
 async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
+  const kept = chosen.map(({ entity, hash }) => replica.kept(entity, hash))
   const values = await Promise.all(
-    chosen.map(({ entity, hash }) => replica.store.get(keys.change(replica.id, entity, hash))),
+    chosen.map(({ entity, hash }, i) => {
+      return kept[i] === undefined ? replica.store.get(keys.change(replica.id, entity, hash)) : undefined
+    }),
   )
   const found: [Owed, Entry][] = []
   for (const [i, owed] of chosen.entries()) {
@@ -92,7 +95,7 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
     const readAgain = () => replica.step([], (tx) => replica.documents.heldOwed(entity, hash, tx))
     // Undefined: the change was set aside meanwhile, or the disk has damaged or lost its record, which `heldOwed`
     // notes.
-    const held = heldOf(values[i], hash) ?? (await readAgain())
+    const held = kept[i] ?? heldOf(values[i], hash) ?? (await readAgain())
     if (held !== undefined) found.push([owed, entryOf(entity, held)])
   }
   return found

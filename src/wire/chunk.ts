@@ -90,17 +90,33 @@ export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_
  * Automerge makes when that actor authors the same change. Throws `CHUNK_BAD`.
  */
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
-  const chunk = withDerivedActor(entity, template)
+  const chunk = new Uint8Array(template)
+  const { actorAt } = layoutOf(openChunk(chunk))
+  chunk.set(bytesOfHex(derivedActor(entity, chunk, actorAt)), actorAt)
   seal(chunk)
   return chunk
 }
 
-/** Does the same as `deriveChange`, except that the chunk still needs its checksum (`sealChange`). */
-export function withDerivedActor(entity: string, template: Uint8Array): Uint8Array {
-  const { actorAt } = layoutOf(openChunk(template))
-  const chunk = new Uint8Array(template)
-  chunk.set(bytesOfHex(derivedActor(entity, chunk, actorAt)), actorAt)
-  return chunk
+/** A change chunk whose actor is 16 zero bytes, and from which the derived changes of many entities are made. */
+export interface Template {
+  readonly change: Change
+  readonly layout: Layout
+}
+
+export function templateOf(chunk: Uint8Array): Template {
+  return { change: sealChange(chunk), layout: layoutOf(openChunk(chunk)) }
+}
+
+/**
+ * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
+ * template, if the template has one.
+ */
+export function deriveFrom({ change, layout }: Template, entity: string, dep?: Hash): Change {
+  const chunk = new Uint8Array(change.chunk)
+  if (dep !== undefined) chunk.set(bytesOfHex(dep), layout.depsAt)
+  const actor = derivedActor(entity, chunk, layout.actorAt)
+  chunk.set(bytesOfHex(actor), layout.actorAt)
+  return { ...change, chunk, hash: seal(chunk), actor, deps: dep === undefined ? change.deps : [dep] }
 }
 
 /** Whether the change's actor is the one that `deriveChange` gives to this content in this entity. */
@@ -113,13 +129,17 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
  * 16 zero bytes are hashed.
  */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
-  const name = utf8.encode(entity)
-  const template = new Uint8Array(name.length + chunk.length - HASHED_FROM)
-  template.set(name)
-  template.set(chunk.subarray(HASHED_FROM), name.length)
-  template.fill(0, name.length + at - HASHED_FROM, name.length + at - HASHED_FROM + ACTOR)
-  return sha256(template).slice(0, 2 * ACTOR)
+  const most = 3 * entity.length + chunk.length
+  const hashed = most <= scratch.length ? scratch : new Uint8Array(most)
+  const name = utf8.encodeInto(entity, hashed).written
+  const length = name + chunk.length - HASHED_FROM
+  hashed.set(chunk.subarray(HASHED_FROM), name)
+  hashed.fill(0, name + at - HASHED_FROM, name + at - HASHED_FROM + ACTOR)
+  return sha256(hashed.subarray(0, length)).slice(0, 2 * ACTOR)
 }
+
+/** `derivedActor` puts what it hashes here, if there is room: small derived changes are made and checked all the time. */
+const scratch = new Uint8Array(1024)
 
 /** Computes the checksum of a chunk and writes it into the chunk. Returns the hash of the change. */
 function seal(chunk: Uint8Array): Hash {

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import { newHandle } from "../../src/document/automerge.ts"
-import { collectionMadeBy, genesisOf, textContainer } from "../../src/document/derived.ts"
+import { collectionMadeBy, genesisOf, templatesKept, textContainer } from "../../src/document/derived.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { runs } from "../support/histories.ts"
@@ -36,4 +36,14 @@ test("a genesis names its collection, if the name is one that a collection can h
   expect(collectionMadeBy("other", genesisOf("e", "notes"))).toBe(undefined)
   expect(collectionMadeBy("e", genesisOf("e", "Büro"))).toBe(undefined)
   expect(collectionMadeBy("e", textContainer("e", genesisOf("e", "notes"), "body"))).toBe(undefined)
+})
+
+test("however many collections the changes of others name, a bounded number of templates is kept", () => {
+  const first = genesisOf("entity", "collection0").hash
+  for (let n = 0; n < 1000; n++) {
+    const name = `collection${n}`
+    expect(collectionMadeBy("entity", genesisOf("entity", name))).toBe(name)
+  }
+  expect(templatesKept()).toBeLessThanOrEqual(256)
+  expect(genesisOf("entity", "collection0").hash).toBe(first)
 })

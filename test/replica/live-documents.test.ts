@@ -3,8 +3,12 @@ import { replicaOf } from "../../src/app/workspace.ts"
 import { collection, openWorkspace, shape, text } from "../../src/index.ts"
 import { memoryStore } from "../../src/store/memory.ts"
 import type { Store } from "../../src/store/store.ts"
+import { systemEnv } from "../../src/sync/system.ts"
 
 const notes = collection("notes", shape<{ title: string; body?: string }>(), { fields: { body: text() } })
+
+/** Keeps no changes in memory after a creation, so that each hydration reads them from the disk. */
+const env = { ...systemEnv, sizes: { arrivals: 0 } }
 
 /** Opens a workspace, and counts the documents that it hydrates: each reads the changes of one entity. */
 async function opened(documentBytes?: number) {
@@ -17,7 +21,7 @@ async function opened(documentBytes?: number) {
       return real.list(prefix, options)
     },
   }
-  const ws = await openWorkspace({ id: "w", collections: { notes }, store, documentBytes })
+  const ws = await openWorkspace({ id: "w", collections: { notes }, store, documentBytes, env })
   const live = (ids: readonly string[]) => ids.filter((id) => replicaOf(ws).documents.has(id))
   return { ws, hydrated, live }
 }

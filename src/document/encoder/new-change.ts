@@ -19,7 +19,7 @@ export interface Header {
 
 /** Makes the bytes of a change chunk, without their checksum. */
 export function encodeChange({ deps, actor, startOp, time, others }: Header, operations: NewOperations): Uint8Array {
-  const body = new Output(512)
+  const body = new Output(scratch)
   body.uleb(deps.length)
   for (const dep of [...deps].sort()) body.raw(bytesOfHex(dep))
   writeActor(body, actor)
@@ -31,14 +31,20 @@ export function encodeChange({ deps, actor, startOp, time, others }: Header, ope
   for (const other of others) writeActor(body, other)
   operations.write(body)
 
-  const chunk = new Output(HASHED_FROM + 10 + body.length)
-  for (const byte of MAGIC) chunk.byte(byte)
-  for (let at = MAGIC.length; at < HASHED_FROM; at++) chunk.byte(0)
-  chunk.byte(CHANGE)
-  chunk.uleb(body.length)
-  chunk.raw(body.written())
-  return chunk.written().slice()
+  const start = new Output(startScratch)
+  for (const byte of MAGIC) start.byte(byte)
+  for (let at = MAGIC.length; at < HASHED_FROM; at++) start.byte(0)
+  start.byte(CHANGE)
+  start.uleb(body.length)
+  const chunk = new Uint8Array(start.length + body.length)
+  chunk.set(start.written())
+  chunk.set(body.written(), start.length)
+  return chunk
 }
+
+/** What comes before the body, and the body, are put together here. */
+const startScratch = new Uint8Array(32)
+const scratch = new Uint8Array(2 ** 14)
 
 function writeActor(out: Output, actor: Actor): void {
   const bytes = bytesOfHex(actor)

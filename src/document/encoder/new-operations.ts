@@ -3,7 +3,7 @@
  * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads them.
  */
 
-import { Output } from "./output.ts"
+import { Output, utf8Length, utf8Size } from "./output.ts"
 import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
 
 /** The id of an operation, and of the object or list element that it makes. */
@@ -48,7 +48,7 @@ export class NewOperations {
   readonly #insert = new Flags()
   readonly #action = new Runs<number>(writeNumber)
   readonly #valueKind = new Runs<number>(writeNumber)
-  readonly #values = new Output()
+  readonly #values = new Values()
   readonly #predecessors = new Runs<number>(writeNumber)
   readonly #predecessorActor = new Runs<number>(writeNumber)
   readonly #predecessorCounter = new Deltas()
@@ -60,9 +60,7 @@ export class NewOperations {
 
   /** Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. */
   set(place: Place, value: Scalar, integer = false): Id {
-    const start = this.#values.length
-    const type = this.#writeValue(value, integer)
-    return this.#add(place, SET, (this.#values.length - start) * 16 + type)
+    return this.#add(place, SET, this.#values.add(value, integer))
   }
 
   /** Makes an object; `action` says which kind. */
@@ -72,13 +70,12 @@ export class NewOperations {
 
   /** Deletes what an earlier operation of this change has set at a key of the root. */
   delete(key: string, set: Id): void {
-    this.#add({ object: undefined, key }, DELETE, NULL, [set])
+    this.#add({ object: undefined, key }, DELETE, NULL, set)
   }
 
   /** Inserts a text at the beginning of a text object: one operation for each Unicode character. */
   insertText(object: Id, value: string): void {
-    const bytes = this.#values.utf8(value)
-    const count = this.#addCharacters(bytes, value.length)
+    const count = this.#addCharacters(value)
     if (count === 0) return
     this.#objectActor.add(object.actor, count)
     this.#objectCounter.add(object.counter, count)
@@ -96,34 +93,32 @@ export class NewOperations {
 
   /** Writes the table of columns, and the columns themselves. Columns without a value are left out. */
   write(out: Output): void {
-    const columns = [
-      [1, this.#objectActor],
-      [2, this.#objectCounter],
-      [17, this.#elementActor],
-      [19, this.#elementCounter],
-      [21, this.#key],
-      [52, this.#insert],
-      [66, this.#action],
-      [86, this.#valueKind],
-      [87, this.#values],
-      [112, this.#predecessors],
-      [113, this.#predecessorActor],
-      [115, this.#predecessorCounter],
-    ] as const
     const table: number[] = []
-    const content = new Output()
-    for (const [name, column] of columns) {
-      if (column.empty) continue
+    const content = new Output(scratch)
+    const add = (name: number, column: { readonly empty: boolean; write(out: Output): void }) => {
+      if (column.empty) return
       const start = content.length
       column.write(content)
       table.push(name, content.length - start)
     }
+    add(1, this.#objectActor)
+    add(2, this.#objectCounter)
+    add(17, this.#elementActor)
+    add(19, this.#elementCounter)
+    add(21, this.#key)
+    add(52, this.#insert)
+    add(66, this.#action)
+    add(86, this.#valueKind)
+    add(87, this.#values)
+    add(112, this.#predecessors)
+    add(113, this.#predecessorActor)
+    add(115, this.#predecessorCounter)
     out.uleb(table.length / 2)
     for (const number of table) out.uleb(number)
     out.raw(content.written())
   }
 
-  #add(place: Place, action: number, valueKind: number, predecessors: readonly Id[] = []): Id {
+  #add(place: Place, action: number, valueKind: number, predecessor?: Id): Id {
     const { object } = place
     this.#objectActor.add(object?.actor ?? null)
     this.#objectCounter.add(object?.counter ?? null)
@@ -134,43 +129,62 @@ export class NewOperations {
     this.#insert.add(!inMap)
     this.#action.add(action)
     this.#valueKind.add(valueKind)
-    this.#predecessors.add(predecessors.length)
-    for (const { actor, counter } of predecessors) {
-      this.#predecessorActor.add(actor)
-      this.#predecessorCounter.add(counter)
+    this.#predecessors.add(predecessor === undefined ? 0 : 1)
+    if (predecessor !== undefined) {
+      this.#predecessorActor.add(predecessor.actor)
+      this.#predecessorCounter.add(predecessor.counter)
     }
     return { counter: this.#counter++, actor: AUTHOR }
   }
 
-  /** Writes a value and returns its type. */
-  #writeValue(value: Scalar, integer: boolean): number {
-    if (value === null) return NULL
-    if (typeof value === "boolean") return value ? TRUE : FALSE
-    if (typeof value === "string") {
-      this.#values.utf8(value)
-      return STRING
-    }
-    if (integer) this.#values.sleb(value)
-    else this.#values.float64(value)
-    return integer ? INT : FLOAT
-  }
-
-  /**
-   * Adds the kinds of the values that are the characters of a text, and returns how many there are. `bytes`: the text in
-   * UTF-8. `units`: its length in UTF-16 units.
-   */
-  #addCharacters(bytes: Uint8Array, units: number): number {
-    if (bytes.length === units) {
-      this.#valueKind.add(16 + STRING, units) // only ASCII
-      return units
+  /** Adds the characters of a text as values, and returns how many there are. */
+  #addCharacters(text: string): number {
+    if (this.#values.add(text) === 16 * text.length + STRING) {
+      this.#valueKind.add(16 + STRING, text.length) // every character takes one byte
+      return text.length
     }
     let count = 0
-    for (let at = 0; at < bytes.length; count++) {
-      const first = bytes[at]!
-      const length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4
-      this.#valueKind.add(16 * length + STRING)
-      at += length
+    for (const character of text) {
+      this.#valueKind.add(16 * utf8Size(character.codePointAt(0) as number) + STRING)
+      count++
     }
     return count
   }
+}
+
+/** `NewOperations.write` puts the columns together here. */
+const scratch = new Uint8Array(2 ** 14)
+
+/** The column of the values, which have no lengths of their own: `#valueKind` has them. */
+class Values {
+  readonly #values: { readonly value: number | string; readonly type: number }[] = []
+
+  /** Adds a value and returns its kind. */
+  add(value: Scalar, integer = false): number {
+    if (value === null) return NULL
+    if (typeof value === "boolean") return value ? TRUE : FALSE
+    const type = typeof value === "string" ? STRING : integer ? INT : FLOAT
+    const length = typeof value === "string" ? utf8Length(value) : integer ? slebLength(value) : 8
+    if (length > 0) this.#values.push({ value, type })
+    return 16 * length + type
+  }
+
+  get empty(): boolean {
+    return this.#values.length === 0
+  }
+
+  write(out: Output): void {
+    for (const { value, type } of this.#values) {
+      if (typeof value === "string") out.utf8(value)
+      else if (type === INT) out.sleb(value)
+      else out.float64(value)
+    }
+  }
+}
+
+/** Returns how many bytes `Output.sleb` writes. */
+function slebLength(value: number): number {
+  let length = 1
+  for (let rest = value; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80)) length++
+  return length
 }

@@ -10,27 +10,18 @@ export class Output {
   #bytes: Uint8Array
   #length = 0
 
-  /** `room`: how many bytes are written before the first new allocation. */
-  constructor(room = 256) {
-    this.#bytes = new Uint8Array(room)
+  /** Writes into `room` as long as the bytes fit into it. Nobody else may write there until the bytes were copied. */
+  constructor(room: Uint8Array) {
+    this.#bytes = room
   }
 
   get length(): number {
     return this.#length
   }
 
-  /** Returns the bytes that were written, without copying them. They change when more is written. */
+  /** Returns the bytes that were written, without copying them. */
   written(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
-  }
-
-  get empty(): boolean {
-    return this.#length === 0
-  }
-
-  /** Writes these bytes to another output. */
-  write(out: Output): void {
-    out.raw(this.written())
   }
 
   byte(value: number): void {
@@ -62,16 +53,14 @@ export class Output {
   /** Writes 8 bytes, the lowest first. */
   float64(value: number): void {
     this.#reserve(8)
-    new DataView(this.#bytes.buffer).setFloat64(this.#length, value, true)
+    new DataView(this.#bytes.buffer, this.#bytes.byteOffset).setFloat64(this.#length, value, true)
     this.#length += 8
   }
 
-  /** Writes a text in UTF-8 and returns its bytes, which change when more is written. */
-  utf8(text: string): Uint8Array {
+  /** Writes a text in UTF-8. */
+  utf8(text: string): void {
     this.#reserve(3 * text.length)
-    const start = this.#length
-    this.#length += utf8.encodeInto(text, this.#bytes.subarray(start)).written
-    return this.#bytes.subarray(start, this.#length)
+    this.#length += utf8.encodeInto(text, this.#bytes.subarray(this.#length)).written
   }
 
   #reserve(room: number): void {
@@ -80,4 +69,18 @@ export class Output {
     bytes.set(this.written())
     this.#bytes = bytes
   }
+}
+
+/** Returns how many bytes a character takes in UTF-8, from its code point. */
+export const utf8Size = (point: number): number => (point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4)
+
+/** Returns how many bytes a text takes in UTF-8. */
+export function utf8Length(text: string): number {
+  let bytes = text.length
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    // Each half of a surrogate pair takes two of the pair's four bytes; other units take three bytes from U+0800 on.
+    if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
+  }
+  return bytes
 }

@@ -4,7 +4,7 @@
  * one literal. Every replica must write the same bytes, so any other choice of runs would be wrong.
  */
 
-import type { Output } from "./output.ts"
+import { type Output, utf8Length } from "./output.ts"
 
 /** A column of numbers or texts; null where an operation has no value. */
 export class Runs<T extends number | string> {
@@ -67,16 +67,8 @@ export const writeNumber = (out: Output, value: number): void => out.uleb(value)
 
 /** Writes a text with its length in bytes before it. */
 export function writeText(out: Output, text: string): void {
-  const ascii = isAscii(text)
-  out.uleb(ascii ? text.length : utf8.encode(text).length)
+  out.uleb(utf8Length(text))
   out.utf8(text)
-}
-
-const utf8 = new TextEncoder()
-
-function isAscii(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false
-  return true
 }
 
 /** A column of numbers of which each is written as its difference to the number before it, nulls left out. */

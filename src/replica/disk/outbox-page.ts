@@ -39,10 +39,17 @@ export interface Page {
 export function writePage(owed: Iterable<Owed>): string {
   const kinds = new Map<string, { index: number; record: KindRecord }>()
   const lines = new Map<string, string[]>()
-  for (const { entity, principal, how, fields, hash, startOp, bytes } of owed) {
-    const alike = JSON.stringify([principal, how, fields])
-    let kind = kinds.get(alike)
-    if (kind === undefined) kinds.set(alike, (kind = { index: kinds.size, record: [principal, how, fields, 0] }))
+  let kind: { index: number; record: KindRecord } | undefined
+  let before: Owed | undefined
+  for (const one of owed) {
+    const { entity, principal, how, fields, hash, startOp, bytes } = one
+    // The changes of one edit lie side by side and share their fields.
+    if (kind === undefined || before?.fields !== fields || before.principal !== principal || before.how !== how) {
+      const alike = JSON.stringify([principal, how, fields])
+      kind = kinds.get(alike)
+      if (kind === undefined) kinds.set(alike, (kind = { index: kinds.size, record: [principal, how, fields, 0] }))
+    }
+    before = one
     kind.record[3]++
     const start = `${entity} ${kind.index} `
     const line = lines.get(start) ?? ["0"]

@@ -138,32 +138,31 @@ export class Paged<R> {
    */
   plan(changes: ReadonlyMap<string, R | undefined>): Plan {
     const writes: Write[] = []
-    const fresh: { readonly id: string; readonly key: Key; readonly record: R }[] = []
+    const fresh: [string, R][] = []
     const loosened: [string, boolean][] = []
     const dropped: string[] = []
     for (const [id, record] of changes) {
-      const key = this.#format.recordKey(id)
       if (record === undefined) {
         if (this.#pageOf.has(id)) {
-          writes.push([key, "null"])
+          writes.push([this.#format.recordKey(id), "null"])
           loosened.push([id, true])
         } else if (this.#loose.has(id)) {
-          writes.push([key, undefined])
+          writes.push([this.#format.recordKey(id), undefined])
           dropped.push(id)
         }
       } else if (this.#pageOf.has(id) || this.#loose.has(id)) {
-        writes.push([key, this.#format.writeRecord(record)])
+        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
         loosened.push([id, false])
-      } else fresh.push({ id, key, record })
+      } else fresh.push([id, record])
     }
     const pages = new Map<number, [string, R][]>()
     if (fresh.length < this.#sizes.atOnce) {
-      for (const { id, key, record } of fresh) {
-        writes.push([key, this.#format.writeRecord(record)])
+      for (const [id, record] of fresh) {
+        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
         loosened.push([id, false])
       }
     } else {
-      const sorted = fresh.map(({ id, record }): [string, R] => [id, record]).sort(([a], [b]) => (a < b ? -1 : 1))
+      const sorted = fresh.sort((a, b) => (a[0] < b[0] ? -1 : 1))
       let page = this.#nextPage
       for (let at = 0; at < sorted.length; at += this.#sizes.page) {
         pages.set(page++, sorted.slice(at, at + this.#sizes.page))

@@ -6,7 +6,7 @@ import { encodeCreation } from "../../../src/document/encoder/creation.ts"
 import { Entity, loadAutomerge } from "../../../src/document/entity.ts"
 import { History } from "../../../src/document/history.ts"
 import { project, projectCreated } from "../../../src/document/projection.ts"
-import { planned } from "../../../src/document/writing.ts"
+import { NO_CELLS, planned } from "../../../src/document/writing.ts"
 import { type Changes, created } from "../../../src/schema/draft.ts"
 import { type AnyDef, collection, text } from "../../../src/schema/schema.ts"
 import { isUserKey } from "../../../src/schema/values.ts"
@@ -36,7 +36,7 @@ const readable = (change: Change) => ({ ...change, chunk: hex(change.chunk) })
 /** Encodes a creation, and compares every change and the row with what Automerge makes. Returns false if it declines. */
 function same(id: string, def: AnyDef, input: object, time = TIME): boolean {
   const { changes } = created(def, input)
-  const writes = planned(def, changes, new Map())
+  const writes = planned(def, changes, NO_CELLS)
   const encoded = encodeCreation(id, def.name, actorOf(1), writes, time)
   if (encoded === undefined) return false
   const { made, row } = byAutomerge(id, def, changes, time)
@@ -180,7 +180,7 @@ describe("declines", () => {
 
 test("refuses a change that is too large, as Automerge's would be", () => {
   const { changes } = created(notes, { a: "x".repeat(limits.chunk - 1), b: "y" })
-  const writes = planned(notes, changes, new Map())
+  const writes = planned(notes, changes, NO_CELLS)
   const tooLarge = expect.objectContaining({ code: "TOO_LARGE" })
   expect(() => encodeCreation("e", "notes", actorOf(1), writes, TIME)).toThrow(tooLarge)
   expect(() => byAutomerge("e", notes, changes, TIME)).toThrow(tooLarge)
