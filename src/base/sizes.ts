@@ -32,8 +32,10 @@ export interface Sizes {
    * same time.
    */
   readonly group: number
-  /** The most stale entities that one step projects. Bounds how long a write waits for that step. */
+  /** The most stale entities for which one step makes documents. Bounds how long a write waits for that step. */
   readonly projectAtOnce: number
+  /** The most stale entities that one step projects if none of them needs a document, which costs a twentieth. */
+  readonly readAtOnce: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
   /** How many change records one read for a `have` returns. */
@@ -58,6 +60,11 @@ export interface Sizes {
   readonly credit: number
   /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
   readonly encodeCreates: boolean
+  /**
+   * Whether rows of closed entities are read from their changes without Automerge. The simulation makes them with
+   * Automerge in half of its runs.
+   */
+  readonly readRows: boolean
 }
 
 export const usualSizes: Sizes = {
@@ -73,6 +80,7 @@ export const usualSizes: Sizes = {
   documentBytes: 64 * 2 ** 20,
   group: 512,
   projectAtOnce: 32,
+  readAtOnce: 128,
   arrivals: 4 * 2 ** 20,
   haveRecords: 1000,
   haveBytes: 2 ** 18,
@@ -83,4 +91,5 @@ export const usualSizes: Sizes = {
   leastCredit: 2 ** 16,
   credit: 4 * 2 ** 20,
   encodeCreates: true,
+  readRows: true,
 }

@@ -7,12 +7,12 @@
 
 import type { Code } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import type { Actor, Hash } from "../wire/protocol.ts"
 import { Ancestries, type Ancestry } from "./ancestries.ts"
 import { collectionMadeBy } from "./derived.ts"
 import { causalOrder } from "./graph.ts"
 import { History } from "./history.ts"
-import { fault } from "./operations.ts"
+import { type Exists, fault } from "./operations.ts"
 
 export interface Verdicts {
   /** The sound changes, in causal order: all that they depend on is sound too. */
@@ -27,6 +27,9 @@ export interface Judged extends Verdicts {
   /** The history that consists of `order`. An `Entity` can be made from it, and then owns it. */
   readonly history: History
 }
+
+/** `exists`: whether an ancestor of the change has made an operation. */
+export type ReadChange = (change: Change, exists: Exists) => void
 
 /** How far the startOp of a change may be beyond the largest operation counter of its deps. */
 const START_AHEAD = 2 ** 20
@@ -43,9 +46,14 @@ const START_AHEAD = 2 ** 20
  */
 export function admitted(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
-  const history = History.of(causalOrder(given.filter(({ hash }) => !suspects.has(hash))))
+  const history = History.of(trustedOf(given, suspects))
   const { bad, waiting } = new Admission(entity, history).judge(given)
   return { order: [...history.order], bad, waiting, history }
+}
+
+/** Returns the changes that are no suspects, in causal order. */
+export function trustedOf(changes: readonly Change[], suspects: ReadonlySet<Hash>): Change[] {
+  return causalOrder(changes.filter(({ hash }) => !suspects.has(hash)))
 }
 
 /**
@@ -55,10 +63,16 @@ export function admitted(entity: string, changes: Iterable<Change>, suspects: Re
 export class Admission {
   readonly #entity: string
   readonly #history: History
+  readonly #read: ReadChange | undefined
 
-  constructor(entity: string, history: History) {
+  /**
+   * `read`: reads each change just before it is added to the history, and throws if it cannot vouch for the change. It
+   * takes the place of `fault`, so that the operations of a change are walked once.
+   */
+  constructor(entity: string, history: History, read?: ReadChange) {
     this.#entity = entity
     this.#history = history
+    this.#read = read
   }
 
   /** Judges these changes, and adds the sound ones to the history. Waiting changes are not kept: pass them again. */
@@ -92,20 +106,21 @@ export class Admission {
     if (seq !== before + 1) return "SEQ_GAP"
     const maxOp = Math.max(0, ...deps.map((dep) => this.#history.changes.get(dep)?.maxOp ?? 0))
     if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
-    const isRoot = deps.length === 0
-    if (isRoot && collectionMadeBy(this.#entity, change) === undefined) return "CHUNK_BAD"
-    const code = isRoot ? undefined : this.#faultOf(change, ancestry)
+    const code = this.#faultOf(change, ancestry)
     if (code !== undefined) return code
     // The two verdicts from here on are checked last, because they depend on which other changes are in the history. Of
     // two changes with one (actor, seq), the history keeps the one that it already has.
     if (this.#history.seqOf(actor) > before) return "SEQ_TAKEN"
-    return isRoot && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
+    return deps.length === 0 && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
   }
 
   #faultOf(change: Change, ancestry: Ancestry): Code | undefined {
-    return fault(change, (counter, author) => {
+    const exists = (counter: number, author: Actor) => {
       const made = this.#history.madeBy(author, counter)
       return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
-    })
+    }
+    if (this.#read !== undefined) return void this.#read(change, exists)
+    if (change.deps.length > 0) return fault(change, exists)
+    return collectionMadeBy(this.#entity, change) === undefined ? "CHUNK_BAD" : undefined
   }
 }

@@ -1,7 +1,8 @@
 /** Reads the value of each field in a document, as a plain value that rows and drafts can share. */
 
-import { DEPTH, freeze, isReserved } from "../schema/values.ts"
+import { DEPTH, freeze, isFieldKey } from "../schema/values.ts"
 import { automerge, type Handle } from "./automerge.ts"
+import { DELETED, type DeletedValue } from "./deletion.ts"
 
 /** The text object of a field. */
 export interface Text {
@@ -22,14 +23,15 @@ export interface Cell {
   readonly text?: Text
 }
 
-/**
- * Returns the keys of the root that are fields. Another tool may write the keys `id` and `$x`. They are left out,
- * because a row uses these names for its metadata.
- */
+/** Returns the keys of the root that are fields. */
 export function fieldKeys(handle: Handle): Set<string> {
-  const keys = new Set(handle.keys("_root"))
-  for (const key of keys) if (isReserved(key) || key === "__proto__") keys.delete(key)
-  return keys
+  return new Set(handle.keys("_root").filter(isFieldKey))
+}
+
+/** Reads the values of `@deleted`. */
+export function deletionsIn(handle: Handle): DeletedValue[] {
+  const strings = handle.getAll("_root", DELETED).filter(([type]) => type === "str")
+  return strings.map(([, value, id]) => ({ value: String(value), id: String(id) }))
 }
 
 /**

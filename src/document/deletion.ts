@@ -7,7 +7,6 @@
 
 import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { Handle } from "./automerge.ts"
 import { byTime } from "./graph.ts"
 import type { History } from "./history.ts"
 import { setsOnly } from "./operations.ts"
@@ -15,6 +14,12 @@ import { setsOnly } from "./operations.ts"
 export const DELETED = "@deleted"
 
 export const deletedValue = (heads: readonly Hash[]): string => [...heads].sort().join(",")
+
+/** A string that `@deleted` holds, and the id of the operation that wrote it. */
+export interface DeletedValue {
+  readonly value: string
+  readonly id: string
+}
 
 export class Deletion {
   /**
@@ -24,13 +29,12 @@ export class Deletion {
   #outlived = ""
 
   /**
-   * Returns the newest change that deleted the entity; undefined while it is not deleted. `history`: the changes in the
-   * document.
+   * Returns the newest change that deleted the entity; undefined while it is not deleted. `values`: the strings that
+   * `@deleted` holds, several if they conflict. `history`: the changes in the document.
    */
-  find(handle: Handle, entity: string, history: History): Change | undefined {
-    const values = handle.getAll("_root", DELETED).filter(([type]) => type === "str")
+  find(values: readonly DeletedValue[], entity: string, history: History): Change | undefined {
     if (values.length === 0) return undefined
-    const heads = new Set(values.flatMap(([, value]) => String(value).split(",")))
+    const heads = new Set(values.flatMap(({ value }) => value.split(",")))
     const seen = [...heads].filter((hash) => history.changes.has(hash)).sort()
     const question = JSON.stringify([values, seen])
     if (question === this.#outlived) return undefined
@@ -40,7 +44,7 @@ export class Deletion {
       this.#outlived = question
       return undefined
     }
-    const ids = values.map((value) => String(value[2]))
+    const ids = values.map(({ id }) => id)
     return unseen
       .filter((change) => makesOne(change, ids))
       .sort(byTime)

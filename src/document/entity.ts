@@ -11,9 +11,10 @@ import type { Actor, Hash } from "../wire/protocol.ts"
 import { Admission, type Verdicts } from "./admission.ts"
 import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, newHandle } from "./automerge.ts"
-import { type Cell, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
+import { type Cell, deletionsIn, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived.ts"
+import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
 import { MADE, rootKeys } from "./operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
@@ -24,17 +25,6 @@ export { automergeVersion, loadAutomerge } from "./automerge.ts"
 const BYTES_OF_DOCUMENT = 8 * 1024
 const BYTES_OF_CHANGE = 1024
 const BYTES_OF_OPERATION = 160
-
-/** When the entity was created, updated and deleted: ms since 1970, 0 when no change has a time. */
-export interface Facts {
-  readonly createdAt: number
-  readonly updatedAt: number
-  readonly deletedAt?: number
-  /** The changes that have these times. Rows show who pushed them: `$createdBy`, `$updatedBy`, `$deletedBy`. */
-  readonly createdIn?: Hash
-  readonly updatedIn?: Hash
-  readonly deletedIn?: Hash
-}
 
 export class Entity {
   readonly id: string
@@ -128,15 +118,7 @@ export class Entity {
   }
 
   get facts(): Facts {
-    const { earliest, latest } = this.#history
-    const deletedBy = this.#deletedBy
-    return {
-      createdAt: (earliest?.time ?? 0) * 1000,
-      updatedAt: (latest?.time ?? 0) * 1000,
-      ...(earliest && { createdIn: earliest.hash }),
-      ...(latest && { updatedIn: latest.hash }),
-      ...(deletedBy && { deletedAt: deletedBy.time * 1000, deletedIn: deletedBy.hash }),
-    }
+    return factsOf(this.#history, this.#deletedBy)
   }
 
   /**
@@ -337,7 +319,7 @@ export class Entity {
   }
 
   #findDeletion(): Change | undefined {
-    return this.#deletion.find(this.#handle, this.id, this.#history)
+    return this.#deletion.find(deletionsIn(this.#handle), this.id, this.#history)
   }
 }
 

@@ -4,7 +4,7 @@ import { startOf } from "../schema/display.ts"
 import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import { utf8Length } from "./encoder/output.ts"
-import type { Entity, Facts } from "./entity.ts"
+import type { Facts } from "./facts.ts"
 import type { FieldWrite } from "./writing.ts"
 
 /** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
@@ -27,12 +27,19 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
+/** What a row is made from: an `Entity`, or a `Reader` that has read the same changes. */
+export interface Content {
+  readonly id: string
+  readonly facts: Facts
+  whole(def: AnyDef | undefined): Readonly<Fields>
+}
+
 /**
  * Makes the row of an entity. `def` is undefined for a collection that this app does not know; the row then has all
  * texts, however long.
  */
-export function project(entity: Entity, def: AnyDef | undefined): ProjectedRow {
-  return rowOf(entity.id, entity.whole(def), entity.facts, def)
+export function project(content: Content, def: AnyDef | undefined): ProjectedRow {
+  return rowOf(content.id, content.whole(def), content.facts, def)
 }
 
 /**

@@ -178,14 +178,20 @@ export class Idle implements IdleWork {
   #projectStale(): void {
     if (this.#projecting) return
     const due: string[] = []
+    const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
+    const most = readRows ? readAtOnce : projectAtOnce
     for (const [entity, mark] of this.#replica.stale) {
-      if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === this.#replica.sizes.projectAtOnce) break
+      if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === most) break
     }
     if (due.length === 0) return
     this.#projecting = true
     const projected = this.#replica.step([], async (tx) => {
       const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
-      for (const [i, entity] of due.entries()) await this.#project(entity, tx, held[i] as Map<Hash, Held>)
+      let left = projectAtOnce
+      for (const [i, entity] of due.entries()) {
+        if (left === 0) break // the next step projects the others
+        if (await this.#project(entity, tx, held[i] as Map<Hash, Held>)) left--
+      }
     })
     projected.then(
       () => {
@@ -199,15 +205,18 @@ export class Idle implements IdleWork {
     )
   }
 
-  async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<void> {
-    if (tx.staleOf(entity) === undefined) return
+  /** Projects an entity. Returns whether that took a document, or the attempt to make one. */
+  async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
+    if (tx.staleOf(entity) === undefined) return false
     try {
+      if (this.#replica.readClosed(entity, held, tx)) return false
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
     } catch (error) {
       leaveOut(entity, tx, error)
       this.#resting.add(entity)
       this.afterFailure()
     }
+    return true
   }
 
   #foldSoon(): void {

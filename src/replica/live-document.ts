@@ -30,8 +30,6 @@ export class Live {
     return this.#held.get(hash)
   }
 
-  /** Returns the principal that pushed a change; null when the principal is not known. */
-  by(hash: Hash | undefined): string | null {
-    return hash === undefined ? null : (this.#held.get(hash)?.by ?? null)
-  }
+  /** Returns the principal that pushed a change; undefined when the principal is not known. */
+  readonly by = (hash: Hash): string | undefined => this.#held.get(hash)?.by
 }

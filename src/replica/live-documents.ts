@@ -230,13 +230,7 @@ export class Documents {
       tx.arrive(entity)
     }
     const { verdict, hydrated } = this.#tryHydrate(entity, changes, suspects, mark)
-    markVerdicts(entity, verdict.bad, tx)
-    oweFreed(this.#o.authorship, entity, verdict.order, mark?.unnamed, tx)
-    const waiting = verdict.waiting.map(({ hash }) => held.get(hash) as Held)
-    if (mark === undefined && lacksRecord(held, waiting, tx.badOf(entity))) {
-      tx.state = { ...tx.state, heal: true }
-      markWaiting(tx, entity, waiting) // so that the loss is found only once
-    }
+    const waiting = noteVerdict(this.#o.authorship, entity, verdict, held, tx)
     if (hydrated === undefined) {
       if (mark !== undefined) markWaiting(tx, entity, waiting)
       return undefined
@@ -333,6 +327,28 @@ function lacksRecord(
   bad: ReadonlyMap<Hash, unknown>,
 ): boolean {
   return waiting.some(({ change }) => change.deps.some((dep) => !held.has(dep) && !bad.has(dep)))
+}
+
+/**
+ * Notes in the transaction what the verdict on all changes of an entity means for them. Returns the changes that wait.
+ * The caller marks them if the entity is marked, or some wait.
+ */
+export function noteVerdict(
+  authorship: Authorship,
+  entity: string,
+  { order, bad, waiting }: Judged,
+  held: ReadonlyMap<Hash, Held>,
+  tx: Transaction,
+): readonly Held[] {
+  const mark = tx.staleOf(entity)
+  markVerdicts(entity, bad, tx)
+  oweFreed(authorship, entity, order, mark?.unnamed, tx)
+  const waits = waiting.map(({ hash }) => held.get(hash) as Held)
+  if (mark === undefined && lacksRecord(held, waits, tx.badOf(entity))) {
+    tx.state = { ...tx.state, heal: true }
+    markWaiting(tx, entity, waits) // so that the loss is found only once
+  }
+  return waits
 }
 
 /** Marks the changes that are bad, with the build of Automerge that gave the verdict. */

@@ -1,41 +1,84 @@
 /** Makes the rows of a transaction: each touched entity is projected once, at the end of its group. */
 import { HeadwaterError } from "../base/errors.ts"
-import { project } from "../document/projection.ts"
+import type { Facts } from "../document/facts.ts"
+import { type ProjectedRow, project } from "../document/projection.ts"
+import { readRow } from "../document/reader/read-row.ts"
+import type { Hash } from "../wire/protocol.ts"
+import type { Authorship } from "./authorship.ts"
+import type { Held } from "./disk/change-record.ts"
 import type { StoredRow } from "./disk/records.ts"
 import type { Defs } from "./disk/records-in-memory.ts"
 import type { NewRows } from "./disk/rows.ts"
 import type { Live } from "./live-document.ts"
-import { type Documents, markWaiting } from "./live-documents.ts"
+import { type Documents, markWaiting, noteVerdict } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
+
+/** What the rows of a replica are made with. */
+export interface Projecting {
+  readonly documents: Documents
+  readonly authorship: Authorship
+  readonly defs: Defs
+  /** Whether rows of closed entities are read from their changes, as far as `readRow` can. */
+  readonly readRows: boolean
+}
 
 /** Projects every touched entity. `collectionOf` returns the collection in which an entity is shown now. */
 export async function projectTouched(
-  documents: Documents,
-  defs: Defs,
+  projecting: Projecting,
   collectionOf: (entity: string) => string | undefined,
   tx: Transaction,
 ): Promise<NewRows> {
+  const { documents, defs } = projecting
   const rows = new Map<string, { collection: string; row: StoredRow | undefined }>()
   for (const entity of tx.touched) {
-    const created = tx.createdRows.get(entity)
-    if (created !== undefined) {
-      rows.set(entity, created)
-      continue
-    }
     try {
-      const live = await documents.live(entity, tx)
+      const held = documents.has(entity) || tx.readyRows.has(entity) ? undefined : await documents.held(entity, tx)
+      if (held !== undefined) readClosed(projecting, entity, held, tx)
+      const ready = tx.readyRows.get(entity)
+      if (ready !== undefined) {
+        rows.set(entity, ready)
+        continue
+      }
+      const live = await documents.live(entity, tx, held)
       const mark = tx.staleOf(entity)
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
       // the changes of the entity make no document now, and its row stays
       if (live === undefined && !(await documents.isGone(entity, tx))) continue
-      rows.set(entity, { collection, row: live && storedRow(live, defs) })
+      rows.set(entity, { collection, row: live && rowOf(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)
     } catch (error) {
       leaveOut(entity, tx, error)
     }
   }
   return rows
+}
+
+/**
+ * Makes the row of a closed entity from its changes, without a document, and adds it to the transaction. Judges the
+ * changes whose verdict is open, as `Documents.live` does. Returns false, with nothing done, when only Automerge can
+ * read these changes. `held`: all changes of the entity that are not known to be bad.
+ */
+export function readClosed(
+  { authorship, defs, readRows }: Projecting,
+  entity: string,
+  held: ReadonlyMap<Hash, Held>,
+  tx: Transaction,
+): boolean {
+  if (!readRows) return false
+  const mark = tx.staleOf(entity)
+  const changes = [...held.values()].map(({ change }) => change)
+  const read = readRow(entity, changes, new Set(mark?.suspects), (collection) => defs.get(collection))
+  if (typeof read === "string") return false
+  if (mark !== undefined) tx.arrive(entity)
+  const waiting = noteVerdict(authorship, entity, read.verdict, held, tx)
+  if (waiting.length > 0 || mark !== undefined) markWaiting(tx, entity, waiting)
+  tx.touch(entity)
+  tx.addRow(
+    read.collection,
+    storedRow(read.row, read.facts, (hash) => held.get(hash)?.by),
+  )
+  return true
 }
 
 /**
@@ -50,12 +93,18 @@ export function leaveOut(entity: string, tx: Transaction, error: unknown): void 
   if (mark.waiting) tx.markStale(entity, { ...mark, waiting: false })
 }
 
-function storedRow(live: Live, defs: Defs): StoredRow {
-  const { createdIn, updatedIn, deletedIn } = live.entity.facts
+function rowOf({ entity, by }: Live, defs: Defs): StoredRow {
+  return storedRow(project(entity, defs.get(entity.collection)), entity.facts, by)
+}
+
+/** Adds to a row who pushed the changes that it has its times from. `by`: the principal, if it is known. */
+function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
+  const { createdIn, updatedIn, deletedIn } = facts
+  const nameOf = (hash: Hash | undefined) => (hash && by(hash)) ?? null
   return {
-    ...project(live.entity, defs.get(live.entity.collection)),
-    $createdBy: live.by(createdIn),
-    $updatedBy: live.by(updatedIn),
-    ...(deletedIn !== undefined && { $deletedBy: live.by(deletedIn) }),
+    ...row,
+    $createdBy: nameOf(createdIn),
+    $updatedBy: nameOf(updatedIn),
+    ...(deletedIn !== undefined && { $deletedBy: nameOf(deletedIn) }),
   }
 }

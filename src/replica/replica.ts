@@ -16,7 +16,7 @@ import type { Held } from "./disk/change-record.ts"
 import { type Changed, type Commit, type Defs, type Known, noChange, type SetAside } from "./disk/records-in-memory.ts"
 import { type IdleWork, NO_WORK } from "./idle-work.ts"
 import { Documents } from "./live-documents.ts"
-import { projectTouched } from "./projecting.ts"
+import { type Projecting, projectTouched, readClosed } from "./projecting.ts"
 import { Queue, type Step } from "./queue.ts"
 import { Transaction } from "./transaction.ts"
 
@@ -45,7 +45,7 @@ export class Replica {
   /** The last failure of the disk; null once a commit has succeeded. */
   failure: HeadwaterError | null = null
   #known: Known
-  readonly #defs: Defs
+  readonly #projecting: Projecting
   readonly #steps: Queue
   readonly #listeners = new Set<(changed: Changed) => void>()
   /**
@@ -63,14 +63,14 @@ export class Replica {
     this.store = store
     this.clock = clock
     this.sizes = sizes
-    this.#defs = defs
     this.#known = known
     this.authorship = new Authorship(clock)
     this.#arrivals = new Arrivals(sizes.arrivals)
     const { authorship } = this
     const arrivals = this.#arrivals
-    const { documentBytes } = sizes
+    const { documentBytes, readRows } = sizes
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, documentBytes, wasm })
+    this.#projecting = { documents: this.documents, authorship, defs, readRows }
     this.documents.onLoad = () => this.#idle.automergeLoaded()
     this.documents.onFailure = () => {
       this.#tell(noChange()) // no commit follows that would tell the listeners
@@ -150,6 +150,14 @@ export class Replica {
     })
   }
 
+  /**
+   * Makes the row of an entity without a document. Returns false, with nothing done, when the entity has one, or needs
+   * one. `held`: all changes of the entity that are not known to be bad.
+   */
+  readClosed(entity: string, held: ReadonlyMap<Hash, Held>, tx: Transaction): boolean {
+    return !this.documents.has(entity) && readClosed(this.#projecting, entity, held, tx)
+  }
+
   /** Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created. */
   kept(entity: string, hash: Hash): Held | undefined {
     return this.#arrivals.get(entity, hash)
@@ -190,7 +198,7 @@ export class Replica {
     for (const step of group) settle.push(await this.#runStep(step, tx))
     let commit: Commit | undefined
     try {
-      const rows = await projectTouched(this.documents, this.#defs, (id) => this.rows.collectionOf(id), tx)
+      const rows = await projectTouched(this.#projecting, (id) => this.rows.collectionOf(id), tx)
       commit = this.#known.commitOf(tx, rows)
     } catch (error) {
       if (error instanceof HeadwaterError && error.code.startsWith("STORE_")) throw error

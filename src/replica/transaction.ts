@@ -45,10 +45,10 @@ export class Transaction {
   /** Changes that this group adds, by entity. */
   readonly held = new Map<string, Map<Hash, Held>>()
   /**
-   * The rows of entities that this group has created without a document, by entity. A row is here only as long as
-   * nothing else in the group has changed its entity.
+   * The rows that this group has made without a document, by entity. A row is here only as long as nothing else in the
+   * group has changed its entity.
    */
-  readonly createdRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
+  readonly readyRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
   /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
   /** Entities of which this replica had no change before this group, and that came from the relay or were created here. */
@@ -228,12 +228,17 @@ export class Transaction {
 
   /** Call when all changes of a new entity were added. `row`: the row that its document would give. */
   createRow(collection: string, row: StoredRow): void {
-    this.#set(this.createdRows, row.id, { collection, row })
+    this.addRow(collection, row)
     this.#add(this.newEntities, row.id)
   }
 
+  /** Call when everything else about a touched entity was added. `row`: the row that its document would give. */
+  addRow(collection: string, row: StoredRow): void {
+    this.#set(this.readyRows, row.id, { collection, row })
+  }
+
   #forgetRow(entity: string): void {
-    if (this.createdRows.has(entity)) this.#delete(this.createdRows, entity)
+    if (this.readyRows.has(entity)) this.#delete(this.readyRows, entity)
   }
 
   /** Removes the record of a change with this commit. */

@@ -16,8 +16,14 @@ const hasLoneHalf: (text: string) => boolean =
 /** Whether a key belongs to rows (`id`, `$…`) or documents (`@…`). */
 export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
 
+/**
+ * Whether a key of a document's root is a field. Another tool may write the keys `id` and `$x`. They are no fields,
+ * because a row uses these names for its metadata.
+ */
+export const isFieldKey = (key: string): boolean => !isReserved(key) && key !== "__proto__"
+
 /** Whether a field can have this name. */
-export const isUserKey = (key: string): boolean => !isReserved(key) && key !== "__proto__" && !hasLoneHalf(key)
+export const isUserKey = (key: string): boolean => isFieldKey(key) && !hasLoneHalf(key)
 
 /**
  * Makes a deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.

@@ -155,6 +155,8 @@ test("a waiting change is not lost when the session takes a fresh actor", async 
   await relay.pass(200)
   relay.say({ t: "entries", w, items: [item("e", [two])], cursor: at(4), level: true })
   await relay.pass(200)
+  expect(replicaOf(ws).stale.has("e")).toBe(false)
+  expect(await ws.notes.read("e")).toMatchObject({ n: 3 })
   expect(replicaOf(ws).documents.get("e")?.changes.size).toBe(4)
   await ws.close()
 })

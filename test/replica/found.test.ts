@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
 import type { Store } from "../../src/store/store.ts"
+import { systemEnv } from "../../src/sync/system.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { limits, type Push } from "../../src/wire/protocol.ts"
 import { at } from "../support/foreign.ts"
@@ -240,7 +241,8 @@ describe("an app update during which WebAssembly has no memory", () => {
     const next = {
       notes: collection("notes", shape<{ title?: string; body?: string; summary?: string }>(), { fields }),
     }
-    const openNext = () => openWorkspace({ id: "w", collections: next, store: disk })
+    const env = { ...systemEnv, sizes: { readRows: false } } // only Automerge makes rows
+    const openNext = () => openWorkspace({ id: "w", collections: next, store: disk, env })
     const restore = exhaust(10)
     const during = await openNext()
     await new Promise((resolve) => setTimeout(resolve, 200)) // within this time the rows are made again, or fail

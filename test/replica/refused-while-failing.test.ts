@@ -21,7 +21,7 @@ function fail(): () => void {
 
 test("a refused change leaves the row, also if the document can't be made at that time and other changes wait", async () => {
   const relay = new ScriptedRelay()
-  const ws = await openLevel(relay)
+  const ws = await openLevel(relay, undefined, { ...relay.env, sizes: { readRows: false } })
   await ws.notes.create({ title: "kept" }, { id: "e" })
   await relay.pass(100)
   const created = relay.last("push")

@@ -108,6 +108,7 @@ const tiny: Partial<Sizes> = {
   documentBytes: 1,
   group: 2,
   projectAtOnce: 1,
+  readAtOnce: 2,
 }
 const act = fc.record({
   tab: fc.nat(2),

@@ -16,6 +16,7 @@ export const tinySizes: Sizes = {
   documentBytes: 1,
   group: 2,
   projectAtOnce: 1,
+  readAtOnce: 2,
   arrivals: 400,
   haveRecords: 3,
   haveBytes: 120,
@@ -26,6 +27,7 @@ export const tinySizes: Sizes = {
   leastCredit: 150,
   credit: 600,
   encodeCreates: true,
+  readRows: true,
 }
 
 /** Tiny sizes of the relay's serving. Its times are left out, because the simulated relay does not use them. */

@@ -97,15 +97,20 @@ export class World {
   /** Whether the relay sees a principal for each account. */
   readonly principals: boolean
   readonly #sizes: Sizes
+  /** Undefined: every other replica reads rows without Automerge, so that both ways must give the same rows. */
+  readonly #readRows: boolean | undefined
+  readonly #seed: number
   readonly #shared: boolean
   #tokens = 0
   #named = 0
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
+    this.#seed = options.seed
     this.principals = options.principals ?? false
     const encodeCreates = options.seed % 2 === 0
     this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), encodeCreates, ...options.sizes }
+    this.#readRows = options.sizes?.readRows
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)
     this.scheduler = new Scheduler(options.seed)
@@ -143,8 +148,10 @@ export class World {
 
   addReplica(): Replica {
     const { scheduler, network, oracle } = this
+    const readRows = this.#readRows ?? ((this.#seed >> 1) + this.#named) % 2 === 0
     const name = `r${this.#named++}`
-    const replica = new Replica({ name, scheduler, network, oracle, latency: this.speeds.store, sizes: this.#sizes })
+    const sizes = { ...this.#sizes, readRows }
+    const replica = new Replica({ name, scheduler, network, oracle, latency: this.speeds.store, sizes })
     replica.dials = !this.network.held
     replica.shares = this.#shared
     this.replicas.push(replica)

@@ -1,0 +1,200 @@
+/**
+ * Reads the operations of one change into a document. It checks what each of them refers to: an object of the right
+ * kind, an element of it, and predecessors under the same key or at the same element, in the order in which Automerge
+ * writes them. Otherwise Automerge would not write the same operation again.
+ */
+
+import type { Change } from "../../wire/chunk.ts"
+import { type Exists, TYPE } from "../operations.ts"
+import { decline } from "./declined.ts"
+import type { ReadDocument } from "./document.ts"
+import { type DocumentObject, LIST, MAP, type Register, type SequenceObject, TEXT, writtenIn } from "./objects.ts"
+import { DELETE, INCREMENT, OperationRuns, SET } from "./operation-runs.ts"
+import type { Piece } from "./sequence.ts"
+import { COUNTER, INT } from "./values.ts"
+
+/**
+ * Reads the change. `exists`: whether an ancestor has made an operation; without it, every operation in the document
+ * counts as an ancestor's. `genesis`: whether the change may write `@type`. Throws `Declined` or `CHUNK_BAD`, and the
+ * document is of no use then.
+ */
+export function readOperations(
+  document: ReadDocument,
+  change: Change,
+  exists: Exists | undefined,
+  genesis: boolean,
+): void {
+  const reading = new Reading(document, change, exists)
+  while (reading.next()) reading.read(genesis)
+}
+
+class Reading {
+  readonly #document: ReadDocument
+  readonly #runs: OperationRuns
+  /** The document's numbers of the actors of the change. */
+  readonly #actors: readonly number[]
+  readonly #startOp: number
+  readonly #exists: Exists | undefined
+  /** The id of the predecessor that was read last. */
+  #lastCounter = 0
+  #lastActor = 0
+
+  constructor(document: ReadDocument, change: Change, exists: Exists | undefined) {
+    this.#document = document
+    this.#runs = new OperationRuns(change, document.changeActors)
+    this.#actors = this.#runs.actors.map((actor) => document.numberOf(actor))
+    this.#startOp = change.startOp
+    this.#exists = exists
+  }
+
+  next(): boolean {
+    return this.#runs.next()
+  }
+
+  /** Reads the operations of the present run, or at least the first of them. */
+  read(genesis: boolean): void {
+    const runs = this.#runs
+    const object = runs.inRoot ? this.#document.root : this.#objectOf()
+    const { key } = runs
+    if (key === undefined) {
+      if (object.kind === MAP) decline("an element of a map")
+      if (runs.insert) this.#insert(object)
+      else this.#change(object)
+      return
+    }
+    if (object.kind !== MAP || runs.insert) decline("a key of a list or text, or an insertion at a key")
+    if (key === "" || key === "__proto__") decline("a key that the reader does not know")
+    if (key === TYPE && object === this.#document.root && !genesis) decline("a change that writes @type")
+    runs.shorten(1)
+    let register = object.keys.get(key)
+    if (register === undefined) object.keys.set(key, (register = []))
+    this.#write(object, register)
+  }
+
+  #objectOf(): DocumentObject {
+    const { objectActor, objectCounter } = this.#runs
+    this.#checkKnown(objectActor, objectCounter)
+    return this.#document.object(objectCounter, this.#actors[objectActor] as number)
+  }
+
+  /** Declines an operation that no ancestor has made, nor this change. `actor`: a number of this change. */
+  #checkKnown(actor: number, counter: number): void {
+    // The document has only those operations of this change that came before.
+    if (this.#exists === undefined || (actor === 0 && counter >= this.#startOp)) return
+    if (!this.#exists(counter, this.#runs.actors[actor] as string)) decline("an operation of no ancestor")
+  }
+
+  /** Reads insertions into a list or text: a run of characters each of which is behind the one before, or one. */
+  #insert(object: SequenceObject): void {
+    const runs = this.#runs
+    if (runs.predecessors > 0) decline("an insertion that replaces something")
+    const after = this.#after(object)
+    const author = this.#actors[0] as number
+    if (object.kind === TEXT) {
+      if (runs.action !== SET) decline("an object in a text")
+      const text = runs.values.characters(runs.count)
+      object.elements.insertText(author, runs.counter, text, runs.count, after)
+    } else {
+      runs.shorten(1)
+      const register: Register = []
+      this.#push(object, register)
+      object.elements.insertElement(author, runs.counter, register, after)
+    }
+  }
+
+  /** Returns the piece behind which the run inserts; undefined at the beginning. */
+  #after(object: SequenceObject): Piece | undefined {
+    const runs = this.#runs
+    if (runs.atHead) {
+      runs.shorten(1)
+      return undefined
+    }
+    const { elementActor, elementCounter } = runs
+    const chained = elementActor === 0 && elementCounter === runs.counter - 1 && runs.elementStep === 1
+    if (!chained) runs.shorten(1)
+    this.#checkKnown(elementActor, elementCounter)
+    return object.elements.endingWith(this.#actors[elementActor] as number, elementCounter)
+  }
+
+  /** Reads operations at elements that are there: deletions of characters, or one operation in a list. */
+  #change(object: SequenceObject): void {
+    const runs = this.#runs
+    if (runs.atHead) decline("an operation at the beginning of a list or text")
+    if (runs.predecessors === 0) decline("an operation at an element that replaces nothing")
+    if (object.kind === LIST) {
+      runs.shorten(1)
+      const { elementActor, elementCounter } = runs
+      this.#checkKnown(elementActor, elementCounter)
+      this.#write(object, object.elements.registerOf(this.#actors[elementActor] as number, elementCounter))
+    } else {
+      if (runs.action !== DELETE || runs.predecessors > 1) decline("an operation on a character")
+      this.#deleteCharacters(object)
+    }
+  }
+
+  #deleteCharacters(object: SequenceObject): void {
+    const runs = this.#runs
+    const { elementActor, elementCounter, elementStep } = runs
+    if (Math.abs(elementStep) !== 1 || runs.predecessorStep !== elementStep) runs.shorten(1)
+    const { count } = runs
+    if (runs.predecessorActor !== elementActor || runs.predecessorCounter !== elementCounter) {
+      decline("a predecessor that is another character")
+    }
+    const last = elementCounter + (count - 1) * elementStep
+    this.#checkKnown(elementActor, Math.max(elementCounter, last))
+    object.elements.delete(this.#actors[elementActor] as number, Math.min(elementCounter, last), count)
+    runs.values.none(count)
+    runs.passPredecessors(count)
+  }
+
+  /** Reads one operation under a key or at an element of a list. `parent`: the object that it is in. */
+  #write(parent: DocumentObject, register: Register): void {
+    const runs = this.#runs
+    const { action, predecessors } = runs
+    if (action === INCREMENT) return this.#increment(register)
+    if (action === DELETE && predecessors === 0) decline("a deletion of nothing")
+    for (let i = 0; i < predecessors; i++) this.#predecessor(register, i > 0).replaced = true
+    if (action === DELETE) runs.values.none(1)
+    else this.#push(parent, register)
+  }
+
+  #increment(register: Register): void {
+    const runs = this.#runs
+    if (runs.predecessors !== 1) decline("an increment of several counters")
+    const counter = this.#predecessor(register, false)
+    const by = runs.values.scalar()
+    if (counter.type !== COUNTER || runs.values.type !== INT) decline("an increment that is none of a counter")
+    counter.added += by as number
+    if (!Number.isSafeInteger(counter.added)) decline("a counter beyond 2^53")
+  }
+
+  /** Reads the next predecessor. `follows`: it must have a larger id than the one before. */
+  #predecessor(register: Register, follows: boolean) {
+    const runs = this.#runs
+    const { predecessorActor, predecessorCounter } = runs
+    runs.passPredecessors(1)
+    this.#checkKnown(predecessorActor, predecessorCounter)
+    const actor = this.#actors[predecessorActor] as number
+    if (follows && !this.#document.larger(predecessorCounter, actor, this.#lastCounter, this.#lastActor)) {
+      decline("predecessors that are not sorted")
+    }
+    this.#lastCounter = predecessorCounter
+    this.#lastActor = actor
+    return writtenIn(register, predecessorCounter, actor, this.#document.spend)
+  }
+
+  /** Adds the value that the operation writes. */
+  #push(parent: DocumentObject, register: Register): void {
+    const runs = this.#runs
+    const counter = runs.counter
+    const actor = this.#actors[0] as number
+    if (runs.action === SET) {
+      const value = runs.values.scalar()
+      register.push({ counter, actor, type: runs.values.type, value, added: 0, replaced: false })
+      return
+    }
+    runs.values.none(1)
+    const value = this.#document.make(runs.action, parent, counter, actor)
+    register.push({ counter, actor, type: value.kind, value, added: 0, replaced: false })
+  }
+}

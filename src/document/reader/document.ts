@@ -1,0 +1,78 @@
+/** A document that is being read: its objects, and the actors whose operations it has. */
+
+import type { Actor } from "../../wire/protocol.ts"
+import { decline } from "./declined.ts"
+import { type DocumentObject, depthIn, LIST, MAP, type MapObject, TEXT, type Written } from "./objects.ts"
+import { ChangeActors, MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "./operation-runs.ts"
+import { Sequence } from "./sequence.ts"
+import { COUNTER } from "./values.ts"
+
+/**
+ * Steps of searches at most, which take about 0.1 s. An entity of 10,000 edits takes fewer; only a history that was made
+ * to be slow takes more.
+ */
+const STEPS = 10_000_000
+/** More actors than an entity can have. With it, an operation id is one number. */
+const ACTORS = 2 ** 20
+
+export class ReadDocument {
+  readonly root: MapObject = { kind: MAP, keys: new Map(), depth: 0 }
+  /** The other objects, by the number of the operation that made them. */
+  readonly #objects = new Map<number, DocumentObject>()
+  readonly #actors: Actor[] = []
+  readonly #numbers = new Map<Actor, number>()
+  #steps = STEPS
+  readonly changeActors = new ChangeActors()
+
+  /** Returns the number of an actor. Operation ids have this number in place of the actor. */
+  numberOf(actor: Actor): number {
+    let number = this.#numbers.get(actor)
+    if (number === undefined) {
+      number = this.#actors.push(actor) - 1
+      if (number === ACTORS) decline("too many actors")
+      this.#numbers.set(actor, number)
+    }
+    return number
+  }
+
+  actor(number: number): Actor {
+    return this.#actors[number] as Actor
+  }
+
+  object(counter: number, actor: number): DocumentObject {
+    return this.#objects.get(counter * ACTORS + actor) ?? decline("an object that is not there")
+  }
+
+  /** Makes the empty object that an operation makes in `parent`. */
+  make(action: number, parent: DocumentObject, counter: number, actor: number): DocumentObject {
+    const kind = action === MAKE_MAP ? MAP : action === MAKE_LIST ? LIST : action === MAKE_TEXT ? TEXT : undefined
+    if (kind === undefined) decline("an action that the reader does not know")
+    const depth = depthIn(parent)
+    const made: DocumentObject =
+      kind === MAP ? { kind, keys: new Map(), depth } : { kind, elements: new Sequence(this.larger, this.spend), depth }
+    this.#objects.set(counter * ACTORS + actor, made)
+    return made
+  }
+
+  /** Returns the value that Automerge shows: the one with the largest operation id. */
+  readonly winner = (values: readonly Written[]): Written | undefined => {
+    let winner = values[0]
+    for (let i = 1; i < values.length; i++) {
+      const value = values[i] as Written
+      const { counter, actor } = winner as Written
+      if (this.larger(value.counter, value.actor, counter, actor)) winner = value
+    }
+    // Automerge adds an increment to each of the counters that conflict, and not in the same way everywhere.
+    if (values.length > 1 && values.some(({ type }) => type === COUNTER)) decline("a conflict with a counter")
+    return winner
+  }
+
+  readonly spend = (steps: number): void => {
+    this.#steps -= steps
+    if (this.#steps < 0) decline("a history that takes too long")
+  }
+
+  /** Whether the first operation id is larger: by the counter, then by the actor. */
+  readonly larger = (counter: number, actor: number, thanCounter: number, thanActor: number): boolean =>
+    counter > thanCounter || (counter === thanCounter && this.actor(actor) > this.actor(thanActor))
+}

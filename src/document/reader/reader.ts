@@ -1,0 +1,114 @@
+/**
+ * Reads an entity from its changes in plain JavaScript, without Automerge. It knows the part of Automerge's format that
+ * notes use, and declines the rest: then Automerge must make the document. What it accepts, Automerge applies and gives
+ * back byte for byte, and the row is the same.
+ */
+
+import { HeadwaterError } from "../../base/errors.ts"
+import type { Fields } from "../../schema/draft.ts"
+import { type AnyDef, isText } from "../../schema/schema.ts"
+import { isFieldKey } from "../../schema/values.ts"
+import { type Change, isDerived } from "../../wire/chunk.ts"
+import { isId } from "../../wire/protocol.ts"
+import { DELETED, Deletion } from "../deletion.ts"
+import { textContainer } from "../derived.ts"
+import { type Facts, factsOf } from "../facts.ts"
+import type { History } from "../history.ts"
+import { type Exists, TYPE } from "../operations.ts"
+import { readOperations } from "./change.ts"
+import { decline } from "./declined.ts"
+import { ReadDocument } from "./document.ts"
+import { plain, type Register, TEXT, visible, type Written } from "./objects.ts"
+import { STRING } from "./values.ts"
+
+export class Reader {
+  readonly id: string
+  readonly #history: History
+  readonly #document = new ReadDocument()
+  #genesis: Change | undefined
+  #collection = ""
+
+  /** `history`: has the changes that were read. The caller adds each change to it after `read` has returned. */
+  constructor(id: string, history: History) {
+    this.id = id
+    this.#history = history
+  }
+
+  /**
+   * Reads the next change, all deps of which must have been read before. `exists`: whether an ancestor of the change
+   * has made an operation; without it, every operation that was read before counts as an ancestor's. Throws `Declined`:
+   * then this reader must not be used any more.
+   */
+  read(change: Change, exists?: Exists): void {
+    const isGenesis = change.deps.length === 0
+    if (isGenesis !== (this.#genesis === undefined)) decline("a genesis that is not the first change")
+    if (change.ops === 0) decline("a change without operations")
+    try {
+      readOperations(this.#document, change, exists, isGenesis)
+    } catch (error) {
+      if (error instanceof HeadwaterError) decline(error.message) // the bytes of a column end early, for example
+      throw error
+    }
+    if (isGenesis) this.#begin(change)
+  }
+
+  /** The collection that the genesis names. */
+  get collection(): string {
+    return this.#collection
+  }
+
+  get facts(): Facts {
+    return factsOf(this.#history, this.#deletion())
+  }
+
+  /** The user's fields, as `Entity.whole` gives them. Throws `Declined`. */
+  whole(def: AnyDef | undefined): Readonly<Fields> {
+    const fields: Fields = {}
+    const { keys } = this.#document.root
+    for (const key of [...keys.keys()].sort()) {
+      if (!isFieldKey(key)) continue
+      const value = this.#shown(key, visible(keys.get(key) as Register), def)
+      if (value !== undefined) fields[key] = value
+    }
+    return Object.freeze(fields)
+  }
+
+  #shown(key: string, values: readonly Written[], def: AnyDef | undefined): unknown {
+    const { winner } = this.#document
+    const shown = winner(values)
+    const texts = values.length > 1 ? values.filter(({ type }) => type === TEXT) : []
+    if (texts.length === 0 || (shown?.type !== TEXT && !isText(def, key))) return shown && plain(shown, winner)
+    const own = texts.length > 1 ? this.#container(key, texts) : undefined
+    return plain(own ?? (winner(texts) as Written), winner)
+  }
+
+  /** Returns the one of several texts under a key that the derived container of the key makes. */
+  #container(key: string, texts: readonly Written[]): Written | undefined {
+    const { startOp, actor } = textContainer(this.id, this.#genesis as Change, key)
+    return texts.find((text) => text.counter === startOp && this.#document.actor(text.actor) === actor)
+  }
+
+  /**
+   * Checks that the first change is the genesis. The reader accepts only one encoding of an operation, so that a change
+   * with these features has the bytes that every replica makes.
+   */
+  #begin(change: Change): void {
+    const { startOp, ops, time, message } = change
+    const [type] = this.#document.root.keys.get(TYPE) ?? []
+    const isPlain = startOp === 1 && ops === 1 && time === 0 && message === null
+    if (type?.type !== STRING || !isId(type.value as string) || !isPlain || !isDerived(this.id, change)) {
+      decline("a first change that is no genesis")
+    }
+    this.#collection = type.value as string
+    this.#genesis = change
+  }
+
+  #deletion(): Change | undefined {
+    const values = visible(this.#document.root.keys.get(DELETED) ?? []).filter(({ type }) => type === STRING)
+    const deletions = values.map(({ counter, actor, value }) => ({
+      value: value as string,
+      id: `${counter}@${this.#document.actor(actor)}`,
+    }))
+    return new Deletion().find(deletions, this.id, this.#history)
+  }
+}
