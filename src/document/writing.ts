@@ -85,8 +85,16 @@ function rewritten(key: string, before: string, value: string): FieldWrite {
 }
 
 const firstText = (key: string, value: string): TextWrite => {
-  const hunks = [{ at: 0, remove: 0, insert: value }]
-  return { do: "splice", key, hunks, value, ops: characters(value) }
+  return {
+    do: "splice",
+    key,
+    hunks: [{ at: 0, remove: 0, insert: value }],
+    value,
+    // Counted when it is asked for, because counting takes time and is rarely needed (`refuseGiants`).
+    get ops() {
+      return characters(value)
+    },
+  }
 }
 
 /**
@@ -146,6 +154,8 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
   let units = 0
   /** The number of operations; for values in registers, a lower bound. */
   let values = 0
+  /** UTF-16 units that texts gain and lose: at least the number of their operations. */
+  let texts = 0
   const weigh = (value: unknown) => {
     values++
     if (typeof value === "string") units += value.length
@@ -159,10 +169,14 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
   for (const write of writes) {
     if (write.do === "put") weigh(write.value)
     else if (write.do === "splice") {
-      for (const { insert } of write.hunks) units += insert.length
-      values += write.ops
+      for (const { insert, remove } of write.hunks) {
+        units += insert.length
+        texts += insert.length + remove
+      }
     }
   }
+  if (units <= limits.chunk && values + texts <= limits.ops) return
+  for (const write of writes) if (write.do === "splice") values += write.ops
   if (units <= limits.chunk && values <= limits.ops) return
   throw giant()
 }
