@@ -3,6 +3,7 @@
 import { startOf } from "../schema/display.ts"
 import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
+import { utf8Length } from "./encoder/output.ts"
 import type { Facts } from "./facts.ts"
 import type { FieldWrite } from "./writing.ts"
 
@@ -87,18 +88,5 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
   return result
 }
 
-/**
- * Whether a text has more than `LONG` bytes in UTF-8. The bytes are counted only if the length in UTF-16 units does not
- * decide the question.
- */
-function isLong(text: string): boolean {
-  if (text.length > LONG) return true
-  if (text.length * 3 <= LONG) return false
-  let bytes = text.length
-  for (let i = 0; i < text.length && bytes <= LONG; i++) {
-    const unit = text.charCodeAt(i)
-    // Each half of a surrogate pair adds two of the pair's four bytes; other units have three bytes from U+0800 on.
-    if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2
-  }
-  return bytes > LONG
-}
+/** Whether a text has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three of them. */
+const isLong = (text: string): boolean => text.length > LONG || (text.length * 3 > LONG && utf8Length(text) > LONG)

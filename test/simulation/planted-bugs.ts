@@ -30,7 +30,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "fan-out before commit",
-    run: 3,
+    run: 5,
     sees: /^served before stored/,
     edits: [
       {
@@ -188,7 +188,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion that is said to be saved at once",
-    run: 1,
+    run: 2,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {

@@ -249,7 +249,8 @@ test("what another build of Automerge has set aside is tried again by this one, 
   await release()
   await reopen()
   expect(ws.status.error).toMatchObject({ code: "CHUNK_BAD", entity: "a" })
-  await ws.notes.create({ title: "anything that needs Automerge" })
+  const { id } = await ws.notes.create({ title: "anything" })
+  await ws.notes.read(id) // loads Automerge
   await relay.pass(100)
   expect(ws.notes.get("a")?.title).toBe("3")
   expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])

@@ -53,7 +53,7 @@ test("an ack for the workspace before it left pays for nothing that was pushed a
   await home.whenSynced()
   expect([stored, ws.status.pending > 0]).toEqual([false, true])
   relay.disk.release()
-  await until(() => stored, ws)
+  await until(() => stored)
   expect(position(log.end)).toBe(3)
 })
 

@@ -1,7 +1,8 @@
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { afterEach, beforeEach, expect, test } from "vitest"
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { loadAutomerge } from "../../src/document/entity.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import { cursorOf, limits, type Push } from "../../src/wire/protocol.ts"
 import { note } from "../support/relay.ts"
@@ -34,6 +35,7 @@ const failingStore = () =>
       throw new Error("the disk says no")
     },
   })
+beforeAll(() => loadAutomerge())
 beforeEach(async () => {
   relay = new ScriptedRelay()
   failNext = undefined
