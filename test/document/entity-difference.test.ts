@@ -72,12 +72,13 @@ test("the hunks contain only what has changed", () => {
   expect(difference(page, edited).reduce((n, { remove, insert }) => n + remove + insert.length, 0)).toBeLessThan(20)
 })
 
-test("two 100 kB texts with nothing in common take at most 100 times as long as two texts of 500 words", () => {
+test("two 100 kB texts with nothing in common take at most 100 times the processor time of two texts of 500 words", () => {
   const quickest = (before: string, after: string): number => {
     const times = [1, 2, 3].map(() => {
-      const started = performance.now()
+      const started = process.cpuUsage() // the time of day would count what other processes do
       expect(apply(before, difference(before, after))).toBe(after)
-      return performance.now() - started
+      const { user, system } = process.cpuUsage(started)
+      return user + system
     })
     return Math.min(...times)
   }
