@@ -375,32 +375,6 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  [
-    "a change that depends on one that only others can push is pushed once that one has come (seed 2, path 146)",
-    ["device changes harmed", "changes refused", "heals"],
-    {
-      options: {
-        seed: 1091328507,
-        replicas: 5,
-        duplicates: 0.5,
-        principals: false,
-        shared: true,
-        segment: 2,
-        speeds: { store: { usual: 1.2, worst: 30 }, network: { usual: 9, worst: 900 }, disk: { usual: 3, worst: 200 } },
-        tiny: true,
-        entities: 12,
-        bytesPerMs: 0.1,
-      },
-      commands: [
-        { op: "crashRelay", replica: 3, x: 922, gap: { ms: 139 } },
-        { op: "race", replica: 1, x: 649, gap: { ms: 173 } },
-        { op: "edit", replica: 4, x: 567, gap: { ms: 3581 } },
-        { op: "edit", replica: 3, x: 747, gap: { events: 28 } },
-        { op: "race", replica: 3, x: 974, gap: { events: 20 } },
-        { op: "harmDevice", replica: 0, x: 546, gap: { ms: 90000 } },
-      ],
-    },
-  ],
   // This was a fault of the oracle: both copies of the header were damaged before, and were not mended yet.
   [
     "a third damaged byte may cost a segment without a header all its entries (seed 2146697903, path 3202)",
