@@ -22,15 +22,17 @@ export class Arrivals {
 
   /**
    * Call after a commit. Keeps the changes of entities that are new with this commit. Forgets the other entities that
-   * the commit added changes to or removed changes from, and those of which the relay has acknowledged a change.
+   * the commit added changes to or removed changes from, and those of which the relay has acknowledged a change. An
+   * entity of which the commit judged a change as bad is not kept, because a document is made of all that is kept.
    */
-  follow({ held, dropped, newEntities, outbox }: Transaction): void {
+  follow({ held, dropped, bad, newEntities, outbox }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
+    for (const entity of bad.keys()) this.take(entity)
     for (const { owed, removed } of outbox.values()) if (removed) this.take(owed.entity)
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
-      if (!newEntities.has(entity) || this.#bytes + bytes > this.#most) continue
+      if (!newEntities.has(entity) || bad.has(entity) || this.#bytes + bytes > this.#most) continue
       this.#whole.set(entity, changes)
       this.#bytes += bytes
     }

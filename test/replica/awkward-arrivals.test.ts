@@ -3,7 +3,9 @@ import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { genesisOf } from "../../src/document/derived.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
+import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
 import { keys } from "../../src/replica/disk/records.ts"
+import { receiveEntries } from "../../src/replica/receive-entries.ts"
 import type { Key, Store, Value } from "../../src/store/store.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import { decodeEntry, encodeEntry, type Item, limits } from "../../src/wire/protocol.ts"
@@ -101,6 +103,22 @@ test("a refused change that this device has also judged as bad ends no connectio
   await relay.settle()
   expect(ws.status).toMatchObject({ connected: true, pending: 0 })
   expect([...replicaOf(ws).rejected.keys()]).toEqual(["e"]) // otherwise whenStored would report the change as stored
+  await ws.close()
+})
+
+test("a change that was judged in the group in which its entity arrived stays out of later documents", async () => {
+  const ws = await open(undefined)
+  const replica = replicaOf(ws)
+  const genesis = genesisOf("e", "notes")
+  const good = next(genesis, 1)
+  const bad = next(good, 666, { actor: "b".repeat(32), startOp: 2 ** 22 })
+  const items = [item("e", [genesis, good, bad])]
+  const received = receiveEntries(new ConnectionSteps(replica), { items, cursor: at(2), level: true })
+  expect(await ws.notes.read("e")).toMatchObject({ n: 1 }) // in the group of the arrival
+  await received
+  expect([...(replica.bad.get("e")?.keys() ?? [])]).toEqual([bad.hash])
+  replica.documents.drop("e")
+  expect(await ws.notes.read("e")).toMatchObject({ n: 1 })
   await ws.close()
 })
 
