@@ -10,6 +10,13 @@
 import { decline } from "./declined.ts"
 import type { Register } from "./objects.ts"
 
+/**
+ * A piece does not grow beyond this number of UTF-16 units. The engine copies the text of a piece when the piece is
+ * divided after it has grown. Without this bound, two authors of which one types at the end of a huge text and the other
+ * one at its beginning would have the whole text copied with each change.
+ */
+const GROWN = 4096
+
 /** Elements that stand side by side: `count` of them, whose ids are `first`, `first` + 1, ... of one actor. */
 export interface Piece {
   readonly actor: number
@@ -68,6 +75,7 @@ export class Sequence {
       after.actor === actor &&
       after.first + after.count === first &&
       !after.deleted &&
+      after.text.length + text.length <= GROWN &&
       after.text.length > after.count === wide &&
       !this.#isSmaller(first, actor, after.next)
     ) {
