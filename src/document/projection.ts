@@ -1,9 +1,9 @@
 /** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
 
+import { utf8Length } from "../base/utf8.ts"
 import { startOf } from "../schema/display.ts"
 import type { Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
-import { utf8Length } from "./encoder/output.ts"
 import type { Facts } from "./facts.ts"
 import type { FieldWrite } from "./writing.ts"
 

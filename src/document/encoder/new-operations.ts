@@ -3,7 +3,8 @@
  * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads them.
  */
 
-import { Output, utf8Length, utf8Size } from "./output.ts"
+import { utf8Length, utf8Size } from "../../base/utf8.ts"
+import { Output } from "./output.ts"
 import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
 
 /** The id of an operation, and of the object or list element that it makes. */

@@ -4,7 +4,8 @@
  * one literal. Every replica must write the same bytes, so any other choice of runs would be wrong.
  */
 
-import { type Output, utf8Length } from "./output.ts"
+import { utf8Length } from "../../base/utf8.ts"
+import type { Output } from "./output.ts"
 
 /** A column of numbers or texts; null where an operation has no value. */
 export class Runs<T extends number | string> {
@@ -85,11 +86,6 @@ export class Deltas {
   count(times: number): void {
     this.#runs.add(1, times)
     this.#last += times
-  }
-
-  /** Adds a null for each of `times` operations. */
-  skip(times: number): void {
-    this.#runs.add(null, times)
   }
 
   get empty(): boolean {
