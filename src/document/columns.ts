@@ -7,6 +7,7 @@ import type { Change } from "../wire/chunk.ts"
 import { Columns, type Layout, layoutOf, openChunk, otherActors } from "../wire/layout.ts"
 import { Bytes, chunkBad } from "../wire/leb128.ts"
 import type { Actor } from "../wire/protocol.ts"
+import { STRING } from "./format.ts"
 
 /** Names of columns: id << 4 | type. */
 const OBJECT_ACTOR = 1
@@ -27,9 +28,6 @@ const MARK_NAME = 165
 const DELTA = 3
 const FLAGS = 4
 const TEXT = 5
-
-/** The type of a value that is a scalar string. */
-const STRING = 6
 
 /**
  * Walks over the operations of a change. `next` goes to the first one, then to each following one; the fields describe

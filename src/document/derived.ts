@@ -9,7 +9,8 @@ import { type Change, deriveChange, deriveFrom, readChange, type Template, templ
 import { type Hash, isId } from "../wire/protocol.ts"
 import { automerge, NOBODY } from "./automerge.ts"
 import { encodeChange } from "./encoder/new-change.ts"
-import { MAKE_TEXT, NewOperations } from "./encoder/new-operations.ts"
+import { NewOperations } from "./encoder/new-operations.ts"
+import { MAKE_TEXT } from "./format.ts"
 import { onlyString, TYPE } from "./operations.ts"
 
 /** The templates, by what they make. The oldest one is forgotten first. */

@@ -7,17 +7,11 @@ import { type Code, HeadwaterError } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { Operations } from "./columns.ts"
+import { DELETE, INCREMENT, MARK, SET } from "./format.ts"
 
 /** Returns whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
-/**
- * Numbers of actions in https://automerge.org/automerge-binary-format-spec; the actions not listed here make objects.
- */
-const SET = 1
-const DELETE = 3
-const INCREMENT = 5
-const MARK = 7
 /** The key of the root whose value is the entity's collection. */
 export const TYPE = "@type"
 /** The key of the root that a change sets and removes when it has nothing else to write. */

@@ -4,6 +4,19 @@
  */
 
 import { utf8Length, utf8Size } from "../../base/utf8.ts"
+import {
+  DELETE,
+  FALSE,
+  FLOAT,
+  INT,
+  type MAKE_LIST,
+  type MAKE_MAP,
+  type MAKE_TEXT,
+  NULL,
+  SET,
+  STRING,
+  TRUE,
+} from "../format.ts"
 import { Output } from "./output.ts"
 import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
 
@@ -22,21 +35,6 @@ export type Place =
   | { readonly object: Id; readonly after: Id | undefined }
 
 export type Scalar = null | boolean | number | string
-
-/** Numbers of actions. */
-export const MAKE_MAP = 0
-const SET = 1
-export const MAKE_LIST = 2
-const DELETE = 3
-export const MAKE_TEXT = 4
-
-/** Types of values: the lower four bits of a value's kind; the other bits are its length in bytes. */
-const NULL = 0
-const FALSE = 1
-const TRUE = 2
-const INT = 4
-const FLOAT = 5
-const STRING = 6
 
 export class NewOperations {
   /** The counter of the next operation. */

@@ -1,6 +1,7 @@
 /** Turns the value of a register into operations, in the order and with the types of numbers that Automerge chooses. */
 
-import { type Id, MAKE_LIST, MAKE_MAP, type NewOperations, type Place, type Scalar } from "./new-operations.ts"
+import { MAKE_LIST, MAKE_MAP } from "../format.ts"
+import type { Id, NewOperations, Place, Scalar } from "./new-operations.ts"
 
 /**
  * Puts a checked plain value at a key of the root. Returns false when the value is of a kind that is not known here; the

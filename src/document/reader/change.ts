@@ -5,13 +5,13 @@
  */
 
 import type { Change } from "../../wire/chunk.ts"
+import { COUNTER, DELETE, INCREMENT, INT, SET } from "../format.ts"
 import { type Exists, TYPE } from "../operations.ts"
 import { decline } from "./declined.ts"
 import type { ReadDocument } from "./document.ts"
 import { type DocumentObject, LIST, MAP, type Register, type SequenceObject, TEXT, writtenIn } from "./objects.ts"
-import { DELETE, INCREMENT, OperationRuns, SET } from "./operation-runs.ts"
+import { OperationRuns } from "./operation-runs.ts"
 import type { Piece } from "./sequence.ts"
-import { COUNTER, INT } from "./values.ts"
 
 /**
  * Reads the change. `exists`: whether an ancestor has made an operation; without it, every operation in the document

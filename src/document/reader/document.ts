@@ -1,11 +1,11 @@
 /** A document that is being read: its objects, and the actors whose operations it has. */
 
 import type { Actor } from "../../wire/protocol.ts"
+import { COUNTER, MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "../format.ts"
 import { decline } from "./declined.ts"
 import { type DocumentObject, depthIn, LIST, MAP, type MapObject, TEXT, type Written } from "./objects.ts"
-import { ChangeActors, MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "./operation-runs.ts"
+import { ChangeActors } from "./operation-runs.ts"
 import { Sequence } from "./sequence.ts"
-import { COUNTER } from "./values.ts"
 
 /**
  * Steps of searches at most, which take about 0.1 s. An entity of 10,000 edits takes fewer; only a history that was made

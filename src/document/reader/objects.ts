@@ -1,9 +1,9 @@
 /** The objects of a document that is being read, and the values under each of their keys. */
 
 import { DEPTH } from "../../schema/values.ts"
+import { COUNTER } from "../format.ts"
 import { decline } from "./declined.ts"
 import type { Sequence, Spend } from "./sequence.ts"
-import { COUNTER } from "./values.ts"
 
 /** What a value is, beside the types of scalars. */
 export const MAP = 16

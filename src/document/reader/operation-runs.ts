@@ -14,14 +14,6 @@ import { Values } from "./values.ts"
 /** Names of columns: id << 4 | type. The columns of marks are not among them: a change with a mark is declined. */
 const NAMES = [1, 2, 17, 19, 21, 52, 66, 86, 87, 112, 113, 115] as const
 
-/** Numbers of actions in https://automerge.org/automerge-binary-format-spec. */
-export const MAKE_MAP = 0
-export const SET = 1
-export const MAKE_LIST = 2
-export const DELETE = 3
-export const MAKE_TEXT = 4
-export const INCREMENT = 5
-
 /**
  * Reads the actors that changes name: the author first, then the others. Most changes of an entity name the same
  * others as the change before, and making their names takes longer than comparing their bytes.

@@ -13,13 +13,13 @@ import { isId } from "../../wire/protocol.ts"
 import { DELETED, Deletion } from "../deletion.ts"
 import { textContainer } from "../derived.ts"
 import { type Facts, factsOf } from "../facts.ts"
+import { STRING } from "../format.ts"
 import type { History } from "../history.ts"
 import { type Exists, TYPE } from "../operations.ts"
 import { readOperations } from "./change.ts"
 import { decline } from "./declined.ts"
 import { ReadDocument } from "./document.ts"
 import { plain, type Register, TEXT, visible, type Written } from "./objects.ts"
-import { STRING } from "./values.ts"
 
 export class Reader {
   readonly id: string

@@ -4,21 +4,10 @@
  */
 
 import { Bytes } from "../../wire/leb128.ts"
+import { BYTES, COUNTER, FALSE, FLOAT, INT, NULL, STRING, TIMESTAMP, TRUE, UINT } from "../format.ts"
 import { decline } from "./declined.ts"
 import { NUMBERS, Runs } from "./runs.ts"
 import { sizeFrom, textOf } from "./utf8.ts"
-
-/** The types of scalar values. */
-const NULL = 0
-const FALSE = 1
-const TRUE = 2
-const UINT = 3
-export const INT = 4
-const FLOAT = 5
-export const STRING = 6
-const BYTES = 7
-export const COUNTER = 8
-const TIMESTAMP = 9
 
 /** The largest distance from 1970 that a date can have, in ms. */
 const LAST_DATE = 8.64e15
