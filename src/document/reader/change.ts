@@ -8,7 +8,7 @@ import type { Change } from "../../wire/chunk.ts"
 import { COUNTER, DELETE, INCREMENT, INT, SET } from "../format.ts"
 import { type Exists, TYPE } from "../operations.ts"
 import { decline } from "./declined.ts"
-import type { ReadDocument } from "./document.ts"
+import { type ReadDocument, STEPS_OF_RUN } from "./document.ts"
 import { type DocumentObject, LIST, MAP, type Register, type SequenceObject, TEXT, writtenIn } from "./objects.ts"
 import { OperationRuns } from "./operation-runs.ts"
 import type { Piece } from "./sequence.ts"
@@ -54,6 +54,7 @@ class Reading {
   /** Reads the operations of the present run, or at least the first of them. */
   read(genesis: boolean): void {
     const runs = this.#runs
+    this.#document.spend(STEPS_OF_RUN)
     const object = runs.inRoot ? this.#document.root : this.#objectOf()
     const { key } = runs
     if (key === undefined) {

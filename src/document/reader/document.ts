@@ -8,10 +8,16 @@ import { ChangeActors } from "./operation-runs.ts"
 import { Sequence } from "./sequence.ts"
 
 /**
- * Steps of searches at most, which take about 0.1 s. An entity of 10,000 edits takes fewer; only a history that was made
- * to be slow takes more.
+ * Steps at most: those of searches, which take about 0.1 s, and some for each run of operations. An entity of 10,000
+ * edits takes fewer; only a history that was made to be slow, or to fill the memory, takes more.
  */
 const STEPS = 10_000_000
+/**
+ * Steps that a run of operations counts for, because reading it takes longer and what it makes takes memory. A run in
+ * which something other than a text is written is one operation: some 300,000 of them take 0.3 s and up to 150 MB. A
+ * change of 100 bytes may have 262,144 such operations.
+ */
+export const STEPS_OF_RUN = 32
 /** More actors than an entity can have. With it, an operation id is one number. */
 const ACTORS = 2 ** 20
 

@@ -33,7 +33,7 @@ export interface Piece {
 /** Whether the first operation id is larger: by the counter, then by the actor. */
 export type Larger = (counter: number, actor: number, thanCounter: number, thanActor: number) => boolean
 
-/** Counts the steps of searches, which only unusual histories make many, and declines when there are too many. */
+/** Counts steps, of which only unusual histories make many, and declines when there are too many. */
 export type Spend = (steps: number) => void
 
 export class Sequence {

@@ -1,8 +1,11 @@
 import * as Automerge from "@automerge/automerge"
 import { beforeAll, describe, expect, test } from "vitest"
+import { encodeChange } from "../../../src/document/encoder/new-change.ts"
+import { NewOperations } from "../../../src/document/encoder/new-operations.ts"
 import { Entity, loadAutomerge } from "../../../src/document/entity.ts"
 import { readRow } from "../../../src/document/reader/read-row.ts"
-import { type Change, readChange } from "../../../src/wire/chunk.ts"
+import { type Change, readChange, sealChange } from "../../../src/wire/chunk.ts"
+import { limits } from "../../../src/wire/protocol.ts"
 import { forge } from "../../support/forged-chunk.ts"
 import { actorOf, ID, notes } from "../../support/histories.ts"
 import { forged, hashes, put, scalar } from "../../support/hostile.ts"
@@ -292,6 +295,21 @@ describe("what only unusual histories have:", () => {
     const slow = forged({ deps: [before.hash], startOp: before.maxOp + 1, ops })
     expect(rowOf([genesis, before])).toMatchObject({ collection: "notes" })
     expect(rowOf([genesis, before, slow])).toBe("a history that takes too long")
+  })
+
+  test("a history of a few hundred bytes that would fill the memory", () => {
+    const { genesis } = written((doc) => void (doc.n = 1))
+    const changes = [genesis]
+    for (let seq = 1; seq <= 2; seq++) {
+      const before = changes.at(-1) as Change
+      const startOp = before.maxOp + 1
+      const operations = new NewOperations(startOp)
+      for (let left = limits.ops; left > 0; left--) operations.set({ object: undefined, key: "k" }, null)
+      const header = { deps: [before.hash], actor: actorOf(seq), startOp, time: 1, others: [] }
+      changes.push(sealChange(encodeChange(header, operations)))
+    }
+    expect(rowOf(changes.slice(0, 2))).toMatchObject({ row: { k: null } })
+    expect(rowOf(changes)).toBe("a history that takes too long")
   })
 
   test("a change before the genesis, or another first change", () => {
