@@ -210,9 +210,13 @@ export class Idle implements IdleWork {
     if (tx.staleOf(entity) === undefined) return false
     try {
       if (this.#replica.readClosed(entity, held, tx)) return false
+      if (this.#replica.documents.wasmFailure !== null && this.#cancelRetry !== undefined) {
+        this.#resting.add(entity) // until the next try; the rows that need no document are made meanwhile
+        return false
+      }
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
     } catch (error) {
-      leaveOut(entity, tx, error)
+      if (!(error instanceof HeadwaterError) || error.code !== "WASM_FAILED") leaveOut(entity, tx, error)
       this.#resting.add(entity)
       this.afterFailure()
     }
