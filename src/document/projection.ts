@@ -1,16 +1,10 @@
 /** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
 
-import { utf8Length } from "../base/utf8.ts"
-import { startOf } from "../schema/display.ts"
 import type { Fields } from "../schema/draft.ts"
-import { type AnyDef, isText } from "../schema/schema.ts"
+import type { AnyDef } from "../schema/schema.ts"
 import type { Facts } from "./facts.ts"
+import { type LongTexts, takeLongTexts } from "./long-texts.ts"
 import type { FieldWrite } from "./writing.ts"
-
-/** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */
-const LONG = 4096
-/** UTF-16 units of a preview. */
-const PREVIEW = 256
 
 /**
  * The part of a stored row that follows from the entity's changes alone, keys sorted at every depth. It lacks the
@@ -23,7 +17,7 @@ export interface ProjectedRow {
   readonly $updatedAt: number
   readonly $deletedAt?: number
   readonly $conflicts: readonly string[]
-  readonly $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
+  readonly $long?: LongTexts
   readonly [field: string]: unknown
 }
 
@@ -62,13 +56,7 @@ function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef |
   const meta = { id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
   const row: Record<string, unknown> = { ...fields, ...meta }
   if (deletedAt !== undefined) row["$deletedAt"] = deletedAt
-  const long: Record<string, unknown> = {}
-  for (const key of Object.keys(def?.fields ?? {})) {
-    const value = row[key]
-    if (typeof value !== "string" || !isText(def, key) || !isLong(value)) continue
-    long[key] = { length: value.length, preview: startOf(value, PREVIEW) }
-    delete row[key]
-  }
+  const long = takeLongTexts(row, def)
   if (Object.keys(long).length > 0) row["$long"] = sorted(long)
   return sorted(row) as ProjectedRow
 }
@@ -87,6 +75,3 @@ function sorted(row: Record<string, unknown>): Record<string, unknown> {
   for (const key of Object.keys(row).sort()) result[key] = row[key]
   return result
 }
-
-/** Whether a text has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three of them. */
-const isLong = (text: string): boolean => text.length > LONG || (text.length * 3 > LONG && utf8Length(text) > LONG)
