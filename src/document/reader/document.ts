@@ -14,7 +14,7 @@ import { Sequence } from "./sequence.ts"
 const STEPS = 10_000_000
 /**
  * Steps that a run of operations counts for, because reading it takes longer and what it makes takes memory. A run in
- * which something other than a text is written is one operation: some 300,000 of them take 0.3 s and up to 150 MB. A
+ * which something other than a text is written is one operation: some 300,000 of them take up to 1 s and 130 MB. A
  * change of 100 bytes may have 262,144 such operations.
  */
 export const STEPS_OF_RUN = 32
