@@ -209,7 +209,9 @@ export class Attempt {
       // Otherwise that stream, whose entries are ignored, would use up the credit.
       if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
-      if (this.#o.again && !this.#ended) this.#pull({})
+      // The earlier attempt's stream may have overdrawn its credit, and this pull does not replace that credit. So the
+      // pull must grant more than any entry has, or the relay would never send the rest.
+      if (this.#o.again && !this.#ended) this.#pull({}, this.#replica.sizes.credit)
     } else {
       const further = reach !== cursor && { reach: placeOf(reach) }
       this.#pull({ cursor: placeOf(cursor), ...further })

@@ -28,7 +28,7 @@ export class Credit {
     this.#since = clock.now()
   }
 
-  /** Returns the credit for a pull that replaces all earlier credit, or that is the first of a heal. */
+  /** Returns the credit for a pull that replaces all earlier credit, or that is the first of a connection. */
   first(): number {
     this.#due = 0
     this.#measure()
