@@ -78,7 +78,7 @@ async function accountsComeBack(world: World): Promise<void> {
   for (const replica of world.replicas) {
     // One round may not be enough: changes of one account may depend on changes of another one, and those in turn on
     // changes of the first one.
-    for (let [left] = othersOf(replica), turn = 0; left; [left] = othersOf(replica)) {
+    for (let [left] = othersOf(world, replica), turn = 0; left; [left] = othersOf(world, replica)) {
       if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
       // The program is not started again here, because it would at once write to its second workspace under the earlier
       // account.
@@ -90,7 +90,11 @@ async function accountsComeBack(world: World): Promise<void> {
   }
 }
 
-const othersOf = ({ ws, home }: Replica) => [ws, home].flatMap((one) => one?.status.others ?? [])
+/** The other accounts that have left changes on this device. None, if none of these changes can ever be pushed. */
+function othersOf(world: World, { ws, home, device }: Replica): Workspace["status"]["others"] {
+  const stuck = owedForEver(world, device).length - owedForEver(world, device, ws!.status.principal).length
+  return [...(leftIn(ws!) > stuck ? ws!.status.others : []), ...(home?.status.others ?? [])]
+}
 
 /**
  * Every replica makes one more edit. After everything that happened to it, it must still be able to write and to be
