@@ -304,6 +304,9 @@ export class Documents {
   }
 }
 
+/** No change has an operation with a larger counter (`readChange`). */
+const MAX_OP = 2 ** 31 - 1
+
 /**
  * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
  * in the outbox, the relay may have it all the same, because the ack may have been lost. Until the relay gives the
@@ -311,10 +314,14 @@ export class Documents {
  */
 function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
-  const owed = tx.owed(entity, hash) !== undefined
+  const owed = tx.owed(entity, hash)
   if (owed && tx.badOf(entity).has(hash)) return
   tx.state = { ...tx.state, heal: true }
-  if (owed) tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+  if (!owed) return
+  tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+  // Perhaps nobody can ever push this change. It comes last now, so that changes of another account that do not depend
+  // on it need not wait for it. (A creation stays first, because everything depends on it.)
+  if (owed.startOp > 1) tx.owe({ ...owed, startOp: MAX_OP })
 }
 
 /**

@@ -90,10 +90,10 @@ async function accountsComeBack(world: World): Promise<void> {
   }
 }
 
-/** The other accounts that have left changes on this device. None, if none of these changes can ever be pushed. */
+/** The other accounts that have left changes on this device; none if nothing that is left can ever be pushed. */
 function othersOf(world: World, { ws, home, device }: Replica): Workspace["status"]["others"] {
-  const stuck = owedForEver(world, device).length - owedForEver(world, device, ws!.status.principal).length
-  return [...(leftIn(ws!) > stuck ? ws!.status.others : []), ...(home?.status.others ?? [])]
+  const canPush = ws!.status.pending > owedForEver(world, device).length
+  return [...(canPush ? ws!.status.others : []), ...(home?.status.others ?? [])]
 }
 
 /**
@@ -118,10 +118,14 @@ async function comesToRest(world: World): Promise<void> {
   }
 }
 
-const isLevel = (world: World, { ws, home, device }: Replica): boolean =>
-  ws?.status.phase === "live" &&
-  ws.status.pending === leftIn(ws) + owedForEver(world, device, ws.status.principal).length &&
-  (home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home)))
+function isLevel(world: World, { ws, home, device }: Replica): boolean {
+  if (ws?.status.phase !== "live") return false
+  // A change that can never be pushed may be counted with those that wait for another account, because it comes after
+  // them.
+  const left = ws.status.pending - leftIn(ws)
+  if (left < 0 || left > owedForEver(world, device, ws.status.principal).length) return false
+  return home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home))
+}
 
 /**
  * The changes that a device owes and can never push: those of which the run has destroyed every copy, and those that
