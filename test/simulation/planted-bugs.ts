@@ -228,32 +228,13 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    run: 34,
+    run: 315,
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },
   {
-    name: "a late ack for a workspace that comes back",
-    run: 34,
-    // The oracle takes a late ack, as the replica does, for an ack of the push that has its id now. Or it notices the
-    // cursor that came with the ack.
-    sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries)/,
-    edits: [
-      comesBack,
-      {
-        file: "src/sync/attempt.ts",
-        replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
-        by: `if (message.t === "entries") {
-      const heard: { principal?: boolean } = this
-      heard.principal ||= message.principal !== undefined
-      if (heard.principal) this.#queueEntries(message, bytes)
-    }`,
-      },
-    ],
-  },
-  {
     name: "a failure of one log that closes the socket",
-    run: 0,
+    run: 5,
     sees: /^ended for no good reason/,
     edits: [
       {

@@ -101,4 +101,25 @@ export const mends: readonly Mend[] = [
     fails: /undo no backoff/,
     edits: [{ file: "src/sync/progress.ts", replace: `if (this.#failed !== "pull") this`, by: "this" }],
   },
+  {
+    name: "a workspace that comes back to an open socket waits for the principal only",
+    tests: "test/sync/shared-connection.test.ts",
+    fails: /a workspace that comes back does not miss entries/,
+    edits: [
+      {
+        file: "src/sync/socket.ts",
+        replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
+        by: "return this.#usedSocket.size",
+      },
+      {
+        file: "src/sync/attempt.ts",
+        replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
+        by: `if (message.t === "entries") {
+      const heard: { principal?: boolean } = this
+      heard.principal ||= message.principal !== undefined
+      if (heard.principal) this.#queueEntries(message, bytes)
+    }`,
+      },
+    ],
+  },
 ]
