@@ -73,7 +73,7 @@ describe("flags that this relay does not know", () => {
     const files = await filesOfLog()
     expect(await openWith(files)).toMatchObject({ entities: ALL, events: [] })
     const index = fileOf(files, ".idx")
-    index.writeUInt16BE(index.readUInt16BE(10) | 2, 10)
+    index.writeUInt16BE(index.readUInt16BE(10) | 4, 10)
     closeBlock(index, 0)
     const disk = simDisk({ random: dice(2) })
     disk.restore(files)
