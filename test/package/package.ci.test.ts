@@ -20,14 +20,15 @@ const run = promisify(execFile)
  * made the bundle 7,000 bytes smaller, but it is in both packages, so both bounds rose. The library's rose from 170,000
  * also because live documents are limited by their size, waits share their notes, a workspace opens on a full disk, and
  * every damaged record is mended. The relay's rose from 63,000 also because a failed log stops only its own workspace,
- * and because memory is counted that belongs to no connection any more. The encoder of new notes takes 2,500 in the bundle
- * and 10,000 in the library: without it a page loads the megabyte of Automerge before its first note.
+ * and because memory is counted that belongs to no connection any more. The encoder of new
+ * notes takes 2,500 in the bundle and 10,000 in the library, the reader of rows 5,800 and 25,000. Without them a page
+ * loads a megabyte of Automerge before its first note, and before its first list.
  */
 const limits = {
   /** An app's bundle for browsers with IndexedDB and a relay connection, minified and gzipped, without Automerge. */
-  bundle: 57_000,
+  bundle: 62_500,
   /** The packed package of the library. */
-  library: 200_000,
+  library: 222_000,
   /** The packed package of the relay. */
   relay: 70_000,
 }
