@@ -13,6 +13,12 @@ import type { Live } from "./live-document.ts"
 import { type Documents, markWaiting, noteVerdict } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
 
+/**
+ * An entity with more changes than this is not read again when a few changes come to it. It gets a document instead,
+ * because somebody is probably editing it: each further change then costs what it changes, not the whole history.
+ */
+const READ_AGAIN = 64
+
 /** What the rows of a replica are made with. */
 export interface Projecting {
   readonly documents: Documents
@@ -57,7 +63,7 @@ export async function projectTouched(
 /**
  * Makes the row of a closed entity from its changes, without a document, and adds it to the transaction. Judges the
  * changes whose verdict is open, as `Documents.live` does. Returns false, with nothing done, when only Automerge can
- * read these changes. `held`: all changes of the entity that are not known to be bad.
+ * read these changes, or when a document costs less. `held`: all changes of the entity that are not known to be bad.
  */
 export function readClosed(
   { authorship, defs, readRows }: Projecting,
@@ -68,6 +74,8 @@ export function readClosed(
   if (!readRows) return false
   const mark = tx.staleOf(entity)
   const changes = [...held.values()].map(({ change }) => change)
+  const added = mark?.suspects.length ?? 0
+  if (changes.length > READ_AGAIN && added > 0 && 2 * added < changes.length) return false
   const read = readRow(entity, changes, new Set(mark?.suspects), (collection) => defs.get(collection))
   if (typeof read === "string") return false
   if (mark !== undefined) tx.arrive(entity)

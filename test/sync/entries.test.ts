@@ -281,3 +281,21 @@ test("a change set aside by an older version of this library is judged again whe
   await relay.pass(100)
   expect([ws.status.error, replicaOf(ws).bad.size, ws.notes.get("a")?.title]).toEqual([null, 0, "3"])
 })
+
+test("an entity with a long history gets a document when a few changes come to it, and none when all come at once", async () => {
+  const theirs = await elsewhere(async (other) => {
+    await other.notes.create({ title: "0" }, { id: "long" })
+    const retitle = (i: number) => other.notes.update("long", (draft) => void (draft.title = `${i}`))
+    await Promise.all(Array.from({ length: 99 }, (_, i) => retitle(i + 1)))
+    await retitle(100)
+  })
+  const items = theirs.map((entry) => ({ entry }))
+  level(1, items.slice(0, -1))
+  await relay.pass(2000)
+  expect(ws.notes.get("long")?.title).toBe("99")
+  expect(replicaOf(ws).documents.has("long")).toBe(false)
+  level(2, items.slice(-1))
+  await relay.pass(2000)
+  expect(ws.notes.get("long")?.title).toBe("100")
+  expect(replicaOf(ws).documents.has("long")).toBe(true)
+})
