@@ -18,6 +18,7 @@ import { type IdleWork, NO_WORK } from "./idle-work.ts"
 import { Documents } from "./live-documents.ts"
 import { type Projecting, projectTouched, readClosed } from "./projecting.ts"
 import { Queue, type Step } from "./queue.ts"
+import { isOfDisk, storeError } from "./store-error.ts"
 import { Transaction } from "./transaction.ts"
 
 export interface ReplicaOptions {
@@ -395,16 +396,4 @@ export class Replica {
     this.documents.dropAll()
     this.#listeners.clear()
   }
-}
-
-/** Whether the error says that the disk cannot be read now, or is gone. */
-const isOfDisk = (error: unknown): error is HeadwaterError =>
-  error instanceof HeadwaterError && (error.code === "STORE_FAILED" || error.code === "STORE_GONE")
-
-/** Turns whatever a store throws into a `HeadwaterError` with a `STORE_` code. */
-function storeError(cause: unknown): HeadwaterError {
-  if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
-  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {
-    cause,
-  })
 }

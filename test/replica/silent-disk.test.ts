@@ -9,27 +9,37 @@ import { until } from "../support/until.ts"
 
 beforeAll(() => loadAutomerge())
 
-test("status shows a failed commit at once, even if the disk then answers no read", async () => {
+/** A disk that fails at this step of a commit, and then answers no read until `heal` is called. */
+function failing(failsAt: "commit" | "committed") {
   let broken = false
   let answer = () => {}
   const never = new Promise<void>((resolve) => (answer = resolve))
   const store = memoryStore({
     step: (step) => {
       if (!broken) return
-      if (step === "commit") throw new Error("no room")
+      if (step === failsAt) throw new Error("the disk is gone for a while")
       return step === "get" || step === "list" ? never : undefined
     },
   })
+  const fail = () => void (broken = true)
+  const heal = () => {
+    broken = false
+    answer()
+  }
+  return { store, fail, heal }
+}
+
+test("status shows a failed commit at once, even if the disk then answers no read", async () => {
+  const { store, fail, heal } = failing("commit")
   const ws = await open(undefined, store)
   const told: unknown[] = []
   ws.onStatus(({ error }) => told.push(error?.code))
-  broken = true
+  fail()
   const written = ws.notes.create({ title: "T" })
   written.catch(() => {})
   await until(() => told.length > 0, ws)
   expect([ws.status.error?.code, told]).toEqual(["STORE_FAILED", ["STORE_FAILED"]])
-  broken = false
-  answer()
+  heal()
   await expect(written).rejects.toMatchObject({ code: "STORE_FAILED" })
   await ws.close()
 })
@@ -37,23 +47,14 @@ test("status shows a failed commit at once, even if the disk then answers no rea
 test.each(["commit", "committed"] as const)(
   "a write whose commit fails at %s is rejected although the disk answers no read, and shown as it is saved once it does",
   async (failsAt) => {
-    let broken = false
-    let answer = () => {}
-    const never = new Promise<void>((resolve) => (answer = resolve))
-    const store = memoryStore({
-      step: (step) => {
-        if (!broken) return
-        if (step === failsAt) throw new Error("the disk is gone for a while")
-        return step === "get" || step === "list" ? never : undefined
-      },
-    })
+    const { store, fail, heal } = failing(failsAt)
     const relay = new ScriptedRelay() // for its clock
     const ws = await open(undefined, store, relay.env)
     await ws.notes.create({ title: "saved" }, { id: "a" })
     await ws.notes.create({ title: "other" }, { id: "b" })
     const told: string[] = []
     ws.notes.subscribe((_, { changed }) => told.push(...changed))
-    broken = true
+    fail()
     const outcomes: string[] = []
     const note = (what: string) => [() => outcomes.push(`${what} saved`), () => outcomes.push(`${what} rejected`)]
     const write = (what: string, id: string) =>
@@ -64,8 +65,7 @@ test.each(["commit", "committed"] as const)(
     await relay.pass(2000)
     expect([outcomes, ws.notes.get("a")?.title, told]).toEqual([["first rejected"], "saved", []])
     const elsewhere = write("elsewhere", "b")
-    broken = false
-    answer()
+    heal()
     await Promise.all([first, behind, elsewhere])
     expect(outcomes).toEqual(["first rejected", "behind saved", "elsewhere saved"])
     expect(ws.notes.all().map(({ title }) => title)).toEqual(["behind", "elsewhere"])
