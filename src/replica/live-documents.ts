@@ -304,9 +304,6 @@ export class Documents {
   }
 }
 
-/** No change has an operation with a larger counter (`readChange`). */
-const MAX_OP = 2 ** 31 - 1
-
 /**
  * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
  * in the outbox, the relay may have it all the same, because the ack may have been lost. Until the relay gives the
@@ -319,9 +316,7 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.state = { ...tx.state, heal: true }
   if (!owed) return
   tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
-  // Perhaps nobody can ever push this change. It comes last now, so that changes of another account that do not depend
-  // on it need not wait for it. (A creation stays first, because everything depends on it.)
-  if (owed.startOp > 1) tx.owe({ ...owed, startOp: MAX_OP })
+  tx.pushLast(entity, hash, true)
 }
 
 /**
@@ -393,6 +388,8 @@ export function oweFreed(
  */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = waiting.map(({ change }) => change.hash)
+  for (const hash of tx.staleOf(entity)?.suspects ?? []) tx.pushLast(entity, hash, false)
+  for (const hash of suspects) tx.pushLast(entity, hash, true)
   const unnamed = tx.staleOf(entity)?.unnamed?.filter((hash) => suspects.includes(hash))
   const mark = { suspects, waiting: true, ...(unnamed && { unnamed }) }
   tx.markStale(entity, suspects.length === 0 ? undefined : mark)

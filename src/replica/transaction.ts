@@ -27,6 +27,9 @@ import {
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 
+/** Larger than the counter of any operation (`readChange`). */
+const BEHIND_ALL = 2 ** 31
+
 /** What is known of the disk (`Known`). A transaction reads from it whatever its group has not changed. */
 export interface Below {
   readonly state: State
@@ -276,6 +279,18 @@ export class Transaction {
 
   owe(owed: Owed): void {
     this.#set(this.outbox, owed.hash, { owed, removed: false })
+  }
+
+  /**
+   * Moves a change to the end of its entity's outbox, or back to its place. Perhaps nobody can ever push the change, and
+   * changes of another account that do not depend on it need not wait for it then. (A creation stays first, because
+   * everything depends on it.)
+   */
+  pushLast(entity: string, hash: Hash, last: boolean): void {
+    const owed = this.owed(entity, hash)
+    if (owed === undefined || owed.startOp === 1) return
+    const startOp = (owed.startOp % BEHIND_ALL) + (last ? BEHIND_ALL : 0)
+    if (startOp !== owed.startOp) this.owe({ ...owed, startOp })
   }
 
   /** Removes a change from the outbox, because the relay has it or because it was set aside. */

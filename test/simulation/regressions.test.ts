@@ -469,6 +469,34 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
+  [
+    "changes of one account do not wait for what depends on a destroyed change of another account (seed 1229138487, path 7)",
+    ["device changes harmed", "edits left by another account"],
+    {
+      options: {
+        seed: 25,
+        replicas: 2,
+        duplicates: 0.1,
+        principals: true,
+        shared: true,
+        segment: 3,
+        speeds: { store: { usual: 4, worst: 100 }, network: { usual: 9, worst: 900 }, disk: { usual: 3, worst: 200 } },
+        bytesPerMs: 1,
+      },
+      commands: [
+        { op: "backUpRelay", replica: 4, x: 303, gap: { ms: 2284 } },
+        { op: "disconnect", replica: 1, x: 707, gap: { events: 21 } },
+        { op: "ambush", replica: 2, x: 361, gap: { ms: 1246 } },
+        { op: "rejoin", replica: 2, x: 218, gap: { ms: 86 } },
+        { op: "harmDevice", replica: 0, x: 308, gap: { events: 1 } },
+        { op: "account", replica: 1, x: 275, gap: { ms: 1497 } },
+        { op: "harmDevice", replica: 3, x: 904, gap: { events: 2 } },
+        { op: "harmDevice", replica: 3, x: 957, gap: { events: 3 } },
+        { op: "zombie", replica: 2, x: 626, gap: { ms: 2317 } },
+        { op: "edit", replica: 3, x: 774, gap: { events: 13 } },
+      ],
+    },
+  ],
   // This was a fault of the oracle: both copies of the header were damaged before, and were not mended yet.
   [
     "a third damaged byte may cost a segment without a header all its entries (seed 2146697903, path 3202)",
