@@ -1,25 +1,275 @@
-/** What a replica asks of its idle work (`idle.ts`). */
+/**
+ * The idle work of a replica, done when no other step waits: it projects entities that changed elsewhere, folds loose
+ * records into pages, shows hidden times that have passed, and tries the disk again after a failure.
+ */
+import { HeadwaterError } from "../base/errors.ts"
+import { listAt } from "../base/maps.ts"
+import { automergeVersion } from "../document/entity.ts"
 import type { Key } from "../store/store.ts"
+import type { Hash } from "../wire/protocol.ts"
+import type { Held } from "./disk/change-record.ts"
+import { type BadRecord, PROBE } from "./disk/records.ts"
+import type { IdleWork } from "./idle-interface.ts"
+import { leaveOut } from "./projecting.ts"
+import { recover } from "./recover.ts"
+import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Work that a replica does while no step waits. The replica calls these functions when there may be such work. */
-export interface IdleWork {
-  /** Called after each group that was committed or had nothing to write. */
-  afterGroup(): void
-  /** Called when a commit has failed, or the disk could not be read. */
-  afterFailure(): void
-  /** Makes damaged records again, in the transaction of a step of its own. */
-  mend(tx: Transaction, records: readonly Key[]): Promise<void>
-  /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
-  automergeLoaded(): void
-  /** Called when the replica closes. `quickly`: the idle work must end without doing anything more. */
-  close(quickly: boolean): Promise<void>
-}
+/** How long a fold that is due waits, so that a burst of writes is folded once. */
+const FOLD_DELAY_MS = 1000
+/**
+ * How many folds run at most when the workspace closes. The other records stay loose, and the next open reads them one
+ * by one.
+ */
+const FOLDS_AT_CLOSE = 100
+/** Wait between a failure of the disk or of WebAssembly and the next try. */
+const RETRY_MS = 5000
+/** Wait between two checks whether the store is still there. */
+const LOOK_MS = 5000
+/** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
+const SHOW_MS = 60_000
 
-export const NO_WORK: IdleWork = {
-  afterGroup() {},
-  afterFailure() {},
-  async mend() {},
-  automergeLoaded() {},
-  async close() {},
+export class Idle implements IdleWork {
+  readonly #replica: Replica
+  /** Whether a step that projects stale entities is in the queue. */
+  #projecting = false
+  /** Entities whose document could not be made. They are not projected until the next try. */
+  readonly #resting = new Set<string>()
+  /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
+  #judged = false
+  #closing = false
+  #cancelFold: (() => void) | undefined
+  #cancelRetry: (() => void) | undefined
+  #cancelShow: (() => void) | undefined
+  #cancelLook: (() => void) | undefined
+
+  constructor(replica: Replica) {
+    this.#replica = replica
+  }
+
+  /** Starts the idle work that is due. */
+  afterGroup(): void {
+    if (this.#closing) return
+    this.#projectStale()
+    this.#foldSoon()
+    this.#showInTime()
+  }
+
+  /** Checks every few seconds whether the store is still there: a removed store may go on accepting writes. */
+  watchStore(): void {
+    const { store, clock } = this.#replica
+    const look = store.look?.bind(store)
+    if (look === undefined || this.#closing) return
+    this.#cancelLook = clock.after(
+      LOOK_MS,
+      () => {
+        look().then(
+          () => this.watchStore(),
+          (error) => {
+            if (!this.#closing) this.#replica.noteFailure(error)
+            if (error.code !== "STORE_GONE") this.watchStore()
+          },
+        )
+      },
+      true,
+    )
+  }
+
+  #showInTime(): void {
+    const due = this.#cancelShow === undefined ? this.#replica.rows.nextDue() : undefined
+    if (due === undefined) return
+    this.#cancelShow = this.#replica.clock.after(Math.min(Math.max(due, 1000), SHOW_MS), () => {
+      this.#cancelShow = undefined
+      this.#replica.showDue()
+      this.afterGroup()
+    })
+  }
+
+  mend(tx: Transaction, records: readonly Key[]): Promise<void> {
+    return recover(this.#replica, tx, records)
+  }
+
+  /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */
+  afterFailure(): void {
+    if (this.#closing) return
+    this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
+      this.#cancelRetry = undefined
+      this.#resting.clear()
+      this.#replica.documents.tryAgain()
+      this.#tryDisk()
+      this.afterGroup()
+    })
+  }
+
+  /**
+   * Writes something after a failure of the disk. The status reports the failure until a commit succeeds, and perhaps
+   * no other step commits anything.
+   */
+  #tryDisk(): void {
+    const replica = this.#replica
+    if (replica.failure === null) return
+    const tried = replica.step([], (tx) => {
+      tx.state = { ...tx.state }
+    })
+    tried.catch(() => {}) // `afterFailure` starts the next try
+  }
+
+  /**
+   * Finds the collections whose stored rows were made by another version of the projection, and marks their entities,
+   * so that these are projected again.
+   */
+  projectAgain(projections: Readonly<Record<string, string>>): void {
+    const replica = this.#replica
+    const before = replica.state.projections
+    const moved = Object.keys(projections).filter((name) => projections[name] !== before[name])
+    if (moved.length === 0) return
+    const marked = replica.step([], (tx) => {
+      for (const name of moved) {
+        for (const id of replica.rows.of(name).ids()) {
+          const { suspects = [], unnamed } = tx.staleOf(id) ?? {}
+          tx.markStale(id, { suspects, waiting: false, ...(unnamed && { unnamed }) })
+        }
+      }
+      tx.state = { ...tx.state, projections: { ...tx.state.projections, ...projections } }
+    })
+    marked.catch(() => {}) // if it fails, the next open compares the projections again
+  }
+
+  /**
+   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes again. Called once
+   * Automerge is loaded, because only a loaded Automerge says which build it is.
+   */
+  automergeLoaded(): void {
+    if (this.#judged || this.#closing) return
+    this.#judged = true
+    const build = automergeVersion()
+    this.#judgeAgain(({ automerge }) => automerge !== "" && automerge !== build).catch(() => {
+      this.#judged = false
+    })
+  }
+
+  /**
+   * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
+   * a bad change. The changes are judged once more, and rows that were removed because of them come back.
+   */
+  judgeProbedBefore(): void {
+    const isDue = ({ code, automerge, probe }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && probe !== PROBE
+    this.#judgeAgain(isDue).catch(() => {}) // if it fails, the next open tries again
+  }
+
+  /** Withdraws the verdicts for which `isDue` returns true: from then on the verdict on these changes is open. */
+  async #judgeAgain(isDue: (record: BadRecord) => boolean): Promise<void> {
+    const replica = this.#replica
+    const due = new Map<string, Hash[]>()
+    for (const [entity, records] of replica.bad) {
+      for (const [hash, record] of records) if (isDue(record)) listAt(due, entity).push(hash)
+    }
+    if (due.size === 0) return
+    await replica.step([], (tx) => {
+      for (const [entity, hashes] of due) {
+        const mark = tx.staleOf(entity) ?? { suspects: [] }
+        for (const hash of hashes) tx.markBad(entity, hash, undefined)
+        tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...hashes], waiting: false })
+        replica.documents.drop(entity) // its next hydration judges the changes
+      }
+    })
+  }
+
+  #projectStale(): void {
+    if (this.#projecting) return
+    const due: string[] = []
+    const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
+    const most = readRows ? readAtOnce : projectAtOnce
+    for (const [entity, mark] of this.#replica.stale) {
+      if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === most) break
+    }
+    if (due.length === 0) return
+    this.#projecting = true
+    const projected = this.#replica.step([], async (tx) => {
+      const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
+      let left = projectAtOnce
+      for (const [i, entity] of due.entries()) {
+        if (left === 0) break // the next step projects the others
+        if (await this.#project(entity, tx, held[i] as Map<Hash, Held>)) left--
+      }
+    })
+    projected.then(
+      () => {
+        this.#projecting = false
+        this.afterGroup()
+      },
+      () => {
+        this.#projecting = false
+        this.afterFailure()
+      },
+    )
+  }
+
+  /** Projects an entity. Returns whether that took a document, or the attempt to make one. */
+  async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
+    if (tx.staleOf(entity) === undefined) return false
+    try {
+      if (this.#replica.readClosed(entity, held, tx)) return false
+      if (this.#replica.documents.wasmFailure !== null && this.#cancelRetry !== undefined) {
+        this.#resting.add(entity) // until the next try; the rows that need no document are made meanwhile
+        return false
+      }
+      if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
+    } catch (error) {
+      if (!(error instanceof HeadwaterError) || error.code !== "WASM_FAILED") leaveOut(entity, tx, error)
+      this.#resting.add(entity)
+      this.afterFailure()
+    }
+    return true
+  }
+
+  #foldSoon(): void {
+    if (this.#cancelFold !== undefined || !this.#foldDue) return
+    this.#cancelFold = this.#replica.clock.after(FOLD_DELAY_MS, () => {
+      this.#fold().then(
+        () => {
+          this.#cancelFold = undefined
+          this.afterGroup()
+        },
+        (error: unknown) => {
+          this.#cancelFold = undefined
+          if (error instanceof HeadwaterError && error.code === "STORE_FORMAT") this.#replica.readEverything()
+          this.afterFailure()
+        },
+      )
+    })
+  }
+
+  get #foldDue(): boolean {
+    return this.#replica.rows.foldDue || this.#replica.outbox.foldDue
+  }
+
+  /**
+   * Folds loose records into a few pages. The step is alone in its group, because it rewrites records to which another
+   * step might write.
+   */
+  async #fold(): Promise<void> {
+    const { store } = this.#replica
+    const fold = async (tx: Transaction) => {
+      const { rows, outbox } = this.#replica
+      const plan = (rows.foldDue ? await rows.fold(store) : undefined) ?? (await outbox.fold(store))
+      if (plan !== undefined) tx.add(plan)
+    }
+    await this.#replica.step([], fold, true)
+  }
+
+  /** Stops idle work, then folds until few loose records are left for the next open. `quickly`: folds nothing. */
+  async close(quickly: boolean): Promise<void> {
+    this.#closing = true
+    this.#cancelFold?.()
+    this.#cancelRetry?.()
+    this.#cancelShow?.()
+    this.#cancelLook?.()
+    if (quickly) return
+    try {
+      for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()
+    } catch {
+      // The disk has failed: the records stay loose.
+    }
+  }
 }

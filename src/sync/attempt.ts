@@ -26,11 +26,11 @@ import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
-import { type Batch, Incoming } from "./incoming.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
+import { type Batch, ReceivedEntries } from "./received-entries.ts"
+import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
 import { Refusals } from "./refusals.ts"
-import { isForNow, RETRY_MS, retryWait } from "./retry-wait.ts"
 import type { Link } from "./socket.ts"
 import { Trouble } from "./trouble.ts"
 
@@ -72,7 +72,7 @@ export class Attempt {
   readonly #env: Env
   readonly #link: Link
   readonly #o: AttemptOptions
-  readonly #incoming: Incoming
+  readonly #received: ReceivedEntries
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
@@ -108,7 +108,7 @@ export class Attempt {
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
-    this.#incoming = new Incoming(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#received = new ReceivedEntries(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
@@ -129,7 +129,7 @@ export class Attempt {
 
   end(): void {
     this.#state = "ended"
-    this.#incoming.end()
+    this.#received.end()
     this.#exchange.end()
     this.#window.close()
     this.#refusals.end()
@@ -158,7 +158,7 @@ export class Attempt {
     if (!this.#answersThis(message)) {
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
       // has damaged.
-      if (this.#awaits === "want" && message.t === "entries") this.#incoming.addItems(message)
+      if (this.#awaits === "want" && message.t === "entries") this.#received.addItems(message)
       return
     }
     if (message.t === "entries") this.#queueEntries(message, bytes)
@@ -242,7 +242,7 @@ export class Attempt {
   #queueEntries(message: Entries, bytes: number): void {
     if (message.left !== undefined) this.#catchUp.announced(message.left)
     if (message.time !== undefined) this.#clockAheadMs = message.time - this.#env.now()
-    this.#incoming.add(message, bytes)
+    this.#received.add(message, bytes)
   }
 
   async #commitEntries({ messages, bytes }: Batch): Promise<void> {
@@ -262,7 +262,7 @@ export class Attempt {
       clockAheadMs: this.#clockAheadMs,
     })
     this.#endingHeal = false
-    this.#incoming.committed()
+    this.#received.committed()
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
@@ -283,7 +283,7 @@ export class Attempt {
       this.#grant(bytes, level)
       if (this.#window.releaseUnread()) this.push()
     }
-    this.#incoming.handOnWhenDue()
+    this.#received.handOnWhenDue()
   }
 
   /**
@@ -336,7 +336,7 @@ export class Attempt {
       const message = "the relay still does not know our cursor after several heals; it is tried again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#incoming.handOn() // entries that came before belong to the log as it was before
+      this.#received.handOn() // entries that came before belong to the log as it was before
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()

@@ -5,7 +5,7 @@
 
 import type { Clock } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
-import { RETRY_MS, retryWait } from "./retry-wait.ts"
+import { RETRY_MS, retryWait } from "./refusal-wait.ts"
 
 interface Refusal {
   readonly error: HeadwaterError

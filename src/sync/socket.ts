@@ -2,10 +2,11 @@
  * One WebSocket to a relay, shared by the workspaces on it. It is dialled while it has workspaces. When it breaks, it
  * is dialled again after a wait with full jitter.
  */
-import { type Env, randomUnit, type Socket } from "../base/env.ts"
+import type { Env, Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
 import { Heartbeat } from "./heartbeat.ts"
+import { RedialWait } from "./redial-wait.ts"
 import { askForToken, subprotocols, type Token } from "./token.ts"
 
 /** The address of a relay, and the token for it. */
@@ -50,12 +51,6 @@ export interface Link {
   proven(): void
 }
 
-/**
- * The wait before dialling again is random between 0 and a number of ms: the number after the first break, and after
- * many.
- */
-const FIRST_REDIAL_MS = 1000
-const LONGEST_REDIAL_MS = 5 * 60_000
 /** A connection that was open for this long, ms, makes the next wait short again, even if there was nothing to sync. */
 const STABLE_MS = 60_000
 /** A dial that is not answered within this time, ms, has failed. */
@@ -122,13 +117,7 @@ export class Connection implements Relay {
   #tokenReason: "open" | "refused" = "open"
   /** How long a new connection may be silent, ms; undefined once a relay has sent something. */
   #firstWordMs: number | undefined = FIRST_WORD_MS
-  /** Dials in a row that brought no progress. */
-  #failures = 0
-  /**
-   * The workspaces that were unfinished at the last break and have made no progress since. While there is such a
-   * workspace, progress of the others does not make the next wait short.
-   */
-  readonly #unproven = new Set<string>()
+  readonly #redialWait = new RedialWait()
   /**
    * The code of the relay's latest message if that was a notice about the connection. It says why the relay will close
    * the connection.
@@ -175,7 +164,7 @@ export class Connection implements Relay {
     return () => {
       if (this.#channels.get(workspace) !== channel) return
       this.#channels.delete(workspace)
-      this.#unproven.delete(workspace)
+      this.#redialWait.left(workspace)
       if (this.#channels.size === 0) this.#hangUp()
     }
   }
@@ -200,9 +189,7 @@ export class Connection implements Relay {
     return {
       send: (message) => live() && socket?.send(encode(message)),
       proven: () => {
-        if (!live()) return
-        this.#unproven.delete(workspace)
-        if (this.#unproven.size === 0) this.#failures = 0
+        if (live()) this.#redialWait.proven(workspace)
       },
     }
   }
@@ -212,7 +199,7 @@ export class Connection implements Relay {
     if (this.#channels.size === 0) return
     if (this.#state === "open") this.#heartbeat.beatNow()
     else if (this.#state === "idle" || this.#state === "waiting") {
-      this.#failures = 0
+      this.#redialWait.reset()
       this.#dial()
     }
   }
@@ -299,9 +286,7 @@ export class Connection implements Relay {
   }
 
   #waitUntilStable(): void {
-    this.#waitFor(STABLE_MS, () => {
-      this.#failures = 0
-    })
+    this.#waitFor(STABLE_MS, () => this.#redialWait.reset())
   }
 
   /** The error for an answer that is not a relay's. */
@@ -334,18 +319,17 @@ export class Connection implements Relay {
   #failed(error: HeadwaterError, isRefused = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED"): void {
     this.#tokenReason = isRefused ? "refused" : "open"
     if (this.#state === "open") {
-      this.#unproven.clear()
-      for (const [workspace, { isUnfinished }] of this.#channels) if (isUnfinished) this.#unproven.add(workspace)
+      const unfinished = [...this.#channels].filter(([, { isUnfinished }]) => isUnfinished)
+      this.#redialWait.broke(unfinished.map(([workspace]) => workspace))
     }
     this.#redial(error)
   }
 
-  /** Dials again after a wait: full jitter over a span that doubles with each failure in a row. */
+  /** Dials again after a wait. */
   #redial(error: HeadwaterError): void {
     this.#dropSocket()
     if (this.#channels.size === 0) return
-    const span = Math.min(LONGEST_REDIAL_MS, FIRST_REDIAL_MS * 2 ** this.#failures++)
-    const wait = Math.ceil(randomUnit(this.#machine) * span)
+    const wait = this.#redialWait.next(this.#machine)
     const retryAt = this.#machine.now() + wait
     this.#state = "waiting"
     this.#waitFor(wait, () => this.#dial())
@@ -357,7 +341,7 @@ export class Connection implements Relay {
     this.#cancelTimer?.()
     this.#stopListeningForWake?.()
     this.#stopListeningForWake = undefined
-    this.#failures = 0
+    this.#redialWait.reset()
     this.#dropSocket()
   }
 

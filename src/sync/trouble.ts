@@ -6,7 +6,7 @@
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import type { Notice } from "../wire/protocol.ts"
-import { RETRY_MS, retryWait } from "./retry-wait.ts"
+import { RETRY_MS, retryWait } from "./refusal-wait.ts"
 
 /** Longest wait if the relay names no wait, ms. */
 const LONGEST_TURNED_AWAY_MS = 5 * 60_000

@@ -1,7 +1,7 @@
 import { memoryStore } from "headwater/memory"
 import { expect, test, vi } from "vitest"
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { genesisOf } from "../../src/document/derived.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
 import { at, item, next, open, openLevel, w } from "../support/foreign.ts"
 import { put } from "../support/hostile.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"

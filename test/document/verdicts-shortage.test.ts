@@ -4,7 +4,7 @@
  */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
-import { genesisOf } from "../../src/document/derived.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
 import { verdicts } from "../../src/document/verdicts.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { next } from "../support/foreign.ts"

@@ -1,7 +1,7 @@
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { genesisOf } from "../../src/document/derived.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
 import { keys } from "../../src/replica/disk/records.ts"

@@ -1,7 +1,7 @@
 /** A `want` that names a head which this device has set aside, or which nobody has. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { genesisOf } from "../../src/document/derived.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { at, first, item, next, openLevel, refuse, w } from "../support/foreign.ts"

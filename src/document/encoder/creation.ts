@@ -5,7 +5,7 @@
 
 import { type Change, sealChange } from "../../wire/chunk.ts"
 import type { Actor } from "../../wire/protocol.ts"
-import { genesisOf, textContainer } from "../derived.ts"
+import { genesisOf, textContainer } from "../derived-changes.ts"
 import type { Hunk } from "../difference.ts"
 import { MADE } from "../operations.ts"
 import type { FieldWrite } from "../writing.ts"

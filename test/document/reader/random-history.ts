@@ -2,7 +2,7 @@
 import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { deletedValue } from "../../../src/document/deletion.ts"
-import { textContainer } from "../../../src/document/derived.ts"
+import { textContainer } from "../../../src/document/derived-changes.ts"
 import { Entity } from "../../../src/document/entity.ts"
 import { type Change, readChange } from "../../../src/wire/chunk.ts"
 import { actorOf, commands, ID, play } from "../../support/histories.ts"

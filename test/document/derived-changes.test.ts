@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import { newHandle } from "../../src/document/automerge.ts"
-import { collectionMadeBy, genesisOf, templatesKept, textContainer } from "../../src/document/derived.ts"
+import { collectionMadeBy, genesisOf, templatesKept, textContainer } from "../../src/document/derived-changes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { runs } from "../support/histories.ts"

@@ -1,7 +1,7 @@
 /** Opens a replica, and sets its idle work. */
 import { projectionVersion } from "../document/projection.ts"
 import { type Defs, Known } from "./disk/records-in-memory.ts"
-import { Idle } from "./idle.ts"
+import { Idle } from "./idle-work.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 
 /**

@@ -19,7 +19,7 @@ export interface Batch {
   readonly bytes: number
 }
 
-export class Incoming {
+export class ReceivedEntries {
   readonly #clock: Clock
   readonly #handOn: (batch: Batch) => void
   #messages: Entries[] = []

@@ -1,0 +1,25 @@
+/** What a replica asks of its idle work (`idle-work.ts`). */
+import type { Key } from "../store/store.ts"
+import type { Transaction } from "./transaction.ts"
+
+/** Work that a replica does while no step waits. The replica calls these functions when there may be such work. */
+export interface IdleWork {
+  /** Called after each group that was committed or had nothing to write. */
+  afterGroup(): void
+  /** Called when a commit has failed, or the disk could not be read. */
+  afterFailure(): void
+  /** Makes damaged records again, in the transaction of a step of its own. */
+  mend(tx: Transaction, records: readonly Key[]): Promise<void>
+  /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
+  automergeLoaded(): void
+  /** Called when the replica closes. `quickly`: the idle work must end without doing anything more. */
+  close(quickly: boolean): Promise<void>
+}
+
+export const NO_WORK: IdleWork = {
+  afterGroup() {},
+  afterFailure() {},
+  async mend() {},
+  automergeLoaded() {},
+  async close() {},
+}
