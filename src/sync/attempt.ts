@@ -23,6 +23,7 @@ import {
   type Want,
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
+import { ClockDifference } from "./clock-difference.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
@@ -69,7 +70,6 @@ const HEALS_AT_MOST = 3
 export class Attempt {
   readonly #replica: Replica
   readonly #steps: ConnectionSteps
-  readonly #env: Env
   readonly #link: Link
   readonly #o: AttemptOptions
   readonly #received: ReceivedEntries
@@ -79,6 +79,7 @@ export class Attempt {
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   readonly #clockWatch: ClockWatch
+  readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
@@ -104,7 +105,6 @@ export class Attempt {
     this.#o = options
     this.#replica = replica
     this.#steps = new ConnectionSteps(replica)
-    this.#env = env
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
@@ -121,6 +121,7 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
+    this.#clockDifference = new ClockDifference(env)
     this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
@@ -202,6 +203,7 @@ export class Attempt {
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
+    this.#clockDifference.asked()
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
@@ -241,7 +243,10 @@ export class Attempt {
 
   #queueEntries(message: Entries, bytes: number): void {
     if (message.left !== undefined) this.#catchUp.announced(message.left)
-    if (message.time !== undefined) this.#clockAheadMs = message.time - this.#env.now()
+    if (message.time !== undefined) {
+      const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
+      this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
+    }
     this.#received.add(message, bytes)
   }
 
