@@ -51,12 +51,11 @@ export interface Sizes {
   readonly pushes: number
   /** Bytes of chunks in all pushes that wait for their ack. */
   readonly pushWindow: number
-  /**
-   * Bytes of items that the relay may send before this replica has committed them: on a new connection, on a slow line
-   * at least, and on a fast line at most.
-   */
+  /** Bytes of items that the relay may send on a new connection before this replica has committed them. */
   readonly firstCredit: number
+  /** The same bytes on the slowest line. */
   readonly leastCredit: number
+  /** The same bytes on the fastest line. */
   readonly credit: number
   /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
   readonly encodeCreates: boolean

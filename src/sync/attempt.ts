@@ -26,10 +26,10 @@ import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
 import { ClockDifference } from "./clock-difference.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
+import { type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
-import { type Batch, ReceivedEntries } from "./received-entries.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
 import { Refusals } from "./refusals.ts"
 import type { Link } from "./socket.ts"
@@ -72,7 +72,7 @@ export class Attempt {
   readonly #steps: ConnectionSteps
   readonly #link: Link
   readonly #o: AttemptOptions
-  readonly #received: ReceivedEntries
+  readonly #batches: EntryBatches
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
@@ -108,7 +108,7 @@ export class Attempt {
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
-    this.#received = new ReceivedEntries(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#batches = new EntryBatches(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
@@ -130,7 +130,7 @@ export class Attempt {
 
   end(): void {
     this.#state = "ended"
-    this.#received.end()
+    this.#batches.end()
     this.#exchange.end()
     this.#window.close()
     this.#refusals.end()
@@ -159,7 +159,7 @@ export class Attempt {
     if (!this.#answersThis(message)) {
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
       // has damaged.
-      if (this.#awaits === "want" && message.t === "entries") this.#received.addItems(message)
+      if (this.#awaits === "want" && message.t === "entries") this.#batches.addItems(message)
       return
     }
     if (message.t === "entries") this.#queueEntries(message, bytes)
@@ -247,7 +247,7 @@ export class Attempt {
       const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
       this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
     }
-    this.#received.add(message, bytes)
+    this.#batches.add(message, bytes)
   }
 
   async #commitEntries({ messages, bytes }: Batch): Promise<void> {
@@ -267,7 +267,7 @@ export class Attempt {
       clockAheadMs: this.#clockAheadMs,
     })
     this.#endingHeal = false
-    this.#received.committed()
+    this.#batches.committed()
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
@@ -288,7 +288,7 @@ export class Attempt {
       this.#grant(bytes, level)
       if (this.#window.releaseUnread()) this.push()
     }
-    this.#received.handOnWhenDue()
+    this.#batches.handOnWhenDue()
   }
 
   /**
@@ -341,7 +341,7 @@ export class Attempt {
       const message = "the relay still does not know our cursor after several heals; it is tried again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#received.handOn() // entries that came before belong to the log as it was before
+      this.#batches.handOn() // entries that came before belong to the log as it was before
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()
