@@ -36,6 +36,8 @@ export interface Sizes {
   readonly projectAtOnce: number
   /** The most stale entities that one step projects if none of them needs a document, which costs a twentieth. */
   readonly readAtOnce: number
+  /** Bytes of changes that are received, or of which rows are made, before other work of the page has its turn. */
+  readonly readBytes: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
   /** How many change records one read for a `have` returns. */
@@ -80,6 +82,7 @@ export const usualSizes: Sizes = {
   group: 512,
   projectAtOnce: 32,
   readAtOnce: 128,
+  readBytes: 2 ** 15,
   arrivals: 4 * 2 ** 20,
   haveRecords: 1000,
   haveBytes: 2 ** 18,
