@@ -2,6 +2,7 @@
  * A disk without room under a `nodeStore`. What was saved can be read, nothing is lost, and no failed write counts as
  * saved.
  */
+import { randomBytes } from "node:crypto"
 import path from "node:path"
 import { collection, openWorkspace, shape } from "headwater"
 import { nodeStore } from "headwater/node"
@@ -78,7 +79,7 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
     let ws = await open(disk)
     const saved: string[] = []
     for (let refused = 0, i = 0; refused < 3; i++) {
-      const title = `${i} `.padEnd(50_000, "z")
+      const title = `${i} ${randomBytes(25_000).toString("hex")}` // which the store cannot compress
       await ws.notes.create({ title }).then(
         () => saved.push(title),
         (error) => {
