@@ -6,7 +6,7 @@
 
 import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex, hex, sha256 } from "../base/hash.ts"
-import { ACTOR, Columns, HASH, HASHED_FROM, type Layout, layoutOf, openChunk } from "./layout.ts"
+import { ACTOR, Columns, HASH, HASHED_FROM, type Layout, layoutOf, openChunk, wrap } from "./layout.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { type Actor, type Hash, type Limits, limits } from "./messages.ts"
 
@@ -63,6 +63,9 @@ export function sealChange(chunk: Uint8Array): Change {
   const hash = seal(chunk)
   return readBody(openChunk(chunk), hash, limits)
 }
+
+/** Puts the chunk around the body of a change, and reads the change with the checks of `readChange`. */
+export const changeOf = (body: Uint8Array): Change => sealChange(wrap(body))
 
 /** Reads an opened chunk with this hash. */
 function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {

@@ -10,6 +10,7 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
+import { BytesWriter } from "./leb128-writer.ts"
 import { type Actor, limits } from "./messages.ts"
 
 export const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
@@ -62,6 +63,15 @@ export function openChunk(chunk: Uint8Array): Bytes {
   const bytes = new Bytes(chunk, HASHED_FROM + 1)
   if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than it says")
   return bytes
+}
+
+/** Puts magic, type and length before a body. The checksum is 4 zero bytes. */
+export function wrap(body: Uint8Array): Uint8Array {
+  const out = new BytesWriter(body.length + HASHED_FROM + 5)
+  out.bytes(Uint8Array.of(...MAGIC, 0, 0, 0, 0, CHANGE))
+  out.uleb(body.length)
+  out.bytes(body)
+  return out.done().slice()
 }
 
 /**
