@@ -12,6 +12,7 @@ const all = [
   "idle-reconnect",
   "open",
   "open-in-browser",
+  "edit-cost",
   "relay-writes",
   "relay-fanout",
   "relay-memory",

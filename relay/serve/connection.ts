@@ -143,7 +143,7 @@ export class Connection implements Outlet, Asker {
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #handle(message: ClientMessage, bytes: number): void {
-    const cost = bytes + MESSAGE_COST + PART_COST * partsIn(message)
+    const cost = bytes + chunkBytesIn(message) + MESSAGE_COST + PART_COST * partsIn(message)
     switch (message.t) {
       case "pull":
         return this.#work(message, cost, (stream) => this.#pull(stream, message))
@@ -378,6 +378,13 @@ export class Connection implements Outlet, Asker {
     this.#paused = pause
     this.#o.pauseReading?.(pause)
   }
+}
+
+/** Returns the bytes of all chunks of a message. They may be many times as many as those of the frame. */
+function chunkBytesIn(message: ClientMessage): number {
+  let bytes = 0
+  if (message.t === "push") for (const { chunks } of message.entries) for (const { length } of chunks) bytes += length
+  return bytes
 }
 
 /** Counts the parts of a message that are decoded into objects of their own. */

@@ -3,7 +3,7 @@
  * log.
  */
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { type Cursor, type Entry, position as positionOf } from "../../src/wire/protocol.ts"
+import { type Cursor, decodedBytes, type Entry, limits, position as positionOf } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
 import { EntityNumbers } from "./heal-marks.ts"
 import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.ts"
@@ -186,12 +186,14 @@ export class ServedWorkspace {
     const entries: RecentEntry[] = []
     const pushers = new Set<number>()
     let bytes = 0
+    let decoded = 0
     for (let at = from + 1; at <= position; at++) {
       const entry = this.#recent.at(at)!
       entries.push(entry)
       pushers.add(entry.connection)
       bytes += entry.bytes.length
-      if (bytes > this.#frameBytes && entries.length > 1) return undefined
+      decoded += decodedBytes(entry.bytes)
+      if ((bytes > this.#frameBytes || decoded > limits.message) && entries.length > 1) return undefined
     }
     const frame = { from, cursor, position, entries, pushers, bytes }
     if (this.#isFlushing) this.#sharedFrame = frame

@@ -5,10 +5,12 @@
 import { HeadwaterError } from "../../src/base/errors.ts"
 import {
   type Cursor,
+  decodedBytes,
   type Entries,
   encode,
   encodeEntries,
   encodeItem,
+  limits,
   position as positionOf,
 } from "../../src/wire/protocol.ts"
 import type { Page } from "../log/contract.ts"
@@ -225,6 +227,12 @@ export class Stream implements Follower {
    * sent.
    */
   #send(items: readonly Uint8Array[], cursor?: Cursor): void {
+    const frames = inFrames(items)
+    for (const some of frames.slice(0, -1)) this.#sendFrame(some)
+    this.#sendFrame(frames.at(-1)!, cursor)
+  }
+
+  #sendFrame(items: readonly Uint8Array[], cursor?: Cursor): void {
     const { log, id, end } = this.workspace
     const first = this.#introduces && { left: log.bytesAfter(this.#position ?? 0), ...this.#outlet.introduction() }
     const level = cursor !== undefined && positionOf(cursor) === end.position
@@ -257,4 +265,25 @@ export class Stream implements Follower {
     endRun()
     return items
   }
+}
+
+/**
+ * Divides items into those of one frame each. The chunks of a frame must not have more than `limits.message` bytes once
+ * they are decoded. One frame or more; a frame without items only if there are none.
+ */
+function inFrames(items: readonly Uint8Array[]): Uint8Array[][] {
+  let frame: Uint8Array[] = []
+  const frames = [frame]
+  let bytes = 0
+  for (const item of items) {
+    const decoded = decodedBytes(item)
+    bytes += decoded
+    if (bytes > limits.message && frame.length > 0) {
+      frame = []
+      frames.push(frame)
+      bytes = decoded
+    }
+    frame.push(item)
+  }
+  return frames
 }

@@ -3,7 +3,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import type { Verdicts } from "../document/admission.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
-import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item, type Word } from "../wire/protocol.ts"
+import { type Access, type Cursor, type Entry, encodeSaved, type Hash, type Item, type Word } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import type { Held } from "./disk/change-record.ts"
 import { keys, type State } from "./disk/records.ts"
@@ -145,7 +145,7 @@ function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Chang
   } catch (error) {
     if (!(error instanceof HeadwaterError)) throw error
     const hash = sha256(chunk)
-    tx.put(keys.change(tx.workspace, entry.entity, hash), encodeEntry({ ...entry, chunks: [chunk] }))
+    tx.put(keys.change(tx.workspace, entry.entity, hash), encodeSaved({ ...entry, chunks: [chunk] }))
     tx.markBad(entry.entity, hash, { code: "CHUNK_BAD", automerge: "" })
     return undefined
   }

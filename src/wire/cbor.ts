@@ -29,6 +29,17 @@ const KEY = 24
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
+  /** Bytes of the chunks in the frame, as they are once decoded. */
+  #unpacked = 0
+
+  /**
+   * Counts the bytes that a part of the frame has once it is decoded. Throws `TOO_LARGE` when the frame would have more
+   * of them than a frame may have itself: so a small frame cannot fill its receiver's memory.
+   */
+  unpack(bytes: number) {
+    this.#unpacked += bytes
+    this.bounded(this.#unpacked, 0, limits.message)
+  }
 
   /** Throws `MESSAGE_BAD`. `what`: the rest of a sentence that begins with the key. */
   fail(what: string, cause?: unknown): never {

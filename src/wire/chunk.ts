@@ -6,7 +6,7 @@
 
 import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex, hex, sha256 } from "../base/hash.ts"
-import { ACTOR, Columns, HASH, HASHED_FROM, type Layout, layoutOf, openChunk, wrap } from "./layout.ts"
+import { ACTOR, Columns, HASH, HASHED_FROM, type Layout, layoutOf, openChunk } from "./layout.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { type Actor, type Hash, type Limits, limits } from "./messages.ts"
 
@@ -47,26 +47,11 @@ const MARK_NAME = 165
  * memory, whatever lengths the bytes claim.
  */
 export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
-  requireShort(chunk, bounds)
+  if (chunk.length > bounds.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${bounds.chunk} are allowed`)
   const body = openChunk(chunk)
   const hash = hashOf(chunk)
   if (hex(chunk.subarray(4, HASHED_FROM)) !== hash.slice(0, 8)) throw chunkBad("the checksum does not match")
-  return readBody(body, hash, bounds)
-}
 
-/** Puts the chunk around the body of a change, and reads the change with the checks of `readChange`. */
-export function changeOf(body: Uint8Array): Change {
-  const chunk = wrap(body)
-  requireShort(chunk, limits)
-  return readBody(openChunk(chunk), seal(chunk), limits)
-}
-
-function requireShort(chunk: Uint8Array, bounds: Limits): void {
-  if (chunk.length > bounds.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${bounds.chunk} are allowed`)
-}
-
-function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {
-  const chunk = body.bytes
   const layout = layoutOf(body)
   const { seq, startOp, time } = layout
   const actor = hex(chunk.subarray(layout.actorAt, layout.actorAt + ACTOR))
@@ -93,8 +78,7 @@ export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   const { actorAt } = layoutOf(openChunk(template))
   const chunk = new Uint8Array(template)
   chunk.set(bytesOfHex(derivedActor(entity, chunk, actorAt)), actorAt)
-  seal(chunk)
-  return chunk
+  return seal(chunk)
 }
 
 /** Copies the template with other deps, as many as before, so that one template of Automerge serves every entity. */
@@ -103,8 +87,7 @@ export function withDeps(template: Uint8Array, deps: readonly Hash[]): Uint8Arra
   if (layout.deps !== deps.length) throw chunkBad(`the template has ${layout.deps} deps, not ${deps.length}`)
   const chunk = new Uint8Array(template)
   for (const [i, dep] of [...deps].sort().entries()) chunk.set(bytesOfHex(dep), layout.depsAt + HASH * i)
-  seal(chunk)
-  return chunk
+  return seal(chunk)
 }
 
 /** Whether the change's actor is the one that `deriveChange` gives to this content in this entity. */
@@ -125,11 +108,11 @@ function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   return sha256(template).slice(0, 2 * ACTOR)
 }
 
-/** Computes the hash of a chunk and writes its first 4 bytes, the checksum, into the chunk. */
-function seal(chunk: Uint8Array): Hash {
-  const hash = hashOf(chunk)
-  chunk.set(bytesOfHex(hash.slice(0, 8)), 4)
-  return hash
+/** Computes the checksum of a chunk and writes it into the chunk. Returns the chunk. */
+export function seal(chunk: Uint8Array): Uint8Array {
+  const checksum = Number.parseInt(hashOf(chunk).slice(0, 8), 16)
+  for (let i = 0; i < 4; i++) chunk[4 + i] = checksum >>> (24 - 8 * i)
+  return chunk
 }
 
 function depsOf({ chunk, depsAt, deps }: Layout): Hash[] {

@@ -10,9 +10,12 @@ export class BytesWriter {
     this.#bytes = new Uint8Array(room)
   }
 
-  /** How many bytes were written. */
+  /** How many bytes were written. A caller that sets it decides where the next byte goes. */
   get length(): number {
     return this.#at
+  }
+  set length(length: number) {
+    this.#at = length
   }
 
   byte(value: number): void {

@@ -5,7 +5,7 @@
  */
 import { bytesOfHex } from "../base/hash.ts"
 import { deriveChange } from "./chunk.ts"
-import { ACTOR, Columns, layoutOf, openChunk, wrap } from "./layout.ts"
+import { ACTOR, ChunkWriter, Columns, layoutOf, openChunk } from "./layout.ts"
 import { Bytes } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
 import type { Hash } from "./messages.ts"
@@ -64,7 +64,7 @@ function oneOperation(
   ]
   const present = columns.filter(([, bytes]) => bytes.length > 0)
 
-  const body = new BytesWriter()
+  const body = new ChunkWriter()
   body.uleb(deps.length)
   for (const dep of deps) body.bytes(bytesOfHex(dep))
   body.uleb(ACTOR)
@@ -76,7 +76,7 @@ function oneOperation(
     body.uleb(bytes.length)
   }
   for (const [, bytes] of present) body.bytes(bytes)
-  return deriveChange(entity, wrap(body.done()))
+  return deriveChange(entity, body.chunk())
 }
 
 /** Returns the key that a change of one operation may write: call it for a change that could be a text's container. */

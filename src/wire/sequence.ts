@@ -15,8 +15,8 @@
 
 import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex } from "../base/hash.ts"
-import { type Change, changeOf, hashOf, readChange } from "./chunk.ts"
-import { ACTOR, HASH, layoutOf, openChunk } from "./layout.ts"
+import { type Change, hashOf, readChange, seal } from "./chunk.ts"
+import { ACTOR, ChunkWriter, HASH, layoutOf, openChunk } from "./layout.ts"
 import { type Bytes, chunkBad } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
 import { type Hash, limits } from "./messages.ts"
@@ -45,6 +45,8 @@ class Before {
   #genesis: Uint8Array | undefined
   readonly heads = new Set<Hash>()
   last: Change | undefined
+  /** The chunk of the newest change, until an element needs to know what the change says. */
+  #unread: Uint8Array | undefined
   maxOp = 0
 
   constructor(owner: Owner) {
@@ -56,6 +58,21 @@ class Before {
     this.heads.add(change.hash)
     this.last = change
     this.maxOp = Math.max(this.maxOp, change.maxOp)
+  }
+
+  /**
+   * Adds the change in a chunk that was made here. The last change of a sequence is not read: whoever gets the chunk
+   * reads it anyway.
+   */
+  addMade(chunk: Uint8Array): void {
+    this.readAll()
+    this.#unread = chunk
+  }
+
+  /** Call before an element that refers to the changes before it. Throws when the newest one is not a change. */
+  readAll(): void {
+    if (this.#unread !== undefined) this.add(readChange(this.#unread))
+    this.#unread = undefined
   }
 
   get time(): number {
@@ -154,18 +171,24 @@ export function readSequence(owner: Owner, input: Bytes, most: number): Uint8Arr
 }
 
 function readChangeOf(form: number, input: Bytes, before: Before): Uint8Array {
-  let change: Change
-  if (form === GENESIS) change = readChange(before.genesis())
-  else if (form === TEXT) change = readChange(before.text(input.slice(input.uleb())))
-  else if (form <= (DEPS | AUTHOR | OP)) change = changeOf(readBody(form, input, before))
-  else throw chunkBad(`an element of form ${form}`)
-  before.add(change)
-  return change.chunk
+  let chunk: Uint8Array
+  if (form === GENESIS) chunk = before.genesis()
+  else if (form === TEXT) chunk = before.text(input.slice(input.uleb()))
+  else if (form <= (DEPS | AUTHOR | OP)) {
+    before.readAll()
+    chunk = seal(writeBody(form, input, before).chunk())
+  } else throw chunkBad(`an element of form ${form}`)
+  before.addMade(chunk)
+  return chunk
 }
 
-/** Returns the body of a chunk, as `layout.ts` has it. */
-function readBody(form: number, input: Bytes, { heads, last, maxOp, time }: Before): Uint8Array {
-  const out = new BytesWriter(256)
+/** All chunks are made here: one is done before the next begins. */
+const writer = new ChunkWriter()
+
+/** Writes the body of a chunk, as `layout.ts` has it. */
+function writeBody(form: number, input: Bytes, { heads, last, maxOp, time }: Before): ChunkWriter {
+  const out = writer
+  out.begin()
   if (form & DEPS) {
     out.uleb(heads.size)
     for (const head of [...heads].sort()) out.bytes(bytesOfHex(head))
@@ -187,7 +210,7 @@ function readBody(form: number, input: Bytes, { heads, last, maxOp, time }: Befo
   out.sleb(time + input.sleb())
   withLength(out, input.slice(input.uleb()))
   out.bytes(input.slice(input.uleb()))
-  return out.done()
+  return out
 }
 
 function withLength(out: BytesWriter, bytes: Uint8Array): void {

@@ -47,7 +47,7 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], deflat
 /**
  * Decodes a block into exactly the chunks that were encoded. `most`: how many bytes the chunks may have together.
  *
- * Each chunk is one that `readChange` accepts, or was carried as it is. Throws `CHUNK_BAD` for bytes that are not a
+ * Read each chunk with `readChange`: it may have been carried as it is, and the last one is not checked here. Throws `CHUNK_BAD` for bytes that are not a
  * block, `TOO_LARGE` for more than `most` bytes, for more than `limits.chunks` chunks and for a change beyond the
  * limits. Takes memory for the sequence and the chunks only, whose lengths the block gives and which are checked before.
  */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { type Cursor, type Entries, encodeEntry, type Item, position } from "../../src/wire/protocol.ts"
-import { actorOf } from "../support/changes.ts"
+import { actorOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 
 let relay: TestRelay
@@ -107,24 +107,26 @@ describe("a pull", () => {
 })
 
 describe("credit", () => {
-  const size = encodeEntry({ ...note("e0", actorOf(1)), by: "local" }).length
+  /** Bytes of these entries as they are logged. */
+  const size = (from: number, to: number) =>
+    notes(from, to).reduce((sum, entry) => sum + encodeEntry({ ...entry, by: "local" }).length, 0)
 
   it("bounds what is sent; more credit brings more, in order and nothing twice", async () => {
     await fill(0, 9)
     const wire = await relay.dial()
-    wire.pull("w", null, { credit: 3 * size })
+    wire.pull("w", null, { credit: size(0, 3) })
     const first = await wire.take("entries")
     expect(first).toMatchObject({ items: [], principal: "local" })
-    expect(first.left).toBeGreaterThan(9 * size) // what is left on the disk, about
-    expect(first.left).toBeLessThan(3 * 9 * size)
+    expect(first.left).toBeGreaterThan(size(0, 9)) // what is left on the disk, about
+    expect(first.left).toBeLessThan(4 * size(0, 9))
     const next = await wire.take("entries")
     expect(next.level).toBeUndefined()
     expect(names(next.items)).toEqual(ids(0, 3))
     await wire.quiet()
     expect(wire.received).toEqual([])
-    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    wire.send({ t: "pull", w: "w", credit: size(3, 7) })
     expect(names((await wire.take("entries")).items)).toEqual(ids(3, 7))
-    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    wire.send({ t: "pull", w: "w", credit: size(7, 9) + 1 })
     expect(all(await wire.level())).toEqual(ids(7, 9))
   })
 
@@ -145,7 +147,7 @@ describe("credit", () => {
 
   it("bounds new entries too", async () => {
     const wire = await relay.dial()
-    wire.pull("w", null, { credit: 2 * size })
+    wire.pull("w", null, { credit: size(0, 2) })
     await wire.level()
     await fill(0, 5)
     const got = all([await wire.take("entries")])
@@ -153,7 +155,7 @@ describe("credit", () => {
     await wire.quiet()
     expect(got).toEqual(ids(0, 2))
     expect(wire.received).toEqual([])
-    wire.send({ t: "pull", w: "w", credit: 10 * size })
+    wire.send({ t: "pull", w: "w", credit: 10 * size(0, 1) })
     expect(all(await wire.level())).toEqual(ids(2, 5))
   })
 })
@@ -225,7 +227,7 @@ describe("one's own entries", () => {
     wire.pull()
     await wire.level()
     const many = (name: string, n: number) =>
-      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), "x".repeat(3000)))
+      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), noise(3000)))
     const [first, second] = note("e", actorOf(1)).chunks.map((chunk) => ({ ...note("e", actorOf(1)), chunks: [chunk] }))
     const id = wire.push([...many("a", 50), first!, second!, ...many("b", 900)])
     await wire.ack(id)
@@ -285,7 +287,7 @@ describe("behind the recent entries", () => {
   })
 
   it("one's own entries are bytes again", async () => {
-    await using small = await startRelay({ sizes: { recentBytes: 300 } })
+    await using small = await startRelay({ sizes: { recentBytes: 200 } })
     relay = small
     const wire = await relay.dial()
     wire.pull()

@@ -7,7 +7,7 @@ import { LOGGED_ENTRY } from "../../relay/serve/admit-entry.ts"
 import { type Clock, systemClock } from "../../src/base/env.ts"
 import { hashOf, readChange } from "../../src/wire/chunk.ts"
 import { type ClientMessage, type Entry, limits, position } from "../../src/wire/protocol.ts"
-import { actorOf, change, chunkOf, genesis } from "../support/changes.ts"
+import { actorOf, change, chunkOf, genesis, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 
 let relay: TestRelay
@@ -161,7 +161,7 @@ describe("a large entry", () => {
     const part = 2 ** 20 - 400
     const deps = [readChange(own.chunks[1]!).hash]
     const chunks = Array.from({ length: 4 }, (_, i) => {
-      const value = "x".repeat(i < 3 ? part : size - 3 * part)
+      const value = noise(i < 3 ? part : size - 3 * part)
       return chunkOf({ actor: actorOf(100 + i), startOp: 3, deps, value })
     })
     return { ...own, chunks: [...own.chunks, ...chunks], blobs }
@@ -266,7 +266,7 @@ describe("a large push", () => {
     }
     await using watched = await startRelay({ clock })
     const writer = await watched.dial()
-    const entries = Array.from({ length: 500 }, (_, i) => note(`e${i}`, A, "x".repeat(2000)))
+    const entries = Array.from({ length: 500 }, (_, i) => note(`e${i}`, A, noise(2000)))
     await writer.ack(writer.push(entries.slice(0, 10)))
     expect(breaths).toBe(0)
     await writer.ack(writer.push(entries))

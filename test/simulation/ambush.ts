@@ -2,7 +2,9 @@
  * Moments that schedules by chance seldom meet. An ambush waits for one and strikes there: what a rule protects is seen
  * only by those who break things in the moment that it is about.
  */
+
 import type { Files } from "../support/disk.ts"
+import { bodyAt } from "../support/logged-body.ts"
 import { crash, crashRelay, harmRelay, open, putBack, wipeDevice } from "./world/mishaps.ts"
 import { isOurs } from "./world/relay.ts"
 import type { Replica } from "./world/replica.ts"
@@ -77,7 +79,7 @@ const kinds = {
           })
         }
       })
-    await harmRelay(world, (file) => Buffer.from(file).indexOf(begin.chunk) + 20)
+    await harmRelay(world, (file, path) => bodyAt(path, file, begin.hash) + 20)
     for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
     const { oracle } = world
     const rest = new Set(

@@ -1,16 +1,20 @@
+import { randomBytes } from "node:crypto"
 import * as cborg from "cborg"
 import { expect, test } from "vitest"
 import {
   type ClientMessage,
   decodeClient,
+  decodedBytes,
   decodeRelay,
   type Entry,
   encode,
+  encodeEntries,
+  encodeEntry,
   type Item,
   limits,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
-import { asPlain, canonical, decodeEither, outcome } from "./protocol.frames.ts"
+import { ascii, asPlain, canonical, decodeEither, outcome } from "./protocol.frames.ts"
 
 const hash = "ab".repeat(32)
 const chunk = new Uint8Array(34)
@@ -73,15 +77,33 @@ test("lists have their limits", () => {
 })
 
 test("a frame has its limit, and a chunk only that one", () => {
+  const noise = new Uint8Array(randomBytes(limits.message))
   const push = (n: number): ClientMessage => ({
     t: "push",
     w: "w",
     id: "1",
-    entries: [{ ...entry, chunks: [new Uint8Array(n)] }],
+    entries: [{ ...entry, chunks: [noise.subarray(0, n)] }],
   })
-  const room = limits.message - encode(push(100_000)).length + 100_000
+  const room = limits.message - encode(push(3_000_000)).length + 3_000_000
   expect(encode(push(room)).length).toBe(limits.message)
   expectBound(push(room), push(room + 1))
+})
+
+test("the chunks of a frame have the limit of a frame, however few bytes they take in it", () => {
+  const zeros = (...sizes: number[]) => sizes.map((size) => ({ ...entry, chunks: [new Uint8Array(size)] }))
+  const push = (...sizes: number[]): ClientMessage => ({ t: "push", w: "w", id: "1", entries: zeros(...sizes) })
+  const half = limits.message / 2
+  const frame = encode(push(half, half))
+  expect(frame.length).toBeLessThan(10_000)
+  expect(outcome(() => decodeClient(frame))).toBe("accepted")
+  expect(outcome(() => encode(push(half, half + 1)))).toBe("TOO_LARGE")
+  const [first, second] = [half, half + 1].map((size) => encodeEntry(zeros(size)[0]!))
+  const start = Buffer.from(`a4617464${ascii("push")}6177617762${ascii("id")}613167${ascii("entries")}82`, "hex")
+  expect(outcome(() => decodeClient(Buffer.concat([start, first!, first!])))).toBe("accepted")
+  expect(outcome(() => decodeClient(Buffer.concat([start, first!, second!])))).toBe("TOO_LARGE")
+  const items = Array(50).fill(first) as Uint8Array[]
+  expect(items.reduce((sum, item) => sum + decodedBytes(item), 0)).toBe(50 * half)
+  expect(outcome(() => decodeRelay(encodeEntries({ t: "entries", w: "w" }, items)))).toBe("TOO_LARGE")
 })
 
 test("bytes have their sizes", () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { deflateRawSync } from "node:zlib"
 import fc from "fast-check"
 import { beforeAll, describe, expect, test, vi } from "vitest"
@@ -8,7 +9,7 @@ import { edited } from "../../src/schema/draft.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { layoutOf, openChunk } from "../../src/wire/layout.ts"
 import { Bytes } from "../../src/wire/leb128.ts"
-import { limits } from "../../src/wire/protocol.ts"
+import { decodeEntry, type Entry, encodeSaved, limits } from "../../src/wire/protocol.ts"
 import { readSequence } from "../../src/wire/sequence.ts"
 import { chunkBytes, decodeChunks, encodeChunks } from "../../src/wire/short-chunks.ts"
 import { forge, sleb, uleb } from "../support/forged-chunk.ts"
@@ -132,6 +133,21 @@ function createdNote(title: string) {
   return { genesis: entity.genesis, changes }
 }
 
+test("the example in docs/protocol.md has the bytes of these changes", () => {
+  const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8")
+  const example = /<!-- example -->\n```\n(.*?)```/s.exec(page)![1]!.replaceAll(/;.*|\s/g, "")
+  const id = "0190c0de-0000-7000-8000-000000000001"
+  const entity = Entity.create(id, "notes", "00112233445566778899aabbccddeeff")
+  const changes = [entity.genesis, ...entity.write(notes, newNote({ title: "T", body: "hi" }), 1_800_000_000)]
+  const retitled = edited(notes, entity.whole(notes), (draft: Note) => void (draft.title = "U"))
+  changes.push(...entity.write(notes, retitled.changes, 1_800_000_060))
+  entity.free()
+  const chunks = changes.map(({ chunk }) => chunk)
+  const entry: Entry = { entity: id, collection: "notes", kind: "change", chunks }
+  expect(decodeEntry(Buffer.from(example, "hex"))).toEqual(entry)
+  expect(Buffer.from(encodeSaved(entry)).toString("hex")).toBe(example)
+})
+
 test("named changes have the bytes that Automerge writes", () => {
   for (const collection of ["notes", "n", "a".repeat(63), "x_-9"]) {
     for (const entity of [ID, "0190c0de-0000-7000-8000-000000000001"]) {
@@ -221,7 +237,8 @@ describe("bytes that are no block", () => {
     expect(hexes(outcome(encodeChunks(owner, [million])) as Uint8Array[])).toEqual(hexes([million]))
     const rest = million.subarray(layoutOf(openChunk(million)).messageAt)
     const sequence = [5, ...Array(16).fill(0), 1, 0, 0, rest.length, ...rest]
-    expect(outcome(blockOf(sequence, [million]))).toBe("TOO_LARGE")
+    expect(outcome(blockOf(sequence, [million]))).toEqual([million]) // and `readChange` refuses it
+    expect(outcome(blockOf([...sequence, ...sequence], [million, million]))).toBe("TOO_LARGE")
     const many = Array(limits.chunks + 1).fill(8)
     expect(outcome(blockOf(many, many.map(genesis)))).toBe("TOO_LARGE")
   })

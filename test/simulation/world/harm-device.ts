@@ -3,13 +3,11 @@
  * change, what no other disk holds; of everything else, nothing.
  */
 import type { Value } from "../../../src/store/store.ts"
+import { decodeEntry } from "../../../src/wire/protocol.ts"
+import { encodeChunks } from "../../../src/wire/short-chunks.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
-
-/** The first bytes of a chunk, and the least bytes that it has. */
-const MAGIC = Buffer.from([0x85, 0x6f, 0x4a, 0x83])
-const SHORTEST_CHUNK = 34
 
 const COUNTED_AS = {
   row: "device rows harmed",
@@ -46,15 +44,15 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 }
 
 /**
- * A record of text without its first character is never readable, and neither is a change of which one byte of the chunk
- * is another. A record that is damaged inside a word (the name of a collection) would be readable, and nobody could tell:
+ * A record of text without its first character is never readable, and neither is a change of which one byte of the short
+ * form is another. A record that is damaged inside a word (the name of a collection) would be readable, and nobody could tell:
  * that is left to the disk's own checksums.
  */
 function damaged(value: Value, x: number): Value {
   if (typeof value === "string") return `#${value.slice(1)}`
   const bytes = value.slice()
-  const chunkAt = Buffer.from(bytes).indexOf(MAGIC)
-  const at = chunkAt + (x % SHORTEST_CHUNK)
-  bytes[at]! ^= 1 + (x % 255)
+  const entry = decodeEntry(value)
+  const block = encodeChunks(entry, entry.chunks, false)
+  bytes[Buffer.from(bytes).indexOf(block) + (x % block.length)]! ^= 1 + (x % 255)
   return bytes
 }

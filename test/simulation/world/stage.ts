@@ -2,6 +2,7 @@
 
 import type { State } from "../../../src/replica/disk/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
+import { bodyAt } from "../../support/logged-body.ts"
 import { settle } from "../end.ts"
 import {
   backUpDevice,
@@ -159,11 +160,10 @@ export class Stage {
   /** In the relay's files, a byte of an entity's first change is another one, or of what the log notes about it. */
   async damage(entity: string, what: "change" | "head" = "change"): Promise<void> {
     const { changes } = this.world.oracle
-    const { chunk, hash } = [...changes.values()].find(
-      (change) => change.entity === entity && change.deps.length === 0,
-    )!
-    const wanted = what === "change" ? chunk : Buffer.from(hash, "hex")
-    await harmRelay(this.world, (file) => Buffer.from(file).indexOf(wanted) + 20)
+    const { hash } = [...changes.values()].find((change) => change.entity === entity && change.deps.length === 0)!
+    const where = (file: Uint8Array, path: string) =>
+      what === "change" ? bodyAt(path, file, hash) : Buffer.from(file).indexOf(hash, 0, "hex")
+    await harmRelay(this.world, (file, path) => where(file, path) + 20)
     await this.#relayIsUp()
   }
 
