@@ -28,10 +28,10 @@ export class Oracle {
   readonly wire = new Wire(this)
   readonly sizes = new SizesReached()
   readonly #minted = new Map<string, Hash>()
-  readonly #onDisk: (bytes: Uint8Array) => boolean
+  readonly #onDisk: (hash: Hash) => boolean
 
   /** `onDisk`: whether the relay's disk has these bytes and keeps them whatever happens now. */
-  constructor(onDisk: (bytes: Uint8Array) => boolean) {
+  constructor(onDisk: (hash: Hash) => boolean) {
     this.#onDisk = onDisk
   }
 
@@ -82,7 +82,7 @@ export class Oracle {
   /** The relay's disk has its bytes now, and keeps them. */
   onDiskNow(hash: Hash): boolean {
     const change = this.changes.get(hash)
-    return change !== undefined && this.#onDisk(change.chunk)
+    return change !== undefined && this.#onDisk(hash)
   }
 
   /** The relay would give it back: it is in the log and safe. Bytes behind a torn tail are neither. */
