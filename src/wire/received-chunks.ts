@@ -1,9 +1,9 @@
 import type { Owner } from "./sequence.ts"
 
 /**
- * The chunks of an entry that was read, and the block from which they were read. An entry with these chunks is written with the same block:
- * so a relay stores and serves the bytes that it has received, and encodes only where it leaves chunks out. (A WeakMap
- * from chunks to blocks took 11 us for each entry, most of it in the garbage collector.)
+ * The chunks of an entry that was read, and the block from which they were read. An entry with these chunks is written
+ * with the same block. So a relay stores and serves the bytes that it has received, and encodes chunks only where it
+ * leaves some out. (A WeakMap from chunks to blocks took 11 us for each entry, most of it in the garbage collector.)
  */
 export class ReceivedChunks extends Array<Uint8Array> {
   #owner: Owner | undefined

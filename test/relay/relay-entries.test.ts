@@ -1,7 +1,9 @@
+import * as cborg from "cborg"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { type Cursor, type Entries, encodeEntry, type Item, position } from "../../src/wire/protocol.ts"
+import { type Cursor, type Entries, encodeEntry, type Item, limits, position } from "../../src/wire/protocol.ts"
 import { actorOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
+import { asPlain } from "../wire/protocol.frames.ts"
 
 let relay: TestRelay
 beforeEach(async () => {
@@ -103,6 +105,50 @@ describe("a pull", () => {
     relay.disk.release()
     await writer.ack(id)
     expect(all(await reader.level())).toEqual(["e0"])
+  })
+})
+
+describe("entries whose chunks have far more bytes than they have on the wire", () => {
+  const large = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => note(`e${from + i}`, actorOf(from + i), "x".repeat(900_000)))
+  const chunkBytes = ({ items }: Entries) =>
+    items.reduce(
+      (sum, item) => sum + ("own" in item ? 0 : item.entry.chunks.reduce((n, { length }) => n + length, 0)),
+      0,
+    )
+
+  it("come in frames whose chunks fit into a receiver, from the log and live", async () => {
+    const [writer, follower] = [await relay.dial(), await relay.dial()]
+    follower.pull()
+    await follower.level()
+    relay.disk.hold()
+    const acks = large(0, 6).map((entry) => writer.push([entry]))
+    await writer.ping()
+    relay.disk.release()
+    for (const id of acks) await writer.ack(id)
+    const reader = await relay.dial()
+    reader.pull()
+    for (const wire of [follower, reader]) {
+      const frames = await wire.level()
+      expect(all(frames)).toEqual(ids(0, 6))
+      expect(Math.max(...frames.map(chunkBytes))).toBeGreaterThan(limits.message / 2)
+      expect(Math.max(...frames.map(chunkBytes))).toBeLessThanOrEqual(limits.message)
+    }
+  })
+
+  it("are logged and served as they were pushed", async () => {
+    const wire = await relay.dial()
+    const entry = note("e0", actorOf(1))
+    const asTheyAre = Buffer.from(cborg.encode(asPlain({ t: "push", w: "w", id: "1", entries: [entry] })))
+    wire.socket.send(asTheyAre)
+    await wire.take("ack")
+    const reader = await relay.dial()
+    reader.socket.removeAllListeners("message")
+    const got = new Promise<Buffer>((resolve) => reader.socket.on("message", (frame: Buffer) => resolve(frame)))
+    reader.pull()
+    const { s: pushed } = cborg.decode(asTheyAre).entries[0]
+    expect((await got).includes(Buffer.from(pushed))).toBe(true)
+    expect(encodeEntry(entry).length).toBeLessThan(pushed.length)
   })
 })
 
