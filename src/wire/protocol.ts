@@ -36,7 +36,7 @@ import type * as m from "./messages.ts"
 import { isId, limits, partsOf } from "./messages.ts"
 import { ReceivedChunks } from "./received-chunks.ts"
 import type { Owner } from "./sequence.ts"
-import { chunkBytes, decodeChunks, encodeChunks } from "./short-chunks.ts"
+import { chunkBytes, decodeChunks, type Effort, encodeChunks } from "./short-chunks.ts"
 
 export * from "./messages.ts"
 
@@ -60,7 +60,10 @@ export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMes
 /** Encodes one entry. The bytes are the same in a frame and in a log. */
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
-/** Encodes one entry for a device's disk: without deflating its chunks, which takes longer than it is worth there. */
+/**
+ * Encodes one entry for a device's disk. Only derived changes are shortened: a record there has one change, of which the
+ * short form leaves out 3 bytes.
+ */
 export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 
 export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
@@ -161,12 +164,12 @@ const wireEntry = record<WireEntry>({
   mac: optional(bytes(32)),
 })
 
-const entryType = (deflated: boolean): Type<m.Entry> => ({
+const entryType = (effort: Effort): Type<m.Entry> => ({
   write(out, value) {
     const { entity, collection, kind, chunks, ...rest } = value
     if (!fits(value)) out.fail("has the wrong number of chunks")
     out.unpack(checkedBytes(out, chunks))
-    const block = ReceivedChunks.blockOf(chunks, value) ?? encodeChunks(value, chunks, deflated)
+    const block = ReceivedChunks.blockOf(chunks, value) ?? encodeChunks(value, chunks, effort)
     wireEntry.write(out, {
       ...rest,
       e: entity,
@@ -207,8 +210,8 @@ function readBlock(input: Reader, owner: Owner, block: Uint8Array) {
   }
 }
 
-const entry = entryType(true)
-const saved = entryType(false)
+const entry = entryType("deflated")
+const saved = entryType("named")
 
 function fits({ kind, chunks }: m.Entry): boolean {
   if (kind === "change") return chunks.length > 0

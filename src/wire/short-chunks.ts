@@ -25,11 +25,17 @@ import { type Owner, readSequence, writeSequence } from "./sequence.ts"
 const ONE = 400
 const SEVERAL = 100
 
-/** Encodes the chunks of one entry. `deflated`: whether the block may be deflated where that saves bytes. */
-export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], deflated = true): Uint8Array {
+/**
+ * How much is done for a shorter block. `named`: derived changes are named, and others carried as they are. `short`: what
+ * the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
+ */
+export type Effort = "named" | "short" | "deflated"
+
+/** Encodes the chunks of one entry. */
+export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort: Effort = "deflated"): Uint8Array {
   const size = bytesOf(chunks)
-  const sequence = writeSequence(owner, chunks)
-  const worthIt = deflated && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
+  const sequence = writeSequence(owner, chunks, effort === "named")
+  const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
   const shorter = worthIt ? deflate(sequence) : sequence
   const out = new BytesWriter(sequence.length + 16)
   if (shorter.length + 4 < sequence.length) {

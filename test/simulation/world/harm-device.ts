@@ -52,7 +52,7 @@ function damaged(value: Value, x: number): Value {
   if (typeof value === "string") return `#${value.slice(1)}`
   const bytes = value.slice()
   const entry = decodeEntry(value)
-  const block = encodeChunks(entry, entry.chunks, false)
+  const block = encodeChunks(entry, entry.chunks, "named")
   bytes[Buffer.from(bytes).indexOf(block) + (x % block.length)]! ^= 1 + (x % 255)
   return bytes
 }
