@@ -3,7 +3,7 @@
  *
  * The code is our own for two reasons. Every replica and relay must come to the same verdict on the same bytes, so all
  * of them run this one decoder. And the decoder must stop at the promised length and refuse bytes that are left over:
- * fflate 0.8 ignores both, and a call of Node's zlib takes 25 us where this code takes 2 us for a short block.
+ * fflate 0.8 ignores both, and a call of Node's zlib takes 22 us or more where this code takes 6 us for 80 bytes.
  */
 import { chunkBad } from "./leb128.ts"
 
