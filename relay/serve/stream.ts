@@ -188,14 +188,17 @@ export class Stream implements Follower {
     this.#outlet.sendFrame(shared.encoded)
   }
 
-  #read(position: number): void {
+  #read(position: number, bytes = Math.min(this.#credit, this.#outlet.readBytes())): void {
     const stops = this.#stops
     this.#reading = true
     this.workspace.log
-      .since(position, Math.min(this.#credit, this.#outlet.readBytes()))
+      .since(position, bytes)
       .then((page) => {
         if (stops !== this.#stops) return
         this.#reading = false
+        // Read again as much as fits: only the page itself has the cursor after its last entry.
+        const fitting = bytesThatFit(page.entries)
+        if (fitting !== undefined) return this.#read(position, fitting)
         this.#sendPage(page)
         this.#pump()
       })
@@ -227,12 +230,6 @@ export class Stream implements Follower {
    * sent.
    */
   #send(items: readonly Uint8Array[], cursor?: Cursor): void {
-    const frames = inFrames(items)
-    for (const some of frames.slice(0, -1)) this.#sendFrame(some)
-    this.#sendFrame(frames.at(-1)!, cursor)
-  }
-
-  #sendFrame(items: readonly Uint8Array[], cursor?: Cursor): void {
     const { log, id, end } = this.workspace
     const first = this.#introduces && { left: log.bytesAfter(this.#position ?? 0), ...this.#outlet.introduction() }
     const level = cursor !== undefined && positionOf(cursor) === end.position
@@ -268,22 +265,16 @@ export class Stream implements Follower {
 }
 
 /**
- * Divides items into those of one frame each. The chunks of a frame must not have more than `limits.message` bytes once
- * they are decoded. One frame or more; a frame without items only if there are none.
+ * Returns the bytes of the first entries of a page that fit into one frame: their chunks must not have more than
+ * `limits.message` bytes once they are decoded. Undefined when all entries fit. A single entry always fits.
  */
-function inFrames(items: readonly Uint8Array[]): Uint8Array[][] {
-  let frame: Uint8Array[] = []
-  const frames = [frame]
+function bytesThatFit(entries: Page["entries"]): number | undefined {
+  let decoded = 0
   let bytes = 0
-  for (const item of items) {
-    const decoded = decodedBytes(item)
-    bytes += decoded
-    if (bytes > limits.message && frame.length > 0) {
-      frame = []
-      frames.push(frame)
-      bytes = decoded
-    }
-    frame.push(item)
+  for (const [i, entry] of entries.entries()) {
+    decoded += decodedBytes(entry.bytes)
+    if (i > 0 && decoded > limits.message) return bytes
+    bytes += entry.bytes.length
   }
-  return frames
+  return undefined
 }

@@ -29,8 +29,8 @@ class Code {
   readonly #symbols = new Uint16Array(288)
 
   /**
-   * Makes the code of `size` symbols whose numbers of bits stand in `lengths` from `from` on. Throws when the code is not
-   * complete. `lone`: a code of one bit for one symbol, and a code without symbols, are allowed.
+   * Makes the code of `size` symbols whose numbers of bits stand in `lengths` from `from` on. Throws when the code is
+   * not complete. `lone`: a code of one bit for one symbol, and a code without symbols, are allowed.
    */
   build(lengths: Uint8Array, from: number, size: number, lone: boolean): this {
     const count = this.#count.fill(0)

@@ -61,8 +61,8 @@ export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMes
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 /**
- * Encodes one entry for a device's disk. Only derived changes are shortened: a record there has one change, of which the
- * short form leaves out 3 bytes.
+ * Encodes one entry for a device's disk. Only derived changes are shortened: a record there has one change, of which
+ * the short form leaves out 3 bytes.
  */
 export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 

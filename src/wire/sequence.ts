@@ -1,12 +1,12 @@
 /**
  * The elements of the short form, one for each chunk. The first byte of an element is its form:
  *
- * - below 8: a change. Then `deps`: uleb count and 32 bytes each; actor: 16 bytes, and uleb seq; uleb startOp; sleb time,
- *   as the difference to the change before; uleb length of the message, and the message; uleb length of what follows the
- *   message in the chunk, and that. `DEPS`, `AUTHOR` and `OP` say which of the first three are left out, because
- *   - the deps are the heads of the sequence up to here,
- *   - the actor is that of the change before, and seq is one more,
- *   - startOp is one more than the last operation of the sequence up to here.
+ * - below 8: a change. Its parts: deps (uleb count, 32 bytes each); actor (16 bytes) and uleb seq; uleb startOp; sleb
+ *   time, as the difference to the change before; uleb length of the message, and the message; uleb length of what
+ *   follows the message in the chunk, and that. `DEPS`, `AUTHOR` and `OP` say which of the first three are left out:
+ *   - the deps, because they are the heads of the sequence up to here,
+ *   - the author, because the actor is that of the change before, and seq is one more,
+ *   - startOp, because it is one more than the last operation of the sequence up to here.
  * - `GENESIS`: the genesis of the entity.
  * - `TEXT`: the container of a text; uleb length of the key, and the key.
  * - `AS_IS`: uleb length of the chunk, and the chunk. So travel bytes that are not a change within the limits: whoever

@@ -1,12 +1,12 @@
 /**
  * The short form of the chunks of one entity: one block of bytes for all chunks of an entry.
  *
- * `block = uleb 2 * bytes of all chunks + (1 if deflated) | uleb bytes of the sequence, if deflated | sequence | check`.
+ * `block = uleb 2 * bytes of all chunks + (1 if deflated) | if deflated, uleb bytes of the sequence | sequence | check`
  *
  * The sequence has an element for each chunk (`sequence.ts`). An element leaves out what the elements before it say
  * already, so the reader makes the chunks again and computes their checksums. `check` is the exclusive or of these
- * checksums: without it, a flipped bit would make another change with a fitting checksum. A block can be read by itself,
- * because a relay stores and serves the bytes that it has received.
+ * checksums, because a flipped bit would otherwise make another change, with a checksum that fits. A block can be read
+ * by itself, because a relay stores and serves the bytes that it has received.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -26,8 +26,8 @@ const ONE = 400
 const SEVERAL = 100
 
 /**
- * How much is done for a shorter block. `named`: derived changes are named, and others carried as they are. `short`: what
- * the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
+ * How much is done for a shorter block. `named`: derived changes are named, and others carried as they are. `short`:
+ * what the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
  */
 export type Effort = "named" | "short" | "deflated"
 
@@ -53,9 +53,10 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort
 /**
  * Decodes a block into exactly the chunks that were encoded. `most`: how many bytes the chunks may have together.
  *
- * Read each chunk with `readChange`: it may have been carried as it is, and the last one is not checked here. Throws `CHUNK_BAD` for bytes that are not a
- * block, `TOO_LARGE` for more than `most` bytes, for more than `limits.chunks` chunks and for a change beyond the
- * limits. Takes memory for the sequence and the chunks only, whose lengths the block gives and which are checked before.
+ * Read each chunk with `readChange`: it may have been carried as it is, and the last one is not checked here.
+ *
+ * Throws `CHUNK_BAD` for bytes that are not a block; `TOO_LARGE` for more than `most` bytes, for more than
+ * `limits.chunks` chunks and for a change beyond the limits. Takes memory for the sequence and the chunks only, whose lengths the block gives and which are checked before.
  */
 export function decodeChunks(owner: Owner, block: Uint8Array, most: number = limits.message): Uint8Array[] {
   const bytes = new Bytes(block, 0, block.length - CHECK)
