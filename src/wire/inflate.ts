@@ -251,6 +251,7 @@ function coded(input: Bits, literals: Code, distances: Code, out: Uint8Array, at
     if (distance > at || length > out.length - at) throw broken()
     const end = at + length
     if (distance >= length) out.copyWithin(at, at - distance, at - distance + length)
+    else if (distance === 1) out.fill(out[at - 1]!, at, end)
     else for (let k = at; k < end; k++) out[k] = out[k - distance]!
     at = end
   }

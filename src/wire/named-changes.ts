@@ -3,12 +3,10 @@
  * its collection, and the container of a text from the genesis and the key. The tests compare the bytes with
  * Automerge's. `layout.ts` has the format of a chunk.
  */
-import { bytesOfHex } from "../base/hash.ts"
 import { deriveChange } from "./chunk.ts"
-import { ACTOR, ChunkWriter, Columns, layoutOf, openChunk } from "./layout.ts"
+import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
 import { Bytes } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
-import type { Hash } from "./messages.ts"
 
 /** Names of the columns of such a change: id << 4 | type. */
 const KEY = 0x15
@@ -28,22 +26,44 @@ const TYPE = utf8.encode("@type")
 
 /** Returns the chunk of the genesis: the change that sets `@type` to the collection. */
 export function genesisChunk(entity: string, collection: string): Uint8Array {
-  const name = utf8.encode(collection)
-  const meta = new BytesWriter(8)
-  meta.byte(ONE)
-  meta.uleb((name.length << 4) | STRING)
-  return oneOperation(entity, [], 1, TYPE, SET, meta.done(), name)
+  const template = templateOf(`genesis ${collection}`, () => {
+    const name = utf8.encode(collection)
+    const meta = new BytesWriter(8)
+    meta.byte(ONE)
+    meta.uleb((name.length << 4) | STRING)
+    return oneOperation(0, 1, TYPE, SET, meta.done(), name)
+  })
+  return deriveChange(entity, template)
 }
 
 /** Returns the chunk that makes the empty text of one key. `genesis`: the hash of the entity's genesis. */
-export function textChunk(entity: string, genesis: Hash, key: Uint8Array): Uint8Array {
-  return oneOperation(entity, [genesis], 2, key, MAKE_TEXT, Uint8Array.of(ONE, 0), new Uint8Array())
+export function textChunk(entity: string, genesis: Uint8Array, key: Uint8Array): Uint8Array {
+  const make = () => oneOperation(1, 2, key, MAKE_TEXT, Uint8Array.of(ONE, 0), new Uint8Array())
+  const template = (key.length > LONGEST_KEPT ? make() : templateOf(`text ${latin1(key)}`, make)).slice()
+  template.set(genesis, layoutOf(openChunk(template)).depsAt)
+  return deriveChange(entity, template)
 }
 
-/** Makes a derived change of one operation that writes a key of the root. */
+/** The chunks without their dep and actor, by what they make. The oldest is forgotten first. */
+const templates = new Map<string, Uint8Array>()
+const KEPT = 256
+/** Longer keys, in bytes, have no kept template. */
+const LONGEST_KEPT = 64
+const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes)
+
+function templateOf(name: string, make: () => Uint8Array): Uint8Array {
+  let template = templates.get(name)
+  if (template !== undefined) return template
+  template = make()
+  const [oldest] = templates.keys()
+  if (templates.size === KEPT && oldest !== undefined) templates.delete(oldest)
+  templates.set(name, template)
+  return template
+}
+
+/** Makes a change of one operation that writes a key of the root. Its deps and its actor are zeros. */
 function oneOperation(
-  entity: string,
-  deps: readonly Hash[],
+  deps: number,
   startOp: number,
   key: Uint8Array,
   action: number,
@@ -65,8 +85,8 @@ function oneOperation(
   const present = columns.filter(([, bytes]) => bytes.length > 0)
 
   const body = new ChunkWriter()
-  body.uleb(deps.length)
-  for (const dep of deps) body.bytes(bytesOfHex(dep))
+  body.uleb(deps)
+  body.bytes(new Uint8Array(HASH * deps))
   body.uleb(ACTOR)
   body.bytes(new Uint8Array(ACTOR))
   for (const number of [1, startOp, 0, 0, 0]) body.uleb(number) // seq, startOp, time, message, other actors
@@ -76,7 +96,7 @@ function oneOperation(
     body.uleb(bytes.length)
   }
   for (const [, bytes] of present) body.bytes(bytes)
-  return deriveChange(entity, body.chunk())
+  return body.chunk()
 }
 
 /** Returns the key that a change of one operation may write: call it for a change that could be a text's container. */

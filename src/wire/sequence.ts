@@ -43,6 +43,7 @@ const FURTHEST = 2 ** 48
 class Before {
   readonly #owner: Owner
   #genesis: Uint8Array | undefined
+  #genesisHash: Uint8Array | undefined
   readonly heads = new Set<Hash>()
   last: Change | undefined
   /** The chunk of the newest change, until an element needs to know what the change says. */
@@ -85,7 +86,8 @@ class Before {
   }
 
   text(key: Uint8Array): Uint8Array {
-    return textChunk(this.#owner.entity, hashOf(this.genesis()), key)
+    this.#genesisHash ??= bytesOfHex(hashOf(this.genesis()))
+    return textChunk(this.#owner.entity, this.#genesisHash, key)
   }
 }
 
