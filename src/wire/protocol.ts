@@ -203,7 +203,7 @@ function readBlock(input: Reader, owner: Owner, block: Uint8Array) {
   input.where = "chunks"
   try {
     input.unpack(chunkBytes(block))
-    return ReceivedChunks.read(owner, block, decodeChunks(owner, block))
+    return ReceivedChunks.note(decodeChunks(owner, block), owner, block)
   } catch (error) {
     if (error instanceof HeadwaterError && error.code === "CHUNK_BAD") input.fail("cannot be decoded", error)
     throw error
