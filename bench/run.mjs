@@ -13,6 +13,7 @@ const all = [
   "idle-reconnect",
   "open",
   "open-in-browser",
+  "edit-cost",
   "relay-writes",
   "relay-fanout",
   "relay-memory",

@@ -3,7 +3,7 @@
  *
  * The code is our own for two reasons. Every replica and relay must come to the same verdict on the same bytes, so all
  * of them run this one decoder. And the decoder must stop at the promised length and refuse bytes that are left over:
- * fflate 0.8 ignores both, and a call of Node's zlib takes 25 us where this code takes 2 us for a short block.
+ * fflate 0.8 ignores both, and a call of Node's zlib takes 22 us or more where this code takes 6 us for 80 bytes.
  */
 import { chunkBad } from "./leb128.ts"
 
@@ -29,8 +29,8 @@ class Code {
   readonly #symbols = new Uint16Array(288)
 
   /**
-   * Makes the code of `size` symbols whose numbers of bits stand in `lengths` from `from` on. Throws when the code is not
-   * complete. `lone`: a code of one bit for one symbol, and a code without symbols, are allowed.
+   * Makes the code of `size` symbols whose numbers of bits stand in `lengths` from `from` on. Throws when the code is
+   * not complete. `lone`: a code of one bit for one symbol, and a code without symbols, are allowed.
    */
   build(lengths: Uint8Array, from: number, size: number, lone: boolean): this {
     const count = this.#count.fill(0)
@@ -251,6 +251,7 @@ function coded(input: Bits, literals: Code, distances: Code, out: Uint8Array, at
     if (distance > at || length > out.length - at) throw broken()
     const end = at + length
     if (distance >= length) out.copyWithin(at, at - distance, at - distance + length)
+    else if (distance === 1) out.fill(out[at - 1]!, at, end)
     else for (let k = at; k < end; k++) out[k] = out[k - distance]!
     at = end
   }

@@ -1,55 +1,73 @@
 /** Writes bytes in order, with the numbers of Automerge's format. `leb128.ts` reads them. */
 
+const utf8 = new TextEncoder()
+
 /** Bytes that grow as they are written. */
 export class BytesWriter {
   #bytes: Uint8Array
-  #at = 0
+  #length = 0
 
-  /** `room`: how many bytes are expected; more are possible. */
-  constructor(room = 256) {
-    this.#bytes = new Uint8Array(room)
+  /** Writes into `room` as long as the bytes fit into it. Nobody else may write there until the bytes were copied. */
+  constructor(room: Uint8Array = new Uint8Array(256)) {
+    this.#bytes = room
   }
 
-  /** How many bytes were written. */
+  /** How many bytes were written. A caller that sets it decides where the next byte goes. */
   get length(): number {
-    return this.#at
+    return this.#length
+  }
+  set length(length: number) {
+    this.#length = length
+  }
+
+  /** Returns the bytes that were written, without copying them. Writing on may change them. */
+  written(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
   }
 
   byte(value: number): void {
-    this.#room(1)
-    this.#bytes[this.#at++] = value
+    this.#reserve(1)
+    this.#bytes[this.#length++] = value
   }
 
   bytes(value: Uint8Array): void {
-    this.#room(value.length)
-    this.#bytes.set(value, this.#at)
-    this.#at += value.length
+    this.#reserve(value.length)
+    this.#bytes.set(value, this.#length)
+    this.#length += value.length
   }
 
-  /** Writes an unsigned number below 2^53 in LEB128, in the shortest form. */
+  /** Writes an unsigned number up to 2^53 in LEB128, in the shortest form. */
   uleb(value: number): void {
     let rest = value
-    for (; rest >= 128; rest = Math.floor(rest / 128)) this.byte((rest % 128) | 128)
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.byte((rest % 0x80) | 0x80)
     this.byte(rest)
   }
 
-  /** Writes a signed number within 2^48 in LEB128, in the shortest form. */
+  /** Writes a signed number within 2^53 in LEB128, in the shortest form. */
   sleb(value: number): void {
     let rest = value
-    for (; rest < -64 || rest >= 64; rest = Math.floor(rest / 128))
-      this.byte((rest - 128 * Math.floor(rest / 128)) | 128)
-    this.byte(rest & 127)
+    for (; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80))
+      this.byte((((rest % 0x80) + 0x80) & 0x7f) | 0x80)
+    this.byte(rest & 0x7f)
   }
 
-  /** Returns what was written, without copying it. Nothing may be written afterwards. */
-  done(): Uint8Array {
-    return this.#bytes.subarray(0, this.#at)
+  /** Writes 8 bytes, the lowest first. */
+  float64(value: number): void {
+    this.#reserve(8)
+    new DataView(this.#bytes.buffer, this.#bytes.byteOffset).setFloat64(this.#length, value, true)
+    this.#length += 8
   }
 
-  #room(size: number): void {
-    if (this.#at + size <= this.#bytes.length) return
-    const larger = new Uint8Array(2 * (this.#at + size))
-    larger.set(this.#bytes.subarray(0, this.#at))
+  /** Writes a text in UTF-8. */
+  utf8(text: string): void {
+    this.#reserve(3 * text.length)
+    this.#length += utf8.encodeInto(text, this.#bytes.subarray(this.#length)).written
+  }
+
+  #reserve(room: number): void {
+    if (this.#length + room <= this.#bytes.length) return
+    const larger = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + room))
+    larger.set(this.written())
     this.#bytes = larger
   }
 }
