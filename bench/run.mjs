@@ -14,6 +14,7 @@ const all = [
   "open",
   "open-in-browser",
   "first-sync-in-browser",
+  "edit-cost",
   "relay-writes",
   "relay-fanout",
   "relay-memory",

@@ -28,6 +28,8 @@ import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered-messages.ts"
 
 /** Bytes of memory charged for each part (chunk, head) that is decoded from an unanswered frame. */
 const PART_COST = 512
+/** Bytes of memory charged besides for each change, because decoding a chunk reads it. Both together take some 700. */
+const CHANGE_COST = 256
 
 /**
  * Close codes: 1001 and 1011 are from RFC 6455, 4400 and 4408 are Headwater's. `docs/protocol.md` says how a client
@@ -143,7 +145,7 @@ export class Connection implements Outlet, Asker {
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #handle(message: ClientMessage, bytes: number): void {
-    const cost = bytes + MESSAGE_COST + PART_COST * partsIn(message)
+    const cost = bytes + changesIn(message) + MESSAGE_COST + PART_COST * partsIn(message)
     switch (message.t) {
       case "pull":
         return this.#work(message, cost, (stream) => this.#pull(stream, message))
@@ -381,6 +383,14 @@ export class Connection implements Outlet, Asker {
     this.#paused = pause
     this.#o.pauseReading?.(pause)
   }
+}
+
+/** Returns the memory that all changes of a message take. It may be many times as much as the frame. */
+function changesIn(message: ClientMessage): number {
+  let bytes = 0
+  if (message.t !== "push") return bytes
+  for (const { chunks } of message.entries) for (const { length } of chunks) bytes += length + CHANGE_COST
+  return bytes
 }
 
 /** Counts the parts of a message that are decoded into objects of their own. */

@@ -116,7 +116,7 @@ export class World {
     this.scheduler = new Scheduler(options.seed)
     this.chance = this.scheduler.random("world")
     this.trouble = this.scheduler.random("trouble")
-    this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
+    this.oracle = new Oracle((hash) => this.relay.durable(hash))
     const { wire } = this.oracle
     this.network = new Network(this.scheduler, this.speeds.network, {
       changed: (connection, frame) => this.#asNewerRelay(this.replica(connection.owner), frame),
