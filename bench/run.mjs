@@ -13,7 +13,6 @@ const all = [
   "idle-reconnect",
   "open",
   "open-in-browser",
-  "edit-cost",
   "relay-writes",
   "relay-fanout",
   "relay-memory",
