@@ -14,7 +14,6 @@ const all = [
   "open",
   "open-in-browser",
   "first-sync-in-browser",
-  "edit-cost",
   "relay-writes",
   "relay-fanout",
   "relay-memory",

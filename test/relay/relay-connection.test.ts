@@ -47,7 +47,8 @@ describe("a connection", () => {
   it("is charged for each frame and part of it, not for their bytes alone", async () => {
     const chunks = notes(0, 1).flatMap((entry) => entry.chunks)
     const chunkBytes = chunks.reduce((sum, { length }) => sum + length, 0)
-    const cost = 1024 + 512 * 2 + chunkBytes + encode({ t: "push", w: "w", id: "1", entries: notes(0, 1) }).length
+    const cost =
+      1024 + (512 + 256) * 2 + chunkBytes + encode({ t: "push", w: "w", id: "1", entries: notes(0, 1) }).length
     for (const [room, paused] of [
       [cost, false],
       [cost - 1, true],

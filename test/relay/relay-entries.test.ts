@@ -1,7 +1,16 @@
 import * as cborg from "cborg"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { type Cursor, type Entries, encodeEntry, type Item, limits, position } from "../../src/wire/protocol.ts"
-import { actorOf, noise } from "../support/changes.ts"
+import { hashOf } from "../../src/wire/chunk.ts"
+import {
+  type Cursor,
+  type Entries,
+  type Entry,
+  encodeEntry,
+  type Item,
+  limits,
+  position,
+} from "../../src/wire/protocol.ts"
+import { actorOf, chunkOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import { asPlain } from "../wire/protocol.frames.ts"
 
@@ -108,7 +117,16 @@ describe("a pull", () => {
   })
 })
 
-describe("entries whose chunks have far more bytes than they have on the wire", () => {
+describe("entries whose chunks are far more than their bytes on the wire", () => {
+  /** A note with so many changes, each of which follows the one before. */
+  function edited(entity: string, actor: string, changes: number): Entry {
+    const { chunks, ...entry } = note(entity, actor)
+    const all = [...chunks]
+    for (let seq = 2; all.length < changes; seq++) {
+      all.push(chunkOf({ actor, seq, startOp: seq + 1, deps: [hashOf(all.at(-1)!)] }))
+    }
+    return { ...entry, chunks: all }
+  }
   const large = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, i) => note(`e${from + i}`, actorOf(from + i), "x".repeat(900_000)))
   const chunkBytes = ({ items }: Entries) =>
@@ -117,12 +135,19 @@ describe("entries whose chunks have far more bytes than they have on the wire", 
       0,
     )
 
-  it("come in frames whose chunks fit into a receiver, from the log and live", async () => {
+  const chunkCount = ({ items }: Entries) =>
+    items.reduce((sum, item) => sum + ("own" in item ? 0 : item.entry.chunks.length), 0)
+  const many = Array.from({ length: 6 }, (_, i) => edited(`e${i}`, actorOf(i), 700))
+
+  it.each([
+    ["bytes fit", large(0, 6), chunkBytes, limits.message],
+    ["number fits", many, chunkCount, limits.chunks],
+  ])("come in frames of chunks whose %s a receiver, from the log and live", async (_, entries, measure, most) => {
     const [writer, follower] = [await relay.dial(), await relay.dial()]
     follower.pull()
     await follower.level()
     relay.disk.hold()
-    const acks = large(0, 6).map((entry) => writer.push([entry]))
+    const acks = entries.map((entry) => writer.push([entry]))
     await writer.ping()
     relay.disk.release()
     for (const id of acks) await writer.ack(id)
@@ -131,8 +156,8 @@ describe("entries whose chunks have far more bytes than they have on the wire", 
     for (const wire of [follower, reader]) {
       const frames = await wire.level()
       expect(all(frames)).toEqual(ids(0, 6))
-      expect(Math.max(...frames.map(chunkBytes))).toBeGreaterThan(limits.message / 2)
-      expect(Math.max(...frames.map(chunkBytes))).toBeLessThanOrEqual(limits.message)
+      expect(Math.max(...frames.map(measure))).toBeGreaterThan(most / 2)
+      expect(Math.max(...frames.map(measure))).toBeLessThanOrEqual(most)
     }
   })
 

@@ -9,8 +9,16 @@ import { edited } from "../../src/schema/draft.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { layoutOf, openChunk } from "../../src/wire/layout.ts"
 import { Bytes } from "../../src/wire/leb128.ts"
-import { decodeClient, decodeEntry, type Entry, encode, limits, type Push } from "../../src/wire/protocol.ts"
-import { ReceivedChunks } from "../../src/wire/received-chunks.ts"
+import {
+  decodeClient,
+  decodeEntry,
+  type Entry,
+  encode,
+  encodeEntry,
+  limits,
+  type Push,
+} from "../../src/wire/protocol.ts"
+import { changeAt, ReceivedChunks } from "../../src/wire/received-chunks.ts"
 import { type Owner, readSequence } from "../../src/wire/sequence.ts"
 import { blockSize, encodeChunks, makeChunks, openBlock } from "../../src/wire/short-chunks.ts"
 import { forge, sleb, uleb } from "../support/forged-chunk.ts"
@@ -153,6 +161,29 @@ test("the example in docs/protocol.md has the bytes of these changes", () => {
   const entry: Entry = { entity: id, collection: "notes", kind: "change", chunks }
   expect(decodeEntry(Buffer.from(example, "hex"))).toEqual(entry)
   expect(example).toContain(Buffer.from(encodeChunks(entry, chunks, "short")).toString("hex"))
+})
+
+test("a change is hashed once: whoever reads the chunks of a decoded entry takes what decoding has read", () => {
+  const entity = Entity.create(ID, "notes", actorOf(0))
+  const made = entity.write(notes, newNote({ title: "0" }), 1)
+  const begin = [entity.genesis, ...made].map(({ chunk }) => chunk)
+  const edits = Array.from({ length: 20 }, (_, i) => {
+    const { changes } = edited(notes, entity.whole(notes), (draft: Note) => void (draft.title = `${i + 1}`))
+    return entity.write(notes, changes, i + 2)[0]!.chunk
+  })
+  entity.free()
+  const hashedFor = (chunks: readonly Uint8Array[]) => {
+    const block = encodeEntry({ ...owner, kind: "change", chunks })
+    Object.assign(work, { inflated: 0, hashed: 0 })
+    const entry = decodeEntry(block)
+    for (const i of entry.chunks.keys()) expect(changeAt(entry.chunks, i).chunk).toEqual(chunks[i])
+    return work.hashed
+  }
+  expect(hashedFor(edits)).toBe(bytesOf(edits) - 8 * edits.length)
+  // A derived change is hashed twice, the first time with the id of its entity, for its actor.
+  const named = begin.slice(0, -1)
+  const content = begin.at(-1)!
+  expect(hashedFor(begin)).toBe(2 * (bytesOf(named) - 8 * named.length) + ID.length * named.length + content.length - 8)
 })
 
 test("named changes have the bytes that Automerge writes", () => {
