@@ -12,6 +12,7 @@ import { openLogs } from "../relay/log/logs.ts"
 import { nodeClock } from "../relay/machine/clock.node.ts"
 import { nodeDisk } from "../relay/machine/disk.node.ts"
 import { readChange } from "../src/wire/chunk.ts"
+import { ReceivedChunks } from "../src/wire/received-chunks.ts"
 import { countingProxy } from "./proxy.ts"
 import { startRelay } from "./servers.ts"
 
@@ -96,8 +97,9 @@ async function measure(what: keyof typeof edits, live: boolean): Promise<Costs> 
   await relay.end("SIGTERM")
 
   const log = await sealed(path.join(at, "relay"), path.join(at, "sealed"))
-  cost("entry: the chunks", log.chunks)
-  cost("entry: its envelope (entity, collection, principal)", log.entries - log.chunks)
+  cost("chunks: as Automerge has them", log.chunks)
+  cost("entry: the chunks in the short form", log.blocks)
+  cost("entry: its envelope (entity, collection, principal)", log.entries - log.blocks)
   cost("log: what precedes the entry in its record", log.records - log.entries)
   cost("log: its index, once the segment is sealed", log.index)
   for (const [kind, { keys, values }] of [...device].sort(([, a], [, b]) => b.keys + b.values - a.keys - a.values)) {
@@ -110,6 +112,8 @@ async function measure(what: keyof typeof edits, live: boolean): Promise<Costs> 
 /** Bytes of what the edits have added to a relay's log. */
 interface LogBytes {
   readonly chunks: number
+  /** Of the chunks in the short form. */
+  readonly blocks: number
   readonly entries: number
   readonly records: number
   readonly index: number
@@ -148,6 +152,7 @@ async function sealed(from: string, to: string): Promise<LogBytes> {
     )
   return {
     chunks: sum(edited.flatMap(({ entry }) => entry.chunks.map((chunk) => chunk.length))),
+    blocks: sum(edited.map(({ entry }) => ReceivedChunks.blockOf(entry.chunks, entry)?.length ?? 0)),
     entries: sum(edited.map(({ bytes }) => bytes.length)),
     records: size(to, ".log"),
     index: size(to, ".idx"),

@@ -31,8 +31,8 @@ export const actorOf = (name: string): string => digest("sha256", name, "hex").s
 export function sample(name: string, options: SampleOptions = {}): Sample {
   const { entity = "note", collection = "notes", actor = "alice", by = "alice", binds, size = 40 } = options
   const { deps = [], seq = 1 } = options
-  const chunk = new Uint8Array(34 + size)
-  chunk.set(new TextEncoder().encode(name).subarray(0, 34))
+  const chunk = noise(name, 34 + size)
+  chunk.set(new TextEncoder().encode(name.padEnd(34, "\0")).subarray(0, 34))
   const change = {
     hash: digest("sha256", name, "hex"),
     actor: actorOf(actor),
@@ -43,6 +43,15 @@ export function sample(name: string, options: SampleOptions = {}): Sample {
     ...(binds && { binds: true as const }),
   }
   return { entry: { entity, collection, kind: "change", chunks: [chunk], by }, changes: [change] }
+}
+
+/** Returns bytes that are the same for the same name, and that deflating does not shorten. */
+function noise(name: string, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length; at += 32) {
+    bytes.set(digest("sha256", `${name} ${at}`, "buffer").subarray(0, length - at), at)
+  }
+  return bytes
 }
 
 /** Returns all pages after a position, read `bytes` bytes at a time. */

@@ -1,8 +1,9 @@
 /** Judges the changes of one pushed entry in order, each as if the admitted changes before it were already appended. */
 
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
-import { type Change, hashOf, isDerived, readChange } from "../../src/wire/chunk.ts"
+import { type Change, hashOf, isDerived } from "../../src/wire/chunk.ts"
 import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
+import { changeAt } from "../../src/wire/received-chunks.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
 import { judge, type Offer, sameHeads } from "./admission-rules.ts"
 import { EntityFacts } from "./entity-facts.ts"
@@ -98,8 +99,8 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
   const chunks: Uint8Array[] = []
   const refusals: Refusal[] = []
   let known = 0
-  for (const chunk of entry.chunks) {
-    const { hash, change } = readOrRefuse(chunk)
+  for (const [index, chunk] of entry.chunks.entries()) {
+    const { hash, change } = readOrRefuse(entry.chunks, index)
     const derived = typeof change !== "string" && isDerived(entry.entity, change)
     const offer: Offer = { hash, change, derived, collection: entry.collection, atHeads, ...by }
     const facts = await entity.facts(offer, budget)
@@ -142,13 +143,13 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
   return size
 }
 
-/** Reads the change in a chunk, or returns the code with which the chunk must be refused. */
-function readOrRefuse(chunk: Uint8Array): { hash: Hash; change: Change | Code } {
+/** Reads the change in one of these chunks, or returns the code with which the chunk must be refused. */
+function readOrRefuse(chunks: readonly Uint8Array[], index: number): { hash: Hash; change: Change | Code } {
   try {
-    const change = readChange(chunk)
+    const change = changeAt(chunks, index)
     return { hash: change.hash, change }
   } catch (error) {
-    if (error instanceof HeadwaterError) return { hash: hashOf(chunk), change: error.code }
+    if (error instanceof HeadwaterError) return { hash: hashOf(chunks[index] as Uint8Array), change: error.code }
     throw error
   }
 }

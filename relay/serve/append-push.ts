@@ -85,7 +85,8 @@ export async function appendPush(
     refusals.push(...outcome.refusals)
     position = Math.max(position, known)
     if (chunks.length > 0) {
-      const stamped = stamp(entry, chunks, by)
+      // The list of chunks that was read is written as it was read, without encoding the chunks again.
+      const stamped = stamp(entry, chunks.length === entry.chunks.length ? entry.chunks : chunks, by)
       const bytes = encodeEntry(stamped)
       if (bytes.length > LOGGED_ENTRY) refusals.push(...refuseJunk({ ...entry, chunks }, "TOO_LARGE", budget).refusals)
       else admitted.set(entry.entity, { entry: stamped, bytes, changes, index })

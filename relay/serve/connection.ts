@@ -15,19 +15,16 @@ import {
   limits,
   type Pull,
   type Push,
-  partsOf,
   position as positionOf,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
 import { type Asker, answerHave } from "./answer-have.ts"
 import { type Appended, appendPush, refusePush } from "./append-push.ts"
 import { Junk } from "./junk.ts"
+import { costOf } from "./message-cost.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
-import { type InHand, MESSAGE_COST, Unanswered } from "./unanswered-messages.ts"
-
-/** Bytes of memory charged for each part (chunk, head) that is decoded from an unanswered frame. */
-const PART_COST = 512
+import { type InHand, Unanswered } from "./unanswered-messages.ts"
 
 /**
  * Close codes: 1001 and 1011 are from RFC 6455, 4400 and 4408 are Headwater's. `docs/protocol.md` says how a client
@@ -143,7 +140,7 @@ export class Connection implements Outlet, Asker {
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #handle(message: ClientMessage, bytes: number): void {
-    const cost = bytes + MESSAGE_COST + PART_COST * partsIn(message)
+    const cost = bytes + costOf(message)
     switch (message.t) {
       case "pull":
         return this.#work(message, cost, (stream) => this.#pull(stream, message))
@@ -381,12 +378,4 @@ export class Connection implements Outlet, Asker {
     this.#paused = pause
     this.#o.pauseReading?.(pause)
   }
-}
-
-/** Counts the parts of a message that are decoded into objects of their own. */
-function partsIn(message: ClientMessage): number {
-  let parts = 0
-  if (message.t === "push") for (const entry of message.entries) parts += partsOf(entry)
-  if (message.t === "have") for (const [, heads] of message.page) parts += heads.length
-  return parts
 }

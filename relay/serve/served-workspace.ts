@@ -5,6 +5,7 @@
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { type Cursor, type Entry, position as positionOf } from "../../src/wire/protocol.ts"
 import type { AppendedChange, Log, Logs } from "../log/contract.ts"
+import { DecodedFrame } from "./decoded-frame.ts"
 import { EntityNumbers } from "./heal-marks.ts"
 import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.ts"
 import { type ServeSizes, usualServeSizes } from "./serve-sizes.ts"
@@ -186,16 +187,17 @@ export class ServedWorkspace {
     const entries: RecentEntry[] = []
     const pushers = new Set<number>()
     let bytes = 0
+    const frame = new DecodedFrame()
     for (let at = from + 1; at <= position; at++) {
       const entry = this.#recent.at(at)!
       entries.push(entry)
       pushers.add(entry.connection)
       bytes += entry.bytes.length
-      if (bytes > this.#frameBytes && entries.length > 1) return undefined
+      if (!frame.fits(entry.bytes) || (bytes > this.#frameBytes && entries.length > 1)) return undefined
     }
-    const frame = { from, cursor, position, entries, pushers, bytes }
-    if (this.#isFlushing) this.#sharedFrame = frame
-    return frame
+    const shared = { from, cursor, position, entries, pushers, bytes }
+    if (this.#isFlushing) this.#sharedFrame = shared
+    return shared
   }
 
   async close(): Promise<void> {

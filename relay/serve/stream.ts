@@ -12,6 +12,7 @@ import {
   position as positionOf,
 } from "../../src/wire/protocol.ts"
 import type { Page } from "../log/contract.ts"
+import { DecodedFrame } from "./decoded-frame.ts"
 import { HealMarks } from "./heal-marks.ts"
 import type { RecentEntry } from "./recent-entries.ts"
 import type { Follower, ServedWorkspace, SharedFrame } from "./served-workspace.ts"
@@ -190,14 +191,17 @@ export class Stream implements Follower {
     this.#outlet.sendFrame(shared.encoded)
   }
 
-  #read(position: number): void {
+  #read(position: number, bytes = Math.min(this.#credit, this.#outlet.readBytes())): void {
     const stops = this.#stops
     this.#reading = true
     this.workspace.log
-      .since(position, Math.min(this.#credit, this.#outlet.readBytes()))
+      .since(position, bytes)
       .then((page) => {
         if (stops !== this.#stops) return
         this.#reading = false
+        // Read again as much as fits: only the page itself has the cursor after its last entry.
+        const fitting = bytesThatFit(page.entries)
+        if (fitting !== undefined) return this.#read(position, fitting)
         this.#sendPage(page)
         this.#pump()
       })
@@ -264,4 +268,15 @@ export class Stream implements Follower {
     endRun()
     return items
   }
+}
+
+/** Returns the bytes of the first entries of a page that fit into one frame. Undefined when all entries fit. */
+function bytesThatFit(entries: Page["entries"]): number | undefined {
+  const frame = new DecodedFrame()
+  let bytes = 0
+  for (const entry of entries) {
+    if (!frame.fits(entry.bytes) && bytes > 0) return bytes
+    bytes += entry.bytes.length
+  }
+  return undefined
 }

@@ -3,8 +3,9 @@ import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
 import { Turns } from "../base/turns.ts"
 import type { Verdicts } from "../document/admission.ts"
-import { type Change, readChange } from "../wire/chunk.ts"
-import { type Access, type Cursor, type Entry, encodeEntry, type Hash, type Item, type Word } from "../wire/protocol.ts"
+import type { Change } from "../wire/chunk.ts"
+import { type Access, type Cursor, type Entry, encodeSaved, type Hash, type Item, type Word } from "../wire/protocol.ts"
+import { changeAt } from "../wire/received-chunks.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import type { Held } from "./disk/change-record.ts"
 import { keys, type State } from "./disk/records.ts"
@@ -113,11 +114,11 @@ async function freshChanges(
   }
   const turns = new Turns(replica.clock, replica.sizes.readBytes)
   for (const entry of entries) {
-    for (const chunk of entry.chunks) {
-      const pause = turns.worked(chunk.length)
-      if (pause !== undefined) await pause
-      const change = readOrSetAside(tx, entry, chunk)
+    for (const index of entry.chunks.keys()) {
+      const change = readOrSetAside(tx, entry, index)
       if (change === undefined) continue
+      const pause = turns.worked(change.chunk.length)
+      if (pause !== undefined) await pause
       const { entity, collection, by, adopted, once } = entry
       if (tx.isRejected(entity, change.hash)) tx.reject(entity, change.hash, undefined)
       if (isHeld(replica, tx, entity, change.hash)) continue
@@ -144,16 +145,17 @@ function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): 
 }
 
 /**
- * Reads the change in a chunk. A chunk that is not a change is saved as bad under the hash of its bytes; no other
- * change can depend on it.
+ * Reads the change in one chunk of an entry. A chunk that is not a change is saved as bad under the hash of its bytes;
+ * no other change can depend on it.
  */
-function readOrSetAside(tx: Transaction, entry: Entry, chunk: Uint8Array): Change | undefined {
+function readOrSetAside(tx: Transaction, entry: Entry, index: number): Change | undefined {
   try {
-    return readChange(chunk)
+    return changeAt(entry.chunks, index)
   } catch (error) {
     if (!(error instanceof HeadwaterError)) throw error
+    const chunk = entry.chunks[index] as Uint8Array
     const hash = sha256(chunk)
-    tx.put(keys.change(tx.workspace, entry.entity, hash), encodeEntry({ ...entry, chunks: [chunk] }))
+    tx.put(keys.change(tx.workspace, entry.entity, hash), encodeSaved({ ...entry, chunks: [chunk] }))
     tx.markBad(entry.entity, hash, { code: "CHUNK_BAD", automerge: "" })
     return undefined
   }

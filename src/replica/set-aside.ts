@@ -6,7 +6,7 @@ import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { causalOrder } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
-import { encodeEntry, type Hash } from "../wire/protocol.ts"
+import { encodeSaved, type Hash } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
 import { keys } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
@@ -28,7 +28,7 @@ export async function setAside(
     const there = held.get(gone)
     // A change that is bad here too is not in `held`; its record stays on the disk.
     const entry = there
-      ? encodeEntry(entryOf(entity, there))
+      ? encodeSaved(entryOf(entity, there))
       : await replica.store.get(keys.change(replica.id, entity, gone))
     if (entry === undefined) continue
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })

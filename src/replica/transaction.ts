@@ -10,7 +10,7 @@
 import type { Value, Write } from "../store/store.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
-import { encodeEntry } from "../wire/protocol.ts"
+import { encodeSaved } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
 import type { Plan } from "./disk/paged-records.ts"
@@ -207,7 +207,7 @@ export class Transaction {
     const { change } = held
     this.#forgetRow(entity)
     if (this.badOf(entity).get(change.hash)?.damaged) this.markBad(entity, change.hash, undefined)
-    this.put(keys.change(this.workspace, entity, change.hash), encodeEntry(entryOf(entity, held)))
+    this.put(keys.change(this.workspace, entity, change.hash), encodeSaved(entryOf(entity, held)))
     this.#set(
       this.#inner(this.held, entity, () => new Map()),
       change.hash,

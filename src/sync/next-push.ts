@@ -36,7 +36,7 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
   for (const [owed, held] of await read(replica, chosen)) {
     const entry = owed.how === "adopt" ? signed(held, replica.state.firstPrincipal) : unsigned(held)
     const last = entries.at(-1)
-    if (last !== undefined && last.chunks.length < limits.chunks && belongTogether(last, entry)) {
+    if (last !== undefined && belongTogether(last, entry)) {
       entries[entries.length - 1] = { ...last, chunks: [...last.chunks, ...entry.chunks] }
     } else entries.push(entry)
     changes.set(owed.hash, owed.entity)
@@ -77,7 +77,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
       bytes += owed.bytes
-      if (chosen.length === limits.entries) return chosen
+      if (chosen.length === limits.entries) return chosen // also bounds the chunks of the frame, if all are of one entity
     }
   }
   return chosen

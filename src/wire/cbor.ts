@@ -29,6 +29,20 @@ const KEY = 24
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
+  /** The chunks in the frame, and their bytes once they are decoded. */
+  #chunks = 0
+  #chunkBytes = 0
+
+  /**
+   * Counts chunks of the frame, and the bytes that they have once they are decoded. Throws `TOO_LARGE` when the frame
+   * would have too many of either, because a small frame must not fill its receiver's memory or take much of its time.
+   */
+  unpack(bytes: number, chunks: number) {
+    this.#chunkBytes += bytes
+    this.#chunks += chunks
+    this.bounded(this.#chunkBytes, 0, limits.message)
+    this.bounded(this.#chunks, 0, limits.chunks)
+  }
 
   /** Throws `MESSAGE_BAD`. `what`: the rest of a sentence that begins with the key. */
   fail(what: string, cause?: unknown): never {
@@ -143,6 +157,8 @@ export class Reader extends Side {
   #at = 0
   /** Values under unknown keys that were skipped. */
   #skipped = 0
+  /** What is done once the whole frame was read, in this order. */
+  readonly #afterwards: (() => void)[] = []
 
   constructor(frame: Uint8Array) {
     super()
@@ -249,9 +265,15 @@ export class Reader extends Side {
     if (!finite) this.fail("has a float that is not finite")
   }
 
-  /** Throws when more bytes follow. */
+  /** Does something once the whole frame was read: it can still be refused for what its other parts would cost. */
+  afterwards(work: () => void) {
+    this.#afterwards.push(work)
+  }
+
+  /** Throws when more bytes follow. Then does what was put off. */
   end() {
     if (this.#at < this.#bytes.length) this.fail("is followed by more bytes")
+    for (const work of this.#afterwards) work()
   }
 
   /** Skips `count` bytes. Returns the offset after them. */

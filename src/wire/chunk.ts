@@ -55,12 +55,12 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
 }
 
 /**
- * Writes the checksum into a chunk that this device has just made, and reads the change as `readChange` does, but
- * hashes it only once.
+ * Writes the checksum into a chunk that was just made here, and reads the change as `readChange` does, but hashes it
+ * only once.
  */
 export function sealChange(chunk: Uint8Array): Change {
-  if (chunk.length > limits.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${limits.chunk} are allowed`)
   const hash = seal(chunk)
+  if (chunk.length > limits.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${limits.chunk} are allowed`)
   return readBody(openChunk(chunk), hash, limits)
 }
 
@@ -109,14 +109,23 @@ export function templateOf(chunk: Uint8Array): Template {
 
 /**
  * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
- * template, if the template has one.
+ * template. `key`: the bytes that replace the only key of the template, which is as long and comes first.
  */
-export function deriveFrom({ change, layout }: Template, entity: string, dep?: Hash): Change {
+export function deriveFrom(
+  { change, layout }: Template,
+  entity: string,
+  other?: { dep: Hash; key: Uint8Array },
+): Change {
   const chunk = new Uint8Array(change.chunk)
-  if (dep !== undefined) chunk.set(bytesOfHex(dep), layout.depsAt)
+  if (other !== undefined) {
+    const columns = new Columns(layout)
+    columns.next()
+    chunk.set(bytesOfHex(other.dep), layout.depsAt)
+    chunk.set(other.key, columns.to - other.key.length)
+  }
   const actor = derivedActor(entity, chunk, layout.actorAt)
   chunk.set(bytesOfHex(actor), layout.actorAt)
-  return { ...change, chunk, hash: seal(chunk), actor, deps: dep === undefined ? change.deps : [dep] }
+  return { ...change, chunk, hash: seal(chunk), actor, deps: other === undefined ? change.deps : [other.dep] }
 }
 
 /** Whether the change's actor is the one that `deriveChange` gives to this content in this entity. */

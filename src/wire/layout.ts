@@ -10,15 +10,16 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
+import { BytesWriter } from "./leb128-writer.ts"
 import { type Actor, limits } from "./messages.ts"
 
-export const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
+const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
 /**
  * Offset of the type byte. The hash covers everything from there on. The 4 bytes before it are the checksum: the first
  * 4 bytes of the hash.
  */
 export const HASHED_FROM = 8
-export const CHANGE = 1
+const CHANGE = 1
 /** Bytes of a hash and of an actor. */
 export const HASH = 32
 export const ACTOR = 16
@@ -63,6 +64,33 @@ export function openChunk(chunk: Uint8Array): Bytes {
   if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than it says")
   return bytes
 }
+
+/** Bytes that are kept free before a body: for magic, checksum, type and the longest length. */
+const BEFORE_BODY = HASHED_FROM + 1 + 4
+
+/** Writes the body of a chunk. `chunk` puts the header before it. */
+export class ChunkWriter extends BytesWriter {
+  /** `room`: see `BytesWriter`. */
+  constructor(room?: Uint8Array) {
+    super(room)
+    this.length = BEFORE_BODY
+  }
+
+  /** Returns a copy of the body with its header. The checksum is 4 zero bytes. */
+  chunk(): Uint8Array {
+    const end = this.length
+    let digits = 1
+    for (let rest = end - BEFORE_BODY; rest >= 128; rest >>= 7) digits++
+    const start = BEFORE_BODY - digits - 1 - HASHED_FROM
+    this.length = start
+    this.bytes(HEAD)
+    this.uleb(end - BEFORE_BODY)
+    this.length = end
+    return this.written().slice(start)
+  }
+}
+
+const HEAD = Uint8Array.of(...MAGIC, 0, 0, 0, 0, CHANGE)
 
 /**
  * Reads the header of an opened chunk. Throws `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical,

@@ -37,13 +37,18 @@ export class Bytes {
     this.at += length
   }
 
+  byte(): number {
+    if (this.at >= this.end) throw chunkBad("the bytes end early")
+    return this.bytes[this.at++]!
+  }
+
   /** Reads an unsigned number below 2^53. */
   uleb(): number {
-    const first = this.#byte()
+    const first = this.byte()
     if (first < 0x80) return first
     let value = first & 0x7f
     for (let scale = 2 ** 7; scale < 2 ** 56; scale *= 128) {
-      const byte = this.#byte()
+      const byte = this.byte()
       value += (byte & 0x7f) * scale
       if (byte & 0x80) continue
       if (byte === 0 || value > Number.MAX_SAFE_INTEGER) break
@@ -54,23 +59,18 @@ export class Bytes {
 
   /** Reads a signed number within 2^48: enough for any date, and exact in a double while its bytes are added up. */
   sleb(): number {
-    let byte = this.#byte()
+    let byte = this.byte()
     if (byte < 0x80) return byte & 0x40 ? byte - 128 : byte
     let value = byte & 0x7f
     for (let scale = 2 ** 7; scale < 2 ** 49; scale *= 128) {
       const sign = byte & 0x40
-      byte = this.#byte()
+      byte = this.byte()
       value += (byte & 0x7f) * scale
       if (byte & 0x80) continue
       if (byte === (sign ? 0x7f : 0)) break
       return byte & 0x40 ? value - scale * 128 : value
     }
     throw chunkBad("a number is not in its shortest form, or beyond 2^48")
-  }
-
-  #byte(): number {
-    if (this.at >= this.end) throw chunkBad("the bytes end early")
-    return this.bytes[this.at++]!
   }
 }
 

@@ -7,10 +7,10 @@ import type { Code } from "../base/errors.ts"
 import { usualSizes } from "../base/sizes.ts"
 
 /**
- * The WebSocket subprotocol. The upgrade offers it and the token: `headwater.1, bearer.<base64url of the token's
+ * The WebSocket subprotocol. The upgrade offers it and the token: `headwater.2, bearer.<base64url of the token's
  * UTF-8>`.
  */
-export const SUBPROTOCOL = "headwater.1"
+export const SUBPROTOCOL = "headwater.2"
 
 /** A change hash: 64 lower-case hex digits in memory, 32 bytes on the wire. */
 export type Hash = string
@@ -58,8 +58,8 @@ export const limits = {
   chunk: 2 ** 20,
   /** operations of one change: bounds what a run-length bomb can cost a reader */
   ops: 2 ** 18,
-  /** chunks of one entry */
-  chunks: 4096,
+  /** chunks of one frame, in all its entries: their receiver hashes them all at once, which takes some 20 ms */
+  chunks: 2048,
   /** entries of one push */
   entries: 1024,
   /**

@@ -11,7 +11,8 @@
  */
 
 import { type Code, HeadwaterError, isCode } from "../base/errors.ts"
-import { Major, Reader } from "./cbor.ts"
+import { bytesOfHex } from "../base/hash.ts"
+import { Major, Reader, type Writer } from "./cbor.ts"
 import {
   bool,
   bytes,
@@ -33,6 +34,9 @@ import {
 } from "./fields.ts"
 import type * as m from "./messages.ts"
 import { isId, limits, partsOf } from "./messages.ts"
+import { ReceivedChunks } from "./received-chunks.ts"
+import type { Owner } from "./sequence.ts"
+import { type BlockSize, blockSize, type Effort, encodeChunks, makeChunks, openBlock } from "./short-chunks.ts"
 
 export * from "./messages.ts"
 
@@ -53,13 +57,34 @@ export const decodeClient = (frame: Uint8Array): m.ClientMessage | null => readM
 /** Decodes a relay's frame. Returns null for an unknown message type: such a message must be ignored. */
 export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMessage(relayTypes, frame)
 
-/** Encodes one entry. The bytes are the same in a frame, in a log and in a store. */
+/** Encodes one entry. The bytes are the same in a frame and in a log. */
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
+
+/**
+ * Encodes one entry for a device's disk. Only derived changes are shortened: a record there has one change, of which
+ * the short form leaves out 3 bytes.
+ */
+export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 
 export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 
 /** Encodes one item for `encodeEntries`. An item that is only an entry has the same bytes as from `encodeEntry`. */
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
+
+/**
+ * Returns how many chunks an encoded item has, and how many bytes they have once they are decoded. A run has none. The
+ * items of a frame must have no more than `limits.chunks` and `limits.message` together.
+ */
+export function decodedSize(item: Uint8Array): BlockSize {
+  const input = new Reader(item)
+  if (input.peek() >> 5 === Major.map)
+    for (let left = input.head(Major.map), key = ""; left > 0; left--) {
+      key = input.key(key)
+      if (key === "s") return blockSize(input.bytes())
+      input.skip()
+    }
+  return { bytes: 0, chunks: 0 }
+}
 
 /**
  * Makes the same frame as `encode`, but from items that are encoded already: so a live entry is encoded only once for
@@ -72,6 +97,17 @@ export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly
 // ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const id = text({ test: isId }, "is not an id")
+/** The id of an entity or a workspace. A UUID in its usual form is 16 bytes on the wire, any other id is a text. */
+const uuidOrId: Type<string> = {
+  write: (out, value) => (UUID.test(value) ? out.bytes(bytesOfHex(value.replaceAll("-", ""))) : id.write(out, value)),
+  read(input) {
+    if (input.peek() >> 5 === Major.bytes) return uuid(digits(16).read(input))
+    const value = id.read(input)
+    return UUID.test(value) ? input.fail("is a UUID as a text") : value
+  },
+}
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const uuid = (hex: string) => hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
 const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")
 const token = text(/^[\x21-\x7e]{1,8192}$/, "is not a token")
 const pattern = text(/^(?!$)[A-Za-z0-9_-]{0,64}\*?$/, "is not a workspace id or prefix*")
@@ -89,25 +125,33 @@ const code: Type<Code> = {
 }
 const cursor = bytes(16)
 const sha256 = bytes(32)
-/**
- * The smallest possible change has 34 bytes. A chunk longer than `limits.chunk` is refused alone, and not together with
- * its frame.
- */
-const chunk = bytes(34, limits.message)
+/** The smallest possible change has so many bytes. */
+const SHORTEST_CHUNK = 34
+/** A chunk longer than `limits.chunk` is refused alone, and not together with its frame. */
+const chunk = bytes(SHORTEST_CHUNK, limits.message)
 const hash = digits(32)
 const actor = digits(16)
 const heads = list(hash, limits.heads)
-const page: Type<readonly m.EntityHeads[]> = list(tuple(id, heads), limits.page)
+const page: Type<readonly m.EntityHeads[]> = list(tuple(uuidOrId, heads), limits.page)
 const authors = list(tuple(actor, principal), 2 ** 16)
 const bounds = record<m.Limits>({ message: uint(), chunk: uint(), ops: uint() })
 
 // ── entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const anyEntry = record<m.Entry>({
-  entity: id,
-  collection: id,
-  kind: name,
-  chunks: list(chunk, limits.chunks),
+/** An entry as it is on the wire: entity, collection and the sequence of chunks under keys of one letter. */
+interface WireEntry extends Omit<m.Entry, "entity" | "collection" | "kind" | "chunks"> {
+  readonly e: string
+  readonly c: string
+  /** The chunks in the short form; absent when there are none. */
+  readonly s?: Uint8Array
+  /** Absent for a change. */
+  readonly kind?: m.Entry["kind"]
+}
+const wireEntry = record<WireEntry>({
+  e: uuidOrId,
+  c: id,
+  s: optional(bytes(0, limits.message)),
+  kind: optional(name),
   by: optional(principal),
   adopted: optional(yes),
   once: optional(bytes(16)),
@@ -119,16 +163,73 @@ const anyEntry = record<m.Entry>({
   projection: optional(name),
   mac: optional(bytes(32)),
 })
-const entry: Type<m.Entry> = {
+
+const entryType = (effort: Effort): Type<m.Entry> => ({
   write(out, value) {
+    const { entity, collection, kind, chunks, ...rest } = value
     if (!fits(value)) out.fail("has the wrong number of chunks")
-    anyEntry.write(out, value)
+    out.unpack(checkedBytes(out, chunks), chunks.length)
+    const block = ReceivedChunks.blockOf(chunks, value) ?? encodeChunks(value, chunks, effort)
+    wireEntry.write(out, {
+      ...rest,
+      e: entity,
+      c: collection,
+      ...(chunks.length > 0 && { s: block }),
+      ...(kind !== "change" && { kind }),
+    })
   },
   read(input) {
-    const value = anyEntry.read(input)
+    const { e: entity, c: collection, s: block, kind, ...rest } = wireEntry.read(input)
+    const chunks = block ? readBlock(input, { entity, collection }, block) : []
+    if (kind === "change" || (block && chunks.length === 0)) input.fail("ends an entry that says what goes unsaid")
+    const value: m.Entry = { entity, collection, kind: kind ?? "change", chunks, ...rest }
     return fits(value) ? value : input.fail("ends an entry with the wrong number of chunks")
   },
+})
+
+/** Returns the bytes of all chunks together. Throws when a chunk is too short or too long for any receiver. */
+function checkedBytes(out: Writer, chunks: m.Entry["chunks"]): number {
+  out.where = "chunks"
+  let bytes = 0
+  for (const { length } of chunks) {
+    out.bounded(length, SHORTEST_CHUNK, limits.message)
+    bytes += length
+  }
+  return bytes
 }
+
+/**
+ * Reads the chunks of an entry. They are made when the whole frame was read, because it may be refused for what the
+ * blocks of all its entries would make; until then, the list has only its length.
+ */
+function readBlock(input: Reader, owner: Owner, block: Uint8Array): readonly Uint8Array[] {
+  const opened = decoding(input, () => {
+    const { bytes, chunks } = blockSize(block)
+    input.unpack(bytes, chunks)
+    return openBlock(block)
+  })
+  const chunks = new Array<Uint8Array>(opened.chunks)
+  input.afterwards(() => {
+    const made = decoding(input, () => makeChunks(owner, opened))
+    for (const [i, { chunk }] of made.entries()) chunks[i] = chunk
+    const changes = made.map(({ change }) => change)
+    ReceivedChunks.note(chunks, owner, block, changes)
+  })
+  return chunks
+}
+
+function decoding<T>(input: Reader, decode: () => T): T {
+  input.where = "chunks"
+  try {
+    return decode()
+  } catch (error) {
+    if (error instanceof HeadwaterError && error.code === "CHUNK_BAD") input.fail("cannot be decoded", error)
+    throw error
+  }
+}
+
+const entry = entryType("deflated")
+const saved = entryType("named")
 
 function fits({ kind, chunks }: m.Entry): boolean {
   if (kind === "change") return chunks.length > 0
@@ -172,39 +273,39 @@ const message = <T extends { readonly t: string }>(t: T["t"], fields: Fields<Omi
 type Types<M extends { readonly t: string }> = { readonly [T in M["t"]]: Type<Extract<M, { readonly t: T }>> }
 
 const presence = message<m.Presence>("presence", {
-  w: id,
+  w: uuidOrId,
   from: optional(name),
   data: orNull(bytes(0, limits.presence)),
 })
 
 const client: Types<m.ClientMessage> = {
   pull: message<m.Pull>("pull", {
-    w: id,
+    w: uuidOrId,
     cursor: optional(orNull(cursor)),
     reach: optional(orNull(cursor)),
     credit: uint(),
   }),
   push: message<m.Push>("push", {
-    w: id,
+    w: uuidOrId,
     id: pushId,
     entries: list(entry, limits.entries, 1, partsOf),
     adopt: optional(yes),
   }),
-  have: message<m.Have>("have", { w: id, page, more: bool, single: optional(yes) }),
-  purge: message<m.Purge>("purge", { w: id, id: pushId, entity: id }),
+  have: message<m.Have>("have", { w: uuidOrId, page, more: bool, single: optional(yes) }),
+  purge: message<m.Purge>("purge", { w: uuidOrId, id: pushId, entity: uuidOrId }),
   auth: message<m.Auth>("auth", { token }),
   grants: message<m.AskGrants>("grants", {}),
   snapshot: message<m.Snapshot>("snapshot", {
-    w: id,
-    entity: id,
+    w: uuidOrId,
+    entity: uuidOrId,
     heads,
     bytes: chunk,
     by: authors,
     row: bytes(0, limits.message),
     projection: name,
   }),
-  digest: message<m.Digest>("digest", { w: id, entity: id, heads, sha256, row: sha256, projection: name }),
-  quarantine: message<m.Quarantine>("quarantine", { w: id, entity: id, hash, automerge: name }),
+  digest: message<m.Digest>("digest", { w: uuidOrId, entity: uuidOrId, heads, sha256, row: sha256, projection: name }),
+  quarantine: message<m.Quarantine>("quarantine", { w: uuidOrId, entity: uuidOrId, hash, automerge: name }),
   presence,
   ping: message<m.Ping>("ping", {}),
 }
@@ -212,7 +313,7 @@ const client: Types<m.ClientMessage> = {
 /** The table of `entries`, for items to encode and for items that are encoded already. */
 const entriesOf = <T>(items: Type<readonly T[]>) =>
   message<Omit<m.Entries, "items"> & { readonly items: readonly T[] }>("entries", {
-    w: id,
+    w: uuidOrId,
     items,
     cursor: optional(cursor),
     level: optional(yes),
@@ -226,23 +327,23 @@ const entriesOfEncoded = entriesOf(list(encoded, limits.items))
 
 const relay: Types<m.RelayMessage> = {
   entries: entriesOf(list(item, limits.items)),
-  ack: message<m.Ack>("ack", { w: id, id: pushId, at: optional(cursor) }),
+  ack: message<m.Ack>("ack", { w: uuidOrId, id: pushId, at: optional(cursor) }),
   reject: message<m.Reject>("reject", {
-    w: id,
+    w: uuidOrId,
     id: pushId,
-    entity: id,
+    entity: uuidOrId,
     hash,
     code,
     first: optional(hash),
     at: optional(cursor),
     retryIn: optional(uint()),
   }),
-  want: message<m.Want>("want", { w: id, page, more: optional(yes) }),
-  make: message<m.Make>("make", { w: id, entity: id, heads }),
-  check: message<m.Check>("check", { w: id, entity: id, heads }),
+  want: message<m.Want>("want", { w: uuidOrId, page, more: optional(yes) }),
+  make: message<m.Make>("make", { w: uuidOrId, entity: uuidOrId, heads }),
+  check: message<m.Check>("check", { w: uuidOrId, entity: uuidOrId, heads }),
   grants: message<m.Grants>("grants", { principal, grants: list(tuple(pattern, access), limits.page) }),
   notice: message<m.Notice>("notice", {
-    w: optional(id),
+    w: optional(uuidOrId),
     code,
     limits: optional(bounds),
     access: optional(access),

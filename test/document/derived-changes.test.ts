@@ -1,9 +1,10 @@
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import { newHandle } from "../../src/document/automerge.ts"
-import { collectionMadeBy, genesisOf, templatesKept, textContainer } from "../../src/document/derived-changes.ts"
+import { collectionMadeBy, genesisOf, textContainer } from "../../src/document/derived-changes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { readChange } from "../../src/wire/chunk.ts"
+import { templatesKept } from "../../src/wire/named-changes.ts"
 import { runs } from "../support/histories.ts"
 
 beforeAll(() => loadAutomerge())

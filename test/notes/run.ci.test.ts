@@ -39,7 +39,7 @@ describe("npm start", () => {
       for (const outside of ["package.json", "..%2fstart.js", "%2e%2e/start.js", "page.ts", "none.js"]) {
         expect((await fetch(page + outside)).status, outside).toBe(404)
       }
-      const socket = new WebSocket(relay, ["headwater.1"])
+      const socket = new WebSocket(relay, ["headwater.2"])
       await once(socket, "open")
       start.kill("SIGINT")
       const [code] = await once(start, "exit")

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { type Entry, encode, encodeEntry, position } from "../../src/wire/protocol.ts"
-import { actorOf, change, genesis } from "../support/changes.ts"
+import { actorOf, change, genesis, noise } from "../support/changes.ts"
 import { note } from "../support/relay.ts"
 import { Served, type ServedOptions } from "../support/served.ts"
 
@@ -45,7 +45,10 @@ describe("a connection", () => {
   })
 
   it("is charged for each frame and part of it, not for their bytes alone", async () => {
-    const cost = 1024 + 512 * 2 + encode({ t: "push", w: "w", id: "1", entries: notes(0, 1) }).length
+    const chunks = notes(0, 1).flatMap((entry) => entry.chunks)
+    const chunkBytes = chunks.reduce((sum, { length }) => sum + length, 0)
+    const cost =
+      1024 + (512 + 256) * 2 + chunkBytes + encode({ t: "push", w: "w", id: "1", entries: notes(0, 1) }).length
     for (const [room, paused] of [
       [cost, false],
       [cost - 1, true],
@@ -228,8 +231,8 @@ describe("a leave", () => {
     slow.push(notes(0, 1))
     slow.send({ t: "have", w: "w", page: [], more: true }) // this have has its turn until the push is flushed
     await served.settled()
-    one.push([note("f", A, "x".repeat(100_000))])
-    one.push([note("g", A, "x".repeat(100_000))])
+    one.push([note("f", A, noise(100_000))])
+    one.push([note("g", A, noise(100_000))])
     one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
     one.send({ t: "have", w: "w", page: [["e0", []]], more: true })
     await served.settled()

@@ -1,7 +1,18 @@
+import * as cborg from "cborg"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { type Cursor, type Entries, encodeEntry, type Item, position } from "../../src/wire/protocol.ts"
-import { actorOf } from "../support/changes.ts"
+import { hashOf } from "../../src/wire/chunk.ts"
+import {
+  type Cursor,
+  type Entries,
+  type Entry,
+  encodeEntry,
+  type Item,
+  limits,
+  position,
+} from "../../src/wire/protocol.ts"
+import { actorOf, chunkOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
+import { asPlain } from "../wire/protocol.frames.ts"
 
 let relay: TestRelay
 beforeEach(async () => {
@@ -106,25 +117,87 @@ describe("a pull", () => {
   })
 })
 
+describe("entries whose chunks are far more than their bytes on the wire", () => {
+  /** A note with so many changes, each of which follows the one before. */
+  function edited(entity: string, actor: string, changes: number): Entry {
+    const { chunks, ...entry } = note(entity, actor)
+    const all = [...chunks]
+    for (let seq = 2; all.length < changes; seq++) {
+      all.push(chunkOf({ actor, seq, startOp: seq + 1, deps: [hashOf(all.at(-1)!)] }))
+    }
+    return { ...entry, chunks: all }
+  }
+  const large = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => note(`e${from + i}`, actorOf(from + i), "x".repeat(900_000)))
+  const chunkBytes = ({ items }: Entries) =>
+    items.reduce(
+      (sum, item) => sum + ("own" in item ? 0 : item.entry.chunks.reduce((n, { length }) => n + length, 0)),
+      0,
+    )
+
+  const chunkCount = ({ items }: Entries) =>
+    items.reduce((sum, item) => sum + ("own" in item ? 0 : item.entry.chunks.length), 0)
+  const many = Array.from({ length: 6 }, (_, i) => edited(`e${i}`, actorOf(i), 700))
+
+  it.each([
+    ["bytes fit", large(0, 6), chunkBytes, limits.message],
+    ["number fits", many, chunkCount, limits.chunks],
+  ])("come in frames of chunks whose %s a receiver, from the log and live", async (_, entries, measure, most) => {
+    const [writer, follower] = [await relay.dial(), await relay.dial()]
+    follower.pull()
+    await follower.level()
+    relay.disk.hold()
+    const acks = entries.map((entry) => writer.push([entry]))
+    await writer.ping()
+    relay.disk.release()
+    for (const id of acks) await writer.ack(id)
+    const reader = await relay.dial()
+    reader.pull()
+    for (const wire of [follower, reader]) {
+      const frames = await wire.level()
+      expect(all(frames)).toEqual(ids(0, 6))
+      expect(Math.max(...frames.map(measure))).toBeGreaterThan(most / 2)
+      expect(Math.max(...frames.map(measure))).toBeLessThanOrEqual(most)
+    }
+  })
+
+  it("are logged and served as they were pushed", async () => {
+    const wire = await relay.dial()
+    const entry = note("e0", actorOf(1))
+    const asTheyAre = Buffer.from(cborg.encode(asPlain({ t: "push", w: "w", id: "1", entries: [entry] })))
+    wire.socket.send(asTheyAre)
+    await wire.take("ack")
+    const reader = await relay.dial()
+    reader.socket.removeAllListeners("message")
+    const got = new Promise<Buffer>((resolve) => reader.socket.on("message", (frame: Buffer) => resolve(frame)))
+    reader.pull()
+    const { s: pushed } = cborg.decode(asTheyAre).entries[0]
+    expect((await got).includes(Buffer.from(pushed))).toBe(true)
+    expect(encodeEntry(entry).length).toBeLessThan(pushed.length)
+  })
+})
+
 describe("credit", () => {
-  const size = encodeEntry({ ...note("e0", actorOf(1)), by: "local" }).length
+  /** Bytes of these entries as they are logged. */
+  const size = (from: number, to: number) =>
+    notes(from, to).reduce((sum, entry) => sum + encodeEntry({ ...entry, by: "local" }).length, 0)
 
   it("bounds what is sent; more credit brings more, in order and nothing twice", async () => {
     await fill(0, 9)
     const wire = await relay.dial()
-    wire.pull("w", null, { credit: 3 * size })
+    wire.pull("w", null, { credit: size(0, 3) })
     const first = await wire.take("entries")
     expect(first).toMatchObject({ items: [], principal: "local" })
-    expect(first.left).toBeGreaterThan(9 * size) // `left` is about the bytes left on the disk
-    expect(first.left).toBeLessThan(3 * 9 * size)
+    expect(first.left).toBeGreaterThan(size(0, 9)) // `left` is about the bytes left on the disk
+    expect(first.left).toBeLessThan(4 * size(0, 9))
     const next = await wire.take("entries")
     expect(next.level).toBeUndefined()
     expect(names(next.items)).toEqual(ids(0, 3))
     await wire.quiet()
     expect(wire.received).toEqual([])
-    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    wire.send({ t: "pull", w: "w", credit: size(3, 7) })
     expect(names((await wire.take("entries")).items)).toEqual(ids(3, 7))
-    wire.send({ t: "pull", w: "w", credit: 4 * size })
+    wire.send({ t: "pull", w: "w", credit: size(7, 9) + 1 })
     expect(all(await wire.level())).toEqual(ids(7, 9))
   })
 
@@ -145,7 +218,7 @@ describe("credit", () => {
 
   it("bounds new entries too", async () => {
     const wire = await relay.dial()
-    wire.pull("w", null, { credit: 2 * size })
+    wire.pull("w", null, { credit: size(0, 2) })
     await wire.level()
     await fill(0, 5)
     const got = all([await wire.take("entries")])
@@ -153,7 +226,7 @@ describe("credit", () => {
     await wire.quiet()
     expect(got).toEqual(ids(0, 2))
     expect(wire.received).toEqual([])
-    wire.send({ t: "pull", w: "w", credit: 10 * size })
+    wire.send({ t: "pull", w: "w", credit: 10 * size(0, 1) })
     expect(all(await wire.level())).toEqual(ids(2, 5))
   })
 })
@@ -225,7 +298,7 @@ describe("the entries that a connection pushed", () => {
     wire.pull()
     await wire.level()
     const many = (name: string, n: number) =>
-      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), "x".repeat(3000)))
+      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), noise(3000)))
     const [first, second] = note("e", actorOf(1)).chunks.map((chunk) => ({ ...note("e", actorOf(1)), chunks: [chunk] }))
     const id = wire.push([...many("a", 50), first!, second!, ...many("b", 900)])
     await wire.ack(id)
@@ -285,7 +358,7 @@ describe("a connection that is behind the recent entries", () => {
   })
 
   it("is sent its own entries as bytes", async () => {
-    await using small = await startRelay({ sizes: { recentBytes: 300 } })
+    await using small = await startRelay({ sizes: { recentBytes: 200 } })
     relay = small
     const wire = await relay.dial()
     wire.pull()

@@ -4,7 +4,7 @@ import path from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { readChange } from "../../src/wire/chunk.ts"
 import { type EntityHeads, type Entry, limits, position } from "../../src/wire/protocol.ts"
-import { actorOf, change, genesis } from "../support/changes.ts"
+import { actorOf, change, genesis, noise } from "../support/changes.ts"
 import { dice } from "../support/dice.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import { type Replica, Served } from "../support/served.ts"
@@ -146,7 +146,7 @@ describe("a heal", () => {
   })
 
   it("sends no more than the credit allows and the entry that uses it up", async () => {
-    await fill(...Array.from({ length: 10 }, (_, i) => note(`e${i}`, A, "x".repeat(1000))))
+    await fill(...Array.from({ length: 10 }, (_, i) => note(`e${i}`, A, noise(1000))))
     wire.send({ t: "pull", w: "w", credit: 2500 })
     wire.send({ t: "have", w: "w", page: [], more: false })
     await wire.take("want")
@@ -159,7 +159,7 @@ describe("a heal", () => {
   })
 
   it("of many pages and entities of many sizes gives each side exactly what it lacks", async () => {
-    const entries = Array.from({ length: 900 }, (_, i) => note(`e${i}`, A, "x".repeat(i * 3)))
+    const entries = Array.from({ length: 900 }, (_, i) => note(`e${i}`, A, noise(i * 3)))
     await fill(...entries)
     const held = entries.filter((_, i) => i % 3 !== 0)
     const page = (from: number) => held.slice(from, from + 200).map(holding)

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest"
 import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import type { SharedFrame } from "../../relay/serve/served-workspace.ts"
 import { encode } from "../../src/wire/protocol.ts"
-import { actorOf } from "../support/changes.ts"
+import { actorOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import { Served } from "../support/served.ts"
 import type { Wire } from "../support/wire.ts"
@@ -60,7 +60,7 @@ const begun = (bytes: number) => {
 describe("all connections together", () => {
   const budget = SOCKETS * 30_000
   const sizes = { memoryBytes: budget, socketBytes: 100_000, unansweredBytes: 100_000 }
-  const value = "x".repeat(60_000)
+  const value = noise(60_000)
 
   const deeds: [string, (wire: Wire, relay: TestRelay, i: number) => void][] = [
     ["frames that are not whole", (wire) => raw(wire).write(begun(60_000))],
@@ -99,7 +99,7 @@ describe("all connections together", () => {
     const reported: string[] = []
     await using relay = await started(sizes, reported)
     const healthy = await relay.dial()
-    for (let i = 0; i < 160; i++) await healthy.ack(healthy.push([note(`e${i}`, A, "x".repeat(50_000))]))
+    for (let i = 0; i < 160; i++) await healthy.ack(healthy.push([note(`e${i}`, A, noise(50_000))]))
     const wires: Wire[] = []
     let most = 0
     for (let i = 0; i < 12; i++) {
@@ -132,7 +132,7 @@ describe("all connections together", () => {
       await wire.level()
     }
     for (const wire of followers.slice(20)) wire.socket.pause()
-    for (let i = 0; i < 8; i++) await writer.ack(writer.push([note(`e${i}`, A, "x".repeat(900_000))]))
+    for (let i = 0; i < 8; i++) await writer.ack(writer.push([note(`e${i}`, A, noise(900_000))]))
     await sleep(50)
     expect(relay.server.buffered()).toBeGreaterThan(12 * 2 ** 20)
     expect(relay.server.memory()).toBeLessThan(6 * 2 ** 20)
@@ -158,7 +158,7 @@ describe("all connections together", () => {
     await using relay = await startRelay()
     const wire = await relay.dial()
     for (let i = 0; i < 20; i++) {
-      await wire.ack(wire.push([note(`e${i}`, A, "x".repeat(i * 5000))]))
+      await wire.ack(wire.push([note(`e${i}`, A, noise(i * 5000))]))
       wire.socket.ping("control")
       await wire.ping()
     }
@@ -229,7 +229,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
     wire.socket.ping("alive")
     await sleep(50)
     expect(relay.server.memory()).toBe(0)
-    const frame = encode({ t: "push", w: "w", id: "p", entries: [note("e", A, "x".repeat(100_000))] })
+    const frame = encode({ t: "push", w: "w", id: "p", entries: [note("e", A, noise(100_000))] })
     wire.socket.send(frame.subarray(0, 50_000), { fin: false })
     wire.socket.pong("alive")
     wire.socket.send(frame.subarray(50_000))
@@ -241,7 +241,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
 
 /** The bytes of a push, made once, because client and relay share this process and its heap is measured. */
 const push = (id: string) =>
-  encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, "x".repeat(950_000))) })
+  encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, noise(950_000))) })
 
 describe("a connection that pushes and goes", () => {
   const sizes = { memoryBytes: 2 ** 24 }

@@ -5,7 +5,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import type { Clock } from "../../src/base/env.ts"
 import { type ClientMessage, encode, limits } from "../../src/wire/protocol.ts"
-import { actorOf, change, genesis } from "../support/changes.ts"
+import { actorOf, change, genesis, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import type { Wire } from "../support/wire.ts"
 
@@ -20,7 +20,7 @@ function upgrade(url: string, headers: Record<string, string> = {}): Promise<{ s
         upgrade: "websocket",
         "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "sec-websocket-protocol": "headwater.1",
+        "sec-websocket-protocol": "headwater.2",
         ...headers,
       },
     })
@@ -35,13 +35,13 @@ function upgrade(url: string, headers: Record<string, string> = {}): Promise<{ s
 }
 
 describe("an upgrade", () => {
-  it("selects headwater.1, and never repeats the token that was offered", async () => {
+  it("selects headwater.2, and never repeats the token that was offered", async () => {
     await using relay = await startRelay()
-    const offered = { "sec-websocket-protocol": "bearer.c2VjcmV0, headwater.2, headwater.1" }
-    expect(await upgrade(relay.url, offered)).toEqual({ status: 101, protocol: "headwater.1" })
+    const offered = { "sec-websocket-protocol": "bearer.c2VjcmV0, headwater.3, headwater.2" }
+    expect(await upgrade(relay.url, offered)).toEqual({ status: 101, protocol: "headwater.2" })
   })
 
-  it.each(["headwater.2", "bearer.headwater.1", "chat"])("refuses the protocol %s", async (protocol) => {
+  it.each(["headwater.3", "bearer.headwater.2", "chat"])("refuses the protocol %s", async (protocol) => {
     await using relay = await startRelay()
     expect(await upgrade(relay.url, { "sec-websocket-protocol": protocol })).toEqual({ status: 400 })
   })
@@ -170,7 +170,7 @@ describe("a stop", () => {
   it("ends even if a client answers no close frame and a push is never flushed", async () => {
     await using relay = await startRelay({ sizes: { answerMs: 50, closeMs: 50 } })
     const writer = await relay.dial()
-    const socket = askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"])
+    const socket = askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.2"])
     const deaf = allFrom(socket)
     await new Promise((resolve) => socket.once("data", resolve))
     relay.disk.hold()
@@ -217,7 +217,7 @@ describe("a connection that is closed by the relay", () => {
   it("is cut off when it does not answer the close frame", async () => {
     await using relay = await startRelay({ sizes: { firstMessageMs: 50, closeMs: 50 } })
     const before = performance.now()
-    const got = await allFrom(askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.1"]))
+    const got = await allFrom(askForUpgrade(relay.url, ["sec-websocket-protocol: headwater.2"]))
     expect(got.toString("latin1").endsWith("\x11\x38no pull, push or have came")).toBe(true) // \x11\x38 is 4408
     // The WebSocket library alone would wait for 30 s.
     expect(performance.now() - before).toBeLessThan(20_000)
@@ -315,7 +315,7 @@ describe("a malformed frame", () => {
     await unharmed(relay, async () => {
       const wire = await relay.dial()
       const sendIn = (fragments: number) => {
-        const frame = encode({ t: "push", w: "other", id: `${fragments}`, entries: [note("e", A, "x".repeat(1000))] })
+        const frame = encode({ t: "push", w: "other", id: `${fragments}`, entries: [note("e", A, noise(1000))] })
         for (let i = 0; i < fragments; i++) {
           const last = i === fragments - 1
           wire.socket.send(frame.subarray(i, last ? undefined : i + 1), { fin: last })
@@ -418,7 +418,7 @@ describe("a client that does not read", () => {
     stalled.pull("w", null, { credit: 2 ** 40 })
     await stalled.level()
     stalled.socket.pause()
-    const value = "x".repeat(100_000)
+    const value = noise(100_000)
     const count = 500 // 50 MB
     for (let i = 0; i < count; i += 10) {
       await writer.ack(writer.push(Array.from({ length: 10 }, (_, k) => note(`e${i + k}`, A, value))))

@@ -4,7 +4,7 @@ import { usualServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { Silence } from "../../relay/serve/silence.ts"
 import type { Clock } from "../../src/base/env.ts"
 import { encode } from "../../src/wire/protocol.ts"
-import { actorOf } from "../support/changes.ts"
+import { actorOf, noise } from "../support/changes.ts"
 import { note, startRelay, type TestRelay } from "../support/relay.ts"
 import type { Wire } from "../support/wire.ts"
 
@@ -119,7 +119,7 @@ describe("a socket", () => {
   it("may take 15 min for one frame, as long as enough bytes come each minute", async () => {
     const { clock, relay, wire } = await startTurned()
     const step = 2 ** 16
-    const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A, "x".repeat(15 * step))] })
+    const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A, noise(15 * step))] })
     const masked = Buffer.concat([Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), frame])
     masked.writeUInt32BE(frame.length, 6)
     for (let i = 0; i < 13; i++) {
@@ -170,7 +170,7 @@ describe("a socket", () => {
     wire.socket.pause()
     wire.send({ t: "pull", w: "w", credit: 2 ** 40 })
     for (let i = 0; i < 8; i++) {
-      const value = "x".repeat(900_000)
+      const value = noise(900_000)
       await writer.ack(writer.push(Array.from({ length: 4 }, (_, k) => note(`e${4 * i + k}`, A, value))))
     }
     await sleep(50)

@@ -8,7 +8,7 @@ import {
   position,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
-import { actorOf } from "../support/changes.ts"
+import { actorOf, noise } from "../support/changes.ts"
 import { dice } from "../support/dice.ts"
 import { note } from "../support/relay.ts"
 import { type Replica, Served } from "../support/served.ts"
@@ -138,7 +138,7 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
   /** Mostly a new note. Sometimes one that is known, sometimes one that is refused. */
   const oneNote = (): Entry => {
     if (made.length > 0 && below(5) === 0) return made[below(made.length)]!
-    const entry = note(`e${made.length}`, actorOf(made.length + 1), "x".repeat(below(99)))
+    const entry = note(`e${made.length}`, actorOf(made.length + 1), noise(below(99)))
     if (below(9) === 0) return { ...entry, chunks: [new Uint8Array(40)] }
     made.push(entry)
     return entry

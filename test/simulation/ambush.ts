@@ -3,7 +3,9 @@
  * then does the harm against which the rule protects, because a missing rule shows only when something breaks at that
  * moment.
  */
+
 import type { Files } from "../support/disk.ts"
+import { bodyAt } from "../support/logged-body.ts"
 import { crash, crashRelay, harmRelay, open, putBack, wipeDevice } from "./world/mishaps.ts"
 import { isOurs } from "./world/relay.ts"
 import type { Replica } from "./world/replica.ts"
@@ -84,7 +86,7 @@ const kinds = {
           })
         }
       })
-    await harmRelay(world, (file) => Buffer.from(file).indexOf(begin.chunk) + 20)
+    await harmRelay(world, (file, path) => bodyAt(path, file, begin.hash) + 20)
     for (let s = 0; s < 60 && !live(); s++) await world.pass(1000)
     const { oracle } = world
     const rest = new Set(

@@ -33,7 +33,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "fan-out before commit",
-    run: 0,
+    run: 1,
     sees: /^served before stored/,
     edits: [
       {
@@ -192,7 +192,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 2,
+    run: 1,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {

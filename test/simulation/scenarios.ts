@@ -237,7 +237,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },
     ],
-    sizes: { firstCredit: 500, leastCredit: 500, credit: 500 },
+    sizes: { firstCredit: 300, leastCredit: 300, credit: 300 },
     breaks: /^diverged: only r1 has e1/,
     async play(s) {
       s.backUp()

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto"
 import { bytesOfHex } from "../../src/base/hash.ts"
 import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
+import { dice } from "./dice.ts"
 import { uleb } from "./forged-chunk.ts"
 
 export interface Draft {
@@ -13,7 +14,8 @@ export interface Draft {
   readonly seq?: number
   readonly startOp?: number
   readonly deps?: readonly Hash[]
-  readonly value?: string
+  /** Bytes need not be a text: relays do not look at values. */
+  readonly value?: string | Uint8Array
 }
 
 export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello" }: Draft): Change {
@@ -28,11 +30,17 @@ export function genesis(entity: string, collection = "notes"): Change {
   return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
 }
 
+/** A value of so many bytes that deflating does not shorten. */
+export function noise(bytes: number): Uint8Array {
+  const next = dice(bytes + 1)
+  return Uint8Array.from({ length: bytes }, () => 256 * next())
+}
+
 export const actorOf = (n: number): string => `5e55${n.toString(16).padStart(28, "0")}`
 
 /** The bytes of such a change, not parsed, so that a large one is hashed once less. */
 export function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
-  const text = new TextEncoder().encode(value)
+  const text = typeof value === "string" ? new TextEncoder().encode(value) : value
   const meta = uleb(text.length * 16 + 6)
   const columns = [
     [0x15, [0x7f, 1, 0x6b]],

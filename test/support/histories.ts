@@ -23,7 +23,7 @@ export const ID = "0192-note"
 export const actorOf = (n: number): string => (n + 1).toString(16).padStart(32, "a")
 export const createdNote = (input: Partial<Note>) => created(notes, input).changes
 
-type Edit = { splice(key: string, at: number, remove: number, insert?: string): void }
+export type Edit = { splice(key: string, at: number, remove: number, insert?: string): void }
 
 const edits: Record<string, (draft: Note, edit: Edit, n: number) => void> = {
   title: (draft, _, n) => void (draft.title = `t${n}`),

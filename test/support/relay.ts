@@ -65,7 +65,7 @@ export async function startRelay(
 }
 
 /** An entity as one entry: its genesis, and a change by this actor. */
-export function note(entity: string, actor: string, value = "hello"): Entry {
+export function note(entity: string, actor: string, value: string | Uint8Array = "hello"): Entry {
   const first = genesis(entity)
   const content = chunkOf({ actor, startOp: 2, deps: [first.hash], value })
   return { entity, collection: "notes", kind: "change", chunks: [first.chunk, content] }

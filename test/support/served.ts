@@ -11,10 +11,12 @@ import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import type { Clock } from "../../src/base/env.ts"
 import type { Code } from "../../src/base/errors.ts"
+import { hashOf } from "../../src/wire/chunk.ts"
 import { type Access, decodeRelay, type RelayMessage } from "../../src/wire/protocol.ts"
 import { Client } from "./client.ts"
 import { dice } from "./dice.ts"
 import { type Files, type SimDisk, simDisk } from "./disk.ts"
+import { bodyAt } from "./logged-body.ts"
 
 export interface ServedOptions {
   readonly sizes?: Partial<ServeSizes>
@@ -83,15 +85,15 @@ export class Served {
     this.#broken = broken
   }
 
-  /** Flips bits of the flushed record that has these bytes. */
-  damage(bytes: Uint8Array, w = "w"): void {
+  /** Flips bits of the flushed entry of which this is the first chunk. */
+  damage(chunk: Uint8Array, w = "w"): void {
     const folder = `data/${createHash("sha256").update(w).digest("hex")}/`
     for (const [path, file] of this.disk.files()) {
       if (!path.startsWith(folder)) continue
-      const at = Buffer.from(file.buffer, file.byteOffset, file.length).indexOf(bytes)
-      if (at >= 0) return this.disk.rot(path, at + (bytes.length >> 1))
+      const at = bodyAt(path, file, hashOf(chunk))
+      if (at >= 0) return this.disk.rot(path, at + 20)
     }
-    throw new Error("no file has these bytes")
+    throw new Error("no file has this entry")
   }
 
   /** Resolves when nothing more happens by itself. */

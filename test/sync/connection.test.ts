@@ -138,11 +138,11 @@ describe("a token", () => {
     expect(Buffer.from(token).toString("base64")).toMatch(/(?=.*\+)(?=.*\/)(?=.*=$)/)
     await opened({ url: "ws://relay", token })
     await opened({ url: "ws://relay" }, "v")
-    expect(dialled.map(({ protocols }) => protocols)).toEqual([["headwater.1", bearer(token)], ["headwater.1"]])
+    expect(dialled.map(({ protocols }) => protocols)).toEqual([["headwater.2", bearer(token)], ["headwater.2"]])
   })
 
   test("reaches a real server in a header", async () => {
-    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "headwater.1" })
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "headwater.2" })
     await once(server, "listening")
     const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
     const asked = once(server, "connection")
@@ -153,7 +153,7 @@ describe("a token", () => {
       relay: { url, token: async () => "secret" },
     })
     const [, request] = await asked
-    expect(request.headers["sec-websocket-protocol"].split(/, ?/)).toEqual(["headwater.1", "bearer.c2VjcmV0"])
+    expect(request.headers["sec-websocket-protocol"].split(/, ?/)).toEqual(["headwater.2", "bearer.c2VjcmV0"])
     await ws.close()
     for (const client of server.clients) client.terminate()
     server.close()
@@ -290,8 +290,8 @@ describe("connect", () => {
     connect({ url: "ws://other", token: "new" })
     await relay.settle()
     expect(dialled).toMatchObject([
-      { url: "ws://relay", protocols: ["headwater.1", bearer("old")], closed: true },
-      { url: "ws://other", protocols: ["headwater.1", bearer("new")], closed: false },
+      { url: "ws://relay", protocols: ["headwater.2", bearer("old")], closed: true },
+      { url: "ws://other", protocols: ["headwater.2", bearer("new")], closed: false },
     ])
     other.say(level())
     await relay.settle()

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { usualSizes } from "../../src/base/sizes.ts"
 import { type Entry, encodeItem } from "../../src/wire/protocol.ts"
+import { noise } from "../support/changes.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
@@ -228,7 +229,9 @@ describe("a connection", () => {
   })
 
   test("grants the bytes of committed items again as credit, once for each item", async () => {
-    const [entry] = await elsewhere((other) => other.notes.create({ body: "x".repeat(200_000) }))
+    const [entry] = await elsewhere((other) =>
+      other.notes.create({ body: Buffer.from(noise(150_000)).toString("base64") }),
+    )
     const items = [{ entry: entry as Entry }]
     const weight = encodeItem(items[0]!).length
     const granted = () =>

@@ -1,16 +1,21 @@
+import { randomBytes } from "node:crypto"
 import * as cborg from "cborg"
 import { expect, test } from "vitest"
 import {
   type ClientMessage,
   decodeClient,
+  decodedSize,
   decodeRelay,
   type Entry,
   encode,
+  encodeEntries,
+  encodeEntry,
+  encodeItem,
   type Item,
   limits,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
-import { asPlain, canonical, decodeEither, outcome } from "./protocol.frames.ts"
+import { ascii, asPlain, canonical, decodeEither, outcome } from "./protocol.frames.ts"
 
 const hash = "ab".repeat(32)
 const chunk = new Uint8Array(34)
@@ -30,9 +35,14 @@ test("lists have their limits", () => {
   expectBound(push(many(limits.entries, entry)), push(many(limits.entries + 1, entry)))
   const chunks = (n: number) => push([{ ...entry, chunks: many(n, chunk) }])
   expectBound(chunks(limits.chunks), chunks(limits.chunks + 1))
+  const together = (n: number) =>
+    push([
+      { ...entry, chunks: many(limits.chunks - 1, chunk) },
+      { ...entry, chunks: many(n, chunk) },
+    ])
+  expectBound(together(1), together(2))
   const parts = (more: Partial<Entry>) =>
-    push([...many(7, { ...entry, chunks: many(1024, chunk) }), { ...entry, ...more }])
-  expectBound(parts({ chunks: many(1024, chunk) }), parts({ chunks: many(1025, chunk) }))
+    push([...many(7, { ...entry, blobs: many(1023, chunk) }), { ...entry, ...more }])
   expectBound(parts({ if: many(1023, hash) }), parts({ if: many(1024, hash) }))
   expectBound(parts({ blobs: many(1023, chunk) }), parts({ blobs: many(1024, chunk) }))
   const author = ["ab".repeat(16), "ann"] as const
@@ -73,15 +83,34 @@ test("lists have their limits", () => {
 })
 
 test("a frame has a size limit, and a chunk in it has no smaller one", () => {
+  const noise = new Uint8Array(randomBytes(limits.message))
   const push = (n: number): ClientMessage => ({
     t: "push",
     w: "w",
     id: "1",
-    entries: [{ ...entry, chunks: [new Uint8Array(n)] }],
+    entries: [{ ...entry, chunks: [noise.subarray(0, n)] }],
   })
-  const room = limits.message - encode(push(100_000)).length + 100_000
+  const room = limits.message - encode(push(3_000_000)).length + 3_000_000
   expect(encode(push(room)).length).toBe(limits.message)
   expectBound(push(room), push(room + 1))
+})
+
+test("the chunks of a frame have the limit of a frame, however few bytes they take in it", () => {
+  const zeros = (...sizes: number[]) => sizes.map((size) => ({ ...entry, chunks: [new Uint8Array(size)] }))
+  const push = (...sizes: number[]): ClientMessage => ({ t: "push", w: "w", id: "1", entries: zeros(...sizes) })
+  const half = limits.message / 2
+  const frame = encode(push(half, half))
+  expect(frame.length).toBeLessThan(10_000)
+  expect(outcome(() => decodeClient(frame))).toBe("accepted")
+  expect(outcome(() => encode(push(half, half + 1)))).toBe("TOO_LARGE")
+  const [first, second] = [half, half + 1].map((size) => encodeEntry(zeros(size)[0]!))
+  const start = Buffer.from(`a4617464${ascii("push")}6177617762${ascii("id")}613167${ascii("entries")}82`, "hex")
+  expect(outcome(() => decodeClient(Buffer.concat([start, first!, first!])))).toBe("accepted")
+  expect(outcome(() => decodeClient(Buffer.concat([start, first!, second!])))).toBe("TOO_LARGE")
+  const items = Array(50).fill(first) as Uint8Array[]
+  expect(items.map(decodedSize)).toEqual(Array(50).fill({ bytes: half, chunks: 1 }))
+  expect(decodedSize(encodeItem({ own: "1", from: 0, to: 1 }))).toEqual({ bytes: 0, chunks: 0 })
+  expect(outcome(() => decodeRelay(encodeEntries({ t: "entries", w: "w" }, items)))).toBe("TOO_LARGE")
 })
 
 test("bytes have their sizes", () => {

@@ -1,7 +1,8 @@
 /** Functions that the protocol's tests use on frames. */
 import * as cborg from "cborg"
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { decodeClient, decodeRelay } from "../../src/wire/protocol.ts"
+import { decodeClient, decodeRelay, type Entry } from "../../src/wire/protocol.ts"
+import { uleb } from "../support/forged-chunk.ts"
 import { clientShapes } from "./protocol.shapes.ts"
 
 /** Whether this is a long run, in which tests try more. */
@@ -45,7 +46,27 @@ export function asPlain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(asPlain)
   if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value
   if ("own" in value) return Object.values(value)
+  if ("chunks" in value) return plainEntry(value as Entry)
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, asPlain(one)]))
+}
+
+/** An entry as it is on the wire, unchecked. Its chunks are in the short form, each as it is, and not deflated. */
+function plainEntry({ entity, collection, kind, chunks, ...rest }: Entry): unknown {
+  const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  const check = [0, 1, 2, 3].map((i) => chunks.reduce((sum, chunk) => sum ^ chunk[4 + i]!, 0))
+  const elements = chunks.map((chunk) => [Buffer.from([10, ...uleb(chunk.length)]), chunk])
+  const block = Buffer.concat([
+    Buffer.from([...uleb(2 * size), ...uleb(chunks.length)]),
+    ...elements.flat(),
+    Buffer.from(check),
+  ])
+  return asPlain({
+    ...rest,
+    e: entity,
+    c: collection,
+    ...(chunks.length > 0 && { s: new Uint8Array(block) }),
+    ...(kind !== "change" && { kind }),
+  })
 }
 
 export function everyMap(value: unknown, f: (map: Record<string, unknown>) => unknown): unknown {

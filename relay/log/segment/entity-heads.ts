@@ -96,8 +96,8 @@ export class EntityHeads {
 
   /** Adds the change at `at`. */
   addChange(e: number, bytes: Buffer, at: number): void {
-    const end = change.next(bytes, at)
-    for (let dep = change.firstDep(at); dep < end; dep += 32) {
+    let dep = change.firstDep(bytes, at)
+    for (let left = change.depCount(bytes, at); left > 0; left--, dep += 32) {
       if (!this.#unlink(e, HEADS, bytes, dep) && this.#isHeadBefore(e, hashAt(bytes, dep), bytes)) {
         this.#link(e, RESTED, bytes, dep)
       }

@@ -5,6 +5,8 @@
  *   | crc of the body u32 | changes u16 | kind u8 | zero u8 | position u64 | step u32 from the previous position
  *   | running hash, 8 | entity, 16 of its sha256 | changes | collection, principal: each UTF-8 and then its length u16.
  * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
+ * A change whose one dep is the change before it has no deps of its own. Its u16 is 32,768 + the bytes from the change
+ * before to this one.
  *
  * The preamble has all that look-ups need, with a checksum of its own, so look-ups read neither chunks nor CBOR. The
  * running hash is 8 bytes of sha256 over the running hash of the previous record and everything from `changes` on. The
@@ -23,6 +25,8 @@ export const PREAMBLE_BYTES = 60
 const ENTITY_AT = 44
 /** Bytes of a change before its deps. */
 const CHANGE_BYTES = 63
+/** Added to the bytes between a change and the one before it, which is its only dep. */
+const FOLLOWS = 0x8000
 const BINDS = 1
 /** Set only in memory: the change depends on a lost change. It is served but does not count as known. */
 const ORPHAN = 2
@@ -87,10 +91,21 @@ function principalAt(bytes: Buffer, at: number): number {
 /** Reads the changes in a preamble. Each change is given by its offset, at which its hash begins. */
 export const change = {
   actorAt: (at: number) => at + 32,
-  /** The offset of the first dep. The deps follow each other without gaps, up to the next change. */
-  firstDep: (at: number) => at + CHANGE_BYTES,
+  /** How many deps the change has. */
+  depCount(bytes: Buffer, at: number): number {
+    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
+    return deps >= FOLLOWS ? 1 : deps
+  },
+  /** The offset of the first dep. The deps follow each other without gaps. */
+  firstDep(bytes: Buffer, at: number): number {
+    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
+    return deps >= FOLLOWS ? at - (deps - FOLLOWS) : at + CHANGE_BYTES
+  },
   first: (recordAt: number) => recordAt + PREAMBLE_BYTES,
-  next: (bytes: Buffer, at: number) => at + CHANGE_BYTES + 32 * bytes.readUInt16BE(at + CHANGE_BYTES - 2),
+  next(bytes: Buffer, at: number): number {
+    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
+    return at + CHANGE_BYTES + (deps >= FOLLOWS ? 0 : 32 * deps)
+  },
   hash: (bytes: Buffer, at: number): Hash => bytes.toString("hex", at, at + 32),
   actor: (bytes: Buffer, at: number): Actor => bytes.toString("hex", at + 32, at + 48),
   seq: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 48),
@@ -102,10 +117,10 @@ export const change = {
   },
 
   deps(bytes: Buffer, at: number): Hash[] {
-    const deps: Hash[] = []
-    const end = change.next(bytes, at)
-    for (let dep = change.firstDep(at); dep < end; dep += 32) deps.push(bytes.toString("hex", dep, dep + 32))
-    return deps
+    const first = change.firstDep(bytes, at)
+    return Array.from({ length: change.depCount(bytes, at) }, (_, i) =>
+      bytes.toString("hex", first + 32 * i, first + 32 * (i + 1)),
+    )
   },
 
   known: (bytes: Buffer, recordAt: number, at: number): Known => ({
@@ -141,8 +156,8 @@ export function writeRecord(
 ): void {
   let deps = 0
   let binds = false
-  for (const appended of changes) {
-    deps += appended.deps.length
+  for (const [i, appended] of changes.entries()) {
+    if (!follows(appended, changes[i - 1])) deps += appended.deps.length
     binds ||= appended.binds === true
   }
   const texts = [entry.collection, binds ? (entry.by ?? "") : ""]
@@ -164,7 +179,12 @@ export function writeRecord(
   bytes.set(entity, start + ENTITY_AT)
 
   let at = start + PREAMBLE_BYTES
-  for (const appended of changes) at = writeChange(bytes, at, appended)
+  let before = at
+  for (const [i, appended] of changes.entries()) {
+    const end = writeChange(bytes, at, appended, follows(appended, changes[i - 1]) ? at - before : undefined)
+    before = at
+    at = end
+  }
   for (const text of texts) {
     const written = bytes.write(text, at)
     at = bytes.writeUInt16BE(written, at + written)
@@ -174,16 +194,27 @@ export function writeRecord(
   bytes.writeUInt32BE(crc32(bytes.subarray(start + 8, start + preambleLength), secret.salt), start + 4)
 }
 
-/** Returns the offset at which the change ends. */
-function writeChange(bytes: Buffer, at: number, appended: AppendedChange): number {
+/** Whether the only dep of a change is the change before it. */
+function follows({ deps }: AppendedChange, before: AppendedChange | undefined): boolean {
+  if (before === undefined || deps.length !== 1 || deps[0] !== before.hash) return false
+  // A distance of more bytes has no room in its u16.
+  return CHANGE_BYTES + 32 * before.deps.length < FOLLOWS
+}
+
+/**
+ * Returns the offset at which the change ends. `distance`: the bytes from the change before, if that is the only dep;
+ * else undefined.
+ */
+function writeChange(bytes: Buffer, at: number, appended: AppendedChange, distance: number | undefined): number {
   bytes.write(appended.hash, at, 32, "hex")
   bytes.write(appended.actor, at + 32, 16, "hex")
   bytes.writeUInt32BE(appended.seq, at + 48)
   bytes.writeUInt32BE(appended.startOp, at + 52)
   bytes.writeUInt32BE(appended.maxOp, at + 56)
   bytes[at + 60] = appended.binds ? BINDS : 0
-  bytes.writeUInt16BE(appended.deps.length, at + 61)
+  bytes.writeUInt16BE(distance === undefined ? appended.deps.length : FOLLOWS + distance, at + 61)
   let end = at + CHANGE_BYTES
+  if (distance !== undefined) return end
   for (const dep of appended.deps) end += bytes.write(dep, end, 32, "hex")
   return end
 }

@@ -4,6 +4,7 @@
  */
 
 import { utf8Length, utf8Size } from "../../base/utf8.ts"
+import { BytesWriter } from "../../wire/leb128-writer.ts"
 import {
   DELETE,
   FALSE,
@@ -17,7 +18,6 @@ import {
   STRING,
   TRUE,
 } from "../format.ts"
-import { Output } from "./output.ts"
 import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
 
 /** The id of an operation, and of the object or list element that it makes. */
@@ -91,10 +91,10 @@ export class NewOperations {
   }
 
   /** Writes the table of columns, and the columns themselves. Columns without a value are left out. */
-  write(out: Output): void {
+  write(out: BytesWriter): void {
     const table: number[] = []
-    const content = new Output(scratch)
-    const add = (name: number, column: { readonly empty: boolean; write(out: Output): void }) => {
+    const content = new BytesWriter(scratch)
+    const add = (name: number, column: { readonly empty: boolean; write(out: BytesWriter): void }) => {
       if (column.empty) return
       const start = content.length
       column.write(content)
@@ -114,7 +114,7 @@ export class NewOperations {
     add(115, this.#predecessorCounter)
     out.uleb(table.length / 2)
     for (const number of table) out.uleb(number)
-    out.raw(content.written())
+    out.bytes(content.written())
   }
 
   #add(place: Place, action: number, valueKind: number, predecessor?: Id): Id {
@@ -172,7 +172,7 @@ class Values {
     return this.#values.length === 0
   }
 
-  write(out: Output): void {
+  write(out: BytesWriter): void {
     for (const { value, type } of this.#values) {
       if (typeof value === "string") out.utf8(value)
       else if (type === INT) out.sleb(value)
@@ -181,7 +181,7 @@ class Values {
   }
 }
 
-/** Returns how many bytes `Output.sleb` writes. */
+/** Returns how many bytes `BytesWriter.sleb` writes. */
 function slebLength(value: number): number {
   let length = 1
   for (let rest = value; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80)) length++

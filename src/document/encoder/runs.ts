@@ -5,7 +5,7 @@
  */
 
 import { utf8Length } from "../../base/utf8.ts"
-import type { Output } from "./output.ts"
+import type { BytesWriter } from "../../wire/leb128-writer.ts"
 
 /** A column of numbers or texts; null where an operation has no value. */
 export class Runs<T extends number | string> {
@@ -13,10 +13,10 @@ export class Runs<T extends number | string> {
   readonly #values: (T | null)[] = []
   /** How many values each run has. */
   readonly #times: number[] = []
-  readonly #write: (out: Output, value: T) => void
+  readonly #write: (out: BytesWriter, value: T) => void
 
   /** `write` writes one value. */
-  constructor(write: (out: Output, value: T) => void) {
+  constructor(write: (out: BytesWriter, value: T) => void) {
     this.#write = write
   }
 
@@ -36,7 +36,7 @@ export class Runs<T extends number | string> {
     return this.#values.length === 0 || (this.#values.length === 1 && this.#values[0] === null)
   }
 
-  write(out: Output): void {
+  write(out: BytesWriter): void {
     for (let at = 0; at < this.#values.length; ) {
       const end = this.#literalEnd(at)
       if (end > at) {
@@ -64,10 +64,10 @@ export class Runs<T extends number | string> {
   }
 }
 
-export const writeNumber = (out: Output, value: number): void => out.uleb(value)
+export const writeNumber = (out: BytesWriter, value: number): void => out.uleb(value)
 
 /** Writes a text with its length in bytes before it. */
-export function writeText(out: Output, text: string): void {
+export function writeText(out: BytesWriter, text: string): void {
   out.uleb(utf8Length(text))
   out.utf8(text)
 }
@@ -92,7 +92,7 @@ export class Deltas {
     return this.#runs.empty
   }
 
-  write(out: Output): void {
+  write(out: BytesWriter): void {
     this.#runs.write(out)
   }
 }
@@ -112,7 +112,7 @@ export class Flags {
     this.#times[this.#times.length - 1]! += times
   }
 
-  write(out: Output): void {
+  write(out: BytesWriter): void {
     for (const times of this.#times) out.uleb(times)
   }
 }

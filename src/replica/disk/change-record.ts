@@ -1,8 +1,9 @@
 /** A saved change with facts from the relay's entry, and the record on the disk that has both. */
 import { HeadwaterError } from "../../base/errors.ts"
 import type { Value } from "../../store/store.ts"
-import { type Change, readChange } from "../../wire/chunk.ts"
+import type { Change } from "../../wire/chunk.ts"
 import { decodeEntry, type Entry, type Hash } from "../../wire/protocol.ts"
+import { changeAt } from "../../wire/received-chunks.ts"
 
 export interface Held {
   readonly change: Change
@@ -34,8 +35,7 @@ export function heldOf(value: Value | undefined, hash: Hash): Held | undefined {
   if (value === undefined || typeof value === "string") return undefined
   try {
     const { chunks, collection, by, adopted, once } = decodeEntry(value)
-    const [chunk] = chunks
-    const change = chunk && readChange(chunk)
+    const change = chunks.length > 0 ? changeAt(chunks, 0) : undefined
     return change?.hash === hash ? { change, collection, by, adopted, once } : undefined
   } catch (error) {
     if (error instanceof HeadwaterError) return undefined

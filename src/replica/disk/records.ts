@@ -46,7 +46,7 @@ export const keys = {
   allRejected: (w: string): Key => [w, "rejected"],
 } as const
 
-export const FORMAT = 1
+export const FORMAT = 2
 
 /**
  * The version of the probe in `document/verdicts.ts`. Version 2 adds, to the same document, a change as large as the

@@ -28,10 +28,10 @@ export class Oracle {
   readonly wire = new Wire(this)
   readonly sizes = new SizesReached()
   readonly #minted = new Map<string, Hash>()
-  readonly #onDisk: (bytes: Uint8Array) => boolean
+  readonly #onDisk: (hash: Hash) => boolean
 
-  /** `onDisk` says whether the relay's disk has these bytes and keeps them even if the power fails now. */
-  constructor(onDisk: (bytes: Uint8Array) => boolean) {
+  /** `onDisk` says whether the relay's disk has this change and keeps it even if the power fails now. */
+  constructor(onDisk: (hash: Hash) => boolean) {
     this.#onDisk = onDisk
   }
 
@@ -82,7 +82,7 @@ export class Oracle {
   /** Whether the relay's disk has this change's bytes now, and keeps them even if the power fails. */
   onDiskNow(hash: Hash): boolean {
     const change = this.changes.get(hash)
-    return change !== undefined && this.#onDisk(change.chunk)
+    return change !== undefined && this.#onDisk(hash)
   }
 
   /**

@@ -1,5 +1,6 @@
 /** Checks of the messages between devices and relay. */
-import { decodeClient, decodeRelay, type Hash, type Item } from "../../../src/wire/protocol.ts"
+import { decodeClient, decodeRelay, type Entry, type Hash, type Item } from "../../../src/wire/protocol.ts"
+import { ReceivedChunks } from "../../../src/wire/received-chunks.ts"
 import type { Connection } from "../world/network.ts"
 import { type Device, WORKSPACE } from "../world/store.ts"
 import { Credit } from "./credit.ts"
@@ -8,9 +9,11 @@ import type { Oracle } from "./oracle.ts"
 
 export class Wire {
   /** How often the messages showed each of these. */
-  readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0 }
+  readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0, deflated: 0, plain: 0, asTheyCame: 0, encodedAgain: 0 }
   readonly credit: Credit
   readonly #oracle: Oracle
+  /** The blocks in which chunks came to the relay. */
+  readonly #blocks = new Set<string>()
   /** For each change: the last connection that carried it to the relay. */
   readonly #pushed = new Map<Hash, number>()
   /** For each connection and push: the changes of the push that the relay has not refused. */
@@ -28,7 +31,11 @@ export class Wire {
     if (message?.t === "have" && !message.single && !message.more) this.seen.heals++
     if (message?.t !== "push") return
     const hashes = new Set<Hash>()
-    for (const { entity, chunks } of message.entries) {
+    for (const entry of message.entries) {
+      const { entity, chunks } = entry
+      const block = blockOf(entry)
+      this.#blocks.add(block.toString("latin1"))
+      this.seen[(block[0] as number) % 2 === 1 ? "deflated" : "plain"]++
       for (const chunk of chunks) {
         const { hash } = this.#oracle.learn(entity, chunk)
         hashes.add(hash)
@@ -94,6 +101,8 @@ export class Wire {
 
   #checkServed(device: Device | undefined, connection: Connection, item: Item): void {
     if (!("entry" in item)) return
+    if (item.entry.chunks.length > 0)
+      this.seen[this.#blocks.has(blockOf(item.entry).toString("latin1")) ? "asTheyCame" : "encodedAgain"]++
     for (const chunk of item.entry.chunks) {
       const { hash, entity } = this.#oracle.learn(item.entry.entity, chunk)
       if (!this.#oracle.onDiskNow(hash)) this.#oracle.fail("served before stored", `${entity} ${short(hash)}`)
@@ -101,6 +110,9 @@ export class Wire {
     }
   }
 }
+
+/** The block from which the chunks of a decoded entry were made. The lowest bit of its first byte says "deflated". */
+const blockOf = (entry: Entry): Buffer => Buffer.from(ReceivedChunks.blockOf(entry.chunks, entry) as Uint8Array)
 
 /** Messages of the second workspace on the same socket are not checked. */
 const isOurs = (message: object | null): boolean => !message || !("w" in message) || message.w === WORKSPACE

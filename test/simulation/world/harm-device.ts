@@ -3,13 +3,11 @@
  * Damage to a record of another kind must cost nothing, because the record can be made again from the changes.
  */
 import type { Value } from "../../../src/store/store.ts"
+import { decodeEntry, type Entry } from "../../../src/wire/protocol.ts"
+import { encodeChunks } from "../../../src/wire/short-chunks.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
-
-/** The first bytes of a chunk. `SHORTEST_CHUNK`: the smallest number of bytes that a chunk has. */
-const MAGIC = Buffer.from([0x85, 0x6f, 0x4a, 0x83])
-const SHORTEST_CHUNK = 34
 
 const COUNTED_AS = {
   row: "device rows harmed",
@@ -53,14 +51,24 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 
 /**
  * The value with one character or byte replaced so that the damage can be noticed: a JSON text without its first
- * character is never valid, and a chunk with another byte has another hash. Damage inside a word of the text (such as
- * the name of a collection) could not be noticed here; checksums of the disk must find it.
+ * character is never valid, and the check of the chunks does not match when one byte of their short form is another.
+ * Damage inside a word of the text (such as the name of a collection) could not be noticed here; checksums of the disk
+ * must find it. A change that is damaged already stays as it is: another fault in it could mend the first one.
  */
 function damaged(value: Value, x: number): Value {
   if (typeof value === "string") return `#${value.slice(1)}`
+  const entry = readable(value)
+  if (entry === undefined) return value
   const bytes = value.slice()
-  const chunkAt = Buffer.from(bytes).indexOf(MAGIC)
-  const at = chunkAt + (x % SHORTEST_CHUNK)
-  bytes[at]! ^= 1 + (x % 255)
+  const block = encodeChunks(entry, entry.chunks, "named")
+  bytes[Buffer.from(bytes).indexOf(block) + (x % block.length)]! ^= 1 + (x % 255)
   return bytes
+}
+
+function readable(value: Uint8Array): Entry | undefined {
+  try {
+    return decodeEntry(value)
+  } catch {
+    return undefined
+  }
 }

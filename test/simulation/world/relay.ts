@@ -1,4 +1,5 @@
 /** The relay's machine: its disk, and, while the relay runs, the real connections and the real log. */
+
 import { hash } from "node:crypto"
 import type { Log, Logs } from "../../../relay/log/contract.ts"
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
@@ -6,8 +7,9 @@ import { openLogs } from "../../../relay/log/logs.ts"
 import { Connection, closeCode } from "../../../relay/serve/connection.ts"
 import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
-import { position } from "../../../src/wire/protocol.ts"
+import { type Hash, position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
+import { hasChange } from "../../support/logged-body.ts"
 import { type Logged, Violation } from "../oracle/facts.ts"
 import type { Oracle } from "../oracle/oracle.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
@@ -147,12 +149,9 @@ export class RelayHost implements Host {
     this.#syncs.held = false
   }
 
-  /** Whether the disk has these bytes and keeps them even if the power fails now. */
-  durable(bytes: Uint8Array): boolean {
-    const wanted = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    for (const [path, file] of this.#disk.snapshot()) {
-      if (isOurs(path) && Buffer.from(file.buffer, file.byteOffset, file.length).includes(wanted)) return true
-    }
+  /** Whether the disk has this change and keeps it even if the power fails now. */
+  durable(hash: Hash): boolean {
+    for (const [path, file] of this.#disk.snapshot()) if (isOurs(path) && hasChange(path, file, hash)) return true
     return false
   }
 

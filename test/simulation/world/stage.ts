@@ -2,6 +2,7 @@
 
 import type { State } from "../../../src/replica/disk/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
+import { bodyAt } from "../../support/logged-body.ts"
 import { settle } from "../end.ts"
 import {
   backUpDevice,
@@ -167,11 +168,10 @@ export class Stage {
   /** Alters a byte of the relay's files: of an entity's first change, or of the head that the log notes beside it. */
   async damage(entity: string, what: "change" | "head" = "change"): Promise<void> {
     const { changes } = this.world.oracle
-    const { chunk, hash } = [...changes.values()].find(
-      (change) => change.entity === entity && change.deps.length === 0,
-    )!
-    const wanted = what === "change" ? chunk : Buffer.from(hash, "hex")
-    await harmRelay(this.world, (file) => Buffer.from(file).indexOf(wanted) + 20)
+    const { hash } = [...changes.values()].find((change) => change.entity === entity && change.deps.length === 0)!
+    const where = (file: Uint8Array, path: string) =>
+      what === "change" ? bodyAt(path, file, hash) : Buffer.from(file).indexOf(hash, 0, "hex")
+    await harmRelay(this.world, (file, path) => where(file, path) + 20)
     await this.#relayIsUp()
   }
 

@@ -116,7 +116,7 @@ export class World {
     this.scheduler = new Scheduler(options.seed)
     this.chance = this.scheduler.random("world")
     this.trouble = this.scheduler.random("trouble")
-    this.oracle = new Oracle((bytes) => this.relay.durable(bytes))
+    this.oracle = new Oracle((hash) => this.relay.durable(hash))
     const { wire } = this.oracle
     this.network = new Network(this.scheduler, this.speeds.network, {
       changed: (connection, frame) => this.#asNewerRelay(this.replica(connection.owner), frame),
@@ -283,7 +283,7 @@ export class World {
   happened(): Record<string, number> {
     const { cuts, zombies, silences, lost, duplicates, overtaken, paused, slow } = this.network.seen
     const { wire, edits, sizes } = this.oracle
-    const { heals, adopted, rejected, again } = wire.seen
+    const { heals, adopted, rejected, again, deflated, plain, asTheyCame, encodedAgain } = wire.seen
     const saved = Object.entries(edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
     return {
       ...this.seen,
@@ -310,6 +310,10 @@ export class World {
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
+      "entries deflated": deflated,
+      "entries not deflated": plain,
+      "entries served as they came": asTheyCame,
+      "entries encoded again": encodedAgain,
       ...sizes.seen,
       "writes of one turn in several commits": edits.dividedTurns,
       "frames that took over a second": slow,

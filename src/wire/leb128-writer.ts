@@ -1,25 +1,26 @@
-/**
- * Writes bytes in order, with the numbers of Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), shortest
- * form only. `wire/leb128.ts` reads them.
- */
+/** Writes bytes in order, with the numbers of Automerge's format. `leb128.ts` reads them. */
 
 const utf8 = new TextEncoder()
 
-/** Bytes that grow as they are written. Numbers are exact up to 2^53. */
-export class Output {
+/** Bytes that grow as they are written. */
+export class BytesWriter {
   #bytes: Uint8Array
   #length = 0
 
   /** Writes into `room` as long as the bytes fit into it. Nobody else may write there until the bytes were copied. */
-  constructor(room: Uint8Array) {
+  constructor(room: Uint8Array = new Uint8Array(256)) {
     this.#bytes = room
   }
 
+  /** How many bytes were written. A caller that sets it decides where the next byte goes. */
   get length(): number {
     return this.#length
   }
+  set length(length: number) {
+    this.#length = length
+  }
 
-  /** Returns the bytes that were written, without copying them. */
+  /** Returns the bytes that were written, without copying them. Writing on may change them. */
   written(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
   }
@@ -29,20 +30,20 @@ export class Output {
     this.#bytes[this.#length++] = value
   }
 
-  raw(bytes: Uint8Array): void {
-    this.#reserve(bytes.length)
-    this.#bytes.set(bytes, this.#length)
-    this.#length += bytes.length
+  bytes(value: Uint8Array): void {
+    this.#reserve(value.length)
+    this.#bytes.set(value, this.#length)
+    this.#length += value.length
   }
 
-  /** Writes an unsigned number. */
+  /** Writes an unsigned number up to 2^53 in LEB128, in the shortest form. */
   uleb(value: number): void {
     let rest = value
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.byte((rest % 0x80) | 0x80)
     this.byte(rest)
   }
 
-  /** Writes a signed number. */
+  /** Writes a signed number within 2^53 in LEB128, in the shortest form. */
   sleb(value: number): void {
     let rest = value
     for (; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80))
@@ -65,8 +66,8 @@ export class Output {
 
   #reserve(room: number): void {
     if (this.#length + room <= this.#bytes.length) return
-    const bytes = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + room))
-    bytes.set(this.written())
-    this.#bytes = bytes
+    const larger = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + room))
+    larger.set(this.written())
+    this.#bytes = larger
   }
 }

@@ -1,0 +1,15 @@
+/** Adds up what the items of one frame are once their receiver has decoded them, because a frame has limits for that. */
+import { decodedSize, limits } from "../../src/wire/protocol.ts"
+
+export class DecodedFrame {
+  #bytes = 0
+  #chunks = 0
+
+  /** Adds an encoded item. Returns whether the frame is still within the limits. A single item always is. */
+  fits(item: Uint8Array): boolean {
+    const { bytes, chunks } = decodedSize(item)
+    this.#bytes += bytes
+    this.#chunks += chunks
+    return this.#bytes <= limits.message && this.#chunks <= limits.chunks
+  }
+}

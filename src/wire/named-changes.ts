@@ -1,0 +1,131 @@
+/**
+ * Makes the derived changes that everybody can make from a name, in plain JavaScript: the genesis from the entity and
+ * its collection, and the container of a text from the genesis and the key. A template of each is encoded once; for
+ * every entity its bytes are rewritten, because neither the operations nor their order depend on the entity. The tests
+ * compare the bytes with Automerge's. `layout.ts` has the format of a chunk.
+ */
+import { type Change, deriveFrom, type Template, templateOf } from "./chunk.ts"
+import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
+import { Bytes } from "./leb128.ts"
+import { BytesWriter } from "./leb128-writer.ts"
+
+/** Names of the columns of such a change: id << 4 | type. */
+const KEY = 0x15
+const INSERT = 0x34
+const ACTION = 0x42
+const VALUE_META = 0x56
+const VALUE = 0x57
+const PREDECESSORS = 0x70
+/** Begins a run of one value that is given in full: -1 in signed LEB128. */
+const ONE = 0x7f
+const SET = 1
+const MAKE_TEXT = 4
+const STRING = 6
+
+const utf8 = new TextEncoder()
+const TYPE = utf8.encode("@type")
+const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+const NO_BYTES = new Uint8Array()
+
+/** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
+export function genesisOf(entity: string, collection: string): Change {
+  const made = template(`genesis ${collection}`, () => {
+    const name = utf8.encode(collection)
+    const meta = new BytesWriter(new Uint8Array(8))
+    meta.byte(ONE)
+    meta.uleb((name.length << 4) | STRING)
+    return oneOperation(0, 1, TYPE, SET, meta.written(), name)
+  })
+  return deriveFrom(made, entity)
+}
+
+/** Makes the change that creates the empty text of one field. Its only dep is the genesis. */
+export function textContainer(entity: string, genesis: Change, key: string): Change {
+  const name = utf8.encode(key)
+  const made = template(`text ${name.length}`, () =>
+    oneOperation(1, 2, new Uint8Array(name.length), MAKE_TEXT, Uint8Array.of(ONE, 0), NO_BYTES),
+  )
+  return deriveFrom(made, entity, { dep: genesis.hash, key: name })
+}
+
+/** The templates, by what they make: texts by the length of their key. The oldest template is forgotten first. */
+const templates = new Map<string, Template>()
+/** How many templates are kept. An app needs fewer, but the changes of others may bring any number of names. */
+const KEPT = 256
+/** A template of more bytes is not kept. */
+const LARGEST_KEPT = 512
+
+/** For tests. */
+export const templatesKept = (): number => templates.size
+
+function template(name: string, encode: () => Uint8Array): Template {
+  const known = templates.get(name)
+  if (known !== undefined) return known
+  const made = templateOf(encode())
+  if (made.change.chunk.length > LARGEST_KEPT) return made
+  templates.set(name, made)
+  const [first] = templates.keys()
+  if (templates.size > KEPT && first !== undefined) templates.delete(first)
+  return made
+}
+
+/** Encodes a change of one operation that writes a key of the root. Its deps and its actor are zeros. */
+function oneOperation(
+  deps: number,
+  startOp: number,
+  key: Uint8Array,
+  action: number,
+  valueMeta: Uint8Array,
+  value: Uint8Array,
+): Uint8Array {
+  const keys = new BytesWriter(new Uint8Array(key.length + 8))
+  keys.byte(ONE)
+  keys.uleb(key.length)
+  keys.bytes(key)
+  const columns: [number, Uint8Array][] = [
+    [KEY, keys.written()],
+    [INSERT, Uint8Array.of(1)],
+    [ACTION, Uint8Array.of(ONE, action)],
+    [VALUE_META, valueMeta],
+    [VALUE, value],
+    [PREDECESSORS, Uint8Array.of(ONE, 0)],
+  ]
+  const present = columns.filter(([, bytes]) => bytes.length > 0)
+
+  const body = new ChunkWriter()
+  body.uleb(deps)
+  body.bytes(new Uint8Array(HASH * deps))
+  body.uleb(ACTOR)
+  body.bytes(new Uint8Array(ACTOR))
+  for (const number of [1, startOp, 0, 0, 0]) body.uleb(number) // seq, startOp, time, message, other actors
+  body.uleb(present.length)
+  for (const [name, bytes] of present) {
+    body.uleb(name)
+    body.uleb(bytes.length)
+  }
+  for (const [, bytes] of present) body.bytes(bytes)
+  return body.chunk()
+}
+
+/**
+ * Returns the key that a change of one operation may write: call it for a change that could be a text's container.
+ * Undefined when there is none, or when it is not UTF-8.
+ */
+export function textKey(chunk: Uint8Array): string | undefined {
+  const layout = layoutOf(openChunk(chunk))
+  const columns = new Columns(layout)
+  if (!columns.next() || columns.name !== KEY) return undefined
+  const column = new Bytes(chunk, columns.from, columns.to)
+  if (column.sleb() !== -1) return undefined
+  const key = column.slice(column.uleb())
+  return column.done ? keyOf(key) : undefined
+}
+
+/** Decodes the key of a text. Returns undefined when the bytes are not UTF-8. */
+export function keyOf(bytes: Uint8Array): string | undefined {
+  try {
+    return strictText.decode(bytes)
+  } catch {
+    return undefined
+  }
+}

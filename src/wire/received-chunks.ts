@@ -1,0 +1,62 @@
+import { type Change, readChange } from "./chunk.ts"
+import type { Owner } from "./sequence.ts"
+
+/** Makes `ReceivedChunks` add its private fields to an array that is there, in place of a new object. */
+class Given {
+  constructor(chunks: readonly Uint8Array[]) {
+    // biome-ignore lint/correctness/noConstructorReturn: the fields of the subclass are added to the returned object
+    return chunks as unknown as Given
+  }
+}
+
+/**
+ * Notes on the chunks of an entry that was decoded the block from which they were decoded, and the changes that decoding
+ * has read already. An entry with these chunks is written with the same block. So a relay stores and serves the bytes
+ * that it has received, encodes chunks only where it leaves some out, and hashes each change once.
+ *
+ * The note is a private field of the array, which nobody else sees or copies. (A WeakMap from chunks to blocks took 11
+ * us for each entry, most of it in the garbage collector.)
+ */
+export class ReceivedChunks extends Given {
+  readonly #owner: Owner
+  readonly #block: Uint8Array
+  readonly #changes: readonly (Change | undefined)[]
+
+  private constructor(
+    chunks: readonly Uint8Array[],
+    owner: Owner,
+    block: Uint8Array,
+    changes: readonly (Change | undefined)[],
+  ) {
+    super(chunks)
+    this.#owner = owner
+    this.#block = block
+    this.#changes = changes
+  }
+
+  /** `changes`: the change in each chunk, as `readChange` reads it; undefined for a chunk that was not read. */
+  static note(
+    chunks: readonly Uint8Array[],
+    owner: Owner,
+    block: Uint8Array,
+    changes: readonly (Change | undefined)[],
+  ): void {
+    new ReceivedChunks(chunks, owner, block, changes)
+  }
+
+  /** Returns the block of these chunks; undefined when they were not decoded from one of this owner. */
+  static blockOf(chunks: readonly Uint8Array[], { entity, collection }: Owner): Uint8Array | undefined {
+    if (!(#block in chunks)) return undefined
+    const { entity: itsEntity, collection: itsCollection } = chunks.#owner
+    return itsEntity === entity && itsCollection === collection ? chunks.#block : undefined
+  }
+
+  /** Returns the change in the chunk at `index` if decoding has read it. */
+  static changeIn(chunks: readonly Uint8Array[], index: number): Change | undefined {
+    return #changes in chunks ? chunks.#changes[index] : undefined
+  }
+}
+
+/** Reads the change in one chunk of an entry as `readChange` does, but only if decoding the entry has not done it. */
+export const changeAt = (chunks: readonly Uint8Array[], index: number): Change =>
+  ReceivedChunks.changeIn(chunks, index) ?? readChange(chunks[index] as Uint8Array)

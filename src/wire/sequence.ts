@@ -1,0 +1,307 @@
+/**
+ * The elements of the short form, one for each chunk. The first byte of an element is its form:
+ *
+ * - below 8: a change. Its parts: deps (uleb count, 32 bytes each); actor (16 bytes) and uleb seq; uleb startOp; sleb
+ *   time, as the difference to the change before; uleb length of the message, and the message; uleb length of what
+ *   follows the message in the chunk, and that. `DEPS`, `AUTHOR` and `OP` say which of the first three are left out:
+ *   - the deps, because they are the heads of the sequence up to here,
+ *   - the author, because the actor is that of the change before, and seq is one more,
+ *   - startOp, because it is one more than the last operation of the sequence up to here.
+ * - `GENESIS`: the genesis of the entity.
+ * - `TEXT`: the container of a text; uleb length of the key, and the key.
+ * - `AS_IS`: uleb length of the chunk, and the chunk. So travel bytes that are not a change within the limits: whoever
+ *   is to refuse them can name their hash. The other elements do not count them.
+ */
+
+import { HeadwaterError } from "../base/errors.ts"
+import { bytesOfHex } from "../base/hash.ts"
+import { type Change, readChange, sealChange } from "./chunk.ts"
+import { ACTOR, ChunkWriter, HASH, layoutOf, openChunk } from "./layout.ts"
+import { type Bytes, chunkBad } from "./leb128.ts"
+import { BytesWriter } from "./leb128-writer.ts"
+import type { Hash } from "./messages.ts"
+import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
+
+/** Whose chunks they are. A named change is made from it. */
+export interface Owner {
+  readonly entity: string
+  readonly collection: string
+}
+
+const DEPS = 1
+const AUTHOR = 2
+const OP = 4
+const GENESIS = 8
+const TEXT = 9
+const AS_IS = 10
+/** No chunk has fewer bytes. */
+const SHORTEST = 34
+/** Differences between times beyond this are not written: the reader takes numbers within 2^48. */
+const FURTHEST = 2 ** 48
+
+/** What the changes up to here say about the next one. */
+class Before {
+  readonly #owner: Owner
+  #genesis: Change | undefined
+  /** The failure of reading the newest change. A chunk that is not a change has no successors that could be made. */
+  #unreadable: HeadwaterError | undefined
+  readonly heads = new Set<Hash>()
+  last: Change | undefined
+  maxOp = 0
+
+  constructor(owner: Owner) {
+    this.#owner = owner
+  }
+
+  add(change: Change): void {
+    for (const dep of change.deps) this.heads.delete(dep)
+    this.heads.add(change.hash)
+    this.last = change
+    this.maxOp = Math.max(this.maxOp, change.maxOp)
+  }
+
+  /**
+   * Adds the change in a chunk that was made here, and writes the chunk's checksum. Returns undefined when the chunk is
+   * not a change within the limits: whoever gets it refuses this chunk alone if no element after it needs to be read.
+   */
+  addMade(chunk: Uint8Array): Change | undefined {
+    try {
+      const change = sealChange(chunk)
+      this.add(change)
+      return change
+    } catch (error) {
+      if (!(error instanceof HeadwaterError)) throw error
+      this.#unreadable = error
+      return undefined
+    }
+  }
+
+  /** Call before an element that may refer to the changes before it. Throws when one of them could not be read. */
+  requireRead(): void {
+    if (this.#unreadable !== undefined) throw this.#unreadable
+  }
+
+  get time(): number {
+    return this.last?.time ?? 0
+  }
+
+  genesis(): Change {
+    this.#genesis ??= genesisOf(this.#owner.entity, this.#owner.collection)
+    return this.#genesis
+  }
+
+  text(key: string): Change {
+    return textContainer(this.#owner.entity, this.genesis(), key)
+  }
+}
+
+/** `onlyNamed`: every chunk that has no name is carried as it is, without being hashed. */
+export function writeSequence(owner: Owner, chunks: readonly Uint8Array[], onlyNamed: boolean): Uint8Array {
+  const out = new BytesWriter()
+  const before = new Before(owner)
+  for (const chunk of chunks) {
+    const change = onlyNamed && !mayBeNamed(chunk) ? undefined : changeIn(chunk)
+    if (change === undefined || Math.abs(change.time - before.time) >= FURTHEST) {
+      out.byte(AS_IS)
+      withLength(out, chunk)
+      continue
+    }
+    if (!writeNamed(out, change, before)) writeChange(out, change, before)
+    before.add(change)
+  }
+  return out.written()
+}
+
+/** Whether a chunk may be a derived change that has a name, as far as its header shows. */
+function mayBeNamed(chunk: Uint8Array): boolean {
+  try {
+    const { seq, startOp, time, deps } = layoutOf(openChunk(chunk))
+    return seq === 1 && startOp <= 2 && time === 0 && deps <= 1
+  } catch (error) {
+    if (error instanceof HeadwaterError) return false
+    throw error
+  }
+}
+
+/** Returns the change in a chunk; undefined when the chunk is none, or is beyond the limits. */
+function changeIn(chunk: Uint8Array): Change | undefined {
+  try {
+    return readChange(chunk)
+  } catch (error) {
+    if (error instanceof HeadwaterError) return undefined
+    throw error
+  }
+}
+
+/** Writes a change by its name. Returns false when it has none. */
+function writeNamed(out: BytesWriter, change: Change, before: Before): boolean {
+  if (change.seq !== 1 || change.ops !== 1 || change.time !== 0 || change.startOp > 2) return false
+  if (change.deps.length === 0) {
+    if (change.hash !== before.genesis().hash) return false
+    out.byte(GENESIS)
+    return true
+  }
+  const key = change.deps.length === 1 ? textKey(change.chunk) : undefined
+  if (key === undefined || change.hash !== before.text(key).hash) return false
+  out.byte(TEXT)
+  withLength(out, utf8.encode(key))
+  return true
+}
+
+function writeChange(out: BytesWriter, { chunk, deps, actor, seq, startOp, time }: Change, before: Before): void {
+  const { actorAt, depsAt, messageAt, message } = layoutOf(openChunk(chunk))
+  const { heads, last } = before
+  const sameDeps = deps.length === heads.size && deps.every((dep) => heads.has(dep))
+  const sameAuthor = last?.actor === actor && last.seq + 1 === seq
+  const sameOp = startOp === before.maxOp + 1
+  out.byte((sameDeps ? DEPS : 0) | (sameAuthor ? AUTHOR : 0) | (sameOp ? OP : 0))
+  if (!sameDeps) {
+    out.uleb(deps.length)
+    out.bytes(chunk.subarray(depsAt, depsAt + HASH * deps.length))
+  }
+  if (!sameAuthor) {
+    out.bytes(chunk.subarray(actorAt, actorAt + ACTOR))
+    out.uleb(seq)
+  }
+  if (!sameOp) out.uleb(startOp)
+  out.sleb(time - before.time)
+  withLength(out, chunk.subarray(messageAt, messageAt + message))
+  withLength(out, chunk.subarray(messageAt + message))
+}
+
+/** A chunk that was made, and the change in it as `readChange` reads it; undefined where it was not read. */
+export interface Made {
+  readonly chunk: Uint8Array
+  readonly change: Change | undefined
+}
+
+/** What a sequence makes: how many chunks, and at least how many bytes they have together. */
+export interface Measure {
+  readonly chunks: number
+  readonly bytes: number
+}
+
+/** Smallest numbers of bytes: of a genesis, of a text's container with an empty key, and of the other parts of a change. */
+const SMALLEST_GENESIS = 58
+const SMALLEST_TEXT = 85
+const BEFORE_DEPS = 4 + 4 + 1 + 1
+
+/**
+ * Adds up what a sequence makes, without making, hashing or allocating anything. So a few bytes that would make many
+ * chunks are refused for what they would cost. Takes one step for each element. Throws `CHUNK_BAD` when an element ends
+ * early, or has a form that is not known, or there are more than `most` chunks.
+ */
+export function measureSequence(input: Bytes, most: number): Measure {
+  let bytes = 0
+  let chunks = 0
+  for (let changes = 0; !input.done; chunks++) {
+    if (chunks === most) throw chunkBad("there are more chunks than the block says")
+    const form = input.byte()
+    if (form === AS_IS) bytes += skipCounted(input)
+    else if (form === GENESIS) bytes += SMALLEST_GENESIS
+    else if (form === TEXT) bytes += SMALLEST_TEXT + skipCounted(input)
+    else bytes += BEFORE_DEPS + skipChange(form, input, changes > 0)
+    if (form !== AS_IS) changes++
+  }
+  return { chunks, bytes }
+}
+
+/** Skips a number and as many bytes. Returns the number. */
+function skipCounted(input: Bytes): number {
+  const length = input.uleb()
+  input.skip(length)
+  return length
+}
+
+/** Skips the parts of a change. Returns how many bytes the body of the change has at least. */
+function skipChange(form: number, input: Bytes, follows: boolean): number {
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  let bytes = 1 + 1 + ACTOR + 1 + 1 + 1 + 1 // numbers of deps and actor bytes, actor, seq, startOp, time, message length
+  if (form & DEPS) bytes += follows ? HASH : 0
+  else {
+    const deps = HASH * input.uleb()
+    input.skip(deps)
+    bytes += deps
+  }
+  if (!(form & AUTHOR)) {
+    input.skip(ACTOR)
+    input.uleb()
+  }
+  if (!(form & OP)) input.uleb()
+  input.sleb()
+  return bytes + skipCounted(input) + skipCounted(input)
+}
+
+/**
+ * Makes the chunks of a sequence, which may have `most` bytes together. Throws `CHUNK_BAD` when they have more, or when
+ * an element is not as it should be; `TOO_LARGE` when an element follows a change beyond a limit. Hashes the bytes of a
+ * change once, of a derived one twice.
+ */
+export function readSequence(owner: Owner, input: Bytes, most: number): Made[] {
+  const made: Made[] = []
+  const before = new Before(owner)
+  let left = most
+  while (!input.done) {
+    const one = readElement(input, before)
+    left -= one.chunk.length
+    if (one.chunk.length < SHORTEST || left < 0) throw chunkBad("a chunk is too short, or the chunks are too long")
+    made.push(one)
+  }
+  return made
+}
+
+function readElement(input: Bytes, before: Before): Made {
+  const form = input.byte()
+  if (form === AS_IS) return { chunk: input.slice(input.uleb()).slice(), change: undefined }
+  before.requireRead()
+  if (form === GENESIS || form === TEXT) {
+    const change = form === GENESIS ? before.genesis() : before.text(readKey(input))
+    before.add(change)
+    return { chunk: change.chunk, change }
+  }
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  const chunk = makeChunk(form, input, before)
+  return { chunk, change: before.addMade(chunk) }
+}
+
+function readKey(input: Bytes): string {
+  const key = keyOf(input.slice(input.uleb()))
+  if (key === undefined) throw chunkBad("the key of a text is not UTF-8")
+  return key
+}
+
+/** Makes a chunk without its checksum, as `layout.ts` has it. */
+function makeChunk(form: number, input: Bytes, { heads, last, maxOp, time }: Before): Uint8Array {
+  const out = new ChunkWriter(scratch)
+  if (form & DEPS) {
+    out.uleb(heads.size)
+    for (const head of [...heads].sort()) out.bytes(bytesOfHex(head))
+  } else {
+    const deps = input.uleb()
+    out.uleb(deps)
+    out.bytes(input.slice(HASH * deps))
+  }
+  out.uleb(ACTOR)
+  if (form & AUTHOR) {
+    if (last === undefined) throw chunkBad("the first change has no author")
+    out.bytes(bytesOfHex(last.actor))
+    out.uleb(last.seq + 1)
+  } else {
+    out.bytes(input.slice(ACTOR))
+    out.uleb(input.uleb())
+  }
+  out.uleb(form & OP ? maxOp + 1 : input.uleb())
+  out.sleb(time + input.sleb())
+  withLength(out, input.slice(input.uleb()))
+  out.bytes(input.slice(input.uleb()))
+  return out.chunk()
+}
+
+/** All chunks are made here: one is done before the next begins. */
+const scratch = new Uint8Array(2 ** 12)
+const utf8 = new TextEncoder()
+
+function withLength(out: BytesWriter, bytes: Uint8Array): void {
+  out.uleb(bytes.length)
+  out.bytes(bytes)
+}

@@ -1,0 +1,130 @@
+/**
+ * The short form of the chunks of one entity: one block of bytes for all chunks of an entry.
+ *
+ * `block = uleb 2 * bytes of all chunks + (1 if deflated) | uleb number of chunks
+ *   | if deflated, uleb bytes of the sequence | sequence | check`
+ *
+ * The sequence has an element for each chunk (`sequence.ts`). An element leaves out what the elements before it say
+ * already, so the reader makes the chunks again and computes their checksums. `check` is the exclusive or of these
+ * checksums, because a flipped bit would otherwise make another change, with a checksum that fits. A block can be read
+ * by itself, because a relay stores and serves the bytes that it has received.
+ */
+
+import { HeadwaterError } from "../base/errors.ts"
+import { deflate } from "./deflate.ts"
+import { inflate } from "./inflate.ts"
+import { HASHED_FROM } from "./layout.ts"
+import { Bytes, chunkBad } from "./leb128.ts"
+import { BytesWriter } from "./leb128-writer.ts"
+import { limits } from "./messages.ts"
+import { type Made, measureSequence, type Owner, readSequence, writeSequence } from "./sequence.ts"
+
+/**
+ * Sequences of fewer bytes than this are not deflated: deflating takes some 60 us, and a single edit does not become
+ * shorter. `ONE`: for a single chunk, `SEVERAL`: for more, since they repeat each other.
+ */
+const ONE = 400
+const SEVERAL = 100
+
+/**
+ * How much is done for a shorter block. `named`: derived changes are named, and others carried as they are. `short`:
+ * what the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
+ */
+export type Effort = "named" | "short" | "deflated"
+
+/** Encodes the chunks of one entry. */
+export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort: Effort = "deflated"): Uint8Array {
+  const size = bytesOf(chunks)
+  const sequence = writeSequence(owner, chunks, effort === "named")
+  const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
+  const shorter = worthIt ? deflate(sequence) : sequence
+  const isDeflated = shorter.length + 4 < sequence.length
+  const out = new BytesWriter(new Uint8Array(sequence.length + 16))
+  out.uleb(2 * size + (isDeflated ? 1 : 0))
+  out.uleb(chunks.length)
+  if (isDeflated) out.uleb(sequence.length)
+  out.bytes(isDeflated ? shorter : sequence)
+  out.bytes(checkOf(chunks))
+  return out.written().slice()
+}
+
+/** What a block says about its chunks before it is opened. */
+export interface BlockSize {
+  /** Bytes of all chunks together. */
+  readonly bytes: number
+  readonly chunks: number
+}
+
+/** A block of which the sequence was inflated and measured, but no chunk was made yet. */
+export interface OpenBlock extends BlockSize {
+  readonly sequence: Bytes
+  readonly check: Uint8Array
+}
+
+/**
+ * Opens a block and finds out what it would make. A frame opens all its blocks before the chunks of the first one are
+ * made, so a frame that is too large costs nothing but inflating it.
+ *
+ * Throws `CHUNK_BAD` for bytes that are not a block, and for a block that would make more bytes than it says or another
+ * number of chunks; `TOO_LARGE` for more than `limits.message` bytes. Takes memory for the sequence only, which is at
+ * most 15 % longer than the chunks.
+ */
+export function openBlock(block: Uint8Array): OpenBlock {
+  const input = new Bytes(block, 0, block.length - CHECK)
+  const { bytes, chunks, isDeflated } = headOf(input)
+  if (bytes > limits.message) throw new HeadwaterError("TOO_LARGE", `chunks of ${bytes} bytes in an entry`)
+  const sequence = isDeflated ? inflated(input, bytes) : input
+  const least = measureSequence(new Bytes(sequence.bytes, sequence.at, sequence.end), chunks)
+  if (least.bytes > bytes || least.chunks < chunks) throw chunkBad("the chunks are not those that the block says")
+  return { bytes, chunks, sequence, check: block.subarray(input.end) }
+}
+
+/**
+ * Makes exactly the chunks that were encoded. A chunk without a change in the result must be read with `readChange`: it
+ * was carried as it is, or it is not a change within the limits.
+ *
+ * Throws `CHUNK_BAD` for a block that is not as it should be; `TOO_LARGE` when an element follows a change beyond a
+ * limit. Call it once for an open block.
+ */
+export function makeChunks(owner: Owner, { bytes, sequence, check }: OpenBlock): Made[] {
+  const made = readSequence(owner, sequence, bytes)
+  const chunks = made.map(({ chunk }) => chunk)
+  if (bytesOf(chunks) !== bytes) throw chunkBad("the chunks are shorter than they say")
+  if (checkOf(chunks).some((byte, i) => byte !== check[i])) throw chunkBad("the check of the chunks does not match")
+  return made
+}
+
+/** Reads what a block says about its chunks. Throws `CHUNK_BAD` when it ends early. */
+export function blockSize(block: Uint8Array): BlockSize {
+  const { bytes, chunks } = headOf(new Bytes(block, 0))
+  return { bytes, chunks }
+}
+
+/** Bytes of the check. */
+const CHECK = 4
+
+function headOf(input: Bytes): BlockSize & { readonly isDeflated: boolean } {
+  const first = input.uleb()
+  return { bytes: Math.floor(first / 2), isDeflated: first % 2 === 1, chunks: input.uleb() }
+}
+
+/** An element is at most this many bytes longer than its chunk. No chunk is shorter than 34 bytes. */
+const LONGER = 5
+
+function inflated(bytes: Bytes, size: number): Bytes {
+  const length = bytes.uleb()
+  if (length > size + (LONGER * size) / 34) throw chunkBad("the sequence is longer than its chunks")
+  return new Bytes(inflate(bytes.bytes, bytes.at, bytes.end, length), 0)
+}
+
+function bytesOf(chunks: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const chunk of chunks) bytes += chunk.length
+  return bytes
+}
+
+function checkOf(chunks: readonly Uint8Array[]): Uint8Array {
+  const check = new Uint8Array(CHECK)
+  for (const chunk of chunks) for (let i = 0; i < CHECK; i++) check[i]! ^= chunk[HASHED_FROM - CHECK + i]!
+  return check
+}
