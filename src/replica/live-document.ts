@@ -1,4 +1,5 @@
 /** A hydrated entity: its document, and its changes as the disk has them. */
+import { listAt } from "../base/maps.ts"
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
@@ -7,17 +8,22 @@ import type { Held } from "./disk/change-record.ts"
 /** What the relay's entry says of a change. */
 type Origin = Omit<Held, "change">
 
+/** Successive changes of one actor whose entries say the same. */
+interface Run {
+  /** The seq of the first of them. */
+  readonly from: number
+  readonly origin: Origin
+}
+
 export class Live {
   readonly entity: Entity
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
   /**
-   * By actor, what the entry of its first change says. Most entries say the same of all changes of an actor, so that a
-   * long history needs no record for each change here.
+   * By actor, what the entries of its changes say, in the order of the changes. A run may have thousands of changes, so
+   * that a long history takes little memory here.
    */
-  readonly #originOf = new Map<Actor, Origin>()
-  /** What the entries of those changes say of which `#originOf` does not hold. */
-  readonly #otherOrigins = new Map<Hash, Origin>()
+  readonly #runs = new Map<Actor, Run[]>()
 
   constructor(entity: Entity) {
     this.entity = entity
@@ -28,18 +34,18 @@ export class Live {
     return this.entity.changes
   }
 
-  /** Call for each change that was added to the document. */
-  add({ change, ...origin }: Held): void {
-    const first = this.#originOf.get(change.actor)
-    if (first === undefined) this.#originOf.set(change.actor, origin)
-    else if (!same(first, origin)) this.#otherOrigins.set(change.hash, origin)
+  /** Call for each change that was added to the document, in the order in which it was added. */
+  add({ change: { actor, seq }, ...origin }: Held): void {
+    const runs = listAt(this.#runs, actor)
+    const last = runs.at(-1)
+    if (last === undefined || !same(last.origin, origin)) runs.push({ from: seq, origin })
   }
 
   /** Returns a change of the document as it must be on the disk; undefined when it is not in the document. */
   held(hash: Hash): Held | undefined {
     const change = this.changes.get(hash)
-    const origin = change && (this.#otherOrigins.get(hash) ?? this.#originOf.get(change.actor))
-    return origin && { change, ...origin }
+    const run = change && this.#runs.get(change.actor)?.findLast(({ from }) => from <= change.seq)
+    return run && { change, ...run.origin }
   }
 
   /** Returns the principal that pushed a change; undefined when the principal is not known. */

@@ -2,6 +2,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { beforeAll, expect, test } from "vitest"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
+import { History } from "../../src/document/history.ts"
 import type { Held } from "../../src/replica/disk/change-record.ts"
 import { Live } from "../../src/replica/live-document.ts"
 import type { Changes } from "../../src/schema/draft.ts"
@@ -25,8 +26,9 @@ function typed(count: number): Live {
   const hold = (changes: Change[]) => {
     for (const change of changes) live.add({ change, collection, by: "alice" })
   }
-  hold([live.entity.genesis])
-  hold(live.entity.write(notes, createdNote({ body: "hello" }), 5))
+  live.add({ change: live.entity.genesis, collection })
+  // The relay had not named the principal when the note was made.
+  for (const change of live.entity.write(notes, createdNote({ body: "hello" }), 5)) live.add({ change, collection })
   for (let n = 0; n < count; n++) hold(type(live.entity, n))
   return live
 }
@@ -48,17 +50,16 @@ test("the heap hardly grows with the changes of a document", () => {
 })
 
 test("a change is given back as it was added, also when its entry differs from others of its actor", () => {
-  const live = typed(600)
-  const changes = [...live.changes.values()]
-  const [oldest, adopted, once] = [changes[3], changes[4], changes.at(-1)] as [Change, Change, Change]
-  const others: Held[] = [
-    { change: adopted, collection, by: "bob", adopted: true },
-    { change: once, collection, by: "alice", once: Uint8Array.of(1) },
-  ]
-  for (const held of others) live.add(held)
-  expect(live.held(oldest.hash)).toEqual({ change: oldest, collection, by: "alice" })
-  for (const held of others) expect(live.held(held.change.hash)).toEqual(held)
-  expect(live.by(adopted.hash)).toBe("bob")
+  const changes = [...typed(600).changes.values()]
+  const live = new Live(Entity.hydrate(ID, History.of(changes), actorOf(1)))
+  const added = changes.map((change, n): Held => {
+    if (n < 5) return { change, collection } // made before the relay had named the principal
+    if (n === 100) return { change, collection, by: "bob", adopted: true }
+    return { change, collection, by: "alice", ...(n === 200 && { once: Uint8Array.of(1) }) }
+  })
+  for (const held of added) live.add(held)
+  for (const held of added) expect(live.held(held.change.hash)).toEqual(held)
+  for (const { change, by } of added) expect(live.by(change.hash)).toBe(by)
   expect(live.held("0".repeat(64))).toBeUndefined()
   expect(live.by("0".repeat(64))).toBeUndefined()
 })
