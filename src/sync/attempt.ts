@@ -262,7 +262,7 @@ export class Attempt {
       clockAheadMs: this.#clockAheadMs,
     })
     this.#endingHeal = false
-    this.#received.committed()
+    this.#received.committed(wanted.applyingMs)
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
