@@ -10,6 +10,7 @@ import { build } from "esbuild"
 const all = [
   "edit-bytes",
   "local-write",
+  "typing-heap",
   "idle-reconnect",
   "open",
   "open-in-browser",

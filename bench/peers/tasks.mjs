@@ -145,6 +145,8 @@ export async function people(open, { folders, url, root, letters }, meter) {
     devices.push(device)
   }
   const [note] = devices[0].ids()
+  // Every person has opened the note before anybody types.
+  for (const device of devices) await device.openNote?.(note)
   const all = new Map()
   const arrivals = devices.map(() => new Map())
   for (const [i, device] of devices.entries()) {

@@ -309,6 +309,8 @@ export function showEditor(
       const whole = row?.body === undefined ? await notes.read(id) : row
       if (opening !== id || whole === undefined) return
       show({ id, base: shown(whole), exists: true })
+      // Reading the note loads WebAssembly and the document, so that the first key does not wait for them.
+      if (row?.body !== undefined) void notes.read(id).catch(() => {})
     },
     written: (id) => [...unsaved].find((one) => one.id === id)?.writing,
     get waits() {

@@ -116,8 +116,8 @@ export class Admission {
 
   #faultOf(change: Change, ancestry: Ancestry): Code | undefined {
     const exists = (counter: number, author: Actor) => {
-      const made = this.#history.madeBy(author, counter)
-      return made !== undefined && made.seq <= (ancestry.get(author) ?? 0)
+      const seq = this.#history.madeBy(author, counter)
+      return seq !== undefined && seq <= (ancestry.get(author) ?? 0)
     }
     if (this.#read !== undefined) return void this.#read(change, exists)
     if (change.deps.length > 0) return fault(change, exists)

@@ -36,7 +36,7 @@ export class Ancestries {
   of(change: Change): Ancestry {
     const { deps } = change
     const known = deps.every((dep) => this.#known.has(dep))
-    if (!known && this.#walked > this.#history.order.length) {
+    if (!known && this.#walked > this.#history.size) {
       this.#retrace()
       return this.of(change)
     }

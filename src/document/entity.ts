@@ -57,8 +57,9 @@ export class Entity {
     this.#handle = handle
     this.#history = history
     this.#admission = new Admission(id, history)
-    this.#applied = history.order.length
+    this.#applied = history.size
     this.#readAll(new Set())
+    history.pack()
   }
 
   /** Makes an entity that has only its genesis, which must be saved with the first changes. */
@@ -109,8 +110,8 @@ export class Entity {
    * many.
    */
   get estimatedBytes(): number {
-    const { operations, order } = this.#history
-    return BYTES_OF_DOCUMENT + BYTES_OF_CHANGE * order.length + BYTES_OF_OPERATION * operations
+    const { operations, size } = this.#history
+    return BYTES_OF_DOCUMENT + BYTES_OF_CHANGE * size + BYTES_OF_OPERATION * operations
   }
 
   get deleted(): boolean {
@@ -207,7 +208,7 @@ export class Entity {
 
   /** Applies the changes of the history that are not in the document yet, in one call. */
   #follow(): void {
-    const fresh = this.#history.order.slice(this.#applied)
+    const fresh = this.#history.addedSince(this.#applied)
     if (fresh.length === 0) return
     try {
       const heads = this.#handle.getHeads()
@@ -217,8 +218,9 @@ export class Entity {
       const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
       // Automerge has no patch for a conflicting value that it does not show, but we may show it, if it is a text.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
-      this.#applied = this.#history.order.length
+      this.#applied = this.#history.size
       this.#readAll(touched)
+      this.#history.pack()
     } catch (cause) {
       throw failed(this.id, cause)
     }
@@ -244,7 +246,8 @@ export class Entity {
       throw failed(this.id, cause)
     }
     for (const change of made) this.#history.add(change)
-    this.#applied = this.#history.order.length
+    this.#applied = this.#history.size
+    this.#history.pack()
     return made
   }
 

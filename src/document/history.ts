@@ -1,16 +1,17 @@
 /** The changes in one entity's document, with facts about them. The set only grows. */
 
 import { HeadwaterError } from "../base/errors.ts"
-import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import { byTime } from "./graph.ts"
+import { OrderedChanges } from "./ordered-changes.ts"
+import { Numbers } from "./packed-changes.ts"
 
 /** A set of changes in which every change was added after all its deps. */
 export class History {
-  readonly #changes = new Map<Hash, Change>()
-  readonly #order: Change[] = []
-  readonly #byActor = new Map<Actor, Change[]>()
+  readonly #changes = new OrderedChanges()
+  /** By actor, the places of its changes. */
+  readonly #byActor = new Map<Actor, Numbers>()
   readonly #heads = new Set<Hash>()
   #sortedHeads: readonly Hash[] | undefined
   #hasRoot = false
@@ -33,9 +34,10 @@ export class History {
       if (!this.#changes.has(dep))
         throw new HeadwaterError("CHUNK_BAD", `change ${hash} depends on one that is missing`)
     }
-    this.#changes.set(hash, change)
-    this.#order.push(change)
-    listAt(this.#byActor, actor).push(change)
+    let places = this.#byActor.get(actor)
+    if (places === undefined) this.#byActor.set(actor, (places = new Numbers()))
+    places.push(this.#changes.size)
+    this.#changes.add(change)
     for (const dep of deps) this.#heads.delete(dep)
     this.#heads.add(hash)
     this.#sortedHeads = undefined
@@ -50,10 +52,27 @@ export class History {
   get changes(): ReadonlyMap<Hash, Change> {
     return this.#changes
   }
-  /** The changes in the order in which they were added, which is causal. */
-  get order(): readonly Change[] {
-    return this.#order
+  /** How many changes there are. */
+  get size(): number {
+    return this.#changes.size
   }
+  /** The changes in the order in which they were added, which is causal. Each call makes the list again. */
+  get order(): readonly Change[] {
+    return this.#changes.from(0)
+  }
+  /** Returns the changes that were added since there were `size` of them. */
+  addedSince(size: number): readonly Change[] {
+    return this.#changes.from(size)
+  }
+
+  /**
+   * Packs all but the `newest` changes, so that they take little memory. They can be read as before, but reading one
+   * then takes the time to hash it.
+   */
+  pack(newest?: number): void {
+    this.#changes.pack(newest)
+  }
+
   /** The heads, sorted. */
   get heads(): readonly Hash[] {
     this.#sortedHeads ??= [...this.#heads].sort()
@@ -83,26 +102,28 @@ export class History {
   /** Counts the changes of each actor. They are the actor's first changes, because an actor's changes form a chain. */
   seqs(): Map<Actor, number> {
     const seqs = new Map<Actor, number>()
-    for (const [actor, changes] of this.#byActor) seqs.set(actor, changes.length)
+    for (const [actor, changes] of this.#byActor) seqs.set(actor, changes.size)
     return seqs
   }
 
   seqOf(actor: Actor): number {
-    return this.#byActor.get(actor)?.length ?? 0
+    return this.#byActor.get(actor)?.size ?? 0
   }
 
-  /** Returns the change in which the actor made this operation; undefined when the change is not here. */
-  madeBy(actor: Actor, counter: number): Change | undefined {
-    const changes = this.#byActor.get(actor) ?? []
+  /**
+   * Returns the seq of the change in which the actor made this operation; undefined when the change is not here.
+   */
+  madeBy(actor: Actor, counter: number): number | undefined {
+    const places = this.#byActor.get(actor)
+    if (places === undefined) return undefined
     let low = 0
-    let high = changes.length
+    let high = places.size
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((changes[middle] as Change).maxOp < counter) low = middle + 1
+      if (this.#changes.maxOpAt(places.at(middle)) < counter) low = middle + 1
       else high = middle
     }
-    const found = changes[low]
-    return found !== undefined && found.startOp <= counter ? found : undefined
+    return low < places.size && this.#changes.startOpAt(places.at(low)) <= counter ? low + 1 : undefined
   }
 
   /**
@@ -116,9 +137,9 @@ export class History {
      * `hashes`.
      */
     const outside = new Set([...this.#heads].filter((hash) => !inside.has(hash)))
-    let at = this.#order.length
+    let at = this.size
     while (outside.size > 0) {
-      const change = this.#order[--at] as Change
+      const change = this.#changes.at(--at)
       if (outside.delete(change.hash)) {
         visit(change)
         for (const dep of change.deps) if (!inside.has(dep)) outside.add(dep)
@@ -129,6 +150,6 @@ export class History {
         }
       }
     }
-    return this.#heads.size + this.#order.length - at
+    return this.#heads.size + this.size - at
   }
 }

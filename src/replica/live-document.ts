@@ -1,15 +1,29 @@
 /** A hydrated entity: its document, and its changes as the disk has them. */
+import { listAt } from "../base/maps.ts"
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import type { Actor, Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
+
+/** What the relay's entry says of a change. */
+type Origin = Omit<Held, "change">
+
+/** Successive changes of one actor whose entries say the same. */
+interface Run {
+  /** The seq of the first of them. */
+  readonly from: number
+  readonly origin: Origin
+}
 
 export class Live {
   readonly entity: Entity
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
-  /** Every change in the document, with what the relay's entry said of the change. */
-  readonly #held = new Map<Hash, Held>()
+  /**
+   * By actor, what the entries of its changes say, in the order of the changes. A run may have thousands of changes, so
+   * that a long history takes little memory here.
+   */
+  readonly #runs = new Map<Actor, Run[]>()
 
   constructor(entity: Entity) {
     this.entity = entity
@@ -20,16 +34,24 @@ export class Live {
     return this.entity.changes
   }
 
-  /** Call for each change that was added to the document. */
-  add(held: Held): void {
-    this.#held.set(held.change.hash, held)
+  /** Call for each change that was added to the document, in the order in which it was added. */
+  add({ change: { actor, seq }, ...origin }: Held): void {
+    const runs = listAt(this.#runs, actor)
+    const last = runs.at(-1)
+    if (last === undefined || !same(last.origin, origin)) runs.push({ from: seq, origin })
   }
 
   /** Returns a change of the document as it must be on the disk; undefined when it is not in the document. */
   held(hash: Hash): Held | undefined {
-    return this.#held.get(hash)
+    const change = this.changes.get(hash)
+    const run = change && this.#runs.get(change.actor)?.findLast(({ from }) => from <= change.seq)
+    return run && { change, ...run.origin }
   }
 
   /** Returns the principal that pushed a change; undefined when the principal is not known. */
-  readonly by = (hash: Hash): string | undefined => this.#held.get(hash)?.by
+  readonly by = (hash: Hash): string | undefined => this.held(hash)?.by
+}
+
+function same(a: Origin, b: Origin): boolean {
+  return a.collection === b.collection && a.by === b.by && a.adopted === b.adopted && a.once === b.once
 }

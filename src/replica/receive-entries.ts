@@ -31,22 +31,31 @@ export interface Received {
   readonly clockAheadMs?: number | undefined
 }
 
+/** What has come of received entries once they are committed. */
+export interface Committed extends Wanted {
+  /** ms that applying the changes to live documents took. */
+  readonly applyingMs: number
+}
+
 /** Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. */
-export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
+export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Committed> {
   const { replica } = steps
   return steps.step([], async (tx) => {
+    let applyingMs = 0
     for (const [entity, fresh] of await freshChanges(replica, tx, received.items)) {
       tx.arrive(entity)
       await settleClashes(replica, tx, entity, fresh)
+      const begun = replica.clock.now()
       if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
       else markStale(tx, entity, fresh)
+      applyingMs += Math.max(0, replica.clock.now() - begun)
     }
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
     // This comes last: the changes that the wants put into the outbox were made under the former principal, too.
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
-    return wanted
+    return { ...wanted, applyingMs }
   })
 }
 

@@ -267,7 +267,7 @@ export class Attempt {
       clockAheadMs: this.#clockAheadMs,
     })
     this.#endingHeal = false
-    this.#batches.committed()
+    this.#batches.committed(wanted.applyingMs)
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)

@@ -2,7 +2,8 @@
  * Keeps received entries until they are committed. An entry is handed on at once, unless a batch is being committed or
  * the pause after a batch is not over. Then entries are collected and handed on together, because the cost of applying
  * changes grows with the length of the text, not with the number of changes. The pause is as long as the commit of the
- * batch took. So an entry waits hardly longer than applying it takes, and half of the time is left for other work.
+ * batch took, so that half of the time is left for other work. But a commit mostly waits for the disk, and other work
+ * goes on meanwhile: if applying the changes took less than `SHORT_PAUSE_MS`, the pause is no longer than that.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -10,6 +11,8 @@ import { type Entries, encode } from "../wire/protocol.ts"
 
 /** The longest pause between two batches that have changes of others, ms. */
 const LONGEST_PAUSE_MS = 500
+/** The longest pause after a batch that was applied in less time than this, ms. */
+const SHORT_PAUSE_MS = 25
 
 /** Messages to be committed together. */
 export interface Batch {
@@ -52,13 +55,17 @@ export class EntryBatches {
     this.handOnWhenDue()
   }
 
-  /** Call when the batch that was handed on is committed. The next batch is handed on by `handOnWhenDue`. */
-  committed(): void {
+  /**
+   * Call when the batch that was handed on is committed. `applyingMs`: how long it took to apply its changes, ms. The
+   * next batch is handed on by `handOnWhenDue`.
+   */
+  committed(applyingMs: number): void {
     this.#committing = false
-    const took = Math.min(LONGEST_PAUSE_MS, this.#clock.now() - this.#handedOn)
-    if (took <= 0) return
+    const longest = Math.min(LONGEST_PAUSE_MS, Math.max(SHORT_PAUSE_MS, applyingMs))
+    const pause = Math.min(longest, this.#clock.now() - this.#handedOn)
+    if (pause <= 0) return
     this.#cancelPause?.()
-    this.#cancelPause = this.#clock.after(took, () => {
+    this.#cancelPause = this.#clock.after(pause, () => {
       this.#cancelPause = undefined
       this.handOnWhenDue()
     })

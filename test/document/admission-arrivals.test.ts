@@ -93,6 +93,7 @@ test("arriving changes get the verdicts that judging all changes again would giv
   const count = (what: string, n = 1) => void seen.set(what, (seen.get(what) ?? 0) + n)
   const property = fc.property(seeds, (seed) => {
     const next = random(seed)
+    const packing = random(seed + 1)
     let all = material(seed)
     const places = new Set<string>()
     if (next(2) === 0) all = all.filter((change) => !places.has(placeOf(change)) && places.add(placeOf(change)))
@@ -122,6 +123,7 @@ test("arriving changes get the verdicts that judging all changes again would giv
       for (const [hash, code] of verdicts.bad) bad.set(hash, code)
       count("freed", verdicts.order.filter((change) => waiting.includes(change)).length)
       waiting = verdicts.waiting
+      if (packing(2) === 0) history.pack(packing(8))
       if (next(4) === 0 && history.order.length > 0) {
         const own = written(history)
         history.add(own)

@@ -41,7 +41,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       await s.edit(1)
       await s.sync(1)
       await s.sync(2)
-      // A commit of r2 takes long. Entries that come soon afterwards wait as long again, so that they are committed
+      // A commit of r2 takes long. Entries that come soon afterwards wait for some ms, so that they are committed
       // together, but an ack is committed at once.
       await s.edit(1)
       await s.up(1)

@@ -48,6 +48,8 @@ export async function open({ folder, url }) {
     insert: (id, at, string) =>
       write(ws.notes.update(id, (draft, edit) => edit.splice("body", at(draft.body), 0, string))),
     body: (id) => ws.notes.get(id).body,
+    /** What the README advises for a note that somebody may write to. */
+    openNote: (id) => ws.notes.read(id),
     watch(id, f) {
       const news = newCapitals(ws.notes.get(id).body)
       ws.notes.subscribe((_, { changed }) => {
