@@ -2,6 +2,7 @@
 
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
 import { type Change, hashOf, isDerived } from "../../src/wire/chunk.ts"
+import { isForged } from "../../src/wire/named-changes.ts"
 import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
 import { changeAt } from "../../src/wire/received-chunks.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
@@ -100,7 +101,7 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
   const refusals: Refusal[] = []
   let known = 0
   for (const [index, chunk] of entry.chunks.entries()) {
-    const { hash, change } = readOrRefuse(entry.chunks, index)
+    const { hash, change } = readOrRefuse(entry, index)
     const derived = typeof change !== "string" && isDerived(entry.entity, change)
     const offer: Offer = { hash, change, derived, collection: entry.collection, atHeads, ...by }
     const facts = await entity.facts(offer, budget)
@@ -144,10 +145,10 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
 }
 
 /** Reads the change in one of these chunks, or returns the code with which the chunk must be refused. */
-function readOrRefuse(chunks: readonly Uint8Array[], index: number): { hash: Hash; change: Change | Code } {
+function readOrRefuse({ entity, collection, chunks }: Entry, index: number): { hash: Hash; change: Change | Code } {
   try {
     const change = changeAt(chunks, index)
-    return { hash: change.hash, change }
+    return { hash: change.hash, change: isForged(entity, collection, change) ? "CHUNK_BAD" : change }
   } catch (error) {
     if (error instanceof HeadwaterError) return { hash: hashOf(chunks[index] as Uint8Array), change: error.code }
     throw error

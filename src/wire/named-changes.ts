@@ -4,7 +4,7 @@
  * every entity its bytes are rewritten, because neither the operations nor their order depend on the entity. The tests
  * compare the bytes with Automerge's. `layout.ts` has the format of a chunk.
  */
-import { type Change, deriveFrom, type Template, templateOf } from "./chunk.ts"
+import { type Change, deriveFrom, isDerived, type Template, templateOf } from "./chunk.ts"
 import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
 import { Bytes } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
@@ -46,6 +46,22 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
     oneOperation(1, 2, new Uint8Array(name.length), MAKE_TEXT, Uint8Array.of(ONE, 0), NO_BYTES),
   )
   return deriveFrom(made, entity, { dep: genesis.hash, key: name })
+}
+
+/**
+ * Whether a change takes the place of a derived change that has a name, and is not that change: it has no deps and is
+ * not the genesis, or it is a derived change of time 0 with one operation on top of the genesis and is no container. A
+ * log that took such a change would have an entity whose genesis or container the replicas do not know.
+ */
+export function isForged(entity: string, collection: string, change: Change): boolean {
+  const { deps, time, startOp, maxOp, hash, chunk } = change
+  const isRoot = deps.length === 0
+  if (!isRoot && (deps.length > 1 || time !== 0 || startOp !== 2 || maxOp !== 2)) return false
+  const genesis = genesisOf(entity, collection)
+  if (isRoot) return hash !== genesis.hash
+  if (deps[0] !== genesis.hash || !isDerived(entity, change)) return false
+  const key = textKey(chunk)
+  return key === undefined || textContainer(entity, genesis, key).hash !== hash
 }
 
 /** The templates, by what they make: texts by the length of their key. The oldest template is forgotten first. */
