@@ -9,8 +9,8 @@ interface Note {
 const notes = collection("notes", shape<Note>(), { fields: { body: text() } })
 export type Notes = Awaited<ReturnType<typeof openNotes>>
 
-export const openNotes = (store: Store, url?: string) =>
-  openWorkspace({ id: "w", collections: { notes }, store, ...(url !== undefined && { relay: { url } }) })
+export const openNotes = (store: Store, url?: string, id = "w") =>
+  openWorkspace({ id, collections: { notes }, store, ...(url !== undefined && { relay: { url } }) })
 
 const words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor".split(" ")
 

@@ -13,6 +13,7 @@ const all = [
   "idle-reconnect",
   "open",
   "open-in-browser",
+  "first-sync-in-browser",
   "relay-writes",
   "relay-fanout",
   "relay-memory",

@@ -67,11 +67,17 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   let rows: readonly Row[] = []
   let sorted: readonly Row[] = []
 
-  /** Returns all notes, newest first. They are sorted only when a note has changed, not for each search. */
+  /**
+   * Returns all notes, newest first. They are sorted only when a note has changed, not for each search. Notes that have
+   * not changed since keep their order, which makes `sort` fast: during a first sync it runs once a frame.
+   */
   function newestFirst(): readonly Row[] {
     if (rows === notes.all()) return sorted
     rows = notes.all()
-    sorted = [...rows].sort((a, b) => changedAt(b) - changedAt(a) || (a.id < b.id ? 1 : -1))
+    const now = new Set(rows)
+    const before = new Set(sorted)
+    const changed = rows.filter((row) => !before.has(row)).sort(newer)
+    sorted = [...changed, ...sorted.filter((row) => now.has(row))].sort(newer)
     return sorted
   }
 
@@ -132,6 +138,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   }
 }
 
+const newer = (a: Row, b: Row) => changedAt(b) - changedAt(a) || (a.id < b.id ? 1 : -1)
 const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
 /** Returns a text as a search compares it: STRASSE and straße are equal, and so are the two forms of a Greek letter. */
 const folded = (text: string) => text.toLowerCase().normalize("NFC").replaceAll("ß", "ss").replaceAll("ς", "σ")

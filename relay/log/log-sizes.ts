@@ -1,5 +1,5 @@
 /**
- * The limits of a log, and the sizes of its steps. An app never sets them. Tests make them tiny, so that a short
+ * The limits of a log, and how much of each work is done before other work has its turn. An app never sets them. Tests make them tiny, so that a short
  * history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
  * among them.
  */

@@ -52,8 +52,8 @@ export interface ConnectionOptions {
   /** Stops reading from the socket, or resumes. A few frames that still arrive after a stop do no harm. */
   pauseReading?(paused: boolean): void
   /**
-   * Writes an error to the relay's own log: why the connection is about to close, or, given a `workspace`, why the log
-   * of that workspace cannot serve it.
+   * Writes to the relay's report why the connection is about to close. With a `workspace`, writes why the entries of
+   * that workspace cannot be read or appended.
    */
   report?(code: Code, error: unknown, workspace?: string): void
 }

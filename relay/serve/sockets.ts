@@ -221,7 +221,7 @@ function queued(socket: Duplex): number {
   return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
 }
 
-/** Replaces a text frame. It is not a message, so the connection refuses it. */
+/** Is passed on in place of a text frame. No message is empty, so the connection refuses these bytes. */
 const NO_FRAME = new Uint8Array(0)
 
 /** Waits for a promise, but no longer than `ms`. */

@@ -36,6 +36,8 @@ export interface Sizes {
   readonly projectAtOnce: number
   /** The most stale entities that one step projects if none of them needs a document, which costs a twentieth. */
   readonly readAtOnce: number
+  /** Bytes of changes that are received, or of which rows are made, before other work of the page has its turn. */
+  readonly readBytes: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
   /** How many change records one read for a `have` returns. */
@@ -51,12 +53,11 @@ export interface Sizes {
   readonly pushes: number
   /** Bytes of chunks in all pushes that wait for their ack. */
   readonly pushWindow: number
-  /**
-   * Bytes of items that the relay may send before this replica has committed them: on a new connection, on a slow line
-   * at least, and on a fast line at most.
-   */
+  /** Bytes of items that the relay may send on a new connection before this replica has committed them. */
   readonly firstCredit: number
+  /** The same bytes on the slowest line. */
   readonly leastCredit: number
+  /** The same bytes on the fastest line. */
   readonly credit: number
   /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
   readonly encodeCreates: boolean
@@ -81,6 +82,7 @@ export const usualSizes: Sizes = {
   group: 512,
   projectAtOnce: 32,
   readAtOnce: 128,
+  readBytes: 2 ** 15,
   arrivals: 4 * 2 ** 20,
   haveRecords: 1000,
   haveBytes: 2 ** 18,

@@ -1,7 +1,7 @@
 /** Leaves long texts out of rows: a list of many entities would otherwise keep all their texts in memory. */
 
 import { utf8Length } from "../base/utf8.ts"
-import { startOf } from "../schema/display.ts"
+import { startOf } from "../schema/defaults-and-preview.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 
 /** A row lacks a `text()` field with more UTF-8 bytes than this, and has a preview of the text instead. */

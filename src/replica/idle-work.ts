@@ -4,6 +4,7 @@
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { listAt } from "../base/maps.ts"
+import { Turns } from "../base/turns.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -178,7 +179,7 @@ export class Idle implements IdleWork {
   #projectStale(): void {
     if (this.#projecting) return
     const due: string[] = []
-    const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
+    const { projectAtOnce, readAtOnce, readBytes, readRows } = this.#replica.sizes
     const most = readRows ? readAtOnce : projectAtOnce
     for (const [entity, mark] of this.#replica.stale) {
       if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === most) break
@@ -188,9 +189,13 @@ export class Idle implements IdleWork {
     const projected = this.#replica.step([], async (tx) => {
       const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
       let left = projectAtOnce
+      const turns = new Turns(this.#replica.clock, readBytes)
       for (const [i, entity] of due.entries()) {
         if (left === 0) break // the next step projects the others
-        if (await this.#project(entity, tx, held[i] as Map<Hash, Held>)) left--
+        const changes = held[i] as Map<Hash, Held>
+        if (await this.#project(entity, tx, changes)) left--
+        const pause = turns.worked(bytesOf(changes))
+        if (pause !== undefined) await pause
       }
     })
     projected.then(
@@ -272,4 +277,10 @@ export class Idle implements IdleWork {
       // The disk has failed: the records stay loose.
     }
   }
+}
+
+function bytesOf(changes: ReadonlyMap<Hash, Held>): number {
+  let bytes = 0
+  for (const { change } of changes.values()) bytes += change.chunk.length
+  return bytes
 }

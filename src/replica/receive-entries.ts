@@ -1,6 +1,7 @@
 /** Receives entries from the relay: commits changes, and the cursor after them, in one step. */
 import { HeadwaterError } from "../base/errors.ts"
 import { hex, sha256 } from "../base/hash.ts"
+import { Turns } from "../base/turns.ts"
 import type { Verdicts } from "../document/admission.ts"
 import type { Change } from "../wire/chunk.ts"
 import { type Access, type Cursor, type Entry, encodeSaved, type Hash, type Item, type Word } from "../wire/protocol.ts"
@@ -34,7 +35,7 @@ export interface Received {
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
   const { replica } = steps
   return steps.step([], async (tx) => {
-    for (const [entity, fresh] of freshChanges(replica, tx, received.items)) {
+    for (const [entity, fresh] of await freshChanges(replica, tx, received.items)) {
       tx.arrive(entity)
       await settleClashes(replica, tx, entity, fresh)
       if (replica.documents.has(entity)) applyLive(replica, tx, entity, fresh)
@@ -95,7 +96,11 @@ function knownAccess(access: Word<Access>): Access {
  * Adds the changes of these entries, except those that this replica is known to have without reading the disk. Returns
  * the added changes by entity.
  */
-function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[]): Map<string, Held[]> {
+async function freshChanges(
+  replica: Replica,
+  tx: Transaction,
+  items: readonly Item[],
+): Promise<ReadonlyMap<string, Held[]>> {
   const fresh = new Map<string, Held[]>()
   const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the others are runs of own pushes
   for (const { kind, entity } of entries) {
@@ -107,8 +112,11 @@ function freshChanges(replica: Replica, tx: Transaction, items: readonly Item[])
         { entity },
       )
   }
+  const turns = new Turns(replica.clock, replica.sizes.readBytes)
   for (const entry of entries) {
-    for (const index of entry.chunks.keys()) {
+    for (const [index, chunk] of entry.chunks.entries()) {
+      const pause = turns.worked(chunk.length)
+      if (pause !== undefined) await pause
       const change = readOrSetAside(tx, entry, index)
       if (change === undefined) continue
       const { entity, collection, by, adopted, once } = entry

@@ -93,8 +93,8 @@ export class Transaction {
   // ── savepoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Sets a savepoint. Returns a function that undoes everything since the savepoint, and returns the entities whose
-   * live document must be dropped.
+   * Sets a savepoint. The function that it returns undoes everything since the savepoint. That function returns the
+   * entities whose live document must be dropped.
    */
   savepoint(): () => readonly string[] {
     const undo = this.#undo.length

@@ -21,6 +21,12 @@ export interface IndexedDBOptions {
 const entries = "entries"
 
 /**
+ * After this number of records, a commit waits until the browser has written them. The page can answer a key meanwhile:
+ * a commit of a first sync has some 500 records, which would otherwise keep the page's thread for 60 ms.
+ */
+const AT_ONCE = 64
+
+/**
  * The key of the random name that the database got when it was made. This key is a string, so it sorts before every
  * array and is outside every range.
  */
@@ -156,11 +162,13 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
               "STORE_MOVED",
               `${moved.key.join("/")} does not have the expected value: read it again`,
             )
-          for (const { key, value } of batch) {
-            if (value === undefined) store.delete(key)
-            else store.put(value, key)
+          const done = completed(store.transaction)
+          done.catch(() => {}) // a rejection while a request is awaited is seen when `done` is awaited
+          for (const [i, { key, value }] of batch.entries()) {
+            const request = value === undefined ? store.delete(key) : store.put(value, key)
+            if (i % AT_ONCE === AT_ONCE - 1) await Promise.race([answered(request), done])
           }
-          await completed(store.transaction)
+          await done
         })
       }),
   }
@@ -183,6 +191,13 @@ function completed(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve()
     transaction.onabort = () => reject(transaction.error ?? new Error("the transaction was aborted"))
+  })
+}
+
+/** Resolves when the request has succeeded or failed. A failed request aborts its transaction. */
+function answered(request: IDBRequest): Promise<void> {
+  return new Promise((resolve) => {
+    request.onsuccess = request.onerror = () => resolve()
   })
 }
 

@@ -72,6 +72,15 @@ export class Reserve {
     }
   }
 
+  /** Call when LevelDB has emptied its logs. Makes the reserve as small as an opening makes it. */
+  async trim(): Promise<void> {
+    this.#logged = await this.#measureLogs()
+    const needed = Math.max(KEPT_BYTES, this.#logged + LEAST_BYTES)
+    if (needed >= this.#bytes) return
+    await truncate(this.#path, needed)
+    this.#bytes = needed
+  }
+
   async #measureLogs(): Promise<number> {
     const logs = (await readdir(this.#folder)).filter((name) => name.endsWith(".log"))
     const sizes = await Promise.all(logs.map((name) => sizeOf(join(this.#folder, name))))

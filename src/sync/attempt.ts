@@ -23,12 +23,13 @@ import {
   type Want,
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
+import { ClockDifference } from "./clock-difference.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
+import { type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
-import { type Batch, ReceivedEntries } from "./received-entries.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
 import { Refusals } from "./refusals.ts"
 import type { Link } from "./socket.ts"
@@ -69,16 +70,16 @@ const HEALS_AT_MOST = 3
 export class Attempt {
   readonly #replica: Replica
   readonly #steps: ConnectionSteps
-  readonly #env: Env
   readonly #link: Link
   readonly #o: AttemptOptions
-  readonly #received: ReceivedEntries
+  readonly #batches: EntryBatches
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   readonly #clockWatch: ClockWatch
+  readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
@@ -104,11 +105,10 @@ export class Attempt {
     this.#o = options
     this.#replica = replica
     this.#steps = new ConnectionSteps(replica)
-    this.#env = env
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
-    this.#received = new ReceivedEntries(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#batches = new EntryBatches(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
@@ -121,6 +121,7 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
+    this.#clockDifference = new ClockDifference(env)
     this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
@@ -129,7 +130,7 @@ export class Attempt {
 
   end(): void {
     this.#state = "ended"
-    this.#received.end()
+    this.#batches.end()
     this.#exchange.end()
     this.#window.close()
     this.#refusals.end()
@@ -158,7 +159,7 @@ export class Attempt {
     if (!this.#answersThis(message)) {
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
       // has damaged.
-      if (this.#awaits === "want" && message.t === "entries") this.#received.addItems(message)
+      if (this.#awaits === "want" && message.t === "entries") this.#batches.addItems(message)
       return
     }
     if (message.t === "entries") this.#queueEntries(message, bytes)
@@ -202,6 +203,7 @@ export class Attempt {
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
     this.#catchUp.asks(this.#o.latestCheck())
+    this.#clockDifference.asked()
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
@@ -241,8 +243,11 @@ export class Attempt {
 
   #queueEntries(message: Entries, bytes: number): void {
     if (message.left !== undefined) this.#catchUp.announced(message.left)
-    if (message.time !== undefined) this.#clockAheadMs = message.time - this.#env.now()
-    this.#received.add(message, bytes)
+    if (message.time !== undefined) {
+      const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
+      this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
+    }
+    this.#batches.add(message, bytes)
   }
 
   async #commitEntries({ messages, bytes }: Batch): Promise<void> {
@@ -262,7 +267,7 @@ export class Attempt {
       clockAheadMs: this.#clockAheadMs,
     })
     this.#endingHeal = false
-    this.#received.committed()
+    this.#batches.committed()
     if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
@@ -283,7 +288,7 @@ export class Attempt {
       this.#grant(bytes, level)
       if (this.#window.releaseUnread()) this.push()
     }
-    this.#received.handOnWhenDue()
+    this.#batches.handOnWhenDue()
   }
 
   /**
@@ -336,7 +341,7 @@ export class Attempt {
       const message = "the relay still does not know our cursor after several heals; it is tried again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#received.handOn() // entries that came before belong to the log as it was before
+      this.#batches.handOn() // entries that came before belong to the log as it was before
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()

@@ -56,11 +56,11 @@ const STABLE_MS = 60_000
 /** A dial that is not answered within this time, ms, has failed. */
 const OPEN_MS = 15_000
 /**
- * A new connection on which nothing arrives within this time, ms, does not lead to a relay: the time at first, and at
- * most. It applies until a relay has sent something. It doubles at each such failure, because the other side may be a
- * relay on a slow line.
+ * A new connection on which nothing arrives within this time, ms, does not lead to a relay. The time applies until a
+ * relay has sent something. It doubles at each such failure, because the other side may be a relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
+/** The longest that this time becomes, ms. */
 const LONGEST_FIRST_WORD_MS = 80_000
 
 /** Throws `URL_INVALID` for a URL that can never be dialled. */

@@ -80,8 +80,8 @@ async function accountsComeBack(world: World): Promise<void> {
     // changes of the first one.
     for (let [left] = othersOf(world, replica), turn = 0; left; [left] = othersOf(world, replica)) {
       if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
-      // The program is not started again here, because it would at once write to its second workspace under the earlier
-      // account.
+      // Only the account changes; the program is not started again. A program that starts writes to its second workspace
+      // at once. It would do so before it knows the new account, and owe a change of the account that we are leaving.
       signIn(world, replica, left.principal)
       await comesToRest(world)
       replica.wake()

@@ -526,6 +526,35 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
+  // A slow line held the answer to a pull back. The device took its clock to be ahead by as long, and hid times of that
+  // span.
+  [
+    "an answer that took 90 s does not make a clock wrong (seed 261281171, path 24)",
+    ["frames that took over a second"],
+    {
+      options: {
+        seed: 1272433493,
+        replicas: 2,
+        duplicates: 0.5,
+        principals: false,
+        shared: true,
+        segment: 8,
+        speeds: {
+          store: { usual: 4, worst: 100 },
+          network: { usual: 9, worst: 900 },
+          disk: { usual: 15, worst: 1000 },
+        },
+        bytesPerMs: 0.1,
+      },
+      commands: [
+        { op: "ambush", replica: 3, x: 455, gap: { events: 9 } },
+        { op: "burst", replica: 2, x: 494, gap: { ms: 90_000 } },
+        { op: "harmDevice", replica: 2, x: 54, gap: { ms: 7992 } },
+        { op: "edit", replica: 3, x: 290, gap: { ms: 4544 } },
+        { op: "ambush", replica: 1, x: 97, gap: { ms: 90_000 } },
+      ],
+    },
+  ],
 ]
 
 for (const [what, happens, run] of runs) {

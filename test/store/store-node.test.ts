@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -28,6 +29,16 @@ async function run(what: string, limit?: string): Promise<Child> {
   const child = await storeProcess(what, folder, limit)
   children.push(child)
   return child
+}
+
+async function bytesIn(name: string): Promise<number> {
+  const sizes = (await readdir(name)).map((file) =>
+    stat(path.join(name, file)).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  )
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
 }
 
 const level = (name: string) => new ClassicLevel<string, Buffer>(name, { valueEncoding: "buffer" })
@@ -210,6 +221,30 @@ describe("nodeStore", () => {
       expect(Object.getPrototypeOf(value)).toBe(Uint8Array.prototype)
     }
     await release()
+  })
+
+  test("frees the space of overwritten records once nothing was written for a while, and loses nothing", async () => {
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    const valueIn = (round: number, i: number) => randomBytes(10_000).fill(`${round} ${i}`, 0, 8)
+    for (let round = 0; round < 8; round++) {
+      await store.commit(Array.from({ length: 100 }, (_, i) => [["w", `${i}`], new Uint8Array(valueIn(round, i))]))
+      await store.look?.() // something was written since the last look: the store waits
+    }
+    const full = await bytesIn(folder)
+    await expect.poll(() => store.look?.().then(() => bytesIn(folder)), { timeout: 15_000 }).toBeLessThan(full / 2)
+    await store.commit([[["w", "after"], "x"]])
+    await release()
+    const again = nodeStore(folder)
+    const releaseAgain = await again.claim("w")
+    const found = await again.list(["w"])
+    expect(found.map(([key]) => key[1]).sort()).toEqual(
+      [...Array.from({ length: 100 }, (_, i) => `${i}`), "after"].sort(),
+    )
+    for (const [[, i], value] of found)
+      if (i !== "after")
+        expect(Buffer.from(value as Uint8Array).subarray(0, 8)).toEqual(valueIn(7, Number(i)).subarray(0, 8))
+    await releaseAgain()
   })
 
   test("fails on a value that it has not written", async () => {

@@ -48,7 +48,10 @@ export class Sequence {
     this.#spend = spend
   }
 
-  /** Inserts characters, the ids of which follow each other, each behind the one before it. */
+  /**
+   * Inserts a run of characters. Their ids are consecutive. The first one is inserted behind `after`, and every other
+   * one behind its predecessor.
+   */
   insertText(actor: number, first: number, text: string, count: number, after: Piece | undefined): void {
     if (text.length === count) {
       this.#insertCharacters(actor, first, text, count, after)

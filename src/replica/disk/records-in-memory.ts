@@ -33,7 +33,7 @@ export type Defs = ReadonlyMap<string, AnyDef>
  * for changes that have not arrived.
  */
 export class StaleMarks extends Map<string, StaleRecord> {
-  /** How many marked entities idle work can project now. The others wait for changes that have not arrived. */
+  /** The number of marked entities that idle work is able to project now. The others wait for changes that have not arrived. */
   toShow = 0
 
   override set(entity: string, mark: StaleRecord): this {

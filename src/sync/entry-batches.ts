@@ -19,7 +19,7 @@ export interface Batch {
   readonly bytes: number
 }
 
-export class ReceivedEntries {
+export class EntryBatches {
   readonly #clock: Clock
   readonly #handOn: (batch: Batch) => void
   #messages: Entries[] = []

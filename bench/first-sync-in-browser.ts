@@ -1,0 +1,136 @@
+/**
+ * Measures the notes page's first sync in Chromium: a fresh profile, and a relay that has 1,000 and then 10,000 notes.
+ * A long task is a turn of the page's thread that took more than 50 ms (W3C, Long Tasks API); while it runs, the page
+ * answers no key.
+ */
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { nodeStore } from "headwater/node"
+import { createRelay } from "headwater-relay"
+import { chromium } from "playwright-core"
+import { servePage } from "../examples/notes/serve.ts"
+import { figure } from "./figures.ts"
+import { fill, openNotes } from "./notes.ts"
+
+const ROUNDS = 3
+const executablePath = "/usr/bin/chromium"
+const pageFolder = path.join(import.meta.dirname, "../../examples/dist/notes/page")
+if (!existsSync(executablePath)) {
+  console.log(`  not measured: there is no ${executablePath}`)
+  process.exit(0)
+}
+
+interface Sync {
+  /** From the navigation to the first row, and to the last one, ms. */
+  readonly first: number
+  readonly all: number
+  /** How many different numbers of notes the page showed. */
+  readonly steps: number
+  readonly longTasks: readonly number[]
+  readonly wasm: number
+}
+
+/** Runs in the page before its own scripts. */
+function watch(): void {
+  const seen = { longTasks: [] as number[], wasm: 0, counts: new Map<number, number>() }
+  Object.assign(window, { seen })
+  new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) seen.longTasks.push(duration)
+  }).observe({ type: "longtask", buffered: true })
+  for (const name of ["compile", "compileStreaming", "instantiate", "instantiateStreaming"] as const) {
+    const original = WebAssembly[name] as (...args: unknown[]) => unknown
+    const counted = (...args: unknown[]) => {
+      seen.wasm++
+      return original.apply(WebAssembly, args)
+    }
+    Object.assign(WebAssembly, { [name]: counted })
+  }
+  addEventListener("DOMContentLoaded", () => {
+    const count = document.getElementById("count")!
+    const look = () => {
+      const shown = Number.parseInt(count.textContent ?? "", 10)
+      if (shown > 0 && !seen.counts.has(shown)) seen.counts.set(shown, performance.now())
+    }
+    new MutationObserver(look).observe(count, { childList: true, characterData: true, subtree: true })
+  })
+}
+
+async function sync(url: string, notes: number): Promise<Sync> {
+  const profile = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+  const context = await chromium.launchPersistentContext(profile, { executablePath, args })
+  const page = await context.newPage()
+  page.setDefaultTimeout(120_000)
+  await page.addInitScript(watch)
+  await page.goto(url)
+  await page
+    .locator("#count")
+    .filter({ hasText: `${notes} notes` })
+    .waitFor()
+  await page.locator("#status").filter({ hasText: "all stored" }).waitFor()
+  const seen = await page.evaluate(() => {
+    const { longTasks, wasm, counts } = (
+      window as unknown as { seen: { longTasks: number[]; wasm: number; counts: Map<number, number> } }
+    ).seen
+    return { longTasks, wasm, counts: [...counts.values()] }
+  })
+  await context.close()
+  rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+  const { counts, longTasks, wasm } = seen
+  return { first: counts[0]!, all: counts.at(-1)!, steps: counts.length, longTasks, wasm }
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
+const relay = await createRelay({ host: "127.0.0.1", port: 0, data: path.join(folder, "relay") })
+const url = `ws://127.0.0.1:${relay.port}`
+const server = await servePage({ port: 0, relay: url, folder: pageFolder })
+const writer = await openNotes(nodeStore(path.join(folder, "writer")), url, "notes")
+for (const notes of [1_000, 10_000]) {
+  await fill(writer, notes)
+  await writer.whenStored()
+  const rounds: Sync[] = []
+  for (let round = 0; round < ROUNDS; round++) rounds.push(await sync(server.url, notes))
+  const called = `${notes.toLocaleString("en")} notes`
+  figure(
+    `${called}: first row shown`,
+    rounds.map(({ first }) => first),
+    " ms",
+  )
+  figure(
+    `${called}: all rows shown`,
+    rounds.map(({ all }) => all),
+    " ms",
+  )
+  figure(
+    "... each",
+    rounds.map(({ all }) => all / notes),
+    " ms",
+  )
+  figure(
+    "... numbers of notes that the page showed on the way",
+    rounds.map(({ steps }) => steps),
+    "",
+  )
+  figure(
+    "... long tasks",
+    rounds.map(({ longTasks }) => longTasks.length),
+    "",
+    { atMost: 0 },
+  )
+  figure(
+    "... the longest of them",
+    rounds.map(({ longTasks }) => Math.max(0, ...longTasks)),
+    " ms",
+  )
+  figure(
+    "... WebAssembly compiled",
+    rounds.map(({ wasm }) => wasm),
+    " times",
+    { atMost: 0 },
+  )
+}
+await writer.close()
+await server.close()
+await relay.close()
+rmSync(folder, { recursive: true })
