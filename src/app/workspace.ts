@@ -286,6 +286,7 @@ class OpenWorkspace<C extends Defs> {
 
   async #closeOnce(): Promise<void> {
     this.#hangUp()
+    this.#sync.end()
     this.#stopListeningForClose?.()
     if (this.#ownsConnection) await this.#connection?.close()
     this.#waiting.giveUp("the workspace was closed")

@@ -25,8 +25,8 @@ export interface Received {
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
-  /** ms by which the relay's clock is ahead of ours. */
-  readonly clockAheadMs?: number | undefined
+  /** Present when the relay has sent its time: by how many ms its clock is ahead of ours, and when it was so by ours. */
+  readonly clock?: Pick<State, "clockAheadMs" | "clockMeasuredAt"> | undefined
 }
 
 /** Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. */
@@ -59,8 +59,8 @@ function changeAuthor(replica: Replica, tx: Transaction): void {
 }
 
 function stateAfter(state: State, received: Received, now: number): State {
-  const next: { -readonly [K in keyof State]: State[K] } = { ...state }
-  const { cursor, healed, level, principal, access, clockAheadMs } = received
+  const { cursor, healed, level, principal, access, clock } = received
+  const next: { -readonly [K in keyof State]: State[K] } = { ...state, ...clock }
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
@@ -74,7 +74,6 @@ function stateAfter(state: State, received: Received, now: number): State {
     next.firstPrincipal ??= principal
   }
   if (access !== undefined) next.access = knownAccess(access)
-  if (clockAheadMs !== undefined) next.clockAheadMs = clockAheadMs
   if (level && !next.heal) {
     next.complete = true
     next.lastSyncedAt = now
