@@ -98,7 +98,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "heal without reach",
-    run: 44,
+    run: 47,
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
