@@ -192,7 +192,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 2,
+    run: 7,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
@@ -234,7 +234,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a failure of one log that closes the socket",
-    run: 5,
+    run: 7,
     sees: /^ended for no good reason/,
     edits: [
       {
@@ -247,7 +247,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "changes that are acknowledged although their flush failed",
-    run: 5,
+    run: 7,
     sees: /^acknowledged before stored/,
     edits: [
       {
