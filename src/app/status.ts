@@ -3,11 +3,11 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import type { SetAside } from "../replica/disk/records-in-memory.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"
-import { Listeners } from "./listeners.ts"
 
 /** The state of a workspace on this device. It is a new object each time that something in it changes. */
 export type Status = Readonly<{

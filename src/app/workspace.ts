@@ -107,7 +107,7 @@ export interface WorkspaceOptions<C extends Defs> {
  *
  * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
  * Other codes: `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED`, `STORE_FORMAT`
- * (the store was written by a newer version, or is damaged).
+ * (the store was written by a newer version).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal, wasm, documentBytes } = options
@@ -286,6 +286,7 @@ class OpenWorkspace<C extends Defs> {
 
   async #closeOnce(): Promise<void> {
     this.#hangUp()
+    this.#sync.end()
     this.#stopListeningForClose?.()
     if (this.#ownsConnection) await this.#connection?.close()
     this.#waiting.giveUp("the workspace was closed")

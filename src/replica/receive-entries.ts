@@ -27,8 +27,8 @@ export interface Received {
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
-  /** ms by which the relay's clock is ahead of ours. */
-  readonly clockAheadMs?: number | undefined
+  /** Present when the relay has sent its time: by how many ms its clock is ahead of ours, and when it was so by ours. */
+  readonly clock?: Pick<State, "clockAheadMs" | "clockMeasuredAt"> | undefined
 }
 
 /** What has come of received entries once they are committed. */
@@ -70,8 +70,8 @@ function changeAuthor(replica: Replica, tx: Transaction): void {
 }
 
 function stateAfter(state: State, received: Received, now: number): State {
-  const next: { -readonly [K in keyof State]: State[K] } = { ...state }
-  const { cursor, healed, level, principal, access, clockAheadMs } = received
+  const { cursor, healed, level, principal, access, clock } = received
+  const next: { -readonly [K in keyof State]: State[K] } = { ...state, ...clock }
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
@@ -85,7 +85,6 @@ function stateAfter(state: State, received: Received, now: number): State {
     next.firstPrincipal ??= principal
   }
   if (access !== undefined) next.access = knownAccess(access)
-  if (clockAheadMs !== undefined) next.clockAheadMs = clockAheadMs
   if (level && !next.heal) {
     next.complete = true
     next.lastSyncedAt = now

@@ -352,16 +352,20 @@ async function madeFolder(folder: string): Promise<string> {
   return realpath(folder)
 }
 
+/** Not `instanceof Error`, because Node's own errors are of another realm than a test that has its own globals. */
+const hasMessage = (error: unknown): error is { code?: unknown; message: string; cause?: unknown } =>
+  typeof error === "object" && error !== null && typeof (error as Error).message === "string"
+
 /** Whether an error has this code. LevelDB's code for a failed opening is in the error or in one of its causes. */
 const isBecause = (code: string, error: unknown): boolean =>
-  error instanceof Error && ((error as { code?: unknown }).code === code || isBecause(code, error.cause))
+  hasMessage(error) && (error.code === code || isBecause(code, error.cause))
 
 /**
  * Whether a write failed because LevelDB could not write a table earlier. After that, LevelDB refuses every write until
  * it is opened again, even if the disk has space again. The error then names a table file. A write itself goes to a log
  * file, so an error of its own names no table.
  */
-const isOld = (error: unknown): boolean => error instanceof Error && /\.(ldb|sst)\b/.test(error.message)
+const isOld = (error: unknown): boolean => hasMessage(error) && /\.(ldb|sst)\b/.test(error.message)
 
 interface Expected {
   readonly key: string

@@ -10,7 +10,7 @@ import { ConnectionSteps } from "../replica/connection-steps.ts"
 import { markHeal, receiveWant, type Wanted } from "../replica/have-and-want.ts"
 import { placeOf } from "../replica/log-places.ts"
 import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/receive-answers.ts"
-import { receiveEntries } from "../replica/receive-entries.ts"
+import { type Received, receiveEntries } from "../replica/receive-entries.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
   type Ack,
@@ -24,7 +24,6 @@ import {
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
 import { ClockDifference } from "./clock-difference.ts"
-import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
 import { type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
@@ -78,14 +77,13 @@ export class Attempt {
   readonly #window: PushWindow
   readonly #refusals: Refusals
   readonly #trouble: Trouble
-  readonly #clockWatch: ClockWatch
   readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
-  #clockAheadMs: number | undefined
+  /** The difference to the relay's clock, from the time that the relay has sent. Undefined once it is committed. */
+  #clock: Received["clock"]
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
   /** Whether the cursor that ends a heal has come and its commit is under way. */
@@ -122,7 +120,6 @@ export class Attempt {
       () => this.#run(this.#begin()),
     )
     this.#clockDifference = new ClockDifference(env)
-    this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
     this.#run(this.#begin())
@@ -135,7 +132,6 @@ export class Attempt {
     this.#window.close()
     this.#refusals.end()
     this.#trouble.end()
-    this.#clockWatch.end()
   }
 
   /** Whether a heal must begin because the disk has damaged a change. The relay may still have the change. */
@@ -228,7 +224,7 @@ export class Attempt {
    * Call when the device's clock was set. Pulls, because the answer to a pull has the relay's time. While the answer to
    * another pull or a heal is under way, the pull is delayed until the workspace is level.
    */
-  #askTime(): void {
+  askTime(): void {
     const isFree = this.#state === "served" && !this.#exchange.heals && !this.#replica.state.heal
     this.#mustAskTime = !isFree || !this.#catchUp.mustAsk()
     if (!this.#mustAskTime) this.#run(this.#begin())
@@ -244,8 +240,9 @@ export class Attempt {
   #queueEntries(message: Entries, bytes: number): void {
     if (message.left !== undefined) this.#catchUp.announced(message.left)
     if (message.time !== undefined) {
-      const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
-      this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
+      const known = (this.#clock ?? this.#replica.state).clockAheadMs
+      const clockAheadMs = this.#clockDifference.answered(message.time, known)
+      this.#clock = { clockAheadMs, clockMeasuredAt: this.#o.env.now() }
     }
     this.#batches.add(message, bytes)
   }
@@ -257,6 +254,8 @@ export class Attempt {
     const level = messages.at(-1)?.level === true
     const healed = cursor && this.#exchange.endHeal()
     this.#endingHeal = healed !== undefined
+    const clock = this.#clock
+    this.#clock = undefined
     const wanted = await receiveEntries(this.#steps, {
       items,
       cursor,
@@ -264,7 +263,7 @@ export class Attempt {
       level,
       principal: first?.principal,
       access: first?.access,
-      clockAheadMs: this.#clockAheadMs,
+      clock,
     })
     this.#endingHeal = false
     this.#batches.committed(wanted.applyingMs)
@@ -278,7 +277,7 @@ export class Attempt {
     }
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
-    if (level && this.#mustAskTime) this.#askTime()
+    if (level && this.#mustAskTime) this.askTime()
     else if (level) this.pullAgain()
     const arrived = items.flatMap((item) => ("entry" in item ? [item.entry.entity] : []))
     const freed = arrived.filter((entity) => this.#refusals.arrived(entity))

@@ -149,6 +149,11 @@ export class Session {
     this.#attempt?.pullAgain()
   }
 
+  /** Call when the device's clock was set. */
+  askTime(): void {
+    this.#attempt?.askTime()
+  }
+
   end(): void {
     this.#cancelRetry?.()
     this.#cancelHeal?.()

@@ -6,11 +6,13 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { collection, openWorkspace, relayConnection, shape } from "headwater"
+import { indexedDBStore } from "headwater/indexeddb"
 import { memoryStore } from "headwater/memory"
 import { nodeStore } from "headwater/node"
 import { afterAll, describe, expect, test } from "vitest"
 import type { Store } from "../../src/store/store.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
+import { newBrowser } from "../support/store/fixtures.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
 const open = (store: object, signal?: AbortSignal) =>
@@ -18,10 +20,12 @@ const open = (store: object, signal?: AbortSignal) =>
 
 const folder = await mkdtemp(path.join(tmpdir(), "headwater-lives-"))
 const memory = memoryStore()
+newBrowser()
 afterAll(() => rm(folder, { recursive: true }))
 const stores: [string, () => Store][] = [
   ["one memory store", () => memory],
   ["a node store made anew each time", () => nodeStore(folder)],
+  ["an IndexedDB store made anew each time", () => indexedDBStore("lives")],
 ]
 
 describe.each(stores)("%s", (_name, store) => {

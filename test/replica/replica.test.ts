@@ -1,7 +1,7 @@
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { headsOf } from "headwater/testing"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { keys, type StaleRecord } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
@@ -203,4 +203,22 @@ test("two sessions of one device never share an actor", async () => {
     await ws.close()
   }
   expect(actors.size).toBe(3)
+})
+
+test("a listener of commits that throws fails no commit, and the listeners behind it are called", async () => {
+  const error = vi.spyOn(console, "error").mockImplementation(() => {})
+  const ws = await opened(memoryStore())
+  const thrown = new Error("a defect")
+  let calls = 0
+  const replica = replicaOf(ws)
+  replica.onCommit(() => {
+    throw thrown
+  })
+  replica.onCommit(() => calls++)
+  const { id } = await ws.notes.create({ title: "saved" })
+  expect([ws.notes.get(id)?.title, ws.status.error, calls]).toEqual(["saved", null, 1])
+  await ws.notes.update(id, (draft) => void (draft.title = "goes on"))
+  expect(error.mock.calls).toEqual([[thrown], [thrown]])
+  await ws.close()
+  error.mockRestore()
 })

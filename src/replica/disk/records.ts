@@ -75,6 +75,8 @@ export interface State {
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when the relay last sent its time */
   readonly clockAheadMs: number
+  /** By this device's clock, ms since 1970: when the relay sent that time; 0 if it never did. */
+  readonly clockMeasuredAt: number
   /** By collection, the version of the projection that made the stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
 }
@@ -90,6 +92,7 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
   firstPrincipal: null,
   lastSyncedAt: null,
   clockAheadMs: 0,
+  clockMeasuredAt: 0,
   projections,
 })
 
