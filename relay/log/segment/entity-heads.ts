@@ -19,9 +19,14 @@ const NIL = 0xffffffff
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Approximate bytes of memory for a hash in a map, and for an entity's state with one head, as most states have. */
+/** Approximate bytes of memory for a hash in a map, for an entity's state without its heads, and for each head. */
 const MAPPED_BYTES = 150
 const STATE_BYTES = 100
+const HEAD_BYTES = 90
+
+/** Returns the approximate bytes of memory that a remembered state takes. Null: the entity had no state. */
+export const memoryOfState = (state: EntityState | null): number =>
+  STATE_BYTES + HEAD_BYTES * (state?.heads.length ?? 0)
 
 export class EntityHeads {
   count = 0
@@ -38,6 +43,8 @@ export class EntityHeads {
   readonly #long = new Map<number, Map<string, number>>()
   /** Each entity's state before the segment. Null: it had no state. Absent: its state is not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
+  /** Approximate bytes of memory that the states in `#before` take. */
+  statesMemory = 0
 
   /**
    * `longChain`: a chain with more links than this moves into a map, because every change of an entity with many heads
@@ -52,7 +59,7 @@ export class EntityHeads {
   get memory(): number {
     let mapped = 0
     for (const { size } of this.#long.values()) mapped += MAPPED_BYTES * size
-    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + STATE_BYTES * this.#before.size
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + this.statesMemory
   }
 
   // Below, `bytes` are the preambles of the index in memory, `at` is an offset in them, and `e` is the number of an
@@ -80,7 +87,10 @@ export class EntityHeads {
   }
 
   setBefore(e: number, state: EntityState | null, bytes: Buffer): void {
+    const known = this.#before.get(e)
+    if (known !== undefined) this.statesMemory -= memoryOfState(known)
     this.#before.set(e, state)
+    this.statesMemory += memoryOfState(state)
     const rested = this.#hashes(e, RESTED, bytes)
     const heads = new Set(state?.heads)
     this.#clear(e, RESTED)

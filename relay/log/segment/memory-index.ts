@@ -55,6 +55,11 @@ export class MemoryIndex {
     return lists + tables + this.#entities.memory
   }
 
+  /** Approximate bytes of memory that the entities' states before the segment take. */
+  get statesMemory(): number {
+    return this.#entities.statesMemory
+  }
+
   // ── records, by their number ──────────────────────────────────────────────────────────────────────────────────────
 
   get count(): number {

@@ -62,6 +62,7 @@ export const tinyLogSizes: Partial<LogSizes> = {
   orphans: 2,
   lookUpSlice: 2,
   recentEntities: 2,
+  recentStateBytes: 400,
   recentActors: 2,
   longChain: 2,
 }
