@@ -101,12 +101,13 @@ export class OpenSegment {
   load(bytes: Buffer, at: number, offset: number): void {
     this.index.add(bytes, at, offset, () => undefined)
     this.#flushed = this.index.count
+    this.index.keep(this.#flushed)
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
   /** Drops the records that are not flushed. */
   rollBack(): void {
-    this.index.cut(this.#flushed)
+    this.index.cut()
     this.#end = this.size
   }
 
@@ -167,6 +168,7 @@ export class OpenSegment {
     this.#torn = false
     this.size += bytes.length
     this.#flushed += records
+    this.index.keep(this.#flushed)
   }
 
   async close(): Promise<void> {
