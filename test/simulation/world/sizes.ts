@@ -17,6 +17,7 @@ export const tinySizes: Sizes = {
   group: 2,
   projectAtOnce: 1,
   readAtOnce: 2,
+  readOperations: 3,
   readBytes: 2 ** 15,
   arrivals: 400,
   haveRecords: 3,
