@@ -11,7 +11,7 @@ import { automerge, NOBODY } from "./automerge.ts"
 import { encodeChange } from "./encoder/new-change.ts"
 import { NewOperations } from "./encoder/new-operations.ts"
 import { MAKE_TEXT } from "./format.ts"
-import { onlyString, TYPE } from "./operations.ts"
+import { MADE, onlyString, TYPE } from "./operations.ts"
 
 /** The templates, by what they make. The oldest one is forgotten first. */
 const templates = new Map<string, Template>()
@@ -62,6 +62,18 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
     operations.make({ object: undefined, key }, MAKE_TEXT),
   )
   return deriveFrom(made, entity, genesis.hash)
+}
+
+/**
+ * Makes a change that depends on these changes and has no other effect: it sets a key and removes the key again. An
+ * edit depends on all heads, so with more heads than a change may depend on, the heads must be merged before.
+ */
+export function merging(entity: string, heads: readonly Change[]): Change {
+  const startOp = Math.max(...heads.map(({ maxOp }) => maxOp)) + 1
+  const operations = new NewOperations(startOp)
+  operations.delete(MADE, operations.set({ object: undefined, key: MADE }, true))
+  const deps = heads.map(({ hash }) => hash)
+  return deriveFrom(templateOf(encodeChange({ deps, actor: NOBODY, startOp, time: 0, others: [] }, operations)), entity)
 }
 
 /**
