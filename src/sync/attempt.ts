@@ -53,6 +53,8 @@ export interface AttemptOptions {
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
+  /** Whether entries that the relay has sent on this connection were dropped, because an earlier attempt failed. */
+  readonly dropped: boolean
   /** How many `have`s of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
@@ -97,6 +99,8 @@ export class Attempt {
   #awaits: "request" | "principal" | "want" | "nothing"
   /** How many `have`s of earlier attempts are still to be answered. */
   #staleWants: number
+  /** Whether entries that the relay has sent on this connection were dropped. */
+  #dropped: boolean
 
   constructor(options: AttemptOptions) {
     const { replica, env, link, update } = options
@@ -106,6 +110,7 @@ export class Attempt {
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
+    this.#dropped = options.dropped
     this.#batches = new EntryBatches(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
@@ -154,8 +159,10 @@ export class Attempt {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
-      // has damaged.
-      if (this.#awaits === "want" && message.t === "entries") this.#batches.addItems(message)
+      // has damaged. Once entries were dropped, later ones may depend on them; the heal brings both.
+      if (message.t !== "entries") return
+      if (this.#awaits === "want" && !this.#dropped) this.#batches.addItems(message)
+      else this.#dropped = true
       return
     }
     if (message.t === "entries") this.#queueEntries(message, bytes)

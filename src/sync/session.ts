@@ -77,7 +77,8 @@ export class Session {
     this.#begin(false)
   }
 
-  #begin(again: boolean): void {
+  /** `again`, `dropped`: see `AttemptOptions`. */
+  #begin(again: boolean, dropped = false): void {
     const { replica, env, latestCheck, update, progress } = this.#o
     const link: Link = {
       ...this.#o.link,
@@ -87,7 +88,7 @@ export class Session {
       },
     }
     this.#attempt = new Attempt({
-      ...{ replica, env, link, latestCheck, update, progress, again },
+      ...{ replica, env, link, latestCheck, update, progress, again, dropped },
       staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
@@ -109,7 +110,7 @@ export class Session {
     if (wait === undefined) return
     this.#cancelRetry = env.after(wait, () => {
       this.#cancelRetry = undefined
-      this.#begin(true)
+      this.#begin(true, true)
     })
   }
 
