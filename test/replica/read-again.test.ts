@@ -182,7 +182,7 @@ test.each(["null", "{}", "7", '{"n":1,"e":7}', '{"n":1,"r":{"notes":null}}', '{"
     const store = memoryStore()
     const release = await store.claim("w")
     await store.commit([[keys.journal("w", 1), value]])
-    const touched = await touchedSince(store, "w", 0, 1, usualSizes)
+    const touched = await touchedSince(store, "w", 0, { n: 1, value: "1", isDamaged: false }, usualSizes)
     expect(touched.everything).toBe(true)
     await release()
   },

@@ -124,14 +124,16 @@ export function journalWrites(
 export interface LastCommit {
   readonly n: number
   readonly value: Value | undefined
+  /** Whether the record is damaged. Then everything is read again, and the next commit writes a new record. */
+  readonly isDamaged: boolean
 }
 
 /** Reads the commit record. When it is damaged, the journal says which commit was the last. */
 export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   const value = await store.get(keys.commit(w))
-  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value }
+  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value, isDamaged: false }
   const records = (await store.list(keys.journals(w))).map(([, record]) => readRecord(record)?.n ?? 0)
-  return { n: Math.max(0, ...records), value }
+  return { n: Math.max(0, ...records), value, isDamaged: value !== undefined }
 }
 
 /** Reads from the journal everything that the commits `from` + 1 to `to` have touched. */
@@ -139,11 +141,11 @@ export async function touchedSince(
   store: Store,
   w: string,
   from: number,
-  to: number,
+  { n: to, isDamaged }: LastCommit,
   sizes: JournalSizes,
 ): Promise<Touched> {
   const touched = new Touched()
-  if (to < from || to - from > sizes.journal) touched.everything = true
+  if (isDamaged || to < from || to - from > sizes.journal) touched.everything = true
   // If the records together name more than this, reading everything is quicker than reading each named record.
   const most = 4 * sizes.journalNames
   for (let n = from + 1; n <= to && !touched.everything; n++) {

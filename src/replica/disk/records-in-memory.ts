@@ -136,6 +136,7 @@ export class Known {
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
     const note = (key: Key) => void damaged.push(key)
+    if (commit.isDamaged) note(keys.commit(workspace))
     const known = new Known(workspace, defs, commit, await readState(store, workspace, note), around)
     known.outbox = await Outbox.read(store, workspace, around.sizes, note)
     const each = async <T>(prefix: Key, add: (entity: string, hash: Hash, record: T) => void) => {
@@ -184,7 +185,7 @@ export class Known {
       writes,
       expect: [[keys.commit(this.#workspace), this.#commit.value]],
       done: () => {
-        this.#commit = { n, value: String(n) }
+        this.#commit = { n, value: String(n), isDamaged: false }
         this.#stateUnsaved = false
         tx.committed()
         outbox.done()
@@ -229,7 +230,7 @@ export class Known {
   async moved(store: Store): Promise<Moved | undefined> {
     const commit = await lastCommit(store, this.#workspace)
     if (commit.value === this.#commit.value) return undefined
-    const touched = await touchedSince(store, this.#workspace, this.#commit.n, commit.n, this.#around.sizes)
+    const touched = await touchedSince(store, this.#workspace, this.#commit.n, commit, this.#around.sizes)
     return { commit, touched }
   }
 
