@@ -1,10 +1,13 @@
 /**
  * Records that are JSON of a shape that this library never writes. They are damaged, like records that are not JSON.
  */
+
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
+import { writeJson } from "../../src/replica/disk/checked-json.ts"
 import type { Store, Value } from "../../src/store/store.ts"
+import { jsonIn } from "../support/record.ts"
 import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
@@ -36,7 +39,8 @@ const mayBeGone = new Set(["row", "outbox record"])
 
 for (const [what, key] of records) {
   // A store reads a value that it cannot decode as no bytes.
-  const values = [new Uint8Array(), "{garbage", ...(mayBeGone.has(what) ? [] : ["null"]), "{}", "[null]", "7"]
+  const shapes = [...(mayBeGone.has(what) ? [] : [null]), {}, [null], 7]
+  const values = [new Uint8Array(), "{garbage", ...shapes.map((shape) => writeJson(key, shape))]
   test.each(values)(`a record of the kind "${what}" that is %s does not prevent opening`, async (value) => {
     const store = memoryStore()
     const ws = await open(store)
@@ -60,9 +64,9 @@ test("without the state record all rows are made again, because their projection
   await ws.close()
   const key = ["w", "row", "notes", ID]
   const release = await store.claim("w")
-  const row = JSON.parse((await store.get(key)) as string)
+  const row = jsonIn(await store.get(key))
   await release()
-  await overwrite(store, key, JSON.stringify({ ...row, title: "as another version shows it" }))
+  await overwrite(store, key, writeJson(key, { ...row, title: "as another version shows it" }))
   await overwrite(store, ["w", "state"], "{garbage")
   const again = await open(store)
   await until(() => again.notes.get(ID)?.title === "t", again)

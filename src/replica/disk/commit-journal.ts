@@ -10,6 +10,7 @@
 
 import type { Sizes } from "../../base/sizes.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
+import { parseJson, writeJson } from "./checked-json.ts"
 import { keys } from "./records.ts"
 
 type JournalSizes = Pick<Sizes, "journal" | "journalNames">
@@ -114,9 +115,10 @@ export function journalWrites(
   sizes: JournalSizes,
 ): Write[] {
   const record = Touched.by(writes, owed).record(n, sizes.journalNames)
+  const key = keys.journal(w, n % sizes.journal)
   return [
     [keys.commit(w), String(n)],
-    [keys.journal(w, n % sizes.journal), JSON.stringify(record)],
+    [key, writeJson(key, record)],
   ]
 }
 
@@ -132,7 +134,7 @@ export interface LastCommit {
 export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   const value = await store.get(keys.commit(w))
   if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value, isDamaged: false }
-  const records = (await store.list(keys.journals(w))).map(([, record]) => readRecord(record)?.n ?? 0)
+  const records = (await store.list(keys.journals(w))).map(([key, value]) => readRecord(key, value)?.n ?? 0)
   return { n: Math.max(0, ...records), value, isDamaged: value !== undefined }
 }
 
@@ -149,7 +151,8 @@ export async function touchedSince(
   // If the records together name more than this, reading everything is quicker than reading each named record.
   const most = 4 * sizes.journalNames
   for (let n = from + 1; n <= to && !touched.everything; n++) {
-    const record = readRecord(await store.get(keys.journal(w, n % sizes.journal)))
+    const key = keys.journal(w, n % sizes.journal)
+    const record = readRecord(key, await store.get(key))
     if (record?.n === n) touched.add(record)
     else touched.everything = true
     if (touched.size > most) touched.everything = true
@@ -157,13 +160,10 @@ export async function touchedSince(
   return touched
 }
 
-function readRecord(value: Value | undefined): JournalRecord | undefined {
-  try {
-    const record = typeof value === "string" ? (JSON.parse(value) as JournalRecord) : undefined
-    return record && isWhole(record) ? record : undefined
-  } catch {
-    return undefined
-  }
+/** Reads a record; undefined when it is damaged. */
+function readRecord(key: Key, value: Value | undefined): JournalRecord | undefined {
+  const record = parseJson(key, value) as JournalRecord | null | undefined
+  return record && isWhole(record) ? record : undefined
 }
 
 /** Whether a record has the fields that are read from it; otherwise it is damaged. */

@@ -10,6 +10,7 @@ import type { AnyDef } from "../../schema/schema.ts"
 import type { Expect, Key, Store, Write } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
 import type { Transaction } from "../transaction.ts"
+import { writeJson } from "./checked-json.ts"
 import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./commit-journal.ts"
 import { Outbox } from "./outbox.ts"
 import {
@@ -175,7 +176,8 @@ export class Known {
     const rowPlan = this.rows.plan(rows)
     const writes = [...tx.writes, ...outbox.writes, ...rowPlan.writes]
     if (tx.stateChanged || (this.#stateUnsaved && writes.length > 0)) {
-      writes.push([keys.state(this.#workspace), JSON.stringify(tx.state)])
+      const key = keys.state(this.#workspace)
+      writes.push([key, writeJson(key, tx.state)])
     }
     if (writes.length === 0) return undefined
     const n = this.#commit.n + 1

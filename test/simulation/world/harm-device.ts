@@ -52,12 +52,14 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 }
 
 /**
- * The value with one character or byte replaced so that the damage can be noticed: a JSON text without its first
- * character is never valid, and a chunk with another byte has another hash. Damage inside a word of the text (such as
- * the name of a collection) could not be noticed here; checksums of the disk must find it.
+ * The value with one character or byte replaced so that the damage can be noticed: a JSON text has a checksum, and a
+ * chunk with another byte has another hash. The words beside a chunk (such as the name of a collection) have neither.
  */
 function damaged(value: Value, x: number): Value {
-  if (typeof value === "string") return `#${value.slice(1)}`
+  if (typeof value === "string") {
+    const at = x % value.length
+    return `${value.slice(0, at)}${value[at] === "1" ? "2" : "1"}${value.slice(at + 1)}`
+  }
   const bytes = value.slice()
   const chunkAt = Buffer.from(bytes).indexOf(MAGIC)
   const at = chunkAt + (x % SHORTEST_CHUNK)
