@@ -18,8 +18,8 @@ function mixed(sum: number, word: number): number {
  * Returns 32 bits that depend on each byte of the text's UTF-8 and on `seed`. Always differs when only one word of four
  * bytes is different; for any other difference it is the same in one of 2^32 cases.
  *
- * Checking a megabyte takes about half a millisecond, a quarter of the time of `JSON.parse`. So it works on words of
- * encoded text, in four sums that the processor can compute at the same time.
+ * Checking a megabyte takes some 0.4 ms, a seventh of the time of `JSON.parse`. It works on words of encoded text, in
+ * four sums that the processor can compute at the same time, because letter by letter it would take as long as parsing.
  */
 export function checksum(text: string, seed: number): number {
   let a = seed

@@ -77,6 +77,19 @@ test("an outbox record whose key the disk has damaged is dropped, and the change
   expect(await notesAfterStored(store)).toBe(1)
 })
 
+test("a record whose key no store takes any more, because the disk has damaged the key, stops no write", async () => {
+  const store = await withNotes(1)
+  const stray: [Key, Value] = [["w", "row", "notes", "n\ufffd"], "{}"]
+  const list: Store["list"] = async (prefix, options) => {
+    const found = await store.list(prefix, options)
+    return prefix[1] === "row" ? [...found, stray] : found
+  }
+  const ws = await open({ ...store, list })
+  await ws.notes.create({ title: "another" })
+  expect(ws.notes.all()).toHaveLength(2)
+  await ws.close()
+})
+
 test.each([
   ["row", 1],
   ["page", IN_PAGES],

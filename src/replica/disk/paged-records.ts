@@ -307,7 +307,10 @@ export class Paged<R> {
     const read = new Map<string, R | null>()
     // Reading the whole range once is quicker than reading many keys, unless this fold needs only a small part of it.
     if (ids.length * 4 > this.#loose.size) {
-      for (const [key, value] of await store.list(loosePrefix)) read.set(idOf(key), readRecord(value, key))
+      const wanted = new Set(ids)
+      for (const [key, value] of await store.list(loosePrefix)) {
+        if (wanted.has(idOf(key))) read.set(idOf(key), readRecord(value, key))
+      }
       return read
     }
     const values = await Promise.all(ids.map((id) => store.get(recordKey(id))))

@@ -136,7 +136,10 @@ export class Known {
     // number, so its changes are read again.
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
-    const note = (key: Key) => void damaged.push(key)
+    const note = (key: Key) => {
+      // A key with other characters was damaged itself. No store takes such a key, so its record cannot be removed.
+      if (key.every((part) => /^[ -~]+$/.test(part))) damaged.push(key)
+    }
     if (commit.isDamaged) note(keys.commit(workspace))
     const known = new Known(workspace, defs, commit, await readState(store, workspace, note), around)
     known.outbox = await Outbox.read(store, workspace, around.sizes, note)
