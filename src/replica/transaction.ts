@@ -12,6 +12,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { encodeSaved } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
+import { writeJson } from "./disk/checked-json.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
 import type { Plan } from "./disk/paged-records.ts"
 import {
@@ -202,6 +203,11 @@ export class Transaction {
     this.writes.push([key, value])
   }
 
+  /** Writes a record as JSON, or removes it when it is undefined. */
+  #putJson(key: Write[0], record: object | undefined): void {
+    this.put(key, record && writeJson(key, record))
+  }
+
   /** Saves a change with this commit. If the disk had damaged its record, it is not bad any more. */
   hold(entity: string, held: Held): void {
     const { change } = held
@@ -300,14 +306,14 @@ export class Transaction {
 
   markStale(entity: string, record: StaleRecord | undefined): void {
     this.#forgetRow(entity)
-    this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
+    this.#putJson(keys.stale(this.workspace, entity), record)
     this.#set(this.stale, entity, record)
   }
 
   /** Marks a change as bad, or withdraws the mark when `record` is undefined. */
   markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
     this.#forgetRow(entity)
-    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#putJson(keys.bad(this.workspace, entity, hash), record)
     this.#set(
       this.#inner(this.bad, entity, () => new Map()),
       hash,
@@ -320,7 +326,7 @@ export class Transaction {
    * kept in memory.
    */
   reject(entity: string, hash: Hash, record: RejectedChange | undefined): void {
-    this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#putJson(keys.rejected(this.workspace, entity, hash), record)
     this.#set(
       this.#inner(this.rejected, entity, () => new Map()),
       hash,

@@ -106,10 +106,10 @@ test("a scattered edit rewrites few records, however many pages there are", asyn
   let rewritten = 0
   const counting: typeof format = {
     ...format,
-    writePage: (records) => {
+    writePage: (key, records) => {
       const page = [...records]
       rewritten += page.length
-      return format.writePage(page)
+      return format.writePage(key, page)
     },
   }
   const store = memoryStore()

@@ -7,6 +7,7 @@ import { readChange } from "../../src/wire/chunk.ts"
 import type { Push } from "../../src/wire/protocol.ts"
 import { at, first, next, w } from "../support/foreign.ts"
 import { put } from "../support/hostile.ts"
+import { jsonWrite } from "../support/record.ts"
 import { ack, elsewhere, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
 // Entries of other devices, and what subscribers are told of them. The relay sends what a test chooses.
@@ -243,9 +244,9 @@ test("a change that another build of Automerge set aside is judged again, with t
   const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
   const release = await store.claim("test")
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probe: PROBE })],
-    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // no build reads this as a change
-    [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
+    jsonWrite(keys.bad(w, "a", two!), { code: "CHUNK_BAD", automerge: "an older one", probe: PROBE }),
+    jsonWrite(keys.bad(w, "b", three!), { code: "CHUNK_BAD", automerge: "" }), // no build reads this as a change
+    jsonWrite(keys.stale(w, "a"), { collection: "notes", suspects: [three], waiting: true }),
   ])
   await release()
   await reopen()
@@ -274,8 +275,8 @@ test("a change set aside by an older version of this library is judged again whe
   const release = await store.claim("test")
   const verdict = { code: "CHUNK_BAD", automerge: automergeVersion(), probed: true }
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify(verdict)],
-    [keys.stale(w, "a"), JSON.stringify({ suspects: [three], waiting: true })],
+    jsonWrite(keys.bad(w, "a", two!), verdict),
+    jsonWrite(keys.stale(w, "a"), { suspects: [three], waiting: true }),
   ])
   await release()
   await reopen()
