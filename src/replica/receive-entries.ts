@@ -30,10 +30,16 @@ export interface Received {
   readonly clockAheadMs?: number | undefined
 }
 
-/** Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. */
+/**
+ * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries whose
+ * connection has ended before their step begins are dropped, and the next connection brings them again. Otherwise they
+ * could name the former principal after the next one is known, and that principal's unsent changes would be pushed under
+ * another account.
+ */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
   const { replica } = steps
   return steps.step([], async (tx) => {
+    if (steps.ended) return { again: [], settled: [] }
     for (const [entity, fresh] of await freshChanges(replica, tx, received.items)) {
       tx.arrive(entity)
       await settleClashes(replica, tx, entity, fresh)

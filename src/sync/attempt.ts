@@ -130,6 +130,7 @@ export class Attempt {
 
   end(): void {
     this.#state = "ended"
+    this.#steps.end()
     this.#batches.end()
     this.#exchange.end()
     this.#window.close()
@@ -266,9 +267,9 @@ export class Attempt {
       access: first?.access,
       clockAheadMs: this.#clockAheadMs,
     })
+    if (this.#ended) return
     this.#endingHeal = false
     this.#batches.committed()
-    if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
     if (first !== undefined && this.#state === "beginning") {
@@ -311,6 +312,7 @@ export class Attempt {
     if (stored === undefined) return
     const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
     await receiveAck(this.#steps, changes, this.#exchange.learn(at))
+    if (this.#ended) return
     if (stored.size > 0) this.#o.progress.stored()
     this.#window.release(stored.keys())
     this.push()
@@ -321,9 +323,11 @@ export class Attempt {
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
       // A change whose dep is refused for now needs no `have`, because both are pushed again together.
-      if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
+      if (this.#refusals.has(entity) || (await this.#exchange.sayOf(entity)) || this.#ended) return
+      this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
+      if (this.#ended) return
       this.#window.release(again.length > 0 ? again : [hash])
       if (again.length === 0) this.#refusals.add(entity, code, retryIn)
       this.push()
@@ -360,7 +364,9 @@ export class Attempt {
   }
 
   async #wanted({ page }: Want): Promise<void> {
-    this.#settled(await receiveWant(this.#steps, page))
+    const wanted = await receiveWant(this.#steps, page)
+    if (this.#ended) return
+    this.#settled(wanted)
     // An open want waits for a head that may never come. The answer to a pull says when no more heads follow.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }

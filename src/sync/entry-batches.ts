@@ -30,6 +30,7 @@ export class EntryBatches {
   #handedOn = 0
   /** Set during the pause after a batch. */
   #cancelPause: (() => void) | undefined
+  #ended = false
 
   constructor(clock: Clock, handOn: (batch: Batch) => void) {
     this.#clock = clock
@@ -55,6 +56,7 @@ export class EntryBatches {
   /** Call when the batch that was handed on is committed. The next batch is handed on by `handOnWhenDue`. */
   committed(): void {
     this.#committing = false
+    if (this.#ended) return
     const took = Math.min(LONGEST_PAUSE_MS, this.#clock.now() - this.#handedOn)
     if (took <= 0) return
     this.#cancelPause?.()
@@ -72,7 +74,7 @@ export class EntryBatches {
 
   /** Hands on everything that has come, even while a batch is being committed. */
   handOn(): void {
-    if (this.#messages.length === 0) return
+    if (this.#messages.length === 0 || this.#ended) return
     const batch: Batch = { messages: this.#messages, bytes: this.#bytes }
     this.#messages = []
     this.#bytes = 0
@@ -81,7 +83,13 @@ export class EntryBatches {
     this.#handOn(batch)
   }
 
+  /**
+   * Drops what was not handed on, and hands on nothing from now on. Otherwise these entries would be committed after
+   * those of the next connection, and would name the principal and the cursor of a connection that is gone.
+   */
   end(): void {
+    this.#ended = true
+    this.#messages = []
     this.#cancelPause?.()
   }
 }
