@@ -59,6 +59,8 @@ export interface AttemptOptions {
   readonly progress: Progress
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
+  /** Called when `mustHeal` has become true and perhaps no commit follows, after which the session would look at it. */
+  readonly damaged: () => void
 }
 
 /**
@@ -203,6 +205,8 @@ export class Attempt {
     // The state is read in a step, after everything that an earlier connection received has been committed.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
+    // The cursor of entries that are under way would end a heal of this attempt before the relay has read its `have`.
+    if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
     this.#clockDifference.asked()
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
@@ -277,6 +281,9 @@ export class Attempt {
       this.#window.open()
       this.push()
     }
+    // No heal could begin until now, and the commit that noted the damage may have been the last one for a long time.
+    if (this.mustHeal) this.#o.damaged()
+    if (this.#ended) return
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
     if (level && this.#mustAskTime) this.#askTime()

@@ -91,6 +91,7 @@ export class Session {
       staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
+      damaged: () => this.push(),
     })
   }
 
