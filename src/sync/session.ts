@@ -100,10 +100,8 @@ export class Session {
    * cannot read an entry of the log, and another attempt would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
-    const { env, backoff, update, progress } = this.#o
-    progress.failed(this.unfinished)
-    this.#attempt?.end()
-    this.#attempt = undefined
+    const { env, backoff, update } = this.#o
+    this.#endFailedAttempt()
     const wait = error.code === "PROTOCOL_VERSION" ? undefined : backoff.next(retryIn)
     const retryAt = wait === undefined ? undefined : env.now() + wait
     update({ level: false, progress: null, refusal: null, trouble: withRetry(error, retryAt) })
@@ -112,6 +110,23 @@ export class Session {
       this.#cancelRetry = undefined
       this.#begin(true)
     })
+  }
+
+  /**
+   * Ends the present attempt, and notes what it had not finished. During the wait after a failure there is no attempt,
+   * and what that failure has cut off stays noted. Otherwise an ack would count as progress although the pull fails again.
+   */
+  #endFailedAttempt(): void {
+    if (this.#attempt === undefined) return
+    this.#o.progress.failed(this.unfinished)
+    this.#attempt.end()
+    this.#attempt = undefined
+  }
+
+  /** Call when the connection has broken. */
+  broke(): void {
+    this.#endFailedAttempt()
+    this.end()
   }
 
   /** What the present attempt has not finished; undefined if it has finished everything, or there is no attempt. */

@@ -83,8 +83,9 @@ export const mends: readonly Mend[] = [
     edits: [
       {
         file: "src/sync/session.ts",
-        replace: "progress.failed(this.unfinished)\n",
-        by: "progress.failed(this.unfinished)\n    ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n",
+        replace: "const { env, backoff, update } = this.#o\n",
+        by: `const { env, backoff, update } = this.#o
+    ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n`,
       },
       {
         file: "src/sync/socket.ts",
