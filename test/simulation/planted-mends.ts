@@ -71,8 +71,8 @@ export const mends: readonly Mend[] = [
     edits: [
       {
         file: "src/sync/refusals.ts",
-        replace: "if (retryAt <= now) this.#entities",
-        by: "if (retryAt > 0) this.#entities",
+        replace: "for (const entity of entities) this.#entities",
+        by: "for (const entity of this.#entities.keys()) this.#entities",
       },
     ],
   },
