@@ -130,9 +130,23 @@ export class Attempt {
     this.#run(this.#begin())
   }
 
+  /**
+   * Ends the attempt because another one on the same connection takes its place. Commits the entries that have come,
+   * because the new attempt accepts entries that are under way, which may depend on them.
+   */
+  giveWay(): void {
+    this.#batches.handOn()
+    this.#end()
+  }
+
+  /** Ends the attempt because it has failed, or its connection has ended. Its entries that wait for a step are dropped. */
   end(): void {
-    this.#state = "ended"
     this.#steps.end()
+    this.#end()
+  }
+
+  #end(): void {
+    this.#state = "ended"
     this.#batches.end()
     this.#exchange.end()
     this.#window.close()

@@ -155,7 +155,7 @@ export class Session {
       return this.#attempt.push()
     }
     this.#healed++
-    this.#attempt.end()
+    this.#attempt.giveWay()
     this.#o.update({ level: false })
     this.#begin(true)
   }

@@ -88,6 +88,23 @@ test("entries that come to the replica after their connection has ended are drop
   await ws.close()
 })
 
+test("entries that wait when damage begins a heal are saved, because entries on the same connection may depend on them", async () => {
+  const ws = await openLevel(relay, slowStore())
+  holdCommits()
+  level(2, { items: [entry("x1")] })
+  await relay.settle()
+  level(3, { items: [entry("x2")] }) // waits until the entries before it are committed
+  const damaged = replicaOf(ws).step([], (tx) => {
+    tx.state = { ...tx.state, heal: true }
+  })
+  await relay.pass(400) // so that a pause follows the batch that is being committed
+  release()
+  await damaged
+  await relay.pass(1000)
+  expect([relay.count("have"), ws.notes.get("x1")?.id, ws.notes.get("x2")?.id]).toEqual([1, "x1", "x2"])
+  await ws.close()
+})
+
 test("batches that have ended hand on nothing, whatever comes later", async () => {
   let handedOn = 0
   const batches = new EntryBatches(relay.env, () => void handedOn++)
