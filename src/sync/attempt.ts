@@ -23,7 +23,7 @@ import {
   type Want,
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
-import { ClockDifference } from "./clock-difference.ts"
+import type { ClockDifference } from "./clock-difference.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Credit } from "./credit.ts"
 import { type Batch, EntryBatches } from "./entry-batches.ts"
@@ -57,6 +57,7 @@ export interface AttemptOptions {
   /** How many `have`s of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
+  readonly clockDifference: ClockDifference
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
   /** Called when `mustHeal` has become true and perhaps no commit follows, after which the session would look at it. */
@@ -81,13 +82,10 @@ export class Attempt {
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   readonly #clockWatch: ClockWatch
-  readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
-  #clockAheadMs: number | undefined
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
   /** Whether the cursor that ends a heal has come and its commit is under way. */
@@ -123,7 +121,6 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
-    this.#clockDifference = new ClockDifference(env)
     this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
@@ -174,6 +171,7 @@ export class Attempt {
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
+      if (message.t === "entries" && message.time !== undefined) this.#o.clockDifference.passedOver()
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
       // has damaged.
       if (this.#awaits === "want" && message.t === "entries") this.#batches.addItems(message)
@@ -222,7 +220,7 @@ export class Attempt {
     // The cursor of entries that are under way would end a heal of this attempt before the relay has read its `have`.
     if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
-    this.#clockDifference.asked()
+    this.#o.clockDifference.asked(this)
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
@@ -261,11 +259,9 @@ export class Attempt {
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #queueEntries(message: Entries, bytes: number): void {
+    const { clockDifference } = this.#o
     if (message.left !== undefined) this.#catchUp.announced(message.left)
-    if (message.time !== undefined) {
-      const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
-      this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
-    }
+    if (message.time !== undefined) clockDifference.answered(message.time, this.#replica.state.clockAheadMs)
     this.#batches.add(message, bytes)
   }
 
@@ -283,7 +279,7 @@ export class Attempt {
       level,
       principal: first?.principal,
       access: first?.access,
-      clockAheadMs: this.#clockAheadMs,
+      clockAheadMs: this.#o.clockDifference.aheadMs,
     })
     if (this.#ended) return
     this.#endingHeal = false

@@ -7,6 +7,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
 import { Attempt, type AttemptStatus } from "./attempt.ts"
+import { ClockDifference } from "./clock-difference.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import type { Link } from "./socket.ts"
 
@@ -71,14 +72,17 @@ export class Session {
   #healed = 0
   /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
+  readonly #clockDifference: ClockDifference
 
   constructor(options: SessionOptions) {
     this.#o = options
+    this.#clockDifference = new ClockDifference(options.env)
     this.#begin(false)
   }
 
   #begin(again: boolean): void {
     const { replica, env, latestCheck, update, progress } = this.#o
+    const clockDifference = this.#clockDifference
     const link: Link = {
       ...this.#o.link,
       send: (message) => {
@@ -87,7 +91,7 @@ export class Session {
       },
     }
     this.#attempt = new Attempt({
-      ...{ replica, env, link, latestCheck, update, progress, again },
+      ...{ replica, env, link, latestCheck, update, progress, clockDifference, again },
       staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
@@ -137,8 +141,12 @@ export class Session {
   receive(message: RelayMessage, bytes: number): void {
     if (message.t === "want" && !message.more && this.#wantsDue > 0) this.#wantsDue--
     // After this notice the relay answers none of our earlier messages.
-    if (message.t === "notice" && message.code === "LOG_FAILED") this.#wantsDue = 0
-    this.#attempt?.receive(message, bytes)
+    if (message.t === "notice" && message.code === "LOG_FAILED") {
+      this.#wantsDue = 0
+      this.#clockDifference.forget()
+    }
+    if (this.#attempt !== undefined) this.#attempt.receive(message, bytes)
+    else if (message.t === "entries" && message.time !== undefined) this.#clockDifference.passedOver()
   }
 
   /**
