@@ -49,7 +49,6 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
-    // This comes last: the changes that the wants put into the outbox were made under the former principal, too.
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
     return wanted
   })
@@ -61,7 +60,6 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
  */
 function changeAuthor(replica: Replica, tx: Transaction): void {
   replica.freshActor()
-  tx.add({ writes: [], done: () => replica.authorship.forget() })
   for (const owed of tx.allOwed(replica.outbox)) if (owed.how === "again") tx.owe({ ...owed, how: "adopt" })
 }
 

@@ -18,9 +18,9 @@ export const mends: readonly Mend[] = [
     fails: /another account on the same device/,
     edits: [
       {
-        file: "src/replica/receive-entries.ts",
-        replace: "done: () => replica.authorship.forget()",
-        by: "done: () => {}",
+        file: "src/replica/authorship.ts",
+        replace: 'isOurs({ principal: made.principal, how: "again" }, state)',
+        by: "made.seq > 0",
       },
     ],
   },
