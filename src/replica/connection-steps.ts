@@ -22,7 +22,7 @@ export class ConnectionSteps {
     this.replica = replica
   }
 
-  /** Whether the connection, or this attempt on it, has ended. Entries then take no effect any more (`receiveEntries`). */
+  /** Whether the connection has ended, or the attempt on it has failed. Later steps of entries then take no effect. */
   get ended(): boolean {
     return this.#ended
   }
