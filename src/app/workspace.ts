@@ -99,9 +99,9 @@ export interface WorkspaceOptions<C extends Defs> {
   /** An `Env`, for tests: clock, timers, randomness and network. */
   readonly env?: object | undefined
   /**
-   * Aborts the opening, which then rejects with the signal's reason at once, even if the disk does not answer. The store
-   * is released as soon as the disk answers; until then, another opening of this workspace waits. Has no effect once the
-   * workspace is open.
+   * Aborts the opening, which then rejects with the signal's reason at once, even if the disk does not answer. The
+   * store is released as soon as the disk answers; until then, another opening of this workspace waits. Has no effect
+   * once the workspace is open.
    */
   readonly signal?: AbortSignal | undefined
 }

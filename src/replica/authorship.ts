@@ -65,8 +65,8 @@ export class Authorship {
   }
 
   /**
-   * Whether this session made a change under the principal that is connected now. In an entity that the session wrote to
-   * under this principal, a derived change counts as its own, because all replicas make the same derived change.
+   * Whether this session made a change under the principal that is connected now. In an entity that the session wrote
+   * to under this principal, a derived change counts as its own, because all replicas make the same derived change.
    */
   #isOwn(entity: string, change: Change, state: State): boolean {
     const own = (made: Made) => isOurs({ principal: made.principal, how: "again" }, state)

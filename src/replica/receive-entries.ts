@@ -31,10 +31,10 @@ export interface Received {
 }
 
 /**
- * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries whose
- * connection has ended before their step begins are dropped, and the next connection brings them again. Otherwise they
- * could name the former principal after the next one is known, and that principal's unsent changes would be pushed under
- * another account.
+ * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries
+ * whose connection has ended before their step begins are dropped, and the next connection brings them again. Otherwise
+ * they could name the former principal after the next one is known, and the unsent changes of the former principal
+ * would be pushed under another account.
  */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Wanted> {
   const { replica } = steps

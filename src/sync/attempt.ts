@@ -136,7 +136,7 @@ export class Attempt {
     this.#end()
   }
 
-  /** Ends the attempt because it has failed, or its connection has ended. Its entries that wait for a step are dropped. */
+  /** Ends the attempt because it has failed, or its connection has ended. Drops entries whose step has not begun. */
   end(): void {
     this.#steps.end()
     this.#end()

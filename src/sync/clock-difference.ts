@@ -7,7 +7,8 @@
  * place. So a slow answer never makes the difference worse, and a fast answer makes it as exact as the answer was fast.
  *
  * There is one `ClockDifference` for each connection, and not one for each attempt on it. The answer to an earlier
- * attempt's request may come during a later attempt, and would seem to be fast if it were measured from the later request.
+ * attempt's request may come during a later attempt, and would seem to be fast if it were measured from the later
+ * request.
  */
 import type { Clock } from "../base/env.ts"
 
@@ -16,8 +17,9 @@ export class ClockDifference {
   aheadMs: number | undefined
   readonly #clock: Clock
   /**
-   * When the requests whose answers have the relay's time were sent, by this device's clock: for each attempt, the oldest
-   * one that is not answered. The oldest attempt is the first, because the relay answers in the order of the requests.
+   * When the requests whose answers have the relay's time were sent, by this device's clock: for each attempt, the
+   * oldest one that is not answered. The oldest attempt is the first, because the relay answers in the order of the
+   * requests.
    */
   readonly #askedAt = new Map<object, number>()
 

@@ -118,7 +118,8 @@ export class Session {
 
   /**
    * Ends the present attempt, and notes what it had not finished. During the wait after a failure there is no attempt,
-   * and what that failure has cut off stays noted. Otherwise an ack would count as progress although the pull fails again.
+   * and what that failure has cut off stays noted. Otherwise an ack would count as progress although the pull fails
+   * again.
    */
   #endFailedAttempt(): void {
     if (this.#attempt === undefined) return

@@ -114,7 +114,7 @@ function silentStore() {
   return { store: memoryStore({ step: (step) => (step === "open" ? answered : undefined) }), answer }
 }
 
-test("an opening that is aborted rejects at once although the disk does not answer, and so does one behind it", async () => {
+test("an aborted opening rejects at once although the disk does not answer, and so does one behind it", async () => {
   const { store, answer } = silentStore()
   for (const why of ["the first was unmounted", "the second was unmounted"]) {
     const aborting = new AbortController()

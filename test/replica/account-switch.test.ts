@@ -71,7 +71,7 @@ test("a note of the group that takes the next account is given back as that acco
   await ws.close()
 })
 
-test("a note of the former account is adopted although the commit that took the next account seemed to fail", async () => {
+test("a note of the former account is adopted though the commit that took the next account seemed to fail", async () => {
   const ws = await openLevel(relay, store())
   relay.answer = acks
   await ws.notes.create({ title: "ann's" }, { id: "anns" })

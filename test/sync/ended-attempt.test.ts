@@ -88,7 +88,7 @@ test("entries that come to the replica after their connection has ended are drop
   await ws.close()
 })
 
-test("entries that wait when damage begins a heal are saved, because entries on the same connection may depend on them", async () => {
+test("entries that wait when damage begins a heal are saved, because later entries may depend on them", async () => {
   const ws = await openLevel(relay, slowStore())
   holdCommits()
   level(2, { items: [entry("x1")] })

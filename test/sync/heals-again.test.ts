@@ -95,7 +95,7 @@ test("damage that is noticed in the commit that ends a heal begins another one",
   expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
 })
 
-test("a heal that waits is not ended by a cursor that was under way, and no live and no whenSynced come before it", async () => {
+test("a heal that waits is not ended by a cursor that was under way, and nothing is live before it", async () => {
   level(1)
   await relay.settle()
   for (let i = 1; i <= 3; i++) {
