@@ -57,8 +57,14 @@ export class Transaction {
   readonly dropped = new Map<string, Set<Hash>>()
   /** Entities of which this replica had no change before this group, and that came from the relay or were created here. */
   readonly newEntities = new Set<string>()
-  /** Changes that were made on this device by this group, by hash. */
-  readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
+  /**
+   * Changes that were made on this device by this group, by hash, each with the principal of its time: another account
+   * may have connected in the middle of the group.
+   */
+  readonly minted = new Map<
+    Hash,
+    { readonly entity: string; readonly change: Change; readonly principal: string | null }
+  >()
   /** New stale marks, by entity; undefined for a mark that is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
   /** New bad verdicts, by entity and hash; undefined for a verdict that is withdrawn. */
@@ -230,7 +236,8 @@ export class Transaction {
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
     if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
-    this.#set(this.minted, held.change.hash, { entity, change: held.change })
+    const { principal } = this.state
+    this.#set(this.minted, held.change.hash, { entity, change: held.change, principal })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)
   }

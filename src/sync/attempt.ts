@@ -23,7 +23,7 @@ import {
   type Want,
 } from "../wire/protocol.ts"
 import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
-import { ClockDifference } from "./clock-difference.ts"
+import type { ClockDifference } from "./clock-difference.ts"
 import { Credit } from "./credit.ts"
 import { type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
@@ -58,8 +58,11 @@ export interface AttemptOptions {
   /** How many `have`s of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
+  readonly clockDifference: ClockDifference
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
+  /** Called when `mustHeal` has become true and perhaps no commit follows, after which the session would look at it. */
+  readonly damaged: () => void
 }
 
 /**
@@ -79,7 +82,6 @@ export class Attempt {
   readonly #window: PushWindow
   readonly #refusals: Refusals
   readonly #trouble: Trouble
-  readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
@@ -124,13 +126,27 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
-    this.#clockDifference = new ClockDifference(env)
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
     this.#run(this.#begin())
   }
 
+  /**
+   * Ends the attempt because another one on the same connection takes its place. Commits the entries that have come,
+   * because the new attempt accepts entries that are under way, which may depend on them.
+   */
+  giveWay(): void {
+    this.#batches.handOn()
+    this.#end()
+  }
+
+  /** Ends the attempt because it has failed, or its connection has ended. Drops entries whose step has not begun. */
   end(): void {
+    this.#steps.end()
+    this.#end()
+  }
+
+  #end(): void {
     this.#state = "ended"
     this.#batches.end()
     this.#exchange.end()
@@ -158,6 +174,7 @@ export class Attempt {
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
+      if (message.t === "entries" && message.time !== undefined) this.#o.clockDifference.passedOver()
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
       // has damaged. Once entries were dropped, later ones may depend on them; the heal brings both.
       if (message.t !== "entries") return
@@ -205,8 +222,10 @@ export class Attempt {
     // The state is read in a step, after everything that an earlier connection received has been committed.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
+    // The cursor of entries that are under way would end a heal of this attempt before the relay has read its `have`.
+    if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
-    this.#clockDifference.asked()
+    this.#o.clockDifference.asked(this)
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
@@ -245,11 +264,14 @@ export class Attempt {
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #queueEntries(message: Entries, bytes: number): void {
+    const { clockDifference } = this.#o
     if (message.left !== undefined) this.#catchUp.announced(message.left)
     if (message.time !== undefined) {
       const known = (this.#clock ?? this.#replica.state).clockAheadMs
-      const clockAheadMs = this.#clockDifference.answered(message.time, known)
-      this.#clock = { clockAheadMs, clockMeasuredAt: this.#o.env.now() }
+      this.#clock = {
+        clockAheadMs: clockDifference.answered(message.time, known),
+        clockMeasuredAt: this.#o.env.now(),
+      }
     }
     this.#batches.add(message, bytes)
   }
@@ -272,9 +294,9 @@ export class Attempt {
       access: first?.access,
       clock,
     })
+    if (this.#ended) return
     this.#endingHeal = false
     this.#batches.committed(wanted.applyingMs)
-    if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
     if (first !== undefined && this.#state === "beginning") {
@@ -282,6 +304,9 @@ export class Attempt {
       this.#window.open()
       this.push()
     }
+    // No heal could begin until now, and the commit that noted the damage may have been the last one for a long time.
+    if (this.mustHeal) this.#o.damaged()
+    if (this.#ended) return
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
     if (level && this.#mustAskTime) this.askTime()
@@ -317,6 +342,7 @@ export class Attempt {
     if (stored === undefined) return
     const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
     await receiveAck(this.#steps, changes, this.#exchange.learn(at))
+    if (this.#ended) return
     if (stored.size > 0) this.#o.progress.stored()
     this.#window.release(stored.keys())
     this.push()
@@ -327,9 +353,11 @@ export class Attempt {
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
       // A change whose dep is refused for now needs no `have`, because both are pushed again together.
-      if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
+      if (this.#refusals.has(entity) || (await this.#exchange.sayOf(entity)) || this.#ended) return
+      this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
+      if (this.#ended) return
       this.#window.release(again.length > 0 ? again : [hash])
       if (again.length === 0) this.#refusals.add(entity, code, retryIn)
       this.push()
@@ -366,7 +394,9 @@ export class Attempt {
   }
 
   async #wanted({ page }: Want): Promise<void> {
-    this.#settled(await receiveWant(this.#steps, page))
+    const wanted = await receiveWant(this.#steps, page)
+    if (this.#ended) return
+    this.#settled(wanted)
     // An open want waits for a head that may never come. The answer to a pull says when no more heads follow.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }

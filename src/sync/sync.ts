@@ -100,7 +100,7 @@ export class Sync implements Channel {
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.#progress.failed(this.#session?.unfinished)
+    this.#session?.broke() // there is no session when a dial has failed, and then nothing new was cut off
     this.#endSession()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })

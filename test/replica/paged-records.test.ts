@@ -106,10 +106,10 @@ test("a scattered edit rewrites few records, however many pages there are", asyn
   let rewritten = 0
   const counting: typeof format = {
     ...format,
-    writePage: (key, records) => {
+    writePage: (records, key) => {
       const page = [...records]
       rewritten += page.length
-      return format.writePage(key, page)
+      return format.writePage(page, key)
     },
   }
   const store = memoryStore()
