@@ -21,7 +21,8 @@ async function withManyHeads() {
   )
   const other: Change[] = [genesisOf("other", "notes")]
   other.push(next(other[0]!, 1))
-  relay.say({ t: "entries", w, items: [item("many", [genesis, ...heads])], cursor: at(2), level: true })
+  relay.say({ t: "entries", w, items: [item("many", [genesis, ...heads.slice(0, 600)])], cursor: at(1), level: true })
+  relay.say({ t: "entries", w, items: [item("many", heads.slice(600))], cursor: at(2), level: true })
   relay.say({ t: "entries", w, items: [item("other", other)], cursor: at(3), level: true })
   for (let i = 0; i < 100 && ws.notes.get("other") === undefined; i++) await relay.pass(100)
   expect(ws.notes.get("many")).toBeDefined()
