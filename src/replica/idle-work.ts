@@ -14,6 +14,7 @@ import type { IdleWork } from "./idle-interface.ts"
 import { leaveOut } from "./projecting.ts"
 import { recover } from "./recover.ts"
 import type { Replica } from "./replica.ts"
+import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
@@ -34,8 +35,10 @@ export class Idle implements IdleWork {
   readonly #replica: Replica
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities whose document could not be made. They are not projected until the next try. */
+  /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
   readonly #resting = new Set<string>()
+  /** Why the changes of an entity could not be read by the step that projects stale entities. */
+  #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
   #closing = false
@@ -187,12 +190,13 @@ export class Idle implements IdleWork {
     if (due.length === 0) return
     this.#projecting = true
     const projected = this.#replica.step([], async (tx) => {
-      const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
+      const held = await Promise.all(due.map((entity) => this.#read(entity, tx)))
       let left = projectAtOnce
       const turns = new Turns(this.#replica.clock, readBytes)
       for (const [i, entity] of due.entries()) {
         if (left === 0) break // the next step projects the others
-        const changes = held[i] as Map<Hash, Held>
+        const changes = held[i]
+        if (changes === undefined) continue
         if (await this.#project(entity, tx, changes)) left--
         const pause = turns.worked(bytesOf(changes))
         if (pause !== undefined) await pause
@@ -201,6 +205,8 @@ export class Idle implements IdleWork {
     projected.then(
       () => {
         this.#projecting = false
+        if (this.#unread !== undefined) this.#replica.noteFailure(this.#unread)
+        this.#unread = undefined
         this.afterGroup()
       },
       () => {
@@ -208,6 +214,21 @@ export class Idle implements IdleWork {
         this.afterFailure()
       },
     )
+  }
+
+  /**
+   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk must
+   * not keep the rows of all other entities from being made.
+   */
+  async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
+    try {
+      return await this.#replica.documents.held(entity, tx)
+    } catch (error) {
+      if (!isOfDisk(error)) throw error
+      this.#unread = error
+      this.#resting.add(entity)
+      return undefined
+    }
   }
 
   /** Projects an entity. Returns whether that took a document, or the attempt to make one. */
