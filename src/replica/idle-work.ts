@@ -14,6 +14,7 @@ import type { IdleWork } from "./idle-interface.ts"
 import { leaveOut } from "./projecting.ts"
 import { recover } from "./recover.ts"
 import type { Replica } from "./replica.ts"
+import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
@@ -38,8 +39,10 @@ export class Idle implements IdleWork {
   readonly #replica: Replica
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities whose document could not be made. They are not projected until the next try. */
+  /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
   readonly #resting = new Set<string>()
+  /** Why the changes of an entity could not be read by the step that projects stale entities. */
+  #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
   #closing = false
@@ -194,6 +197,8 @@ export class Idle implements IdleWork {
     projected.then(
       () => {
         this.#projecting = false
+        if (this.#unread !== undefined) this.#replica.noteFailure(this.#unread)
+        this.#unread = undefined
         this.afterGroup()
       },
       () => {
@@ -208,15 +213,16 @@ export class Idle implements IdleWork {
    * bytes and in operations, because a change of 96 bytes may have 262,144 operations.
    */
   async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
-    const { clock, documents, sizes } = this.#replica
+    const { clock, sizes } = this.#replica
     const turns = new Turns(clock, sizes.readBytes)
     let documentsLeft = sizes.projectAtOnce
     let operationsLeft = sizes.readOperations
     for (let i = 0; i < due.length; i += HELD_AT_ONCE) {
       const some = due.slice(i, i + HELD_AT_ONCE)
-      const held = await Promise.all(some.map((entity) => documents.held(entity, tx)))
+      const held = await Promise.all(some.map((entity) => this.#read(entity, tx)))
       for (const [k, entity] of some.entries()) {
-        const changes = held[k] as Map<Hash, Held>
+        const changes = held[k]
+        if (changes === undefined) continue
         const tookDocument = await this.#project(entity, tx, changes)
         if (tookDocument) documentsLeft--
         const operations = operationsOf(changes) * (tookDocument ? READS_PER_DOCUMENT : 1)
@@ -225,6 +231,21 @@ export class Idle implements IdleWork {
         const pause = turns.worked(Math.max(bytesOf(changes), operations))
         if (pause !== undefined) await pause
       }
+    }
+  }
+
+  /**
+   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk must
+   * not keep the rows of all other entities from being made.
+   */
+  async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
+    try {
+      return await this.#replica.documents.held(entity, tx)
+    } catch (error) {
+      if (!isOfDisk(error)) throw error
+      this.#unread = error
+      this.#resting.add(entity)
+      return undefined
     }
   }
 
