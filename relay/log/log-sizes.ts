@@ -50,6 +50,8 @@ export interface LogSizes extends SegmentSizes {
    * appends.
    */
   readonly recentEntities: number
+  /** Approximate bytes of memory that these cached states may take in each log. */
+  readonly recentStateBytes: number
   /** Number of actors whose key is cached. It is enough for the actors that write at the same time. */
   readonly recentActors: number
   /**
@@ -78,6 +80,7 @@ export const usualLogSizes: LogSizes = {
   orphans: 1024,
   lookUpSlice: 1024,
   recentEntities: 1024,
+  recentStateBytes: 2 ** 20,
   recentActors: 256,
   longChain: 16,
 }

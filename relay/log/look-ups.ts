@@ -4,6 +4,8 @@
  */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
+import type { LogSizes } from "./log-sizes.ts"
+import { memoryOfState } from "./segment/entity-heads.ts"
 import { entityKey, type Key, keyName } from "./segment/keys.ts"
 import type { OpenSegment } from "./segment/open-segment.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
@@ -15,10 +17,11 @@ export interface EntityId {
   readonly name: string
 }
 
+type LookUpSizes = Pick<LogSizes, "recentEntities" | "recentStateBytes">
+
 export class LookUps {
   readonly #segments: Segments
-  /** The most entities that each of the two maps below holds. */
-  readonly #remembered: number
+  readonly #sizes: LookUpSizes
   /**
    * Keys by entity id. They are cached because hashing takes time, and a push asks for the same entity several times.
    */
@@ -28,18 +31,24 @@ export class LookUps {
    * state that was looked up first comes first, and is dropped first. Null: these segments do not have the entity.
    */
   readonly #sealedStates = new Map<string, EntityState | null>()
+  /** Approximate bytes of memory that these states take. */
+  #statesMemory = 0
   #newest: SealedSegment | undefined
 
-  /** `remembered`: the number of entities whose id and sealed state are cached. */
-  constructor(segments: Segments, remembered: number) {
+  constructor(segments: Segments, sizes: LookUpSizes) {
     this.#segments = segments
-    this.#remembered = remembered
+    this.#sizes = sizes
+  }
+
+  /** Approximate bytes of memory that the cached states take. Without them, look-ups take less than 400 kB. */
+  get memory(): number {
+    return this.#statesMemory
   }
 
   id(entity: string): EntityId {
     let id = this.#ids.get(entity)
     if (!id) {
-      if (this.#ids.size >= this.#remembered) this.#ids.clear()
+      if (this.#ids.size >= this.#sizes.recentEntities) this.#ids.clear()
       const key = entityKey(entity)
       this.#ids.set(entity, (id = { key, name: keyName(key) }))
     }
@@ -110,10 +119,26 @@ export class LookUps {
       const state = (await sealed.state(id.key)) ?? null
       // If another segment was sealed meanwhile, it may have newer changes of the entity.
       if (newest !== sealed.newest) continue
-      const states = this.#states()
-      if (states.size >= this.#remembered) states.delete(states.keys().next().value!)
-      states.set(id.name, state)
+      this.#remember(id.name, state)
       return this.#inMemory(id, this.#segments.inMemory) ?? undefined
+    }
+  }
+
+  /** Caches a state that was read, and drops those that exceed the limits, the oldest first. */
+  #remember(name: string, state: EntityState | null): void {
+    const states = this.#states()
+    const { recentEntities, recentStateBytes } = this.#sizes
+    const drop = (dropped: string) => {
+      const known = states.get(dropped)
+      if (known !== undefined && states.delete(dropped)) this.#statesMemory -= memoryOfState(known)
+    }
+    drop(name) // another look-up of the entity may have read its state meanwhile
+    states.set(name, state)
+    this.#statesMemory += memoryOfState(state)
+    for (const oldest of states.keys()) {
+      const fits = states.size <= recentEntities && this.#statesMemory <= recentStateBytes
+      if (fits || oldest === name) return // the caller needs the newest state at once
+      drop(oldest)
     }
   }
 
@@ -122,7 +147,10 @@ export class LookUps {
    */
   #states(): Map<string, EntityState | null> {
     const { newest } = this.#segments.sealed
-    if (newest !== this.#newest) this.#sealedStates.clear()
+    if (newest !== this.#newest) {
+      this.#sealedStates.clear()
+      this.#statesMemory = 0
+    }
     this.#newest = newest
     return this.#sealedStates
   }

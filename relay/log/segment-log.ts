@@ -73,7 +73,8 @@ export class SegmentLog implements Log {
 
   /** Approximate bytes of memory that the log takes. */
   get memory(): number {
-    return this.#contents.segments.inMemory.reduce((sum, { index }) => sum + index.memory, 0)
+    const { segments, lookUps } = this.#contents
+    return segments.inMemory.reduce((sum, { index }) => sum + index.memory, lookUps.memory)
   }
 
   bytesAfter(position: number): number {
@@ -193,7 +194,7 @@ export class SegmentLog implements Log {
   #put({ sealed, active }: Recovered): Contents {
     const segments = new Segments(sealed, active)
     const sealing = new Sealing(this.#folder, segments, (damage) => this.#mending.note(damage))
-    return { segments, lookUps: new LookUps(segments, this.#folder.sizes.recentEntities), sealing }
+    return { segments, lookUps: new LookUps(segments, this.#folder.sizes), sealing }
   }
 
   #newMending(): Mending<Contents> {

@@ -8,17 +8,22 @@ import { HeadwaterError } from "../../src/base/errors.ts"
 import { makeFolder, syncFolder } from "../../src/base/folder.node.ts"
 import type { Disk, DiskFile } from "./disk.ts"
 
-export const nodeDisk: Disk = {
-  lock,
-  identity,
-  list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
+/** Makes the disk of a machine with this operating system. */
+export function diskOn(platform: NodeJS.Platform): Disk {
+  const writtenThrough = writtenThroughOn(platform)
+  const flags = constants.O_RDWR | constants.O_CREAT | writtenThrough
+  return {
+    lock,
+    identity,
+    list: (folder) => readdir(folder).catch((error) => (isMissing(error) ? [] : Promise.reject(error))),
 
-  makeFolder,
-  open: async (path) => new NodeFile(path, await open(path, constants.O_RDWR | constants.O_CREAT | WRITTEN_THROUGH)),
-  read: async (path) => new NodeFile(path, await open(path, "r")),
-  rename,
-  remove: (path) => rm(path),
-  syncFolder,
+    makeFolder,
+    open: async (path) => new NodeFile(path, await open(path, flags), writtenThrough !== 0),
+    read: async (path) => new NodeFile(path, await open(path, "r"), false),
+    rename,
+    remove: (path) => rm(path),
+    syncFolder,
+  }
 }
 
 /**
@@ -32,11 +37,13 @@ export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0
 }
 
-const WRITTEN_THROUGH = writtenThroughOn(process.platform)
+export const nodeDisk: Disk = diskOn(process.platform)
 
 class NodeFile implements DiskFile {
   readonly #path: string
   readonly #handle: FileHandle
+  /** Whether a write returns only once its bytes are on the disk (`writtenThroughOn`). */
+  readonly #writtenThrough: boolean
   /**
    * Whether the file may have bytes that are not on the disk. This is so at first, because a process may have written
    * to the file and been killed before a sync.
@@ -46,9 +53,10 @@ class NodeFile implements DiskFile {
   /** Device and inode of the open file, once they were read. */
   #identity: { readonly dev: number; readonly ino: number } | undefined
 
-  constructor(path: string, handle: FileHandle) {
+  constructor(path: string, handle: FileHandle, writtenThrough: boolean) {
     this.#path = path
     this.#handle = handle
+    this.#writtenThrough = writtenThrough
   }
 
   async size(): Promise<number> {
@@ -67,7 +75,7 @@ class NodeFile implements DiskFile {
   }
 
   async write(at: number, bytes: Uint8Array): Promise<void> {
-    if (!WRITTEN_THROUGH) this.#unsynced = true
+    if (!this.#writtenThrough) this.#unsynced = true
     let done = 0
     while (done < bytes.length) {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, at + done)

@@ -78,7 +78,7 @@ export const usualServeSizes: ServeSizes = {
   // Until a message is complete, a fragment of one byte keeps all bytes in memory that were read together with it, up
   // to 64 KiB. Chromium sends 4 MiB in more than 32 fragments and fewer than 64.
   fragments: 256,
-  // Each piece takes some 115 bytes besides its content, so a frame that comes byte by byte takes 2 MiB at most. Over a
+  // Each piece takes some 195 bytes besides its content, so a frame that comes byte by byte takes 3 MiB at most. Over a
   // line with packets of 576 bytes, 4 MiB come in 8,000 pieces.
   pieces: 16_384,
   requestMs: 10_000,

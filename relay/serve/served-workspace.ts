@@ -206,6 +206,22 @@ export class ServedWorkspace {
     await this.#log?.close()
   }
 
+  /**
+   * Calls each follower that was there at the call and still follows. An error of one follower keeps no other from its
+   * entries: it is thrown after the last call, and the log reports it.
+   */
+  #tell(call: (follower: Follower) => void): void {
+    const errors: unknown[] = []
+    for (const follower of [...this.followers]) {
+      try {
+        if (this.followers.has(follower)) call(follower)
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, "followers failed")
+  }
+
   #opened(log: Log): void {
     const recent = new RecentEntries(this.#budget, log.appended)
     this.#log = log
@@ -213,14 +229,17 @@ export class ServedWorkspace {
     this.#unsubscribe = [
       log.onFlush(() => {
         this.#isFlushing = true
-        for (const follower of this.followers) follower.flushed()
-        this.#isFlushing = false
-        this.#sharedFrame = undefined
+        try {
+          this.#tell((follower) => follower.flushed())
+        } finally {
+          this.#isFlushing = false
+          this.#sharedFrame = undefined
+        }
       }),
       log.onBreak(() => {
         this.#breaks++
         recent.clear()
-        for (const follower of this.followers) follower.broke()
+        this.#tell((follower) => follower.broke())
       }),
     ]
   }

@@ -1,6 +1,7 @@
 /** The collection object of an app. It reads from rows in memory; its writes become steps of the replica. */
 
 import { HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
 import type { RowDelta } from "../replica/disk/rows.ts"
 import type { PlainRow } from "../replica/disk/shown-row.ts"
@@ -10,7 +11,6 @@ import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { isId } from "../wire/protocol.ts"
-import { Listeners } from "./listeners.ts"
 
 /** The rows that a commit has changed, by id. */
 export type Delta = Readonly<{

@@ -3,18 +3,19 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import type { SetAside } from "../replica/disk/records-in-memory.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"
-import { Listeners } from "./listeners.ts"
 
 /** The state of a workspace on this device. It is a new object each time that something in it changes. */
 export type Status = Readonly<{
   /**
    * `local`: there is no relay. `connecting`: the relay is dialled and has not answered yet. `syncing`: connected, and
-   * the relay has more to send, or rows do not show everything yet. `live`: connected, and everything that the relay
-   * has is here and shown in rows. `offline`: not connected. `error`: this device's disk fails, see `error`.
+   * the relay has more to send, or rows do not show everything yet, or the relay will be asked for changes that this
+   * device's disk has damaged. `live`: connected, and everything that the relay has is here and shown in rows.
+   * `offline`: not connected. `error`: this device's disk fails, see `error`.
    */
   phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
   connected: boolean
@@ -127,7 +128,8 @@ export class WorkspaceStatus {
     const { connection, level } = this.#sync()
     if (this.#replica.failure !== null) return "error"
     if (!this.#hasRelay()) return "local"
-    if (connection === "open") return level && this.#replica.stale.toShow === 0 ? "live" : "syncing"
+    const { stale, state } = this.#replica
+    if (connection === "open") return level && !state.heal && stale.toShow === 0 ? "live" : "syncing"
     return connection === "dialling" ? "connecting" : "offline"
   }
 

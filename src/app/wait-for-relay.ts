@@ -55,7 +55,7 @@ export class Waiting {
   async untilSynced(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
     const check = this.#sync.check()
-    const level = () => this.#sync.status.level && this.#sync.status.asOf >= check
+    const level = () => this.#sync.status.level && this.#sync.status.asOf >= check && !replica.state.heal
     const shown = () => replica.stale.toShow === 0
     await this.#until(signal, () => replica.state.complete && level() && shown())
   }

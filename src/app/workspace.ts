@@ -10,6 +10,7 @@ import type { Store } from "../store/store.ts"
 import { Connection, checkUrl, type Relay, type RelayOptions } from "../sync/socket.ts"
 import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
+import { unlessAborted } from "./abortable-opening.ts"
 import { type Collection, checkId, openCollection } from "./collection.ts"
 import { uuidv7 } from "./ids.ts"
 import { beginLife, type Life } from "./open-after-close.ts"
@@ -97,7 +98,11 @@ export interface WorkspaceOptions<C extends Defs> {
   readonly documentBytes?: number | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
   readonly env?: object | undefined
-  /** Aborts the opening, which then rejects with the signal's reason. Has no effect once the workspace is open. */
+  /**
+   * Aborts the opening, which then rejects with the signal's reason at once, even if the disk does not answer. The
+   * store is released as soon as the disk answers; until then, another opening of this workspace waits. Has no effect
+   * once the workspace is open.
+   */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -107,11 +112,10 @@ export interface WorkspaceOptions<C extends Defs> {
  *
  * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
  * Other codes: `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED`, `STORE_FORMAT`
- * (the store was written by a newer version, or is damaged).
+ * (the store was written by a newer version).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
-  const { id, collections, store, relay, signal, wasm, documentBytes } = options
-  const env = (options.env ?? systemEnv) as Env
+  const { id, collections, store, relay, signal } = options
   checkId(id, "a workspace's id")
   checkStore(store)
   for (const [key, { name }] of Object.entries<AnyDef>(collections)) {
@@ -123,12 +127,21 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   }
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
+  return unlessAborted(open(options, store), signal, (workspace) => {
+    workspace.close().catch(() => {}) // nobody waits for it
+  })
+}
+
+async function open<const C extends Defs>(options: WorkspaceOptions<C>, store: Store): Promise<Workspace<C>> {
+  const { id, collections, relay, signal, wasm, documentBytes } = options
+  const env = (options.env ?? systemEnv) as Env
   const life = await beginLife(id, store, relay instanceof Connection ? relay : undefined)
   let release: (() => Promise<void>) | undefined
   let replica: Replica | undefined
   try {
     signal?.throwIfAborted()
     release = await store.claim(id)
+    signal?.throwIfAborted()
     const sizes = { ...usualSizes, ...env.sizes, ...(documentBytes !== undefined && { documentBytes }) }
     replica = await openReplica({ id, store, collections, clock: env, sizes, wasm })
     signal?.throwIfAborted()
@@ -286,6 +299,7 @@ class OpenWorkspace<C extends Defs> {
 
   async #closeOnce(): Promise<void> {
     this.#hangUp()
+    this.#sync.end()
     this.#stopListeningForClose?.()
     if (this.#ownsConnection) await this.#connection?.close()
     this.#waiting.giveUp("the workspace was closed")

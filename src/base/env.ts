@@ -8,7 +8,7 @@ export interface Clock {
   /** ms since 1970. */
   now(): number
   /**
-   * Calls `f` once, after `ms`. Returns a function that cancels the call. A `background` timer does not keep the
+   * Calls `f` once, after `ms`; 0 ms means that other work has its turn before. Returns a function that cancels the call. A `background` timer does not keep the
    * process alive.
    */
   after(ms: number, f: () => void, background?: boolean): () => void
@@ -45,6 +45,7 @@ const LONGEST = 2 ** 31 - 1
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(ms, f, background = false) {
+    if (ms === 0 && globalThis.document !== undefined && globalThis.MessageChannel !== undefined) return afterMessage(f)
     let timer: ReturnType<typeof setTimeout>
     const wait = (left: number) => {
       timer = left > LONGEST ? setTimeout(() => wait(left - LONGEST), LONGEST) : setTimeout(f, left)
@@ -54,6 +55,25 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
   random: (n) => crypto.getRandomValues(new Uint8Array(n)),
+}
+
+/**
+ * Calls `f` after a message that a page sends to itself. Browsers call the timers of a hidden page once a second, and
+ * later once a minute, but do not delay messages. With timers, work that is divided into many turns would take minutes
+ * there, and all writes that wait for this work would be lost if the browser discards the page meanwhile.
+ */
+function afterMessage(f: () => void): () => void {
+  const { port1, port2 } = new MessageChannel()
+  const end = () => {
+    port1.onmessage = null
+    port1.close()
+  }
+  port1.onmessage = () => {
+    end()
+    f()
+  }
+  port2.postMessage(undefined)
+  return end
 }
 
 /** A random number in [0, 1). */

@@ -52,7 +52,7 @@ export function bytesOfHex(hex: string): Uint8Array {
 }
 
 /** Returns the value of a digit's character code: 0 to 15, or 16 for a character that is no digit. */
-function digit(code: number): number {
+export function digit(code: number): number {
   if (code >= 48 && code <= 57) return code - 48
   return code >= 97 && code <= 102 ? code - 87 : 16
 }

@@ -36,7 +36,12 @@ export interface Sizes {
   readonly projectAtOnce: number
   /** The most stale entities that one step projects if none of them needs a document, which costs a twentieth. */
   readonly readAtOnce: number
-  /** Bytes of changes that are received, or of which rows are made, before other work of the page has its turn. */
+  /**
+   * After this number of operations a step that projects stale entities ends, because 20 kB of changes may have
+   * millions. Bounds how long a write waits for that step. 128 notes of 8,000 characters have fewer.
+   */
+  readonly readOperations: number
+  /** Bytes of changes that are received, or bytes or operations of which rows are made, before other work has its turn. */
   readonly readBytes: number
   /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
   readonly arrivals: number
@@ -82,6 +87,7 @@ export const usualSizes: Sizes = {
   group: 512,
   projectAtOnce: 32,
   readAtOnce: 128,
+  readOperations: 2 ** 20,
   readBytes: 2 ** 15,
   arrivals: 4 * 2 ** 20,
   haveRecords: 1000,

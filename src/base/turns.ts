@@ -4,10 +4,10 @@ import type { Clock } from "./env.ts"
 export class Turns {
   readonly #clock: Clock
   readonly #most: number
-  /** Bytes worked through since other work last had its turn. */
-  #bytes = 0
+  /** The work done since other work last had its turn. */
+  #done = 0
 
-  /** `most`: after this number of bytes other work has its turn. */
+  /** `most`: after this much work other work has its turn. The caller chooses the unit: bytes, or operations. */
   constructor(clock: Clock, most: number) {
     this.#clock = clock
     this.#most = most
@@ -17,10 +17,10 @@ export class Turns {
    * Call after each piece of the work, and await the result if there is one: it resolves when other work has had its
    * turn.
    */
-  worked(bytes: number): Promise<void> | undefined {
-    this.#bytes += bytes
-    if (this.#bytes < this.#most) return undefined
-    this.#bytes = 0
+  worked(amount: number): Promise<void> | undefined {
+    this.#done += amount
+    if (this.#done < this.#most) return undefined
+    this.#done = 0
     return new Promise((resolve) => void this.#clock.after(0, resolve))
   }
 }

@@ -47,8 +47,8 @@ async function load(wasm: URL | string | BufferSource | undefined): Promise<Api>
 
 async function source(wasm: URL | string | BufferSource | undefined): Promise<Uint8Array | string> {
   if (typeof wasm === "string") return wasm
-  if (wasm instanceof URL) return wasm.href
-  // Not `instanceof ArrayBuffer`: the buffer may be of another realm, as in a test's page.
+  // No `instanceof`, because URL and bytes may come from another realm, as in a test whose page has its own globals.
+  if (wasm !== undefined && "href" in wasm) return wasm.href
   if (wasm !== undefined && "buffer" in wasm) return new Uint8Array(wasm.buffer, wasm.byteOffset, wasm.byteLength)
   if (wasm !== undefined) return new Uint8Array(wasm)
   const { automergeWasmBase64 } = await import("@automerge/automerge/automerge.wasm.base64")

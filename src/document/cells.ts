@@ -1,5 +1,6 @@
 /** Reads the value of each field in a document, as a plain value that rows and drafts can share. */
 
+import { isBytes, isDate } from "../base/realms.ts"
 import { DEPTH, freeze, isFieldKey } from "../schema/values.ts"
 import { automerge, type Handle } from "./automerge.ts"
 import { DELETED, type DeletedValue } from "./deletion.ts"
@@ -79,8 +80,8 @@ function toPlain(value: unknown, levels = DEPTH): unknown {
   if (typeof value === "number") return Number.isFinite(value) ? value : null
   if (typeof value === "bigint") return Number(value)
   if (typeof value !== "object" || value === null) return value
-  if (value instanceof Uint8Array) return undefined
-  if (value instanceof Date) return toPlain(value.getTime())
+  if (isBytes(value)) return undefined
+  if (isDate(value)) return toPlain(value.getTime())
   if (A.isImmutableString(value)) return value.val
   if (A.isCounter(value)) return value.value
   if (levels === 0) return null

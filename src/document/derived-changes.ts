@@ -5,11 +5,13 @@
  * `wire/named-changes.ts` makes them.
  */
 
-import { type Change, deriveChange, readChange } from "../wire/chunk.ts"
+import { type Change, deriveChange, deriveFrom, readChange, templateOf } from "../wire/chunk.ts"
 import { genesisOf, textContainer } from "../wire/named-changes.ts"
 import { type Hash, isId } from "../wire/protocol.ts"
 import { automerge, NOBODY } from "./automerge.ts"
-import { onlyString, TYPE } from "./operations.ts"
+import { encodeChange } from "./encoder/new-change.ts"
+import { NewOperations } from "./encoder/new-operations.ts"
+import { MADE, onlyString, TYPE } from "./operations.ts"
 
 export { genesisOf, textContainer }
 
@@ -20,6 +22,18 @@ export { genesisOf, textContainer }
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
   return name !== undefined && isId(name) && genesisOf(entity, name).hash === change.hash ? name : undefined
+}
+
+/**
+ * Makes a change that depends on these changes and has no other effect: it sets a key and removes the key again. An
+ * edit depends on all heads, so with more heads than a change may depend on, the heads must be merged before.
+ */
+export function merging(entity: string, heads: readonly Change[]): Change {
+  const startOp = Math.max(...heads.map(({ maxOp }) => maxOp)) + 1
+  const operations = new NewOperations(startOp)
+  operations.delete(MADE, operations.set({ object: undefined, key: MADE }, true))
+  const deps = heads.map(({ hash }) => hash)
+  return deriveFrom(templateOf(encodeChange({ deps, actor: NOBODY, startOp, time: 0, others: [] }, operations)), entity)
 }
 
 /**

@@ -7,13 +7,13 @@ import { HeadwaterError } from "../base/errors.ts"
 import type { Changes, Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import { type Change, readChange } from "../wire/chunk.ts"
-import type { Actor, Hash } from "../wire/protocol.ts"
+import { type Actor, type Hash, limits } from "../wire/protocol.ts"
 import { Admission, type Verdicts } from "./admission.ts"
 import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, newHandle } from "./automerge.ts"
 import { type Cell, deletionsIn, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
-import { collectionMadeBy, genesisOf, pruning, textContainer } from "./derived-changes.ts"
+import { collectionMadeBy, genesisOf, merging, pruning, textContainer } from "./derived-changes.ts"
 import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
 import { MADE, rootKeys } from "./operations.ts"
@@ -25,6 +25,11 @@ export { automergeVersion, loadAutomerge } from "./automerge.ts"
 const BYTES_OF_DOCUMENT = 8 * 1024
 const BYTES_OF_CHANGE = 1024
 const BYTES_OF_OPERATION = 160
+/**
+ * An edit of a document with more heads merges them first. Half of what a change may depend on, because the edit also
+ * makes a head of each text container.
+ */
+const MANY_HEADS = limits.heads / 2
 
 export class Entity {
   readonly id: string
@@ -173,7 +178,9 @@ export class Entity {
   /** Deletes the entity. Returns one change, or none when it is deleted already. */
   remove(time: number): Change[] {
     if (this.deleted) return []
-    const made = this.#author(time, () => this.#handle.put("_root", DELETED, deletedValue(this.heads), "str"))
+    const made = this.#author(time, () =>
+      this.#handle.put("_root", DELETED, deletedValue(this.#handle.getHeads()), "str"),
+    )
     this.#deletedBy = this.#findDeletion()
     return made
   }
@@ -233,13 +240,20 @@ export class Entity {
 
   /**
    * Runs `act`, and commits what it does as one change. `act` may also apply derived changes, which it adds to its
-   * argument. Returns all these changes. When anything throws, the document is as it was before.
+   * argument. Returns all these changes, after the changes that merge too many heads; none when `act` does nothing.
+   * When anything throws, the document is as it was before.
    */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
     try {
+      this.#mergeHeads(made)
+      const merges = made.length
       act(made)
       const committed = this.#handle.commit(undefined, time) !== null
+      if (!committed && made.length === merges) {
+        if (merges > 0) this.#rewind()
+        return []
+      }
       if (committed) made.push(readChange(this.#handle.getLastLocalChange() as Uint8Array))
     } catch (cause) {
       this.#rewind()
@@ -249,6 +263,15 @@ export class Entity {
     this.#applied = this.#history.size
     this.#history.pack()
     return made
+  }
+
+  #mergeHeads(made: Change[]): void {
+    const heads = this.heads.map((hash) => this.changes.get(hash) as Change)
+    while (heads.length > MANY_HEADS) {
+      const merge = merging(this.id, heads.splice(0, limits.heads))
+      this.#derive(merge, made)
+      heads.push(merge)
+    }
   }
 
   /** Takes the document back to the history: drops the open transaction, and the derived changes that were applied. */

@@ -60,8 +60,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
       base = next
       for (const { hash } of closed) held.add(hash)
     } else if (closed.length === 1) {
-      // The failure may be chance: try once more, after another change was applied without trouble.
-      mustWork(base, closed)
+      // Try once more, because the failure may be chance. `tried` has just applied a good change without trouble.
       const again = tried(base, closed, suspects)
       again?.free()
       if (again === undefined) poison.add((closed[0] as Change).hash)

@@ -4,13 +4,22 @@ import { hex } from "../base/hash.ts"
 import type { History } from "../document/history.ts"
 import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
+import { isOurs } from "./disk/outbox-principal.ts"
+import type { State } from "./disk/records.ts"
 import type { Transaction } from "./transaction.ts"
+
+/** The last change that this session has made in an entity under an actor. */
+interface Made {
+  readonly seq: number
+  /** The principal under which it was made; null if none had connected. */
+  readonly principal: string | null
+}
 
 export class Authorship {
   readonly #clock: Clock
   #actor: Actor
-  /** By entity and by actor, the last seq that this session has used under its present principal. */
-  readonly #lastSeqs = new Map<string, Map<Actor, number>>()
+  /** By entity and by actor. */
+  readonly #made = new Map<string, Map<Actor, Made>>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -32,16 +41,12 @@ export class Authorship {
 
   /** Call when the changes that a transaction made are saved, or may have been saved. */
   follow({ minted }: Transaction): void {
-    for (const { entity, change } of minted.values()) {
-      let seqs = this.#lastSeqs.get(entity)
-      if (seqs === undefined) this.#lastSeqs.set(entity, (seqs = new Map()))
-      seqs.set(change.actor, Math.max(change.seq, seqs.get(change.actor) ?? 0))
+    for (const { entity, change, principal } of minted.values()) {
+      let made = this.#made.get(entity)
+      if (made === undefined) this.#made.set(entity, (made = new Map()))
+      const seq = Math.max(change.seq, made.get(change.actor)?.seq ?? 0)
+      made.set(change.actor, { seq, principal })
     }
-  }
-
-  /** Call when another principal is connected: the changes that were made before are not that principal's own. */
-  forget(): void {
-    this.#lastSeqs.clear()
   }
 
   /**
@@ -49,23 +54,26 @@ export class Authorship {
    * of that change.
    */
   isLacking(entity: string, history: History): boolean {
-    return history.seqOf(this.#actor) < (this.#lastSeqs.get(entity)?.get(this.#actor) ?? 0)
+    return history.seqOf(this.#actor) < (this.#made.get(entity)?.get(this.#actor)?.seq ?? 0)
   }
 
   /** Puts a change that the relay has lost back into the outbox. */
   giveBack(entity: string, change: Change, tx: Transaction): void {
     if (tx.owed(entity, change.hash) !== undefined) return
-    const how = this.#isMade(entity, change) ? "again" : "adopt"
+    const how = this.#isOwn(entity, change, tx.state) ? "again" : "adopt"
     tx.owe({ ...owedOf(entity, change), how, principal: tx.state.principal, fields: [] })
   }
 
   /**
-   * Whether this session made a change. In an entity that the session wrote to, a derived change counts as its own,
-   * because all replicas make the same derived change.
+   * Whether this session made a change under the principal that is connected now. In an entity that the session wrote
+   * to under this principal, a derived change counts as its own, because all replicas make the same derived change.
    */
-  #isMade(entity: string, change: Change): boolean {
-    const seqs = this.#lastSeqs.get(entity)
-    return seqs !== undefined && ((seqs.get(change.actor) ?? 0) >= change.seq || isDerived(entity, change))
+  #isOwn(entity: string, change: Change, state: State): boolean {
+    const own = (made: Made) => isOurs({ principal: made.principal, how: "again" }, state)
+    const made = this.#made.get(entity)
+    const last = made?.get(change.actor)
+    if (last !== undefined && last.seq >= change.seq && own(last)) return true
+    return made !== undefined && [...made.values()].some(own) && isDerived(entity, change)
   }
 }
 

@@ -14,11 +14,21 @@ export class ConnectionSteps {
    * lacks is known only when that head has arrived, or when the connection is level without it (`settleWants`).
    */
   readonly openWants = new Map<string, readonly Hash[]>()
+  #ended = false
   /** The first step that failed, and its error. Later steps reject with the same error. */
   #broken: { readonly by: object; readonly error: unknown } | undefined
 
   constructor(replica: Replica) {
     this.replica = replica
+  }
+
+  /** Whether the connection has ended, or the attempt on it has failed. Later steps of entries then take no effect. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  end(): void {
+    this.#ended = true
   }
 
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {

@@ -5,7 +5,7 @@
 import { bytesOfHex } from "../base/hash.ts"
 import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
 import type { Change } from "../wire/chunk.ts"
-import type { EntityHeads, Hash } from "../wire/protocol.ts"
+import { type EntityHeads, type Hash, limits } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { type Held, heldOf } from "./disk/change-record.ts"
 import { keys, type RejectedChange, readCache } from "./disk/records.ts"
@@ -136,16 +136,21 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
 }
 
 /**
- * Yields the heads of every entity, or of one (`only`). Reads the change records in portions. The heads cover only
- * changes whose dependencies this replica has. An entity that has other changes is added to `unnamed`.
+ * Yields the heads of every entity, or of one (`only`). Yields an entity several times if it has more heads than a
+ * message may name: with a part of them left out, the relay might never ask for a change that it lacks. Reads the
+ * change records in portions. The heads cover only changes whose dependencies this replica has. An entity that has
+ * other changes is added to `unnamed`.
  */
 export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
-  const heads = (): EntityHeads => {
+  function* heads(): Generator<EntityHeads> {
     const whole = causalOrder(changes)
     if (whole.length < changes.length) unnamed?.add(entity)
     // Changes in the outbox are left out: they are pushed anyway, and with them there could be more heads than a `have`
     // may name.
-    return [entity, headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))]
+    const all = headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))
+    for (let from = 0; from === 0 || from < all.length; from += limits.heads) {
+      yield [entity, all.slice(from, from + limits.heads)]
+    }
   }
   const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)
   let entity = ""
@@ -158,7 +163,7 @@ export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<str
       after = key
       const [, , of = "", hash = ""] = key
       if (of !== entity) {
-        if (changes.length > 0) yield heads()
+        if (changes.length > 0) yield* heads()
         entity = of
         changes = []
       }
@@ -168,5 +173,5 @@ export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<str
     }
     if (records.length < limit) break
   }
-  if (changes.length > 0) yield heads()
+  if (changes.length > 0) yield* heads()
 }

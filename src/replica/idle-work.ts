@@ -14,6 +14,7 @@ import type { IdleWork } from "./idle-interface.ts"
 import { leaveOut } from "./projecting.ts"
 import { recover } from "./recover.ts"
 import type { Replica } from "./replica.ts"
+import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
@@ -27,6 +28,10 @@ const FOLDS_AT_CLOSE = 100
 const RETRY_MS = 5000
 /** Wait between two checks whether the store is still there. */
 const LOOK_MS = 5000
+/** How many entities' changes are in memory at the same time while rows are made. */
+const HELD_AT_ONCE = 16
+/** Making a document takes about as long as reading its operations this many times (262,143 operations: 5 s, 0.4 s). */
+const READS_PER_DOCUMENT = 12
 /** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
 
@@ -34,8 +39,10 @@ export class Idle implements IdleWork {
   readonly #replica: Replica
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities whose document could not be made. They are not projected until the next try. */
+  /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
   readonly #resting = new Set<string>()
+  /** Why the changes of an entity could not be read by the step that projects stale entities. */
+  #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
   #closing = false
@@ -179,28 +186,19 @@ export class Idle implements IdleWork {
   #projectStale(): void {
     if (this.#projecting) return
     const due: string[] = []
-    const { projectAtOnce, readAtOnce, readBytes, readRows } = this.#replica.sizes
+    const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
     const most = readRows ? readAtOnce : projectAtOnce
     for (const [entity, mark] of this.#replica.stale) {
       if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === most) break
     }
     if (due.length === 0) return
     this.#projecting = true
-    const projected = this.#replica.step([], async (tx) => {
-      const held = await Promise.all(due.map((entity) => this.#replica.documents.held(entity, tx)))
-      let left = projectAtOnce
-      const turns = new Turns(this.#replica.clock, readBytes)
-      for (const [i, entity] of due.entries()) {
-        if (left === 0) break // the next step projects the others
-        const changes = held[i] as Map<Hash, Held>
-        if (await this.#project(entity, tx, changes)) left--
-        const pause = turns.worked(bytesOf(changes))
-        if (pause !== undefined) await pause
-      }
-    })
+    const projected = this.#replica.step([], (tx) => this.#projectSome(due, tx))
     projected.then(
       () => {
         this.#projecting = false
+        if (this.#unread !== undefined) this.#replica.noteFailure(this.#unread)
+        this.#unread = undefined
         this.afterGroup()
       },
       () => {
@@ -208,6 +206,47 @@ export class Idle implements IdleWork {
         this.afterFailure()
       },
     )
+  }
+
+  /**
+   * Projects these entities until the step has done enough; the next step projects the others. The work is counted in
+   * bytes and in operations, because a change of 96 bytes may have 262,144 operations.
+   */
+  async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
+    const { clock, sizes } = this.#replica
+    const turns = new Turns(clock, sizes.readBytes)
+    let documentsLeft = sizes.projectAtOnce
+    let operationsLeft = sizes.readOperations
+    for (let i = 0; i < due.length; i += HELD_AT_ONCE) {
+      const some = due.slice(i, i + HELD_AT_ONCE)
+      const held = await Promise.all(some.map((entity) => this.#read(entity, tx)))
+      for (const [k, entity] of some.entries()) {
+        const changes = held[k]
+        if (changes === undefined) continue
+        const tookDocument = await this.#project(entity, tx, changes)
+        if (tookDocument) documentsLeft--
+        const operations = operationsOf(changes) * (tookDocument ? READS_PER_DOCUMENT : 1)
+        operationsLeft -= operations
+        if (documentsLeft === 0 || operationsLeft <= 0) return
+        const pause = turns.worked(Math.max(bytesOf(changes), operations))
+        if (pause !== undefined) await pause
+      }
+    }
+  }
+
+  /**
+   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk must
+   * not keep the rows of all other entities from being made.
+   */
+  async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
+    try {
+      return await this.#replica.documents.held(entity, tx)
+    } catch (error) {
+      if (!isOfDisk(error)) throw error
+      this.#unread = error
+      this.#resting.add(entity)
+      return undefined
+    }
   }
 
   /** Projects an entity. Returns whether that took a document, or the attempt to make one. */
@@ -277,6 +316,12 @@ export class Idle implements IdleWork {
       // The disk has failed: the records stay loose.
     }
   }
+}
+
+function operationsOf(changes: ReadonlyMap<Hash, Held>): number {
+  let operations = 0
+  for (const { change } of changes.values()) operations += change.ops
+  return operations
 }
 
 function bytesOf(changes: ReadonlyMap<Hash, Held>): number {

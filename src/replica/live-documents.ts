@@ -379,7 +379,8 @@ export function oweFreed(
   unnamed: readonly Hash[] | undefined,
   tx: Transaction,
 ): void {
-  for (const change of whole) if (unnamed?.includes(change.hash)) authorship.giveBack(entity, change, tx)
+  const freed = new Set(unnamed) // a heal may leave thousands of changes of one note unnamed
+  for (const change of whole) if (freed.has(change.hash)) authorship.giveBack(entity, change, tx)
 }
 
 /**
@@ -387,10 +388,10 @@ export function oweFreed(
  * Removes the mark when no change waits.
  */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
-  const suspects = waiting.map(({ change }) => change.hash)
+  const suspects = new Set(waiting.map(({ change }) => change.hash))
   for (const hash of tx.staleOf(entity)?.suspects ?? []) tx.pushLast(entity, hash, false)
   for (const hash of suspects) tx.pushLast(entity, hash, true)
-  const unnamed = tx.staleOf(entity)?.unnamed?.filter((hash) => suspects.includes(hash))
-  const mark = { suspects, waiting: true, ...(unnamed && { unnamed }) }
-  tx.markStale(entity, suspects.length === 0 ? undefined : mark)
+  const unnamed = tx.staleOf(entity)?.unnamed?.filter((hash) => suspects.has(hash))
+  const mark = { suspects: [...suspects], waiting: true, ...(unnamed && { unnamed }) }
+  tx.markStale(entity, suspects.size === 0 ? undefined : mark)
 }

@@ -1,5 +1,6 @@
 /** Opens a replica, and sets its idle work. */
 import { projectionVersion } from "../document/projection.ts"
+import { checkClock } from "./clock-set-back.ts"
 import { type Defs, Known } from "./disk/records-in-memory.ts"
 import { Idle } from "./idle-work.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
@@ -19,6 +20,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   // Every group begins with making damaged records again, so an empty step does it. When it fails, because the disk is
   // full, say, the replica is open all the same: it shows what can be read, and a later group makes them again.
   if (replica.isDamaged) await replica.step([], () => {})
+  await checkClock(replica)
   idle.projectAgain(projections)
   idle.judgeProbedBefore()
   idle.afterGroup()

@@ -27,8 +27,8 @@ export interface Received {
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
-  /** ms by which the relay's clock is ahead of ours. */
-  readonly clockAheadMs?: number | undefined
+  /** Present when the relay has sent its time: by how many ms its clock is ahead of ours, and when it was so by ours. */
+  readonly clock?: Pick<State, "clockAheadMs" | "clockMeasuredAt"> | undefined
 }
 
 /** What has come of received entries once they are committed. */
@@ -37,10 +37,16 @@ export interface Committed extends Wanted {
   readonly applyingMs: number
 }
 
-/** Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. */
+/**
+ * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries
+ * whose connection has ended before their step begins are dropped, and the next connection brings them again. Otherwise
+ * they could name the former principal after the next one is known, and the unsent changes of the former principal
+ * would be pushed under another account.
+ */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Committed> {
   const { replica } = steps
   return steps.step([], async (tx) => {
+    if (steps.ended) return { again: [], settled: [], applyingMs: 0 }
     let applyingMs = 0
     for (const [entity, fresh] of await freshChanges(replica, tx, received.items)) {
       tx.arrive(entity)
@@ -53,7 +59,6 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
-    // This comes last: the changes that the wants put into the outbox were made under the former principal, too.
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
     return { ...wanted, applyingMs }
   })
@@ -65,13 +70,12 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
  */
 function changeAuthor(replica: Replica, tx: Transaction): void {
   replica.freshActor()
-  tx.add({ writes: [], done: () => replica.authorship.forget() })
   for (const owed of tx.allOwed(replica.outbox)) if (owed.how === "again") tx.owe({ ...owed, how: "adopt" })
 }
 
 function stateAfter(state: State, received: Received, now: number): State {
-  const next: { -readonly [K in keyof State]: State[K] } = { ...state }
-  const { cursor, healed, level, principal, access, clockAheadMs } = received
+  const { cursor, healed, level, principal, access, clock } = received
+  const next: { -readonly [K in keyof State]: State[K] } = { ...state, ...clock }
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
@@ -85,7 +89,6 @@ function stateAfter(state: State, received: Received, now: number): State {
     next.firstPrincipal ??= principal
   }
   if (access !== undefined) next.access = knownAccess(access)
-  if (clockAheadMs !== undefined) next.clockAheadMs = clockAheadMs
   if (level && !next.heal) {
     next.complete = true
     next.lastSyncedAt = now

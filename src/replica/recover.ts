@@ -42,6 +42,9 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
       return
     case "state":
       tx.state = { ...tx.state, heal: true }
+      return
+    case "commit":
+      tx.state = { ...tx.state } // so that there is something to commit; each commit writes a new commit record
   }
 }
 
@@ -66,7 +69,13 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
   const [, , entity = "", hash = ""] = key
   const value = await replica.store.get(keys.change(replica.id, entity, hash))
   const held = heldOf(value, hash)
-  if (held === undefined) return tx.put(key, undefined)
+  if (held === undefined) {
+    // No change has this hash. The disk may have damaged the key of the record, and then another change has lost its
+    // record: in a heal the relay asks for it.
+    tx.put(key, undefined)
+    tx.state = { ...tx.state, heal: true }
+    return
+  }
   const principal = held.by ?? null
   // The connected principal may not be the one that made the change: then the change is adopted, in its author's name.
   const how = isOurs({ principal, how: "own" }, tx.state) ? "own" : "adopt"

@@ -6,6 +6,7 @@
 
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import type { Sizes } from "../base/sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
@@ -48,7 +49,7 @@ export class Replica {
   #known: Known
   readonly #projecting: Projecting
   readonly #steps: Queue
-  readonly #listeners = new Set<(changed: Changed) => void>()
+  readonly #listeners = new Listeners<[Changed]>()
   /**
    * What must be read from the disk before the next group. `moved`: what other commits have changed. `everything`: all
    * records, because one of them is damaged.
@@ -124,8 +125,7 @@ export class Replica {
    * Returns the unsubscription.
    */
   onCommit(listener: (changed: Changed) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** Sets the idle work of this replica. */
@@ -284,7 +284,7 @@ export class Replica {
   }
 
   #tell(changed: Changed): void {
-    for (const listener of [...this.#listeners]) listener(changed)
+    this.#listeners.tellNow(changed)
   }
 
   // ── when a commit fails, or another writer was first ──────────────────────────────────────────────────────────────
@@ -394,6 +394,6 @@ export class Replica {
     await this.#idle.close(quickly)
     await this.#steps.close()
     this.documents.dropAll()
-    this.#listeners.clear()
+    this.#listeners.end()
   }
 }

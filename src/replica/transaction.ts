@@ -12,6 +12,7 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { encodeSaved } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
+import { writeJson } from "./disk/checked-json.ts"
 import type { OutboxChanges } from "./disk/outbox.ts"
 import type { Plan } from "./disk/paged-records.ts"
 import {
@@ -56,8 +57,14 @@ export class Transaction {
   readonly dropped = new Map<string, Set<Hash>>()
   /** Entities of which this replica had no change before this group, and that came from the relay or were created here. */
   readonly newEntities = new Set<string>()
-  /** Changes that were made on this device by this group, by hash. */
-  readonly minted = new Map<Hash, { readonly entity: string; readonly change: Change }>()
+  /**
+   * Changes that were made on this device by this group, by hash, each with the principal of its time: another account
+   * may have connected in the middle of the group.
+   */
+  readonly minted = new Map<
+    Hash,
+    { readonly entity: string; readonly change: Change; readonly principal: string | null }
+  >()
   /** New stale marks, by entity; undefined for a mark that is removed. */
   readonly stale = new Map<string, StaleRecord | undefined>()
   /** New bad verdicts, by entity and hash; undefined for a verdict that is withdrawn. */
@@ -202,6 +209,11 @@ export class Transaction {
     this.writes.push([key, value])
   }
 
+  /** Writes a record as JSON, or removes it when it is undefined. */
+  #putJson(key: Write[0], record: object | undefined): void {
+    this.put(key, record && writeJson(key, record))
+  }
+
   /** Saves a change with this commit. If the disk had damaged its record, it is not bad any more. */
   hold(entity: string, held: Held): void {
     const { change } = held
@@ -224,7 +236,8 @@ export class Transaction {
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
     if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
-    this.#set(this.minted, held.change.hash, { entity, change: held.change })
+    const { principal } = this.state
+    this.#set(this.minted, held.change.hash, { entity, change: held.change, principal })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)
   }
@@ -300,14 +313,14 @@ export class Transaction {
 
   markStale(entity: string, record: StaleRecord | undefined): void {
     this.#forgetRow(entity)
-    this.put(keys.stale(this.workspace, entity), record && JSON.stringify(record))
+    this.#putJson(keys.stale(this.workspace, entity), record)
     this.#set(this.stale, entity, record)
   }
 
   /** Marks a change as bad, or withdraws the mark when `record` is undefined. */
   markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
     this.#forgetRow(entity)
-    this.put(keys.bad(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#putJson(keys.bad(this.workspace, entity, hash), record)
     this.#set(
       this.#inner(this.bad, entity, () => new Map()),
       hash,
@@ -320,7 +333,7 @@ export class Transaction {
    * kept in memory.
    */
   reject(entity: string, hash: Hash, record: RejectedChange | undefined): void {
-    this.put(keys.rejected(this.workspace, entity, hash), record && JSON.stringify(record))
+    this.#putJson(keys.rejected(this.workspace, entity, hash), record)
     this.#set(
       this.#inner(this.rejected, entity, () => new Map()),
       hash,

@@ -8,6 +8,11 @@ export interface StoreFixture {
   reopen(): Promise<Store>
   /** Removes everything from the disk. */
   destroy(): Promise<void>
+  /**
+   * Damages the value of a key so that the store cannot decode it. Called while no workspace is claimed. Absent when
+   * the store decodes nothing, as one that keeps values as they are.
+   */
+  harm?(key: Key): Promise<void>
 }
 
 /** A test runner: `{ test }` of vitest, of node:test, or anything like them. */
@@ -307,6 +312,30 @@ export function storeConformance(name: string, make: () => Promise<StoreFixture>
     const next = await other.claim("w")
     equal(await other.get(["w", "a"]), "1")
     await next()
+  })
+
+  line("reads a value that it cannot decode as no bytes, and the other values as they are", async (store, fixture) => {
+    if (fixture.harm === undefined) return
+    const a = ["w", "a"]
+    const b = ["w", "b"]
+    const c = ["w", "c"]
+    const first = await store.claim("w")
+    await store.commit([a, b, c].map((key) => [key, "text"]))
+    await first()
+    await fixture.harm(b)
+    const next = await fixture.reopen()
+    const release = await next.claim("w")
+    const none = new Uint8Array()
+    equal(await next.get(b), none)
+    equal(await next.list(["w"]), [
+      [a, "text"],
+      [b, none],
+      [c, "text"],
+    ])
+    await fails("STORE_MOVED", () => next.commit([], { expect: [[b, "text"]] }))
+    await next.commit([[b, "again"]], { expect: [[b, none]] })
+    equal(await next.get(b), "again")
+    await release()
   })
 
   line("makes a claim wait for the release that was called before it", async (store) => {

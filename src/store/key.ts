@@ -1,3 +1,4 @@
+import { isBytes } from "../base/realms.ts"
 import type { Key, Value } from "./store.ts"
 
 /**
@@ -38,7 +39,7 @@ export function rangeOf(prefix: Key, after: Key | undefined): Range {
 }
 
 export function checkValue(value: Value): void {
-  if (typeof value === "string" || value instanceof Uint8Array) return
+  if (typeof value === "string" || isBytes(value)) return
   throw new TypeError(`a value is a string or a Uint8Array, not ${Object.prototype.toString.call(value)}`)
 }
 
@@ -50,6 +51,6 @@ export function copyOf(value: Value | undefined): Value | undefined {
 }
 
 export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
-  if (!(a instanceof Uint8Array) || !(b instanceof Uint8Array)) return a === b
+  if (!isBytes(a) || !isBytes(b)) return a === b
   return a.length === b.length && a.every((byte, i) => byte === b[i])
 }

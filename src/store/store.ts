@@ -19,6 +19,9 @@ export type Key = readonly string[]
  *
  * Bytes are copied when `commit` is called, and bytes that a read returns belong to its caller. Text is well-formed
  * UTF-16; a store may change a lone surrogate.
+ *
+ * A value that the disk has damaged so that the store cannot decode it is read as an empty `Uint8Array`, and a commit may
+ * expect it as such. It must not make a `list` fail, because then nothing at all could be read.
  */
 export type Value = string | Uint8Array
 

@@ -4,13 +4,12 @@
  * When a step fails, the attempt is over, and everything that it has learned is forgotten.
  */
 
-import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import { ConnectionSteps } from "../replica/connection-steps.ts"
 import { markHeal, receiveWant, type Wanted } from "../replica/have-and-want.ts"
 import { placeOf } from "../replica/log-places.ts"
 import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/receive-answers.ts"
-import { receiveEntries } from "../replica/receive-entries.ts"
+import { type Received, receiveEntries } from "../replica/receive-entries.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
   type Ack,
@@ -22,44 +21,17 @@ import {
   type RelayMessage,
   type Want,
 } from "../wire/protocol.ts"
-import { CatchUp, type CatchUpStatus } from "./catch-up.ts"
-import { ClockDifference } from "./clock-difference.ts"
-import { ClockWatch } from "./clock-watch.ts"
+import type { AttemptOptions } from "./attempt-options.ts"
+import { CatchUp } from "./catch-up.ts"
 import { Credit } from "./credit.ts"
 import { type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
-import type { Progress, Unfinished } from "./progress.ts"
+import type { Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
 import { Refusals } from "./refusals.ts"
 import type { Link } from "./socket.ts"
 import { Trouble } from "./trouble.ts"
-
-/** The status that an attempt reports. */
-export interface AttemptStatus extends CatchUpStatus {
-  /** The reason why nothing comes for this workspace although the connection is open. */
-  readonly trouble: HeadwaterError | null
-  /** A refusal for now; null when the relay refuses nothing. */
-  readonly refusal: HeadwaterError | null
-}
-
-export interface AttemptOptions {
-  readonly replica: Replica
-  readonly env: Env
-  readonly link: Link
-  /** The number of the latest check (`Sync.check`). */
-  readonly latestCheck: () => number
-  readonly update: (patch: Partial<AttemptStatus>) => void
-  /** The id for the next push. No two pushes of one connection have the same id. */
-  readonly nextPushId: () => string
-  /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
-  readonly again: boolean
-  /** How many `have`s of earlier attempts the relay has not answered completely. */
-  readonly staleWants: number
-  readonly progress: Progress
-  /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
-  readonly failed: (error: HeadwaterError, retryIn?: number) => void
-}
 
 /**
  * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But an
@@ -78,14 +50,12 @@ export class Attempt {
   readonly #window: PushWindow
   readonly #refusals: Refusals
   readonly #trouble: Trouble
-  readonly #clockWatch: ClockWatch
-  readonly #clockDifference: ClockDifference
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** ms by which the relay's clock is ahead of ours; undefined until the relay has sent its time. */
-  #clockAheadMs: number | undefined
+  /** The difference to the relay's clock, from the time that the relay has sent. Undefined once it is committed. */
+  #clock: Received["clock"]
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
   /** Whether the cursor that ends a heal has come and its commit is under way. */
@@ -99,6 +69,8 @@ export class Attempt {
   #awaits: "request" | "principal" | "want" | "nothing"
   /** How many `have`s of earlier attempts are still to be answered. */
   #staleWants: number
+  /** Whether entries that the relay has sent on this connection were dropped. */
+  #dropped: boolean
 
   constructor(options: AttemptOptions) {
     const { replica, env, link, update } = options
@@ -108,6 +80,7 @@ export class Attempt {
     this.#link = link
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
+    this.#dropped = options.dropped
     this.#batches = new EntryBatches(env, (batch) => this.#run(this.#commitEntries(batch)))
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
@@ -121,21 +94,33 @@ export class Attempt {
       (trouble) => update({ trouble }),
       () => this.#run(this.#begin()),
     )
-    this.#clockDifference = new ClockDifference(env)
-    this.#clockWatch = new ClockWatch(env, () => this.#askTime())
     const waits = (entity: string) => this.#exchange.awaitsWant(entity) || this.#refusals.has(entity)
     this.#window = new PushWindow(replica, waits, options.nextPushId, (push) => link.send(push))
     this.#run(this.#begin())
   }
 
+  /**
+   * Ends the attempt because another one on the same connection takes its place. Commits the entries that have come,
+   * because the new attempt accepts entries that are under way, which may depend on them.
+   */
+  giveWay(): void {
+    this.#batches.handOn()
+    this.#end()
+  }
+
+  /** Ends the attempt because it has failed, or its connection has ended. Drops entries whose step has not begun. */
   end(): void {
+    this.#steps.end()
+    this.#end()
+  }
+
+  #end(): void {
     this.#state = "ended"
     this.#batches.end()
     this.#exchange.end()
     this.#window.close()
     this.#refusals.end()
     this.#trouble.end()
-    this.#clockWatch.end()
   }
 
   /** Whether a heal must begin because the disk has damaged a change. The relay may still have the change. */
@@ -157,9 +142,12 @@ export class Attempt {
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
+      if (message.t === "entries" && message.time !== undefined) this.#o.clockDifference.passedOver()
       // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
-      // has damaged.
-      if (this.#awaits === "want" && message.t === "entries") this.#batches.addItems(message)
+      // has damaged. Once entries were dropped, later ones may depend on them; the heal brings both.
+      if (message.t !== "entries") return
+      if (this.#awaits === "want" && !this.#dropped) this.#batches.addItems(message)
+      else this.#dropped = true
       return
     }
     if (message.t === "entries") this.#queueEntries(message, bytes)
@@ -202,8 +190,10 @@ export class Attempt {
     // The state is read in a step, after everything that an earlier connection received has been committed.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
+    // The cursor of entries that are under way would end a heal of this attempt before the relay has read its `have`.
+    if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
-    this.#clockDifference.asked()
+    this.#o.clockDifference.asked(this)
     // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
@@ -228,7 +218,7 @@ export class Attempt {
    * Call when the device's clock was set. Pulls, because the answer to a pull has the relay's time. While the answer to
    * another pull or a heal is under way, the pull is delayed until the workspace is level.
    */
-  #askTime(): void {
+  askTime(): void {
     const isFree = this.#state === "served" && !this.#exchange.heals && !this.#replica.state.heal
     this.#mustAskTime = !isFree || !this.#catchUp.mustAsk()
     if (!this.#mustAskTime) this.#run(this.#begin())
@@ -242,10 +232,14 @@ export class Attempt {
   // ── entries ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #queueEntries(message: Entries, bytes: number): void {
+    const { clockDifference } = this.#o
     if (message.left !== undefined) this.#catchUp.announced(message.left)
     if (message.time !== undefined) {
-      const known = this.#clockAheadMs ?? this.#replica.state.clockAheadMs
-      this.#clockAheadMs = this.#clockDifference.answered(message.time, known)
+      const known = (this.#clock ?? this.#replica.state).clockAheadMs
+      this.#clock = {
+        clockAheadMs: clockDifference.answered(message.time, known),
+        clockMeasuredAt: this.#o.env.now(),
+      }
     }
     this.#batches.add(message, bytes)
   }
@@ -257,6 +251,8 @@ export class Attempt {
     const level = messages.at(-1)?.level === true
     const healed = cursor && this.#exchange.endHeal()
     this.#endingHeal = healed !== undefined
+    const clock = this.#clock
+    this.#clock = undefined
     const wanted = await receiveEntries(this.#steps, {
       items,
       cursor,
@@ -264,11 +260,11 @@ export class Attempt {
       level,
       principal: first?.principal,
       access: first?.access,
-      clockAheadMs: this.#clockAheadMs,
+      clock,
     })
+    if (this.#ended) return
     this.#endingHeal = false
     this.#batches.committed(wanted.applyingMs)
-    if (this.#ended) return
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
     if (first !== undefined && this.#state === "beginning") {
@@ -276,9 +272,12 @@ export class Attempt {
       this.#window.open()
       this.push()
     }
+    // No heal could begin until now, and the commit that noted the damage may have been the last one for a long time.
+    if (this.mustHeal) this.#o.damaged()
+    if (this.#ended) return
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
     this.#o.update({ ...caughtUp, ...(level && { trouble: null }) })
-    if (level && this.#mustAskTime) this.#askTime()
+    if (level && this.#mustAskTime) this.askTime()
     else if (level) this.pullAgain()
     const arrived = items.flatMap((item) => ("entry" in item ? [item.entry.entity] : []))
     const freed = arrived.filter((entity) => this.#refusals.arrived(entity))
@@ -311,6 +310,7 @@ export class Attempt {
     if (stored === undefined) return
     const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
     await receiveAck(this.#steps, changes, this.#exchange.learn(at))
+    if (this.#ended) return
     if (stored.size > 0) this.#o.progress.stored()
     this.#window.release(stored.keys())
     this.push()
@@ -321,9 +321,11 @@ export class Attempt {
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
       // A change whose dep is refused for now needs no `have`, because both are pushed again together.
-      if (!this.#refusals.has(entity) && !(await this.#exchange.sayOf(entity))) this.#refusals.stuck(entity, code)
+      if (this.#refusals.has(entity) || (await this.#exchange.sayOf(entity)) || this.#ended) return
+      this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
       const again = await receiveActorBound(this.#steps, entity, hash)
+      if (this.#ended) return
       this.#window.release(again.length > 0 ? again : [hash])
       if (again.length === 0) this.#refusals.add(entity, code, retryIn)
       this.push()
@@ -360,7 +362,9 @@ export class Attempt {
   }
 
   async #wanted({ page }: Want): Promise<void> {
-    this.#settled(await receiveWant(this.#steps, page))
+    const wanted = await receiveWant(this.#steps, page)
+    if (this.#ended) return
+    this.#settled(wanted)
     // An open want waits for a head that may never come. The answer to a pull says when no more heads follow.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }

@@ -5,35 +5,53 @@
  * range, as wide as the answer took. An answer may take minutes: on a bad line, or in a page that the browser has
  * frozen. If the difference that is known lies in the range, it stays; otherwise the nearest end of the range takes its
  * place. So a slow answer never makes the difference worse, and a fast answer makes it as exact as the answer was fast.
+ *
+ * There is one `ClockDifference` for each connection, and not one for each attempt on it. The answer to an earlier
+ * attempt's request may come during a later attempt, and would seem to be fast if it were measured from the later
+ * request.
  */
 import type { Clock } from "../base/env.ts"
 
 export class ClockDifference {
   readonly #clock: Clock
-  /** When the request whose answer has the relay's time was sent, by this device's clock; undefined once answered. */
-  #askedAt: number | undefined
+  /**
+   * When the requests whose answers have the relay's time were sent, by this device's clock: for each attempt, the
+   * oldest one that is not answered. The oldest attempt is the first, because the relay answers in the order of the
+   * requests.
+   */
+  readonly #askedAt = new Map<object, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** Call when a request is sent whose answer has the relay's time. */
-  asked(): void {
-    this.#askedAt ??= this.#clock.now()
+  /** Call when an attempt sends a request whose answer has the relay's time. */
+  asked(attempt: object): void {
+    if (!this.#askedAt.has(attempt)) this.#askedAt.set(attempt, this.#clock.now())
+  }
+
+  /** Call when the relay's time has come in entries that no attempt accepts. They may answer the oldest request. */
+  passedOver(): void {
+    for (const attempt of this.#askedAt.keys()) return void this.#askedAt.delete(attempt)
+  }
+
+  /** Call when the relay will answer none of the requests that were sent. */
+  forget(): void {
+    this.#askedAt.clear()
   }
 
   /**
-   * Returns by how many ms the relay's clock is ahead. `time`: the relay's time in an answer, ms since 1970. `known`: the
-   * difference that was known before the answer. The later times in the answer to a heal say nothing new, because
-   * nobody knows how long they took.
+   * Call when entries with the relay's time were accepted. Returns by how many ms the relay's clock is ahead. `time`: the
+   * relay's time, ms since 1970. `known`: the difference that was known before, ms. The later times in the answer to a
+   * heal say nothing new, because nobody knows how long they took.
    */
   answered(time: number, known: number): number {
-    const askedAt = this.#askedAt
-    if (askedAt === undefined) return known
-    this.#askedAt = undefined
+    const [oldest] = this.#askedAt.values()
+    if (oldest === undefined) return known
+    this.passedOver()
     const least = time - this.#clock.now()
     // Smaller than `least` if the device's clock was set back meanwhile.
-    const most = Math.max(least, time - askedAt)
+    const most = Math.max(least, time - oldest)
     return Math.min(most, Math.max(least, known))
   }
 }

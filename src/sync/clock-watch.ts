@@ -14,11 +14,11 @@ const JUMP_MS = 2 * 60_000
 
 export class ClockWatch {
   readonly #clock: Clock
-  readonly #jumped: () => void
+  readonly #jumped: (ms: number) => void
   #cancelTimer: () => void = () => {}
 
-  /** `jumped` is called some seconds after a jump. */
-  constructor(clock: Clock, jumped: () => void) {
+  /** `jumped` is called some seconds after a jump. `ms`: how far the clock was set forward; negative if it was set back. */
+  constructor(clock: Clock, jumped: (ms: number) => void) {
     this.#clock = clock
     this.#jumped = jumped
     this.#wait()
@@ -30,7 +30,8 @@ export class ClockWatch {
       EVERY_MS,
       () => {
         this.#wait()
-        if (Math.abs(this.#clock.now() - due) > JUMP_MS) this.#jumped()
+        const ms = this.#clock.now() - due
+        if (Math.abs(ms) > JUMP_MS) this.#jumped(ms)
       },
       true,
     )

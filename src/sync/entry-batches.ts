@@ -33,6 +33,7 @@ export class EntryBatches {
   #handedOn = 0
   /** Set during the pause after a batch. */
   #cancelPause: (() => void) | undefined
+  #ended = false
 
   constructor(clock: Clock, handOn: (batch: Batch) => void) {
     this.#clock = clock
@@ -61,6 +62,7 @@ export class EntryBatches {
    */
   committed(applyingMs: number): void {
     this.#committing = false
+    if (this.#ended) return
     const longest = Math.min(LONGEST_PAUSE_MS, Math.max(SHORT_PAUSE_MS, applyingMs))
     const pause = Math.min(longest, this.#clock.now() - this.#handedOn)
     if (pause <= 0) return
@@ -79,7 +81,7 @@ export class EntryBatches {
 
   /** Hands on everything that has come, even while a batch is being committed. */
   handOn(): void {
-    if (this.#messages.length === 0) return
+    if (this.#messages.length === 0 || this.#ended) return
     const batch: Batch = { messages: this.#messages, bytes: this.#bytes }
     this.#messages = []
     this.#bytes = 0
@@ -88,7 +90,13 @@ export class EntryBatches {
     this.#handOn(batch)
   }
 
+  /**
+   * Drops what was not handed on, and hands on nothing from now on. Otherwise these entries would be committed after
+   * those of the next connection, and would name the principal and the cursor of a connection that is gone.
+   */
   end(): void {
+    this.#ended = true
+    this.#messages = []
     this.#cancelPause?.()
   }
 }

@@ -96,6 +96,7 @@ export class FallbackExchange {
     const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
+      break // the relay answers with all its heads, however many heads this replica names
     }
     return true
   }

@@ -29,7 +29,7 @@ export class Progress {
     this.#made = made
   }
 
-  /** Call when the connection or the attempt has ended. `unfinished`: what it was doing. */
+  /** Call when an attempt has ended because it or its connection has failed. `unfinished`: what it was doing. */
   failed(unfinished: Unfinished | undefined): void {
     this.#noteHeld()
     this.#levelSince = undefined

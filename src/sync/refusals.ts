@@ -9,8 +9,17 @@ import { RETRY_MS, retryWait } from "./refusal-wait.ts"
 
 interface Refusal {
   readonly error: HeadwaterError
-  /** ms since 1970; infinite: there is no next try on this connection. */
+  /**
+   * ms since 1970; infinite: there is no next try on this connection. It is for the status only. A timer ends the
+   * refusal, because a clock that is set back would make the refusal last longer by as much.
+   */
   readonly retryAt: number
+}
+
+/** The refused entities that are tried again at the same time. A thousand changes of one push need one timer. */
+interface Ending {
+  readonly entities: Set<string>
+  readonly cancelTimer: () => void
 }
 
 export class Refusals {
@@ -19,11 +28,10 @@ export class Refusals {
   readonly #show: (refusal: HeadwaterError | null) => void
   readonly #pushAgain: () => void
   readonly #entities = new Map<string, Refusal>()
+  /** By `retryAt`. */
+  readonly #endings = new Map<number, Ending>()
   /** The refusal that ends first. */
   #next: Refusal | undefined
-  #cancelTimer: (() => void) | undefined
-  /** The time for which the timer is set, ms since 1970. */
-  #timerAt = Number.POSITIVE_INFINITY
 
   constructor(clock: Clock, show: (refusal: HeadwaterError | null) => void, pushAgain: () => void) {
     this.#clock = clock
@@ -37,9 +45,16 @@ export class Refusals {
 
   /** `retryIn`: the wait that the relay has named, ms. */
   add(entity: string, code: Code, retryIn: number | undefined): void {
-    const retryAt = this.#clock.now() + retryWait(retryIn, RETRY_MS)
+    const wait = retryWait(retryIn, RETRY_MS)
+    const retryAt = this.#clock.now() + wait
     const message = "the relay refuses this change for now; it stays in the outbox and is pushed again at retryAt"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity, retryAt }), retryAt })
+    let ending = this.#endings.get(retryAt)
+    if (ending === undefined) {
+      const cancelTimer = this.#clock.after(wait, () => this.#over(retryAt))
+      this.#endings.set(retryAt, (ending = { entities: new Set(), cancelTimer }))
+    }
+    ending.entities.add(entity)
   }
 
   /**
@@ -65,8 +80,18 @@ export class Refusals {
     return true
   }
 
+  /** Forgets when the entity was to be tried again. */
+  #leaveEnding(entity: string, { retryAt }: Refusal): void {
+    const ending = this.#endings.get(retryAt)
+    ending?.entities.delete(entity)
+    if (ending?.entities.size !== 0) return
+    ending.cancelTimer()
+    this.#endings.delete(retryAt)
+  }
+
   #set(entity: string, refusal: Refusal): void {
     const before = this.#entities.get(entity)
+    if (before !== undefined) this.#leaveEnding(entity, before)
     this.#entities.set(entity, refusal)
     if (before !== undefined && before === this.#next) this.#next = this.#findNext()
     else if (this.#next === undefined || refusal.retryAt < this.#next.retryAt) this.#next = refusal
@@ -79,26 +104,21 @@ export class Refusals {
     return next
   }
 
-  /** Shows the refusal that ends first, and sets the timer for its end. */
   #showNext(): void {
     this.#show(this.#next?.error ?? null)
-    const at = this.#next?.retryAt ?? Number.POSITIVE_INFINITY
-    if (at === this.#timerAt) return
-    this.#cancelTimer?.()
-    this.#timerAt = at
-    this.#cancelTimer = Number.isFinite(at) ? this.#clock.after(at - this.#clock.now(), () => this.#over()) : undefined
   }
 
-  #over(): void {
-    const now = this.#clock.now()
-    for (const [entity, { retryAt }] of this.#entities) if (retryAt <= now) this.#entities.delete(entity)
-    this.#timerAt = Number.POSITIVE_INFINITY
+  #over(retryAt: number): void {
+    const entities = this.#endings.get(retryAt)?.entities ?? []
+    this.#endings.delete(retryAt)
+    for (const entity of entities) this.#entities.delete(entity)
     this.#next = this.#findNext()
     this.#showNext()
     this.#pushAgain()
   }
 
   end(): void {
-    this.#cancelTimer?.()
+    for (const { cancelTimer } of this.#endings.values()) cancelTimer()
+    this.#endings.clear()
   }
 }

@@ -6,7 +6,9 @@ import { type Env, randomUnit } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
-import { Attempt, type AttemptStatus } from "./attempt.ts"
+import { Attempt } from "./attempt.ts"
+import type { AttemptStatus } from "./attempt-options.ts"
+import { ClockDifference } from "./clock-difference.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import type { Link } from "./socket.ts"
 
@@ -71,14 +73,18 @@ export class Session {
   #healed = 0
   /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
+  readonly #clockDifference: ClockDifference
 
   constructor(options: SessionOptions) {
     this.#o = options
+    this.#clockDifference = new ClockDifference(options.env)
     this.#begin(false)
   }
 
-  #begin(again: boolean): void {
+  /** `again`, `dropped`: see `AttemptOptions`. */
+  #begin(again: boolean, dropped = false): void {
     const { replica, env, latestCheck, update, progress } = this.#o
+    const clockDifference = this.#clockDifference
     const link: Link = {
       ...this.#o.link,
       send: (message) => {
@@ -87,10 +93,11 @@ export class Session {
       },
     }
     this.#attempt = new Attempt({
-      ...{ replica, env, link, latestCheck, update, progress, again },
+      ...{ replica, env, link, latestCheck, update, progress, clockDifference, again, dropped },
       staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
+      damaged: () => this.push(),
     })
   }
 
@@ -99,18 +106,34 @@ export class Session {
    * cannot read an entry of the log, and another attempt would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
-    const { env, backoff, update, progress } = this.#o
-    progress.failed(this.unfinished)
-    this.#attempt?.end()
-    this.#attempt = undefined
+    const { env, backoff, update } = this.#o
+    this.#endFailedAttempt()
     const wait = error.code === "PROTOCOL_VERSION" ? undefined : backoff.next(retryIn)
     const retryAt = wait === undefined ? undefined : env.now() + wait
     update({ level: false, progress: null, refusal: null, trouble: withRetry(error, retryAt) })
     if (wait === undefined) return
     this.#cancelRetry = env.after(wait, () => {
       this.#cancelRetry = undefined
-      this.#begin(true)
+      this.#begin(true, true)
     })
+  }
+
+  /**
+   * Ends the present attempt, and notes what it had not finished. During the wait after a failure there is no attempt,
+   * and what that failure has cut off stays noted. Otherwise an ack would count as progress although the pull fails
+   * again.
+   */
+  #endFailedAttempt(): void {
+    if (this.#attempt === undefined) return
+    this.#o.progress.failed(this.unfinished)
+    this.#attempt.end()
+    this.#attempt = undefined
+  }
+
+  /** Call when the connection has broken. */
+  broke(): void {
+    this.#endFailedAttempt()
+    this.end()
   }
 
   /** What the present attempt has not finished; undefined if it has finished everything, or there is no attempt. */
@@ -121,8 +144,12 @@ export class Session {
   receive(message: RelayMessage, bytes: number): void {
     if (message.t === "want" && !message.more && this.#wantsDue > 0) this.#wantsDue--
     // After this notice the relay answers none of our earlier messages.
-    if (message.t === "notice" && message.code === "LOG_FAILED") this.#wantsDue = 0
-    this.#attempt?.receive(message, bytes)
+    if (message.t === "notice" && message.code === "LOG_FAILED") {
+      this.#wantsDue = 0
+      this.#clockDifference.forget()
+    }
+    if (this.#attempt !== undefined) this.#attempt.receive(message, bytes)
+    else if (message.t === "entries" && message.time !== undefined) this.#clockDifference.passedOver()
   }
 
   /**
@@ -139,7 +166,7 @@ export class Session {
       return this.#attempt.push()
     }
     this.#healed++
-    this.#attempt.end()
+    this.#attempt.giveWay()
     this.#o.update({ level: false })
     this.#begin(true)
   }
@@ -147,6 +174,11 @@ export class Session {
   /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
   pullAgain(): void {
     this.#attempt?.pullAgain()
+  }
+
+  /** Call when the device's clock was set. */
+  askTime(): void {
+    this.#attempt?.askTime()
   }
 
   end(): void {

@@ -4,6 +4,7 @@
  */
 import type { Env, Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { RedialWait } from "./redial-wait.ts"
@@ -106,7 +107,7 @@ export class Connection implements Relay {
   readonly #channels = new Map<string, Channel>()
   /** Workspaces that have used the present socket, including those that have left it. */
   readonly #usedSocket = new Set<string>()
-  readonly #closeListeners = new Set<() => void>()
+  readonly #closeListeners = new Listeners<[]>()
   /** The `Env` that the first workspace has passed. */
   #env: Env | undefined
   /** `asking`: the app is asked for a token. `waiting`: for the time of the next dial. */
@@ -210,13 +211,12 @@ export class Connection implements Relay {
     this.#channels.clear()
     this.#hangUp()
     for (const channel of channels) channel.closed(null, null)
-    for (const listener of [...this.#closeListeners]) listener()
+    this.#closeListeners.tellNow()
   }
 
   /** Calls `listener` when this connection is closed for good, also for a workspace that is not attached now. */
   onClose(listener: () => void): () => void {
-    this.#closeListeners.add(listener)
-    return () => void this.#closeListeners.delete(listener)
+    return this.#closeListeners.add(listener)
   }
 
   // ── dialling ──────────────────────────────────────────────────────────────────────────────────────────────────────

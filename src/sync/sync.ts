@@ -4,8 +4,10 @@
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
+import { clockSetBack } from "../replica/clock-set-back.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
+import { ClockWatch } from "./clock-watch.ts"
 import { Progress } from "./progress.ts"
 import { Backoff, Session, type SessionStatus } from "./session.ts"
 import type { Channel, Link } from "./socket.ts"
@@ -42,6 +44,7 @@ export class Sync implements Channel {
   readonly #backoff: Backoff
   readonly #progress: Progress
   #link: Link | undefined
+  readonly #clockWatch: ClockWatch
 
   constructor(replica: Replica, env: Env, changed: () => void) {
     this.#replica = replica
@@ -53,6 +56,10 @@ export class Sync implements Channel {
     this.#env = env
     this.#changed = changed
     replica.onCommit(() => this.#session?.push())
+    this.#clockWatch = new ClockWatch(env, (ms) => {
+      if (ms < 0) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
+      this.#session?.askTime()
+    })
   }
 
   opened(link: Link): void {
@@ -93,7 +100,7 @@ export class Sync implements Channel {
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.#progress.failed(this.#session?.unfinished)
+    this.#session?.broke() // there is no session when a dial has failed, and then nothing new was cut off
     this.#endSession()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
@@ -103,6 +110,11 @@ export class Sync implements Channel {
   stop(): void {
     this.#endSession()
     this.#update(idle)
+  }
+
+  /** Call when the workspace is closed. */
+  end(): void {
+    this.#clockWatch.end()
   }
 
   #endSession(): void {

@@ -2,10 +2,11 @@ export { WebSocket } from "ws"
 
 /** Returns why a dial failed, as Node reports it. */
 export function causeOf(event: object): string {
-  const { error } = event as { readonly error?: unknown }
-  if (!(error instanceof Error)) return ""
+  const { error } = event as { readonly error?: Error & { readonly errors?: readonly Error[] } }
+  // Not `instanceof Error`, because Node's own errors are of another realm than a test that has its own globals.
+  if (typeof error?.message !== "string") return ""
   // For a host name with several addresses there is one error for each address.
-  const errors = "errors" in error ? (error.errors as Error[]) : [error]
+  const errors = error.errors ?? [error]
   const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
   if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
   const answer = status === undefined ? error.message : `it answers the dial with HTTP ${status}`

@@ -58,8 +58,8 @@ export const limits = {
   chunk: 2 ** 20,
   /** operations of one change: bounds what a run-length bomb can cost a reader */
   ops: 2 ** 18,
-  /** chunks of one frame, in all its entries: their receiver hashes them all at once, which takes some 20 ms */
-  chunks: 2048,
+  /** chunks of one frame, in all its entries: their receiver makes and hashes them all at once, which takes 10 ms */
+  chunks: 1024,
   /** entries of one push */
   entries: 1024,
   /**

@@ -11,7 +11,6 @@
  */
 
 import { type Code, HeadwaterError, isCode } from "../base/errors.ts"
-import { bytesOfHex } from "../base/hash.ts"
 import { Major, Reader, type Writer } from "./cbor.ts"
 import {
   bool,
@@ -37,6 +36,7 @@ import { isId, limits, partsOf } from "./messages.ts"
 import { ReceivedChunks } from "./received-chunks.ts"
 import type { Owner } from "./sequence.ts"
 import { type BlockSize, blockSize, type Effort, encodeChunks, makeChunks, openBlock } from "./short-chunks.ts"
+import { uuidBytes, uuidText } from "./uuid.ts"
 
 export * from "./messages.ts"
 
@@ -97,17 +97,20 @@ export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly
 // ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const id = text({ test: isId }, "is not an id")
+const sixteen = bytes(16)
 /** The id of an entity or a workspace. A UUID in its usual form is 16 bytes on the wire, any other id is a text. */
 const uuidOrId: Type<string> = {
-  write: (out, value) => (UUID.test(value) ? out.bytes(bytesOfHex(value.replaceAll("-", ""))) : id.write(out, value)),
+  write(out, value) {
+    const uuid = uuidBytes(value)
+    if (uuid === undefined) id.write(out, value)
+    else out.bytes(uuid)
+  },
   read(input) {
-    if (input.peek() >> 5 === Major.bytes) return uuid(digits(16).read(input))
+    if (input.peek() >> 5 === Major.bytes) return uuidText(sixteen.read(input))
     const value = id.read(input)
-    return UUID.test(value) ? input.fail("is a UUID as a text") : value
+    return uuidBytes(value) === undefined ? value : input.fail("is a UUID as a text")
   },
 }
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
-const uuid = (hex: string) => hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
 const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")
 const token = text(/^[\x21-\x7e]{1,8192}$/, "is not a token")
 const pattern = text(/^(?!$)[A-Za-z0-9_-]{0,64}\*?$/, "is not a workspace id or prefix*")
@@ -166,17 +169,14 @@ const wireEntry = record<WireEntry>({
 
 const entryType = (effort: Effort): Type<m.Entry> => ({
   write(out, value) {
-    const { entity, collection, kind, chunks, ...rest } = value
+    const { entity: e, collection: c, chunks, by, adopted, once, key, blobs, authors, row, projection, mac } = value
     if (!fits(value)) out.fail("has the wrong number of chunks")
     out.unpack(checkedBytes(out, chunks), chunks.length)
-    const block = ReceivedChunks.blockOf(chunks, value) ?? encodeChunks(value, chunks, effort)
-    wireEntry.write(out, {
-      ...rest,
-      e: entity,
-      c: collection,
-      ...(chunks.length > 0 && { s: block }),
-      ...(kind !== "change" && { kind }),
-    })
+    const s = chunks.length > 0 ? blockOf(value, effort) : undefined
+    const kind = value.kind === "change" ? undefined : value.kind
+    // Fields that are undefined are not written. An object that is copied with `...` is written in three times the time.
+    const wire = { c, e, s, kind, by, adopted, once, if: value.if, key, blobs, authors, row, projection, mac }
+    wireEntry.write(out, wire as WireEntry)
   },
   read(input) {
     const { e: entity, c: collection, s: block, kind, ...rest } = wireEntry.read(input)
@@ -186,6 +186,10 @@ const entryType = (effort: Effort): Type<m.Entry> => ({
     return fits(value) ? value : input.fail("ends an entry with the wrong number of chunks")
   },
 })
+
+/** Returns the block of an entry's chunks: the one from which they were decoded, if they were. */
+const blockOf = (entry: m.Entry, effort: Effort): Uint8Array =>
+  ReceivedChunks.blockOf(entry.chunks, entry) ?? encodeChunks(entry, entry.chunks, effort)
 
 /** Returns the bytes of all chunks together. Throws when a chunk is too short or too long for any receiver. */
 function checkedBytes(out: Writer, chunks: m.Entry["chunks"]): number {

@@ -45,7 +45,9 @@ class Before {
   #genesis: Change | undefined
   /** The failure of reading the newest change. A chunk that is not a change has no successors that could be made. */
   #unreadable: HeadwaterError | undefined
-  readonly heads = new Set<Hash>()
+  /** The changes up to here that were not taken into the heads yet. Most sequences have one, which nothing follows. */
+  #added: Change[] = []
+  readonly #heads = new Set<Hash>()
   last: Change | undefined
   maxOp = 0
 
@@ -54,10 +56,18 @@ class Before {
   }
 
   add(change: Change): void {
-    for (const dep of change.deps) this.heads.delete(dep)
-    this.heads.add(change.hash)
+    this.#added.push(change)
     this.last = change
     this.maxOp = Math.max(this.maxOp, change.maxOp)
+  }
+
+  get heads(): ReadonlySet<Hash> {
+    for (const { deps, hash } of this.#added) {
+      for (const dep of deps) this.#heads.delete(dep)
+      this.#heads.add(hash)
+    }
+    this.#added = []
+    return this.#heads
   }
 
   /**
@@ -271,9 +281,11 @@ function readKey(input: Bytes): string {
 }
 
 /** Makes a chunk without its checksum, as `layout.ts` has it. */
-function makeChunk(form: number, input: Bytes, { heads, last, maxOp, time }: Before): Uint8Array {
+function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
+  const { last, maxOp, time } = before
   const out = new ChunkWriter(scratch)
   if (form & DEPS) {
+    const { heads } = before
     out.uleb(heads.size)
     for (const head of [...heads].sort()) out.bytes(bytesOfHex(head))
   } else {

@@ -6,11 +6,14 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { collection, openWorkspace, relayConnection, shape } from "headwater"
+import { indexedDBStore } from "headwater/indexeddb"
 import { memoryStore } from "headwater/memory"
 import { nodeStore } from "headwater/node"
 import { afterAll, describe, expect, test } from "vitest"
+import { unlessAborted } from "../../src/app/abortable-opening.ts"
 import type { Store } from "../../src/store/store.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
+import { newBrowser } from "../support/store/fixtures.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
 const open = (store: object, signal?: AbortSignal) =>
@@ -18,10 +21,12 @@ const open = (store: object, signal?: AbortSignal) =>
 
 const folder = await mkdtemp(path.join(tmpdir(), "headwater-lives-"))
 const memory = memoryStore()
+newBrowser()
 afterAll(() => rm(folder, { recursive: true }))
 const stores: [string, () => Store][] = [
   ["one memory store", () => memory],
   ["a node store made anew each time", () => nodeStore(folder)],
+  ["an IndexedDB store made anew each time", () => indexedDBStore("lives")],
 ]
 
 describe.each(stores)("%s", (_name, store) => {
@@ -102,4 +107,54 @@ test.each(["rejects", "throws"])("an opening that fails, and whose release %s, b
   await expect(open(store)).rejects.toThrow("list")
   fails = false
   await (await open(store)).close()
+})
+
+/** A store whose disk does not answer before `answer` is called. */
+function silentStore() {
+  let answer = () => {}
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  return { store: memoryStore({ step: (step) => (step === "open" ? answered : undefined) }), answer }
+}
+
+test("an aborted opening rejects at once although the disk does not answer, and so does one behind it", async () => {
+  const { store, answer } = silentStore()
+  for (const why of ["the first was unmounted", "the second was unmounted"]) {
+    const aborting = new AbortController()
+    const opening = open(store, aborting.signal)
+    const settled = opening.then(
+      () => "open",
+      (error: Error) => error.message,
+    )
+    await new Promise(setImmediate)
+    aborting.abort(new Error(why))
+    const waited = new Promise((resolve) => setImmediate(() => resolve("still waiting")))
+    expect(await Promise.race([settled, waited])).toBe(why)
+  }
+  answer()
+  const ws = await open(store) // waits until both openings are undone
+  await ws.close()
+})
+
+test("an opening that succeeds in the turn in which it is aborted is closed again", async () => {
+  const aborting = new AbortController()
+  let finish = (_: string) => {}
+  const opening = new Promise<string>((resolve) => {
+    finish = resolve
+  })
+  const undone: string[] = []
+  const result = unlessAborted(opening, aborting.signal, (workspace) => undone.push(workspace))
+  finish("workspace")
+  aborting.abort(new Error("unmounted"))
+  await expect(result).rejects.toThrow("unmounted")
+  expect(undone).toEqual(["workspace"])
+})
+
+test("a signal that is aborted once the workspace is open changes nothing", async () => {
+  const aborting = new AbortController()
+  const ws = await open(memoryStore(), aborting.signal)
+  aborting.abort()
+  expect((await ws.notes.create({ title: "T" })).title).toBe("T")
+  await ws.close()
 })

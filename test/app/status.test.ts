@@ -208,6 +208,23 @@ describe("status", () => {
     expect(ws.status.progress).toBeNull()
   })
 
+  test("is live only once all rows are shown, and says until then how many entities are still to show", async () => {
+    const NOTES = 300
+    const items = await elsewhere((other) =>
+      Promise.all(Array.from({ length: NOTES }, (_, i) => other.notes.create({ title: `${i}` }))),
+    )
+    const seen: (readonly [phase: string, toShow: number | undefined, shown: number])[] = []
+    ws.onStatus(({ phase, progress }) => seen.push([phase, progress?.toShow, ws.notes.all().length]))
+    entries(items, 1, { ...first, level: true })
+    await relay.pass(2000)
+    const [live, ...more] = seen.filter(([phase]) => phase === "live")
+    expect([live, more]).toEqual([["live", undefined, NOTES], []])
+    const waiting = seen.filter(([, toShow = 0]) => toShow > 0)
+    expect(waiting[0]).toEqual(["syncing", NOTES, 0]) // the first commit has the changes, and later ones have the rows
+    expect(waiting.length).toBeGreaterThan(1)
+    for (const [phase, toShow, shown] of waiting) expect([phase, toShow]).toEqual(["syncing", NOTES - shown])
+  })
+
   test("shows when the relay will be dialled again, and the dial comes at that time", async () => {
     await level(1)
     expect(ws.status.retryAt).toBeNull()

@@ -19,6 +19,7 @@ const script = /* js */ `
 import { createServer } from "node:http"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
+import { runInNewContext } from "node:vm"
 const file = readFileSync(process.argv[2])
 const marked = new Uint8Array([...file, 0, 3, 1, 0x68, 0x77])
 const told = {}
@@ -64,6 +65,12 @@ told.ArrayBuffer = await writes(marked.buffer)
 const wide = new Uint8Array(marked.length + 20)
 wide.set(marked, 7)
 told.part = await writes(new DataView(wide.buffer, 7, marked.length))
+// Makes a value in a realm of its own. The realm has no class URL.
+const elsewhere = (code) => runInNewContext(code, { list: [...marked], url })
+told.foreignURL = await writes(elsewhere("class URL { get href() { return url } }; new URL()"))
+told.foreignUint8Array = await writes(elsewhere("new Uint8Array(list)"))
+told.foreignArrayBuffer = await writes(elsewhere("new Uint8Array(list).buffer"))
+told.foreignPart = await writes(elsewhere("new DataView(new Uint8Array([0, ...list, 0]).buffer, 1, list.length)"))
 told.none = await writes(undefined)
 
 const codeOf = (promise) => promise.then(() => "ok", ({ name, code, cause }) => [name, code, cause instanceof Error])
@@ -105,11 +112,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 describe("wasm", () => {
   const untouched = { compiled: 0, requests: 0 }
 
-  test.each(["string", "URL"])("as a %s is fetched when a document is first needed", (kind) => {
+  test.each(["string", "URL", "foreignURL"])("as a %s is fetched when a document is first needed", (kind) => {
     expect(told[kind]).toMatchObject({ created: untouched, title: "T", requests: 1, base64: false })
   })
 
-  test.each(["Uint8Array", "ArrayBuffer", "part"])("as bytes (%s) is compiled without a request", (kind) => {
+  const bytes = ["Uint8Array", "ArrayBuffer", "part", "foreignUint8Array", "foreignArrayBuffer", "foreignPart"]
+  test.each(bytes)("as bytes (%s) is compiled without a request", (kind) => {
     expect(told[kind]).toEqual({ created: untouched, title: "T", requests: 0, marked: true, base64: false })
   })
 

@@ -2,6 +2,7 @@ import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import { at, first, w } from "../support/foreign.ts"
+import { jsonIn } from "../support/record.ts"
 import { ack, hashes, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
 useToldWorkspace()
@@ -74,5 +75,5 @@ test("the bytes of a change on the rejected list are on the disk and not in memo
     .rejected.get(id)
     ?.get(hash as string)
   expect(Object.keys(record ?? {})).toEqual(["code", "at"])
-  expect(JSON.parse(String(await store.get(keys.rejected(w, id, hash as string))))).toHaveProperty("entry")
+  expect(jsonIn(await store.get(keys.rejected(w, id, hash as string)))).toHaveProperty("entry")
 })

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { type Clock, randomUnit, systemClock } from "../../src/base/env.ts"
+import { Turns } from "../../src/base/turns.ts"
 
 describe("the system's clock", () => {
   beforeEach(() => void vi.useFakeTimers())
@@ -51,6 +52,55 @@ test("a timer in the background keeps no process alive", () => {
   for (const background of [true, false]) systemClock.after(60_000, () => {}, background)()
   expect(timers.mock.results.map(({ value }) => value.hasRef())).toEqual([false, true])
   timers.mockRestore()
+})
+
+describe("0 ms in a page", () => {
+  /** A hidden page, whose timers a browser calls once a minute. */
+  beforeEach(() => {
+    vi.stubGlobal("document", {})
+    const { setTimeout } = globalThis
+    vi.stubGlobal("setTimeout", (f: () => void, ms: number) => setTimeout(f, Math.max(ms, 60_000)).unref())
+  })
+  afterEach(() => void vi.unstubAllGlobals())
+
+  /** Long enough for a message to arrive. */
+  async function turns(): Promise<void> {
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  test("do not wait for a timer, and let other work have its turn", async () => {
+    const f = vi.fn()
+    systemClock.after(0, f)
+    await Promise.resolve()
+    expect(f).not.toHaveBeenCalled()
+    await turns()
+    expect(f).toHaveBeenCalledTimes(1)
+  })
+
+  test("do not wait in the middle of divided work", async () => {
+    const work = new Turns(systemClock, 10)
+    let done = 0
+    void (async () => {
+      for (; done < 30; done++) await work.worked(10)
+    })()
+    for (let i = 0; i < 30; i++) await turns()
+    expect(done).toBe(30)
+  })
+
+  test("never call the function after a cancellation", async () => {
+    const f = vi.fn()
+    systemClock.after(0, f)()
+    await turns()
+    expect(f).not.toHaveBeenCalled()
+  })
+
+  test("take a timer where there are no messages", async () => {
+    vi.stubGlobal("MessageChannel", undefined)
+    const f = vi.fn()
+    vi.stubGlobal("setTimeout", vi.fn())
+    systemClock.after(0, f)
+    expect(vi.mocked(setTimeout)).toHaveBeenCalledWith(f, 0)
+  })
 })
 
 test("a random number is at least 0 and below 1, and uses all 32 random bits", () => {

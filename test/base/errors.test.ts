@@ -19,6 +19,7 @@ import { hex } from "../../src/base/hash.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import { cursorOf, type Entry, limits } from "../../src/wire/protocol.ts"
+import { jsonIn, jsonWrite } from "../support/record.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 test("every error code has its heading in docs/errors.md, and no other heading stands there", () => {
@@ -167,12 +168,12 @@ test("STORE_FAILED has the disk's error as its cause, and the next write tries a
 test("STORE_FORMAT refuses to open what a newer version wrote, and overwrites none of it", async () => {
   await ws.close()
   const release = await store.claim("another")
-  const state = JSON.parse((await store.get(keys.state(w))) as string)
-  await store.commit([[keys.state(w), JSON.stringify({ ...state, format: state.format + 1 })]])
+  const state = jsonIn(await store.get(keys.state(w)))
+  await store.commit([jsonWrite(keys.state(w), { ...state, format: state.format + 1 })])
   const before = await store.list([])
   await expect(opened()).rejects.toMatchObject({ code: "STORE_FORMAT" })
   expect(await store.list([])).toEqual(before)
-  await store.commit([[keys.state(w), JSON.stringify(state)]])
+  await store.commit([jsonWrite(keys.state(w), state)])
   await release()
   await opened()
 })

@@ -1,6 +1,9 @@
+import { runInNewContext } from "node:vm"
 import * as Automerge from "@automerge/automerge"
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
+import type { Handle } from "../../src/document/automerge.ts"
+import { readCell } from "../../src/document/cells.ts"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
 import { causalOrder } from "../../src/document/graph.ts"
 import { History } from "../../src/document/history.ts"
@@ -141,4 +144,18 @@ test("the projection's version depends on a collection's fields and kinds, not o
   expect(both).toBe(projectionVersion(collection("tasks", tasks, { fields: { a: text(), b: text() } })))
   expect(both).not.toBe(projectionVersion(collection("tasks", tasks, { fields: { b: text() } })))
   expect(both).toContain("a:text")
+})
+
+test("a date and bytes are read as such though Automerge runs in another realm, as in a test's page", () => {
+  const values = [
+    ["timestamp", runInNewContext("new Date(5)"), "1@aa"],
+    ["bytes", runInNewContext("new Uint8Array(2)"), "2@aa"],
+    ["map", "3@aa"],
+  ] as const
+  const read = values.map((value) => {
+    const inside = { a: runInNewContext("[new Date(6), new Uint8Array(2)]") }
+    const handle = { getAll: () => [value], materialize: () => inside } as unknown as Handle
+    return readCell(handle, "key", () => "")?.value
+  })
+  expect(read).toEqual([5, undefined, { a: [6, null] }])
 })

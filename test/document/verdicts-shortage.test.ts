@@ -3,10 +3,12 @@
  * must not become a verdict on a change.
  */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
+import type { HeadwaterError } from "../../src/base/errors.ts"
 import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
 import { genesisOf } from "../../src/document/derived-changes.ts"
 import { verdicts } from "../../src/document/verdicts.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { failAt } from "../support/failing-automerge.ts"
 import { next } from "../support/foreign.ts"
 import { put } from "../support/hostile.ts"
 
@@ -69,4 +71,28 @@ describe.each(Object.entries(sizes))("a shortage that depends on how many %s a d
     }
     expect(verdicts(ID, all, suspects).bad.size).toBe(0)
   })
+})
+
+test.each([
+  ["all at once", 0],
+  ["the last one alone", -1],
+])("a failure at any one call of Automerge gives no verdict on a change, with these suspects: %s", (_, from) => {
+  const all = chain()
+  const suspects = new Set(all.slice(from).map(({ hash }) => hash))
+  const count = failAt(Number.POSITIVE_INFINITY, false)
+  verdicts(ID, all, suspects)
+  count.restore()
+  expect(count.calls).toBeGreaterThan(5)
+  const outcomes: string[] = []
+  for (let nth = 1; nth <= count.calls; nth++) {
+    const fault = failAt(nth, false)
+    try {
+      outcomes.push(verdicts(ID, all, suspects).bad.size === 0 ? "none is bad" : `a verdict, at call ${nth}`)
+    } catch (error) {
+      outcomes.push((error as HeadwaterError).code)
+    } finally {
+      fault.restore()
+    }
+  }
+  expect(new Set(outcomes)).toEqual(new Set(["none is bad", "DOCUMENT_FAILED"]))
 })

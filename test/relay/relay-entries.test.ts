@@ -298,12 +298,12 @@ describe("the entries that a connection pushed", () => {
     wire.pull()
     await wire.level()
     const many = (name: string, n: number) =>
-      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), noise(3000)))
+      Array.from({ length: n }, (_, i) => note(`${name}${i}`, actorOf(n + i), noise(6400)))
     const [first, second] = note("e", actorOf(1)).chunks.map((chunk) => ({ ...note("e", actorOf(1)), chunks: [chunk] }))
-    const id = wire.push([...many("a", 50), first!, second!, ...many("b", 900)])
+    const id = wire.push([...many("a", 50), first!, second!, ...many("b", 400)])
     await wire.ack(id)
     const items: Item[] = []
-    while (!items.some((item) => !("own" in item) || item.to === 952)) items.push(...(await wire.take("entries")).items)
+    while (!items.some((item) => !("own" in item) || item.to === 452)) items.push(...(await wire.take("entries")).items)
     expect(items.filter((item) => !("own" in item))).toEqual([])
   })
 

@@ -57,6 +57,17 @@ const begun = (bytes: number) => {
   return frame
 }
 
+/** Sends frames that are not whole on all these connections, byte by byte, each byte in a piece of its own. */
+async function dribble(wires: readonly Wire[], bytes: number, each: () => void = () => {}): Promise<void> {
+  for (const wire of wires) raw(wire).setNoDelay(true)
+  const frame = begun(bytes)
+  for (let i = 0; i < bytes; i++) {
+    for (const wire of wires) if (!wire.closed) raw(wire).write(frame.subarray(i, i + 1))
+    await sleep(2)
+    each()
+  }
+}
+
 describe("all connections together", () => {
   const budget = SOCKETS * 30_000
   const sizes = { memoryBytes: budget, socketBytes: 100_000, unansweredBytes: 100_000 }
@@ -93,6 +104,23 @@ describe("all connections together", () => {
       await healthy.ack(healthy.push([note("mine", A)], { w: "mine" }))
     },
   )
+
+  it(`take no more memory than the budget, and others go on: ${SOCKETS} sockets that send byte by byte`, async () => {
+    const memoryBytes = SOCKETS * 6000
+    const reported: string[] = []
+    await using relay = await started({ memoryBytes }, reported)
+    const healthy = await relay.dial()
+    const wires: Wire[] = []
+    for (let i = 0; i < SOCKETS; i++) wires.push(await relay.dial())
+    let most = 0
+    await dribble(wires, 100, () => {
+      most = Math.max(most, relay.server.memory())
+    })
+    expect(most).toBeGreaterThan(memoryBytes / 2)
+    expect(most).toBeLessThanOrEqual(memoryBytes)
+    expect(reported).toContain("connection cut off")
+    await healthy.ack(healthy.push([note("mine", A)], { w: "mine" }))
+  })
 
   it("that do not read their answers are given less at a time, and none is cut off", async () => {
     const sizes = { memoryBytes: 3 * 2 ** 20, socketBytes: 2 ** 20 }
@@ -310,11 +338,24 @@ describe("a connection that pushes and goes", () => {
 })
 
 describe("a frame that comes byte by byte", () => {
+  it("is charged the memory that its pieces take, which is far more than its bytes", async () => {
+    await using relay = await started({}, [])
+    const wires: Wire[] = []
+    for (let i = 0; i < 100; i++) wires.push(await relay.dial())
+    await dribble(wires, 50) // what is made once is made before the measurement
+    const [before, charged] = [await heap(), relay.server.memory()]
+    await dribble(wires, 200)
+    const kept = (await heap()) - before
+    expect(kept).toBeGreaterThan(100 * 200 * 20)
+    expect(relay.server.memory() - charged).toBeGreaterThan(0.6 * kept)
+    expect(relay.server.memory() - charged).toBeLessThan(1.6 * kept)
+  })
+
   it("ends its connection with 1008 after too many pieces, and is accepted in fewer", async () => {
     await using relay = await startRelay({ sizes: { pieces: 60 } })
     const frame = encode({ t: "push", w: "w", id: "slow", entries: [note("e", A)] })
     const masked = Buffer.concat([Buffer.of(0x82, 0xfe, frame.length >> 8, frame.length & 255, 0, 0, 0, 0), frame])
-    const dribble = async (wire: Wire, pieces: number) => {
+    const dribbled = async (wire: Wire, pieces: number) => {
       raw(wire).setNoDelay(true)
       for (let i = 0; i < pieces && !wire.closed; i++) {
         raw(wire).write(masked.subarray(i, i + 1))
@@ -323,10 +364,10 @@ describe("a frame that comes byte by byte", () => {
       raw(wire).write(masked.subarray(pieces))
     }
     const honest = await relay.dial()
-    await dribble(honest, 40)
+    await dribbled(honest, 40)
     await honest.ack("slow")
     const hostile = await relay.dial()
-    await dribble(hostile, 120)
+    await dribbled(hostile, 120)
     expect((await hostile.ended()).code).toBe(1008)
     await honest.ping()
   })

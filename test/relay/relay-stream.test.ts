@@ -8,7 +8,7 @@ import {
   position,
   type RelayMessage,
 } from "../../src/wire/protocol.ts"
-import { actorOf, noise } from "../support/changes.ts"
+import { actorOf, genesis, noise } from "../support/changes.ts"
 import { dice } from "../support/dice.ts"
 import { note } from "../support/relay.ts"
 import { type Replica, Served } from "../support/served.ts"
@@ -203,5 +203,40 @@ describe("what a connection is sent", () => {
     // Even when all entries are recent, the log is read for a pull whose credit is smaller than the frame of recent
     // entries.
     expect(reads).toBeGreaterThan(50)
+  })
+})
+
+describe("a follower that throws", () => {
+  it.each(["flushed", "broke"] as const)("at `%s` keeps no other follower from being told", async (what) => {
+    const served = await Served.open({ sizes: { recentBytes: 0 } })
+    const writer = served.connect()
+    const workspace = served.workspaces.enter("w")
+    const told: string[] = []
+    const follower = (name: string, and = () => {}) => {
+      const hear = (of: string) => {
+        told.push(`${of} ${name}`)
+        if (of === what) and()
+      }
+      return { flushed: () => hear("flushed"), broke: () => hear("broke") }
+    }
+    const [added, last] = [follower("added"), follower("last")]
+    workspace.followers.add(
+      follower("first", () => {
+        workspace.followers.add(added)
+        workspace.followers.delete(last)
+        throw new Error("a defect")
+      }),
+    )
+    workspace.followers.add(follower("second"))
+    workspace.followers.add(last)
+    await writer.ack(writer.push([note("e", actorOf(1))]))
+    if (what === "broke") {
+      told.length = 0
+      served.damage(genesis("e").chunk)
+      served.connect().pull() // reading the damaged record is what finds it
+      await served.settled()
+    }
+    expect(told).toEqual([`${what} first`, `${what} second`])
+    await served.close()
   })
 })

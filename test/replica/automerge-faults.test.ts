@@ -6,36 +6,14 @@
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { type Handle, loadAutomerge, newHandle } from "../../src/document/automerge.ts"
+import { loadAutomerge } from "../../src/document/automerge.ts"
 import { genesisOf } from "../../src/document/derived-changes.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { failAt } from "../support/failing-automerge.ts"
 import { at, first, item, next, open, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 beforeAll(() => loadAutomerge())
-
-/** Makes the `nth` call of a document method throw, and with `on` also all later calls. */
-function failAt(nth: number, on: boolean) {
-  const prototype = Object.getPrototypeOf(newHandle()) as Record<string, unknown>
-  const real = new Map<string, unknown>()
-  let calls = 0
-  for (const name of Object.getOwnPropertyNames(prototype)) {
-    const method = Object.getOwnPropertyDescriptor(prototype, name)?.value
-    if (typeof method !== "function" || name === "constructor" || name === "free" || name.startsWith("__")) continue
-    real.set(name, method)
-    prototype[name] = function (this: Handle, ...args: unknown[]) {
-      calls++
-      if (calls === nth || (on && calls > nth)) throw new WebAssembly.RuntimeError("unreachable")
-      return Reflect.apply(method, this, args)
-    }
-  }
-  return {
-    get calls() {
-      return calls
-    },
-    restore: () => void Object.assign(prototype, Object.fromEntries(real)),
-  }
-}
 
 interface Outcome {
   /** Number of calls of Automerge while `failAt` was in effect. */

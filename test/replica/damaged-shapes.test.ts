@@ -1,17 +1,20 @@
 /**
  * Records that are JSON of a shape that this library never writes. They are damaged, like records that are not JSON.
  */
+
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
-import type { Store } from "../../src/store/store.ts"
+import { writeJson } from "../../src/replica/disk/checked-json.ts"
+import type { Store, Value } from "../../src/store/store.ts"
+import { jsonIn } from "../support/record.ts"
 import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
 const open = (store: Store) => openWorkspace({ id: "w", collections: { notes }, store })
 
 /** Changes a record on the disk without the library, while nobody has the store open. */
-async function overwrite(store: Store, key: readonly string[], value: string): Promise<void> {
+async function overwrite(store: Store, key: readonly string[], value: Value): Promise<void> {
   const release = await store.claim("w")
   await store.commit([[key, value]])
   await release()
@@ -20,6 +23,7 @@ async function overwrite(store: Store, key: readonly string[], value: string): P
 const ID = "e"
 const HASH = "ff".repeat(32)
 const records: [string, readonly string[]][] = [
+  ["commit record", ["w", "commit"]],
   ["state", ["w", "state"]],
   ["page", ["w", "page", "notes", "000001"]],
   ["row", ["w", "row", "notes", ID]],
@@ -34,7 +38,9 @@ const records: [string, readonly string[]][] = [
 const mayBeGone = new Set(["row", "outbox record"])
 
 for (const [what, key] of records) {
-  const values = ["{garbage", ...(mayBeGone.has(what) ? [] : ["null"]), "{}", "[null]", "7"]
+  // A store reads a value that it cannot decode as no bytes.
+  const shapes = [...(mayBeGone.has(what) ? [] : [null]), {}, [null], 7]
+  const values = [new Uint8Array(), "{garbage", ...shapes.map((shape) => writeJson(key, shape))]
   test.each(values)(`a record of the kind "${what}" that is %s does not prevent opening`, async (value) => {
     const store = memoryStore()
     const ws = await open(store)
@@ -58,9 +64,9 @@ test("without the state record all rows are made again, because their projection
   await ws.close()
   const key = ["w", "row", "notes", ID]
   const release = await store.claim("w")
-  const row = JSON.parse((await store.get(key)) as string)
+  const row = jsonIn(await store.get(key))
   await release()
-  await overwrite(store, key, JSON.stringify({ ...row, title: "as another version shows it" }))
+  await overwrite(store, key, writeJson(key, { ...row, title: "as another version shows it" }))
   await overwrite(store, ["w", "state"], "{garbage")
   const again = await open(store)
   await until(() => again.notes.get(ID)?.title === "t", again)

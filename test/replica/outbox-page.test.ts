@@ -7,10 +7,12 @@ const owed = (entity: string, startOp: number): Owed => ({
   ...{ how: "own", principal: "alice", fields: ["title"] },
 })
 
+const KEY = ["w", "outpage", "000001"]
+
 test("the line of an entity says whether its creation is owed, and returns all its records", () => {
   const all = [owed("a", 1), owed("b", 5), owed("a", 3), owed("b", 1), owed("c", 2), owed("c", 4)]
-  const page = readPage(writePage(all), ["w", "outpage", "1"], refuseDamaged)
-  const lines = [...(page?.lines() ?? [])]
+  const page = readPage(writePage(all, KEY), KEY, refuseDamaged)
+  const lines = page?.lines ?? []
   expect(lines.map(({ entity, creation }) => [entity, creation])).toEqual([
     ["a", true],
     ["b", true],

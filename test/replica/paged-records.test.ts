@@ -27,6 +27,17 @@ const commands = fc.array(
   { maxLength: 25 },
 )
 
+const format: PageFormat<{ id: string; value: number }> = {
+  pageKey: (page) => ["p", String(page).padStart(3, "0")],
+  recordKey: (id) => ["r", id],
+  loosePrefix: ["r"],
+  idOf: (key) => key[1] ?? "",
+  readPage: (value) => JSON.parse(String(value ?? "[]")).map((record: { id: string }) => [record.id, record]),
+  writePage: (records) => JSON.stringify([...records]),
+  readRecord: (value) => JSON.parse(String(value)),
+  writeRecord: (record) => JSON.stringify(record),
+}
+
 async function save(store: Store, plan: Plan | undefined, fails: boolean): Promise<void> {
   if (plan === undefined || fails) return
   await store.commit(plan.writes)
@@ -38,16 +49,6 @@ test("a restart finds all records, whatever was written, removed and folded", as
     fc.asyncProperty(commands, async (run) => {
       const store = memoryStore()
       const release = await store.claim("w")
-      const format: PageFormat<{ id: string; value: number }> = {
-        pageKey: (page) => ["p", String(page).padStart(3, "0")],
-        recordKey: (id) => ["r", id],
-        loosePrefix: ["r"],
-        idOf: (key) => key[1] ?? "",
-        readPage: (value) => JSON.parse(String(value ?? "[]")).map((record: { id: string }) => [record.id, record]),
-        writePage: (records) => JSON.stringify([...records]),
-        readRecord: (value) => JSON.parse(String(value)),
-        writeRecord: (record) => JSON.stringify(record),
-      }
       const open = async () => {
         const paged = new Paged(format, { page: 4, atOnce: 3, loose: 3, folded: 2 })
         const found = new Map<string, number>()
@@ -103,27 +104,22 @@ test("a restart finds all records, whatever was written, removed and folded", as
 
 test("a scattered edit rewrites few records, however many pages there are", async () => {
   let rewritten = 0
-  const format: PageFormat<{ id: string }> = {
-    pageKey: (page) => ["p", String(page)],
-    recordKey: (id) => ["r", id],
-    loosePrefix: ["r"],
-    idOf: (key) => key[1] ?? "",
-    readPage: (value) => JSON.parse(String(value)).map((record: { id: string }) => [record.id, record]),
-    writePage: (records) => {
+  const counting: typeof format = {
+    ...format,
+    writePage: (records, key) => {
       const page = [...records]
       rewritten += page.length
-      return JSON.stringify(page)
+      return format.writePage(page, key)
     },
-    readRecord: (value) => JSON.parse(String(value)),
-    writeRecord: (record) => JSON.stringify(record),
   }
   const store = memoryStore()
   const release = await store.claim("w")
   const edits = 3000
   for (const pages of [1, 4, 16, 64]) {
-    const paged = new Paged(format, { page: 40, atOnce: 10, loose: 10, folded: 4 })
+    const paged = new Paged(counting, { page: 40, atOnce: 10, loose: 10, folded: 4 })
     const ids = Array.from({ length: 40 * pages }, (_, i) => `${pages} ${i}`)
-    const put = (some: readonly string[]) => save(store, paged.plan(new Map(some.map((id) => [id, { id }]))), false)
+    const put = (some: readonly string[]) =>
+      save(store, paged.plan(new Map(some.map((id) => [id, { id, value: 0 }]))), false)
     await put(ids)
     rewritten = 0
     for (let i = 1, state = 1; i <= edits; i++) {
@@ -134,6 +130,40 @@ test("a scattered edit rewrites few records, however many pages there are", asyn
     expect(rewritten / edits, `${pages} pages`).toBeLessThan(20)
   }
   await release()
+})
+
+test("folding many loose records, as when a workspace closes, reads each record about once, in few folds", async () => {
+  const cost = async (records: number) => {
+    const store = memoryStore()
+    const release = await store.claim("w")
+    const paged = new Paged(format, { page: 100, atOnce: 10, loose: 10, folded: 4 })
+    for (let i = 0; i < records; i++)
+      await save(store, paged.plan(new Map([[`${i}`, { id: `${i}`, value: i }]])), false)
+    const read = { folds: 0, gets: 0, values: 0 }
+    const counted: Store = {
+      ...store,
+      get: async (key) => {
+        read.gets++
+        read.values++
+        return store.get(key)
+      },
+      list: async (...range) => {
+        const listed = await store.list(...range)
+        read.values += listed.length
+        return listed
+      },
+    }
+    for (; paged.foldDue; read.folds++) await save(store, await paged.fold(counted), false)
+    await release()
+    return read
+  }
+  // The first fold fills 4 pages, and the others, too, except the last.
+  const { folds, values } = await cost(8000)
+  expect(folds).toBeLessThanOrEqual(8000 / 400 + 1)
+  expect(values).toBeLessThan(1.5 * 8000)
+  // The first fold takes 80 of 90 loose records, the second one the others. Each lists the loose records, and the second
+  // one gets the page to which it adds.
+  expect(await cost(90)).toEqual({ folds: 2, gets: 1, values: 90 + 10 + 1 })
 })
 
 test("the outbox is the same after a restart: by entity, by principal, and in the order of pushing", async () => {

@@ -1,4 +1,5 @@
 /** What a replica reads again after another writer was first, after a failed commit, or because a record is damaged. */
+
 import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
@@ -9,6 +10,7 @@ import { Touched, touchedSince } from "../../src/replica/disk/commit-journal.ts"
 import { keys, type State } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { systemEnv } from "../../src/sync/system.ts"
+import { jsonIn } from "../support/record.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
@@ -72,7 +74,7 @@ test("a fold does not overwrite a damaged page of the outbox", async () => {
   for (const n of [1, 2, 3]) await a.notes.update(`e${n}`, (draft) => void (draft.title += "!"))
   await a.close() // the close folds loose records
   const b = await open(tab())
-  const state = JSON.parse(String(await disk.get(keys.state("w")))) as State
+  const state = jsonIn(await disk.get(keys.state("w"))) as State
   expect(state.heal).toBe(true) // so the relay will be asked what it lacks
   await b.close()
   await release()
@@ -182,7 +184,7 @@ test.each(["null", "{}", "7", '{"n":1,"e":7}', '{"n":1,"r":{"notes":null}}', '{"
     const store = memoryStore()
     const release = await store.claim("w")
     await store.commit([[keys.journal("w", 1), value]])
-    const touched = await touchedSince(store, "w", 0, 1, usualSizes)
+    const touched = await touchedSince(store, "w", 0, { n: 1, value: "1", isDamaged: false }, usualSizes)
     expect(touched.everything).toBe(true)
     await release()
   },

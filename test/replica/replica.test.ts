@@ -1,10 +1,11 @@
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { headsOf } from "headwater/testing"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 import { keys, type StaleRecord } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
+import { jsonIn, jsonWrite } from "../support/record.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 const notes = collection("notes", shape<{ title?: string; body?: string; n?: number }>(), {
@@ -142,8 +143,8 @@ describe("rows", () => {
     const row = await ws.notes.create({ title: "T" })
     expect([row.n, row.body]).toEqual([7, ""])
     await ws.notes.update(row.id, (draft) => void (draft.title = `${draft.title}${draft.n}`))
-    const record = String(await store.get(keys.row("w", "notes", row.id)))
-    expect(JSON.parse(record)).not.toHaveProperty("n")
+    const record = await store.get(keys.row("w", "notes", row.id))
+    expect(jsonIn(record)).not.toHaveProperty("n")
     await ws.close()
   })
 
@@ -166,11 +167,11 @@ describe("rows", () => {
     const { id } = await ws.notes.create({ title: "T" })
     await ws.close()
     const release = await store.claim("test")
-    const row = JSON.parse(String(await store.get(keys.row("w", "notes", id))))
+    const row = jsonIn(await store.get(keys.row("w", "notes", id)))
     const mark: StaleRecord = { suspects: [], waiting: false }
     await store.commit([
-      [keys.row("w", "notes", id), JSON.stringify({ ...row, title: "an older row" })],
-      [keys.stale("w", id), JSON.stringify(mark)],
+      jsonWrite(keys.row("w", "notes", id), { ...row, title: "an older row" }),
+      jsonWrite(keys.stale("w", id), mark),
     ])
     await release()
     const again = await opened(store)
@@ -185,7 +186,7 @@ describe("rows", () => {
 test("a store of a newer format is refused and left alone", async () => {
   const store = memoryStore()
   const release = await store.claim("test")
-  await store.commit([[keys.state("w"), JSON.stringify({ format: 99 })]])
+  await store.commit([jsonWrite(keys.state("w"), { format: 99 })])
   await release()
   await expect(opened(store)).rejects.toMatchObject({ code: "STORE_FORMAT" })
   // Not STORE_IN_USE, because the first opening has released its claim.
@@ -203,4 +204,22 @@ test("two sessions of one device never share an actor", async () => {
     await ws.close()
   }
   expect(actors.size).toBe(3)
+})
+
+test("a listener of commits that throws fails no commit, and the listeners behind it are called", async () => {
+  const error = vi.spyOn(console, "error").mockImplementation(() => {})
+  const ws = await opened(memoryStore())
+  const thrown = new Error("a defect")
+  let calls = 0
+  const replica = replicaOf(ws)
+  replica.onCommit(() => {
+    throw thrown
+  })
+  replica.onCommit(() => calls++)
+  const { id } = await ws.notes.create({ title: "saved" })
+  expect([ws.notes.get(id)?.title, ws.status.error, calls]).toEqual(["saved", null, 1])
+  await ws.notes.update(id, (draft) => void (draft.title = "goes on"))
+  expect(error.mock.calls).toEqual([[thrown], [thrown]])
+  await ws.close()
+  error.mockRestore()
 })

@@ -2,8 +2,10 @@
  * The end of a run: everything is made to work again, and then the world must come to rest with all replicas in
  * agreement.
  */
+
 import * as A from "@automerge/automerge"
 import type { Hash } from "../../src/wire/protocol.ts"
+import { jsonIn } from "../support/record.ts"
 import { disarm } from "./ambush.ts"
 import { describe } from "./oracle/edits.ts"
 import { short, Violation } from "./oracle/facts.ts"
@@ -192,7 +194,7 @@ function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: 
     if (key[1] === "rejected") fail("refused for good", `${name} ${key.join("/")} ${value}`)
     const isRest = (key[1] === "out" || key[1] === "outpage") && lost.length === 0
     if (isRest || (key[1] === "stale" && !waiting.has(key[2]!))) fail("still owed", `${name} ${key.join("/")} ${value}`)
-    if (key[1] === "state" && JSON.parse(value as string).heal && !isHarmed) fail("still owed", `${name} is healing`)
+    if (key[1] === "state" && jsonIn(value).heal && !isHarmed) fail("still owed", `${name} is healing`)
   }
 }
 

@@ -98,7 +98,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "heal without reach",
-    run: 44,
+    run: 47,
     sees: /^(diverged|saved and lost|said to be stored)/,
     edits: [
       {
@@ -234,7 +234,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a failure of one log that closes the socket",
-    run: 5,
+    run: 7,
     sees: /^ended for no good reason/,
     edits: [
       {
@@ -247,7 +247,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "changes that are acknowledged although their flush failed",
-    run: 5,
+    run: 7,
     sees: /^acknowledged before stored/,
     edits: [
       {

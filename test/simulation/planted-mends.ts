@@ -18,9 +18,9 @@ export const mends: readonly Mend[] = [
     fails: /another account on the same device/,
     edits: [
       {
-        file: "src/replica/receive-entries.ts",
-        replace: "done: () => replica.authorship.forget()",
-        by: "done: () => {}",
+        file: "src/replica/authorship.ts",
+        replace: 'isOurs({ principal: made.principal, how: "again" }, state)',
+        by: "made.seq > 0",
       },
     ],
   },
@@ -71,8 +71,8 @@ export const mends: readonly Mend[] = [
     edits: [
       {
         file: "src/sync/refusals.ts",
-        replace: "if (retryAt <= now) this.#entities",
-        by: "if (retryAt > 0) this.#entities",
+        replace: "for (const entity of entities) this.#entities",
+        by: "for (const entity of this.#entities.keys()) this.#entities",
       },
     ],
   },
@@ -83,8 +83,9 @@ export const mends: readonly Mend[] = [
     edits: [
       {
         file: "src/sync/session.ts",
-        replace: "progress.failed(this.unfinished)\n",
-        by: "progress.failed(this.unfinished)\n    ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n",
+        replace: "const { env, backoff, update } = this.#o\n",
+        by: `const { env, backoff, update } = this.#o
+    ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n`,
       },
       {
         file: "src/sync/socket.ts",

@@ -31,6 +31,10 @@ export async function warmUp(): Promise<void> {
   // WebAssembly memory grows in small steps, with a garbage collection at each. One large step here avoids them.
   const doc = A.change(A.init<{ bytes?: Uint8Array }>(), (d) => void (d.bytes = new Uint8Array(16 * 2 ** 20)))
   A.free(doc)
+  // An error that a listener of the library throws fails the run. Elsewhere it is only reported.
+  globalThis.reportError = (error) => {
+    throw error
+  }
 }
 
 export async function play({ options, commands }: Run): Promise<World> {

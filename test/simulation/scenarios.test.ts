@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest"
 import { checkPlantable } from "./plant-bug.ts"
 import { bugs } from "./planted-bugs.ts"
+import { mends } from "./planted-mends.ts"
 import { warmUp } from "./property.ts"
 import { notYet, playScenario, scenarios } from "./scenarios.ts"
 
@@ -11,7 +12,7 @@ describe("a named schedule holds", () => {
 })
 
 test("every rule can be taken out and every bug planted: its place is in the sources exactly once", () => {
-  for (const bug of bugs) checkPlantable(bug)
+  for (const bug of [...bugs, ...mends]) checkPlantable(bug)
   for (const [name, { without }] of Object.entries(scenarios))
     checkPlantable({ name: `without ${name}`, edits: without })
 })

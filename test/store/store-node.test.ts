@@ -247,16 +247,6 @@ describe("nodeStore", () => {
     await releaseAgain()
   })
 
-  test("fails on a value that it has not written", async () => {
-    const db = level(folder)
-    await db.put("w\u0001a", Buffer.from("?"))
-    await db.close()
-    const store = nodeStore(folder)
-    const release = await store.claim("w")
-    await expect(store.get(["w", "a"])).rejects.toMatchObject({ code: "STORE_FAILED" })
-    await release()
-  })
-
   test("keeps only confirmed commits when the disk is full, and goes on when there is room", async () => {
     const child = await run("fill", "600")
     const said: { id: number; failed?: string; there: boolean }[] = []

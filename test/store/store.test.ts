@@ -1,6 +1,8 @@
+import { runInNewContext } from "node:vm"
 import fc from "fast-check"
-import { describe, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import { storeConformance } from "../../src/store/conformance.ts"
+import { sameValue } from "../../src/store/key.ts"
 import { checkStore, type StoreStep } from "../../src/store/model.ts"
 import type { Key, Value, Write } from "../../src/store/store.ts"
 import { fixtures } from "../support/store/fixtures.ts"
@@ -25,8 +27,25 @@ for (const [name, make] of Object.entries(fixtures)) {
         { numRuns: long ? 1000 : 40 },
       )
     })
+
+    test("bytes that were made in another realm are saved, and equal to the same bytes of this realm", async () => {
+      const fixture = await make()
+      const release = await fixture.store.claim("w")
+      const bytes = runInNewContext("new Uint8Array([1, 2, 3])") as Uint8Array
+      await fixture.store.commit([[["a"], bytes]])
+      expect(Array.from((await fixture.store.get(["a"])) as Uint8Array)).toEqual([1, 2, 3])
+      await fixture.store.commit([[["a"], "x"]], { expect: [[["a"], bytes]] })
+      expect(await fixture.store.get(["a"])).toBe("x")
+      await release()
+      await fixture.destroy()
+    })
   })
 }
+
+test("bytes that a disk's driver gives in another realm equal the same bytes of this realm, and no others", () => {
+  const found = runInNewContext("new Uint8Array([1, 2, 3])") as Uint8Array
+  expect([sameValue(found, Uint8Array.of(1, 2, 3)), sameValue(found, Uint8Array.of(1, 2))]).toEqual([true, false])
+})
 
 const printable = fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code))
 const part = fc.oneof(

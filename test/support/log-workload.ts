@@ -29,6 +29,7 @@ export const smallSizes: LogSizes = {
 export const tinySizes: LogSizes = {
   ...smallSizes,
   segmentChanges: 7,
+  segmentStateBytes: 700,
   idleBytes: 0,
   openFiles: 1,
   blockBytes: 0,
@@ -44,6 +45,7 @@ export const tinySizes: LogSizes = {
   orphans: 1024,
   lookUpSlice: 1,
   recentEntities: 1,
+  recentStateBytes: 1,
   recentActors: 1,
   longChain: 1,
 }

@@ -1,8 +1,9 @@
 import { openWorkspace, relayConnection } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { beforeAll, expect, test } from "vitest"
+import { beforeAll, expect, test, vi } from "vitest"
 import { type Env, type Socket, systemClock } from "../../src/base/env.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
+import { receiveEntries } from "../../src/replica/receive-entries.ts"
 import { systemEnv } from "../../src/sync/system.ts"
 import { decodeClient, encode, type Push, type RelayMessage } from "../../src/wire/protocol.ts"
 import { at, first, notes, open, openLevel, refuse, url, w } from "../support/foreign.ts"
@@ -10,6 +11,7 @@ import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 // Tests with a slow line, a relay that refuses for now, or an app that connects and disconnects in its status listener.
+vi.mock("../../src/replica/receive-entries.ts", { spy: true })
 beforeAll(() => loadAutomerge())
 const pushes = (relay: ScriptedRelay) => relay.heard.filter((message): message is Push => message.t === "push")
 
@@ -315,5 +317,22 @@ test("after the clock was set during a session, ids and times follow the relay's
   await ws.close()
   ws = await open(undefined, store, relay.env)
   expect(await errors()).toEqual([true, true])
+  await ws.close()
+})
+
+test("a defect met while a message is handled is not called a fault of the disk, and the message is asked for again", async () => {
+  const relay = new ScriptedRelay()
+  const ws = await openLevel(relay)
+  const pulls = relay.count("pull")
+  const defect = new TypeError("a defect")
+  vi.mocked(receiveEntries).mockRejectedValueOnce(defect)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true })
+  await relay.pass(100)
+  expect(ws.status).toMatchObject({ connected: true, error: { code: "MESSAGE_BAD", cause: defect } })
+  await relay.pass(5000)
+  expect(relay.count("pull")).toBe(pulls + 1)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
+  await relay.pass(100)
+  expect(ws.status).toMatchObject({ phase: "live", error: null })
   await ws.close()
 })

@@ -1,12 +1,17 @@
 import fc from "fast-check"
-import { describe, expect, it } from "vitest"
+import { memoryStore } from "headwater/memory"
+import { beforeEach, describe, expect, it } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
 import { ClockDifference } from "../../src/sync/clock-difference.ts"
+import { at, first, item, openLevel, w } from "../support/foreign.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 /** A device's clock, and one exchange with a relay whose clock is `ahead` ms ahead. */
 function exchange(ahead: number, known: number, there: number, back: number): number {
   let now = 1_000_000
   const difference = new ClockDifference({ now: () => now, after: () => () => {}, random: () => new Uint8Array() })
-  difference.asked()
+  difference.asked({})
   now += there
   const time = now + ahead
   now += back
@@ -41,16 +46,73 @@ describe("the difference to the relay's clock", () => {
       random: () => new Uint8Array(),
     })
     expect(difference.answered(5, 7)).toBe(7)
-    difference.asked()
-    difference.answered(1_000_000, 0)
-    expect(difference.answered(5, 7)).toBe(7)
+    difference.asked({})
+    expect(difference.answered(1_000_000, 7)).toBe(0)
+    expect(difference.answered(5, 0)).toBe(0)
   })
 
   it("follows the relay's time when the device's clock was set back meanwhile", () => {
     let now = 1_000_000
     const difference = new ClockDifference({ now: () => now, after: () => () => {}, random: () => new Uint8Array() })
-    difference.asked()
+    difference.asked({})
     now = 10
     expect(difference.answered(1_000_000, 0)).toBe(999_990)
+  })
+
+  describe("with several attempts on one connection", () => {
+    const [earlier, later] = [{}, {}]
+    let now: number
+    let difference: ClockDifference
+    beforeEach(() => {
+      now = 1_000_000
+      difference = new ClockDifference({ now: () => now, after: () => () => {}, random: () => new Uint8Array() })
+      difference.asked(earlier)
+      now += 60_000
+      difference.asked(later)
+      now += 10
+    })
+
+    it("is measured from the earlier request when the answer to that one comes late", () => {
+      expect(difference.answered(1_000_000, 0)).toBe(0)
+      // the answer to the later request
+      expect(difference.answered(now + 5_000 - 5, 0)).toBe(4_995)
+    })
+
+    it("is measured from the later request after the earlier one was answered to nobody", () => {
+      difference.passedOver()
+      expect(difference.answered(now + 5_000 - 5, 0)).toBe(4_995)
+    })
+
+    it("is measured from the next request once the relay answers none of these", () => {
+      difference.forget()
+      difference.asked(later)
+      now += 10
+      expect(difference.answered(now + 5_000 - 5, 0)).toBe(4_995)
+    })
+  })
+
+  it("is not changed by the late answer to a pull of an attempt that has failed", async () => {
+    const relay = new ScriptedRelay()
+    let fails = false
+    const step = (name: string) => {
+      if (name !== "commit" || !fails) return
+      fails = false
+      throw new Error("the disk says no")
+    }
+    const ws = await openLevel(relay, memoryStore({ step }))
+    relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])
+    expect(replicaOf(ws).state.clockAheadMs).toBe(0)
+    void ws.whenSynced().catch(() => {}) // pulls; the relay answers now, and the line takes half a minute
+    await relay.settle()
+    const time = relay.now
+    fails = true
+    relay.say({ t: "entries", w, items: [item("x", [genesisOf("x", "notes")])], cursor: at(2), level: true })
+    await relay.settle()
+    await relay.pass(30_000)
+    expect(relay.count("pull")).toBe(3)
+    relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first, time })
+    await relay.pass(500)
+    expect(replicaOf(ws).state.clockAheadMs).toBe(0)
+    await ws.close()
   })
 })

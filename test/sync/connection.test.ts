@@ -3,9 +3,10 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { collection, openWorkspace, type Relay, type RelayOptions, relayConnection, shape, type Token } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { WebSocketServer } from "ws"
 import type { Env } from "../../src/base/env.ts"
+import { Connection } from "../../src/sync/socket.ts"
 import { cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
@@ -92,6 +93,20 @@ describe("a relay connection", () => {
     await relay.pass(10 * 60_000)
     expect(dialled).toHaveLength(1)
     expect(() => one.connect()).toThrow(expect.objectContaining({ code: "CLOSED" }))
+  })
+
+  test("closes, and tells all who wait for that, though a listener of its end throws", async () => {
+    const error = vi.spyOn(console, "error").mockImplementation(() => {})
+    const connection = new Connection({ url: "ws://relay" })
+    const thrown = new Error("a defect")
+    let told = 0
+    connection.onClose(() => {
+      throw thrown
+    })
+    connection.onClose(() => told++)
+    await connection.close()
+    expect([told, error.mock.calls]).toEqual([1, [[thrown]]])
+    error.mockRestore()
   })
 
   test("has one dial under way at a time, and is dialled at once when the network or the page comes back", async () => {

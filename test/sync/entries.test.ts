@@ -1,11 +1,13 @@
 import { sha256 } from "@noble/hashes/sha2.js"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { automergeVersion } from "../../src/document/entity.ts"
+import { automergeVersion, loadAutomerge } from "../../src/document/entity.ts"
 import { keys, PROBE } from "../../src/replica/disk/records.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import type { Push } from "../../src/wire/protocol.ts"
-import { at, first, w } from "../support/foreign.ts"
+import { at, first, next, w } from "../support/foreign.ts"
+import { put } from "../support/hostile.ts"
+import { jsonWrite } from "../support/record.ts"
 import { ack, elsewhere, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
 // Entries of other devices, and what subscribers are told of them. The relay sends what a test chooses.
@@ -242,9 +244,9 @@ test("a change that another build of Automerge set aside is judged again, with t
   const [, , two, three] = entries.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
   const release = await store.claim("test")
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify({ code: "CHUNK_BAD", automerge: "an older one", probe: PROBE })],
-    [keys.bad(w, "b", three!), JSON.stringify({ code: "CHUNK_BAD", automerge: "" })], // no build reads this as a change
-    [keys.stale(w, "a"), JSON.stringify({ collection: "notes", suspects: [three], waiting: true })],
+    jsonWrite(keys.bad(w, "a", two!), { code: "CHUNK_BAD", automerge: "an older one", probe: PROBE }),
+    jsonWrite(keys.bad(w, "b", three!), { code: "CHUNK_BAD", automerge: "" }), // no build reads this as a change
+    jsonWrite(keys.stale(w, "a"), { collection: "notes", suspects: [three], waiting: true }),
   ])
   await release()
   await reopen()
@@ -273,13 +275,47 @@ test("a change set aside by an older version of this library is judged again whe
   const release = await store.claim("test")
   const verdict = { code: "CHUNK_BAD", automerge: automergeVersion(), probed: true }
   await store.commit([
-    [keys.bad(w, "a", two!), JSON.stringify(verdict)],
-    [keys.stale(w, "a"), JSON.stringify({ suspects: [three], waiting: true })],
+    jsonWrite(keys.bad(w, "a", two!), verdict),
+    jsonWrite(keys.stale(w, "a"), { suspects: [three], waiting: true }),
   ])
   await release()
   await reopen()
   await relay.pass(100)
   expect([ws.status.error, replicaOf(ws).bad.size, ws.notes.get("a")?.title]).toEqual([null, 0, "3"])
+})
+
+test("a row that an older version of this library removed is made again, and changes are judged again only once", async () => {
+  await loadAutomerge()
+  const good = await elsewhere((other) => other.notes.create({ title: "sound" }, { id: "a" }))
+  const other = await elsewhere((other) => other.notes.create({ title: "sound, too" }, { id: "b" }))
+  const bad = next(readChange(other.at(-1)!.chunks.at(-1)!), 5, { ops: [put({ insert: true })] })
+  level(
+    1,
+    [...good, ...other, { ...other[0]!, chunks: [bad.chunk] }].map((entry) => ({ entry })),
+  )
+  await relay.pass(100)
+  expect(replicaOf(ws).bad.get("b")?.get(bad.hash)).toMatchObject({ code: "CHUNK_BAD" })
+  await ws.close()
+  // The records that an older version would have left: all changes are bad, and the row of the first note is removed.
+  const verdict = JSON.stringify({ code: "CHUNK_BAD", automerge: automergeVersion(), probed: true })
+  const hashes = good.flatMap(({ chunks }) => chunks.map((chunk) => readChange(chunk).hash))
+  const release = await store.claim("test")
+  await store.commit([
+    ...hashes.map((hash) => [keys.bad(w, "a", hash), verdict] as const),
+    [keys.bad(w, "b", bad.hash), verdict],
+    [keys.row(w, "notes", "a"), undefined],
+  ])
+  await release()
+  await reopen()
+  await relay.pass(100)
+  expect(ws.notes.all().map(({ title }) => title)).toEqual(["sound", "sound, too"])
+  expect([...replicaOf(ws).bad.keys()]).toEqual(["b"])
+  await ws.close()
+  const commit = vi.spyOn(store, "commit")
+  await reopen()
+  await relay.pass(100)
+  const kinds = commit.mock.calls.flatMap(([writes]) => writes.map(([key]) => key[1]))
+  expect(kinds.filter((kind) => kind === "bad" || kind === "stale" || kind === "row")).toEqual([])
 })
 
 test("an entity with a long history gets a document when a few changes come to it, and none when all come at once", async () => {

@@ -5,18 +5,23 @@ import { level, relay, useToldWorkspace, ws } from "../support/told.ts"
 
 useToldWorkspace()
 
-/** Marks that the replica must heal, as damage on its disk does, and writes a note, so that it begins. */
-async function mustHeal(): Promise<void> {
-  await replicaOf(ws).step([], (tx) => {
+/** Marks that the replica must heal, as damage on its disk does. */
+function noteDamage(): Promise<void> {
+  return replicaOf(ws).step([], (tx) => {
     tx.state = { ...tx.state, heal: true }
   })
+}
+
+/** Marks that the replica must heal, and writes a note, so that it begins. */
+async function mustHeal(): Promise<void> {
+  await noteDamage()
   await ws.notes.create({ title: "T" })
   await relay.settle()
 }
 
 async function answerHave(position: number): Promise<void> {
   relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [], ...first })
-  relay.say({ t: "entries", w, items: [], cursor: at(position), level: true })
+  relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...first })
   await relay.pass(100)
 }
 
@@ -65,4 +70,51 @@ test("what an earlier pull is answered with does not end the heal that began aft
   expect([replicaOf(ws).state.heal, position()]).toEqual([true, hexOf(1)])
   await answerHave(3)
   expect([replicaOf(ws).state.heal, position()]).toEqual([false, hexOf(3)])
+})
+
+test("damage that is noticed before the relay's first entries begins a heal when they have come", async () => {
+  await noteDamage()
+  level(1)
+  await relay.settle()
+  expect([relay.count("have"), ws.status.phase]).toEqual([1, "syncing"])
+  let stored = false
+  void ws.whenStored().then(() => (stored = true))
+  await answerHave(2)
+  expect([replicaOf(ws).state.heal, ws.status.phase, stored]).toEqual([false, "live", true])
+})
+
+test("damage that is noticed in the commit that ends a heal begins another one", async () => {
+  level(1)
+  await relay.settle()
+  await mustHeal()
+  relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [], ...first })
+  await relay.settle()
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true })
+  await noteDamage() // in the same group of steps
+  await relay.settle()
+  expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
+})
+
+test("a heal that waits is not ended by a cursor that was under way, and nothing is live before it", async () => {
+  level(1)
+  await relay.settle()
+  for (let i = 1; i <= 3; i++) {
+    await mustHeal()
+    await answerHave(1 + i)
+  }
+  await mustHeal() // the fourth one on this connection waits for a minute
+  let synced = false
+  void ws.whenSynced().then(() => (synced = true))
+  await relay.settle()
+  relay.say({ t: "entries", w, items: [], cursor: at(5), level: true }) // sent before the relay has heard anything more
+  await relay.settle()
+  expect([replicaOf(ws).state.heal, ws.status.phase, synced]).toEqual([true, "syncing", false])
+  relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])
+  await relay.pass(60_000)
+  expect(relay.count("have")).toBe(4)
+  relay.say({ t: "entries", w, items: [], cursor: at(6), level: true })
+  await relay.pass(100)
+  expect(replicaOf(ws).state.heal).toBe(true)
+  await answerHave(7)
+  expect([replicaOf(ws).state.heal, ws.status.phase, synced]).toEqual([false, "live", true])
 })

@@ -1,37 +1,92 @@
-import { expect, test } from "vitest"
+import { beforeEach, expect, test } from "vitest"
 import type { HeadwaterError } from "../../src/base/errors.ts"
 import { Refusals } from "../../src/sync/refusals.ts"
+import { openLevel, refuse } from "../support/foreign.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-test("whichever entity is refused again, the entity whose time comes first is shown and sent first", () => {
-  let now = 1000
-  let timer: { at: number; f: () => void } | undefined
+let relay: ScriptedRelay
+let start: number
+beforeEach(() => {
+  relay = new ScriptedRelay()
+  relay.turns = 2
+  start = relay.now
+})
+
+/** Refusals on the clock of `relay`, with the entities that were shown and the number of calls to push again. */
+function watched() {
+  const shown: (string | undefined)[] = []
+  const timers = { set: 0, pending: 0 }
   const clock = {
-    now: () => now,
+    ...relay.env,
     after(ms: number, f: () => void) {
-      const mine = { at: now + ms, f }
-      timer = mine
+      timers.set++
+      timers.pending++
+      const cancel = relay.env.after(ms, () => {
+        timers.pending--
+        f()
+      })
       return () => {
-        if (timer === mine) timer = undefined
+        timers.pending--
+        cancel()
       }
     },
-    random: (n: number) => new Uint8Array(n),
   }
-  const shown: (string | undefined)[] = []
-  let sent = 0
+  const pushes: number[] = []
   const refusals = new Refusals(
     clock,
     (error: HeadwaterError | null) => shown.push(error?.entity),
-    () => void sent++,
+    () => void pushes.push(relay.now - start),
   )
+  return { refusals, shown, pushes, timers }
+}
+
+test("whichever entity is refused again, the entity whose time comes first is shown and sent first", async () => {
+  const { refusals, shown, pushes } = watched()
   refusals.add("a", "RATE", 2000)
   refusals.add("b", "RATE", 5000)
-  expect([shown.at(-1), timer?.at]).toEqual(["a", 3000])
+  expect(shown.at(-1)).toBe("a")
   refusals.add("a", "RATE", 60_000)
-  expect([shown.at(-1), timer?.at]).toEqual(["b", 6000])
-  now = 6000
-  const { f } = timer!
-  timer = undefined
-  f()
-  expect([sent, refusals.has("a"), refusals.has("b"), shown.at(-1)]).toEqual([1, true, false, "a"])
-  expect((timer as { at: number } | undefined)?.at).toBe(61_000)
+  expect(shown.at(-1)).toBe("b")
+  await relay.pass(5000)
+  expect([pushes, refusals.has("a"), refusals.has("b"), shown.at(-1)]).toEqual([[5000], true, false, "a"])
+  await relay.pass(55_000)
+  expect([pushes, refusals.has("a"), shown.at(-1)]).toEqual([[5000, 60_000], false, undefined])
+})
+
+test("entities that are refused together share a timer, and none is left at the end", async () => {
+  const { refusals, pushes, timers } = watched()
+  for (let i = 0; i < 1000; i++) refusals.add(`${i}`, "QUOTA", 10_000)
+  expect(timers).toEqual({ set: 1, pending: 1 })
+  refusals.add("later", "QUOTA", 20_000)
+  await relay.pass(10_000)
+  expect([pushes, refusals.has("0"), refusals.has("later")]).toEqual([[10_000], false, true])
+  refusals.end()
+  expect(timers.pending).toBe(0)
+})
+
+test("no refusal lasts longer because the clock was set back", async () => {
+  const { refusals, pushes } = watched()
+  refusals.add("a", "RATE", 10_000)
+  refusals.add("b", "RATE", 30_000)
+  const day = 24 * 3_600_000
+  relay.setClock(-day)
+  start -= day
+  await relay.pass(60_000)
+  expect([pushes, refusals.has("a"), refusals.has("b")]).toEqual([[10_000, 30_000], false, false])
+})
+
+test("a refused change is pushed again after the relay's wait although the clock was set back", async () => {
+  relay.turns = 20
+  relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])
+  const ws = await openLevel(relay)
+  await ws.notes.create({ title: "T" })
+  await relay.settle()
+  refuse(relay, relay.last("push"), () => "RATE", 10_000)
+  await relay.settle()
+  relay.setClock(-24 * 3_600_000)
+  await relay.pass(9_000)
+  expect(relay.count("push")).toBe(1)
+  await relay.pass(2_000)
+  expect(relay.count("push")).toBe(2)
+  await ws.close()
 })

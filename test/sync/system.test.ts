@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm"
 import { collection, openWorkspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, describe, expect, test, vi } from "vitest"
@@ -94,4 +95,21 @@ describe("on a page", () => {
 test("without a page the library listens to nothing, and nothing breaks", async () => {
   expect(globalThis.window).toBeUndefined()
   systemEnv.onWake(() => {})()
+})
+
+test("a frame is received whose bytes were made in another realm, as the socket of a test's page makes them", async () => {
+  class WebSocket {
+    readonly onmessage = (_: { data: unknown }): void => {}
+    constructor() {
+      queueMicrotask(() => this.onmessage({ data: runInNewContext("new Uint8Array([1, 2, 3]).buffer") }))
+    }
+  }
+  vi.resetModules()
+  vi.doMock("#websocket", () => ({ WebSocket, causeOf: () => "" }))
+  const frames: Uint8Array[] = []
+  const { systemEnv: env } = await import("../../src/sync/system.ts")
+  env.dial("ws://relay", []).onmessage = (frame) => frames.push(frame)
+  await Promise.resolve()
+  vi.doUnmock("#websocket")
+  expect(frames).toEqual([Uint8Array.of(1, 2, 3)])
 })

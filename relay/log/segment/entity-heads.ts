@@ -19,9 +19,20 @@ const NIL = 0xffffffff
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
-/** Approximate bytes of memory for a hash in a map, and for an entity's state with one head, as most states have. */
+/** Approximate bytes of memory for a hash in a map, for an entity's state without its heads, and for each head. */
 const MAPPED_BYTES = 150
 const STATE_BYTES = 100
+const HEAD_BYTES = 90
+
+/** Returns the approximate bytes of memory that a remembered state takes. Null: the entity had no state. */
+export const memoryOfState = (state: EntityState | null): number =>
+  STATE_BYTES + HEAD_BYTES * (state?.heads.length ?? 0)
+
+/**
+ * Undoes an addition, the newest one first. `bytes`: the present preambles. A look-up may have turned a chain into a
+ * map since the addition, so additions are undone by hash and not by link.
+ */
+export type Undo = (bytes: Buffer) => void
 
 export class EntityHeads {
   count = 0
@@ -31,6 +42,8 @@ export class EntityHeads {
   readonly #fields = new NumberList()
   /** Two numbers for each link: the offset of a hash in the preambles, and the next link. */
   readonly #links = new NumberList()
+  /** The first of the links that no chain uses. */
+  #free = NIL
   /**
    * Long chains, each as a map from a hash to its offset. The key of `#long` is the index of the chain's field, which
    * is then NIL.
@@ -38,6 +51,8 @@ export class EntityHeads {
   readonly #long = new Map<number, Map<string, number>>()
   /** Each entity's state before the segment. Null: it had no state. Absent: its state is not looked up yet. */
   readonly #before = new Map<number, EntityState | null>()
+  /** Approximate bytes of memory that the states in `#before` take. */
+  statesMemory = 0
 
   /**
    * `longChain`: a chain with more links than this moves into a map, because every change of an entity with many heads
@@ -52,7 +67,7 @@ export class EntityHeads {
   get memory(): number {
     let mapped = 0
     for (const { size } of this.#long.values()) mapped += MAPPED_BYTES * size
-    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + STATE_BYTES * this.#before.size
+    return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + this.statesMemory
   }
 
   // Below, `bytes` are the preambles of the index in memory, `at` is an offset in them, and `e` is the number of an
@@ -70,6 +85,17 @@ export class EntityHeads {
     return this.count++
   }
 
+  /** Undoes the last `add`. Everything that was done to the entity afterwards must be undone already. */
+  removeLast(bytes: Buffer): void {
+    const e = --this.count
+    const entityAt = this.#field(e, FIRST) + record.entityAt
+    this.#byKey.takeBack(fingerprint(bytes, entityAt, this.#salt), e, 0)
+    this.#forgetBefore(e)
+    this.#clear(e, HEADS)
+    this.#clear(e, RESTED)
+    this.#fields.length -= FIELDS
+  }
+
   keyOf(e: number, bytes: Buffer): Key {
     return record.entity(bytes, this.#field(e, FIRST))
   }
@@ -80,29 +106,51 @@ export class EntityHeads {
   }
 
   setBefore(e: number, state: EntityState | null, bytes: Buffer): void {
+    this.#forgetBefore(e)
     this.#before.set(e, state)
+    this.statesMemory += memoryOfState(state)
     const rested = this.#hashes(e, RESTED, bytes)
     const heads = new Set(state?.heads)
     this.#clear(e, RESTED)
     for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
   }
 
+  #forgetBefore(e: number): void {
+    const state = this.#before.get(e)
+    if (state !== undefined && this.#before.delete(e)) this.statesMemory -= memoryOfState(state)
+  }
+
   /** Adds the tombstone whose record begins at `at`. Afterwards the entity has no heads. */
-  addTombstone(e: number, at: number): void {
-    this.#clear(e, HEADS)
-    this.#clear(e, RESTED)
+  addTombstone(e: number, at: number, bytes: Buffer): Undo {
+    const earlier = this.#field(e, TOMBSTONE)
+    const chains = [HEADS, RESTED].map((chain) => [chain, [...this.#hashes(e, chain, bytes).values()]] as const)
+    for (const [chain] of chains) this.#clear(e, chain)
     this.#setField(e, TOMBSTONE, at)
+    return (now) => {
+      this.#setField(e, TOMBSTONE, earlier)
+      for (const [chain, hashes] of chains) for (const hash of hashes) this.#link(e, chain, now, hash)
+    }
   }
 
   /** Adds the change at `at`. */
-  addChange(e: number, bytes: Buffer, at: number): void {
+  addChange(e: number, bytes: Buffer, at: number): Undo {
+    const unlinked: number[] = []
+    const rested: number[] = []
     let dep = change.firstDep(bytes, at)
     for (let left = change.depCount(bytes, at); left > 0; left--, dep += 32) {
-      if (!this.#unlink(e, HEADS, bytes, dep) && this.#isHeadBefore(e, hashAt(bytes, dep), bytes)) {
+      const head = this.#unlink(e, HEADS, bytes, dep)
+      if (head !== undefined) unlinked.push(head)
+      else if (this.#isHeadBefore(e, bytes, dep)) {
         this.#link(e, RESTED, bytes, dep)
+        rested.push(dep)
       }
     }
     this.#link(e, HEADS, bytes, at)
+    return (now) => {
+      this.#unlink(e, HEADS, now, at)
+      for (const dep of rested) this.#unlink(e, RESTED, now, dep)
+      for (const head of unlinked) this.#link(e, HEADS, now, head)
+    }
   }
 
   /**
@@ -125,10 +173,11 @@ export class EntityHeads {
    * Whether a dep may be an earlier head (from before the segment) that is not in the chain `RESTED` yet. While the
    * state before the segment is unknown, any dep may be an earlier head.
    */
-  #isHeadBefore(e: number, dep: string, bytes: Buffer): boolean {
+  #isHeadBefore(e: number, bytes: Buffer, dep: number): boolean {
     const before = this.#before.get(e)
-    if (!before) return before === undefined
-    return before.heads.includes(dep) && !this.#hashes(e, RESTED, bytes).has(dep)
+    if (before === null) return false
+    const hash = hashAt(bytes, dep)
+    return before?.heads.includes(hash) !== false && !this.#hashes(e, RESTED, bytes).has(hash)
   }
 
   #field(e: number, field: number): number {
@@ -155,6 +204,7 @@ export class EntityHeads {
   }
 
   #clear(e: number, chain: number): void {
+    for (let link = this.#field(e, chain); link !== NIL; ) link = this.#freeLink(link)
     this.#setField(e, chain, NIL)
     this.#long.delete(FIELDS * e + chain)
   }
@@ -165,30 +215,59 @@ export class EntityHeads {
       long.set(hashAt(bytes, at), at)
       return
     }
-    const link = this.#links.push(at)
-    this.#links.push(this.#field(e, chain))
+    const link = this.#newLink()
+    this.#links.set(link, at)
+    this.#links.set(link + 1, this.#field(e, chain))
     this.#setField(e, chain, link)
   }
 
-  /** Removes the hash at `at` from a chain. Returns false when the chain does not have the hash. */
-  #unlink(e: number, chain: number, bytes: Buffer, at: number): boolean {
+  #newLink(): number {
+    const link = this.#free
+    if (link === NIL) {
+      const fresh = this.#links.push(NIL)
+      this.#links.push(NIL)
+      return fresh
+    }
+    this.#free = this.#links.at(link + 1)
+    return link
+  }
+
+  /** Returns the link that was the next one in its chain. */
+  #freeLink(link: number): number {
+    const next = this.#links.at(link + 1)
+    this.#links.set(link + 1, this.#free)
+    this.#free = link
+    return next
+  }
+
+  /**
+   * Removes the hash at `at` from a chain. Returns the offset that the chain had for the hash; undefined when the chain
+   * does not have the hash.
+   */
+  #unlink(e: number, chain: number, bytes: Buffer, at: number): number | undefined {
     const long = this.#long.get(FIELDS * e + chain)
-    if (long) return long.delete(hashAt(bytes, at))
+    if (long) return takeFrom(long, hashAt(bytes, at))
     let previous: number | undefined
     let passed = 0
     for (let link = this.#field(e, chain); link !== NIL; link = this.#links.at(link + 1)) {
       const hash = this.#links.at(link)
       if (bytes.compare(bytes, at, at + 32, hash, hash + 32) === 0) {
-        const next = this.#links.at(link + 1)
+        const next = this.#freeLink(link)
         if (previous === undefined) this.#setField(e, chain, next)
         else this.#links.set(previous + 1, next)
-        return true
+        return hash
       }
       previous = link
-      if (++passed > this.#longChain) return this.#hashes(e, chain, bytes).delete(hashAt(bytes, at))
+      if (++passed > this.#longChain) return takeFrom(this.#hashes(e, chain, bytes), hashAt(bytes, at))
     }
-    return false
+    return undefined
   }
+}
+
+function takeFrom(hashes: Map<string, number>, hash: string): number | undefined {
+  const at = hashes.get(hash)
+  hashes.delete(hash)
+  return at
 }
 
 const hashAt = (bytes: Buffer, at: number): string => bytes.toString("hex", at, at + 32)

@@ -1,12 +1,12 @@
 /**
  * The index of an open segment, in memory: the preambles of its records, and tables that find a change, a tail or a
  * binding in the preambles. It answers every look-up for entries newer than the sealed segments, and takes some 200
- * bytes for each change. After a failed flush it is built again from the remaining preambles.
+ * bytes for each change. After a failed flush the additions of the lost records are undone one by one.
  */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import { GrowingBytes } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
-import { EntityHeads } from "./entity-heads.ts"
+import { EntityHeads, type Undo } from "./entity-heads.ts"
 import { type ActorKeys, fingerprint, fingerprintWithin, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
 import { Orphans } from "./orphans.ts"
@@ -20,19 +20,22 @@ export class MemoryIndex {
   /** Number of changes in all records, orphans included. */
   changes = 0
   /** The orphans in all records. Some of them may be known from another record. */
-  orphans = new Orphans()
+  readonly orphans = new Orphans()
   readonly actors: ActorKeys
   readonly #salt: number
-  readonly #longChain: number
   readonly #preambles: GrowingBytes
   /** The offset of the `i`-th record in the preambles, and its offset in the file. */
-  #starts = new NumberList()
-  #offsets = new NumberList()
+  readonly #starts = new NumberList()
+  readonly #offsets = new NumberList()
   /** Three tables of pairs: a record's number, and the offset of one of its changes in the preambles. */
-  #known: Table
-  #tails: Table
-  #bindings = new Table()
-  #entities: EntityHeads
+  readonly #known: Table
+  readonly #tails: Table
+  readonly #bindings = new Table()
+  readonly #entities: EntityHeads
+  /** Number of the first records, which are never dropped. */
+  #kept = 0
+  /** Undoes each later record: a list of its additions, in their order. */
+  readonly #undo: Undo[][] = []
 
   /**
    * `expected`: bytes of the records that will be added. Too large a number costs no memory, because the operating
@@ -40,7 +43,6 @@ export class MemoryIndex {
    */
   constructor(salt: number, actors: ActorKeys, longChain: number, expected: number) {
     this.#salt = salt
-    this.#longChain = longChain
     this.actors = actors
     this.#preambles = new GrowingBytes(Math.max(2 ** 12, expected / 2))
     this.#known = new Table(expected / SMALL_RECORD_BYTES)
@@ -53,6 +55,11 @@ export class MemoryIndex {
     const lists = this.#preambles.length + this.#starts.memory + this.#offsets.memory
     const tables = this.#known.memory + this.#tails.memory + this.#bindings.memory
     return lists + tables + this.#entities.memory
+  }
+
+  /** Approximate bytes of memory that the entities' states before the segment take. */
+  get statesMemory(): number {
+    return this.#entities.statesMemory
   }
 
   // ── records, by their number ──────────────────────────────────────────────────────────────────────────────────────
@@ -106,22 +113,23 @@ export class MemoryIndex {
     this.#index(at, offset, before)
   }
 
-  /** Drops all but the first `count` records. */
-  cut(count: number): void {
-    const [starts, offsets, entities] = [this.#starts, this.#offsets, this.#entities]
-    if (count < starts.length) this.#preambles.length = starts.at(count)
-    this.#starts = new NumberList()
-    this.#offsets = new NumberList()
-    this.#known = new Table()
-    this.#tails = new Table()
-    this.#bindings = new Table()
-    this.#entities = new EntityHeads(this.#salt, this.#longChain)
-    this.changes = 0
-    this.orphans = new Orphans()
-    for (let i = 0; i < count; i++) {
-      const e = entities.find(record.entity(this.bytes, starts.at(i)), this.bytes)!
-      this.#index(starts.at(i), offsets.at(i), () => entities.before(e))
+  /** Call when the first `count` records are flushed. They are not dropped any more. */
+  keep(count: number): void {
+    this.#undo.splice(0, count - this.#kept)
+    this.#kept = count
+  }
+
+  /**
+   * Drops the records that are not kept. Takes time for these records only, because a client may push again and again
+   * to a log that cannot be written.
+   */
+  cut(): void {
+    if (this.count === this.#kept) return
+    for (const additions of this.#undo.splice(0).reverse()) {
+      for (const undo of additions.reverse()) undo(this.bytes)
     }
+    this.#preambles.length = this.at(this.#kept)
+    this.#starts.length = this.#offsets.length = this.#kept
   }
 
   // ── entities, by their number ─────────────────────────────────────────────────────────────────────────────────────
@@ -200,40 +208,52 @@ export class MemoryIndex {
     const { bytes } = this
     const i = this.#starts.push(at)
     this.#offsets.push(offset)
-    const e = this.entity(record.entity(bytes, at)) ?? this.#addEntity(at, before())
-    if (record.kind(bytes, at) === "tombstone") this.#entities.addTombstone(e, at)
+    const undo: Undo[] = []
+    this.#undo.push(undo)
+    const e = this.entity(record.entity(bytes, at)) ?? this.#addEntity(at, before(), undo)
+    if (record.kind(bytes, at) === "tombstone") undo.push(this.#entities.addTombstone(e, at, bytes))
     let c = change.first(at)
     for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.isOrphan(bytes, c)) {
+        // only a record that was found in the file, so it is kept
         this.orphans.add(record.entity(bytes, at), change.hash(bytes, c))
         continue
       }
-      this.#entities.addChange(e, bytes, c)
-      this.#addKeys(i, c)
+      undo.push(this.#entities.addChange(e, bytes, c), this.#addKeys(i, c))
     }
   }
 
-  #addEntity(at: number, before: EntityState | null | undefined): number {
+  #addEntity(at: number, before: EntityState | null | undefined, undo: Undo[]): number {
     const e = this.#entities.add(this.bytes, at)
+    undo.push((bytes) => this.#entities.removeLast(bytes))
     if (before !== undefined) this.setBefore(e, before)
     return e
   }
 
   /** Adds the change at `c` of the `i`-th record to the tables. */
-  #addKeys(i: number, c: number): void {
+  #addKeys(i: number, c: number): Undo {
     const { bytes } = this
     const actor = change.actorAt(c)
     const hasSameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
     const entity = this.at(i) + record.entityAt
     const actorKey = this.actors.of(change.actor(bytes, c))
-    this.#known.add(fingerprintWithin(bytes, entity, bytes, c, this.#salt), i, c)
-    this.#tails.put(fingerprintWithin(bytes, entity, actorKey, 0, this.#salt), i, c, (other, at) => {
+    const known = fingerprintWithin(bytes, entity, bytes, c, this.#salt)
+    this.#known.add(known, i, c)
+    const tail = fingerprintWithin(bytes, entity, actorKey, 0, this.#salt)
+    const earlierTail = this.#tails.put(tail, i, c, (other, at) => {
       return hasSameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
     })
-    if (!change.binds(bytes, c)) return
-    this.#bindings.put(fingerprint(actorKey, 0, this.#salt), i, c, (_, at) => hasSameActor(at))
+    const binding = change.binds(bytes, c) ? fingerprint(actorKey, 0, this.#salt) : undefined
+    const earlierBinding =
+      binding === undefined ? undefined : this.#bindings.put(binding, i, c, (_, at) => hasSameActor(at))
+    return () => {
+      this.changes--
+      this.#known.takeBack(known, i, c)
+      this.#tails.takeBack(tail, i, c, earlierTail)
+      if (binding !== undefined) this.#bindings.takeBack(binding, i, c, earlierBinding)
+    }
   }
 }
 

@@ -17,12 +17,18 @@ export interface SegmentSizes {
   readonly segmentEntries: number
   /** Changes in the segment. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
   readonly segmentChanges: number
+  /**
+   * Bytes of memory that the entities' states before the segment take. Bounds the memory of the index, and the bytes of
+   * the index on the disk, for entities with many heads: a state with 1,024 heads takes 90 kB.
+   */
+  readonly segmentStateBytes: number
 }
 
 export const usualSegmentSizes: SegmentSizes = {
   segmentBytes: 16 * 2 ** 20,
   segmentEntries: 20_000,
   segmentChanges: 2 ** 16,
+  segmentStateBytes: 8 * 2 ** 20,
 }
 
 export class OpenSegment {
@@ -63,8 +69,10 @@ export class OpenSegment {
 
   /** Whether the next entry must go into another segment. */
   get full(): boolean {
-    const { segmentBytes, segmentEntries, segmentChanges } = this.#folder.sizes
-    return this.#end >= segmentBytes || this.index.count >= segmentEntries || this.index.changes >= segmentChanges
+    const { segmentBytes, segmentEntries, segmentChanges, segmentStateBytes } = this.#folder.sizes
+    const { count, changes, statesMemory } = this.index
+    if (this.#end >= segmentBytes || count >= segmentEntries) return true
+    return changes >= segmentChanges || statesMemory >= segmentStateBytes
   }
 
   /** Appends a record to `out`, which is written to this segment next. `before`: see `MemoryIndex.add`. */
@@ -93,12 +101,13 @@ export class OpenSegment {
   load(bytes: Buffer, at: number, offset: number): void {
     this.index.add(bytes, at, offset, () => undefined)
     this.#flushed = this.index.count
+    this.index.keep(this.#flushed)
     this.size = this.#end = offset + record.length(bytes, at)
   }
 
   /** Drops the records that are not flushed. */
   rollBack(): void {
-    this.index.cut(this.#flushed)
+    this.index.cut()
     this.#end = this.size
   }
 
@@ -159,6 +168,7 @@ export class OpenSegment {
     this.#torn = false
     this.size += bytes.length
     this.#flushed += records
+    this.index.keep(this.#flushed)
   }
 
   async close(): Promise<void> {

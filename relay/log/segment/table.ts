@@ -2,6 +2,8 @@
  * A hash table of pairs of numbers, with about 24 bytes for each pair. The table holds no keys: a pair says where the
  * key is, and the caller compares it. A Map of objects would take ten times the memory, in every open log.
  */
+export type Pair = readonly [a: number, b: number]
+
 export class Table {
   size = 0
   /** Three numbers for each slot: fingerprint, a + 1 (0: the slot is free), b. */
@@ -25,19 +27,32 @@ export class Table {
   }
 
   /** Returns the first pair with that fingerprint for which `is` returns true. */
-  find(fingerprint: number, is: (a: number, b: number) => boolean): readonly [a: number, b: number] | undefined {
+  find(fingerprint: number, is: (a: number, b: number) => boolean): Pair | undefined {
     const slot = this.#find(fingerprint, is)
-    return slot === undefined ? undefined : [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]
+    return slot === undefined ? undefined : this.#pair(slot)
   }
 
-  /** Replaces the pair that `find` would return, or adds a new pair if there is none. */
-  put(fingerprint: number, a: number, b: number, is: (a: number, b: number) => boolean): void {
+  /** Replaces the pair that `find` would return, and returns that pair. Adds a new pair if there is none. */
+  put(fingerprint: number, a: number, b: number, is: (a: number, b: number) => boolean): Pair | undefined {
     const slot = this.#find(fingerprint, is)
-    if (slot === undefined) this.add(fingerprint, a, b)
-    else this.#set(slot, fingerprint, a, b)
+    if (slot === undefined) {
+      this.add(fingerprint, a, b)
+      return undefined
+    }
+    const replaced = this.#pair(slot)
+    this.#set(slot, fingerprint, a, b)
+    return replaced
   }
 
-  *[Symbol.iterator](): Generator<readonly [a: number, b: number]> {
+  /** Undoes the `add` or `put` of a pair. `replaced`: the pair that `put` returned. */
+  takeBack(fingerprint: number, a: number, b: number, replaced?: Pair): void {
+    const slot = this.#find(fingerprint, (foundA, foundB) => foundA === a && foundB === b)
+    if (slot === undefined) return
+    if (replaced) this.#set(slot, fingerprint, ...replaced)
+    else this.#remove(slot)
+  }
+
+  *[Symbol.iterator](): Generator<Pair> {
     const slots = this.#slots
     for (let at = 0; at < slots.length; at += 3) if (slots[at + 1] !== 0) yield [slots[at + 1]! - 1, slots[at + 2]!]
   }
@@ -53,6 +68,28 @@ export class Table {
       if (slots[3 * slot] === fingerprint && is(slots[3 * slot + 1]! - 1, slots[3 * slot + 2]!)) return slot
     }
     return undefined
+  }
+
+  #pair(slot: number): Pair {
+    return [this.#slots[3 * slot + 1]! - 1, this.#slots[3 * slot + 2]!]
+  }
+
+  /**
+   * Frees a slot. Then moves pairs back, because a search ends at the first free slot, and each pair must be found from
+   * the slot at which the search for its fingerprint begins.
+   */
+  #remove(slot: number): void {
+    const slots = this.#slots
+    const mask = this.#capacity - 1
+    let free = slot
+    for (let next = (slot + 1) & mask; slots[3 * next + 1] !== 0; next = (next + 1) & mask) {
+      const from = slots[3 * next]! & mask
+      if (((next - from) & mask) < ((next - free) & mask)) continue // the search begins after the free slot
+      slots.copyWithin(3 * free, 3 * next, 3 * next + 3)
+      free = next
+    }
+    slots[3 * free + 1] = 0
+    this.size--
   }
 
   #set(slot: number, fingerprint: number, a: number, b: number): void {

@@ -10,6 +10,7 @@
 
 import type { Sizes } from "../../base/sizes.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
+import { parseJson, writeJson } from "./checked-json.ts"
 import { keys } from "./records.ts"
 
 type JournalSizes = Pick<Sizes, "journal" | "journalNames">
@@ -114,9 +115,10 @@ export function journalWrites(
   sizes: JournalSizes,
 ): Write[] {
   const record = Touched.by(writes, owed).record(n, sizes.journalNames)
+  const key = keys.journal(w, n % sizes.journal)
   return [
     [keys.commit(w), String(n)],
-    [keys.journal(w, n % sizes.journal), JSON.stringify(record)],
+    [key, writeJson(key, record)],
   ]
 }
 
@@ -124,14 +126,16 @@ export function journalWrites(
 export interface LastCommit {
   readonly n: number
   readonly value: Value | undefined
+  /** Whether the record is damaged. Then everything is read again, and the next commit writes a new record. */
+  readonly isDamaged: boolean
 }
 
 /** Reads the commit record. When it is damaged, the journal says which commit was the last. */
 export async function lastCommit(store: Store, w: string): Promise<LastCommit> {
   const value = await store.get(keys.commit(w))
-  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value }
-  const records = (await store.list(keys.journals(w))).map(([, record]) => readRecord(record)?.n ?? 0)
-  return { n: Math.max(0, ...records), value }
+  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return { n: Number(value), value, isDamaged: false }
+  const records = (await store.list(keys.journals(w))).map(([key, value]) => readRecord(key, value)?.n ?? 0)
+  return { n: Math.max(0, ...records), value, isDamaged: value !== undefined }
 }
 
 /** Reads from the journal everything that the commits `from` + 1 to `to` have touched. */
@@ -139,15 +143,16 @@ export async function touchedSince(
   store: Store,
   w: string,
   from: number,
-  to: number,
+  { n: to, isDamaged }: LastCommit,
   sizes: JournalSizes,
 ): Promise<Touched> {
   const touched = new Touched()
-  if (to < from || to - from > sizes.journal) touched.everything = true
+  if (isDamaged || to < from || to - from > sizes.journal) touched.everything = true
   // If the records together name more than this, reading everything is quicker than reading each named record.
   const most = 4 * sizes.journalNames
   for (let n = from + 1; n <= to && !touched.everything; n++) {
-    const record = readRecord(await store.get(keys.journal(w, n % sizes.journal)))
+    const key = keys.journal(w, n % sizes.journal)
+    const record = readRecord(key, await store.get(key))
     if (record?.n === n) touched.add(record)
     else touched.everything = true
     if (touched.size > most) touched.everything = true
@@ -155,13 +160,10 @@ export async function touchedSince(
   return touched
 }
 
-function readRecord(value: Value | undefined): JournalRecord | undefined {
-  try {
-    const record = typeof value === "string" ? (JSON.parse(value) as JournalRecord) : undefined
-    return record && isWhole(record) ? record : undefined
-  } catch {
-    return undefined
-  }
+/** Reads a record; undefined when it is damaged. */
+function readRecord(key: Key, value: Value | undefined): JournalRecord | undefined {
+  const record = parseJson(key, value) as JournalRecord | null | undefined
+  return record && isWhole(record) ? record : undefined
 }
 
 /** Whether a record has the fields that are read from it; otherwise it is damaged. */

@@ -3,12 +3,13 @@
  * `how` and fields, which many records share, are written once as a kind. An entity has one line for each kind of its
  * changes, and a line is parsed only when its entity is needed.
  *
- * The value is JSON: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
+ * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
  * the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not, then
  * `hash,startOp,bytes` of each change.
  */
 
 import type { Key, Value } from "../../store/store.ts"
+import { writeJson } from "./checked-json.ts"
 import { type NoteDamaged, type OutRecord, type Owed, type Pending, readCache } from "./records.ts"
 
 type KindRecord = [principal: string | null, how: OutRecord["how"], fields: readonly string[], owed: number]
@@ -33,10 +34,10 @@ export interface Line {
 
 export interface Page {
   readonly kinds: readonly Kind[]
-  lines(): Generator<Line>
+  readonly lines: readonly Line[]
 }
 
-export function writePage(owed: Iterable<Owed>): string {
+export function writePage(owed: Iterable<Owed>, key: Key): string {
   const kinds = new Map<string, { index: number; record: KindRecord }>()
   const lines = new Map<string, string[]>()
   let kind: { index: number; record: KindRecord } | undefined
@@ -57,7 +58,7 @@ export function writePage(owed: Iterable<Owed>): string {
     line.push(`${hash},${startOp},${bytes}`)
     lines.set(start, line)
   }
-  return JSON.stringify({
+  return writeJson(key, {
     kinds: [...kinds.values()].map(({ record }) => record),
     lines: [...lines].map(([start, line]) => start + line.join(" ")).join("\n"),
   })
@@ -71,24 +72,20 @@ export function readPage(value: Value | undefined, key: Key, note: NoteDamaged):
     Object.freeze(fields)
     return { principal, how, owed, created: { fields, creation: true }, edited: { fields, creation: false } }
   })
-  return {
-    kinds,
-    *lines() {
-      for (const line of page.lines.split("\n")) {
-        const first = line.indexOf(" ")
-        const second = line.indexOf(" ", first + 1)
-        const kind = kinds[Number(line.slice(first + 1, second))]
-        if (kind === undefined) continue
-        const entity = line.slice(0, first)
-        yield {
-          entity,
-          kind,
-          creation: line[second + 1] === "1",
-          owed: () => owedIn(line.slice(second + 3), entity, kind),
-        }
-      }
-    },
+  const lines: Line[] = []
+  for (const line of page.lines.split("\n")) {
+    const first = line.indexOf(" ")
+    const second = line.indexOf(" ", first + 1)
+    const kind = kinds[Number(line.slice(first + 1, second))]
+    if (kind === undefined) {
+      note(key) // a page without this line would say that the relay has stored its changes
+      return undefined
+    }
+    const entity = line.slice(0, first)
+    const owed = () => owedIn(line.slice(second + 3), entity, kind)
+    lines.push({ entity, kind, creation: line[second + 1] === "1", owed })
   }
+  return { kinds, lines }
 }
 
 function owedIn(changes: string, entity: string, { principal, how, edited: { fields } }: Kind): Owed[] {

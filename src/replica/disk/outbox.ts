@@ -9,6 +9,7 @@
 import type { Sizes } from "../../base/sizes.ts"
 import type { Store } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
+import { writeJson } from "./checked-json.ts"
 import { type Line, type Page, readPage, writePage } from "./outbox-page.ts"
 import { isOurs } from "./outbox-principal.ts"
 import { Paged, type PageFormat, type Plan } from "./paged-records.ts"
@@ -111,7 +112,7 @@ export class Outbox {
    * on screen.
    */
   #addPage({ kinds, lines }: Page, page: number): void {
-    for (const line of lines()) {
+    for (const line of lines) {
       this.#packed.set(line.entity, { page, line, next: this.#packed.get(line.entity) })
     }
     let total = 0
@@ -330,6 +331,11 @@ class OwedOfEntity {
   }
 }
 
+/** The part of a record that is in its value; its key has the rest. */
+const withoutNames = ({ startOp, bytes, how, principal, fields }: Owed): OutRecord => {
+  return { startOp, bytes, how, principal, fields }
+}
+
 const idOf = (entity: string, hash: Hash): string => `${entity}/${hash}`
 
 function formatOf(workspace: string): PageFormat<Owed> {
@@ -348,7 +354,7 @@ function formatOf(workspace: string): PageFormat<Owed> {
     idOf: (key) => idOf(key[2] ?? "", key[3] ?? ""),
     *readPage(value, key) {
       // A damaged page must not be taken for an empty one: the fold would rewrite it without its records.
-      for (const line of readPage(value, key, refuseDamaged)?.lines() ?? []) {
+      for (const line of readPage(value, key, refuseDamaged)?.lines ?? []) {
         for (const owed of line.owed()) yield [idOf(owed.entity, owed.hash), owed] as const
       }
     },
@@ -357,7 +363,6 @@ function formatOf(workspace: string): PageFormat<Owed> {
       const record = readJson<OutRecord | null>(value, key)
       return record && named(key, record)
     },
-    writeRecord: ({ startOp, bytes, how, principal, fields }) =>
-      JSON.stringify({ startOp, bytes, how, principal, fields } satisfies OutRecord),
+    writeRecord: (record, key) => writeJson(key, record && withoutNames(record)),
   }
 }

@@ -19,10 +19,11 @@ export interface PageFormat<R> {
   /** Returns the id in the key of a loose record. */
   idOf(key: Key): string
   readPage(value: Value | undefined, key: Key): Iterable<readonly [id: string, record: R]>
-  writePage(records: Iterable<R>): string
+  writePage(records: Iterable<R>, key: Key): string
   /** Reads a loose value; null when it says that the record is gone. */
   readRecord(value: Value, key: Key): R | null
-  writeRecord(record: R): string
+  /** Writes a loose value; null when the record is gone. */
+  writeRecord(record: R | null, key: Key): string
 }
 
 export interface PageSizes {
@@ -144,21 +145,21 @@ export class Paged<R> {
     for (const [id, record] of changes) {
       if (record === undefined) {
         if (this.#pageOf.has(id)) {
-          writes.push([this.#format.recordKey(id), "null"])
+          writes.push(this.#writeLoose(id, null))
           loosened.push([id, true])
         } else if (this.#loose.has(id)) {
           writes.push([this.#format.recordKey(id), undefined])
           dropped.push(id)
         }
       } else if (this.#pageOf.has(id) || this.#loose.has(id)) {
-        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
+        writes.push(this.#writeLoose(id, record))
         loosened.push([id, false])
       } else fresh.push([id, record])
     }
     const pages = new Map<number, [string, R][]>()
     if (fresh.length < this.#sizes.atOnce) {
       for (const [id, record] of fresh) {
-        writes.push([this.#format.recordKey(id), this.#format.writeRecord(record)])
+        writes.push(this.#writeLoose(id, record))
         loosened.push([id, false])
       }
     } else {
@@ -169,7 +170,9 @@ export class Paged<R> {
       }
     }
     for (const [page, records] of pages) {
-      writes.push([this.#format.pageKey(page), this.#format.writePage(records.map(([, record]) => record))])
+      const key = this.#format.pageKey(page)
+      const content = records.map(([, record]) => record)
+      writes.push([key, this.#format.writePage(content, key)])
     }
     return {
       writes,
@@ -182,6 +185,11 @@ export class Paged<R> {
         }
       },
     }
+  }
+
+  #writeLoose(id: string, record: R | null): Write {
+    const key = this.#format.recordKey(id)
+    return [key, this.#format.writeRecord(record, key)]
   }
 
   // ── folding ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +232,7 @@ export class Paged<R> {
         else if (record !== undefined) content.set(id, record)
         writes.push([this.#format.recordKey(id), undefined])
       }
-      writes.push([key, content.size === 0 ? undefined : this.#format.writePage(content.values())])
+      writes.push([key, content.size === 0 ? undefined : this.#format.writePage(content.values(), key)])
       contents.set(page, content)
     }
     const done = () => {
@@ -299,7 +307,10 @@ export class Paged<R> {
     const read = new Map<string, R | null>()
     // Reading the whole range once is quicker than reading many keys, unless this fold needs only a small part of it.
     if (ids.length * 4 > this.#loose.size) {
-      for (const [key, value] of await store.list(loosePrefix)) read.set(idOf(key), readRecord(value, key))
+      const wanted = new Set(ids)
+      for (const [key, value] of await store.list(loosePrefix)) {
+        if (wanted.has(idOf(key))) read.set(idOf(key), readRecord(value, key))
+      }
       return read
     }
     const values = await Promise.all(ids.map((id) => store.get(recordKey(id))))

@@ -10,6 +10,7 @@ import type { AnyDef } from "../../schema/schema.ts"
 import type { Expect, Key, Store, Write } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
 import type { Transaction } from "../transaction.ts"
+import { writeJson } from "./checked-json.ts"
 import { journalWrites, type LastCommit, lastCommit, type Touched, touchedSince } from "./commit-journal.ts"
 import { Outbox } from "./outbox.ts"
 import {
@@ -135,7 +136,11 @@ export class Known {
     // number, so its changes are read again.
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
-    const note = (key: Key) => void damaged.push(key)
+    const note = (key: Key) => {
+      // A key with other characters was damaged itself. No store takes such a key, so its record cannot be removed.
+      if (key.every((part) => /^[ -~]+$/.test(part))) damaged.push(key)
+    }
+    if (commit.isDamaged) note(keys.commit(workspace))
     const known = new Known(workspace, defs, commit, await readState(store, workspace, note), around)
     known.outbox = await Outbox.read(store, workspace, around.sizes, note)
     const each = async <T>(prefix: Key, add: (entity: string, hash: Hash, record: T) => void) => {
@@ -174,7 +179,8 @@ export class Known {
     const rowPlan = this.rows.plan(rows)
     const writes = [...tx.writes, ...outbox.writes, ...rowPlan.writes]
     if (tx.stateChanged || (this.#stateUnsaved && writes.length > 0)) {
-      writes.push([keys.state(this.#workspace), JSON.stringify(tx.state)])
+      const key = keys.state(this.#workspace)
+      writes.push([key, writeJson(key, tx.state)])
     }
     if (writes.length === 0) return undefined
     const n = this.#commit.n + 1
@@ -184,7 +190,7 @@ export class Known {
       writes,
       expect: [[keys.commit(this.#workspace), this.#commit.value]],
       done: () => {
-        this.#commit = { n, value: String(n) }
+        this.#commit = { n, value: String(n), isDamaged: false }
         this.#stateUnsaved = false
         tx.committed()
         outbox.done()
@@ -229,7 +235,7 @@ export class Known {
   async moved(store: Store): Promise<Moved | undefined> {
     const commit = await lastCommit(store, this.#workspace)
     if (commit.value === this.#commit.value) return undefined
-    const touched = await touchedSince(store, this.#workspace, this.#commit.n, commit.n, this.#around.sizes)
+    const touched = await touchedSince(store, this.#workspace, this.#commit.n, commit, this.#around.sizes)
     return { commit, touched }
   }
 

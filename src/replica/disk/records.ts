@@ -1,11 +1,12 @@
 /**
- * The records that a replica keeps on its disk: their keys, and their JSON and bytes. Every key begins with the
+ * The records that a replica keeps on its disk: their keys, and what is in them (`checked-json.ts` has the encoding). Every key begins with the
  * workspace id, so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
  */
 import { type Code, HeadwaterError } from "../../base/errors.ts"
 import type { ProjectedRow } from "../../document/projection.ts"
 import type { Key, Store, Value } from "../../store/store.ts"
 import type { Access, Hash } from "../../wire/protocol.ts"
+import { parseJson } from "./checked-json.ts"
 
 export const keys = {
   /** the state record: `State` */
@@ -46,6 +47,7 @@ export const keys = {
   allRejected: (w: string): Key => [w, "rejected"],
 } as const
 
+/** 2: changes are stored in the short form, and records of JSON have a checksum. */
 export const FORMAT = 2
 
 /**
@@ -75,6 +77,8 @@ export interface State {
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when the relay last sent its time */
   readonly clockAheadMs: number
+  /** By this device's clock, ms since 1970: when the relay sent that time; 0 if it never did. */
+  readonly clockMeasuredAt: number
   /** By collection, the version of the projection that made the stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
 }
@@ -90,6 +94,7 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
   firstPrincipal: null,
   lastSyncedAt: null,
   clockAheadMs: 0,
+  clockMeasuredAt: 0,
   projections,
 })
 
@@ -201,19 +206,10 @@ export const refuseDamaged = (key: Key): never => {
   throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
 }
 
-/** Parses JSON that this library wrote. Throws `STORE_FORMAT` for anything else: the store is damaged, or foreign. */
+/** Reads what `writeJson` wrote. Throws `STORE_FORMAT` for anything else: the store is damaged, or foreign. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
-  const record = typeof value === "string" ? parsed(value) : undefined
+  const record = parseJson(key, value)
   return shapes[key[1] ?? ""]?.(record) ? (record as T) : refuseDamaged(key)
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error // the record may be whole
-  }
 }
 
 type Shape = (record: unknown) => boolean

@@ -8,6 +8,7 @@ import type { Sizes } from "../../base/sizes.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import { equal } from "../../schema/values.ts"
 import type { Store, Value } from "../../store/store.ts"
+import { writeJson } from "./checked-json.ts"
 import { Paged, type PageFormat, type Plan } from "./paged-records.ts"
 import { keys, type NoteDamaged, readCache, readJson, type StoredRow } from "./records.ts"
 import { isLive, type Joined, type PlainRow, ShownRows } from "./shown-row.ts"
@@ -262,7 +263,7 @@ const formatOf = (workspace: string, name: string): PageFormat<StoredRow> => ({
   loosePrefix: keys.rowsOf(workspace, name),
   idOf: (key) => key[3] ?? "",
   readPage: (value: Value | undefined, key) => readJson<StoredRow[]>(value, key).map((row) => [row.id, row] as const),
-  writePage: (rows) => JSON.stringify([...rows]),
+  writePage: (rows, key) => writeJson(key, [...rows]),
   readRecord: (value, key) => readJson<StoredRow | null>(value, key),
-  writeRecord: (row) => JSON.stringify(row),
+  writeRecord: (row, key) => writeJson(key, row),
 })

@@ -1,7 +1,9 @@
 /** What the disks of all devices hold after each commit, and the checks of each commit. */
+
 import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
 import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
+import { jsonIn } from "../../support/record.ts"
 import { type Device, WORKSPACE } from "../world/store.ts"
 import { tokensIn } from "./edits.ts"
 import { type Minted, short } from "./facts.ts"
@@ -51,7 +53,7 @@ export class Devices {
     const owed = this.owed(device.name).get(hash)
     if (!owed || owed.how === "adopt" || principal === null) return false
     const state = device.ours.find(([[, kind]]) => kind === "state")?.[1]
-    const { firstPrincipal } = JSON.parse(state as string) as State
+    const { firstPrincipal } = jsonIn(state) as State
     return (owed.principal ?? firstPrincipal) !== principal
   }
 
@@ -120,7 +122,7 @@ export class Devices {
     for (const entity of touched) this.#checkRow(device, entity, writes)
     for (const [key, value] of writes) {
       if (key[1] === "row" || key[1] === "page") this.#checkTold(device, key, (value ?? "") as string)
-      if (key[1] === "state") this.#checkCursor(device, JSON.parse(value as string) as State)
+      if (key[1] === "state") this.#checkCursor(device, jsonIn(value) as State)
     }
   }
 
@@ -231,5 +233,4 @@ export class Devices {
   }
 }
 
-const rowsIn = (page: Value | undefined): readonly { readonly id: string }[] =>
-  page === undefined ? [] : JSON.parse(page as string)
+const rowsIn = (page: Value | undefined): readonly { readonly id: string }[] => (page === undefined ? [] : jsonIn(page))

@@ -3,8 +3,10 @@
  * of single changes, and pages of many (`docs/architecture.md`, "On disk"). A single record replaces what a page says
  * of the same change; the record `null` says that the change is not owed any more.
  */
+
 import type { Key, Value } from "../../../src/store/store.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
+import { jsonIn } from "../../support/record.ts"
 
 export interface Owed {
   readonly entity: string
@@ -35,10 +37,10 @@ export class OwedOnDisk {
     const [, kind, first = "", hash = ""] = key
     if (kind === "outpage") {
       if (value === undefined) this.#pages.delete(first)
-      else this.#pages.set(first, readPage(JSON.parse(value as string)))
+      else this.#pages.set(first, readPage(jsonIn(value)))
     } else if (value === undefined) this.#records.delete(hash)
     else {
-      const record: Omit<Owed, "entity"> | null = JSON.parse(value as string)
+      const record: Omit<Owed, "entity"> | null = jsonIn(value)
       this.#records.set(hash, record && { entity: first, ...record })
     }
   }

@@ -50,13 +50,16 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
 }
 
 /**
- * The value with one character or byte replaced so that the damage can be noticed: a JSON text without its first
- * character is never valid, and the check of the chunks does not match when one byte of their short form is another.
- * Damage inside a word of the text (such as the name of a collection) could not be noticed here; checksums of the disk
- * must find it. A change that is damaged already stays as it is: another fault in it could mend the first one.
+ * The value with one character or byte replaced so that the damage can be noticed: a JSON text has a checksum, and the
+ * check of the chunks does not match when one byte of their short form is another. The words beside the chunks (such as
+ * the name of a collection) have neither. A change that is damaged already stays as it is: another fault in it could
+ * mend the first one.
  */
 function damaged(value: Value, x: number): Value {
-  if (typeof value === "string") return `#${value.slice(1)}`
+  if (typeof value === "string") {
+    const at = x % value.length
+    return `${value.slice(0, at)}${value[at] === "1" ? "2" : "1"}${value.slice(at + 1)}`
+  }
   const entry = readable(value)
   if (entry === undefined) return value
   const bytes = value.slice()

@@ -8,6 +8,7 @@ import type { State } from "../../../src/replica/disk/records.ts"
 import { collection, shape, text } from "../../../src/schema/schema.ts"
 import type { Store } from "../../../src/store/store.ts"
 import { type Relay, type RelayOptions, relayConnection } from "../../../src/sync/socket.ts"
+import { jsonIn } from "../../support/record.ts"
 import { describe, type EditMade, type Kind } from "../oracle/edits.ts"
 import type { Oracle } from "../oracle/oracle.ts"
 import { type Latency, Process, type Scheduler } from "./clock.ts"
@@ -118,7 +119,7 @@ export class Replica {
     this.device.onCommit = (writes) => {
       oracle.devices.committed(this.device, writes)
       oracle.sizes.committed(writes)
-      for (const [key, value] of writes) if (key[1] === "state") this.onState(JSON.parse(value as string) as State)
+      for (const [key, value] of writes) if (key[1] === "state") this.onState(jsonIn(value) as State)
     }
   }
 

@@ -17,6 +17,7 @@ export const tinySizes: Sizes = {
   group: 2,
   projectAtOnce: 1,
   readAtOnce: 2,
+  readOperations: 3,
   readBytes: 2 ** 15,
   arrivals: 400,
   haveRecords: 3,
@@ -62,6 +63,7 @@ export const tinyLogSizes: Partial<LogSizes> = {
   orphans: 2,
   lookUpSlice: 2,
   recentEntities: 2,
+  recentStateBytes: 400,
   recentActors: 2,
   longChain: 2,
 }

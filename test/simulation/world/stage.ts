@@ -3,6 +3,7 @@
 import type { State } from "../../../src/replica/disk/records.ts"
 import { position } from "../../../src/wire/protocol.ts"
 import { bodyAt } from "../../support/logged-body.ts"
+import { jsonIn } from "../../support/record.ts"
 import { settle } from "../end.ts"
 import {
   backUpDevice,
@@ -198,7 +199,7 @@ export class Stage {
 
   #state(r: number): Partial<State> {
     const found = this.#replica(r).device.ours.find(([key]) => key[1] === "state")
-    return found ? (JSON.parse(found[1] as string) as State) : {}
+    return found ? (jsonIn(found[1]) as State) : {}
   }
 
   /** Fails unless the schedule has come to the situation that it is about. */

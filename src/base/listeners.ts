@@ -1,9 +1,8 @@
-/** Keeps listeners: functions of an app that are called when something has happened. */
+/** Keeps listeners: functions that are called when something has happened. */
 
 /**
- * A set of listeners. At the end of the turn, `tell` calls those listeners that were in the set when `tell` was called
- * and are still in it. So a listener may subscribe, write, connect or close at any time. A listener that throws does
- * not affect the others.
+ * A set of listeners. `tell` and `tellNow` call those listeners that were in the set at the call and are still in it, so
+ * a listener may add and remove listeners. A listener that throws does not affect the others, nor the caller.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
@@ -15,13 +14,24 @@ export class Listeners<T extends readonly unknown[]> {
     return () => void this.#all.delete(listener)
   }
 
-  /** Calls the listeners at the end of the turn. `what` makes their arguments, and is called only then. */
+  /**
+   * Calls the listeners at the end of the turn. So a listener of an app may write, connect or close at any time. `what`
+   * makes the arguments, and is called only then.
+   */
   tell(what: () => T): void {
     const all = [...this.#all]
     if (all.length === 0) return
     queueMicrotask(() => {
       for (const listener of all) if (this.#all.has(listener)) callSafely(() => listener(...what()))
     })
+  }
+
+  /**
+   * Calls the listeners at once. For listeners of the library itself, because the code after the call relies on what
+   * they have done: a write that has resolved is in the status.
+   */
+  tellNow(...told: T): void {
+    for (const listener of [...this.#all]) if (this.#all.has(listener)) callSafely(() => listener(...told))
   }
 
   /** Removes all listeners at the end of the turn, after the calls that `tell` has delayed until then. */

@@ -1,0 +1,39 @@
+/** What an attempt needs from its session, and what it reports to it. */
+import type { Env } from "../base/env.ts"
+import type { HeadwaterError } from "../base/errors.ts"
+import type { Replica } from "../replica/replica.ts"
+import type { CatchUpStatus } from "./catch-up.ts"
+import type { ClockDifference } from "./clock-difference.ts"
+import type { Progress } from "./progress.ts"
+import type { Link } from "./socket.ts"
+
+/** The status that an attempt reports. */
+export interface AttemptStatus extends CatchUpStatus {
+  /** The reason why nothing comes for this workspace although the connection is open. */
+  readonly trouble: HeadwaterError | null
+  /** A refusal for now; null when the relay refuses nothing. */
+  readonly refusal: HeadwaterError | null
+}
+
+export interface AttemptOptions {
+  readonly replica: Replica
+  readonly env: Env
+  readonly link: Link
+  /** The number of the latest check (`Sync.check`). */
+  readonly latestCheck: () => number
+  readonly update: (patch: Partial<AttemptStatus>) => void
+  /** The id for the next push. No two pushes of one connection have the same id. */
+  readonly nextPushId: () => string
+  /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
+  readonly again: boolean
+  /** Whether entries that the relay has sent on this connection were dropped, because an earlier attempt failed. */
+  readonly dropped: boolean
+  /** How many `have`s of earlier attempts the relay has not answered completely. */
+  readonly staleWants: number
+  readonly progress: Progress
+  readonly clockDifference: ClockDifference
+  /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
+  readonly failed: (error: HeadwaterError, retryIn?: number) => void
+  /** Called when `mustHeal` has become true and perhaps no commit follows, after which the session would look at it. */
+  readonly damaged: () => void
+}

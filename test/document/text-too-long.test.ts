@@ -1,0 +1,26 @@
+import { expect, test, vi } from "vitest"
+import { textCell } from "../../src/document/cells.ts"
+import { difference } from "../../src/document/difference.ts"
+import { planned } from "../../src/document/writing.ts"
+import { limits } from "../../src/wire/protocol.ts"
+import { notes } from "../support/histories.ts"
+
+vi.mock("../../src/document/difference.ts", { spy: true })
+
+/** Plans to assign `value` to a text that is `before`. */
+function assign(before: string, value: string): void {
+  const cells = new Map([["body", textCell({ object: "1@aa", value: before, others: [] })]])
+  planned(notes, { set: new Map(), remove: [], text: new Map([["body", value]]), splices: [] }, cells)
+}
+
+test("a text that its length alone shows to be too large is refused, and no difference is computed", () => {
+  const before = "Some words. ".repeat(10)
+  const most = before.length + limits.ops
+  for (const value of ["b".repeat(most + 1), "😀".repeat(most + 1)]) {
+    expect(() => assign(before, value)).toThrow(expect.objectContaining({ code: "TOO_LARGE" }))
+  }
+  expect(difference).not.toHaveBeenCalled()
+  // This text has more UTF-16 units than a change may have operations, and few enough characters.
+  assign("", "😀".repeat(limits.ops))
+  expect(difference).toHaveBeenCalledTimes(1)
+})

@@ -1,0 +1,169 @@
+/**
+ * A connection that ends while the disk is slow. What it has sent is saved before anything of the next connection, or
+ * not at all, and it no longer counts as news of the relay.
+ */
+import { memoryStore } from "headwater/memory"
+import { beforeEach, expect, test } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
+import { genesisOf } from "../../src/document/derived-changes.ts"
+import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
+import { receiveEntries } from "../../src/replica/receive-entries.ts"
+import { EntryBatches } from "../../src/sync/entry-batches.ts"
+import { at, first, item, open, openLevel, refuse, url, w } from "../support/foreign.ts"
+import { ScriptedRelay } from "../support/scripted-relay.ts"
+
+let relay: ScriptedRelay
+let commits = Promise.resolve()
+/** Ends the wait that `holdCommits` has begun. */
+let release = () => {}
+
+/** A store whose commits wait from `holdCommits` until `release`. */
+const slowStore = () => memoryStore({ step: (step) => (step === "commit" ? commits : undefined) })
+
+function holdCommits(): void {
+  commits = new Promise((resolve) => {
+    release = resolve
+  })
+}
+
+const entry = (id: string) => item(id, [genesisOf(id, "notes")])
+const level = (position: number, more: object = {}) =>
+  relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...more })
+
+beforeEach(() => {
+  commits = Promise.resolve()
+  relay = new ScriptedRelay()
+  relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])
+})
+
+test("entries that wait when another account connects do not make the unsent changes that account's own", async () => {
+  const ws = await openLevel(relay, slowStore())
+  await ws.notes.create({ title: "ann's" }) // pushed as ann, and never acknowledged
+  await relay.settle()
+  void ws.whenSynced().catch(() => {}) // pulls once more
+  await relay.settle()
+  holdCommits()
+  level(2, { items: [entry("x1")] })
+  await relay.settle()
+  level(3, { items: [entry("x2")], ...first }) // waits until the entries before it are committed
+  await relay.pass(400)
+  ws.connect({ url, token: "bob" })
+  await relay.settle()
+  level(3, { ...first, principal: "bob" })
+  await relay.settle()
+  const heard = relay.heard.length
+  release()
+  await relay.pass(600) // longer than any pause between two batches
+  expect(ws.status).toMatchObject({ principal: "bob", others: [{ principal: "ann" }] })
+  await ws.notes.create({ title: "bob's" }, { id: "bobs" })
+  await relay.settle()
+  const pushes = relay.heard.slice(heard).filter((message) => message.t === "push")
+  expect(pushes.flatMap(({ entries }) => entries.map(({ entity }) => entity))).toEqual(["bobs"])
+  await ws.close()
+})
+
+test("entries whose step has not begun when their connection ends name no principal and no cursor", async () => {
+  const ws = await open({ url }, slowStore(), relay.env)
+  await relay.settle()
+  holdCommits()
+  const written = ws.notes.create({ title: "T" })
+  await relay.settle()
+  level(7, first)
+  await relay.settle()
+  ws.disconnect()
+  release()
+  await written
+  await relay.settle()
+  expect(replicaOf(ws).state).toMatchObject({ principal: null, cursor: null })
+  await ws.close()
+})
+
+test("entries that come to the replica after their connection has ended are dropped", async () => {
+  const ws = await open(undefined)
+  const steps = new ConnectionSteps(replicaOf(ws))
+  steps.end()
+  const received = { items: [entry("x")], cursor: at(1), level: true, principal: "ann" }
+  expect(await receiveEntries(steps, received)).toMatchObject({ again: [], settled: [] })
+  expect([replicaOf(ws).state.principal, replicaOf(ws).stale.size]).toEqual([null, 0])
+  await ws.close()
+})
+
+test("entries that wait when damage begins a heal are saved, because later entries may depend on them", async () => {
+  const ws = await openLevel(relay, slowStore())
+  holdCommits()
+  level(2, { items: [entry("x1")] })
+  await relay.settle()
+  level(3, { items: [entry("x2")] }) // waits until the entries before it are committed
+  const damaged = replicaOf(ws).step([], (tx) => {
+    tx.state = { ...tx.state, heal: true }
+  })
+  await relay.pass(400) // so that a pause follows the batch that is being committed
+  release()
+  await damaged
+  await relay.pass(1000)
+  expect([relay.count("have"), ws.notes.get("x1")?.id, ws.notes.get("x2")?.id]).toEqual([1, "x1", "x2"])
+  await ws.close()
+})
+
+test("batches that have ended hand on nothing, whatever comes later", async () => {
+  let handedOn = 0
+  const batches = new EntryBatches(relay.env, () => void handedOn++)
+  const message = { t: "entries", w, items: [entry("x")], level: true } as const
+  batches.add(message, 1000)
+  batches.add(message, 1000)
+  relay.now += 400
+  batches.end()
+  batches.committed(0)
+  await relay.pass(1000)
+  batches.add(message, 1000)
+  batches.handOn()
+  expect(handedOn).toBe(1)
+})
+
+test("a refusal that is handled after the connection has ended is not shown", async () => {
+  const ws = await openLevel(relay, slowStore())
+  await ws.notes.create({ title: "T" })
+  await relay.settle()
+  const push = relay.last("push")
+  refuse(relay, push, () => "ACTOR_BOUND")
+  await relay.settle()
+  const again = relay.last("push")
+  expect(again.adopt).toBe(true)
+  holdCommits()
+  const other = ws.notes.create({ title: "another" }) // its commit is under way
+  await relay.settle()
+  refuse(relay, again, () => "ACTOR_BOUND") // once more, so that it is a refusal for now
+  await relay.settle()
+  ws.disconnect()
+  release()
+  await other
+  await relay.settle()
+  expect(ws.status).toMatchObject({ phase: "offline", error: null })
+  await relay.pass(60_000)
+  expect(ws.status.error).toBeNull()
+  await ws.close()
+})
+
+test("an ack that is handled after its connection has ended is no progress of the next connection", async () => {
+  relay.luck = 0.999
+  const ws = await openLevel(relay, slowStore())
+  const waits: number[] = []
+  for (let i = 0; i < 4; i++) {
+    await ws.notes.create({ title: `${i}` })
+    await relay.settle()
+    holdCommits()
+    relay.say({ t: "ack", w, id: relay.last("push").id, at: at(1) })
+    await relay.settle()
+    const [from, dials] = [relay.now, relay.dials.length]
+    relay.hangUp()
+    while (relay.dials.length === dials) await relay.pass(100)
+    waits.push(Math.round((relay.now - from) / 1000))
+    await relay.settle()
+    release() // the next connection is open by now
+    await relay.settle()
+    level(1, first)
+    await relay.settle()
+  }
+  expect(waits).toEqual([1, 2, 4, 8])
+  await ws.close()
+})
