@@ -4,7 +4,8 @@
  */
 import { createHash } from "node:crypto"
 import { bytesOfHex } from "../../src/base/hash.ts"
-import { type Change, deriveChange, readChange } from "../../src/wire/chunk.ts"
+import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { genesisOf } from "../../src/wire/named-changes.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { dice } from "./dice.ts"
 import { uleb } from "./forged-chunk.ts"
@@ -22,13 +23,8 @@ export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello"
   return readChange(chunkOf({ actor, seq, startOp, deps, value }))
 }
 
-/**
- * A change that a relay takes for a genesis, because it has no deps and a derived actor. A relay does not look at
- * operations.
- */
-export function genesis(entity: string, collection = "notes"): Change {
-  return readChange(deriveChange(entity, chunkOf({ actor: "00".repeat(16), value: collection })))
-}
+/** The genesis of an entity. */
+export const genesis = (entity: string, collection = "notes"): Change => genesisOf(entity, collection)
 
 /** A value of so many bytes that deflating does not shorten. */
 export function noise(bytes: number): Uint8Array {
