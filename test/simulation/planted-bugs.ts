@@ -97,18 +97,6 @@ export const bugs: readonly KnownBug[] = [
     ],
   },
   {
-    name: "heal without reach",
-    run: 47,
-    sees: /^(diverged|saved and lost|said to be stored)/,
-    edits: [
-      {
-        file: "src/sync/attempt.ts",
-        replace: "const further = reach !== cursor && { reach: placeOf(reach) }",
-        by: "const further = {}",
-      },
-    ],
-  },
-  {
     name: "actor kept after a failed commit",
     run: 9,
     sees: /^minted twice/,
@@ -192,7 +180,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 1,
+    run: 2,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
@@ -228,7 +216,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    run: 315,
+    run: 46,
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },

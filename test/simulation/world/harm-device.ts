@@ -22,7 +22,8 @@ const COUNTED_AS = {
  */
 const KINDS = [
   ...(["row", "out", "out", "change"] as const),
-  ...(["outpage", "outpage", "outpage", "page", "page", "page", "page", "page", "page"] as const),
+  ...(["outpage", "outpage", "outpage"] as const),
+  ...(["page", "page", "page", "page", "page", "page", "page", "page", "page", "page"] as const),
 ] as const
 
 /**
