@@ -49,7 +49,7 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
       .then(
         () => {
           announced.textContent = "Note restored."
-          if (isFocused) requestAnimationFrame(() => list.focus(id)) // in the next frame, when the list has drawn it
+          if (isFocused) list.focus(id)
         },
         (error: HeadwaterError) => {
           const mayComeBack = notes.get(id) === undefined && error.code !== "ENTITY_NOT_FOUND"

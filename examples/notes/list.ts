@@ -28,6 +28,8 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
   let shown = ROWS_PER_DRAW
   let found: readonly Row[] = []
   let drawing = false
+  /** The note that gets the focus when the list is drawn next. */
+  let toFocus: string | undefined
   /** How long the latest search and drawing took, ms. */
   let took = 0
 
@@ -57,7 +59,9 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
   function draw(): void {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["id"] : undefined
     ul.replaceChildren(...found.slice(0, shown).map(item), end)
-    if (focused !== undefined) buttonOf(focused)?.focus()
+    const next = toFocus ?? focused
+    toFocus = undefined
+    if (next !== undefined) buttonOf(next)?.focus()
     const all = notes.all().length
     const reading = ", searching long notes…"
     const incomplete = ", some long notes could not be searched"
@@ -112,6 +116,10 @@ export function showList(notes: Notes, on: { open: (id: string) => void; remove:
       for (const button of buttons()) button.setAttribute("aria-current", String(button.dataset["id"] === id))
     },
     focus(id = selected) {
+      if (drawing && id !== undefined && buttonOf(id) === null) {
+        toFocus = id // the list has not drawn the note yet
+        return
+      }
       const button = (id !== undefined && buttonOf(id)) || buttons()[0] || search
       button.focus()
     },
