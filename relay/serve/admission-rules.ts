@@ -20,6 +20,8 @@ export interface Offer {
   readonly hash: Hash
   /** The change, or the code with which its chunk must be refused. */
   readonly change: Change | Code
+  /** Whether the change takes the place of a genesis or of a text's container, and is not that (`isForged`). */
+  readonly forged: boolean
   readonly collection: string
   /** Whether the change's actor is derived: computed from the change, and so bound to no principal. */
   readonly derived: boolean
@@ -75,7 +77,7 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   // All replicas make an entity by the same first change. If that change is in the log, it was found to be known above.
   // So another change without deps is of another collection.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
-  if (change.deps.length === 0 && !derived) return "CHUNK_BAD"
+  if (offer.forged) return "CHUNK_BAD"
 
   const last = facts.tail?.seq ?? 0
   if (change.seq <= last) return "SEQ_TAKEN"

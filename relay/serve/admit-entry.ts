@@ -1,7 +1,7 @@
 /** Judges the changes of one pushed entry in order, each as if the admitted changes before it were already appended. */
 
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
-import { type Change, hashOf, isDerived } from "../../src/wire/chunk.ts"
+import { hashOf, isDerived } from "../../src/wire/chunk.ts"
 import { isForged } from "../../src/wire/named-changes.ts"
 import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
 import { changeAt } from "../../src/wire/received-chunks.ts"
@@ -101,9 +101,10 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
   const refusals: Refusal[] = []
   let known = 0
   for (const [index, chunk] of entry.chunks.entries()) {
-    const { hash, change } = readOrRefuse(entry, index)
+    const read = readOrRefuse(entry, index)
+    const { hash, change } = read
     const derived = typeof change !== "string" && isDerived(entry.entity, change)
-    const offer: Offer = { hash, change, derived, collection: entry.collection, atHeads, ...by }
+    const offer: Offer = { ...read, derived, collection: entry.collection, atHeads, ...by }
     const facts = await entity.facts(offer, budget)
     const verdict = judge(offer, facts)
     if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
@@ -145,12 +146,13 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
 }
 
 /** Reads the change in one of these chunks, or returns the code with which the chunk must be refused. */
-function readOrRefuse({ entity, collection, chunks }: Entry, index: number): { hash: Hash; change: Change | Code } {
+function readOrRefuse({ entity, collection, chunks }: Entry, index: number): Pick<Offer, "hash" | "change" | "forged"> {
   try {
     const change = changeAt(chunks, index)
-    return { hash: change.hash, change: isForged(entity, collection, change) ? "CHUNK_BAD" : change }
+    return { hash: change.hash, change, forged: isForged(entity, collection, change) }
   } catch (error) {
-    if (error instanceof HeadwaterError) return { hash: hashOf(chunks[index] as Uint8Array), change: error.code }
+    if (error instanceof HeadwaterError)
+      return { hash: hashOf(chunks[index] as Uint8Array), change: error.code, forged: false }
     throw error
   }
 }

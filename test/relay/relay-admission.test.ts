@@ -9,7 +9,8 @@ import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { judge, OP_GAP } from "../../relay/serve/admission-rules.ts"
 import { admitEntry, JudgingBudget } from "../../relay/serve/admit-entry.ts"
 import { type ServeSizes, usualServeSizes } from "../../relay/serve/serve-sizes.ts"
-import { type Change, readChange } from "../../src/wire/chunk.ts"
+import { type Change, deriveChange, isDerived, readChange } from "../../src/wire/chunk.ts"
+import { textContainer } from "../../src/wire/named-changes.ts"
 import { type Entry, limits } from "../../src/wire/protocol.ts"
 import { actorOf, change, type Draft, genesis } from "../support/changes.ts"
 
@@ -167,6 +168,23 @@ describe("a change is refused", () => {
     expect(await log.entity("e")).toBeUndefined()
   })
 
+  it("CHUNK_BAD: a derived change without deps that is not the genesis, byte for byte", async () => {
+    const squat = readChange(deriveChange("e", change({ actor: "00".repeat(16), value: "notes" }).chunk))
+    expect(isDerived("e", squat)).toBe(true)
+    expect(await push(entry(squat))).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(genesis("e", "tasks")))).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(first))).toEqual([])
+  })
+
+  it("CHUNK_BAD: a derived change in place of a text's container that is none", async () => {
+    const draft = { actor: "00".repeat(16), startOp: 2, deps: [first.hash] }
+    const other = readChange(deriveChange("e", change(draft).chunk))
+    const container = textContainer("e", first, "body")
+    expect([isDerived("e", other), isDerived("e", container)]).toEqual([true, true])
+    expect(await push(entry(first, other))).toEqual(["CHUNK_BAD"])
+    expect(await push(entry(container))).toEqual([])
+  })
+
   it("ACTOR_BOUND: one of another principal's session actor, unless it is pushed as adopt", async () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one), { principal: "ann" })
@@ -286,6 +304,7 @@ it("answers a replay as it did the first time, even when the entity is purged", 
   const offer = {
     hash: first.hash,
     change: first,
+    forged: false,
     collection: "notes",
     derived: true,
     adopt: false,

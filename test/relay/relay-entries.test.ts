@@ -358,7 +358,7 @@ describe("a connection that is behind the recent entries", () => {
   })
 
   it("is sent its own entries as bytes", async () => {
-    await using small = await startRelay({ sizes: { recentBytes: 200 } })
+    await using small = await startRelay({ sizes: { recentBytes: 120 } })
     relay = small
     const wire = await relay.dial()
     wire.pull()

@@ -23,7 +23,7 @@ describe("a replica that has pulled from a damaged log, when an undamaged copy o
     await (await damaged.log()).since(0, 1000) // the relay finds the damage, and mends the log
     first.pull("w", null, { credit: 1 })
     await damaged.settled()
-    first.send({ t: "pull", w: "w", credit: 150 })
+    first.send({ t: "pull", w: "w", credit: 60 })
     await damaged.settled()
     const got = first.received.filter((message) => message.t === "entries")
     seen.held = got.flatMap(({ items }) => items.map((item) => ("entry" in item ? item.entry.entity : item.own)))
