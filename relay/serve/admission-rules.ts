@@ -20,7 +20,7 @@ export interface Offer {
   readonly hash: Hash
   /** The change, or the code with which its chunk must be refused. */
   readonly change: Change | Code
-  /** Whether the change takes the place of a genesis or of a text's container, and is not that (`isForged`). */
+  /** Whether the change takes the place of a genesis or of a text's container, and is not that (`derivation`). */
   readonly forged: boolean
   readonly collection: string
   /** Whether the change's actor is derived: computed from the change, and so bound to no principal. */

@@ -1,8 +1,8 @@
 /** Judges the changes of one pushed entry in order, each as if the admitted changes before it were already appended. */
 
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
-import { hashOf, isDerived } from "../../src/wire/chunk.ts"
-import { isForged } from "../../src/wire/named-changes.ts"
+import { hashOf } from "../../src/wire/chunk.ts"
+import { derivation } from "../../src/wire/named-changes.ts"
 import { type Entry, type Hash, limits } from "../../src/wire/protocol.ts"
 import { changeAt } from "../../src/wire/received-chunks.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
@@ -102,9 +102,8 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
   let known = 0
   for (const [index, chunk] of entry.chunks.entries()) {
     const read = readOrRefuse(entry, index)
-    const { hash, change } = read
-    const derived = typeof change !== "string" && isDerived(entry.entity, change)
-    const offer: Offer = { ...read, derived, collection: entry.collection, atHeads, ...by }
+    const { hash, change, derived } = read
+    const offer: Offer = { ...read, collection: entry.collection, atHeads, ...by }
     const facts = await entity.facts(offer, budget)
     const verdict = judge(offer, facts)
     if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
@@ -146,13 +145,17 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
 }
 
 /** Reads the change in one of these chunks, or returns the code with which the chunk must be refused. */
-function readOrRefuse({ entity, collection, chunks }: Entry, index: number): Pick<Offer, "hash" | "change" | "forged"> {
+function readOrRefuse(
+  { entity, collection, chunks }: Entry,
+  index: number,
+): Pick<Offer, "hash" | "change" | "derived" | "forged"> {
   try {
     const change = changeAt(chunks, index)
-    return { hash: change.hash, change, forged: isForged(entity, collection, change) }
+    const is = derivation(entity, collection, change)
+    return { hash: change.hash, change, derived: is !== undefined, forged: is === "forged" }
   } catch (error) {
     if (error instanceof HeadwaterError)
-      return { hash: hashOf(chunks[index] as Uint8Array), change: error.code, forged: false }
+      return { hash: hashOf(chunks[index] as Uint8Array), change: error.code, derived: false, forged: false }
     throw error
   }
 }

@@ -28,7 +28,10 @@ const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const NO_BYTES = new Uint8Array()
 
 /** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
-export function genesisOf(entity: string, collection: string): Change {
+export const genesisOf = (entity: string, collection: string): Change =>
+  recent(`genesis ${entity} ${collection}`, () => makeGenesis(entity, collection))
+
+function makeGenesis(entity: string, collection: string): Change {
   const made = template(`genesis ${collection}`, () => {
     const name = utf8.encode(collection)
     const meta = new BytesWriter(new Uint8Array(8))
@@ -40,7 +43,10 @@ export function genesisOf(entity: string, collection: string): Change {
 }
 
 /** Makes the change that creates the empty text of one field. Its only dep is the genesis. */
-export function textContainer(entity: string, genesis: Change, key: string): Change {
+export const textContainer = (entity: string, genesis: Change, key: string): Change =>
+  recent(`text ${genesis.hash} ${key}`, () => makeContainer(entity, genesis, key))
+
+function makeContainer(entity: string, genesis: Change, key: string): Change {
   const name = utf8.encode(key)
   const made = template(`text ${name.length}`, () =>
     oneOperation(1, 2, new Uint8Array(name.length), MAKE_TEXT, Uint8Array.of(ONE, 0), NO_BYTES),
@@ -49,19 +55,43 @@ export function textContainer(entity: string, genesis: Change, key: string): Cha
 }
 
 /**
- * Whether a change takes the place of a derived change that has a name, and is not that change: it has no deps and is
- * not the genesis, or it is a derived change of time 0 with one operation on top of the genesis and is no container. A
- * log that took such a change would have an entity whose genesis or container the replicas do not know.
+ * Whether a change is derived. `named`: it is a genesis or a text's container, byte for byte. `forged`: it takes the place
+ * of one and is not that: it has no deps and is not the genesis, or it is a derived change of time 0 with one operation
+ * on top of the genesis and is no container. A log that took such a change would have an entity whose genesis or
+ * container the replicas do not know.
  */
-export function isForged(entity: string, collection: string, change: Change): boolean {
+export function derivation(
+  entity: string,
+  collection: string,
+  change: Change,
+): "named" | "forged" | "derived" | undefined {
   const { deps, time, startOp, maxOp, hash, chunk } = change
-  const isRoot = deps.length === 0
-  if (!isRoot && (deps.length > 1 || time !== 0 || startOp !== 2 || maxOp !== 2)) return false
-  const genesis = genesisOf(entity, collection)
-  if (isRoot) return hash !== genesis.hash
-  if (deps[0] !== genesis.hash || !isDerived(entity, change)) return false
+  if (deps.length === 0) return hash === genesisOf(entity, collection).hash ? "named" : "forged"
+  const genesis =
+    deps.length === 1 && time === 0 && startOp === 2 && maxOp === 2 ? genesisOf(entity, collection) : undefined
+  if (genesis === undefined || deps[0] !== genesis.hash) return isDerived(entity, change) ? "derived" : undefined
   const key = textKey(chunk)
-  return key === undefined || textContainer(entity, genesis, key).hash !== hash
+  if (key !== undefined && textContainer(entity, genesis, key).hash === hash) return "named"
+  return isDerived(entity, change) ? "forged" : undefined
+}
+
+/**
+ * The named changes that were made last. A new note needs each of its own four times until it is stored: when it is
+ * made, saved, pushed, and compared by the relay. Making one takes two hashes.
+ */
+let recents = new Map<string, Change>()
+/** Those before them: when `recents` has `RECENT` changes, it takes the place of `earlier`, which is forgotten. */
+let earlier = recents
+const RECENT = 1024
+
+function recent(name: string, make: () => Change): Change {
+  const known = recents.get(name) ?? earlier.get(name)
+  if (known !== undefined) return known
+  const made = make()
+  if (made.chunk.length > LARGEST_KEPT) return made
+  if (recents.size === RECENT) [recents, earlier] = [new Map(), recents]
+  recents.set(name, made)
+  return made
 }
 
 /** The templates, by what they make: texts by the length of their key. The oldest template is forgotten first. */

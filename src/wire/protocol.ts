@@ -61,8 +61,8 @@ export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMes
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 /**
- * Encodes one entry for a device's disk. Only derived changes are shortened: a record there has one change, of which
- * the short form leaves out 3 bytes.
+ * Encodes one entry for a device's disk. Nothing is shortened: a record there has one change, of which the short form
+ * leaves out 3 bytes, and recognising a derived change takes as long as making it.
  */
 export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 
@@ -233,7 +233,7 @@ function decoding<T>(input: Reader, decode: () => T): T {
 }
 
 const entry = entryType("deflated")
-const saved = entryType("named")
+const saved = entryType("whole")
 
 function fits({ kind, chunks }: m.Entry): boolean {
   if (kind === "change") return chunks.length > 0

@@ -105,12 +105,12 @@ class Before {
   }
 }
 
-/** `onlyNamed`: every chunk that has no name is carried as it is, without being hashed. */
-export function writeSequence(owner: Owner, chunks: readonly Uint8Array[], onlyNamed: boolean): Uint8Array {
+/** `asTheyAre`: every chunk is carried as it is, without being read. */
+export function writeSequence(owner: Owner, chunks: readonly Uint8Array[], asTheyAre: boolean): Uint8Array {
   const out = new BytesWriter()
   const before = new Before(owner)
   for (const chunk of chunks) {
-    const change = onlyNamed && !mayBeNamed(chunk) ? undefined : changeIn(chunk)
+    const change = asTheyAre ? undefined : changeIn(chunk)
     if (change === undefined || Math.abs(change.time - before.time) >= FURTHEST) {
       out.byte(AS_IS)
       withLength(out, chunk)
@@ -120,17 +120,6 @@ export function writeSequence(owner: Owner, chunks: readonly Uint8Array[], onlyN
     before.add(change)
   }
   return out.written()
-}
-
-/** Whether a chunk may be a derived change that has a name, as far as its header shows. */
-function mayBeNamed(chunk: Uint8Array): boolean {
-  try {
-    const { seq, startOp, time, deps } = layoutOf(openChunk(chunk))
-    return seq === 1 && startOp <= 2 && time === 0 && deps <= 1
-  } catch (error) {
-    if (error instanceof HeadwaterError) return false
-    throw error
-  }
 }
 
 /** Returns the change in a chunk; undefined when the chunk is none, or is beyond the limits. */

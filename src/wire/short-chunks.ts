@@ -27,15 +27,15 @@ const ONE = 400
 const SEVERAL = 100
 
 /**
- * How much is done for a shorter block. `named`: derived changes are named, and others carried as they are. `short`:
- * what the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
+ * How much is done for a shorter block. `whole`: every chunk is carried as it is, which costs next to nothing. `short`:
+ * derived changes are named, and what the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
  */
-export type Effort = "named" | "short" | "deflated"
+export type Effort = "whole" | "short" | "deflated"
 
 /** Encodes the chunks of one entry. */
 export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort: Effort = "deflated"): Uint8Array {
   const size = bytesOf(chunks)
-  const sequence = writeSequence(owner, chunks, effort === "named")
+  const sequence = writeSequence(owner, chunks, effort === "whole")
   const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
   const shorter = worthIt ? deflate(sequence) : sequence
   const isDeflated = shorter.length + 4 < sequence.length

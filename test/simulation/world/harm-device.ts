@@ -64,7 +64,7 @@ function damaged(value: Value, x: number): Value {
   const entry = readable(value)
   if (entry === undefined) return value
   const bytes = value.slice()
-  const block = encodeChunks(entry, entry.chunks, "named")
+  const block = encodeChunks(entry, entry.chunks, "whole")
   bytes[Buffer.from(bytes).indexOf(block) + (x % block.length)]! ^= 1 + (x % 255)
   return bytes
 }
