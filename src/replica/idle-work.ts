@@ -214,6 +214,7 @@ export class Idle implements IdleWork {
    */
   async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
     const { clock, sizes } = this.#replica
+    this.#unread = undefined // this step may run twice
     const turns = new Turns(clock, sizes.readBytes)
     let documentsLeft = sizes.projectAtOnce
     let operationsLeft = sizes.readOperations

@@ -2,14 +2,19 @@
  * Frees the disk space of records that were overwritten or deleted. LevelDB frees it only when it happens to merge the
  * files that have them: after a first sync of 3,000 notes two thirds of the folder were such records, for good.
  */
-import { readdir, stat, statfs } from "node:fs/promises"
+import { readdir, readFile, stat, statfs, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { ClassicLevel } from "classic-level"
 
 type Level = ClassicLevel<string, Buffer>
 
-/** The key of a record with the bytes of all tables after the last compaction. The store's contract has no such key. */
-const SIZE_KEY = "\u0000compacted"
+/**
+ * The file with the bytes of all tables after the last compaction. It is no record of the database: a record that fails
+ * to be written leaves LevelDB's log in a state in which later records may be lost.
+ */
+const SIZE_FILE = "compacted"
+/** How long nothing must have been written, ms. Several workspaces may be open in one folder, and each one asks. */
+const IDLE_MS = 3000
 /** A folder with less to free than this is left as it is, bytes. */
 const LEAST_BYTES = 2 * 2 ** 20
 /** Nothing is compacted when the disk has less space than the folder takes and this, bytes. */
@@ -19,8 +24,8 @@ export class Compaction {
   readonly #folder: string
   /** Bytes written since the folder was last measured. */
   #written = LEAST_BYTES
-  /** Whether something was written since the last call of `whenIdle`. */
-  #busy = false
+  /** When something was last written, ms since this page or process began. */
+  #wroteAt = Number.NEGATIVE_INFINITY
   #running: Promise<boolean> | undefined
 
   constructor(folder: string) {
@@ -29,17 +34,16 @@ export class Compaction {
 
   wrote(bytes: number): void {
     this.#written += bytes
-    this.#busy = true
+    this.#wroteAt = performance.now()
   }
 
   /**
-   * Call every few seconds. Compacts the database when nothing was written since the last call, and when its tables
+   * Call every few seconds. Compacts the database when nothing was written for some seconds, and when its tables
    * have at least twice the bytes that they had after the last compaction. So each byte is written at most once more.
    * LevelDB compacts in a thread of its own; commits and reads go on meanwhile. Resolves with whether it was done.
    */
   async whenIdle(level: Level): Promise<boolean> {
-    const isIdle = !this.#busy
-    this.#busy = false
+    const isIdle = performance.now() - this.#wroteAt >= IDLE_MS
     if (!isIdle || this.#written < LEAST_BYTES || this.#running !== undefined) return false
     this.#written = 0
     // A failure loses nothing but the space: if LevelDB refuses writes after it, the next commit opens it again.
@@ -55,13 +59,13 @@ export class Compaction {
   }
 
   async #compact(level: Level): Promise<boolean> {
-    const before = Number((await level.get(SIZE_KEY)) ?? 0)
+    const before = Number(await readFile(join(this.#folder, SIZE_FILE), "utf8").catch(() => 0)) || 0
     const now = await this.#bytes()
     if (now < 2 * before + LEAST_BYTES) return false
     const { bavail, bsize } = await statfs(this.#folder)
     if (bavail * bsize < now + ROOM_BYTES) return false
     await level.compactRange("\u0000", "\uffff")
-    await level.put(SIZE_KEY, Buffer.from(String(await this.#bytes())))
+    await writeFile(join(this.#folder, SIZE_FILE), String(await this.#bytes()))
     return true
   }
 

@@ -14,24 +14,30 @@ const JUMP_MS = 2 * 60_000
 
 export class ClockWatch {
   readonly #clock: Clock
-  readonly #jumped: (ms: number) => void
+  readonly #ahead: () => number
+  readonly #jumped: (ms: number, before: number) => void
   #cancelTimer: () => void = () => {}
 
-  /** `jumped` is called some seconds after a jump. `ms`: how far the clock was set forward; negative if it was set back. */
-  constructor(clock: Clock, jumped: (ms: number) => void) {
+  /**
+   * `ahead`: by how many ms the relay's clock is known to be ahead now. `jumped` is called some seconds after a jump.
+   * `ms`: how far the clock was set forward; negative if it was set back. `before`: what `ahead` said before the jump.
+   */
+  constructor(clock: Clock, ahead: () => number, jumped: (ms: number, before: number) => void) {
     this.#clock = clock
+    this.#ahead = ahead
     this.#jumped = jumped
     this.#wait()
   }
 
   #wait(): void {
     const due = this.#clock.now() + EVERY_MS
+    const before = this.#ahead()
     this.#cancelTimer = this.#clock.after(
       EVERY_MS,
       () => {
         this.#wait()
         const ms = this.#clock.now() - due
-        if (Math.abs(ms) > JUMP_MS) this.#jumped(ms)
+        if (Math.abs(ms) > JUMP_MS) this.#jumped(ms, before)
       },
       true,
     )

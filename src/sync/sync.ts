@@ -56,8 +56,11 @@ export class Sync implements Channel {
     this.#env = env
     this.#changed = changed
     replica.onCommit(() => this.#session?.push())
-    this.#clockWatch = new ClockWatch(env, (ms) => {
-      if (ms < 0) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
+    const ahead = () => replica.state.clockAheadMs
+    this.#clockWatch = new ClockWatch(env, ahead, (ms, before) => {
+      // An answer of the relay may have come since the jump. Then the difference is right already.
+      const isMeasured = Math.abs(ahead() - before) > -ms / 2
+      if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
       this.#session?.askTime()
     })
   }

@@ -249,10 +249,17 @@ const shapes: Readonly<Record<string, Shape>> = {
 
 /**
  * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when a newer version
- * wrote it.
+ * wrote it, or the one of format 1. Its JSON had no checksum, so it would seem to be damaged, and what is unsent in that
+ * store would be lost.
  */
 export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
+  if (typeof value === "string" && /^\{.*"format":1[,}]/.test(value)) {
+    throw new HeadwaterError(
+      "STORE_FORMAT",
+      `an earlier version wrote this store (format 1, this version reads ${FORMAT}): sync with that version, then delete it`,
+    )
+  }
   const state = value === undefined ? undefined : readCache<State>(value, keys.state(w), note)
   if (state === undefined) return undefined
   if (state.format > FORMAT) {
