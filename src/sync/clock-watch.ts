@@ -14,24 +14,24 @@ const JUMP_MS = 2 * 60_000
 
 export class ClockWatch {
   readonly #clock: Clock
-  readonly #ahead: () => number
+  readonly #measuredAt: () => number
   readonly #jumped: (ms: number, before: number) => void
   #cancelTimer: () => void = () => {}
 
   /**
-   * `ahead`: by how many ms the relay's clock is known to be ahead now. `jumped` is called some seconds after a jump.
-   * `ms`: how far the clock was set forward; negative if it was set back. `before`: what `ahead` said before the jump.
+   * `measuredAt`: when the difference was measured last. `jumped` is called some seconds after a jump. `ms`: how far the
+   * clock was set forward; negative if it was set back. `before`: what `measuredAt` said some seconds before the jump.
    */
-  constructor(clock: Clock, ahead: () => number, jumped: (ms: number, before: number) => void) {
+  constructor(clock: Clock, measuredAt: () => number, jumped: (ms: number, before: number) => void) {
     this.#clock = clock
-    this.#ahead = ahead
+    this.#measuredAt = measuredAt
     this.#jumped = jumped
     this.#wait()
   }
 
   #wait(): void {
     const due = this.#clock.now() + EVERY_MS
-    const before = this.#ahead()
+    const before = this.#measuredAt()
     this.#cancelTimer = this.#clock.after(
       EVERY_MS,
       () => {

@@ -56,10 +56,11 @@ export class Sync implements Channel {
     this.#env = env
     this.#changed = changed
     replica.onCommit(() => this.#session?.push())
-    const ahead = () => replica.state.clockAheadMs
-    this.#clockWatch = new ClockWatch(env, ahead, (ms, before) => {
-      // An answer of the relay may have come since the jump. Then the difference is right already.
-      const isMeasured = Math.abs(ahead() - before) > -ms / 2
+    const measuredAt = () => replica.state.clockMeasuredAt
+    this.#clockWatch = new ClockWatch(env, measuredAt, (ms, before) => {
+      // An answer of the relay may have come since the jump. Then the difference is right already. One that came before
+      // the jump was measured by the old clock, at a time that is still to come by the new one.
+      const isMeasured = measuredAt() !== before && measuredAt() <= env.now()
       if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
       this.#session?.askTime()
     })

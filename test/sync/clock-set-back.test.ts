@@ -52,6 +52,23 @@ test.each(clocks)("while the workspace is open offline, on a device whose clock 
   await ws.close()
 })
 
+test.each(clocks)("just before the relay names its time, on a device whose clock %s", async (_, ahead) => {
+  await hear(ahead)
+  await relay.pass(6000)
+  const time = relay.now + ahead
+  relay.setClock(-HOUR)
+  relay.answer = (message) =>
+    message.t === "pull"
+      ? [{ t: "entries", w, items: [], cursor: at(1), level: true, ...first, time: time + 1000 }]
+      : []
+  ws.connect({ url })
+  await relay.pass(1000)
+  ws.disconnect()
+  await relay.pass(9000)
+  expect(await isMadeAt(time + 10_000)).toBe(true)
+  await ws.close()
+})
+
 test.each(clocks)("while the program is not running, on a device whose clock %s", async (_, ahead) => {
   await hear(ahead)
   await ws.close()
