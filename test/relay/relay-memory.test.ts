@@ -140,6 +140,10 @@ describe("all connections together", () => {
         most = Math.max(most, relay.server.memory())
       }
     }
+    for (let i = 0; i < 500 && most <= 2 ** 19; i++) {
+      await sleep(20) // a busy machine needs longer to read the log for all of them
+      most = Math.max(most, relay.server.memory())
+    }
     expect(most).toBeGreaterThan(2 ** 19)
     expect(most).toBeLessThanOrEqual(sizes.memoryBytes)
     await healthy.ping()
@@ -153,13 +157,13 @@ describe("all connections together", () => {
     await using relay = await started({ memoryBytes: 12 * 2 ** 20, socketBytes: 2 ** 20 }, reported)
     const writer = await relay.dial()
     const followers: Wire[] = []
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 22; i++) {
       const wire = await relay.dial()
       followers.push(wire)
       wire.pull("w", null, { credit: 2 ** 40 })
       await wire.level()
     }
-    for (const wire of followers.slice(20)) wire.socket.pause()
+    for (const wire of followers.slice(2)) wire.socket.pause()
     for (let i = 0; i < 8; i++) await writer.ack(writer.push([note(`e${i}`, A, noise(900_000))]))
     await sleep(50)
     expect(relay.server.buffered()).toBeGreaterThan(12 * 2 ** 20)
