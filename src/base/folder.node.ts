@@ -1,4 +1,8 @@
-/** Makes folders whose directory entries survive a power cut. POSIX requires an fsync of the parent folder for that. */
+/**
+ * Makes folders whose directory entries survive a power cut (POSIX requires an fsync of the parent folder for that), and
+ * notices when a file in a folder is gone.
+ */
+import { statSync } from "node:fs"
 import { mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 
@@ -36,5 +40,32 @@ export async function syncFolder(folder: string): Promise<void> {
     })
   } finally {
     await handle.close()
+  }
+}
+
+/** Which file a path led to. */
+export interface FileIdentity {
+  readonly path: string
+  readonly dev: bigint
+  readonly ino: bigint
+}
+
+/** Finds out which file a path leads to; undefined when there is none. */
+export async function identityOf(path: string): Promise<FileIdentity | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined)
+  return found && { path, dev: found.dev, ino: found.ino }
+}
+
+/**
+ * Whether the file is still there. False only when the system says that it is not there, or that another file is in its
+ * place. The call is synchronous, because through Node's threads it would take four times as long.
+ */
+export function isThere({ path, dev, ino }: FileIdentity): boolean {
+  try {
+    const found = statSync(path, { bigint: true })
+    return found.dev === dev && found.ino === ino
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code !== "ENOENT" && code !== "ENOTDIR"
   }
 }

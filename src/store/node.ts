@@ -1,9 +1,8 @@
-import { statSync } from "node:fs"
 import { readdir, realpath, stat, unlink } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { ClassicLevel } from "classic-level"
 import { HeadwaterError } from "../base/errors.ts"
-import { makeFolder, syncFolder } from "../base/folder.node.ts"
+import { type FileIdentity, identityOf, isThere, makeFolder, syncFolder } from "../base/folder.node.ts"
 import { Compaction } from "./compaction.node.ts"
 import { checkValue, decodeKey, encodeKey, rangeOf } from "./key.ts"
 import { inUse, opening, queue } from "./opening.ts"
@@ -60,7 +59,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
    * Identifies LevelDB's lock file since the folder was opened. As long as that file exists under its path, so does the
    * folder.
    */
-  let lock: Lock | undefined
+  let lock: FileIdentity | undefined
   /** Set once the folder was found to be removed, until it is opened again. */
   let gone: HeadwaterError | undefined
   /** Reserves disk space for opening the database on a full disk. Undefined before the first opening. */
@@ -137,7 +136,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     // LevelDB does not sync the folder. A power cut could lose the directory entry of the new manifest, and leave an
     // old manifest that was never synced.
     await syncFolder(path)
-    lock = await lockIn(path)
+    lock = await identityOf(join(path, "LOCK")) // LevelDB never replaces this file
     const last = await level.get(ownerKey)
     if (owner !== undefined && last?.toString() !== owner) {
       throw new Error(`another process has opened ${folder} while it could not be opened here`)
@@ -307,33 +306,6 @@ function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
     else batch.del(op.key)
   }
   return batch.write({ sync: true })
-}
-
-interface Lock {
-  readonly path: string
-  readonly dev: bigint
-  readonly ino: bigint
-}
-
-/** Finds the file that LevelDB locks while it has a folder open. LevelDB never replaces this file. */
-async function lockIn(folder: string): Promise<Lock | undefined> {
-  const path = join(folder, "LOCK")
-  const found = await stat(path, { bigint: true }).catch(() => undefined)
-  return found && { path, dev: found.dev, ino: found.ino }
-}
-
-/**
- * Whether the file is still there. False only when the system says that it is not there, or that another file is in its
- * place. The call is synchronous, because through Node's threads it would take four times as long.
- */
-function isThere({ path, dev, ino }: Lock): boolean {
-  try {
-    const found = statSync(path, { bigint: true })
-    return found.dev === dev && found.ino === ino
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    return code !== "ENOENT" && code !== "ENOTDIR"
-  }
 }
 
 /** Whether a power cut interrupted the making of the database: none of its files has ever held a record. */

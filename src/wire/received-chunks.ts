@@ -4,6 +4,7 @@ import type { Owner } from "./sequence.ts"
 /** Makes `ReceivedChunks` add its private fields to an array that is there, in place of a new object. */
 class Given {
   constructor(chunks: readonly Uint8Array[]) {
+    // The types have no word for an array that a constructor returns to get the fields of its subclass.
     // biome-ignore lint/correctness/noConstructorReturn: the fields of the subclass are added to the returned object
     return chunks as unknown as Given
   }

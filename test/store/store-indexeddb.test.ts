@@ -96,6 +96,28 @@ describe("indexedDBStore", () => {
     await release()
   })
 
+  test.each([5, 64, 100, 199])(
+    "gives the disk's reason when record %d of 200 fails, and keeps none of them",
+    async (n) => {
+      const { store, release } = await opened()
+      await store.commit([[["w", "there"], "before"]])
+      const before = await store.list(["w"])
+      const { put } = IDBObjectStore.prototype
+      let puts = 0
+      vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(function (this: IDBObjectStore, value, key) {
+        return ++puts === n ? this.add("twice", ["w", "there"]) : put.call(this, value, key)
+      })
+      const many = Array.from({ length: 200 }, (_, i) => [["w", `n${i}`], "x"] as [string[], string])
+      await expect(store.commit(many)).rejects.toMatchObject({
+        code: "STORE_FAILED",
+        cause: { name: "ConstraintError" },
+      })
+      vi.mocked(IDBObjectStore.prototype.put).mockRestore()
+      expect(await store.list(["w"])).toEqual(before)
+      await release()
+    },
+  )
+
   test("goes on when the browser closed the connection", async () => {
     const { store, release } = await opened()
     for (const db of connections) forceCloseDatabase(db as unknown as typeof IDBDatabase)
