@@ -32,6 +32,7 @@ export function markHeal(steps: ConnectionSteps): Promise<void> {
 export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>): Promise<void> {
   const { replica } = steps
   return steps.step([], async (tx) => {
+    const { damages } = tx.state
     for (const entity of entities) {
       // Without a mark: the disk has damaged or lost a change that these changes wait for, and no one has noticed yet.
       const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
@@ -39,6 +40,8 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
       for (const { hash } of causalOrder(held.values())) held.delete(hash)
       tx.markStale(entity, { ...mark, unnamed: [...held.keys()] })
     }
+    // Damage that is noticed here needs no further heal, because the `have` does not name the damaged changes.
+    if (tx.state.damages !== damages) tx.state = { ...tx.state, damages }
   })
 }
 

@@ -17,7 +17,7 @@ import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrival-cache.ts"
 import type { Authorship } from "./authorship.ts"
 import { type Held, heldOf } from "./disk/change-record.ts"
-import { keys, PROBE, type StaleRecord } from "./disk/records.ts"
+import { keys, PROBE, type StaleRecord, withDamage } from "./disk/records.ts"
 import { Live } from "./live-document.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -313,7 +313,7 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
   const owed = tx.owed(entity, hash)
   if (owed && tx.badOf(entity).has(hash)) return
-  tx.state = { ...tx.state, heal: true }
+  tx.state = withDamage(tx.state)
   if (!owed) return
   tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
   tx.pushLast(entity, hash, true)
@@ -347,7 +347,7 @@ export function noteVerdict(
   oweFreed(authorship, entity, order, mark?.unnamed, tx)
   const waits = waiting.map(({ hash }) => held.get(hash) as Held)
   if (mark === undefined && lacksRecord(held, waits, tx.badOf(entity))) {
-    tx.state = { ...tx.state, heal: true }
+    tx.state = withDamage(tx.state)
     markWaiting(tx, entity, waits) // so that the loss is found only once
   }
   return waits

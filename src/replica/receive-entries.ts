@@ -21,9 +21,10 @@ export interface Received {
   readonly items: readonly Item[]
   readonly cursor?: Cursor | undefined
   /**
-   * Present with the cursor that ends a heal: the furthest place in the log that this replica learned of in the heal.
+   * Present with the cursor that ends a heal. `reach`: the furthest place in the log that this replica learned of in the
+   * heal. `damages`: those of the state when the heal began.
    */
-  readonly healed?: { readonly reach: Cursor | null } | undefined
+  readonly healed?: { readonly reach: Cursor | null; readonly damages: number } | undefined
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
@@ -79,7 +80,7 @@ function stateAfter(state: State, received: Received, now: number): State {
   if (cursor !== undefined) {
     next.cursor = hex(cursor)
     if (healed !== undefined) {
-      next.heal = false
+      next.heal = next.damages !== healed.damages
       next.reach = healed.reach && hex(healed.reach)
     }
     next.reach = hex(further(placeOf(next.reach), cursor))

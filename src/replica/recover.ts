@@ -8,7 +8,7 @@ import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
 import { heldOf } from "./disk/change-record.ts"
 import { isOurs } from "./disk/outbox-principal.ts"
-import { keys } from "./disk/records.ts"
+import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -38,10 +38,10 @@ async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<
       return oweAgain(replica, tx, key)
     case "outpage":
       tx.put(key, undefined)
-      tx.state = { ...tx.state, heal: true } // in a heal the relay asks for the changes that it lacks
+      tx.state = withDamage(tx.state) // in a heal the relay asks for the changes that it lacks
       return
     case "state":
-      tx.state = { ...tx.state, heal: true }
+      tx.state = withDamage(tx.state)
       return
     case "commit":
       tx.state = { ...tx.state } // so that there is something to commit; each commit writes a new commit record
@@ -73,7 +73,7 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
     // No change has this hash. The disk may have damaged the key of the record, and then another change has lost its
     // record: in a heal the relay asks for it.
     tx.put(key, undefined)
-    tx.state = { ...tx.state, heal: true }
+    tx.state = withDamage(tx.state)
     return
   }
   const principal = held.by ?? null

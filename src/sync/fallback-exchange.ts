@@ -6,6 +6,7 @@
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
 import { haveOf, noteUnnamed } from "../replica/have-and-want.ts"
 import { further } from "../replica/log-places.ts"
+import type { Received } from "../replica/receive-entries.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /**
@@ -20,9 +21,9 @@ export class FallbackExchange {
   #ended = false
   /**
    * Set while a heal is under way. `reach`: the furthest place in the relay's present log that acks have named during
-   * the heal.
+   * the heal. `damages`: those of the state before the `have` was made.
    */
-  #healing: { reach: Cursor | null } | undefined
+  #healing: { reach: Cursor | null; damages: number } | undefined
   /** Entities for which a `have` was sent. Their changes are not pushed before the relay's `want`. */
   readonly #awaitingWant = new Set<string>()
   /** How many `have`s were sent for each single entity on this connection. */
@@ -40,14 +41,14 @@ export class FallbackExchange {
 
   /** Call when the relay does not know our cursor. */
   beginHeal(): void {
-    this.#healing = { reach: null }
+    this.#healing = { reach: null, damages: this.#steps.replica.state.damages }
   }
 
   /**
-   * Call when a cursor has come, which ends a heal. Returns the reach that was learned during the heal; undefined when
-   * no heal was under way.
+   * Call when a cursor has come, which ends a heal. Returns what `Received.healed` needs; undefined when no heal was
+   * under way.
    */
-  endHeal(): { readonly reach: Cursor | null } | undefined {
+  endHeal(): Received["healed"] {
     const healed = this.#healing
     this.#healing = undefined
     return healed
@@ -65,8 +66,8 @@ export class FallbackExchange {
 
   /** Sends the `have` of all entities. */
   async sayAll(): Promise<void> {
-    this.#healing ??= { reach: null }
     const { replica } = this.#steps
+    this.#healing ??= { reach: null, damages: replica.state.damages }
     let page: EntityHeads[] = []
     let bytes = 0
     const unnamed = new Set<string>()

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { withDamage } from "../../src/replica/disk/records.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { level, relay, useToldWorkspace, ws } from "../support/told.ts"
 
@@ -8,7 +9,7 @@ useToldWorkspace()
 /** Marks that the replica must heal, as damage on its disk does. */
 function noteDamage(): Promise<void> {
   return replicaOf(ws).step([], (tx) => {
-    tx.state = { ...tx.state, heal: true }
+    tx.state = withDamage(tx.state)
   })
 }
 
@@ -93,6 +94,18 @@ test("damage that is noticed in the commit that ends a heal begins another one",
   await noteDamage() // in the same group of steps
   await relay.settle()
   expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
+})
+
+test("damage that is noticed while a heal is under way begins another one", async () => {
+  level(1)
+  await relay.settle()
+  await mustHeal()
+  expect(relay.count("have")).toBe(1)
+  await noteDamage() // the `have` was made before that, and names the damaged change
+  await answerHave(2)
+  expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
+  await answerHave(3)
+  expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, false])
 })
 
 test("a heal that waits is not ended by a cursor that was under way, and nothing is live before it", async () => {

@@ -68,6 +68,8 @@ export interface State {
    * cursor is committed, every connection begins with a `have`.
    */
   readonly heal: boolean
+  /** How often damage was noticed that a heal may mend. A heal mends only what was noticed before it began. */
+  readonly damages: number
   /** Whether this device has once had everything that the relay had. */
   readonly complete: boolean
   readonly principal: string | null
@@ -88,6 +90,7 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
   cursor: null,
   reach: null,
   heal: false,
+  damages: 0,
   complete: false,
   principal: null,
   access: null,
@@ -97,6 +100,9 @@ export const emptyState = (projections: State["projections"] = {}): State => ({
   clockMeasuredAt: 0,
   projections,
 })
+
+/** Notes that the disk has damaged or lost a record that the relay may be able to give back. */
+export const withDamage = (state: State): State => ({ ...state, heal: true, damages: state.damages + 1 })
 
 /** An outbox record: a change that the relay has not acknowledged yet. */
 export interface OutRecord {
