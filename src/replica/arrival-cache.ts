@@ -7,10 +7,15 @@ import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import type { Transaction } from "./transaction.ts"
 
+/** Changes that are made beyond this number before a push takes them are read from the disk. */
+const MADE_AT_MOST = 1024
+
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
+  /** Changes that were made in this session and are not pushed yet. Live documents have them. */
+  readonly #made = new Set<Hash>()
   /** Bytes of all chunks in `#whole`. */
   #bytes = 0
   /** The most that `#bytes` may be. */
@@ -28,7 +33,10 @@ export class Arrivals {
   follow({ held, dropped, bad, newEntities, outbox }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
     for (const entity of bad.keys()) this.take(entity)
-    for (const { owed, removed } of outbox.values()) if (removed) this.take(owed.entity)
+    for (const { owed, removed } of outbox.values()) {
+      if (removed) this.take(owed.entity)
+      else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) this.#made.add(owed.hash)
+    }
     for (const [entity, changes] of held) {
       this.take(entity)
       const bytes = sizeOf(changes)
@@ -52,7 +60,13 @@ export class Arrivals {
     return changes
   }
 
+  /** Returns whether this session has made and saved the change since the last call with its hash. */
+  takeMade(hash: Hash): boolean {
+    return this.#made.delete(hash)
+  }
+
   clear(): void {
+    this.#made.clear()
     this.#whole.clear()
     this.#bytes = 0
   }

@@ -159,9 +159,13 @@ export class Replica {
     return !this.documents.has(entity) && readClosed(this.#projecting, entity, held, tx)
   }
 
-  /** Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created. */
+  /**
+   * Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created, or since it
+   * was made. A change that was made is returned once: a second push reads it from the disk, which may show damage.
+   */
   kept(entity: string, hash: Hash): Held | undefined {
-    return this.#arrivals.get(entity, hash)
+    const arrived = this.#arrivals.get(entity, hash)
+    return arrived ?? (this.#arrivals.takeMade(hash) ? this.documents.get(entity)?.held(hash) : undefined)
   }
 
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────

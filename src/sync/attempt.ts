@@ -24,7 +24,7 @@ import {
 import type { AttemptOptions } from "./attempt-options.ts"
 import { CatchUp } from "./catch-up.ts"
 import { Credit } from "./credit.ts"
-import { type Batch, EntryBatches } from "./entry-batches.ts"
+import { type Acked, type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
 import type { Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
@@ -81,7 +81,10 @@ export class Attempt {
     this.#awaits = options.again ? "request" : "nothing"
     this.#staleWants = options.staleWants
     this.#dropped = options.dropped
-    this.#batches = new EntryBatches(env, (batch) => this.#run(this.#commitEntries(batch)))
+    this.#batches = new EntryBatches(env, (batch) => {
+      if (batch.acks.length > 0) this.#run(this.#commitAcks(batch.acks))
+      if (batch.messages.length > 0) this.#run(this.#commitEntries(batch))
+    })
     this.#credit = new Credit(env, replica.sizes)
     this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
     this.#refusals = new Refusals(
@@ -150,9 +153,10 @@ export class Attempt {
       else this.#dropped = true
       return
     }
-    if (message.t === "entries") this.#queueEntries(message, bytes)
-    else if (message.t === "ack") this.#run(this.#acknowledged(message))
-    else if (message.t === "reject") this.#run(this.#rejected(message))
+    if (message.t === "entries") return this.#queueEntries(message, bytes)
+    if (message.t === "ack") return this.#acknowledged(message)
+    this.#batches.handOnEarlier() // steps follow one another in the order of the relay's messages
+    if (message.t === "reject") this.#run(this.#rejected(message))
     else if (message.t === "want") this.#run(this.#wanted(message))
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
@@ -305,14 +309,19 @@ export class Attempt {
     this.#run(this.#window.fill())
   }
 
-  async #acknowledged({ id, at }: Ack): Promise<void> {
+  #acknowledged({ id, at }: Ack): void {
     const stored = this.#window.acknowledged(id)
     if (stored === undefined) return
-    const changes = [...stored].map(([hash, entity]) => [entity, hash] as const)
-    await receiveAck(this.#steps, changes, this.#exchange.learn(at))
+    this.#batches.addAck({ stored: Array.from(stored, ([hash, entity]) => [entity, hash] as const), at })
+    this.push() // the window has room before the ack is committed
+  }
+
+  async #commitAcks(acks: readonly Acked[]): Promise<void> {
+    await Promise.all(acks.map(({ stored, at }) => receiveAck(this.#steps, stored, this.#exchange.learn(at))))
     if (this.#ended) return
-    if (stored.size > 0) this.#o.progress.stored()
-    this.#window.release(stored.keys())
+    const stored = acks.flatMap((ack) => ack.stored)
+    if (stored.length > 0) this.#o.progress.stored()
+    this.#window.release(stored.map(([, hash]) => hash))
     this.push()
   }
 

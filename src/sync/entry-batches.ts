@@ -1,25 +1,36 @@
 /**
- * Keeps received entries until they are committed. An entry is handed on at once, unless a batch is being committed or
- * the pause after a batch is not over. Then entries are collected and handed on together, because the cost of applying
- * changes grows with the length of the text, not with the number of changes. The pause is as long as the commit of the
- * batch took, so that half of the time is left for other work. But a commit mostly waits for the disk, and other work
- * goes on meanwhile: if applying the changes took less than `SHORT_PAUSE_MS`, the pause is no longer than that.
+ * Keeps received entries and acks until they are committed. An entry is handed on at once, unless a batch is being
+ * committed or the pause after a batch is not over. Then entries are collected and handed on together, because the cost
+ * of applying changes grows with the length of the text, not with the number of changes. The pause is as long as the
+ * commit of the batch took, so that half of the time is left for other work. But a commit mostly waits for the disk,
+ * and other work goes on meanwhile: the pause is no longer than `SHORT_PAUSE_MS`, unless applying the changes took
+ * longer, or the timer of an earlier pause was late, which shows that this thread has too much to do.
+ *
+ * An ack waits in the same way, so that one commit saves it with the entries that come at the same time.
  */
 
 import type { Clock } from "../base/env.ts"
-import { type Entries, encode } from "../wire/protocol.ts"
+import { type Cursor, type Entries, encode, type Hash } from "../wire/protocol.ts"
 
 /** The longest pause between two batches that have changes of others, ms. */
 const LONGEST_PAUSE_MS = 500
 /** The longest pause after a batch that was applied in less time than this, ms. */
 const SHORT_PAUSE_MS = 25
 
-/** Messages to be committed together. */
+/** An ack of a push. */
+export interface Acked {
+  /** The changes that the relay has stored. */
+  readonly stored: readonly (readonly [entity: string, hash: Hash])[]
+  readonly at: Cursor | undefined
+}
+
+/** What is to be committed together. */
 export interface Batch {
-  /** One or more, in the order in which they came. */
+  /** In the order in which they came; none when only acks have come. */
   readonly messages: readonly Entries[]
   /** Bytes of their items, as the relay counts them against the credit. */
   readonly bytes: number
+  readonly acks: readonly Acked[]
 }
 
 export class EntryBatches {
@@ -27,12 +38,17 @@ export class EntryBatches {
   readonly #handOn: (batch: Batch) => void
   #messages: Entries[] = []
   #bytes = 0
+  #acks: Acked[] = []
   /** Whether a batch was handed on and is not committed yet. */
   #committing = false
   /** When the latest batch was handed on, ms since 1970. */
   #handedOn = 0
   /** Set during the pause after a batch. */
   #cancelPause: (() => void) | undefined
+  /** By how many ms the timer of a pause was late; halved with each pause whose timer was not. */
+  #late = 0
+  /** Whether it is looked at the end of this turn what can be handed on. */
+  #looking = false
   #ended = false
 
   constructor(clock: Clock, handOn: (batch: Batch) => void) {
@@ -56,33 +72,59 @@ export class EntryBatches {
     this.handOnWhenDue()
   }
 
+  addAck(ack: Acked): void {
+    this.#acks.push(ack)
+    this.handOnWhenDue()
+  }
+
+  /** Call before the step of another message: hands on what would be handed on at the end of this turn, and all acks. */
+  handOnEarlier(): void {
+    if (this.#looking && this.#isDue) this.handOn()
+    else this.#handOnAcks()
+  }
+
+  #handOnAcks(): void {
+    if (this.#acks.length > 0 && !this.#ended) this.#handOn({ messages: [], bytes: 0, acks: this.#acks.splice(0) })
+  }
+
+  get #isDue(): boolean {
+    return !this.#committing && this.#cancelPause === undefined
+  }
+
   /**
-   * Call when the batch that was handed on is committed. `applyingMs`: how long it took to apply its changes, ms. The
+   * Call when the entries that were handed on are committed. `applyingMs`: how long it took to apply its changes, ms. The
    * next batch is handed on by `handOnWhenDue`.
    */
   committed(applyingMs: number): void {
     this.#committing = false
     if (this.#ended) return
-    const longest = Math.min(LONGEST_PAUSE_MS, Math.max(SHORT_PAUSE_MS, applyingMs))
-    const pause = Math.min(longest, this.#clock.now() - this.#handedOn)
+    const longest = Math.min(LONGEST_PAUSE_MS, Math.max(SHORT_PAUSE_MS, applyingMs, this.#late))
+    const now = this.#clock.now()
+    const pause = Math.min(longest, now - this.#handedOn)
     if (pause <= 0) return
     this.#cancelPause?.()
     this.#cancelPause = this.#clock.after(pause, () => {
       this.#cancelPause = undefined
+      this.#late = Math.max(this.#late / 2, this.#clock.now() - now - pause)
       this.handOnWhenDue()
     })
   }
 
+  /** Hands on what has come, at the end of this turn: several messages of the relay may come in one turn. */
   handOnWhenDue(): void {
-    if (this.#committing || this.#messages.length === 0) return
-    const foreign = this.#messages.some(({ items }) => items.some((item) => "entry" in item))
-    if (!foreign || this.#cancelPause === undefined) this.handOn()
+    if (this.#looking) return
+    this.#looking = true
+    queueMicrotask(() => {
+      this.#looking = false
+      if (this.#isDue) this.handOn()
+    })
   }
 
   /** Hands on everything that has come, even while a batch is being committed. */
   handOn(): void {
-    if (this.#messages.length === 0 || this.#ended) return
-    const batch: Batch = { messages: this.#messages, bytes: this.#bytes }
+    if (this.#messages.length === 0) return this.#handOnAcks()
+    if (this.#ended) return
+    const batch: Batch = { messages: this.#messages, bytes: this.#bytes, acks: this.#acks.splice(0) }
     this.#messages = []
     this.#bytes = 0
     this.#committing = true
@@ -97,6 +139,7 @@ export class EntryBatches {
   end(): void {
     this.#ended = true
     this.#messages = []
+    this.#acks = []
     this.#cancelPause?.()
   }
 }

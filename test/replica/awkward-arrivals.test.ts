@@ -147,6 +147,7 @@ test("after a connection as another principal, writes belong to that principal",
   relay.hangUp()
   await relay.pass(1000)
   relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
+  await undefined // at the end of this turn the message becomes a step
   const { id } = await ws.notes.create({ title: "T" }) // in the same group of steps as the message
   await relay.settle()
   expect(

@@ -110,13 +110,16 @@ test("batches that have ended hand on nothing, whatever comes later", async () =
   const batches = new EntryBatches(relay.env, () => void handedOn++)
   const message = { t: "entries", w, items: [entry("x")], level: true } as const
   batches.add(message, 1000)
+  await undefined
   batches.add(message, 1000)
+  await undefined
   relay.now += 400
   batches.end()
   batches.committed(0)
   await relay.pass(1000)
   batches.add(message, 1000)
   batches.handOn()
+  await undefined
   expect(handedOn).toBe(1)
 })
 
