@@ -3,7 +3,7 @@
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Facts } from "./facts.ts"
-import { type LongTexts, takeLongTexts } from "./long-texts.ts"
+import { type LongFields, takeLongFields } from "./long-fields.ts"
 import type { FieldWrite } from "./writing.ts"
 
 /**
@@ -17,7 +17,7 @@ export interface ProjectedRow {
   readonly $updatedAt: number
   readonly $deletedAt?: number
   readonly $conflicts: readonly string[]
-  readonly $long?: LongTexts
+  readonly $long?: LongFields
   readonly [field: string]: unknown
 }
 
@@ -30,7 +30,7 @@ export interface Content {
 
 /**
  * Makes the row of an entity. `def` is undefined for a collection that this app does not know; the row then has all
- * texts, however long.
+ * fields, however long.
  */
 export function project(content: Content, def: AnyDef | undefined): ProjectedRow {
   return rowOf(content.id, content.whole(def), content.facts, def)
@@ -53,10 +53,10 @@ export function projectCreated(
 
 function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef | undefined): ProjectedRow {
   const { createdAt, updatedAt, deletedAt } = facts
-  const meta = { id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] }
-  const row: Record<string, unknown> = { ...fields, ...meta }
+  const row: Record<string, unknown> = { ...fields }
+  const long = def === undefined ? {} : takeLongFields(row)
+  Object.assign(row, { id, $createdAt: createdAt, $updatedAt: updatedAt, $conflicts: [] })
   if (deletedAt !== undefined) row["$deletedAt"] = deletedAt
-  const long = takeLongTexts(row, def)
   if (Object.keys(long).length > 0) row["$long"] = sorted(long)
   return sorted(row) as ProjectedRow
 }
@@ -67,7 +67,7 @@ function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef |
  */
 export function projectionVersion({ fields }: AnyDef): string {
   const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)
-  return ["1", ...kinds.sort()].join(" ")
+  return ["2", ...kinds.sort()].join(" ")
 }
 
 function sorted(row: Record<string, unknown>): Record<string, unknown> {

@@ -1,4 +1,4 @@
-/** Shows stored fields: adds the collection's defaults, and shows only the start of long texts. */
+/** Shows stored fields: adds the collection's defaults, and shows only the start of long fields. */
 import type { AnyDef } from "./schema.ts"
 import type { Meta } from "./types.ts"
 import { own } from "./values.ts"
@@ -14,22 +14,21 @@ export function withDefaults(
 }
 
 /**
- * Adds the defaults, and "" for absent `text()` fields, to the row itself. A text that is too long for the row stays
+ * Adds the defaults, and "" for absent `text()` fields, to the row itself. A field that is too long for the row stays
  * absent.
  */
 export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {
   const long = row["$long"] as object | undefined
-  for (const key in def.defaults) if (own(row, key) === undefined) row[key] = def.defaults[key]
-  for (const key in def.fields) {
-    if (own(row, key) === undefined && !(long && Object.hasOwn(long, key))) row[key] = ""
-  }
+  const isAbsent = (key: string) => own(row, key) === undefined && !(long && Object.hasOwn(long, key))
+  for (const key in def.defaults) if (isAbsent(key)) row[key] = def.defaults[key]
+  for (const key in def.fields) if (isAbsent(key)) row[key] = ""
   return row
 }
 
 /**
- * Returns the start of a text field, short or long, without loading the document: at most `max` UTF-16 units, and at
- * most 256 if the text is too long for the row. Never cuts a surrogate pair. Returns "" for a field that is absent or
- * not a string.
+ * Returns the start of a string, short or long, without loading the document: at most `max` UTF-16 units, and at most 256
+ * if the field is too long for the row. Never cuts a surrogate pair. Returns "" for a field that is absent or not a
+ * string; of another value that is too long for the row, the start of its JSON.
  */
 export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
   const value = own(row, field) ?? row.$long?.[field]?.preview

@@ -75,10 +75,16 @@ export type Meta<K = string> = Readonly<{
   $stale?: true
   /** The row was made by another version of the projection; this device is making it again. */
   $provisional?: true
-  /** Text fields that are too long for the row: their start, and their length in UTF-16 units. */
+  /**
+   * Fields of more than 4,096 UTF-8 bytes, which the row lacks: their start, and their length in UTF-16 units. `read`
+   * gives them whole.
+   */
   $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
 }>
-/** Fields that a row may lack, because they may be too long for it. */
+/**
+ * Fields that are often too long for a row, so that its type says that they may be absent. A row lacks every field of
+ * more than 4,096 UTF-8 bytes, but with types that say so nobody could read a title without a check.
+ */
 export type Absent<F> = Keys<F, "text" | "bytes">
 /**
  * The defaults that a collection may have. Read-only, so that TypeScript infers the exact type of an array or object in

@@ -109,9 +109,22 @@ test("a text of 4,096 UTF-8 bytes is in the row, a longer one is there only as p
   expect(rowOf({ body: `x${"😀".repeat(2000)}` }).$long?.["body"]?.preview).toBe(`x${"😀".repeat(127)}`)
 })
 
-test("only declared texts are left out: a long register is in the row, and so is a text without a definition", () => {
-  expect(rowOf({ title: "x".repeat(5000) })["title"]).toHaveLength(5000)
-  expect(rowOf({ body: "x".repeat(5000) }, null)["body"]).toHaveLength(5000)
+test("a long register is left out of the row like a long text; in an unknown collection every field stays", () => {
+  const title = `data:image/png;base64,${"A".repeat(700_000)}`
+  const row = rowOf({ title, n: 1 })
+  expect(row).not.toHaveProperty("title")
+  expect(row.$long).toEqual({ title: { length: title.length, preview: title.slice(0, 256) } })
+  expect(preview(row as unknown as NoteRow, "title", 22)).toBe("data:image/png;base64,")
+  const meta = { b: Array.from({ length: 300 }, (_, i) => ({ deep: `point ${i}` })) }
+  const json = JSON.stringify(meta)
+  expect(rowOf({ meta }).$long).toEqual({ meta: { length: json.length, preview: json.slice(0, 256) } })
+  expect(rowOf({ meta: { a: 1 } })).toMatchObject({ meta: { a: 1 } })
+  expect(rowOf({ body: "x".repeat(5000), title }, null)).toMatchObject({ body: "x".repeat(5000), title })
+})
+
+test("a row shows no default in place of a long register", () => {
+  const def = collection("notes", shape<Note>(), { defaults: { title: "Untitled" } })
+  expect(withDefaults(def, rowOf({ title: "x".repeat(5000) }, def))).not.toHaveProperty("title")
 })
 
 test("defaults are not stored: they are joined when a row is read", () => {

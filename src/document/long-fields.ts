@@ -1,0 +1,37 @@
+/**
+ * Leaves long fields out of rows: a list of many entities would otherwise keep all of them in memory, and a long field
+ * would be written to the disk again with each edit of another field.
+ */
+
+import { utf8Length } from "../base/utf8.ts"
+import { startOf } from "../schema/defaults-and-preview.ts"
+
+/** A row lacks a field with more UTF-8 bytes than this, and has a preview of the field instead. */
+const LONG = 4096
+/** UTF-16 units of a preview. */
+const PREVIEW = 256
+
+/**
+ * What a row has in place of each long field, by the field's name. A value that is not a string is previewed as JSON.
+ * `length`: that of the string, in UTF-16 units.
+ */
+export interface LongFields {
+  readonly [field: string]: { readonly preview: string; readonly length: number }
+}
+
+/** Removes the long fields from a row that has no metadata yet. Returns what the row has in their place. */
+export function takeLongFields(fields: Record<string, unknown>): LongFields {
+  const long: Record<string, LongFields[string]> = {}
+  for (const [key, value] of Object.entries(fields)) {
+    if (typeof value !== "string" && (typeof value !== "object" || value === null)) continue
+    const string = typeof value === "string" ? value : JSON.stringify(value)
+    if (!isLong(string)) continue
+    long[key] = { length: string.length, preview: startOf(string, PREVIEW) }
+    delete fields[key]
+  }
+  return long
+}
+
+/** Whether a string has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three of them. */
+const isLong = (string: string): boolean =>
+  string.length > LONG || (string.length * 3 > LONG && utf8Length(string) > LONG)
