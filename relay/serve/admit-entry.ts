@@ -25,7 +25,10 @@ const READABLE = 8
 /** Replaces the hash in the refusal of an entry that has no changes. */
 const NO_CHANGE = "0".repeat(64)
 
-/** Who pushes an entry, and whether the push adopts its changes. */
+/**
+ * The principal that pushes an entry. `adopt`: the pusher says that it is not the author of the changes, so the push
+ * does not bind the changes' actors to this principal.
+ */
 export interface By {
   readonly principal: string
   readonly adopt: boolean

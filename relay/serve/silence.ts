@@ -14,7 +14,7 @@ import type { ServeSizes } from "./serve-sizes.ts"
 /** Number of ticks in `silentMs`. */
 const TICKS = 6
 
-/** The socket that is watched. */
+/** What `Silence` asks of a socket, and tells it. */
 export interface Watched {
   /** Bytes received so far, whether or not they complete a frame. */
   bytesRead(): number

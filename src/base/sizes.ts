@@ -1,20 +1,24 @@
 /**
  * The sizes at which the library changes how it works: when records move into pages, how much is done in one step, how
- * much is kept in memory or under way. Apps never set them. The simulation makes them tiny, so that every run exceeds
- * every size; with the usual sizes a run of forty commands exceeds none.
+ * much is kept in memory, how much is sent and not answered yet. Apps never set them. The simulation makes the sizes
+ * tiny, so that each of its runs goes beyond all of them. With the usual sizes, a run of forty commands would not reach
+ * any of them.
  */
 export interface Sizes {
   /** Rows in one page. */
   readonly rowPage: number
   /** A commit with this many new rows or more writes them as pages, without keeping them loose first. */
   readonly rowsAtOnce: number
-  /** Loose rows are folded into pages once there are this many, or a quarter of this for each page if that is more. */
+  /**
+   * Loose rows are folded into pages at this number if there are at most 4 pages. With more pages, the number is
+   * multiplied by a quarter of the number of pages, but at most by 16.
+   */
   readonly looseRows: number
   /** Outbox records in one page. */
   readonly outboxPage: number
   /** A commit with this many new outbox records or more writes them as pages, without keeping them loose first. */
   readonly outboxAtOnce: number
-  /** Loose outbox records are folded into pages at this number, or at a quarter of it for each page if that is more. */
+  /** Loose outbox records are folded into pages at this number, which grows with the pages as `looseRows` does. */
   readonly looseOutbox: number
   /** The most pages that one fold rewrites. */
   readonly foldedPages: number
@@ -34,7 +38,10 @@ export interface Sizes {
   readonly group: number
   /** The most stale entities for which one step makes documents. Bounds how long a write waits for that step. */
   readonly projectAtOnce: number
-  /** The most stale entities that one step projects if none of them needs a document, which costs a twentieth. */
+  /**
+   * The most stale entities that one step projects if none of them needs a document. Projecting an entity without a
+   * document costs a twentieth of projecting it with one.
+   */
   readonly readAtOnce: number
   /**
    * After this number of operations a step that projects stale entities ends, because 20 kB of changes may have

@@ -33,7 +33,10 @@ export class PackedChanges {
     return this.#size
   }
 
-  /** Adds a change that is not here yet. Its place is the size before the call. */
+  /**
+   * Adds a change that this list does not have yet. The place of the change is the number of changes that the list had
+   * before the call.
+   */
   add({ hash, chunk, startOp, maxOp }: Change): void {
     const place = this.#size++
     if (2 * this.#size > this.#table.length) this.#grow()

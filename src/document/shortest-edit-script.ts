@@ -26,7 +26,10 @@ function shortest(a: readonly string[], b: readonly string[]): [number, number][
   const mid = most + 1
   /** By diagonal (k = x - y, shifted by `mid`): the largest x that `d` edits reach. */
   const reach = new Int32Array(2 * most + 3)
-  /** `reach` as it was before each round, diagonals -d - 1 to d + 1. */
+  /**
+   * Entry `d` is a copy of `reach` from before round `d`. It has only the diagonals from -d - 1 to d + 1, because round
+   * `d` reads no others.
+   */
   const rounds: Int32Array[] = []
   for (let d = 0; d <= most; d++) {
     rounds.push(reach.slice(mid - d - 1, mid + d + 2))

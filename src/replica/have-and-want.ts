@@ -15,8 +15,9 @@ import { changesOf } from "./set-aside.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * Notes that the relay does not know our cursor. The note is on the disk before any later message of the connection is
- * handled: a device that crashes in the middle of a heal must heal again.
+ * Sets `state.heal`, because the relay does not know this replica's cursor. The state is saved before any later message
+ * of this connection is handled, so a device that crashes during the fallback exchange (a heal) begins the exchange
+ * again.
  */
 export function markHeal(steps: ConnectionSteps): Promise<void> {
   return steps.step([], (tx) => {

@@ -20,8 +20,8 @@ export class Live {
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
   /**
-   * By actor, what the entries of its changes say, in the order of the changes. A run may have thousands of changes, so
-   * that a long history takes little memory here.
+   * By actor: the runs of the actor's changes, in order. A run is stored once, however many changes it has, so a long
+   * history takes little memory.
    */
   readonly #runs = new Map<Actor, Run[]>()
 

@@ -12,7 +12,10 @@ import { keys } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Moves a change and those that depend on it from the entity to the rejected list, and out of the outbox. */
+/**
+ * Moves a change, and all changes that depend on it, from the entity to the rejected list. Removes these changes from
+ * the outbox.
+ */
 export async function setAside(
   replica: Replica,
   tx: Transaction,

@@ -7,11 +7,11 @@ import type { ClockDifference } from "./clock-difference.ts"
 import type { Progress } from "./progress.ts"
 import type { Link } from "./socket.ts"
 
-/** The status that an attempt reports. */
+/** What one attempt to sync a workspace shows in the workspace's status. */
 export interface AttemptStatus extends CatchUpStatus {
   /** The reason why nothing comes for this workspace although the connection is open. */
   readonly trouble: HeadwaterError | null
-  /** A refusal for now; null when the relay refuses nothing. */
+  /** The error of a refusal that ends after some time; null when the relay refuses nothing. */
   readonly refusal: HeadwaterError | null
 }
 
@@ -34,6 +34,9 @@ export interface AttemptOptions {
   readonly clockDifference: ClockDifference
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
-  /** Called when `mustHeal` has become true and perhaps no commit follows, after which the session would look at it. */
+  /**
+   * Called when `mustHeal` has become true. The session reads `mustHeal` after every commit, but perhaps the next
+   * commit does not come for a long time.
+   */
   readonly damaged: () => void
 }

@@ -166,7 +166,8 @@ export class Attempt {
     if (message.t === "want" && this.#staleWants > 0) this.#staleWants -= message.more ? 0 : 1
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
     if (message.t !== "entries") return true
-    // While a want is awaited, a principal says nothing: the answers to an earlier pull and to an earlier heal name it, too.
+    // While this attempt waits for a want, entries that name a principal do not show that the relay has answered this
+    // attempt: the answers to an earlier pull and to an earlier heal name one, too.
     if (this.#awaits === "principal" && message.principal !== undefined) this.#awaits = "nothing"
     return this.#awaits === "nothing"
   }

@@ -15,9 +15,9 @@ import type { Clock } from "../base/env.ts"
 export class ClockDifference {
   readonly #clock: Clock
   /**
-   * When the requests whose answers have the relay's time were sent, by this device's clock: for each attempt, the
-   * oldest one that is not answered. The oldest attempt is the first, because the relay answers in the order of the
-   * requests.
+   * For each attempt: when it sent the oldest request that is not answered yet, by this device's clock. Only requests
+   * whose answer has the relay's time count. The oldest attempt is the first, because the relay answers in the order of
+   * the requests.
    */
   readonly #askedAt = new Map<object, number>()
 
@@ -41,9 +41,9 @@ export class ClockDifference {
   }
 
   /**
-   * Call when entries with the relay's time were accepted. Returns by how many ms the relay's clock is ahead. `time`: the
-   * relay's time, ms since 1970. `known`: the difference that was known before, ms. The later times in the answer to a
-   * heal say nothing new, because nobody knows how long they took.
+   * Call when entries with the relay's time were accepted. Returns by how many ms the relay's clock is ahead. `time`:
+   * the relay's time, ms since 1970. `known`: the difference that was known before, ms. The later times in the answer
+   * to a heal say nothing new, because nobody knows how long they took.
    */
   answered(time: number, known: number): number {
     const [oldest] = this.#askedAt.values()

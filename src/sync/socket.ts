@@ -214,7 +214,10 @@ export class Connection implements Relay {
     this.#closeListeners.tellNow()
   }
 
-  /** Calls `listener` when this connection is closed for good, also for a workspace that is not attached now. */
+  /**
+   * Calls `listener` when this connection is closed for good. `Channel.closed` tells only the workspaces that are
+   * attached at that moment; a listener is called although its workspace has left the connection.
+   */
   onClose(listener: () => void): () => void {
     return this.#closeListeners.add(listener)
   }

@@ -155,8 +155,12 @@ const LENGTH_BASE = Uint16Array.of(
 const LENGTH_BITS = Uint8Array.of(
   ...[0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0],
 )
-/** The distance of symbol 0 is 1; each further one is that of the symbol before it and 2 to the power of its bits. */
+/** The number of extra bits of each distance symbol. */
 const DISTANCE_BITS = Uint8Array.from({ length: 30 }, (_, i) => (i < 4 ? 0 : (i >> 1) - 1))
+/**
+ * The smallest distance of each symbol: 1 for symbol 0. For every other symbol: the smallest distance of the symbol
+ * before it, plus 2 ** (extra bits of the symbol before it).
+ */
 const DISTANCE_BASE = new Uint16Array(30)
 for (let i = 0, base = 1; i < 30; base += 2 ** DISTANCE_BITS[i++]!) DISTANCE_BASE[i] = base
 /** The order in which a block gives the lengths of the codes for lengths. */

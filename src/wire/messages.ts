@@ -120,9 +120,9 @@ export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: En
 
 /**
  * One item of an `entries` message: an entry or a run. A run stands for entries of this connection's own push `own`,
- * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a place to which the
- * receiver's reach rises: the place of the newest change that a snapshot covers, or the place of a tombstone, also when
- * the item is not sent at that place.
+ * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a cursor
+ * which the receiver's reach must not stay behind: of a snapshot, the cursor of the newest change that it covers; of a
+ * tombstone, that of the tombstone. The relay may send the item at another point of the log.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }

@@ -72,8 +72,10 @@ export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
 
 /**
- * Returns how many chunks an encoded item has, and how many bytes they have once they are decoded. A run has none. The
- * items of a frame must have no more than `limits.chunks` and `limits.message` together.
+ * Returns how many chunks an encoded item has, and how many bytes these chunks have after decoding. Both are 0 for an
+ * item that stands for entries of the receiver's own push (`Item`). Over all items of a frame, the chunks must not
+ * exceed
+ * `limits.chunks`, and the bytes must not exceed `limits.message`.
  */
 export function decodedSize(item: Uint8Array): BlockSize {
   const input = new Reader(item)
@@ -174,7 +176,8 @@ const entryType = (effort: Effort): Type<m.Entry> => ({
     out.unpack(checkedBytes(out, chunks), chunks.length)
     const s = chunks.length > 0 ? blockOf(value, effort) : undefined
     const kind = value.kind === "change" ? undefined : value.kind
-    // Fields that are undefined are not written. An object that is copied with `...` is written in three times the time.
+    // Fields that are undefined are not written. An object that is copied with `...` is written in three times the
+    // time.
     const wire = { c, e, s, kind, by, adopted, once, if: value.if, key, blobs, authors, row, projection, mac }
     wireEntry.write(out, wire as WireEntry)
   },

@@ -11,12 +11,13 @@ class Given {
 }
 
 /**
- * Notes on the chunks of an entry that was decoded the block from which they were decoded, and the changes that decoding
- * has read already. An entry with these chunks is written with the same block. So a relay stores and serves the bytes
- * that it has received, encodes chunks only where it leaves some out, and hashes each change once.
+ * Attaches two things to the array of chunks of a decoded entry: the block from which the chunks were decoded, and the
+ * changes that the decoder has already read. An entry with these chunks is written with the same block. So a relay
+ * stores and serves the bytes that it has received, encodes chunks only where it leaves some out, and hashes each
+ * change once.
  *
- * The note is a private field of the array, which nobody else sees or copies. (A WeakMap from chunks to blocks took 11
- * us for each entry, most of it in the garbage collector.)
+ * They are attached as a private field of the array, which nobody else sees or copies. (A WeakMap from chunks to blocks
+ * took 11 us for each entry, most of it in the garbage collector.)
  */
 export class ReceivedChunks extends Given {
   readonly #owner: Owner

@@ -9,8 +9,9 @@
  *   - startOp, because it is one more than the last operation of the sequence up to here.
  * - `GENESIS`: the genesis of the entity.
  * - `TEXT`: the container of a text; uleb length of the key, and the key.
- * - `AS_IS`: uleb length of the chunk, and the chunk. So travel bytes that are not a change within the limits: whoever
- *   is to refuse them can name their hash. The other elements do not count them.
+ * - `AS_IS`: uleb length of the chunk, and the chunk. A chunk that is not a change within the limits is sent in
+ *   this form, so that the receiver can compute its hash and name the hash in a refusal. When a later element leaves
+ *   out its deps, author or startOp, they are computed as if this chunk were not there.
  */
 
 import { HeadwaterError } from "../base/errors.ts"

@@ -49,7 +49,10 @@ export class EntityHeads {
    * is then NIL.
    */
   readonly #long = new Map<number, Map<string, number>>()
-  /** Each entity's state before the segment. Null: it had no state. Absent: its state is not looked up yet. */
+  /**
+   * By the entity's number in this segment: the entity's state before the segment. Null: it had no state. Absent: its
+   * state is not looked up yet.
+   */
   readonly #before = new Map<number, EntityState | null>()
   /** Approximate bytes of memory that the states in `#before` take. */
   statesMemory = 0

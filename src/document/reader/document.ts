@@ -8,7 +8,8 @@ import { ChangeActors } from "./operation-runs.ts"
 import { Sequence } from "./sequence.ts"
 
 /**
- * Steps at most: those of searches, which take about 0.1 s, and some for each run of operations. An entity of 10,000
+ * The most steps that reading one entity may take. Searches count their steps, and each run of operations counts
+ * `STEPS_OF_RUN`. If all steps are steps of searches, they take about 0.1 s. An entity of 10,000
  * edits takes fewer; only a history that was made to be slow, or to fill the memory, takes more.
  */
 const STEPS = 10_000_000

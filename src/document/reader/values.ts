@@ -92,7 +92,8 @@ export class Values {
       left -= alike
     }
     const text = textOf(bytes, from, this.#bytes.at)
-    // The longer elements are one character each. So are those of one byte if there are as many characters as elements.
+    // The loop has checked that each element of 2 to 4 bytes is one character. Elements of one byte were not checked.
+    // All of them are characters if the text has `count` characters, which are `count + pairs` UTF-16 units.
     if (text.length !== count + pairs) decline("an element of a text that is no character")
     return text
   }

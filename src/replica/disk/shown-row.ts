@@ -86,7 +86,7 @@ export class ShownRows {
     this.#early.delete(id)
   }
 
-  /** Returns the ids of the rows of which a time lay in the future, was hidden, and has passed since. */
+  /** Returns the ids of the rows that hide a time (`TIMES`) which was in the future and has now passed. */
   due(): string[] {
     const now = this.#joined.now()
     const hasCome = (id: string) => TIMES.some((key) => (this.#hidden.get(id)?.[key] ?? now + 1) <= now)
