@@ -1,6 +1,6 @@
 /** Headwater, as its README says: a workspace on `nodeStore`, and a relay. */
-import { collection, openWorkspace, text } from "../../../dist/index.js"
-import { nodeStore } from "../../../dist/store/node.js"
+import { collection, openWorkspace, text } from "../../../dist/doors/index.js"
+import { nodeStore } from "../../../dist/doors/store/node.js"
 
 /** Returns a function that returns the capital letters that a text has gained since the last call. */
 function newCapitals(text) {
