@@ -5,6 +5,7 @@ import { Listeners } from "../base/listeners.ts"
 import { create, remove, restore, update } from "../replica/author.ts"
 import type { RowDelta } from "../replica/disk/rows.ts"
 import type { PlainRow } from "../replica/disk/shown-row.ts"
+import { read as readEntity } from "../replica/read.ts"
 import type { Replica } from "../replica/replica.ts"
 import { withDefaults } from "../schema/defaults-and-preview.ts"
 import { created, edited } from "../schema/draft.ts"
@@ -36,8 +37,9 @@ export interface Collection<S, F, D> {
   /** Returns every row whose entity is not deleted, ordered by id. Returns the same array until a row changes. */
   all(): readonly Row<S, F, D>[]
   /**
-   * Reads the whole entity, including texts that are too long for its row; undefined when there is no such entity. A
-   * deleted entity can be read, too. Rejects with `WASM_FAILED` when Automerge cannot be loaded.
+   * Reads the whole entity, including fields that are too long for its row; undefined when there is no such entity. A
+   * deleted entity can be read, too. Call this when a person opens an entity: its document, and WebAssembly, are then
+   * loaded before the first edit. Rejects with `WASM_FAILED` when only Automerge can read the entity and cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
@@ -120,7 +122,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     get,
     all,
     async read(id: string) {
-      const fields = await replica.read(def, id)
+      const fields = await readEntity(replica, def, id)
       const row = replica.rows.get(name, id)
       if (fields === undefined || row === undefined) return undefined
       const meta = Object.fromEntries(Object.entries(row).filter(([key]) => key === "id" || key.startsWith("$")))

@@ -8,6 +8,8 @@ export interface IdleWork {
   afterGroup(): void
   /** Called when a commit has failed, or the disk could not be read. */
   afterFailure(): void
+  /** Called when an entity was read without a document. */
+  afterRead(entity: string): void
   /** Makes damaged records again, in the transaction of a step of its own. */
   mend(tx: Transaction, records: readonly Key[]): Promise<void>
   /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
@@ -19,6 +21,7 @@ export interface IdleWork {
 export const NO_WORK: IdleWork = {
   afterGroup() {},
   afterFailure() {},
+  afterRead() {},
   async mend() {},
   automergeLoaded() {},
   async close() {},

@@ -24,6 +24,8 @@ const FOLD_DELAY_MS = 1000
  * by one.
  */
 const FOLDS_AT_CLOSE = 100
+/** Wait between reading an entity and making its document. Who reads many entities reads the next one before that. */
+const OPEN_DELAY_MS = 30
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
 /** Wait between two checks whether the store is still there. */
@@ -48,6 +50,7 @@ export class Idle implements IdleWork {
   #closing = false
   #cancelFold: (() => void) | undefined
   #cancelRetry: (() => void) | undefined
+  #cancelOpen: (() => void) | undefined
   #cancelShow: (() => void) | undefined
   #cancelLook: (() => void) | undefined
 
@@ -90,6 +93,23 @@ export class Idle implements IdleWork {
       this.#cancelShow = undefined
       this.#replica.showDue()
       this.afterGroup()
+    })
+  }
+
+  /**
+   * Makes the document of the entity that was read last, so that the first edit does not wait for it, nor for
+   * WebAssembly.
+   */
+  afterRead(entity: string): void {
+    const { clock, documents } = this.#replica
+    this.#cancelOpen?.()
+    if (this.#closing) return
+    this.#cancelOpen = clock.after(OPEN_DELAY_MS, () => {
+      const open = async (tx: Transaction) => {
+        if (tx.exists(entity) && tx.state.access !== "read") await documents.live(entity, tx)
+      }
+      // What fails here fails again, and is reported, when the entity is edited.
+      this.#replica.step([], open).catch(() => {})
     })
   }
 
@@ -308,6 +328,7 @@ export class Idle implements IdleWork {
     this.#closing = true
     this.#cancelFold?.()
     this.#cancelRetry?.()
+    this.#cancelOpen?.()
     this.#cancelShow?.()
     this.#cancelLook?.()
     if (quickly) return

@@ -142,13 +142,9 @@ export class Replica {
     this.documents.dropAll()
   }
 
-  /** Reads all fields of an entity, long texts included; undefined when there is no such entity. */
-  async read(def: AnyDef, id: string): Promise<Record<string, unknown> | undefined> {
-    return this.step([], async (tx) => {
-      if (!tx.exists(id)) return undefined
-      const live = await this.documents.live(id, tx)
-      return live?.entity.collection === def.name ? structuredClone(live.entity.whole(def)) : undefined
-    })
+  /** Call when an entity was read without a document: perhaps it will soon be edited. */
+  wasRead(entity: string): void {
+    this.#idle.afterRead(entity)
   }
 
   /**

@@ -23,10 +23,12 @@ test("status no longer shows WASM_FAILED once Automerge has been loaded", async 
   await ws.close()
   away = true
   ws = await open(undefined, store)
-  await expect(ws.notes.read(id)).rejects.toMatchObject({ code: "WASM_FAILED" })
+  const edit = () => ws.notes.update(id, (draft) => void (draft.title = "U"))
+  await expect(edit()).rejects.toMatchObject({ code: "WASM_FAILED" })
   expect(ws.status.error?.code).toBe("WASM_FAILED")
   away = false
-  expect(await ws.notes.read(id)).toMatchObject({ title: "T" })
+  await edit()
+  expect(await ws.notes.read(id)).toMatchObject({ title: "U" })
   expect(ws.status.error).toBe(null)
   await ws.close()
 })

@@ -55,8 +55,10 @@ const writes = async (wasm) => {
   const { id } = await ws.notes.create({ title: "T" })
   const created = { compiled: compiled.length, requests }
   const { title } = await ws.notes.read(id)
+  const read = { compiled: compiled.length, requests }
+  await ws.notes.update(id, (draft) => void (draft.title += "!"))
   await ws.close()
-  return { created, title, requests, marked: compiled.includes(marked.length), base64: compiled.includes(file.length) }
+  return { created, read, title, requests, marked: compiled.includes(marked.length), base64: compiled.includes(file.length) }
 }
 told.string = await writes(url)
 told.URL = await writes(new URL(url))
@@ -112,17 +114,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 describe("wasm", () => {
   const untouched = { compiled: 0, requests: 0 }
 
-  test.each(["string", "URL", "foreignURL"])("as a %s is fetched when a document is first needed", (kind) => {
-    expect(told[kind]).toMatchObject({ created: untouched, title: "T", requests: 1, base64: false })
+  test.each(["string", "URL", "foreignURL"])("as a %s is fetched when a note is first edited", (kind) => {
+    expect(told[kind]).toMatchObject({ created: untouched, read: untouched, title: "T", requests: 1, base64: false })
   })
 
   const bytes = ["Uint8Array", "ArrayBuffer", "part", "foreignUint8Array", "foreignArrayBuffer", "foreignPart"]
   test.each(bytes)("as bytes (%s) is compiled without a request", (kind) => {
-    expect(told[kind]).toEqual({ created: untouched, title: "T", requests: 0, marked: true, base64: false })
+    expect(told[kind]).toEqual({ created: untouched, read: untouched, title: "T", requests: 0, marked: true, base64: false })
   })
 
   test("that is not given means the base64 build", () => {
-    expect(told["none"]).toEqual({ created: untouched, title: "T", requests: 0, marked: false, base64: true })
+    expect(told["none"]).toEqual({ created: untouched, read: untouched, title: "T", requests: 0, marked: false, base64: true })
   })
 
   test("is not needed to make a note", () => {

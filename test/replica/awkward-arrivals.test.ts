@@ -176,7 +176,8 @@ test("a waiting change is not lost when the session takes a fresh actor", async 
   await relay.pass(200)
   expect(replicaOf(ws).stale.has("e")).toBe(false)
   expect(await ws.notes.read("e")).toMatchObject({ n: 3 })
-  expect(replicaOf(ws).documents.get("e")?.changes.size).toBe(4)
+  const live = await replicaOf(ws).step([], (tx) => replicaOf(ws).documents.live("e", tx))
+  expect(live?.changes.size).toBe(4)
   await ws.close()
 })
 

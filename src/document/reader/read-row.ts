@@ -1,10 +1,12 @@
-/** Makes an entity's row from its changes without Automerge, or leaves the entity to Automerge. */
+/** Makes an entity's row from its changes without Automerge, or reads its fields, or leaves the entity to Automerge. */
 
+import type { Fields } from "../../schema/draft.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import type { Change } from "../../wire/chunk.ts"
 import type { Hash } from "../../wire/protocol.ts"
 import { Admission, type Judged, trustedOf } from "../admission.ts"
 import type { Facts } from "../facts.ts"
+import { causalOrder } from "../graph.ts"
 import { History } from "../history.ts"
 import { type ProjectedRow, project } from "../projection.ts"
 import { Declined, decline } from "./declined.ts"
@@ -16,6 +18,31 @@ export interface ReadRow {
   readonly facts: Facts
   /** No change is bad: a history with a bad change is left to Automerge. */
   readonly verdict: Judged
+}
+
+/**
+ * Reads all fields of an entity whose changes are known to be sound, as `Entity.whole` gives them. Returns undefined when
+ * it leaves the entity to Automerge, also because a change depends on one that is not here.
+ */
+export function readFields(
+  entity: string,
+  changes: readonly Change[],
+  def: AnyDef,
+): { readonly collection: string; readonly fields: Readonly<Fields> } | undefined {
+  const history = new History()
+  const reader = new Reader(entity, history)
+  const ordered = causalOrder(changes)
+  if (ordered.length < changes.length || changes.length === 0) return undefined
+  try {
+    for (const change of ordered) {
+      reader.read(change)
+      history.add(change)
+    }
+    return { collection: reader.collection, fields: reader.whole(def) }
+  } catch (error) {
+    if (error instanceof Declined) return undefined
+    throw error
+  }
 }
 
 /**

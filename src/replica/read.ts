@@ -1,0 +1,29 @@
+/** Reads all fields of an entity, also those that are too long for its row. */
+import { readFields } from "../document/reader/read-row.ts"
+import type { Fields } from "../schema/draft.ts"
+import type { AnyDef } from "../schema/schema.ts"
+import type { Replica } from "./replica.ts"
+
+/**
+ * Reads an entity; undefined when there is no such entity in the collection. No document is made if the fields can be
+ * read from the changes. Idle work then makes the document, unless another entity is read soon: a person who has opened
+ * an entity will probably edit it, whereas an export or a search reads one entity after the other.
+ */
+export async function read(replica: Replica, def: AnyDef, id: string): Promise<Fields | undefined> {
+  const { documents, sizes } = replica
+  let isClosed = false
+  const fields = await replica.step([], async (tx) => {
+    if (!tx.exists(id)) return undefined
+    // The verdict on a change of a stale entity may be open.
+    const mayBeRead = sizes.readRows && !documents.has(id) && tx.staleOf(id) === undefined
+    const held = mayBeRead ? await documents.held(id, tx) : undefined
+    const changes = held && Array.from(held.values(), ({ change }) => change)
+    const closed = changes && readFields(id, changes, def)
+    isClosed = closed !== undefined
+    const entity = closed === undefined ? (await documents.live(id, tx, held))?.entity : undefined
+    const { collection, fields } = closed ?? { collection: entity?.collection, fields: entity?.whole(def) }
+    return collection === def.name ? structuredClone(fields) : undefined
+  })
+  if (isClosed) replica.wasRead(id)
+  return fields
+}
