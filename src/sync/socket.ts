@@ -9,6 +9,7 @@ import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } fr
 import { Heartbeat } from "./heartbeat.ts"
 import { RedialWait } from "./redial-wait.ts"
 import { askForToken, subprotocols, type Token } from "./token.ts"
+import { TokenRenewal } from "./token-renewal.ts"
 
 /** The address of a relay, and the token for it. */
 export interface RelayOptions {
@@ -113,6 +114,10 @@ export class Connection implements Relay {
   /** `asking`: the app is asked for a token. `waiting`: for the time of the next dial. */
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
   #tokenCall: AbortController | undefined
+  readonly #renewal = new TokenRenewal(
+    (got, failed) => this.#ask("expiring", got, failed),
+    (token) => this.#redialWith(token),
+  )
   #socket: Socket | undefined
   /** The `reason` that the next call of the app's token function gets. */
   #tokenReason: "open" | "refused" = "open"
@@ -232,10 +237,22 @@ export class Connection implements Relay {
     this.#dropSocket()
     this.#cancelTimer?.()
     for (const channel of this.#channels.values()) channel.dialling()
+    this.#state = "asking"
+    this.#ask(
+      this.#tokenReason,
+      (token) => this.#connect(token),
+      (error) => this.#redial(error), // no relay has refused the token
+    )
+  }
+
+  /** Asks the app for a token. Neither function is called if the call is aborted before the answer. */
+  #ask(
+    reason: "open" | "expiring" | "refused",
+    got: (token: string | undefined) => void,
+    failed: (error: HeadwaterError) => void,
+  ): void {
     const call = new AbortController()
     this.#tokenCall = call
-    this.#state = "asking"
-    /** Ignores the answer to a call that was aborted. */
     const answered = <T>(go: (answer: T) => void) => {
       return (answer: T) => {
         if (this.#tokenCall !== call) return
@@ -243,10 +260,15 @@ export class Connection implements Relay {
         go(answer)
       }
     }
-    askForToken(this.#token, this.#tokenReason, [...this.#channels.keys()], call, this.#machine).then(
-      answered((token: string | undefined) => this.#connect(token)),
-      answered((error: HeadwaterError) => this.#redial(error)), // no relay has refused the token
-    )
+    const workspaces = [...this.#channels.keys()]
+    askForToken(this.#token, reason, workspaces, call, this.#machine).then(answered(got), answered(failed))
+  }
+
+  /** Dials again at once. The relay has done nothing wrong, so no workspace is told that the connection has ended. */
+  #redialWith(token: string): void {
+    this.#dropSocket()
+    for (const channel of [...this.#channels.values()]) channel.dialling()
+    this.#connect(token)
   }
 
   #connect(token: string | undefined): void {
@@ -260,6 +282,7 @@ export class Connection implements Relay {
       this.#cancelTimer?.()
       this.#state = "open"
       this.#heartbeat.start()
+      if (typeof this.#token === "function") this.#renewal.watch(token, this.#machine)
       if (this.#firstWordMs === undefined) this.#waitUntilStable()
       else this.#awaitFirstWord(this.#firstWordMs)
       for (const [workspace, channel] of [...this.#channels]) this.#giveLink(workspace, channel)
@@ -357,6 +380,7 @@ export class Connection implements Relay {
     this.#usedSocket.clear()
     this.#farewell = undefined
     this.#heartbeat.stop()
+    this.#renewal.stop()
     call?.abort()
     if (socket === undefined) return
     socket.onopen = socket.onmessage = socket.onclose = null

@@ -7,13 +7,15 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
 /**
  * A bearer token, or a function that gets one.
  *
- * The function is called before every dial, with the workspaces that are on the connection. It has 60 s. When it
+ * The function is called before every dial, with the workspaces that are on the connection, and a minute before the token
+ * ends, if the token is a JSON Web Token with an `exp` (RFC 7519). It has 60 s. When it
  * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
  * aborted when the time is over, and when the token is not needed any more.
  *
- * `reason`: `"refused"` when the relay has refused the last token, else `"open"`. A refusal in the relay's answer to
- * the dial (401, 403) is seen on Node only. `"expiring"` is never passed yet, because the relay of this version checks
- * no tokens.
+ * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present one ends soon, else
+ * `"open"`. A refusal in the relay's answer to the dial (401, 403) is seen on Node only. With the token that it gets for
+ * `"expiring"`, the connection is dialled again at once. If the function fails then, or gives the same token, the
+ * connection stays as it is, and the function is called again after half of the time that is left.
  */
 export type Token =
   | string
@@ -33,7 +35,7 @@ const TOKEN_MS = 60_000
  */
 export async function askForToken(
   token: Token | undefined,
-  reason: "open" | "refused",
+  reason: "open" | "expiring" | "refused",
   workspaces: readonly string[],
   call: AbortController,
   clock: Clock,

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { WebSocketServer } from "ws"
 import type { Env } from "../../src/base/env.ts"
 import { Connection } from "../../src/sync/socket.ts"
-import { cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
+import { type ClientMessage, cursorOf, limits, type RelayMessage } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
@@ -257,6 +257,76 @@ describe("a token", () => {
       server.close()
     },
   )
+
+  /** A JSON Web Token that ends in this many ms. Nobody checks its signature here. */
+  const endingIn = (ms: number) =>
+    ["{}", JSON.stringify({ sub: "ann ÿ", exp: (relay.now + ms) / 1000 }), "s"]
+      .map((part) => Buffer.from(part).toString("base64url"))
+      .join(".")
+
+  const pong = (message: ClientMessage): RelayMessage[] => (message.t === "ping" ? [{ t: "pong" }] : [])
+
+  test("that ends soon is replaced by another one a minute before its end", async () => {
+    const reasons: string[] = []
+    const ws = await opened({
+      url: "ws://relay",
+      token: ({ reason }) => {
+        reasons.push(reason)
+        return endingIn(3_600_000)
+      },
+    })
+    relay.answer = pong
+    relay.say(level())
+    await relay.pass(3_539_000)
+    expect([reasons, dialled.length]).toEqual([["open"], 1])
+    const failed: unknown[] = []
+    ws.onStatus(({ error }) => failed.push(error))
+    await relay.pass(2000)
+    relay.say(level())
+    await relay.settle()
+    expect([reasons, dialled.map(({ closed }) => closed)]).toEqual([
+      ["open", "expiring"],
+      [true, false],
+    ])
+    expect(new Set(dialled.map(({ protocols }) => protocols[1])).size).toBe(2)
+    expect(ws.status).toMatchObject({ connected: true, phase: "live" })
+    expect(failed.every((error) => error === null)).toBe(true)
+    await relay.pass(3_541_000)
+    expect(reasons).toEqual(["open", "expiring", "expiring"])
+  })
+
+  test("that ends soon is asked for again if the function fails, and the connection stays", async () => {
+    const reasons: string[] = []
+    const ends = endingIn(80_000)
+    const ws = await opened({
+      url: "ws://relay",
+      token: ({ reason }) => {
+        reasons.push(reason)
+        if (reasons.length === 2) throw new Error("the server is away")
+        return ends
+      },
+    })
+    relay.answer = pong
+    relay.say(level())
+    await relay.pass(41_000)
+    expect([reasons, ws.status.error]).toEqual([["open", "expiring"], null])
+    await relay.pass(39_000)
+    expect(reasons.length).toBeLessThan(10) // after half of the time that is left, and not in the last second
+    expect([dialled.length, ws.status.connected]).toEqual([1, true])
+  })
+
+  test.each([
+    ["that has ended", () => endingIn(-1000)],
+    ["that is no JSON Web Token", () => "a.b.c"],
+    ["whose end is in a hundred years", () => endingIn(3.2e12)],
+  ])("%s is not replaced", async (_, make) => {
+    const reasons: string[] = []
+    await opened({ url: "ws://relay", token: ({ reason }) => (reasons.push(reason) > 0 ? make() : "") })
+    relay.answer = pong
+    relay.say(level())
+    await relay.pass(3 * 86_400_000)
+    expect([reasons, dialled.length]).toEqual([["open"], 1])
+  })
 
   test("that never comes is FORBIDDEN after a minute; its function is aborted, and called again", async () => {
     const asked: AbortSignal[] = []
