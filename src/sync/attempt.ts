@@ -358,7 +358,8 @@ export class Attempt {
       if (access !== undefined) this.#batches.handOn() // entries that came before may name another access
       const mayWrite = access === "write" || access === "admin"
       if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
-      else if (code === "FORBIDDEN" && mayWrite) this.#o.update({ trouble: null })
+      else if (code === "FORBIDDEN" && mayWrite)
+        this.#o.update({ trouble: null }) // it only ends an earlier FORBIDDEN
       else this.#trouble.noticed(notice)
       if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
     }

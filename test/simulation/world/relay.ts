@@ -58,6 +58,7 @@ export class RelayHost implements Host {
   readonly #random: Random
   readonly #principalOf: (owner: string) => string
   readonly #accessOf: (owner: string) => Access
+  /** The open connections, each with its line. */
   readonly #served = new Map<Connection, Line>()
   readonly #logSizes: Partial<LogSizes>
   readonly #serveSizes: Partial<ServeSizes>
