@@ -67,7 +67,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "cursor moved by an ack",
-    run: 0,
+    run: 1,
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
@@ -187,7 +187,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 2,
+    run: 7,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
