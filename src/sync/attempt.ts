@@ -365,7 +365,11 @@ export class Attempt {
       const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
+      if (access !== undefined) this.#batches.handOn() // entries that came before may name another access
+      const mayWrite = access === "write" || access === "admin"
       if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
+      else if (code === "FORBIDDEN" && mayWrite)
+        this.#o.update({ trouble: null }) // it only ends an earlier FORBIDDEN
       else this.#trouble.noticed(notice)
       if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
     }

@@ -2,6 +2,9 @@
  * Decides how many bytes of entries the relay may send ahead of what this device has committed. An ack comes over the
  * same connection, behind the entries that are under way. So on a slow line these entries must be few: about as many as
  * the line brings in a second. On a fast line they must be many, so that the relay never waits for new credit.
+ *
+ * When the device's clock is set, one measurement is wrong, and halves or doubles these bytes within their limits. The
+ * next measurement corrects that.
  */
 
 import type { Clock } from "../base/env.ts"

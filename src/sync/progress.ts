@@ -18,21 +18,24 @@ export class Progress {
   #failed: Unfinished | undefined
   /** Heals since the workspace was last level for `HELD_MS`. */
   #heals = 0
-  /** The time since which the workspace is level, ms since 1970; undefined while it is not level. */
-  #levelSince: number | undefined
-  readonly #clock: Pick<Clock, "now">
+  /**
+   * Set while the workspace is level after a heal: cancels the timer that ends `HELD_MS`. It is a timer, because the
+   * device's clock may be set: the time that has passed by the clock would then be wrong, and a backoff would be reset
+   * too early or stay too long.
+   */
+  #cancelTimer: (() => void) | undefined
+  readonly #clock: Pick<Clock, "after">
   readonly #made: () => void
 
   /** `made` is called when there is progress. */
-  constructor(clock: Pick<Clock, "now">, made: () => void) {
+  constructor(clock: Pick<Clock, "after">, made: () => void) {
     this.#clock = clock
     this.#made = made
   }
 
   /** Call when an attempt has ended because it or its connection has failed. `unfinished`: what it was doing. */
   failed(unfinished: Unfinished | undefined): void {
-    this.#noteHeld()
-    this.#levelSince = undefined
+    this.#notLevel()
     this.#failed = unfinished
   }
 
@@ -41,8 +44,8 @@ export class Progress {
    * too.
    */
   committed(position: number | undefined, level: boolean): void {
-    this.#noteHeld()
-    this.#levelSince = level ? (this.#levelSince ?? this.#clock.now()) : undefined
+    if (level) this.#level()
+    else this.#notLevel()
     const isFurther = position !== undefined && position > this.#furthest
     if (isFurther) this.#furthest = position
     if (isFurther || (level && this.#failed === "pull")) this.#progress()
@@ -55,13 +58,25 @@ export class Progress {
 
   /** Call when the relay has another log than before. */
   otherLog(): void {
-    this.#noteHeld()
-    this.#levelSince = undefined
+    this.#notLevel()
     if (this.#heals++ === 0) this.#furthest = -1
   }
 
-  #noteHeld(): void {
-    if (this.#levelSince !== undefined && this.#clock.now() - this.#levelSince >= HELD_MS) this.#heals = 0
+  #level(): void {
+    if (this.#heals === 0) return
+    this.#cancelTimer ??= this.#clock.after(
+      HELD_MS,
+      () => {
+        this.#heals = 0
+        this.#cancelTimer = undefined
+      },
+      true,
+    )
+  }
+
+  #notLevel(): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
   }
 
   #progress(): void {

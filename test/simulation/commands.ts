@@ -9,6 +9,7 @@ import { harmDevice } from "./world/harm-device.ts"
 import {
   backUpDevice,
   COPY,
+  changeAccess,
   cloneDevice,
   connect,
   crash,
@@ -27,7 +28,7 @@ import {
 import { EDITS, type Replica } from "./world/replica.ts"
 import { usualSpeeds, type World, type WorldOptions } from "./world/world.ts"
 
-type Op = keyof typeof WEIGHTS | keyof typeof TROUBLES
+type Op = keyof typeof WEIGHTS | keyof typeof TROUBLES | keyof typeof RIGHTS
 
 export interface Command {
   readonly op: Op
@@ -77,6 +78,11 @@ const TROUBLES = {
   update: 1,
   failTokens: 1,
   newer: 1,
+} as const
+
+/** Changes of what the relay allows. They are drawn last, for the same reason. */
+const RIGHTS = {
+  access: 1,
 } as const
 
 export interface Run {
@@ -130,6 +136,14 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
   account: (world, replica, x) => {
     world.edit(replica, "both", entityOf(world, x >> 3))
     switchAccount(world, replica, x)
+  },
+  access: (world, replica, x) => {
+    world.edit(replica, "both", entityOf(world, x >> 4))
+    const toldIn = (bit: number) => (x & bit ? "notice" : "entries")
+    if (replica.access === "write") changeAccess(world, replica, toldIn(4))
+    later(world, x, () => {
+      if (replica.access === "read") changeAccess(world, replica, toldIn(8))
+    })
   },
   harmDevice: (world, replica) => harmDevice(world, replica),
   update: (world, replica) => update(world, replica),
@@ -213,7 +227,10 @@ const later = (world: World, x: number, f: () => void): void => {
   world.scheduler.after([0, 50, 2000, 90_000][x % 4]!, "reopen", f)
 }
 
-/** One run: its weights, speeds and number of replicas, and 10 to 40 commands with troubles between them. */
+/**
+ * One run: its weights, speeds and number of replicas, and 10 to 40 commands with troubles and changes of access between
+ * them.
+ */
 export const runs: fc.Arbitrary<Run> = fc
   .record({
     seed: fc.nat(2 ** 31 - 1),
@@ -242,29 +259,34 @@ export const runs: fc.Arbitrary<Run> = fc
   .chain(({ options, commands }) =>
     fc
       .tuple(
-        fc.oneof(fc.constant([]), fc.array(troubleOf(), { minLength: 1, maxLength: 12, size: "max" })),
+        fc.oneof(fc.constant([]), fc.array(amongOthers(TROUBLES), { minLength: 1, maxLength: 12, size: "max" })),
         fc.constantFrom(undefined, undefined, undefined, undefined, 1, 0.1),
+        fc.oneof(
+          fc.constant([]),
+          fc.constant([]),
+          fc.array(amongOthers(RIGHTS), { minLength: 1, maxLength: 6, size: "max" }),
+        ),
       )
-      .map(([troubles, bytesPerMs]) => ({
+      .map(([troubles, bytesPerMs, rights]) => ({
         options: bytesPerMs === undefined ? options : { ...options, bytesPerMs },
-        commands: mixed(commands, troubles),
+        commands: mixed(mixed(commands, troubles), rights),
       })),
   )
 
-interface Trouble {
+interface Placed {
   readonly command: Command
   /** Its place among the other commands, in percent of them. */
   readonly at: number
 }
 
-function troubleOf(): fc.Arbitrary<Trouble> {
-  const weights = Object.entries(TROUBLES).map(([op, weight]) => [op as Op, weight * 10] as const)
+function amongOthers(ops: typeof TROUBLES | typeof RIGHTS): fc.Arbitrary<Placed> {
+  const weights = Object.entries(ops).map(([op, weight]) => [op as Op, weight * 10] as const)
   return fc.record({ command: commandOf(weights), at: fc.noBias(fc.nat(99)) })
 }
 
-function mixed(commands: readonly Command[], troubles: readonly Trouble[]): Command[] {
+function mixed(commands: readonly Command[], placed: readonly Placed[]): Command[] {
   const all = [...commands]
-  for (const { command, at } of troubles) all.splice(Math.floor((at / 100) * all.length), 0, command)
+  for (const { command, at } of placed) all.splice(Math.floor((at / 100) * all.length), 0, command)
   return all
 }
 

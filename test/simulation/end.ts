@@ -118,6 +118,14 @@ async function comesToRest(world: World): Promise<void> {
     const states = world.replicas.map(({ name, ws, home }) => `${name} ${JSON.stringify([ws?.status, home?.status])}`)
     fail("never quiet", states.join("; "))
   }
+  checkAccess(world)
+}
+
+/** At rest every device knows the access that the relay grants to it. */
+function checkAccess({ replicas }: World): void {
+  for (const { name, access, ws, home } of replicas)
+    for (const one of [ws!, ...(home ? [home] : [])])
+      if (one.status.access !== access) fail("other access", `${name} has ${access} and says ${one.status.access}`)
 }
 
 function isLevel(world: World, { ws, home, device }: Replica): boolean {

@@ -11,6 +11,13 @@ const comesBack: SourceEdit = {
   by: "return this.#usedSocket.size",
 }
 
+/** The refusal of a change whose device may only read is then one for good. */
+export const noLongerForNow: SourceEdit = {
+  file: "src/sync/refusal-wait.ts",
+  replace: `"FORBIDDEN", "LOG_FAILED"])`,
+  by: `"LOG_FAILED"])`,
+}
+
 export interface KnownBug extends Bug {
   /** The number of the run, among those of seed 1, that finds the bug. It is played first. */
   readonly run: number
@@ -60,7 +67,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "cursor moved by an ack",
-    run: 0,
+    run: 1,
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
@@ -180,7 +187,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a deletion whose promise resolves before it is saved",
-    run: 2,
+    run: 7,
     sees: /^said to be saved: .* delete in/,
     edits: [
       {
@@ -254,6 +261,24 @@ export const bugs: readonly KnownBug[] = [
         file: "src/sync/socket.ts",
         replace: `if ("w" in message && message.w !== undefined) this`,
         by: `if ("w" in message && message.w === "nobody") this`,
+      },
+    ],
+  },
+  {
+    name: "changes that are set aside because their device may only read for a while",
+    run: 0,
+    sees: /^refused for good: .*FORBIDDEN/,
+    edits: [noLongerForNow],
+  },
+  {
+    name: "an access that stays as it was once the device may only read",
+    run: 0,
+    sees: /^other access/,
+    edits: [
+      {
+        file: "src/replica/receive-entries.ts",
+        replace: "if (access !== undefined) next.access",
+        by: `if (access !== undefined && next.access !== "read") next.access`,
       },
     ],
   },

@@ -3,6 +3,7 @@
  * too (`planted-bugs.ts`), but not in every hundred runs.
  */
 import type { Bug } from "./plant-bug.ts"
+import { noLongerForNow } from "./planted-bugs.ts"
 
 export interface Mend extends Bug {
   /** The file whose tests must find the fault. */
@@ -12,6 +13,18 @@ export interface Mend extends Bug {
 }
 
 export const mends: readonly Mend[] = [
+  {
+    name: "changes that are set aside because their device may only read for a while",
+    tests: "test/simulation/access.test.ts",
+    fails: /goes out when the device may write again/,
+    edits: [noLongerForNow],
+  },
+  {
+    name: "an older access that is committed after a newer one",
+    tests: "test/sync/access-changes.test.ts",
+    fails: /a notice after entries/,
+    edits: [{ file: "src/sync/attempt.ts", replace: "if (access !== undefined) this.#batches.handOn()", by: "" }],
+  },
   {
     name: "what a session made is its own after an account switch, too",
     tests: "test/replica/found.test.ts",

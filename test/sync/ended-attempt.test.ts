@@ -3,13 +3,15 @@
  * not at all, and it no longer counts as news of the relay.
  */
 import { memoryStore } from "headwater/memory"
-import { beforeEach, expect, test } from "vitest"
+import { beforeAll, beforeEach, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
+import { loadAutomerge } from "../../src/document/automerge.ts"
 import { genesisOf } from "../../src/document/derived-changes.ts"
 import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
 import { receiveEntries } from "../../src/replica/receive-entries.ts"
+import type { Store, Write } from "../../src/store/store.ts"
 import { EntryBatches } from "../../src/sync/entry-batches.ts"
-import { at, first, item, open, openLevel, refuse, url, w } from "../support/foreign.ts"
+import { at, first, item, next, open, openLevel, refuse, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 let relay: ScriptedRelay
@@ -29,6 +31,8 @@ function holdCommits(): void {
 const entry = (id: string) => item(id, [genesisOf(id, "notes")])
 const level = (position: number, more: object = {}) =>
   relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...more })
+
+beforeAll(() => loadAutomerge()) // takes real time
 
 beforeEach(() => {
   commits = Promise.resolve()
@@ -170,3 +174,55 @@ test("an ack that is handled after its connection has ended is no progress of th
   expect(waits).toEqual([1, 2, 4, 8])
   await ws.close()
 })
+
+test.each([
+  ["together with the first step of the heal", {}],
+  ["alone", { group: 1 }],
+])(
+  "entries that wait when damage begins a heal and cannot be saved, %s, are told of and come again",
+  async (_, sizes) => {
+    const disk = slowStore()
+    let failures = 0
+    const isFailing = ([key]: Write) => key[1] === "change" && key[2] === "x2" && failures === 0
+    const store: Store = {
+      ...disk,
+      commit: async (writes, options) => {
+        if (writes.some(isFailing)) {
+          failures++
+          throw new Error("the disk said no")
+        }
+        return disk.commit(writes, options)
+      },
+    }
+    const ws = await openLevel(relay, store, { ...relay.env, sizes })
+    const told: unknown[] = []
+    ws.onStatus(({ error }) => told.push(error?.code))
+    holdCommits()
+    level(2, { items: [entry("x1")] })
+    await relay.settle()
+    level(3, { items: [entry("x2")] }) // waits until the entries before it are committed
+    const damaged = replicaOf(ws).step([], (tx) => {
+      tx.state = { ...tx.state, heal: true }
+    })
+    await relay.pass(400) // so that a pause follows the batch that is being committed
+    release()
+    await damaged
+    await relay.pass(100)
+    expect([failures, ws.status.error?.code, told.includes("STORE_FAILED")]).toEqual([1, "STORE_FAILED", true])
+    // The relay sends this before it reads the `have`. It depends on what was not saved.
+    const later = item("x2", [next(genesisOf("x2", "notes"), 5)])
+    level(4, { items: [later] })
+    await relay.pass(5000) // longer than the wait after a first failure
+    const have = relay.heard.flatMap((message) => (message.t === "have" ? message.page.map(([id]) => id) : []))
+    expect(have).toEqual(["x1"])
+    relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [entry("x2"), later], ...first })
+    level(4, first)
+    await relay.pass(10_000)
+    expect(ws.notes.all().map(({ id, n }) => [id, n])).toEqual([
+      ["x1", undefined],
+      ["x2", 5],
+    ])
+    expect([ws.status.phase, ws.status.error, replicaOf(ws).state.heal]).toEqual(["live", null, false])
+    await ws.close()
+  },
+)

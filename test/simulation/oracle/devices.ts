@@ -11,6 +11,11 @@ import type { Oracle } from "./oracle.ts"
 import { type Owed, OwedOnDisk } from "./owed.ts"
 import type { Place } from "./relay-log.ts"
 
+interface DeviceAccess {
+  readonly access: State["access"]
+  readonly changes: number
+}
+
 export class Devices {
   readonly #oracle: Oracle
   readonly #held = new Map<string, Map<Hash, string>>()
@@ -19,6 +24,8 @@ export class Devices {
   anyHarmed = false
   /** For each device: the changes that it owed until the run damaged or replaced the record that said so. */
   readonly #forgotten = new Map<string, Set<Hash>>()
+  /** For each device: the access that its disk names, and how many commits have changed that. */
+  readonly #access = new Map<string, DeviceAccess>()
   /** The principal that made each change, as the first outbox record of that change says. */
   readonly #authors = new Map<Hash, string>()
 
@@ -57,6 +64,16 @@ export class Devices {
     return (owed.principal ?? firstPrincipal) !== principal
   }
 
+  /** The access that a device's disk names, and how many commits have changed that. */
+  access({ name }: Device): DeviceAccess {
+    return this.#access.get(name) ?? { access: null, changes: 0 }
+  }
+
+  #noteAccess(device: Device, { access }: State): void {
+    const { access: before, changes } = this.access(device)
+    if (access !== before) this.#access.set(device.name, { access, changes: changes + 1 })
+  }
+
   authorOf(hash: Hash): string | undefined {
     return this.#authors.get(hash)
   }
@@ -71,6 +88,7 @@ export class Devices {
     const held = new Map<Hash, string>()
     const owed = new OwedOnDisk()
     for (const [key, value] of device.ours) {
+      if (key[1] === "state") this.#noteAccess(device, jsonIn(value) as State)
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
@@ -122,7 +140,10 @@ export class Devices {
     for (const entity of touched) this.#checkRow(device, entity, writes)
     for (const [key, value] of writes) {
       if (key[1] === "row" || key[1] === "page") this.#checkTold(device, key, (value ?? "") as string)
-      if (key[1] === "state") this.#checkCursor(device, jsonIn(value) as State)
+      if (key[1] !== "state") continue
+      const state = jsonIn(value) as State
+      this.#noteAccess(device, state)
+      this.#checkCursor(device, state)
     }
   }
 

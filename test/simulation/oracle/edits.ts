@@ -36,6 +36,8 @@ interface Before {
    * Whether the program knew all changes of the entity that were on its disk, and no other edit of the entity was open.
    */
   readonly sure: boolean
+  /** The access that its disk named, and how many commits had changed that. */
+  readonly access: ReturnType<Facts["devices"]["access"]>
 }
 
 /** The part of the oracle that this file uses. */
@@ -49,6 +51,7 @@ interface Facts {
   readonly devices: {
     owed(device: string): { get(hash: Hash): object | undefined }
     hasForgotten(device: Device, hash: Hash): boolean
+    access(device: Device): { readonly access: string | null; readonly changes: number }
     isDamaged(device: Device, entity: string): boolean
   }
   readonly causes: { shown(device: Device, hash: Hash): void }
@@ -69,6 +72,8 @@ export class Edits {
     delete: 0,
     restore: 0,
   }
+  /** How many edits were refused because the device may only read. */
+  readOnly = 0
   /** How often a device has saved the edits of one turn in more than one commit. */
   dividedTurns = 0
   /** For each device and turn: how many commits had been asked for when the first edit of that turn was saved. */
@@ -94,6 +99,7 @@ export class Edits {
       readFailures: device.readFailures,
       damaged,
       sure: alone && device.quiet && !device.has("stale", entity) && !damaged,
+      access: this.#oracle.devices.access(device),
     }
     open.add(edit)
     answer.then(
@@ -118,6 +124,9 @@ export class Edits {
     else if (commits !== device.asked) this.dividedTurns++
     const there = edit.fields.length ? this.changeWith(device, edit) : this.#hasWritten(device, edit, before)
     if (!there) this.#oracle.fail("said to be saved", `${device.name} ${describe(edit)}`)
+    const { access, changes } = before.access
+    if (access === "read" && this.#oracle.devices.access(device).changes === changes)
+      this.#oracle.fail("saved without the right to write", `${device.name} ${describe(edit)}`)
   }
 
   /**
@@ -140,8 +149,10 @@ export class Edits {
       STORE_FAILED: device.failures > before.failuresTold || device.readFailures > before.readFailures,
       ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
+      READ_ONLY: before.access.access === "read" || this.#oracle.devices.access(device).changes > before.access.changes,
       ENTITY_NOT_FOUND: before.damaged || (kind === "restore" && ![...before.held].some(begins)),
     }
+    if (error instanceof HeadwaterError && error.code === "READ_ONLY") this.readOnly++
     if (error instanceof HeadwaterError && reasons[error.code]) return
     this.#oracle.fail("refused for no good reason", `${device.name} ${describe(edit)}: ${String(error)}`)
   }

@@ -9,7 +9,17 @@ import type { Oracle } from "./oracle.ts"
 
 export class Wire {
   /** How often the messages showed each of these. */
-  readonly seen = { heals: 0, adopted: 0, rejected: 0, again: 0, deflated: 0, plain: 0, asTheyCame: 0, encodedAgain: 0 }
+  readonly seen = {
+    heals: 0,
+    adopted: 0,
+    rejected: 0,
+    forbidden: 0,
+    again: 0,
+    deflated: 0,
+    plain: 0,
+    asTheyCame: 0,
+    encodedAgain: 0,
+  }
   readonly credit: Credit
   readonly #oracle: Oracle
   /** The blocks in which chunks came to the relay. */
@@ -85,6 +95,7 @@ export class Wire {
       this.credit.failed(connection.id)
     } else if (message?.t === "reject") {
       this.seen.rejected++
+      if (message.code === "FORBIDDEN") this.seen.forbidden++
       this.#pushes.get(`${connection.id} ${message.id}`)?.delete(message.hash)
     } else if (message?.t === "ack") {
       for (const hash of this.#pushes.get(`${connection.id} ${message.id}`) ?? []) this.#checkAcknowledged(hash)

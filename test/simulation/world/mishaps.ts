@@ -76,6 +76,21 @@ export function signIn(world: World, replica: Replica, account: string): void {
   for (const connection of world.network.of(replica.name)) connection.cut()
 }
 
+/**
+ * The relay lets the device only read, or lets it write again. The device learns of it from a notice, or from the first
+ * entries of its next connection.
+ */
+export function changeAccess(world: World, replica: Replica, toldIn: "notice" | "entries"): void {
+  const mayWrite = replica.access === "read"
+  replica.access = mayWrite ? "write" : "read"
+  if (!mayWrite) {
+    replica.withdrawn++
+    world.seen["access withdrawn"]++
+  }
+  if (toldIn === "entries") for (const connection of world.network.of(replica.name)) connection.cut()
+  else if (world.relay.sayAccess(replica.name)) world.seen["access told in a notice"]++
+}
+
 /** Updates the app: the program starts again, and its schema declares more. */
 export async function update(world: World, replica: Replica): Promise<boolean> {
   if (replica.version === 2 || (replica.running && !replica.ws)) return false // updated already, or still opening

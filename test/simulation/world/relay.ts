@@ -7,7 +7,7 @@ import { openLogs } from "../../../relay/log/logs.ts"
 import { Connection, closeCode } from "../../../relay/serve/connection.ts"
 import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
-import { type Hash, position } from "../../../src/wire/protocol.ts"
+import { type Access, encode, type Hash, position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
 import { hasChange } from "../../support/logged-body.ts"
 import { type Logged, Violation } from "../oracle/facts.ts"
@@ -16,7 +16,7 @@ import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.
 import type { Host, Line, Listener, Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { tinyLogSizes, tinyServeSizes } from "./sizes.ts"
-import { WORKSPACE } from "./store.ts"
+import { HOME, WORKSPACE } from "./store.ts"
 
 const FOLDER = "data"
 /** Whether a file belongs to the log of the workspace that the property checks. */
@@ -33,6 +33,8 @@ export interface RelayHostOptions {
   readonly latency: Latency
   /** The principal that the relay sees behind a device. */
   readonly principalOf: (owner: string) => string
+  /** The access that the relay grants to a device now. */
+  readonly accessOf: (owner: string) => Access
   /** Entries after which its log begins a new segment. */
   readonly segmentEntries: number
   /** Whether all other sizes of its log and of its serving are tiny. */
@@ -55,6 +57,9 @@ export class RelayHost implements Host {
   readonly #syncs: Lane
   readonly #random: Random
   readonly #principalOf: (owner: string) => string
+  readonly #accessOf: (owner: string) => Access
+  /** The open connections, each with its line. */
+  readonly #served = new Map<Connection, Line>()
   readonly #logSizes: Partial<LogSizes>
   readonly #serveSizes: Partial<ServeSizes>
   #process: Process | undefined
@@ -69,12 +74,13 @@ export class RelayHost implements Host {
    */
   #troubled = false
 
-  constructor({ scheduler, network, oracle, latency, principalOf, segmentEntries, tiny }: RelayHostOptions) {
+  constructor({ scheduler, network, oracle, latency, principalOf, accessOf, segmentEntries, tiny }: RelayHostOptions) {
     this.#scheduler = scheduler
     this.#network = network
     this.#oracle = oracle
     this.#latency = latency
     this.#principalOf = principalOf
+    this.#accessOf = accessOf
     this.#logSizes = { ...(tiny && tinyLogSizes), segmentEntries }
     this.#serveSizes = tiny ? tinyServeSizes : {}
     this.#random = scheduler.random("relay")
@@ -183,16 +189,20 @@ export class RelayHost implements Host {
 
   accept(_url: string, line: Line): Listener | undefined {
     if (!this.#process || !this.#workspaces) return undefined
+    const accessNow = () => this.#accessOf(line.owner)
     const connection = new Connection({
       id: line.id,
       workspaces: this.#workspaces,
       clock: this.#process,
       principal: this.#principalOf(line.owner),
-      access: "write",
+      get access() {
+        return accessNow()
+      },
       send: (frame) => line.send(frame),
       close: (code, reason) => {
         if (code === closeCode.bad || code === closeCode.failed)
           this.#oracle.fail("ended for no good reason", `${line.owner}'s connection: ${code} ${reason}`)
+        this.#served.delete(connection)
         line.close(code, reason)
       },
       buffered: () => line.buffered(),
@@ -202,11 +212,27 @@ export class RelayHost implements Host {
           this.#oracle.fail("not served for no good reason", `${line.owner}'s connection: ${String(error)}`)
       },
     })
+    this.#served.set(connection, line)
     return {
       receive: (frame) => connection.receive(frame),
-      closed: () => connection.disconnected(),
+      closed: () => {
+        this.#served.delete(connection)
+        connection.disconnected()
+      },
       drained: () => connection.drained(),
     }
+  }
+
+  /**
+   * Tells a device in a notice which access it has now, as a relay does whose list of grants has changed. A connection
+   * that has asked for nothing yet is told in the answer to its first pull. Returns whether any connection was told.
+   */
+  sayAccess(owner: string): boolean {
+    const told = [...this.#served].filter(([{ active }, line]) => active && line.owner === owner)
+    const access = this.#accessOf(owner)
+    for (const [, line] of told)
+      for (const w of [WORKSPACE, HOME]) line.send(encode({ t: "notice", w, code: "FORBIDDEN", access }))
+    return told.length > 0
   }
 
   /** Makes the next `n` writes or syncs of the disk fail. */
@@ -238,6 +264,7 @@ export class RelayHost implements Host {
     this.#logs = undefined
     this.#log = undefined
     this.#failing = 0
+    this.#served.clear()
     this.#syncs.clear()
     this.#network.hostDied(({ id }) => told(id))
   }

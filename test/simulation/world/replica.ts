@@ -8,6 +8,7 @@ import type { State } from "../../../src/replica/disk/records.ts"
 import { collection, shape, text } from "../../../src/schema/schema.ts"
 import type { Store } from "../../../src/store/store.ts"
 import { type Relay, type RelayOptions, relayConnection } from "../../../src/sync/socket.ts"
+import type { Access } from "../../../src/wire/protocol.ts"
 import { jsonIn } from "../../support/record.ts"
 import { describe, type EditMade, type Kind } from "../oracle/edits.ts"
 import type { Oracle } from "../oracle/oracle.ts"
@@ -77,6 +78,10 @@ export class Replica {
    * come.
    */
   newer = { next: 0, met: 0 }
+  /** The access that the relay grants to this device now. */
+  access: Access = "write"
+  /** How often the relay has withdrawn its right to write. */
+  withdrawn = 0
   /** The connection from which its workspace has disconnected. */
   left: Connection | undefined
   /** Whether the device has a network. */
@@ -155,7 +160,7 @@ export class Replica {
         if (others.length > 0) this.othersTold++
         if (!error || RELAYS.has(error.code) || harmed(error.code)) return
         if (error.code === "PROTOCOL_VERSION" && this.newer.met > 0) return
-        if (error.code === "FORBIDDEN" && this.tokens.failed > 0) return
+        if (error.code === "FORBIDDEN" && this.tokens.failed + this.withdrawn > 0) return
         if (error.code === "STORE_FAILED" && this.device.failures + this.device.readFailures > failures) return
         this.#oracle.fail("in trouble for no good reason", `${this.name}: ${String(error)}`)
       })
@@ -209,7 +214,10 @@ export class Replica {
 
   /** Makes a note in the second workspace. Whether it has arrived is checked at the end of the run. */
   writeHome(): void {
+    // A device may also be a copy of a device that may only read.
+    const wasReadOnly = this.home?.status.access === "read"
     this.home?.notes.create({ title: this.name, body: "" }).catch((error) => {
+      if (codeOf(error) === "READ_ONLY" && (wasReadOnly || this.withdrawn > 0)) return
       this.#oracle.fail("refused for no good reason", `${this.name} at home: ${String(error)}`)
     })
   }

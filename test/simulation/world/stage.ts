@@ -7,6 +7,7 @@ import { jsonIn } from "../../support/record.ts"
 import { settle } from "../end.ts"
 import {
   backUpDevice,
+  changeAccess,
   connect,
   crash,
   crashRelay,
@@ -99,6 +100,11 @@ export class Stage {
     while (await this.world.relay.flush())
   }
 
+  /** Waits longer than the library waits before it pushes a change again that was refused for now. */
+  async untilPushedAgain(): Promise<void> {
+    await this.world.pass(35_000)
+  }
+
   /** Waits longer than the library waits to commit several frames together. */
   async pause(): Promise<void> {
     await this.world.pass(100)
@@ -144,6 +150,12 @@ export class Stage {
   async account(r: number, principal: string): Promise<void> {
     this.#connection(r)?.cut()
     this.#replica(r).principal = principal
+    await this.soon()
+  }
+
+  /** The relay changes what this device may do, and says so in a notice. */
+  async access(r: number): Promise<void> {
+    changeAccess(this.world, this.#replica(r), "notice")
     await this.soon()
   }
 

@@ -8,6 +8,7 @@ import { type Sizes, usualSizes } from "../../../src/base/sizes.ts"
 import { decodeRelay, encode } from "../../../src/wire/protocol.ts"
 import { Oracle } from "../oracle/oracle.ts"
 import { type Latency, Scheduler } from "./clock.ts"
+import { changeAccess } from "./mishaps.ts"
 import { Network } from "./network.ts"
 import type { Random } from "./random.ts"
 import { RelayHost } from "./relay.ts"
@@ -75,6 +76,8 @@ export class World {
     "device restores": 0,
     "offline times": 0,
     "account switches": 0,
+    "access withdrawn": 0,
+    "access told in a notice": 0,
     "app updates": 0,
     "device rows harmed": 0,
     "device row pages harmed": 0,
@@ -139,6 +142,7 @@ export class World {
       oracle,
       latency: this.speeds.disk,
       principalOf: (owner) => (this.principals ? this.replica(owner).principal : "local"),
+      accessOf: (owner) => this.replica(owner)?.access ?? "write",
       segmentEntries: options.segment ?? 20_000,
       tiny: options.tiny ?? false,
     })
@@ -274,6 +278,7 @@ export class World {
       replica.device.failReads(0)
       replica.tokens.next.length = 0
       replica.newer.next = 0
+      if (replica.access === "read") changeAccess(this, replica, "notice")
       if (!replica.running) replica.start()
       replica.wake()
     }
@@ -283,7 +288,7 @@ export class World {
   happened(): Record<string, number> {
     const { cuts, zombies, silences, lost, duplicates, overtaken, paused, slow } = this.network.seen
     const { wire, edits, sizes } = this.oracle
-    const { heals, adopted, rejected, again, deflated, plain, asTheyCame, encodedAgain } = wire.seen
+    const { heals, adopted, rejected, forbidden, again, deflated, plain, asTheyCame, encodedAgain } = wire.seen
     const saved = Object.entries(edits.kinds).map(([kind, times]) => [`saved: ${kind}`, times])
     return {
       ...this.seen,
@@ -310,6 +315,8 @@ export class World {
       heals,
       "changes adopted": adopted,
       "changes refused": rejected,
+      "changes refused, read only": forbidden,
+      "edits refused, read only": edits.readOnly,
       "entries deflated": deflated,
       "entries not deflated": plain,
       "entries served as they came": asTheyCame,
