@@ -314,6 +314,8 @@ function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
   const owed = tx.owed(entity, hash)
   if (owed && tx.badOf(entity).has(hash)) return
   tx.state = withDamage(tx.state)
+  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
+  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
   if (!owed) return
   tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
   tx.pushLast(entity, hash, true)

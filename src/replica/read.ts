@@ -15,9 +15,10 @@ export async function read(replica: Replica, def: AnyDef, id: string): Promise<F
   const fields = await replica.step([], async (tx) => {
     if (!tx.exists(id)) return undefined
     // The verdict on a change of a stale entity may be open.
-    const mayBeRead = sizes.readRows && !documents.has(id) && tx.staleOf(id) === undefined
-    const held = mayBeRead ? await documents.held(id, tx) : undefined
-    const changes = held && Array.from(held.values(), ({ change }) => change)
+    const isSound = () => tx.staleOf(id) === undefined
+    const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.held(id, tx) : undefined
+    // If a damaged change was noticed now, the entity is stale, and its row is made again with its document.
+    const changes = held && isSound() ? Array.from(held.values(), ({ change }) => change) : undefined
     const closed = changes && readFields(id, changes, def)
     isClosed = closed !== undefined
     const entity = closed === undefined ? (await documents.live(id, tx, held))?.entity : undefined

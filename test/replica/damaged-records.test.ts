@@ -186,3 +186,22 @@ test("a session that has lost a change of its own never uses the pair (actor, se
   expect(made).toHaveLength(1) // otherwise the new change has the actor and seq of the lost one
   await ws.close()
 })
+
+// The disk has also lost the outbox record of the change, so the change is not known to be owed any more.
+test("a row shows what can still be read of an entity whose last change is damaged and may never come back", async () => {
+  const { relay, store, ws } = await unacknowledged()
+  await relay.pass(5000)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
+  await relay.pass(100)
+  const { hash } = replicaOf(ws).outbox.of("e")[0]!
+  await acknowledge(relay, 3)
+  await ws.close()
+  await overwrite(store, keys.change(w, "e", hash), GARBAGE)
+  const again = await open(undefined, store)
+  expect(again.notes.get("e")?.title).toBe("two")
+  expect(await again.notes.read("e")).toMatchObject({ title: "one" })
+  expect(again.notes.get("e")).toMatchObject({ title: "one" })
+  expect(replicaOf(again).state.heal).toBe(true)
+  expect(replicaOf(again).stale.size).toBe(0)
+  await again.close()
+})

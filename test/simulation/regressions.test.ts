@@ -555,6 +555,43 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
+  [
+    "a log that is read again after a failed flush has entries that the flush took back (seed 90001, after path 106)",
+    ["relay restores", "failed relay disks"],
+    {
+      options: {
+        seed: 766317052,
+        replicas: 2,
+        duplicates: 0.1,
+        principals: true,
+        shared: false,
+        segment: 2,
+        speeds: { store: { usual: 1.2, worst: 30 }, network: { usual: 9, worst: 900 }, disk: { usual: 3, worst: 200 } },
+        tiny: true,
+        entities: 12,
+      },
+      commands: [
+        { op: "restoreRelay", replica: 2, x: 465, gap: { ms: 271 } },
+        { op: "edit", replica: 4, x: 364, gap: { events: 11 } },
+        { op: "backUpRelay", replica: 3, x: 301, gap: { ms: 4284 } },
+        { op: "harmDevice", replica: 4, x: 433, gap: { events: 22 } },
+        { op: "rejoin", replica: 0, x: 901, gap: { events: 11 } },
+        { op: "crash", replica: 0, x: 492, gap: { events: 0 } },
+        { op: "edit", replica: 0, x: 700, gap: { ms: 90000 } },
+        { op: "edit", replica: 0, x: 635, gap: { ms: 6096 } },
+        { op: "crash", replica: 2, x: 567, gap: { events: 1 } },
+        { op: "rejoin", replica: 2, x: 531, gap: { events: 29 } },
+        { op: "failDisk", replica: 3, x: 166, gap: { events: 7 } },
+        { op: "edit", replica: 0, x: 21, gap: { ms: 240 } },
+        { op: "restoreRelay", replica: 0, x: 933, gap: { events: 12 } },
+        { op: "edit", replica: 2, x: 245, gap: { events: 26 } },
+        { op: "edit", replica: 1, x: 136, gap: { ms: 250 } },
+        { op: "failDisk", replica: 0, x: 441, gap: { events: 2 } },
+        { op: "disconnect", replica: 0, x: 736, gap: { events: 22 } },
+        { op: "cloneDevice", replica: 1, x: 38, gap: { events: 2 } },
+      ],
+    },
+  ],
 ]
 
 for (const [what, happens, run] of runs) {

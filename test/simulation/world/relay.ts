@@ -73,6 +73,8 @@ export class RelayHost implements Host {
    * refuse to serve.
    */
   #troubled = false
+  /** Whether a flush of the log has failed since the log was opened last. */
+  #failed = false
 
   constructor({ scheduler, network, oracle, latency, principalOf, accessOf, segmentEntries, tiny }: RelayHostOptions) {
     this.#scheduler = scheduler
@@ -99,6 +101,7 @@ export class RelayHost implements Host {
     const process = new Process(this.#scheduler, `relay.${++this.#life}`)
     this.#process = process
     this.#troubled = false
+    this.#failed = false
     const report = (event: object) => this.#note(event)
     const { disk } = this.#disk
     openLogs({ folder: FOLDER, disk, clock: process, report, sizes: this.#logSizes }).then(
@@ -276,7 +279,9 @@ export class RelayHost implements Host {
     if (event.event === "log.damage" || event.event === "log.broken") this.#troubled = true
     if (event.event === "log.broken") this.onBreak()
     if ("segment" in event && FOUND.has(event.event)) this.#oracle.causes.harmFound(Number(event.segment))
-    if (event.event === "log.failed" && this.#log) this.#oracle.log.rolledBack(this.#log.appended)
+    if (event.event !== "log.failed" || !this.#log) return
+    this.#failed = true
+    this.#oracle.log.rolledBack(this.#log.appended)
   }
 
   /** The same logs, with every appended entry reported to the oracle. */
@@ -297,8 +302,12 @@ export class RelayHost implements Host {
       })
     const open = async (workspace: string) => {
       if (workspace !== WORKSPACE) return logs.open(workspace)
-      this.#log = await logs.open(workspace)
-      return watch(this.#log)
+      const log = await logs.open(workspace)
+      // Of the entries that a failed flush has taken back, a log that is read again has those that are whole in its file.
+      if (this.#failed) this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
+      this.#failed = false
+      this.#log = log
+      return watch(log)
     }
     return { open, check: () => logs.check(), close: () => logs.close() }
   }
