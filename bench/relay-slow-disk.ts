@@ -1,6 +1,6 @@
 /**
- * Measures latency on a slow disk, where each flush takes 5 ms: from sending a change to its ack with 20 writers, each of
- * which sends its next change when its last one is acknowledged, and to its arrival at 10 subscribers.
+ * Measures latency on a slow disk, where each flush takes 5 ms: from sending a change to its ack with 20 writers, each
+ * of which sends its next change when its last one is acknowledged, and to its arrival at 10 subscribers.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
