@@ -191,7 +191,7 @@ export interface Standing {
 
 /**
  * Appends the preamble of an entry, with the running hash before the entry. Throws a RangeError for a number of 2^32 or
- * more; `out` may then have a part of the preamble.
+ * more, and for a change with a negative number of operations; `out` may then have a part of the preamble.
  */
 export function writePreamble(
   out: GrowingBytes,
@@ -211,6 +211,7 @@ export function writePreamble(
   let binding = false
   let before: Hash | undefined
   for (const { hash, actor, seq, startOp, maxOp, deps, binds = false } of changes) {
+    if (maxOp < startOp - 1) throw new RangeError(`a change with the operations ${startOp} to ${maxOp}`)
     const at = writer.change({ seq, startOp, maxOp, binds })
     out.bytes.write(hash, at, 32, "hex")
     out.bytes.write(actor, change.actorAt(at), 16, "hex")
