@@ -1,20 +1,26 @@
-/** `bare-server <mode> <folder>` starts a server that consists only of ws, to compare the relay with. */
+/**
+ * `bare-server <folder> <flush ms>` starts a server that consists only of ws, to compare the relay with. It appends
+ * each frame to a file, and after an fdatasync acknowledges the frame and sends it to the sockets that follow (those
+ * that asked for the path `/follow`). `flush ms`: how much longer each fdatasync takes, as on a slow disk.
+ */
 import { open } from "node:fs/promises"
 import type { AddressInfo } from "node:net"
 import path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { type WebSocket, WebSocketServer } from "ws"
 
-const [mode, folder] = process.argv.slice(2)
+const [folder = ".", flushMs = "0"] = process.argv.slice(2)
+/** An ack of the relay has about as many bytes. */
+const ACK = Buffer.alloc(48)
+
 const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false })
 server.on("listening", () => {
   const { port } = server.address() as AddressInfo
   console.log(JSON.stringify({ url: `ws://127.0.0.1:${port}`, port }))
 })
 
-const broadcast = (from: WebSocket, frame: Buffer) => {
-  for (const client of server.clients) if (client !== from) client.send(frame)
-}
-const file = mode === "durable" ? await open(path.join(folder ?? ".", "bare.log"), "a") : undefined
+const followers = new Set<WebSocket>()
+const file = await open(path.join(folder, "bare.log"), "a")
 let waiting: (readonly [WebSocket, Buffer])[] = []
 let flushing = false
 
@@ -26,17 +32,19 @@ async function append(from: WebSocket, frame: Buffer): Promise<void> {
   while (waiting.length > 0) {
     const group = waiting
     waiting = []
-    await file?.write(Buffer.concat(group.map(([, bytes]) => bytes)))
-    await file?.datasync()
-    for (const one of group) broadcast(...one)
+    await file.write(Buffer.concat(group.map(([, bytes]) => bytes)))
+    await file.datasync()
+    if (flushMs !== "0") await sleep(Number(flushMs))
+    for (const [writer, bytes] of group) {
+      writer.send(ACK)
+      for (const follower of followers) follower.send(bytes)
+    }
   }
   flushing = false
 }
 
-server.on("connection", (socket) => {
-  socket.on("message", (frame: Buffer) => {
-    if (mode === "echo") socket.send(frame)
-    else if (mode === "broadcast") broadcast(socket, frame)
-    else void append(socket, frame)
-  })
+server.on("connection", (socket, { url }) => {
+  if (url === "/follow") followers.add(socket)
+  socket.on("close", () => followers.delete(socket))
+  socket.on("message", (frame: Buffer) => void append(socket, frame))
 })

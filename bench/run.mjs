@@ -17,6 +17,7 @@ const all = [
   "first-sync-in-browser",
   "relay-writes",
   "relay-fanout",
+  "relay-slow-disk",
   "relay-memory",
   "peer-idle",
   "size",
@@ -35,7 +36,7 @@ const outdir = path.join(here, "dist")
 await rm(outdir, { recursive: true, force: true })
 await build({
   absWorkingDir: here,
-  entryPoints: [...all, "bare-server", "wire-clients", "open-once"].map((name) => `${name}.ts`),
+  entryPoints: [...all, "bare-server", "slow-relay", "wire-clients", "open-once"].map((name) => `${name}.ts`),
   outdir,
   bundle: true,
   packages: "external",

@@ -18,12 +18,17 @@ export async function startRelay(data: string): Promise<RelayProcess> {
   return listening(start(main, ["serve", "--port", "0", "--data", data], { seconds: SECONDS }))
 }
 
+/** Starts the relay on a disk on which each flush takes `flushMs` longer. */
+export async function startSlowRelay(data: string, flushMs: number): Promise<RelayProcess> {
+  return listening(start(built("slow-relay"), [data, `${flushMs}`], { seconds: SECONDS }))
+}
+
 /**
- * Starts a server that consists only of ws. `echo` sends each frame back, `broadcast` sends it to all other clients,
- * and `durable` sends it to all other clients once it is on a disk.
+ * Starts a server that consists only of ws, and that flushes and acknowledges (`bare-server.ts`). Each flush takes
+ * `flushMs` longer than the disk needs.
  */
-export async function startBare(mode: "echo" | "broadcast" | "durable", folder: string): Promise<RelayProcess> {
-  return listening(start(built("bare-server"), [mode, folder], { seconds: SECONDS }))
+export async function startBare(folder: string, flushMs = 0): Promise<RelayProcess> {
+  return listening(start(built("bare-server"), [folder, `${flushMs}`], { seconds: SECONDS }))
 }
 
 async function listening(child: Child): Promise<RelayProcess> {

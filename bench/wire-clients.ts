@@ -39,6 +39,7 @@ const isAck = (frame: Uint8Array, id: number) => {
 
 interface Write {
   readonly url: string
+  /** Whether the answers are the relay's acks, which are then checked. */
   readonly acks: boolean
   readonly name: string
   readonly writers: number
@@ -46,10 +47,10 @@ interface Write {
 }
 
 /**
- * Each writer sends its next change when the change before is answered. `ms`: the time from the first frame to the last
- * answer.
+ * Each writer sends its next change when the change before is acknowledged. `ms`: the time from the first frame to the
+ * last ack. `latencies`: ms from sending a change to its ack, one for each change.
  */
-async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms: number }> {
+async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms: number; latencies: number[] }> {
   const frames = Array.from({ length: writers }, (_, writer) =>
     [...history(`${name}-${writer}`, changes)].map((entry, i) => frameOf("writers", i, entry)),
   )
@@ -60,26 +61,58 @@ async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms
     wire.socket.on("message", (frame: Buffer) => got.push(frame))
     return got
   })
+  const latencies: number[] = []
   const exchange = (writer: number, from: number, to: number) =>
     new Promise<void>((resolve) => {
       const { socket } = wires[writer]!
       let next = from
+      let sent = 0
       const send = () => {
-        if (next < to) return socket.send(frames[writer]![next++]!)
-        socket.off("message", send)
+        sent = performance.now()
+        socket.send(frames[writer]![next++]!)
+      }
+      const answered = () => {
+        latencies.push(performance.now() - sent)
+        if (next < to) return send()
+        socket.off("message", answered)
         resolve()
       }
-      socket.on("message", send)
+      socket.on("message", answered)
       send()
     })
   await Promise.all(wires.map((_, writer) => exchange(writer, 0, 1)))
+  latencies.length = 0
   const begun = performance.now()
   await Promise.all(wires.map((_, writer) => exchange(writer, 1, changes + 1)))
   const ms = performance.now() - begun
   for (const wire of wires) wire.close()
   if (acks && !answers.every((got) => got.length === changes + 1 && got.every(isAck)))
     throw new Error("not all were acks")
-  return { ms }
+  return { ms, latencies }
+}
+
+// ── creations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Pushes `notes` notes, each an entry of a genesis and one change of 1 kB, in pushes of 200. */
+async function create({ url, name, notes }: { url: string; name: string; notes: number }): Promise<object> {
+  const wire = await Wire.dial(url)
+  const actor = actorOf(++actors * 2 ** 16 + (process.pid % 2 ** 16))
+  const inFlight: string[] = []
+  for (let from = 0; from < notes; from += 200) {
+    const entries = Array.from({ length: Math.min(200, notes - from) }, (_, i): Entry => {
+      const entity = `${name}-${from + i}`
+      const first = genesis(entity)
+      const value = `${from + i} `.repeat(200)
+      const content = change({ actor, seq: 1, startOp: first.maxOp + 1, deps: [first.hash], value })
+      return { entity, collection: "notes", kind: "change", chunks: [first.chunk, content.chunk] }
+    })
+    inFlight.push(wire.push(entries, { w: "created" }))
+    while (inFlight.length > 2) await wire.ack(inFlight.shift()!)
+  }
+  for (const id of inFlight) await wire.ack(id)
+  if (wire.received.some(({ t }) => t === "reject")) throw new Error("the relay refused entries")
+  wire.close()
+  return {}
 }
 
 // ── one writer, many subscribers ──────────────────────────────────────────────────────────────────────────────────────
@@ -99,9 +132,10 @@ let fanout: { writer: Wire; subscribers: Subscriber[]; options: Fanout; entries:
 
 async function openFanout(options: Fanout): Promise<object> {
   const writer = await Wire.dial(options.url)
+  writer.socket.removeAllListeners("message")
   const subscribers: Subscriber[] = []
   for (let i = 0; i < options.subscribers; i++) {
-    const wire = await Wire.dial(options.url)
+    const wire = await Wire.dial(options.relay ? options.url : `${options.url}/follow`)
     if (options.relay) {
       wire.pull(options.w, null, { credit: Number.MAX_SAFE_INTEGER })
       await wire.level(options.w)
@@ -208,6 +242,7 @@ async function ping({ url, times }: { url: string; times: number }): Promise<obj
 
 const commands: Record<string, (command: any) => Promise<object>> = {
   write,
+  create,
   openFanout,
   runFanout,
   closeFanout,

@@ -1,4 +1,4 @@
-/** Helpers for bytes: 64-bit numbers, memory that grows, and a Uint8Array as a Buffer. */
+/** Helpers for bytes: 64-bit and LEB128 numbers, memory that grows, and a Uint8Array as a Buffer. */
 
 export function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)
@@ -7,6 +7,15 @@ export function writeU64(bytes: Buffer, value: number, at: number): void {
 
 export const readU64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
+
+/** Writes a number below 2^53 in LEB128, in the shortest form. Returns the offset after it. */
+export function writeUleb(bytes: Buffer, value: number, at: number): number {
+  let rest = value
+  let end = at
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes[end++] = (rest % 0x80) | 0x80
+  bytes[end++] = rest
+  return end
+}
 
 /** Returns a Buffer on the same memory. */
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -110,7 +110,8 @@ export interface Log {
    * Appends an entry and returns its position. The four look-ups above see the entry at once. `bytes` is
    * `encodeEntry(entry)`, for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged;
    * `TOO_LARGE` for an entry with more bytes than the log accepts, which is more than any message may have; a
-   * RangeError for a number of 2^32 or more, which no record can hold. If it throws, nothing was appended.
+   * RangeError for a number of 2^32 or more or a maxOp below startOp - 1, which no record can hold. If it throws,
+   * nothing was appended.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**

@@ -27,7 +27,7 @@ export interface LogSizes extends SegmentSizes {
   readonly buffers: number
   /** Bytes of one read while a segment is scanned. */
   readonly scanBytes: number
-  /** Bytes of the first read of one record's preamble; at least 60, the size of the preamble's fixed part. */
+  /** Bytes of the first read of one record's facts; at least 44, which say how long the facts are. */
   readonly preambleBytes: number
   /** The most records for which `OpenSegment.offsetsAfter` returns offsets in one call. */
   readonly offsets: number

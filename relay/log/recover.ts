@@ -4,7 +4,7 @@
  */
 import { dirname } from "node:path"
 import { HeadwaterError } from "../../src/base/errors.ts"
-import { asBuffer } from "./bytes.ts"
+import { asBuffer, GrowingBytes } from "./bytes.ts"
 import { Damage } from "./damage.ts"
 import { type Folder, indexPath, segmentPath } from "./folder.ts"
 import { SealedSegments } from "./sealed-segments.ts"
@@ -12,7 +12,8 @@ import { sealOnTop } from "./sealing.ts"
 import { decodeHeader, HEADER_BYTES, type Secret } from "./segment/header.ts"
 import type { MemoryIndex } from "./segment/memory-index.ts"
 import { OpenSegment } from "./segment/open-segment.ts"
-import { change, record } from "./segment/record.ts"
+import { change, preamble } from "./segment/preamble.ts"
+import { record, unpackRecord } from "./segment/record.ts"
 import { scan } from "./segment/scan.ts"
 import { SealedSegment } from "./segment/sealed-segment.ts"
 
@@ -208,10 +209,14 @@ async function scanSegment(folder: Folder, number: number, sealed: SealedSegment
 
   const segment = new OpenSegment(folder, header, sealed.actors, size)
   const read = (at: number, length: number, into: Buffer) => folder.reader.files.read(path, at, length, into)
+  const found = new GrowingBytes(2 ** 12)
   const damage = await scan(read, size, header.secret, folder.sizes.scanBytes, async (bytes, at, offset) => {
+    const length = record.length(bytes, at)
     if (record.previous(bytes, at) !== segment.last) lost = true
-    if (lost || previous?.lost) await markOrphans(bytes, at, segment.index, sealed)
-    segment.load(bytes, at, offset)
+    found.length = 0
+    unpackRecord(bytes, at, found)
+    if (lost || previous?.lost) await markOrphans(found.bytes, segment.index, sealed)
+    segment.load(found.filled, offset, length)
   })
   for (const { from, to } of damage) {
     // Bad sectors are not a torn end, because the records in them may have been acknowledged.
@@ -234,14 +239,14 @@ async function setAside(folder: Folder, number: number): Promise<void> {
   folder.report({ ...DAMAGED, segment: number, from: 0, to: HEADER_BYTES })
 }
 
-/** Marks each change of a record that depends on an unknown change. */
-async function markOrphans(bytes: Buffer, at: number, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
-  const entity = record.entity(bytes, at)
+/** Marks each change of the preamble in `bytes` that depends on an unknown change. */
+async function markOrphans(bytes: Buffer, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
+  const entity = preamble.entity(bytes, 0)
   const here = new Set<string>()
   const isKnown = async (hash: string) =>
     here.has(hash) || index.known(entity, hash) !== undefined || (await sealed.known(entity, hash)) !== undefined
-  let c = change.first(at)
-  for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
+  let c = change.first(0)
+  for (let left = preamble.changes(bytes, 0); left > 0; left--, c = change.next(bytes, c)) {
     let known = true
     for (const dep of change.deps(bytes, c)) known &&= await isKnown(dep)
     if (known) here.add(change.hash(bytes, c))

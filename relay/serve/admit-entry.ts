@@ -9,6 +9,7 @@ import type { AppendedChange, Log } from "../log/contract.ts"
 import { judge, type Offer, sameHeads } from "./admission-rules.ts"
 import { EntityFacts } from "./entity-facts.ts"
 import type { ServeSizes } from "./serve-sizes.ts"
+import { ready, type Work } from "./work.ts"
 
 /**
  * Largest entry that may be logged, in bytes. A frame must hold the entry and the other fields of an `entries` message,
@@ -61,7 +62,7 @@ export class JudgingBudget {
     this.junk.bytes += bytes
   }
 
-  /** Call it after each judged change. If it returns a promise, await the promise before the next change. */
+  /** Call it after each judged change. If it returns a promise, wait for the promise before the next change. */
   judged(chunk: Uint8Array): Promise<void> | undefined {
     this.#judged += chunk.length + CHANGE_COST
     if (this.#judged < this.#judgedBytes) return undefined
@@ -90,15 +91,14 @@ export interface Outcome {
 }
 
 /**
- * Judges the changes of an entry. Until the outcome is appended, nothing else may be appended to this log. Rejects only
+ * Judges the changes of an entry. Until the outcome is appended, nothing else may be appended to this log. Throws only
  * when the log fails.
  */
-export async function admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudget): Promise<Outcome> {
+export function* admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudget): Work<Outcome> {
   if (entry.kind !== "change") return refuseJunk(entry, "FORBIDDEN", budget)
   if (sizeOf(entry) > LOGGED_ENTRY) return refuseJunk(entry, "TOO_LARGE", budget)
 
-  const state = log.entity(entry.entity)
-  const entity = new EntityFacts(log, entry.entity, state instanceof Promise ? await state : state)
+  const entity = new EntityFacts(log, entry.entity, yield* ready(log.entity(entry.entity)))
   const atHeads = entry.if && sameHeads(entry.if, entity.state?.heads ?? [])
   const chunks: Uint8Array[] = []
   const refusals: Refusal[] = []
@@ -107,7 +107,7 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
     const read = readOrRefuse(entry, index)
     const { hash, change, derived } = read
     const offer: Offer = { ...read, collection: entry.collection, atHeads, ...by }
-    const facts = await entity.facts(offer, budget)
+    const facts = yield* entity.facts(offer, budget)
     const verdict = judge(offer, facts)
     if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
     else if (verdict !== undefined) refusals.push({ entity: entry.entity, hash, code: verdict })
@@ -117,8 +117,7 @@ export async function admitEntry(log: Log, entry: Entry, by: By, budget: Judging
     }
     if (verdict === "CHUNK_BAD") budget.inVain(1, chunk.length)
     if (verdict === "TOO_LARGE") budget.inVain(1, chunk.length / READABLE)
-    const pause = budget.judged(chunk)
-    if (pause) await pause
+    yield* ready(budget.judged(chunk))
   }
   return { chunks, changes: entity.admitted, refusals, known }
 }

@@ -13,6 +13,7 @@ import {
 } from "./admit-entry.ts"
 import type { ServeSizes } from "./serve-sizes.ts"
 import type { ServedWorkspace } from "./served-workspace.ts"
+import type { Work } from "./work.ts"
 
 /** The connection that pushes, and its rights. */
 export interface Pusher {
@@ -52,15 +53,10 @@ interface Admitted {
 
 /**
  * Admits a push entry by entry and appends the entries together, unless one entry may depend on another. Call it within
- * a turn of the workspace, so that no other push appends meanwhile. Rejects only when the log fails; then it is unknown
+ * a turn of the workspace, so that no other push appends meanwhile. Throws only when the log fails; then it is unknown
  * which entries were appended.
  */
-export async function appendPush(
-  workspace: ServedWorkspace,
-  push: Push,
-  pusher: Pusher,
-  sizes: ServeSizes,
-): Promise<Appended> {
+export function* appendPush(workspace: ServedWorkspace, push: Push, pusher: Pusher, sizes: ServeSizes): Work<Appended> {
   const { connection, principal, access, breathe } = pusher
   const by = { principal, adopt: push.adopt === true }
   const budget = new JudgingBudget(sizes, breathe)
@@ -80,7 +76,7 @@ export async function appendPush(
     if (admitted.has(entry.entity)) appendAdmitted() // this entry may depend on the admitted one
     // Entries that the client may not write are refused but are not junk: the client may push them again later.
     const outcome =
-      access === "read" ? refuseEntry(entry, "FORBIDDEN") : await admitEntry(workspace.log, entry, by, budget)
+      access === "read" ? refuseEntry(entry, "FORBIDDEN") : yield* admitEntry(workspace.log, entry, by, budget)
     const { chunks, changes, known } = outcome
     refusals.push(...outcome.refusals)
     position = Math.max(position, known)

@@ -25,6 +25,7 @@ import { costOf } from "./message-cost.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
 import { type Outlet, Stream } from "./stream.ts"
 import { type InHand, Unanswered } from "./unanswered-messages.ts"
+import { run } from "./work.ts"
 
 /**
  * Close codes: 1001 and 1011 are from RFC 6455, 4400 and 4408 are Headwater's. `docs/protocol.md` says how a client
@@ -211,7 +212,7 @@ export class Connection implements Outlet, Asker {
     const pusher = { connection: this.id, principal, access, breathe: () => this.breathe() }
     const appended = await workspace.turn(() => {
       const push = this.#unanswered.begin(inHand)
-      return push && appendPush(workspace, push, pusher, workspaces.sizes)
+      return push && run(appendPush(workspace, push, pusher, workspaces.sizes))
     })
     if (!appended) return undefined
     const { position, refusals, restOn, junk } = appended

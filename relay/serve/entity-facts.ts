@@ -2,8 +2,9 @@
 
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
-import type { AppendedChange, EntityState, Log, Tail } from "../log/contract.ts"
+import type { AppendedChange, EntityState, Known, Log, Tail } from "../log/contract.ts"
 import { type Facts, headsAfter, type Offer, sameHeads } from "./admission-rules.ts"
+import { ready, type Work } from "./work.ts"
 
 /** Bounds the walks over ancestors. */
 export interface LookUpBudget {
@@ -13,11 +14,7 @@ export interface LookUpBudget {
   lookUpsLeft: number
 }
 
-/**
- * One entity: its state in the log, with the admitted changes of one entry on top. The log nearly always answers
- * synchronously, so an answer is awaited only if it is a promise, because awaiting every answer took longer than the
- * look-ups.
- */
+/** One entity: its state in the log, with the admitted changes of one entry on top. */
 export class EntityFacts {
   /** The changes that were admitted so far, in order. */
   readonly admitted: AppendedChange[] = []
@@ -34,30 +31,28 @@ export class EntityFacts {
     this.state = state
   }
 
-  async facts({ hash, change, derived }: Offer, budget: LookUpBudget): Promise<Facts> {
+  *facts({ hash, change, derived }: Offer, budget: LookUpBudget): Work<Facts> {
     const nothing = { state: this.state, deps: [], tail: undefined, follows: true, bound: undefined }
-    if (typeof change === "string") return { ...nothing, known: await this.#positionOf(hash) }
-    const last = this.#tails.get(change.actor) ?? this.#log.tail(this.#entity, change.actor)
-    const tail = last instanceof Promise ? await last : last
+    if (typeof change === "string") return { ...nothing, known: yield* this.#positionOf(hash) }
+    const tail = this.#tails.get(change.actor) ?? (yield* ready(this.#log.tail(this.#entity, change.actor)))
     // An actor's changes are appended in the order of their seq, so a change with a higher seq than the last one is not
     // known.
-    const known = change.seq > (tail?.seq ?? 0) ? undefined : await this.#positionOf(hash)
+    const known = change.seq > (tail?.seq ?? 0) ? undefined : yield* this.#positionOf(hash)
     if (known !== undefined) return { ...nothing, known }
 
     const deps: (number | undefined)[] = []
     for (const dep of change.deps) {
-      const found = dep === tail?.hash ? tail : this.#change(dep)
-      deps.push((found instanceof Promise ? await found : found)?.maxOp)
+      const found = dep === tail?.hash ? tail : yield* this.#change(dep)
+      deps.push(found?.maxOp)
     }
     const follows = !tail || change.seq !== tail.seq + 1 || this.#followsPlainly(change, tail)
-    const binding = derived ? undefined : this.#log.binding(change.actor)
     return {
       state: this.state,
       known,
       deps,
       tail,
-      follows: follows || (await this.#descends(change, tail, budget)),
-      bound: binding instanceof Promise ? await binding : binding,
+      follows: follows || (yield* this.#descends(change, tail, budget)),
+      bound: derived ? undefined : yield* ready(this.#log.binding(change.actor)),
     }
   }
 
@@ -72,12 +67,12 @@ export class EntityFacts {
   }
 
   /** Returns the position of the entry that holds a change: 0 for an admitted change, undefined for an unknown one. */
-  async #positionOf(hash: Hash): Promise<number | undefined> {
-    return this.#admittedByHash.has(hash) ? 0 : (await this.#log.known(this.#entity, hash))?.position
+  *#positionOf(hash: Hash): Work<number | undefined> {
+    return this.#admittedByHash.has(hash) ? 0 : (yield* ready(this.#log.known(this.#entity, hash)))?.position
   }
 
-  #change(hash: Hash) {
-    return this.#admittedByHash.get(hash) ?? this.#log.known(this.#entity, hash)
+  *#change(hash: Hash): Work<AppendedChange | Known | undefined> {
+    return this.#admittedByHash.get(hash) ?? (yield* ready(this.#log.known(this.#entity, hash)))
   }
 
   /**
@@ -94,12 +89,12 @@ export class EntityFacts {
    * such an ancestor cannot descend from that change. A walk that uses up its budget admits the change, because
    * replicas hold the document and check the change again.
    */
-  async #descends(change: Change, last: Tail, budget: LookUpBudget): Promise<boolean> {
+  *#descends(change: Change, last: Tail, budget: LookUpBudget): Work<boolean> {
     const seen = new Set<Hash>(change.deps)
     const open = [...seen]
     for (let left = budget.walkLookUps; open.length > 0; left--) {
       if (left === 0 || budget.lookUpsLeft-- <= 0) return true
-      const ancestor = await this.#change(open.pop()!)
+      const ancestor = yield* this.#change(open.pop()!)
       if (!ancestor || ancestor.maxOp < last.maxOp) continue
       for (const dep of ancestor.deps) {
         if (dep === last.hash) return true

@@ -5,7 +5,7 @@
  */
 
 /** Smaller frames are not tracked one by one: their bytes are counted for each socket that holds them. */
-const LARGE = 4096
+export const LARGE = 4096
 
 /** The large frames of all sockets. */
 export class HeldFrames {

@@ -5,7 +5,8 @@ import type { WebSocket } from "ws"
 import type { Clock } from "../../src/base/env.ts"
 import type { Report } from "../machine/report.ts"
 import { Connection, closeCode } from "./connection.ts"
-import { HeldFrames, Outgoing } from "./held-frames.ts"
+import { Framing } from "./framing.ts"
+import { HeldFrames, LARGE, Outgoing } from "./held-frames.ts"
 import { MemoryBudget, type Spender } from "./memory-budget.ts"
 import { PartialFrame } from "./partial-frame.ts"
 import type { ServedWorkspaces } from "./served-workspace.ts"
@@ -34,6 +35,7 @@ export class Sockets {
   readonly #o: SocketsOptions
   readonly #open = new Set<OpenSocket>()
   readonly #held = new HeldFrames()
+  readonly #framing = new Framing()
   readonly #memory: MemoryBudget
   /** The sockets to uncork at the end of this tick, and the spenders to measure then. */
   #corked: { readonly socket: Duplex; readonly spender: Spender }[] = []
@@ -80,7 +82,10 @@ export class Sockets {
       send: (frame) => {
         this.#cork(socket, spender)
         outgoing.give(frame)
-        ws.send(frame)
+        // The library keeps frames in a queue of its own only if it deflates them, which it is told not to do. So a frame
+        // may go past the library, as long as the library would still send one.
+        if (frame.length >= LARGE) ws.send(frame)
+        else if (ws.readyState === ws.OPEN) socket.write(this.#framing.of(frame))
         this.#corkedBytes += frame.length
         if (this.#corkedBytes > CORKED_BYTES) this.#uncork()
       },
@@ -188,6 +193,7 @@ export class Sockets {
   #uncork(): void {
     const corked = this.#corked.splice(0)
     this.#corkedBytes = 0
+    this.#framing.forget()
     for (const { socket } of corked) socket.uncork()
     for (const { spender } of corked) this.#memory.update(spender)
   }

@@ -153,7 +153,6 @@ export class Writer extends Side {
 
 export class Reader extends Side {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #at = 0
   /** Values under unknown keys that were skipped. */
   #skipped = 0
@@ -166,7 +165,11 @@ export class Reader extends Side {
     // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory. Slices of a Buffer would keep
     // it.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
-    this.#view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
+  }
+
+  /** Goes back to the beginning, to read the same values as others. Call it before anything was counted or put off. */
+  rewind() {
+    this.#at = 0
   }
 
   /** Returns the first byte of the next value without taking it. Its upper three bits are the value's major type. */
@@ -257,11 +260,12 @@ export class Reader extends Side {
     if (size < 2 || size > 8) return void this.simple(...Object.values(Simple))
     const at = this.#at + 1
     this.#skipBytes(1 + size)
+    const view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, size)
     // A half float is finite unless all of its exponent's bits are set. (DataView has no `getFloat16` everywhere.)
     const finite =
       size === 2
-        ? (this.#view.getUint16(at) & 0x7c00) !== 0x7c00
-        : Number.isFinite(size === 4 ? this.#view.getFloat32(at) : this.#view.getFloat64(at))
+        ? (view.getUint16(0) & 0x7c00) !== 0x7c00
+        : Number.isFinite(size === 4 ? view.getFloat32(0) : view.getFloat64(0))
     if (!finite) this.fail("has a float that is not finite")
   }
 
@@ -284,9 +288,8 @@ export class Reader extends Side {
   }
 
   #number(at: number, size: number): number {
-    if (size === 1) return this.#view.getUint8(at)
-    if (size === 2) return this.#view.getUint16(at)
-    if (size === 4) return this.#view.getUint32(at)
-    return this.#view.getUint32(at) * 2 ** 32 + this.#view.getUint32(at + 4)
+    let n = 0
+    for (let i = at; i < at + size; i++) n = n * 256 + this.#bytes[i]!
+    return n
   }
 }

@@ -368,11 +368,11 @@ const relayTypes = new Map<string, Type<m.RelayMessage>>(Object.entries(relay))
  * and once more with the table.
  */
 function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array): M | null {
-  const start = new Reader(frame)
-  start.head(Major.map)
-  if (start.key("") !== "t") start.fail("comes before t")
-  const type = types.get(start.text())
   const input = new Reader(frame)
+  input.head(Major.map)
+  if (input.key("") !== "t") input.fail("comes before t")
+  const type = types.get(input.text())
+  input.rewind()
   const message = type ? type.read(input) : null
   if (!type) input.skip()
   input.end()

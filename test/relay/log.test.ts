@@ -143,6 +143,8 @@ describe("an entry that no record can hold", () => {
     const { entry, changes } = sample("two", { entity: "two", seq: 2 ** 32 })
     const first = log.append(one.entry, one.changes)
     expect(() => log.append(entry, changes)).toThrow(RangeError)
+    const backwards = { ...one.changes[0]!, startOp: 12, maxOp: 10 }
+    expect(() => log.append(entry, [backwards])).toThrow(RangeError)
     expect(() => log.append(entry, [], new Uint8Array(9 * 2 ** 20))).toThrow(
       expect.objectContaining({ code: "TOO_LARGE" }),
     )

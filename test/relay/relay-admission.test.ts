@@ -9,6 +9,7 @@ import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { judge, OP_GAP } from "../../relay/serve/admission-rules.ts"
 import { admitEntry, JudgingBudget } from "../../relay/serve/admit-entry.ts"
 import { type ServeSizes, usualServeSizes } from "../../relay/serve/serve-sizes.ts"
+import { run } from "../../relay/serve/work.ts"
 import { type Change, deriveChange, isDerived, readChange } from "../../src/wire/chunk.ts"
 import { textContainer } from "../../src/wire/named-changes.ts"
 import { type Entry, limits } from "../../src/wire/protocol.ts"
@@ -48,7 +49,7 @@ type Options = { principal?: string; adopt?: boolean } & Partial<ServeSizes>
 /** Judges one pushed entry: returns what of it is admitted, and the refusals. */
 function admit(pushed: Entry, { principal = "local", adopt = false, ...sizes }: Options = {}) {
   const budget = new JudgingBudget({ ...usualServeSizes, ...sizes }, () => Promise.resolve())
-  return admitEntry(log, pushed, { principal, adopt }, budget)
+  return run(admitEntry(log, pushed, { principal, adopt }, budget))
 }
 
 /** Pushes one entry, appends the changes that are admitted, and returns the codes of those that are refused. */
@@ -295,7 +296,7 @@ describe("the walk to the author's last change", () => {
     // second.
     const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
     const budget = new JudgingBudget({ ...usualServeSizes, pushLookUps: 43 }, () => Promise.resolve())
-    const judged = await admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget)
+    const judged = await run(admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget))
     expect(judged.refusals).toMatchObject([{ hash: astray.hash, code: "CHUNK_BAD" }])
   })
 })

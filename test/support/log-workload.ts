@@ -36,7 +36,7 @@ export const tinySizes: LogSizes = {
   bufferBytes: 1,
   buffers: 1,
   scanBytes: 1,
-  preambleBytes: 60,
+  preambleBytes: 44,
   offsets: 1,
   groupBytes: 1,
   spareGroupBytes: 1,

@@ -1,29 +1,33 @@
 /** Finds what a relay has logged in the bytes of its files. `relay/log/segment/record.ts` has the format. */
-import { PREAMBLE_BYTES, record } from "../../relay/log/segment/record.ts"
+import { record } from "../../relay/log/segment/record.ts"
 import { hashOf } from "../../src/wire/chunk.ts"
 import { decodeEntry, type Hash } from "../../src/wire/protocol.ts"
 
 const bufferOf = (file: Uint8Array) => Buffer.from(file.buffer, file.byteOffset, file.length)
 
+/** Offsets of the marker in the two copies of a segment's header. */
+const MARKERS_AT = [32, 4096 + 32]
+
+/** Where the records that may have the bytes at `at` begin. The marker of one copy of the header may be damaged. */
+function startsBefore(bytes: Buffer, at: number): number[] {
+  const starts = MARKERS_AT.map((marker) => bytes.lastIndexOf(bytes.subarray(marker, marker + 4), at))
+  return starts.filter((start) => start >= MARKERS_AT[1]!)
+}
+
 /** The offset of an entry in a segment file; -1 when it is not there. `hash`: that of the entry's first change. */
 export function bodyAt(path: string, file: Uint8Array, hash: Hash): number {
   const bytes = bufferOf(file)
-  const at = path.endsWith(".log") ? bytes.indexOf(hash, 0, "hex") - PREAMBLE_BYTES : -1
-  return at < 0 ? -1 : at + record.preambleLength(bytes, at)
+  const at = path.endsWith(".log") ? bytes.indexOf(hash, 0, "hex") : -1
+  const [start] = at < 0 ? [] : startsBefore(bytes, at)
+  return start === undefined ? -1 : start + record.factsLength(bytes, start)
 }
-
-/** Offsets of the marker in the two copies of a segment's header. */
-const MARKERS_AT = [32, 4096 + 32]
 
 /** Whether a segment file has a whole entry with this change. */
 export function hasChange(path: string, file: Uint8Array, hash: Hash): boolean {
   if (!path.endsWith(".log")) return false
   const bytes = bufferOf(file)
   for (let at = bytes.indexOf(hash, 0, "hex"); at >= 0; at = bytes.indexOf(hash, at + 1, "hex")) {
-    for (const markerAt of MARKERS_AT) {
-      const start = bytes.lastIndexOf(bytes.subarray(markerAt, markerAt + 4), at)
-      if (start >= MARKERS_AT[1]! && hashesIn(bytes, start).has(hash)) return true
-    }
+    if (startsBefore(bytes, at).some((start) => hashesIn(bytes, start).has(hash))) return true
   }
   return false
 }

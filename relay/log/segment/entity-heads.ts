@@ -8,7 +8,7 @@
 import type { EntityState } from "../contract.ts"
 import { fingerprint, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
-import { change, record } from "./record.ts"
+import { change, preamble } from "./preamble.ts"
 import { Table } from "./table.ts"
 
 /** The end of a chain of links. */
@@ -77,21 +77,21 @@ export class EntityHeads {
   // entity.
 
   find(key: Key, bytes: Buffer): number | undefined {
-    const isIt = (e: number) => record.isOf(bytes, this.#field(e, FIRST), key)
+    const isIt = (e: number) => preamble.isOf(bytes, this.#field(e, FIRST), key)
     return this.#byKey.find(fingerprint(key, 0, this.#salt), isIt)?.[0]
   }
 
   /** Adds the entity whose first record begins at `at`, and returns its number. */
   add(bytes: Buffer, at: number): number {
     for (const field of [at, NIL, NIL, NIL]) this.#fields.push(field)
-    this.#byKey.add(fingerprint(bytes, at + record.entityAt, this.#salt), this.count, 0)
+    this.#byKey.add(fingerprint(bytes, at + preamble.entityAt, this.#salt), this.count, 0)
     return this.count++
   }
 
   /** Undoes the last `add`. Everything that was done to the entity afterwards must be undone already. */
   removeLast(bytes: Buffer): void {
     const e = --this.count
-    const entityAt = this.#field(e, FIRST) + record.entityAt
+    const entityAt = this.#field(e, FIRST) + preamble.entityAt
     this.#byKey.takeBack(fingerprint(bytes, entityAt, this.#salt), e, 0)
     this.#forgetBefore(e)
     this.#clear(e, HEADS)
@@ -100,7 +100,7 @@ export class EntityHeads {
   }
 
   keyOf(e: number, bytes: Buffer): Key {
-    return record.entity(bytes, this.#field(e, FIRST))
+    return preamble.entity(bytes, this.#field(e, FIRST))
   }
 
   /** Returns the entity's state before the segment. Null: it had no state. Undefined: the state is not known yet. */
@@ -162,13 +162,13 @@ export class EntityHeads {
    */
   state(e: number, before: EntityState | null, bytes: Buffer): EntityState | null {
     const tombstone = this.#field(e, TOMBSTONE)
-    const purged = tombstone === NIL ? before?.purged : record.position(bytes, tombstone)
+    const purged = tombstone === NIL ? before?.purged : preamble.position(bytes, tombstone)
     const rested = this.#hashes(e, RESTED, bytes)
     const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
     // No heads and no tombstone: every change of the entity in this segment depends on a lost change.
     if (heads.length === 0 && purged === undefined) return null
-    const collection = before?.collection ?? record.collection(bytes, this.#field(e, FIRST))
+    const collection = before?.collection ?? preamble.collection(bytes, this.#field(e, FIRST))
     return { collection, heads, ...(purged !== undefined && { purged }) }
   }
 

@@ -15,7 +15,7 @@ const COPIES_AT = [0, 4096] as const
 /** Bytes of a file before its first record. */
 export const HEADER_BYTES = COPIES_AT[1] + COPY_BYTES
 const MAGIC = "HEADWLOG"
-const VERSION = 2
+const VERSION = 3
 const FRESH = 1
 
 /**

@@ -8,7 +8,8 @@
  *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | pointers u32
  *   | bloom blocks u32 | number of the segment before it u32 | orphans u32.
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
- * Pointers: key 16 | value u32 | number u16 | kind u8 | zero u8; 170 a block, ascending by key.
+ * Pointers: first 8 bytes of a key | value u32 | number u16 | kind u8; 272 a block, ascending by key. Two keys may
+ *   begin with the same 8 bytes, so a look-up compares what it finds.
  *   Kind 0 is an entity, by its key: the value is the offset of its state in the last part.
  *   The other kinds are a change: the value is the offset of its record, the number its index in that record.
  *   Kind 1 is any change, by the first 16 bytes of its hash XOR its entity's key.
@@ -16,8 +17,8 @@
  *   Kind 3 is the last change that binds an actor, by the actor's key.
  * Bloom filter: over key and kind of all pointers (`bloom.ts`).
  * Orphans (`orphans.ts`): key of the entity 16 | hash 32; 85 a block.
- * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | collection, UTF-8
- *   | heads, 32 each.
+ * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | key of the entity, 16
+ *   | collection, UTF-8 | heads, 32 each.
  *
  * `identity` is 8 bytes of sha256 over the header's fields before it. An index is made on top of its predecessor, so it
  * is valid only while the index before it has the identity that `predecessor` names. `lost`: records of this segment,
@@ -33,13 +34,17 @@ import { ORPHAN_BYTES } from "./orphans.ts"
 export const PAYLOAD_BYTES = BLOCK_BYTES - 4
 export const OFFSET_BYTES = 8
 export const OFFSETS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / OFFSET_BYTES)
-export const POINTER_BYTES = 24
+/** Bytes of a key that a pointer has. */
+export const KEY_BYTES = 8
+/** Where a pointer has its kind: after the key, the value and the number. */
+export const POINTER_KIND_AT = KEY_BYTES + 6
+export const POINTER_BYTES = POINTER_KIND_AT + 1
 export const POINTERS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / POINTER_BYTES)
 export const ORPHANS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / ORPHAN_BYTES)
 /** Bytes of a state before its collection. */
-export const STATE_BYTES = 16
+export const STATE_BYTES = 32
 const MAGIC = "HEADWIDX"
-const VERSION = 2
+const VERSION = 3
 const FRESH = 1
 const ORPHANS_OVERFLOWED = 2
 

@@ -10,7 +10,7 @@ import { EntityHeads, type Undo } from "./entity-heads.ts"
 import { type ActorKeys, fingerprint, fingerprintWithin, type Key } from "./keys.ts"
 import { NumberList } from "./number-list.ts"
 import { Orphans } from "./orphans.ts"
-import { change, record } from "./record.ts"
+import { change, preamble } from "./preamble.ts"
 import { Table } from "./table.ts"
 
 /** Nearly every record is larger than this. */
@@ -44,7 +44,7 @@ export class MemoryIndex {
   constructor(salt: number, actors: ActorKeys, longChain: number, expected: number) {
     this.#salt = salt
     this.actors = actors
-    this.#preambles = new GrowingBytes(Math.max(2 ** 12, expected / 2))
+    this.#preambles = new GrowingBytes(Math.max(2 ** 12, expected))
     this.#known = new Table(expected / SMALL_RECORD_BYTES)
     this.#tails = new Table(expected / SMALL_RECORD_BYTES)
     this.#entities = new EntityHeads(salt, longChain)
@@ -82,10 +82,10 @@ export class MemoryIndex {
   }
 
   position(i: number): number {
-    return record.position(this.bytes, this.at(i))
+    return preamble.position(this.bytes, this.at(i))
   }
   running(i: number): Buffer {
-    return record.running(this.bytes, this.at(i))
+    return preamble.running(this.bytes, this.at(i))
   }
 
   /** Returns the number of records up to and including this position. */
@@ -103,13 +103,17 @@ export class MemoryIndex {
   }
 
   /**
-   * Adds the record whose preamble begins at `from`. If the index does not have the record's entity yet, `before`
-   * returns the entity's state before this segment.
+   * Adds the record at `offset` in the file. `write` appends its preamble; if it throws, nothing is added. If the index
+   * does not have the record's entity yet, `before` returns the entity's state before this segment.
    */
-  add(bytes: Buffer, from: number, offset: number, before: () => EntityState | null | undefined): void {
-    const length = record.preambleLength(bytes, from)
-    const at = this.#preambles.reserve(length)
-    bytes.copy(this.bytes, at, from, from + length)
+  add(write: (preambles: GrowingBytes) => void, offset: number, before: () => EntityState | null | undefined): void {
+    const at = this.#preambles.length
+    try {
+      write(this.#preambles)
+    } catch (error) {
+      this.#preambles.length = at
+      throw error
+    }
     this.#index(at, offset, before)
   }
 
@@ -171,14 +175,14 @@ export class MemoryIndex {
     const { bytes } = this
     scratch.write(hash, 0, 16, "hex")
     const found = this.#known.find(this.#fingerprintWithin(entity, scratch), (i, at) => {
-      return change.hash(bytes, at) === hash && record.isOf(bytes, this.at(i), entity)
+      return change.hash(bytes, at) === hash && preamble.isOf(bytes, this.at(i), entity)
     })
     return found && change.known(bytes, this.at(found[0]), found[1])
   }
 
   tail(entity: Key, actor: Actor): Tail | undefined {
     const found = this.#tails.find(this.#fingerprintWithin(entity, this.actors.of(actor)), (i, at) => {
-      return change.actor(this.bytes, at) === actor && record.isOf(this.bytes, this.at(i), entity)
+      return change.actor(this.bytes, at) === actor && preamble.isOf(this.bytes, this.at(i), entity)
     })
     return found && tailOf(this.bytes, found[1])
   }
@@ -187,7 +191,7 @@ export class MemoryIndex {
     const found = this.#bindings.find(fingerprint(this.actors.of(actor), 0, this.#salt), (_, at) => {
       return change.actor(this.bytes, at) === actor
     })
-    return found && record.principal(this.bytes, this.at(found[0]))
+    return found && preamble.principal(this.bytes, this.at(found[0]))
   }
 
   /** The last change of every actor in every entity. */
@@ -210,14 +214,14 @@ export class MemoryIndex {
     this.#offsets.push(offset)
     const undo: Undo[] = []
     this.#undo.push(undo)
-    const e = this.entity(record.entity(bytes, at)) ?? this.#addEntity(at, before(), undo)
-    if (record.kind(bytes, at) === "tombstone") undo.push(this.#entities.addTombstone(e, at, bytes))
+    const e = this.entity(preamble.entity(bytes, at)) ?? this.#addEntity(at, before(), undo)
+    if (preamble.kind(bytes, at) === "tombstone") undo.push(this.#entities.addTombstone(e, at, bytes))
     let c = change.first(at)
-    for (let left = record.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
+    for (let left = preamble.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.isOrphan(bytes, c)) {
         // only a record that was found in the file, so it is kept
-        this.orphans.add(record.entity(bytes, at), change.hash(bytes, c))
+        this.orphans.add(preamble.entity(bytes, at), change.hash(bytes, c))
         continue
       }
       undo.push(this.#entities.addChange(e, bytes, c), this.#addKeys(i, c))
@@ -237,13 +241,13 @@ export class MemoryIndex {
     const actor = change.actorAt(c)
     const hasSameActor = (at: number) =>
       bytes.compare(bytes, actor, actor + 16, change.actorAt(at), change.actorAt(at) + 16) === 0
-    const entity = this.at(i) + record.entityAt
+    const entity = this.at(i) + preamble.entityAt
     const actorKey = this.actors.of(change.actor(bytes, c))
     const known = fingerprintWithin(bytes, entity, bytes, c, this.#salt)
     this.#known.add(known, i, c)
     const tail = fingerprintWithin(bytes, entity, actorKey, 0, this.#salt)
     const earlierTail = this.#tails.put(tail, i, c, (other, at) => {
-      return hasSameActor(at) && record.isOf(bytes, this.at(other), record.entity(bytes, this.at(i)))
+      return hasSameActor(at) && preamble.isOf(bytes, this.at(other), preamble.entity(bytes, this.at(i)))
     })
     const binding = change.binds(bytes, c) ? fingerprint(actorKey, 0, this.#salt) : undefined
     const earlierBinding =

@@ -8,7 +8,8 @@ import { type Folder, segmentPath } from "../folder.ts"
 import { differences, encodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import type { ActorKeys, Key } from "./keys.ts"
 import { MemoryIndex } from "./memory-index.ts"
-import { record, writeRecord } from "./record.ts"
+import { writePreamble } from "./preamble.ts"
+import { packRecord } from "./record.ts"
 
 /** The sizes at which a segment is full and is then sealed. It is full when it reaches any of them. */
 export interface SegmentSizes {
@@ -87,22 +88,31 @@ export class OpenSegment {
   ): void {
     const standing = { position, previous: this.appended, previousRunning: this.appendedRunning }
     const at = out.length
+    const { secret } = this.header
+    const write = (preambles: GrowingBytes) => {
+      const from = preambles.length
+      writePreamble(preambles, standing, key, entry, changes)
+      packRecord(out, secret, preambles.bytes, from, body)
+    }
     try {
-      writeRecord(out, this.header.secret, standing, key, entry, changes, body)
+      this.index.add(write, this.#end, before)
     } catch (error) {
       out.length = at
       throw error
     }
-    this.index.add(out.bytes, at, this.#end, before)
     this.#end += out.length - at
   }
 
-  /** Adds a record that was found in the file at `offset`. */
-  load(bytes: Buffer, at: number, offset: number): void {
-    this.index.add(bytes, at, offset, () => undefined)
+  /** Adds a record of `length` bytes that was found in the file at `offset`, by its preamble. */
+  load(found: Buffer, offset: number, length: number): void {
+    const copy = (preambles: GrowingBytes) => {
+      const at = preambles.reserve(found.length)
+      found.copy(preambles.bytes, at)
+    }
+    this.index.add(copy, offset, () => undefined)
     this.#flushed = this.index.count
     this.index.keep(this.#flushed)
-    this.size = this.#end = offset + record.length(bytes, at)
+    this.size = this.#end = offset + length
   }
 
   /** Drops the records that are not flushed. */

@@ -1,220 +1,231 @@
 /**
- * A record of a segment file: a preamble, then the body, which is an entry as on the wire. Numbers are big-endian.
+ * A record of a segment file: facts about an entry, then the body, which is the entry as on the wire. Fixed numbers are
+ * big-endian, the others are LEB128 in its shortest form.
  *
- * Preamble: marker u32 | crc u32 of the preamble from here on | length u32 | length of the preamble u32
- *   | crc of the body u32 | changes u16 | kind u8 | zero u8 | position u64 | step u32 from the previous position
- *   | running hash, 8 | entity, 16 of its sha256 | changes | collection, principal: each UTF-8 and then its length u16.
- * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
- * A change whose one dep is the change before it has no deps of its own. Its u16 is 32,768 + the bytes from the change
- * before to this one.
+ * Marker u32 | crc u32 of everything from here to the end of the facts, and of the first `shared` bytes of the body
+ *   | crc u32 of the body | length of the facts u24, all from the marker on | length of the body u24 | shared u8
+ *   | kind u8 | running hash, 8 | entity, 16 of its sha256 | position | step from the previous position
+ *   | number of changes | changes | collection, principal: each its length and UTF-8.
+ * Change: flags u8 | hash 32 | actor and seq | startOp | number of operations | deps. The flags say what is different:
+ *   1: it binds its actor to the principal.
+ *   2: actor and seq are absent: the actor is that of the change before, and seq is one more.
+ *   4: the actor is a u8, its place in the body; else 16 bytes.
+ *   8: startOp is absent: it is one more than the last operation of the change before.
+ *   16: deps are absent: the change before is the only dep.
+ *   32: deps are a u8, the place of the only dep in the body; else their number and 32 bytes each.
  *
- * The preamble has all that look-ups need, with a checksum of its own, so look-ups read neither chunks nor CBOR. The
- * running hash is 8 bytes of sha256 over the running hash of the previous record and everything from `changes` on. The
- * checksums have the salt as their start value. Marker and salt are the log's secret (`header.ts`).
+ * The facts have all that look-ups need, with a checksum of their own, so look-ups read neither chunks nor CBOR. They
+ * leave out what the record says elsewhere: of a single edit, dep and actor stand in its chunk. (They are searched for,
+ * because a chunk may be deflated.) The running hash is 8 bytes of sha256 over everything from the kind on, with the
+ * running hash of the previous record in its place. The checksums have the salt as their start value. Marker and salt
+ * are the log's secret (`header.ts`).
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
-import type { Actor, Entry, Hash } from "../../../src/wire/protocol.ts"
-import { type GrowingBytes, readU64, writeU64 } from "../bytes.ts"
-import type { AppendedChange, Known } from "../contract.ts"
+import { Bytes } from "../../../src/wire/leb128.ts"
+import { asBuffer, type GrowingBytes, writeUleb } from "../bytes.ts"
 import type { Secret } from "./header.ts"
 import type { Key } from "./keys.ts"
+import { change, PreambleWriter, preamble } from "./preamble.ts"
 
-/** Bytes of a preamble before its changes. */
-export const PREAMBLE_BYTES = 60
-const ENTITY_AT = 44
-/** Bytes of a change before its deps. */
-const CHANGE_BYTES = 63
-/** Added to the bytes between a change and the one before it, which is its only dep. */
-const FOLLOWS = 0x8000
-const BINDS = 1
-/** Set only in memory: the change depends on a lost change. It is served but does not count as known. */
-const ORPHAN = 2
+/** Bytes of a record before its first LEB128 number. Enough to know how long its facts are. */
+export const FIXED_BYTES = 44
+const KIND_AT = 19
+const RUNNING_AT = 20
+const ENTITY_AT = 28
+const [BINDS, SAME_ACTOR, ACTOR_IN_BODY, NEXT_OP, FOLLOWS, DEP_IN_BODY] = [1, 2, 4, 8, 16, 32]
+/** A place in the body is a u8, and so is the number of bytes that places refer to. */
+const SEARCHED_BYTES = 255
+/** A LEB128 number below 2^53 has at most so many bytes; below 2^32, so many. */
+const LONGEST_NUMBER = 8
+const LONGEST_U32 = 5
 /**
  * A greater length shows that a record is damaged, because any entry that fits into a message needs less, including its
- * preamble.
+ * facts.
  */
 const LONGEST_RECORD_BYTES = 16 * 2 ** 20
 export const LONGEST_ENTRY_BYTES = LONGEST_RECORD_BYTES / 2
-const kinds: readonly Entry["kind"][] = ["change", "snapshot", "tombstone"]
 
 export const record = {
-  length: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 8),
-  preambleLength: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 12),
-  changes: (bytes: Buffer, at: number) => bytes.readUInt16BE(at + 20),
-  kind: (bytes: Buffer, at: number) => kinds[bytes[at + 22]!],
-  position: (bytes: Buffer, at: number) => readU64(bytes, at + 24),
+  factsLength: (bytes: Buffer, at: number) => bytes.readUIntBE(at + 12, 3),
+  bodyLength: (bytes: Buffer, at: number) => bytes.readUIntBE(at + 15, 3),
+  length: (bytes: Buffer, at: number) => record.factsLength(bytes, at) + record.bodyLength(bytes, at),
+  /** Bytes of the facts and of the part of the body to which they refer. */
+  headLength: (bytes: Buffer, at: number) => record.factsLength(bytes, at) + bytes[at + 18]!,
+  running: (bytes: Buffer, at: number) => bytes.subarray(at + RUNNING_AT, at + ENTITY_AT),
+  entity: (bytes: Buffer, at: number): Key => bytes.subarray(at + ENTITY_AT, at + FIXED_BYTES),
+  position: (bytes: Buffer, at: number) => new Bytes(bytes, at + FIXED_BYTES).uleb(),
   /** The position of the record before this one. */
-  previous: (bytes: Buffer, at: number) => readU64(bytes, at + 24) - bytes.readUInt32BE(at + 32),
-  running: (bytes: Buffer, at: number) => bytes.subarray(at + 36, at + 44),
-  entityAt: ENTITY_AT,
-  entity: (bytes: Buffer, at: number): Key => bytes.subarray(at + ENTITY_AT, at + PREAMBLE_BYTES),
-  isOf: (bytes: Buffer, at: number, entity: Key) =>
-    bytes.compare(entity, 0, 16, at + ENTITY_AT, at + PREAMBLE_BYTES) === 0,
-  bodyLength: (bytes: Buffer, at: number) => record.length(bytes, at) - record.preambleLength(bytes, at),
-  body: (bytes: Buffer, at: number) =>
-    bytes.subarray(at + record.preambleLength(bytes, at), at + record.length(bytes, at)),
-
-  collection(bytes: Buffer, at: number): string {
-    const end = principalAt(bytes, at) - 2
-    return bytes.toString("utf8", end - bytes.readUInt16BE(end), end)
+  previous(bytes: Buffer, at: number): number {
+    const numbers = new Bytes(bytes, at + FIXED_BYTES)
+    return numbers.uleb() - numbers.uleb()
   },
-  /** The principal to which this record binds actors. */
-  principal: (bytes: Buffer, at: number) =>
-    bytes.toString("utf8", principalAt(bytes, at), at + record.preambleLength(bytes, at) - 2),
+  body: (bytes: Buffer, at: number) =>
+    bytes.subarray(at + record.factsLength(bytes, at), at + record.length(bytes, at)),
 
   /**
-   * Whether an undamaged preamble begins at `at`. `"short"`: there are too few `bytes` to tell; once at least
-   * `PREAMBLE_BYTES` of the preamble are there, `preambleLength` says how many are needed. Read the other fields only
-   * if this returns true.
+   * Whether undamaged facts begin at `at`. `"short"`: there are too few `bytes` to tell; once at least `FIXED_BYTES`
+   * are there, `headLength` says how many are needed. Read the other fields only if this returns true.
    */
   check(bytes: Buffer, at: number, secret: Secret): boolean | "short" {
-    if (bytes.length - at < PREAMBLE_BYTES) return "short"
+    if (bytes.length - at < FIXED_BYTES) return "short"
     if (bytes.readUInt32BE(at) !== secret.marker) return false
-    const length = record.preambleLength(bytes, at)
-    if (length < PREAMBLE_BYTES || length > record.length(bytes, at)) return false
-    if (record.length(bytes, at) > LONGEST_RECORD_BYTES) return false
+    if (record.factsLength(bytes, at) < FIXED_BYTES || record.length(bytes, at) > LONGEST_RECORD_BYTES) return false
+    const length = record.headLength(bytes, at)
+    if (length > record.length(bytes, at)) return false
     if (bytes.length - at < length) return "short"
     return bytes.readUInt32BE(at + 4) === crc32(bytes.subarray(at + 8, at + length), secret.salt)
   },
 
   /** Whether the body is undamaged. Call it only after `check`, and with the whole record in `bytes`. */
   isBodyWhole: (bytes: Buffer, at: number, { salt }: Secret) =>
-    bytes.readUInt32BE(at + 16) === crc32(record.body(bytes, at), salt),
-}
-
-function principalAt(bytes: Buffer, at: number): number {
-  const end = at + record.preambleLength(bytes, at) - 2
-  return end - bytes.readUInt16BE(end)
-}
-
-/** Reads the changes in a preamble. Each change is given by its offset, at which its hash begins. */
-export const change = {
-  actorAt: (at: number) => at + 32,
-  /** How many deps the change has. */
-  depCount(bytes: Buffer, at: number): number {
-    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
-    return deps >= FOLLOWS ? 1 : deps
-  },
-  /** The offset of the first dep. The deps follow each other without gaps. */
-  firstDep(bytes: Buffer, at: number): number {
-    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
-    return deps >= FOLLOWS ? at - (deps - FOLLOWS) : at + CHANGE_BYTES
-  },
-  first: (recordAt: number) => recordAt + PREAMBLE_BYTES,
-  next(bytes: Buffer, at: number): number {
-    const deps = bytes.readUInt16BE(at + CHANGE_BYTES - 2)
-    return at + CHANGE_BYTES + (deps >= FOLLOWS ? 0 : 32 * deps)
-  },
-  hash: (bytes: Buffer, at: number): Hash => bytes.toString("hex", at, at + 32),
-  actor: (bytes: Buffer, at: number): Actor => bytes.toString("hex", at + 32, at + 48),
-  seq: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 48),
-  maxOp: (bytes: Buffer, at: number) => bytes.readUInt32BE(at + 56),
-  binds: (bytes: Buffer, at: number) => (bytes[at + 60]! & BINDS) !== 0,
-  isOrphan: (bytes: Buffer, at: number) => (bytes[at + 60]! & ORPHAN) !== 0,
-  setOrphan(bytes: Buffer, at: number): void {
-    bytes[at + 60]! |= ORPHAN
-  },
-
-  deps(bytes: Buffer, at: number): Hash[] {
-    const first = change.firstDep(bytes, at)
-    return Array.from({ length: change.depCount(bytes, at) }, (_, i) =>
-      bytes.toString("hex", first + 32 * i, first + 32 * (i + 1)),
-    )
-  },
-
-  known: (bytes: Buffer, recordAt: number, at: number): Known => ({
-    actor: change.actor(bytes, at),
-    seq: change.seq(bytes, at),
-    startOp: bytes.readUInt32BE(at + 52),
-    maxOp: change.maxOp(bytes, at),
-    deps: change.deps(bytes, at),
-    position: record.position(bytes, recordAt),
-  }),
-}
-
-/** The place of a record in its log. */
-export interface Standing {
-  readonly position: number
-  /** The position of the previous record, and the running hash there. */
-  readonly previous: number
-  readonly previousRunning: Uint8Array
+    bytes.readUInt32BE(at + 8) === crc32(record.body(bytes, at), salt),
 }
 
 /**
- * Appends the record to `out`. Throws when a number is too large for its field; `out` may then have a part of the
- * record.
+ * Appends the record of the preamble at `from` to `out`, and writes the running hash into the preamble, which has the
+ * hash of the previous record until then. Throws a RangeError when the facts are too long for a record; `out` may then
+ * have a part of the record.
  */
-export function writeRecord(
-  out: GrowingBytes,
-  secret: Secret,
-  standing: Standing,
-  entity: Key,
-  entry: Entry,
-  changes: readonly AppendedChange[],
-  body: Uint8Array,
-): void {
-  let deps = 0
-  let binds = false
-  for (const [i, appended] of changes.entries()) {
-    if (!follows(appended, changes[i - 1])) deps += appended.deps.length
-    binds ||= appended.binds === true
-  }
-  const texts = [entry.collection, binds ? (entry.by ?? "") : ""]
-  const textBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 2, 0)
-  const preambleLength = PREAMBLE_BYTES + CHANGE_BYTES * changes.length + 32 * deps + textBytes
-  const length = preambleLength + body.length
-  const start = out.reserve(length)
+export function packRecord(out: GrowingBytes, secret: Secret, facts: Buffer, from: number, body: Uint8Array): void {
+  const count = preamble.changes(facts, from)
+  // The facts take at most a few bytes more than the preamble, because some of their numbers may be longer.
+  const most = FIXED_BYTES + 2 * LONGEST_NUMBER + preamble.length(facts, from) + LONGEST_U32 * (count + 1)
+  const start = out.reserve(most + body.length)
   const { bytes } = out
-  bytes.writeUInt32BE(secret.marker, start)
-  bytes.writeUInt32BE(length, start + 8)
-  bytes.writeUInt32BE(preambleLength, start + 12)
-  bytes.writeUInt32BE(crc32(body, secret.salt), start + 16)
-  bytes.writeUInt16BE(changes.length, start + 20)
-  bytes[start + 22] = kinds.indexOf(entry.kind)
-  bytes[start + 23] = 0
-  writeU64(bytes, standing.position, start + 24)
-  bytes.writeUInt32BE(standing.position - standing.previous, start + 32)
-  bytes.set(standing.previousRunning, start + 36)
-  bytes.set(entity, start + ENTITY_AT)
-
-  let at = start + PREAMBLE_BYTES
-  let before = at
-  for (const [i, appended] of changes.entries()) {
-    const end = writeChange(bytes, at, appended, follows(appended, changes[i - 1]) ? at - before : undefined)
-    before = at
-    at = end
+  bytes[start + KIND_AT] = preamble.kindNumber(facts, from)
+  bytes.set(preamble.running(facts, from), start + RUNNING_AT)
+  bytes.set(preamble.entity(facts, from), start + ENTITY_AT)
+  let at = writeUleb(bytes, preamble.position(facts, from), start + FIXED_BYTES)
+  at = writeUleb(bytes, preamble.step(facts, from), at)
+  at = writeUleb(bytes, count, at)
+  const places = new Places(body)
+  let before: number | undefined
+  for (let left = count, c = change.first(from); left > 0; left--, c = change.next(facts, c)) {
+    at = packChange(bytes, at, facts, c, before, places)
+    before = c
   }
-  for (const text of texts) {
-    const written = bytes.write(text, at)
-    at = bytes.writeUInt16BE(written, at + written)
+  for (const text of preamble.texts(facts, from)) {
+    at = writeUleb(bytes, text.length, at)
+    at += text.copy(bytes, at)
   }
+  const factsLength = at - start
   bytes.set(body, at)
-  bytes.write(digest("sha256", bytes.subarray(start + 20, start + length), "hex"), start + 36, 8, "hex")
-  bytes.writeUInt32BE(crc32(bytes.subarray(start + 8, start + preambleLength), secret.salt), start + 4)
+  at += body.length
+  bytes.writeUInt32BE(secret.marker, start)
+  bytes.writeUInt32BE(crc32(body, secret.salt), start + 8)
+  bytes.writeUIntBE(factsLength, start + 12, 3)
+  bytes.writeUIntBE(body.length, start + 15, 3)
+  bytes[start + 18] = places.shared
+  bytes.write(digest("sha256", bytes.subarray(start + KIND_AT, at), "hex"), start + RUNNING_AT, 8, "hex")
+  record.running(bytes, start).copy(preamble.running(facts, from))
+  const head = bytes.subarray(start + 8, start + factsLength + places.shared)
+  bytes.writeUInt32BE(crc32(head, secret.salt), start + 4)
+  out.length = at
 }
 
-/** Whether the only dep of a change is the change before it. */
-function follows({ deps }: AppendedChange, before: AppendedChange | undefined): boolean {
-  if (before === undefined || deps.length !== 1 || deps[0] !== before.hash) return false
-  // A distance of more bytes has no room in its u16.
-  return CHANGE_BYTES + 32 * before.deps.length < FOLLOWS
+/** Finds bytes at the beginning of a body. */
+class Places {
+  /** How many bytes of the body the found places refer to. */
+  shared = 0
+  readonly #body: Buffer
+
+  constructor(body: Uint8Array) {
+    this.#body = asBuffer(body.subarray(0, SEARCHED_BYTES))
+  }
+
+  find(bytes: Buffer, from: number, length: number): number | undefined {
+    const place = this.#body.indexOf(bytes.subarray(from, from + length))
+    if (place < 0) return undefined
+    this.shared = Math.max(this.shared, place + length)
+    return place
+  }
 }
 
-/**
- * Returns the offset at which the change ends. `distance`: the bytes from the change before, if that is the only dep;
- * else undefined.
- */
-function writeChange(bytes: Buffer, at: number, appended: AppendedChange, distance: number | undefined): number {
-  bytes.write(appended.hash, at, 32, "hex")
-  bytes.write(appended.actor, at + 32, 16, "hex")
-  bytes.writeUInt32BE(appended.seq, at + 48)
-  bytes.writeUInt32BE(appended.startOp, at + 52)
-  bytes.writeUInt32BE(appended.maxOp, at + 56)
-  bytes[at + 60] = appended.binds ? BINDS : 0
-  bytes.writeUInt16BE(distance === undefined ? appended.deps.length : FOLLOWS + distance, at + 61)
-  let end = at + CHANGE_BYTES
-  if (distance !== undefined) return end
-  for (const dep of appended.deps) end += bytes.write(dep, end, 32, "hex")
-  return end
+/** `before`: the offset of the change before. Returns the offset after what was written. */
+function packChange(
+  bytes: Buffer,
+  start: number,
+  facts: Buffer,
+  c: number,
+  before: number | undefined,
+  places: Places,
+): number {
+  const actorAt = change.actorAt(c)
+  const [startOp, maxOp] = [change.startOp(facts, c), change.maxOp(facts, c)]
+  let flags = change.binds(facts, c) ? BINDS : 0
+  let at = start + 1 + facts.copy(bytes, start + 1, c, c + 32)
+  if (before !== undefined && isNext(facts, before, c)) flags |= SAME_ACTOR
+  else {
+    const place = places.find(facts, actorAt, 16)
+    if (place !== undefined) flags |= ACTOR_IN_BODY
+    at = place !== undefined ? bytes.writeUInt8(place, at) : at + facts.copy(bytes, at, actorAt, actorAt + 16)
+    at = writeUleb(bytes, change.seq(facts, c), at)
+  }
+  if (before !== undefined && startOp === change.maxOp(facts, before) + 1) flags |= NEXT_OP
+  else at = writeUleb(bytes, startOp, at)
+  at = writeUleb(bytes, maxOp - startOp + 1, at)
+  const deps = change.depCount(facts, c)
+  const firstDep = change.firstDep(facts, c)
+  const place = deps === 1 && !change.follows(facts, c) ? places.find(facts, firstDep, 32) : undefined
+  if (change.follows(facts, c)) flags |= FOLLOWS
+  else if (place !== undefined) {
+    flags |= DEP_IN_BODY
+    at = bytes.writeUInt8(place, at)
+  } else {
+    at = writeUleb(bytes, deps, at)
+    at += facts.copy(bytes, at, firstDep, firstDep + 32 * deps)
+  }
+  bytes[start] = flags
+  return at
+}
+
+/** Whether two changes have one actor, and the seq of the second is one more. */
+function isNext(facts: Buffer, before: number, c: number): boolean {
+  const [a, b] = [change.actorAt(before), change.actorAt(c)]
+  return change.seq(facts, c) === change.seq(facts, before) + 1 && facts.compare(facts, a, a + 16, b, b + 16) === 0
+}
+
+/** Appends the preamble of an undamaged record to `out`. Only the first `headLength` bytes of the record are needed. */
+export function unpackRecord(bytes: Buffer, at: number, out: GrowingBytes): void {
+  const bodyAt = at + record.factsLength(bytes, at)
+  const input = new Bytes(bytes, at + FIXED_BYTES, bodyAt)
+  const [position, step, changes] = [input.uleb(), input.uleb(), input.uleb()]
+  const [running, entity] = [record.running(bytes, at), record.entity(bytes, at)]
+  const writer = new PreambleWriter(out, { kind: bytes[at + KIND_AT]!, position, step, running, entity, changes })
+  let before: number | undefined
+  for (let left = changes; left > 0; left--) before = unpackChange(input, bodyAt, out, writer, before)
+  const collection = input.slice(input.uleb())
+  writer.finish(collection, input.slice(input.uleb()))
+}
+
+/** `before`: the offset of the change before. Returns the offset of the change. */
+function unpackChange(
+  input: Bytes,
+  bodyAt: number,
+  out: GrowingBytes,
+  writer: PreambleWriter,
+  before: number | undefined,
+): number {
+  const inBody = (length: number) => {
+    const from = bodyAt + input.byte()
+    return input.bytes.subarray(from, from + length)
+  }
+  const flags = input.byte()
+  const hash = input.slice(32)
+  let actor: Uint8Array | undefined
+  if (!(flags & SAME_ACTOR)) actor = flags & ACTOR_IN_BODY ? inBody(16) : input.slice(16)
+  const seq = actor ? input.uleb() : change.seq(out.bytes, before!) + 1
+  const startOp = flags & NEXT_OP ? change.maxOp(out.bytes, before!) + 1 : input.uleb()
+  const c = writer.change({ seq, startOp, maxOp: startOp + input.uleb() - 1, binds: (flags & BINDS) !== 0 })
+  const actorBefore = before === undefined ? 0 : change.actorAt(before)
+  out.bytes.set(hash, c)
+  out.bytes.set(actor ?? out.bytes.subarray(actorBefore, actorBefore + 16), change.actorAt(c))
+  if (flags & FOLLOWS) writer.follow()
+  else {
+    const deps = flags & DEP_IN_BODY ? inBody(32) : input.slice(32 * input.uleb())
+    const depsAt = writer.deps(deps.length / 32)
+    out.bytes.set(deps, depsAt)
+  }
+  return c
 }

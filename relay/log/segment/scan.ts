@@ -1,6 +1,6 @@
 /** Reads a segment from its first record to its end, and skips damaged bytes. */
 import { HEADER_BYTES, type Secret } from "./header.ts"
-import { PREAMBLE_BYTES, record } from "./record.ts"
+import { FIXED_BYTES, record } from "./record.ts"
 
 /** Bytes of a file from one offset up to another. */
 export interface Span {
@@ -45,9 +45,9 @@ export async function scan(
 
   while (start + at < size) {
     const offset = start + at
-    let whole = (await load(PREAMBLE_BYTES)) && record.check(loaded, at, secret)
+    let whole = (await load(FIXED_BYTES)) && record.check(loaded, at, secret)
     if (whole === "short") {
-      whole = (await load(record.preambleLength(loaded, at))) && record.check(loaded, at, secret)
+      whole = (await load(record.headLength(loaded, at))) && record.check(loaded, at, secret)
     }
     if (whole === true && (await load(record.length(loaded, at)))) {
       const intact = record.isBodyWhole(loaded, at, secret)

@@ -1,7 +1,7 @@
 /** A segment to which nothing is appended any more. Look-ups read its segment file and its index file. */
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
 import type { DiskFile } from "../../machine/disk.ts"
-import { asBuffer, readU64 } from "../bytes.ts"
+import { asBuffer, GrowingBytes, readU64 } from "../bytes.ts"
 import type { EntityState, Known, Tail } from "../contract.ts"
 import { Damage } from "../damage.ts"
 import { isBadSector, readAround } from "../files/bad-sectors.ts"
@@ -13,6 +13,7 @@ import {
   decodeIndexHeader,
   type IndexHeader,
   isBlockWhole,
+  KEY_BYTES,
   layout,
   NO_PREDECESSOR,
   OFFSET_BYTES,
@@ -20,6 +21,7 @@ import {
   ORPHANS_PER_BLOCK,
   PAYLOAD_BYTES,
   POINTER_BYTES,
+  POINTER_KIND_AT,
   POINTERS_PER_BLOCK,
   PointerKind,
   STATE_BYTES,
@@ -27,7 +29,8 @@ import {
 import type { Key } from "./keys.ts"
 import { tailOf } from "./memory-index.ts"
 import { ORPHAN_BYTES, Orphans } from "./orphans.ts"
-import { change, record } from "./record.ts"
+import { change, preamble } from "./preamble.ts"
+import { record, unpackRecord } from "./record.ts"
 
 export class SealedSegment {
   readonly header: SegmentHeader
@@ -120,30 +123,33 @@ export class SealedSegment {
   }
 
   async state(entity: Key): Promise<EntityState | undefined> {
-    for await (const pointer of this.#pointers(entity, PointerKind.entity)) return this.#state(pointer.value)
+    for await (const pointer of this.#pointers(entity, PointerKind.entity)) {
+      const state = await this.#state(pointer.value, entity)
+      if (state) return state
+    }
     return undefined
   }
 
   async known(key: Key, entity: Key, hash: Hash): Promise<Known | undefined> {
     for await (const pointer of this.#pointers(key, PointerKind.change)) {
-      const { preamble, at } = await this.#change(pointer)
-      if (change.hash(preamble, at) === hash && record.isOf(preamble, 0, entity)) return change.known(preamble, 0, at)
+      const { bytes, at } = await this.#change(pointer)
+      if (change.hash(bytes, at) === hash && preamble.isOf(bytes, 0, entity)) return change.known(bytes, 0, at)
     }
     return undefined
   }
 
   async tail(key: Key, entity: Key, actor: Actor): Promise<Tail | undefined> {
     for await (const pointer of this.#pointers(key, PointerKind.tail)) {
-      const { preamble, at } = await this.#change(pointer)
-      if (change.actor(preamble, at) === actor && record.isOf(preamble, 0, entity)) return tailOf(preamble, at)
+      const { bytes, at } = await this.#change(pointer)
+      if (change.actor(bytes, at) === actor && preamble.isOf(bytes, 0, entity)) return tailOf(bytes, at)
     }
     return undefined
   }
 
   async binding(key: Key, actor: Actor): Promise<string | undefined> {
     for await (const pointer of this.#pointers(key, PointerKind.binding)) {
-      const { preamble, at } = await this.#change(pointer)
-      if (change.actor(preamble, at) === actor) return record.principal(preamble, 0)
+      const { bytes, at } = await this.#change(pointer)
+      if (change.actor(bytes, at) === actor) return preamble.principal(bytes, 0)
     }
     return undefined
   }
@@ -155,7 +161,7 @@ export class SealedSegment {
     const n = await this.#countTo(position)
     if (n === 0) return undefined
     const found = await this.#offset(n - 1)
-    return found.position === position ? record.running(await this.#preamble(found.offset), 0) : undefined
+    return found.position === position ? record.running(await this.#head(found.offset), 0) : undefined
   }
 
   /**
@@ -211,28 +217,33 @@ export class SealedSegment {
 
   // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Returns the whole preamble of the record at this offset, perhaps with further bytes after it. */
-  async #preamble(offset: number): Promise<Buffer> {
+  /** Returns bytes that begin with the record at this offset and have at least its head. */
+  async #head(offset: number): Promise<Buffer> {
     const { secret, number } = this.header
-    let preamble = await this.#reader.blocks.range(this.path, offset, this.#preambleBytes)
-    let whole = record.check(preamble, 0, secret)
-    if (whole === "short" && preamble.length === this.#preambleBytes) {
-      preamble = await this.#reader.blocks.range(this.path, offset, record.preambleLength(preamble, 0))
-      whole = record.check(preamble, 0, secret)
+    let head = await this.#reader.blocks.range(this.path, offset, this.#preambleBytes)
+    let whole = record.check(head, 0, secret)
+    if (whole === "short" && head.length === this.#preambleBytes) {
+      head = await this.#reader.blocks.range(this.path, offset, record.headLength(head, 0))
+      whole = record.check(head, 0, secret)
     }
     if (whole !== true) throw new Damage(number, `the record at byte ${offset} is damaged`)
-    return preamble
+    return head
   }
 
-  async #change({ value, number }: Pointer): Promise<{ preamble: Buffer; at: number }> {
-    const preamble = await this.#preamble(value)
+  /** Returns the preamble of the change's record, and the offset of the change in it. */
+  async #change({ value, number }: Pointer): Promise<{ bytes: Buffer; at: number }> {
+    const out = new GrowingBytes(2 * this.#preambleBytes)
+    unpackRecord(await this.#head(value), 0, out)
+    const bytes = out.filled
     let at = change.first(0)
-    for (let i = 0; i < number; i++) at = change.next(preamble, at)
-    return { preamble, at }
+    for (let i = 0; i < number; i++) at = change.next(bytes, at)
+    return { bytes, at }
   }
 
-  async #state(at: number): Promise<EntityState> {
+  /** Returns the state at this offset; undefined when it is that of another entity. */
+  async #state(at: number, entity: Key): Promise<EntityState | undefined> {
     const fixed = await this.#stateBytes(at, STATE_BYTES)
+    if (fixed.compare(entity, 0, 16, 16, 32) !== 0) return undefined
     const headsAt = STATE_BYTES + fixed.readUInt32BE(4)
     const bytes = await this.#stateBytes(at, headsAt + 32 * fixed.readUInt32BE(0))
     const purged = readU64(fixed, 8)
@@ -310,8 +321,8 @@ export class SealedSegment {
       for (; i < count; i++) {
         if (compare(block, i, key) !== 0) return
         const at = i * POINTER_BYTES
-        if (block[at + 22] !== kind) continue
-        yield { value: block.readUInt32BE(at + 16), number: block.readUInt16BE(at + 20) }
+        if (block[at + POINTER_KIND_AT] !== kind) continue
+        yield { value: block.readUInt32BE(at + KEY_BYTES), number: block.readUInt16BE(at + KEY_BYTES + 4) }
       }
     }
   }
@@ -334,6 +345,6 @@ interface Pointer {
   readonly number: number
 }
 
-/** Compares the key of the `i`-th pointer of a block with another key. */
+/** Compares the key of the `i`-th pointer of a block with the same part of another key. */
 const compare = (block: Buffer, i: number, key: Key): number =>
-  block.compare(key, 0, 16, i * POINTER_BYTES, i * POINTER_BYTES + 16)
+  block.compare(key, 0, KEY_BYTES, i * POINTER_BYTES, i * POINTER_BYTES + KEY_BYTES)

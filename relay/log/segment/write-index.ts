@@ -9,6 +9,7 @@ import type { SegmentHeader } from "./header.ts"
 import {
   closeBlock,
   encodeIndexHeader,
+  KEY_BYTES,
   layout,
   NO_PREDECESSOR,
   OFFSET_BYTES,
@@ -23,7 +24,7 @@ import {
 import { writeKeyWithin } from "./keys.ts"
 import type { MemoryIndex } from "./memory-index.ts"
 import { ORPHAN_BYTES, type Orphans, orphansAfter } from "./orphans.ts"
-import { change, record } from "./record.ts"
+import { change, preamble } from "./preamble.ts"
 import { SealedSegment } from "./sealed-segment.ts"
 
 export interface FullSegment {
@@ -103,11 +104,12 @@ function* encodeIndex(
     if (slice.isFull()) yield
   }
   for (let i = 0; i < sorted.length; i++) {
-    const from = sorted[i]! * POINTER_BYTES
+    const from = sorted[i]! * FULL_POINTER_BYTES
     const block = parts.pointers + Math.floor(i / POINTERS_PER_BLOCK)
     const at = block * BLOCK_BYTES + (i % POINTERS_PER_BLOCK) * POINTER_BYTES
-    pointers.copy(bytes, at, from, from + POINTER_BYTES)
-    const probe = probeOf(bytes, at, pointers[from + 22] as PointerKind, header.secret.salt)
+    pointers.copy(bytes, at, from, from + KEY_BYTES)
+    pointers.copy(bytes, at + KEY_BYTES, from + 16, from + FULL_POINTER_BYTES)
+    const probe = probeOf(pointers, from, pointers[from + 22] as PointerKind, header.secret.salt)
     addToBloom(bytes, (parts.bloom + (probe.block % indexHeader.bloom)) * BLOCK_BYTES, probe)
     if (slice.isFull()) yield
   }
@@ -150,12 +152,16 @@ function* statesOf(
     bytes.writeUInt32BE(state.heads.length, at)
     bytes.writeUInt32BE(collection.length, at + 4)
     writeU64(bytes, state.purged ?? 0, at + 8)
+    index.keyOf(e).copy(bytes, at + 16)
     let end = at + STATE_BYTES + collection.copy(bytes, at + STATE_BYTES)
     for (const head of state.heads) end += bytes.write(head, end, 32, "hex")
     if (slice.isFull(1 + state.heads.length)) yield
   }
   return { bytes: out.filled, starts }
 }
+
+/** Bytes of a pointer with the whole of its key, which the filter needs. */
+const FULL_POINTER_BYTES = 16 + POINTER_BYTES - KEY_BYTES
 
 /** Returns one pointer for everything that can be looked up, unsorted. `states`: the offset of each entity's state. */
 function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, steps: number): Generator<void, Buffer> {
@@ -168,14 +174,14 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
     if (slice.isFull()) yield
   }
   for (const [, at] of index.bindings) bindings.add(at)
-  const pointers = Buffer.alloc((states.size + index.changes + tails.size + bindings.size) * POINTER_BYTES)
+  const pointers = Buffer.alloc((states.size + index.changes + tails.size + bindings.size) * FULL_POINTER_BYTES)
   let end = 0
   /** Completes a pointer whose key is written already. */
   const add = (kind: PointerKind, value: number, number: number) => {
     pointers.writeUInt32BE(value, end + 16)
     pointers.writeUInt16BE(number, end + 20)
     pointers[end + 22] = kind
-    end += POINTER_BYTES
+    end += FULL_POINTER_BYTES
   }
   for (const [e, at] of states) {
     index.keyOf(e).copy(pointers, end)
@@ -183,10 +189,10 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
   }
   for (let i = 0; i < index.count; i++) {
     const recordAt = index.at(i)
-    const entity = recordAt + record.entityAt
+    const entity = recordAt + preamble.entityAt
     const offset = index.offset(i)
     let at = change.first(recordAt)
-    for (let n = 0; n < record.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
+    for (let n = 0; n < preamble.changes(bytes, recordAt); n++, at = change.next(bytes, at)) {
       if (slice.isFull()) yield
       if (change.isOrphan(bytes, at)) continue
       writeKeyWithin(pointers, end, bytes, entity, bytes, at)
@@ -210,8 +216,8 @@ function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, st
  */
 function* sort(pointers: Buffer, steps: number): Generator<void, Uint32Array> {
   const slice = new Slice(steps)
-  const count = pointers.length / POINTER_BYTES
-  const firstBytes = (i: number) => pointers.readUInt16BE(i * POINTER_BYTES)
+  const count = pointers.length / FULL_POINTER_BYTES
+  const firstBytes = (i: number) => pointers.readUInt16BE(i * FULL_POINTER_BYTES)
   const starts = new Uint32Array(2 ** 16 + 1)
   for (let i = 0; i < count; i++) starts[firstBytes(i) + 1]!++
   for (let i = 0; i < 2 ** 16; i++) starts[i + 1]! += starts[i]!
@@ -219,7 +225,7 @@ function* sort(pointers: Buffer, steps: number): Generator<void, Uint32Array> {
   const sorted = new Uint32Array(count)
   for (let i = 0; i < count; i++) sorted[next[firstBytes(i)]!++] = i
   const compare = (a: number, b: number) => {
-    const [atA, atB] = [a * POINTER_BYTES, b * POINTER_BYTES]
+    const [atA, atB] = [a * FULL_POINTER_BYTES, b * FULL_POINTER_BYTES]
     return pointers.compare(pointers, atB, atB + 16, atA, atA + 16)
   }
   if (slice.isFull(count)) yield

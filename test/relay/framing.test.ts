@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest"
+import * as ws from "ws"
+import { Framing } from "../../relay/serve/framing.ts"
+
+/** The library's own framing, which its types do not mention. */
+const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender
+const BINARY = { fin: true, opcode: 2, mask: false, readOnly: true }
+
+describe("a frame made here", () => {
+  it.each([0, 1, 125, 126, 127, 4095, 65_535])("of %i bytes is what the WebSocket library would send", (length) => {
+    const payload = Buffer.alloc(length, 7)
+    expect(new Framing().of(payload)).toEqual(Buffer.concat(frame(payload, BINARY)))
+  })
+
+  it("is made once for all sockets that get the same payload one after the other", () => {
+    const framing = new Framing()
+    const [one, other] = [new Uint8Array(3), new Uint8Array(3)]
+    expect(framing.of(one)).toBe(framing.of(one))
+    const first = framing.of(one)
+    expect(framing.of(other)).not.toBe(first)
+    framing.forget()
+    expect(framing.of(one)).toEqual(first)
+  })
+
+  it("has no payload whose length does not fit", () => {
+    expect(() => new Framing().of(new Uint8Array(65_536))).toThrow(RangeError)
+  })
+})
