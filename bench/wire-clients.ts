@@ -91,30 +91,6 @@ async function write({ url, acks, name, writers, changes }: Write): Promise<{ ms
   return { ms, latencies }
 }
 
-// ── creations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Pushes `notes` notes, each an entry of a genesis and one change of 1 kB, in pushes of 200. */
-async function create({ url, name, notes }: { url: string; name: string; notes: number }): Promise<object> {
-  const wire = await Wire.dial(url)
-  const actor = actorOf(++actors * 2 ** 16 + (process.pid % 2 ** 16))
-  const inFlight: string[] = []
-  for (let from = 0; from < notes; from += 200) {
-    const entries = Array.from({ length: Math.min(200, notes - from) }, (_, i): Entry => {
-      const entity = `${name}-${from + i}`
-      const first = genesis(entity)
-      const value = `${from + i} `.repeat(200)
-      const content = change({ actor, seq: 1, startOp: first.maxOp + 1, deps: [first.hash], value })
-      return { entity, collection: "notes", kind: "change", chunks: [first.chunk, content.chunk] }
-    })
-    inFlight.push(wire.push(entries, { w: "created" }))
-    while (inFlight.length > 2) await wire.ack(inFlight.shift()!)
-  }
-  for (const id of inFlight) await wire.ack(id)
-  if (wire.received.some(({ t }) => t === "reject")) throw new Error("the relay refused entries")
-  wire.close()
-  return {}
-}
-
 // ── one writer, many subscribers ──────────────────────────────────────────────────────────────────────────────────────
 
 interface Fanout {
@@ -242,7 +218,6 @@ async function ping({ url, times }: { url: string; times: number }): Promise<obj
 
 const commands: Record<string, (command: any) => Promise<object>> = {
   write,
-  create,
   openFanout,
   runFanout,
   closeFanout,
