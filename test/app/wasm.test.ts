@@ -120,11 +120,25 @@ describe("wasm", () => {
 
   const bytes = ["Uint8Array", "ArrayBuffer", "part", "foreignUint8Array", "foreignArrayBuffer", "foreignPart"]
   test.each(bytes)("as bytes (%s) is compiled without a request", (kind) => {
-    expect(told[kind]).toEqual({ created: untouched, read: untouched, title: "T", requests: 0, marked: true, base64: false })
+    expect(told[kind]).toEqual({
+      created: untouched,
+      read: untouched,
+      title: "T",
+      requests: 0,
+      marked: true,
+      base64: false,
+    })
   })
 
   test("that is not given means the base64 build", () => {
-    expect(told["none"]).toEqual({ created: untouched, read: untouched, title: "T", requests: 0, marked: false, base64: true })
+    expect(told["none"]).toEqual({
+      created: untouched,
+      read: untouched,
+      title: "T",
+      requests: 0,
+      marked: false,
+      base64: true,
+    })
   })
 
   test("is not needed to make a note", () => {

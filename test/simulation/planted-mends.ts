@@ -127,11 +127,12 @@ export const mends: readonly Mend[] = [
       },
       {
         file: "src/sync/attempt.ts",
-        replace: `if (message.t === "entries") this.#queueEntries(message, bytes)`,
+        replace: `if (message.t === "entries") return this.#queueEntries(message, bytes)`,
         by: `if (message.t === "entries") {
       const heard: { principal?: boolean } = this
       heard.principal ||= message.principal !== undefined
       if (heard.principal) this.#queueEntries(message, bytes)
+      return
     }`,
       },
     ],

@@ -36,26 +36,21 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       },
     ],
     breaks: /^diverged: only r2 has e0/,
+    sizes: { firstCredit: 300, leastCredit: 150, credit: 600 },
     async play(s) {
-      await s.sync(1)
-      await s.edit(1)
-      await s.sync(1)
-      await s.sync(2)
-      // A commit of r2 takes long. Entries that come soon afterwards wait for some ms, so that they are committed
-      // together, but an ack is committed at once.
-      await s.edit(1)
-      await s.up(1)
-      await s.flush()
+      for (let i = 0; i < 6; i++) {
+        await s.edit(1, `e${1 + i}`)
+        await s.sync(1)
+      }
       s.backUp()
-      s.slowCommit(2, 100)
-      await s.down(2)
-      await s.pause()
-      await s.edit(1)
+      // The log is larger than r2's credit. Before the rest of it comes, r2's own change is acknowledged.
       await s.edit(2)
-      await s.up(1)
+      await s.connect(2)
       await s.up(2)
+      await s.down(2, 2)
+      await s.up(2, 2)
       await s.flush()
-      await s.down(2, 9)
+      await s.down(2, 3)
       s.expect("the ack is saved and the cursor is not", s.reachIsAhead(2))
       await s.crash(2)
       await s.restore(0)
