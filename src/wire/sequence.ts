@@ -19,6 +19,7 @@ import { type Change, readChange, sealChange } from "./chunk.ts"
 import { ACTOR, ChunkWriter, HASH, layoutOf, openChunk } from "./layout.ts"
 import { type Bytes, chunkBad } from "./leb128.ts"
 import type { BytesWriter } from "./leb128-writer.ts"
+import { madeChange } from "./made-changes.ts"
 import type { Hash } from "./messages.ts"
 import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
 
@@ -128,7 +129,7 @@ export function writeAsItIs(out: BytesWriter, chunk: Uint8Array): void {
 /** Returns the change in a chunk; undefined when the chunk is none, or is beyond the limits. */
 function changeIn(chunk: Uint8Array): Change | undefined {
   try {
-    return readChange(chunk)
+    return madeChange(chunk) ?? readChange(chunk)
   } catch (error) {
     if (error instanceof HeadwaterError) return undefined
     throw error
