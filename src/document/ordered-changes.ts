@@ -10,8 +10,11 @@ import { PackedChanges } from "./packed-changes.ts"
 /** How many of the newest changes stay objects: most changes that arrive depend on one of them. */
 const NEWEST = 256
 
+/** Nothing is added to this object. Most histories pack nothing, and an empty `PackedChanges` has seven buffers. */
+const NONE_PACKED = new PackedChanges()
+
 export class OrderedChanges implements ReadonlyMap<Hash, Change> {
-  readonly #packed = new PackedChanges()
+  #packed = NONE_PACKED
   /** The changes that are not packed, in order, and by hash. */
   readonly #newest: Change[] = []
   readonly #byHash = new Map<Hash, Change>()
@@ -29,6 +32,7 @@ export class OrderedChanges implements ReadonlyMap<Hash, Change> {
   /** Packs all but the `newest` changes, once at least as many can be packed. */
   pack(newest = NEWEST): void {
     if (this.#newest.length < 2 * newest) return
+    if (this.#packed === NONE_PACKED) this.#packed = new PackedChanges()
     for (const change of this.#newest.splice(0, this.#newest.length - newest)) {
       this.#packed.add(change)
       this.#byHash.delete(change.hash)

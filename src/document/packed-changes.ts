@@ -103,10 +103,12 @@ export class PackedChanges {
   }
 }
 
+const EMPTY = new Uint32Array(0)
+
 /** A list of whole numbers below 2^32, 4 bytes each. */
 export class Numbers {
   #size = 0
-  #values = new Uint32Array(4)
+  #values = EMPTY
 
   get size(): number {
     return this.#size
@@ -123,7 +125,7 @@ export class Numbers {
 }
 
 function doubled<T extends Uint8Array | Uint32Array>(values: T): T {
-  const larger = new (values.constructor as new (length: number) => T)(2 * values.length)
+  const larger = new (values.constructor as new (length: number) => T)(Math.max(2 * values.length, 4))
   larger.set(values)
   return larger
 }

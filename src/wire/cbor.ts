@@ -95,6 +95,17 @@ export class Writer extends Side {
     }
   }
 
+  /** Begins a map of fewer than 24 keys, which are written next. Returns the place of its head, for `endMap`. */
+  beginMap(): number {
+    this.head(Major.map, 0)
+    return this.#at - 1
+  }
+
+  /** Writes how many keys the map has into its head. */
+  endMap(head: number, keys: number) {
+    this.#bytes[head]! |= keys
+  }
+
   byte(value: number) {
     this.#room(1)
     this.#bytes[this.#at++] = value

@@ -187,17 +187,18 @@ export function record<T extends object>(fields: Fields<T>): Type<T> {
   return {
     write(out, value) {
       const present = value as Record<string, unknown>
+      const head = out.beginMap()
       let count = 0
-      for (const { key } of sorted) if (present[key] !== undefined) count++
-      out.head(Major.map, count)
       for (const { key, name, type, required } of sorted) {
         const one = present[key]
+        if (one === undefined && !required) continue
         out.where = key
-        if (one === undefined && required) out.fail("is missing")
-        if (one === undefined) continue
+        if (one === undefined) out.fail("is missing")
         out.raw(name)
         type.write(out, one)
+        count++
       }
+      out.endMap(head, count)
     },
     read(input) {
       const value: Record<string, unknown> = {}

@@ -8,6 +8,7 @@ import { type Change, deriveFrom, isDerived, type Template, templateOf } from ".
 import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
 import { Bytes } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
+import { noteMade } from "./made-changes.ts"
 
 /** Names of the columns of such a change: id << 4 | type. */
 const KEY = 0x15
@@ -91,6 +92,7 @@ function recent(name: string, make: () => Change): Change {
   if (made.chunk.length > LARGEST_KEPT) return made
   if (recents.size === RECENT) [recents, earlier] = [new Map(), recents]
   recents.set(name, made)
+  noteMade(made)
   return made
 }
 

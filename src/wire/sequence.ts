@@ -19,7 +19,8 @@ import { bytesOfHex } from "../base/hash.ts"
 import { type Change, readChange, sealChange } from "./chunk.ts"
 import { ACTOR, ChunkWriter, HASH, layoutOf, openChunk } from "./layout.ts"
 import { type Bytes, chunkBad } from "./leb128.ts"
-import { BytesWriter } from "./leb128-writer.ts"
+import type { BytesWriter } from "./leb128-writer.ts"
+import { madeChange } from "./made-changes.ts"
 import type { Hash } from "./messages.ts"
 import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
 
@@ -106,27 +107,30 @@ class Before {
   }
 }
 
-/** `asTheyAre`: every chunk is carried as it is, without being read. */
-export function writeSequence(owner: Owner, chunks: readonly Uint8Array[], asTheyAre: boolean): Uint8Array {
-  const out = new BytesWriter()
+/** Writes the elements of these chunks. */
+export function writeSequence(out: BytesWriter, owner: Owner, chunks: readonly Uint8Array[]): void {
   const before = new Before(owner)
   for (const chunk of chunks) {
-    const change = asTheyAre ? undefined : changeIn(chunk)
+    const change = changeIn(chunk)
     if (change === undefined || Math.abs(change.time - before.time) >= FURTHEST) {
-      out.byte(AS_IS)
-      withLength(out, chunk)
+      writeAsItIs(out, chunk)
       continue
     }
     if (!writeNamed(out, change, before)) writeChange(out, change, before)
     before.add(change)
   }
-  return out.written()
+}
+
+/** Writes the element that carries a chunk as it is, without reading the chunk. */
+export function writeAsItIs(out: BytesWriter, chunk: Uint8Array): void {
+  out.byte(AS_IS)
+  withLength(out, chunk)
 }
 
 /** Returns the change in a chunk; undefined when the chunk is none, or is beyond the limits. */
 function changeIn(chunk: Uint8Array): Change | undefined {
   try {
-    return readChange(chunk)
+    return madeChange(chunk) ?? readChange(chunk)
   } catch (error) {
     if (error instanceof HeadwaterError) return undefined
     throw error

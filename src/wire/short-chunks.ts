@@ -17,7 +17,7 @@ import { HASHED_FROM } from "./layout.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
 import { limits } from "./messages.ts"
-import { type Made, measureSequence, type Owner, readSequence, writeSequence } from "./sequence.ts"
+import { type Made, measureSequence, type Owner, readSequence, writeAsItIs, writeSequence } from "./sequence.ts"
 
 /**
  * Sequences of fewer bytes than this are not deflated: deflating takes some 60 us, and a single edit does not become
@@ -34,19 +34,26 @@ export type Effort = "whole" | "short" | "deflated"
 
 /** Encodes the chunks of one entry. */
 export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort: Effort = "deflated"): Uint8Array {
-  const size = bytesOf(chunks)
-  const sequence = writeSequence(owner, chunks, effort === "whole")
+  const elements = new BytesWriter(scratch)
+  if (effort === "whole") for (const chunk of chunks) writeAsItIs(elements, chunk)
+  else writeSequence(elements, owner, chunks)
+  const sequence = elements.written()
   const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
   const shorter = worthIt ? deflate(sequence) : sequence
   const isDeflated = shorter.length + 4 < sequence.length
-  const out = new BytesWriter(new Uint8Array(sequence.length + 16))
-  out.uleb(2 * size + (isDeflated ? 1 : 0))
+  const out = new BytesWriter(new Uint8Array((isDeflated ? shorter : sequence).length + LONGEST_FRAME))
+  out.uleb(2 * bytesOf(chunks) + (isDeflated ? 1 : 0))
   out.uleb(chunks.length)
   if (isDeflated) out.uleb(sequence.length)
   out.bytes(isDeflated ? shorter : sequence)
   out.bytes(checkOf(chunks))
-  return out.written().slice()
+  return out.written()
 }
+
+/** Every sequence is put together here: one is in its block before the next begins. */
+const scratch = new Uint8Array(2 ** 14)
+/** The most bytes of a block besides its sequence: three numbers and the check. */
+const LONGEST_FRAME = 3 * 5 + 4
 
 /** What a block says about its chunks before it is opened. */
 export interface BlockSize {

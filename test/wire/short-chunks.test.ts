@@ -234,6 +234,26 @@ test("fifty edits of a note weigh what they say", () => {
   expect(deflated / 50).toBeLessThan(24)
 })
 
+test("changes that were just made are not hashed again, and their block is that of any copy of them", () => {
+  const made = { entity: "just-made", collection: "notes" }
+  const genesis = genesisOf(made.entity, made.collection)
+  const chunks = [genesis.chunk, textContainer(made.entity, genesis, "body").chunk]
+  const hashedFor = (of: readonly Uint8Array[]) => {
+    work.hashed = 0
+    return { block: encodeChunks(made, of), hashed: work.hashed }
+  }
+  const { block, hashed } = hashedFor(chunks)
+  expect(hashed).toBe(0)
+  const copies = hashedFor(chunks.map((chunk) => chunk.slice()))
+  expect(copies.hashed).toBeGreaterThan(0)
+  expect(copies.block).toEqual(block)
+
+  for (let i = 0; i < 3000; i++) genesisOf(`later-${i}`, "notes") // enough for the first ones to be forgotten
+  const forgotten = hashedFor(chunks)
+  expect(forgotten.hashed).toBeGreaterThan(0)
+  expect(forgotten.block).toEqual(block)
+})
+
 describe("bytes that are no block", () => {
   /** Decodes a block. Returns the chunks, or the code with which the block was refused. Throws any other error. */
   function outcome(block: Uint8Array): readonly Uint8Array[] | string {

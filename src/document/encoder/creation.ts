@@ -4,6 +4,7 @@
  */
 
 import { type Change, sealChange } from "../../wire/chunk.ts"
+import { noteMade } from "../../wire/made-changes.ts"
 import type { Actor } from "../../wire/protocol.ts"
 import { genesisOf, textContainer } from "../derived-changes.ts"
 import type { Hunk } from "../difference.ts"
@@ -46,7 +47,9 @@ export function encodeCreation(
     operations.delete(MADE, operations.set({ object: undefined, key: MADE }, true))
   }
   const deps = heads.map(({ hash }) => hash)
-  return [...made, sealChange(encodeChange({ deps, actor, startOp, time, others }, operations))]
+  const content = sealChange(encodeChange({ deps, actor, startOp, time, others }, operations))
+  noteMade(content)
+  return [...made, content]
 }
 
 /** Whether these hunks are the first text of a field. */

@@ -3,7 +3,7 @@
  * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads them.
  */
 
-import { utf8Length, utf8Size } from "../../base/utf8.ts"
+import { utf8Size } from "../../base/utf8.ts"
 import { BytesWriter } from "../../wire/leb128-writer.ts"
 import {
   DELETE,
@@ -154,36 +154,30 @@ export class NewOperations {
 /** `NewOperations.write` puts the columns together here. */
 const scratch = new Uint8Array(2 ** 14)
 
-/** The column of the values, which have no lengths of their own: `#valueKind` has them. */
+/**
+ * The column of the values, which have no lengths of their own: `#valueKind` has them. A value is encoded when it is
+ * added, because encoding a text finds its length in a tenth of the time that counting its bytes takes.
+ */
 class Values {
-  readonly #values: { readonly value: number | string; readonly type: number }[] = []
+  readonly #bytes = new BytesWriter()
 
   /** Adds a value and returns its kind. */
   add(value: Scalar, integer = false): number {
     if (value === null) return NULL
     if (typeof value === "boolean") return value ? TRUE : FALSE
+    const start = this.#bytes.length
+    if (typeof value === "string") this.#bytes.utf8(value)
+    else if (integer) this.#bytes.sleb(value)
+    else this.#bytes.float64(value)
     const type = typeof value === "string" ? STRING : integer ? INT : FLOAT
-    const length = typeof value === "string" ? utf8Length(value) : integer ? slebLength(value) : 8
-    if (length > 0) this.#values.push({ value, type })
-    return 16 * length + type
+    return 16 * (this.#bytes.length - start) + type
   }
 
   get empty(): boolean {
-    return this.#values.length === 0
+    return this.#bytes.length === 0
   }
 
   write(out: BytesWriter): void {
-    for (const { value, type } of this.#values) {
-      if (typeof value === "string") out.utf8(value)
-      else if (type === INT) out.sleb(value)
-      else out.float64(value)
-    }
+    out.bytes(this.#bytes.written())
   }
-}
-
-/** Returns how many bytes `BytesWriter.sleb` writes. */
-function slebLength(value: number): number {
-  let length = 1
-  for (let rest = value; rest < -0x40 || rest >= 0x40; rest = Math.floor(rest / 0x80)) length++
-  return length
 }

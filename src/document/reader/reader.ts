@@ -8,10 +8,10 @@ import { HeadwaterError } from "../../base/errors.ts"
 import type { Fields } from "../../schema/draft.ts"
 import { type AnyDef, isText } from "../../schema/schema.ts"
 import { isFieldKey } from "../../schema/values.ts"
-import { type Change, isDerived } from "../../wire/chunk.ts"
+import type { Change } from "../../wire/chunk.ts"
 import { isId } from "../../wire/protocol.ts"
 import { DELETED, Deletion } from "../deletion.ts"
-import { textContainer } from "../derived-changes.ts"
+import { genesisOf, textContainer } from "../derived-changes.ts"
 import { type Facts, factsOf } from "../facts.ts"
 import { STRING } from "../format.ts"
 import type { History } from "../history.ts"
@@ -88,18 +88,12 @@ export class Reader {
     return texts.find((text) => text.counter === startOp && this.#document.actor(text.actor) === actor)
   }
 
-  /**
-   * Checks that the first change is the genesis. The reader accepts only one encoding of an operation, so that a change
-   * with these features has the bytes that every replica makes.
-   */
+  /** Checks that the first change is the genesis that every replica makes, byte for byte. */
   #begin(change: Change): void {
-    const { startOp, ops, time, message } = change
     const [type] = this.#document.root.keys.get(TYPE) ?? []
-    const isPlain = startOp === 1 && ops === 1 && time === 0 && message === null
-    if (type?.type !== STRING || !isId(type.value as string) || !isPlain || !isDerived(this.id, change)) {
-      decline("a first change that is no genesis")
-    }
-    this.#collection = type.value as string
+    const name = type?.type === STRING ? (type.value as string) : ""
+    if (!isId(name) || genesisOf(this.id, name).hash !== change.hash) decline("a first change that is no genesis")
+    this.#collection = name
     this.#genesis = change
   }
 
