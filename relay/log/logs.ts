@@ -1,7 +1,7 @@
 /**
  * The relay's logs on segment files. Each workspace has a folder, named by the hex of sha256 of the workspace's id. The
  * folder holds the segments `00000001.log` and on (`segment/header.ts`, `segment/record.ts`), and beside each sealed
- * segment its index, `00000001.idx` and on (`segment/index-format.ts`).
+ * segment its index, `00000001.idx` and on (`segment/sealed-index-format.ts`).
  *
  * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of all other
  * files. A look-up in the sealed segments asks the Bloom filter of each, the newest first. So memory grows with the

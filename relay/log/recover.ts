@@ -10,7 +10,7 @@ import { type Folder, indexPath, segmentPath } from "./folder.ts"
 import { SealedSegments } from "./sealed-segments.ts"
 import { sealOnTop } from "./sealing.ts"
 import { decodeHeader, HEADER_BYTES, type Secret } from "./segment/header.ts"
-import type { MemoryIndex } from "./segment/memory-index.ts"
+import type { OpenIndex } from "./segment/open-index.ts"
 import { OpenSegment } from "./segment/open-segment.ts"
 import { change, preamble } from "./segment/preamble.ts"
 import { record, unpackRecord } from "./segment/record.ts"
@@ -240,7 +240,7 @@ async function setAside(folder: Folder, number: number): Promise<void> {
 }
 
 /** Marks each change of the preamble in `bytes` that depends on an unknown change. */
-async function markOrphans(bytes: Buffer, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
+async function markOrphans(bytes: Buffer, index: OpenIndex, sealed: SealedSegments): Promise<void> {
   const entity = preamble.entity(bytes, 0)
   const here = new Set<string>()
   const isKnown = async (hash: string) =>

@@ -6,8 +6,8 @@ import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
 import { type Probe, probeOf } from "./segment/bloom.ts"
 import type { Secret } from "./segment/header.ts"
-import { PointerKind } from "./segment/index-format.ts"
 import { ActorKeys, changeKey, type Key, tailKey } from "./segment/keys.ts"
+import { PointerKind } from "./segment/sealed-index-format.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
 
 export class SealedSegments {

@@ -2,7 +2,7 @@
 import { Damage } from "./damage.ts"
 import type { Folder } from "./folder.ts"
 import type { SealedSegments } from "./sealed-segments.ts"
-import type { MemoryIndex } from "./segment/memory-index.ts"
+import type { OpenIndex } from "./segment/open-index.ts"
 import type { OpenSegment } from "./segment/open-segment.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
 import { writeIndex } from "./segment/write-index.ts"
@@ -74,7 +74,7 @@ export async function sealOnTop(
 }
 
 /** Looks up the state of each entity before the segment, unless it is known already. */
-async function lookUpBefore({ clock, sizes }: Folder, index: MemoryIndex, sealed: SealedSegments): Promise<void> {
+async function lookUpBefore({ clock, sizes }: Folder, index: OpenIndex, sealed: SealedSegments): Promise<void> {
   const slice = new Slice(sizes.lookUpSlice)
   for (let e = 0; e < index.entities; e++) {
     if (slice.isFull()) await breathe(clock)

@@ -2,7 +2,7 @@
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
-import { usualSizes } from "../base/sizes.ts"
+import { usualSizes } from "../base/replica-sizes.ts"
 import { openReplica } from "../replica/open-replica.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"

@@ -1,4 +1,4 @@
-import type { Sizes } from "./sizes.ts"
+import type { Sizes } from "./replica-sizes.ts"
 
 /**
  * Time, timers and randomness. The engine (replica, sync, relay) takes nothing else from outside the program except

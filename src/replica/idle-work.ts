@@ -11,8 +11,8 @@ import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import { type BadRecord, PROBE } from "./disk/records.ts"
 import type { IdleWork } from "./idle-interface.ts"
+import { mendRecords } from "./mend-records.ts"
 import { leaveOut } from "./projecting.ts"
-import { recover } from "./recover.ts"
 import type { Replica } from "./replica.ts"
 import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
@@ -114,7 +114,7 @@ export class Idle implements IdleWork {
   }
 
   mend(tx: Transaction, records: readonly Key[]): Promise<void> {
-    return recover(this.#replica, tx, records)
+    return mendRecords(this.#replica, tx, records)
   }
 
   /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */

@@ -7,7 +7,7 @@
 import type { Clock } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
-import type { Sizes } from "../base/sizes.ts"
+import type { Sizes } from "../base/replica-sizes.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Store } from "../store/store.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"

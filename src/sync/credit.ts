@@ -8,7 +8,7 @@
  */
 
 import type { Clock } from "../base/env.ts"
-import type { Sizes } from "../base/sizes.ts"
+import type { Sizes } from "../base/replica-sizes.ts"
 
 /** The time in which a line shall bring as many bytes as the relay may send ahead, ms. */
 const AHEAD_MS = 1000

@@ -4,7 +4,7 @@
  */
 
 import type { Code } from "../base/errors.ts"
-import { usualSizes } from "../base/sizes.ts"
+import { usualSizes } from "../base/replica-sizes.ts"
 
 /**
  * The WebSocket subprotocol. The upgrade offers it and the token: `headwater.2, bearer.<base64url of the token's

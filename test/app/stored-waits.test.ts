@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import { type StoredWait, StoredWaits } from "../../src/app/stored-waits.ts"
-import { usualSizes } from "../../src/base/sizes.ts"
+import { usualSizes } from "../../src/base/replica-sizes.ts"
 import { Outbox, type OutboxChanges } from "../../src/replica/disk/outbox.ts"
 import type { Owed } from "../../src/replica/disk/records.ts"
 import type { Replica } from "../../src/replica/replica.ts"

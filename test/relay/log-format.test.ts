@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib"
 import { describe, expect, it } from "vitest"
 import { sample } from "../../relay/log/samples.ts"
-import { closeBlock } from "../../relay/log/segment/index-format.ts"
+import { closeBlock } from "../../relay/log/segment/sealed-index-format.ts"
 import { dice } from "../support/dice.ts"
 import { type Files, simDisk } from "../support/disk.ts"
 import { openSmall } from "../support/log-workload.ts"

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import type { Sizes } from "../../src/base/sizes.ts"
+import type { Sizes } from "../../src/base/replica-sizes.ts"
 import { genesisOf } from "../../src/document/derived-changes.ts"
 import { encodeChange } from "../../src/document/encoder/new-change.ts"
 import { NewOperations } from "../../src/document/encoder/new-operations.ts"

@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { expect, test, vi } from "vitest"
-import { usualSizes } from "../../src/base/sizes.ts"
+import { usualSizes } from "../../src/base/replica-sizes.ts"
 import { Outbox, type OutboxChanges } from "../../src/replica/disk/outbox.ts"
 import { Paged, type PageFormat, type Plan } from "../../src/replica/disk/paged-records.ts"
 import { keys, type Owed, refuseDamaged, type StoredRow } from "../../src/replica/disk/records.ts"

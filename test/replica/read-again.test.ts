@@ -4,7 +4,7 @@ import { collection, HeadwaterError, openWorkspace, shape, text } from "headwate
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { type Sizes, usualSizes } from "../../src/base/sizes.ts"
+import { type Sizes, usualSizes } from "../../src/base/replica-sizes.ts"
 import { ConnectionSteps } from "../../src/replica/connection-steps.ts"
 import { Touched, touchedSince } from "../../src/replica/disk/commit-journal.ts"
 import { keys, type State } from "../../src/replica/disk/records.ts"

@@ -6,7 +6,7 @@ import { collection, HeadwaterError, openWorkspace, shape, text } from "headwate
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import type { Sizes } from "../../src/base/sizes.ts"
+import type { Sizes } from "../../src/base/replica-sizes.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import type { Store } from "../../src/store/store.ts"
 import { systemEnv } from "../../src/sync/system.ts"

@@ -3,7 +3,7 @@
  * where random schedules found them, and are played here frame by frame on the real code. `without` are the edits that
  * take the rule out of the sources.
  */
-import type { Sizes } from "../../src/base/sizes.ts"
+import type { Sizes } from "../../src/base/replica-sizes.ts"
 import type { SourceEdit } from "./plant-bug.ts"
 import { Stage } from "./world/stage.ts"
 

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { usualSizes } from "../../src/base/sizes.ts"
+import { usualSizes } from "../../src/base/replica-sizes.ts"
 import { Credit } from "../../src/sync/credit.ts"
 
 const { firstCredit, leastCredit, credit: most } = usualSizes

@@ -1,6 +1,6 @@
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
-import type { Sizes } from "../../src/base/sizes.ts"
+import type { Sizes } from "../../src/base/replica-sizes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import type { ClientMessage, Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, refuse, w } from "../support/foreign.ts"

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
-import { usualSizes } from "../../src/base/sizes.ts"
+import { usualSizes } from "../../src/base/replica-sizes.ts"
 import { type Entry, encodeItem } from "../../src/wire/protocol.ts"
 import { noise } from "../support/changes.ts"
 import { at, first, w } from "../support/foreign.ts"

@@ -3,8 +3,8 @@
  * read of the pointers. Each pointer sets 7 bits of one block.
  */
 
-import { PAYLOAD_BYTES, type PointerKind } from "./index-format.ts"
 import { fingerprint } from "./keys.ts"
+import { PAYLOAD_BYTES, type PointerKind } from "./sealed-index-format.ts"
 
 const BLOCK_BITS = 8 * PAYLOAD_BYTES
 const BITS_SET = 7

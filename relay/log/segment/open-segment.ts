@@ -7,7 +7,7 @@ import { isBadSector, readAround } from "../files/bad-sectors.ts"
 import { type Folder, segmentPath } from "../folder.ts"
 import { differences, encodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
 import type { ActorKeys, Key } from "./keys.ts"
-import { MemoryIndex } from "./memory-index.ts"
+import { OpenIndex } from "./open-index.ts"
 import { writePreamble } from "./preamble.ts"
 import { packRecord } from "./record.ts"
 
@@ -34,7 +34,7 @@ export const usualSegmentSizes: SegmentSizes = {
 
 export class OpenSegment {
   readonly header: SegmentHeader
-  readonly index: MemoryIndex
+  readonly index: OpenIndex
   readonly path: string
   /** Bytes of the file that are flushed. Later bytes belong to writes that failed or are under way. */
   size = HEADER_BYTES
@@ -53,7 +53,7 @@ export class OpenSegment {
   constructor(folder: Folder, header: SegmentHeader, actors: ActorKeys, found = 0) {
     this.header = header
     this.path = segmentPath(folder, header.number)
-    this.index = new MemoryIndex(header.secret.salt, actors, folder.sizes.longChain, found)
+    this.index = new OpenIndex(header.secret.salt, actors, folder.sizes.longChain, found)
     this.#folder = folder
     this.#made = this.#torn = found > 0
   }
@@ -76,7 +76,7 @@ export class OpenSegment {
     return changes >= segmentChanges || statesMemory >= segmentStateBytes
   }
 
-  /** Appends a record to `out`, which is written to this segment next. `before`: see `MemoryIndex.add`. */
+  /** Appends a record to `out`, which is written to this segment next. `before`: see `OpenIndex.add`. */
   append(
     out: GrowingBytes,
     position: number,

@@ -5,7 +5,7 @@
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 import { type Key, keyName } from "./keys.ts"
-import type { MemoryIndex } from "./memory-index.ts"
+import type { OpenIndex } from "./open-index.ts"
 
 /** Bytes of an orphan in an index: its entity's key, then its hash. */
 export const ORPHAN_BYTES = 48
@@ -60,7 +60,7 @@ const NONE: ReadonlySet<Hash> = new Set()
  * that became known in the segment. `most`: the number of orphans that the list may have. If there are more, every
  * entity of the log counts as one that may have orphans, for ever.
  */
-export function orphansAfter(before: Orphans | undefined, index: MemoryIndex, most: number): Orphans {
+export function orphansAfter(before: Orphans | undefined, index: OpenIndex, most: number): Orphans {
   const after = new Orphans()
   if (before?.overflowed) after.overflow()
   for (const orphans of [before ?? [], index.orphans]) {

@@ -9,6 +9,11 @@ import type { Reader } from "../files/reader.ts"
 import { type Folder, indexPath, segmentPath } from "../folder.ts"
 import { mayBeIn, type Probe } from "./bloom.ts"
 import { decodeHeader, HEADER_BYTES, type SegmentHeader } from "./header.ts"
+import type { Key } from "./keys.ts"
+import { tailOf } from "./open-index.ts"
+import { ORPHAN_BYTES, Orphans } from "./orphans.ts"
+import { change, preamble } from "./preamble.ts"
+import { record, unpackRecord } from "./record.ts"
 import {
   decodeIndexHeader,
   type IndexHeader,
@@ -25,12 +30,7 @@ import {
   POINTERS_PER_BLOCK,
   PointerKind,
   STATE_BYTES,
-} from "./index-format.ts"
-import type { Key } from "./keys.ts"
-import { tailOf } from "./memory-index.ts"
-import { ORPHAN_BYTES, Orphans } from "./orphans.ts"
-import { change, preamble } from "./preamble.ts"
-import { record, unpackRecord } from "./record.ts"
+} from "./sealed-index-format.ts"
 
 export class SealedSegment {
   readonly header: SegmentHeader

@@ -6,6 +6,10 @@ import { type Folder, indexPath } from "../folder.ts"
 import { inSlices, Slice } from "../slices.ts"
 import { addToBloom, bloomBlocks, probeOf } from "./bloom.ts"
 import type { SegmentHeader } from "./header.ts"
+import { writeKeyWithin } from "./keys.ts"
+import type { OpenIndex } from "./open-index.ts"
+import { ORPHAN_BYTES, type Orphans, orphansAfter } from "./orphans.ts"
+import { change, preamble } from "./preamble.ts"
 import {
   closeBlock,
   encodeIndexHeader,
@@ -20,16 +24,12 @@ import {
   POINTERS_PER_BLOCK,
   PointerKind,
   STATE_BYTES,
-} from "./index-format.ts"
-import { writeKeyWithin } from "./keys.ts"
-import type { MemoryIndex } from "./memory-index.ts"
-import { ORPHAN_BYTES, type Orphans, orphansAfter } from "./orphans.ts"
-import { change, preamble } from "./preamble.ts"
+} from "./sealed-index-format.ts"
 import { SealedSegment } from "./sealed-segment.ts"
 
 export interface FullSegment {
   readonly header: SegmentHeader
-  readonly index: MemoryIndex
+  readonly index: OpenIndex
   /** Bytes of the segment's file. */
   readonly size: number
 }
@@ -136,7 +136,7 @@ function writeOrphans(bytes: Buffer, first: number, orphans: Orphans): void {
 
 /** Returns the encoded states of all entities, one after the other, and the offset of each entity's state. */
 function* statesOf(
-  index: MemoryIndex,
+  index: OpenIndex,
   steps: number,
 ): Generator<void, { bytes: Buffer; starts: ReadonlyMap<number, number> }> {
   const slice = new Slice(steps)
@@ -164,7 +164,7 @@ function* statesOf(
 const FULL_POINTER_BYTES = 16 + POINTER_BYTES - KEY_BYTES
 
 /** Returns one pointer for everything that can be looked up, unsorted. `states`: the offset of each entity's state. */
-function* pointersOf(index: MemoryIndex, states: ReadonlyMap<number, number>, steps: number): Generator<void, Buffer> {
+function* pointersOf(index: OpenIndex, states: ReadonlyMap<number, number>, steps: number): Generator<void, Buffer> {
   const slice = new Slice(steps)
   const { bytes, actors } = index
   const tails = new Set<number>()

@@ -8,7 +8,7 @@
  * in place of these fields: the commit touched more than a record may name.
  */
 
-import type { Sizes } from "../../base/sizes.ts"
+import type { Sizes } from "../../base/replica-sizes.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
 import { parseJson, writeJson } from "./checked-json.ts"
 import { keys } from "./records.ts"

@@ -6,7 +6,7 @@
  * records lie in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is needed.
  */
 
-import type { Sizes } from "../../base/sizes.ts"
+import type { Sizes } from "../../base/replica-sizes.ts"
 import type { Store } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
 import { writeJson } from "./checked-json.ts"

@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from "../../base/env.ts"
-import type { Sizes } from "../../base/sizes.ts"
+import type { Sizes } from "../../base/replica-sizes.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import type { Expect, Key, Store, Write } from "../../store/store.ts"
 import type { Hash } from "../../wire/protocol.ts"
@@ -93,7 +93,7 @@ export class Known {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
-  /** Keys of the records that were damaged when `read` ran, and that are not made again yet (`recover.ts`). */
+  /** Keys of the records that were damaged when `read` ran, and that are not made again yet (`mend-records.ts`). */
   readonly damaged: Key[] = []
   /** The last commit whose effects are in this object. */
   #commit: LastCommit

@@ -4,7 +4,7 @@
  * stored rows.
  */
 
-import type { Sizes } from "../../base/sizes.ts"
+import type { Sizes } from "../../base/replica-sizes.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import { equal } from "../../schema/values.ts"
 import type { Store, Value } from "../../store/store.ts"

@@ -3,7 +3,7 @@
 import { openWorkspace } from "../../../src/app/workspace.ts"
 import type { Env } from "../../../src/base/env.ts"
 import { HeadwaterError } from "../../../src/base/errors.ts"
-import type { Sizes } from "../../../src/base/sizes.ts"
+import type { Sizes } from "../../../src/base/replica-sizes.ts"
 import type { State } from "../../../src/replica/disk/records.ts"
 import { collection, shape, text } from "../../../src/schema/schema.ts"
 import type { Store } from "../../../src/store/store.ts"

@@ -1,7 +1,7 @@
 /** Sizes so small that forty commands reach every one of them. */
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
 import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
-import type { Sizes } from "../../../src/base/sizes.ts"
+import type { Sizes } from "../../../src/base/replica-sizes.ts"
 
 export const tinySizes: Sizes = {
   rowPage: 4,

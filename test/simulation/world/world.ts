@@ -4,7 +4,7 @@
  * copy (`mishaps.ts`). At the end `settle` makes everything work again and checks what must be true then. The oracle
  * checks what must be true at every moment.
  */
-import { type Sizes, usualSizes } from "../../../src/base/sizes.ts"
+import { type Sizes, usualSizes } from "../../../src/base/replica-sizes.ts"
 import { decodeRelay, encode } from "../../../src/wire/protocol.ts"
 import { Oracle } from "../oracle/oracle.ts"
 import { type Latency, Scheduler } from "./clock.ts"

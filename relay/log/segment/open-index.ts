@@ -16,7 +16,7 @@ import { Table } from "./table.ts"
 /** Nearly every record is larger than this. */
 const SMALL_RECORD_BYTES = 400
 
-export class MemoryIndex {
+export class OpenIndex {
   /** Number of changes in all records, orphans included. */
   changes = 0
   /** The orphans in all records. Some of them may be known from another record. */

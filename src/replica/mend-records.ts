@@ -1,7 +1,8 @@
 /**
- * Repairs damaged records that can be made again from changes: rows, pages, marks, verdicts, the outbox. They are found
- * when the workspace opens or everything is read again. The rejected list cannot be made again: a damaged record of it
- * stays on the disk for people to inspect.
+ * Makes damaged records again from changes: rows, pages of rows, marks, verdicts, outbox records. They are found when the
+ * workspace opens or everything is read again. A damaged page of outbox records is dropped, because changes do not say
+ * what the relay lacks: a heal follows, in which the relay says it. The rejected list cannot be made again: a damaged
+ * record of it stays on the disk for people to inspect.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -16,12 +17,12 @@ import type { Transaction } from "./transaction.ts"
 const AT_ONCE = 1000
 
 /** Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this. */
-export async function recover(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
-  for (const key of damaged) await recoverOne(replica, tx, key)
+export async function mendRecords(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
+  for (const key of damaged) await mendRecord(replica, tx, key)
   if (damaged.some(([, kind]) => kind === "page")) await markRowless(replica, tx)
 }
 
-async function recoverOne(replica: Replica, tx: Transaction, key: Key): Promise<void> {
+async function mendRecord(replica: Replica, tx: Transaction, key: Key): Promise<void> {
   const [, kind, first = "", second = ""] = key
   switch (kind) {
     case "row":
