@@ -2,6 +2,7 @@
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
+import type { Mended } from "../base/mended.ts"
 import { usualSizes } from "../base/replica-sizes.ts"
 import { openReplica } from "../replica/open-replica.ts"
 import type { Replica } from "../replica/replica.ts"
@@ -96,6 +97,11 @@ export interface WorkspaceOptions<C extends Defs> {
    * estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
    */
   readonly documentBytes?: number | undefined
+  /**
+   * Called for each record of this device that was damaged and that the library has made again from the changes, for an
+   * app's log. It may be called before the opening resolves. An error that it throws disturbs nothing.
+   */
+  readonly onMended?: ((mended: Mended) => void) | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
   readonly env?: object | undefined
   /**
@@ -133,7 +139,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
 }
 
 async function open<const C extends Defs>(options: WorkspaceOptions<C>, store: Store): Promise<Workspace<C>> {
-  const { id, collections, relay, signal, wasm, documentBytes } = options
+  const { id, collections, relay, signal, wasm, documentBytes, onMended } = options
   const env = (options.env ?? systemEnv) as Env
   const life = await beginLife(id, store, relay instanceof Connection ? relay : undefined)
   let release: (() => Promise<void>) | undefined
@@ -143,7 +149,7 @@ async function open<const C extends Defs>(options: WorkspaceOptions<C>, store: S
     release = await store.claim(id)
     signal?.throwIfAborted()
     const sizes = { ...usualSizes, ...env.sizes, ...(documentBytes !== undefined && { documentBytes }) }
-    replica = await openReplica({ id, store, collections, clock: env, sizes, wasm })
+    replica = await openReplica({ id, store, collections, clock: env, sizes, wasm, onMended })
     signal?.throwIfAborted()
     const newId = options.idFactory ?? (() => uuidv7(env, replicaOf(workspace).state.clockAheadMs))
     const workspace: OpenWorkspace<C> = new OpenWorkspace<C>(replica, env, release, life, collections, newId)

@@ -3,7 +3,9 @@
  * records into pages, shows hidden times that have passed, and tries the disk again after a failure.
  */
 import { HeadwaterError } from "../base/errors.ts"
+import { Listeners } from "../base/listeners.ts"
 import { listAt } from "../base/maps.ts"
+import type { Mended } from "../base/mended.ts"
 import { Turns } from "../base/turns.ts"
 import { automergeVersion } from "../document/entity.ts"
 import type { Key } from "../store/store.ts"
@@ -11,7 +13,7 @@ import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import { type BadRecord, PROBE } from "./disk/records.ts"
 import type { IdleWork } from "./idle-interface.ts"
-import { mendRecords } from "./mend-records.ts"
+import { mendedOf, mendRecords } from "./mend-records.ts"
 import { leaveOut } from "./projecting.ts"
 import type { Replica } from "./replica.ts"
 import { isOfDisk } from "./store-error.ts"
@@ -38,6 +40,8 @@ const READS_PER_DOCUMENT = 12
 const SHOW_MS = 60_000
 
 export class Idle implements IdleWork {
+  /** Told of each damaged record once it is made again and saved. */
+  readonly mended = new Listeners<[Mended]>()
   readonly #replica: Replica
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
@@ -113,8 +117,10 @@ export class Idle implements IdleWork {
     })
   }
 
-  mend(tx: Transaction, records: readonly Key[]): Promise<void> {
-    return mendRecords(this.#replica, tx, records)
+  async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
+    const mended = records.map(mendedOf)
+    await mendRecords(this.#replica, tx, records)
+    tx.add({ writes: [], done: () => mended.forEach((one) => this.mended.tell(() => [one])) })
   }
 
   /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */

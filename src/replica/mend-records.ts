@@ -4,6 +4,7 @@
  * what the relay lacks: a heal follows, in which the relay says it. The rejected list cannot be made again: a damaged
  * record of it stays on the disk for people to inspect.
  */
+import type { Mended } from "../base/mended.ts"
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
@@ -12,6 +13,12 @@ import { isOurs } from "./disk/outbox-principal.ts"
 import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
+
+/** Says which record of the disk has this key. */
+export function mendedOf([, kind, first, second]: Key): Mended {
+  const entity = kind === "row" ? second : kind === "stale" || kind === "bad" || kind === "out" ? first : undefined
+  return { record: kind as Mended["record"], ...(entity !== undefined && { entity }) }
+}
 
 /** How many change records are read at once. */
 const AT_ONCE = 1000

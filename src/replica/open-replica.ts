@@ -1,15 +1,21 @@
 /** Opens a replica, and sets its idle work. */
+import type { Mended } from "../base/mended.ts"
 import { projectionVersion } from "../document/projection.ts"
 import { checkClock } from "./clock-set-back.ts"
 import { type Defs, Known } from "./disk/records-in-memory.ts"
 import { Idle } from "./idle-work.ts"
 import { Replica, type ReplicaOptions } from "./replica.ts"
 
+export interface OpenOptions extends ReplicaOptions {
+  /** Called for each damaged record that was made again. */
+  readonly onMended?: ((mended: Mended) => void) | undefined
+}
+
 /**
  * Opens a replica. It reads rows, outbox and state, but hydrates no document and needs no WebAssembly. Throws
  * `STORE_FORMAT`, `STORE_FAILED`.
  */
-export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+export async function openReplica(options: OpenOptions): Promise<Replica> {
   const all = Object.values(options.collections)
   const defs: Defs = new Map(all.map((def) => [def.name, def]))
   const projections = Object.fromEntries(all.map((def) => [def.name, projectionVersion(def)]))
@@ -17,6 +23,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const replica = new Replica(options, defs, known)
   const idle = new Idle(replica)
   replica.whenIdle(idle)
+  if (options.onMended !== undefined) idle.mended.add(options.onMended)
   // Every group begins with making damaged records again, so an empty step does it. When it fails, because the disk is
   // full, say, the replica is open all the same: it shows what can be read, and a later group makes them again.
   if (replica.isDamaged) await replica.step([], () => {})
