@@ -5,11 +5,18 @@ import { showDeletions } from "./deletions.ts"
 import { watchDisk } from "./disk.ts"
 import { element } from "./dom.ts"
 import { showEditor } from "./editor.ts"
-import { showList } from "./list.ts"
+import { prepareDates, showList } from "./list.ts"
 import { notes as definition } from "./notes.ts"
 import { report } from "./report.ts"
 import { showTransfer } from "./transfer.ts"
 import { countUnsent } from "./unsent.ts"
+
+// Compiling the page's scripts, the first format of a date and the workspace have a turn each. In one turn they would take
+// 0.1 s, in which the page answers no key.
+const endOfTurn = () => new Promise((done) => setTimeout(done))
+await endOfTurn()
+prepareDates()
+await endOfTurn()
 
 const DATABASE = "notes"
 const relayUrl = document.querySelector<HTMLMetaElement>('meta[name="relay"]')?.content ?? ""
