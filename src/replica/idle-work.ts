@@ -120,7 +120,10 @@ export class Idle implements IdleWork {
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
     const mended = records.map(mendedOf)
     await mendRecords(this.#replica, tx, records)
-    tx.add({ writes: [], done: () => mended.forEach((one) => this.mended.tell(() => [one])) })
+    const done = () => {
+      for (const one of mended) this.mended.tell(() => [one])
+    }
+    tx.add({ writes: [], done })
   }
 
   /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */
