@@ -213,10 +213,10 @@ export function showEditor(
     }
     if (kept === "") saved.textContent = row.$sync === "stored" ? "Stored at the relay" : "Saved on this device"
     const unread = (error: Error) => say(of, `Not read: ${error.message}`, "Try again", () => refresh(of))
-    const text = row.body ?? (await notes.read(of.id).catch(unread))?.body
-    if (text === undefined || of !== session || of.writing || composing || unwritten(of)) return
+    const whole = row.$long === undefined ? row : await notes.read(of.id).catch(unread)
+    if (whole?.body === undefined || of !== session || of.writing || composing || unwritten(of)) return
     say(of, undefined)
-    of.base = shown({ title: row.title, body: text })
+    of.base = shown({ title: whole.title, body: whole.body })
     takeIn(of.base)
   }
 
@@ -306,11 +306,11 @@ export function showEditor(
       const left = [...unsaved].find((one) => one.id === id)
       if (left !== undefined) return show(left)
       const row = notes.get(id)
-      const whole = row?.body === undefined ? await notes.read(id) : row
+      const whole = row === undefined || row.$long !== undefined ? await notes.read(id) : row
       if (opening !== id || whole === undefined) return
       show({ id, base: shown(whole), exists: true })
       // Reading the note loads WebAssembly and the document, so that the first key does not wait for them.
-      if (row?.body !== undefined) void notes.read(id).catch(() => {})
+      if (whole === row) void notes.read(id).catch(() => {})
     },
     written: (id) => [...unsaved].find((one) => one.id === id)?.writing,
     get waits() {

@@ -26,8 +26,8 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
   for (const row of notes.all()) {
     let path = row.title
     try {
-      // a row leaves out a long body
-      const whole = row.body === undefined ? await notes.read(row.id) : row
+      // a row leaves out long fields
+      const whole = row.$long === undefined ? row : await notes.read(row.id)
       if (whole === undefined) continue
       const fields = fieldsOf(whole)
       path = pathsOf(fields).next().value as string

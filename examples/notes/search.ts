@@ -84,7 +84,7 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   function has(row: Row): boolean {
     const { text } = textOf(row)
     if (containsAll(text, words)) return true
-    if (!row.$long?.["body"]) return false
+    if (row.$long === undefined) return false
     const known = seen.get(row)
     if (known !== undefined) return known
     const last = texts.get(row.id)
@@ -167,7 +167,7 @@ function textOf(row: Row): Text {
   let text = shortTexts.get(row)
   if (text === undefined) {
     const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
-    const title = wordsOf(String(row.title)).join(" ")
+    const title = wordsOf(preview(row, "title")).join(" ")
     text = { title, text: `${title}\n${folded(`${tags}\n${preview(row, "body", 4096)}`)}` }
     shortTexts.set(row, text)
   }

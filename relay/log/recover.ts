@@ -29,12 +29,15 @@ export interface Recovered {
 }
 
 /**
- * The state of a log that is opened again while in use. `end` is its last flushed position, `given` the highest
- * position that it has assigned.
+ * The state of a log that is opened again while in use. `end` is its last flushed position. `given`: a position that is
+ * not lower than any that it has assigned, and that belongs to no entry whose flush has failed. `flushed`: by number of a segment, the flushed bytes of its file. The
+ * bytes behind them belong to a failed flush: they may be in the system's memory only, and a power cut would take them
+ * away.
  */
 export interface Before {
   readonly end: number
   readonly given: number
+  readonly flushed: ReadonlyMap<number, number>
 }
 
 /**
@@ -97,7 +100,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
       continue
     }
     const isLast = number === numbers.at(-1)
-    const scanned = await scanSegment(folder, number, sealed, isLast)
+    const scanned = await scanSegment(folder, number, sealed, isLast, before?.flushed.get(number))
     lost ||= scanned.lost
     if (isLast) {
       newest = scanned.segment
@@ -185,10 +188,19 @@ interface Scanned {
   readonly lost: boolean
 }
 
-/** `isLast`: this is the last segment. A crash may have torn its end, which is not a loss. */
-async function scanSegment(folder: Folder, number: number, sealed: SealedSegments, isLast: boolean): Promise<Scanned> {
+/**
+ * `isLast`: this is the last segment. A crash may have torn its end, which is not a loss. `flushed`: bytes of the file
+ * that are flushed, if this is known.
+ */
+async function scanSegment(
+  folder: Folder,
+  number: number,
+  sealed: SealedSegments,
+  isLast: boolean,
+  flushed = Number.POSITIVE_INFINITY,
+): Promise<Scanned> {
   const path = segmentPath(folder, number)
-  const size = await sizeOf(folder, path)
+  const size = Math.min(flushed, await sizeOf(folder, path))
   const header = decodeHeader(await folder.reader.files.read(path, 0, HEADER_BYTES))
   if (header?.number !== number) {
     await setAside(folder, number)

@@ -214,7 +214,11 @@ export class SegmentLog implements Log {
     await this.#contents.sealing.idle()
     try {
       await this.#letGo()
-      const recovered = await recover(this.#folder, { end: positionOf(this.end), given: this.#given }, damage)
+      const flushed = new Map(this.#contents.segments.inMemory.map(({ header, size }) => [header.number, size]))
+      const end = positionOf(this.end)
+      // The end of the mended log must not be at the position of an entry whose flush has failed.
+      if (this.#given > end) this.#given++
+      const recovered = await recover(this.#folder, { end, given: this.#given, flushed }, damage)
       this.#contents = this.#put(recovered)
       this.#given = Math.max(this.#given, this.appended)
       return recovered.broken

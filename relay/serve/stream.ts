@@ -173,11 +173,12 @@ export class Stream implements Follower {
       if (this.#heal && this.#position >= positionOf(this.#heal.until)) this.#endHeal(this.#heal)
       const { end } = this.workspace
       if (this.#position === end.position) {
+        this.#pageBytes = Number.POSITIVE_INFINITY // from here on the client has been running for a while
         if (this.#introduces) this.#send([], end.cursor)
         return
       }
       const shared = this.#heal ? undefined : this.workspace.sharedFrame(this.#position)
-      if (shared && shared.bytes <= this.#credit) {
+      if (shared && shared.bytes <= Math.min(this.#credit, this.#pageBytes)) {
         this.#sendShared(shared)
         continue
       }

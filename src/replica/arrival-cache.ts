@@ -34,8 +34,10 @@ export class Arrivals {
     for (const entity of dropped.keys()) this.take(entity)
     for (const entity of bad.keys()) this.take(entity)
     for (const { owed, removed } of outbox.values()) {
-      if (removed) this.take(owed.entity)
-      else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) this.#made.add(owed.hash)
+      if (removed) {
+        this.take(owed.entity)
+        this.#made.delete(owed.hash)
+      } else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) this.#made.add(owed.hash)
     }
     for (const [entity, changes] of held) {
       this.take(entity)

@@ -112,13 +112,13 @@ export class Idle implements IdleWork {
       const open = async (tx: Transaction) => {
         if (tx.exists(entity) && tx.state.access !== "read") await documents.live(entity, tx)
       }
-      // What fails here fails again, and is reported, when the entity is edited.
+      // What fails here fails again when the entity is edited. That WebAssembly cannot be loaded is in the status at once.
       this.#replica.step([], open).catch(() => {})
     })
   }
 
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
-    const mended = records.map(mendedOf)
+    const mended = records.filter(([, kind]) => kind !== "rejected").map(mendedOf) // a rejected change stays damaged
     await mendRecords(this.#replica, tx, records)
     const done = () => {
       for (const one of mended) this.mended.tell(() => [one])

@@ -255,7 +255,7 @@ export class Attempt {
     const first = messages.find((message) => message.principal !== undefined)
     const level = messages.at(-1)?.level === true
     const healed = cursor && this.#exchange.endHeal()
-    this.#endingHeal = healed !== undefined
+    if (healed !== undefined) this.#endingHeal = true
     const clock = this.#clock
     this.#clock = undefined
     const wanted = await receiveEntries(this.#steps, {
@@ -268,7 +268,7 @@ export class Attempt {
       clock,
     })
     if (this.#ended) return
-    this.#endingHeal = false
+    if (healed !== undefined) this.#endingHeal = false
     this.#batches.committed(wanted.applyingMs)
     if (wanted.settled.length > 0) this.#settled(wanted)
     this.#o.progress.committed(cursor && position(cursor), level)
@@ -367,9 +367,9 @@ export class Attempt {
     } else {
       if (access !== undefined) this.#batches.handOn() // entries that came before may name another access
       const mayWrite = access === "write" || access === "admin"
-      if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
-      else if (code === "FORBIDDEN" && mayWrite)
+      if (code === "FORBIDDEN" && mayWrite)
         this.#o.update({ trouble: null }) // it only ends an earlier FORBIDDEN
+      else if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
       else this.#trouble.noticed(notice)
       if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
     }

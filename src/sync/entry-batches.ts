@@ -12,7 +12,7 @@
 import type { Clock } from "../base/env.ts"
 import { type Cursor, type Entries, encode, type Hash } from "../wire/protocol.ts"
 
-/** The longest pause between two batches that have changes of others, ms. */
+/** The longest pause between two batches, ms. */
 const LONGEST_PAUSE_MS = 500
 /** The longest pause after a batch that was applied in less time than this, ms. */
 const SHORT_PAUSE_MS = 25
@@ -105,7 +105,7 @@ export class EntryBatches {
     this.#cancelPause?.()
     this.#cancelPause = this.#clock.after(pause, () => {
       this.#cancelPause = undefined
-      this.#late = Math.max(this.#late / 2, this.#clock.now() - now - pause)
+      this.#late = Math.min(LONGEST_PAUSE_MS, Math.max(this.#late / 2, this.#clock.now() - now - pause))
       this.handOnWhenDue()
     })
   }
@@ -137,9 +137,9 @@ export class EntryBatches {
    * those of the next connection, and would name the principal and the cursor of a connection that is gone.
    */
   end(): void {
+    this.#handOnAcks() // what the relay has stored stays stored
     this.#ended = true
     this.#messages = []
-    this.#acks = []
     this.#cancelPause?.()
   }
 }

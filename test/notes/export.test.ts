@@ -19,6 +19,20 @@ const file = (path: string, content: string | Uint8Array) => ({
 const nothing = { created: 0, updated: 0, unchanged: 0, problems: [], remarks: [] }
 
 describe("exporting", () => {
+  it.each([
+    ["a field of the front matter", `title: T\nsummary: ${"word ".repeat(1000).trim()}`],
+    ["a title", `title: ${"word ".repeat(1000).trim()}`],
+  ])("keeps %s that is too long for a row", async (_, front) => {
+    await importNotes(ws.notes, [file("a.md", `---\n${front}\n---\nshort body\n`)])
+    const written: string[] = []
+    const target = {
+      read: async () => undefined,
+      write: async (_path: string, text: string) => void written.push(text),
+    }
+    expect(await exportNotes(ws.notes, target)).toMatchObject({ exported: 1, problems: [] })
+    expect(written[0]).toContain("word ".repeat(1000).trim())
+  })
+
   /** Makes a folder in memory whose file names are not case-sensitive. */
   function folder(files: Record<string, string | Uint8Array<ArrayBuffer>> = {}) {
     const held = new Map(Object.entries(files).map(([path, content]) => [path.toLowerCase(), { path, content }]))

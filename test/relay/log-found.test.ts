@@ -1,7 +1,4 @@
-/**
- * Known faults that are not mended yet. The schedule that shows one must still run to its end; `it.fails` marks what is
- * wrong.
- */
+/** An entry whose flush fails while damage elsewhere in the log is being mended. */
 import { beforeAll, describe, expect, it } from "vitest"
 import { sample } from "../../relay/log/samples.ts"
 import { dice } from "../support/dice.ts"
@@ -65,9 +62,9 @@ describe.each(["write", "sync"] as const)("an entry whose %s fails while the log
     expect(seen.served!.filter((entity) => entity !== "failing")).toEqual(["b", "c", "a", "b", "c", "a", "b", "c", "a"])
   })
 
-  // Mending begins a fresh segment at the position that was given last, which is that of the failing entry. `flushed`
-  // takes the end of the log at that position for the end of the entry.
-  it.fails("is not said to be flushed (not mended: the fresh segment begins at its position)", () => {
+  // Mending begins a fresh segment. If its end were at the position of the failing entry, that end would be taken for the
+  // end of the entry.
+  it("is not said to be flushed", () => {
     expect(seen.appended).toBe("LOG_FAILED")
   })
 })
@@ -78,9 +75,9 @@ describe("an entry whose sync fails while the log is found to be damaged", () =>
     seen = await play("sync")
   })
 
-  // Mending scans the segment's file again, and there finds the bytes of the failed flush. They may be in the system's
-  // memory only, and a power cut would take them away.
-  it.fails("is not served (not mended: what a failed flush left in the system's memory is scanned)", () => {
+  // Mending scans the segment's file again, which has the bytes of the failed flush. They may be in the system's memory
+  // only, and a power cut would take them away.
+  it("is not served", () => {
     expect(seen.served).not.toContain("failing")
   })
 })

@@ -56,6 +56,18 @@ test("the note that was read last is hydrated soon, because it will probably be 
   await ws.close()
 })
 
+test("an edit of a long field is told although the row shows its start and length only", async () => {
+  const { ws } = await opened()
+  const { id } = await ws.notes.create({ title: `${"x".repeat(5000)}1` })
+  let told = 0
+  ws.notes.subscribe(() => void told++)
+  const before = ws.notes.get(id)
+  await ws.notes.update(id, (draft) => void (draft.title = `${"x".repeat(5000)}2`))
+  await Promise.resolve()
+  expect([told, ws.notes.get(id) === before]).toEqual([1, false])
+  await ws.close()
+})
+
 test("a read says the same with and without a document, for a text that is too long for its row, too", async () => {
   const { ws, use, live } = await opened()
   const { id } = await ws.notes.create({ title: "T", body: "x".repeat(9000) })

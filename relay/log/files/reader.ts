@@ -12,6 +12,11 @@ export class Reader {
   readonly files: OpenFiles
   readonly blocks: Blocks
   readonly buffers: Buffers
+  /**
+   * The preamble that was unpacked last, with the file and the offset of its record. A push may cause a look-up for each
+   * of the thousand changes of one record, and unpacking takes up to 1 ms.
+   */
+  unpacked: { readonly path: string; readonly offset: number; readonly preamble: Buffer } | undefined
 
   constructor(disk: Disk, sizes: LogSizes) {
     this.files = new OpenFiles(disk, sizes.openFiles)
@@ -21,6 +26,7 @@ export class Reader {
 
   /** Call it when the file is removed or replaced, or when its log is shut. */
   forget(path: string): void {
+    if (this.unpacked?.path === path) this.unpacked = undefined
     this.blocks.forget(path)
     this.files.forget(path)
   }

@@ -162,10 +162,11 @@ export class OpenSegment {
 
   /**
    * Makes the content of the file durable without writing to it, because it may have a place that cannot be written.
-   * `size`: the bytes of the file.
+   * `size`: the bytes of the file that are kept.
    */
   async settle(size: number): Promise<void> {
     this.#file ??= await this.#folder.disk.open(this.path)
+    if ((await this.#file.size()) > size) await this.#file.truncate(size)
     await this.#file.sync()
     this.size = size
   }
@@ -181,9 +182,15 @@ export class OpenSegment {
     this.index.keep(this.#flushed)
   }
 
+  /**
+   * Closes the file. Cuts off what a failed flush has left, if the disk allows it. Otherwise the next opening would take
+   * these bytes for records, although the disk may not have them.
+   */
   async close(): Promise<void> {
-    await this.#file?.close()
+    const file = this.#file
     this.#file = undefined
+    if (file && this.#made && this.#torn) await file.truncate(this.size).catch(() => {})
+    await file?.close()
   }
 
   // ── what is flushed ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -230,11 +230,19 @@ export class SealedSegment {
     return head
   }
 
+  /** Returns the preamble of the record at this offset. */
+  async #preamble(offset: number): Promise<Buffer> {
+    const last = this.#reader.unpacked
+    if (last?.path === this.path && last.offset === offset) return last.preamble
+    const out = new GrowingBytes(2 * this.#preambleBytes)
+    unpackRecord(await this.#head(offset), 0, out)
+    this.#reader.unpacked = { path: this.path, offset, preamble: out.filled }
+    return out.filled
+  }
+
   /** Returns the preamble of the change's record, and the offset of the change in it. */
   async #change({ value, number }: Pointer): Promise<{ bytes: Buffer; at: number }> {
-    const out = new GrowingBytes(2 * this.#preambleBytes)
-    unpackRecord(await this.#head(value), 0, out)
-    const bytes = out.filled
+    const bytes = await this.#preamble(value)
     let at = change.first(0)
     for (let i = 0; i < number; i++) at = change.next(bytes, at)
     return { bytes, at }

@@ -242,11 +242,12 @@ export class Rows {
 
   /**
    * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so `all()`
-   * changes only when subscribers are told.
+   * changes only when subscribers are told. A row that lacks a long field is taken for changed, because of the field it
+   * shows the start and the length only.
    */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)
-    if (equal(before, next)) return
+    if (next?.$long === undefined && equal(before, next)) return
     if (next === undefined) rows.delete(id)
     else rows.set(id, next)
     const was = before !== undefined && isLive(before)
