@@ -27,6 +27,7 @@ const run = promisify(execFile)
  * a backlog of edits weighs 13 to 19 times as much on the wire. Then 2,500, 13,000 and 1,000 more: checksums of a device's
  * records, packed changes of documents that are typed into for long, work divided by operations, steps that end with
  * their connection, and logs that undo a failed flush by itself.
+ * The relay's grew by 2,000 with records that leave out what their changes have in common.
  * The library's fell from 255,000 when its files were joined, because their comments stay behind.
  */
 const limits = {
@@ -35,7 +36,7 @@ const limits = {
   /** The packed package of the library. */
   library: 175_000,
   /** The packed package of the relay. */
-  relay: 86_500,
+  relay: 89_500,
 }
 
 let library: Packed
