@@ -1,7 +1,7 @@
 /**
  * Checks whether entries can be stored now. A trial write of one block detects a full or broken disk before anybody
- * pushes. If one log fails, the others may still work. Therefore only the clients of that log get the error, and here
- * the failure only leads to a new trial.
+ * pushes. One log may fail while the others work, so a failed flush does not make `check` reject. It only discards the
+ * result of the last trial, so that the next `check` writes again.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"

@@ -43,8 +43,9 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
 }
 
 /**
- * Compares one part of a page, from the index `from` on. Returns the index after the part, and each entity of which the
- * log lacks a change, with the heads that the log has. For a `single` have, returns every entity that is not purged.
+ * Compares one part of a page with the log, from the index `from` on. Returns the index after the part, and the entities
+ * of which the log lacks a change, each with the heads that the log has. When the `have` is `single` (sent after
+ * `DEPS_UNKNOWN` or `SEQ_GAP`), returns all entities of the part. Purged entities are always left out.
  */
 async function compare(log: Log, { page, single }: Have, from: number, comparedHeads: number, marks?: HealMarks) {
   const lacking: EntityHeads[] = []

@@ -103,7 +103,7 @@ export class Documents {
     try {
       live?.entity.free()
     } catch {
-      // After a panic inside WebAssembly its memory may be lost; the document is not used again either way.
+      // `free` throws after a panic inside WebAssembly. The document's memory may then never be given back.
     }
   }
 

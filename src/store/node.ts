@@ -175,7 +175,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     const db = await prepare(sizeOf(batch))
     for (const { key, value } of expect) {
       const last = await lastValue(db, key)
-      // Compared as it is read: the bytes of a damaged value on the disk are not those that a replica expects.
+      // The stored value is decoded and encoded again, because a replica expects the value that it has read. If the disk
+      // has damaged that value, its bytes on the disk differ.
       if (same(last && encodeValue(decodeValue(last)), value)) continue
       throw new HeadwaterError(
         "STORE_MOVED",

@@ -86,7 +86,11 @@ export class Attempt {
       if (batch.messages.length > 0) this.#run(this.#commitEntries(batch))
     })
     this.#credit = new Credit(env, replica.sizes)
-    this.#exchange = new FallbackExchange(this.#steps, (have) => link.send(have))
+    this.#exchange = new FallbackExchange(
+      this.#steps,
+      (have) => link.send(have),
+      () => this.push(),
+    )
     this.#refusals = new Refusals(
       env,
       (refusal) => update({ refusal }),
@@ -387,6 +391,7 @@ export class Attempt {
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)
+    for (const entity of new Set(again.map(([of]) => of))) this.#exchange.lacked(entity)
     this.push()
   }
 }

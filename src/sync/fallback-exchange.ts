@@ -14,10 +14,17 @@ import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protoc
  * which allow one more `have`, or for the next connection.
  */
 const HAVES_AT_MOST = 5
+/**
+ * How often on one connection changes of an entity are pushed again at once because a `want` lacks them. A relay that
+ * wants them more often does not keep what it acknowledges, and they are pushed once in `WANT_AGAIN_MS`.
+ */
+const WANTS_AT_ONCE = 10
+const WANT_AGAIN_MS = 2 * 60_000
 
 export class FallbackExchange {
   readonly #steps: ConnectionSteps
   readonly #send: (have: Have) => void
+  readonly #mayPush: () => void
   #ended = false
   /**
    * Set while a heal is under way. `reach`: the furthest place in the relay's present log that acks have named during
@@ -26,11 +33,16 @@ export class FallbackExchange {
   #healing: { reach: Cursor | null; damages: number } | undefined
   /** Entities for which a `have` was sent. Their changes are not pushed before the relay's `want`. */
   readonly #awaitingWant = new Set<string>()
+  /** How often a `want` lacked changes of an entity on this connection. */
+  readonly #wants = new Map<string, number>()
+  readonly #waits = new Set<() => void>()
   /** How many `have`s were sent for each single entity on this connection. */
   readonly #haves = new Map<string, number>()
 
-  constructor(steps: ConnectionSteps, send: (have: Have) => void) {
+  /** `mayPush` is called when changes may be pushed that had to wait. */
+  constructor(steps: ConnectionSteps, send: (have: Have) => void, mayPush: () => void) {
     this.#steps = steps
+    this.#mayPush = mayPush
     this.#send = send
   }
 
@@ -119,7 +131,22 @@ export class FallbackExchange {
     for (const entity of entities) this.#awaitingWant.delete(entity)
   }
 
+  /** Call when a `want` lacks changes of an entity. If that happens often, the changes wait. */
+  lacked(entity: string): void {
+    const times = (this.#wants.get(entity) ?? 0) + 1
+    this.#wants.set(entity, times)
+    if (times <= WANTS_AT_ONCE) return
+    this.#awaitingWant.add(entity)
+    const cancel = this.#steps.replica.clock.after(WANT_AGAIN_MS, () => {
+      this.#waits.delete(cancel)
+      this.#awaitingWant.delete(entity)
+      this.#mayPush()
+    })
+    this.#waits.add(cancel)
+  }
+
   end(): void {
     this.#ended = true
+    for (const cancel of this.#waits) cancel()
   }
 }

@@ -80,7 +80,7 @@ export class Refusals {
     return true
   }
 
-  /** Forgets when the entity was to be tried again. */
+  /** Removes the entity from the ending at its `retryAt`. When no entity is left there, cancels that ending's timer. */
   #leaveEnding(entity: string, { retryAt }: Refusal): void {
     const ending = this.#endings.get(retryAt)
     ending?.entities.delete(entity)

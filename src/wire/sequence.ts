@@ -73,8 +73,9 @@ class Before {
   }
 
   /**
-   * Adds the change in a chunk that was made here, and writes the chunk's checksum. Returns undefined when the chunk is
-   * not a change within the limits: whoever gets it refuses this chunk alone if no element after it needs to be read.
+   * Writes the checksum of a chunk that `makeChunk` made, reads its change, and adds the change. Returns undefined when
+   * the chunk is not a change within the limits. The caller can then refuse this one chunk; but if a later element must
+   * be read, `requireRead` throws, and the whole sequence is refused.
    */
   addMade(chunk: Uint8Array): Change | undefined {
     try {

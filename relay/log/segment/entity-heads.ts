@@ -244,8 +244,8 @@ export class EntityHeads {
   }
 
   /**
-   * Removes the hash at `at` from a chain. Returns the offset that the chain had for the hash; undefined when the chain
-   * does not have the hash.
+   * Removes a hash from a chain of entity number `e`. `at`: an offset of the hash in `bytes`, the preambles. The chain may
+   * hold another offset of the same hash. Returns the offset that it held; undefined when the chain lacks the hash.
    */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): number | undefined {
     const long = this.#long.get(FIELDS * e + chain)

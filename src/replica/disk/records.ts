@@ -144,8 +144,8 @@ export interface StaleRecord {
   /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
   readonly waiting: boolean
   /**
-   * Suspects that the `have` of a heal did not name, because they wait. They go into the outbox once none of their deps
-   * is missing.
+   * Suspects whose deps have not all arrived. The `have` of a heal did not name them, so the relay could not ask for them.
+   * They go into the outbox when the last missing dep has arrived.
    */
   readonly unnamed?: readonly Hash[]
 }
