@@ -132,7 +132,7 @@ function render(row: Row): HTMLLIElement {
   button.dataset["id"] = row.id
   button.classList.toggle("unsent", row.$pending)
   const title = document.createElement("strong")
-  title.textContent = row.title || "Untitled"
+  title.textContent = preview(row, "title") || "Untitled"
   const when = document.createElement("em")
   when.textContent = row.$pending ? "not sent yet" : day(changedAt(row))
   const line = document.createElement("span")

@@ -18,7 +18,9 @@ describe("a frame made here", () => {
     expect(framing.of(one)).toBe(framing.of(one))
     const first = framing.of(one)
     expect(framing.of(other)).not.toBe(first)
+    const again = framing.of(one)
     framing.forget()
+    expect(framing.of(one)).not.toBe(again)
     expect(framing.of(one)).toEqual(first)
   })
 

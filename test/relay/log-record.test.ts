@@ -92,6 +92,18 @@ describe("a record", () => {
     )
   })
 
+  it.each([1022, 1023, 1024])("with a change of %i deps that another change follows is given back", (deps) => {
+    const names = (from: number, n: number) =>
+      Array.from({ length: n }, (_, i) => (from + i).toString(16).padStart(64, "0"))
+    const [actor, first, second] = ["cd".repeat(16), "11".repeat(32), "22".repeat(32)]
+    const changes: AppendedChange[] = [
+      { hash: first, actor, seq: 2, startOp: 5, maxOp: 6, deps: names(1, deps) },
+      { hash: second, actor, seq: 3, startOp: 7, maxOp: 7, deps: [first] },
+    ]
+    const { file, facts } = packed(changes, Buffer.alloc(20, 1))
+    expect(unpacked(file.subarray(0, record.headLength(file, 0)))).toEqual(facts)
+  })
+
   const dep = "ab".repeat(32)
   const { changes } = sample("edit", { deps: [dep], binds: true, seq: 3 })
   const edit = [{ ...changes[0]!, binds: true as const }]
