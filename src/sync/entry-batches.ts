@@ -10,7 +10,8 @@
  */
 
 import type { Clock } from "../base/env.ts"
-import { type Cursor, type Entries, encode, type Hash } from "../wire/protocol.ts"
+import type { EntityHash } from "../replica/receive-answers.ts"
+import { type Cursor, type Entries, encode } from "../wire/protocol.ts"
 
 /** The longest pause between two batches, ms. */
 const LONGEST_PAUSE_MS = 500
@@ -20,7 +21,7 @@ const SHORT_PAUSE_MS = 25
 /** An ack of a push. */
 export interface Acked {
   /** The changes that the relay has stored. */
-  readonly stored: readonly (readonly [entity: string, hash: Hash])[]
+  readonly stored: readonly EntityHash[]
   readonly at: Cursor | undefined
 }
 
@@ -47,7 +48,7 @@ export class EntryBatches {
   #cancelPause: (() => void) | undefined
   /** By how many ms the timer of a pause was late; halved with each pause whose timer was not. */
   #late = 0
-  /** Whether it is looked at the end of this turn what can be handed on. */
+  /** Whether `handOnWhenDue` was called in this turn: at its end, what is due is handed on. */
   #looking = false
   #ended = false
 

@@ -35,7 +35,8 @@ export class FallbackExchange {
   readonly #awaitingWant = new Set<string>()
   /** How often a `want` lacked changes of an entity on this connection. */
   readonly #wants = new Map<string, number>()
-  readonly #waits = new Set<() => void>()
+  /** By entity whose changes wait for `WANT_AGAIN_MS`: cancels the timer. */
+  readonly #waits = new Map<string, () => void>()
   /** How many `have`s were sent for each single entity on this connection. */
   readonly #haves = new Map<string, number>()
 
@@ -137,16 +138,17 @@ export class FallbackExchange {
     this.#wants.set(entity, times)
     if (times <= WANTS_AT_ONCE) return
     this.#awaitingWant.add(entity)
+    if (this.#waits.has(entity)) return
     const cancel = this.#steps.replica.clock.after(WANT_AGAIN_MS, () => {
-      this.#waits.delete(cancel)
+      this.#waits.delete(entity)
       this.#awaitingWant.delete(entity)
       this.#mayPush()
     })
-    this.#waits.add(cancel)
+    this.#waits.set(entity, cancel)
   }
 
   end(): void {
     this.#ended = true
-    for (const cancel of this.#waits) cancel()
+    for (const cancel of this.#waits.values()) cancel()
   }
 }

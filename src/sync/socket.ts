@@ -8,6 +8,7 @@ import { Listeners } from "../base/listeners.ts"
 import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { RedialWait } from "./redial-wait.ts"
+import { checkUrl } from "./relay-url.ts"
 import { askForToken, subprotocols, type Token } from "./token.ts"
 import { TokenRenewal } from "./token-renewal.ts"
 
@@ -64,24 +65,6 @@ const OPEN_MS = 15_000
 const FIRST_WORD_MS = 5_000
 /** The longest that this time becomes, ms. */
 const LONGEST_FIRST_WORD_MS = 80_000
-
-/** Throws `URL_INVALID` for a URL that can never be dialled. */
-export function checkUrl(url: string): void {
-  let protocol = ""
-  try {
-    protocol = new URL(url).protocol
-  } catch {
-    // `protocol` stays empty, so the last line throws.
-  }
-  if (url.includes("#")) {
-    throw new HeadwaterError(
-      "URL_INVALID",
-      `${JSON.stringify(url)} is no relay's URL: it may not have a part behind a #`,
-    )
-  }
-  if (protocol === "ws:" || protocol === "wss:") return
-  throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is not a relay's URL: use ws:// or wss://`)
-}
 
 /** The error code for a close code, when no notice came before it (docs/protocol.md, section 6). */
 const closeCodes: Readonly<Record<number, Code>> = {

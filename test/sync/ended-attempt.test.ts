@@ -92,8 +92,8 @@ test("entries that come to the replica after their connection has ended are drop
   await ws.close()
 })
 
-test("entries that wait when damage begins a heal are saved, because later entries may depend on them", async () => {
-  const ws = await openLevel(relay, slowStore())
+/** Begins a heal while the entries of x1 are being committed and those of x2 wait. */
+async function healWhileEntriesWait(ws: object): Promise<void> {
   holdCommits()
   level(2, { items: [entry("x1")] })
   await relay.settle()
@@ -104,6 +104,11 @@ test("entries that wait when damage begins a heal are saved, because later entri
   await relay.pass(400) // so that a pause follows the batch that is being committed
   release()
   await damaged
+}
+
+test("entries that wait when damage begins a heal are saved, because later entries may depend on them", async () => {
+  const ws = await openLevel(relay, slowStore())
+  await healWhileEntriesWait(ws)
   await relay.pass(1000)
   expect([relay.count("have"), ws.notes.get("x1")?.id, ws.notes.get("x2")?.id]).toEqual([1, "x1", "x2"])
   await ws.close()
@@ -197,16 +202,7 @@ test.each([
     const ws = await openLevel(relay, store, { ...relay.env, sizes })
     const told: unknown[] = []
     ws.onStatus(({ error }) => told.push(error?.code))
-    holdCommits()
-    level(2, { items: [entry("x1")] })
-    await relay.settle()
-    level(3, { items: [entry("x2")] }) // waits until the entries before it are committed
-    const damaged = replicaOf(ws).step([], (tx) => {
-      tx.state = { ...tx.state, heal: true }
-    })
-    await relay.pass(400) // so that a pause follows the batch that is being committed
-    release()
-    await damaged
+    await healWhileEntriesWait(ws)
     await relay.pass(100)
     expect([failures, ws.status.error?.code, told.includes("STORE_FAILED")]).toEqual([1, "STORE_FAILED", true])
     // The relay sends this before it reads the `have`. It depends on what was not saved.

@@ -1,6 +1,6 @@
 /**
  * A relay that gives the same answer for ever. Whatever that answer is, an hour of it must cost a bounded number of
- * messages and dials. Where that is not so yet, the test is expected to fail, and the reason stands beside it.
+ * messages and dials.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -199,6 +199,27 @@ describe("a relay that wants everything", () => {
   test("after every push gets it a bounded number of times", async () => {
     const cost = await hour(relayThat({ push: ({ id }) => [{ t: "ack", w, id, at: at(2) }, want] }))
     expect(cost.pushes).toBeLessThanOrEqual(120)
+  })
+
+  test("a hundred times in a row leaves one timer", async () => {
+    const relay = new ScriptedRelay()
+    let waits = 0
+    const after: typeof relay.env.after = (ms, f, inBackground) => {
+      if (ms === 2 * MINUTE_MS) waits++
+      return relay.env.after(ms, f, inBackground)
+    }
+    const ws = await open({ url }, memoryStore(), { ...relay.env, after })
+    relay.say(level)
+    await ws.notes.create({ title: "T" }, { id: "a" })
+    await relay.settle()
+    relay.say({ t: "ack", w, id: relay.last("push").id, at: at(2) })
+    await relay.settle()
+    for (let i = 0; i < 100; i++) {
+      relay.say(want)
+      await relay.settle()
+    }
+    expect(waits).toBe(1)
+    await ws.close()
   })
 })
 

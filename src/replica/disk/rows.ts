@@ -242,8 +242,8 @@ export class Rows {
 
   /**
    * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so `all()`
-   * changes only when subscribers are told. A row that lacks a long field is taken for changed, because of the field it
-   * shows the start and the length only.
+   * changes only when subscribers are told. A row that lacks a long field is taken for changed, because it shows
+   * only the start and the length of that field, which may be the same after an edit.
    */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)
