@@ -1,4 +1,10 @@
-/** Tells which cursors a log holds. A cursor is a place between two entries, with the running hash there. */
+/**
+ * Tells which cursors a log holds. A cursor is a place between two entries, with the running hash there.
+ *
+ * Segments with a loss, and those after them up to the fresh segment, still have the running hashes of the undamaged
+ * log. Their cursors have that hash XOR the fresh one. Otherwise an undamaged copy that is put back would hold the
+ * cursor of a replica that was never sent the lost entries, and would not send them either.
+ */
 import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/protocol.ts"
 import type { Awaitable } from "./contract.ts"
 import type { Segment, Segments } from "./segments.ts"
@@ -8,11 +14,11 @@ export function cursorAt(segments: Segments, position: number): Awaitable<Cursor
   if (position === positionOf(segments.end)) return segments.end
   for (const segment of segments.newestFirst()) {
     const { base, baseRunning } = segment.header
-    if (position === base) return cursorOf(position, baseRunning)
+    if (position === base) return cursorIn(segment, position, baseRunning)
     if (position < base || position > segment.last) continue
     const running = segment.runningAt(position)
-    if (running instanceof Promise) return running.then((read) => read && cursorOf(position, read))
-    return running && cursorOf(position, running)
+    if (running instanceof Promise) return running.then((read) => read && cursorIn(segment, position, read))
+    return running && cursorIn(segment, position, running)
   }
   return undefined
 }
@@ -36,16 +42,23 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end
+  let within: Segment | undefined
   let next: Segment | undefined
   for (const segment of segments.newestFirst()) {
     // Skip a segment that begins after the flushed end, because it is not served yet. The segment before it may look
     // empty only because nothing in it is flushed.
     if (segment.header.base > positionOf(segments.end)) continue
-    if (segment.last === position && next) return cursorOf(next.header.base, next.header.baseRunning)
+    if (segment.last === position && next) return cursorIn(next, next.header.base, next.header.baseRunning)
+    within = segment
     if (segment.header.base < position) break
     // Skip empty segments: after damage the next segment may begin a fresh running hash, and then the base of an empty
     // segment before it is no valid cursor.
     if (!next || segment.last > segment.header.base) next = segment
   }
-  return cursorOf(position, running)
+  return within ? cursorIn(within, position, running) : cursorOf(position, running)
+}
+
+/** Returns the cursor of a place in this segment, where the running hash is `running`. */
+function cursorIn({ freshStart }: Segment, position: number, running: Uint8Array): Cursor {
+  return cursorOf(position, freshStart ? running.map((byte, i) => byte ^ freshStart.running[i]!) : running)
 }

@@ -88,14 +88,15 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   }
   const sealed = new SealedSegments(secret, folder.sizes.recentActors)
   const next = (numbers.at(-1) ?? 0) + 1
+  const freshStart = { number: next, running: freshRunning }
   let newest: OpenSegment | undefined
   let newestSize = 0
   let lost = false
 
   for (const number of numbers) {
     const ready = indexed.has(number) ? await SealedSegment.open(folder, number, sealed.newest) : undefined
-    // An index that names a fresh segment (`brokenBy`) is valid only while that segment exists.
-    if (ready && (ready.brokenBy === 0 || numbers.includes(ready.brokenBy))) {
+    // An index that names a fresh segment is valid only while that segment exists.
+    if (ready && (!ready.freshStart || numbers.includes(ready.freshStart.number))) {
       sealed.oldestFirst.push(ready)
       continue
     }
@@ -106,7 +107,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
       newest = scanned.segment
       newestSize = scanned.size
     } else if (scanned.segment) {
-      sealed.oldestFirst.push(await sealOnTop(folder, sealed, scanned.segment, lost ? next : 0))
+      sealed.oldestFirst.push(await sealOnTop(folder, sealed, scanned.segment, lost ? freshStart : undefined))
     }
   }
 
@@ -119,7 +120,7 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   if (newest) {
     try {
       await newest.settle(newestSize)
-      sealed.oldestFirst.push(await sealOnTop(folder, sealed, newest, next))
+      sealed.oldestFirst.push(await sealOnTop(folder, sealed, newest, freshStart))
     } finally {
       await newest.close()
     }
@@ -159,7 +160,7 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
 
 /**
  * Whether the segment has a header. A segment without a header is removed, because otherwise an index that names a
- * fresh segment with the same number (`brokenBy`) would seem valid.
+ * fresh segment with the same number would seem valid.
  */
 async function isBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)

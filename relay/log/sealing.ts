@@ -4,6 +4,7 @@ import type { Folder } from "./folder.ts"
 import type { SealedSegments } from "./sealed-segments.ts"
 import type { OpenIndex } from "./segment/open-index.ts"
 import type { OpenSegment } from "./segment/open-segment.ts"
+import type { FreshStart } from "./segment/sealed-index-format.ts"
 import type { SealedSegment } from "./segment/sealed-segment.ts"
 import { writeIndex } from "./segment/write-index.ts"
 import type { Segments } from "./segments.ts"
@@ -31,7 +32,7 @@ export class Sealing {
   start(closing: OpenSegment): void {
     const segments = this.#segments
     if (this.#work || segments.active.index.count < this.#notBefore) return
-    this.#work = sealOnTop(this.#folder, segments.sealed, closing, 0)
+    this.#work = sealOnTop(this.#folder, segments.sealed, closing)
       .then(
         (segment) => {
           segments.addSealed(segment)
@@ -58,19 +59,20 @@ export class Sealing {
 
 /**
  * Seals `segment` as the next one after the sealed segments. All its records must be on the disk. The caller adds the
- * result to `sealed`. `brokenBy`: the number of the segment that begins a fresh running hash because records are lost;
- * 0 when nothing is lost.
+ * result to `sealed`. `loss`: the segment that begins a fresh running hash because records are lost, if a loss was just
+ * found. Without one, a segment that goes on from a segment with a loss has the same fresh start as that segment.
  */
 export async function sealOnTop(
   folder: Folder,
   sealed: SealedSegments,
   segment: OpenSegment,
-  brokenBy: number,
+  loss?: FreshStart,
 ): Promise<SealedSegment> {
   await lookUpBefore(folder, segment.index, sealed)
   const previous = sealed.newest
-  const lost = brokenBy > 0 || previous?.lost === true
-  return writeIndex(folder, segment, { previous, lost, brokenBy })
+  const freshStart = loss ?? (segment.header.fresh ? undefined : previous?.freshStart)
+  const lost = freshStart !== undefined || previous?.lost === true
+  return writeIndex(folder, segment, { previous, lost, freshStart })
 }
 
 /** Looks up the state of each entity before the segment, unless it is known already. */

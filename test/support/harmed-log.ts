@@ -72,8 +72,8 @@ function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
 
 /**
  * Checks that the log serves only what was appended. If an entry is missing, the log must not hold cursors from its
- * place on, and must not know changes that depend on it. Returns the missing entries. `later` has what was appended
- * after the damage was found.
+ * place on, must give others than the undamaged log gave, and must not know changes that depend on it. Returns the
+ * missing entries. `later` has what was appended after the damage was found.
  */
 export async function checkDamaged(log: Log, { journal }: Written, later = new Journal()): Promise<string[]> {
   const there = await served(log, journal, later)
@@ -100,7 +100,20 @@ export async function checkDamaged(log: Log, { journal }: Written, later = new J
     if (after) expect(await log.holds(cursor), `${name}, ${first} is missing`).toBe(false)
     if (missing.length === 0) expect(await log.holds(cursor), name).toBe(true)
   }
+  if (missing.length > 0) await checkCursors(log, position(journal.acked.get(missing[0]!)!), journal)
   return missing
+}
+
+/**
+ * Checks the cursors from the first missing entry on. Otherwise an undamaged copy of the log that is put back would hold
+ * the cursor of a replica that has never been sent the missing entry.
+ */
+async function checkCursors(log: Log, lost: number, journal: Journal): Promise<void> {
+  const undamaged = new Set([...journal.acked.values()].map((cursor) => Buffer.from(cursor).toString("hex")))
+  for (const { cursor, entries } of await pages(log, 0, 1)) {
+    const places = [cursor, await log.flushed(entries.at(-1)!.position)].filter((place) => position(place) >= lost)
+    for (const place of places) expect(undamaged).not.toContain(Buffer.from(place).toString("hex"))
+  }
 }
 
 /**

@@ -36,6 +36,8 @@ export class OpenSegment {
   readonly header: SegmentHeader
   readonly index: OpenIndex
   readonly path: string
+  /** An open segment has no loss: after a loss the log goes on in a fresh segment. */
+  readonly freshStart = undefined
   /** Bytes of the file that are flushed. Later bytes belong to writes that failed or are under way. */
   size = HEADER_BYTES
   readonly #folder: Folder

@@ -5,8 +5,8 @@
  * Header (block 0): "HEADWIDX" | version u16 | flags u16 (1: the segment is fresh; 2: not all
  *   orphans are listed) | number u32 | base u64
  *   | running hash at the base, 8 | last position u64 | running hash there, 8 | bytes of the segment u64
- *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | predecessor, 8 | identity, 8 | pointers u32
- *   | bloom blocks u32 | number of the segment before it u32 | orphans u32.
+ *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | fresh running hash, 8 | predecessor, 8
+ *   | identity, 8 | pointers u32 | bloom blocks u32 | number of the segment before it u32 | orphans u32.
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: first 8 bytes of a key | value u32 | number u16 | kind u8; 272 a block, ascending by key. Two keys may
  *   begin with the same 8 bytes, so a look-up compares what it finds.
@@ -23,6 +23,7 @@
  * `identity` is 8 bytes of sha256 over the header's fields before it. An index is made on top of its predecessor, so it
  * is valid only while the index before it has the identity that `predecessor` names. `lost`: records of this segment,
  * or of an earlier one, are lost. `broken by`: the segment that has begun a fresh running hash because of the loss.
+ * `fresh running hash`: the one with which that segment begins. Both are zeros when nothing is lost.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -44,12 +45,18 @@ export const ORPHANS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / ORPHAN_BYTES)
 /** Bytes of a state before its collection. */
 export const STATE_BYTES = 32
 const MAGIC = "HEADWIDX"
-const VERSION = 3
+const VERSION = 4
 const FRESH = 1
 const ORPHANS_OVERFLOWED = 2
 
 export const PointerKind = { entity: 0, change: 1, tail: 2, binding: 3 } as const
 export type PointerKind = (typeof PointerKind)[keyof typeof PointerKind]
+
+/** The segment with which a log goes on after a loss: its number, and the running hash with which it begins. */
+export interface FreshStart {
+  readonly number: number
+  readonly running: Buffer
+}
 
 /** The facts about a whole segment, from the header of its index. */
 export interface IndexHeader {
@@ -64,8 +71,8 @@ export interface IndexHeader {
   readonly entries: number
   /** Whether records of this segment or of an earlier one are lost. */
   readonly lost: boolean
-  /** The number of the segment that has begun a fresh running hash because of that loss; 0: nothing was lost. */
-  readonly brokenBy: number
+  /** The segment that has begun a fresh running hash because of that loss. */
+  readonly freshStart: FreshStart | undefined
   /** The identity of the index of the segment before this one; zeros when there is none. */
   readonly predecessor: Buffer
   readonly pointers: number
@@ -108,13 +115,14 @@ export function encodeIndexHeader(index: IndexHeader): Buffer {
   bytes.writeUInt32BE(header.secret.salt, 60)
   bytes.writeUInt32BE(index.entries, 64)
   bytes.writeUInt32BE(index.lost ? 1 : 0, 68)
-  bytes.writeUInt32BE(index.brokenBy, 72)
-  index.predecessor.copy(bytes, 76)
-  bytes.write(digest("sha256", bytes.subarray(0, 84), "hex"), 84, 8, "hex")
-  bytes.writeUInt32BE(index.pointers, 92)
-  bytes.writeUInt32BE(index.bloom, 96)
-  bytes.writeUInt32BE(header.previous, 100)
-  bytes.writeUInt32BE(index.orphans, 104)
+  bytes.writeUInt32BE(index.freshStart?.number ?? 0, 72)
+  index.freshStart?.running.copy(bytes, 76)
+  index.predecessor.copy(bytes, 84)
+  bytes.write(digest("sha256", bytes.subarray(0, 92), "hex"), 92, 8, "hex")
+  bytes.writeUInt32BE(index.pointers, 100)
+  bytes.writeUInt32BE(index.bloom, 104)
+  bytes.writeUInt32BE(header.previous, 108)
+  bytes.writeUInt32BE(index.orphans, 112)
   return bytes
 }
 
@@ -123,10 +131,11 @@ export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly iden
   if (bytes.toString("latin1", 0, 8) !== MAGIC || bytes.readUInt16BE(8) !== VERSION) return undefined
   const flags = bytes.readUInt16BE(10)
   if ((flags & ~(FRESH | ORPHANS_OVERFLOWED)) !== 0) return undefined
+  const brokenBy = bytes.readUInt32BE(72)
   return {
     header: {
       number: bytes.readUInt32BE(12),
-      previous: bytes.readUInt32BE(100),
+      previous: bytes.readUInt32BE(108),
       base: readU64(bytes, 16),
       baseRunning: Buffer.from(bytes.subarray(24, 32)),
       fresh: (flags & FRESH) !== 0,
@@ -137,12 +146,12 @@ export function decodeIndexHeader(bytes: Buffer): (IndexHeader & { readonly iden
     size: readU64(bytes, 48),
     entries: bytes.readUInt32BE(64),
     lost: bytes.readUInt32BE(68) !== 0,
-    brokenBy: bytes.readUInt32BE(72),
-    predecessor: Buffer.from(bytes.subarray(76, 84)),
-    identity: Buffer.from(bytes.subarray(84, 92)),
-    pointers: bytes.readUInt32BE(92),
-    bloom: bytes.readUInt32BE(96),
-    orphans: bytes.readUInt32BE(104),
+    freshStart: brokenBy > 0 ? { number: brokenBy, running: Buffer.from(bytes.subarray(76, 84)) } : undefined,
+    predecessor: Buffer.from(bytes.subarray(84, 92)),
+    identity: Buffer.from(bytes.subarray(92, 100)),
+    pointers: bytes.readUInt32BE(100),
+    bloom: bytes.readUInt32BE(104),
+    orphans: bytes.readUInt32BE(112),
     orphansOverflowed: (flags & ORPHANS_OVERFLOWED) !== 0,
   }
 }

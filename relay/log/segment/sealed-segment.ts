@@ -16,6 +16,7 @@ import { change, preamble } from "./preamble.ts"
 import { record, unpackRecord } from "./record.ts"
 import {
   decodeIndexHeader,
+  type FreshStart,
   type IndexHeader,
   isBlockWhole,
   KEY_BYTES,
@@ -38,7 +39,7 @@ export class SealedSegment {
   readonly running: Buffer
   readonly size: number
   readonly lost: boolean
-  readonly brokenBy: number
+  readonly freshStart: FreshStart | undefined
   readonly identity: Buffer
   /** The orphans that are not known at the end of this segment. */
   readonly orphans = new Orphans()
@@ -55,7 +56,7 @@ export class SealedSegment {
     this.running = index.running
     this.size = index.size
     this.lost = index.lost
-    this.brokenBy = index.brokenBy
+    this.freshStart = index.freshStart
     this.identity = index.identity
     this.path = segmentPath(folder, index.header.number)
     this.#indexHeader = index

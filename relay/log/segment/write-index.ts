@@ -13,6 +13,7 @@ import { change, preamble } from "./preamble.ts"
 import {
   closeBlock,
   encodeIndexHeader,
+  type FreshStart,
   KEY_BYTES,
   layout,
   NO_PREDECESSOR,
@@ -40,7 +41,7 @@ export interface FullSegment {
 export interface Foundation {
   readonly previous: SealedSegment | undefined
   readonly lost: boolean
-  readonly brokenBy: number
+  readonly freshStart: FreshStart | undefined
 }
 
 /**
@@ -70,7 +71,7 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
 /** Encodes an index. The segment must not change meanwhile. Yields after every `sealSlice` steps. */
 function* encodeIndex(
   { header, index, size }: FullSegment,
-  { previous, lost, brokenBy }: Foundation,
+  { previous, lost, freshStart }: Foundation,
   { sealSlice: steps, orphans: most }: Folder["sizes"],
 ): Generator<void, Buffer> {
   const slice = new Slice(steps)
@@ -86,7 +87,7 @@ function* encodeIndex(
     size,
     entries,
     lost,
-    brokenBy,
+    freshStart,
     predecessor: previous?.identity ?? NO_PREDECESSOR,
     pointers: sorted.length,
     bloom: bloomBlocks(sorted.length),

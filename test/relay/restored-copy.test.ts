@@ -1,7 +1,4 @@
-/**
- * A known fault that is not mended yet. The schedule that shows it must still run to its end; `it.fails` marks what is
- * wrong.
- */
+/** A replica has pulled from a damaged log. Then an undamaged copy of that log is put back. */
 import { beforeAll, describe, expect, it } from "vitest"
 import { position } from "../../src/wire/protocol.ts"
 import { actorOf, genesis } from "../support/changes.ts"
@@ -47,9 +44,7 @@ describe("a replica that has pulled from a damaged log, when an undamaged copy o
     expect(seen).toMatchObject({ held: ["e", "g"], at: 3 })
   })
 
-  // Up to its end the mended log gives the same cursors as the undamaged log. There a cursor stands for the lost entry
-  // too, so a replica with such a cursor is not sent that entry.
-  it.fails("is told that its cursor is unknown, or is sent what was lost (not mended: one cursor, two logs)", () => {
+  it("is told that its cursor is unknown, or is sent what was lost", () => {
     expect(seen.told).toSatisfy((told: string[]) => told.includes("CURSOR_UNKNOWN") || told.includes("f"))
   })
 })
