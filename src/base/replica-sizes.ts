@@ -71,8 +71,11 @@ export interface Sizes {
   readonly leastCredit: number
   /** The same bytes on the fastest line. */
   readonly credit: number
-  /** Whether creations are encoded without Automerge. The simulation makes them with Automerge in half of its runs. */
-  readonly encodeCreates: boolean
+  /**
+   * Whether creations, and edits of closed entities, are encoded without Automerge. The simulation makes them with
+   * Automerge in half of its runs.
+   */
+  readonly encodeWrites: boolean
   /**
    * Whether rows of closed entities are read from their changes without Automerge. The simulation makes them with
    * Automerge in half of its runs.
@@ -105,6 +108,6 @@ export const usualSizes: Sizes = {
   firstCredit: 2 ** 17,
   leastCredit: 2 ** 16,
   credit: 4 * 2 ** 20,
-  encodeCreates: true,
+  encodeWrites: true,
   readRows: true,
 }

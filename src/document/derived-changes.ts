@@ -7,13 +7,19 @@
 
 import { type Change, deriveChange, deriveFrom, readChange, templateOf } from "../wire/chunk.ts"
 import { genesisOf, textContainer } from "../wire/named-changes.ts"
-import { type Hash, isId } from "../wire/protocol.ts"
+import { type Hash, isId, limits } from "../wire/protocol.ts"
 import { automerge, NOBODY } from "./automerge.ts"
 import { encodeChange } from "./encoder/new-change.ts"
 import { NewOperations } from "./encoder/new-operations.ts"
 import { MADE, onlyString, TYPE } from "./operations.ts"
 
 export { genesisOf, textContainer }
+
+/**
+ * An edit of a document with more heads merges them first. Half of what a change may depend on, because the edit also
+ * makes a head of each text container.
+ */
+export const MANY_HEADS = limits.heads / 2
 
 /**
  * Returns the collection in which this change makes the entity; undefined when the change is no genesis. A change that
@@ -31,9 +37,12 @@ export function collectionMadeBy(entity: string, change: Change): string | undef
 export function merging(entity: string, heads: readonly Change[]): Change {
   const startOp = Math.max(...heads.map(({ maxOp }) => maxOp)) + 1
   const operations = new NewOperations(startOp)
-  operations.delete(MADE, operations.set({ object: undefined, key: MADE }, true))
+  operations.delete(MADE, [operations.set({ object: undefined, key: MADE }, true)])
   const deps = heads.map(({ hash }) => hash)
-  return deriveFrom(templateOf(encodeChange({ deps, actor: NOBODY, startOp, time: 0, others: [] }, operations)), entity)
+  return deriveFrom(
+    templateOf(encodeChange({ deps, actor: NOBODY, seq: 1, startOp, time: 0, others: [] }, operations)),
+    entity,
+  )
 }
 
 /**

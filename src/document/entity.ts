@@ -13,7 +13,7 @@ import { applyWhole, refuseLossy } from "./apply.ts"
 import { discard, type Handle, newHandle } from "./automerge.ts"
 import { type Cell, deletionsIn, fieldKeys, readCell, textCell, valueCell } from "./cells.ts"
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
-import { collectionMadeBy, genesisOf, merging, pruning, textContainer } from "./derived-changes.ts"
+import { collectionMadeBy, genesisOf, MANY_HEADS, merging, pruning, textContainer } from "./derived-changes.ts"
 import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
 import { MADE, rootKeys } from "./operations.ts"
@@ -25,12 +25,6 @@ export { automergeVersion, loadAutomerge } from "./automerge.ts"
 const BYTES_OF_DOCUMENT = 8 * 1024
 const BYTES_OF_CHANGE = 1024
 const BYTES_OF_OPERATION = 160
-/**
- * An edit of a document with more heads merges them first. Half of what a change may depend on, because the edit also
- * makes a head of each text container.
- */
-const MANY_HEADS = limits.heads / 2
-
 export class Entity {
   readonly id: string
   readonly collection: string

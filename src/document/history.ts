@@ -110,6 +110,12 @@ export class History {
     return this.#byActor.get(actor)?.size ?? 0
   }
 
+  /** Returns the last change of an actor. */
+  lastOf(actor: Actor): Change | undefined {
+    const places = this.#byActor.get(actor)
+    return places && this.#changes.at(places.at(places.size - 1))
+  }
+
   /**
    * Returns the seq of the change in which the actor made this operation; undefined when the change is not here.
    */

@@ -4,13 +4,16 @@
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { encodeCreation } from "../document/encoder/creation.ts"
+import { deletion, plannedEdit, RESTORATION } from "../document/encoder/edit.ts"
 import { Entity } from "../document/entity.ts"
 import { projectCreated } from "../document/projection.ts"
-import { NO_CELLS, planned } from "../document/writing.ts"
+import { type FieldWrite, NO_CELLS, planned } from "../document/writing.ts"
 import type { Edited } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
+import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
+import { type Closed, editClosed, openClosed } from "./closed-edit.ts"
 import type { Held } from "./disk/change-record.ts"
 import { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
@@ -26,7 +29,7 @@ export async function create(
 ): Promise<void> {
   mustWrite(tx)
   if (tx.exists(id)) throw new HeadwaterError("ENTITY_EXISTS", `there is an entity ${id} already`, { entity: id })
-  if (replica.sizes.encodeCreates && createEncoded(replica, tx, def, id, content)) return
+  if (replica.sizes.encodeWrites && createEncoded(replica, tx, def, id, content)) return
   await replica.documents.load()
   const live = new Live(made(id, () => Entity.create(id, def.name, replica.actor)))
   tx.touchDocument(id)
@@ -77,23 +80,32 @@ export async function update(
   id: string,
   edit: (before: Record<string, unknown>) => Edited,
 ): Promise<void> {
-  const live = await writable(replica, tx, def, id)
-  if (live.entity.deleted)
-    throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
-  const content = edit(made(id, () => live.entity.whole(def)))
+  mustWrite(tx)
+  const { closed, held } = await openClosed(replica, tx, def, id)
+  const before = closed ?? (await writable(replica, tx, def, id, held)).entity
+  if (before.deleted) throw new HeadwaterError("ENTITY_DELETED", `${id} is deleted; restore it first`, { entity: id })
+  const content = edit(made(id, () => before.whole(def)))
+  const fields = fieldsOf(content)
+  const writes = closed && plannedEdit(closed.reader, def, content.changes)
+  if (closed && writes && write(replica, tx, def, closed, writes, fields)) return
+  const live = await writable(replica, tx, def, id, held)
   tx.touchDocument(id)
   mint(
     replica,
     tx,
     live,
     made(id, () => live.entity.write(def, content.changes, replica.seconds())),
-    fieldsOf(content),
+    fields,
   )
 }
 
 /** Deletes an entity; writes nothing when it is deleted already. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
-  const live = await writable(replica, tx, def, id)
+  mustWrite(tx)
+  const { closed, held } = await openClosed(replica, tx, def, id)
+  if (closed?.deleted) return
+  if (closed && write(replica, tx, def, closed, [deletion(closed.reader.history.heads)])) return
+  const live = await writable(replica, tx, def, id, held)
   tx.touchDocument(id)
   if (!live.entity.deleted)
     mint(
@@ -107,7 +119,11 @@ export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id:
 
 /** Brings a deleted entity back. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
-  const live = await writable(replica, tx, def, id)
+  mustWrite(tx)
+  const { closed, held } = await openClosed(replica, tx, def, id)
+  if (closed && !closed.deleted) return
+  if (closed && write(replica, tx, def, closed, [RESTORATION])) return
+  const live = await writable(replica, tx, def, id, held)
   tx.touchDocument(id)
   if (live.entity.deleted)
     mint(
@@ -133,14 +149,34 @@ function mustWrite({ state }: Transaction): void {
   if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
 }
 
-async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<Live> {
-  mustWrite(tx)
-  const live = tx.exists(id) ? await replica.documents.live(id, tx) : undefined
+/** `held`: the entity's changes, if they were read already. */
+async function writable(
+  replica: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  id: string,
+  held?: ReadonlyMap<Hash, Held>,
+): Promise<Live> {
+  const live = tx.exists(id) ? await replica.documents.live(id, tx, held) : undefined
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
   }
   replica.documents.edited(id)
   return live
+}
+
+/** Does these writes to a closed entity, as `editClosed`; the change is put into the outbox. */
+function write(
+  replica: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  closed: Closed,
+  writes: readonly FieldWrite[],
+  fields: readonly string[] = [],
+): boolean {
+  return editClosed(replica, tx, def, closed, writes, (changes) =>
+    save(tx, closed.reader.id, def.name, changes, fields),
+  )
 }
 
 /** Adds changes that the live document has made to the transaction and to the outbox. */

@@ -106,7 +106,7 @@ function rowOf({ entity, by }: Live, defs: Defs): StoredRow {
 }
 
 /** Adds to a row who pushed the changes that it has its times from. `by`: the principal, if it is known. */
-function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
+export function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
   const { createdIn, updatedIn, deletedIn } = facts
   const nameOf = (hash: Hash | undefined) => (hash && by(hash)) ?? null
   return {

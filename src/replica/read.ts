@@ -1,5 +1,5 @@
 /** Reads all fields of an entity, also those that are too long for its row. */
-import { readFields } from "../document/reader/read-row.ts"
+import { accepted, readSound } from "../document/reader/read-row.ts"
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Replica } from "./replica.ts"
@@ -19,11 +19,11 @@ export async function read(replica: Replica, def: AnyDef, id: string): Promise<F
     const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.held(id, tx) : undefined
     // If a damaged change was noticed now, the entity is stale, and its row is made again with its document.
     const changes = held && isSound() ? Array.from(held.values(), ({ change }) => change) : undefined
-    const closed = changes && readFields(id, changes, def)
-    isClosed = closed !== undefined
-    const entity = closed === undefined ? (await documents.live(id, tx, held))?.entity : undefined
-    const { collection, fields } = closed ?? { collection: entity?.collection, fields: entity?.whole(def) }
-    return collection === def.name ? structuredClone(fields) : undefined
+    const closed = changes && readSound(id, changes)
+    const read = closed && accepted(() => closed.whole(def))
+    isClosed = read !== undefined
+    const entity = isClosed ? closed : (await documents.live(id, tx, held))?.entity
+    return entity?.collection === def.name ? structuredClone(read ?? entity.whole(def)) : undefined
   })
   if (isClosed) replica.wasRead(id)
   return fields

@@ -2,6 +2,7 @@ import { memoryStore } from "headwater/memory"
 import { expect, test, vi } from "vitest"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { genesisOf } from "../../src/document/derived-changes.ts"
+import { systemEnv } from "../../src/sync/system.ts"
 import { at, item, next, open, openLevel, w } from "../support/foreign.ts"
 import { put } from "../support/hostile.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
@@ -22,7 +23,7 @@ test("status no longer shows WASM_FAILED once Automerge has been loaded", async 
   const { id } = await ws.notes.create({ title: "T" })
   await ws.close()
   away = true
-  ws = await open(undefined, store)
+  ws = await open(undefined, store, { ...systemEnv, sizes: { encodeWrites: false } })
   const edit = () => ws.notes.update(id, (draft) => void (draft.title = "U"))
   await expect(edit()).rejects.toMatchObject({ code: "WASM_FAILED" })
   expect(ws.status.error?.code).toBe("WASM_FAILED")

@@ -44,8 +44,8 @@ const url = "http://127.0.0.1:" + server.address().port + "/automerge.wasm"
 
 let copies = 0
 const fresh = async (wasm) => {
-  const { openWorkspace, collection, memoryStore } = await import("./headwater.js?" + ++copies)
-  const notes = collection("notes", undefined)
+  const { openWorkspace, collection, memoryStore, text } = await import("./headwater.js?" + ++copies)
+  const notes = collection("notes", undefined, { fields: { title: text() } })
   return openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), wasm })
 }
 const writes = async (wasm) => {
@@ -114,7 +114,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 describe("wasm", () => {
   const untouched = { compiled: 0, requests: 0 }
 
-  test.each(["string", "URL", "foreignURL"])("as a %s is fetched when a note is first edited", (kind) => {
+  test.each(["string", "URL", "foreignURL"])("as a %s is fetched when a text is first edited", (kind) => {
     expect(told[kind]).toMatchObject({ created: untouched, read: untouched, title: "T", requests: 1, base64: false })
   })
 
@@ -148,7 +148,7 @@ describe("wasm", () => {
   test("that is not WebAssembly, or cannot be fetched, is WASM_FAILED with its cause", () => {
     expect(told["badBytes"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
     expect(told["away"]).toEqual(["HeadwaterError", "WASM_FAILED", true])
-    expect(told["rows"]).toEqual(["T", 2, "local", "WASM_FAILED"])
+    expect(told["rows"]).toEqual(["T", 3, "local", "WASM_FAILED"])
   })
 
   test("is fetched again by the next write after a failure", () => {

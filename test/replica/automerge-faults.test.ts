@@ -26,7 +26,7 @@ async function scenario(nth: number, on: boolean): Promise<Outcome> {
   const disk = memoryStore()
   const relay = new ScriptedRelay()
   // so that Automerge can fail in a creation and in a projection, too
-  const env = { ...relay.env, sizes: { encodeCreates: false, readRows: false } }
+  const env = { ...relay.env, sizes: { encodeWrites: false, readRows: false } }
   const level = async (items: Parameters<typeof item>[1][], position: number) => {
     const entries = items.map((changes, i) => item(["a", "f"][i]!, changes))
     relay.say({ t: "entries", w, items: entries, cursor: at(position), level: true, ...first })

@@ -31,11 +31,14 @@ async function overwrite(store: Store, key: Key, value: Value | undefined): Prom
   await release()
 }
 
-/** Opens a workspace with an edit that the relay has stored. The edit is still owed here, because its ack was lost. */
+/**
+ * Opens a workspace with an edit that the relay has stored. The edit is still owed here, because its ack was lost. The
+ * edited entity has a document.
+ */
 async function unacknowledged() {
   const relay = new ScriptedRelay()
   const store = memoryStore()
-  const ws = await openLevel(relay, store)
+  const ws = await openLevel(relay, store, { ...relay.env, sizes: { encodeWrites: false } })
   await ws.notes.create({ title: "one" }, { id: "e" })
   await relay.pass(100)
   await acknowledge(relay, 2)

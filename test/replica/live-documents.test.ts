@@ -34,13 +34,13 @@ async function opened(documentBytes?: number) {
   return { ws, hydrated, live, use }
 }
 
-test("a note is made and read without a document, and hydrated when it is first edited", async () => {
+test("a note is made and read without a document, and hydrated when its text is first edited", async () => {
   const { ws, hydrated, live } = await opened()
   const ids: string[] = []
   for (let i = 0; i < 3; i++) ids.push((await ws.notes.create({ title: `${i}`, body: "x" })).id)
   expect(live(ids)).toEqual([])
   expect(hydrated).toEqual([])
-  await ws.notes.update(ids[0] as string, (draft) => void (draft.title = "edited"))
+  await ws.notes.update(ids[0] as string, (draft) => void (draft.body = "edited"))
   expect(await ws.notes.read(ids[1] as string)).toMatchObject({ title: "1", body: "x" })
   expect(live(ids)).toEqual(ids.slice(0, 1))
   await ws.close()
@@ -85,7 +85,7 @@ test("the documents of a hundred notes that are edited in turn stay live", async
   for (let i = 0; i < 100; i++) ids.push((await ws.notes.create({ title: "T", body: "hello world ".repeat(80) })).id)
   const edit = async (title: string) => {
     hydrated.length = 0
-    for (const id of ids) await ws.notes.update(id, (draft) => void (draft.title = title))
+    for (const id of ids) await ws.notes.update(id, (draft) => void (draft.body = title))
   }
   await edit("once")
   expect(hydrated).toEqual(ids)
@@ -102,8 +102,8 @@ test("the least recently used documents are evicted when all together exceed the
   for (const id of ids) await use(id)
   expect(live(ids)).toEqual(ids.slice(2))
   hydrated.length = 0
-  await ws.notes.update(ids[2] as string, (draft) => void (draft.title = "again"))
-  await ws.notes.update(ids[0] as string, (draft) => void (draft.title = "again"))
+  await ws.notes.update(ids[2] as string, (draft) => void (draft.body += "again"))
+  await ws.notes.update(ids[0] as string, (draft) => void (draft.body += "again"))
   expect(hydrated).toEqual([ids[0]])
   expect(live(ids)).toEqual([ids[0], ids[2], ids[4]])
   await ws.close()
@@ -118,7 +118,7 @@ test("a growing document evicts others, and one that alone exceeds the limit sta
     await ws.notes.update(large, (_draft, edit) => edit.splice("body", 0, 0, "y".repeat(1000)))
   expect(live([small, large])).toEqual([large])
   expect(hydrated).toEqual([small, large])
-  await ws.notes.update(small, (draft) => void (draft.title = "again"))
+  await ws.notes.update(small, (draft) => void (draft.body = "again"))
   expect(live([small, large])).toEqual([small])
   await ws.close()
 })

@@ -17,7 +17,7 @@ function manyOperations(id: string): Change[] {
   const genesis = genesisOf(id, "notes")
   const operations = new NewOperations(2)
   for (let i = 0; i < OPERATIONS; i++) operations.set({ object: undefined, key: "n" }, null)
-  const change = { deps: [genesis.hash], actor: "ab".repeat(16), startOp: 2, time: 1_700_000_000, others: [] }
+  const change = { deps: [genesis.hash], actor: "ab".repeat(16), seq: 1, startOp: 2, time: 1_700_000_000, others: [] }
   return [genesis, sealChange(encodeChange(change, operations))]
 }
 const entities = Array.from({ length: ENTITIES }, (_, i) => `note-${i}`)

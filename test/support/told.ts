@@ -4,7 +4,8 @@
  */
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
-import { afterEach, beforeEach } from "vitest"
+import { afterEach, beforeAll, beforeEach } from "vitest"
+import { loadAutomerge } from "../../src/document/entity.ts"
 import { readChange } from "../../src/wire/chunk.ts"
 import type { Entry, Item, Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "./foreign.ts"
@@ -19,6 +20,8 @@ export let store: ReturnType<typeof memoryStore>
 export let ws: Notes
 
 export function useToldWorkspace(): void {
+  // Loading takes longer than `relay.settle` waits.
+  beforeAll(() => loadAutomerge())
   beforeEach(async () => {
     relay = new ScriptedRelay()
     await reopen(memoryStore())

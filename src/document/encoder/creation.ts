@@ -44,10 +44,10 @@ export function encodeCreation(
     } else return undefined
   }
   if (writes.length === 0) {
-    operations.delete(MADE, operations.set({ object: undefined, key: MADE }, true))
+    operations.delete(MADE, [operations.set({ object: undefined, key: MADE }, true)])
   }
   const deps = heads.map(({ hash }) => hash)
-  const content = sealChange(encodeChange({ deps, actor, startOp, time, others }, operations))
+  const content = sealChange(encodeChange({ deps, actor, seq: 1, startOp, time, others }, operations))
   noteMade(content)
   return [...made, content]
 }

@@ -6,10 +6,11 @@ import type { BytesWriter } from "../../wire/leb128-writer.ts"
 import type { Actor, Hash } from "../../wire/protocol.ts"
 import type { NewOperations } from "./new-operations.ts"
 
-/** The header of a change that is an actor's first one and has no message. */
+/** The header of a change without a message. */
 export interface Header {
   readonly deps: readonly Hash[]
   readonly actor: Actor
+  readonly seq: number
   readonly startOp: number
   /** s since 1970 */
   readonly time: number
@@ -18,12 +19,15 @@ export interface Header {
 }
 
 /** Makes the bytes of a change chunk, without their checksum. */
-export function encodeChange({ deps, actor, startOp, time, others }: Header, operations: NewOperations): Uint8Array {
+export function encodeChange(
+  { deps, actor, seq, startOp, time, others }: Header,
+  operations: NewOperations,
+): Uint8Array {
   const body = new ChunkWriter(scratch)
   body.uleb(deps.length)
   for (const dep of [...deps].sort()) body.bytes(bytesOfHex(dep))
   writeActor(body, actor)
-  body.uleb(1) // seq
+  body.uleb(seq)
   body.uleb(startOp)
   body.sleb(time)
   body.uleb(0) // the length of the message

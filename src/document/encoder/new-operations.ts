@@ -27,6 +27,7 @@ export interface Id {
   readonly actor: number
 }
 const AUTHOR = 0
+const NOTHING: readonly Id[] = []
 
 /** Where an operation acts: at a key of a map (`object` is undefined for the root), or behind an element of a list. */
 export type Place =
@@ -57,19 +58,26 @@ export class NewOperations {
     this.#counter = startOp
   }
 
-  /** Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. */
-  set(place: Place, value: Scalar, integer = false): Id {
-    return this.#add(place, SET, this.#values.add(value, integer))
+  /**
+   * Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. `replaced`: the operations
+   * whose values it replaces, sorted.
+   */
+  set(place: Place, value: Scalar, integer = false, replaced: readonly Id[] = NOTHING): Id {
+    return this.#add(place, SET, this.#values.add(value, integer), replaced)
   }
 
-  /** Makes an object; `action` says which kind. */
-  make(place: Place, action: typeof MAKE_MAP | typeof MAKE_LIST | typeof MAKE_TEXT): Id {
-    return this.#add(place, action, NULL)
+  /** Makes an object; `action` says which kind. `replaced`: as in `set`. */
+  make(
+    place: Place,
+    action: typeof MAKE_MAP | typeof MAKE_LIST | typeof MAKE_TEXT,
+    replaced: readonly Id[] = NOTHING,
+  ): Id {
+    return this.#add(place, action, NULL, replaced)
   }
 
-  /** Deletes what an earlier operation of this change has set at a key of the root. */
-  delete(key: string, set: Id): void {
-    this.#add({ object: undefined, key }, DELETE, NULL, set)
+  /** Deletes the values at a key of the root that these operations have set. They must be sorted. */
+  delete(key: string, replaced: readonly Id[]): void {
+    this.#add({ object: undefined, key }, DELETE, NULL, replaced)
   }
 
   /** Inserts a text at the beginning of a text object: one operation for each Unicode character. */
@@ -117,7 +125,7 @@ export class NewOperations {
     out.bytes(content.written())
   }
 
-  #add(place: Place, action: number, valueKind: number, predecessor?: Id): Id {
+  #add(place: Place, action: number, valueKind: number, replaced: readonly Id[]): Id {
     const { object } = place
     this.#objectActor.add(object?.actor ?? null)
     this.#objectCounter.add(object?.counter ?? null)
@@ -128,10 +136,10 @@ export class NewOperations {
     this.#insert.add(!inMap)
     this.#action.add(action)
     this.#valueKind.add(valueKind)
-    this.#predecessors.add(predecessor === undefined ? 0 : 1)
-    if (predecessor !== undefined) {
-      this.#predecessorActor.add(predecessor.actor)
-      this.#predecessorCounter.add(predecessor.counter)
+    this.#predecessors.add(replaced.length)
+    for (const { actor, counter } of replaced) {
+      this.#predecessorActor.add(actor)
+      this.#predecessorCounter.add(counter)
     }
     return { counter: this.#counter++, actor: AUTHOR }
   }

@@ -5,27 +5,32 @@ import type { Id, NewOperations, Place, Scalar } from "./new-operations.ts"
 
 /**
  * Puts a checked plain value at a key of the root. Returns false when the value is of a kind that is not known here; the
- * operations must then not be used.
+ * operations must then not be used. `replaced`: the operations whose values it replaces, sorted.
  *
  * The objects inside an object are made first, and filled in the order in which they were made. Keys are sorted by their
  * bytes in UTF-8.
  */
-export function putRegister(operations: NewOperations, key: string, value: unknown): boolean {
+export function putRegister(
+  operations: NewOperations,
+  key: string,
+  value: unknown,
+  replaced: readonly Id[] = [],
+): boolean {
   const root: Place = { object: undefined, key }
   if (isScalar(value)) {
-    operations.set(root, value, Number.isInteger(value))
+    operations.set(root, value, Number.isInteger(value), replaced)
     return true
   }
   const filling: { readonly id: Id; readonly value: object }[] = []
-  const add = (place: Place, item: unknown): Id | undefined => {
+  const add = (place: Place, item: unknown, replaced?: readonly Id[]): Id | undefined => {
     // Automerge takes only positive numbers inside an object for integers.
     if (isScalar(item)) return operations.set(place, item, Number.isInteger(item) && (item as number) > 0)
     if (!isPlain(item)) return undefined
-    const id = operations.make(place, Array.isArray(item) ? MAKE_LIST : MAKE_MAP)
+    const id = operations.make(place, Array.isArray(item) ? MAKE_LIST : MAKE_MAP, replaced)
     filling.push({ id, value: item })
     return id
   }
-  if (add(root, value) === undefined) return false
+  if (add(root, value, replaced) === undefined) return false
   for (const { id: object, value: items } of filling) {
     if (Array.isArray(items)) {
       let after: Id | undefined
@@ -39,7 +44,7 @@ export function putRegister(operations: NewOperations, key: string, value: unkno
   return true
 }
 
-const isScalar = (value: unknown): value is Scalar =>
+export const isScalar = (value: unknown): value is Scalar =>
   value === null ||
   typeof value === "string" ||
   typeof value === "boolean" ||

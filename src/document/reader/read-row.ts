@@ -1,6 +1,5 @@
-/** Makes an entity's row from its changes without Automerge, or reads its fields, or leaves the entity to Automerge. */
+/** Reads an entity, or makes its row, from its changes without Automerge; or leaves the entity to Automerge. */
 
-import type { Fields } from "../../schema/draft.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import type { Change } from "../../wire/chunk.ts"
 import type { Hash } from "../../wire/protocol.ts"
@@ -21,24 +20,27 @@ export interface ReadRow {
 }
 
 /**
- * Reads all fields of an entity whose changes are known to be sound, as `Entity.whole` gives them. Returns undefined when
- * it leaves the entity to Automerge, also because a change depends on one that is not here.
+ * Reads an entity whose changes are known to be sound. Returns undefined when it leaves the entity to Automerge, also
+ * because a change depends on one that is not here.
  */
-export function readFields(
-  entity: string,
-  changes: readonly Change[],
-  def: AnyDef,
-): { readonly collection: string; readonly fields: Readonly<Fields> } | undefined {
+export function readSound(entity: string, changes: readonly Change[]): Reader | undefined {
   const history = new History()
   const reader = new Reader(entity, history)
   const ordered = causalOrder(changes)
   if (ordered.length < changes.length || changes.length === 0) return undefined
-  try {
+  return accepted(() => {
     for (const change of ordered) {
       reader.read(change)
       history.add(change)
     }
-    return { collection: reader.collection, fields: reader.whole(def) }
+    return reader
+  })
+}
+
+/** Runs a function of a reader; returns undefined when the reader leaves the entity to Automerge. */
+export function accepted<T>(read: () => T): T | undefined {
+  try {
+    return read()
   } catch (error) {
     if (error instanceof Declined) return undefined
     throw error

@@ -9,7 +9,7 @@ import type { Fields } from "../../schema/draft.ts"
 import { type AnyDef, isText } from "../../schema/schema.ts"
 import { isFieldKey } from "../../schema/values.ts"
 import type { Change } from "../../wire/chunk.ts"
-import { isId } from "../../wire/protocol.ts"
+import { type Actor, isId } from "../../wire/protocol.ts"
 import { DELETED, Deletion } from "../deletion.ts"
 import { genesisOf, textContainer } from "../derived-changes.ts"
 import { type Facts, factsOf } from "../facts.ts"
@@ -21,17 +21,27 @@ import { decline } from "./declined.ts"
 import { ReadDocument } from "./document.ts"
 import { plain, type Register, TEXT, visible, type Written } from "./objects.ts"
 
+/** A value of a field, with the id of the operation that wrote it. */
+export interface Value {
+  readonly counter: number
+  readonly actor: Actor
+  /** As in `format.ts` for a scalar; for an object as in `objects.ts`. */
+  readonly type: number
+  readonly value: unknown
+}
+
 export class Reader {
   readonly id: string
-  readonly #history: History
+  /** The changes that were read. */
+  readonly history: History
   readonly #document = new ReadDocument()
   #genesis: Change | undefined
   #collection = ""
 
-  /** `history`: has the changes that were read. The caller adds each change to it after `read` has returned. */
+  /** The caller adds each change to the history after `read` has returned. */
   constructor(id: string, history: History) {
     this.id = id
-    this.#history = history
+    this.history = history
   }
 
   /**
@@ -58,7 +68,7 @@ export class Reader {
   }
 
   get facts(): Facts {
-    return factsOf(this.#history, this.#deletion())
+    return factsOf(this.history, this.#deletion())
   }
 
   /** The user's fields, as `Entity.whole` gives them. Throws `Declined`. */
@@ -71,6 +81,19 @@ export class Reader {
       if (value !== undefined) fields[key] = value
     }
     return Object.freeze(fields)
+  }
+
+  /** The values under a key of the root, several if they conflict, sorted by the ids of their operations. */
+  values(key: string): Value[] {
+    const { larger } = this.#document
+    const values = [...visible(this.#document.root.keys.get(key) ?? [])]
+    values.sort((a, b) => (larger(a.counter, a.actor, b.counter, b.actor) ? 1 : -1))
+    return values.map(({ counter, actor, type, value }) => ({
+      counter,
+      actor: this.#document.actor(actor),
+      type,
+      value,
+    }))
   }
 
   #shown(key: string, values: readonly Written[], def: AnyDef | undefined): unknown {
@@ -103,6 +126,6 @@ export class Reader {
       value: value as string,
       id: `${counter}@${this.#document.actor(actor)}`,
     }))
-    return new Deletion().find(deletions, this.id, this.#history)
+    return new Deletion().find(deletions, this.id, this.history)
   }
 }

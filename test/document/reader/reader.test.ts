@@ -305,7 +305,7 @@ describe("what only unusual histories have:", () => {
       const startOp = before.maxOp + 1
       const operations = new NewOperations(startOp)
       for (let left = limits.ops; left > 0; left--) operations.set({ object: undefined, key: "k" }, null)
-      const header = { deps: [before.hash], actor: actorOf(seq), startOp, time: 1, others: [] }
+      const header = { deps: [before.hash], actor: actorOf(seq), seq: 1, startOp, time: 1, others: [] }
       changes.push(sealChange(encodeChange(header, operations)))
     }
     expect(rowOf(changes.slice(0, 2))).toMatchObject({ row: { k: null } })

@@ -28,7 +28,7 @@ export const tinySizes: Sizes = {
   firstCredit: 300,
   leastCredit: 150,
   credit: 600,
-  encodeCreates: true,
+  encodeWrites: true,
   readRows: true,
 }
 

@@ -111,8 +111,8 @@ export class World {
     this.#shared = options.shared ?? false
     this.#seed = options.seed
     this.principals = options.principals ?? false
-    const encodeCreates = options.seed % 2 === 0
-    this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), encodeCreates, ...options.sizes }
+    const encodeWrites = options.seed % 2 === 0
+    this.#sizes = { ...(options.tiny ? tinySizes : usualSizes), encodeWrites, ...options.sizes }
     this.#readRows = options.sizes?.readRows
     this.entities = Array.from({ length: options.entities ?? 3 }, (_, i) => `e${i}`)
     this.speeds = options.speeds ?? (options.held ? instant : usualSpeeds)

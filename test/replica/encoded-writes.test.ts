@@ -1,4 +1,4 @@
-/** A workspace that encodes its creations does and saves the same as one that makes them with Automerge. */
+/** A workspace that encodes creations and edits of closed entities does and saves the same as one that uses Automerge. */
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import type { Env } from "../../src/base/env.ts"
@@ -36,14 +36,19 @@ const note: fc.Arbitrary<Note> = fc.record(
   { requiredKeys: [] },
 )
 const step: fc.Arbitrary<Step> = fc.record({
-  op: fc.constantFrom("create", "create", "create", "update", "delete", "restore", "read"),
+  op: fc.constantFrom("create", "create", "create", "update", "update", "update", "delete", "restore", "read"),
   id: fc.constantFrom("a", "b", "c", "d"),
   note,
 })
-/** Steps that begin in one turn form a group, which is saved with one commit. */
-const groups = fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 6 })
+/**
+ * Steps that begin in one turn form a group, which is saved with one commit. Before some groups the workspace is opened
+ * again, so that no entity has a document and the session has a new actor.
+ */
+const group = fc.record({ steps: fc.array(step, { minLength: 1, maxLength: 6 }), reopened: fc.boolean() })
+const groups = fc.array(group, { minLength: 1, maxLength: 8 })
+type Group = typeof group extends fc.Arbitrary<infer T> ? T : never
 
-async function play(script: readonly (readonly Step[])[], encodeCreates: boolean) {
+async function play(script: readonly Group[], encodeWrites: boolean) {
   const store = memoryStore()
   const random = dice(7)
   let now = 1_700_000_000_000
@@ -51,20 +56,28 @@ async function play(script: readonly (readonly Step[])[], encodeCreates: boolean
     ...systemEnv,
     now: () => now,
     random: (n) => Uint8Array.from({ length: n }, () => random() * 256),
-    sizes: { encodeCreates },
+    sizes: { encodeWrites },
   }
-  const ws = await openWorkspace({ id: "w", collections: { notes }, store, env })
   const told: unknown[] = []
-  ws.notes.subscribe((rows, delta) => told.push(structuredClone({ rows, delta })))
+  const open = async () => {
+    const opened = await openWorkspace({ id: "w", collections: { notes }, store, env })
+    opened.notes.subscribe((rows, delta) => told.push(structuredClone({ rows, delta })))
+    return opened
+  }
+  let ws = await open()
   const did = async ({ op, id, note }: Step): Promise<unknown> => {
     if (op === "create") return ws.notes.create(note, { id })
     if (op === "update") return ws.notes.update(id, (draft) => void Object.assign(draft, note))
     return ws.notes[op](id)
   }
   const outcomes: unknown[] = []
-  for (const group of script) {
+  for (const { steps, reopened } of script) {
     now += 1500
-    outcomes.push(await Promise.all(group.map((step) => did(step).catch(({ code, message }) => [code, message]))))
+    if (reopened) {
+      await ws.close()
+      ws = await open()
+    }
+    outcomes.push(await Promise.all(steps.map((step) => did(step).catch(({ code, message }) => [code, message]))))
   }
   const release = await store.claim("other")
   await ws.close()

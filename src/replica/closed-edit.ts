@@ -1,0 +1,96 @@
+/**
+ * Edits a closed entity without a document: its changes are read, and the edit is encoded. So setting a field needs no
+ * WebAssembly, and editing many entities in turn makes no documents.
+ */
+import { encodeEdit } from "../document/encoder/edit.ts"
+import { project } from "../document/projection.ts"
+import { accepted, readSound } from "../document/reader/read-row.ts"
+import type { Reader } from "../document/reader/reader.ts"
+import type { FieldWrite } from "../document/writing.ts"
+import type { Fields } from "../schema/draft.ts"
+import type { AnyDef } from "../schema/schema.ts"
+import type { Change } from "../wire/chunk.ts"
+import type { Hash } from "../wire/protocol.ts"
+import type { Held } from "./disk/change-record.ts"
+import { storedRow } from "./projecting.ts"
+import type { Replica } from "./replica.ts"
+import type { Transaction } from "./transaction.ts"
+
+/**
+ * The changes of an entity are read for each edit. With more changes than this it gets a document instead, because
+ * reading them takes longer than making an edit in a document.
+ */
+const CHANGES_AT_MOST = 64
+/**
+ * After this many changes of this session an entity gets a document. Making it takes about as long as four edits
+ * without it cost more than four edits with it.
+ */
+const EDITS_AT_MOST = 5
+
+/** An entity that has no document and was read from its changes. */
+export interface Closed {
+  readonly reader: Reader
+  readonly held: ReadonlyMap<Hash, Held>
+  readonly deleted: boolean
+  /** Returns all fields, long ones too. */
+  whole(): Readonly<Fields>
+}
+
+/**
+ * Reads a closed entity. `closed` is undefined when the entity has a document, or needs one; `held` then has its changes
+ * if they were read.
+ */
+export async function openClosed(
+  { authorship, documents, sizes }: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  id: string,
+): Promise<{ readonly held?: ReadonlyMap<Hash, Held>; readonly closed?: Closed }> {
+  // The verdict on a change of a stale entity may be open. Reading the changes may show that one is damaged.
+  const isSound = () => tx.staleOf(id) === undefined
+  if (!sizes.encodeWrites || documents.has(id) || !tx.exists(id) || !isSound()) return {}
+  const held = await documents.held(id, tx)
+  if (!isSound() || held.size > CHANGES_AT_MOST) return { held }
+  const changes = Array.from(held.values(), ({ change }) => change)
+  const reader = readSound(id, changes)
+  if (reader?.collection !== def.name || reader.history.seqOf(authorship.actor) >= EDITS_AT_MOST) return { held }
+  const fields = accepted(() => reader.whole(def))
+  if (fields === undefined) return { held }
+  return { held, closed: { reader, held, deleted: reader.facts.deletedIn !== undefined, whole: () => fields } }
+}
+
+/**
+ * Does these writes in one change, and adds the row to the transaction. `save` adds the change to the transaction.
+ * Returns false, with nothing done, when only Automerge knows how to do the writes. Throws `TOO_LARGE`.
+ */
+export function editClosed(
+  replica: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  { reader, held }: Closed,
+  writes: readonly FieldWrite[],
+  save: (changes: readonly Change[]) => readonly Held[],
+): boolean {
+  const { id, history } = reader
+  const { authorship } = replica
+  // The disk has lost a change of this session. Under the same actor, the next change would get that change's seq.
+  if (authorship.isLacking(id, history)) authorship.takeFreshActor()
+  const changes = encodeEdit(reader, writes, authorship.actor, replica.seconds())
+  if (changes === undefined) return false
+  const saved = new Map(save(changes).map((made) => [made.change.hash, made]))
+  // The row is made from what all replicas will read. If the reader cannot read its own change, Automerge makes the row.
+  const row = accepted(() => {
+    for (const change of changes) {
+      reader.read(change)
+      history.add(change)
+    }
+    return project(reader, def)
+  })
+  if (row !== undefined && changes.length > 0) {
+    tx.addRow(
+      def.name,
+      storedRow(row, reader.facts, (hash) => (saved.get(hash) ?? held.get(hash))?.by),
+    )
+  }
+  return true
+}
