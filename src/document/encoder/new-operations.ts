@@ -57,7 +57,7 @@ export class NewOperations {
     this.#counter = startOp
   }
 
-  /** Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. */
+  /** Sets a scalar. `integer`: whether a number is written as an integer; otherwise it is written as a float. */
   set(place: Place, value: Scalar, integer = false): Id {
     return this.#add(place, SET, this.#values.add(value, integer))
   }
@@ -67,7 +67,10 @@ export class NewOperations {
     return this.#add(place, action, NULL)
   }
 
-  /** Deletes what an earlier operation of this change has set at a key of the root. */
+  /**
+   * Deletes the value at a key of the root that an earlier operation of this change has set. `set`: the id of that
+   * operation.
+   */
   delete(key: string, set: Id): void {
     this.#add({ object: undefined, key }, DELETE, NULL, set)
   }
@@ -155,13 +158,13 @@ export class NewOperations {
 const scratch = new Uint8Array(2 ** 14)
 
 /**
- * The column of the values, which have no lengths of their own: `#valueKind` has them. A value is encoded when it is
- * added, because encoding a text finds its length in a tenth of the time that counting its bytes takes.
+ * The column of the values' bytes. Another column, `#valueKind`, has the length of each value. That length is found by
+ * encoding the value at once, which for a text takes a tenth of the time that counting its bytes takes.
  */
 class Values {
   readonly #bytes = new BytesWriter()
 
-  /** Adds a value and returns its kind. */
+  /** Adds a value and returns its kind: its length and its type in one number. */
   add(value: Scalar, integer = false): number {
     if (value === null) return NULL
     if (typeof value === "boolean") return value ? TRUE : FALSE
