@@ -1,9 +1,9 @@
 /** Lets an app stop waiting for an opening that hangs, for example because the disk does not answer. */
 
 /**
- * Settles as `opening` does. When the signal is aborted before that, rejects with the signal's reason at once, whatever
- * `opening` waits for. `opening` goes on by itself. If it succeeds all the same, `undo` gets its result, because nobody
- * else would close what was opened.
+ * Resolves or rejects as `opening` does. If the signal is aborted first, rejects at once with the signal's reason,
+ * whatever `opening` waits for. `opening` goes on even then. If it succeeds, `undo` gets its result and must close what
+ * was opened, because nobody else would.
  */
 export function unlessAborted<T>(
   opening: Promise<T>,

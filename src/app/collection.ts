@@ -1,4 +1,7 @@
-/** The collection object of an app. It reads from rows in memory; its writes become steps of the replica. */
+/**
+ * Makes the collection object that an app uses. It reads from rows in memory, and its writes become steps of the
+ * replica.
+ */
 
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
@@ -30,8 +33,8 @@ export interface Collection<S, F, D> {
   /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
   /**
-   * Returns the row with this id, the same object until the row changes. Undefined when there is no such entity or it
-   * is deleted.
+   * Returns the row with this id, the same object until the row changes. Returns undefined when there is no such
+   * entity, or when the entity is deleted.
    */
   get(id: string): Row<S, F, D> | undefined
   /** Returns every row whose entity is not deleted, ordered by id. Returns the same array until a row changes. */
@@ -39,7 +42,8 @@ export interface Collection<S, F, D> {
   /**
    * Reads the whole entity, including fields that are too long for its row; undefined when there is no such entity. A
    * deleted entity can be read, too. Call this when a person opens an entity: its document, and WebAssembly, are then
-   * loaded before the first edit. Rejects with `WASM_FAILED` when only Automerge can read the entity and cannot be loaded.
+   * loaded before the first edit. Rejects with `WASM_FAILED` when the entity can be read only with Automerge, and
+   * Automerge cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
@@ -143,7 +147,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
     delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
-  // For its caller the collection has the types of the app's schema. In this file a row is any JSON value.
+  // The caller gets the collection with the types of the app's schema. In this file a row is any JSON value.
   return Object.freeze(collection) as unknown as Collection<any, any, any>
 }
 

@@ -1,7 +1,8 @@
 /**
- * Keeps the workspaces of this page, each from the beginning of its opening to the end of its closing. When a page
- * opens, closes and opens a workspace again (React's StrictMode, a hot reload, an aborted opening), the second opening
- * waits until the first workspace is closed. The second opening fails only if the first workspace stays open.
+ * Keeps the workspaces of this page, each for its life: from the beginning of its opening to the end of its closing.
+ * When a page opens, closes and opens a workspace again (React's StrictMode, a hot reload, an aborted opening), the
+ * second opening waits until the first workspace is closed. The second opening fails only if the first workspace stays
+ * open.
  */
 import type { Store } from "../store/store.ts"
 
@@ -12,9 +13,9 @@ export class Life {
    * The relay connection that the workspace is on, or will be on. A connection can have only one workspace of each id.
    */
   connection: object | undefined
-  /** Settles when the workspace is open, or could not be opened. */
+  /** Resolves when the workspace is open, or could not be opened. */
   readonly opened: Promise<void>
-  /** Settles when the workspace is closed; undefined before `close` is called. */
+  /** Resolves when the workspace is closed; undefined before `close` is called. */
   closed: Promise<void> | undefined
   #setOpened: () => void = () => {}
 
@@ -51,11 +52,11 @@ export async function beginLife(id: string, store: Store, connection: object | u
   const next = () => inTheWay(id, store, connection)
   for (let other = next(); other !== undefined; other = next()) {
     await other.opened
-    // An app that awaits the other opening in order to close that workspace at once calls `close` during these
+    // An app may await the other opening only to close that workspace at once. It calls `close` during these
     // microtasks.
     for (let i = 0; i < TURN; i++) await undefined
     if (!lives.has(other)) continue
-    if (other.closed === undefined) break // the other stays open: `claim` or `connect` will fail
+    if (other.closed === undefined) break // the other stays open, so `claim` or `connect` will fail
     await other.closed
   }
   const life = new Life(id, store, connection)
@@ -64,8 +65,9 @@ export async function beginLife(id: string, store: Store, connection: object | u
 }
 
 /**
- * Finds a life that must end before this workspace can open: one of the same workspace on the same data, one of another
- * store object on the same data (that store may have to be closed first), or one of the same id on the same connection.
+ * Finds the life of a workspace that must be closed before this one can open: the same workspace on the same data, any
+ * workspace of another store object over the same data (that store may have to be closed first), or one of the same id
+ * on the same connection.
  */
 function inTheWay(id: string, store: Store, connection: object | undefined): Life | undefined {
   for (const life of lives) {

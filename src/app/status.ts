@@ -1,5 +1,6 @@
 /**
- * The status of a workspace: an object computed from sync, outbox and faults, and replaced when its content changes.
+ * Computes the status of a workspace from sync, the outbox and what is wrong. The status is an object that is replaced
+ * when its content changes.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -32,28 +33,31 @@ export type Status = Readonly<{
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
    * 3. The relay refuses changes for now, or has sent a notice. The error has the relay's code, and in `retryAt` the
    *    time of the next try, if there is one.
-   * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended it.
+   * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended the connection.
    * 5. A change is set aside, and `error.entity` is the entity that it belongs to. There is such an error until no
    *    change is set aside any more. `REJECTED`: the relay has refused, for good, a change that this device pushed.
    *    `CHUNK_BAD`, `OP_REFERENCE` or another code of a change: a change has arrived that no replica can apply. Changes
    *    of both kinds are kept on this device, and all other changes are synced as usual.
    */
   error: HeadwaterError | null
-  /** Whether this device has once had everything that the relay had. It survives a restart. */
+  /** Whether this device has once had everything that the relay had. The value survives a restart. */
   complete: boolean
   /**
    * The catch-up that is under way; null when there is none. `done`: bytes that are received and saved. `total`: bytes
    * of the whole catch-up. `toShow`: entities with saved changes that their rows do not show yet.
    */
   progress: { readonly done: number; readonly total: number; readonly toShow: number } | null
-  /** The access that the relay last granted. It survives a restart; null before the first connection. */
+  /** The access that the relay last granted. The value survives a restart; null before the first connection. */
   access: Access | null
   /**
-   * The principal that the relay last named for this connection. It survives a restart; null before the first
+   * The principal that the relay last named for this connection. The value survives a restart; null before the first
    * connection.
    */
   principal: string | null
-  /** Changes that were made under other principals. They are pushed when their principal connects again. */
+  /**
+   * How many changes wait for each other principal, and are pushed when it connects again: those that were made under
+   * it, and later ones of the same entities.
+   */
   others: readonly { readonly principal: string; readonly pending: number }[]
 }>
 
@@ -67,8 +71,8 @@ export class WorkspaceStatus {
   #current: Status
   readonly #listeners = new Listeners<[Status]>()
   /**
-   * The error of each change that is set aside. Kept, because errors are compared by identity: a new error object would
-   * count as a change of the status.
+   * By the record of a change that is set aside, its error. The errors are kept, because they are compared by identity:
+   * a new error object would count as a change of the status.
    */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
@@ -133,7 +137,7 @@ export class WorkspaceStatus {
     return connection === "dialling" ? "connecting" : "offline"
   }
 
-  /** The most pressing thing that is wrong. */
+  /** Returns the most pressing error, in the order that `Status.error` lists. */
   #error(): HeadwaterError | null {
     const { refusal, trouble, error } = this.#sync()
     const { failure, documentFailure, outbox } = this.#replica
@@ -154,7 +158,11 @@ function errorOf({ entity, record: { code }, refused }: SetAside): HeadwaterErro
     ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {
         entity,
       })
-    : new HeadwaterError(code, "a change that arrived cannot be applied; it is set aside, the rest goes on", { entity })
+    : new HeadwaterError(
+        code,
+        "a change that arrived cannot be applied: it is set aside, other changes are not affected",
+        { entity },
+      )
 }
 
 /** Errors are compared by identity, because two errors with the same code may say different things. */

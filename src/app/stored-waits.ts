@@ -1,9 +1,11 @@
 /**
- * The waits of `whenStored`. A wait covers the changes that are in the outbox when the wait begins. A change is
- * answered when it has left the outbox, because the relay has stored it or refused it for good. An app that is offline
- * for hours may wait after each of thousands of writes, so no wait copies the whole outbox: a wait notes only the
- * changes that no earlier wait has noted. A wait is over when all its noted changes are answered and all earlier waits
- * are over.
+ * Keeps the waits of `whenStored`. A wait covers the changes that are in the outbox when the wait begins. A change is
+ * answered when it has left the outbox, because the relay has stored it or refused it for good. A wait is over when all
+ * changes that it covers are answered.
+ *
+ * An app that is offline for hours may call `whenStored` after each of thousands of writes, so no wait copies the whole
+ * outbox. A wait notes only the changes that no earlier wait has noted. So it is over when its noted changes are
+ * answered and all earlier waits are over.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -13,7 +15,7 @@ import type { Replica } from "../replica/replica.ts"
 import type { Hash } from "../wire/protocol.ts"
 
 export interface StoredWait {
-  /** The changes that this wait has noted, with their entities. A check removes the changes that are answered. */
+  /** The changes that this wait has noted, each with its entity. Each check removes the changes that are answered. */
   readonly owed: Map<Hash, string>
   /** False once the caller has stopped waiting. The noted changes stay noted, because later waits rely on them. */
   wanted: boolean
@@ -79,8 +81,8 @@ export class StoredWaits {
 
   /**
    * Whether every change that the wait covers is answered. Throws `PRINCIPAL_CHANGED` when a covered change can be
-   * pushed only for a principal that is not connected, `REJECTED` when the wait is over and the relay refused a covered
-   * change.
+   * pushed only for a principal that is not connected. Throws `REJECTED` when the wait is over and the relay has
+   * refused a covered change.
    */
   isOver(wait: StoredWait): boolean {
     this.#look()
@@ -168,5 +170,5 @@ export class StoredWaits {
 const principalChanged = () =>
   new HeadwaterError(
     "PRINCIPAL_CHANGED",
-    "another principal is connected, or its unsent changes come first: wait until it is back",
+    "a change waits until another principal connects: connect as that principal, then wait again",
   )

@@ -1,6 +1,5 @@
 /**
- * Waits until something is true of a workspace: the relay has stored what is saved here, or this device has what the
- * relay has stored.
+ * Waits until the relay has stored what is saved on this device, or until this device has what the relay has stored.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -22,7 +21,10 @@ export class Waiting {
     replica.onCommit(() => this.look())
   }
 
-  /** Call when the connection has changed, whether the status shows it or not. Every commit calls it, too. */
+  /**
+   * Checks all waits. Call when the connection has changed, even if the status does not show the change. Every commit
+   * calls this function, too.
+   */
   look(): void {
     for (const { look } of [...this.#waits]) look()
   }
@@ -38,8 +40,8 @@ export class Waiting {
   /** Resolves when the relay has stored, or refused for good, each change that is saved now. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
-    // Until a heal is over, the outbox may lack changes that the relay has lost, or that the disk has lost from it. Until
-    // damaged records are made again, it is unknown whether a heal is needed.
+    // Until a heal is over, the outbox may lack changes: those that the relay has lost, and those whose outbox record
+    // this device's disk has lost. Until damaged records are made again, it is unknown whether a heal is needed.
     const isWhole = () => !replica.state.heal && !replica.isDamaged
     if (!isWhole()) await this.#until(signal, isWhole)
     signal?.throwIfAborted()
@@ -61,7 +63,8 @@ export class Waiting {
   }
 
   /**
-   * Resolves when `reached` returns true. Calls it now, after every commit and after every change of the connection.
+   * Resolves when `reached` returns true. Calls `reached` now, after every commit and after every change of the
+   * connection.
    */
   #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()

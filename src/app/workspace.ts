@@ -1,4 +1,7 @@
-/** The one object that an app holds: a workspace on this device, its collections, and its way to a relay. */
+/**
+ * Opens a workspace, the one object that an app holds: its rows on this device, its collections, and its connection to
+ * a relay.
+ */
 
 import type { Env } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
@@ -26,13 +29,13 @@ type Collections<C extends Defs> = {
 
 interface Core<C extends Defs> {
   readonly id: string
-  /** The state of sync and what is wrong. Each change of the status replaces this object by a new one. */
+  /** The state of sync, and what is wrong. When it changes, a new object replaces this one. */
   readonly status: Status
   /** Calls `f` after each change of `status`, at the end of the same turn. Returns the unsubscription. */
   onStatus(f: (status: Status) => void): () => void
   /**
-   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, unless the workspace itself has
-   * something of that name.
+   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, unless `notes` is the name of one of
+   * the workspace's own functions or properties.
    */
   readonly collections: Collections<C>
   /**
@@ -52,7 +55,8 @@ interface Core<C extends Defs> {
    */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Connects to this relay, or to the last relay if none is passed. Leaves the former connection if it is another one.
+   * Connects to this relay, or to the last relay if none is passed. If the workspace is on another connection, it
+   * leaves that one.
    *
    * Throws `NO_RELAY` when no relay was ever passed, `CLOSED` when the workspace or the relay connection is closed,
    * `STORE_IN_USE` when a workspace of this id is on the connection already. A call that throws has changed nothing.
@@ -70,7 +74,10 @@ interface Core<C extends Defs> {
 type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends symbol }
   ? { readonly [K in S]: () => Promise<void> }
   : unknown
-/** An open workspace: its collections under their names, its status and its way to a relay. Every function is bound. */
+/**
+ * An open workspace: its collections under their names, its status and its connection to a relay. Every function is
+ * bound.
+ */
 export type Workspace<C extends Defs> = Core<C> & Disposed & Omit<Collections<C>, keyof Core<C>>
 
 /** What `openWorkspace` takes. */
@@ -80,8 +87,8 @@ export interface WorkspaceOptions<C extends Defs> {
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
   /**
-   * Where to save: `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Workspaces may
-   * share one.
+   * Where to save: `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Several
+   * workspaces may share a store.
    */
   readonly store: object
   /** The relay to connect to at once. Without it the workspace is local until `connect`. */
@@ -94,13 +101,14 @@ export interface WorkspaceOptions<C extends Defs> {
    */
   readonly wasm?: URL | string | BufferSource | undefined
   /**
-   * How many bytes of memory the documents that are kept for their next use may take: 64 MiB by default. The memory is
-   * estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
+   * The most bytes of memory that documents may take while they are kept for their next use: 64 MiB by default. The
+   * memory is estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
    */
   readonly documentBytes?: number | undefined
   /**
-   * Called for each record of this device that was damaged and that the library has made again from the changes, for an
-   * app's log. It may be called before the opening resolves. An error that it throws disturbs nothing.
+   * Called for each damaged record of this device that the library has made again from the changes, so that an app can
+   * log it. May be called before the opening resolves. An error that this function throws does not disturb the
+   * workspace.
    */
   readonly onMended?: ((mended: Mended) => void) | undefined
   /** An `Env`, for tests: clock, timers, randomness and network. */
@@ -114,8 +122,8 @@ export interface WorkspaceOptions<C extends Defs> {
 }
 
 /**
- * Opens a workspace on this device. When it resolves, the rows of the last session are there. Documents and WebAssembly
- * are loaded when they are needed.
+ * Opens a workspace on this device. When the opening resolves, the rows of the last session can be read. Documents and
+ * WebAssembly are loaded when they are needed.
  *
  * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
  * Other codes: `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED`, `STORE_FORMAT`
@@ -135,7 +143,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
   return unlessAborted(open(options, store), signal, (workspace) => {
-    workspace.close().catch(() => {}) // nobody waits for it
+    workspace.close().catch(() => {}) // nobody waits for this call, so nobody can be told of its error
   })
 }
 

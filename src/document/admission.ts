@@ -1,8 +1,8 @@
 /**
- * Judges whether a foreign change may enter a document, as far as this is seen by reading the change; `verdicts.ts`
- * lets Automerge judge the rest. The verdict depends only on the change and its ancestors (and on which other change
- * has its actor and seq). So every replica gives the same verdict, whatever other changes it has and in whatever order
- * they came.
+ * Judges whether a change that this device did not make may enter a document, as far as reading the change shows this;
+ * `verdicts.ts` lets Automerge judge the rest. The verdict depends only on the change, its ancestors, and any other
+ * change that has the same actor and seq. So every replica gives the same verdict, whatever other changes it has and in
+ * whatever order they came.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -15,10 +15,10 @@ import { History } from "./history.ts"
 import { type Exists, fault } from "./operations.ts"
 
 export interface Verdicts {
-  /** The sound changes, in causal order: all that they depend on is sound too. */
+  /** The sound changes, in causal order. All changes that a sound change depends on are sound, too. */
   readonly order: readonly Change[]
   readonly bad: ReadonlyMap<Hash, Code>
-  /** Changes that depend on a bad change or on one that is not here. */
+  /** Changes that depend on a bad change or on a change that is missing. */
   readonly waiting: readonly Change[]
 }
 
@@ -37,9 +37,10 @@ const START_AHEAD = 2 ** 20
 /**
  * Judges `suspects`, and the changes that depend on them, by reading alone. The other changes are known to be sound.
  *
- * `SEQ_GAP`, `START_OP`, `SEQ_TAKEN`: rules of admission. `COLLECTION_MISMATCH`: a second genesis. `OP_REFERENCE`: an
- * operation refers to an operation that is neither in the change nor in its ancestors. `CHUNK_BAD`: operations that no
- * Automerge writes, a change without deps that is no genesis, or another change that writes `@type`.
+ * `SEQ_GAP`, `START_OP`, `SEQ_TAKEN`: the change breaks a rule of admission (`docs/protocol.md`).
+ * `COLLECTION_MISMATCH`: a second genesis. `OP_REFERENCE`: an operation refers to an operation that is neither in the
+ * change nor in its ancestors. `CHUNK_BAD`: operations that Automerge never writes, a change without deps that is no
+ * genesis, or a change other than the genesis that writes `@type`.
  *
  * No document is made. Whether Automerge can apply the sound changes is seen only when they are applied: if
  * `Entity.receive` or `Entity.hydrate` throws, `verdicts` finds out which change is to blame.
@@ -66,8 +67,8 @@ export class Admission {
   readonly #read: ReadChange | undefined
 
   /**
-   * `read`: reads each change just before it is added to the history, and throws if it cannot vouch for the change. It
-   * takes the place of `fault`, so that the operations of a change are walked once.
+   * `read`: reads each change just before it is added to the history, and throws unless it finds the change sound. It
+   * is called instead of `fault`, so that the operations of a change are read only once.
    */
   constructor(entity: string, history: History, read?: ReadChange) {
     this.#entity = entity
@@ -75,7 +76,10 @@ export class Admission {
     this.#read = read
   }
 
-  /** Judges these changes, and adds the sound ones to the history. Waiting changes are not kept: pass them again. */
+  /**
+   * Judges these changes, and adds the sound ones to the history. Waiting changes are not kept: pass them again with
+   * the next changes.
+   */
   judge(arrived: Iterable<Change>): Verdicts {
     const history = this.#history
     const open = new Map<Hash, Change>()
@@ -85,7 +89,7 @@ export class Admission {
     const joining = causalOrder(open.values(), history.changes)
     const ancestries = new Ancestries(history, joining)
     for (const change of joining) {
-      if (!change.deps.every((dep) => history.changes.has(dep))) continue // a dep is bad
+      if (!change.deps.every((dep) => history.changes.has(dep))) continue // a dep is bad, or waits for a bad change
       open.delete(change.hash)
       const ancestry = ancestries.of(change)
       const code = this.#codeOf(change, ancestry)

@@ -11,18 +11,18 @@ import type { History } from "./history.ts"
 export type Ancestry = Map<Actor, number>
 
 /**
- * Finds ancestries, if `of` is called in causal order. The cost of a call is the number of changes in the history that
- * are not ancestors: none if the change depends on the heads, many if it depends only on old changes. The ancestry of a
- * change is kept only while changes are still to come that name this change as a dep.
+ * Finds ancestries. The caller must call `of` for the changes in causal order. The cost of a call is the number of
+ * changes in the history that are not ancestors: none if the change depends on the heads, many if it depends only on
+ * old changes. The ancestry of a change is kept only while changes are still to come that name this change as a dep.
  */
 export class Ancestries {
   readonly #history: History
   /**
-   * By hash of a change, how many changes that are still to come name it as a dep. The last of them takes over its
-   * ancestry.
+   * By hash of a change, how many of the changes that are still to come name it as a dep. The last of them takes over
+   * the object in `#known`.
    */
   readonly #users = new Map<Hash, number>()
-  /** By hash of a change that is in the history and in `#users`, the change with all its ancestors. */
+  /** By hash of a change that is in the history and in `#users`: the change with all its ancestors. */
   readonly #known = new Map<Hash, Ancestry>()
   /** How many changes all walks together have visited so far. */
   #walked = 0
@@ -54,8 +54,8 @@ export class Ancestries {
   }
 
   /**
-   * Call when the change was added to the history. `ancestry`: the result of `of` for this change; the caller must not
-   * use that object any more.
+   * Call when the change was added to the history. `ancestry`: the result of `of` for this change, which the caller
+   * must not use any more.
    */
   joined({ hash, actor, seq }: Change, ancestry: Ancestry): void {
     if (!this.#users.get(hash)) return
@@ -69,7 +69,7 @@ export class Ancestries {
 
   /**
    * Finds the ancestors by elimination: assumes that every change in the history is an ancestor, walks back from the
-   * newest change, and subtracts the changes that are not.
+   * newest change, and takes out the changes that are not.
    */
   #below(deps: readonly Hash[]): Ancestry {
     const ancestry = this.#history.seqs()
@@ -79,8 +79,8 @@ export class Ancestries {
   }
 
   /**
-   * Finds the ancestries of all changes in the history, in one pass. Called when the walks have cost more than this
-   * pass does, because many changes depend on old ones.
+   * Finds the ancestries of all changes in the history, in one pass. Called when many changes depend on old ones, so
+   * that the walks together have cost more than this pass does.
    */
   #retrace(): void {
     const { order } = this.#history

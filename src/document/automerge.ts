@@ -1,7 +1,7 @@
 /**
- * The one place that imports Automerge, at first use: opening a list of rows needs no WebAssembly. A hydrated entity
- * works on Automerge's own handle (`getBackend`), not on its materialised document: a write then costs half of
- * `A.change`, because nothing is diffed and no proxy is made.
+ * Imports Automerge, which no other file does, and only at first use: opening a list of rows needs no WebAssembly. A
+ * hydrated entity works on Automerge's own handle (`getBackend`), not on the plain object that Automerge makes of a
+ * document: a write then costs half as much as with `A.change`, because nothing is diffed and no proxy is made.
  */
 import type * as Automerge from "@automerge/automerge"
 import { HeadwaterError } from "../base/errors.ts"
@@ -14,9 +14,9 @@ let api: Api | undefined
 let loading: Promise<Api> | undefined
 
 /**
- * Loads Automerge, once; after a failure (a page that is offline and has not cached it) the next call tries again.
- * `wasm`: where a browser finds `@automerge/automerge/automerge.wasm`, a URL or its bytes; without it the base64 build
- * is imported. Throws `WASM_FAILED`.
+ * Loads Automerge, once. After a failure (of a page that is offline and has not cached it, say) the next call tries
+ * again. `wasm`: the URL of `@automerge/automerge/automerge.wasm` for a browser, or the bytes of that file. Without
+ * `wasm`, the base64 build is imported. Throws `WASM_FAILED`.
  */
 export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise<void> {
   loading ??= load(wasm)
@@ -31,8 +31,8 @@ export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise
 async function load(wasm: URL | string | BufferSource | undefined): Promise<Api> {
   // The name is not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge"
   // imports WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno,
-  // Bun, an import map) it is the same module that the app gets; a browser rejects a bare name without asking the
-  // network.
+  // Bun, an import map), the app's own imports of it get the same module. A browser rejects such a name without asking
+  // the network.
   const installed = "@automerge/automerge"
   try {
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)
@@ -71,7 +71,10 @@ export function automergeVersion(): string {
   return (wasm ?? js).gitHead.slice(0, 12)
 }
 
-/** The actor of documents that nobody writes to, and of templates, in which a derived actor replaces it. */
+/**
+ * The actor of documents that nobody writes to. Also stands for the author in a derived change until the derived actor
+ * is known.
+ */
 export const NOBODY: Actor = "0".repeat(32)
 
 /** Makes a new empty document, to which `actor` writes. Free it with `handle.free()`. */

@@ -18,7 +18,7 @@ export interface Text {
 export interface Cell {
   /** The kind of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"
-  /** The value that Automerge shows as plain JSON, frozen at every depth; undefined for bytes, which no row shows. */
+  /** The value that Automerge shows, as plain JSON, frozen at every depth. Undefined for bytes, which no row shows. */
   readonly value: unknown
   /** The text among the values, also when Automerge shows another value; absent when no value is a text. */
   readonly text?: Text
@@ -36,8 +36,8 @@ export function deletionsIn(handle: Handle): DeletedValue[] {
 }
 
 /**
- * Reads the values under a key; undefined when there are none. `own` returns the id of the text that the derived
- * container of a key makes. Of several texts under a key, that text is used.
+ * Reads the values under a key. Returns undefined when there are none. `own` returns the id of the text that the
+ * derived container of a key makes. If there are several texts under a key, that text is used, or else the last.
  */
 export function readCell(handle: Handle, key: string, own: (key: string) => string): Cell | undefined {
   const values = handle.getAll("_root", key)
@@ -48,7 +48,7 @@ export function readCell(handle: Handle, key: string, own: (key: string) => stri
   const object = (texts.length > 1 && texts.find((id) => id === own(key))) || texts.at(-1)!
   const others = values.map((value) => (value.length === 3 ? value[2] : value[1])).filter((id) => id !== object)
   const text: Text = { object, value: handle.text(object), others }
-  // If Automerge shows a text, the text that `write` changes is shown, even if Automerge shows another text.
+  // If Automerge shows a text, the cell shows the text that `write` changes. Automerge may show another text.
   return shown[0] === "text" ? textCell(text) : { kind: kindOf(shown[0]), value: plain(handle, shown), text }
 }
 

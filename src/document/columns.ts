@@ -1,6 +1,7 @@
 /**
  * Reads a change's operations one by one from their columns in plain JavaScript: Automerge's own decoder costs more
- * than applying the change. Columns as in https://automerge.org/automerge-binary-format-spec ("Operation columns").
+ * than applying the change. The columns are specified in https://automerge.org/automerge-binary-format-spec ("Operation
+ * columns").
  */
 
 import type { Change } from "../wire/chunk.ts"
@@ -9,7 +10,7 @@ import { Bytes, chunkBad } from "../wire/leb128.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { STRING } from "./format.ts"
 
-/** Names of columns: id << 4 | type. */
+/** The name of a column is a number: id << 4 | type. */
 const OBJECT_ACTOR = 1
 const OBJECT_COUNTER = 2
 const ELEMENT_ACTOR = 17
@@ -114,7 +115,7 @@ export class Operations {
     return this.#others[number - 1]
   }
 
-  /** Returns the value of the first operation, if the value is a string. */
+  /** Returns the value of the first operation, if the value is a string. Call it only once, at the first operation. */
   string(): string | undefined {
     this.#valueKind.next()
     const { there, value } = this.#valueKind
@@ -122,7 +123,7 @@ export class Operations {
   }
 
   /**
-   * Whether the operation is in the document's root; otherwise it is in the object that `objectCounter` and
+   * Whether the operation is in the document's root. Otherwise it is in the object that `objectCounter` and
    * `objectActor` name.
    */
   get inRoot(): boolean {
@@ -171,7 +172,7 @@ class Column {
   constructor(bytes: Bytes, type: number) {
     this.#bytes = bytes
     this.#type = type
-    if (type === FLAGS) this.value = 1 // runs of false and true alternate; the first is false
+    if (type === FLAGS) this.value = 1 // each run flips the value, and the first run is of false
   }
 
   next(): void {

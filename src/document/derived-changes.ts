@@ -1,8 +1,8 @@
 /**
- * Derived changes: every replica makes the same bytes. Two replicas that create the same entity, or first write to the
- * same text field, must produce one object and not two. So genesis and containers have no time, no message, and an actor
- * that is a function of their content (`deriveChange`). The wire names these two instead of sending them, so
- * `wire/named-changes.ts` makes them.
+ * Makes derived changes, of which every replica makes the same bytes. Two replicas that create the same entity, or
+ * first write to the same text field, must produce one object and not two. So a derived change has no time and no
+ * message, and its actor is a function of its content (`deriveChange`). The genesis of an entity and the container of a
+ * text are named on the wire instead of sent, so `wire/named-changes.ts` makes these two.
  */
 
 import { type Change, deriveChange, deriveFrom, readChange, templateOf } from "../wire/chunk.ts"
@@ -23,7 +23,8 @@ export const MANY_HEADS = limits.heads / 2
 
 /**
  * Returns the collection in which this change makes the entity; undefined when the change is no genesis. A change that
- * does the same in other bytes is no genesis: the containers that other replicas derive would not depend on it.
+ * does the same in other bytes is no genesis, because the containers that replicas derive depend on the hash of the
+ * genesis.
  */
 export function collectionMadeBy(entity: string, change: Change): string | undefined {
   const name = change.deps.length === 0 ? onlyString(change, TYPE) : undefined
@@ -31,8 +32,9 @@ export function collectionMadeBy(entity: string, change: Change): string | undef
 }
 
 /**
- * Makes a change that depends on these changes and has no other effect: it sets a key and removes the key again. An
- * edit depends on all heads, so with more heads than a change may depend on, the heads must be merged before.
+ * Makes a change that merges heads: it depends on these changes and has no other effect, because it sets a key and
+ * removes the key again. An edit depends on all heads of the document. When there are more heads than a change may
+ * depend on, some of them must be merged before the edit.
  */
 export function merging(entity: string, heads: readonly Change[]): Change {
   const startOp = Math.max(...heads.map(({ maxOp }) => maxOp)) + 1
@@ -46,8 +48,8 @@ export function merging(entity: string, heads: readonly Change[]): Change {
 }
 
 /**
- * Makes the change that deletes the values that conflict with a field's text now, but no later values. `others`: the
- * operation ids of the values to delete.
+ * Makes the change that deletes the values that conflict with a field's text. `others`: the operation ids of these
+ * values. Values that are written later are not deleted.
  */
 export function pruning(entity: string, key: string, others: string[], heads: readonly Hash[], maxOp: number): Change {
   const change = { actor: NOBODY, seq: 1, startOp: maxOp + 1, time: 0, message: null, deps: [...heads].sort() }

@@ -1,8 +1,8 @@
 /**
- * The difference of two texts. Assigning a collaborative text writes only the difference, so that concurrent edits
- * elsewhere in it stay. Words are replaced whole: if two devices kept a letter that two words share by accident, they
- * would mix their words. Texts are compared by sentences, then the sentences that differ by words. Texts with little in
- * common are replaced whole, because an exact comparison would cost seconds.
+ * Finds the difference of two texts. Assigning a collaborative text writes only this difference, so that concurrent
+ * edits elsewhere in the text stay. Words are replaced whole: if two devices kept a letter that two words share by
+ * accident, they would mix their words. Texts are compared by sentences; then the sentences that differ are compared by
+ * words. Texts with little in common are replaced whole, because an exact comparison would cost seconds.
  */
 
 import { align } from "./shortest-edit-script.ts"
@@ -15,7 +15,8 @@ export interface Hunk {
 }
 
 /**
- * The hunks that turn `before` into `after`: in ascending order, never overlapping, never splitting a surrogate pair.
+ * Returns the hunks that turn `before` into `after`: in ascending order, never overlapping, never splitting a surrogate
+ * pair.
  */
 export function difference(before: string, after: string): Hunk[] {
   const hunks = bySentences(before, after)
@@ -25,7 +26,7 @@ export function difference(before: string, after: string): Hunk[] {
 
 // ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Matches a line, or a part of a line that ends like a sentence, with the space before it. */
+/** Matches a line break; or a sentence, or what remains of a line, with the space before it. */
 const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
 
 /** A word or another sign, with the space before it. The space is not compared. */
@@ -46,7 +47,7 @@ const WORD = `${LETTERS}(?:['’.:@/-]${LETTERS})*`
 const SIGN = String.raw`(?:\p{RI}{2}|\S[\p{M}\p{EMod}]*(?:\u200d\S[\p{M}\p{EMod}]*)*)`
 const TOKEN = new RegExp(String.raw`([^\S\n]*)(\n|${WORD}|${SIGN})|[^\S\n]+`, "gu")
 const WORDS = new RegExp(LETTERS, "gu")
-/** Matches the end of a sentence or line. Changes on both sides of such an end are never joined. */
+/** Matches the end of a sentence or line. Two stretches with such an end between them are never joined. */
 const ENDS_SENTENCE = /\n|[.!?…](?:\s|$)|[。！？]/
 
 /** Splits a text into tokens. Space at the end of the text becomes a last token without text. */
@@ -61,9 +62,9 @@ function wordsOf(text: string): Token[] {
 // ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Compares two texts sentence by sentence. Where as many new sentences replace old ones, each is compared with one old
- * sentence. If all their words were compared together, a "the" of one sentence would be matched with a "the" of
- * another.
+ * Compares two texts sentence by sentence. Where some old sentences are replaced by the same number of new ones, each
+ * new sentence is compared with one old sentence. If all their words were compared together, a "the" of one sentence
+ * would be matched with a "the" of another.
  */
 function bySentences(old: string, fresh: string): Hunk[] {
   const a: string[] = old.match(SENTENCE) ?? []
@@ -105,7 +106,7 @@ function byWords(old: string, fresh: string): Hunk[] {
   return hunks
 }
 
-/** Finds the stretches between two texts; undefined when the texts have little in common. */
+/** Finds the stretches in which `b` differs from `a`; undefined when the texts have little in common. */
 function aligned(a: readonly Token[], b: readonly Token[]): Stretch[] | undefined {
   const [x, y] = [a, b].map((tokens) => tokens.map(({ text }) => text)) as [string[], string[]]
   const pairs = align(x, y)
@@ -130,8 +131,8 @@ const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }
 const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
 
 /**
- * Joins changes of one sentence when little text between them is kept. A rewritten sentence shares a "the" with the old
- * sentence by accident. If two devices both kept this "the", their sentences would be shuffled.
+ * Joins two stretches of one sentence when little text between them is kept. A rewritten sentence shares a "the" with
+ * the old sentence by accident. If two devices both kept this "the", their sentences would be shuffled.
  */
 function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   const result: Stretch[] = []
@@ -151,8 +152,9 @@ function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
 }
 
 /**
- * Whether the text between two changes is kept only by accident. The numbers were measured on rewritten prose: joining
- * less leaves sentences shuffled, joining more replaces words that nobody changed.
+ * Whether the text between two stretches is kept only by accident: it has less than a third as many words as the two
+ * stretches together. This third was measured on rewritten prose: joining less leaves sentences shuffled, joining more
+ * replaces words that nobody changed.
  */
 const isAccident = (a: Stretch, b: Stretch): boolean =>
   a.removed !== a.inserted &&
@@ -163,9 +165,9 @@ const isAccident = (a: Stretch, b: Stretch): boolean =>
 // ── where a hunk lies ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Reduces a hunk within one word to the characters that change. Somebody who types into a word changes it in one place,
- * and an app may assign at every keystroke. The common letters are no accident here, because all other text is the
- * same.
+ * Reduces a hunk within one word to the characters that were inserted or removed, if the word only grew or only shrank.
+ * An app may assign the text at every keystroke, and somebody who types changes a word in one place. The letters that
+ * stay are no accident here, because all other text is the same.
  */
 function withinWord(hunk: Hunk, before: string): Hunk {
   const { at, remove, insert } = hunk
@@ -178,9 +180,9 @@ function withinWord(hunk: Hunk, before: string): Hunk {
 }
 
 /**
- * Returns the same hunk without the space before it, which both texts have. A word is inserted or removed together with
- * the space after it, if there is one: text that others type at the end of the previous word then stays there. `limit`:
- * the offset at which the next hunk begins.
+ * Moves a hunk behind the space at its beginning, which both texts have. A word is then inserted or removed together
+ * with the space after it, if there is one, and not with the space before it: so text that others type at the end of
+ * the previous word stays there. `limit`: the offset at which the next hunk begins.
  */
 function afterSpace({ at, remove, insert }: Hunk, before: string, limit: number): Hunk {
   const removed = before.slice(at, at + remove)
@@ -203,7 +205,7 @@ const spaceOf = (text: string): string => /^[^\S\n]*/.exec(text)?.[0] ?? ""
 const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff
 const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff
 
-/** Counts the UTF-16 units at the beginning that both texts have. */
+/** Counts the UTF-16 units at the beginning that both texts have. Never cuts a surrogate pair. */
 function sameStart(a: string, b: string): number {
   const most = Math.min(a.length, b.length)
   let n = 0
@@ -211,7 +213,10 @@ function sameStart(a: string, b: string): number {
   return n > 0 && isHigh(a.charCodeAt(n - 1)) ? n - 1 : n
 }
 
-/** Counts the UTF-16 units at the end that both texts have. The first `start` units are not counted. */
+/**
+ * Counts the UTF-16 units at the end that both texts have, without their first `start` units. Never cuts a surrogate
+ * pair.
+ */
 function sameEnd(a: string, b: string, start: number): number {
   const most = Math.min(a.length, b.length) - start
   let n = 0

@@ -33,7 +33,10 @@ export class Entity {
   /** The session actor, under which this document is written. */
   readonly #actor: Actor
   #handle: Handle
-  /** The changes in the document. While `receive` or `apply` runs, it also has changes that are yet to be applied. */
+  /**
+   * The changes in the document. While `receive` or `apply` runs, the history also has changes that are yet to be
+   * applied.
+   */
   readonly #history: History
   readonly #admission: Admission
   /** How many of the history's changes are in the document. */
@@ -122,9 +125,9 @@ export class Entity {
   }
 
   /**
-   * The user's fields as plain values, keys sorted, long texts in full, without defaults. Of the conflicting values of
-   * a field that is declared `text()`, a text is shown if there is one. Callers share the result, so it is frozen at
-   * every depth.
+   * The user's fields as plain values, keys sorted, long texts in full, without defaults. If the values of a field
+   * conflict and the field is declared `text()`, a text is shown if there is one. Callers share the result, so it is
+   * frozen at every depth.
    */
   whole(def: AnyDef | undefined): Readonly<Fields> {
     if (this.#shown?.def === def && this.#shown !== undefined) return this.#shown.fields
@@ -140,10 +143,10 @@ export class Entity {
   }
 
   /**
-   * Writes all of `changes` or, when it throws, none of them. Returns the changes made, in causal order: those that the
-   * first write to a text needs (its container, or the removal of values that hide it), then one change; none when
-   * nothing changes. `time` in s. Throws `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like
-   * any other.
+   * Writes all of `changes` or, when it throws, none of them. Returns the changes that were made, in causal order.
+   * First come those that an edit may need before it: merges of too many heads, and for the first write to a text its
+   * container, or the removal of values that hide it. The last one is the edit. Returns none when nothing changes.
+   * `time` in s. Throws `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like any other.
    */
   write(def: AnyDef | undefined, changes: Changes, time: number): Change[] {
     const writes = planned(def, changes, this.#cells)
@@ -158,9 +161,8 @@ export class Entity {
   }
 
   /**
-   * Gives the entity a time and an author when no other change does, by one change that sets a key and removes it
-   * again. An empty change would not do: changes are pushed in the order of their operations, so each needs at least
-   * one.
+   * Gives the entity a time and an author when no other change does: makes one change that sets a key and removes it
+   * again. A change without operations would not do, because changes are pushed in the order of their operations.
    */
   sign(time: number): Change[] {
     return this.#author(time, () => {
@@ -169,7 +171,7 @@ export class Entity {
     })
   }
 
-  /** Deletes the entity. Returns one change, or none when it is deleted already. */
+  /** Deletes the entity. Returns the changes that were made; none when the entity is deleted already. */
   remove(time: number): Change[] {
     if (this.deleted) return []
     const made = this.#author(time, () =>
@@ -179,7 +181,10 @@ export class Entity {
     return made
   }
 
-  /** Takes the deletion back; this is an edit, too. Returns one change, or none when the entity is not deleted. */
+  /**
+   * Brings a deleted entity back by removing `@deleted`. Returns the changes that were made; none when the entity is
+   * not deleted.
+   */
   restore(time: number): Change[] {
     if (!this.deleted) return []
     const made = this.#author(time, () => this.#handle.delete("_root", DELETED))
@@ -188,8 +193,8 @@ export class Entity {
   }
 
   /**
-   * Judges foreign changes and applies the sound ones. Changes that wait for others are not kept: pass them again with
-   * the next changes. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
+   * Judges changes that arrived, and applies the sound ones. Waiting changes are not kept: pass them again with the
+   * next changes. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -200,7 +205,7 @@ export class Entity {
   /**
    * Applies changes that are known to be sound, in causal order; skips those that are in the document. Throws
    * `CHUNK_BAD` when a dep is missing. Throws `DOCUMENT_FAILED` when Automerge throws, or does not give back one of
-   * them byte for byte; after that the entity can only be freed: hydrate another one.
+   * them byte for byte. After that only `free` may be called: hydrate the entity again.
    */
   apply(changes: readonly Change[]): void {
     for (const change of changes) this.#history.add(change)
@@ -217,7 +222,8 @@ export class Entity {
       applyWhole(this.#handle, heads, fresh)
       refuseLossy(this.#handle, heads, fresh)
       const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
-      // Automerge has no patch for a conflicting value that it does not show, but we may show it, if it is a text.
+      // Automerge makes no patch for a conflicting value that it does not show. We may show such a value, if it is a
+      // text. So every key that the changes write counts as touched.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
       this.#applied = this.#history.size
       this.#readAll(touched)
@@ -233,9 +239,9 @@ export class Entity {
   }
 
   /**
-   * Runs `act`, and commits what it does as one change. `act` may also apply derived changes, which it adds to its
-   * argument. Returns all these changes, after the changes that merge too many heads; none when `act` does nothing.
-   * When anything throws, the document is as it was before.
+   * Runs `act`, and commits what `act` does as one change. `act` may also apply derived changes; it then adds them to
+   * its argument. Returns all these changes, after the changes that merge too many heads. Returns none when `act` does
+   * nothing. When anything throws, the document is as it was before.
    */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
@@ -268,7 +274,10 @@ export class Entity {
     }
   }
 
-  /** Takes the document back to the history: drops the open transaction, and the derived changes that were applied. */
+  /**
+   * Takes the document back to the changes in the history: drops the open transaction, and the derived changes that
+   * were applied.
+   */
   #rewind(): void {
     this.#handle.rollback()
     if (String(this.#handle.getHeads().sort()) === String(this.heads)) return
@@ -293,7 +302,7 @@ export class Entity {
   #makeText(key: string, made: Change[]): string {
     const container = textContainer(this.id, this.genesis, key)
     if (this.changes.has(container.hash)) {
-      const message = `another tool has deleted the text of ${key}, and it can be made only once; use another field`
+      const message = `another tool has deleted the text of ${key}, which can be made only once: use another field`
       throw new HeadwaterError("FIELD_KIND", message, { entity: this.id, field: key })
     }
     this.#derive(container, made)
@@ -305,7 +314,7 @@ export class Entity {
     made.push(change)
   }
 
-  /** Notes the value that a write has left under its key, so that the document need not be read again. */
+  /** Updates `#cells` after a write, so that the document need not be read again. */
   #setCell(write: FieldWrite, object: string | undefined): void {
     const { key } = write
     this.#shown = undefined
@@ -320,8 +329,8 @@ export class Entity {
   }
 
   /**
-   * Reads the fields that are touched or new, and those whose text conflicts with other values: for a text that
-   * Automerge does not show there is no patch.
+   * Reads the fields that are in `touched` or new. Also reads each field whose text conflicts with other values,
+   * because Automerge makes no patch for a text that it does not show.
    */
   #readAll(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))

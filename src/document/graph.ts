@@ -4,19 +4,22 @@ import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 
-/** Orders older changes first, by the authors' clocks; the same order on every replica. */
+/**
+ * Orders changes by the authors' clocks, the oldest first, and changes of the same time by hash. So the order is the
+ * same on every replica.
+ */
 export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.hash < b.hash ? -1 : 1)
 const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
 
 /**
- * Orders changes so that each comes after all that it depends on. Leaves out a change with a dep that is neither given
- * nor in `held`, and every change that depends on such a change. The order is a function of the set: by startOp, then
- * by hash, as far as the deps allow.
+ * Orders changes so that each comes after all that it depends on. Leaves out a change with a dep that is neither in
+ * `changes` nor in `held`, and every change that depends on such a change. The same set of changes always has the same
+ * order: by startOp, then by hash, as far as the deps allow.
  */
 export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, Change>): Change[] {
-  /** How many deps of a change are not placed yet. */
+  /** By hash of a change, how many of its deps are neither in `order` yet nor in `held`. */
   const missing = new Map<Hash, number>()
-  /** The changes that wait for a dep, by the hash of a dep that is not placed yet. */
+  /** By hash of a dep that is neither in `order` yet nor in `held`, the changes that wait for it. */
   const waiting = new Map<Hash, Change[]>()
   const given = new Map<Hash, Change>()
   for (const change of changes) given.set(change.hash, change)
@@ -27,8 +30,8 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
     const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
     missing.set(change.hash, lacking.length)
     for (const dep of lacking) listAt(waiting, dep).push(change)
-    // If every startOp is honest, the sorted changes are in causal order already. A wrong startOp can put a change
-    // before its deps: then the change waits.
+    // If no startOp is wrong, the sorted changes are in causal order already. A wrong startOp can put a change before
+    // its deps: then the change waits.
     const ready = lacking.length === 0 ? [change] : []
     for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
       order.push(next)
@@ -43,7 +46,7 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
   return order
 }
 
-/** Returns the hashes of the changes that no other given change depends on, sorted. */
+/** Returns the hashes, sorted, of the changes that no other of these changes depends on. */
 export function headsOf(changes: Iterable<Change>): Hash[] {
   return nextHeads([], changes)
 }

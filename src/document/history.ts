@@ -1,4 +1,7 @@
-/** The changes in one entity's document, with facts about them. The set only grows. */
+/**
+ * Keeps the changes of one entity's document, and what is asked of them all together: heads, seqs, operations, times.
+ * Changes are added and never removed.
+ */
 
 import { HeadwaterError } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -10,7 +13,7 @@ import { Numbers } from "./packed-changes.ts"
 /** A set of changes in which every change was added after all its deps. */
 export class History {
   readonly #changes = new OrderedChanges()
-  /** By actor, the places of its changes. */
+  /** By actor, the places of its changes in `#changes`, in the order of their seqs. */
   readonly #byActor = new Map<Actor, Numbers>()
   readonly #heads = new Set<Hash>()
   #sortedHeads: readonly Hash[] | undefined
@@ -26,13 +29,13 @@ export class History {
     return history
   }
 
-  /** Adds a change, unless it is here already. Throws `CHUNK_BAD` when one of its deps is not here. */
+  /** Adds a change, unless the history has it already. Throws `CHUNK_BAD` when the history lacks one of its deps. */
   add(change: Change): void {
     const { hash, actor, deps, startOp, maxOp, time } = change
     if (this.#changes.has(hash)) return
     for (const dep of deps) {
       if (!this.#changes.has(dep))
-        throw new HeadwaterError("CHUNK_BAD", `change ${hash} depends on one that is missing`)
+        throw new HeadwaterError("CHUNK_BAD", `change ${hash} depends on a change that is missing`)
     }
     let places = this.#byActor.get(actor)
     if (places === undefined) this.#byActor.set(actor, (places = new Numbers()))
@@ -60,14 +63,14 @@ export class History {
   get order(): readonly Change[] {
     return this.#changes.from(0)
   }
-  /** Returns the changes that were added since there were `size` of them. */
+  /** Returns the changes that were added after the first `size` changes. */
   addedSince(size: number): readonly Change[] {
     return this.#changes.from(size)
   }
 
   /**
-   * Packs all but the `newest` changes, so that they take little memory. They can be read as before, but reading one
-   * then takes the time to hash it.
+   * Packs all changes but the `newest` last ones, so that they take little memory. Does nothing if fewer than `newest`
+   * changes would be packed. A packed change can be read as before, but each read hashes the change again.
    */
   pack(newest?: number): void {
     this.#changes.pack(newest)
@@ -78,7 +81,7 @@ export class History {
     this.#sortedHeads ??= [...this.#heads].sort()
     return this.#sortedHeads
   }
-  /** Whether a change without deps is here: the genesis. */
+  /** Whether the history has a change without deps, which is the genesis. */
   get hasRoot(): boolean {
     return this.#hasRoot
   }
@@ -117,7 +120,8 @@ export class History {
   }
 
   /**
-   * Returns the seq of the change in which the actor made this operation; undefined when the change is not here.
+   * Returns the seq of the change in which `actor` made the operation with this counter; undefined when the history
+   * lacks that change.
    */
   madeBy(actor: Actor, counter: number): number | undefined {
     const places = this.#byActor.get(actor)
@@ -134,13 +138,13 @@ export class History {
 
   /**
    * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first.
-   * Returns how many changes it checked: the heads, and the newest changes until only ancestors were left.
+   * Returns what the call cost: the number of heads, plus the number of changes that it walked back over.
    */
   beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
     const inside = new Set(hashes)
     /**
-     * Changes to visit that the walk has not reached yet. Once there are none, all older changes are ancestors of
-     * `hashes`.
+     * Changes to visit that the walk has not reached yet. When this set is empty, every change that the walk has not
+     * reached is one of `hashes` or an ancestor of one.
      */
     const outside = new Set([...this.#heads].filter((hash) => !inside.has(hash)))
     let at = this.size

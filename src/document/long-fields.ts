@@ -6,20 +6,20 @@
 import { utf8Length } from "../base/utf8.ts"
 import { startOf } from "../schema/defaults-and-preview.ts"
 
-/** A row lacks a field with more UTF-8 bytes than this, and has a preview of the field instead. */
+/** A field with more UTF-8 bytes than this is long: its row has a preview in place of the field. */
 const LONG = 4096
-/** UTF-16 units of a preview. */
+/** The most UTF-16 units of a preview. */
 const PREVIEW = 256
 
 /**
- * What a row has in place of each long field, by the field's name. A value that is not a string is previewed as JSON.
- * `length`: that of the string, in UTF-16 units.
+ * What a row has in place of each long field, by the field's name. A value that is not a string is shown as JSON.
+ * `length`: UTF-16 units of the whole string or JSON.
  */
 export interface LongFields {
   readonly [field: string]: { readonly preview: string; readonly length: number }
 }
 
-/** Removes the long fields from a row that has no metadata yet. Returns what the row has in their place. */
+/** Removes the long fields from a row that has no `$` fields yet. Returns what the row gets in their place. */
 export function takeLongFields(fields: Record<string, unknown>): LongFields {
   const long: Record<string, LongFields[string]> = {}
   for (const [key, value] of Object.entries(fields)) {
@@ -32,6 +32,9 @@ export function takeLongFields(fields: Record<string, unknown>): LongFields {
   return long
 }
 
-/** Whether a string has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three of them. */
+/**
+ * Whether a string has more than `LONG` bytes in UTF-8. A UTF-16 unit takes one to three bytes, so the bytes of most
+ * strings need not be counted.
+ */
 const isLong = (string: string): boolean =>
   string.length > LONG || (string.length * 3 > LONG && utf8Length(string) > LONG)

@@ -1,6 +1,6 @@
 /**
- * Answers questions about the operations of one change: whether they refer only to operations that they may refer to,
- * whether Automerge would write them, and what they do at the root.
+ * Answers questions about the operations of one change: whether each refers only to operations of this change and of
+ * its ancestors, whether Automerge would write such operations, and which keys of the document's root they write.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -12,20 +12,21 @@ import { DELETE, INCREMENT, MARK, SET } from "./format.ts"
 /** Returns whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
-/** The key of the root whose value is the entity's collection. */
+/** The key of the document's root whose value is the entity's collection. */
 export const TYPE = "@type"
-/** The key of the root that a change sets and removes when it has nothing else to write. */
+/** The key of the document's root that a change sets and removes again when it has nothing else to write. */
 export const MADE = "@made"
 
 /**
- * Returns the code of a fault in the operations of a change; undefined when there is no fault.
+ * Returns the code of a fault in the operations of a change; undefined when there is no fault. Not for the genesis,
+ * which is compared byte for byte instead.
  *
- * `OP_REFERENCE`: an operation refers to one that is neither earlier in this change nor in an ancestor. `CHUNK_BAD`: an
- * operation that no Automerge writes (an insertion into a map, a deletion of nothing, half a mark), or an operation on
- * `@type`, which only the genesis may write; the genesis itself is compared byte for byte instead.
+ * `OP_REFERENCE`: an operation refers to an operation that is neither an earlier one of this change nor one of an
+ * ancestor. `CHUNK_BAD`: an operation that Automerge never writes (an insertion into a map, a deletion of nothing, half
+ * a mark), or an operation on `@type`, which only the genesis may write.
  *
- * Such operations must be found by reading. Applying them fails only if they meet a concurrent change, so replicas
- * would come to different verdicts.
+ * Such a fault must be found by reading the change. Automerge fails on the change only where it meets a concurrent
+ * change, so some replicas would find it sound and others bad.
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
@@ -36,17 +37,15 @@ export function fault(change: Change, exists: Exists): Code | undefined {
   }
 }
 
-/**
- * The loop of `fault`. Its `known` returns whether an operation is an earlier operation of the change itself, or an
- * operation of an ancestor.
- */
+/** Does the work of `fault`, but throws `CHUNK_BAD` for a malformed column. */
 function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | undefined {
+  /** Whether an operation is an earlier one of this change, or one of an ancestor. */
   const known = (counter: number, actor: number) => {
     if (actor === 0 && counter >= startOp) return counter < op.counter
     const author = op.actor(actor)
     return author !== undefined && exists(counter, author)
   }
-  /** Whether the previous operation began a mark. If so, the present operation must end it. */
+  /** Whether the previous operation began a mark. If so, this operation must end the mark. */
   let marking = false
   while (op.next()) {
     if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
@@ -73,7 +72,8 @@ function honest(op: Operations): boolean {
   } else if (op.inRoot || op.onElement === op.atHead) return false
   if (action === MARK) return insert
   if (action === DELETE || action === INCREMENT) return !insert && predecessors > 0
-  // A put at a key may replace something. An insertion must not; a put at an element must: it replaces the element.
+  // A put at a key may have predecessors. An insertion must have none. A put at an element must have some, because it
+  // replaces the element's value.
   return inMap || (insert ? predecessors === 0 : op.onElement && predecessors > 0)
 }
 
@@ -110,8 +110,8 @@ export function rootKeys(change: Change): Set<string> {
 }
 
 /**
- * Throws the error again, unless the reader threw it because the change is malformed. Any other error (no memory, say)
- * is a failure of the machine, and gives no verdict.
+ * Throws an error again, unless `Operations` threw it because the change is malformed. Any other error (no memory, say)
+ * is a failure of the machine, and says nothing about the change.
  */
 function throwUnlessMalformed(error: unknown): void {
   if (!(error instanceof HeadwaterError)) throw error

@@ -10,12 +10,15 @@ import { PackedChanges } from "./packed-changes.ts"
 /** How many of the newest changes stay objects: most changes that arrive depend on one of them. */
 const NEWEST = 256
 
-/** Nothing is added to this object. Most histories pack nothing, and an empty `PackedChanges` has seven buffers. */
+/**
+ * The empty list of all histories that have packed nothing, which most have not: even an empty `PackedChanges` has
+ * seven buffers. Nothing is added to this object.
+ */
 const NONE_PACKED = new PackedChanges()
 
 export class OrderedChanges implements ReadonlyMap<Hash, Change> {
   #packed = NONE_PACKED
-  /** The changes that are not packed, in order, and by hash. */
+  /** The changes that are not packed: here in order, below by hash. */
   readonly #newest: Change[] = []
   readonly #byHash = new Map<Hash, Change>()
 
@@ -29,7 +32,7 @@ export class OrderedChanges implements ReadonlyMap<Hash, Change> {
     this.#byHash.set(change.hash, change)
   }
 
-  /** Packs all but the `newest` changes, once at least as many can be packed. */
+  /** Packs all changes but the `newest` last ones. Does nothing if fewer than `newest` changes would be packed. */
   pack(newest = NEWEST): void {
     if (this.#newest.length < 2 * newest) return
     if (this.#packed === NONE_PACKED) this.#packed = new PackedChanges()
@@ -62,7 +65,7 @@ export class OrderedChanges implements ReadonlyMap<Hash, Change> {
     return this.#newestAt(place)?.maxOp ?? this.#packed.maxOpAt(place)
   }
 
-  /** Returns the changes from a place on. */
+  /** Returns the change at this place and all that were added after it. */
   from(place: number): Change[] {
     const packed: Change[] = []
     for (let at = place; at < this.#packed.size; at++) packed.push(this.#packed.at(at))

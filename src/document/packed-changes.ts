@@ -1,7 +1,7 @@
 /**
  * Keeps changes in few large buffers. As objects, the changes of a text that is typed letter by letter would take some
  * 1.2 kB each, although a chunk has 130 bytes: a note that is open for hours would fill the memory of a tab. Packed, a
- * change takes its chunk and about 70 bytes. A change that is asked for is read from its chunk again.
+ * change takes its chunk and about 70 bytes. Each time a packed change is asked for, it is read from its chunk again.
  */
 
 import { bytesOfHex, hex } from "../base/hash.ts"
@@ -9,20 +9,23 @@ import { type Change, readChange } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 
 const HASH = 32
-/** The size of a buffer that chunks are copied into, bytes. A larger chunk gets a buffer of its own. */
+/** The size in bytes of a buffer into which chunks are copied. A larger chunk gets a buffer of its own. */
 const BUFFER = 2 ** 16
-/** What `#table` has in a free place. */
+/** What a free slot of `#table` has. */
 const FREE = 0
 
 export class PackedChanges {
   #size = 0
   #hashes = new Uint8Array(HASH * 64)
-  /** The places of changes, plus 1, by hash: open addressing. At most half of it is used. */
+  /**
+   * A hash table with open addressing: a slot has the place of a change, plus 1. At most half of the slots are used.
+   */
   #table = new Uint32Array(128)
   readonly #buffers: Uint8Array[] = []
   /** Bytes used in the last buffer. */
   #used = BUFFER
-  // By place: where the chunk lies, and its length; the change's first and last operation.
+  // By place of a change: the buffer that has its chunk, the chunk's offset and length, and the counters of its first
+  // and last operation.
   readonly #buffer = new Numbers()
   readonly #offset = new Numbers()
   readonly #length = new Numbers()
@@ -56,7 +59,7 @@ export class PackedChanges {
     this.#used += chunk.length
   }
 
-  /** Returns the place of a change; undefined when it is not here. */
+  /** Returns the place of a change; undefined when this list does not have the change. */
   placeOf(hash: Hash): number | undefined {
     const mask = this.#table.length - 1
     for (let at = Number.parseInt(hash.slice(0, 8), 16) & mask; ; at = (at + 1) & mask) {
@@ -85,7 +88,10 @@ export class PackedChanges {
     return hex(this.#hashes.subarray(HASH * place, HASH * (place + 1)))
   }
 
-  /** Reads the first four bytes of a hash, at which the search for it begins. */
+  /**
+   * Reads the first four bytes of the hash at a place. They say at which slot of `#table` a search for this hash
+   * begins.
+   */
   #startOf(place: number): number {
     return new DataView(this.#hashes.buffer).getUint32(HASH * place)
   }

@@ -37,8 +37,8 @@ export function project(content: Content, def: AnyDef | undefined): ProjectedRow
 }
 
 /**
- * Makes the row of an entity that was just created with these writes, without a document. `time`: that of the change, in
- * s. The row is the one that `project` makes of the entity.
+ * Makes the row of an entity that was just created with these writes, without a document. It is the row that `project`
+ * would make of the entity. `time`: when the entity was created, in s.
  */
 export function projectCreated(
   id: string,
@@ -62,8 +62,8 @@ function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef |
 }
 
 /**
- * Returns the version of a collection's projection. It changes with the code that projects and with the set of `text()`
- * fields. Then stored rows are made again.
+ * Returns the version of a collection's projection. The number in it is raised when the code of the projection changes;
+ * the set of `text()` fields is in it, too. Stored rows of another version are made again.
  */
 export function projectionVersion({ fields }: AnyDef): string {
   const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)

@@ -1,14 +1,15 @@
 /**
- * The shortest edit script between two sequences. Myers, "An O(ND) Difference Algorithm and Its Variations"
- * (Algorithmica 1, 1986).
+ * Finds the shortest edit script between two sequences. The algorithm is that of Myers, "An O(ND) Difference Algorithm
+ * and Its Variations" (Algorithmica 1, 1986).
  */
 
 /** How many items may differ at most: the exact result for texts that have little in common would cost seconds. */
 const EDITS = 1000
 
 /**
- * Finds the common items of a and b: pairs of indexes, ascending. Undefined when more than `EDITS` items differ. Equal
- * items at the end of both are always in the result: of several shortest scripts, it takes one that keeps them.
+ * Finds the common items of a and b: pairs of indexes, ascending. Returns undefined when more than `EDITS` items
+ * differ. Equal items at the end of both are always in the result, although another script of the same length might not
+ * keep them.
  */
 export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
   const most = Math.min(a.length, b.length)
@@ -44,7 +45,7 @@ function shortest(a: readonly string[], b: readonly string[]): [number, number][
   return undefined
 }
 
-/** The common items, found by walking the rounds back: between two edits both sequences have the same items. */
+/** Finds the common items by walking back through the rounds: between two edits both sequences have the same items. */
 function pairs(x: number, y: number, rounds: readonly Int32Array[]): [number, number][] {
   const common: [number, number][] = []
   for (let d = rounds.length - 1; d >= 0; d--) {

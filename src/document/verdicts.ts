@@ -1,6 +1,6 @@
 /**
  * Gives the whole verdict on an entity's changes: what reading them shows (`admission.ts`), and whether Automerge can
- * apply the rest.
+ * apply the changes in which reading finds no fault.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -29,17 +29,19 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
       suspects,
     )
     const poison = poisonIn(read.order, suspects)
-    // Automerge fails on changes that are no suspects: another build judged them. So every change becomes a suspect.
+    // Automerge fails on changes that are no suspects, because another build of Automerge judged them. So every change
+    // becomes a suspect.
     if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
     if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
-    // Judge once more without the bad changes: one of them may have taken the (actor, seq) of an honest change.
+    // Judge once more without the bad changes: one of them may have taken the (actor, seq) of a sound change.
     for (const hash of poison) bad.set(hash, "CHUNK_BAD")
   }
 }
 
 /**
- * Finds the suspects that Automerge does not apply. Undefined when Automerge does not even apply the other changes.
- * Tries all suspects together, then the halves of each set that fails, until single changes are left.
+ * Finds the suspects that Automerge does not apply. Returns undefined when Automerge does not even apply the changes
+ * that are no suspects. Tries all suspects together, then the halves of each set that fails, until single changes are
+ * left.
  */
 function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Hash> | undefined {
   const poison = new Set<Hash>()
@@ -50,7 +52,7 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
   const held = new Set(trusted.map(({ hash }) => hash))
   const open = [order.filter(isSuspect)]
   for (let run = open.pop(); run !== undefined; run = open.pop()) {
-    // A change that depends on a bad one gets no verdict of its own.
+    // Leave out the changes that depend on a bad change: they get no verdict of their own.
     const seen = new Set(held)
     const closed = run.filter(({ hash, deps }) => deps.every((dep) => seen.has(dep)) && seen.add(hash))
     if (closed.length === 0) continue
@@ -74,8 +76,8 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
 }
 
 /**
- * Makes a copy of the document with these changes in it. Undefined when Automerge does not apply them although it still
- * applies a change that is known to be good (`mustWork`). Throws `DOCUMENT_FAILED`.
+ * Makes a copy of the document with these changes in it. Returns undefined when Automerge does not apply them although
+ * it still applies a change that is known to be good (`mustWork`). Throws `DOCUMENT_FAILED`.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
   const handle = copyOf(base)
@@ -101,15 +103,16 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
 const copyOf = (base: Handle | undefined): Handle => onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
 
 /**
- * The change that `mustWork` applies has at most as many operations, and nearly as many bytes, as a change may have.
+ * The most operations and bytes that the change of `mustWork` has: as many operations, and nearly as many bytes, as a
+ * change may have.
  */
 const MOST_OPS = limits.ops
 const MOST_BYTES = limits.chunk - 2 ** 16
 
 /**
- * Applies, to copies of the document, a change that is known to be good and has as many operations and bytes as these
- * changes. So it needs as much memory as they do, beside the base and the copy that failed. Throws `DOCUMENT_FAILED`
- * when Automerge cannot apply it.
+ * Applies a change that is known to be good to copies of the document. This change has as many operations and bytes as
+ * `changes` together. So it needs as much memory as they did, while the base and the failed copy still take theirs.
+ * Throws `DOCUMENT_FAILED` when Automerge cannot apply it.
  */
 function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   const ops = changes.reduce((sum, change) => sum + change.ops, 2)
@@ -142,13 +145,17 @@ function incompressible(length: number): Uint8Array {
 }
 
 /**
- * Calls `run`. An error in it is a failure of the machine and says nothing about a change: it becomes
+ * Calls `run`. An error that `run` throws is a failure of the machine and says nothing about a change: it becomes
  * `DOCUMENT_FAILED`.
  */
 function onThisMachine<T>(run: () => T): T {
   try {
     return run()
   } catch (cause) {
-    throw new HeadwaterError("DOCUMENT_FAILED", "Automerge can make no document now; it is tried again", { cause })
+    throw new HeadwaterError(
+      "DOCUMENT_FAILED",
+      "Automerge can make no document now; the changes are tried again later",
+      { cause },
+    )
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Turns changes of fields into operations. How a field is written depends on its present value in the document: a text
- * is written by difference, any other value whole. A register is never edited in place: an edit inside a value that
- * another replica replaces would be lost without a conflict. Strings in a register are scalars at every depth:
- * otherwise two dates would merge letter by letter.
+ * Turns what an app wrote to fields into operations. How a field is written depends on its present value in the
+ * document. Of a text only the difference is written; any other value is a register and is written whole. A register is
+ * never edited in place: an edit inside a value that another replica replaces would be lost without a conflict. Strings
+ * in a register are scalars at every depth: otherwise two dates would merge letter by letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -36,7 +36,7 @@ type Cells = ReadonlyMap<string, Cell>
 export const NO_CELLS: Cells = new Map()
 
 /**
- * Plans the writes for these changes; `perform` does them, and the document is not touched here. Throws `FIELD_KIND`,
+ * Plans the writes for `changes` without touching the document; `perform` does the writes. Throws `FIELD_KIND`,
  * `SPLICE_RANGE`, `TOO_LARGE`.
  */
 export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells): FieldWrite[] {
@@ -46,7 +46,8 @@ export function planned(def: AnyDef | undefined, changes: Changes, cells: Cells)
     const cell = cells.get(key)
     if (cell === undefined) continue
     if (cell.kind === "counter") throw wrongKind(key, cell)
-    // A text is emptied and never deleted: an absent text reads as "", too.
+    // A text is emptied and not deleted, because its container can be made only once. Rows show an absent text as "",
+    // too.
     writes.push(cell.text === undefined ? { do: "delete", key } : rewritten(key, cell.text.value, ""))
   }
   for (const [key, value] of changes.text) {
@@ -90,7 +91,7 @@ const firstText = (key: string, value: string): TextWrite => {
     key,
     hunks: [{ at: 0, remove: 0, insert: value }],
     value,
-    // Counted when it is asked for, because counting takes time and is rarely needed (`refuseGiants`).
+    // Counted only on demand, because counting takes time and `refuseGiants` rarely needs the number.
     get ops() {
       return characters(value)
     },
@@ -98,8 +99,9 @@ const firstText = (key: string, value: string): TextWrite => {
 }
 
 /**
- * Returns the same hunk in two parts, so that the new text is inserted after the first character that is removed. There
- * it is inside the text that it replaces, and text that others insert before or after that text cannot mix with it.
+ * Divides a hunk in two, so that the new text is inserted behind the first character that is removed. The new text then
+ * lies inside the text that it replaces. So it cannot mix with text that others insert before or after the replaced
+ * text.
  */
 function inside({ at, remove, insert }: Hunk, before: string): Hunk[] {
   if (remove === 0 || insert === "") return [{ at, remove, insert }]
@@ -127,7 +129,7 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
   let ops = 0
   for (const splice of splices) {
     const { at, remove, insert } = splice
-    // The draft has checked this against its own text, which may have been a default that is not in the document.
+    // The draft has checked the splice against the text that it shows, not against the text in the document.
     if (at + remove > value.length) {
       const message = `${key}: a splice of ${remove} at ${at} ends beyond the text's ${value.length} UTF-16 units`
       throw new HeadwaterError("SPLICE_RANGE", message, { field: key })
@@ -141,20 +143,22 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
 const wrongKind = (field: string, cell: Cell | undefined) =>
   new HeadwaterError(
     "FIELD_KIND",
-    `${field} holds ${cell?.text ? "text" : (cell?.kind ?? "no text")} in this document; write it as that`,
+    `${field} holds ${cell?.text ? "text" : (cell?.kind ?? "no text")} here: write what it holds, or use another field`,
     { field },
   )
 
 /**
- * Throws `TOO_LARGE` for writes that certainly exceed a chunk's limits, before Automerge sees them. `readChange` checks
- * the limits exactly later.
+ * Throws `TOO_LARGE` for writes that certainly exceed a chunk's limits, before Automerge does them. Afterwards,
+ * `readChange` checks the limits exactly.
  */
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
-  /** The number of operations; for values in registers, a lower bound. */
+  /**
+   * At least how many operations the values of registers need; at the end of the function, those of texts are added.
+   */
   let values = 0
-  /** UTF-16 units that texts gain and lose: at least the number of their operations. */
+  /** UTF-16 units that splices insert and remove. The splices need at most so many operations. */
   let texts = 0
   const weigh = (value: unknown) => {
     values++
@@ -183,7 +187,7 @@ function refuseGiants(writes: readonly FieldWrite[]): void {
 
 function giant(): HeadwaterError {
   const most = `${limits.chunk} bytes and ${limits.ops} operations`
-  return new HeadwaterError("TOO_LARGE", `one change has at most ${most}: write it in several updates`)
+  return new HeadwaterError("TOO_LARGE", `one change has at most ${most}: divide this write into several updates`)
 }
 
 /** Does one write in the document's open transaction. `object`: the id of the text that is spliced. */

@@ -1,4 +1,4 @@
-/** Shows stored fields: adds the collection's defaults, and shows only the start of long fields. */
+/** Completes stored fields with the collection's defaults, and returns the start of a field for a preview. */
 import type { AnyDef } from "./schema.ts"
 import type { Meta } from "./types.ts"
 import { own } from "./values.ts"
@@ -14,7 +14,7 @@ export function withDefaults(
 }
 
 /**
- * Adds the defaults, and "" for absent `text()` fields, to the row itself. A field that is too long for the row stays
+ * Adds the defaults, and "" for absent `text()` fields, to `row` itself. A field that is too long for the row stays
  * absent.
  */
 export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {
@@ -26,9 +26,9 @@ export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<
 }
 
 /**
- * Returns the start of a string, short or long, without loading the document: at most `max` UTF-16 units, and at most 256
- * if the field is too long for the row. Never cuts a surrogate pair. Returns "" for a field that is absent or not a
- * string; of another value that is too long for the row, the start of its JSON.
+ * Returns the start of a row's field, without loading the document: at most `max` UTF-16 units, and at most 256 if the
+ * field is too long for the row. Never cuts a surrogate pair. Returns "" for an absent field. For a value that is not a
+ * string, returns the start of its JSON if it is too long for the row, and otherwise "".
  */
 export function preview<R extends Meta>(row: R, field: keyof R & string, max = 256): string {
   const value = own(row, field) ?? row.$long?.[field]?.preview

@@ -25,10 +25,12 @@ export function shape<T>(): Std<T, T> {
 const TEXT: Kind<"text"> = Object.freeze({ kind: "text" })
 
 /**
- * Declares a field as collaborative text: of concurrent edits all are kept. The field is written with `edit.splice`, or
- * by assigning a text. Assigning writes the difference: each word that differs, or the whole of a rewritten sentence.
- * When two devices assign different words at the same place, both words are kept, one after the other. A text of more
- * than 4,096 UTF-8 bytes is absent from the row: see `preview`. An absent text reads as "".
+ * Declares a field as collaborative text: all concurrent edits of it are kept. Write the field with `edit.splice`, or
+ * assign a text. Assigning writes the difference: each word that differs, or the whole of a rewritten sentence. When
+ * two devices assign different words at the same place, both words are kept, one after the other.
+ *
+ * A field that was never written reads as "". A text of more than 4,096 UTF-8 bytes is left out of the row: see
+ * `preview`.
  */
 export function text(): Kind<"text"> {
   return TEXT
@@ -37,10 +39,10 @@ export function text(): Kind<"text"> {
 /**
  * Declares a collection: a named set of entities of one schema.
  *
- * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that merge in smaller parts
- * than as a whole value. Any other field is a register: one value that is written whole. Of concurrent values one is
- * shown, and the others are kept as a conflict. `defaults` holds what a row shows for a key that its document lacks;
- * defaults are never written.
+ * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that do not merge as a whole
+ * value. Any other field is a register: one value that is written whole. Of concurrent values one is shown, and the
+ * others are kept as a conflict. `defaults` holds what a row shows for a key that its document lacks; defaults are
+ * never written.
  *
  * Throws `ID_INVALID` when the name does not match `[A-Za-z0-9_-]{1,64}`, `FIELD_KIND` for an unknown kind or a default
  * for a `text()` field, `VALUE_UNSUPPORTED` for a default that is not JSON or a key that no field can have.

@@ -1,4 +1,4 @@
-/** The types of rows, drafts and creates, from a schema and its collection's options. No code. */
+/** The types of rows, drafts and inputs of creates, computed from a schema and its collection's options. No code. */
 import type { StandardSchemaV1 as Std } from "@standard-schema/spec"
 
 // ── a schema ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -18,9 +18,9 @@ export type Out<S> = S extends Std<any, infer O> ? O : { [key: string]: any }
 export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
 
 /**
- * Is `unknown` for a schema that a collection can have, else an object type whose key says what is wrong. A draft is a
- * copy of the row and must be valid input again. So the output has no `id`, `$` or `@` keys, is JSON, and is assignable
- * to the input.
+ * Is `unknown` for a schema that a collection can have; otherwise an object type whose key says what is wrong. A draft
+ * holds the schema's output, and is validated as the schema's input after each edit. So the output must be JSON without
+ * `id`, `$` or `@` keys, and must be assignable to the input.
  */
 export type Usable<S> =
   Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
@@ -53,8 +53,8 @@ export type Deep<T> = T extends readonly (infer I)[]
     : T
 
 /**
- * The metadata on every row. Times are ms since 1970. No time is later than the moment at which the row was read or
- * made, even if the clock of the writing device was ahead. `…By` is a principal, null until the relay has named one.
+ * The metadata on every row. Times are ms since 1970. A row never shows a time that is still to come, even if the clock
+ * of the writing device was ahead. `…By` is a principal, null until the relay has named one.
  */
 export type Meta<K = string> = Readonly<{
   id: string
@@ -71,7 +71,7 @@ export type Meta<K = string> = Readonly<{
   /** Fields with changes that the relay has not acknowledged. */
   $dirtyFields: readonly K[]
   $conflicts: readonly K[]
-  /** This is an older row, shown until the changes that have arrived are projected. */
+  /** This row is out of date: changes have arrived that are not projected yet. */
   $stale?: true
   /** The row was made by another version of the projection; this device is making it again. */
   $provisional?: true
@@ -82,13 +82,13 @@ export type Meta<K = string> = Readonly<{
   $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
 }>
 /**
- * Fields that are often too long for a row, so that its type says that they may be absent. A row lacks every field of
- * more than 4,096 UTF-8 bytes, but with types that say so nobody could read a title without a check.
+ * The fields that are often too long for a row: their types in a row say that they may be absent. Every other field of
+ * more than 4,096 UTF-8 bytes is absent, too. But if all types said so, nobody could read a title without a check.
  */
 export type Absent<F> = Keys<F, "text" | "bytes">
 /**
- * The defaults that a collection may have. Read-only, so that TypeScript infers the exact type of an array or object in
- * them.
+ * The defaults that a collection may have. They are read-only, so that TypeScript infers the exact type of an array or
+ * object in them.
  */
 export type DefaultsOf<T> = { readonly [K in keyof T]?: Deep<T[K]> }
 /** Fields that have a default. */

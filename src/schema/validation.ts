@@ -29,9 +29,9 @@ export function refuseReserved(fields: Readonly<Record<string, unknown>>): void 
 }
 
 /**
- * Refuses an update that adds issues to those that the entity had before. Earlier issues are no reason, because a value
- * that another version of the app wrote must not lock the entity. Throws `SCHEMA_ISSUES` with the added issues, or
- * `SCHEMA_ASYNC`.
+ * Refuses an update that adds issues to those that the entity had before. Issues that it had before are allowed: a
+ * value that another version of the app wrote must not prevent all updates. Throws `SCHEMA_ISSUES` with the added
+ * issues, or `SCHEMA_ASYNC`.
  */
 export function refuseAddedIssues(
   def: AnyDef | undefined,
@@ -56,7 +56,7 @@ function run(def: AnyDef | undefined, value: unknown): { value: unknown; issues:
   }
   if (isThenable(result)) {
     result.then(undefined, () => {}) // a rejection is ignored, because `SCHEMA_ASYNC` is thrown anyway
-    const message = `the schema of ${def.name} is asynchronous, a write needs its answer at once: validate beforehand`
+    const message = `the schema of ${def.name} is asynchronous, but a write needs its answer at once: validate first`
     throw new HeadwaterError("SCHEMA_ASYNC", message)
   }
   return result.issues === undefined ? { value: result.value, issues: [] } : { value, issues: result.issues }

@@ -26,7 +26,7 @@ export const isFieldKey = (key: string): boolean => !isReserved(key) && key !== 
 export const isUserKey = (key: string): boolean => isFieldKey(key) && !hasLoneHalf(key)
 
 /**
- * Makes a deep copy in plain objects and arrays, with sorted keys and without those whose value is `undefined`.
+ * Makes a deep copy in plain objects and arrays, with sorted keys and without the keys whose value is `undefined`.
  *
  * Throws `VALUE_UNSUPPORTED`, with `field`, for anything that is not JSON: NaN, infinities, bigint, integers beyond
  * 2^53-1, lone surrogates, the key `__proto__`, `undefined` in an array, functions, symbols, dates and other class
@@ -103,8 +103,8 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
 /**
- * Freezes a plain value at every depth. A part that is frozen already is skipped, because this function has frozen it
- * at every depth before.
+ * Freezes a plain value at every depth. A part that is frozen already is skipped, because the library freezes a value
+ * only together with all its parts.
  */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value

@@ -1,6 +1,7 @@
 /**
- * Frees the disk space of records that were overwritten or deleted. LevelDB frees it only when it happens to merge the
- * files that have them: after a first sync of 3,000 notes two thirds of the folder were such records, for good.
+ * Frees the disk space of records that were overwritten or deleted. LevelDB itself frees this space only when it
+ * happens to merge the files that have such records. After a first sync of 3,000 notes, two thirds of the folder were
+ * such records, and stayed.
  */
 import { readdir, readFile, stat, statfs, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -9,22 +10,28 @@ import type { ClassicLevel } from "classic-level"
 type Level = ClassicLevel<string, Buffer>
 
 /**
- * The file with the bytes of all tables after the last compaction. It is no record of the database: a record that fails
- * to be written leaves LevelDB's log in a state in which later records may be lost.
+ * The name of a file that has a number: the bytes of all tables and logs after the last compaction. The number is not
+ * in the database, because a write that fails there leaves LevelDB's log in a state in which later records may be lost.
  */
 const SIZE_FILE = "compacted"
-/** How long nothing must have been written, ms. Several workspaces may be open in one folder, and each one asks. */
+/**
+ * How long nothing must have been written before a compaction, ms. Calls of `whenIdle` cannot be counted instead,
+ * because every open workspace of the folder makes them.
+ */
 const IDLE_MS = 3000
-/** A folder with less to free than this is left as it is, bytes. */
+/**
+ * In bytes. The folder is measured only after so much was written, and compacted only if it has so much more than twice
+ * its size after the last compaction.
+ */
 const LEAST_BYTES = 2 * 2 ** 20
-/** Nothing is compacted when the disk has less space than the folder takes and this, bytes. */
+/** In bytes. The folder is compacted only if the disk has free space for a copy of it and so much more. */
 const ROOM_BYTES = 64 * 2 ** 20
 
 export class Compaction {
   readonly #folder: string
   /** Bytes written since the folder was last measured. */
   #written = LEAST_BYTES
-  /** When something was last written, ms since this page or process began. */
+  /** When something was last written, as a time of `performance.now()`. */
   #wroteAt = Number.NEGATIVE_INFINITY
   #running: Promise<boolean> | undefined
 
@@ -38,15 +45,17 @@ export class Compaction {
   }
 
   /**
-   * Call every few seconds. Compacts the database when nothing was written for some seconds, and when its tables
-   * have at least twice the bytes that they had after the last compaction. So each byte is written at most once more.
-   * LevelDB compacts in a thread of its own; commits and reads go on meanwhile. Resolves with whether it was done.
+   * Call every few seconds. Compacts the database when nothing was written for some seconds, and when its files have at
+   * least twice the bytes that they had after the last compaction. So each byte is written at most once more. LevelDB
+   * compacts in a thread of its own; commits and reads go on meanwhile. Resolves with whether the database was
+   * compacted.
    */
   async whenIdle(level: Level): Promise<boolean> {
     const isIdle = performance.now() - this.#wroteAt >= IDLE_MS
     if (!isIdle || this.#written < LEAST_BYTES || this.#running !== undefined) return false
     this.#written = 0
-    // A failure loses nothing but the space: if LevelDB refuses writes after it, the next commit opens it again.
+    // A failed compaction only leaves the space in use. If LevelDB refuses writes after it, the next commit opens the
+    // database again.
     this.#running = this.#compact(level).catch(() => false)
     const isDone = await this.#running
     this.#running = undefined

@@ -10,12 +10,12 @@ export interface StoreFixture {
   destroy(): Promise<void>
   /**
    * Damages the value of a key so that the store cannot decode it. Called while no workspace is claimed. Absent when
-   * the store decodes nothing, as one that keeps values as they are.
+   * the store keeps values as they are and so decodes nothing.
    */
   harm?(key: Key): Promise<void>
 }
 
-/** A test runner: `{ test }` of vitest, of node:test, or anything like them. */
+/** A test runner: `{ test }` of vitest, of node:test, or of another runner with such a function. */
 export interface Runner {
   test(name: string, run: () => Promise<void>): void
 }

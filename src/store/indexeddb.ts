@@ -21,8 +21,8 @@ export interface IndexedDBOptions {
 const entries = "entries"
 
 /**
- * After this number of records, a commit waits until the browser has written them. The page can answer a key meanwhile:
- * a commit of a first sync has some 500 records, which would otherwise keep the page's thread for 60 ms.
+ * After this number of records, a commit waits until the browser has written them. Meanwhile the page can respond to
+ * its user: a commit of a first sync has some 500 records, which would otherwise keep the page's thread busy for 60 ms.
  */
 const AT_ONCE = 64
 
@@ -163,7 +163,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
               `${moved.key.join("/")} does not have the expected value: read it again`,
             )
           const done = completed(store.transaction)
-          done.catch(() => {}) // a rejection while a request is awaited is seen when `done` is awaited
+          done.catch(() => {}) // a rejection that comes before `done` is awaited counts as handled
           for (const [i, { key, value }] of batch.entries()) {
             const request = value === undefined ? store.delete(key) : store.put(value, key)
             if (i % AT_ONCE === AT_ONCE - 1) await Promise.race([answered(request), done])
@@ -174,7 +174,10 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 }
 
-/** Makes the range of a `list`. Undefined when no key can be in the range, because IndexedDB refuses an empty range. */
+/**
+ * Makes the range of a `list`. Returns undefined when no key can be in the range, because IndexedDB refuses an empty
+ * range.
+ */
 function keyRange(prefix: Key, after: Key | undefined): IDBKeyRange | undefined {
   const { gt, lt } = rangeOf(prefix, after)
   if (gt !== undefined && gt >= lt) return undefined
@@ -194,7 +197,10 @@ function completed(transaction: IDBTransaction): Promise<void> {
   })
 }
 
-/** Resolves when the request has succeeded. A failed request aborts its transaction, and only that says the reason. */
+/**
+ * Resolves when the request has succeeded. When the request fails, this promise stays pending, and `completed` rejects
+ * with the reason: a failed request aborts its transaction.
+ */
 function answered(request: IDBRequest): Promise<void> {
   return new Promise((resolve) => {
     request.onsuccess = () => resolve()
@@ -213,7 +219,7 @@ function randomName(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-")
 }
 
-/** The locks of this page, over all its store objects. */
+/** The ids that are locked in this page, by any of its store objects. */
 const held = new Set<string>()
 
 async function lock(id: string): Promise<() => Promise<void>> {
@@ -232,8 +238,8 @@ async function lock(id: string): Promise<() => Promise<void>> {
 }
 
 /**
- * Locks against other tabs by Web Locks. Such a lock is held until the promise of its callback settles or the tab is
- * gone.
+ * Locks an id against other tabs, by Web Locks. The browser holds such a lock until the promise of its callback has
+ * resolved or the tab is closed.
  */
 function lockTabs(id: string): Promise<() => Promise<void>> {
   const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined

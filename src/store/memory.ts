@@ -12,17 +12,18 @@ export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committ
 /** How a memory store is slowed down or made to fail. */
 export interface MemoryOptions {
   /**
-   * Called before each step, for tests and simulations. The step waits while its promise is pending. When it throws,
-   * the operation fails with `STORE_FAILED`; a commit that fails at `committed` has taken effect all the same.
+   * Called before each step, for tests and simulations. The step waits for the promise that this function returns. When
+   * the function throws, the operation fails with `STORE_FAILED`; a commit that fails at `committed` has taken effect
+   * all the same.
    */
   readonly step?: (step: MemoryStep) => void | Promise<void>
 }
 
-/** A store in memory whose power can be cut. */
+/** A store in memory that can simulate a power cut. */
 export interface MemoryStore extends Store {
   /**
-   * Cuts the power. Returns the store as it is after a restart, with everything that was committed and no claims.
-   * Operations of the old store that are under way, or are called from now on, never settle.
+   * Cuts the power. Returns the store as it is after a restart, with everything that was committed and no claims. An
+   * operation of the old store that is under way, or is called from now on, neither resolves nor rejects.
    */
   crash(options?: MemoryOptions): MemoryStore
 }

@@ -11,8 +11,9 @@ export type StoreStep =
 /**
  * Runs steps against a store and against a plain sorted map; rejects when the two differ.
  *
- * The store must be claimed. `reopen` steps need `life`, and are skipped without it. `life.release` releases the claim
- * of `store`, and `life.reopen` makes the next store object. In the end the last claim is released.
+ * A workspace of the store must be claimed. `reopen` steps need `life`, and are skipped without it. `life.release`
+ * releases the claim of `store`, and `life.reopen` makes the next store object. At the end, this function releases the
+ * last claim.
  */
 export async function checkStore(
   store: Store,
@@ -73,8 +74,8 @@ function compare(a: Key, b: Key): number {
 }
 
 /**
- * Makes random steps. Keys have few different parts, so that equal keys are frequent. The random numbers come from a
- * linear congruential generator, so that a seed gives the same steps everywhere.
+ * Makes random steps. Keys consist of a few different parts, so that many keys are equal. The random numbers come from
+ * a linear congruential generator, so that a seed gives the same steps everywhere.
  */
 export function randomSteps(seed: number, under: Key = []): StoreStep[] {
   let state = seed

@@ -23,8 +23,8 @@ const bytes = 0x62 // b
 const ownerKey = "\u0000owner"
 
 /**
- * How many bytes a list may get from LevelDB's thread in one call. The default of 16 kB would need many calls for a
- * page of rows, which has a megabyte.
+ * How many bytes a list may get from LevelDB's thread in one call. With the default of 16 kB, a page of rows, which has
+ * a megabyte, would need many calls.
  */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
@@ -53,14 +53,16 @@ export function nodeStore(folder: string, make: (folder: string) => Level): Stor
 export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
   const inTurn = queue()
   let level: Level | undefined
-  /** Undefined: `level` has to be opened (again) before it is used. */
+  /**
+   * The opening of `level`. Undefined when `level` must be opened, for the first time or again, before its next use.
+   */
   let opened: Promise<Level> | undefined
   /**
-   * Identifies LevelDB's lock file since the folder was opened. As long as that file exists under its path, so does the
-   * folder.
+   * Identifies LevelDB's lock file as it was when the folder was opened. As long as this file exists under its path, so
+   * does the folder.
    */
   let lock: FileIdentity | undefined
-  /** Set once the folder was found to be removed, until it is opened again. */
+  /** The error of a folder that was found to be removed. Undefined until then, and again after `close`. */
   let gone: HeadwaterError | undefined
   /** Reserves disk space for opening the database on a full disk. Undefined before the first opening. */
   let reserve: Reserve | undefined
@@ -115,7 +117,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
    * files that have no name any more.
    */
   function look(): void {
-    if (gone !== undefined) throw gone // each workspace in the folder calls `look` for itself
+    if (gone !== undefined) throw gone // every workspace in the folder calls `look` and gets this error
     if (lock === undefined || isThere(lock)) return
     gone = new HeadwaterError(
       "STORE_GONE",
@@ -139,9 +141,12 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     lock = await identityOf(join(path, "LOCK")) // LevelDB never replaces this file
     const last = await level.get(ownerKey)
     if (owner !== undefined && last?.toString() !== owner) {
-      throw new Error(`another process has opened ${folder} while it could not be opened here`)
+      throw new Error(
+        `another process has used ${folder} since a write failed here: close the workspace and open it again`,
+      )
     }
-    // On a full disk the store can only be read. The first commit for which there is space again signs the folder.
+    // On a full disk the store can only be read. The first commit for which there is space again writes the owner's
+    // name (`signFolder`).
     if (owner !== undefined || !hadRoom || (await signFolder(level).then(yes, no))) return level
     await level.close() // the failed write may have left half a record at the end of the log
     await openIn(path, level, reserve)
@@ -225,9 +230,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 
   /**
    * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
-   * LevelDB's log. Records that are written after it are lost at the next recovery; after a failed fsync, LevelDB
-   * refuses them at once. So the database is opened again before anything else is written: opening it cuts off the half
-   * record, and shows whether the batch is there.
+   * LevelDB's log. Records that are written after this half record are lost at the next recovery; after a failed fsync,
+   * LevelDB refuses them at once. So the database is opened again before anything else is written. Opening it cuts off
+   * the half record, and shows whether the batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -243,7 +248,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     async look() {
       await run("look for its folder", async () => look())
       await run("keep room on the disk", () => inTurn(async () => reserve?.before(0)))
-      void compact().catch(() => {}) // the folder takes more space than it needs, and that is all
+      void compact().catch(() => {}) // a failure only leaves the folder larger than it needs to be
     },
     get: (key) =>
       run("get", async () => {
@@ -266,13 +271,15 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 }
 
-/** Makes a database. Its tables are compressed, which halves them and does not make opening a workspace slower. */
+/**
+ * Makes a database. Its tables are compressed, which halves their size and does not make opening a workspace slower.
+ */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer" })
 
 /**
  * Opens the database. If that fails, deletes the reserve, opens the database with the freed space, and resolves with
  * false. This is done after every failure except a lock or damage, because LevelDB's error on a full disk differs from
- * system to system.
+ * system to system. A damaged database that never had a record (`isUnmade`) is made anew.
  */
 async function openIn(path: string, level: Level, reserve: Reserve): Promise<boolean> {
   let hadRoom = true
@@ -327,7 +334,7 @@ async function madeFolder(folder: string): Promise<string> {
   return realpath(folder)
 }
 
-/** Not `instanceof Error`, because Node's own errors are of another realm than a test that has its own globals. */
+/** Not `instanceof Error`: in a test that has globals of its own, Node's errors belong to another realm. */
 const hasMessage = (error: unknown): error is { code?: unknown; message: string; cause?: unknown } =>
   typeof error === "object" && error !== null && typeof (error as Error).message === "string"
 

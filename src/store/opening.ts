@@ -12,7 +12,10 @@ export interface Disk {
   lock?(workspace: string): Promise<() => Promise<void>>
 }
 
-/** The part of a store that all kinds share: its claims, the count of its operations, and the codes of its failures. */
+/**
+ * The part of a store that all kinds of stores share: its claims, the count of its operations, and the codes of its
+ * failures.
+ */
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
   /**

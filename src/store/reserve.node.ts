@@ -1,7 +1,7 @@
 /**
- * The reserve: a file that takes up disk space. When the disk is full, `nodeStore` deletes the file, so that LevelDB
- * can use its space. LevelDB needs space each time it is opened: for a new manifest, and for a table with the records
- * of its logs. Without this space the database could not be opened, and so not even be read.
+ * Keeps the reserve: a file that takes up disk space. When the disk is full, `nodeStore` deletes the file, so that
+ * LevelDB can use its space. LevelDB needs space each time it is opened: for a new manifest, and for a table with the
+ * records of its logs. Without this space the database could not be opened, and so not even be read.
  */
 import { randomFillSync } from "node:crypto"
 import { open, readdir, rm, stat, truncate } from "node:fs/promises"
@@ -19,7 +19,7 @@ export class Reserve {
   readonly #path: string
   /** The size of the reserve file in bytes; 0 when there is no file. */
   #bytes = 0
-  /** The number of bytes that LevelDB's logs hold at most. */
+  /** The most bytes that LevelDB's logs can have now. */
   #logged = 0
 
   constructor(folder: string) {
@@ -28,7 +28,8 @@ export class Reserve {
   }
 
   /**
-   * Call when the database has been opened, which empties its logs. Makes the reserve, as far as the disk has space.
+   * Call when the database has been opened, which empties its logs. Makes the reserve as large as the space on the disk
+   * allows, up to the size that the next opening needs.
    */
   async opened(): Promise<void> {
     this.#logged = 0
@@ -40,7 +41,7 @@ export class Reserve {
   /**
    * Call before `bytes` more are written to the logs. Makes the reserve as large as the next opening will need. Rejects
    * when the disk has no space for that. Then nothing may be written, because a write would use up the space that the
-   * next opening needs. Undefined: the reserve is large enough already.
+   * next opening needs. Returns undefined when the reserve is large enough already.
    */
   before(bytes: number): Promise<void> | undefined {
     this.#logged += bytes

@@ -20,12 +20,13 @@ export type Key = readonly string[]
  * Bytes are copied when `commit` is called, and bytes that a read returns belong to its caller. Text is well-formed
  * UTF-16; a store may change a lone surrogate.
  *
- * A value that the disk has damaged so that the store cannot decode it is read as an empty `Uint8Array`, and a commit may
- * expect it as such. It must not make a `list` fail, because then nothing at all could be read.
+ * A value that the disk has damaged, so that the store cannot decode it, is read as an empty `Uint8Array`, and a commit
+ * may expect this empty `Uint8Array`. One such value must not make a `list` fail, because then no other value could be
+ * listed either.
  */
 export type Value = string | Uint8Array
 
-/** One write of a commit. `undefined` deletes the key; deleting a key that is not there is no failure. */
+/** One write of a commit. `undefined` deletes the key. Deleting a key that does not exist is no failure. */
 export type Write = readonly [Key, Value | undefined]
 
 /** The value that a commit expects a key to have. `undefined`: there is no such key. Bytes and text are never equal. */
@@ -37,27 +38,28 @@ export type Expect = readonly [Key, Value | undefined]
  */
 export interface Store {
   /**
-   * A name for the data of this store, the same for every store object over that data in this page. Absent: no other
-   * object has this data.
+   * A name for the data of this store. All store objects over this data in this page have the same name. Absent when no
+   * other store object can have this data.
    */
   readonly place?: string | undefined
 
   /**
    * Claims a workspace in this store for this process or tab. The first claim opens the store.
    *
-   * Resolves with the release. The last release waits for the operations that were called before it, and closes the
-   * store, so that another process may open it. A claim that is made meanwhile waits until the store is closed. Calling
-   * the release a second time has no effect. While no workspace is claimed, every other method rejects with `CLOSED`.
+   * Resolves with the release: the function that gives the claim back. The last release waits for the operations that
+   * were called before it, and closes the store, so that another process may open it. A claim that is made meanwhile
+   * waits until the store is closed. Calling the release a second time has no effect. While no workspace is claimed,
+   * every other method rejects with `CLOSED`.
    *
-   * Rejects with `STORE_IN_USE` when the workspace is claimed already, here or elsewhere, and with `STORE_FAILED` when
-   * the disk fails. Then nothing is claimed.
+   * Rejects with `STORE_IN_USE` when the workspace is claimed already, in this process or tab or in another one, and
+   * with `STORE_FAILED` when the disk fails. A claim that rejects has claimed nothing.
    */
   claim(workspace: string): Promise<() => Promise<void>>
 
   /**
-   * Checks whether the place of the data is still there. Rejects with `STORE_GONE` when it was removed; from then on
-   * every commit rejects with `STORE_GONE`, too. Rejects with `STORE_FAILED` when the disk has no space for writes. A
-   * store whose data cannot be removed during use has no such function.
+   * Checks whether the folder or other place of the data still exists. Rejects with `STORE_GONE` when it was removed;
+   * from then on every commit rejects with `STORE_GONE`, too. Rejects with `STORE_FAILED` when the disk has no space
+   * for writes. A store whose data cannot be removed during use lacks this function.
    */
   look?(): Promise<void>
 
@@ -65,26 +67,27 @@ export interface Store {
   get(key: Key): Promise<Value | undefined>
 
   /**
-   * Reads the entries whose key extends `prefix`, ascending, as they were at one moment. The prefix itself is not among
-   * them; an empty prefix lists everything. Sees everything that was committed before the call.
+   * Reads the entries whose key extends `prefix`, ascending, as they were at one moment. The entry at `prefix` itself
+   * is not among them; an empty prefix lists everything. Sees everything that was committed before the call.
    *
-   * `after` leaves out all keys up to and including the given one, which need not exist. `limit` is the largest number
+   * `after` leaves out all keys up to and including `after` itself, which need not exist. `limit` is the largest number
    * of entries.
    */
   list(prefix: Key, options?: { readonly after?: Key; readonly limit?: number }): Promise<[Key, Value][]>
 
   /**
-   * Writes all of `writes` or nothing, durably: once it has resolved, neither `kill -9` nor a power cut undoes it.
+   * Writes all of `writes` or nothing, durably: once the commit has resolved, neither `kill -9` nor a power cut undoes
+   * it.
    *
    * Commits take effect in the order of their calls, and a commit that fails does not stop later ones. Of two writes to
-   * one key the later one takes effect. `expect` is compared with the state after all commits that were called before,
-   * in one step with the writes.
+   * one key the later one takes effect. The store compares `expect` with the state after all commits that were called
+   * before, in one step with the writes.
    *
    * Rejects with `STORE_GONE` when the place of the data is known to be removed (`look`).
    *
    * Rejects with `STORE_MOVED` when a key does not have the expected value; then nothing is written. Rejects with
-   * `STORE_FAILED` when the disk fails; then nothing is written either. The exception is a disk that could not be read
-   * afterwards: then all of the commit may be there when the store is next opened, never a part.
+   * `STORE_FAILED` when the disk fails; then nothing is written either. There is one exception: if the disk cannot be
+   * read after the failure, the next opening of the store may find the commit written, all of it and never a part.
    */
   commit(writes: readonly Write[], options?: { readonly expect?: readonly Expect[] }): Promise<void>
 }

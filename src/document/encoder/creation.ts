@@ -15,9 +15,10 @@ import { NewOperations } from "./new-operations.ts"
 import { putRegister } from "./registers.ts"
 
 /**
- * Returns the genesis, the containers of the texts that are written, and one change by `actor` with these writes, or a
- * change that only signs the creation if there are no writes. `time` in s. Undefined: a write is of a kind that is not
- * known here, and Automerge must make it. Throws `TOO_LARGE`.
+ * Returns the genesis, the containers of the texts that are written, and one change by `actor` with the writes. If
+ * there are no writes, that change sets and removes a key, so that the entity has a time and an author. `time` in s.
+ * Returns undefined when this file does not know the kind of a write: Automerge must then make the changes. Throws
+ * `TOO_LARGE`.
  */
 export function encodeCreation(
   entity: string,
@@ -31,7 +32,8 @@ export function encodeCreation(
   const containers = new Map(texts.map(({ key }) => [key, textContainer(entity, genesis, key)]))
   const made = [genesis, ...containers.values()]
   const heads = containers.size > 0 ? [...containers.values()] : made
-  const startOp = (heads[0] ?? genesis).maxOp + 1 // every container has one operation and depends on the genesis alone
+  // All containers have the same maxOp: each has one operation and depends on the genesis alone.
+  const startOp = (heads[0] ?? genesis).maxOp + 1
   const others = [...containers.values()].map((container) => container.actor).sort()
   const operations = new NewOperations(startOp)
   for (const write of writes) {
@@ -52,5 +54,5 @@ export function encodeCreation(
   return [...made, content]
 }
 
-/** Whether these hunks are the first text of a field. */
+/** Whether these hunks do nothing but insert the first text of a field. */
 const isFirst = ([hunk, ...more]: readonly Hunk[]): boolean => hunk?.at === 0 && hunk.remove === 0 && more.length === 0

@@ -37,7 +37,7 @@ export function encodeChange(
   return body.chunk()
 }
 
-/** Every change is put together here: one is done before the next begins. */
+/** Every change is put together in this buffer. One change is done before the next begins. */
 const scratch = new Uint8Array(2 ** 14)
 
 function writeActor(out: BytesWriter, actor: Actor): void {

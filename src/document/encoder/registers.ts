@@ -1,4 +1,4 @@
-/** Turns the value of a register into operations, in the order and with the types of numbers that Automerge chooses. */
+/** Turns the value of a register into operations, in the order and with the number types that Automerge chooses. */
 
 import { MAKE_LIST, MAKE_MAP } from "../format.ts"
 import type { Id, NewOperations, Place, Scalar } from "./new-operations.ts"
@@ -7,8 +7,8 @@ import type { Id, NewOperations, Place, Scalar } from "./new-operations.ts"
  * Puts a checked plain value at a key of the root. Returns false when the value is of a kind that is not known here; the
  * operations must then not be used. `replaced`: the operations whose values it replaces, sorted.
  *
- * The objects inside an object are made first, and filled in the order in which they were made. Keys are sorted by their
- * bytes in UTF-8.
+ * Objects are filled in the order in which they were made. So all objects inside an object are made before the first of
+ * them is filled. The keys of an object are sorted by their bytes in UTF-8.
  */
 export function putRegister(
   operations: NewOperations,
@@ -58,11 +58,12 @@ const isPlain = (value: unknown): value is object =>
 function byCharacters(a: string, b: string): number {
   let at = 0
   while (at < a.length && a[at] === b[at]) at++
-  // A surrogate is the half of a character above U+FFFF, although its code unit is below those of U+E000 to U+FFFF.
+  // A surrogate is half of a character above U+FFFF. So it comes after U+E000 to U+FFFF, although its code unit is
+  // smaller.
   return rank(a, at) - rank(b, at)
 }
 
-/** Ranks a code unit as the character that it belongs to; the end of the text comes first. */
+/** Ranks a code unit as the character that it belongs to. The end of the text ranks lowest. */
 function rank(text: string, at: number): number {
   const unit = at < text.length ? text.charCodeAt(at) : -1
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit

@@ -56,7 +56,10 @@ export class Runs<T extends number | string> {
     }
   }
 
-  /** Returns the end of the literal that begins at this run: the first run after it that is null or repeats a value. */
+  /**
+   * Returns the index of the run behind the literal that begins at this run: the next run that is null or repeats a
+   * value. Returns `at` when the run at `at` is such a run, so that no literal begins there.
+   */
   #literalEnd(at: number): number {
     let end = at
     while (this.#times[end] === 1 && this.#values[end] !== null) end++
@@ -72,7 +75,10 @@ export function writeText(out: BytesWriter, text: string): void {
   out.utf8(text)
 }
 
-/** A column of numbers of which each is written as its difference to the number before it, nulls left out. */
+/**
+ * A column of numbers, each written as its difference to the number before it. Nulls in between do not count as
+ * numbers.
+ */
 export class Deltas {
   readonly #runs = new Runs<number>((out, step) => out.sleb(step))
   #last = 0
@@ -82,7 +88,7 @@ export class Deltas {
     if (value !== null) this.#last = value
   }
 
-  /** Adds the next `times` numbers after the last one. */
+  /** Adds `times` numbers, each larger by one than the number before it. */
   count(times: number): void {
     this.#runs.add(1, times)
     this.#last += times
@@ -97,9 +103,9 @@ export class Deltas {
   }
 }
 
-/** A column of flags: lengths of alternating runs, of which the first is false. */
+/** A column of flags, written as lengths of runs: how many are false, how many then are true, and so on. */
 export class Flags {
-  /** Automerge never omits the column of the insertion flags. */
+  /** The only column of flags is that of the insertion flags, which Automerge never omits. */
   readonly empty = false
   readonly #times = [0]
   #value = false

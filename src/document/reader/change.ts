@@ -1,7 +1,8 @@
 /**
- * Reads the operations of one change into a document. It checks what each of them refers to: an object of the right
- * kind, an element of it, and predecessors under the same key or at the same element, in the order in which Automerge
- * writes them. Otherwise Automerge would not write the same operation again.
+ * Reads the operations of one change into a document. Checks what each operation refers to: an object of the right
+ * kind, an element of that object, and predecessors (the operations that it replaces, deletes or increments) under the
+ * same key or at the same element, in the order in which Automerge writes them. An operation that refers to anything
+ * else would not come back byte for byte from Automerge.
  */
 
 import type { Change } from "../../wire/chunk.ts"
@@ -15,8 +16,8 @@ import type { Piece } from "./sequence.ts"
 
 /**
  * Reads the change. `exists`: whether an ancestor has made an operation; without it, every operation in the document
- * counts as an ancestor's. `genesis`: whether the change may write `@type`. Throws `Declined` or `CHUNK_BAD`, and the
- * document is of no use then.
+ * counts as an ancestor's. `genesis`: whether the change may write `@type`. Throws `Declined` or `CHUNK_BAD`; the
+ * document must not be used after that.
  */
 export function readOperations(
   document: ReadDocument,
@@ -31,7 +32,7 @@ export function readOperations(
 class Reading {
   readonly #document: ReadDocument
   readonly #runs: OperationRuns
-  /** The document's numbers of the actors of the change. */
+  /** By index of an actor in `#runs.actors`, the number that the document has for the actor. */
   readonly #actors: readonly number[]
   readonly #startOp: number
   readonly #exists: Exists | undefined
@@ -51,7 +52,10 @@ class Reading {
     return this.#runs.next()
   }
 
-  /** Reads the operations of the present run, or at least the first of them. */
+  /**
+   * Reads the present run. Shortens the run first if its operations cannot be read all at once; `next` then goes to the
+   * other operations.
+   */
   read(genesis: boolean): void {
     const runs = this.#runs
     this.#document.spend(STEPS_OF_RUN)
@@ -78,14 +82,21 @@ class Reading {
     return this.#document.object(objectCounter, this.#actors[objectActor] as number)
   }
 
-  /** Declines an operation that no ancestor has made, nor this change. `actor`: a number of this change. */
+  /**
+   * Declines a reference to an operation that neither an ancestor nor this change has made. `actor`: an index in
+   * `#runs.actors`.
+   */
   #checkKnown(actor: number, counter: number): void {
-    // The document has only those operations of this change that came before.
+    // No check for an operation of this change: only earlier ones are in the document yet, so a later one is not found
+    // there.
     if (this.#exists === undefined || (actor === 0 && counter >= this.#startOp)) return
     if (!this.#exists(counter, this.#runs.actors[actor] as string)) decline("an operation of no ancestor")
   }
 
-  /** Reads insertions into a list or text: a run of characters each of which is behind the one before, or one. */
+  /**
+   * Reads insertions: into a text, a run of characters of which each is inserted behind the one before; into a list,
+   * one element.
+   */
   #insert(object: SequenceObject): void {
     const runs = this.#runs
     if (runs.predecessors > 0) decline("an insertion that replaces something")
@@ -103,7 +114,10 @@ class Reading {
     }
   }
 
-  /** Returns the piece behind which the run inserts; undefined at the beginning. */
+  /**
+   * Returns the piece behind which the run inserts; undefined for the beginning of the list or text. Shortens the run
+   * to one operation unless each operation inserts behind the element of the operation before it.
+   */
   #after(object: SequenceObject): Piece | undefined {
     const runs = this.#runs
     if (runs.atHead) {
@@ -117,7 +131,7 @@ class Reading {
     return object.elements.endingWith(this.#actors[elementActor] as number, elementCounter)
   }
 
-  /** Reads operations at elements that are there: deletions of characters, or one operation in a list. */
+  /** Reads operations on existing elements: deletions of characters from a text, or one operation in a list. */
   #change(object: SequenceObject): void {
     const runs = this.#runs
     if (runs.atHead) decline("an operation at the beginning of a list or text")
@@ -148,7 +162,7 @@ class Reading {
     runs.passPredecessors(count)
   }
 
-  /** Reads one operation under a key or at an element of a list. `parent`: the object that it is in. */
+  /** Reads one operation under a key of a map or at an element of a list. `parent`: that map or list. */
   #write(parent: DocumentObject, register: Register): void {
     const runs = this.#runs
     const { action, predecessors } = runs
@@ -169,7 +183,10 @@ class Reading {
     if (!Number.isSafeInteger(counter.added)) decline("a counter beyond 2^53")
   }
 
-  /** Reads the next predecessor. `follows`: it must have a larger id than the one before. */
+  /**
+   * Reads the next predecessor. `follows`: the operation has another predecessor before this one, and this one must
+   * have the larger id.
+   */
   #predecessor(register: Register, follows: boolean) {
     const runs = this.#runs
     const { predecessorActor, predecessorCounter } = runs
@@ -184,7 +201,7 @@ class Reading {
     return writtenIn(register, predecessorCounter, actor, this.#document.spend)
   }
 
-  /** Adds the value that the operation writes. */
+  /** Adds to the register the value that the operation writes. */
   #push(parent: DocumentObject, register: Register): void {
     const runs = this.#runs
     const counter = runs.counter

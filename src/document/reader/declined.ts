@@ -1,6 +1,6 @@
 /**
- * The reader leaves an entity to Automerge by throwing this. The reason is for statistics: it names what the reader
- * does not know, and says nothing against the change.
+ * The error that the reader throws to leave an entity to Automerge. The reason is for statistics. It names what the
+ * reader does not know; it does not mean that the change is bad.
  */
 export class Declined extends Error {
   readonly reason: string

@@ -9,22 +9,22 @@ import { Sequence } from "./sequence.ts"
 
 /**
  * The most steps that reading one entity may take. Searches count their steps, and each run of operations counts
- * `STEPS_OF_RUN`. If all steps are steps of searches, they take about 0.1 s. An entity of 10,000
- * edits takes fewer; only a history that was made to be slow, or to fill the memory, takes more.
+ * `STEPS_OF_RUN`. If all steps are steps of searches, they take about 0.1 s. An entity of 10,000 edits takes fewer
+ * steps. Only a history that was made to be slow, or to fill the memory, takes more.
  */
 const STEPS = 10_000_000
 /**
- * Steps that a run of operations counts for, because reading it takes longer and what it makes takes memory. A run in
- * which something other than a text is written is one operation: some 300,000 of them take up to 1 s and 130 MB. A
- * change of 100 bytes may have 262,144 such operations.
+ * How many steps a run of operations counts: reading a run takes longer than one step of a search, and what the run
+ * makes takes memory. Outside texts a run has only one operation. `STEPS` allows some 300,000 such runs, which take up
+ * to 1 s and 130 MB. A small change can come near this limit: 100 bytes may have 262,144 operations.
  */
 export const STEPS_OF_RUN = 32
-/** More actors than an entity can have. With it, an operation id is one number. */
+/** More actors than an entity can have. An operation id is written as one number: `counter * ACTORS + actor`. */
 const ACTORS = 2 ** 20
 
 export class ReadDocument {
   readonly root: MapObject = { kind: MAP, keys: new Map(), depth: 0 }
-  /** The other objects, by the number of the operation that made them. */
+  /** The other objects, by the id of the operation that made them (as one number, see `ACTORS`). */
   readonly #objects = new Map<number, DocumentObject>()
   readonly #actors: Actor[] = []
   readonly #numbers = new Map<Actor, number>()
@@ -50,7 +50,7 @@ export class ReadDocument {
     return this.#objects.get(counter * ACTORS + actor) ?? decline("an object that is not there")
   }
 
-  /** Makes the empty object that an operation makes in `parent`. */
+  /** Makes and keeps the empty object that the operation with this id makes in `parent`. */
   make(action: number, parent: DocumentObject, counter: number, actor: number): DocumentObject {
     const kind = action === MAKE_MAP ? MAP : action === MAKE_LIST ? LIST : action === MAKE_TEXT ? TEXT : undefined
     if (kind === undefined) decline("an action that the reader does not know")
@@ -69,7 +69,8 @@ export class ReadDocument {
       const { counter, actor } = winner as Written
       if (this.larger(value.counter, value.actor, counter, actor)) winner = value
     }
-    // Automerge adds an increment to each of the counters that conflict, and not in the same way everywhere.
+    // If counters conflict, Automerge adds an increment to each of them, and not in the same way in all its functions.
+    // So there is no one value to show.
     if (values.length > 1 && values.some(({ type }) => type === COUNTER)) decline("a conflict with a counter")
     return winner
   }

@@ -5,16 +5,16 @@ import { COUNTER } from "../format.ts"
 import { decline } from "./declined.ts"
 import type { Sequence, Spend } from "./sequence.ts"
 
-/** What a value is, beside the types of scalars. */
+/** Types of values that are objects. They continue the types of scalars in `format.ts`. */
 export const MAP = 16
 export const LIST = 17
 export const TEXT = 18
 
-/** The object that has the fields, or a map inside a field. */
+/** The document's root, which has the fields, or a map inside a field. */
 export interface MapObject {
   readonly kind: typeof MAP
   readonly keys: Map<string, Register>
-  /** How many objects it is in. */
+  /** How many objects this object is nested in. */
   readonly depth: number
 }
 
@@ -34,9 +34,9 @@ export interface Written {
   readonly type: number
   /** A scalar as plain JSON, or an object. */
   readonly value: unknown
-  /** What increments have added, if this is a counter. */
+  /** The sum of all increments, if the value is a counter. */
   added: number
-  /** Whether another operation has replaced or deleted it. */
+  /** Whether another operation has replaced or deleted the value. */
   replaced: boolean
 }
 
@@ -63,7 +63,7 @@ export function visible(register: Register): readonly Written[] {
 
 const NONE: readonly Written[] = []
 
-/** Makes plain JSON of a value of Automerge, as `toPlain` in `cells.ts` does. Bytes are undefined. */
+/** Makes plain JSON of a value of Automerge, as `toPlain` in `cells.ts` does. Returns undefined for bytes. */
 export function plain(written: Written, winner: (values: readonly Written[]) => Written | undefined): unknown {
   const { type, value, added } = written
   if (type < MAP) return type === COUNTER ? sum(value as number, added) : value
@@ -91,7 +91,10 @@ function sum(value: number, added: number): number {
   return value + added
 }
 
-/** Declines an object that is nested deeper than a row shows: Automerge's own stack may not be large enough for it. */
+/**
+ * Returns the depth of a new object inside this one. Declines a new object that would be nested deeper than a row
+ * shows: Automerge's own stack may be too small for it.
+ */
 export function depthIn(object: DocumentObject): number {
   if (object.depth >= DEPTH) decline("an object that is nested too deep")
   return object.depth + 1

@@ -1,6 +1,6 @@
 /**
- * Reads the operations of one change by runs: operations that follow each other and differ only in their ids and in
- * their values. A thousand inserted characters are two or three runs.
+ * Reads the operations of one change by runs. A run is operations that follow each other and differ only in their ids,
+ * in the ids that they refer to, and in their values. A thousand inserted characters are two or three runs.
  */
 
 import type { Change } from "../../wire/chunk.ts"
@@ -11,12 +11,15 @@ import { decline } from "./declined.ts"
 import { DIFFERENCES, Flags, NUMBERS, Runs, TEXTS } from "./runs.ts"
 import { Values } from "./values.ts"
 
-/** Names of columns: id << 4 | type. The columns of marks are not among them: a change with a mark is declined. */
+/**
+ * The names of the columns that the reader knows: id << 4 | type. The columns of marks are not among them: a change
+ * with a mark is declined.
+ */
 const NAMES = [1, 2, 17, 19, 21, 52, 66, 86, 87, 112, 113, 115] as const
 
 /**
- * Reads the actors that changes name: the author first, then the others. Most changes of an entity name the same
- * others as the change before, and making their names takes longer than comparing their bytes.
+ * Reads the actors that a change names: the author first, then the others. Keeps the others of the last change, because
+ * most changes of an entity name the same: comparing their bytes takes less time than making the strings again.
  */
 export class ChangeActors {
   #last: Layout | undefined
@@ -51,7 +54,10 @@ export class OperationRuns {
   count = 0
   /** The counter of the first operation. Each following one has the next counter. */
   counter: number
-  /** The author first, then the other actors that the change names. Actors are numbers into this list. */
+  /**
+   * The author first, then the other actors that the change names. Elsewhere in this class, an actor is an index in
+   * this list.
+   */
   readonly actors: readonly Actor[]
   readonly values: Values
   readonly #objectActor: Runs
@@ -64,7 +70,7 @@ export class OperationRuns {
   readonly #predecessors: Runs
   readonly #predecessorActor: Runs
   readonly #predecessorCounter: Runs
-  /** Which of `actors` the operations read so far refer to. */
+  /** By index in `actors`, whether an operation that was read so far refers to the actor. */
   readonly #referred: boolean[]
   #left: number
 
@@ -112,7 +118,7 @@ export class OperationRuns {
     return true
   }
 
-  /** Makes the run shorter. The operations that are left out are in the next run. */
+  /** Makes the run shorter. The next run begins with the operations that are left out. */
   shorten(count: number): void {
     this.count = count
   }
@@ -162,7 +168,10 @@ export class OperationRuns {
   get predecessors(): number {
     return this.#predecessors.value
   }
-  /** The next predecessor. If the run has one each, all of them are described as those of the elements are. */
+  /**
+   * The next predecessor. If each operation of the run has one predecessor, this is the first of them, and the counters
+   * of the others follow in steps of `predecessorStep`.
+   */
   get predecessorActor(): number {
     return this.#actor(this.#predecessorActor.value)
   }

@@ -15,7 +15,7 @@ export interface ReadRow {
   readonly collection: string
   readonly row: ProjectedRow
   readonly facts: Facts
-  /** No change is bad: a history with a bad change is left to Automerge. */
+  /** `bad` is empty, because a history with a bad change is left to Automerge. */
   readonly verdict: Judged
 }
 
@@ -48,9 +48,10 @@ export function accepted<T>(read: () => T): T | undefined {
 }
 
 /**
- * Judges `suspects`, whereas the other changes are known to be sound, and makes the row. Returns a string when it
- * leaves the entity to Automerge: the reason, for statistics. Otherwise all changes but the waiting ones are sound:
- * `verdicts` would give the same verdict, and `project` of the hydrated entity the same row, byte for byte.
+ * Judges `suspects` and makes the row. All other changes are known to be sound. When the entity must be left to
+ * Automerge, returns the reason, a string for statistics. When a row is returned, all changes are sound, except those
+ * that wait for a missing dep. `verdicts` would give the same verdict, and `project` would make the same row, byte for
+ * byte, from the hydrated entity.
  */
 export function readRow(
   entity: string,

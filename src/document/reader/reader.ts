@@ -1,7 +1,7 @@
 /**
- * Reads an entity from its changes in plain JavaScript, without Automerge. It knows the part of Automerge's format that
- * notes use, and declines the rest: then Automerge must make the document. What it accepts, Automerge applies and gives
- * back byte for byte, and the row is the same.
+ * Reads an entity from its changes in plain JavaScript, without Automerge. The reader knows the part of Automerge's
+ * format that notes use, and declines all else: then Automerge must make the document. Automerge would apply every
+ * change that the reader accepts, and give it back byte for byte; its row would be the same.
  */
 
 import { HeadwaterError } from "../../base/errors.ts"
@@ -46,8 +46,8 @@ export class Reader {
 
   /**
    * Reads the next change, all deps of which must have been read before. `exists`: whether an ancestor of the change
-   * has made an operation; without it, every operation that was read before counts as an ancestor's. Throws `Declined`:
-   * then this reader must not be used any more.
+   * has made an operation; without it, every operation that was read before counts as an ancestor's. Throws `Declined`;
+   * this reader must not be used after that.
    */
   read(change: Change, exists?: Exists): void {
     const isGenesis = change.deps.length === 0
@@ -105,7 +105,10 @@ export class Reader {
     return plain(own ?? (winner(texts) as Written), winner)
   }
 
-  /** Returns the one of several texts under a key that the derived container of the key makes. */
+  /**
+   * Of several texts under a key, returns the one that the derived container of the key makes; undefined when that text
+   * is not among them.
+   */
   #container(key: string, texts: readonly Written[]): Written | undefined {
     const { startOp, actor } = textContainer(this.id, this.#genesis as Change, key)
     return texts.find((text) => text.counter === startOp && this.#document.actor(text.actor) === actor)

@@ -1,33 +1,37 @@
 /**
  * Reads columns of a change run by run, and accepts only the encoding that Automerge writes. Automerge keeps operations
- * and not bytes: it encodes them again when the document is saved, and a change in other bytes has another hash then.
+ * and not bytes. When a document is saved, Automerge encodes the operations again: a change that came in another
+ * encoding would then have other bytes and another hash.
  *
  * A run-length encoded column (https://automerge.org/automerge-binary-format-spec) consists of runs of equal values,
  * literals (values that differ from their neighbours) and runs of nulls. Automerge makes each of them as long as it
- * can, leaves out a column that has only nulls, and writes the nulls at a column's end.
+ * can, leaves out a column that has only nulls, and does not leave out the nulls at a column's end.
  */
 
 import type { Bytes } from "../../wire/leb128.ts"
 import { decline } from "./declined.ts"
 import { textOf } from "./utf8.ts"
 
-/** What a column has values of. In a column of differences each value is written as its difference to the last one. */
+/** Types of columns. In a column of differences, each value is written as its difference to the value before it. */
 export const NUMBERS = 0
 export const DIFFERENCES = 1
 export const TEXTS = 2
 
-/** What the last part of a column was. */
+/** What `#part` says of the part of a column that was read last. */
 const NOTHING = 0
 const RUN = 1
 const LITERAL = 2
 const NULLS = 3
 
-/** More values than a change may have operations. Not `Infinity`, because the engine reads whole numbers faster. */
+/**
+ * How many nulls an absent column has: more than a change may have operations. Not `Infinity`, because the engine reads
+ * whole numbers faster.
+ */
 const ENDLESS = 2 ** 30
 
 /** Reads one run-length encoded column. Throws `Declined` or `CHUNK_BAD` when Automerge would not write the column. */
 export class Runs {
-  /** Whether the next `left` values are there; otherwise they are nulls. */
+  /** False when the next `left` values are nulls. Otherwise none of them is. */
   there = false
   /** How many of the next values are alike: equal, or each `step` more than the one before. 0 at the column's end. */
   left = 0
@@ -53,7 +57,10 @@ export class Runs {
     else if (nullable) this.left = ENDLESS
   }
 
-  /** `bytes`: undefined when the change has no such column. A nullable column then has only nulls. */
+  /**
+   * `bytes`: undefined when the change has no such column. A nullable column then has only nulls, and any other column
+   * has no values.
+   */
   static of(bytes: Bytes | undefined, type: number, nullable: boolean): Runs {
     if (bytes === undefined) return nullable ? Runs.#NULLS : Runs.#NOTHING
     return new Runs(bytes, type, nullable)
@@ -62,7 +69,7 @@ export class Runs {
   static readonly #NULLS = new Runs(undefined, NUMBERS, true)
   static readonly #NOTHING = new Runs(undefined, NUMBERS, false)
 
-  /** Passes values, at most `left`. */
+  /** Passes the next `count` values, at most `left`. */
   pass(count: number): void {
     if (this.#bytes === undefined) return
     this.left -= count

@@ -1,30 +1,31 @@
 /**
- * The order of the elements of a list or text. An element's id is that of the operation that inserted it. It stands
- * behind the element after which it was inserted, and before its neighbours there with smaller ids. (Automerge does the
- * same; the algorithm is RGA, "Replicated abstract data types", Roh et al. 2011.)
+ * Keeps the elements of a list or text in order. An element has the id of the operation that inserted it, and comes
+ * behind the element after which it was inserted. Of several elements that were inserted after the same one, the
+ * element with the largest id comes first. (Automerge does the same; the algorithm is RGA, "Replicated abstract data
+ * types", Roh et al. 2011.)
  *
- * Elements with consecutive ids that stand side by side are one piece: a text of a thousand characters that was pasted
- * is one piece, and each edit adds a few.
+ * Elements with consecutive ids that lie side by side are one piece: a text of a thousand characters that was pasted is
+ * one piece, and each edit adds a few.
  */
 
 import { decline } from "./declined.ts"
 import type { Register } from "./objects.ts"
 
 /**
- * A piece does not grow beyond this number of UTF-16 units. The engine copies the text of a piece when the piece is
- * divided after it has grown. Without this bound, two authors of which one types at the end of a huge text and the other
- * one at its beginning would have the whole text copied with each change.
+ * A piece does not grow beyond this number of UTF-16 units. The JavaScript engine copies the text of a piece when the
+ * piece is divided after it has grown. Without this bound, if one author types at the end of a huge text and another
+ * one at its beginning, each change would copy the whole text.
  */
 const GROWN = 4096
 
-/** Elements that stand side by side: `count` of them, whose ids are `first`, `first` + 1, ... of one actor. */
+/** Elements that lie side by side: `count` of them, whose ids are `first`, `first` + 1, ... of one actor. */
 export interface Piece {
   readonly actor: number
   readonly first: number
   count: number
-  /** The characters of a text's piece: all of them have the same number of UTF-16 units. */
+  /** In a text, the characters of the piece. All of them have the same number of UTF-16 units. */
   text: string
-  /** The values of a list's element, which is a piece of its own. */
+  /** In a list, the values of the element. Each element of a list is a piece of its own. */
   readonly register: Register | undefined
   deleted: boolean
   next: Piece | undefined
@@ -33,12 +34,12 @@ export interface Piece {
 /** Whether the first operation id is larger: by the counter, then by the actor. */
 export type Larger = (counter: number, actor: number, thanCounter: number, thanActor: number) => boolean
 
-/** Counts steps, of which only unusual histories make many, and declines when there are too many. */
+/** Counts steps of searches. Declines when there are too many, which happens only with unusual histories. */
 export type Spend = (steps: number) => void
 
 export class Sequence {
   #head: Piece | undefined
-  /** The pieces of each actor, in the order of their ids. */
+  /** By number of an actor, its pieces in the order of their ids. */
   readonly #pieces: Piece[][] = []
   readonly #larger: Larger
   readonly #spend: Spend
@@ -57,7 +58,8 @@ export class Sequence {
       this.#insertCharacters(actor, first, text, count, after)
       return
     }
-    // Some characters are surrogate pairs. The pieces on both sides of such a place have characters of other lengths.
+    // Some characters are surrogate pairs, which are two UTF-16 units. All characters of a piece must have the same
+    // number of units, so the text is divided where that number changes.
     let behind = after
     let counter = first
     for (const part of text.match(/[\u{10000}-\u{10ffff}]+|[^\u{10000}-\u{10ffff}]+/gu) ?? []) {
@@ -112,7 +114,10 @@ export class Sequence {
     return piece !== undefined && this.#larger(piece.first, piece.actor, counter, actor)
   }
 
-  /** Returns the piece that ends with this element, after dividing the piece that goes on behind it. */
+  /**
+   * Returns the piece that ends with this element. If the element's piece has more elements behind it, divides the
+   * piece first.
+   */
   endingWith(actor: number, counter: number): Piece {
     const piece = this.#holding(actor, counter)
     if (counter < piece.first + piece.count - 1) this.#divide(piece, counter + 1)
@@ -124,7 +129,9 @@ export class Sequence {
     return this.#holding(actor, counter).register ?? decline("a value in place of a character")
   }
 
-  /** Deletes characters of a text, the ids of which follow each other. A character may be deleted more than once. */
+  /**
+   * Deletes characters of a text: `count` consecutive ids from `first` on. A character may be deleted more than once.
+   */
   delete(actor: number, first: number, count: number): void {
     const end = first + count
     for (let counter = first; counter < end; ) {

@@ -3,7 +3,10 @@
 import { decline } from "./declined.ts"
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-/** Up to so many ASCII characters are put together one by one, because a call of the decoder takes longer. */
+/**
+ * A text of at most so many ASCII characters is put together character by character, because a call of the decoder
+ * takes longer.
+ */
 const SHORT = 12
 
 /** Decodes the bytes from `from` up to `to`. */

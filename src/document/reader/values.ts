@@ -24,7 +24,7 @@ export class Values {
     this.#bytes = bytes ?? new Bytes(new Uint8Array(), 0)
   }
 
-  /** Passes the values of operations that have none. */
+  /** Passes `count` operations. Declines if one of them has a value. */
   none(count: number): void {
     for (let left = count; left > 0; ) {
       const alike = this.#alike(left)
@@ -135,7 +135,7 @@ function float(bytes: Uint8Array, from: number, size: number): number | null {
   if (size !== 8) decline("a float that is not 8 bytes long")
   const view = new DataView(bytes.buffer, bytes.byteOffset + from, 8)
   const value = view.getFloat64(0, true)
-  // There are many NaNs, and a processor may turn one into another.
+  // NaN has many encodings, and a processor may turn one into another: then it would not come back byte for byte.
   if (Number.isNaN(value) && view.getBigUint64(0, true) !== 0x7ff8000000000000n) decline("an unusual NaN")
   return Number.isFinite(value) ? value : null
 }
