@@ -4,7 +4,7 @@ export { openWorkspace, type Workspace, type WorkspaceOptions } from "./app/work
 export type { Clock, Env, Socket } from "./base/env.ts"
 export { type Code, codes, HeadwaterError } from "./base/errors.ts"
 export type { Mended } from "./base/mended.ts"
-export { preview } from "./schema/defaults-and-preview.ts"
+export { preview } from "./schema/preview.ts"
 export { collection, type Def, shape, text } from "./schema/schema.ts"
 export type { Edit, Meta, Row, Whole } from "./schema/types.ts"
 export type { Expect, Key, Store, Value, Write } from "./store/store.ts"

@@ -17,9 +17,9 @@ import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
 import { unlessAborted } from "./abortable-opening.ts"
 import { type Collection, checkId, openCollection } from "./collection.ts"
-import { uuidv7 } from "./ids.ts"
 import { beginLife, type Life } from "./open-after-close.ts"
 import { type Status, WorkspaceStatus } from "./status.ts"
+import { uuidv7 } from "./uuid-v7.ts"
 import { Waiting } from "./wait-for-relay.ts"
 
 type Defs = Record<string, Def<string, any, any, any>>

@@ -16,15 +16,12 @@ import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, MANY_HEADS, merging, pruning, textContainer } from "./derived-changes.ts"
 import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
+import { estimatedBytes } from "./memory-estimate.ts"
 import { MADE, rootKeys } from "./operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
 
-/** The estimates that `estimatedBytes` adds up. */
-const BYTES_OF_DOCUMENT = 8 * 1024
-const BYTES_OF_CHANGE = 1024
-const BYTES_OF_OPERATION = 160
 export class Entity {
   readonly id: string
   readonly collection: string
@@ -105,15 +102,9 @@ export class Entity {
     return this.#history.heads
   }
 
-  /**
-   * The memory of the document in bytes, estimated because WebAssembly does not report it. Measured (Automerge 3.5,
-   * Node 20): 12 kB for a document with a title, and 126 to 233 bytes an operation for texts of 1 to 100 kB, however
-   * many changes they were written in. The encoded bytes of the changes say less: a document takes 6 to 165 times as
-   * many.
-   */
+  /** The memory of the document in bytes, estimated. */
   get estimatedBytes(): number {
-    const { operations, size } = this.#history
-    return BYTES_OF_DOCUMENT + BYTES_OF_CHANGE * size + BYTES_OF_OPERATION * operations
+    return estimatedBytes(this.#history)
   }
 
   get deleted(): boolean {

@@ -3,7 +3,7 @@
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Facts } from "./facts.ts"
-import { type LongFields, takeLongFields } from "./long-fields.ts"
+import { type LongFields, takeLongFields } from "./long-field-previews.ts"
 import type { FieldWrite } from "./writing.ts"
 
 /**

@@ -3,7 +3,7 @@
  * fields from which it was made.
  */
 import { HeadwaterError } from "../base/errors.ts"
-import { withDefaults } from "./defaults-and-preview.ts"
+import { withDefaults } from "./defaults.ts"
 import { type AnyDef, isText } from "./schema.ts"
 import { refuseAddedIssues, refuseReserved, validated } from "./validation.ts"
 import { checkedText, equal, isThenable, isUserKey, own, plainCopy } from "./values.ts"

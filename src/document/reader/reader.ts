@@ -16,10 +16,10 @@ import { type Facts, factsOf } from "../facts.ts"
 import { STRING } from "../format.ts"
 import type { History } from "../history.ts"
 import { type Exists, TYPE } from "../operations.ts"
-import { readOperations } from "./change.ts"
 import { decline } from "./declined.ts"
 import { ReadDocument } from "./document.ts"
 import { plain, type Register, TEXT, visible, type Written } from "./objects.ts"
+import { readOperations } from "./read-operations.ts"
 
 /** A value of a field, with the id of the operation that wrote it. */
 export interface Value {

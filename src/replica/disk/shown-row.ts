@@ -3,7 +3,7 @@
  * changes (whether the row is pending or stale), and hides values that must not be shown yet. A shown row is frozen.
  */
 
-import { showDefaults } from "../../schema/defaults-and-preview.ts"
+import { showDefaults } from "../../schema/defaults.ts"
 import type { AnyDef } from "../../schema/schema.ts"
 import { freeze } from "../../schema/values.ts"
 import type { Pending, StoredRow } from "./records.ts"

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { startOf } from "../../src/schema/defaults-and-preview.ts"
+import { startOf } from "../../src/schema/preview.ts"
 
 test("the start of a text never ends in half a surrogate pair, and is otherwise as long as asked for", () => {
   expect([startOf("ab😀", 2), startOf("ab😀", 3), startOf("ab😀", 4), startOf("a😀b", 3)]).toEqual([

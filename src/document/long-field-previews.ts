@@ -4,12 +4,10 @@
  */
 
 import { utf8Length } from "../base/utf8.ts"
-import { startOf } from "../schema/defaults-and-preview.ts"
+import { PREVIEW_UNITS, startOf } from "../schema/preview.ts"
 
 /** A field with more UTF-8 bytes than this is long: its row has a preview in place of the field. */
 const LONG = 4096
-/** The most UTF-16 units of a preview. */
-const PREVIEW = 256
 
 /**
  * What a row has in place of each long field, by the field's name. A value that is not a string is shown as JSON.
@@ -26,7 +24,7 @@ export function takeLongFields(fields: Record<string, unknown>): LongFields {
     if (typeof value !== "string" && (typeof value !== "object" || value === null)) continue
     const string = typeof value === "string" ? value : JSON.stringify(value)
     if (!isLong(string)) continue
-    long[key] = { length: string.length, preview: startOf(string, PREVIEW) }
+    long[key] = { length: string.length, preview: startOf(string, PREVIEW_UNITS) }
     delete fields[key]
   }
   return long
