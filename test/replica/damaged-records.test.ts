@@ -11,6 +11,7 @@ import { loadAutomerge } from "../../src/document/entity.ts"
 import { heldOf } from "../../src/replica/disk/change-record.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import type { Key, Store, Value } from "../../src/store/store.ts"
+import { systemEnv } from "../../src/sync/system.ts"
 import { at, first, open, openLevel, url, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
@@ -170,9 +171,14 @@ test("an own change whose outbox record is damaged is pushed as an own change", 
   await again.close()
 })
 
-test("a session that has lost a change of its own never uses the pair (actor, seq) of that change again", async () => {
+test.each([
+  ["loses", undefined, true],
+  ["loses", undefined, false],
+  ["damages", GARBAGE, true],
+  ["damages", GARBAGE, false],
+])("a session of which the disk %s a change never uses its (actor, seq) again", async (_, value, encodeWrites) => {
   const store = memoryStore()
-  const ws = await open(undefined, store)
+  const ws = await open(undefined, store, { ...systemEnv, sizes: { encodeWrites } })
   await ws.notes.create({ title: "one" }, { id: "e" })
   await ws.notes.update("e", (draft) => void (draft.title = "two"))
   const numbers = async () =>
@@ -182,7 +188,7 @@ test("a session that has lost a change of its own never uses the pair (actor, se
     })
   const before = await numbers()
   const [last] = replicaOf(ws).outbox.of("e").slice(-1)
-  await store.commit([[keys.change(w, "e", last?.hash ?? ""), GARBAGE]])
+  await store.commit([[keys.change(w, "e", last?.hash ?? ""), value]])
   replicaOf(ws).documents.drop("e")
   await ws.notes.update("e", (draft) => void (draft.title = "three"))
   const made = (await numbers()).filter((number) => !before.includes(number))

@@ -52,11 +52,23 @@ export const mends: readonly Mend[] = [
   {
     name: "the same actor after a hydration that lacks own changes",
     tests: "test/replica/damaged-records.test.ts",
-    fails: /a session that has lost a change of its own/,
+    fails: /a session of which the disk (loses|damages) a change/,
     edits: [
       {
         file: "src/replica/live-documents.ts",
         replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",
+        by: "",
+      },
+    ],
+  },
+  {
+    name: "the same actor after an edit without a document that lacks own changes",
+    tests: "test/replica/damaged-records.test.ts",
+    fails: /a session of which the disk (loses|damages) a change/,
+    edits: [
+      {
+        file: "src/replica/closed-edit.ts",
+        replace: "if (authorship.isLacking(id, history)) authorship.takeFreshActor()",
         by: "",
       },
     ],
