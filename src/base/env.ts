@@ -1,15 +1,16 @@
 import type { Sizes } from "./replica-sizes.ts"
 
 /**
- * Time, timers and randomness. The engine (replica, sync, relay) takes nothing else from outside the program except
- * what `Env` adds, so a simulation can run the real code in a virtual world. A test checks that.
+ * Time, timers and randomness. The engine (replica, sync, relay) takes these, and what `Env` adds, from an object that
+ * it is given, and nothing else from outside the program. So a simulation can run the real code in a virtual world. The
+ * linter forbids other clocks, timers and sockets in the engine.
  */
 export interface Clock {
   /** ms since 1970. */
   now(): number
   /**
-   * Calls `f` once, after `ms`; 0 ms means that other work has its turn before. Returns a function that cancels the call. A `background` timer does not keep the
-   * process alive.
+   * Calls `f` once, after `ms`. With 0 ms, other work has its turn before the call. Returns a function that cancels the
+   * call. A `background` timer does not keep the process alive.
    */
   after(ms: number, f: () => void, background?: boolean): () => void
   /** `n` bytes that nobody can guess. */
@@ -19,7 +20,9 @@ export interface Clock {
 /** The part of the standard WebSocket (https://websockets.spec.whatwg.org) that the engine uses. Binary frames only. */
 export interface Socket {
   send(frame: Uint8Array): void
-  /** `code`: 1000 for a normal end, 4000 to 4999 are Headwater's. Never throws; `onclose` follows. */
+  /**
+   * `code`: 1000 for a normal end, 4000 to 4999 for Headwater's own reasons. Never throws; `onclose` is called later.
+   */
   close(code?: number, reason?: string): void
   /** Bytes handed to `send` and not yet handed to the network. */
   readonly bufferedAmount: number

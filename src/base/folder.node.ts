@@ -1,6 +1,6 @@
 /**
- * Makes folders whose directory entries survive a power cut (POSIX requires an fsync of the parent folder for that), and
- * notices when a file in a folder is gone.
+ * Makes folders whose directory entries survive a power cut (POSIX requires an fsync of the parent folder for that).
+ * Also notices when a file is gone.
  */
 import { statSync } from "node:fs"
 import { mkdir, open, stat } from "node:fs/promises"
@@ -43,7 +43,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Which file a path led to. */
+/** The file to which a path led when it was looked up. */
 export interface FileIdentity {
   readonly path: string
   readonly dev: bigint
@@ -57,8 +57,9 @@ export async function identityOf(path: string): Promise<FileIdentity | undefined
 }
 
 /**
- * Whether the file is still there. False only when the system says that it is not there, or that another file is in its
- * place. The call is synchronous, because through Node's threads it would take four times as long.
+ * Whether the path still leads to the same file. False only when the system says that the path leads to no file or to
+ * another one; true when the system cannot say. The call is synchronous, because through Node's threads it would take
+ * four times as long.
  */
 export function isThere({ path, dev, ino }: FileIdentity): boolean {
   try {

@@ -47,7 +47,7 @@ export function bytesOfHex(hex: string): Uint8Array {
     wrong |= (high | low) & 16
     bytes[i] = (high << 4) | low
   }
-  if (wrong) throw new HeadwaterError("CHUNK_BAD", "not lower-case hexadecimal digits")
+  if (wrong) throw new HeadwaterError("CHUNK_BAD", "the text is not lower-case hexadecimal digits")
   return bytes
 }
 

@@ -1,13 +1,14 @@
 /** Keeps listeners: functions that are called when something has happened. */
 
 /**
- * A set of listeners. `tell` and `tellNow` call those listeners that were in the set at the call and are still in it, so
- * a listener may add and remove listeners. A listener that throws does not affect the others, nor the caller.
+ * A set of listeners. A listener may add and remove listeners while the set is being told: a listener that was added
+ * after the call of `tell` or `tellNow` is not called, and one that was removed is not called any more. A listener that
+ * throws affects neither the other listeners nor the caller.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
 
-  /** Adds a listener and returns its unsubscription. One function may listen twice. */
+  /** Adds a listener. Returns the function that removes it. A function that is added twice is called twice. */
   add(f: (...told: T) => void): () => void {
     const listener = (...told: T) => f(...told)
     this.#all.add(listener)
@@ -15,8 +16,8 @@ export class Listeners<T extends readonly unknown[]> {
   }
 
   /**
-   * Calls the listeners at the end of the turn. So a listener of an app may write, connect or close at any time. `what`
-   * makes the arguments, and is called only then.
+   * Calls the listeners in a microtask, after the caller has ended. So a listener of an app may write, connect or close
+   * without disturbing the caller. `what` makes the arguments, and is called in that microtask, too.
    */
   tell(what: () => T): void {
     const all = [...this.#all]
@@ -27,14 +28,14 @@ export class Listeners<T extends readonly unknown[]> {
   }
 
   /**
-   * Calls the listeners at once. For listeners of the library itself, because the code after the call relies on what
-   * they have done: a write that has resolved is in the status.
+   * Calls the listeners before it returns. Only for listeners of the library itself. The caller relies on what they do:
+   * for example, the status must count a write before the write's promise resolves.
    */
   tellNow(...told: T): void {
     for (const listener of [...this.#all]) if (this.#all.has(listener)) callSafely(() => listener(...told))
   }
 
-  /** Removes all listeners at the end of the turn, after the calls that `tell` has delayed until then. */
+  /** Removes all listeners in a microtask, after the calls that `tell` has put off. */
   end(): void {
     queueMicrotask(() => this.#all.clear())
   }

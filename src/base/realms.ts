@@ -1,6 +1,6 @@
 /**
- * Recognises values that may come from another realm, as in a test whose page has its own globals. `instanceof` says
- * false of such a value.
+ * Recognises bytes and dates that may come from another realm: a JavaScript environment with globals of its own, such
+ * as the page of a test. For such a value, `instanceof` is false.
  */
 
 const tagOf = (value: unknown): string => Object.prototype.toString.call(value)

@@ -29,7 +29,7 @@ export interface Sizes {
    * everything again. A full group, and a fold of rows, touch fewer.
    */
   readonly journalNames: number
-  /** Estimated bytes of the live documents that are kept when no step uses them. */
+  /** How many bytes of memory (estimated) live documents may take while no step uses them. */
   readonly documentBytes: number
   /**
    * The most steps in one group. Bounds how long a write waits for its turn, and how many documents are live at the
@@ -44,32 +44,36 @@ export interface Sizes {
    */
   readonly readAtOnce: number
   /**
-   * After this number of operations a step that projects stale entities ends, because 20 kB of changes may have
-   * millions. Bounds how long a write waits for that step. 128 notes of 8,000 characters have fewer.
+   * A step that projects stale entities ends after this number of operations, because 20 kB of changes may have
+   * millions of operations. Bounds how long a write waits for that step. 128 notes of 8,000 characters have fewer
+   * operations.
    */
   readonly readOperations: number
-  /** Bytes of changes that are received, or bytes or operations of which rows are made, before other work has its turn. */
+  /**
+   * How much is done before other work has its turn: bytes of received changes, or bytes or operations of the changes
+   * from which rows are made.
+   */
   readonly readBytes: number
-  /** Bytes of chunks from the relay that stay in memory for the projection that follows. */
+  /** The most bytes of received chunks that stay in memory, so that the projection need not read them from the disk. */
   readonly arrivals: number
-  /** How many change records one read for a `have` returns. */
+  /** How many change records are read from the store at once while a `have` is made. */
   readonly haveRecords: number
-  /** The most bytes of one `have`. */
+  /** A page of `have` is sent when it has this many bytes (estimated). */
   readonly haveBytes: number
   /**
-   * Bytes of chunks in one push. With more, an ack would come late; with much fewer, a large outbox would take for
-   * ever.
+   * The most bytes of chunks in one push; a longer chunk is pushed alone. With more bytes, the ack of a push would come
+   * late. With much fewer, a large outbox would take too many pushes.
    */
   readonly pushBytes: number
   /** How many pushes may wait for their ack at the same time. */
   readonly pushes: number
-  /** Bytes of chunks in all pushes that wait for their ack. */
+  /** No further push is sent while the pushes that wait for their ack have this many bytes of chunks or more. */
   readonly pushWindow: number
-  /** Bytes of items that the relay may send on a new connection before this replica has committed them. */
+  /** How many bytes of items the relay may send ahead of what this replica has committed, on a new connection. */
   readonly firstCredit: number
-  /** The same bytes on the slowest line. */
+  /** The fewest bytes that the relay may send ahead, on a slow line. */
   readonly leastCredit: number
-  /** The same bytes on the fastest line. */
+  /** The most bytes that the relay may send ahead, on a fast line. */
   readonly credit: number
   /**
    * Whether creations, and edits of closed entities, are encoded without Automerge. The simulation makes them with

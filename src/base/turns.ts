@@ -1,4 +1,4 @@
-/** Divides long work, so that the page can answer a key, and the relay's next frame can come, in the middle of it. */
+/** Divides long work into parts, so that a page can handle a key press or a frame of the relay between two parts. */
 import type { Clock } from "./env.ts"
 
 export class Turns {
@@ -14,8 +14,8 @@ export class Turns {
   }
 
   /**
-   * Call after each piece of the work, and await the result if there is one: it resolves when other work has had its
-   * turn.
+   * Call after each piece of the work, and await the promise if it returns one. The promise resolves when other work
+   * has had its turn.
    */
   worked(amount: number): Promise<void> | undefined {
     this.#done += amount

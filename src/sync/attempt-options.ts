@@ -1,4 +1,4 @@
-/** What an attempt needs from its session, and what it reports to it. */
+/** What an attempt gets from its session, and what the attempt reports to the session. */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
@@ -9,9 +9,9 @@ import type { Link } from "./socket.ts"
 
 /** What one attempt to sync a workspace shows in the workspace's status. */
 export interface AttemptStatus extends CatchUpStatus {
-  /** The reason why nothing comes for this workspace although the connection is open. */
+  /** Why nothing comes for this workspace although the connection is open; null when there is no such reason. */
   readonly trouble: HeadwaterError | null
-  /** The error of a refusal that ends after some time; null when the relay refuses nothing. */
+  /** The error of the refusal for now that ends first; null when the relay refuses no change for now. */
   readonly refusal: HeadwaterError | null
 }
 
@@ -22,7 +22,7 @@ export interface AttemptOptions {
   /** The number of the latest check (`Sync.check`). */
   readonly latestCheck: () => number
   readonly update: (patch: Partial<AttemptStatus>) => void
-  /** The id for the next push. No two pushes of one connection have the same id. */
+  /** Returns the id for the next push. No two pushes of one connection have the same id. */
   readonly nextPushId: () => string
   /** Whether an earlier attempt has ended on this connection. The relay may still send messages for that attempt. */
   readonly again: boolean
@@ -35,8 +35,8 @@ export interface AttemptOptions {
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
   /**
-   * Called when `mustHeal` has become true. The session reads `mustHeal` after every commit, but perhaps the next
-   * commit does not come for a long time.
+   * Called when `Attempt.mustHeal` has become true. The session also reads `mustHeal` after every commit, but the next
+   * commit may not come for a long time.
    */
   readonly damaged: () => void
 }

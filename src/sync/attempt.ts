@@ -1,7 +1,8 @@
 /**
  * One attempt of a workspace to keep level with the relay over a live connection. It pulls what follows the cursor,
- * pushes the outbox, and commits each of the relay's messages in a step of the replica, in the order of their arrival.
- * When a step fails, the attempt is over, and everything that it has learned is forgotten.
+ * pushes the outbox, and commits each of the relay's messages in a step of the replica. The steps are in the order of
+ * arrival, but entries may wait a little (`entry-batches.ts`). When a step fails, the attempt is over, and everything
+ * that it has learned is forgotten.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -54,7 +55,7 @@ export class Attempt {
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** The difference to the relay's clock, from the time that the relay has sent. Undefined once it is committed. */
+  /** The measured difference to the relay's clock that is not committed yet; undefined when there is none. */
   #clock: Received["clock"]
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
@@ -62,9 +63,10 @@ export class Attempt {
   #endingHeal = false
   readonly #credit: Credit
   /**
-   * What must happen before this attempt accepts entries. Entries that arrive before that are meant for an earlier
-   * attempt. Accepting them would lose changes, because their cursor may lie after entries that the earlier attempt has
-   * dropped.
+   * What must happen before this attempt accepts entries. `request`: the attempt must send its pull or `have`.
+   * `principal`: entries that name the principal must come. `want`: the `want` that answers its `have` must come.
+   * Entries that arrive before are meant for an earlier attempt. Accepting them would lose changes, because their
+   * cursor may lie after entries that the earlier attempt has dropped.
    */
   #awaits: "request" | "principal" | "want" | "nothing"
   /** How many `have`s of earlier attempts are still to be answered. */
@@ -108,7 +110,7 @@ export class Attempt {
 
   /**
    * Ends the attempt because another one on the same connection takes its place. Commits the entries that have come,
-   * because the new attempt accepts entries that are under way, which may depend on them.
+   * because the new attempt accepts later entries, which may depend on them.
    */
   giveWay(): void {
     this.#batches.handOn()
@@ -150,8 +152,10 @@ export class Attempt {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
       if (message.t === "entries" && message.time !== undefined) this.#o.clockDifference.passedOver()
-      // Only the cursor of these entries must not be used. Their items are valid, and may replace changes that the disk
-      // has damaged. Once entries were dropped, later ones may depend on them; the heal brings both.
+      // These entries are meant for an earlier attempt, so their cursor must not be used. But their items are valid,
+      // and before a heal they may replace changes that the disk has damaged. Once some entries were dropped, the
+      // following ones are dropped, too, because they may depend on them. The relay sends all of them again to this
+      // attempt.
       if (message.t !== "entries") return
       if (this.#awaits === "want" && !this.#dropped) this.#batches.addItems(message)
       else this.#dropped = true
@@ -159,7 +163,7 @@ export class Attempt {
     }
     if (message.t === "entries") return this.#queueEntries(message, bytes)
     if (message.t === "ack") return this.#acknowledged(message)
-    this.#batches.handOnEarlier() // steps follow one another in the order of the relay's messages
+    this.#batches.handOnEarlier() // first the step of the entries that are due
     if (message.t === "reject") this.#run(this.#rejected(message))
     else if (message.t === "want") this.#run(this.#wanted(message))
     else if (message.t === "notice") this.#run(this.#noticed(message))
@@ -177,8 +181,8 @@ export class Attempt {
   }
 
   /**
-   * Ends the attempt when the step fails, which is mostly due to the disk. The next attempt gets the unsaved entries
-   * from the relay again.
+   * Ends the attempt when the step fails, which is mostly due to the disk. The relay sends the entries of a failed step
+   * to the next attempt once more.
    */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
@@ -186,7 +190,7 @@ export class Attempt {
       const error =
         cause instanceof HeadwaterError
           ? cause
-          : new HeadwaterError("MESSAGE_BAD", "a message from the relay could not be handled; it is asked for again", {
+          : new HeadwaterError("MESSAGE_BAD", "a message from the relay could not be handled; we ask for it again", {
               cause,
             })
       if (error.code !== "CLOSED") this.#o.failed(error)
@@ -196,10 +200,11 @@ export class Attempt {
   // ── pulling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #begin(): Promise<void> {
-    // The state is read in a step, after everything that an earlier connection received has been committed.
+    // The state is read in a step, because by then all earlier steps are committed, those of earlier connections, too.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
-    // The cursor of entries that are under way would end a heal of this attempt before the relay has read its `have`.
+    // A heal now needs a new attempt. In this one, the cursor of entries that are under way would end the heal before
+    // the relay has read the `have`.
     if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
     this.#o.clockDifference.asked(this)
@@ -210,8 +215,8 @@ export class Attempt {
       // Otherwise that stream, whose entries are ignored, would use up the credit.
       if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
-      // The earlier attempt's stream may have overdrawn its credit, and this pull does not replace that credit. So the
-      // pull must grant more than any entry has, or the relay would never send the rest.
+      // The earlier attempt's stream may have overdrawn its credit, and this pull adds to that credit. So it must grant
+      // more bytes than any entry has. Otherwise the credit might stay below zero, and the relay would send nothing.
       if (this.#o.again && !this.#ended) this.#pull({}, this.#replica.sizes.credit)
     } else {
       const further = reach !== cursor && { reach: placeOf(reach) }
@@ -281,7 +286,8 @@ export class Attempt {
       this.#window.open()
       this.push()
     }
-    // No heal could begin until now, and the commit that noted the damage may have been the last one for a long time.
+    // Damage may have been noted while no heal could begin: before the state was `served`, or while a heal was ending.
+    // The session looks for damage after each commit, but the next commit may not come for a long time.
     if (this.mustHeal) this.#o.damaged()
     if (this.#ended) return
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
@@ -318,7 +324,7 @@ export class Attempt {
     const stored = this.#window.acknowledged(id)
     if (stored === undefined) return
     this.#batches.addAck({ stored: Array.from(stored, ([hash, entity]) => [entity, hash] as const), at })
-    this.push() // the window has room before the ack is committed
+    this.push() // the window has room as soon as the ack has come, before the ack is committed
   }
 
   async #commitAcks(acks: readonly Acked[]): Promise<void> {
@@ -334,7 +340,8 @@ export class Attempt {
     if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
-      // A change whose dep is refused for now needs no `have`, because both are pushed again together.
+      // When another change of the entity is refused for now, no `have` is needed: this change and its deps are pushed
+      // again together.
       if (this.#refusals.has(entity) || (await this.#exchange.sayOf(entity)) || this.#ended) return
       this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
@@ -354,10 +361,10 @@ export class Attempt {
   async #noticed(notice: Notice): Promise<void> {
     const { code, access } = notice
     if (code === "CURSOR_UNKNOWN" && ++this.#heals > HEALS_AT_MOST) {
-      const message = "the relay still does not know our cursor after several heals; it is tried again later"
+      const message = "the relay still does not know our cursor after several heals; we try again later"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#batches.handOn() // entries that came before belong to the log as it was before
+      this.#batches.handOn() // entries that came before this notice belong to the log as it was then
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()
@@ -369,10 +376,10 @@ export class Attempt {
       const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
-      if (access !== undefined) this.#batches.handOn() // entries that came before may name another access
+      if (access !== undefined) this.#batches.handOn() // entries that came before this notice may name another access
       const mayWrite = access === "write" || access === "admin"
       if (code === "FORBIDDEN" && mayWrite)
-        this.#o.update({ trouble: null }) // it only ends an earlier FORBIDDEN
+        this.#o.update({ trouble: null }) // the notice only says that an earlier FORBIDDEN has ended
       else if (this.#state === "beginning" && isForNow(code)) this.#trouble.turnedAway(notice)
       else this.#trouble.noticed(notice)
       if (access !== undefined) await receiveEntries(this.#steps, { items: [], level: false, access })
@@ -383,11 +390,12 @@ export class Attempt {
     const wanted = await receiveWant(this.#steps, page)
     if (this.#ended) return
     this.#settled(wanted)
-    // An open want waits for a head that may never come. The answer to a pull says when no more heads follow.
+    // A want is open while this replica does not have one of its heads, which may never come. The answer to a pull says
+    // when nothing more follows.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
-  /** Pushes the outbox, because the changes of the settled entities that the relay does not have are in the outbox. */
+  /** Call when entities are settled: the changes of them that the relay lacks are in the outbox. Pushes the outbox. */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)

@@ -4,9 +4,9 @@
 export interface CatchUpStatus {
   /** Whether this device holds everything that the relay has announced. */
   readonly level: boolean
-  /** The number of the latest check (`Sync.check`) that `level` has answered. */
+  /** The number of the latest check (`Sync.check`) that is answered: `level` was true after the check. */
   readonly asOf: number
-  /** Bytes of log that are committed, and bytes of log in total; null when nothing more is to come. */
+  /** Bytes of log: committed since this device was last level, and in total; null when nothing more is to come. */
   readonly progress: { readonly done: number; readonly total: number } | null
 }
 
@@ -35,8 +35,8 @@ export class CatchUp {
 
   /**
    * Whether to pull again for this check. Only the answer to a pull shows that the relay has no other entries; entries
-   * that arrive without a pull do not show it. False while the answer to a pull is under way, and when this check is
-   * answered. After true, the caller must pull.
+   * that arrive without a pull do not show it. False while the answer to a pull is under way, and when the latest pull
+   * was for this check. When it is true, the caller must pull.
    */
   mustAskAgain(check: number): boolean {
     return this.#asOf !== check && this.mustAsk()
@@ -44,7 +44,7 @@ export class CatchUp {
 
   /**
    * Whether another pull must be sent so that the relay says when nothing more follows. False while the answer to the
-   * latest pull is under way, because that answer will say it. After true, the caller must pull.
+   * latest pull is under way, because that answer will say it. When it is true, the caller must pull.
    */
   mustAsk(): boolean {
     if (this.#state !== "level") return false
@@ -62,7 +62,9 @@ export class CatchUp {
     this.#total = bytes
   }
 
-  /** Call when entries are committed. `answers`: the first entries after a pull, or after a heal, are among them. */
+  /**
+   * Call when entries are committed. `answers`: the first entries after a pull, or the last of a heal, are among them.
+   */
   committed(bytes: number, answers: boolean, level: boolean): Partial<CatchUpStatus> {
     this.#done += bytes
     if (answers && this.#state === "asked") this.#state = "answered"

@@ -1,23 +1,24 @@
 /**
  * Measures how far the relay's clock is ahead of this device's, from the times in the relay's answers.
  *
- * The relay read its clock at some moment between the request and the arrival of the answer. So an answer proves only a
- * range, as wide as the answer took. An answer may take minutes: on a bad line, or in a page that the browser has
- * frozen. If the difference that is known lies in the range, it stays; otherwise the nearest end of the range takes its
- * place. So a slow answer never makes the difference worse, and a fast answer makes it as exact as the answer was fast.
+ * The relay read its clock at some moment between the request and the arrival of the answer. So an answer proves only
+ * that the difference lies in a range, which is as wide as the time that the answer took. An answer may take minutes:
+ * on a bad line, or in a page that the browser has frozen. If the known difference lies in the range, the difference
+ * stays; otherwise the nearest end of the range takes its place. So a slow answer never makes the difference worse, and
+ * a fast answer makes it as exact as the answer was fast.
  *
- * There is one `ClockDifference` for each connection, and not one for each attempt on it. The answer to an earlier
- * attempt's request may come during a later attempt, and would seem to be fast if it were measured from the later
- * request.
+ * There is one `ClockDifference` for each session, and not one for each attempt of the session. The answer to an
+ * earlier attempt's request may come during a later attempt, and would seem to be fast if it were measured from the
+ * later request.
  */
 import type { Clock } from "../base/env.ts"
 
 export class ClockDifference {
   readonly #clock: Clock
   /**
-   * For each attempt: when it sent the oldest request that is not answered yet, by this device's clock. Only requests
-   * whose answer has the relay's time count. The oldest attempt is the first, because the relay answers in the order of
-   * the requests.
+   * For each attempt: when it sent its oldest request that is not answered yet, ms since 1970 by this device's clock.
+   * Only requests whose answer has the relay's time count. The attempts are in the order of their requests, in which
+   * the relay answers.
    */
   readonly #askedAt = new Map<object, number>()
 
@@ -30,7 +31,10 @@ export class ClockDifference {
     if (!this.#askedAt.has(attempt)) this.#askedAt.set(attempt, this.#clock.now())
   }
 
-  /** Call when the relay's time has come in entries that no attempt accepts. They may answer the oldest request. */
+  /**
+   * Call when the relay's time has come in entries that no attempt accepts. These entries may be the answer to the
+   * oldest request, so the next answer must not be measured from that request.
+   */
   passedOver(): void {
     for (const attempt of this.#askedAt.keys()) return void this.#askedAt.delete(attempt)
   }
@@ -42,15 +46,16 @@ export class ClockDifference {
 
   /**
    * Call when entries with the relay's time were accepted. Returns by how many ms the relay's clock is ahead. `time`:
-   * the relay's time, ms since 1970. `known`: the difference that was known before, ms. The later times in the answer
-   * to a heal say nothing new, because nobody knows how long they took.
+   * the relay's time, ms since 1970. `known`: the difference that was known before, ms. Returns `known` when every
+   * request is answered: in a heal the relay sends its time more than once, and nobody knows how long the later answers
+   * took.
    */
   answered(time: number, known: number): number {
     const [oldest] = this.#askedAt.values()
     if (oldest === undefined) return known
     this.passedOver()
     const least = time - this.#clock.now()
-    // Smaller than `least` if the device's clock was set back meanwhile.
+    // `time - oldest` is smaller than `least` if the device's clock was set back since the request.
     const most = Math.max(least, time - oldest)
     return Math.min(most, Math.max(least, known))
   }

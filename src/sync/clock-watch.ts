@@ -7,8 +7,9 @@ import type { Clock } from "../base/env.ts"
 
 const EVERY_MS = 5_000
 /**
- * If clock and timer differ by more than this, the clock was set (a jump). In a page in the background, timers are up
- * to a minute late. A sleep of the device is taken for a jump, too, which does no harm.
+ * If clock and timer differ by more than this, ms, the clock was set (a jump). In a page in the background, timers are
+ * up to a minute late, which must not count as a jump. A sleep of the device counts as a jump, too, but that does no
+ * harm.
  */
 const JUMP_MS = 2 * 60_000
 
@@ -19,8 +20,9 @@ export class ClockWatch {
   #cancelTimer: () => void = () => {}
 
   /**
-   * `measuredAt`: when the difference was measured last. `jumped` is called some seconds after a jump. `ms`: how far the
-   * clock was set forward; negative if it was set back. `before`: what `measuredAt` said some seconds before the jump.
+   * `measuredAt` returns when the difference to the relay's clock was measured last. `jumped` is called some seconds
+   * after a jump. `ms`: how far the clock was set forward; negative if it was set back. `before`: what `measuredAt`
+   * returned some seconds before the jump.
    */
   constructor(clock: Clock, measuredAt: () => number, jumped: (ms: number, before: number) => void) {
     this.#clock = clock

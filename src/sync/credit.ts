@@ -10,7 +10,7 @@
 import type { Clock } from "../base/env.ts"
 import type { Sizes } from "../base/replica-sizes.ts"
 
-/** The time in which a line shall bring as many bytes as the relay may send ahead, ms. */
+/** The relay may send ahead about as many bytes as the line brings in this time, ms. */
 const AHEAD_MS = 1000
 
 export class Credit {
@@ -18,7 +18,10 @@ export class Credit {
   readonly #sizes: Sizes
   /** Bytes that the relay may send ahead. */
   #ahead: number
-  /** Committed bytes for which no new credit was granted. Negative after `#ahead` has become smaller. */
+  /**
+   * Bytes of credit to grant next: the bytes that were committed since the last grant, plus the growth of `#ahead`
+   * since then. Negative when `#ahead` has become smaller by more.
+   */
   #due = 0
   /** Bytes committed since `#since`, while the relay had more to send. */
   #committed = 0
@@ -39,8 +42,8 @@ export class Credit {
   }
 
   /**
-   * Call when items were committed. Returns the credit to grant now; 0 while it is not worth a message. `level`: the
-   * relay has sent everything, so the time until the next items says nothing about the line.
+   * Call when items were committed. Returns the credit to grant now; 0 while the credit is too small to be worth a
+   * message. `level`: the relay has sent everything, so the time until the next items says nothing about the line.
    */
   committed(bytes: number, level: boolean): number {
     this.#due += bytes

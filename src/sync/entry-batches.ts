@@ -1,10 +1,13 @@
 /**
- * Keeps received entries and acks until they are committed. An entry is handed on at once, unless a batch is being
- * committed or the pause after a batch is not over. Then entries are collected and handed on together, because the cost
- * of applying changes grows with the length of the text, not with the number of changes. The pause is as long as the
- * commit of the batch took, so that half of the time is left for other work. But a commit mostly waits for the disk,
- * and other work goes on meanwhile: the pause is no longer than `SHORT_PAUSE_MS`, unless applying the changes took
- * longer, or the timer of an earlier pause was late, which shows that this thread has too much to do.
+ * Collects received entries and acks, and hands them on as batches to be committed. An entry is handed on at once,
+ * unless a batch is being committed or the pause after a batch is not over. In these two cases, entries are collected
+ * and later handed on together, because the cost of applying changes grows with the length of the text, not with the
+ * number of changes.
+ *
+ * The pause is as long as the commit of the batch took, so that half of the time is left for other work. But a commit
+ * mostly waits for the disk, and other work goes on meanwhile. So the pause is no longer than `SHORT_PAUSE_MS`, with
+ * two exceptions: applying the changes took longer, or the timer of an earlier pause was late, which shows that this
+ * thread has too much to do.
  *
  * An ack waits in the same way, so that one commit saves it with the entries that come at the same time.
  */
@@ -25,11 +28,11 @@ export interface Acked {
   readonly at: Cursor | undefined
 }
 
-/** What is to be committed together. */
+/** Entries and acks that are committed together. */
 export interface Batch {
   /** In the order in which they came; none when only acks have come. */
   readonly messages: readonly Entries[]
-  /** Bytes of their items, as the relay counts them against the credit. */
+  /** Bytes of the items in `messages`, as the relay counts them against the credit. */
   readonly bytes: number
   readonly acks: readonly Acked[]
 }
@@ -44,11 +47,13 @@ export class EntryBatches {
   #committing = false
   /** When the latest batch was handed on, ms since 1970. */
   #handedOn = 0
-  /** Set during the pause after a batch. */
+  /** Cancels the pause after a batch; undefined when there is no pause. */
   #cancelPause: (() => void) | undefined
-  /** By how many ms the timer of a pause was late; halved with each pause whose timer was not. */
+  /**
+   * By how many ms the timer of a pause was late. Each further pause halves it, unless its timer was later than that.
+   */
   #late = 0
-  /** Whether `handOnWhenDue` was called in this turn: at its end, what is due is handed on. */
+  /** Whether `handOnWhenDue` was called in this turn of the event loop, and looks at its end whether a batch is due. */
   #looking = false
   #ended = false
 
@@ -58,8 +63,8 @@ export class EntryBatches {
   }
 
   /**
-   * `bytes`: size of the frame. Only the bytes of its items are counted, exactly as the relay counts them, because a
-   * small difference in each frame would add up.
+   * `bytes`: size of the frame. Only the bytes of its items are counted, and exactly as the relay counts them, because
+   * small differences would add up over many frames.
    */
   add(message: Entries, bytes: number): void {
     this.#messages.push(message)
@@ -78,7 +83,10 @@ export class EntryBatches {
     this.handOnWhenDue()
   }
 
-  /** Call before the step of another message: hands on what would be handed on at the end of this turn, and all acks. */
+  /**
+   * Call before the step of a message that has neither entries nor an ack. Hands on all acks. Also hands on the
+   * entries, if they would be handed on at the end of this turn of the event loop.
+   */
   handOnEarlier(): void {
     if (this.#looking && this.#isDue) this.handOn()
     else this.#handOnAcks()
@@ -93,8 +101,8 @@ export class EntryBatches {
   }
 
   /**
-   * Call when the entries that were handed on are committed. `applyingMs`: how long it took to apply its changes, ms. The
-   * next batch is handed on by `handOnWhenDue`.
+   * Call when the entries that were handed on are committed, and then call `handOnWhenDue`. `applyingMs`: how long it
+   * took to apply their changes, ms.
    */
   committed(applyingMs: number): void {
     this.#committing = false
@@ -111,7 +119,10 @@ export class EntryBatches {
     })
   }
 
-  /** Hands on what has come, at the end of this turn: several messages of the relay may come in one turn. */
+  /**
+   * Hands on what has come, unless a batch is being committed or there is a pause. Does so at the end of this turn of
+   * the event loop, because several messages of the relay may come in one turn.
+   */
   handOnWhenDue(): void {
     if (this.#looking) return
     this.#looking = true
@@ -134,11 +145,11 @@ export class EntryBatches {
   }
 
   /**
-   * Drops what was not handed on, and hands on nothing from now on. Otherwise these entries would be committed after
-   * those of the next connection, and would name the principal and the cursor of a connection that is gone.
+   * Hands on the acks, drops the entries, and hands on nothing from now on. Otherwise these entries would be committed
+   * after those of the next connection, and would name the principal and the cursor of a connection that is gone.
    */
   end(): void {
-    this.#handOnAcks() // what the relay has stored stays stored
+    this.#handOnAcks() // what an ack says of a change stays true after the connection
     this.#ended = true
     this.#messages = []
     this.#cancelPause?.()

@@ -10,13 +10,14 @@ import type { Received } from "../replica/receive-entries.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /**
- * How often one connection sends a `have` for one entity. After that, the entity waits until entries of it arrive,
- * which allow one more `have`, or for the next connection.
+ * How many `have`s for one entity an attempt sends at most. After that, the entity waits until entries of it arrive,
+ * which allow one more `have`, or until the next attempt.
  */
 const HAVES_AT_MOST = 5
 /**
- * How often on one connection changes of an entity are pushed again at once because a `want` lacks them. A relay that
- * wants them more often does not keep what it acknowledges, and they are pushed once in `WANT_AGAIN_MS`.
+ * How often an attempt pushes changes of an entity again at once because a `want` shows that the relay lacks them. A
+ * relay that lacks them more often does not keep what it acknowledges. After that, they are pushed once in
+ * `WANT_AGAIN_MS`.
  */
 const WANTS_AT_ONCE = 10
 const WANT_AGAIN_MS = 2 * 60_000
@@ -28,19 +29,19 @@ export class FallbackExchange {
   #ended = false
   /**
    * Set while a heal is under way. `reach`: the furthest place in the relay's present log that acks have named during
-   * the heal. `damages`: those of the state before the `have` was made.
+   * the heal. `damages`: the number `state.damages` when the heal began.
    */
   #healing: { reach: Cursor | null; damages: number } | undefined
-  /** Entities for which a `have` was sent. Their changes are not pushed before the relay's `want`. */
+  /** Entities whose changes are not pushed now: they wait for the `want` that answers a `have`, or for a timer. */
   readonly #awaitingWant = new Set<string>()
-  /** How often a `want` lacked changes of an entity on this connection. */
+  /** By entity: how often in this attempt a `want` has shown that the relay lacks changes of it. */
   readonly #wants = new Map<string, number>()
   /** By entity whose changes wait for `WANT_AGAIN_MS`: cancels the timer. */
   readonly #waits = new Map<string, () => void>()
-  /** How many `have`s were sent for each single entity on this connection. */
+  /** By entity: how many `have`s this attempt has sent for it alone. */
   readonly #haves = new Map<string, number>()
 
-  /** `mayPush` is called when changes may be pushed that had to wait. */
+  /** `mayPush` is called when changes that had to wait for a timer may be pushed. */
   constructor(steps: ConnectionSteps, send: (have: Have) => void, mayPush: () => void) {
     this.#steps = steps
     this.#mayPush = mayPush
@@ -110,7 +111,7 @@ export class FallbackExchange {
     const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
-      break // the relay answers with all its heads, however many heads this replica names
+      break // one `have` is enough, because the relay answers with all its heads
     }
     return true
   }
@@ -127,12 +128,12 @@ export class FallbackExchange {
     return this.#awaitingWant.has(entity)
   }
 
-  /** Call when the outbox has everything that the relay lacks of these entities. */
+  /** Call when the outbox has all changes of these entities that the relay lacks. */
   settled(entities: readonly string[]): void {
     for (const entity of entities) this.#awaitingWant.delete(entity)
   }
 
-  /** Call when a `want` lacks changes of an entity. If that happens often, the changes wait. */
+  /** Call when a `want` shows that the relay lacks changes of an entity. If that happens often, the changes wait. */
   lacked(entity: string): void {
     const times = (this.#wants.get(entity) ?? 0) + 1
     this.#wants.set(entity, times)

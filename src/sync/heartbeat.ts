@@ -5,9 +5,9 @@ import type { Clock } from "../base/env.ts"
 /** Time between an answer and the next ping, ms. */
 const BEAT_MS = 15_000
 /**
- * The silence after a ping, ms, after which the connection counts as dead: at first, and at most. Each dead connection
- * doubles the time, because on a slow line the answer arrives only after a large frame, and with a short time that
- * frame could never arrive.
+ * If nothing arrives for this time after a ping, ms, the connection counts as dead. `PATIENCE_MS`: the time at first.
+ * `LONGEST_PATIENCE_MS`: the longest time. Each dead connection doubles the time, because on a slow line the answer
+ * arrives only after a large frame, and with a short time that frame could never arrive.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
@@ -52,8 +52,8 @@ export class Heartbeat {
   }
 
   /**
-   * Pings now, unless the latest ping is not answered yet, because frequent calls would otherwise hide a dead
-   * connection for ever.
+   * Pings now. Does nothing while a ping is not answered: otherwise frequent calls would begin the wait for an answer
+   * anew each time, and a dead connection would never be noticed.
    */
   beatNow(): void {
     if (this.#state === "pinged") return

@@ -46,16 +46,16 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
 }
 
 /**
- * Own changes are sent without a principal, because the relay adds it. Adopted changes keep the principal that the log
- * once gave them.
+ * Returns an own change as it is pushed: without a principal, because the relay adds it. (An adopted change keeps the
+ * principal that the log once gave it.)
  */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
 }
 
 /**
- * A change that was made here before any connection has no principal on the disk. It belongs to the first principal
- * that connected.
+ * Returns an adopted change as it is pushed: with a principal. A change that was made here before any connection has no
+ * principal on the disk. It belongs to the first principal that connected.
  */
 function signed(entry: Entry, firstPrincipal: string | null): Entry {
   return entry.by === undefined && firstPrincipal !== null ? { ...entry, by: firstPrincipal } : entry
@@ -77,7 +77,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
       bytes += owed.bytes
-      if (chosen.length === limits.entries) return chosen // also bounds the chunks of the frame, if all are of one entity
+      if (chosen.length === limits.entries) return chosen // so the push has no more chunks than `limits.chunks`, either
     }
   }
   return chosen

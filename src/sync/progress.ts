@@ -1,7 +1,8 @@
 /**
- * Whether a workspace makes progress. Only progress past the point of the last failure resets a backoff, because a step
- * that succeeds each time before the same failure is no progress. So an ack is progress unless pulling has failed, and
- * a cursor is progress when it is further than all earlier cursors of the workspace.
+ * Whether a workspace makes progress. Progress resets a backoff, so a step that succeeds each time before the same
+ * failure must not count as progress. An ack is progress, unless the last failure has cut off a pull. A cursor is
+ * progress when it is further than all earlier cursors of the workspace. After a failure that has cut off a pull, the
+ * end of a pull is progress, too.
  */
 import type { Clock } from "../base/env.ts"
 
@@ -14,14 +15,13 @@ const HELD_MS = 60_000
 export class Progress {
   /** The furthest position of the relay's log that was committed; -1 before the first. */
   #furthest = -1
-  /** What was unfinished at the last failure; undefined if nothing was, and once there was progress. */
+  /** What was unfinished at the last failure; undefined if nothing was unfinished, or there was progress since then. */
   #failed: Unfinished | undefined
   /** Heals since the workspace was last level for `HELD_MS`. */
   #heals = 0
   /**
-   * Set while the workspace is level after a heal: cancels the timer that ends `HELD_MS`. It is a timer, because the
-   * device's clock may be set: the time that has passed by the clock would then be wrong, and a backoff would be reset
-   * too early or stay too long.
+   * Cancels the timer of `HELD_MS`, which runs while the workspace is level after a heal. This time is not measured by
+   * the device's clock, because the clock may be set meanwhile: a backoff would then be reset too early or too late.
    */
   #cancelTimer: (() => void) | undefined
   readonly #clock: Pick<Clock, "after">
@@ -40,8 +40,8 @@ export class Progress {
   }
 
   /**
-   * Call when a cursor at this position is committed. `level`: everything that the relay has announced is committed,
-   * too.
+   * Call when entries are committed. `position`: that of their cursor; undefined when they have none. `level`:
+   * everything that the relay has announced is committed.
    */
   committed(position: number | undefined, level: boolean): void {
     if (level) this.#level()

@@ -1,4 +1,7 @@
-/** Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as the window has room. */
+/**
+ * Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as the window has room: as
+ * long as the pushes under way are fewer than `Sizes.pushes` and have fewer bytes than `Sizes.pushWindow`.
+ */
 
 import type { Replica } from "../replica/replica.ts"
 import type { Hash, Push } from "../wire/protocol.ts"
@@ -19,8 +22,9 @@ export class PushWindow {
   readonly #waits: (entity: string) => boolean
   readonly #send: (push: Push) => void
   /**
-   * `closed`: nothing may be sent, because the relay has not named the principal yet or the attempt has ended. `asked`:
-   * pushes are being sent, and the outbox may have new changes meanwhile.
+   * `closed`: nothing may be sent, because the relay has not named the principal yet or the attempt has ended.
+   * `sending`: `fill` is sending pushes. `asked`: `fill` is sending pushes and was called again, because the outbox may
+   * have new changes.
    */
   #state: "closed" | "idle" | "sending" | "asked" = "closed"
   readonly #pushes = new Map<string, InFlight>()
@@ -62,7 +66,7 @@ export class PushWindow {
         while (this.#hasRoom && (await this.#sendNext()));
       } while (this.#is("asked"))
     } finally {
-      // Set in the turn in which the loop ends, so that a later call begins a new loop.
+      // No call of `fill` can come between the end of the loop and this line, so no call is missed.
       if (!this.#is("closed")) this.#state = "idle"
     }
   }

@@ -13,8 +13,8 @@ export class RedialWait {
   #failures = 0
   /**
    * The workspaces that were unfinished at the last break and have made no progress since. While there is such a
-   * workspace, progress of the others does not make the next wait short: a proxy that closes after a number of bytes
-   * would otherwise be dialled every second, because some entries always arrive before it closes.
+   * workspace, progress of other workspaces does not make the next wait short. Otherwise a proxy that closes after a
+   * number of bytes would be dialled every second, because some entries always arrive before it closes.
    */
   readonly #unproven = new Set<string>()
 

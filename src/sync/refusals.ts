@@ -10,8 +10,8 @@ import { RETRY_MS, retryWait } from "./refusal-wait.ts"
 interface Refusal {
   readonly error: HeadwaterError
   /**
-   * ms since 1970; infinite: there is no next try on this connection. It is for the status only. A timer ends the
-   * refusal, because a clock that is set back would make the refusal last longer by as much.
+   * When the change is pushed again, ms since 1970; infinite for a stuck entity. The status shows this time. The
+   * refusal is ended by a timer, because a clock that is set back would make it last longer.
    */
   readonly retryAt: number
 }
@@ -58,12 +58,12 @@ export class Refusals {
   }
 
   /**
-   * Call when the relay lacks the deps of a change even after several `have`s. The entity then waits for the next
-   * connection, or until entries of it arrive.
+   * Call when the relay lacks the deps of a change even after several `have`s. The entity then waits until entries of
+   * it arrive, or for the next attempt.
    */
   stuck(entity: string, code: Code): void {
     const message =
-      "the relay lacks what this change depends on; it stays in the outbox until that comes, or the next connection"
+      "the relay lacks changes on which this one depends; it stays in the outbox until they come or we connect again"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })
   }
 

@@ -7,12 +7,12 @@ export function checkUrl(url: string): void {
   try {
     protocol = new URL(url).protocol
   } catch {
-    // `protocol` stays empty, so the last line throws.
+    // `protocol` stays empty, so this function throws below.
   }
   if (url.includes("#")) {
     throw new HeadwaterError(
       "URL_INVALID",
-      `${JSON.stringify(url)} is no relay's URL: it may not have a part behind a #`,
+      `${JSON.stringify(url)} is not a relay's URL: leave out the # and what follows it`,
     )
   }
   if (protocol === "ws:" || protocol === "wss:") return

@@ -15,8 +15,8 @@ import type { Link } from "./socket.ts"
 export type SessionStatus = AttemptStatus
 
 /**
- * The wait before the next attempt, ms, is random between half of this number and this number, which doubles with each
- * failure in a row.
+ * The wait before the next attempt, ms, is random between half of this number and this number. The number doubles with
+ * each failure in a row.
  */
 const FIRST_RETRY_MS = 2000
 const LONGEST_RETRY_MS = 5 * 60_000
@@ -32,7 +32,8 @@ export class Backoff {
   }
 
   /**
-   * How long to wait after one more failure, ms. `named`: the wait that the relay asks for; it doubles without jitter.
+   * How long to wait after one more failure, ms. `named`: the wait that the relay asks for. Such a wait doubles with
+   * each failure, too, but is not random.
    */
   next(named?: number): number {
     const doubled = Math.min(LONGEST_RETRY_MS, (named ?? FIRST_RETRY_MS) * 2 ** this.#failures++)
@@ -69,7 +70,7 @@ export class Session {
   #cancelRetry: (() => void) | undefined
   #cancelHeal: (() => void) | undefined
   #pushes = 0
-  /** Attempts that began because the disk had damaged a change. */
+  /** How many attempts began because the disk had damaged a change; one less after each wait of `HEAL_AGAIN_MS`. */
   #healed = 0
   /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
@@ -102,7 +103,7 @@ export class Session {
   }
 
   /**
-   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` it begins none, because this version
+   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` no other attempt begins: this version
    * cannot read an entry of the log, and another attempt would only fetch that entry again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
@@ -119,9 +120,9 @@ export class Session {
   }
 
   /**
-   * Ends the present attempt, and notes what it had not finished. During the wait after a failure there is no attempt,
-   * and what that failure has cut off stays noted. Otherwise an ack would count as progress although the pull fails
-   * again.
+   * Ends the present attempt, and notes what it had not finished. Does nothing during the wait after a failure, when
+   * there is no attempt: what the last attempt had not finished must stay noted. Otherwise an ack would count as
+   * progress although the pull fails again.
    */
   #endFailedAttempt(): void {
     if (this.#attempt === undefined) return

@@ -1,6 +1,6 @@
 /**
- * One WebSocket to a relay, shared by the workspaces on it. It is dialled while it has workspaces. When it breaks, it
- * is dialled again after a wait with full jitter.
+ * One WebSocket to a relay, shared by several workspaces. The relay is dialled while there is at least one workspace.
+ * When the connection breaks, the relay is dialled again after a random wait (`redial-wait.ts`).
  */
 import type { Env, Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -59,11 +59,12 @@ const STABLE_MS = 60_000
 /** A dial that is not answered within this time, ms, has failed. */
 const OPEN_MS = 15_000
 /**
- * A new connection on which nothing arrives within this time, ms, does not lead to a relay. The time applies until a
- * relay has sent something. It doubles at each such failure, because the other side may be a relay on a slow line.
+ * If nothing arrives on a new connection within this time, ms, the other side counts as something that is no relay.
+ * This holds until a relay has once sent something to this `Connection`. The time doubles at each such failure, because
+ * the other side may be a relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
-/** The longest that this time becomes, ms. */
+/** The longest time to which `FIRST_WORD_MS` doubles, ms. */
 const LONGEST_FIRST_WORD_MS = 80_000
 
 /** The error code for a close code, when no notice came before it (docs/protocol.md, section 6). */
@@ -128,7 +129,7 @@ export class Connection implements Relay {
     this.#token = token
   }
 
-  // ── the workspaces on it ──────────────────────────────────────────────────────────────────────────────────────────
+  // ── the workspaces on this connection ─────────────────────────────────────────────────────────────────────────────
 
   /** Throws when the workspace cannot be attached to this connection. */
   throwUnlessFree(workspace: string): void {
@@ -159,9 +160,9 @@ export class Connection implements Relay {
   }
 
   /**
-   * A workspace may use a socket only once, because after it has left the socket, the relay may still send acks and
-   * entries for its old session, and a new session would take them for its own. A relay bounds how many workspaces use
-   * one socket.
+   * A workspace may use a socket only once. After the workspace has left the socket, the relay may still send acks and
+   * entries for its old session, and a new session would take them for answers to its own messages. A relay also limits
+   * how many workspaces use one socket.
    */
   #mayUseSocket(workspace: string): boolean {
     return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)
@@ -204,7 +205,7 @@ export class Connection implements Relay {
 
   /**
    * Calls `listener` when this connection is closed for good. `Channel.closed` tells only the workspaces that are
-   * attached at that moment; a listener is called although its workspace has left the connection.
+   * attached at that moment; a listener is called even if its workspace has left the connection.
    */
   onClose(listener: () => void): () => void {
     return this.#closeListeners.add(listener)
@@ -224,7 +225,7 @@ export class Connection implements Relay {
     this.#ask(
       this.#tokenReason,
       (token) => this.#connect(token),
-      (error) => this.#redial(error), // no relay has refused the token
+      (error) => this.#redial(error), // not `#failed`, because no relay has refused a token
     )
   }
 
@@ -247,7 +248,9 @@ export class Connection implements Relay {
     askForToken(this.#token, reason, workspaces, call, this.#machine).then(answered(got), answered(failed))
   }
 
-  /** Dials again at once. The relay has done nothing wrong, so no workspace is told that the connection has ended. */
+  /**
+   * Dials again at once with a new token. The old connection had no failure, so no workspace is told that it has ended.
+   */
   #redialWith(token: string): void {
     this.#dropSocket()
     for (const channel of [...this.#channels.values()]) channel.dialling()
@@ -377,8 +380,8 @@ export class Connection implements Relay {
 }
 
 /**
- * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. It is dialled when the first of
- * them is opened. Two workspaces with the same id cannot be on it at the same time.
+ * One connection for several workspaces: pass it as `relay` to each `openWorkspace`. The relay is dialled when the
+ * first of these workspaces is opened. Two workspaces with the same id cannot be on one connection at the same time.
  */
 export function relayConnection(options: RelayOptions): Relay {
   return new Connection(options)

@@ -1,6 +1,6 @@
 /**
- * Keeps a replica level with the relay's log. There is one `Sync` for each workspace, and in it one `Session` for each
- * live connection, so that nothing learned on a connection outlives it.
+ * Keeps a replica level with the relay's log. There is one `Sync` for each workspace. It makes a new `Session` for each
+ * live connection, so that what was learned over a connection is forgotten with it.
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
@@ -38,8 +38,8 @@ export class Sync implements Channel {
   readonly #env: Env
   readonly #changed: () => void
   /**
-   * `#backoff` and `#progress` outlive a connection, so that a failure that recurs on the next one makes the wait
-   * longer.
+   * `#backoff` and `#progress` are kept from connection to connection, so that a failure that recurs on the next
+   * connection makes the wait longer.
    */
   readonly #backoff: Backoff
   readonly #progress: Progress
@@ -58,8 +58,9 @@ export class Sync implements Channel {
     replica.onCommit(() => this.#session?.push())
     const measuredAt = () => replica.state.clockMeasuredAt
     this.#clockWatch = new ClockWatch(env, measuredAt, (ms, before) => {
-      // An answer of the relay may have come since the jump. Then the difference is right already. One that came before
-      // the jump was measured by the old clock, at a time that is still to come by the new one.
+      // If an answer of the relay has come since the jump, the difference is right already. An answer that came before
+      // the jump does not count: its time is that of the old clock, and lies in the future by the clock that was set
+      // back.
       const isMeasured = measuredAt() !== before && measuredAt() <= env.now()
       if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
       this.#session?.askTime()
@@ -104,7 +105,7 @@ export class Sync implements Channel {
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.#session?.broke() // there is no session when a dial has failed, and then nothing new was cut off
+    this.#session?.broke() // when a dial has failed there is no session, and so nothing unfinished to note
     this.#endSession()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })

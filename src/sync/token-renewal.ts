@@ -6,7 +6,7 @@ import type { Clock } from "../base/env.ts"
 
 /** How long before the end of a token the app is asked for the next one, ms. */
 const BEFORE_MS = 60_000
-/** An end that is further away is looked at again after this time, ms, because no timer can wait for 25 days. */
+/** The longest timer, ms. If the app is to be asked later, the wait is computed again when the timer has ended. */
 const LOOK_MS = 24 * 3_600_000
 /** When less than this is left, ms, the app is not asked any more: the relay will refuse the token. */
 const TOO_LATE_MS = 1000

@@ -7,15 +7,15 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
 /**
  * A bearer token, or a function that gets one.
  *
- * The function is called before every dial, with the workspaces that are on the connection, and a minute before the token
- * ends, if the token is a JSON Web Token with an `exp` (RFC 7519). It has 60 s. When it
- * throws, rejects or takes longer, `status.error` is `FORBIDDEN`, and it is called again on the next dial. `signal` is
- * aborted when the time is over, and when the token is not needed any more.
+ * The function is called before every dial, with the workspaces that are on the connection. If the token is a JSON Web
+ * Token with an `exp` (RFC 7519), the function is also called a minute before the token ends. The function has 60 s.
+ * When it throws, rejects or takes longer before a dial, `status.error` is `FORBIDDEN`, and the function is called
+ * again before the next dial. `signal` is aborted when the time is over, and when the token is not needed any more.
  *
- * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present one ends soon, else
- * `"open"`. A refusal in the relay's answer to the dial (401, 403) is seen on Node only. With the token that it gets for
- * `"expiring"`, the connection is dialled again at once. If the function fails then, or gives the same token, the
- * connection stays as it is, and the function is called again after half of the time that is left.
+ * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present token ends soon, else
+ * `"open"`. A refusal in the relay's answer to the dial (401, 403) is seen on Node only. After `"expiring"`, the relay
+ * is dialled again at once with the new token. If the function fails then, or returns the same token, the connection
+ * stays as it is, and the function is called again after half of the time that is left.
  */
 export type Token =
   | string
@@ -25,13 +25,15 @@ export type Token =
       signal: AbortSignal
     }) => string | Promise<string>)
 
-/** Time for the app's token function, ms. It may ask its user or another server. */
+/**
+ * The time that the app's token function has, ms. It is long, because the function may ask the user or another server.
+ */
 const TOKEN_MS = 60_000
 
 /**
- * The token for one dial; undefined when the app has given none. Rejects with `FORBIDDEN` when the app's function fails
- * or does not answer in time; in the second case `call` is aborted. A caller that does not need the token any more
- * aborts `call`, too.
+ * Returns the token for one dial; undefined when the app has given none. Rejects with `FORBIDDEN` when the app's
+ * function fails or does not answer in time. If it does not answer in time, `call` is aborted. A caller that does not
+ * need the token any more aborts `call`, too.
  */
 export async function askForToken(
   token: Token | undefined,

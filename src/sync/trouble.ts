@@ -1,6 +1,7 @@
 /**
  * Shows the notice in which the relay says why nothing comes for a workspace although its connection is open. When the
- * relay refuses to serve the workspace for now, the attempt begins again after a wait that doubles each time.
+ * relay refuses to serve the workspace for now, the attempt begins again after the wait that the relay names, or after
+ * a wait that doubles each time.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -30,7 +31,7 @@ export class Trouble {
     const usual = Math.min(LONGEST_TURNED_AWAY_MS, RETRY_MS * 2 ** this.#turnedAway)
     if (notice.retryIn === undefined) this.#turnedAway++
     const wait = retryWait(notice.retryIn, usual)
-    this.#cancelTimer?.() // the status shows the time of the latest notice
+    this.#cancelTimer?.() // the status shows the wait of the latest notice, so an earlier wait must end
     this.#cancelTimer = this.#clock.after(wait, () => {
       this.#cancelTimer = undefined
       this.#beginAgain()

@@ -3,7 +3,7 @@ export { WebSocket } from "ws"
 /** Returns why a dial failed, as Node reports it. */
 export function causeOf(event: object): string {
   const { error } = event as { readonly error?: Error & { readonly errors?: readonly Error[] } }
-  // Not `instanceof Error`, because Node's own errors are of another realm than a test that has its own globals.
+  // Not `instanceof Error`: in a test that has its own globals, `Error` is not the class of Node's own errors.
   if (typeof error?.message !== "string") return ""
   // For a host name with several addresses there is one error for each address.
   const errors = error.errors ?? [error]

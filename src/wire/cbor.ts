@@ -17,25 +17,29 @@ const NAMES = Object.keys(Major)
 export const Simple = { false: 0xf4, true: 0xf5, null: 0xf6 } as const
 
 /**
- * How many values under unknown keys a frame may have, and how deep they may be nested. They are skipped, because newer
- * versions may add keys.
+ * Values under unknown keys are skipped, because newer versions may add keys. `SKIPPED`: how many such values a frame
+ * may have. `DEPTH`: how deep they may be nested.
  */
 const SKIPPED = 4096
 const DEPTH = 16
 /** Keys are ASCII and shorter than this many bytes, so that their length fits into their first byte. */
 const KEY = 24
 
-/** The common part of `Writer` and `Reader`: errors that name the map key at which they failed. */
+/**
+ * The common part of `Writer` and `Reader`: limits, and errors that name the map key at which reading or writing
+ * failed.
+ */
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
-  /** The chunks in the frame, and their bytes once they are decoded. */
+  /** How many chunks the frame has, and how many bytes they have once they are decoded. */
   #chunks = 0
   #chunkBytes = 0
 
   /**
-   * Counts chunks of the frame, and the bytes that they have once they are decoded. Throws `TOO_LARGE` when the frame
-   * would have too many of either, because a small frame must not fill its receiver's memory or take much of its time.
+   * Adds to the chunks of the frame, and to the bytes that they have once they are decoded. Throws `TOO_LARGE` when the
+   * frame has too many chunks or too many of these bytes, because a small frame must not fill its receiver's memory or
+   * take much of its time.
    */
   unpack(bytes: number, chunks: number) {
     this.#chunkBytes += bytes
@@ -60,7 +64,7 @@ abstract class Side {
 
 /**
  * Every writer begins in this buffer. Most frames fit into it, so the finished copy is their only allocation. Writers
- * can share it, because one is done before the next begins: nothing here is asynchronous.
+ * can share the buffer, because one writer is done before the next begins: nothing in this file is asynchronous.
  */
 const scratch = new Uint8Array(2 ** 16)
 const encoder = new TextEncoder()
@@ -167,18 +171,20 @@ export class Reader extends Side {
   #at = 0
   /** Values under unknown keys that were skipped. */
   #skipped = 0
-  /** What is done once the whole frame was read, in this order. */
+  /** Work that `afterwards` has put off until the whole frame was read. */
   readonly #afterwards: (() => void)[] = []
 
   constructor(frame: Uint8Array) {
     super()
     this.bounded(frame.length, 1, limits.message)
-    // Slices of a Uint8Array are copies, so a chunk does not keep its frame in memory. Slices of a Buffer would keep
-    // it.
+    // A slice of a Uint8Array is a copy, so a chunk does not keep its frame in memory. A slice of a Buffer would.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
   }
 
-  /** Goes back to the beginning, to read the same values as others. Call it before anything was counted or put off. */
+  /**
+   * Goes back to the beginning of the frame, so that its values can be read once more. Call it only while no value was
+   * skipped, no chunks were counted (`unpack`) and no work was put off (`afterwards`).
+   */
   rewind() {
     this.#at = 0
   }
@@ -188,7 +194,10 @@ export class Reader extends Side {
     return this.#bytes[this.#at] ?? this.fail("ends early")
   }
 
-  /** Reads the head of a value of this major type, not `simple`. Returns its number: a length, a count or the value. */
+  /**
+   * Reads the head of a value that must be of this major type (any but `simple`). Returns the number in the head: a
+   * length, a count or the value.
+   */
   head(major: Major): number {
     const first = this.peek()
     if (first >> 5 !== major) this.fail(`is of type ${NAMES[first >> 5]} and not ${NAMES[major]}`)
@@ -251,11 +260,11 @@ export class Reader extends Side {
   }
 
   /**
-   * Skips a value under an unknown key without building it. It may be of any kind but a tag, and a float must be
+   * Skips a value under an unknown key without building it. The value may be of any kind but a tag, and a float must be
    * finite.
    */
   skip(depth = 0) {
-    if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("has more values than are passed over")
+    if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("has too many or too deeply nested unknown values")
     const major = (this.peek() >> 5) as Major
     if (major === Major.tag) this.fail("has a tag")
     if (major === Major.simple) return this.#skipSimple()
@@ -272,7 +281,7 @@ export class Reader extends Side {
     const at = this.#at + 1
     this.#skipBytes(1 + size)
     const view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, size)
-    // A half float is finite unless all of its exponent's bits are set. (DataView has no `getFloat16` everywhere.)
+    // A half float is finite unless all bits of its exponent are set. (`getFloat16` is missing on some platforms.)
     const finite =
       size === 2
         ? (view.getUint16(0) & 0x7c00) !== 0x7c00
@@ -280,12 +289,15 @@ export class Reader extends Side {
     if (!finite) this.fail("has a float that is not finite")
   }
 
-  /** Does something once the whole frame was read: it can still be refused for what its other parts would cost. */
+  /**
+   * Puts work off until the whole frame was read. Until then the frame may still be refused, because all its parts
+   * together would cost too much, and the work would have been in vain.
+   */
   afterwards(work: () => void) {
     this.#afterwards.push(work)
   }
 
-  /** Throws when more bytes follow. Then does what was put off. */
+  /** Call when the whole frame was read. Throws when bytes are left over; otherwise does the work that was put off. */
   end() {
     if (this.#at < this.#bytes.length) this.fail("is followed by more bytes")
     for (const work of this.#afterwards) work()

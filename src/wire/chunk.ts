@@ -28,9 +28,9 @@ export interface Change {
 /** Automerge keeps op counters in 32 bits, and cannot load a saved document that has a counter from 2^31 on. */
 const MAX_OP = 2 ** 31 - 1
 /**
- * Names (column id << 4 | column type) of the columns whose runs multiply what a reader must allocate. Without bounds,
- * one change of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB; one key of 100 kB in 10^4
- * operations cost it 6 s and 1 GB.
+ * Names (column id << 4 | column type) of the columns in which a short run can make a reader allocate much memory. So
+ * they are bounded. Without bounds, one change of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB,
+ * and one key of 100 kB in 10^4 operations cost 6 s and 1 GB.
  */
 const KEY = 21
 const ACTION = 66
@@ -42,12 +42,12 @@ const MARK_NAME = 165
  * the encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors and
  * 16 times `limits.chunk` bytes of keys. Whether the operations make sense is not checked.
  *
- * Throws `CHUNK_BAD` for anything that is not exactly one plain change chunk (documents, deflated changes and bundles
- * included), `TOO_LARGE` for such a chunk beyond the limits. Costs a few microseconds and a few hundred bytes of
- * memory, whatever lengths the bytes claim.
+ * Throws `CHUNK_BAD` for bytes that are not exactly one plain change chunk: for a document, a deflated change or a
+ * bundle, too. Throws `TOO_LARGE` for a change chunk beyond the limits. A small chunk takes a few microseconds and a
+ * few hundred bytes of memory, whatever lengths its bytes claim.
  */
 export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
-  if (chunk.length > bounds.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${bounds.chunk} are allowed`)
+  if (chunk.length > bounds.chunk) throw tooLarge(`a chunk has ${chunk.length} bytes, ${bounds.chunk} are allowed`)
   const body = openChunk(chunk)
   const hash = hashOf(chunk)
   if (hex(chunk.subarray(4, HASHED_FROM)) !== hash.slice(0, 8)) throw chunkBad("the checksum does not match")
@@ -55,12 +55,12 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
 }
 
 /**
- * Writes the checksum into a chunk that was just made here, and reads the change as `readChange` does, but hashes it
- * only once.
+ * Writes the checksum into a chunk that was made without it, and reads the change as `readChange` does. One hash of the
+ * chunk serves for both.
  */
 export function sealChange(chunk: Uint8Array): Change {
   const hash = seal(chunk)
-  if (chunk.length > limits.chunk) throw tooLarge(`${chunk.length} bytes in a chunk, ${limits.chunk} are allowed`)
+  if (chunk.length > limits.chunk) throw tooLarge(`a chunk has ${chunk.length} bytes, ${limits.chunk} are allowed`)
   return readBody(openChunk(chunk), hash, limits)
 }
 
@@ -75,19 +75,20 @@ function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {
   const ops = countOps(layout, bounds)
   const maxOp = startOp + ops - 1
 
-  if (seq < 1) throw chunkBad("seq begins at 1")
-  if (startOp < 1) throw chunkBad("operations are counted from 1")
+  if (seq < 1) throw chunkBad("seq is 0")
+  if (startOp < 1) throw chunkBad("startOp is 0")
   if (maxOp > MAX_OP) throw chunkBad("an operation's counter does not fit into 31 bits")
   return { chunk, hash, actor, seq, startOp, maxOp, ops, time, message, deps }
 }
 
-/** Returns the hash of the change with these bytes. Does not check the bytes: any other bytes have a hash, too. */
+/** Returns the hash of the change with these bytes. Does not check whether the bytes are a change. */
 export const hashOf = (chunk: Uint8Array): Hash => sha256(chunk.subarray(HASHED_FROM))
 
 /**
  * Gives a change the actor that is a function of its content: the first 16 bytes of sha256(UTF-8 of the entity id ‖ the
- * template from byte 8 on). `template` is a change chunk whose actor is 16 zero bytes; the result is byte for byte what
- * Automerge makes when that actor authors the same change. Throws `CHUNK_BAD`.
+ * template from byte 8 on). `template`: a change chunk whose actor is 16 zero bytes. The result is byte for byte what
+ * Automerge makes when the derived actor authors the same change. Throws `CHUNK_BAD` when `template` is no change
+ * chunk.
  */
 export function deriveChange(entity: string, template: Uint8Array): Uint8Array {
   const chunk = new Uint8Array(template)
@@ -109,7 +110,8 @@ export function templateOf(chunk: Uint8Array): Template {
 
 /**
  * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
- * template. `key`: the bytes that replace the only key of the template, which is as long and comes first.
+ * template. `key`: the bytes that replace the only key of the template, which must be in its first column and have the
+ * same length.
  */
 export function deriveFrom(
   { change, layout }: Template,
@@ -134,8 +136,8 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
 }
 
 /**
- * Returns the actor that `deriveChange` gives to a chunk. `at`: the offset of the chunk's own actor, in place of which
- * 16 zero bytes are hashed.
+ * Returns the actor that `deriveChange` gives to a chunk. `at`: the offset of the actor in the chunk. In its place, 16
+ * zero bytes are hashed.
  */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   const most = 3 * entity.length + chunk.length
@@ -147,7 +149,10 @@ function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   return sha256(hashed.subarray(0, length)).slice(0, 2 * ACTOR)
 }
 
-/** `derivedActor` puts what it hashes here, if there is room: small derived changes are made and checked all the time. */
+/**
+ * The buffer for the bytes that `derivedActor` hashes, if they fit. Small derived changes are made and checked all the
+ * time, and so need no buffer of their own.
+ */
 const scratch = new Uint8Array(1024)
 
 /** Computes the checksum of a chunk and writes it into the chunk. Returns the hash of the change. */
@@ -173,8 +178,8 @@ function messageOf({ chunk, messageAt, message }: Layout): string | null {
 }
 
 /**
- * Counts the operations. Throws `TOO_LARGE` when a column that an attacker would inflate exceeds its bound; its runs
- * are added up and not expanded.
+ * Counts the operations of a change. Throws `TOO_LARGE` when a column exceeds its bound. The runs of a column are added
+ * up and not expanded.
  */
 function countOps(layout: Layout, bounds: Limits): number {
   const columns = new Columns(layout)
@@ -183,8 +188,8 @@ function countOps(layout: Layout, bounds: Limits): number {
     const { name } = columns
     if (name === ACTION) {
       const { values, nulls } = tally(layout.chunk, columns, false)
-      if (nulls > 0) throw chunkBad("an operation without an action")
-      if (values > bounds.ops) throw tooLarge(`${values} operations in a change, ${bounds.ops} are allowed`)
+      if (nulls > 0) throw chunkBad("an operation has no action")
+      if (values > bounds.ops) throw tooLarge(`a change has ${values} operations, ${bounds.ops} are allowed`)
       ops = values
     } else if (name === PREDECESSORS && tally(layout.chunk, columns, false).sum > bounds.ops) {
       throw tooLarge(`a change names more than ${bounds.ops} predecessors`)
@@ -218,7 +223,8 @@ function tally(
     if (run === 0) nulls += column.uleb()
     values += Math.abs(run)
     if (run > 0) sum += run * one()
-    // A run that claims 2^40 different values costs nothing either: every value takes a byte, and the bytes end first.
+    // A run that claims 2^40 different values takes no longer: each value takes a byte at least, and `one` throws when
+    // the bytes of the column end.
     for (let left = -run; left > 0; left--) sum += one()
   }
   return { values, nulls, sum }

@@ -16,7 +16,7 @@ const native = (globalThis as Host).process?.getBuiltinModule?.("node:zlib")
 /** Sequences of this many bytes or fewer are deflated in less memory; the result is at most a few bytes longer. */
 const SMALL = 2 ** 12
 /**
- * With zlib's usual sizes it would take 256 kB and clear them for each call, which takes several times as long as
+ * With its usual sizes, zlib takes 256 kB of memory for each call and clears them. That takes several times as long as
  * deflating a kilobyte. `chunkSize`: the size of the buffers for the result, bytes.
  */
 const small = { windowBits: 12, memLevel: 5, chunkSize: SMALL }

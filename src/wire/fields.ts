@@ -111,9 +111,9 @@ export const orNull = <T>(type: Type<T>): Type<T | null> => ({
 // ── lists, tuples and records ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A list of `least` to `most` elements. `parts` returns the number of parts of one element. The sum over all elements
- * must not exceed `limits.parts`; it is checked while the list is read, so that reading stops as soon as it is
- * exceeded.
+ * A list of `least` to `most` elements. `parts` returns the number of parts of one element. All elements together must
+ * not have more than `limits.parts` parts. The parts are counted while the list is read, so that reading stops as soon
+ * as there are too many.
  */
 export const list = <T>(
   type: Type<T>,

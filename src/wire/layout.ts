@@ -1,10 +1,12 @@
 /**
- * Finds the parts of a change chunk. Only this file knows the order of the header. The format is that of
- * https://automerge.org/automerge-binary-format-spec (chunk type 1):
+ * Finds the parts of a change chunk. The format is that of https://automerge.org/automerge-binary-format-spec (chunk
+ * type 1; `uleb` is an unsigned LEB128 number):
  *
- * `85 6f 4a 83 | checksum 4 | type | uleb length | body`, and the hash is sha256 of everything from the type on.
+ * `85 6f 4a 83 | checksum, 4 bytes | type, 1 byte | uleb length of the body | body`
  *
- * `body = deps 32 each | actor | seq | startOp | time | message | other actors | column table | columns | extra bytes`.
+ * `body = deps | actor | seq | startOp | time | message | other actors | column table | columns | extra bytes`
+ *
+ * The hash is sha256 of everything from the type on.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -20,13 +22,13 @@ const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
  */
 export const HASHED_FROM = 8
 const CHANGE = 1
-/** Bytes of a hash and of an actor. */
+/** The sizes of a hash and of an actor, bytes. */
 export const HASH = 32
 export const ACTOR = 16
 /** The bit of a column's name that says that its bytes are deflated. */
 const DEFLATED = 8
 
-/** The header of a chunk: its numbers, and offsets into the chunk (`…At`), which all lie within the chunk. */
+/** What comes before the columns in a chunk: numbers, and offsets into the chunk (`…At`), which all lie within it. */
 export interface Layout {
   readonly chunk: Uint8Array
   /** Offset of the first of `deps` hashes. */
@@ -40,7 +42,7 @@ export interface Layout {
   readonly messageAt: number
   /** Bytes of the message. */
   readonly message: number
-  /** Offset of the `others` actors besides the author; the length of each comes before it. */
+  /** Offset of the list of `others` actors besides the author. Each actor comes behind its length. */
   readonly othersAt: number
   readonly others: number
   /**
@@ -57,18 +59,18 @@ export interface Layout {
  * fewer than the chunk's length says.
  */
 export function openChunk(chunk: Uint8Array): Bytes {
-  for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("not an Automerge chunk")
+  for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("the bytes are not an Automerge chunk")
   const type = chunk[HASHED_FROM]
-  if (type !== CHANGE) throw chunkBad(`a chunk of type ${type}; only plain changes (type 1) travel`)
+  if (type !== CHANGE) throw chunkBad(`the chunk has type ${type}; only plain changes (type 1) travel`)
   const bytes = new Bytes(chunk, HASHED_FROM + 1)
-  if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than it says")
+  if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than its length says")
   return bytes
 }
 
-/** Bytes that are kept free before a body: for magic, checksum, type and the longest length. */
+/** How many bytes are kept free before a body: for magic, checksum, type and the longest length. */
 const BEFORE_BODY = HASHED_FROM + 1 + 4
 
-/** Writes the body of a chunk. `chunk` puts the header before it. */
+/** Writes the body of a chunk. `chunk` puts magic, checksum, type and length before the body. */
 export class ChunkWriter extends BytesWriter {
   /** `room`: see `BytesWriter`. */
   constructor(room?: Uint8Array) {
@@ -76,7 +78,7 @@ export class ChunkWriter extends BytesWriter {
     this.length = BEFORE_BODY
   }
 
-  /** Returns a copy of the body with its header. The checksum is 4 zero bytes. */
+  /** Returns a copy of the whole chunk. Its checksum is 4 zero bytes. */
   chunk(): Uint8Array {
     const end = this.length
     let digits = 1
@@ -93,15 +95,15 @@ export class ChunkWriter extends BytesWriter {
 const HEAD = Uint8Array.of(...MAGIC, 0, 0, 0, 0, CHANGE)
 
 /**
- * Reads the header of an opened chunk. Throws `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical,
- * an actor is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend; `TOO_LARGE` for too
- * many deps.
+ * Finds the parts of an opened chunk. Throws `CHUNK_BAD` when a part ends beyond the chunk, a number is not canonical,
+ * an actor is not 16 bytes, a column is deflated, or deps, other actors or columns do not ascend. Throws `TOO_LARGE`
+ * for too many deps.
  */
 export function layoutOf(body: Bytes): Layout {
   const chunk = body.bytes
   const deps = body.uleb()
   if (deps > limits.heads)
-    throw new HeadwaterError("TOO_LARGE", `${deps} deps in a change, ${limits.heads} are allowed`)
+    throw new HeadwaterError("TOO_LARGE", `a change has ${deps} deps, ${limits.heads} are allowed`)
   const depsAt = body.at
   body.skip(HASH * deps)
   if (!ascend(chunk, depsAt, deps, HASH, HASH)) throw chunkBad("deps are not sorted and unique")
@@ -158,7 +160,7 @@ function skipActor(body: Bytes): number {
   return at
 }
 
-/** Whether each of `count` values of `size` bytes, `step` apart, is larger than the one before it. */
+/** Whether each of `count` values of `size` bytes, which begin every `step` bytes, is larger than the one before it. */
 function ascend(bytes: Uint8Array, at: number, count: number, size: number, step: number): boolean {
   for (let next = at + step, left = count - 1; left > 0; left--, next += step) {
     let i = 0

@@ -12,7 +12,7 @@ export class BytesWriter {
     this.#bytes = room
   }
 
-  /** How many bytes were written. A caller that sets it decides where the next byte goes. */
+  /** How many bytes were written. Set this to decide where the next byte is written. */
   get length(): number {
     return this.#length
   }
@@ -20,7 +20,7 @@ export class BytesWriter {
     this.#length = length
   }
 
-  /** Returns the bytes that were written, without copying them. Writing on may change them. */
+  /** Returns the bytes that were written, without copying them. Later writes may change them. */
   written(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
   }
@@ -51,7 +51,7 @@ export class BytesWriter {
     this.byte(rest & 0x7f)
   }
 
-  /** Writes 8 bytes, the lowest first. */
+  /** Writes a number as a float of 8 bytes, the lowest byte first. */
   float64(value: number): void {
     this.#reserve(8)
     new DataView(this.#bytes.buffer, this.#bytes.byteOffset).setFloat64(this.#length, value, true)

@@ -7,7 +7,8 @@ import { HeadwaterError } from "../base/errors.ts"
 
 /**
  * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs,
- * a number too large, bytes that end early. Nothing is allocated for a length before its bytes are known to be there.
+ * a number too large, bytes that end early. Nothing is allocated for a length before that many bytes are found to
+ * follow.
  */
 export class Bytes {
   readonly bytes: Uint8Array

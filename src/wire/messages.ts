@@ -19,24 +19,25 @@ export type Actor = string
 export type Access = "read" | "write" | "admin"
 
 /**
- * One of a set of words, to which newer relays may add. An unknown word is read as it is, so that the frame can be
- * read. The code that needs its meaning refuses it with `PROTOCOL_VERSION`, for that workspace only.
+ * One of a set of words, to which newer versions may add. An unknown word is read as it is, so that the rest of the
+ * frame can be read. The code that needs the word's meaning refuses it with `PROTOCOL_VERSION`, for that workspace
+ * only.
  */
 export type Word<Known extends string> = Known | (string & Record<never, never>)
 
 /**
- * Whether this can be the id of a workspace or an entity, or the name of a collection: these become parts of keys on
- * disks, and travel on the wire.
+ * Whether this text can be the id of a workspace or an entity, or the name of a collection. Its form is narrow, because
+ * such a name becomes part of keys on disks, and travels on the wire.
  */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
 /**
- * An opaque place in a log: 8 bytes position (big-endian; it grows along the log, not always by one), then 8 bytes of
- * the running hash up to it. A replica may compare positions (`position`), nothing else.
+ * An opaque place in a log: its position (8 bytes, big-endian; it grows along the log, not always by one), then 8 bytes
+ * of a hash of the log up to that place. A replica may compare the positions of two cursors (`position`), nothing else.
  */
 export type Cursor = Uint8Array
 
-/** Makes the cursor of a position and of 8 bytes of the running hash there. */
+/** Makes a cursor. `hash8`: 8 bytes of a hash of the log up to this position. */
 export function cursorOf(position: number, hash8: Uint8Array): Cursor {
   const cursor = new Uint8Array(16)
   for (let i = 7, rest = position; rest > 0; i--, rest = Math.floor(rest / 256)) cursor[i] = rest % 256
@@ -56,15 +57,15 @@ export const limits = {
   message: 4 * 2 ** 20,
   /** bytes of one chunk */
   chunk: 2 ** 20,
-  /** operations of one change: bounds what a run-length bomb can cost a reader */
+  /** operations of one change: a few run-length encoded bytes may stand for any number of operations */
   ops: 2 ** 18,
   /** chunks of one frame, in all its entries: their receiver makes and hashes them all at once, which takes 10 ms */
   chunks: 1024,
   /** entries of one push */
   entries: 1024,
   /**
-   * parts of one push: chunks, heads, blobs and authors of its entries. Each takes some 250 bytes of memory, however
-   * short
+   * parts of one push: chunks, heads, blobs and authors of its entries. The shortest part takes some 250 bytes of
+   * memory, too
    */
   parts: 8192,
   /** entities of one `have`, `want`; pairs of one `grants` */
@@ -93,13 +94,19 @@ export interface Entry {
   readonly kind: Word<"change" | "snapshot" | "tombstone">
   /** The chunks of one commit, in causal order: genesis, containers and content of a create travel together. */
   readonly chunks: readonly Uint8Array[]
-  /** The principal that pushed the entry, as the relay stamped it; absent in a push. */
+  /**
+   * The principal that pushed the entry, as the relay has noted it. Absent in a push of own changes; in a push with
+   * `adopt`, the principal that the pusher names.
+   */
   readonly by?: string
-  /** Present when an adopter pushed the entry: then `by` is the principal that the adopter has named. */
+  /** Present when the entry was pushed with `adopt`: then `by` is the principal that the pusher has named. */
   readonly adopted?: true
-  /** 16 bytes: sha256 of the canonical JSON [client id, client change id]; unique per principal (shim). */
+  /**
+   * Reserved for clients that give their changes ids of their own: 16 bytes of sha256 of the canonical JSON [client id,
+   * client change id]. No two entries of one principal may have the same.
+   */
   readonly once?: Uint8Array
-  /** The entry is appended only if the entity's heads are these, else refused with HEADS_MOVED (shim). */
+  /** The entry is appended only if the entity's heads are these; otherwise it is refused with HEADS_MOVED. */
   readonly if?: readonly Hash[]
   /** Reserved: encryption key id. */
   readonly key?: Uint8Array
@@ -110,7 +117,10 @@ export interface Entry {
   /** In a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
   readonly row?: Uint8Array
   readonly projection?: string
-  /** In a tombstone: a MAC of 32 bytes by a key that only the relay has, so that nobody else can purge by "healing". */
+  /**
+   * In a tombstone: a MAC of 32 bytes by a key that only the relay has. So nobody else can make a tombstone and purge
+   * an entity by pushing it in a heal.
+   */
   readonly mac?: Uint8Array
 }
 
@@ -119,10 +129,11 @@ export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: En
   chunks.length + heads.length + blobs.length + authors.length
 
 /**
- * One item of an `entries` message: an entry or a run. A run stands for entries of this connection's own push `own`,
- * which the receiver has: those with the indexes `from` up to, but not including, `to`. `at` is a cursor
- * which the receiver's reach must not stay behind: of a snapshot, the cursor of the newest change that it covers; of a
- * tombstone, that of the tombstone. The relay may send the item at another point of the log.
+ * One item of an `entries` message: an entry or a run. A run stands for entries that the receiver itself has pushed: of
+ * the push `own`, those with the indexes `from` up to, but not including, `to`. `at` is a cursor to which the receiver
+ * raises its reach. For a snapshot, `at` is the cursor of the newest change that the snapshot covers; for a tombstone,
+ * it is the tombstone's own cursor. The relay may send such an entry in place of an earlier one of the log, so `at` may
+ * be further along the log than the message's cursor.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }
@@ -154,7 +165,8 @@ export interface Have {
   readonly page: readonly EntityHeads[]
   readonly more: boolean
   /**
-   * Sent after DEPS_UNKNOWN or SEQ_GAP, about these entities only. It moves no cursor, and the only answer is a `want`.
+   * Present in a `have` that is sent after a refusal with DEPS_UNKNOWN or SEQ_GAP. It asks about the entities of `page`
+   * only, and the relay answers with a `want` and nothing else.
    */
   readonly single?: true
 }

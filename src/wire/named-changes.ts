@@ -1,8 +1,8 @@
 /**
- * Makes the derived changes that everybody can make from a name, in plain JavaScript: the genesis from the entity and
- * its collection, and the container of a text from the genesis and the key. A template of each is encoded once; for
- * every entity its bytes are rewritten, because neither the operations nor their order depend on the entity. The tests
- * compare the bytes with Automerge's. `layout.ts` has the format of a chunk.
+ * Makes the named changes in plain JavaScript: derived changes that everybody can make from names alone. These are the
+ * genesis, from the entity and its collection, and the container of a text, from the genesis and the key. A template of
+ * each is encoded once. For every entity a few bytes of a copy are replaced, because neither the operations nor their
+ * order depend on the entity. The tests compare the bytes with Automerge's. `layout.ts` has the format of a chunk.
  */
 import { type Change, deriveFrom, isDerived, type Template, templateOf } from "./chunk.ts"
 import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
@@ -10,14 +10,14 @@ import { Bytes } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
 import { noteMade } from "./made-changes.ts"
 
-/** Names of the columns of such a change: id << 4 | type. */
+/** Names of the columns of a named change: id << 4 | type. */
 const KEY = 0x15
 const INSERT = 0x34
 const ACTION = 0x42
 const VALUE_META = 0x56
 const VALUE = 0x57
 const PREDECESSORS = 0x70
-/** Begins a run of one value that is given in full: -1 in signed LEB128. */
+/** In a run-length encoded column, this comes before a single value that is not repeated: -1 in signed LEB128. */
 const ONE = 0x7f
 const SET = 1
 const MAKE_TEXT = 4
@@ -56,10 +56,13 @@ function makeContainer(entity: string, genesis: Change, key: string): Change {
 }
 
 /**
- * Whether a change is derived. `named`: it is a genesis or a text's container, byte for byte. `forged`: it takes the place
- * of one and is not that: it has no deps and is not the genesis, or it is a derived change of time 0 with one operation
- * on top of the genesis and is no container. A log that took such a change would have an entity whose genesis or
- * container the replicas do not know.
+ * Finds out what kind of derived change a change is; undefined when it is none.
+ *
+ * - `named`: it is the genesis of the entity or the container of a text, byte for byte.
+ * - `forged`: it takes the place of a named change but has other bytes. Either it has no deps and is not the genesis.
+ *   Or it is a derived change of time 0 with one operation, its only dep is the genesis, and it is not a container.
+ *   With a forged change in the log, an entity would have a genesis or a container that the replicas do not know.
+ * - `derived`: it is any other derived change.
  */
 export function derivation(
   entity: string,
@@ -77,12 +80,13 @@ export function derivation(
 }
 
 /**
- * The named changes that were made last. A new note needs each of its own four times until it is stored: when it is
- * made, saved, pushed, and compared by the relay. Making one takes two hashes.
+ * The named changes that were made last. To make one takes two hashes, and the same one is needed several times: for
+ * example to save a new note, and again to push it.
  */
 let recents = new Map<string, Change>()
-/** Those before them: when `recents` has `RECENT` changes, it takes the place of `earlier`, which is forgotten. */
+/** The named changes before `recents`. When `recents` is full, it takes the place of `earlier`, which is forgotten. */
 let earlier = recents
+/** `recents` is full with this many changes. */
 const RECENT = 1024
 
 function recent(name: string, make: () => Change): Change {
@@ -96,11 +100,14 @@ function recent(name: string, make: () => Change): Change {
   return made
 }
 
-/** The templates, by what they make: texts by the length of their key. The oldest template is forgotten first. */
+/**
+ * The templates, each by what it makes: the genesis of a collection, or a text with a key of so many bytes. The oldest
+ * template is forgotten first.
+ */
 const templates = new Map<string, Template>()
-/** How many templates are kept. An app needs fewer, but the changes of others may bring any number of names. */
+/** The most templates that are kept. An app needs fewer, but changes of other people may bring any number of names. */
 const KEPT = 256
-/** A template of more bytes is not kept. */
+/** A template or a named change of more bytes is not kept. */
 const LARGEST_KEPT = 512
 
 /** For tests. */
@@ -117,7 +124,7 @@ function template(name: string, encode: () => Uint8Array): Template {
   return made
 }
 
-/** Encodes a change of one operation that writes a key of the root. Its deps and its actor are zeros. */
+/** Encodes a change of one operation that writes a key of the root. Zero bytes take the place of its deps and actor. */
 function oneOperation(
   deps: number,
   startOp: number,
@@ -156,8 +163,8 @@ function oneOperation(
 }
 
 /**
- * Returns the key that a change of one operation may write: call it for a change that could be a text's container.
- * Undefined when there is none, or when it is not UTF-8.
+ * Returns the key under which a change writes, when it writes under a single key. Undefined when it does not, or when
+ * the key is not UTF-8. Call it for a change of one operation that could be the container of a text.
  */
 export function textKey(chunk: Uint8Array): string | undefined {
   const layout = layoutOf(openChunk(chunk))

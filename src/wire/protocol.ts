@@ -61,8 +61,9 @@ export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMes
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 /**
- * Encodes one entry for a device's disk. Nothing is shortened: a record there has one change, of which the short form
- * leaves out 3 bytes, and recognising a derived change takes as long as making it.
+ * Encodes one entry for a device's disk, without the short form. A record on the disk has one change, and the short
+ * form would leave out 3 bytes of it. A named change would become much shorter, but only making it again shows that it
+ * is one.
  */
 export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 
@@ -72,10 +73,9 @@ export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
 
 /**
- * Returns how many chunks an encoded item has, and how many bytes these chunks have after decoding. Both are 0 for an
- * item that stands for entries of the receiver's own push (`Item`). Over all items of a frame, the chunks must not
- * exceed
- * `limits.chunks`, and the bytes must not exceed `limits.message`.
+ * Returns how many chunks an encoded item has, and how many bytes these chunks have after decoding. Both are 0 for a
+ * run (`Item`). All items of a frame together must not have more than `limits.chunks` chunks and `limits.message`
+ * bytes.
  */
 export function decodedSize(item: Uint8Array): BlockSize {
   const input = new Reader(item)
@@ -89,7 +89,7 @@ export function decodedSize(item: Uint8Array): BlockSize {
 }
 
 /**
- * Makes the same frame as `encode`, but from items that are encoded already: so a live entry is encoded only once for
+ * Makes the same frame as `encode`, but from items that are encoded already. So the relay encodes a new entry once for
  * all connections.
  */
 export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly Uint8Array[]): Uint8Array {
@@ -122,7 +122,7 @@ const access: Type<m.Word<m.Access>> = name
 const anyCode = text(/^[A-Z][A-Z_]{0,31}$/, "is not an error code")
 const code: Type<Code> = {
   write: anyCode.write,
-  /** Reads a code that only a newer relay knows as `REJECTED`: the change that it refuses is set aside and shown. */
+  /** A code that only a newer relay knows is read as `REJECTED`. The refused change is then set aside, and shown. */
   read(input) {
     const value = anyCode.read(input)
     return isCode(value) ? value : "REJECTED"
@@ -130,9 +130,11 @@ const code: Type<Code> = {
 }
 const cursor = bytes(16)
 const sha256 = bytes(32)
-/** The smallest possible change has so many bytes. */
+/** The smallest possible change has this many bytes. */
 const SHORTEST_CHUNK = 34
-/** A chunk longer than `limits.chunk` is refused alone, and not together with its frame. */
+/**
+ * The bytes of one chunk. May be longer than `limits.chunk`, so that the relay refuses this chunk and not the frame.
+ */
 const chunk = bytes(SHORTEST_CHUNK, limits.message)
 const hash = digits(32)
 const actor = digits(16)
@@ -176,21 +178,22 @@ const entryType = (effort: Effort): Type<m.Entry> => ({
     out.unpack(checkedBytes(out, chunks), chunks.length)
     const s = chunks.length > 0 ? blockOf(value, effort) : undefined
     const kind = value.kind === "change" ? undefined : value.kind
-    // Fields that are undefined are not written. An object that is copied with `...` is written in three times the
-    // time.
+    // Fields that are undefined are not written. Each field is named, because to write an object that was copied with
+    // `...` takes three times as long.
     const wire = { c, e, s, kind, by, adopted, once, if: value.if, key, blobs, authors, row, projection, mac }
     wireEntry.write(out, wire as WireEntry)
   },
   read(input) {
     const { e: entity, c: collection, s: block, kind, ...rest } = wireEntry.read(input)
     const chunks = block ? readBlock(input, { entity, collection }, block) : []
-    if (kind === "change" || (block && chunks.length === 0)) input.fail("ends an entry that says what goes unsaid")
+    if (kind === "change" || (block && chunks.length === 0))
+      input.fail("ends an entry whose kind or block must be left out")
     const value: m.Entry = { entity, collection, kind: kind ?? "change", chunks, ...rest }
     return fits(value) ? value : input.fail("ends an entry with the wrong number of chunks")
   },
 })
 
-/** Returns the block of an entry's chunks: the one from which they were decoded, if they were. */
+/** Returns the block from which an entry's chunks were decoded; encodes the chunks if they were not decoded. */
 const blockOf = (entry: m.Entry, effort: Effort): Uint8Array =>
   ReceivedChunks.blockOf(entry.chunks, entry) ?? encodeChunks(entry, entry.chunks, effort)
 
@@ -206,8 +209,8 @@ function checkedBytes(out: Writer, chunks: m.Entry["chunks"]): number {
 }
 
 /**
- * Reads the chunks of an entry. They are made when the whole frame was read, because it may be refused for what the
- * blocks of all its entries would make; until then, the list has only its length.
+ * Opens the block of an entry. Returns the list of the entry's chunks, which is filled once the whole frame was read.
+ * Until then the frame may still be refused, because all its blocks together would make too many or too large chunks.
  */
 function readBlock(input: Reader, owner: Owner, block: Uint8Array): readonly Uint8Array[] {
   const opened = decoding(input, () => {
@@ -364,13 +367,13 @@ const clientTypes = new Map<string, Type<m.ClientMessage>>(Object.entries(client
 const relayTypes = new Map<string, Type<m.RelayMessage>>(Object.entries(relay))
 
 /**
- * Reads a message; null when its type is unknown. The type comes first in the frame: it is read once to find its table,
- * and once more with the table.
+ * Reads a message; null when its type is unknown. The type comes first in the frame. It is read once to find the table
+ * of the message, and then the whole frame is read by that table.
  */
 function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array): M | null {
   const input = new Reader(frame)
   input.head(Major.map)
-  if (input.key("") !== "t") input.fail("comes before t")
+  if (input.key("") !== "t") input.fail("is in the place of the key t")
   const type = types.get(input.text())
   input.rewind()
   const message = type ? type.read(input) : null

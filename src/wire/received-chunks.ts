@@ -1,10 +1,12 @@
 import { type Change, readChange } from "./chunk.ts"
 import type { Owner } from "./sequence.ts"
 
-/** Makes `ReceivedChunks` add its private fields to an array that is there, in place of a new object. */
+/**
+ * The constructor of this class returns the array that it gets. So the subclass adds its private fields to that array.
+ */
 class Given {
   constructor(chunks: readonly Uint8Array[]) {
-    // The types have no word for an array that a constructor returns to get the fields of its subclass.
+    // The cast is needed, because TypeScript expects that a constructor returns an object of its own class.
     // biome-ignore lint/correctness/noConstructorReturn: the fields of the subclass are added to the returned object
     return chunks as unknown as Given
   }
@@ -16,8 +18,8 @@ class Given {
  * stores and serves the bytes that it has received, encodes chunks only where it leaves some out, and hashes each
  * change once.
  *
- * They are attached as a private field of the array, which nobody else sees or copies. (A WeakMap from chunks to blocks
- * took 11 us for each entry, most of it in the garbage collector.)
+ * Both are attached as private fields of the array, which other code neither sees nor copies. (A WeakMap from chunks to
+ * blocks took 11 us for each entry, most of it in the garbage collector.)
  */
 export class ReceivedChunks extends Given {
   readonly #owner: Owner
@@ -36,7 +38,10 @@ export class ReceivedChunks extends Given {
     this.#changes = changes
   }
 
-  /** `changes`: the change in each chunk, as `readChange` reads it; undefined for a chunk that was not read. */
+  /**
+   * Attaches a block and the changes to an array of chunks. `changes`: the change in each chunk, as `readChange` reads
+   * it; undefined for a chunk that was not read.
+   */
   static note(
     chunks: readonly Uint8Array[],
     owner: Owner,
@@ -46,7 +51,7 @@ export class ReceivedChunks extends Given {
     new ReceivedChunks(chunks, owner, block, changes)
   }
 
-  /** Returns the block of these chunks; undefined when they were not decoded from one of this owner. */
+  /** Returns the block from which these chunks were decoded; undefined if there is none, or it has another owner. */
   static blockOf(chunks: readonly Uint8Array[], { entity, collection }: Owner): Uint8Array | undefined {
     if (!(#block in chunks)) return undefined
     const { entity: itsEntity, collection: itsCollection } = chunks.#owner
@@ -59,6 +64,6 @@ export class ReceivedChunks extends Given {
   }
 }
 
-/** Reads the change in one chunk of an entry as `readChange` does, but only if decoding the entry has not done it. */
+/** Returns the change in one chunk of an entry. Reads it with `readChange`, unless decoding the entry has read it. */
 export const changeAt = (chunks: readonly Uint8Array[], index: number): Change =>
   ReceivedChunks.changeIn(chunks, index) ?? readChange(chunks[index] as Uint8Array)

@@ -1,12 +1,13 @@
 /**
- * The elements of the short form, one for each chunk. The first byte of an element is its form:
+ * The elements of the short form, one for each chunk. The first byte of an element is its form (`uleb` and `sleb` are
+ * unsigned and signed LEB128 numbers):
  *
- * - below 8: a change. Its parts: deps (uleb count, 32 bytes each); actor (16 bytes) and uleb seq; uleb startOp; sleb
- *   time, as the difference to the change before; uleb length of the message, and the message; uleb length of what
- *   follows the message in the chunk, and that. `DEPS`, `AUTHOR` and `OP` say which of the first three are left out:
- *   - the deps, because they are the heads of the sequence up to here,
- *   - the author, because the actor is that of the change before, and seq is one more,
- *   - startOp, because it is one more than the last operation of the sequence up to here.
+ * - below 8: a change. Its parts: deps (uleb count, 32 bytes each); author (actor, 16 bytes, and uleb seq); uleb
+ *   startOp; sleb time, as the difference to the change before; uleb length of the message, and the message; uleb
+ *   length of the rest of the chunk after the message, and that rest. A bit of the form says that a part is left out:
+ *   - `DEPS`: the deps are the heads of the sequence up to here,
+ *   - `AUTHOR`: the actor is that of the change before, and seq is one more,
+ *   - `OP`: startOp is one more than the last operation of the sequence up to here.
  * - `GENESIS`: the genesis of the entity.
  * - `TEXT`: the container of a text; uleb length of the key, and the key.
  * - `AS_IS`: uleb length of the chunk, and the chunk. A chunk that is not a change within the limits is sent in
@@ -24,7 +25,7 @@ import { madeChange } from "./made-changes.ts"
 import type { Hash } from "./messages.ts"
 import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
 
-/** Whose chunks they are. A named change is made from it. */
+/** The entity to which the chunks belong, and its collection. Named changes are made from these two names. */
 export interface Owner {
   readonly entity: string
   readonly collection: string
@@ -38,16 +39,21 @@ const TEXT = 9
 const AS_IS = 10
 /** No chunk has fewer bytes. */
 const SHORTEST = 34
-/** Differences between times beyond this are not written: the reader takes numbers within 2^48. */
+/**
+ * A change whose time differs by this much or more from the time of the change before is carried as it is, because
+ * readers take only numbers within 2^48 (`Bytes.sleb`).
+ */
 const FURTHEST = 2 ** 48
 
-/** What the changes up to here say about the next one. */
+/** What is known from the changes before an element, and can therefore be left out of the element. */
 class Before {
   readonly #owner: Owner
   #genesis: Change | undefined
-  /** The failure of reading the newest change. A chunk that is not a change has no successors that could be made. */
+  /** Why a chunk that was made is not a change within the limits. Elements that may refer to it cannot be read. */
   #unreadable: HeadwaterError | undefined
-  /** The changes up to here that were not taken into the heads yet. Most sequences have one, which nothing follows. */
+  /**
+   * Changes that `#heads` does not count yet. Most sequences have a single change, and then nobody asks for the heads.
+   */
   #added: Change[] = []
   readonly #heads = new Set<Hash>()
   last: Change | undefined
@@ -128,7 +134,7 @@ export function writeAsItIs(out: BytesWriter, chunk: Uint8Array): void {
   withLength(out, chunk)
 }
 
-/** Returns the change in a chunk; undefined when the chunk is none, or is beyond the limits. */
+/** Returns the change in a chunk; undefined when the chunk is not a change within the limits. */
 function changeIn(chunk: Uint8Array): Change | undefined {
   try {
     return madeChange(chunk) ?? readChange(chunk)
@@ -138,7 +144,7 @@ function changeIn(chunk: Uint8Array): Change | undefined {
   }
 }
 
-/** Writes a change by its name. Returns false when it has none. */
+/** Writes a named change as its name. Returns false when the change is not a named one. */
 function writeNamed(out: BytesWriter, change: Change, before: Before): boolean {
   if (change.seq !== 1 || change.ops !== 1 || change.time !== 0 || change.startOp > 2) return false
   if (change.deps.length === 0) {
@@ -174,27 +180,28 @@ function writeChange(out: BytesWriter, { chunk, deps, actor, seq, startOp, time 
   withLength(out, chunk.subarray(messageAt + message))
 }
 
-/** A chunk that was made, and the change in it as `readChange` reads it; undefined where it was not read. */
+/** A chunk that was made, and the change in it as `readChange` reads it; undefined when the chunk was not read. */
 export interface Made {
   readonly chunk: Uint8Array
   readonly change: Change | undefined
 }
 
-/** What a sequence makes: how many chunks, and at least how many bytes they have together. */
+/** How many chunks a sequence makes, and how many bytes these chunks have together at least. */
 export interface Measure {
   readonly chunks: number
   readonly bytes: number
 }
 
-/** Smallest numbers of bytes: of a genesis, of a text's container with an empty key, and of the other parts of a change. */
+/** The fewest bytes of a genesis, of the container of a text with an empty key, and of a change before its deps. */
 const SMALLEST_GENESIS = 58
 const SMALLEST_TEXT = 85
 const BEFORE_DEPS = 4 + 4 + 1 + 1
 
 /**
- * Adds up what a sequence makes, without making, hashing or allocating anything. So a few bytes that would make many
- * chunks are refused for what they would cost. Takes one step for each element. Throws `CHUNK_BAD` when an element ends
- * early, or has a form that is not known, or there are more than `most` chunks.
+ * Counts the chunks of a sequence and the bytes that they have at least, without making, hashing or allocating
+ * anything. So a few bytes that would make many chunks are refused before they cost much. Takes one step for each
+ * element. Throws `CHUNK_BAD` when an element ends early or has an unknown form, or when there are more than `most`
+ * chunks.
  */
 export function measureSequence(input: Bytes, most: number): Measure {
   let bytes = 0
@@ -218,10 +225,14 @@ function skipCounted(input: Bytes): number {
   return length
 }
 
-/** Skips the parts of a change. Returns how many bytes the body of the change has at least. */
+/**
+ * Skips the parts of a change. Returns how many bytes the body of the change has at least. `follows`: whether a change
+ * comes before this one in the sequence, so that deps that are left out are one hash or more.
+ */
 function skipChange(form: number, input: Bytes, follows: boolean): number {
   if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
-  let bytes = 1 + 1 + ACTOR + 1 + 1 + 1 + 1 // numbers of deps and actor bytes, actor, seq, startOp, time, message length
+  // The number of deps, the length of the actor, the actor, seq, startOp, time, and the length of the message.
+  let bytes = 1 + 1 + ACTOR + 1 + 1 + 1 + 1
   if (form & DEPS) bytes += follows ? HASH : 0
   else {
     const deps = HASH * input.uleb()
@@ -238,9 +249,9 @@ function skipChange(form: number, input: Bytes, follows: boolean): number {
 }
 
 /**
- * Makes the chunks of a sequence, which may have `most` bytes together. Throws `CHUNK_BAD` when they have more, or when
- * an element is not as it should be; `TOO_LARGE` when an element follows a change beyond a limit. Hashes the bytes of a
- * change once, of a derived one twice.
+ * Makes the chunks of a sequence. Throws `CHUNK_BAD` when the chunks have more than `most` bytes together, or when an
+ * element is not as it should be; `TOO_LARGE` when an element follows a change beyond a limit. Hashes a change once, a
+ * named change twice.
  */
 export function readSequence(owner: Owner, input: Bytes, most: number): Made[] {
   const made: Made[] = []
@@ -275,7 +286,7 @@ function readKey(input: Bytes): string {
   return key
 }
 
-/** Makes a chunk without its checksum, as `layout.ts` has it. */
+/** Makes the chunk of a change from its element (`layout.ts` has the format). The checksum is not written yet. */
 function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
   const { last, maxOp, time } = before
   const out = new ChunkWriter(scratch)
@@ -304,7 +315,7 @@ function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
   return out.chunk()
 }
 
-/** All chunks are made here: one is done before the next begins. */
+/** The buffer in which every chunk is made. One is enough, because each chunk is copied before the next one begins. */
 const scratch = new Uint8Array(2 ** 12)
 const utf8 = new TextEncoder()
 

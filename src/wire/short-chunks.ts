@@ -4,10 +4,10 @@
  * `block = uleb 2 * bytes of all chunks + (1 if deflated) | uleb number of chunks
  *   | if deflated, uleb bytes of the sequence | sequence | check`
  *
- * The sequence has an element for each chunk (`sequence.ts`). An element leaves out what the elements before it say
- * already, so the reader makes the chunks again and computes their checksums. `check` is the exclusive or of these
- * checksums, because a flipped bit would otherwise make another change, with a checksum that fits. A block can be read
- * by itself, because a relay stores and serves the bytes that it has received.
+ * `uleb` is an unsigned LEB128 number. The sequence has an element for each chunk (`sequence.ts`). An element leaves
+ * out what the elements before it say already, so the reader makes the chunks again and computes their checksums.
+ * `check` is the exclusive or of these checksums: without it, a flipped bit would make another change, with a checksum
+ * that fits. A block can be read by itself, because a relay stores and serves the bytes that it has received.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -20,15 +20,16 @@ import { limits } from "./messages.ts"
 import { type Made, measureSequence, type Owner, readSequence, writeAsItIs, writeSequence } from "./sequence.ts"
 
 /**
- * Sequences of fewer bytes than this are not deflated: deflating takes some 60 us, and a single edit does not become
- * shorter. `ONE`: for a single chunk, `SEVERAL`: for more, since they repeat each other.
+ * A sequence of fewer bytes is not deflated: deflating takes some 60 us, and a single edit does not become shorter.
+ * `ONE`: for a sequence of a single chunk. `SEVERAL`: for more chunks, which repeat each other.
  */
 const ONE = 400
 const SEVERAL = 100
 
 /**
- * How much is done for a shorter block. `whole`: every chunk is carried as it is, which costs next to nothing. `short`:
- * derived changes are named, and what the changes before say is left out. `deflated`: the sequence is deflated, too, where that saves bytes.
+ * How much work is done for a shorter block. `whole`: every chunk is carried as it is, which takes hardly any time.
+ * `short`: named changes are sent as their names, and other changes without what the changes before them say.
+ * `deflated`: the sequence is deflated, too, if that saves bytes.
  */
 export type Effort = "whole" | "short" | "deflated"
 
@@ -50,7 +51,9 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort
   return out.written()
 }
 
-/** Every sequence is put together here: one is in its block before the next begins. */
+/**
+ * The buffer in which every sequence is written. One is enough: a sequence is in its block before the next one begins.
+ */
 const scratch = new Uint8Array(2 ** 14)
 /** The most bytes of a block besides its sequence: three numbers and the check. */
 const LONGEST_FRAME = 3 * 5 + 4
@@ -79,29 +82,30 @@ export interface OpenBlock extends BlockSize {
 export function openBlock(block: Uint8Array): OpenBlock {
   const input = new Bytes(block, 0, block.length - CHECK)
   const { bytes, chunks, isDeflated } = headOf(input)
-  if (bytes > limits.message) throw new HeadwaterError("TOO_LARGE", `chunks of ${bytes} bytes in an entry`)
+  if (bytes > limits.message) throw new HeadwaterError("TOO_LARGE", `an entry has chunks of ${bytes} bytes`)
   const sequence = isDeflated ? inflated(input, bytes) : input
   const least = measureSequence(new Bytes(sequence.bytes, sequence.at, sequence.end), chunks)
-  if (least.bytes > bytes || least.chunks < chunks) throw chunkBad("the chunks are not those that the block says")
+  if (least.bytes > bytes || least.chunks < chunks)
+    throw chunkBad("the chunks do not have the size that the block says")
   return { bytes, chunks, sequence, check: block.subarray(input.end) }
 }
 
 /**
- * Makes exactly the chunks that were encoded. A chunk without a change in the result must be read with `readChange`: it
- * was carried as it is, or it is not a change within the limits.
+ * Makes exactly the chunks that were encoded. A chunk of the result may have no change: it was carried as it is, or it
+ * is not a change within the limits. The caller must read such a chunk with `readChange`.
  *
  * Throws `CHUNK_BAD` for a block that is not as it should be; `TOO_LARGE` when an element follows a change beyond a
- * limit. Call it once for an open block.
+ * limit. Call it only once for an open block.
  */
 export function makeChunks(owner: Owner, { bytes, sequence, check }: OpenBlock): Made[] {
   const made = readSequence(owner, sequence, bytes)
   const chunks = made.map(({ chunk }) => chunk)
-  if (bytesOf(chunks) !== bytes) throw chunkBad("the chunks are shorter than they say")
+  if (bytesOf(chunks) !== bytes) throw chunkBad("the chunks have fewer bytes than the block says")
   if (checkOf(chunks).some((byte, i) => byte !== check[i])) throw chunkBad("the check of the chunks does not match")
   return made
 }
 
-/** Reads what a block says about its chunks. Throws `CHUNK_BAD` when it ends early. */
+/** Reads what a block says about its chunks. Throws `CHUNK_BAD` when the block ends early. */
 export function blockSize(block: Uint8Array): BlockSize {
   const { bytes, chunks } = headOf(new Bytes(block, 0))
   return { bytes, chunks }

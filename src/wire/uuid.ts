@@ -23,7 +23,10 @@ export function uuidBytes(text: string): Uint8Array | undefined {
   return wrong ? undefined : bytes
 }
 
-/** The text is decoded at once, because a string that is concatenated from pieces takes much memory until it is used. */
+/**
+ * Returns a UUID as text. The text is decoded all at once, because a string that is concatenated from pieces takes much
+ * memory until it is used.
+ */
 export function uuidText(bytes: Uint8Array): string {
   let at = 0
   for (const byte of bytes) {
