@@ -59,7 +59,7 @@ export const limits = {
   chunk: 2 ** 20,
   /** operations of one change: a few run-length encoded bytes may stand for any number of operations */
   ops: 2 ** 18,
-  /** chunks of one frame, in all its entries: their receiver makes and hashes them all at once, which takes 10 ms */
+  /** chunks of one frame, in all its entries: their receiver makes and hashes them all at once, which takes 20 ms */
   chunks: 1024,
   /** entries of one push */
   entries: 1024,
