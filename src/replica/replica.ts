@@ -18,7 +18,7 @@ import { type Changed, type Commit, type Defs, type Known, noChange, type SetAsi
 import { type IdleWork, NO_WORK } from "./idle-interface.ts"
 import { Documents } from "./live-documents.ts"
 import { type Projecting, projectTouched, readClosed } from "./projecting.ts"
-import { Queue, type Step } from "./queue.ts"
+import { Queue, type Step } from "./step-queue.ts"
 import { isOfDisk, storeError } from "./store-error.ts"
 import { Transaction } from "./transaction.ts"
 

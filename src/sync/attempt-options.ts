@@ -5,7 +5,7 @@ import type { Replica } from "../replica/replica.ts"
 import type { CatchUpStatus } from "./catch-up.ts"
 import type { ClockDifference } from "./clock-difference.ts"
 import type { Progress } from "./progress.ts"
-import type { Link } from "./socket.ts"
+import type { Link } from "./relay-connection.ts"
 
 /** What one attempt to sync a workspace shows in the workspace's status. */
 export interface AttemptStatus extends CatchUpStatus {

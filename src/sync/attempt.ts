@@ -30,9 +30,9 @@ import { FallbackExchange } from "./fallback-exchange.ts"
 import type { Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
-import { Refusals } from "./refusals.ts"
-import type { Link } from "./socket.ts"
-import { Trouble } from "./trouble.ts"
+import { Refusals } from "./refused-entities.ts"
+import type { Link } from "./relay-connection.ts"
+import { Trouble } from "./workspace-trouble.ts"
 
 /**
  * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But an

@@ -10,7 +10,7 @@ import { Attempt } from "./attempt.ts"
 import type { AttemptStatus } from "./attempt-options.ts"
 import { ClockDifference } from "./clock-difference.ts"
 import type { Progress, Unfinished } from "./progress.ts"
-import type { Link } from "./socket.ts"
+import type { Link } from "./relay-connection.ts"
 
 export type SessionStatus = AttemptStatus
 

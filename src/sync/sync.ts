@@ -9,8 +9,8 @@ import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Progress } from "./progress.ts"
+import type { Channel, Link } from "./relay-connection.ts"
 import { Backoff, Session, type SessionStatus } from "./session.ts"
-import type { Channel, Link } from "./socket.ts"
 
 /** The status of the connection to the relay, and of the session on it. */
 export interface SyncStatus extends SessionStatus {

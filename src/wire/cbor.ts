@@ -6,7 +6,7 @@
  * page. The tests compare the code with the library cborg.
  */
 import { HeadwaterError } from "../base/errors.ts"
-import { limits } from "./messages.ts"
+import { limits } from "./message-types.ts"
 
 /** The major types of CBOR: the upper three bits of a value's first byte. */
 export const Major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5, tag: 6, simple: 7 } as const

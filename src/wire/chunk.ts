@@ -8,7 +8,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex, hex, sha256 } from "../base/hash.ts"
 import { ACTOR, Columns, HASH, HASHED_FROM, type Layout, layoutOf, openChunk } from "./layout.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
-import { type Actor, type Hash, type Limits, limits } from "./messages.ts"
+import { type Actor, type Hash, type Limits, limits } from "./message-types.ts"
 
 export interface Change {
   readonly chunk: Uint8Array

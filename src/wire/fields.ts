@@ -6,7 +6,7 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { bytesOfHex, hex } from "../base/hash.ts"
 import { Major, Reader, Simple, Writer } from "./cbor.ts"
-import { limits } from "./messages.ts"
+import { limits } from "./message-types.ts"
 
 /** How one kind of value is checked, written and read. */
 export interface Type<T> {

@@ -13,7 +13,7 @@ import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
-import { type Actor, limits } from "./messages.ts"
+import { type Actor, limits } from "./message-types.ts"
 
 const MAGIC = [0x85, 0x6f, 0x4a, 0x83] as const
 /**

@@ -31,14 +31,15 @@ import {
   write,
   yes,
 } from "./fields.ts"
-import type * as m from "./messages.ts"
-import { isId, limits, partsOf } from "./messages.ts"
+import { isId, uuidBytes, uuidText } from "./ids.ts"
+import type * as m from "./message-types.ts"
+import { limits, partsOf } from "./message-types.ts"
 import { ReceivedChunks } from "./received-chunks.ts"
 import type { Owner } from "./sequence.ts"
 import { type BlockSize, blockSize, type Effort, encodeChunks, makeChunks, openBlock } from "./short-chunks.ts"
-import { uuidBytes, uuidText } from "./uuid.ts"
 
-export * from "./messages.ts"
+export { isId } from "./ids.ts"
+export * from "./message-types.ts"
 
 /**
  * Encodes a message as a frame. Throws `MESSAGE_BAD` when a field does not fit the specification, `TOO_LARGE` when it

@@ -22,7 +22,7 @@ import { ACTOR, ChunkWriter, HASH, layoutOf, openChunk } from "./layout.ts"
 import { type Bytes, chunkBad } from "./leb128.ts"
 import type { BytesWriter } from "./leb128-writer.ts"
 import { madeChange } from "./made-changes.ts"
-import type { Hash } from "./messages.ts"
+import type { Hash } from "./message-types.ts"
 import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
 
 /** The entity to which the chunks belong, and its collection. Named changes are made from these two names. */

@@ -16,7 +16,7 @@ import { inflate } from "./inflate.ts"
 import { HASHED_FROM } from "./layout.ts"
 import { Bytes, chunkBad } from "./leb128.ts"
 import { BytesWriter } from "./leb128-writer.ts"
-import { limits } from "./messages.ts"
+import { limits } from "./message-types.ts"
 import { type Made, measureSequence, type Owner, readSequence, writeAsItIs, writeSequence } from "./sequence.ts"
 
 /**

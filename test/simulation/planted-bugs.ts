@@ -6,7 +6,7 @@ import type { Bug, SourceEdit } from "./plant-bug.ts"
  * are then taken for answers to the new one.
  */
 const comesBack: SourceEdit = {
-  file: "src/sync/socket.ts",
+  file: "src/sync/relay-connection.ts",
   replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
   by: "return this.#usedSocket.size",
 }
@@ -258,7 +258,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/sync/socket.ts",
+        file: "src/sync/relay-connection.ts",
         replace: `if ("w" in message && message.w !== undefined) this`,
         by: `if ("w" in message && message.w === "nobody") this`,
       },

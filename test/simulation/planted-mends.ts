@@ -95,7 +95,7 @@ export const mends: readonly Mend[] = [
     fails: /whichever entity is refused again/,
     edits: [
       {
-        file: "src/sync/refusals.ts",
+        file: "src/sync/refused-entities.ts",
         replace: "for (const entity of entities) this.#entities",
         by: "for (const entity of this.#entities.keys()) this.#entities",
       },
@@ -113,7 +113,7 @@ export const mends: readonly Mend[] = [
     ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n`,
       },
       {
-        file: "src/sync/socket.ts",
+        file: "src/sync/relay-connection.ts",
         replace: "send: (message) => live() && socket?.send(encode(message)),",
         by: `send: (message) => live() && socket?.send(encode(message)),
       // @ts-expect-error
@@ -133,7 +133,7 @@ export const mends: readonly Mend[] = [
     fails: /a workspace that comes back does not miss entries/,
     edits: [
       {
-        file: "src/sync/socket.ts",
+        file: "src/sync/relay-connection.ts",
         replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
         by: "return this.#usedSocket.size",
       },

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest"
 import type { HeadwaterError } from "../../src/base/errors.ts"
-import { Refusals } from "../../src/sync/refusals.ts"
+import { Refusals } from "../../src/sync/refused-entities.ts"
 import { openLevel, refuse } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 

@@ -7,7 +7,7 @@ import { expect, test } from "vitest"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { bytesOfHex, hex } from "../../src/base/hash.ts"
 import { type Change, deriveChange, isDerived, readChange, sealChange } from "../../src/wire/chunk.ts"
-import { limits } from "../../src/wire/messages.ts"
+import { limits } from "../../src/wire/message-types.ts"
 import { bodyOf, forge, reseal, seal, sleb, uleb } from "../support/forged-chunk.ts"
 import { honestChanges, largeEdits, mutate, random, smallEdits } from "./chunk.material.ts"
 

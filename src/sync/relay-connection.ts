@@ -6,6 +6,7 @@ import type { Env, Socket } from "../base/env.ts"
 import { type Code, HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
 import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
+import { closeCodes, foreignCloseCodes } from "./close-codes.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { RedialWait } from "./redial-wait.ts"
 import { checkUrl } from "./relay-url.ts"
@@ -66,23 +67,6 @@ const OPEN_MS = 15_000
 const FIRST_WORD_MS = 5_000
 /** The longest time to which `FIRST_WORD_MS` doubles, ms. */
 const LONGEST_FIRST_WORD_MS = 80_000
-
-/** The error code for a close code, when no notice came before it (docs/protocol.md, section 6). */
-const closeCodes: Readonly<Record<number, Code>> = {
-  1002: "PROTOCOL_VERSION",
-  1009: "TOO_LARGE",
-  1011: "LOG_FAILED",
-  1013: "RATE",
-  4400: "MESSAGE_BAD",
-  4401: "TOKEN_EXPIRED",
-  4403: "FORBIDDEN",
-  4406: "PROTOCOL_VERSION",
-}
-
-/**
- * Close codes that no relay sends before its first message: no status, a normal end, or a frame that is not understood.
- */
-const foreignCloseCodes: ReadonlySet<number> = new Set([1000, 1002, 1003, 1005, 1007])
 
 export class Connection implements Relay {
   readonly url: string

@@ -1,5 +1,14 @@
-/** A UUID as the text that apps use (RFC 9562: lower case, with hyphens), and as the 16 bytes that the wire has. */
+/**
+ * The ids of workspaces and entities: which texts are ids, and a UUID (RFC 9562: lower case, with hyphens) as the 16 bytes
+ * that the wire has.
+ */
 import { digit } from "../base/hash.ts"
+
+/**
+ * Whether this text can be the id of a workspace or an entity, or the name of a collection. Its form is narrow, because
+ * such a name becomes part of keys on disks, and travels on the wire.
+ */
+export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
 const SIZE = 16
 const HYPHEN = 0x2d

@@ -26,12 +26,6 @@ export type Access = "read" | "write" | "admin"
 export type Word<Known extends string> = Known | (string & Record<never, never>)
 
 /**
- * Whether this text can be the id of a workspace or an entity, or the name of a collection. Its form is narrow, because
- * such a name becomes part of keys on disks, and travels on the wire.
- */
-export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
-
-/**
  * An opaque place in a log: its position (8 bytes, big-endian; it grows along the log, not always by one), then 8 bytes
  * of a hash of the log up to that place. A replica may compare the positions of two cursors (`position`), nothing else.
  */
