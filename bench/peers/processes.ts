@@ -121,8 +121,22 @@ export async function counted(server: Server): Promise<CountingProxy> {
 /** Returns the bytes of all files in a folder. */
 export function bytesIn(folder: string): number {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .map((name) => statSync(path.join(folder, name)))
-    .reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0)
+    .map((name) => statSync(path.join(folder, name), { throwIfNoEntry: false })) // a database may have just removed it
+    .reduce((sum, file) => sum + (file?.isFile() ? file.size : 0), 0)
+}
+
+/**
+ * Resolves when a folder has kept its size for 5 s, or after 30 s. What a device has on its disk is measured then: while
+ * it is idle, it may compress its files and free the space of overwritten records.
+ */
+export async function settled(folder: string): Promise<void> {
+  const [SAME_FOR, AT_MOST] = [5, 30]
+  for (let all = 0, same = 0, before = bytesIn(folder); all < AT_MOST && same < SAME_FOR; all++) {
+    await sleep(1000)
+    const now = bytesIn(folder)
+    same = now === before ? same + 1 : 0
+    before = now
+  }
 }
 
 export function copy(from: string, to: string): string {

@@ -1,7 +1,7 @@
 /** Servers that have notes already: made once for all works of a run. */
 import { mkdirSync } from "node:fs"
 import path from "node:path"
-import { bytesIn, finish, type Server, startClient, startServer } from "./processes.ts"
+import { bytesIn, finish, type Server, settled, startClient, startServer } from "./processes.ts"
 import type { Side } from "./sides.ts"
 
 export interface Filled {
@@ -25,12 +25,12 @@ export interface Seed {
   readonly count: number
   readonly characters: number
   readonly json: number
-  /** Bytes on the disk of the device that made the notes, and of the server. */
+  /** Bytes on the disk of the device that made the notes, once it was idle, and of the server. */
   readonly deviceBytes: number
   readonly serverBytes: number
 }
 
-/** Creates notes on a connected device. Both processes have ended when it resolves, so both disks are complete. */
+/** Creates notes on a connected device, and waits until its disk is as an idle device leaves it. Both processes have ended when it resolves, so both disks are complete. */
 export async function fill(
   side: Side,
   folder: string,
@@ -44,6 +44,7 @@ export async function fill(
   const filled = await client.next<Filled>()
   // Only the server knows when it has everything of a client whose protocol has no acknowledgement.
   await running?.quiet(client)
+  await settled(device)
   await finish(client)
   await running?.quiet()
   await running?.stop()
@@ -62,6 +63,7 @@ export async function edited(seed: Seed, folder: string, passes: number): Promis
   const client = startClient(seed.side, "edit", { ...where, passes, count, characters: before })
   const { characters } = await client.next<{ characters: number }>()
   await running.quiet(client)
+  await settled(device)
   await finish(client)
   await running.quiet()
   await running.stop()

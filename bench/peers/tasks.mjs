@@ -75,7 +75,7 @@ export async function edit(open, { passes, count, characters: expected, ...where
   return {}
 }
 
-/** Opens an empty device and reads all notes as soon as they are there. */
+/** Opens an empty device and reads all notes as soon as they are there. Stays open until it may go on. */
 export async function pull(open, { count, characters: expected, ...where }, meter) {
   const device = await open(where)
   await complete(device, count, expected)
@@ -89,8 +89,9 @@ export async function pull(open, { count, characters: expected, ...where }, mete
     compiled: meter.compiled(),
     memory: process.resourceUsage().maxRSS * 1024,
   }
+  await meter.step(result)
   await device.close()
-  return result
+  return {}
 }
 
 /** Writes while there is no connection: `edits` words, spread over the first `over` notes, each with `letter`. */

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs"
 import path from "node:path"
 import type { Goal } from "./figures.ts"
-import { bytesIn, copy, counted, finish, runClient, startClient, startServer } from "./processes.ts"
+import { bytesIn, copy, counted, finish, runClient, settled, startClient, startServer } from "./processes.ts"
 import { edited, fill, type Seed } from "./seeds.ts"
 import type { Side } from "./sides.ts"
 import { against, type Row, type Run, type Work, within } from "./work.ts"
@@ -16,12 +16,15 @@ interface Pulled {
   readonly memory: number
 }
 
-/** Pulls everything of a seed to an empty device. */
+/** Pulls everything of a seed to an empty device, and waits until its disk is as an idle device leaves it. */
 async function pull(seed: Seed, { seeds, folder }: Run) {
   const { url } = await seeds.serve(seed)
   const device = folder("device")
   const { count, characters, root } = seed
-  const pulled = await runClient<Pulled>(seed.side, "pull", { folder: device, url, root, count, characters })
+  const client = startClient(seed.side, "pull", { folder: device, url, root, count, characters })
+  const pulled = await client.next<Pulled>()
+  await settled(device)
+  await finish(client)
   return { ...pulled, memory: pulled.memory / 1e6, deviceMB: bytesIn(device) / 1e6 }
 }
 
@@ -143,7 +146,9 @@ async function synced(seed: Seed, { seeds }: Run, device: string): Promise<strin
   mkdirSync(device, { recursive: true })
   const { url } = await seeds.serve(seed)
   const { count, characters, root } = seed
-  await runClient(seed.side, "pull", { folder: device, url, root, count, characters })
+  const client = startClient(seed.side, "pull", { folder: device, url, root, count, characters })
+  await client.next()
+  await finish(client)
   return device
 }
 

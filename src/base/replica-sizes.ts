@@ -20,7 +20,17 @@ export interface Sizes {
   readonly outboxAtOnce: number
   /** Loose outbox records are folded into pages at this number, which grows with the pages as `looseRows` does. */
   readonly looseOutbox: number
-  /** The most pages that one fold rewrites. */
+  /** An entity whose history has pages already is folded again once this many of its changes may move into a page. */
+  readonly looseHistory: number
+  /** The most changes in one block of a page of a history: what a damaged byte may cost. */
+  readonly historyBlock: number
+  /** A page of a history takes in changes until it has this many bytes. */
+  readonly historyPage: number
+  /** After this many changes a step that folds histories ends. Bounds how long a write waits for that step. */
+  readonly foldedChanges: number
+  /** The most entities of which one step folds the history. A journal record names them all. */
+  readonly foldedHistories: number
+  /** The most pages of rows or of the outbox that one fold rewrites. */
   readonly foldedPages: number
   /** How many commits the journal keeps. A writer that has missed more commits reads everything again. */
   readonly journal: number
@@ -94,6 +104,11 @@ export const usualSizes: Sizes = {
   outboxPage: 2048,
   outboxAtOnce: 256,
   looseOutbox: 1024,
+  looseHistory: 16,
+  historyBlock: 64,
+  historyPage: 2 ** 13,
+  foldedChanges: 1024,
+  foldedHistories: 64,
   foldedPages: 4,
   journal: 1000,
   journalNames: 600,

@@ -49,7 +49,7 @@ export async function openClosed(
   // The verdict on a change of a stale entity may be open. Reading the changes may show that one is damaged.
   const isSound = () => tx.staleOf(id) === undefined
   if (!sizes.encodeWrites || documents.has(id) || !tx.exists(id) || !isSound()) return {}
-  const held = await documents.held(id, tx)
+  const held = await documents.saved.held(id, tx)
   if (!isSound() || held.size > CHANGES_AT_MOST) return { held }
   const changes = Array.from(held.values(), ({ change }) => change)
   const reader = readSound(id, changes)

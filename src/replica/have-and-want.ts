@@ -8,6 +8,7 @@ import type { Change } from "../wire/chunk.ts"
 import { type EntityHeads, type Hash, limits } from "../wire/protocol.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
 import { type Held, heldOf } from "./disk/change-record.ts"
+import { type EntityHistory, histories, readChanges, readHistory } from "./disk/histories.ts"
 import { keys, type RejectedChange, readCache } from "./disk/records.ts"
 import type { EntityHash } from "./receive-answers.ts"
 import type { Replica } from "./replica.ts"
@@ -126,10 +127,9 @@ async function lackingOf(
 async function asideOf(replica: Replica, tx: Transaction, entity: string): Promise<Map<Hash, Change>> {
   const aside = new Map<Hash, Change>()
   const add = (hash: Hash, held: Held | undefined) => held && aside.set(hash, held.change)
-  for (const hash of tx.badOf(entity).keys()) {
-    const here = tx.held.get(entity)?.get(hash)
-    add(hash, here ?? heldOf(await replica.store.get(keys.change(replica.id, entity, hash)), hash))
-  }
+  const bad = [...tx.badOf(entity).keys()].map((hash) => ({ entity, hash }))
+  const saved = await readChanges(replica.store, replica.id, bad)
+  for (const { hash } of bad) add(hash, tx.held.get(entity)?.get(hash) ?? saved.get(hash))
   for (const hash of tx.rejectedOf(entity).keys()) {
     const key = keys.rejected(replica.id, entity, hash)
     const value = await replica.store.get(key) // undefined if it was refused in this group
@@ -142,40 +142,29 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
 /**
  * Yields the heads of every entity, or of one (`only`). Yields an entity several times if it has more heads than a
  * message may name: with a part of them left out, the relay might never ask for a change that it lacks. Reads the
- * change records in portions. The heads cover only changes whose dependencies this replica has. An entity that has
+ * change records and pages in portions. The heads cover only changes whose dependencies this replica has. An entity that has
  * other changes is added to `unnamed`.
  */
 export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
-  function* heads(): Generator<EntityHeads> {
+  const { store, id, sizes } = replica
+  const all = only === undefined ? histories(store, id, sizes.haveRecords) : [await historyOf(replica, only)]
+  for await (const { entity, held } of all) {
+    const bad = replica.bad.get(entity)
+    const changes: Change[] = []
+    for (const [hash, { change }] of held) if (!bad?.has(hash)) changes.push(change)
+    if (changes.length === 0) continue
     const whole = causalOrder(changes)
     if (whole.length < changes.length) unnamed?.add(entity)
     // Changes in the outbox are left out: they are pushed anyway, and with them there could be more heads than a `have`
     // may name.
-    const all = headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))
-    for (let from = 0; from === 0 || from < all.length; from += limits.heads) {
-      yield [entity, all.slice(from, from + limits.heads)]
+    const heads = headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))
+    for (let from = 0; from === 0 || from < heads.length; from += limits.heads) {
+      yield [entity, heads.slice(from, from + limits.heads)]
     }
   }
-  const prefix = only === undefined ? keys.changes(replica.id) : keys.changesOf(replica.id, only)
-  let entity = ""
-  let changes: Change[] = []
-  let after: readonly string[] | undefined
-  const limit = replica.sizes.haveRecords
-  for (;;) {
-    const records = await replica.store.list(prefix, { limit, ...(after && { after }) })
-    for (const [key, value] of records) {
-      after = key
-      const [, , of = "", hash = ""] = key
-      if (of !== entity) {
-        if (changes.length > 0) yield* heads()
-        entity = of
-        changes = []
-      }
-      if (replica.bad.get(of)?.has(hash)) continue
-      const held = heldOf(value, hash)
-      if (held !== undefined) changes.push(held.change)
-    }
-    if (records.length < limit) break
-  }
-  if (changes.length > 0) yield* heads()
 }
+
+const historyOf = async ({ store, id }: Replica, entity: string): Promise<EntityHistory> => ({
+  entity,
+  ...(await readHistory(store, id, entity)),
+})

@@ -4,6 +4,8 @@ import type { Transaction } from "./transaction.ts"
 
 /** Work that a replica does while no step waits. The replica calls these functions when there may be such work. */
 export interface IdleWork {
+  /** Called when a commit is on the disk. */
+  afterCommit(tx: Transaction): void
   /** Called after each group that was committed or had nothing to write. */
   afterGroup(): void
   /** Called when a commit has failed, or the disk could not be read. */
@@ -19,6 +21,7 @@ export interface IdleWork {
 }
 
 export const NO_WORK: IdleWork = {
+  afterCommit() {},
   afterGroup() {},
   afterFailure() {},
   afterRead() {},

@@ -12,6 +12,7 @@ import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import { type BadRecord, PROBE } from "./disk/records.ts"
+import { HistoryFolds } from "./history-folds.ts"
 import type { IdleWork } from "./idle-interface.ts"
 import { mendedOf, mendRecords } from "./mend-records.ts"
 import { leaveOut } from "./projecting.ts"
@@ -43,6 +44,7 @@ export class Idle implements IdleWork {
   /** Told of each damaged record once it is made again and saved. */
   readonly mended = new Listeners<[Mended]>()
   readonly #replica: Replica
+  readonly #histories: HistoryFolds
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
   /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
@@ -60,11 +62,22 @@ export class Idle implements IdleWork {
 
   constructor(replica: Replica) {
     this.#replica = replica
+    this.#histories = new HistoryFolds(replica)
+  }
+
+  afterCommit(tx: Transaction): void {
+    this.#histories.follow(tx)
+  }
+
+  /** Looks, some seconds later, for changes that an earlier session has left loose. */
+  foldEarlier(): void {
+    if (!this.#closing) this.#histories.searchLater()
   }
 
   /** Starts the idle work that is due. */
   afterGroup(): void {
     if (this.#closing) return
+    this.#histories.afterGroup()
     this.#projectStale()
     this.#foldSoon()
     this.#showInTime()
@@ -270,7 +283,7 @@ export class Idle implements IdleWork {
    */
   async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
     try {
-      return await this.#replica.documents.held(entity, tx)
+      return await this.#replica.documents.saved.held(entity, tx)
     } catch (error) {
       if (!isOfDisk(error)) throw error
       this.#unread = error
@@ -332,9 +345,13 @@ export class Idle implements IdleWork {
     await this.#replica.step([], fold, true)
   }
 
-  /** Stops idle work, then folds until few loose records are left for the next open. `quickly`: folds nothing. */
+  /**
+   * Stops idle work, then folds rows and outbox until few loose records are left for the next open, which reads them one
+   * by one. `quickly`: folds nothing.
+   */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true
+    this.#histories.stop()
     this.#cancelFold?.()
     this.#cancelRetry?.()
     this.#cancelOpen?.()

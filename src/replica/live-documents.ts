@@ -16,9 +16,10 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrival-cache.ts"
 import type { Authorship } from "./authorship.ts"
-import { type Held, heldOf } from "./disk/change-record.ts"
-import { keys, PROBE, type StaleRecord, withDamage } from "./disk/records.ts"
+import type { Held } from "./disk/change-record.ts"
+import { PROBE, type StaleRecord, withDamage } from "./disk/records.ts"
 import { Live } from "./live-document.ts"
+import { SavedChanges } from "./saved-changes.ts"
 import type { Transaction } from "./transaction.ts"
 
 /** How many documents are kept that no edit has used. */
@@ -35,6 +36,8 @@ export interface DocumentsOptions {
 }
 
 export class Documents {
+  /** The changes of entities as the disk has them. */
+  readonly saved: SavedChanges
   /**
    * Why Automerge could not be loaded; null unless loading failed. While this is set, no document can be made, and rows
    * do not show changes of others.
@@ -63,6 +66,7 @@ export class Documents {
 
   constructor(options: DocumentsOptions) {
     this.#o = options
+    this.saved = new SavedChanges({ ...options, liveOf: (entity) => this.#live.get(entity) })
   }
 
   // ── live documents ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,61 +157,7 @@ export class Documents {
     this.onLoad()
   }
 
-  /**
-   * Whether all changes that the entity has left are bad, so that its row must be removed. A change whose record is
-   * damaged is not bad in this sense, nor is a change that waits for others.
-   */
-  async isGone(entity: string, tx: Transaction): Promise<boolean> {
-    if ((tx.held.get(entity)?.size ?? 0) > 0) return false
-    const bad = tx.badOf(entity)
-    for (const { damaged } of bad.values()) if (damaged) return false // its record may also be missing
-    for (const [key] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
-      const hash = key[3] ?? ""
-      if (!tx.dropped.get(entity)?.has(hash) && !bad.has(hash)) return false
-    }
-    return true
-  }
-
   // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Reads the changes of an entity, except known bad ones, from the disk and from this transaction. */
-  async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
-    const added = tx.held.get(entity)
-    const dropped = tx.dropped.get(entity)
-    const arrived = added === undefined && dropped === undefined ? this.#o.arrivals.take(entity) : undefined
-    if (arrived !== undefined) return new Map(arrived)
-    const held = new Map<Hash, Held>()
-    const bad = tx.badOf(entity)
-    for (const [key, value] of await this.#o.store.list(keys.changesOf(this.#o.workspace, entity))) {
-      const hash = key[3] ?? ""
-      if (bad.has(hash) || dropped?.has(hash) || added?.has(hash)) continue
-      const read = heldOf(value, hash) ?? this.#damaged(entity, hash, tx)
-      if (read !== undefined) held.set(hash, read)
-    }
-    for (const [hash, change] of added ?? []) if (!bad.has(hash)) held.set(hash, change)
-    return held
-  }
-
-  /**
-   * Reads a change that is in the outbox. A record that cannot be read, or is not there, is handled as a damaged
-   * record. Undefined: this replica does not have the change, or the change has left the outbox.
-   */
-  async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
-    if (tx.owed(entity, hash) === undefined) return undefined
-    const read = async () => heldOf(await this.#o.store.get(keys.change(this.#o.workspace, entity, hash)), hash)
-    return tx.held.get(entity)?.get(hash) ?? (await read()) ?? this.#damaged(entity, hash, tx)
-  }
-
-  /**
-   * Handles a change record that cannot be read. If the live document has the change, the record is written again;
-   * otherwise this replica does not have the change any more.
-   */
-  #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
-    const there = this.#live.get(entity)?.held(hash)
-    if (there === undefined) noteDamage(entity, hash, tx)
-    else tx.hold(entity, there)
-    return there
-  }
 
   /**
    * Returns the live document of an entity, hydrated if it is not live yet; undefined when the entity's changes make no
@@ -218,7 +168,7 @@ export class Documents {
     const kept = this.get(entity)
     if (kept !== undefined) return kept
     await this.load()
-    const held = read ?? (await this.held(entity, tx))
+    const held = read ?? (await this.saved.held(entity, tx))
     const mark = tx.staleOf(entity)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
@@ -302,23 +252,6 @@ export class Documents {
       }
     }
   }
-}
-
-/**
- * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
- * in the outbox, the relay may have it all the same, because the ack may have been lost. Until the relay gives the
- * change back, it is marked bad, and so reported as lost.
- */
-function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
-  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
-  const owed = tx.owed(entity, hash)
-  if (owed && tx.badOf(entity).has(hash)) return
-  tx.state = withDamage(tx.state)
-  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
-  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
-  if (!owed) return
-  tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
-  tx.pushLast(entity, hash, true)
 }
 
 /**

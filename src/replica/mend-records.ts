@@ -8,7 +8,7 @@ import type { Mended } from "../base/mended.ts"
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { owedOf } from "./authorship.ts"
-import { heldOf } from "./disk/change-record.ts"
+import { readChanges, readHistory } from "./disk/histories.ts"
 import { isOurs } from "./disk/outbox-principal.ts"
 import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
@@ -20,8 +20,8 @@ export function mendedOf([, kind, first, second]: Key): Mended {
   return { record: kind as Mended["record"], ...(entity !== undefined && { entity }) }
 }
 
-/** How many change records are read at once. */
-const AT_ONCE = 1000
+/** How many records of changes, or pages of histories, are read at once. */
+const AT_ONCE = 200
 
 /** Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this. */
 export async function mendRecords(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
@@ -67,7 +67,8 @@ function markStale(tx: Transaction, entity: string, hashes: readonly Hash[]): vo
 }
 
 async function hashesOf(replica: Replica, entity: string): Promise<Hash[]> {
-  return (await replica.store.list(keys.changesOf(replica.id, entity))).map(([key]) => key[3] ?? "")
+  const { held, unreadable } = await readHistory(replica.store, replica.id, entity)
+  return [...held.keys(), ...unreadable]
 }
 
 /**
@@ -75,8 +76,7 @@ async function hashesOf(replica: Replica, entity: string): Promise<Hash[]> {
  */
 async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<void> {
   const [, , entity = "", hash = ""] = key
-  const value = await replica.store.get(keys.change(replica.id, entity, hash))
-  const held = heldOf(value, hash)
+  const held = (await readChanges(replica.store, replica.id, [{ entity, hash }])).get(hash)
   if (held === undefined) {
     // No change has this hash. The disk may have damaged the key of the record, and then another change has lost its
     // record: in a heal the relay asks for it.
@@ -92,17 +92,20 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
 
 /** Marks the entities that have changes on the disk but no row and no mark. */
 async function markRowless(replica: Replica, tx: Transaction): Promise<void> {
-  let after: Key | undefined
-  let last = ""
-  for (;;) {
-    const records = await replica.store.list(keys.changes(replica.id), { limit: AT_ONCE, ...(after && { after }) })
-    for (const [key] of records) {
-      after = key
-      const entity = key[2] ?? ""
-      if (entity === last) continue
-      last = entity
-      if (replica.rows.collectionOf(entity) === undefined && tx.staleOf(entity) === undefined) markStale(tx, entity, [])
+  for (const prefix of [keys.changes(replica.id), keys.histories(replica.id)]) {
+    let after: Key | undefined
+    let last = ""
+    for (;;) {
+      const records = await replica.store.list(prefix, { limit: AT_ONCE, ...(after && { after }) })
+      for (const [key] of records) {
+        after = key
+        const entity = key[2] ?? ""
+        if (entity === last) continue
+        last = entity
+        const isThere = replica.rows.collectionOf(entity) !== undefined || tx.staleOf(entity) !== undefined
+        if (!isThere) markStale(tx, entity, [])
+      }
+      if (records.length < AT_ONCE) break
     }
-    if (records.length < AT_ONCE) return
   }
 }

@@ -32,5 +32,6 @@ export async function openReplica(options: OpenOptions): Promise<Replica> {
   idle.judgeProbedBefore()
   idle.afterGroup()
   idle.watchStore()
+  idle.foldEarlier()
   return replica
 }

@@ -38,7 +38,8 @@ export async function projectTouched(
   const rows = new Map<string, { collection: string; row: StoredRow | undefined }>()
   for (const entity of tx.touched) {
     try {
-      const held = documents.has(entity) || tx.readyRows.has(entity) ? undefined : await documents.held(entity, tx)
+      const held =
+        documents.has(entity) || tx.readyRows.has(entity) ? undefined : await documents.saved.held(entity, tx)
       if (held !== undefined) readClosed(projecting, entity, held, tx)
       const ready = tx.readyRows.get(entity)
       if (ready !== undefined) {
@@ -50,7 +51,7 @@ export async function projectTouched(
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
       // the changes of the entity make no document now, and its row stays
-      if (live === undefined && !(await documents.isGone(entity, tx))) continue
+      if (live === undefined && !(await documents.saved.isGone(entity, tx))) continue
       rows.set(entity, { collection, row: live && rowOf(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)
     } catch (error) {

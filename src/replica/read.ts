@@ -16,7 +16,7 @@ export async function read(replica: Replica, def: AnyDef, id: string): Promise<F
     if (!tx.exists(id)) return undefined
     // The verdict on a change of a stale entity may be open.
     const isSound = () => tx.staleOf(id) === undefined
-    const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.held(id, tx) : undefined
+    const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.saved.held(id, tx) : undefined
     // If a damaged change was noticed now, the entity is stale, and its row is made again with its document.
     const changes = held && isSound() ? Array.from(held.values(), ({ change }) => change) : undefined
     const closed = changes && readSound(id, changes)

@@ -68,8 +68,7 @@ export class Replica {
     this.#known = known
     this.authorship = new Authorship(clock)
     this.#arrivals = new Arrivals(sizes.arrivals)
-    const { authorship } = this
-    const arrivals = this.#arrivals
+    const [authorship, arrivals] = [this.authorship, this.#arrivals]
     const { documentBytes, readRows } = sizes
     this.documents = new Documents({ workspace: id, store, authorship, arrivals, documentBytes, wasm })
     this.#projecting = { documents: this.documents, authorship, defs, readRows }
@@ -270,6 +269,7 @@ export class Replica {
     this.failure = null
     this.authorship.follow(tx)
     this.#arrivals.follow(tx)
+    this.#idle.afterCommit(tx)
     this.#tell(commit.done())
     return true
   }

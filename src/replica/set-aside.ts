@@ -5,9 +5,11 @@
 import type { Code } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { causalOrder } from "../document/graph.ts"
+import type { Value } from "../store/store.ts"
 import type { Change } from "../wire/chunk.ts"
 import { encodeSaved, type Hash } from "../wire/protocol.ts"
 import { entryOf, type Held } from "./disk/change-record.ts"
+import { readChanges } from "./disk/histories.ts"
 import { keys } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
@@ -23,24 +25,29 @@ export async function setAside(
   hash: Hash,
   code: Code,
 ): Promise<void> {
-  const held = await replica.documents.held(entity, tx)
+  const held = await replica.documents.saved.held(entity, tx)
   const at = replica.clock.now()
   for (const gone of descendants(held, hash)) {
     const owed = tx.owed(entity, gone)
     if (owed !== undefined) tx.removeOwed(owed)
     const there = held.get(gone)
-    // A change that is bad here too is not in `held`; its record stays on the disk.
-    const entry = there
-      ? encodeSaved(entryOf(entity, there))
-      : await replica.store.get(keys.change(replica.id, entity, gone))
+    // A change that is bad here too is not in `held`; it stays on the disk.
+    const entry = there ? encodeSaved(entryOf(entity, there)) : await recordOf(replica, entity, gone)
     if (entry === undefined) continue
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })
     if (there) tx.drop(entity, gone)
   }
+  await replica.documents.saved.takeDroppedOut(entity, tx)
   judgeRivals(tx, entity)
   replica.freshActor()
   tx.touch(entity)
   tx.arrive(entity)
+}
+
+/** Returns the record of a change, loose or made from its page; undefined when the disk does not have the change. */
+async function recordOf({ store, id }: Replica, entity: string, hash: Hash): Promise<Value | undefined> {
+  const paged = (await readChanges(store, id, [{ entity, hash }])).get(hash)
+  return paged ? encodeSaved(entryOf(entity, paged)) : store.get(keys.change(id, entity, hash))
 }
 
 /**
@@ -69,6 +76,6 @@ function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
 
 /** Reads the changes of an entity that are not bad, by hash. */
 export async function changesOf(replica: Replica, entity: string, tx: Transaction): Promise<Map<Hash, Change>> {
-  const held = await replica.documents.held(entity, tx)
+  const held = await replica.documents.saved.held(entity, tx)
   return new Map([...held].map(([hash, { change }]) => [hash, change]))
 }

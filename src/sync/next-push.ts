@@ -1,8 +1,9 @@
 /** Makes the next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
 
-import { entryOf, heldOf } from "../replica/disk/change-record.ts"
+import { entryOf } from "../replica/disk/change-record.ts"
+import { readChanges } from "../replica/disk/histories.ts"
 import { isOurs } from "../replica/disk/outbox-principal.ts"
-import { keys, type Owed } from "../replica/disk/records.ts"
+import type { Owed } from "../replica/disk/records.ts"
 import type { Replica } from "../replica/replica.ts"
 import { type Entry, type Hash, limits } from "../wire/protocol.ts"
 
@@ -87,18 +88,15 @@ const isAdopted = (owed: Owed | undefined): boolean => owed?.how === "adopt"
 
 async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, Entry][]> {
   const kept = chosen.map(({ entity, hash }) => replica.kept(entity, hash))
-  const values = await Promise.all(
-    chosen.map(({ entity, hash }, i) => {
-      return kept[i] === undefined ? replica.store.get(keys.change(replica.id, entity, hash)) : undefined
-    }),
-  )
+  const others = chosen.filter((_, i) => kept[i] === undefined)
+  const saved = await readChanges(replica.store, replica.id, others)
   const found: [Owed, Entry][] = []
   for (const [i, owed] of chosen.entries()) {
     const { entity, hash } = owed
-    const readAgain = () => replica.step([], (tx) => replica.documents.heldOwed(entity, hash, tx))
+    const readAgain = () => replica.step([], (tx) => replica.documents.saved.heldOwed(entity, hash, tx))
     // Undefined: the change was set aside meanwhile, or the disk has damaged or lost its record, which `heldOwed`
     // notes.
-    const held = kept[i] ?? heldOf(values[i], hash) ?? (await readAgain())
+    const held = kept[i] ?? saved.get(hash) ?? (await readAgain())
     if (held !== undefined) found.push([owed, entryOf(entity, held)])
   }
   return found

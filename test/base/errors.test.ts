@@ -165,18 +165,24 @@ test("STORE_FAILED has the disk's error as its cause, and the next write tries a
   expect((await write()).title).toBe("U")
 })
 
-test("STORE_FORMAT refuses to open what a version before format 2 wrote, and overwrites none of it", async () => {
-  await ws.close()
-  const release = await store.claim("another")
-  const state = await store.get(keys.state(w))
-  await store.commit([[keys.state(w), JSON.stringify({ cursor: null, format: 1 })]])
-  const before = await store.list([])
-  await expect(opened()).rejects.toMatchObject({ code: "STORE_FORMAT" })
-  expect(await store.list([])).toEqual(before)
-  await store.commit([[keys.state(w), state]])
-  await release()
-  await opened()
-})
+test.each([
+  ["1", [keys.state(w), JSON.stringify({ cursor: null, format: 1 })]],
+  ["2", jsonWrite(keys.state(w), { cursor: null, format: 2 })],
+] as const)(
+  "STORE_FORMAT refuses to open what a version of format %s wrote, and overwrites none of it",
+  async (_, old) => {
+    await ws.close()
+    const release = await store.claim("another")
+    const state = await store.get(keys.state(w))
+    await store.commit([old])
+    const before = await store.list([])
+    await expect(opened()).rejects.toMatchObject({ code: "STORE_FORMAT" })
+    expect(await store.list([])).toEqual(before)
+    await store.commit([[keys.state(w), state]])
+    await release()
+    await opened()
+  },
+)
 
 test("STORE_FORMAT refuses to open what a newer version wrote, and overwrites none of it", async () => {
   await ws.close()

@@ -194,7 +194,7 @@ function waitingForEver({ oracle, replicas }: World, log: ReadonlyMap<string, Re
 
 function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: ReadonlySet<string>): void {
   const lost = owedForEver(world, device)
-  const isHarmed = device.ours.some(([at]) => at[1] === "change" && device.isHarmed(at))
+  const isHarmed = world.oracle.devices.isDamaged(device)
   if (ws?.status.pending !== lost.length) fail("still owed", `${name} ${ws?.status.pending}`)
   for (const [hash, { entity }] of world.oracle.devices.owed(device.name).all())
     if (!lost.includes(hash)) fail("still owed", `${name} ${entity} ${short(hash)}`)

@@ -149,4 +149,56 @@ export const mends: readonly Mend[] = [
       },
     ],
   },
+  {
+    name: "a fold takes an owed change with it",
+    tests: "test/replica/history-folds.test.ts",
+    fails: /changes that the relay has not stored stay loose/,
+    edits: [
+      {
+        file: "src/replica/history-folds.ts",
+        replace: "!bad.has(hash) && tx.owed(entity, hash) === undefined",
+        by: "!bad.has(hash)",
+      },
+    ],
+  },
+  {
+    name: "a fold drops the who of a run",
+    tests: "test/replica/history-folds.test.ts",
+    fails: /who pushed a change/,
+    edits: [
+      { file: "src/replica/disk/history-page.ts", replace: "a.by === b.by && a.adopted", by: "a.adopted" },
+      { file: "src/replica/disk/history-page.ts", replace: "=== (b.once && hex(b.once))", by: "!== null" },
+    ],
+  },
+  {
+    name: "a change only in a page counts as missing",
+    tests: "test/replica/history-folds.test.ts",
+    fails: /a relay that has lost a note gets it back from its pages/,
+    edits: [
+      {
+        file: "src/replica/disk/histories.ts",
+        replace: "for (const [entity, hashes] of elsewhere) {",
+        by: "for (const [entity, hashes] of [...elsewhere].slice(0, 0)) {",
+      },
+    ],
+  },
+  {
+    name: "a damaged page is noted each time that it is read",
+    tests: "test/replica/history-folds.test.ts",
+    fails: /what can be read stays in the page/,
+    edits: [{ file: "src/replica/saved-changes.ts", replace: "{ damaged: true }", by: "{ damaged: false }" }],
+  },
+  {
+    name: "pages that another writer fills are read before the loose records",
+    tests: "test/replica/history-pages.test.ts",
+    fails: /a change that is folded while its history is read/,
+    edits: [
+      {
+        file: "src/replica/disk/histories.ts",
+        replace: "  return historyOf(loose, await readPages(store, w, entity))",
+        by: `  const pages = await readPages(store, w, entity)
+  return historyOf(await store.list(keys.changesOf(w, entity)), loose.length < 0 ? [] : pages)`,
+      },
+    ],
+  },
 ]

@@ -8,6 +8,9 @@ import type { Key, Store, Value } from "../../store/store.ts"
 import type { Access, Hash } from "../../wire/protocol.ts"
 import { parseJson } from "./checked-json.ts"
 
+/** Pages of a history are numbered down from this number in their keys: so a `list` gives the newest one first. */
+const LAST_PAGE = 999_999
+
 export const keys = {
   /** the state record: `State` */
   state: (w: string): Key => [w, "state"],
@@ -16,10 +19,19 @@ export const keys = {
   /** what one of the last commits touched (`commit-journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
   journals: (w: string): Key => [w, "journal"],
-  /** a change, as an encoded entry with one chunk: the chunk and what the relay said of it */
+  /** a loose change, as an encoded entry with one chunk: the chunk and what the relay said of it */
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
   changesOf: (w: string, entity: string): Key => [w, "change", entity],
+  /** many changes of an entity in one value. The newest page has the largest number and comes first. */
+  history: (w: string, entity: string, page: number): Key => [
+    w,
+    "history",
+    entity,
+    String(LAST_PAGE - page).padStart(6, "0"),
+  ],
+  histories: (w: string): Key => [w, "history"],
+  historyOf: (w: string, entity: string): Key => [w, "history", entity],
   /** a loose outbox record, newer than its page; `null`: the record in the page is gone */
   out: (w: string, entity: string, hash: Hash): Key => [w, "out", entity, hash],
   outbox: (w: string): Key => [w, "out"],
@@ -47,8 +59,11 @@ export const keys = {
   allRejected: (w: string): Key => [w, "rejected"],
 } as const
 
-/** 2: changes are stored in the short form, and records of JSON have a checksum. */
-export const FORMAT = 2
+/** The number of a page of an entity's history. */
+export const pageNumber = (key: Key): number => LAST_PAGE - Number(key[3])
+
+/** 3: histories lie in pages. An earlier version would not find their changes. */
+export const FORMAT = 3
 
 /**
  * The version of the probe in `document/verdicts.ts`. Version 2 adds, to the same document, a change as large as the
@@ -254,20 +269,16 @@ const shapes: Readonly<Record<string, Shape>> = {
 }
 
 /**
- * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when a newer version
- * wrote it, or the one of format 1. Its JSON had no checksum, so it would seem to be damaged, and what is unsent in that
- * store would be lost.
+ * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when another version
+ * wrote it. (The JSON of format 1 had no checksum, so it would seem to be damaged, and what is unsent in that store would
+ * be lost.)
  */
 export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
-  if (typeof value === "string" && /^\{.*"format":1[,}]/.test(value)) {
-    throw new HeadwaterError(
-      "STORE_FORMAT",
-      `an earlier version wrote this store (format 1, this version reads ${FORMAT}): sync with that version, then delete it`,
-    )
-  }
+  if (typeof value === "string" && /^\{.*"format":1[,}]/.test(value)) throw olderFormat(1)
   const state = value === undefined ? undefined : readCache<State>(value, keys.state(w), note)
   if (state === undefined) return undefined
+  if (state.format < FORMAT) throw olderFormat(state.format)
   if (state.format > FORMAT) {
     throw new HeadwaterError(
       "STORE_FORMAT",
@@ -276,3 +287,9 @@ export async function readState(store: Store, w: string, note: NoteDamaged): Pro
   }
   return { ...emptyState(), ...state }
 }
+
+const olderFormat = (format: number) =>
+  new HeadwaterError(
+    "STORE_FORMAT",
+    `an earlier version wrote this store (format ${format}, this version reads ${FORMAT}): sync with that version, then delete it`,
+  )

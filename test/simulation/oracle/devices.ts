@@ -1,10 +1,12 @@
 /** What the disks of all devices hold after each commit, and the checks of each commit. */
 
+import type { Held } from "../../../src/replica/disk/change-record.ts"
 import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
 import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
 import { jsonIn } from "../../support/record.ts"
-import { type Device, WORKSPACE } from "../world/store.ts"
+import type { Device } from "../world/store.ts"
+import { ChangesOnDisk, changesIn } from "./changes-on-disk.ts"
 import { tokensIn } from "./edits.ts"
 import { type Minted, short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
@@ -18,7 +20,7 @@ interface DeviceAccess {
 
 export class Devices {
   readonly #oracle: Oracle
-  readonly #held = new Map<string, Map<Hash, string>>()
+  readonly #changes = new Map<string, ChangesOnDisk>()
   readonly #owed = new Map<string, OwedOnDisk>()
   /** Whether a record of any device was damaged in this run. */
   anyHarmed = false
@@ -34,20 +36,25 @@ export class Devices {
   }
 
   held(device: string): ReadonlyMap<Hash, string> {
-    return this.#held.get(device) ?? new Map()
+    return this.#onDisk(device).held
+  }
+
+  #onDisk(device: string): ChangesOnDisk {
+    const changes = this.#changes.get(device) ?? new ChangesOnDisk()
+    this.#changes.set(device, changes)
+    return changes
   }
 
   /** The changes that a device holds and whose records are not damaged. */
   whole(device: Device): ReadonlyMap<Hash, string> {
-    const held = [...this.held(device.name)]
-    return new Map(held.filter(([hash, entity]) => !device.isHarmed([WORKSPACE, "change", entity, hash])))
+    const changes = this.#onDisk(device.name)
+    return new Map([...changes.held].filter(([hash]) => changes.isWhole(hash)))
   }
 
-  /** Whether the record of any change of this entity is damaged. */
-  isDamaged(device: Device, entity: string): boolean {
-    return [...this.held(device.name)].some(
-      ([hash, of]) => of === entity && device.isHarmed([WORKSPACE, "change", entity, hash]),
-    )
+  /** Whether the record of any change, or of one of this entity, is damaged. */
+  isDamaged(device: Device, entity?: string): boolean {
+    const changes = this.#onDisk(device.name)
+    return [...changes.held].some(([hash, of]) => (entity ?? of) === of && !changes.isWhole(hash))
   }
 
   /** The outbox of a device, as its disk has it. */
@@ -85,20 +92,24 @@ export class Devices {
 
   /** Call it when the run has replaced or damaged a device's records. */
   reload(device: Device): void {
-    const held = new Map<Hash, string>()
+    const changes = new ChangesOnDisk()
     const owed = new OwedOnDisk()
     for (const [key, value] of device.ours) {
       if (key[1] === "state") this.#noteAccess(device, jsonIn(value) as State)
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
-        if (key[1] === "change" && this.#oracle.changes.has(key[3]!)) held.set(key[3]!, key[2]!)
-        continue
+        if (key[1] === "change" && this.#oracle.changes.has(key[3]!)) changes.damage(key[2]!, [key[3]!])
+        if (key[1] === "history") changes.damage(key[2]!, device.harmedIn(key))
+        if (key[1] !== "history") continue
       }
       if (OwedOnDisk.concerns(key)) owed.write(key, value)
+      if (key[1] === "history") {
+        changes.setPage(key, value)
+        for (const { chunk } of changesIn(key, value)) this.#oracle.learn(key[2]!, chunk)
+      }
       if (key[1] !== "change") continue
-      held.set(key[3]!, key[2]!)
-      this.#learnRecord(value as Uint8Array)
+      changes.setLoose(key, this.#readRecord(value as Uint8Array))
     }
     const forgotten = this.#forgotten.get(device.name) ?? new Set()
     this.#forgotten.set(device.name, forgotten)
@@ -107,7 +118,7 @@ export class Devices {
       forgotten.add(hash)
       this.#authors.delete(hash)
     }
-    this.#held.set(device.name, held)
+    this.#changes.set(device.name, changes)
     this.#owed.set(device.name, owed)
     this.#oracle.causes.dropped(device.name)
   }
@@ -128,7 +139,7 @@ export class Devices {
    */
   asked(writes: readonly Write[]): void {
     for (const [key, value] of writes)
-      if (key[1] === "change" && value !== undefined) this.#learnRecord(value as Uint8Array)
+      if (key[1] === "change" && value !== undefined) this.#readRecord(value as Uint8Array)
   }
 
   committed(device: Device, writes: readonly Write[]): void {
@@ -148,23 +159,17 @@ export class Devices {
   }
 
   #followChanges(device: Device, writes: readonly Write[]): { fresh: Minted[]; touched: Set<string> } {
-    const held = this.#held.get(device.name) ?? new Map<Hash, string>()
-    this.#held.set(device.name, held)
-    const touched = new Set<string>()
-    const fresh: Minted[] = []
-    for (const [[, kind, entity = "", hash = ""], value] of writes) {
-      if (kind !== "change") continue
-      if (value === undefined) {
-        if (!held.delete(hash)) continue
-        touched.add(entity)
-        this.#oracle.causes.dropped(device.name)
-      } else if (!held.has(hash)) {
-        fresh.push(this.#learnRecord(value as Uint8Array))
-        held.set(hash, entity)
-        touched.add(entity)
-      }
+    if (!writes.some(([key]) => ChangesOnDisk.concerns(key))) return { fresh: [], touched: new Set() }
+    const changes = this.#onDisk(device.name)
+    const { fresh, gone, otherWords } = changes.follow(writes, (value) => this.#readRecord(value))
+    for (const hash of otherWords) this.#oracle.fail("folded with other words", `${device.name} ${short(hash)}`)
+    for (const [hash, entity] of gone) {
+      if (device.has("rejected", entity, hash)) continue
+      this.#oracle.fail("saved and lost", `${device.name} dropped ${entity} ${short(hash)}`)
     }
-    return { fresh, touched }
+    if (gone.size > 0) this.#oracle.causes.dropped(device.name)
+    const minted = fresh.map((hash) => this.#oracle.changes.get(hash)!)
+    return { fresh: minted, touched: new Set([...minted.map(({ entity }) => entity), ...gone.values()]) }
   }
 
   /**
@@ -198,11 +203,8 @@ export class Devices {
 
   #checkNotLost(device: Device, [, kind, entity = "", hash = ""]: Key, value: unknown): void {
     if (value !== undefined || !hash) return
-    const change = device.has("change", entity, hash)
-    const rejected = device.has("rejected", entity, hash)
-    const what = `${device.name} dropped ${entity} ${short(hash)}`
-    if (kind === "change" && !rejected) this.#oracle.fail("saved and lost", what)
-    if (kind === "rejected" && !change) this.#oracle.fail("rejected and lost", what)
+    if (kind !== "rejected" || this.held(device.name).has(hash)) return
+    this.#oracle.fail("rejected and lost", `${device.name} dropped ${entity} ${short(hash)}`)
   }
 
   /**
@@ -248,9 +250,13 @@ export class Devices {
     }
   }
 
-  #learnRecord(value: Uint8Array): Minted {
-    const { entity, chunks } = this.#oracle.read("bytes that are no entry", "a device", () => decodeEntry(value))
-    return this.#oracle.learn(entity, chunks[0]!)
+  #readRecord(value: Uint8Array): Held {
+    const { entity, chunks, collection, by, adopted, once } = this.#oracle.read(
+      "bytes that are no entry",
+      "a device",
+      () => decodeEntry(value),
+    )
+    return { change: this.#oracle.learn(entity, chunks[0]!), collection, by, adopted, once }
   }
 }
 

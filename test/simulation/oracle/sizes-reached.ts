@@ -2,6 +2,7 @@
  * How often a run has reached the sizes at which the library works differently, as far as its reads and writes show
  * that.
  */
+import { keys } from "../../../src/replica/disk/records.ts"
 import type { Key, Write } from "../../../src/store/store.ts"
 
 export class SizesReached {
@@ -11,6 +12,8 @@ export class SizesReached {
     "outbox pages of one commit": 0,
     "outbox folded into pages": 0,
     "outbox pages dropped": 0,
+    "histories folded": 0,
+    "histories with several pages": 0,
     "documents hydrated again": 0,
   }
 
@@ -21,7 +24,9 @@ export class SizesReached {
   committed(writes: readonly Write[]): void {
     const { seen } = this
     const goes = (kind: string) => writes.some(([key, value]) => key[1] === kind && value === undefined)
-    for (const [[, kind], value] of writes) {
+    for (const [[, kind, , page], value] of writes) {
+      if (kind === "history" && value !== undefined) seen["histories folded"]++
+      if (kind === "history" && page !== keys.history("", "", 0)[3]) seen["histories with several pages"]++
       if (kind === "page" && value !== undefined)
         seen[goes("row") ? "rows folded into pages" : "row pages of one commit"]++
       else if (kind === "outpage" && value === undefined) seen["outbox pages dropped"]++

@@ -2,9 +2,10 @@
  * A device's disk damages a record while its program is down. A change may be lost by that if no other disk holds it.
  * Damage to a record of another kind must cost nothing, because the record can be made again from the changes.
  */
-import type { Value } from "../../../src/store/store.ts"
+import type { Key, Value } from "../../../src/store/store.ts"
 import { decodeEntry, type Entry } from "../../../src/wire/protocol.ts"
 import { encodeChunks } from "../../../src/wire/short-chunks.ts"
+import { changesIn } from "../oracle/changes-on-disk.ts"
 import { open } from "./mishaps.ts"
 import type { Replica } from "./replica.ts"
 import type { World } from "./world.ts"
@@ -15,13 +16,14 @@ const COUNTED_AS = {
   out: "outbox records harmed",
   outpage: "outbox pages harmed",
   change: "device changes harmed",
+  history: "device histories harmed",
 } as const
 /**
  * The kinds of records to damage. Few runs have pages, and loose outbox records are there for a short time only, so
  * these kinds are drawn more often where they are.
  */
 const KINDS = [
-  ...(["row", "out", "out", "change"] as const),
+  ...(["row", "out", "out", "change", "history", "history"] as const),
   ...(["outpage", "outpage", "outpage"] as const),
   ...(["page", "page", "page", "page", "page", "page", "page", "page", "page", "page"] as const),
 ] as const
@@ -33,7 +35,7 @@ const KINDS = [
 export async function harmDevice(world: World, replica: Replica): Promise<boolean> {
   const { device } = replica
   const { trouble } = world
-  let harmed = false
+  let done = false
   await world.loseDisks(async () => {
     replica.crash(false)
     const kinds = KINDS.filter((kind) => device.ours.some(([key]) => key[1] === kind))
@@ -41,25 +43,37 @@ export async function harmDevice(world: World, replica: Replica): Promise<boolea
     const kind = trouble.pick(kinds)
     const [key, value] = trouble.pick(device.ours.filter(([key]) => key[1] === kind))
     world.scheduler.note(`${replica.name} harmed ${key.join("/")}`)
-    device.harm(key, damaged(value, trouble.below(1000)))
+    const harmed = damaged(key, value, trouble.below(1000))
+    device.harm(key, harmed, kind === "history" ? lostBy(key, value, harmed) : [])
     world.oracle.devices.reload(device)
     world.seen[COUNTED_AS[kind]]++
-    harmed = true
+    done = true
   })
   open(world, replica)
-  return harmed
+  return done
+}
+
+/** The hashes of the changes that a page of a history had before it was damaged, and has no more. */
+function lostBy(key: Key, before: Value, after: Value): string[] {
+  const left = new Set(changesIn(key, after).map(({ hash }) => hash))
+  return changesIn(key, before).flatMap(({ hash }) => (left.has(hash) ? [] : [hash]))
 }
 
 /**
  * The value with one character or byte replaced so that the damage can be noticed: a JSON text has a checksum, and the
  * check of the chunks does not match when one byte of their short form is another. The words beside the chunks (such as
- * the name of a collection) have neither. A change that is damaged already stays as it is: another fault in it could
+ * the name of a collection) have neither. A page of a history has a check of everything in a block. A change that is damaged already stays as it is: another fault in it could
  * mend the first one.
  */
-function damaged(value: Value, x: number): Value {
+function damaged([, kind]: Key, value: Value, x: number): Value {
   if (typeof value === "string") {
     const at = x % value.length
     return `${value.slice(0, at)}${value[at] === "1" ? "2" : "1"}${value.slice(at + 1)}`
+  }
+  if (kind === "history") {
+    const page = value.slice()
+    page[x % page.length]! ^= 1 + (x % 255)
+    return page
   }
   const entry = readable(value)
   if (entry === undefined) return value

@@ -10,8 +10,11 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import type { Random } from "./random.ts"
 
-/** `harmed`: the disk has damaged this record. A copy of the record is damaged too. */
-export type Records = Map<string, readonly [key: Key, value: Value, harmed?: true]>
+/**
+ * `harmed`: the disk has damaged this record. A copy of the record is damaged too. `lost`: of a page of a history, the
+ * hashes of the changes that cannot be read any more.
+ */
+export type Records = Map<string, readonly [key: Key, value: Value, harmed?: true, lost?: readonly string[]]>
 
 /** The workspace that the property checks. */
 export const WORKSPACE = "w"
@@ -84,8 +87,13 @@ export class Device {
   }
 
   /** Damages a record. */
-  harm(key: Key, value: Value): void {
-    this.records.set(encodeKey(key), [key, value, true])
+  harm(key: Key, value: Value, lost: readonly string[] = []): void {
+    this.records.set(encodeKey(key), [key, value, true, [...this.harmedIn(key), ...lost]])
+  }
+
+  /** The hashes of the changes that damage has taken from a page of a history. */
+  harmedIn(key: Key): readonly string[] {
+    return this.records.get(encodeKey(key))?.[3] ?? []
   }
 
   /** Whether this record is damaged and was not written again since. */

@@ -82,6 +82,7 @@ export class World {
     "device rows harmed": 0,
     "device row pages harmed": 0,
     "device changes harmed": 0,
+    "device histories harmed": 0,
     "outbox records harmed": 0,
     "outbox pages harmed": 0,
     "returns to a socket": 0,

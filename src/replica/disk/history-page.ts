@@ -1,0 +1,145 @@
+/**
+ * A page of an entity's history: many changes in one value, in the short form. A page is made of blocks. Each block can
+ * be read without the others, so a damaged byte costs the changes of one block, and adding changes to a page leaves its
+ * full blocks as they are.
+ *
+ * `page = (uleb length of the block | block)*`
+ * `block = check (8 bytes) | uleb length of the words | words | chunks in the short form (wire/short-chunks.ts)`
+ *
+ * The words are JSON: `[collection, runs]`. A run is `[count, by, adopted, once]` and says what the relay's entries said
+ * of successive changes: how many there are, the principal or null, 1 if they were adopted and 0 if not, `once` in hex
+ * or null. `check` covers the key of the page, the words, and the hash of each change: a block that fits its check holds
+ * exactly the changes that were written, and the disk has not put it under the key of another entity.
+ */
+import { HeadwaterError } from "../../base/errors.ts"
+import { bytesOfHex, hex, sha256 } from "../../base/hash.ts"
+import type { Key, Value } from "../../store/store.ts"
+import { readChange } from "../../wire/chunk.ts"
+import { Bytes } from "../../wire/leb128.ts"
+import { BytesWriter } from "../../wire/leb128-writer.ts"
+import { encodeChunks, makeChunks, openBlock } from "../../wire/short-chunks.ts"
+import type { Held } from "./change-record.ts"
+
+type Run = readonly [count: number, by: string | null, adopted: 0 | 1, once: string | null]
+
+/** A block of a page. */
+export interface HistoryBlock {
+  /** The block as it is in the page. */
+  readonly bytes: Uint8Array
+  /** Its changes in the order in which they were written; undefined when the disk has damaged the block. */
+  readonly held: readonly Held[] | undefined
+}
+
+const CHECK = 8
+const utf8 = new TextEncoder()
+const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** Encodes a block of the page under `key`. Give the changes in causal order, because then they are shorter. */
+export function writeBlock(key: Key, held: readonly Held[]): HistoryBlock {
+  const collection = held[0]?.collection ?? ""
+  const words = JSON.stringify([collection, runsOf(held)])
+  const owner = { entity: key[2] ?? "", collection }
+  const out = new BytesWriter()
+  out.bytes(checkOf(key, words, held))
+  const text = utf8.encode(words)
+  out.uleb(text.length)
+  out.bytes(text)
+  out.bytes(
+    encodeChunks(
+      owner,
+      held.map(({ change }) => change.chunk),
+    ),
+  )
+  return { bytes: out.written(), held }
+}
+
+/** Puts blocks together to a page. */
+export function joinBlocks(blocks: readonly HistoryBlock[]): Uint8Array {
+  const page = new BytesWriter()
+  for (const { bytes } of blocks) {
+    page.uleb(bytes.length)
+    page.bytes(bytes)
+  }
+  return page.written().slice()
+}
+
+/**
+ * Reads a page. A block that cannot be read has no changes; when the lengths of blocks are damaged, the rest of the page
+ * counts as one such block. Any failure that does not show damage (no memory, say) is thrown.
+ */
+export function readPage(key: Key, value: Value): HistoryBlock[] {
+  if (typeof value === "string" || value.length === 0) return [{ bytes: new Uint8Array(), held: undefined }]
+  const blocks: HistoryBlock[] = []
+  const page = new Bytes(value, 0)
+  while (!page.done) {
+    const from = page.at
+    const bytes = orDamaged(() => page.slice(page.uleb())) ?? value.subarray(from)
+    blocks.push({ bytes, held: orDamaged(() => readBlock(key, bytes)) })
+    if (bytes.length + from === value.length) break
+  }
+  return blocks
+}
+
+function readBlock(key: Key, bytes: Uint8Array): Held[] | undefined {
+  const block = new Bytes(bytes, 0)
+  const check = block.slice(CHECK)
+  const words = strictText.decode(block.slice(block.uleb()))
+  const [collection, runs] = JSON.parse(words) as [string, Run[]]
+  if (typeof collection !== "string") return undefined
+  const made = makeChunks({ entity: key[2] ?? "", collection }, openBlock(bytes.subarray(block.at)))
+  const changes = made.map(({ chunk, change }) => ({ change: change ?? readChange(chunk), collection }))
+  const isWhole = checkOf(key, words, changes).every((byte, i) => byte === check[i])
+  return isWhole ? withRuns(changes, runs) : undefined
+}
+
+/** Calls `read`. Returns undefined when it fails in a way that shows damage to the bytes. */
+function orDamaged<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    const isDamage = error instanceof HeadwaterError || error instanceof SyntaxError || error instanceof TypeError
+    if (isDamage) return undefined
+    throw error
+  }
+}
+
+function checkOf(key: Key, words: string, held: readonly Held[]): Uint8Array {
+  const hashes = held.map(({ change }) => change.hash).join("")
+  return bytesOfHex(sha256(utf8.encode([...key, words, hashes].join("\n"))).slice(0, 2 * CHECK))
+}
+
+function runsOf(held: readonly Held[]): Run[] {
+  const runs: [number, ...(string | number | null)[]][] = []
+  let before: Held | undefined
+  for (const one of held) {
+    const last = runs.at(-1)
+    if (last !== undefined && before !== undefined && saySame(before, one)) last[0]++
+    else runs.push([1, one.by ?? null, one.adopted ? 1 : 0, one.once ? hex(one.once) : null])
+    before = one
+  }
+  return runs as unknown as Run[]
+}
+
+/** Whether the relay's entries said the same of two changes. */
+export const saySame = (a: Held, b: Held): boolean =>
+  a.by === b.by && a.adopted === b.adopted && (a.once && hex(a.once)) === (b.once && hex(b.once))
+
+/** Adds to changes what the runs say of them. */
+function withRuns(changes: readonly Pick<Held, "change" | "collection">[], runs: readonly Run[]): Held[] {
+  const held: Held[] = []
+  let at = 0
+  for (const [count, by, adopted, once] of runs) {
+    const origin = {
+      by: by ?? undefined,
+      adopted: adopted === 1 ? (true as const) : undefined,
+      once: once === null ? undefined : bytesOfHex(once),
+    }
+    for (const end = at + count; at < end; at++) held.push({ ...(changes[at] as (typeof changes)[number]), ...origin })
+  }
+  return held
+}
+
+/** The changes of a page's blocks that can be read. */
+export function* heldIn(blocks: readonly HistoryBlock[]): Generator<Held> {
+  for (const { held } of blocks) if (held !== undefined) yield* held
+}

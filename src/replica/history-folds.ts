@@ -1,0 +1,181 @@
+/**
+ * Moves changes into the pages of their entities, in idle time: when nothing was committed for a second, a few entities
+ * at a time. The changes of a new entity move together. Later ones move once there are some of them, because the newest
+ * page is rewritten with them. What an earlier session has left loose is looked for some seconds after the opening.
+ *
+ * What may still leave the entity, or is needed one by one, stays loose: changes in the outbox, changes whose verdict is
+ * open or that wait for others, and bad ones. Whether the entity has a live document does not matter: a document does
+ * not read the disk again, and a fold changes no change.
+ */
+import type { Key } from "../store/store.ts"
+import type { Hash } from "../wire/protocol.ts"
+import { foldHistory } from "./disk/fold-history.ts"
+import { keys } from "./disk/records.ts"
+import type { Replica } from "./replica.ts"
+import { isOfDisk } from "./store-error.ts"
+import type { Transaction } from "./transaction.ts"
+
+/** For how long nothing must have been committed before histories are folded. */
+const QUIET_MS = 1000
+/** Wait between two steps that fold, so that other work has its turn. */
+const PAUSE_MS = 10
+/** Wait between the opening and the search for what an earlier session has left loose. */
+const SEARCH_MS = 10_000
+/** How many records that search reads at once. */
+const SEARCHED_AT_ONCE = 500
+/** With this many times `looseHistory` changes an entity is folded although other steps run. */
+const PRESSING = 16
+
+export class HistoryFolds {
+  readonly #replica: Replica
+  /** By entity: how many of its loose changes may move, as far as this session knows. */
+  readonly #counts = new Map<string, number>()
+  /** Entities that were new in this session and have no page yet. */
+  readonly #unpaged = new Set<string>()
+  /** Entities whose fold is due. */
+  readonly #ready = new Set<string>()
+  /** Those of them that do not wait until nothing else is done. */
+  readonly #pressing = new Set<string>()
+  /** Entities whose fold is due once their row is made. */
+  readonly #stale = new Set<string>()
+  /** How many groups have ended that did not fold. */
+  #groups = 0
+  #isFolding = false
+  #isStopped = false
+  #cancelFold: (() => void) | undefined
+  #cancelSearch: (() => void) | undefined
+
+  constructor(replica: Replica) {
+    this.#replica = replica
+  }
+
+  /** Call after each commit: counts the changes that may move now. */
+  follow({ newEntities, held, outbox, stale }: Transaction): void {
+    for (const entity of newEntities) this.#unpaged.add(entity)
+    for (const [entity, changes] of held) {
+      let stored = 0
+      for (const hash of changes.keys()) if (outbox.get(hash)?.removed !== false) stored++
+      this.#count(entity, stored)
+    }
+    for (const { owed, removed } of outbox.values()) if (removed) this.#count(owed.entity, 1)
+    for (const [entity, mark] of stale) {
+      if (mark?.waiting !== false && this.#stale.delete(entity)) this.#ready.add(entity)
+    }
+  }
+
+  #count(entity: string, more: number): void {
+    if (more === 0) return
+    const { looseHistory } = this.#replica.sizes
+    const count = (this.#counts.get(entity) ?? 0) + more
+    this.#counts.set(entity, count)
+    if (this.#unpaged.has(entity) || count >= looseHistory) this.#ready.add(entity)
+    if (count >= PRESSING * looseHistory) this.#pressing.add(entity)
+  }
+
+  /** Call after each group. */
+  afterGroup(): void {
+    if (this.#isFolding) return
+    this.#groups++
+    this.#foldSoon(QUIET_MS)
+  }
+
+  #foldSoon(ms: number): void {
+    if (this.#cancelFold !== undefined || this.#isFolding || this.#isStopped || this.#ready.size === 0) return
+    const groups = this.#groups
+    this.#cancelFold = this.#replica.clock.after(ms, () => {
+      this.#cancelFold = undefined
+      const isQuiet = this.#groups === groups
+      // A `have` reads the records of all entities meanwhile, and a disk that has failed must first be read again.
+      const { state, failure, isDamaged } = this.#replica
+      if (state.heal || failure !== null || isDamaged) return // the next group begins this again
+      if (!isQuiet && this.#pressing.size === 0) return this.#foldSoon(QUIET_MS)
+      this.#isFolding = true
+      this.#foldSome(isQuiet ? this.#ready : this.#pressing).then(
+        () => {
+          this.#isFolding = false
+          this.#foldSoon(isQuiet ? PAUSE_MS : QUIET_MS)
+        },
+        () => {
+          this.#isFolding = false // the disk has failed: the group after that begins this again
+        },
+      )
+    })
+  }
+
+  /** Folds some of these entities. The step is alone in its group, because other steps may write to these records. */
+  async #foldSome(entities: ReadonlySet<string>): Promise<void> {
+    await this.#replica.step([], (tx) => this.#fold([...entities], tx), true)
+  }
+
+  async #fold(entities: readonly string[], tx: Transaction): Promise<void> {
+    const { foldedHistories, foldedChanges } = this.#replica.sizes
+    const folded: string[] = []
+    let changes = 0
+    for (const entity of entities) {
+      if (folded.length === foldedHistories || changes >= foldedChanges) break
+      folded.push(entity)
+      if (tx.staleOf(entity)?.waiting === false) this.#stale.add(entity)
+      else changes += await this.#foldOne(entity, tx)
+    }
+    const done = () => {
+      for (const entity of folded) this.#forget(entity)
+    }
+    tx.add({ writes: [], done })
+  }
+
+  /** Folds the history of an entity, as far as it may be. Returns the number of changes that move. */
+  async #foldOne(entity: string, tx: Transaction): Promise<number> {
+    const { store, id, outbox, sizes, documents } = this.#replica
+    // A creation is acknowledged change by change; its changes move together.
+    if (this.#unpaged.has(entity) && outbox.of(entity).length > 0) return 0
+    const { suspects = [], unnamed = [] } = tx.staleOf(entity) ?? {}
+    const open = new Set([...suspects, ...unnamed])
+    const bad = tx.badOf(entity)
+    const mayMove = (hash: Hash) => !open.has(hash) && !bad.has(hash) && tx.owed(entity, hash) === undefined
+    try {
+      const fold = await foldHistory(store, id, entity, mayMove, sizes)
+      if (fold === "damaged") {
+        await documents.saved.held(entity, tx) // notes the damage
+        return 0
+      }
+      for (const [key, value] of fold.writes) tx.put(key, value)
+      if (fold.changes > 0) this.#unpaged.delete(entity)
+      return fold.changes
+    } catch (error) {
+      if (!isOfDisk(error)) throw error
+      return 0 // one bad place of the disk must not keep all other histories loose
+    }
+  }
+
+  #forget(entity: string): void {
+    this.#ready.delete(entity)
+    this.#pressing.delete(entity)
+    this.#counts.delete(entity)
+  }
+
+  /** Call at opening: some seconds later, looks for entities that an earlier session has left with loose changes. */
+  searchLater(): void {
+    this.#cancelSearch = this.#replica.clock.after(SEARCH_MS, () => void this.#search().catch(() => {}), true)
+  }
+
+  async #search(): Promise<void> {
+    const { store, id, clock } = this.#replica
+    let after: Key | undefined
+    while (!this.#isStopped) {
+      const records = await store.list(keys.changes(id), { limit: SEARCHED_AT_ONCE, ...(after && { after }) })
+      for (const [key] of records) this.#ready.add(key[2] ?? "")
+      this.#foldSoon(QUIET_MS)
+      const last = records.at(-1)?.[0]
+      if (last === undefined || records.length < SEARCHED_AT_ONCE) return
+      after = last
+      await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve, true))
+    }
+  }
+
+  /** Folds nothing more. What is loose then is folded by a later session. */
+  stop(): void {
+    this.#isStopped = true
+    this.#cancelFold?.()
+    this.#cancelSearch?.()
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Reads the changes of entities from the disk, through a transaction: with the changes that its group has added, and
+ * without those that it has removed or that are known to be bad. Notes what the disk has damaged or lost.
+ */
+import type { Store } from "../store/store.ts"
+import type { Hash } from "../wire/protocol.ts"
+import type { Arrivals } from "./arrival-cache.ts"
+import type { Held } from "./disk/change-record.ts"
+import { takeOut } from "./disk/fold-history.ts"
+import { isDamaged, readChanges, readHistory, readPages, type SavedHistory } from "./disk/histories.ts"
+import { withDamage } from "./disk/records.ts"
+import type { Live } from "./live-document.ts"
+import type { Transaction } from "./transaction.ts"
+
+export interface SavedChangesOptions {
+  readonly workspace: string
+  readonly store: Store
+  readonly arrivals: Arrivals
+  /** Returns the live document of an entity, if there is one. */
+  readonly liveOf: (entity: string) => Live | undefined
+}
+
+export class SavedChanges {
+  readonly #o: SavedChangesOptions
+
+  constructor(options: SavedChangesOptions) {
+    this.#o = options
+  }
+
+  /** Reads the changes of an entity, except known bad ones, from the disk and from this transaction. */
+  async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
+    const added = tx.held.get(entity)
+    const dropped = tx.dropped.get(entity)
+    const arrived = added === undefined && dropped === undefined ? this.#o.arrivals.take(entity) : undefined
+    if (arrived !== undefined) return new Map(arrived)
+    const bad = tx.badOf(entity)
+    const isLeftOut = (hash: Hash) => bad.has(hash) || dropped?.has(hash) === true || added?.has(hash) === true
+    const saved = await this.#read(entity)
+    const held = new Map<Hash, Held>()
+    for (const [hash, change] of saved.held) if (!isLeftOut(hash)) held.set(hash, change)
+    for (const hash of saved.unreadable) {
+      const there = isLeftOut(hash) ? undefined : this.#damaged(entity, hash, tx)
+      if (there !== undefined) held.set(hash, there)
+    }
+    for (const [hash, change] of added ?? []) if (!bad.has(hash)) held.set(hash, change)
+    if (saved.pages.some(isDamaged)) this.#mendPages(entity, saved, held, tx)
+    return held
+  }
+
+  #read(entity: string): Promise<SavedHistory> {
+    return readHistory(this.#o.store, this.#o.workspace, entity)
+  }
+
+  /**
+   * Reads a change that is in the outbox. A record that cannot be read, or is not there, is handled as a damaged
+   * record. Undefined: this replica does not have the change, or the change has left the outbox.
+   */
+  async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
+    if (tx.owed(entity, hash) === undefined) return undefined
+    const read = async () => (await readChanges(this.#o.store, this.#o.workspace, [{ entity, hash }])).get(hash)
+    return tx.held.get(entity)?.get(hash) ?? (await read()) ?? this.#damaged(entity, hash, tx)
+  }
+
+  /**
+   * Whether all changes that the entity has left are bad, so that its row must be removed. A change whose record is
+   * damaged is not bad in this sense, nor is a change that waits for others.
+   */
+  async isGone(entity: string, tx: Transaction): Promise<boolean> {
+    if ((tx.held.get(entity)?.size ?? 0) > 0) return false
+    const bad = tx.badOf(entity)
+    for (const { damaged } of bad.values()) if (damaged) return false // its record may also be missing
+    const { held, unreadable, pages } = await this.#read(entity)
+    const isLeft = (hash: Hash) => !tx.dropped.get(entity)?.has(hash) && !bad.has(hash)
+    return ![...held.keys(), ...unreadable].some(isLeft) && !pages.some(isDamaged)
+  }
+
+  /** Takes the changes that this transaction drops out of the pages of their entity. Call it after dropping some. */
+  async takeDroppedOut(entity: string, tx: Transaction): Promise<void> {
+    const dropped = tx.dropped.get(entity)
+    if (dropped === undefined) return
+    const pages = await readPages(this.#o.store, this.#o.workspace, entity)
+    for (const [key, value] of takeOut(pages, dropped, { damaged: false })) tx.put(key, value)
+  }
+
+  /**
+   * Handles a loose change that cannot be read. If the live document has the change, its record is written again;
+   * otherwise this replica does not have the change any more.
+   */
+  #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
+    const there = this.#o.liveOf(entity)?.held(hash)
+    if (there === undefined) noteDamage(entity, hash, tx)
+    else tx.hold(entity, there)
+    return there
+  }
+
+  /**
+   * Handles damaged pages. Removes their damaged blocks in the same commit that notes the damage, so that it is noted
+   * once. If there is a live document, it has the changes that were in them, and they are written again.
+   */
+  #mendPages(entity: string, { pages }: SavedHistory, held: Map<Hash, Held>, tx: Transaction): void {
+    for (const [key, value] of takeOut(pages, tx.dropped.get(entity) ?? new Set(), { damaged: true })) {
+      tx.put(key, value)
+    }
+    const live = this.#o.liveOf(entity)
+    if (live === undefined) return noteDamage(entity, undefined, tx)
+    for (const hash of live.changes.keys()) {
+      const there = held.has(hash) || tx.dropped.get(entity)?.has(hash) ? undefined : live.held(hash)
+      if (there === undefined) continue
+      tx.hold(entity, there)
+      held.set(hash, there)
+    }
+  }
+}
+
+/**
+ * Notes changes that the disk has damaged or lost: a heal asks the relay for them. `hash`: the change, if it is known
+ * which one it is. If it is still in the outbox, the relay may have it all the same, because the ack may have been lost.
+ * Until the relay gives the change back, it is marked bad, and so reported as lost.
+ */
+function noteDamage(entity: string, hash: Hash | undefined, tx: Transaction): void {
+  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
+  const owed = hash === undefined ? undefined : tx.owed(entity, hash)
+  if (owed && tx.badOf(entity).has(owed.hash)) return
+  tx.state = withDamage(tx.state)
+  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
+  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
+  if (!owed) return
+  tx.markBad(entity, owed.hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
+  tx.pushLast(entity, owed.hash, true)
+}
