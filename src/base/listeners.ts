@@ -42,14 +42,22 @@ export class Listeners<T extends readonly unknown[]> {
 
 /**
  * Calls a listener. An error that the listener throws must not keep the next listener from being called, fail a commit
- * that is done, or end the Node process as an uncaught error would. In a page the error is reported like any uncaught
- * error of the page.
+ * that is done, or end the Node process as an uncaught error would. The same holds for the promise of an async listener
+ * that rejects.
  */
-function callSafely(f: () => void): void {
+function callSafely(f: () => unknown): void {
   try {
-    f()
+    const returned = f()
+    if (typeof (returned as PromiseLike<unknown> | undefined)?.then === "function") {
+      Promise.resolve(returned).catch(report)
+    }
   } catch (error) {
-    if (typeof globalThis.reportError === "function") globalThis.reportError(error)
-    else console.error(error)
+    report(error)
   }
+}
+
+/** In a page, reports an error like any uncaught error of the page. */
+function report(error: unknown): void {
+  if (typeof globalThis.reportError === "function") globalThis.reportError(error)
+  else console.error(error)
 }

@@ -3,6 +3,9 @@ import { HeadwaterError } from "../base/errors.ts"
 
 /** Throws `URL_INVALID` for a URL that can never be dialled. */
 export function checkUrl(url: string): void {
+  if (typeof url !== "string") {
+    throw new HeadwaterError("URL_INVALID", `a relay's URL is a text, not ${url === null ? "null" : typeof url}`)
+  }
   let protocol = ""
   try {
     protocol = new URL(url).protocol
