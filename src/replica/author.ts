@@ -68,7 +68,7 @@ function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: strin
 
 /**
  * Changes an entity. `edit` gets the fields as they are when the step runs. Throws `ENTITY_NOT_FOUND`,
- * `ENTITY_DELETED`, `READ_ONLY`, and the codes of `Entity.write`.
+ * `ENTITY_DELETED`, `DOCUMENT_FAILED`, `READ_ONLY`, and the codes of `Entity.write`.
  */
 export async function update(
   replica: Replica,
@@ -136,6 +136,10 @@ function mustWrite({ state }: Transaction): void {
 async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<Live> {
   mustWrite(tx)
   const live = tx.exists(id) ? await replica.documents.live(id, tx) : undefined
+  if (live === undefined && replica.rows.get(def.name, id) !== undefined && !(await replica.documents.isGone(id, tx))) {
+    const message = "the disk has damaged changes of it, and the relay is asked for them; try again later"
+    throw new HeadwaterError("DOCUMENT_FAILED", message, { entity: id })
+  }
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
   }

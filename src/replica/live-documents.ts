@@ -16,8 +16,10 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrival-cache.ts"
 import type { Authorship } from "./authorship.ts"
+import { lacksRecord, madeAgain, noteDamage } from "./damaged-changes.ts"
 import { type Held, heldOf } from "./disk/change-record.ts"
 import { keys, PROBE, type StaleRecord, withDamage } from "./disk/records.ts"
+import type { Defs } from "./disk/records-in-memory.ts"
 import { Live } from "./live-document.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -26,6 +28,7 @@ const UNEDITED_AT_MOST = 64
 
 export interface DocumentsOptions {
   readonly workspace: string
+  readonly defs: Defs
   readonly store: Store
   readonly authorship: Authorship
   readonly arrivals: Arrivals
@@ -199,11 +202,11 @@ export class Documents {
   }
 
   /**
-   * Handles a change record that cannot be read. If the live document has the change, the record is written again;
-   * otherwise this replica does not have the change any more.
+   * Handles a change record that cannot be read. If the live document has the change, or everybody can make it again,
+   * the record is written again; otherwise this replica does not have the change any more.
    */
   #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
-    const there = this.#live.get(entity)?.held(hash)
+    const there = this.#live.get(entity)?.held(hash) ?? madeAgain(entity, hash, this.#o.defs, tx)
     if (there === undefined) noteDamage(entity, hash, tx)
     else tx.hold(entity, there)
     return there
@@ -302,35 +305,6 @@ export class Documents {
       }
     }
   }
-}
-
-/**
- * Notes a change record that the disk has damaged or lost: a heal asks the relay for the change. If the change is still
- * in the outbox, the relay may have it all the same, because the ack may have been lost. Until the relay gives the
- * change back, it is marked bad, and so reported as lost.
- */
-function noteDamage(entity: string, hash: Hash, tx: Transaction): void {
-  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
-  const owed = tx.owed(entity, hash)
-  if (owed && tx.badOf(entity).has(hash)) return
-  tx.state = withDamage(tx.state)
-  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
-  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
-  if (!owed) return
-  tx.markBad(entity, hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
-  tx.pushLast(entity, hash, true)
-}
-
-/**
- * Whether the disk has lost the record of a change. Only missing deps show it. If no verdict is open, all these changes
- * have been in the document once, together with everything that they depend on, so no dep may be missing.
- */
-function lacksRecord(
-  held: ReadonlyMap<Hash, Held>,
-  waiting: readonly Held[],
-  bad: ReadonlyMap<Hash, unknown>,
-): boolean {
-  return waiting.some(({ change }) => change.deps.some((dep) => !held.has(dep) && !bad.has(dep)))
 }
 
 /**
