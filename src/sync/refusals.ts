@@ -59,7 +59,7 @@ export class Refusals {
 
   /**
    * Call when the relay lacks the deps of a change even after several `have`s. The entity then waits for the next
-   * connection, or until entries of it arrive.
+   * attempt, or until entries of it arrive.
    */
   stuck(entity: string, code: Code): void {
     const message =
@@ -78,6 +78,17 @@ export class Refusals {
     if (refusal === this.#next) this.#next = this.#findNext()
     this.#showNext()
     return true
+  }
+
+  /**
+   * Call when another attempt begins on the same connection. Refusals that end at some time stay, and are shown again.
+   * Stuck entities wait no longer, because the attempt may send `have`s for them again.
+   */
+  beginAgain(): void {
+    for (const [entity, { retryAt }] of this.#entities)
+      if (retryAt === Number.POSITIVE_INFINITY) this.#entities.delete(entity)
+    this.#next = this.#findNext()
+    this.#showNext()
   }
 
   /** Removes the entity from the ending at its `retryAt`. When no entity is left there, cancels that ending's timer. */
