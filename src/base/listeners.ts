@@ -22,7 +22,7 @@ export class Listeners<T extends readonly unknown[]> {
     const all = [...this.#all]
     if (all.length === 0) return
     queueMicrotask(() => {
-      for (const listener of all) if (this.#all.has(listener)) callSafely(() => listener(...what()))
+      for (const listener of all) if (this.#all.has(listener)) void callSafely(() => listener(...what()))
     })
   }
 
@@ -31,7 +31,7 @@ export class Listeners<T extends readonly unknown[]> {
    * they have done: a write that has resolved is in the status.
    */
   tellNow(...told: T): void {
-    for (const listener of [...this.#all]) if (this.#all.has(listener)) callSafely(() => listener(...told))
+    for (const listener of [...this.#all]) if (this.#all.has(listener)) void callSafely(() => listener(...told))
   }
 
   /** Removes all listeners at the end of the turn, after the calls that `tell` has delayed until then. */
@@ -43,21 +43,14 @@ export class Listeners<T extends readonly unknown[]> {
 /**
  * Calls a listener. An error that the listener throws must not keep the next listener from being called, fail a commit
  * that is done, or end the Node process as an uncaught error would. The same holds for the promise of an async listener
- * that rejects.
+ * that rejects. In a page the error is reported like any uncaught error of the page. `f` is called before this function
+ * returns, and what it throws then is reported before that, too.
  */
-function callSafely(f: () => unknown): void {
+async function callSafely(f: () => unknown): Promise<void> {
   try {
-    const returned = f()
-    if (typeof (returned as PromiseLike<unknown> | undefined)?.then === "function") {
-      Promise.resolve(returned).catch(report)
-    }
+    await f()
   } catch (error) {
-    report(error)
+    if (typeof globalThis.reportError === "function") globalThis.reportError(error)
+    else console.error(error)
   }
-}
-
-/** In a page, reports an error like any uncaught error of the page. */
-function report(error: unknown): void {
-  if (typeof globalThis.reportError === "function") globalThis.reportError(error)
-  else console.error(error)
 }

@@ -137,8 +137,9 @@ async function writable(replica: Replica, tx: Transaction, def: AnyDef, id: stri
   mustWrite(tx)
   const live = tx.exists(id) ? await replica.documents.live(id, tx) : undefined
   if (live === undefined && replica.rows.get(def.name, id) !== undefined && !(await replica.documents.isGone(id, tx))) {
-    const message = "the disk has damaged changes of it, and the relay is asked for them; try again later"
-    throw new HeadwaterError("DOCUMENT_FAILED", message, { entity: id })
+    throw new HeadwaterError("DOCUMENT_FAILED", "the disk has damaged it, and the relay is asked for it", {
+      entity: id,
+    })
   }
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })

@@ -21,8 +21,7 @@ export function madeAgain(entity: string, hash: Hash, defs: Defs, tx: Transactio
     const texts = Object.keys(def.fields).filter((key) => isText(def, key))
     const named = [genesis, ...texts.map((key) => textContainer(entity, genesis, key))]
     const change = named.find((one) => one.hash === hash)
-    const by = tx.owed(entity, hash)?.principal ?? undefined
-    if (change !== undefined) return { change, collection: def.name, by }
+    if (change !== undefined) return { change, collection: def.name, by: tx.owed(entity, hash)?.principal ?? undefined }
   }
   return undefined
 }

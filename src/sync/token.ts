@@ -59,7 +59,7 @@ export async function askForToken(
 /** Throws unless this is a text, or undefined: an app may have no token yet. JavaScript lets a function return anything. */
 function checkToken(token: unknown): string | undefined {
   if (token === undefined || typeof token === "string") return token
-  throw new TypeError(`it returned ${token === null ? "null" : `a value of type ${typeof token}`}, not a text`)
+  throw new TypeError(`it returned no text, but: ${typeof token}`)
 }
 
 /**

@@ -92,7 +92,7 @@ test("the device asks for an owed change that the disk has lost, reports it, and
   const again = await openLevel(relay, store)
   await relay.pass(1000)
   expect([again.status.pending, again.status.error?.code, relay.last("have").page.length]).toEqual([1, "CHUNK_BAD", 1])
-  expect(again.status.error?.message).toMatch(/disk of this device has damaged/)
+  expect(again.status.error?.message).toMatch(/the disk has damaged/)
   await again.close()
 })
 

@@ -216,7 +216,7 @@ describe("a token", () => {
   })
 
   test.each([
-    [null, "null"],
+    [null, "object"],
     [42, "number"],
     [{ token: "secret" }, "object"],
   ])("whose function returns %j is FORBIDDEN, and nothing is dialled", async (value, type) => {
