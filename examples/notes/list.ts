@@ -1,7 +1,7 @@
 import { preview } from "headwater"
 import { changedAt } from "./dates.ts"
 import { child, element } from "./dom.ts"
-import type { Notes, Row } from "./notes.ts"
+import { type Notes, type Row, tagsOf } from "./notes.ts"
 import { searchNotes } from "./search.ts"
 
 /** Number of rows for which elements are made at first. Scrolling to the end of the list adds as many again. */
@@ -136,7 +136,7 @@ function render(row: Row): HTMLLIElement {
   const when = document.createElement("em")
   when.textContent = row.$pending ? "not sent yet" : day(changedAt(row))
   const line = document.createElement("span")
-  const tags = (Array.isArray(row.tags) ? row.tags : []).map((tag) => `#${tag}`)
+  const tags = tagsOf(row).map((tag) => `#${tag}`)
   line.textContent = [...tags, preview(row, "body", 120).replaceAll("\n", " ")].join(" ") || "No text"
   button.append(when, title, line)
   const li = document.createElement("li")

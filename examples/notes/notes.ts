@@ -45,3 +45,16 @@ export function fieldsOf(row: object): { title: string; body: string } & Record<
   const own = Object.entries(row).filter(([key]) => key !== "id" && !key.startsWith("$"))
   return { title: "", body: "", ...Object.fromEntries(own) }
 }
+
+/**
+ * Returns a note's tags. Front matter may have them as a list, or as one text such as `home, work` or `#home #work`.
+ */
+export function tagsOf(row: Row): readonly string[] {
+  const { tags } = row as { readonly tags?: unknown }
+  if (Array.isArray(tags)) return tags.map(String)
+  if (typeof tags !== "string") return []
+  return tags
+    .split(/[,\s]+/)
+    .map((tag) => tag.replace(/^#/, ""))
+    .filter(Boolean)
+}

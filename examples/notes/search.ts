@@ -1,6 +1,6 @@
 import { preview } from "headwater"
 import { changedAt } from "./dates.ts"
-import type { Notes, Row } from "./notes.ts"
+import { type Notes, type Row, tagsOf } from "./notes.ts"
 
 /** The most UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
@@ -166,7 +166,7 @@ const shortTexts = new WeakMap<Row, Text>()
 function textOf(row: Row): Text {
   let text = shortTexts.get(row)
   if (text === undefined) {
-    const tags = Array.isArray(row.tags) ? row.tags.join(" ") : ""
+    const tags = tagsOf(row).join(" ")
     const title = wordsOf(preview(row, "title")).join(" ")
     text = { title, text: `${title}\n${folded(`${tags}\n${preview(row, "body", 4096)}`)}` }
     shortTexts.set(row, text)

@@ -23,7 +23,7 @@ export class Listeners<T extends readonly unknown[]> {
     const all = [...this.#all]
     if (all.length === 0) return
     queueMicrotask(() => {
-      for (const listener of all) if (this.#all.has(listener)) callSafely(() => listener(...what()))
+      for (const listener of all) if (this.#all.has(listener)) void callSafely(() => listener(...what()))
     })
   }
 
@@ -32,7 +32,7 @@ export class Listeners<T extends readonly unknown[]> {
    * for example, the status must count a write before the write's promise resolves.
    */
   tellNow(...told: T): void {
-    for (const listener of [...this.#all]) if (this.#all.has(listener)) callSafely(() => listener(...told))
+    for (const listener of [...this.#all]) if (this.#all.has(listener)) void callSafely(() => listener(...told))
   }
 
   /** Removes all listeners in a microtask, after the calls that `tell` has put off. */
@@ -43,12 +43,13 @@ export class Listeners<T extends readonly unknown[]> {
 
 /**
  * Calls a listener. An error that the listener throws must not keep the next listener from being called, fail a commit
- * that is done, or end the Node process as an uncaught error would. In a page the error is reported like any uncaught
- * error of the page.
+ * that is done, or end the Node process as an uncaught error would. The same holds for the promise of an async listener
+ * that rejects. In a page the error is reported like any uncaught error of the page. `f` is called before this function
+ * returns, and what it throws then is reported before that, too.
  */
-function callSafely(f: () => void): void {
+async function callSafely(f: () => unknown): Promise<void> {
   try {
-    f()
+    await f()
   } catch (error) {
     if (typeof globalThis.reportError === "function") globalThis.reportError(error)
     else console.error(error)

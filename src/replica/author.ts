@@ -71,7 +71,7 @@ function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: strin
 
 /**
  * Changes an entity. `edit` gets the fields as they are when the step runs. Throws `ENTITY_NOT_FOUND`,
- * `ENTITY_DELETED`, `READ_ONLY`, and the codes of `Entity.write`.
+ * `ENTITY_DELETED`, `DOCUMENT_FAILED`, `READ_ONLY`, and the codes of `Entity.write`.
  */
 export async function update(
   replica: Replica,
@@ -158,6 +158,15 @@ async function writable(
   held?: ReadonlyMap<Hash, Held>,
 ): Promise<Live> {
   const live = tx.exists(id) ? await replica.documents.live(id, tx, held) : undefined
+  if (
+    live === undefined &&
+    replica.rows.get(def.name, id) !== undefined &&
+    !(await replica.documents.saved.isGone(id, tx))
+  ) {
+    throw new HeadwaterError("DOCUMENT_FAILED", "the disk has damaged it, and the relay is asked for it", {
+      entity: id,
+    })
+  }
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
   }

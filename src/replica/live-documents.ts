@@ -16,8 +16,10 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrival-cache.ts"
 import type { Authorship } from "./authorship.ts"
+import { lacksRecord } from "./damaged-changes.ts"
 import type { Held } from "./disk/change-record.ts"
 import { PROBE, type StaleRecord, withDamage } from "./disk/records.ts"
+import type { Defs } from "./disk/records-in-memory.ts"
 import { Live } from "./live-document.ts"
 import { SavedChanges } from "./saved-changes.ts"
 import type { Transaction } from "./transaction.ts"
@@ -27,6 +29,7 @@ const UNEDITED_AT_MOST = 64
 
 export interface DocumentsOptions {
   readonly workspace: string
+  readonly defs: Defs
   readonly store: Store
   readonly authorship: Authorship
   readonly arrivals: Arrivals
@@ -252,18 +255,6 @@ export class Documents {
       }
     }
   }
-}
-
-/**
- * Whether the disk has lost the record of a change. Only missing deps show it. If no verdict is open, all these changes
- * have been in the document once, together with everything that they depend on, so no dep may be missing.
- */
-function lacksRecord(
-  held: ReadonlyMap<Hash, Held>,
-  waiting: readonly Held[],
-  bad: ReadonlyMap<Hash, unknown>,
-): boolean {
-  return waiting.some(({ change }) => change.deps.some((dep) => !held.has(dep) && !bad.has(dep)))
 }
 
 /**

@@ -13,6 +13,7 @@ import type { Store } from "../store/store.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import { Arrivals } from "./arrival-cache.ts"
 import { Authorship } from "./authorship.ts"
+import { findDamage } from "./damaged-changes.ts"
 import type { Held } from "./disk/change-record.ts"
 import { type Changed, type Commit, type Defs, type Known, noChange, type SetAside } from "./disk/records-in-memory.ts"
 import { type IdleWork, NO_WORK } from "./idle-interface.ts"
@@ -70,7 +71,7 @@ export class Replica {
     this.#arrivals = new Arrivals(sizes.arrivals)
     const [authorship, arrivals] = [this.authorship, this.#arrivals]
     const { documentBytes, readRows } = sizes
-    this.documents = new Documents({ workspace: id, store, authorship, arrivals, documentBytes, wasm })
+    this.documents = new Documents({ workspace: id, defs, store, authorship, arrivals, documentBytes, wasm })
     this.#projecting = { documents: this.documents, authorship, defs, readRows }
     this.documents.onLoad = () => this.#idle.automergeLoaded()
     this.documents.onFailure = () => {
@@ -219,6 +220,7 @@ export class Replica {
    */
   async #runStep(step: Step, tx: Transaction): Promise<() => void> {
     const undo = tx.savepoint()
+    const { damages } = tx.state
     try {
       // An edit of an entity whose row is damaged would otherwise be refused because there is no such entity.
       if (this.#unmended !== undefined && step.entities.length > 0) throw this.#unmended
@@ -226,7 +228,9 @@ export class Replica {
       const value = result instanceof Promise ? await result : result
       return () => step.resolve(value)
     } catch (error) {
-      this.#drop(undo())
+      const isDamaged = tx.state.damages !== damages
+      this.#drop(undo()) // and what the step noted of the damage
+      if (isDamaged) this.step([], (again) => findDamage(this.documents, step.entities, again)).catch(() => {})
       if (isOfDisk(error)) this.noteFailure(error)
       return () => step.reject(error)
     }

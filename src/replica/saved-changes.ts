@@ -5,10 +5,11 @@
 import type { Store } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Arrivals } from "./arrival-cache.ts"
+import { madeAgain, noteDamage } from "./damaged-changes.ts"
 import type { Held } from "./disk/change-record.ts"
 import { takeOut } from "./disk/fold-history.ts"
 import { isDamaged, readChanges, readHistory, readPages, type SavedHistory } from "./disk/histories.ts"
-import { withDamage } from "./disk/records.ts"
+import type { Defs } from "./disk/records-in-memory.ts"
 import type { Live } from "./live-document.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -16,6 +17,7 @@ export interface SavedChangesOptions {
   readonly workspace: string
   readonly store: Store
   readonly arrivals: Arrivals
+  readonly defs: Defs
   /** Returns the live document of an entity, if there is one. */
   readonly liveOf: (entity: string) => Live | undefined
 }
@@ -83,11 +85,11 @@ export class SavedChanges {
   }
 
   /**
-   * Handles a loose change that cannot be read. If the live document has the change, its record is written again;
-   * otherwise this replica does not have the change any more.
+   * Handles a loose change that cannot be read. If the live document has the change, or everybody can make it again, its
+   * record is written again. Otherwise this replica does not have the change any more.
    */
   #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
-    const there = this.#o.liveOf(entity)?.held(hash)
+    const there = this.#o.liveOf(entity)?.held(hash) ?? madeAgain(entity, hash, this.#o.defs, tx)
     if (there === undefined) noteDamage(entity, hash, tx)
     else tx.hold(entity, there)
     return there
@@ -110,21 +112,4 @@ export class SavedChanges {
       held.set(hash, there)
     }
   }
-}
-
-/**
- * Notes changes that the disk has damaged or lost: a heal asks the relay for them. `hash`: the change, if it is known
- * which one it is. If it is still in the outbox, the relay may have it all the same, because the ack may have been lost.
- * Until the relay gives the change back, it is marked bad, and so reported as lost.
- */
-function noteDamage(entity: string, hash: Hash | undefined, tx: Transaction): void {
-  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
-  const owed = hash === undefined ? undefined : tx.owed(entity, hash)
-  if (owed && tx.badOf(entity).has(owed.hash)) return
-  tx.state = withDamage(tx.state)
-  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
-  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
-  if (!owed) return
-  tx.markBad(entity, owed.hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
-  tx.pushLast(entity, owed.hash, true)
 }

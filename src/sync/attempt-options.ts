@@ -5,6 +5,7 @@ import type { Replica } from "../replica/replica.ts"
 import type { CatchUpStatus } from "./catch-up.ts"
 import type { ClockDifference } from "./clock-difference.ts"
 import type { Progress } from "./progress.ts"
+import type { Refusals } from "./refused-entities.ts"
 import type { Link } from "./relay-connection.ts"
 
 /** What one attempt to sync a workspace shows in the workspace's status. */
@@ -31,6 +32,7 @@ export interface AttemptOptions {
   /** How many `have`s of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
+  readonly refusals: Refusals
   readonly clockDifference: ClockDifference
   /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void

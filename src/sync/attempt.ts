@@ -30,7 +30,7 @@ import { FallbackExchange } from "./fallback-exchange.ts"
 import type { Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
-import { Refusals } from "./refused-entities.ts"
+import type { Refusals } from "./refused-entities.ts"
 import type { Link } from "./relay-connection.ts"
 import { Trouble } from "./workspace-trouble.ts"
 
@@ -49,6 +49,7 @@ export class Attempt {
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
+  /** Of the session: a refusal lasts as long as the relay has said, whatever ends this attempt before. */
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   /** Whether the device's clock was set and the relay's time was not asked for since then. */
@@ -93,11 +94,7 @@ export class Attempt {
       (have) => link.send(have),
       () => this.push(),
     )
-    this.#refusals = new Refusals(
-      env,
-      (refusal) => update({ refusal }),
-      () => this.push(),
-    )
+    this.#refusals = options.refusals
     this.#trouble = new Trouble(
       env,
       (trouble) => update({ trouble }),
@@ -128,7 +125,6 @@ export class Attempt {
     this.#batches.end()
     this.#exchange.end()
     this.#window.close()
-    this.#refusals.end()
     this.#trouble.end()
   }
 

@@ -80,6 +80,17 @@ export class Refusals {
     return true
   }
 
+  /**
+   * Call when another attempt begins on the same connection. Refusals that end at some time stay, and are shown again.
+   * Stuck entities wait no longer, because the attempt may send `have`s for them again.
+   */
+  beginAgain(): void {
+    for (const [entity, { retryAt }] of this.#entities)
+      if (retryAt === Number.POSITIVE_INFINITY) this.#entities.delete(entity)
+    this.#next = this.#findNext()
+    this.#showNext()
+  }
+
   /** Removes the entity from the ending at its `retryAt`. When no entity is left there, cancels that ending's timer. */
   #leaveEnding(entity: string, { retryAt }: Refusal): void {
     const ending = this.#endings.get(retryAt)

@@ -9,12 +9,15 @@ export function checkUrl(url: string): void {
   } catch {
     // `protocol` stays empty, so this function throws below.
   }
-  if (url.includes("#")) {
+  if (String(url).includes("#")) {
     throw new HeadwaterError(
       "URL_INVALID",
       `${JSON.stringify(url)} is not a relay's URL: leave out the # and what follows it`,
     )
   }
-  if (protocol === "ws:" || protocol === "wss:") return
-  throw new HeadwaterError("URL_INVALID", `${JSON.stringify(url)} is not a relay's URL: use ws:// or wss://`)
+  if (typeof url === "string" && (protocol === "ws:" || protocol === "wss:")) return // JavaScript may pass anything
+  throw new HeadwaterError(
+    "URL_INVALID",
+    `${JSON.stringify(url)} is not a relay's URL: use a text with ws:// or wss://`,
+  )
 }

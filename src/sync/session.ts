@@ -10,6 +10,7 @@ import { Attempt } from "./attempt.ts"
 import type { AttemptStatus } from "./attempt-options.ts"
 import { ClockDifference } from "./clock-difference.ts"
 import type { Progress, Unfinished } from "./progress.ts"
+import { Refusals } from "./refused-entities.ts"
 import type { Link } from "./relay-connection.ts"
 
 export type SessionStatus = AttemptStatus
@@ -75,10 +76,16 @@ export class Session {
   /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
   readonly #clockDifference: ClockDifference
+  readonly #refusals: Refusals
 
   constructor(options: SessionOptions) {
     this.#o = options
     this.#clockDifference = new ClockDifference(options.env)
+    this.#refusals = new Refusals(
+      options.env,
+      (refusal) => options.update({ refusal }),
+      () => this.#attempt?.push(),
+    )
     this.#begin(false)
   }
 
@@ -86,6 +93,8 @@ export class Session {
   #begin(again: boolean, dropped = false): void {
     const { replica, env, latestCheck, update, progress } = this.#o
     const clockDifference = this.#clockDifference
+    const refusals = this.#refusals
+    if (again) refusals.beginAgain()
     const link: Link = {
       ...this.#o.link,
       send: (message) => {
@@ -94,7 +103,7 @@ export class Session {
       },
     }
     this.#attempt = new Attempt({
-      ...{ replica, env, link, latestCheck, update, progress, clockDifference, again, dropped },
+      ...{ replica, env, link, latestCheck, update, progress, clockDifference, refusals, again, dropped },
       staleWants: this.#wantsDue,
       nextPushId: () => String(++this.#pushes),
       failed: (error, retryIn) => this.#failed(error, retryIn),
@@ -185,6 +194,7 @@ export class Session {
   end(): void {
     this.#cancelRetry?.()
     this.#cancelHeal?.()
+    this.#refusals.end()
     this.#attempt?.end()
     this.#attempt = undefined
   }

@@ -72,7 +72,8 @@ function dial(url: string, protocols: readonly string[]): Socket {
 /** Calls `f` when the page's policy forbids a connection to this URL. Returns the function that ends the listening. */
 function onForbidden(url: string, f: () => void): () => void {
   const hear = (event: Event) => {
-    const { effectiveDirective, blockedURI } = event as SecurityPolicyViolationEvent
+    const { effectiveDirective, blockedURI, disposition } = event as SecurityPolicyViolationEvent
+    if (disposition === "report") return // a policy that only reports: the browser dials all the same
     // For a URL with another scheme than HTTP's, such as ws:, some browsers name only the scheme.
     if (effectiveDirective === "connect-src" && new URL(url).href.startsWith(blockedURI)) f()
   }

@@ -9,7 +9,8 @@ import { SUBPROTOCOL } from "../wire/protocol.ts"
  *
  * The function is called before every dial, with the workspaces that are on the connection. If the token is a JSON Web
  * Token with an `exp` (RFC 7519), the function is also called a minute before the token ends. The function has 60 s.
- * When it throws, rejects or takes longer before a dial, `status.error` is `FORBIDDEN`, and the function is called
+ * When it throws, rejects, gives
+ * something that is no text, or takes longer before a dial, `status.error` is `FORBIDDEN`, and the function is called
  * again before the next dial. `signal` is aborted when the time is over, and when the token is not needed any more.
  *
  * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present token ends soon, else
@@ -53,9 +54,15 @@ export async function askForToken(
     const failed = (cause: unknown) => {
       reject(new HeadwaterError("FORBIDDEN", "the app's token function failed; it is called again", { cause }))
     }
-    const answer = async () => token({ reason, workspaces, signal })
+    const answer = async () => checkToken(await token({ reason, workspaces, signal }))
     answer().then(resolve, failed).finally(cancel)
   })
+}
+
+/** Throws unless this is a text, or undefined: an app may have no token yet. JavaScript lets a function return anything. */
+function checkToken(token: unknown): string | undefined {
+  if (token === undefined || typeof token === "string") return token
+  throw new TypeError(`it returned no text, but: ${typeof token}`)
 }
 
 /**

@@ -36,6 +36,25 @@ test.each([
   },
 )
 
+test.each([
+  ["at the end of the turn", false],
+  ["at once", true],
+])("an async listener that rejects, called %s, ends no process: its error is logged", async (_, now) => {
+  const error = vi.spyOn(console, "error").mockImplementation(() => {})
+  const listeners = new Listeners<[]>()
+  listeners.add(async () => {
+    throw thrown
+  })
+  const ended = vi.fn()
+  process.prependListener("unhandledRejection", ended)
+  if (now) listeners.tellNow()
+  else listeners.tell(() => [])
+  await new Promise((resolve) => setTimeout(resolve))
+  process.removeListener("unhandledRejection", ended)
+  expect(error.mock.calls).toEqual([[thrown]])
+  expect(ended).not.toHaveBeenCalled()
+})
+
 test("a page reports the error of a listener as an uncaught error of the page", async () => {
   const error = vi.spyOn(console, "error")
   const reportError = vi.fn()

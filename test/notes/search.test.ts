@@ -36,6 +36,12 @@ function search(notes = ws.notes, idle = async () => {}) {
 const note = (title: string, body: string, rest = {}) => ws.notes.create({ title, body, ...rest })
 
 describe("the search", () => {
+  it.each([[["home", "work"]], ["home, work"], ["#home #work"]])("finds the tags of %j", async (tags) => {
+    await note("A", "text", { tags })
+    const { now } = search()
+    expect([now("work"), now("home work"), now("play")]).toEqual([["A"], ["A"], []])
+  })
+
   it("finds words after the preview of a long note", async () => {
     await note("Long", `${filler}The Licence is here.${filler}`)
     await note("Other", filler)

@@ -215,6 +215,20 @@ describe("a token", () => {
     expect(ws.status).toMatchObject({ connected: true, error: null })
   })
 
+  test.each([
+    [null, "object"],
+    [42, "number"],
+    [{ token: "secret" }, "object"],
+  ])("whose function returns %j is FORBIDDEN, and nothing is dialled", async (value, type) => {
+    let asked = 0
+    const token = () => (asked++ === 0 ? value : "secret") as string
+    const ws = await opened({ url: "ws://relay", token })
+    expect(ws.status.error).toMatchObject({ code: "FORBIDDEN", cause: { message: expect.stringContaining(type) } })
+    expect(dialled).toEqual([])
+    await relay.pass(1000)
+    expect([ws.status.connected, ws.status.error]).toEqual([true, null])
+  })
+
   test("whose function fails does not count as refused, so the next call gets the same reason", async () => {
     const reasons: string[] = []
     await opened({

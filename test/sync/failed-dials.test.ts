@@ -115,10 +115,12 @@ test("a relay that closes with 1002 after its first message is one of another ve
   expect(ws.status.error?.code).toBe("PROTOCOL_VERSION")
 })
 
-test.each(["ws://host/#x", "ws://host/#", "wss://host/path?a=b#c", "http://host", "host:4400", "ws://", ""])(
+const invalid = ["ws://host/#x", "ws://host/#", "wss://host/path?a=b#c", "http://host", "host:4400", "ws://", ""]
+test.each([...invalid, null, undefined, 4400, new URL("ws://host")])(
   "opening a workspace with relay URL %j fails with URL_INVALID",
   async (url) => {
-    const opening = openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: { url } })
+    const relay = { url: url as string }
+    const opening = openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay })
     await expect(opening).rejects.toMatchObject({ code: "URL_INVALID" })
   },
 )

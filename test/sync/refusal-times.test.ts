@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest"
 import type { HeadwaterError } from "../../src/base/errors.ts"
 import { Refusals } from "../../src/sync/refused-entities.ts"
-import { openLevel, refuse } from "../support/foreign.ts"
+import { at, first, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 let relay: ScriptedRelay
@@ -73,6 +73,32 @@ test("no refusal lasts longer because the clock was set back", async () => {
   start -= day
   await relay.pass(60_000)
   expect([pushes, refusals.has("a"), refusals.has("b")]).toEqual([[10_000, 30_000], false, false])
+})
+
+test("an entity that was refused for 60 s is not pushed earlier because the log of its workspace fails for 2 s", async () => {
+  relay.turns = 20
+  relay.answer = (message) => {
+    if (message.t === "ping") return [{ t: "pong" }]
+    return message.t === "pull" && message.cursor !== undefined ? [answer] : []
+  }
+  const answer = { t: "entries", w, items: [], cursor: at(1), level: true, ...first } as const
+  const ws = await openLevel(relay)
+  await relay.pass(100)
+  await ws.notes.create({ title: "T" }, { id: "a" })
+  await relay.pass(100)
+  refuse(relay, relay.last("push"), () => "RATE", 60_000)
+  await relay.settle()
+  relay.say({ t: "notice", w, code: "LOG_FAILED", retryIn: 2000 })
+  await relay.settle()
+  expect(ws.status.error?.code).toBe("LOG_FAILED")
+  await relay.pass(5000)
+  expect(ws.status.error).toMatchObject({ code: "RATE", entity: "a" })
+  await ws.notes.create({ title: "another" }, { id: "b" })
+  await relay.pass(50_000)
+  expect(relay.heard.flatMap((m) => (m.t === "push" ? [m.entries[0]?.entity] : []))).toEqual(["a", "b"])
+  await relay.pass(6000)
+  expect(relay.last("push").entries[0]?.entity).toBe("a")
+  await ws.close()
 })
 
 test("a refused change is pushed again after the relay's wait although the clock was set back", async () => {

@@ -50,13 +50,14 @@ describe("on a page", () => {
       const page = new EventTarget()
       vi.stubGlobal("addEventListener", page.addEventListener.bind(page))
       vi.stubGlobal("removeEventListener", page.removeEventListener.bind(page))
-      const violate = (effectiveDirective: string, blockedURI: string) => {
+      const violate = (effectiveDirective: string, blockedURI: string, disposition = "enforce") => {
         const event = new Event("securitypolicyviolation")
-        page.dispatchEvent(Object.assign(event, { effectiveDirective, blockedURI }))
+        page.dispatchEvent(Object.assign(event, { effectiveDirective, blockedURI, disposition }))
       }
       const socket = systemEnv.dial("ws://127.0.0.1:9", [])
       const ends: string[] = []
       socket.onclose = (code, reason) => ends.push(`${code} ${reason}`)
+      violate("connect-src", uri, "report") // the browser dials all the same
       violate("img-src", uri)
       violate("connect-src", "https://elsewhere.example/")
       expect(ends).toEqual([])
