@@ -9,13 +9,15 @@ import type { Transaction } from "./transaction.ts"
 
 /** Changes that are made beyond this number before a push takes them are read from the disk. */
 const MADE_AT_MOST = 1024
+/** A change with a longer chunk is not kept until a push takes it, so that all of them take less than 4 MB. */
+const LONGEST_MADE = 4096
 
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
-  /** Changes that were made in this session and are not pushed yet. Live documents have them. */
-  readonly #made = new Set<Hash>()
+  /** Changes that were made in this session and are not pushed yet; undefined for one with a long chunk. */
+  readonly #made = new Map<Hash, Held | undefined>()
   /** Bytes of all chunks in `#whole`. */
   #bytes = 0
   /** The most that `#bytes` may be. */
@@ -37,7 +39,10 @@ export class Arrivals {
       if (removed) {
         this.take(owed.entity)
         this.#made.delete(owed.hash)
-      } else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) this.#made.add(owed.hash)
+      } else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) {
+        const made = held.get(owed.entity)?.get(owed.hash)
+        this.#made.set(owed.hash, made && made.change.chunk.length <= LONGEST_MADE ? made : undefined)
+      }
     }
     for (const [entity, changes] of held) {
       this.take(entity)
@@ -62,9 +67,13 @@ export class Arrivals {
     return changes
   }
 
-  /** Returns whether this session has made and saved the change since the last call with its hash. */
-  takeMade(hash: Hash): boolean {
-    return this.#made.delete(hash)
+  /**
+   * Returns a change that this session has made and saved since the last call with its hash. `inDocument`: returns the
+   * change from its live document; called for a change with a long chunk.
+   */
+  takeMade(hash: Hash, inDocument: () => Held | undefined): Held | undefined {
+    const made = this.#made.get(hash)
+    return this.#made.delete(hash) ? (made ?? inDocument()) : undefined
   }
 
   clear(): void {

@@ -161,7 +161,7 @@ export class Replica {
    */
   kept(entity: string, hash: Hash): Held | undefined {
     const arrived = this.#arrivals.get(entity, hash)
-    return arrived ?? (this.#arrivals.takeMade(hash) ? this.documents.get(entity)?.held(hash) : undefined)
+    return arrived ?? this.#arrivals.takeMade(hash, () => this.documents.get(entity)?.held(hash))
   }
 
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
