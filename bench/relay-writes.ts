@@ -1,8 +1,9 @@
 /**
  * Measures 200 writers. Each sends its next change when its last one is acknowledged, which is after the relay's
- * fdatasync.
+ * fdatasync. The relay is compared with two bare servers: one appends the frames as they are, the other one also decodes
+ * and hashes them, as every relay of this protocol must.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -16,20 +17,24 @@ const WRITERS = 200
 const CHANGES = 150
 
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
-const relay = await startRelay(path.join(folder, "relay"))
-const bare = await startBare(folder)
+mkdirSync(path.join(folder, "decoding"))
+const servers = {
+  relay: await startRelay(path.join(folder, "relay")),
+  bare: await startBare(folder),
+  decoding: await startBare(path.join(folder, "decoding"), 0, true),
+}
 const clients = startClients()
 const file = await open(path.join(folder, "raw"), "a")
 const record = new Uint8Array(250 * WRITERS)
 
 const total = WRITERS * CHANGES
-type Side = "relay" | "bare"
+type Side = keyof typeof servers
 /** Acknowledged changes a second, and µs of the server's CPU for each. */
-const rates = { relay: [] as number[], bare: [] as number[], raw: [] as number[] }
-const cpus = { relay: [] as number[], bare: [] as number[] }
+const rates = { relay: [] as number[], bare: [] as number[], decoding: [] as number[], raw: [] as number[] }
+const cpus = { relay: [] as number[], bare: [] as number[], decoding: [] as number[] }
 for (let round = -WARM; round < ROUNDS; round++) {
   const write = async (side: Side) => {
-    const { url, pid } = side === "relay" ? relay : bare
+    const { url, pid } = servers[side]
     const before = cpu(pid)
     const command = { do: "write", url, acks: side === "relay", name: `r${round + WARM}` }
     const { ms } = await clients.ask<{ ms: number }>({ ...command, writers: WRITERS, changes: CHANGES })
@@ -39,6 +44,7 @@ for (let round = -WARM; round < ROUNDS; round++) {
   }
   await write("relay")
   await write("bare")
+  await write("decoding")
   const ms = await timed(async () => {
     for (let group = 0; group < CHANGES; group++) {
       await file.write(record)
@@ -57,3 +63,5 @@ figure("... to a ws server that flushes and acks", ratio(rates.relay, rates.bare
 figure(`... to an append of ${WRITERS} records + one fdatasync, no socket`, ratio(rates.relay, rates.raw), "x")
 figure("relay CPU per acknowledged change", cpus.relay, " µs")
 figure("... to a ws server that flushes and acks", ratio(cpus.relay, cpus.bare), "x", { atMost: 2 })
+figure("... to one that also decodes and hashes each change", ratio(cpus.relay, cpus.decoding), "x")
+figure("CPU of that one, to the server that does not", ratio(cpus.decoding, cpus.bare), "x")

@@ -25,10 +25,11 @@ export async function startSlowRelay(data: string, flushMs: number): Promise<Rel
 
 /**
  * Starts a server that consists only of ws, and that flushes and acknowledges (`bare-server.ts`). Each flush takes
- * `flushMs` longer than the disk needs.
+ * `flushMs` longer than the disk needs. `decode`: it also decodes and hashes what it appends.
  */
-export async function startBare(folder: string, flushMs = 0): Promise<RelayProcess> {
-  return listening(start(built("bare-server"), [folder, `${flushMs}`], { seconds: SECONDS }))
+export async function startBare(folder: string, flushMs = 0, decode = false): Promise<RelayProcess> {
+  const args = [folder, `${flushMs}`, ...(decode ? ["decode"] : [])]
+  return listening(start(built("bare-server"), args, { seconds: SECONDS }))
 }
 
 async function listening(child: Child): Promise<RelayProcess> {

@@ -104,9 +104,8 @@ export function* admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudge
   const refusals: Refusal[] = []
   let known = 0
   for (const [index, chunk] of entry.chunks.entries()) {
-    const read = readOrRefuse(entry, index)
-    const { hash, change, derived } = read
-    const offer: Offer = { ...read, collection: entry.collection, atHeads, ...by }
+    const offer = offerOf(entry, index, atHeads, by)
+    const { hash, change, derived } = offer
     const facts = yield* entity.facts(offer, budget)
     const verdict = judge(offer, facts)
     if (verdict === "KNOWN") known = Math.max(known, facts.known ?? 0)
@@ -146,18 +145,24 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
   return size
 }
 
-/** Reads the change in one of these chunks, or returns the code with which the chunk must be refused. */
-function readOrRefuse(
+/**
+ * Reads the change in one of these chunks, or finds the code with which the chunk must be refused. The object is
+ * written out, because copying the fields of another with `...` took a fifteenth of the time of a push.
+ */
+function offerOf(
   { entity, collection, chunks }: Entry,
   index: number,
-): Pick<Offer, "hash" | "change" | "derived" | "forged"> {
+  atHeads: boolean | undefined,
+  { principal, adopt }: By,
+): Offer {
   try {
     const change = changeAt(chunks, index)
     const is = derivation(entity, collection, change)
-    return { hash: change.hash, change, derived: is !== undefined, forged: is === "forged" }
+    const [derived, forged] = [is !== undefined, is === "forged"]
+    return { hash: change.hash, change, derived, forged, collection, atHeads, adopt, principal }
   } catch (error) {
-    if (error instanceof HeadwaterError)
-      return { hash: hashOf(chunks[index] as Uint8Array), change: error.code, derived: false, forged: false }
-    throw error
+    if (!(error instanceof HeadwaterError)) throw error
+    const hash = hashOf(chunks[index] as Uint8Array)
+    return { hash, change: error.code, derived: false, forged: false, collection, atHeads, adopt, principal }
   }
 }

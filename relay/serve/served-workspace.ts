@@ -35,10 +35,10 @@ export interface SharedFrame {
   readonly position: number
   readonly entries: readonly RecentEntry[]
   /**
-   * Ids of the connections that pushed some of the entries. Each of these connections gets a frame of its own, with
-   * runs.
+   * Bytes of the entries that each connection pushed itself, by the connection's id. A connection that pushed a quarter
+   * of all bytes or more gets a frame of its own, with runs.
    */
-  readonly pushers: ReadonlySet<number>
+  readonly pushed: ReadonlyMap<number, number>
   /** Bytes of the entries, which is the credit that the frame uses. */
   readonly bytes: number
   /** The encoded frame. Absent until the first follower needs it. */
@@ -185,17 +185,17 @@ export class ServedWorkspace {
     if (this.#sharedFrame?.from === from && this.#sharedFrame.position === position) return this.#sharedFrame
     if (!this.#recent?.covers(from)) return undefined
     const entries: RecentEntry[] = []
-    const pushers = new Set<number>()
+    const pushed = new Map<number, number>()
     let bytes = 0
     const frame = new DecodedFrame()
     for (let at = from + 1; at <= position; at++) {
       const entry = this.#recent.at(at)!
       entries.push(entry)
-      pushers.add(entry.connection)
+      pushed.set(entry.connection, (pushed.get(entry.connection) ?? 0) + entry.bytes.length)
       bytes += entry.bytes.length
       if (!frame.fits(entry.bytes) || (bytes > this.#frameBytes && entries.length > 1)) return undefined
     }
-    const shared = { from, cursor, position, entries, pushers, bytes }
+    const shared = { from, cursor, position, entries, pushed, bytes }
     if (this.#isFlushing) this.#sharedFrame = shared
     return shared
   }

@@ -49,6 +49,13 @@ interface Heal {
  */
 const FIRST_PAGE_BYTES = 4 * 1024
 
+/**
+ * A connection gets a frame of its own, which leaves out the bytes that it pushed itself, if these are at least one
+ * part in so many of the shared frame. Otherwise each of many connections that write at the same time would need a
+ * frame of its own, and the frames of one flush would take the square of their number in time and memory.
+ */
+const OWN_FRAME = 4
+
 export class Stream implements Follower {
   readonly workspace: ServedWorkspace
   readonly #outlet: Outlet
@@ -190,8 +197,9 @@ export class Stream implements Follower {
   }
 
   #sendShared(shared: SharedFrame): void {
-    const { cursor, position, entries, pushers, bytes } = shared
-    if (this.#introduces || pushers.has(this.#outlet.id)) return this.#send(this.#withRuns(entries), cursor)
+    const { cursor, position, entries, pushed, bytes } = shared
+    const own = pushed.get(this.#outlet.id) ?? 0
+    if (this.#introduces || own * OWN_FRAME >= bytes) return this.#send(this.#withRuns(entries), cursor)
     shared.encoded ??= encodeEntries(
       { t: "entries", w: this.workspace.id, cursor, level: true },
       entries.map((entry) => entry.bytes),

@@ -127,6 +127,14 @@ describe("a record", () => {
     }
   })
 
+  it("may have an empty body", () => {
+    const { file, facts } = packed(edit, new Uint8Array())
+    expect(record.check(file, 0, secret)).toBe(true)
+    expect(record.isBodyWhole(file, 0, secret)).toBe(true)
+    expect(record.body(file, 0)).toEqual(Buffer.alloc(0))
+    expect(unpacked(file)).toEqual(facts)
+  })
+
   it("needs no more than its head to be read, and tells when there is less", () => {
     const { file } = packed(edit, bodyWith(edit, 10, 1))
     const head = record.headLength(file, 0)

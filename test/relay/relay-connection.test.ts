@@ -438,7 +438,7 @@ describe("a frame of new entries", () => {
     }
   })
 
-  it("is the same bytes for all followers, except for a connection that pushed one of its entries", async () => {
+  it("is the same bytes for all followers, except for a connection that pushed a quarter of it or more", async () => {
     await open()
     const [writer, one, two] = [served.connect(), served.connect(), served.connect()]
     for (const replica of [writer, one, two]) {
@@ -450,5 +450,20 @@ describe("a frame of new entries", () => {
     expect(first).toEqual(second)
     expect(entities(first)).toEqual(["e0", "e1"])
     expect(own[0]!.items).toEqual([{ own: "1", from: 0, to: 2 }])
+  })
+
+  it.each([
+    [4, ["own 1", "e1", "e2", "e3"]],
+    [5, ["e0", "e1", "e2", "e3", "e4"]],
+  ])("goes to %i connections that pushed an equal part of it: the first gets %j", async (writers, got) => {
+    await open()
+    const replicas = Array.from({ length: writers }, () => served.connect())
+    for (const replica of replicas) {
+      replica.pull()
+      await replica.level()
+    }
+    for (const [i, replica] of replicas.entries()) replica.push([single(`e${i}`)])
+    await Promise.all(replicas.map((replica) => replica.take("ack")))
+    expect(entities(await replicas[0]!.level())).toEqual(got)
   })
 })

@@ -142,7 +142,7 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       {
         file: "relay/log/segment/record.ts",
-        replace: "bytes.readUInt32BE(at + 8) === crc32(record.body(bytes, at), salt),",
+        replace: "bytes.readUInt32BE(at + 8) === checksum(record.body(bytes, at), salt),",
         by: "bytes.length > 0 || salt > 0,",
       },
     ],

@@ -79,8 +79,11 @@ export const record = {
 
   /** Whether the body is undamaged. Call it only after `check`, and with the whole record in `bytes`. */
   isBodyWhole: (bytes: Buffer, at: number, { salt }: Secret) =>
-    bytes.readUInt32BE(at + 8) === crc32(record.body(bytes, at), salt),
+    bytes.readUInt32BE(at + 8) === checksum(record.body(bytes, at), salt),
 }
+
+/** Returns the checksum of bytes. Node's `crc32` of an empty ArrayBuffer is 0, whatever value it begins with. */
+const checksum = (bytes: Uint8Array, salt: number): number => (bytes.length === 0 ? salt : crc32(bytes, salt))
 
 /**
  * Appends the record of the preamble at `from` to `out`, and writes the running hash into the preamble, which has the
@@ -113,7 +116,7 @@ export function packRecord(out: GrowingBytes, secret: Secret, facts: Buffer, fro
   bytes.set(body, at)
   at += body.length
   bytes.writeUInt32BE(secret.marker, start)
-  bytes.writeUInt32BE(crc32(body, secret.salt), start + 8)
+  bytes.writeUInt32BE(checksum(body, secret.salt), start + 8)
   bytes.writeUIntBE(factsLength, start + 12, 3)
   bytes.writeUIntBE(body.length, start + 15, 3)
   bytes[start + 18] = places.shared
