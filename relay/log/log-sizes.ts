@@ -3,9 +3,18 @@
  * history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
  * among them.
  */
-import { type SegmentSizes, usualSegmentSizes } from "./segment/open-segment.ts"
+export interface LogSizes {
+  /** Bytes of the segment's file; must be more than a header has. */
+  readonly segmentBytes: number
+  readonly segmentEntries: number
+  /** Changes in the segment. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
+  readonly segmentChanges: number
+  /**
+   * Bytes of memory that the entities' states before the segment take. Bounds the memory of the index, and the bytes of
+   * the index on the disk, for entities with many heads: a state with 1,024 heads takes 90 kB.
+   */
+  readonly segmentStateBytes: number
 
-export interface LogSizes extends SegmentSizes {
   /** The most logs that stay open although nobody has borrowed them. */
   readonly logs: number
   /**
@@ -62,7 +71,10 @@ export interface LogSizes extends SegmentSizes {
 }
 
 export const usualLogSizes: LogSizes = {
-  ...usualSegmentSizes,
+  segmentBytes: 16 * 2 ** 20,
+  segmentEntries: 20_000,
+  segmentChanges: 2 ** 16,
+  segmentStateBytes: 8 * 2 ** 20,
   logs: 64,
   idleBytes: 64 * 2 ** 20,
   healthMs: 5_000,

@@ -46,7 +46,7 @@ export interface ConnectionOptions {
   /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
   /**
-   * The socket counts as full above this number of bytes, `ServeSizes.socketBytes` at most. If absent, it is
+   * The socket counts as full above this number of bytes, `ServeLimits.socketBytes` at most. If absent, it is
    * `socketBytes`.
    */
   ceiling?(): number

@@ -8,7 +8,7 @@ import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { judge, OP_GAP } from "../../relay/serve/admission-rules.ts"
 import { admitEntry, JudgingBudget } from "../../relay/serve/admit-entry.ts"
-import { type ServeSizes, usualServeSizes } from "../../relay/serve/serve-sizes.ts"
+import { type ServeLimits, usualServeLimits } from "../../relay/serve/serve-limits.ts"
 import { run } from "../../relay/serve/work.ts"
 import { type Change, deriveChange, isDerived, readChange } from "../../src/wire/chunk.ts"
 import { textContainer } from "../../src/wire/named-changes.ts"
@@ -44,11 +44,11 @@ const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
   chunks: changes.map((one) => (one instanceof Uint8Array ? one : one.chunk)),
 })
 
-type Options = { principal?: string; adopt?: boolean } & Partial<ServeSizes>
+type Options = { principal?: string; adopt?: boolean } & Partial<ServeLimits>
 
 /** Judges one pushed entry: returns what of it is admitted, and the refusals. */
 function admit(pushed: Entry, { principal = "local", adopt = false, ...sizes }: Options = {}) {
-  const budget = new JudgingBudget({ ...usualServeSizes, ...sizes }, () => Promise.resolve())
+  const budget = new JudgingBudget({ ...usualServeLimits, ...sizes }, () => Promise.resolve())
   return run(admitEntry(log, pushed, { principal, adopt }, budget))
 }
 
@@ -295,7 +295,7 @@ describe("the walk to the author's last change", () => {
     // A push has one number of look-ups for all its changes: 43 are enough for the first walk of 22, not for the
     // second.
     const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
-    const budget = new JudgingBudget({ ...usualServeSizes, pushLookUps: 43 }, () => Promise.resolve())
+    const budget = new JudgingBudget({ ...usualServeLimits, pushLookUps: 43 }, () => Promise.resolve())
     const judged = await run(admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget))
     expect(judged.refusals).toMatchObject([{ hash: astray.hash, code: "CHUNK_BAD" }])
   })

@@ -12,26 +12,6 @@ import { writePreamble } from "./preamble.ts"
 import { packRecord } from "./record.ts"
 
 /** The sizes at which a segment is full and is then sealed. It is full when it reaches any of them. */
-export interface SegmentSizes {
-  /** Bytes of the segment's file; must be more than a header has. */
-  readonly segmentBytes: number
-  readonly segmentEntries: number
-  /** Changes in the segment. Bounds the memory of its index, which takes up to 15 MiB with the usual size. */
-  readonly segmentChanges: number
-  /**
-   * Bytes of memory that the entities' states before the segment take. Bounds the memory of the index, and the bytes of
-   * the index on the disk, for entities with many heads: a state with 1,024 heads takes 90 kB.
-   */
-  readonly segmentStateBytes: number
-}
-
-export const usualSegmentSizes: SegmentSizes = {
-  segmentBytes: 16 * 2 ** 20,
-  segmentEntries: 20_000,
-  segmentChanges: 2 ** 16,
-  segmentStateBytes: 8 * 2 ** 20,
-}
-
 export class OpenSegment {
   readonly header: SegmentHeader
   readonly index: OpenIndex
