@@ -1,9 +1,10 @@
 /**
- * The limits of a log, and how much of each work is done before other work has its turn. An app never sets them. Tests make them tiny, so that a short
- * history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
+ * The limits of a log, and how much of each work is done before other work has its turn. An app never sets them. Tests
+ * make them tiny, so that a short history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
  * among them.
  */
 export interface LogSizes {
+  // A segment is full, and is then sealed, when it reaches any of the next four sizes.
   /** Bytes of the segment's file; must be more than a header has. */
   readonly segmentBytes: number
   readonly segmentEntries: number

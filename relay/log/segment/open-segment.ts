@@ -11,7 +11,6 @@ import { OpenIndex } from "./open-index.ts"
 import { writePreamble } from "./preamble.ts"
 import { packRecord } from "./record.ts"
 
-/** The sizes at which a segment is full and is then sealed. It is full when it reaches any of them. */
 export class OpenSegment {
   readonly header: SegmentHeader
   readonly index: OpenIndex
