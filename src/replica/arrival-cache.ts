@@ -9,16 +9,14 @@ import type { Transaction } from "./transaction.ts"
 
 /** Changes that are made beyond this number before a push takes them are read from the disk. */
 const MADE_AT_MOST = 1024
-/** A change with a longer chunk is not kept until a push takes it, so that all of them take less than 4 MB. */
-const LONGEST_MADE = 4096
 
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
-  /** Changes that were made in this session and are not pushed yet; undefined for one with a long chunk. */
+  /** Changes that were made in this session and are not pushed yet; undefined for one that has no room here. */
   readonly #made = new Map<Hash, Held | undefined>()
-  /** Bytes of all chunks in `#whole`. */
+  /** Bytes of all chunks in `#whole` and `#made`. */
   #bytes = 0
   /** The most that `#bytes` may be. */
   readonly #most: number
@@ -38,10 +36,10 @@ export class Arrivals {
     for (const { owed, removed } of outbox.values()) {
       if (removed) {
         this.take(owed.entity)
-        this.#made.delete(owed.hash)
+        this.takeMade(owed.hash)
       } else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) {
-        const made = held.get(owed.entity)?.get(owed.hash)
-        this.#made.set(owed.hash, made && made.change.chunk.length <= LONGEST_MADE ? made : undefined)
+        const isKept = newEntities.has(owed.entity) // in `#whole`, below
+        this.#keepMade(owed.hash, isKept ? undefined : held.get(owed.entity)?.get(owed.hash))
       }
     }
     for (const [entity, changes] of held) {
@@ -67,13 +65,23 @@ export class Arrivals {
     return changes
   }
 
+  #keepMade(hash: Hash, made: Held | undefined): void {
+    const bytes = made?.change.chunk.length ?? 0
+    const hasRoom = this.#bytes + bytes <= this.#most && !this.#made.has(hash)
+    this.#made.set(hash, hasRoom ? made : undefined)
+    if (hasRoom) this.#bytes += bytes
+  }
+
   /**
-   * Returns a change that this session has made and saved since the last call with its hash. `inDocument`: returns the
-   * change from its live document; called for a change with a long chunk.
+   * Forgets a change that this session has made and saved since the last call with its hash, and returns it. `inDocument`
+   * returns the change from its live document; it is called for a change that has no room here.
    */
-  takeMade(hash: Hash, inDocument: () => Held | undefined): Held | undefined {
+  takeMade(hash: Hash, inDocument?: () => Held | undefined): Held | undefined {
+    if (!this.#made.has(hash)) return undefined
     const made = this.#made.get(hash)
-    return this.#made.delete(hash) ? (made ?? inDocument()) : undefined
+    this.#made.delete(hash)
+    this.#bytes -= made?.change.chunk.length ?? 0
+    return made ?? inDocument?.()
   }
 
   clear(): void {

@@ -1,6 +1,7 @@
 /**
  * Keeps the entities of which the relay refuses a change for now, each with the time of the next try. Later changes of
- * the entity may depend on the refused change, so nothing of the entity is pushed before that time.
+ * the entity may depend on the refused change, so nothing of the entity is pushed before that time. A workspace keeps
+ * them over its connections: a line that breaks every few seconds does not make a wait of a minute shorter.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -91,6 +92,20 @@ export class Refusals {
     this.#showNext()
   }
 
+  /**
+   * Call when another connection is open. What was refused because of the token or the access may be taken now, and so
+   * may what a damaged log could not take. `QUOTA` and `RATE` last as long as the relay has said.
+   */
+  reconnected(): void {
+    for (const [entity, refusal] of this.#entities) {
+      const { code } = refusal.error
+      if (code === "QUOTA" || code === "RATE") continue
+      this.#leaveEnding(entity, refusal)
+      this.#entities.delete(entity)
+    }
+    this.beginAgain()
+  }
+
   /** Removes the entity from the ending at its `retryAt`. When no entity is left there, cancels that ending's timer. */
   #leaveEnding(entity: string, { retryAt }: Refusal): void {
     const ending = this.#endings.get(retryAt)
@@ -128,8 +143,12 @@ export class Refusals {
     this.#pushAgain()
   }
 
-  end(): void {
+  /** Forgets every refusal. */
+  clear(): void {
     for (const { cancelTimer } of this.#endings.values()) cancelTimer()
     this.#endings.clear()
+    this.#entities.clear()
+    this.#next = undefined
+    this.#showNext()
   }
 }

@@ -10,7 +10,7 @@ import { Attempt } from "./attempt.ts"
 import type { AttemptStatus } from "./attempt-options.ts"
 import { ClockDifference } from "./clock-difference.ts"
 import type { Progress, Unfinished } from "./progress.ts"
-import { Refusals } from "./refused-entities.ts"
+import type { Refusals } from "./refused-entities.ts"
 import type { Link } from "./relay-connection.ts"
 
 export type SessionStatus = AttemptStatus
@@ -54,6 +54,7 @@ export interface SessionOptions {
   readonly update: (patch: Partial<SessionStatus>) => void
   readonly backoff: Backoff
   readonly progress: Progress
+  readonly refusals: Refusals
 }
 
 /**
@@ -76,24 +77,17 @@ export class Session {
   /** How many `have`s the relay has not answered completely. */
   #wantsDue = 0
   readonly #clockDifference: ClockDifference
-  readonly #refusals: Refusals
 
   constructor(options: SessionOptions) {
     this.#o = options
     this.#clockDifference = new ClockDifference(options.env)
-    this.#refusals = new Refusals(
-      options.env,
-      (refusal) => options.update({ refusal }),
-      () => this.#attempt?.push(),
-    )
     this.#begin(false)
   }
 
   /** `again`, `dropped`: see `AttemptOptions`. */
   #begin(again: boolean, dropped = false): void {
-    const { replica, env, latestCheck, update, progress } = this.#o
+    const { replica, env, latestCheck, update, progress, refusals } = this.#o
     const clockDifference = this.#clockDifference
-    const refusals = this.#refusals
     if (again) refusals.beginAgain()
     const link: Link = {
       ...this.#o.link,
@@ -194,7 +188,6 @@ export class Session {
   end(): void {
     this.#cancelRetry?.()
     this.#cancelHeal?.()
-    this.#refusals.end()
     this.#attempt?.end()
     this.#attempt = undefined
   }

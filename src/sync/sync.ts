@@ -9,6 +9,7 @@ import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
 import { ClockWatch } from "./clock-watch.ts"
 import { Progress } from "./progress.ts"
+import { Refusals } from "./refused-entities.ts"
 import type { Channel, Link } from "./relay-connection.ts"
 import { Backoff, Session, type SessionStatus } from "./session.ts"
 
@@ -39,10 +40,13 @@ export class Sync implements Channel {
   readonly #changed: () => void
   /**
    * `#backoff` and `#progress` are kept from connection to connection, so that a failure that recurs on the next
-   * connection makes the wait longer.
+   * connection makes the wait longer; `#refusals`, so that the next connection does not make a wait shorter.
    */
   readonly #backoff: Backoff
   readonly #progress: Progress
+  readonly #refusals: Refusals
+  /** The principal to whom the refusals apply. */
+  #principal: string | null
   #link: Link | undefined
   readonly #clockWatch: ClockWatch
 
@@ -55,7 +59,19 @@ export class Sync implements Channel {
     })
     this.#env = env
     this.#changed = changed
-    replica.onCommit(() => this.#session?.push())
+    this.#refusals = new Refusals(
+      env,
+      (refusal) => {
+        if (this.#session !== undefined) this.#update({ refusal })
+      },
+      () => this.#session?.push(),
+    )
+    this.#principal = replica.state.principal
+    replica.onCommit(() => {
+      if (replica.state.principal !== this.#principal) this.#refusals.clear()
+      this.#principal = replica.state.principal
+      this.#session?.push()
+    })
     const measuredAt = () => replica.state.clockMeasuredAt
     this.#clockWatch = new ClockWatch(env, measuredAt, (ms, before) => {
       // If an answer of the relay has come since the jump, the difference is right already. An answer that came before
@@ -78,7 +94,9 @@ export class Sync implements Channel {
       update: (patch) => this.#update(patch),
       backoff: this.#backoff,
       progress: this.#progress,
+      refusals: this.#refusals,
     })
+    this.#refusals.reconnected()
   }
 
   /**
@@ -114,12 +132,14 @@ export class Sync implements Channel {
   /** Call when the app has ended the connection of this workspace. */
   stop(): void {
     this.#endSession()
+    this.#refusals.clear()
     this.#update(idle)
   }
 
   /** Call when the workspace is closed. */
   end(): void {
     this.#clockWatch.end()
+    this.#refusals.clear()
   }
 
   #endSession(): void {

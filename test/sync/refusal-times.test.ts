@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest"
-import type { HeadwaterError } from "../../src/base/errors.ts"
+import type { Code, HeadwaterError } from "../../src/base/errors.ts"
 import { Refusals } from "../../src/sync/refused-entities.ts"
 import { at, first, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
@@ -60,7 +60,7 @@ test("entities that are refused together share a timer, and none is left at the 
   refusals.add("later", "QUOTA", 20_000)
   await relay.pass(10_000)
   expect([pushes, refusals.has("0"), refusals.has("later")]).toEqual([[10_000], false, true])
-  refusals.end()
+  refusals.clear()
   expect(timers.pending).toBe(0)
 })
 
@@ -98,6 +98,70 @@ test("an entity that was refused for 60 s is not pushed earlier because the log 
   expect(relay.heard.flatMap((m) => (m.t === "push" ? [m.entries[0]?.entity] : []))).toEqual(["a", "b"])
   await relay.pass(6000)
   expect(relay.last("push").entries[0]?.entity).toBe("a")
+  await ws.close()
+})
+
+/** Has the relay answer each pull that begins, as this principal. */
+function answerAs(principal: () => string): void {
+  relay.turns = 20
+  relay.answer = (message) => {
+    if (message.t === "ping") return [{ t: "pong" }]
+    if (message.t !== "pull" || message.cursor === undefined) return []
+    return [{ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: principal() }]
+  }
+}
+
+/** Opens a workspace whose entity `a` the relay refuses for 60 s with this code, and forgets what it was sent. */
+async function refusedForAMinute(code: Code) {
+  const ws = await openLevel(relay)
+  await relay.pass(100)
+  await ws.notes.create({ title: "T" }, { id: "a" })
+  await relay.pass(100)
+  refuse(relay, relay.last("push"), () => code, 60_000)
+  await relay.settle()
+  relay.heard.length = 0
+  return ws
+}
+
+/** Breaks the line every 5 s, `times` times. */
+async function breakTheLine(times: number): Promise<void> {
+  for (let i = 0; i < times; i++) {
+    relay.hangUp()
+    await relay.pass(5000)
+  }
+}
+
+test.each(["RATE", "QUOTA"] as const)(
+  "a line that breaks every 5 s does not end a refusal for 60 s (%s)",
+  async (code) => {
+    answerAs(() => "ann")
+    const ws = await refusedForAMinute(code)
+    await breakTheLine(4)
+    await relay.pass(30_000)
+    expect([relay.count("push"), ws.status.error?.code, ws.status.pending]).toEqual([0, code, 2])
+    await relay.pass(12_000)
+    expect(relay.count("push")).toBe(1)
+    await ws.close()
+  },
+)
+
+test("a refusal that another token may end is over when the relay is connected again", async () => {
+  answerAs(() => "ann")
+  const ws = await refusedForAMinute("FORBIDDEN")
+  await breakTheLine(1)
+  expect(relay.count("push")).toBe(1)
+  await ws.close()
+})
+
+test("what the relay has refused of one account does not keep back what another account writes to the entity", async () => {
+  let principal = "ann"
+  answerAs(() => principal)
+  const ws = await refusedForAMinute("QUOTA")
+  principal = "bob"
+  await breakTheLine(2)
+  await ws.notes.create({ title: "bob's" }, { id: "b" })
+  await relay.pass(2000)
+  expect([relay.count("push"), ws.status.error]).toEqual([1, null])
   await ws.close()
 })
 
