@@ -29,6 +29,8 @@ const LEFT_OVER = "original-front-matter"
  * The most UTF-16 units in one key's lines for which repairs are tried, because each attempt parses the lines again.
  */
 const LONG = 4096
+/** The most keys of one file for which repairs are tried; the values of the others become texts. */
+const MOST_REPAIRED = 300
 
 /** Reads front matter; returns undefined when it is not a list of `key: value`. */
 export function readEntries(front: string): Reading | undefined {
@@ -146,7 +148,8 @@ function readKeyByKey(front: string): Reading | undefined {
   const before = front.slice(0, chunks[0]?.at ?? 0)
   if (chunks.length === 0 || !before.split("\n").every(isBlank)) return undefined
   const anchors = new Set<string>()
-  const mended = chunks.map((chunk) => mend(chunk, anchors))
+  let repaired = 0
+  const mended = chunks.map((chunk) => mend(chunk, anchors, () => repaired++ < MOST_REPAIRED))
   const good = mended.filter(({ yaml }) => yaml !== undefined)
   const together = readYaml(good.map(({ yaml }) => yaml).join(""))
   const all = typeof together === "object" ? together : { pairs: [], remarks: [] }
@@ -193,12 +196,15 @@ interface Mended {
   readonly rest: string
 }
 
-/** Finds valid YAML in a chunk. `anchors` are the anchors before the chunk, to which its own are added. */
-function mend(chunk: Chunk, anchors: Set<string>): Mended {
+/**
+ * Finds valid YAML in a chunk. `anchors` are the anchors before the chunk, to which its own are added. `mayRepair` is
+ * called before repairs are tried.
+ */
+function mend(chunk: Chunk, anchors: Set<string>, mayRepair: () => boolean): Mended {
   const { text, value } = chunk
   const none = { chunk, yaml: undefined, isRepaired: false, rest: "" }
   if (isEntry(text, anchors)) return { ...none, yaml: text }
-  if (text.length > LONG) return none
+  if (text.length > LONG || !mayRepair()) return none
   // after the colon, replace a space that YAML does not accept, such as a no-break space
   const spaced = `${text.slice(0, text.length - value.length)}${value.replace(/^(?:(?=\S)|[^\S\n]+)/, " ")}`
   const repairs = [
