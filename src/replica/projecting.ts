@@ -106,7 +106,10 @@ function rowOf({ entity, by }: Live, defs: Defs): StoredRow {
   return storedRow(project(entity, defs.get(entity.collection)), entity.facts, by)
 }
 
-/** Adds to a row who pushed the changes that it has its times from. `by`: the principal, if it is known. */
+/**
+ * Adds to a row the principals that pushed the changes in which the entity was created, last updated and deleted. `by`
+ * returns the principal that pushed a change, if it is known.
+ */
 export function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
   const { createdIn, updatedIn, deletedIn } = facts
   const nameOf = (hash: Hash | undefined) => (hash && by(hash)) ?? null

@@ -1,11 +1,11 @@
 /**
  * A page of the outbox: many records in one value, so that a workspace with a large outbox opens quickly. Principal,
- * `how` and fields, which many records share, are written once as a kind. An entity has one line for each kind of its
- * changes, and a line is parsed only when its entity is needed.
+ * `how` and fields are the same in many records, so each combination of them is written once, as a kind. An entity has
+ * one line for each kind of its changes. A line is parsed only when its entity is needed.
  *
- * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
- * the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not, then
- * `hash,startOp,bytes` of each change.
+ * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has,
+ * separated by spaces: the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not,
+ * then `hash,startOp,bytes` of each change.
  */
 
 import type { Key, Value } from "../../store/store.ts"
@@ -18,6 +18,7 @@ type KindRecord = [principal: string | null, how: OutRecord["how"], fields: read
 export interface Kind {
   readonly principal: string | null
   readonly how: OutRecord["how"]
+  /** How many changes of this kind the page has. */
   readonly owed: number
   /** What a row shows for such changes. `created`: the entity's creation is one of them. `edited`: it is not. */
   readonly created: Pending

@@ -271,7 +271,7 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    // So few records that one journal record can name them, unless far too many records are loose.
+    // Few records are folded at a time, so that one journal record can name them, unless far too many are loose.
     const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
     for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)
