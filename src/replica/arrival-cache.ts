@@ -2,7 +2,7 @@
  * Keeps decoded changes in memory that will soon be needed, so that they need not be read from the disk and hashed
  * again. It keeps all changes of an entity that has just arrived from the relay or was just created here: after a first
  * sync such entities are soon projected, after an import they are soon pushed. It also keeps each change that this
- * session has made until a push takes it. Memory is bounded: changes that do not fit are read from the disk.
+ * session has made until the change is pushed. Memory is bounded: changes that do not fit are read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
@@ -11,7 +11,7 @@ import type { Transaction } from "./transaction.ts"
 /** The most changes of this session that are kept for a push. A push reads further changes from the disk. */
 const MADE_AT_MOST = 1024
 /**
- * The longest chunk that is kept for a push, in bytes; all of them together take at most 4 MiB. A push takes a change
+ * The longest chunk that is kept for a push, in bytes; all of them together take at most 4 MiB. A push reads a change
  * with a longer chunk from its live document.
  */
 const LONGEST_MADE = 4096
@@ -21,8 +21,7 @@ type Changes = ReadonlyMap<Hash, Held>
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
   /**
-   * Changes that this session has made and that no push has taken yet. The value is undefined for a change with a long
-   * chunk.
+   * Changes that this session has made and has not pushed yet. The value is undefined for a change with a long chunk.
    */
   readonly #made = new Map<Hash, Held | undefined>()
   /** Bytes of all chunks in `#whole`. */

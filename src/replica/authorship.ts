@@ -18,7 +18,7 @@ interface Made {
 export class Authorship {
   readonly #clock: Clock
   #actor: Actor
-  /** By entity and by actor. */
+  /** The last change of this session, by entity and by actor. */
   readonly #made = new Map<string, Map<Actor, Made>>()
 
   constructor(clock: Clock) {

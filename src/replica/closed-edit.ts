@@ -17,13 +17,13 @@ import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * The changes of an entity are read for each edit. With more changes than this it gets a document instead, because
- * reading them takes longer than making an edit in a document.
+ * The changes of a closed entity are read for each edit. An entity with more changes than this gets a document instead,
+ * because reading them takes longer than making an edit in a document.
  */
 const CHANGES_AT_MOST = 64
 /**
- * After this many changes of this session, an entity gets a document. Making a document takes as long as it saves in
- * about four edits.
+ * After this many changes of this session, an entity gets a document. About four edits in the document save as much
+ * time as it takes to make it.
  */
 const EDITS_AT_MOST = 5
 

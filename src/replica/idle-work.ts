@@ -75,7 +75,7 @@ export class Idle implements IdleWork {
     this.#histories.follow(tx)
   }
 
-  /** Looks, some seconds later, for changes that an earlier session has left loose. */
+  /** Some seconds later, folds the changes that an earlier session has left loose. */
   foldEarlier(): void {
     if (!this.#closing) this.#histories.searchLater()
   }
@@ -138,7 +138,8 @@ export class Idle implements IdleWork {
   }
 
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
-    const mended = records.filter(([, kind]) => kind !== "rejected").map(mendedOf) // these stay damaged
+    // Damaged records of the rejected list cannot be made again.
+    const mended = records.filter(([, kind]) => kind !== "rejected").map(mendedOf)
     await mendRecords(this.#replica, tx, records)
     const done = () => {
       for (const one of mended) this.mended.tell(() => [one])
@@ -263,7 +264,7 @@ export class Idle implements IdleWork {
    */
   async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
     const { clock, sizes } = this.#replica
-    this.#unread = undefined // this step may run twice
+    this.#unread = undefined // this step may run twice, and its first run may have set this
     const turns = new Turns(clock, sizes.readBytes)
     let documentsLeft = sizes.projectAtOnce
     let operationsLeft = sizes.readOperations

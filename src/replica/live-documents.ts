@@ -43,7 +43,7 @@ export class Documents {
   readonly saved: SavedChanges
   /**
    * Why Automerge could not be loaded; null unless loading failed. While this is set, no document can be made, and rows
-   * do not show changes of others.
+   * that need a document do not show changes of others.
    */
   wasmFailure: HeadwaterError | null = null
   /** Called at the end of each successful `load`, also when Automerge had been loaded before. */
@@ -277,7 +277,7 @@ export function noteVerdict(
   const waits = waiting.map(({ hash }) => held.get(hash) as Held)
   if (mark === undefined && lacksRecord(held, waits, tx.badOf(entity))) {
     tx.state = withDamage(tx.state)
-    markWaiting(tx, entity, waits) // so that the loss is found only once
+    markWaiting(tx, entity, waits) // with the mark, later calls do not note the same loss again
   }
   return waits
 }
@@ -309,7 +309,7 @@ export function oweFreed(
   unnamed: readonly Hash[] | undefined,
   tx: Transaction,
 ): void {
-  const freed = new Set(unnamed) // a heal may leave thousands of changes of one note unnamed
+  const freed = new Set(unnamed) // a set, because these may be thousands of changes of one note
   for (const change of whole) if (freed.has(change.hash)) authorship.giveBack(entity, change, tx)
 }
 

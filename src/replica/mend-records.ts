@@ -14,7 +14,7 @@ import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Says which record of the disk has this key. */
+/** Describes the record with this key for the app that is told of its damage. */
 export function mendedOf([, kind, first, second]: Key): Mended {
   const entity = kind === "row" ? second : kind === "stale" || kind === "bad" || kind === "out" ? first : undefined
   return { record: kind as Mended["record"], ...(entity !== undefined && { entity }) }

@@ -24,7 +24,7 @@ export interface Projecting {
   readonly documents: Documents
   readonly authorship: Authorship
   readonly defs: Defs
-  /** Whether rows of closed entities are read from their changes, as far as `readRow` can. */
+  /** Whether the row of a closed entity is read from its changes, if `readRow` can read them. */
   readonly readRows: boolean
 }
 
@@ -92,8 +92,8 @@ export function readClosed(
 
 /**
  * Leaves out an entity whose document cannot be made now (`DOCUMENT_FAILED`), so that the rest of the group is still
- * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: when the
- * disk fails or WebAssembly is missing, nothing is known of the entity.
+ * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: a failure
+ * of the disk, or of loading WebAssembly, says nothing about this entity.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
   if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error

@@ -37,7 +37,7 @@ export interface Received {
 
 /** The result of received entries, once they are committed. */
 export interface Committed extends Wanted {
-  /** ms that applying the changes to live documents took. */
+  /** How long it took to apply the changes to live documents, ms. */
   readonly applyingMs: number
 }
 
@@ -109,8 +109,8 @@ function knownAccess(access: Word<Access>): Access {
 }
 
 /**
- * Adds the changes of these entries, except those that this replica is known to have without reading the disk. Returns
- * the added changes by entity.
+ * Adds the changes of these entries to the transaction. Leaves out changes that are in memory already (`isHeld`), and
+ * changes that are known to be bad. Returns the added changes by entity.
  */
 async function freshChanges(
   replica: Replica,
@@ -118,7 +118,7 @@ async function freshChanges(
   items: readonly Item[],
 ): Promise<ReadonlyMap<string, Held[]>> {
   const fresh = new Map<string, Held[]>()
-  // The items that are no entries are runs of own pushes.
+  // An item that is not an entry names changes that this replica has pushed itself, so it brings no bytes.
   const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : []))
   for (const { kind, entity } of entries) {
     // The entry must not be skipped: the cursor would move past it, and it would be lost.

@@ -121,14 +121,14 @@ export class Replica {
     return this.documents.wasmFailure ?? this.documents.failure
   }
 
-  /** The time that a change made now carries, in s since 1970. */
+  /** The time that a change gets if it is made now, in s since 1970. */
   seconds(): number {
     return this.#known.seconds()
   }
 
   /**
    * Calls `listener` after every commit with the rows that the commit has changed, and after a failure with no rows.
-   * Returns the unsubscription.
+   * Returns a function that ends these calls.
    */
   onCommit(listener: (changed: Changed) => void): () => void {
     return this.#listeners.add(listener)

@@ -45,7 +45,7 @@ export function writePage(owed: Iterable<Owed>, key: Key): string {
   let before: Owed | undefined
   for (const one of owed) {
     const { entity, principal, how, fields, hash, startOp, bytes } = one
-    // The changes of one edit lie side by side and share their fields.
+    // The changes of one edit follow each other and share their fields, so their kind is looked up only once.
     if (kind === undefined || before?.fields !== fields || before.principal !== principal || before.how !== how) {
       const alike = JSON.stringify([principal, how, fields])
       kind = kinds.get(alike)
@@ -79,7 +79,7 @@ export function readPage(value: Value | undefined, key: Key, note: NoteDamaged):
     const second = line.indexOf(" ", first + 1)
     const kind = kinds[Number(line.slice(first + 1, second))]
     if (kind === undefined) {
-      note(key) // a page without this line would say that the relay has stored its changes
+      note(key) // without this line, its changes would count as stored at the relay
       return undefined
     }
     const entity = line.slice(0, first)

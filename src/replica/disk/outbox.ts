@@ -29,7 +29,7 @@ import { type Principals, WaitingForOthers } from "./waiting-for-others.ts"
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
-/** How many of the last additions are kept in memory. */
+/** How many of the records that were added last are kept for `addedSince`. */
 const RECENT = 1024
 
 /** One line of a page that is not unpacked yet, and the next such line of the same entity. */
@@ -85,8 +85,8 @@ export class Outbox {
   }
 
   /**
-   * Reads again the loose records of one entity, which another writer has changed; no page has changed. Returns a
-   * function that makes what was read take effect.
+   * Reads again the loose records of one entity, which another writer has changed. Call only when no page of the outbox
+   * has changed. Returns a function that makes what was read take effect.
    */
   async readAgain(store: Store, entity: string, note: NoteDamaged): Promise<() => void> {
     const loose = new Map<Hash, OutRecord | null>()
@@ -288,8 +288,8 @@ export class Outbox {
 }
 
 /**
- * The outbox records of one entity. The number of changes that touch each field is updated with every record, because a
- * note that was typed into offline has thousands of records.
+ * The outbox records of one entity. How many changes touch each field is updated with every record and never counted
+ * anew, because a note that was typed into offline has thousands of records.
  */
 class OwedOfEntity {
   readonly records = new Map<Hash, Owed>()

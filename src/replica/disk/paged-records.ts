@@ -305,7 +305,7 @@ export class Paged<R> {
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
     const { recordKey, idOf, readRecord, loosePrefix } = this.#format
     const read = new Map<string, R | null>()
-    // Reading the whole range once is quicker than reading many keys, unless this fold needs only a small part of it.
+    // Reading all loose records at once is quicker than reading many keys, unless this fold needs only few of them.
     if (ids.length * 4 > this.#loose.size) {
       const wanted = new Set(ids)
       for (const [key, value] of await store.list(loosePrefix)) {

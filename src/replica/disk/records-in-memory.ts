@@ -61,7 +61,7 @@ export class StaleMarks extends Map<string, StaleRecord> {
 export interface SetAside {
   readonly entity: string
   readonly record: BadRecord | RejectedRecord
-  /** True: the relay refused the change for good. False: it is bad, so no replica applies it. */
+  /** True: the relay refused the change for good. False: the change is bad, so no replica applies it. */
   readonly refused: boolean
 }
 type ByHash<T> = Map<string, Map<Hash, T>>
@@ -158,7 +158,7 @@ export class Known {
     await each<RejectedChange>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, withoutChange(record)),
     )
-    // Without the state record it is unknown which projections made the rows: they are made again.
+    // Without the state record it is unknown which version of the projection made the rows, so all rows are made again.
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
     // Until the page is made again, connections begin with a heal, too: in a heal the relay asks for what it lacks.
     if (damaged.some(([, kind]) => kind === "outpage")) known.state = { ...known.state, heal: true }

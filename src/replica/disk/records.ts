@@ -67,9 +67,9 @@ export const pageNumber = (key: Key): number => LAST_PAGE - Number(key[3])
 export const FORMAT = 3
 
 /**
- * The version of the probe (`document/verdicts.ts`), which tells a bad change from a failure of the machine. It applies
- * a good change that is as large as the one in question, since version 2 to the same document. Version 1 did not notice
- * a lack of memory that depends on the document's size, so that whole notes were set aside.
+ * The version of the probe (`document/verdicts.ts`), which tells a bad change from a failure of the machine. The probe
+ * applies a good change that is as large as the one in question; since version 2 it does so to the same document.
+ * Version 1 did not notice a lack of memory that depends on the document's size, so that whole notes were set aside.
  */
 export const PROBE = 2
 
