@@ -77,7 +77,7 @@ process.on("message", async ({ call, args }: Question) => {
   if (process.connected) process.send?.(answer)
 })
 process.on("disconnect", () => process.exit(0))
-// a row changes when its note is saved, stored or received, but not by a failed reconnect
+// Tells the demo when a note was saved, stored or received. Only then a row changes: a failed reconnect changes none.
 notes.subscribe(() => process.connected && process.send?.("moved"))
 const open: Answer = { result: undefined }
 process.send?.(open)

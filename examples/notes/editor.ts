@@ -19,8 +19,8 @@ function shown({ title, body }: Partial<Content>): Content {
 }
 
 /**
- * One note in the editor. When another note is opened, the session lives on until what was typed into this note is
- * written.
+ * One note in the editor. When another note is opened, the session of this note is kept until everything that was typed
+ * into it is written.
  */
 interface Session {
   readonly id: string
@@ -34,7 +34,10 @@ interface Session {
   writing?: Promise<void> | undefined
   /** Whether the last write failed with `STORE_FAILED`, so that `retry` writes again. */
   waits?: boolean
-  /** Whether a report has said that something typed into this note, which is not open any more, is not saved. */
+  /**
+   * Whether a report has said that text typed into this note is not saved. Only a note that is not open any more is
+   * reported in this way.
+   */
   isReported?: boolean
   /**
    * Whether the note was deleted while it was in the editor. Text typed into it is written once the note is restored.
@@ -152,8 +155,8 @@ export function showEditor(
         }
         if (now.title !== of.base.title) draft.title = now.title
         delete draft.fileDate // `fileDate` says when the note was last changed, and that is now
-        // once this update is saved, inputs and document agree; if it fails, they last agreed on the document's former
-        // content
+        // `base` is the content on which inputs and document last agreed: `after` once this update is saved, `before`
+        // if it fails
         before = there
         of.base = after = shown({ title: draft.title, body: text })
         let whole = of.base
@@ -234,7 +237,7 @@ export function showEditor(
     saved.textContent = dates.textContent = ""
     say(next, undefined)
     onChange(next.id)
-    void write(next) // text typed earlier may not be saved
+    void write(next) // writes text that was typed earlier and is not saved yet
   }
 
   function takeIn(content: Content): void {
@@ -252,7 +255,8 @@ export function showEditor(
     if (of !== session) return
     notice.hidden = message === undefined
     const text = child(notice, "span")
-    if (text.textContent !== (message ?? "")) text.textContent = message ?? "" // an equal text would be announced again
+    // a screen reader would announce an equal text again
+    if (text.textContent !== (message ?? "")) text.textContent = message ?? ""
     remedy.textContent = button
     remedy.onclick = () => act().catch((error: Error) => say(of, error.message, button, act))
   }
@@ -288,7 +292,7 @@ export function showEditor(
   notes.subscribe((_, delta) => {
     const ids = new Set([...delta.added, ...delta.changed, ...delta.removed])
     if (session && ids.has(session.id)) void refresh(session)
-    // for a note that was deleted meanwhile, this write reports the text as not saved
+    // if the note was deleted meanwhile, this write fails, and the text is reported as not saved
     for (const other of unsaved) if (other.waits && other !== session && ids.has(other.id)) void write(other)
   })
 

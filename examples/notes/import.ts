@@ -129,9 +129,10 @@ async function writeFile(run: Run, source: Source): Promise<Done> {
 }
 
 /**
- * Returns the incomplete note that this file completes: the note from the same path and bytes. Else a note with the
- * same bytes whose path none of the given files has, because the file was moved. Else a note from the same path, if
- * only one of the given files has that path, because the file was changed.
+ * Returns the incomplete note that this file completes; undefined when there is none. The first choice is the note from
+ * the same path and bytes. The second is a note with the same bytes whose path none of the given files has, because the
+ * file was moved. The third is a note from the same path, if only one of the given files has that path, because the
+ * file was changed.
  */
 function incompleteOf({ notes, here, given }: Run, { hash, mark }: Source): string | undefined {
   const rows = here.incomplete.map((id) => notes.get(id)).filter((row) => row?.filePart !== undefined)

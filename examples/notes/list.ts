@@ -144,10 +144,13 @@ function render(row: Row): HTMLLIElement {
   return li
 }
 
-// Both are made once, because `toLocaleTimeString` makes a format for each call: 0.1 ms for each row of the list.
+// Both formats are made once. `toLocaleTimeString` would make one for each call, which takes 0.1 ms for each row of the
+// list.
 let formats: { readonly timeOfDay: Intl.DateTimeFormat; readonly date: Intl.DateTimeFormat } | undefined
 
-/** Makes the formats of dates. The first one takes a browser some 40 ms, so the page makes them before there are rows. */
+/**
+ * Makes the formats of dates. The first one takes a browser some 40 ms, so the page makes them before there are rows.
+ */
 export function prepareDates() {
   formats ??= {
     timeOfDay: new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" }),

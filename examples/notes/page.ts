@@ -11,8 +11,8 @@ import { report } from "./report.ts"
 import { showTransfer } from "./transfer.ts"
 import { countUnsent } from "./unsent.ts"
 
-// Compiling the page's scripts, the first format of a date and the workspace have a turn each. In one turn they would take
-// 0.1 s, in which the page answers no key.
+// Three tasks get a turn of the event loop each: compiling the page's scripts, making the first format of a date, and
+// opening the workspace. All in one turn, they would keep the page from answering a key for 0.1 s.
 const endOfTurn = () => new Promise((done) => setTimeout(done))
 await endOfTurn()
 prepareDates()

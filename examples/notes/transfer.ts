@@ -11,7 +11,7 @@ import { report } from "./report.ts"
 export function showTransfer(notes: Notes, busy: (message: string | undefined) => void): void {
   const chosen = (input: HTMLInputElement) => () => {
     void importFiles([...(input.files ?? [])].map(asFile))
-    input.value = "" // otherwise choosing the same file again would be no change
+    input.value = "" // otherwise choosing the same file again would cause no change event
   }
   for (const [button, input] of [
     ["import-files", "files"],

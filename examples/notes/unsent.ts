@@ -8,7 +8,8 @@ import type { Notes } from "./notes.ts"
 export function countUnsent(notes: Notes, onChange = () => {}): (changes: number) => number | undefined {
   const unsent = new Set(notes.all().flatMap((row) => (row.$pending ? [row.id] : [])))
   /**
-   * Notes that were deleted here, the oldest deletion first. They have no row that says whether the deletion was sent.
+   * Notes that were deleted here, the oldest deletion first. `notes` has no row of a deleted note, so no row says
+   * whether the deletion was sent.
    */
   const deleted = new Set<string>()
   let isLooking = false

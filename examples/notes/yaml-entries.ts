@@ -31,9 +31,9 @@ export interface Yaml {
 }
 
 function parse(text: string): Document.Parsed | undefined {
-  // such a text would take the parser seconds, and may overflow its stack
+  // a text with too many levels or aliases would take the parser seconds, and may overflow its stack
   if (nestsTooDeep(text) || (text.match(/(?:^|[\s[{,:-])\*(?=[^\s*])/g)?.length ?? 0) > ALIASES) return undefined
-  // with known tags, `!!set` and the like would become objects that JSON does not have
+  // if the parser resolved known tags, `!!set` and the like would become objects that JSON does not have
   const options = { schema: "core", version: "1.2", resolveKnownTags: false, uniqueKeys: false } as const
   try {
     const document = parseDocument(text, { ...options, prettyErrors: false, logLevel: "error" })

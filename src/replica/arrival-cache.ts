@@ -1,20 +1,23 @@
 /**
- * Keeps the decoded changes of entities that have just arrived whole from the relay, or were just created here. After a
- * device's first sync such entities are soon projected, and after an import they are soon pushed. Then their changes
- * need not be read from the disk and hashed again. Memory is bounded: changes that do not fit are read from the disk.
+ * Keeps decoded changes in memory that will soon be needed, so that they need not be read from the disk and hashed
+ * again. It keeps all changes of an entity that has just arrived from the relay or was just created here: after a first
+ * sync such entities are soon projected, after an import they are soon pushed. It also keeps each change that this
+ * session has made until the change is pushed. Memory is bounded: changes that do not fit are read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Changes that are made beyond this number before a push takes them are read from the disk. */
+/** The most changes of this session that are kept for a push. A push reads further changes from the disk. */
 const MADE_AT_MOST = 1024
 
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
   readonly #whole = new Map<string, Changes>()
-  /** Changes that were made in this session and are not pushed yet; undefined for one that has no room here. */
+  /**
+   * Changes that this session has made and has not pushed yet. The value is undefined for a change that has no room here.
+   */
   readonly #made = new Map<Hash, Held | undefined>()
   /** Bytes of all chunks in `#whole` and `#made`. */
   #bytes = 0
@@ -26,9 +29,10 @@ export class Arrivals {
   }
 
   /**
-   * Call after a commit. Keeps the changes of entities that are new with this commit. Forgets the other entities that
-   * the commit added changes to or removed changes from, and those of which the relay has acknowledged a change. An
-   * entity of which the commit judged a change as bad is not kept, because a document is made of all that is kept.
+   * Call after a commit. Keeps the changes of entities that are new with this commit, and the changes that this session
+   * has made. Forgets an older entity when the commit adds or removes one of its changes, judges one as bad, or removes
+   * one from the outbox. An entity with a bad change is not kept, because a document is made of all changes that are
+   * kept.
    */
   follow({ held, dropped, bad, newEntities, outbox }: Transaction): void {
     for (const entity of dropped.keys()) this.take(entity)
@@ -51,7 +55,7 @@ export class Arrivals {
     }
   }
 
-  /** Returns a change of an entity that is kept here. */
+  /** Returns a change if its entity is kept here. */
   get(entity: string, hash: Hash): Held | undefined {
     return this.#whole.get(entity)?.get(hash)
   }
@@ -66,15 +70,16 @@ export class Arrivals {
   }
 
   #keepMade(hash: Hash, made: Held | undefined): void {
+    this.takeMade(hash)
     const bytes = made?.change.chunk.length ?? 0
-    const hasRoom = this.#bytes + bytes <= this.#most && !this.#made.has(hash)
+    const hasRoom = this.#bytes + bytes <= this.#most
     this.#made.set(hash, hasRoom ? made : undefined)
     if (hasRoom) this.#bytes += bytes
   }
 
   /**
-   * Forgets a change that this session has made and saved since the last call with its hash, and returns it. `inDocument`
-   * returns the change from its live document; it is called for a change that has no room here.
+   * Returns a change that this session has made, and forgets it; undefined when it is not kept here. `inDocument`
+   * returns the change from its live document. It is called for a change that has no room here.
    */
   takeMade(hash: Hash, inDocument?: () => Held | undefined): Held | undefined {
     if (!this.#made.has(hash)) return undefined

@@ -135,7 +135,10 @@ export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id
     )
 }
 
-/** Lets Automerge make an edit. If Automerge fails, the machine is to blame, and the edit may be tried again. */
+/**
+ * Calls Automerge to make an edit. Throws `DOCUMENT_FAILED` when Automerge fails: that is a fault of the machine, such
+ * as a lack of memory, so the edit may be tried again.
+ */
 function made<T>(entity: string, make: () => T): T {
   try {
     return make()
@@ -146,10 +149,13 @@ function made<T>(entity: string, make: () => T): T {
 }
 
 function mustWrite({ state }: Transaction): void {
-  if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may read only")
+  if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may only read this workspace")
 }
 
-/** `held`: the entity's changes, if they were read already. */
+/**
+ * Returns the live document of an entity for an edit. Throws `ENTITY_NOT_FOUND`, and `DOCUMENT_FAILED` when damage on
+ * the disk leaves no document. `held`: the entity's changes, if the caller has read them.
+ */
 async function writable(
   replica: Replica,
   tx: Transaction,
@@ -163,9 +169,8 @@ async function writable(
     replica.rows.get(def.name, id) !== undefined &&
     !(await replica.documents.saved.isGone(id, tx))
   ) {
-    throw new HeadwaterError("DOCUMENT_FAILED", "the disk has damaged it, and the relay is asked for it", {
-      entity: id,
-    })
+    const message = "the disk has damaged it; try again later, because the relay is asked for it"
+    throw new HeadwaterError("DOCUMENT_FAILED", message, { entity: id })
   }
   if (live === undefined || live.entity.collection !== def.name) {
     throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${def.name} ${id}`, { entity: id })
@@ -174,7 +179,10 @@ async function writable(
   return live
 }
 
-/** Does these writes to a closed entity, as `editClosed`; the change is put into the outbox. */
+/**
+ * Does these writes to a closed entity through `editClosed`, and puts the change into the outbox. Returns false, with
+ * nothing done, when only Automerge knows how to do the writes.
+ */
 function write(
   replica: Replica,
   tx: Transaction,
@@ -188,7 +196,7 @@ function write(
   )
 }
 
-/** Adds changes that the live document has made to the transaction and to the outbox. */
+/** Takes changes that a live document has made, and adds them to the transaction and to the outbox. */
 function mint(
   replica: Replica,
   tx: Transaction,
@@ -202,7 +210,7 @@ function mint(
   if (wasDamaged) admitWaiting(replica, tx, live)
 }
 
-/** Adds changes that were made on this device to the transaction and to the outbox. */
+/** Takes changes that were made on this device, and adds them to the transaction and to the outbox. */
 function save(
   tx: Transaction,
   entity: string,
@@ -220,8 +228,9 @@ function save(
 }
 
 /**
- * Call when a change was made again whose record was damaged. Changes that waited for it can be applied now: the
- * document is hydrated again when the row is made, at the end of the group.
+ * Call when an edit has made a change again whose record the disk had damaged. Changes that waited for this change can
+ * be applied now. They are marked as suspects and the document is dropped, so that it is hydrated with them when the
+ * row is made, at the end of the group.
  */
 function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiting }: Live): void {
   const mark = tx.staleOf(id)

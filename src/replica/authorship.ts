@@ -18,7 +18,7 @@ interface Made {
 export class Authorship {
   readonly #clock: Clock
   #actor: Actor
-  /** By entity and by actor. */
+  /** The last change of this session, by entity and by actor. */
   readonly #made = new Map<string, Map<Actor, Made>>()
 
   constructor(clock: Clock) {
@@ -39,7 +39,7 @@ export class Authorship {
     this.#actor = hex(this.#clock.random(16))
   }
 
-  /** Call when the changes that a transaction made are saved, or may have been saved. */
+  /** Notes the changes that a transaction has made. Call when they are saved, or may have been saved. */
   follow({ minted }: Transaction): void {
     for (const { entity, change, principal } of minted.values()) {
       let made = this.#made.get(entity)
@@ -50,8 +50,8 @@ export class Authorship {
   }
 
   /**
-   * Whether these changes lack a change that was made under the session actor. The next change would then get the seq
-   * of that change.
+   * Whether a change that was made under the session actor is missing in this history. If so, this actor must not be
+   * used for the next change, which would get the seq of the missing one.
    */
   isLacking(entity: string, history: History): boolean {
     return history.seqOf(this.#actor) < (this.#made.get(entity)?.get(this.#actor)?.seq ?? 0)
@@ -65,8 +65,9 @@ export class Authorship {
   }
 
   /**
-   * Whether this session made a change under the principal that is connected now. In an entity that the session wrote
-   * to under this principal, a derived change counts as its own, because all replicas make the same derived change.
+   * Whether this session made a change under the principal that is connected now. All replicas make the same derived
+   * changes. So a derived change counts as made by this session if the session wrote to the entity under this
+   * principal.
    */
   #isOwn(entity: string, change: Change, state: State): boolean {
     const own = (made: Made) => isOurs({ principal: made.principal, how: "again" }, state)

@@ -17,13 +17,13 @@ import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * The changes of an entity are read for each edit. With more changes than this it gets a document instead, because
- * reading them takes longer than making an edit in a document.
+ * The changes of a closed entity are read for each edit. An entity with more changes than this gets a document instead,
+ * because reading them takes longer than making an edit in a document.
  */
 const CHANGES_AT_MOST = 64
 /**
- * After this many changes of this session an entity gets a document. Making it takes about as long as four edits
- * without it cost more than four edits with it.
+ * After this many changes of this session, an entity gets a document. About four edits in the document save as much
+ * time as it takes to make it.
  */
 const EDITS_AT_MOST = 5
 
@@ -37,8 +37,8 @@ export interface Closed {
 }
 
 /**
- * Reads a closed entity. `closed` is undefined when the entity has a document, or needs one; `held` then has its changes
- * if they were read.
+ * Reads a closed entity. `closed` is undefined when the entity has a document, or needs one; `held` then has its
+ * changes if they were read.
  */
 export async function openClosed(
   { authorship, documents, sizes }: Replica,
@@ -46,7 +46,8 @@ export async function openClosed(
   def: AnyDef,
   id: string,
 ): Promise<{ readonly held?: ReadonlyMap<Hash, Held>; readonly closed?: Closed }> {
-  // The verdict on a change of a stale entity may be open. Reading the changes may show that one is damaged.
+  // The verdict on a change of a stale entity may be open. This is checked before and after the changes are read,
+  // because reading a damaged change marks the entity as stale.
   const isSound = () => tx.staleOf(id) === undefined
   if (!sizes.encodeWrites || documents.has(id) || !tx.exists(id) || !isSound()) return {}
   const held = await documents.saved.held(id, tx)
@@ -73,12 +74,14 @@ export function editClosed(
 ): boolean {
   const { id, history } = reader
   const { authorship } = replica
-  // The disk has lost a change of this session. Under the same actor, the next change would get that change's seq.
+  // If the disk has lost a change of this session, the next change under the same actor would get the seq of the lost
+  // one.
   if (authorship.isLacking(id, history)) authorship.takeFreshActor()
   const changes = encodeEdit(reader, writes, authorship.actor, replica.seconds())
   if (changes === undefined) return false
   const saved = new Map(save(changes).map((made) => [made.change.hash, made]))
-  // The row is made from what all replicas will read. If the reader cannot read its own change, Automerge makes the row.
+  // The row is made by reading the new change, as every replica will read it. If the reader declines it, the row is
+  // made with a document at the end of the group.
   const row = accepted(() => {
     for (const change of changes) {
       reader.read(change)

@@ -10,8 +10,8 @@ import type { Transaction } from "./transaction.ts"
 export class ConnectionSteps {
   readonly replica: Replica
   /**
-   * By entity, the heads of each `want` that names a head which this replica does not have. Which changes the relay
-   * lacks is known only when that head has arrived, or when the connection is level without it (`settleWants`).
+   * By entity, the heads in each `want` that names a head which this replica does not have. It is unknown which changes
+   * the relay lacks until that head has arrived, or until the connection is level without it (`settleWants`).
    */
   readonly openWants = new Map<string, readonly Hash[]>()
   #ended = false
@@ -22,7 +22,10 @@ export class ConnectionSteps {
     this.replica = replica
   }
 
-  /** Whether the connection has ended, or the attempt on it has failed. Later steps of entries then take no effect. */
+  /**
+   * Whether the connection has ended, or the attempt on it has failed. Entries whose step begins after that are
+   * dropped.
+   */
   get ended(): boolean {
     return this.#ended
   }
@@ -35,7 +38,7 @@ export class ConnectionSteps {
     const me = {}
     const step = this.replica.step(entities, async (tx) => {
       if (this.#broken !== undefined && this.#broken.by !== me) throw this.#broken.error
-      this.#broken = undefined // this step has failed before and is run again
+      this.#broken = undefined // if it was set, this same step has failed before and is run again
       try {
         return await run(tx)
       } catch (error) {
@@ -44,7 +47,7 @@ export class ConnectionSteps {
       }
     })
     step.catch((error: unknown) => {
-      this.#broken ??= { by: me, error } // its commit failed
+      this.#broken ??= { by: me, error } // `run` has succeeded, but the commit has failed
     })
     return step
   }

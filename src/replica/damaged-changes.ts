@@ -1,6 +1,6 @@
 /**
- * Records of changes that the disk has damaged or lost. A genesis and a text's container are made again from their names;
- * the relay is asked for other changes.
+ * Records of changes that the disk has damaged or lost. A genesis and a text's container are made again from their
+ * names; the relay is asked for other changes.
  */
 import { genesisOf, textContainer } from "../document/derived-changes.ts"
 import { isText } from "../schema/schema.ts"
@@ -27,16 +27,17 @@ export function madeAgain(entity: string, hash: Hash, defs: Defs, tx: Transactio
 }
 
 /**
- * Notes changes that the disk has damaged or lost: a heal asks the relay for them. `hash`: the change, if it is known
- * which one it is. If it is still in the outbox, the relay may have it all the same, because the ack may have been lost.
- * Until the relay gives the change back, it is marked bad, and so reported as lost.
+ * Notes that the disk has damaged or lost a change, so that a heal asks the relay for it. `hash`: the change; undefined
+ * when it is not known which one it is. A change in the outbox is also marked as bad, and so reported as lost, until
+ * the relay gives it back. (The relay may have it, because perhaps only the ack was lost.)
  */
 export function noteDamage(entity: string, hash: Hash | undefined, tx: Transaction): void {
-  tx.touchDocument(entity) // the document lacks the change: if this note is undone, it must be hydrated again
+  tx.touchDocument(entity) // the document lacks the change: it must be dropped if this note is undone
   const owed = hash === undefined ? undefined : tx.owed(entity, hash)
   if (owed && tx.badOf(entity).has(owed.hash)) return
   tx.state = withDamage(tx.state)
-  // The row has what the change wrote. If the relay does not have the change either, it would have it for ever.
+  // The row still shows what the change wrote. It must be made again, because perhaps the relay does not have the
+  // change either.
   if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
   if (!owed) return
   tx.markBad(entity, owed.hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
@@ -44,8 +45,9 @@ export function noteDamage(entity: string, hash: Hash | undefined, tx: Transacti
 }
 
 /**
- * Whether the disk has lost the record of a change. Only missing deps show it. If no verdict is open, all these changes
- * have been in the document once, together with everything that they depend on, so no dep may be missing.
+ * Whether the disk has lost the record of a change. Call only when no verdict on the entity's changes is open: then all
+ * of these changes were once in the document together with their deps. So a dep that is neither in `held` nor in `bad`
+ * was lost.
  */
 export function lacksRecord(
   held: ReadonlyMap<Hash, Held>,
@@ -56,9 +58,9 @@ export function lacksRecord(
 }
 
 /**
- * Reads these entities again, and notes which of their changes are damaged. Call in a step of its own after a step has
- * failed that had found a damaged change, because its note is undone. Otherwise an edit that fails because of the damage
- * would fail for ever: nobody would ask the relay for the change.
+ * Reads these entities again, and notes which of their changes are damaged. Call in a new step after a step has failed
+ * that had found a damaged change: with the failed step, its note of the damage is undone. Without the note nobody
+ * would ask the relay for the change, and an edit that fails because of the damage would fail for ever.
  */
 export async function findDamage(documents: Documents, entities: readonly string[], tx: Transaction): Promise<void> {
   for (const entity of entities) {

@@ -36,20 +36,22 @@ export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>):
   return steps.step([], async (tx) => {
     const { damages } = tx.state
     for (const entity of entities) {
-      // Without a mark: the disk has damaged or lost a change that these changes wait for, and no one has noticed yet.
+      // An entity without a mark is among these when the disk has damaged or lost a change that others wait for, and
+      // nobody has noticed that yet.
       const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
       const held = await changesOf(replica, entity, tx)
       for (const { hash } of causalOrder(held.values())) held.delete(hash)
       tx.markStale(entity, { ...mark, unnamed: [...held.keys()] })
     }
-    // Damage that is noticed here needs no further heal, because the `have` does not name the damaged changes.
+    // Damage that is noticed here needs no further heal: the `have` of this heal does not name the damaged changes, so
+    // the relay sends them.
     if (tx.state.damages !== damages) tx.state = { ...tx.state, damages }
   })
 }
 
 /**
- * The result of wants. `again`: changes that the relay lacks, in causal order, which are pushed again. `settled`:
- * entities whose `want` is answered completely.
+ * The result of one or more `want` messages. `again`: changes that the relay lacks, in causal order; they are pushed
+ * again. `settled`: entities whose `want` is answered completely.
  */
 export interface Wanted {
   readonly again: readonly EntityHash[]
@@ -78,9 +80,9 @@ export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]
 }
 
 /**
- * Settles open wants in the transaction that adds the changes that have arrived. `all`: settles every open want,
- * because no more changes arrive now. A heal ends when its cursor is committed. That commit, or an earlier one, must
- * put the changes that the relay lacks into the outbox.
+ * Answers those open wants whose heads have arrived, in the transaction that adds the arrived changes. `all`: answers
+ * every open want, because no more changes arrive now. A heal ends when its cursor is committed. That commit, or an
+ * earlier one, must put the changes that the relay lacks into the outbox.
  */
 export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: boolean): Promise<Wanted> {
   const again: EntityHash[] = []
@@ -102,7 +104,7 @@ export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: 
 
 /**
  * Puts the changes of an entity that a relay with these heads lacks into the outbox, and returns them. If this replica
- * does not have one of the heads, does nothing and returns undefined, unless it is `forced`.
+ * does not have one of the heads, does nothing and returns undefined. `forced`: goes on without that head.
  */
 async function lackingOf(
   replica: Replica,
@@ -132,7 +134,7 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
   for (const { hash } of bad) add(hash, tx.held.get(entity)?.get(hash) ?? saved.get(hash))
   for (const hash of tx.rejectedOf(entity).keys()) {
     const key = keys.rejected(replica.id, entity, hash)
-    const value = await replica.store.get(key) // undefined if it was refused in this group
+    const value = await replica.store.get(key) // undefined when this group put the change on the list
     const record = value === undefined ? undefined : readCache<RejectedChange>(value, key, () => {})
     add(hash, record && heldOf(bytesOfHex(record.entry), hash))
   }
@@ -140,10 +142,10 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
 }
 
 /**
- * Yields the heads of every entity, or of one (`only`). Yields an entity several times if it has more heads than a
- * message may name: with a part of them left out, the relay might never ask for a change that it lacks. Reads the
- * change records and pages in portions. The heads cover only changes whose dependencies this replica has. An entity that has
- * other changes is added to `unnamed`.
+ * Yields the heads of every entity, or of one (`only`). An entity with more heads than a message may name is yielded
+ * several times: if some heads were left out, the relay might never ask for a change that it lacks. Reads the change
+ * records and pages in portions. The heads cover only changes whose deps this replica has. An entity that has other
+ * changes is added to `unnamed`.
  */
 export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
   const { store, id, sizes } = replica

@@ -1,11 +1,12 @@
 /**
- * Moves changes into the pages of their entities, in idle time: when nothing was committed for a second, a few entities
- * at a time. The changes of a new entity move together. Later ones move once there are some of them, because the newest
- * page is rewritten with them. What an earlier session has left loose is looked for some seconds after the opening.
+ * Moves loose changes into the pages of their entities, in idle time: when nothing was committed for a second, a few
+ * entities at a time. All changes of a new entity move together. Later changes of the entity move once there are
+ * `looseHistory` of them, because each move rewrites the newest page. Some seconds after the opening, this also looks
+ * for changes that an earlier session has left loose.
  *
- * What may still leave the entity, or is needed one by one, stays loose: changes in the outbox, changes whose verdict is
- * open or that wait for others, and bad ones. Whether the entity has a live document does not matter: a document does
- * not read the disk again, and a fold changes no change.
+ * Changes stay loose if they may still leave the entity, or are read one by one: changes in the outbox, changes whose
+ * verdict is open or that wait for others, and bad ones. Whether the entity has a live document does not matter: a
+ * document does not read the disk again, and a fold changes no change.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -23,7 +24,7 @@ const PAUSE_MS = 10
 const SEARCH_MS = 10_000
 /** How many records that search reads at once. */
 const SEARCHED_AT_ONCE = 500
-/** With this many times `looseHistory` changes an entity is folded although other steps run. */
+/** An entity with this many times `looseHistory` loose changes is folded even while other steps run. */
 const PRESSING = 16
 
 export class HistoryFolds {
@@ -34,11 +35,11 @@ export class HistoryFolds {
   readonly #unpaged = new Set<string>()
   /** Entities whose fold is due. */
   readonly #ready = new Set<string>()
-  /** Those of them that do not wait until nothing else is done. */
+  /** Those entities of `#ready` that are folded even while other steps run. */
   readonly #pressing = new Set<string>()
   /** Entities whose fold is due once their row is made. */
   readonly #stale = new Set<string>()
-  /** How many groups have ended that did not fold. */
+  /** How many groups have ended, except those that fold. */
   #groups = 0
   #isFolding = false
   #isStopped = false
@@ -85,9 +86,9 @@ export class HistoryFolds {
     this.#cancelFold = this.#replica.clock.after(ms, () => {
       this.#cancelFold = undefined
       const isQuiet = this.#groups === groups
-      // A `have` reads the records of all entities meanwhile, and a disk that has failed must first be read again.
+      // During a heal, a `have` reads the records of all entities. After a failure, the disk must be read again first.
       const { state, failure, isDamaged } = this.#replica
-      if (state.heal || failure !== null || isDamaged) return // the next group begins this again
+      if (state.heal || failure !== null || isDamaged) return // the next group sets the timer again
       if (!isQuiet && this.#pressing.size === 0) return this.#foldSoon(QUIET_MS)
       this.#isFolding = true
       this.#foldSome(isQuiet ? this.#ready : this.#pressing).then(
@@ -96,7 +97,7 @@ export class HistoryFolds {
           this.#foldSoon(isQuiet ? PAUSE_MS : QUIET_MS)
         },
         () => {
-          this.#isFolding = false // the disk has failed: the group after that begins this again
+          this.#isFolding = false // the disk has failed: the next group sets the timer again
         },
       )
     })
@@ -123,10 +124,11 @@ export class HistoryFolds {
     tx.add({ writes: [], done })
   }
 
-  /** Folds the history of an entity, as far as it may be. Returns the number of changes that move. */
+  /** Folds those loose changes of an entity that may move. Returns their number. */
   async #foldOne(entity: string, tx: Transaction): Promise<number> {
     const { store, id, outbox, sizes, documents } = this.#replica
-    // A creation is acknowledged change by change; its changes move together.
+    // The relay acknowledges the changes of a creation one by one. They are folded once all are acknowledged, so that
+    // they move together.
     if (this.#unpaged.has(entity) && outbox.of(entity).length > 0) return 0
     const { suspects = [], unnamed = [] } = tx.staleOf(entity) ?? {}
     const open = new Set([...suspects, ...unnamed])
@@ -135,7 +137,7 @@ export class HistoryFolds {
     try {
       const fold = await foldHistory(store, id, entity, mayMove, sizes)
       if (fold === "damaged") {
-        await documents.saved.held(entity, tx) // notes the damage
+        await documents.saved.held(entity, tx) // this reading notes the damage
         return 0
       }
       for (const [key, value] of fold.writes) tx.put(key, value)
@@ -172,7 +174,7 @@ export class HistoryFolds {
     }
   }
 
-  /** Folds nothing more. What is loose then is folded by a later session. */
+  /** Folds nothing more. A later session folds the changes that are still loose. */
   stop(): void {
     this.#isStopped = true
     this.#cancelFold?.()

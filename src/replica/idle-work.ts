@@ -23,11 +23,14 @@ import type { Transaction } from "./transaction.ts"
 /** How long a fold that is due waits, so that a burst of writes is folded once. */
 const FOLD_DELAY_MS = 1000
 /**
- * How many folds run at most when the workspace closes. The other records stay loose, and the next open reads them one
- * by one.
+ * How many folds run at most when the workspace closes. Records that are loose after that stay loose, and the next open
+ * reads them one by one.
  */
 const FOLDS_AT_CLOSE = 100
-/** Wait between reading an entity and making its document. Who reads many entities reads the next one before that. */
+/**
+ * Wait between reading an entity and making its document. An app that reads many entities in turn reads the next one
+ * before this time has passed, and no document is made.
+ */
 const OPEN_DELAY_MS = 30
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
@@ -35,7 +38,10 @@ const RETRY_MS = 5000
 const LOOK_MS = 5000
 /** How many entities' changes are in memory at the same time while rows are made. */
 const HELD_AT_ONCE = 16
-/** Making a document takes about as long as reading its operations this many times (262,143 operations: 5 s, 0.4 s). */
+/**
+ * Making a document takes about as long as reading its operations this many times. (With 262,143 operations: 5 s to
+ * make it, 0.4 s to read them.)
+ */
 const READS_PER_DOCUMENT = 12
 /** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
 const SHOW_MS = 60_000
@@ -49,7 +55,7 @@ export class Idle implements IdleWork {
   #projecting = false
   /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
   readonly #resting = new Set<string>()
-  /** Why the changes of an entity could not be read by the step that projects stale entities. */
+  /** Why the step that projects stale entities could not read the changes of one of them; undefined when it could. */
   #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
@@ -69,7 +75,7 @@ export class Idle implements IdleWork {
     this.#histories.follow(tx)
   }
 
-  /** Looks, some seconds later, for changes that an earlier session has left loose. */
+  /** Some seconds later, folds the changes that an earlier session has left loose. */
   foldEarlier(): void {
     if (!this.#closing) this.#histories.searchLater()
   }
@@ -125,13 +131,15 @@ export class Idle implements IdleWork {
       const open = async (tx: Transaction) => {
         if (tx.exists(entity) && tx.state.access !== "read") await documents.live(entity, tx)
       }
-      // What fails here fails again when the entity is edited. That WebAssembly cannot be loaded is in the status at once.
+      // An error is dropped here, because an edit meets the same error. If WebAssembly cannot be loaded, the status
+      // says so at once.
       this.#replica.step([], open).catch(() => {})
     })
   }
 
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
-    const mended = records.filter(([, kind]) => kind !== "rejected").map(mendedOf) // a rejected change stays damaged
+    // Damaged records of the rejected list cannot be made again.
+    const mended = records.filter(([, kind]) => kind !== "rejected").map(mendedOf)
     await mendRecords(this.#replica, tx, records)
     const done = () => {
       for (const one of mended) this.mended.tell(() => [one])
@@ -256,7 +264,7 @@ export class Idle implements IdleWork {
    */
   async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
     const { clock, sizes } = this.#replica
-    this.#unread = undefined // this step may run twice
+    this.#unread = undefined // this step may run twice, and its first run may have set this
     const turns = new Turns(clock, sizes.readBytes)
     let documentsLeft = sizes.projectAtOnce
     let operationsLeft = sizes.readOperations
@@ -278,8 +286,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk must
-   * not keep the rows of all other entities from being made.
+   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk
+   * must not keep the rows of all other entities from being made.
    */
   async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
     try {
@@ -292,7 +300,7 @@ export class Idle implements IdleWork {
     }
   }
 
-  /** Projects an entity. Returns whether that took a document, or the attempt to make one. */
+  /** Projects an entity. Returns true if a document was made for that, or could not be made. */
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
     if (tx.staleOf(entity) === undefined) return false
     try {
@@ -346,8 +354,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Stops idle work, then folds rows and outbox until few loose records are left for the next open, which reads them one
-   * by one. `quickly`: folds nothing.
+   * Stops idle work, then folds rows and outbox until few loose records are left. The next open reads these one by one.
+   * `quickly`: folds nothing.
    */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true

@@ -8,7 +8,7 @@ import type { Held } from "./disk/change-record.ts"
 /** What the relay's entry says of a change. */
 type Origin = Omit<Held, "change">
 
-/** Successive changes of one actor whose entries say the same. */
+/** Successive changes of one actor of which the relay's entries say the same. */
 interface Run {
   /** The seq of the first of them. */
   readonly from: number

@@ -43,7 +43,7 @@ export class Documents {
   readonly saved: SavedChanges
   /**
    * Why Automerge could not be loaded; null unless loading failed. While this is set, no document can be made, and rows
-   * do not show changes of others.
+   * that need a document do not show changes of others.
    */
   wasmFailure: HeadwaterError | null = null
   /** Called at the end of each successful `load`, also when Automerge had been loaded before. */
@@ -57,9 +57,9 @@ export class Documents {
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
   /**
-   * Entities whose documents were made to read or to make a row, and that no edit has used, the least recently used
-   * first. After a first sync there would be thousands; WebAssembly's memory would grow for them, and each growth costs a garbage
-   * collection.
+   * Entities whose documents were made to read or to make a row, and that no edit has used; the least recently used
+   * first. Only `UNEDITED_AT_MOST` of them are kept. After a first sync there would be thousands: WebAssembly's memory
+   * would grow for them, and each growth costs a garbage collection.
    */
   readonly #unedited = new Set<string>()
   /** Estimated bytes by entity, as they were at the last eviction. `#allBytes` is their sum. */
@@ -164,8 +164,9 @@ export class Documents {
 
   /**
    * Returns the live document of an entity, hydrated if it is not live yet; undefined when the entity's changes make no
-   * document. Before it hydrates, it judges the changes whose verdict is open, so that no bad change reaches the
-   * document; the row is then made again in this group. `read`: the entity's changes, if the caller has read them.
+   * document. Hydrating first judges the changes whose verdict is open, so that no bad change reaches the document. If
+   * the entity has a mark, its row is made again in this group. `read`: the entity's changes, if the caller has read
+   * them.
    */
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
     const kept = this.get(entity)
@@ -241,7 +242,8 @@ export class Documents {
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
     const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    // The disk has lost a change of this session. Under the same actor, the next change would get that change's seq.
+    // If the disk has lost a change of this session, the next change under the same actor would get the seq of the lost
+    // one.
     if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()
     const { actor } = this.#o.authorship
     try {
@@ -258,8 +260,9 @@ export class Documents {
 }
 
 /**
- * Notes in the transaction what the verdict on all changes of an entity means for them. Returns the changes that wait.
- * The caller marks them if the entity is marked, or some wait.
+ * Notes the verdict on all changes of an entity in the transaction: marks bad changes, puts changes that have waited
+ * into the outbox (`oweFreed`), and notes a lost record. Returns the changes that still wait. The caller must pass them
+ * to `markWaiting` if there are any, or if the entity has a mark.
  */
 export function noteVerdict(
   authorship: Authorship,
@@ -274,7 +277,7 @@ export function noteVerdict(
   const waits = waiting.map(({ hash }) => held.get(hash) as Held)
   if (mark === undefined && lacksRecord(held, waits, tx.badOf(entity))) {
     tx.state = withDamage(tx.state)
-    markWaiting(tx, entity, waits) // so that the loss is found only once
+    markWaiting(tx, entity, waits) // with the mark, later calls do not note the same loss again
   }
   return waits
 }
@@ -285,8 +288,8 @@ export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: T
 }
 
 /**
- * Gives the verdict on changes that were all judged before. Only their deps are checked, because a change may depend on
- * one that the disk has damaged.
+ * Gives the verdict on changes that were all judged before. Checks only their deps: a change waits when the disk has
+ * damaged one that it depends on.
  */
 function trusted(changes: readonly Change[]): Judged {
   const history = History.of(causalOrder(changes))
@@ -295,8 +298,9 @@ function trusted(changes: readonly Change[]): Judged {
 }
 
 /**
- * Puts those of the `whole` changes into the outbox that are in `unnamed`. These changes waited for missing ones, so
- * the `have` of a heal did not name them (`noteUnnamed`). The relay may lack them, too, and cannot have asked for them.
+ * Puts the changes into the outbox that are in both `whole` and `unnamed`. `whole`: changes whose deps have all
+ * arrived. `unnamed`: changes that the `have` of a heal did not name, because they waited for missing ones
+ * (`noteUnnamed`). The relay may lack these, and could not ask for them.
  */
 export function oweFreed(
   authorship: Authorship,
@@ -305,13 +309,13 @@ export function oweFreed(
   unnamed: readonly Hash[] | undefined,
   tx: Transaction,
 ): void {
-  const freed = new Set(unnamed) // a heal may leave thousands of changes of one note unnamed
+  const freed = new Set(unnamed) // a set, because these may be thousands of changes of one note
   for (const change of whole) if (freed.has(change.hash)) authorship.giveBack(entity, change, tx)
 }
 
 /**
- * Marks an entity of which some changes wait for missing ones; the missing changes may arrive only after a restart.
- * Removes the mark when no change waits.
+ * Marks an entity of which some changes wait for missing ones. The mark is saved, because the missing changes may
+ * arrive only after a restart. Removes the mark when no change waits.
  */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = new Set(waiting.map(({ change }) => change.hash))

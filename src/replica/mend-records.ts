@@ -1,8 +1,8 @@
 /**
- * Makes damaged records again from changes: rows, pages of rows, marks, verdicts, outbox records. They are found when the
- * workspace opens or everything is read again. A damaged page of outbox records is dropped, because changes do not say
- * what the relay lacks: a heal follows, in which the relay says it. The rejected list cannot be made again: a damaged
- * record of it stays on the disk for people to inspect.
+ * Makes damaged records again from changes: rows, pages of rows, marks, verdicts, outbox records. Damage to them is
+ * found when the workspace opens or everything is read again. A damaged page of outbox records is dropped, because
+ * changes do not say what the relay lacks: a heal follows, in which the relay says it. The rejected list cannot be made
+ * again: a damaged record of it stays on the disk for people to inspect.
  */
 import type { Mended } from "../base/mended.ts"
 import type { Key } from "../store/store.ts"
@@ -14,7 +14,7 @@ import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Says which record of the disk has this key. */
+/** Describes the record with this key for the app that is told of its damage. */
 export function mendedOf([, kind, first, second]: Key): Mended {
   const entity = kind === "row" ? second : kind === "stale" || kind === "bad" || kind === "out" ? first : undefined
   return { record: kind as Mended["record"], ...(entity !== undefined && { entity }) }
@@ -23,7 +23,10 @@ export function mendedOf([, kind, first, second]: Key): Mended {
 /** How many records of changes, or pages of histories, are read at once. */
 const AT_ONCE = 200
 
-/** Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this. */
+/**
+ * Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this
+ * transaction does.
+ */
 export async function mendRecords(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
   for (const key of damaged) await mendRecord(replica, tx, key)
   if (damaged.some(([, kind]) => kind === "page")) await markRowless(replica, tx)
@@ -38,7 +41,7 @@ async function mendRecord(replica: Replica, tx: Transaction, key: Key): Promise<
     case "page":
       return tx.put(key, undefined) // `markRowless` finds the entities whose rows were in it
     case "stale":
-      return markStale(tx, first, await hashesOf(replica, first)) // any of these verdicts may have been open
+      return markStale(tx, first, await hashesOf(replica, first)) // any of them may have been a suspect
     case "bad":
       tx.put(key, undefined)
       return markStale(tx, first, [second])
@@ -78,14 +81,15 @@ async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<vo
   const [, , entity = "", hash = ""] = key
   const held = (await readChanges(replica.store, replica.id, [{ entity, hash }])).get(hash)
   if (held === undefined) {
-    // No change has this hash. The disk may have damaged the key of the record, and then another change has lost its
-    // record: in a heal the relay asks for it.
+    // The disk has no change with this hash. Perhaps the disk has damaged the hash in the key of this record. Then the
+    // outbox record of another change is lost: in a heal the relay asks for that change.
     tx.put(key, undefined)
     tx.state = withDamage(tx.state)
     return
   }
   const principal = held.by ?? null
-  // The connected principal may not be the one that made the change: then the change is adopted, in its author's name.
+  // If another principal made the change than the one that is connected, the change is pushed as adopted, in the name
+  // of its author.
   const how = isOurs({ principal, how: "own" }, tx.state) ? "own" : "adopt"
   tx.owe({ ...owedOf(entity, held.change), how, principal, fields: [] })
 }

@@ -24,8 +24,8 @@ export async function openReplica(options: OpenOptions): Promise<Replica> {
   const idle = new Idle(replica)
   replica.whenIdle(idle)
   if (options.onMended !== undefined) idle.mended.add(options.onMended)
-  // Every group begins with making damaged records again, so an empty step does it. When it fails, because the disk is
-  // full, say, the replica is open all the same: it shows what can be read, and a later group makes them again.
+  // Every group begins by making damaged records again, so an empty step is enough to do this. If it fails, because the
+  // disk is full, say, the replica opens all the same: it shows what can be read, and each later group tries again.
   if (replica.isDamaged) await replica.step([], () => {})
   await checkClock(replica)
   idle.projectAgain(projections)

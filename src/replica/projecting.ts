@@ -24,7 +24,7 @@ export interface Projecting {
   readonly documents: Documents
   readonly authorship: Authorship
   readonly defs: Defs
-  /** Whether rows of closed entities are read from their changes, as far as `readRow` can. */
+  /** Whether the row of a closed entity is read from its changes, if `readRow` can read them. */
   readonly readRows: boolean
 }
 
@@ -92,8 +92,8 @@ export function readClosed(
 
 /**
  * Leaves out an entity whose document cannot be made now (`DOCUMENT_FAILED`), so that the rest of the group is still
- * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: when the
- * disk fails or WebAssembly is missing, nothing is known of the entity.
+ * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: a failure
+ * of the disk, or of loading WebAssembly, says nothing about this entity.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
   if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error
@@ -106,7 +106,10 @@ function rowOf({ entity, by }: Live, defs: Defs): StoredRow {
   return storedRow(project(entity, defs.get(entity.collection)), entity.facts, by)
 }
 
-/** Adds to a row who pushed the changes that it has its times from. `by`: the principal, if it is known. */
+/**
+ * Adds to a row the principals that pushed the changes in which the entity was created, last updated and deleted. `by`
+ * returns the principal that pushed a change, if it is known.
+ */
 export function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
   const { createdIn, updatedIn, deletedIn } = facts
   const nameOf = (hash: Hash | undefined) => (hash && by(hash)) ?? null

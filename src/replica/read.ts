@@ -14,10 +14,12 @@ export async function read(replica: Replica, def: AnyDef, id: string): Promise<F
   let isClosed = false
   const fields = await replica.step([], async (tx) => {
     if (!tx.exists(id)) return undefined
-    // The verdict on a change of a stale entity may be open.
+    // The verdict on a change of a stale entity may be open. So its fields are read from its document, before which its
+    // changes are judged.
     const isSound = () => tx.staleOf(id) === undefined
     const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.saved.held(id, tx) : undefined
-    // If a damaged change was noticed now, the entity is stale, and its row is made again with its document.
+    // If this reading has found a damaged change, the entity is stale now. Then the document is used, and the row is
+    // made again.
     const changes = held && isSound() ? Array.from(held.values(), ({ change }) => change) : undefined
     const closed = changes && readSound(id, changes)
     const read = closed && accepted(() => closed.whole(def))

@@ -21,28 +21,31 @@ export interface Received {
   readonly items: readonly Item[]
   readonly cursor?: Cursor | undefined
   /**
-   * Present with the cursor that ends a heal. `reach`: the furthest place in the log that this replica learned of in the
-   * heal. `damages`: those of the state when the heal began.
+   * Present with the cursor that ends a heal. `reach`: the furthest place in the log that this replica learned of in
+   * the heal. `damages`: `State.damages` when the heal began.
    */
   readonly healed?: { readonly reach: Cursor | null; readonly damages: number } | undefined
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
-  /** Present when the relay has sent its time: by how many ms its clock is ahead of ours, and when it was so by ours. */
+  /**
+   * Present when the relay has sent its time: how many ms its clock is ahead of ours, and our time when this was
+   * measured.
+   */
   readonly clock?: Pick<State, "clockAheadMs" | "clockMeasuredAt"> | undefined
 }
 
-/** What has come of received entries once they are committed. */
+/** The result of received entries, once they are committed. */
 export interface Committed extends Wanted {
-  /** ms that applying the changes to live documents took. */
+  /** How long it took to apply the changes to live documents, ms. */
   readonly applyingMs: number
 }
 
 /**
  * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries
- * whose connection has ended before their step begins are dropped, and the next connection brings them again. Otherwise
- * they could name the former principal after the next one is known, and the unsent changes of the former principal
- * would be pushed under another account.
+ * whose connection has ended before this step begins are dropped, and the next connection brings them again. Otherwise
+ * they could set the principal back to that of the ended connection while another one is connected already, and unsent
+ * changes of the former principal would be pushed under another account.
  */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Committed> {
   const { replica } = steps
@@ -106,8 +109,8 @@ function knownAccess(access: Word<Access>): Access {
 }
 
 /**
- * Adds the changes of these entries, except those that this replica is known to have without reading the disk. Returns
- * the added changes by entity.
+ * Adds the changes of these entries to the transaction. Leaves out changes that are in memory already (`isHeld`), and
+ * changes that are known to be bad. Returns the added changes by entity.
  */
 async function freshChanges(
   replica: Replica,
@@ -115,7 +118,8 @@ async function freshChanges(
   items: readonly Item[],
 ): Promise<ReadonlyMap<string, Held[]>> {
   const fresh = new Map<string, Held[]>()
-  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : [])) // the others are runs of own pushes
+  // An item that is not an entry names changes that this replica has pushed itself, so it brings no bytes.
+  const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : []))
   for (const { kind, entity } of entries) {
     // The entry must not be skipped: the cursor would move past it, and it would be lost.
     if (kind !== "change")
@@ -149,8 +153,8 @@ async function freshChanges(
 
 /**
  * Whether this replica certainly has the bytes of a change: in a live document, or received in this group. A change
- * that is only on the disk is written again, because its record may be damaged, unlike the bytes that have arrived. So
- * is a change whose record is known to be damaged.
+ * that is only on the disk is written again, because its record may be damaged, unlike the bytes that have arrived. A
+ * change whose record is known to be damaged is always written again.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   if (tx.badOf(entity).get(hash)?.damaged) return false

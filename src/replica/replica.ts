@@ -33,8 +33,9 @@ export interface ReplicaOptions {
 }
 
 /**
- * The longest time that a failed write waits until the disk was read again, ms. It waits so that rows show what is saved
- * when it rejects. But a disk that has failed may never answer, and an app must be told all the same.
+ * The longest wait between a failed commit and the rejection of its writes, ms. The writes wait until the disk was read
+ * again, so that rows show what is saved when they reject. But a disk that has failed may never answer, and the app
+ * must be told all the same.
  */
 const READ_AGAIN_MS = 1000
 
@@ -56,7 +57,10 @@ export class Replica {
    * records, because one of them is damaged.
    */
   #toRead: "nothing" | "moved" | "everything" = "nothing"
-  /** Why damaged records could not be made again. While this is set, no step can write. */
+  /**
+   * Why damaged records could not be made again; undefined when they were, or when none is damaged. While this is set,
+   * no step can write.
+   */
   #unmended: HeadwaterError | undefined
   readonly #arrivals: Arrivals
   #idle: IdleWork = NO_WORK
@@ -102,7 +106,9 @@ export class Replica {
   get setAside(): SetAside | undefined {
     return this.#known.setAside
   }
-  /** Whether damaged records are not made again yet: rows, marks and outbox records may be missing. */
+  /**
+   * Whether some records are damaged and not made again yet. Until then rows, marks and outbox records may be missing.
+   */
   get isDamaged(): boolean {
     return this.#known.damaged.length > 0
   }
@@ -115,14 +121,14 @@ export class Replica {
     return this.documents.wasmFailure ?? this.documents.failure
   }
 
-  /** The time that a change made now carries, in s since 1970. */
+  /** The time that a change gets if it is made now, in s since 1970. */
   seconds(): number {
     return this.#known.seconds()
   }
 
   /**
    * Calls `listener` after every commit with the rows that the commit has changed, and after a failure with no rows.
-   * Returns the unsubscription.
+   * Returns a function that ends these calls.
    */
   onCommit(listener: (changed: Changed) => void): () => void {
     return this.#listeners.add(listener)
@@ -156,8 +162,9 @@ export class Replica {
   }
 
   /**
-   * Returns a change that is on the disk, if it is kept in memory since its entity arrived or was created, or since it
-   * was made. A change that was made is returned once: a second push reads it from the disk, which may show damage.
+   * Returns a saved change if it is still in memory, because its entity has just arrived or was just created, or
+   * because this session has just made it. Undefined: the change must be read from the disk. A change that this session
+   * made is returned once: when it is pushed a second time, it is read from the disk, so that damage is noticed.
    */
   kept(entity: string, hash: Hash): Held | undefined {
     const arrived = this.#arrivals.get(entity, hash)
@@ -222,14 +229,14 @@ export class Replica {
     const undo = tx.savepoint()
     const { damages } = tx.state
     try {
-      // An edit of an entity whose row is damaged would otherwise be refused because there is no such entity.
+      // Otherwise an edit of an entity whose row is damaged would be refused with `ENTITY_NOT_FOUND`.
       if (this.#unmended !== undefined && step.entities.length > 0) throw this.#unmended
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
       return () => step.resolve(value)
     } catch (error) {
       const isDamaged = tx.state.damages !== damages
-      this.#drop(undo()) // and what the step noted of the damage
+      this.#drop(undo()) // this also undoes what the step has noted of the damage
       if (isDamaged) this.step([], (again) => findDamage(this.documents, step.entities, again)).catch(() => {})
       if (isOfDisk(error)) this.noteFailure(error)
       return () => step.reject(error)
@@ -255,8 +262,8 @@ export class Replica {
   }
 
   /**
-   * Commits. Returns false when another writer on the same store committed first; the documents with unsaved changes
-   * are then dropped.
+   * Commits the transaction. Returns false when another writer on the same store committed first; the documents with
+   * unsaved changes are then dropped.
    */
   async #save(tx: Transaction, commit: Commit): Promise<boolean> {
     if (this.#unmended !== undefined) throw this.#unmended
@@ -295,9 +302,10 @@ export class Replica {
 
   /**
    * Recovers from a failed commit, which may be on the disk or not. Reads what has changed on the disk, drops the live
-   * documents, and takes a new session actor, so that no (actor, seq) is ever used for two changes. Rejects the group
-   * and the waiting steps that write to the same entities. If the disk does not answer, they reject before it was read:
-   * then rows show the last state that is known to be saved until it answers, and no step runs before that.
+   * documents, and takes a new session actor, so that no (actor, seq) is ever used for two changes. Then rejects the
+   * group and the waiting steps that write to the same entities. If the disk does not answer within `READ_AGAIN_MS`,
+   * they reject before that reading is done. Until the disk answers, rows show the last state that is known to be
+   * saved, and no step runs.
    */
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
@@ -311,7 +319,7 @@ export class Replica {
       for (const step of [...group, ...behind]) step.reject(error)
     }
     const cancel = this.clock.after(READ_AGAIN_MS, reject)
-    await this.#readMoved().catch(() => {}) // the next group reads again
+    await this.#readMoved().catch(() => {}) // if this fails, the next group reads again
     cancel()
     reject()
     this.#idle.afterFailure()
@@ -323,14 +331,14 @@ export class Replica {
    */
   async #followOther(): Promise<void> {
     if (!(await this.#readMoved()))
-      throw new Error("the store says that it has moved, and holds what was expected of it")
+      throw new Error("the store refused a commit with STORE_MOVED, but no other writer has committed")
     await this.#mend()
   }
 
   /**
-   * Makes damaged records again, in a commit of their own. Until that has succeeded no group commits, because its steps
-   * would miss the records: an edit might rest on a change whose verdict is open. A step that only reads goes on, so that
-   * a workspace can be opened and read although its disk is full.
+   * Makes damaged records again, in a commit of their own. Until that commit has succeeded, no other group commits: its
+   * steps would miss the records, and an edit might depend on a change whose verdict is open. A step that only reads
+   * may run, so that a workspace can be opened and read although its disk is full.
    */
   async #mend(): Promise<void> {
     this.#unmended = undefined
@@ -350,7 +358,7 @@ export class Replica {
       reject(cause)
     }
     if (this.#unmended !== undefined) this.noteFailure(this.#unmended)
-    else this.documents.dropAll() // they were made without the records
+    else this.documents.dropAll() // the documents were made without the records that were damaged
   }
 
   /**

@@ -1,6 +1,7 @@
 /**
  * Reads the changes of entities from the disk, through a transaction: with the changes that its group has added, and
- * without those that it has removed or that are known to be bad. Notes what the disk has damaged or lost.
+ * without those that the group has removed or that are known to be bad. Notes changes that the disk has damaged or
+ * lost.
  */
 import type { Store } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -54,8 +55,8 @@ export class SavedChanges {
   }
 
   /**
-   * Reads a change that is in the outbox. A record that cannot be read, or is not there, is handled as a damaged
-   * record. Undefined: this replica does not have the change, or the change has left the outbox.
+   * Reads a change that is in the outbox. A record that cannot be read or is missing is handled as damaged. Undefined:
+   * this replica does not have the change, or the change has left the outbox.
    */
   async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
     if (tx.owed(entity, hash) === undefined) return undefined
@@ -64,19 +65,19 @@ export class SavedChanges {
   }
 
   /**
-   * Whether all changes that the entity has left are bad, so that its row must be removed. A change whose record is
+   * Whether every change that is left of the entity is bad, so that its row must be removed. A change whose record is
    * damaged is not bad in this sense, nor is a change that waits for others.
    */
   async isGone(entity: string, tx: Transaction): Promise<boolean> {
     if ((tx.held.get(entity)?.size ?? 0) > 0) return false
     const bad = tx.badOf(entity)
-    for (const { damaged } of bad.values()) if (damaged) return false // its record may also be missing
+    for (const { damaged } of bad.values()) if (damaged) return false // `#read` may not find it
     const { held, unreadable, pages } = await this.#read(entity)
     const isLeft = (hash: Hash) => !tx.dropped.get(entity)?.has(hash) && !bad.has(hash)
     return ![...held.keys(), ...unreadable].some(isLeft) && !pages.some(isDamaged)
   }
 
-  /** Takes the changes that this transaction drops out of the pages of their entity. Call it after dropping some. */
+  /** Removes from the pages of an entity the changes that this transaction drops. Call it after these were dropped. */
   async takeDroppedOut(entity: string, tx: Transaction): Promise<void> {
     const dropped = tx.dropped.get(entity)
     if (dropped === undefined) return
@@ -85,8 +86,8 @@ export class SavedChanges {
   }
 
   /**
-   * Handles a loose change that cannot be read. If the live document has the change, or everybody can make it again, its
-   * record is written again. Otherwise this replica does not have the change any more.
+   * Handles a loose change that cannot be read. If the live document has the change, or everybody can make it again,
+   * its record is written again. Otherwise this replica does not have the change any more.
    */
   #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
     const there = this.#o.liveOf(entity)?.held(hash) ?? madeAgain(entity, hash, this.#o.defs, tx)
@@ -96,8 +97,8 @@ export class SavedChanges {
   }
 
   /**
-   * Handles damaged pages. Removes their damaged blocks in the same commit that notes the damage, so that it is noted
-   * once. If there is a live document, it has the changes that were in them, and they are written again.
+   * Handles damaged pages. Removes their damaged blocks in the commit that notes the damage, so that it is noted only
+   * once. If the entity has a live document, the document has the changes of these blocks, and they are written again.
    */
   #mendPages(entity: string, { pages }: SavedHistory, held: Map<Hash, Held>, tx: Transaction): void {
     for (const [key, value] of takeOut(pages, tx.dropped.get(entity) ?? new Set(), { damaged: true })) {

@@ -31,7 +31,7 @@ export async function setAside(
     const owed = tx.owed(entity, gone)
     if (owed !== undefined) tx.removeOwed(owed)
     const there = held.get(gone)
-    // A change that is bad here too is not in `held`; it stays on the disk.
+    // A change that is also marked as bad is not in `held`. It is copied to the rejected list, and its record stays.
     const entry = there ? encodeSaved(entryOf(entity, there)) : await recordOf(replica, entity, gone)
     if (entry === undefined) continue
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })

@@ -28,7 +28,10 @@ import {
 
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 
-/** Larger than the counter of any operation (`readChange`). */
+/**
+ * `pushLast` adds this number to the `startOp` of an outbox record, so that the change is pushed after all others of
+ * its entity. The number is larger than the counter of any operation (`readChange` checks that).
+ */
 const BEHIND_ALL = 2 ** 31
 
 /** What is known of the disk (`Known`). A transaction reads from it whatever its group has not changed. */
@@ -55,11 +58,14 @@ export class Transaction {
   readonly readyRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
   /** Hashes of the changes that this group removes, by entity. */
   readonly dropped = new Map<string, Set<Hash>>()
-  /** Entities of which this replica had no change before this group, and that came from the relay or were created here. */
+  /**
+   * Entities of which this replica had no change before this group. They came from the relay, or were created here
+   * without a document.
+   */
   readonly newEntities = new Set<string>()
   /**
-   * Changes that were made on this device by this group, by hash, each with the principal of its time: another account
-   * may have connected in the middle of the group.
+   * By hash, the changes that this group has made on this device. Each has the principal that was connected when it was
+   * made, because another account may connect in the middle of the group.
    */
   readonly minted = new Map<
     Hash,
@@ -179,7 +185,7 @@ export class Transaction {
     return this.#below.outbox.get(entity, hash)
   }
 
-  /** Returns the records that the outbox will have after this commit, if it has `before` now. */
+  /** Returns the records that the outbox will have after this commit. `before`: the records that it has now. */
   allOwed(before: Iterable<Owed>): Owed[] {
     const all = new Map<Hash, Owed>()
     for (const owed of before) all.set(owed.hash, owed)
@@ -214,7 +220,10 @@ export class Transaction {
     this.put(key, record && writeJson(key, record))
   }
 
-  /** Saves a change with this commit. If the disk had damaged its record, it is not bad any more. */
+  /**
+   * Saves a change with this commit. If the change was marked as bad because the disk had damaged its record, removes
+   * the mark.
+   */
   hold(entity: string, held: Held): void {
     const { change } = held
     this.#forgetRow(entity)
@@ -230,8 +239,8 @@ export class Transaction {
   }
 
   /**
-   * Adds a change that was made on this device in this session. If the change is on the rejected list, it is taken off
-   * the list and pushed once more: a derived change is the same each time it is made.
+   * Adds a change that was made on this device in this session. A derived change has the same hash each time it is
+   * made, so it may be on the rejected list already. Then it is taken off the list and pushed once more.
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
@@ -295,9 +304,9 @@ export class Transaction {
   }
 
   /**
-   * Moves a change to the end of its entity's outbox, or back to its place. Perhaps nobody can ever push the change, and
-   * changes of another account that do not depend on it need not wait for it then. (A creation stays first, because
-   * everything depends on it.)
+   * Moves a change behind all other outbox records of its entity (`last`), or back to its place. Call it with `last`
+   * for a change that perhaps nobody can ever push: changes of another account that do not depend on it must not wait
+   * for it. A creation stays first, because everything depends on it.
    */
   pushLast(entity: string, hash: Hash, last: boolean): void {
     const owed = this.owed(entity, hash)

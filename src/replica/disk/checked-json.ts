@@ -1,14 +1,17 @@
 /**
- * Records as JSON with a checksum: eight hexadecimal digits, and then the JSON. A record with a damaged letter may still
- * be JSON of the right shape. Without a checksum, a replica would show a word that nobody wrote, or would take a change
- * that the relay lacks for stored.
+ * Records as JSON with a checksum: eight hexadecimal digits, and then the JSON. A record with a damaged letter may
+ * still be JSON of the right shape. Without a checksum, a replica would show a word that nobody wrote, or would take a
+ * change that the relay lacks for stored.
  */
 import { checksum } from "../../base/checksum.ts"
 import type { Key, Value } from "../../store/store.ts"
 
 const DIGITS = 8
 
-/** Writes a record. Its checksum covers its key, too: the disk may damage a key, and so give a record to another entity. */
+/**
+ * Writes a record. The checksum covers the record's key, too: the disk may damage a key, and the record would then
+ * belong to another entity.
+ */
 export function writeJson(key: Key, record: unknown): string {
   const json = JSON.stringify(record)
   return checksumOf(key, json) + json
@@ -23,7 +26,7 @@ export function parseJson(key: Key, value: Value | undefined): unknown {
     return JSON.parse(json)
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
-    throw error // the record may be whole
+    throw error // this does not show that the record is damaged
   }
 }
 

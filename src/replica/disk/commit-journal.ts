@@ -33,13 +33,15 @@ export class Touched {
   readonly rowPages = new Map<string, Set<number>>()
   outboxPages = false
   state = false
-  /** True when a commit touched more keys than a journal record may name, or when the journal lacks the record of it. */
+  /**
+   * True when a commit touched more keys than a journal record may name, or when the journal lacks the record of it.
+   */
   everything = false
 
   /**
-   * Finds what a commit touches from the keys that it writes, which must be complete. `owed`: the entities of which
-   * outbox records were added or removed. Keys of outbox records do not show this: new records may go into pages at
-   * once, and a fold moves records without changing them.
+   * Finds what a commit touches. `writes`: all its writes, whose keys show this. `owed`: the entities of which outbox
+   * records were added or removed. Keys of outbox records do not show this: new records may go into pages at once, and
+   * a fold moves records without changing them.
    */
   static by(writes: readonly Write[], owed: Iterable<string>): Touched {
     const touched = new Touched()
@@ -122,7 +124,10 @@ export function journalWrites(
   ]
 }
 
-/** The commit record: the number of the last commit, 0 before the first, and the value that the next commit expects. */
+/**
+ * The commit record. `n`: the number of the last commit, 0 before the first. `value`: the value on the disk, which the
+ * next commit expects.
+ */
 export interface LastCommit {
   readonly n: number
   readonly value: Value | undefined

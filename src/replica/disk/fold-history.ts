@@ -1,8 +1,9 @@
 /**
- * Plans the writes that move loose changes of an entity into its pages, and those that take changes out of pages.
+ * Plans the writes that move loose changes of an entity into its pages, and the writes that take changes out of its
+ * pages.
  *
- * Changes are added to the newest page until it is full, then to new ones. Only the newest page is ever rewritten for
- * more changes, and of it only the last block is encoded again. So a long history is not rewritten because it grows.
+ * Changes are added to the newest page until it is full, then to new pages. Only the newest page is rewritten when
+ * changes are added, and only its last block is encoded again. So a long history is not rewritten because it grows.
  */
 import type { Sizes } from "../../base/replica-sizes.ts"
 import type { Key, Store, Write } from "../../store/store.ts"
@@ -37,7 +38,7 @@ export async function foldHistory(
   const loose: Held[] = []
   for (const [key, value] of await store.list(keys.changesOf(w, entity))) {
     const hash = key[3] ?? ""
-    const held = mayMove(hash) ? heldOf(value, hash) : undefined // what cannot be read is noted when it is needed
+    const held = mayMove(hash) ? heldOf(value, hash) : undefined // a damaged one stays loose
     if (held !== undefined) loose.push(held)
   }
   if (loose.length === 0) return { writes: [], changes: 0 }
@@ -52,7 +53,7 @@ export async function foldHistory(
   const writes: Write[] = loose.map(({ change }) => [keys.change(w, entity, change.hash), undefined])
   const rewritten = rewrite(pages, (held) => {
     const again = byHash.get(held.change.hash)
-    return again === undefined || saySame(again, held) ? held : again // what the relay's last entry said counts
+    return again === undefined || saySame(again, held) ? held : again // the words of the latest entry count
   })
   for (const { key, blocks } of rewritten) writes.push([key, joinBlocks(blocks)])
   if (added.length > 0) {
@@ -63,9 +64,9 @@ export async function foldHistory(
 }
 
 /**
- * Whether one of these changes, the oldest first, is likely to be in an older page than this one: the changes of an
- * entity arrive again when a relay was restored, or replaced. A change that is then in two pages takes some bytes, and
- * is read from the newer one.
+ * Whether one of these changes, sorted by age, may also be in an older page than this one. That happens when changes
+ * arrive again, because the relay was restored or replaced. The answer is a guess from operation counters. If it is
+ * wrong, a change gets into two pages: this takes some bytes, and the change is read from the newer page.
  */
 function beginsBefore([first]: readonly Held[], { blocks }: HistoryPage): boolean {
   const startOp = (first as Held).change.startOp
@@ -73,7 +74,7 @@ function beginsBefore([first]: readonly Held[], { blocks }: HistoryPage): boolea
   return true
 }
 
-/** Writes the changes behind those of the newest page, and goes on in new pages. */
+/** Plans the writes that add changes to the newest page and, once it is full, to new pages. */
 function addTo(
   newest: HistoryPage | undefined,
   added: readonly Held[],
@@ -119,7 +120,7 @@ function blockLength(held: readonly Held[], most: number): number {
   return n
 }
 
-/** Plans the writes that take changes out of these pages, and with them every damaged block if `damaged` is set. */
+/** Plans the writes that take changes out of these pages. `damaged`: takes out every damaged block, too. */
 export function takeOut(
   pages: readonly HistoryPage[],
   hashes: ReadonlySet<Hash>,
@@ -130,8 +131,8 @@ export function takeOut(
 }
 
 /**
- * Puts `next(held)` in the place of each change, or nothing if it is undefined. Returns the pages that are other pages
- * then. `damaged`: leaves out damaged blocks, which otherwise stay as they are.
+ * Replaces each change by `next(held)`, or removes it if that is undefined. Returns the pages that differ after this.
+ * `damaged`: removes damaged blocks, which otherwise stay as they are.
  */
 function rewrite(
   pages: readonly HistoryPage[],

@@ -1,10 +1,10 @@
 /**
  * The changes of an entity on the disk. New ones are loose: each is a record of its own (`change-record.ts`). Idle work
- * moves them into the pages of the entity (`history-page.ts`, `fold-history.ts`). A change may be in both places: after
- * a change that is in a page has arrived once more, its loose record is there until the next fold.
+ * moves them into the pages of the entity (`history-page.ts`, `fold-history.ts`). A change may be in both places: when
+ * a change that is in a page arrives once more, it also gets a loose record, until the next fold.
  *
- * Loose records are read before pages everywhere. A change only ever moves from a loose record to a page, so one that
- * another writer moves meanwhile is read twice instead of never.
+ * Loose records are read before pages everywhere. A change only ever moves from a loose record to a page, so a change
+ * that another writer moves meanwhile is read twice instead of never.
  */
 import { listAt } from "../../base/maps.ts"
 import type { Key, Store, Value } from "../../store/store.ts"
@@ -59,8 +59,8 @@ export const pageOf = ([key, value]: [Key, Value]): HistoryPage => ({ key, block
 export const isDamaged = ({ blocks }: HistoryPage): boolean => blocks.some(({ held }) => held === undefined)
 
 /**
- * Reads some changes, as far as they can be read. The pages of an entity are read once, and only if one of its changes
- * is not loose.
+ * Reads these changes; leaves out those that cannot be read. The pages of an entity are read once, and only if one of
+ * its changes is not loose.
  */
 export async function readChanges(
   store: Store,
@@ -98,11 +98,11 @@ const PAGES_AT_ONCE = 32
  */
 export async function* histories(store: Store, w: string, records: number): AsyncGenerator<EntityHistory> {
   let after: Key | undefined
-  let last = "" // every entity up to this one was given
+  let last = "" // every entity up to this one was yielded
   for (let isEnd = false; !isEnd; ) {
     const loose = await store.list(keys.changes(w), { limit: records, ...(after && { after }) })
     isEnd = loose.length < records
-    // The loose records of the last entity may go on behind those that were read.
+    // The last entity may have more loose records than were read.
     const until = isEnd ? undefined : (loose.at(-1)?.[0][2] as string)
     const byEntity = new Map<string, [Key, Value][]>()
     for (const record of loose) listAt(byEntity, record[0][2] ?? "").push(record)
@@ -130,7 +130,7 @@ export async function* histories(store: Store, w: string, records: number): Asyn
 /** Larger than any hash, and than any page's number. */
 const AFTER_ALL_HASHES = "~"
 
-/** Reads the pages of the entities behind one and up to another, entity by entity. */
+/** Reads the pages of the entities after `behind`, up to and including `until`, entity by entity. */
 async function* pagesBehind(
   store: Store,
   w: string,

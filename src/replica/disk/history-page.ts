@@ -53,7 +53,7 @@ export function writeBlock(key: Key, held: readonly Held[]): HistoryBlock {
   return { bytes: out.written(), held }
 }
 
-/** Puts blocks together to a page. */
+/** Makes a page of these blocks. */
 export function joinBlocks(blocks: readonly HistoryBlock[]): Uint8Array {
   const page = new BytesWriter()
   for (const { bytes } of blocks) {
@@ -64,8 +64,8 @@ export function joinBlocks(blocks: readonly HistoryBlock[]): Uint8Array {
 }
 
 /**
- * Reads a page. A block that cannot be read has no changes; when the lengths of blocks are damaged, the rest of the page
- * counts as one such block. Any failure that does not show damage (no memory, say) is thrown.
+ * Reads a page. `held` of a block that cannot be read is undefined. When the lengths of blocks are damaged, the rest of
+ * the page counts as one such block. Any failure that does not show damage (no memory, say) is thrown.
  */
 export function readPage(key: Key, value: Value): HistoryBlock[] {
   if (typeof value === "string" || value.length === 0) return [{ bytes: new Uint8Array(), held: undefined }]
@@ -139,7 +139,7 @@ function withRuns(changes: readonly Pick<Held, "change" | "collection">[], runs:
   return held
 }
 
-/** The changes of a page's blocks that can be read. */
+/** Yields the changes of those blocks that can be read. */
 export function* heldIn(blocks: readonly HistoryBlock[]): Generator<Held> {
   for (const { held } of blocks) if (held !== undefined) yield* held
 }

@@ -1,11 +1,11 @@
 /**
  * A page of the outbox: many records in one value, so that a workspace with a large outbox opens quickly. Principal,
- * `how` and fields, which many records share, are written once as a kind. An entity has one line for each kind of its
- * changes, and a line is parsed only when its entity is needed.
+ * `how` and fields are the same in many records, so each combination of them is written once, as a kind. An entity has
+ * one line for each kind of its changes. A line is parsed only when its entity is needed.
  *
- * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has, separated by spaces:
- * the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not, then
- * `hash,startOp,bytes` of each change.
+ * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has,
+ * separated by spaces: the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not,
+ * then `hash,startOp,bytes` of each change.
  */
 
 import type { Key, Value } from "../../store/store.ts"
@@ -18,6 +18,7 @@ type KindRecord = [principal: string | null, how: OutRecord["how"], fields: read
 export interface Kind {
   readonly principal: string | null
   readonly how: OutRecord["how"]
+  /** How many changes of this kind the page has. */
   readonly owed: number
   /** What a row shows for such changes. `created`: the entity's creation is one of them. `edited`: it is not. */
   readonly created: Pending
@@ -44,7 +45,7 @@ export function writePage(owed: Iterable<Owed>, key: Key): string {
   let before: Owed | undefined
   for (const one of owed) {
     const { entity, principal, how, fields, hash, startOp, bytes } = one
-    // The changes of one edit lie side by side and share their fields.
+    // The changes of one edit follow each other and share their fields, so their kind is looked up only once.
     if (kind === undefined || before?.fields !== fields || before.principal !== principal || before.how !== how) {
       const alike = JSON.stringify([principal, how, fields])
       kind = kinds.get(alike)
@@ -78,7 +79,7 @@ export function readPage(value: Value | undefined, key: Key, note: NoteDamaged):
     const second = line.indexOf(" ", first + 1)
     const kind = kinds[Number(line.slice(first + 1, second))]
     if (kind === undefined) {
-      note(key) // a page without this line would say that the relay has stored its changes
+      note(key) // without this line, its changes would count as stored at the relay
       return undefined
     }
     const entity = line.slice(0, first)

@@ -3,7 +3,8 @@
  * same commit as its change, and removed in the commit that handles the ack.
  *
  * A device that was offline for long has tens of thousands of records. So that its workspace still opens quickly, most
- * records lie in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is needed.
+ * records lie in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is
+ * needed.
  */
 
 import type { Sizes } from "../../base/replica-sizes.ts"
@@ -28,7 +29,7 @@ import { type Principals, WaitingForOthers } from "./waiting-for-others.ts"
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
-/** How many of the last additions are kept in memory. */
+/** How many of the records that were added last are kept for `addedSince`. */
 const RECENT = 1024
 
 /** One line of a page that is not unpacked yet, and the next such line of the same entity. */
@@ -46,7 +47,10 @@ export class Outbox {
   #total = 0
   /** How many changes in the outbox were made under each principal; `adopt` records are not counted. */
   readonly #byPrincipal = new Map<string | null, number>()
-  /** Undefined while no change waits for another principal, and before the first call of `#waiting`. */
+  /**
+   * The changes that wait for another principal. Undefined while there is none, and before the first call of
+   * `#waiting`.
+   */
   #others: WaitingForOthers | undefined
   /** Entities whose records have changed since `#others` was last updated. */
   readonly #moved = new Set<string>()
@@ -81,8 +85,8 @@ export class Outbox {
   }
 
   /**
-   * Reads again the loose records of one entity, which another writer has changed; no page has changed. Returns a
-   * function that makes what was read take effect.
+   * Reads again the loose records of one entity, which another writer has changed. Call only when no page of the outbox
+   * has changed. Returns a function that makes what was read take effect.
    */
   async readAgain(store: Store, entity: string, note: NoteDamaged): Promise<() => void> {
     const loose = new Map<Hash, OutRecord | null>()
@@ -101,7 +105,7 @@ export class Outbox {
   }
 
   #readLoose(entity: string, hash: Hash, record: OutRecord | null): void {
-    this.#unpacked(entity) // so that `setLoose` knows in which pages the records lie
+    this.#unpacked(entity) // `setLoose` must know in which page the record lies
     this.#paged.setLoose(idOf(entity, hash), record === null)
     if (record === null) this.#remove(entity, hash)
     else this.#add({ entity, hash, ...record })
@@ -161,7 +165,9 @@ export class Outbox {
     for (const entity of this.#packed.keys()) if (!this.#byEntity.has(entity)) yield entity
   }
 
-  /** Returns the records that were added since `additions` had this value. Undefined: there were too many to keep. */
+  /**
+   * Returns the records that were added since `additions` had this value; undefined when more were added than are kept.
+   */
   addedSince(additions: number): Owed[] | undefined {
     if (this.additions - additions > RECENT) return undefined
     const added: Owed[] = []
@@ -174,8 +180,8 @@ export class Outbox {
   }
 
   /**
-   * Counts, for each principal that is not the present one, the changes that wait for it: changes that this principal
-   * made, and later changes of the same entity, which are pushed after them.
+   * Counts the changes that wait for each principal that is not the present one: the changes that this principal made,
+   * and later changes of the same entities, which are pushed after them.
    */
   others(state: Principals): { principal: string; pending: number }[] {
     return [...(this.#waiting(state)?.counts ?? [])].map(([principal, pending]) => ({ principal, pending }))
@@ -282,8 +288,8 @@ export class Outbox {
 }
 
 /**
- * The outbox records of one entity. The number of changes that touch each field is updated with every record, because a
- * note that was typed into offline has thousands of records.
+ * The outbox records of one entity. How many changes touch each field is updated with every record and never counted
+ * anew, because a note that was typed into offline has thousands of records.
  */
 class OwedOfEntity {
   readonly records = new Map<Hash, Owed>()
@@ -331,7 +337,7 @@ class OwedOfEntity {
   }
 }
 
-/** The part of a record that is in its value; its key has the rest. */
+/** The fields of a record that are written into its value. The other two, entity and hash, are in its key. */
 const withoutNames = ({ startOp, bytes, how, principal, fields }: Owed): OutRecord => {
   return { startOp, bytes, how, principal, fields }
 }

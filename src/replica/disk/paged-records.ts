@@ -271,7 +271,7 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    // So few records that one journal record can name them, unless far too many records are loose.
+    // Few records are folded at a time, so that one journal record can name them, unless far too many are loose.
     const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
     for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)
@@ -305,7 +305,7 @@ export class Paged<R> {
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
     const { recordKey, idOf, readRecord, loosePrefix } = this.#format
     const read = new Map<string, R | null>()
-    // Reading the whole range once is quicker than reading many keys, unless this fold needs only a small part of it.
+    // Reading all loose records at once is quicker than reading many keys, unless this fold needs only few of them.
     if (ids.length * 4 > this.#loose.size) {
       const wanted = new Set(ids)
       for (const [key, value] of await store.list(loosePrefix)) {

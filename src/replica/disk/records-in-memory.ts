@@ -34,7 +34,10 @@ export type Defs = ReadonlyMap<string, AnyDef>
  * for changes that have not arrived.
  */
 export class StaleMarks extends Map<string, StaleRecord> {
-  /** The number of marked entities that idle work is able to project now. The others wait for changes that have not arrived. */
+  /**
+   * The number of marked entities that idle work is able to project now. The others wait for changes that have not
+   * arrived.
+   */
   toShow = 0
 
   override set(entity: string, mark: StaleRecord): this {
@@ -58,7 +61,7 @@ export class StaleMarks extends Map<string, StaleRecord> {
 export interface SetAside {
   readonly entity: string
   readonly record: BadRecord | RejectedRecord
-  /** True: the relay refused the change for good. False: it is bad, so no replica applies it. */
+  /** True: the relay refused the change for good. False: the change is bad, so no replica applies it. */
   readonly refused: boolean
 }
 type ByHash<T> = Map<string, Map<Hash, T>>
@@ -70,7 +73,7 @@ export interface Surroundings {
   readonly sizes: Sizes
 }
 
-/** The last commit on the disk, and everything that was touched by the commits that `Known` does not include. */
+/** The last commit on the disk, and everything that the commits have touched which `Known` does not include. */
 export interface Moved {
   readonly commit: LastCommit
   readonly touched: Touched
@@ -137,7 +140,8 @@ export class Known {
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
     const note = (key: Key) => {
-      // A key with other characters was damaged itself. No store takes such a key, so its record cannot be removed.
+      // A key with characters other than printable ASCII was damaged itself. No store takes such a key, so its record
+      // cannot be removed.
       if (key.every((part) => /^[ -~]+$/.test(part))) damaged.push(key)
     }
     if (commit.isDamaged) note(keys.commit(workspace))
@@ -154,9 +158,9 @@ export class Known {
     await each<RejectedChange>(keys.allRejected(workspace), (entity, hash, record) =>
       setIn(known.rejected, entity, hash, withoutChange(record)),
     )
-    // Without the state record it is unknown which projections made the rows: they are made again.
+    // Without the state record it is unknown which version of the projection made the rows, so all rows are made again.
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
-    // Connections begin with a heal also if the page cannot be made again yet: in it the relay asks for what it lacks.
+    // Until the page is made again, connections begin with a heal, too: in a heal the relay asks for what it lacks.
     if (damaged.some(([, kind]) => kind === "outpage")) known.state = { ...known.state, heal: true }
     await known.rows.load(store, note) // last: rows are joined with all of the above
     known.damaged.push(...damaged)
@@ -241,8 +245,8 @@ export class Known {
 
   /**
    * Reads again the records that `moved` has named. Resolves with the rows that have changed, or with undefined when a
-   * record is damaged: then everything must be read. Nothing takes effect before all records have been read: a change
-   * that was rejected must leave the outbox and enter the rejected list at once, because `whenStored` looks at both.
+   * record is damaged: then everything must be read. Nothing takes effect before all records have been read. A rejected
+   * change must leave the outbox and enter the rejected list at the same moment, because `whenStored` looks at both.
    */
   async readMoved(store: Store, { commit, touched }: Moved): Promise<Changed | undefined> {
     const w = this.#workspace
@@ -305,7 +309,8 @@ export class Known {
     const entity = there ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
-    // A change with another code than `DEPS_UNKNOWN` is chosen if there is one: the others only depend on it.
+    // `DEPS_UNKNOWN` says only that a change depends on another one of these. So a change with another code is
+    // preferred.
     const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0]
     return { entity, record, refused: rejected.has(entity) }
   }

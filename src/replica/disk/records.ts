@@ -1,6 +1,7 @@
 /**
- * The records that a replica keeps on its disk: their keys, and what is in them (`checked-json.ts` has the encoding). Every key begins with the
- * workspace id, so several workspaces share one store. docs/architecture.md ("On disk") lists the same keys for people.
+ * The records that a replica keeps on its disk: their keys, and what is in them. (`checked-json.ts` has their
+ * encoding.) Every key begins with the workspace id, so several workspaces share one store. docs/architecture.md ("On
+ * disk") lists the same keys for people.
  */
 import { type Code, HeadwaterError } from "../../base/errors.ts"
 import type { ProjectedRow } from "../../document/projection.ts"
@@ -66,9 +67,9 @@ export const pageNumber = (key: Key): number => LAST_PAGE - Number(key[3])
 export const FORMAT = 3
 
 /**
- * The version of the probe in `document/verdicts.ts`. Version 2 adds, to the same document, a change as large as the
- * one in question. Version 1 did not notice a lack of memory that depends on the document's size, so that whole notes
- * were set aside.
+ * The version of the probe (`document/verdicts.ts`), which tells a bad change from a failure of the machine. The probe
+ * applies a good change that is as large as the one in question; since version 2 it does so to the same document.
+ * Version 1 did not notice a lack of memory that depends on the document's size, so that whole notes were set aside.
  */
 export const PROBE = 2
 
@@ -89,12 +90,12 @@ export interface State {
   readonly complete: boolean
   readonly principal: string | null
   readonly access: Access | null
-  /** The first principal that connected. It is taken for the author of changes made before that. */
+  /** The first principal that connected. It counts as the author of changes made before any principal had connected. */
   readonly firstPrincipal: string | null
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when the relay last sent its time */
   readonly clockAheadMs: number
-  /** By this device's clock, ms since 1970: when the relay sent that time; 0 if it never did. */
+  /** When the relay sent that time, by this device's clock in ms since 1970; 0 if the relay never did. */
   readonly clockMeasuredAt: number
   /** By collection, the version of the projection that made the stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
@@ -129,8 +130,8 @@ export interface OutRecord {
   readonly bytes: number
   /**
    * `own`: this device made the change. `again`: this session made it under the present principal, but the relay has
-   * lost it. `adopt`: it is pushed as an adopter, because this session did not make it or another principal owns its
-   * actor.
+   * lost it. `adopt`: it is pushed as somebody else's change, because this session did not make it or another principal
+   * owns its actor.
    */
   readonly how: "own" | "again" | "adopt"
   /** The principal under which the record was made; null when none was known yet. */
@@ -159,8 +160,8 @@ export interface StaleRecord {
   /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
   readonly waiting: boolean
   /**
-   * Suspects whose deps have not all arrived. The `have` of a heal did not name them, so the relay could not ask for them.
-   * They go into the outbox when the last missing dep has arrived.
+   * Suspects whose deps have not all arrived. The `have` of a heal did not name them, so the relay could not ask for
+   * them. They go into the outbox when the last missing dep has arrived.
    */
   readonly unnamed?: readonly Hash[]
 }
@@ -270,8 +271,8 @@ const shapes: Readonly<Record<string, Shape>> = {
 
 /**
  * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when another version
- * wrote it. (The JSON of format 1 had no checksum, so it would seem to be damaged, and what is unsent in that store would
- * be lost.)
+ * wrote it. (Records of format 1 had no checksum. If they were not recognized here, they would seem to be damaged, and
+ * the unsent changes in that store would be lost.)
  */
 export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))
@@ -291,5 +292,6 @@ export async function readState(store: Store, w: string, note: NoteDamaged): Pro
 const olderFormat = (format: number) =>
   new HeadwaterError(
     "STORE_FORMAT",
-    `an earlier version wrote this store (format ${format}, this version reads ${FORMAT}): sync with that version, then delete it`,
+    `an earlier version wrote this store (format ${format}, this version reads ${FORMAT}): ` +
+      "sync with that version, then delete the store",
   )

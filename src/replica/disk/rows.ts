@@ -1,7 +1,7 @@
 /**
  * The projection in memory: every row of a workspace, by collection. When the workspace opens, rows are read from the
- * disk and not made from documents. `paged-records.ts` knows where rows lie on the disk; `shown-row.ts` makes shown rows from
- * stored rows.
+ * disk and not made from documents. `paged-records.ts` knows where rows lie on the disk; `shown-row.ts` makes shown
+ * rows from stored rows.
  */
 
 import type { Sizes } from "../../base/replica-sizes.ts"
@@ -234,7 +234,7 @@ export class Rows {
     return false
   }
 
-  /** Folds loose rows of one collection into pages. */
+  /** Plans a fold of the loose rows of one collection into pages; undefined when no fold is due. */
   async fold(store: Store): Promise<Plan | undefined> {
     for (const { paged } of this.#collections.values()) if (paged.foldDue) return paged.fold(store)
     return undefined
@@ -242,8 +242,8 @@ export class Rows {
 
   /**
    * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so `all()`
-   * changes only when subscribers are told. A row that lacks a long field is taken for changed, because it shows
-   * only the start and the length of that field, which may be the same after an edit.
+   * returns another array only when subscribers are told. A row that lacks a long field always counts as changed: it
+   * shows only the start and the length of that field, which may be the same after an edit.
    */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)

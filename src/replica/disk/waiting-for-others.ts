@@ -1,6 +1,8 @@
 /**
- * Says which changes in the outbox wait for a principal that is not the present one. It is updated entity by entity:
- * the backlog of another account may be thousands of notes, and a push, or reading the status, must not walk over them.
+ * Says which changes in the outbox wait for a principal that is not the present one. A change waits if it, or a change
+ * that is pushed before it in the same entity, was made under such a principal. The counts are updated entity by
+ * entity: another account may have left thousands of notes, and neither a push nor a reading of the status may walk
+ * over all of them.
  */
 
 import { isOurs, principalOf } from "./outbox-principal.ts"
@@ -33,7 +35,10 @@ export class WaitingForOthers {
     return this.#present.principal === principal && this.#present.firstPrincipal === firstPrincipal
   }
 
-  /** Call once for each entity, and again when its records have changed. `owed`: its records in the order of pushes. */
+  /**
+   * Updates what is known of one entity. Call once for each entity, and again when its outbox records have changed.
+   * `owed`: these records in the order of pushes.
+   */
   look(entity: string, owed: readonly Owed[]): void {
     const before = this.#byEntity.get(entity)
     if (before !== undefined) this.#count(before.principal, -before.pending)
