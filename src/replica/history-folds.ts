@@ -81,6 +81,7 @@ export class HistoryFolds {
 
   #foldSoon(ms: number): void {
     if (this.#cancelFold !== undefined || this.#isFolding || this.#isStopped || this.#ready.size === 0) return
+    if (this.#replica.sizes.foldedHistories === 0) return
     const groups = this.#groups
     this.#cancelFold = this.#replica.clock.after(ms, () => {
       this.#cancelFold = undefined
