@@ -28,11 +28,12 @@ const run = promisify(execFile)
  * records, packed changes of documents that are typed into for long, work divided by operations, steps that end with
  * their connection, and logs that undo a failed flush by itself.
  * The relay's grew by 2,000 with records that leave out what their changes have in common.
+ * The bundle's grew by 3,500 with histories that are folded into pages.
  * The library's fell from 255,000 when its files were joined, because their comments stay behind.
  */
 const limits = {
   /** An app's bundle for browsers with IndexedDB and a relay connection, minified and gzipped, without Automerge. */
-  bundle: 73_000,
+  bundle: 76_500,
   /** The packed package of the library. */
   library: 175_000,
   /** The packed package of the relay. */
