@@ -156,6 +156,7 @@ export class HistoryFolds {
 
   /** Call at opening: some seconds later, looks for entities that an earlier session has left with loose changes. */
   searchLater(): void {
+    if (this.#replica.sizes.foldedHistories === 0) return
     this.#cancelSearch = this.#replica.clock.after(SEARCH_MS, () => void this.#search().catch(() => {}), true)
   }
 
