@@ -126,11 +126,12 @@ export function bytesIn(folder: string): number {
 }
 
 /**
- * Resolves when a folder has kept its size for 5 s, or after 30 s. What a device has on its disk is measured then: while
- * it is idle, it may compress its files and free the space of overwritten records.
+ * Resolves when a folder has kept its size for 10 s, or after 60 s. What a device has on its disk is measured then: while
+ * it is idle, it may compress its files and free the space of overwritten records. Ours looks every 5 s whether there is
+ * space to free, and waits until nothing was written for 3 s.
  */
 export async function settled(folder: string): Promise<void> {
-  const [SAME_FOR, AT_MOST] = [5, 30]
+  const [SAME_FOR, AT_MOST] = [10, 60]
   for (let all = 0, same = 0, before = bytesIn(folder); all < AT_MOST && same < SAME_FOR; all++) {
     await sleep(1000)
     const now = bytesIn(folder)

@@ -28,7 +28,7 @@ export interface Sizes {
   readonly historyPage: number
   /** After this many changes a step that folds histories ends. Bounds how long a write waits for that step. */
   readonly foldedChanges: number
-  /** The most entities of which one step folds the history. A journal record names them all. */
+  /** The most entities of which one step folds the history. A journal record names them all. 0: no history is folded. */
   readonly foldedHistories: number
   /** The most pages of rows or of the outbox that one fold rewrites. */
   readonly foldedPages: number

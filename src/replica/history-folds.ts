@@ -82,6 +82,7 @@ export class HistoryFolds {
 
   #foldSoon(ms: number): void {
     if (this.#cancelFold !== undefined || this.#isFolding || this.#isStopped || this.#ready.size === 0) return
+    if (this.#replica.sizes.foldedHistories === 0) return
     const groups = this.#groups
     this.#cancelFold = this.#replica.clock.after(ms, () => {
       this.#cancelFold = undefined
@@ -157,6 +158,7 @@ export class HistoryFolds {
 
   /** Call at opening: some seconds later, looks for entities that an earlier session has left with loose changes. */
   searchLater(): void {
+    if (this.#replica.sizes.foldedHistories === 0) return
     this.#cancelSearch = this.#replica.clock.after(SEARCH_MS, () => void this.#search().catch(() => {}), true)
   }
 

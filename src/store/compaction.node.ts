@@ -24,6 +24,8 @@ const IDLE_MS = 3000
  * its size after the last compaction.
  */
 const LEAST_BYTES = 2 * 2 ** 20
+/** About how many bytes a deleted record takes in the tables: most are single changes and outbox records. */
+const DELETED_BYTES = 200
 /** In bytes. The folder is compacted only if the disk has free space for a copy of it and so much more. */
 const ROOM_BYTES = 64 * 2 ** 20
 
@@ -31,6 +33,8 @@ export class Compaction {
   readonly #folder: string
   /** Bytes written since the folder was last measured. */
   #written = LEAST_BYTES
+  /** Records deleted since the last compaction. */
+  #deleted = 0
   /** When something was last written, as a time of `performance.now()`. */
   #wroteAt = Number.NEGATIVE_INFINITY
   #running: Promise<boolean> | undefined
@@ -39,20 +43,23 @@ export class Compaction {
     this.#folder = folder
   }
 
-  wrote(bytes: number): void {
+  /** Call after each write. `deleted`: how many records it deletes. */
+  wrote(bytes: number, deleted: number): void {
     this.#written += bytes
+    this.#deleted += deleted
     this.#wroteAt = performance.now()
   }
 
   /**
    * Call every few seconds. Compacts the database when nothing was written for some seconds, and when its files have at
-   * least twice the bytes that they had after the last compaction. So each byte is written at most once more. LevelDB
-   * compacts in a thread of its own; commits and reads go on meanwhile. Resolves with whether the database was
-   * compacted.
+   * least twice the bytes that they had after the last compaction, or half of these bytes were deleted. So each byte is
+   * written at most once more, and each deletion costs twice the bytes that it frees. LevelDB compacts in a thread of its
+   * own; commits and reads go on meanwhile. Resolves with whether the database was compacted.
    */
   async whenIdle(level: Level): Promise<boolean> {
     const isIdle = performance.now() - this.#wroteAt >= IDLE_MS
-    if (!isIdle || this.#written < LEAST_BYTES || this.#running !== undefined) return false
+    const isLittle = this.#written < LEAST_BYTES && this.#deleted * DELETED_BYTES < LEAST_BYTES
+    if (!isIdle || isLittle || this.#running !== undefined) return false
     this.#written = 0
     // A failed compaction only leaves the space in use. If LevelDB refuses writes after it, the next commit opens the
     // database again.
@@ -70,10 +77,13 @@ export class Compaction {
   async #compact(level: Level): Promise<boolean> {
     const before = Number(await readFile(join(this.#folder, SIZE_FILE), "utf8").catch(() => 0)) || 0
     const now = await this.#bytes()
-    if (now < 2 * before + LEAST_BYTES) return false
+    const isHalfDeleted = this.#deleted * DELETED_BYTES >= Math.max(before / 2, LEAST_BYTES)
+    if (now < 2 * before + LEAST_BYTES && !isHalfDeleted) return false
     const { bavail, bsize } = await statfs(this.#folder)
     if (bavail * bsize < now + ROOM_BYTES) return false
+    const deleted = this.#deleted
     await level.compactRange("\u0000", "\uffff")
+    this.#deleted -= deleted // the others were deleted meanwhile
     await writeFile(join(this.#folder, SIZE_FILE), String(await this.#bytes()))
     return true
   }

@@ -189,7 +189,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
       )
     }
     await put(db, batch)
-    compaction?.wrote(sizeOf(batch))
+    compaction?.wrote(
+      sizeOf(batch),
+      batch.reduce((n, { type }) => n + Number(type === "del"), 0),
+    )
     for (const op of batch)
       if (expectedKeys.has(op.key)) expectedKeys.set(op.key, op.type === "put" ? op.value : undefined)
   }

@@ -148,7 +148,7 @@ test("changes that wait for others, and bad ones, stay loose; the others move", 
 
 test("who pushed a change, and whether it was adopted, is the same after a fold", async () => {
   const store = memoryStore()
-  const ws = await open(store)
+  const ws = await open(store, {}) // all changes fit into one block
   const genesis = genesisOf("e", "notes")
   const one = next(genesis, 1)
   const once = new Uint8Array(16).fill(3)

@@ -166,8 +166,11 @@ export const mends: readonly Mend[] = [
     tests: "test/replica/history-folds.test.ts",
     fails: /who pushed a change/,
     edits: [
-      { file: "src/replica/disk/history-page.ts", replace: "a.by === b.by && a.adopted", by: "a.adopted" },
-      { file: "src/replica/disk/history-page.ts", replace: "=== (b.once && hex(b.once))", by: "!== null" },
+      {
+        file: "src/replica/disk/history-page.ts",
+        replace: "before !== undefined && saySame(before, one)",
+        by: "before !== undefined",
+      },
     ],
   },
   {
@@ -195,9 +198,10 @@ export const mends: readonly Mend[] = [
     edits: [
       {
         file: "src/replica/disk/histories.ts",
-        replace: "  return historyOf(loose, await readPages(store, w, entity))",
-        by: `  const pages = await readPages(store, w, entity)
-  return historyOf(await store.list(keys.changesOf(w, entity)), loose.length < 0 ? [] : pages)`,
+        replace: `const loose = await store.list(keys.changesOf(w, entity))
+  return historyOf(loose, await readPages(store, w, entity))`,
+        by: `const pages = await readPages(store, w, entity)
+  return historyOf(await store.list(keys.changesOf(w, entity)), pages)`,
       },
     ],
   },

@@ -393,6 +393,8 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
         },
         tiny: true,
         entities: 12,
+        // Folds would change which records the run damages.
+        sizes: { foldedHistories: 0 },
       },
       commands: [
         { op: "failTokens", replica: 2, x: 313, gap: { events: 3 } },

@@ -247,6 +247,20 @@ describe("nodeStore", () => {
     await releaseAgain()
   })
 
+  test("frees the space of deleted records, also if few bytes were written since it last freed some", async () => {
+    const store = nodeStore(folder)
+    const release = await store.claim("w")
+    const all = Array.from({ length: 20_000 }, (_, i) => ["w", `${i}`] as const)
+    await store.commit(all.map((key) => [key, new Uint8Array(randomBytes(200))]))
+    const isCompacted = () => store.look?.().then(async () => (await readdir(folder)).includes("compacted"))
+    await expect.poll(isCompacted, { timeout: 15_000 }).toBe(true)
+    const full = await bytesIn(folder)
+    await store.commit(all.slice(4000).map((key) => [key, undefined]))
+    await expect.poll(() => store.look?.().then(() => bytesIn(folder)), { timeout: 15_000 }).toBeLessThan(full / 2)
+    expect(await store.list(["w"])).toHaveLength(4000)
+    await release()
+  })
+
   test("keeps only confirmed commits when the disk is full, and goes on when there is room", async () => {
     const child = await run("fill", "600")
     const said: { id: number; failed?: string; there: boolean }[] = []
