@@ -32,13 +32,14 @@ const run = promisify(execFile)
  * passes.
  * The bundle's grew by 3,500 with histories that are folded into pages.
  * The bundle's grew by 1,000 with edits that need no document.
- * The library's fell from 255,000 when its files were joined, because their comments stay behind.
+ * The library's fell from 255,000 when its files were joined, because their comments stay behind, and grew by 7,000 with
+ * both of these.
  */
 const limits = {
   /** An app's bundle for browsers with IndexedDB and a relay connection, minified and gzipped, without Automerge. */
   bundle: 78_000,
   /** The packed package of the library. */
-  library: 175_000,
+  library: 182_000,
   /** The packed package of the relay. */
   relay: 89_500,
 }
