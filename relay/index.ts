@@ -10,7 +10,7 @@ import { ServedWorkspaces } from "./serve/served-workspace.ts"
 import { RelayServer } from "./serve/server.ts"
 
 export interface RelayOptions {
-  /** TCP port; 0 takes a free one. 4400 by default. */
+  /** TCP port, 4400 by default. 0 takes any free port. */
   readonly port?: number | undefined
   /** Name or address to listen on, `127.0.0.1` by default. A host that other machines can reach needs `insecure`. */
   readonly host?: string | undefined
@@ -29,8 +29,8 @@ export interface RelayOptions {
   /** The most sockets that may be open at one time; further sockets are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
-   * Called with each event, for a log. It never gets a token or the content of a change. Of equal events, 20 a minute
-   * are reported; the number of the others is reported later.
+   * Called with each event of the relay. No event has a token or the content of a change. Of equal events (same name
+   * and code), at most 20 are reported in a minute, and later the number of events that were left out.
    */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
@@ -52,8 +52,8 @@ export interface Relay {
  * Starts a relay; resolves once the relay listens. An ack from it means that the change is on its disk.
  *
  * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
- * another relay uses the folder; with `URL_INVALID` when no page can have one of the origins; with `LOG_FAILED` when
- * the folder cannot be used; with Node's error (`EADDRINUSE`, say) when it cannot listen.
+ * another relay uses the folder; with `URL_INVALID` when one of `origins` is no origin that a browser sends; with
+ * `LOG_FAILED` when the folder cannot be used; with Node's error (`EADDRINUSE`, say) when the relay cannot listen.
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const { port = 4400, host = "127.0.0.1", data = "./data", insecure = false } = options

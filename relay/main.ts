@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** The command line. Flags win over environment variables. stdout gets one line, for programs that start a relay. */
+/**
+ * The command line. A flag takes precedence over an environment variable. Once the relay listens, one line of JSON is
+ * written to stdout, for programs that start a relay.
+ */
 import { parseArgs } from "node:util"
 import { createRelay } from "./index.ts"
 import { describe, linesTo } from "./machine/report.ts"
@@ -16,7 +19,8 @@ const usage = `headwater-relay serve [options]
   --help            print this
 `
 
-// Without this listener, a write would end the relay as soon as nobody reads its output any more (EPIPE).
+// A write fails with EPIPE when nobody reads the relay's output any more. Without this listener, that error would end
+// the relay.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
 const report = linesTo(process.stderr, Date.now)
@@ -39,7 +43,7 @@ function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv) {
   if (values.help) return usage
   if (values.version) return `${VERSION}\n`
   if (positionals.join(" ") !== "serve") throw new Error(`the only command is serve, not "${positionals.join(" ")}"`)
-  // A compose file, for example, may pass an unset variable as an empty one.
+  // An empty variable counts as unset, because a compose file, for example, may pass an unset variable as an empty one.
   const set = (name: string) => env[name] || undefined
   const port = values.port ?? set("PORT") ?? "4400"
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535)

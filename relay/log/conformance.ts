@@ -99,7 +99,7 @@ const onlyFlushed: LogConformanceCase["run"] = (open) =>
       const { entry, changes } = sample(`e${i}`, { entity: `e${i}` })
       const at = log.append(entry, changes)
       const end = position(log.end)
-      assert.ok(end < at, "end is of what is flushed")
+      assert.ok(end < at, "the end comes before every entry that is not flushed")
       const reading = log.since(end, 1000)
       if (i % 3 === 0) await log.flushed(at)
       const page = await reading
@@ -125,8 +125,8 @@ const paged: LogConformanceCase["run"] = (open) =>
       const sizes = read.map(({ entries }) => entries.map((entry) => entry.bytes.length))
       for (const [i, page] of sizes.entries()) {
         const sum = page.reduce((a, b) => a + b, 0)
-        assert.ok(page.length === 1 || sum <= bytes, "no more than was asked for")
-        assert.ok(i === sizes.length - 1 || sum + sizes[i + 1]![0]! > bytes, "as many as fit")
+        assert.ok(page.length === 1 || sum <= bytes, "a page has no more bytes than were asked for")
+        assert.ok(i === sizes.length - 1 || sum + sizes[i + 1]![0]! > bytes, "a page has as many entries as fit")
       }
       for (const { cursor } of read) assert.equal(await log.holds(cursor), true)
     }

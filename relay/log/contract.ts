@@ -3,18 +3,18 @@
  *
  * Look-ups see an entry as soon as it is appended. Entries that wait at the same time are flushed together (group
  * commit). Only flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position
- * and the running hash there. So a log that was restored from an older backup, truncated, damaged or replaced is
- * noticed: it does not hold the cursors that it held before. Every implementation runs `conformance.ts`; the
- * implementation on segment files is in `logs.ts`.
+ * and the running hash there, which covers all entries up to it. So a log that was restored from an older backup,
+ * truncated, damaged or replaced is noticed: it does not hold the cursors that it held before. Every implementation
+ * must pass `conformance.ts`; the implementation on segment files is in `logs.ts`.
  *
  * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` hold it,
  * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
- * of an entry whose flush has failed is never used again. Otherwise a caller that waits for the failed entry could take
- * the flush of another entry for the awaited one.
+ * of an entry whose flush has failed is never used again. Otherwise a caller that waits for the flush of the failed
+ * entry could be told that it is flushed, when in fact another entry with the same position is.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
-/** The value itself if memory holds everything needed for it, else a promise. */
+/** The value itself if the log can answer from memory, else a promise of the value. */
 export type Awaitable<T> = T | Promise<T>
 
 /** The facts that a log has about one change. */
@@ -36,7 +36,7 @@ export interface Tail {
   readonly maxOp: number
 }
 
-/** The state of an entity after everything appended, flushed or not. */
+/** The state of an entity after all appended entries, flushed or not. */
 export interface EntityState {
   readonly collection: string
   readonly heads: readonly Hash[]
@@ -44,7 +44,7 @@ export interface EntityState {
   readonly purged?: number
 }
 
-/** One Automerge change in an entry, decoded by the caller. A list of them has the order of `entry.chunks`. */
+/** One Automerge change in an entry, decoded by the caller. Lists of changes have the order of `entry.chunks`. */
 export interface AppendedChange {
   readonly hash: Hash
   readonly actor: Actor
@@ -53,8 +53,8 @@ export interface AppendedChange {
   readonly maxOp: number
   readonly deps: readonly Hash[]
   /**
-   * Set when the change binds its session actor to the entry's principal. Absent for derived actors and adopted
-   * changes.
+   * Set when the change binds its session actor to the entry's principal: other principals can then push changes of
+   * this actor only as adopted ones. Absent for derived actors and adopted changes.
    */
   readonly binds?: true
 }
@@ -72,22 +72,25 @@ export interface PageEntry {
 /** Consecutive entries of the flushed log. */
 export interface Page {
   readonly entries: readonly PageEntry[]
-  /** The cursor after the last entry. It comes with the entries, because a later call could give a later cursor. */
+  /**
+   * The cursor after the last entry. It comes with the entries, because `Log.end` may have moved on since the read.
+   */
   readonly cursor: Cursor
 }
 
 /**
- * Promises reject with `CLOSED`, or with `LOG_FAILED` when the disk has failed or the wanted entries are lost; a later
- * call may succeed. When damage is found, all unflushed entries fail, and look-ups and reads wait until the log has
- * been mended.
+ * The log of one workspace. Promises reject with `CLOSED` after the log was closed, and with `LOG_FAILED` when the disk
+ * has failed or the wanted entries are lost; a later call may then succeed. From the moment when damage is found until
+ * the log has been mended, `append` throws, and look-ups and reads wait. Entries that are not flushed at that moment
+ * may be lost.
  */
 export interface Log {
   /** The cursor after the last flushed entry. */
   readonly end: Cursor
   /**
-   * Whether the log serves changes of this entity that do not count as known, because they depend on a lost change. A
+   * Whether the log serves changes of this entity that no look-up finds, because they depend on a lost change. A
    * replica whose heads of the entity equal the log's may lack these changes. Also true when the log has lost so much
-   * that it no longer remembers which entities are affected.
+   * that it no longer remembers which entities have such changes.
    */
   hasOrphans(entity: string): boolean
   /** Returns the bytes of flushed entries after this position; an estimate is enough. */
@@ -96,9 +99,9 @@ export interface Log {
   readonly appended: number
 
   /**
-   * Each of the four look-ups describes the log at some moment between its call and its answer. A caller that appends
-   * on the basis of several answers must keep others from appending meanwhile. After a failed flush or damage, look-ups
-   * do not see the lost entries.
+   * This look-up and the three below it each describe the log at some moment between the call and the answer. A caller
+   * that appends on the basis of several answers must keep other callers from appending meanwhile. After a failed flush
+   * or damage, look-ups do not see the lost entries.
    */
   entity(entity: string): Awaitable<EntityState | undefined>
   known(entity: string, hash: Hash): Awaitable<Known | undefined>
@@ -116,10 +119,13 @@ export interface Log {
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**
    * Resolves with the cursor at `position` once everything up to `position` is on the disk. Rejects with `LOG_FAILED`
-   * when that entry is lost.
+   * when the entry with this position is lost.
    */
   flushed(position: number): Promise<Cursor>
-  /** Whether the flushed log passes through that cursor. Every log holds position 0. */
+  /**
+   * Whether the flushed log has this cursor: an entry with this position and this running hash, and no loss after it.
+   * Every log holds position 0.
+   */
   holds(cursor: Cursor): Awaitable<boolean>
   /** Returns the entity's key as in `PageEntry.key`: 16 bytes of a hash. */
   key(entity: string): string
@@ -148,8 +154,8 @@ export interface Logs {
    */
   open(workspace: string): Promise<Log>
   /**
-   * Resolves if entries can be stored now. Rejects with `LOG_FAILED` if the folder cannot be written to. A single log
-   * that cannot be opened or flushed does not make it reject, because the other logs work.
+   * Resolves if entries can be stored now. Rejects with `LOG_FAILED` if the folder cannot be written to. Does not
+   * reject because of a single log that cannot be opened or flushed, since the other logs work.
    */
   check(): Promise<void>
   /** Flushes and closes all logs. */

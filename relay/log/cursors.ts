@@ -1,9 +1,13 @@
 /**
- * Tells which cursors a log holds. A cursor is a place between two entries, with the running hash there.
+ * Computes the cursors of a log, and tells which cursors it holds. A cursor is a place between two entries, with the
+ * running hash there.
  *
- * Segments with a loss, and those after them up to the fresh segment, still have the running hashes of the undamaged
- * log. Their cursors have that hash XOR the fresh one. Otherwise an undamaged copy that is put back would hold the
- * cursor of a replica that was never sent the lost entries, and would not send them either.
+ * After a loss of records, the log goes on in a fresh segment: one that begins a new running hash. The segment with the
+ * loss, and the segments between it and the fresh one, still have the running hashes of the undamaged log. In their
+ * cursors, this hash is XORed with the first running hash of the fresh segment. Without the XOR, these cursors would
+ * also be cursors of the undamaged log. A replica might then hold one of them without having got the lost entries. If
+ * an operator put back an undamaged copy of the log, the copy would know the cursor, and so would not send that replica
+ * the lost entries.
  */
 import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/protocol.ts"
 import type { Awaitable } from "./contract.ts"
@@ -45,8 +49,8 @@ export function cursorBehind(segments: Segments, position: number, running: Uint
   let within: Segment | undefined
   let next: Segment | undefined
   for (const segment of segments.newestFirst()) {
-    // Skip a segment that begins after the flushed end, because it is not served yet. The segment before it may look
-    // empty only because nothing in it is flushed.
+    // Skip a segment that begins after the flushed end. Otherwise it would become `next` if the segment before it looks
+    // empty, which may only mean that nothing in that segment is flushed yet.
     if (segment.header.base > positionOf(segments.end)) continue
     if (segment.last === position && next) return cursorIn(next, next.header.base, next.header.baseRunning)
     within = segment

@@ -15,7 +15,7 @@ interface Group {
   last: number
   /** Whether the group is being written. Further records then go into the next group. */
   writing: boolean
-  /** Settles with the flush of the group. */
+  /** Resolves when the group is flushed. Rejects when its flush has failed. */
   readonly done: Promise<void>
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -23,22 +23,23 @@ interface Group {
 
 /** The calls that a group commit makes to its log. */
 export interface CommitListener {
-  /** Called after a flush, when `Segments.end` has moved. */
+  /** Called after each successful flush. `Segments.end` is then the new end. */
   flushed(): void
   /**
    * Called when a flush has failed: the log has none of the entries appended since the last successful flush. Returns
    * the error for the callers that wait for these entries. `entries`: the number of lost entries.
    */
   failed(cause: unknown, entries: number): Error
-  /** Called after each flush once all records of the closing segment are on the disk, until the segment is sealed. */
+  /**
+   * Called after each flush as long as there is a closing segment (`Segments.closing`) whose records are all on the
+   * disk.
+   */
   closed(segment: OpenSegment): void
 }
 
 export class GroupCommit {
   readonly #folder: Folder
-  /**
-   * Returns the segments. They stay the same during a flush, because the log is mended only while nothing is written.
-   */
+  /** Returns the log's segments. A mend of the log replaces them, but never during a flush. */
   readonly #segments: () => Segments
   readonly #listener: CommitListener
   /** Groups that are not flushed yet, in the order of the log. */
@@ -54,7 +55,8 @@ export class GroupCommit {
   }
 
   /**
-   * Calls `append` to put a record into the group that waits for this segment. If `append` throws, nothing has changed.
+   * Calls `append` to put a record into the group that waits to be written to this segment. If `append` throws, nothing
+   * has changed.
    */
   add(segment: OpenSegment, position: number, append: (out: GrowingBytes) => void): void {
     const group = this.#waitingFor(segment)
@@ -64,7 +66,10 @@ export class GroupCommit {
     this.#flushing ??= this.#flush()
   }
 
-  /** Settles with the flush of the entry with this position; undefined if that entry is not waiting for a flush. */
+  /**
+   * Returns a promise that resolves when the entry with this position is flushed, and rejects when its flush has
+   * failed. Returns undefined if that entry is not waiting for a flush.
+   */
   flushOf(position: number): Promise<void> | undefined {
     return this.#groups.find(({ last }) => last >= position)?.done
   }
@@ -102,7 +107,8 @@ export class GroupCommit {
       const group = this.#groups[0]!
       const { segment } = group
       try {
-        // Finish a segment before the next one begins, because no damaged bytes may follow its last record.
+        // Cut off what a failed write has left at the end of the closing segment before the next segment begins.
+        // Afterwards a scan would take such bytes for a loss, because only the last segment may have a torn end.
         await segments.closing?.prepare()
         await segment.prepare()
         group.writing = true

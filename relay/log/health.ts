@@ -1,13 +1,16 @@
 /**
  * Checks whether entries can be stored now. A trial write of one block detects a full or broken disk before anybody
- * pushes. One log may fail while the others work, so a failed flush does not make `check` reject. It only discards the
- * result of the last trial, so that the next `check` writes again.
+ * pushes. A failed flush of one log does not make `check` reject, because the other logs may work. A failed flush only
+ * discards the result of the last trial, so that the next `check` writes again.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import type { Disk } from "../machine/disk.ts"
 
-/** Bytes of the trial write: one block. They are random, because some file systems store no zeros. */
+/**
+ * Bytes of the trial write: one block. The bytes are random. Some file systems use no space for zeros, so a write of
+ * zeros would succeed on a full disk.
+ */
 const TRIAL_BYTES = 4096
 
 export interface HealthOptions {
@@ -15,8 +18,7 @@ export interface HealthOptions {
   readonly disk: Disk
   readonly clock: Clock
   /**
-   * For this time, in ms, the result of a trial is reused. Otherwise a client that asks all the time would keep the
-   * disk busy.
+   * ms for which the result of a trial is reused. Otherwise a client that asks all the time would keep the disk busy.
    */
   readonly healthMs: number
 }
@@ -27,7 +29,7 @@ export class LogHealth {
   #failing = false
   /** The last trial, until its result expires. */
   #trial: Promise<void> | undefined
-  /** Settles with the last trial. Trials run one after the other, because all of them write to the same file. */
+  /** Resolves when the last trial has ended. Trials run one after the other, because all write to the same file. */
   #lastTrial = Promise.resolve()
 
   constructor(options: HealthOptions) {
@@ -41,7 +43,7 @@ export class LogHealth {
   }
 
   /**
-   * Call it when a log was written. If a flush had failed before, the result of an earlier trial is outdated as well.
+   * Call it when a log was written. If a flush had failed before, the result of the last trial is outdated.
    */
   works(): void {
     if (this.#failing) this.#trial = undefined

@@ -1,7 +1,7 @@
 /**
- * Keeps open logs that nobody has borrowed. Their number and memory are limited, independently of the logs in use. A
- * call takes the same time for any number of logs, because a client that leaves 10,000 workspaces must not keep the
- * others waiting.
+ * Keeps logs open that nobody has borrowed. Their number and memory are limited; logs in use do not count. A call takes
+ * the same time for any number of logs. Otherwise a client that leaves 10,000 workspaces would keep all other clients
+ * waiting.
  */
 
 interface IdleLog {
@@ -23,8 +23,8 @@ export class IdleLogs {
   }
 
   /**
-   * Keeps a log. `shut` is called once the limits do not allow keeping the log, perhaps during this call. The oldest
-   * log is shut first.
+   * Keeps a log. `shut` is called once the limits do not allow keeping the log, perhaps during this call. The log that
+   * was given back first is shut first.
    */
   add(workspace: string, bytes: number, shut: () => void): void {
     this.#logs.set(workspace, { bytes, shut })

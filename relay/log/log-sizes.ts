@@ -1,7 +1,7 @@
 /**
- * The limits of a log, and how much of each work is done before other work has its turn. An app never sets them. Tests
- * make them tiny, so that a short history reaches every one of them. Sizes that a file's format fixes (a block of an index, a segment's header) are not
- * among them.
+ * The sizes of a log: its limits, and how much long work does before other work has its turn. No option of the relay
+ * sets them. Tests make them tiny, so that a short history reaches every limit. Sizes that a file's format fixes (a
+ * block of an index, a segment's header) are not here.
  */
 export interface LogSizes {
   // A segment is full, and is then sealed, when it reaches any of the next four sizes.
@@ -29,7 +29,7 @@ export interface LogSizes {
 
   /** Number of descriptors for reading that all logs together keep open between reads. */
   readonly openFiles: number
-  /** Bytes of blocks of segments and indexes that all logs together keep in memory, but never less than 8 blocks. */
+  /** Bytes of blocks of segments and indexes that all logs together keep in memory. At least 8 blocks are kept. */
   readonly blockBytes: number
   /** Bytes of one read that reads many records. */
   readonly bufferBytes: number
@@ -37,12 +37,12 @@ export interface LogSizes {
   readonly buffers: number
   /** Bytes of one read while a segment is scanned. */
   readonly scanBytes: number
-  /** Bytes of the first read of one record's facts; at least 44, which say how long the facts are. */
+  /** Bytes of the first read of one record's facts. At least 44, because these bytes say how long the facts are. */
   readonly preambleBytes: number
   /** The most records for which `OpenSegment.offsetsAfter` returns offsets in one call. */
   readonly offsets: number
 
-  /** Bytes of memory with which a group of records begins. */
+  /** Bytes of memory that a new group of records takes before it grows. */
   readonly groupBytes: number
   /** A group's memory is kept for the next group if it has at most this many bytes. */
   readonly spareGroupBytes: number

@@ -4,8 +4,8 @@
  * segment its index, `00000001.idx` and on (`segment/sealed-index-format.ts`).
  *
  * Memory holds the index of each open log's last segment (up to 15 MiB), and a bounded number of blocks of all other
- * files. A look-up in the sealed segments asks the Bloom filter of each, the newest first. So memory grows with the
- * number of logs borrowed at the same time, not with the number of logs or their size.
+ * files. So memory grows with the number of logs borrowed at the same time, not with the number of logs or their size.
+ * A look-up in the sealed segments asks the Bloom filter of each segment, the newest first.
  */
 import { hash } from "node:crypto"
 import type { Clock } from "../../src/base/env.ts"
@@ -25,7 +25,8 @@ export interface LogsOptions {
   readonly disk: Disk
   readonly clock: Clock
   /**
-   * Called with each problem of the disk and with each step taken about it: `{ level, event: "log.…", workspace, … }`.
+   * Called for each problem with the disk, and for each step that a log takes to solve it:
+   * `{ level, event: "log.…", workspace, … }`.
    */
   report(event: LogEvent): void
   /** Sizes that replace the usual ones, for tests. */
@@ -33,8 +34,8 @@ export interface LogsOptions {
 }
 
 /**
- * Opens the folder. Rejects with `STORE_IN_USE` when another process serves it, and with `LOG_FAILED` when it cannot be
- * used.
+ * Opens the folder. Rejects with `STORE_IN_USE` when another process uses the folder, and with `LOG_FAILED` when the
+ * folder cannot be used.
  */
 export async function openLogs(options: LogsOptions): Promise<Logs> {
   const { folder, disk } = options
@@ -135,8 +136,8 @@ class SegmentLogs implements Logs {
   }
 
   /**
-   * Rejects when the path does not name the locked folder any more. Another process may use the folder that is there
-   * now, or nobody may ever read what is written there.
+   * Rejects when the path does not name the locked folder any more. Nothing may then be written to the path, because
+   * another process may use the folder that is there now, or nobody may ever read that folder.
    */
   async #requireFolder(): Promise<void> {
     const { folder, disk } = this.#options

@@ -27,12 +27,13 @@ export class LookUps {
    */
   readonly #ids = new Map<string, EntityId>()
   /**
-   * The states that entities have in the sealed segments up to `#newest`, by entity name. The
-   * state that was looked up first comes first, and is dropped first. Null: these segments do not have the entity.
+   * A cache, by the name of an entity's key: the state that the entity has at the end of the sealed segment `#newest`.
+   * The state that was looked up first is dropped first. Null: the sealed segments do not have the entity.
    */
   readonly #sealedStates = new Map<string, EntityState | null>()
   /** Approximate bytes of memory that these states take. */
   #statesMemory = 0
+  /** The newest sealed segment when the cached states were read. */
   #newest: SealedSegment | undefined
 
   constructor(segments: Segments, sizes: LookUpSizes) {
@@ -40,7 +41,7 @@ export class LookUps {
     this.#sizes = sizes
   }
 
-  /** Approximate bytes of memory that the cached states take. Without them, look-ups take less than 400 kB. */
+  /** Approximate bytes of memory that the cached states take. Everything else here takes less than 400 kB. */
   get memory(): number {
     return this.#statesMemory
   }
@@ -97,8 +98,9 @@ export class LookUps {
   }
 
   /**
-   * Returns the entity's state at the end of the newest of the given segments, which are ordered newest first. Without
-   * any, returns its state at the end of the sealed segments. Null and undefined as in `before`.
+   * Returns the entity's state at the end of the newest of the given segments, which are ordered newest first. If no
+   * segments are given, returns the entity's state at the end of the sealed segments. Null and undefined mean the same
+   * as in `before`.
    */
   #inMemory(id: EntityId, [newest, ...older]: readonly OpenSegment[]): EntityState | null | undefined {
     if (!newest) return this.#segments.sealed.newest ? this.#states().get(id.name) : null
@@ -117,14 +119,14 @@ export class LookUps {
     for (;;) {
       const { newest } = sealed
       const state = (await sealed.state(id.key)) ?? null
-      // If another segment was sealed meanwhile, it may have newer changes of the entity.
+      // Read again if another segment was sealed during the read, because it may have newer changes of the entity.
       if (newest !== sealed.newest) continue
       this.#remember(id.name, state)
       return this.#inMemory(id, this.#segments.inMemory) ?? undefined
     }
   }
 
-  /** Caches a state that was read, and drops those that exceed the limits, the oldest first. */
+  /** Caches a state that was read. Then drops the oldest cached states until the others are within the limits. */
   #remember(name: string, state: EntityState | null): void {
     const states = this.#states()
     const { recentEntities, recentStateBytes } = this.#sizes
@@ -132,12 +134,12 @@ export class LookUps {
       const known = states.get(dropped)
       if (known !== undefined && states.delete(dropped)) this.#statesMemory -= memoryOfState(known)
     }
-    drop(name) // another look-up of the entity may have read its state meanwhile
+    drop(name) // another look-up of the entity may have cached its state since the read began
     states.set(name, state)
     this.#statesMemory += memoryOfState(state)
     for (const oldest of states.keys()) {
       const fits = states.size <= recentEntities && this.#statesMemory <= recentStateBytes
-      if (fits || oldest === name) return // the caller needs the newest state at once
+      if (fits || oldest === name) return // the state just added is never dropped, because the caller uses it next
       drop(oldest)
     }
   }

@@ -16,8 +16,8 @@ export async function readPage(segments: Segments, buffers: Buffers, position: n
       if (offsets.length === 0) break
       for (let i = 0; i < offsets.length; ) {
         const start = offsets[i]!
-        // Read a bit more than fits into the page, because only bodies count against the page's limit, and some
-        // preambles are large.
+        // Read a bit more than fits into the page, because only the bodies of records count against the page's limit,
+        // and the facts of some records are large.
         const to = upTo(offsets, i, end, Math.min(buffers.bytes, 1.5 * page.room + 1024))
         const records = offsets.slice(i, to).map((offset) => offset - start)
         const length = (offsets[to] ?? end) - start
@@ -72,7 +72,7 @@ class GrowingPage {
       size += length
       count++
     }
-    // Copy the bodies, without the preambles, because the next read overwrites `bytes`.
+    // Copy the bodies, without the facts, because the next read overwrites `bytes`.
     const bodies = new Uint8Array(size)
     let end = 0
     for (const at of records.slice(0, count)) {

@@ -17,7 +17,7 @@ import { record, unpackRecord } from "./segment/record.ts"
 import { scan } from "./segment/scan.ts"
 import { SealedSegment } from "./segment/sealed-segment.ts"
 
-/** A crash cut off a write. The records of that write were never acknowledged. */
+/** Reported when a crash has cut off a write. The records of that write were never acknowledged. */
 const TORN = { level: "info", event: "log.torn" } as const
 const DAMAGED = { level: "error", event: "log.damaged" } as const
 
@@ -29,10 +29,10 @@ export interface Recovered {
 }
 
 /**
- * The state of a log that is opened again while in use. `end` is its last flushed position. `given`: a position that is
- * not lower than any that it has assigned, and that belongs to no entry whose flush has failed. `flushed`: by number of a segment, the flushed bytes of its file. The
- * bytes behind them belong to a failed flush: they may be in the system's memory only, and a power cut would take them
- * away.
+ * The state of a log that is opened again while it is in use. `end`: the position of its last flushed entry. `given`: a
+ * position that is not lower than the position of any appended entry, and that belongs to no entry whose flush has
+ * failed. `flushed`: for each open segment, by its number, the flushed bytes of its file. Later bytes of the file
+ * belong to a failed flush: they may be in the system's memory only, so that a power cut would lose them.
  */
 export interface Before {
   readonly end: number
@@ -41,16 +41,16 @@ export interface Before {
 }
 
 /**
- * Reads the indexes of the sealed segments and scans the last segment. A segment whose index is missing, damaged or
- * made on top of another index is scanned as well, and gets a new index. If a record is damaged or missing, the log
- * goes on in a new segment with a fresh running hash. A change that depends on a lost change is served but does not
- * count as known, so a replica that holds both changes gives both back.
+ * Opens the log from the indexes of its sealed segments and a scan of its last segment. A sealed segment is scanned as
+ * well, and gets a new index, if its index is missing, damaged, or made for another index of the segment before it. If
+ * a record is damaged or missing, the log goes on in a new segment with a fresh running hash. A change that depends on
+ * a lost change is served but does not count as known, so a replica that holds both changes gives both back.
  */
 export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
   const dropped = new Set<number>()
   for (let found = damage; ; ) {
     if (found) {
-      // Drop the index of the damaged segment, because it may name records that are lost.
+      // Remove the index of the damaged segment, because the index may name records that are lost.
       dropped.add(found.segment)
       await dropIndex(folder, found.segment)
     }
@@ -80,8 +80,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const freshRunning = random.subarray(8)
   let secret: Secret = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
-    // From here on the log relies on these file names, but the process that made, removed or copied the files may not
-    // have synced the folders.
+    // Make these file names durable, because the log relies on them from here on. The process that made, removed or
+    // copied the files may not have synced the folders.
     await disk.syncFolder(dirname(folder.path))
     await disk.syncFolder(folder.path)
     secret = (await findSecret(folder, numbers)) ?? secret
@@ -159,8 +159,8 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
 }
 
 /**
- * Whether the segment has a header. A segment without a header is removed, because otherwise an index that names a
- * fresh segment with the same number would seem valid.
+ * Whether the segment's file has more bytes than a header, or an intact header. Removes the file otherwise. An index
+ * may name this segment as the fresh one after a loss, and such an index counts as valid only while the segment exists.
  */
 async function isBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)
@@ -182,7 +182,7 @@ async function findSecret(folder: Folder, numbers: readonly number[]): Promise<S
 }
 
 interface Scanned {
-  /** Undefined: the segment is set aside, because its header cannot be read. */
+  /** Undefined: the segment is set aside (`setAside`). */
   readonly segment?: OpenSegment
   /** Bytes of the segment's file. */
   readonly size: number
@@ -190,8 +190,8 @@ interface Scanned {
 }
 
 /**
- * `isLast`: this is the last segment. A crash may have torn its end, which is not a loss. `flushed`: bytes of the file
- * that are flushed, if this is known.
+ * Reads the records of a segment's file into an `OpenSegment`. `isLast`: whether this is the last segment. A crash may
+ * have torn the end of the last segment, which is not a loss. `flushed`: the flushed bytes of the file, if known.
  */
 async function scanSegment(
   folder: Folder,
@@ -242,8 +242,9 @@ async function scanSegment(
 }
 
 /**
- * Renames a segment whose header cannot be read, because it is unknown which segment it continues. Making the fresh
- * segment that comes next also makes the new name durable.
+ * Renames the file of a segment whose header cannot be read or has another number, because it is unknown which segment
+ * this one continues. When the fresh segment is made afterwards, the folder is synced, which makes the new name
+ * durable.
  */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)

@@ -77,7 +77,10 @@ export class Mending<Contents> {
     return ready instanceof Promise || this.#damage ? this.#readWhole(read, ready) : (ready as T)
   }
 
-  /** `first`: the first try, if it is already under way. */
+  /**
+   * Runs a read, and runs it again after the log was mended, `ATTEMPTS` times at most. `first`: the promise of the
+   * first run, if it is already under way.
+   */
   async #readWhole<T>(read: (contents: Contents) => Awaitable<T>, first?: Awaitable<T>): Promise<T> {
     let reading = first
     for (let attempt = 1; ; attempt++) {

@@ -46,8 +46,8 @@ export class SealedSegments {
   }
 
   /**
-   * Answers synchronously when the filters in memory show that no segment has the key, because most look-ups are for
-   * new changes.
+   * Answers synchronously when the filters in memory show that no segment has the key. This is the usual case, because
+   * most look-ups are for new changes.
    */
   #find<T>(
     key: Key,

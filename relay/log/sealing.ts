@@ -59,8 +59,8 @@ export class Sealing {
 
 /**
  * Seals `segment` as the next one after the sealed segments. All its records must be on the disk. The caller adds the
- * result to `sealed`. `loss`: the segment that begins a fresh running hash because records are lost, if a loss was just
- * found. Without one, a segment that goes on from a segment with a loss has the same fresh start as that segment.
+ * result to `sealed`. `loss`: if a loss was just found, the segment that begins a fresh running hash because of it.
+ * Without `loss`, the new index has the same `freshStart` as the index before it, or none if `segment` is itself fresh.
  */
 export async function sealOnTop(
   folder: Folder,

@@ -40,7 +40,7 @@ export class SegmentLog implements Log {
   readonly #flushListeners = new Set<() => void>()
   readonly #breakListeners = new Set<() => void>()
 
-  /** `giveBack`: called by `close`. */
+  /** Opens the log in the folder, and mends it if it is damaged. `giveBack` is called by `close`. */
   static async open(folder: Folder, giveBack: () => void): Promise<SegmentLog> {
     try {
       return new SegmentLog(folder, await recover(folder), giveBack)
@@ -123,7 +123,10 @@ export class SegmentLog implements Log {
     if (this.#closed) throw this.#isClosed()
     if (this.#mending.needed) throw failed(`the log of workspace ${this.#folder.workspace} is damaged; try again soon`)
     if (bytes.length > LONGEST_ENTRY_BYTES) {
-      throw new HeadwaterError("TOO_LARGE", `an entry of ${bytes.length} bytes; the log takes ${LONGEST_ENTRY_BYTES}`)
+      throw new HeadwaterError(
+        "TOO_LARGE",
+        `the entry has ${bytes.length} bytes; the log takes ${LONGEST_ENTRY_BYTES} at most`,
+      )
     }
     const { segments, lookUps } = this.#contents
     if (segments.active.full && !segments.closing) segments.rotate(this.#folder)
@@ -216,7 +219,8 @@ export class SegmentLog implements Log {
       await this.#letGo()
       const flushed = new Map(this.#contents.segments.inMemory.map(({ header, size }) => [header.number, size]))
       const end = positionOf(this.end)
-      // The end of the mended log must not be at the position of an entry whose flush has failed.
+      // The end of the mended log must not have the position of an entry whose flush has failed: `flushed` would report
+      // that entry as flushed.
       if (this.#given > end) this.#given++
       const recovered = await recover(this.#folder, { end, given: this.#given, flushed }, damage)
       this.#contents = this.#put(recovered)

@@ -27,11 +27,11 @@ export function diskOn(platform: NodeJS.Platform): Disk {
 }
 
 /**
- * The flag with which a write returns only once its bytes are on the disk, as if fdatasync followed. The flag saves a
- * second trip to the thread pool, in which waking a thread would take longer than writing a record takes. Only on Linux
- * is the flag known to flush the drive's cache, too, as fdatasync does. On macOS the flag leaves the bytes in that
- * cache, so `sync` follows each write: Node then calls `fcntl(F_FULLFSYNC)`, which flushes the cache. 0: `sync` must
- * follow.
+ * Returns the flag for opening a file so that each write returns only once its bytes are on the disk, as if fdatasync
+ * followed. Returns 0 on systems on which `sync` must follow each write. The flag saves a second trip to the thread
+ * pool, in which waking a thread would take longer than writing a record takes. Only on Linux is the flag known to
+ * flush the drive's cache as well, as fdatasync does. On macOS the flag leaves the bytes in that cache, so it is not
+ * used there. For `sync`, Node calls `fcntl(F_FULLFSYNC)` on macOS, which flushes the cache.
  */
 export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0
@@ -45,8 +45,8 @@ class NodeFile implements DiskFile {
   /** Whether a write returns only once its bytes are on the disk (`writtenThroughOn`). */
   readonly #writtenThrough: boolean
   /**
-   * Whether the file may have bytes that are not on the disk. This is so at first, because a process may have written
-   * to the file and been killed before a sync.
+   * Whether the file may have bytes that are not on the disk. True at first, because another process may have written
+   * to the file and been killed before it called sync.
    */
   #unsynced = true
 
@@ -124,8 +124,8 @@ async function identity(folder: string): Promise<string | undefined> {
  * A process holds a folder's lock while it listens on a socket in the folder. The kernel closes the socket when the
  * process dies, however it dies, so no lock outlives its owner. A lock is tested by connecting to its socket: neither a
  * reused process id nor another container on the same volume can give a wrong answer. Every process first listens and
- * then tests all other locks. So two processes that start at the same time may both fail, but never both succeed.
- * (Machines that share a folder over a network do not see each other's sockets.)
+ * then tests all other locks. So two processes that start at the same time may both fail, but never both succeed. The
+ * lock does not keep apart two machines that share a folder over a network, because neither sees the other's socket.
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
   if (process.platform === "win32") return lockByPipe(folder)
@@ -151,14 +151,18 @@ async function lock(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** A socket's path may have some 100 bytes. For a longer one, Linux has a short path to each open folder. */
+/**
+ * Returns a path of the socket's file. The system allows only some 100 bytes for it. Instead of a longer path, Linux
+ * accepts a short one through the handle of the open folder.
+ */
 function socketPath(folder: string, file: string, handle: FileHandle): string {
   const path = join(folder, file)
   return Buffer.byteLength(path) > 100 && process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${file}` : path
 }
 
 /**
- * Locks by a named pipe. On Windows the name of a pipe belongs to one process, and becomes free when the process ends.
+ * Locks a folder on Windows, by a named pipe. The name of a pipe belongs to one process at a time, and becomes free
+ * when the process ends.
  */
 async function lockByPipe(folder: string): Promise<() => Promise<void>> {
   const name = createHash("sha256")

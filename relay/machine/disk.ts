@@ -1,8 +1,9 @@
 /**
  * The disk as the log uses it: folders of append-only and write-once files. The real disk is node:fs (`disk.node.ts`);
- * the simulated one loses everything that was not synced. Paths consist of hex digits and the log's own names; nothing
- * in them comes from a client. An operation that fails rejects. A failed write or truncate may have happened in part.
- * Bytes that a failed sync should have saved may be lost for good, even when a later sync succeeds.
+ * the tests have a simulated one, which loses at a power cut what was not synced. Below the folder of all logs, paths
+ * consist of hex digits and names that the relay chooses; nothing in them comes from a client. An operation that fails
+ * rejects. A failed write or truncate may have happened in part. Bytes that a failed sync should have saved may be lost
+ * for good, even when a later sync succeeds.
  */
 export interface Disk {
   /**
@@ -11,8 +12,8 @@ export interface Disk {
    */
   lock(folder: string): Promise<() => Promise<void>>
   /**
-   * Identifies a folder: a folder that gets the same path later has another identity. Undefined: no folder has the
-   * path.
+   * Returns the identity of the folder at this path. Another folder that takes the path later has another identity.
+   * Undefined when no folder has the path.
    */
   identity(folder: string): Promise<string | undefined>
   /** Returns the names in a folder; no names if the folder does not exist. */
@@ -23,7 +24,7 @@ export interface Disk {
   open(path: string): Promise<DiskFile>
   /** Opens a file for reading; rejects when it does not exist. */
   read(path: string): Promise<DiskFile>
-  /** Replaces the file at the path `to`, if there is one. */
+  /** Renames a file. Replaces the file at the path `to`, if there is one. */
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   /** Makes the folder's names durable: all that were made, renamed or removed since the last call. */
@@ -33,8 +34,8 @@ export interface Disk {
 export interface DiskFile {
   size(): Promise<number>
   /**
-   * Returns `length` bytes from `at` on, fewer at the end of the file. They are in `into`, which must be large enough,
-   * or in new memory.
+   * Returns `length` bytes from byte `at` on, or fewer if the file ends before. The bytes are in `into`, which must be
+   * large enough. Without `into`, they are in new memory.
    */
   read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   write(at: number, bytes: Uint8Array): Promise<void>

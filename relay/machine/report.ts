@@ -1,9 +1,9 @@
-/** Passes on a relay's events: to a callback, or as lines of a log. */
+/** Passes the relay's events to a callback, or writes them as lines of JSON. */
 import { HeadwaterError } from "../../src/base/errors.ts"
 
 export type Level = "info" | "warn" | "error"
 
-/** Receives a relay's events. A report never gets a token or the content of a change. */
+/** Receives the relay's events. No event has a token or the content of a change. */
 export type Report = (level: Level, event: string, details?: Readonly<Record<string, unknown>>) => void
 
 /** How many equal events are reported within `WINDOW_MS`. Further ones are only counted. */
@@ -17,8 +17,8 @@ interface Window {
 }
 
 /**
- * Of many equal events in a minute, reports the first ones, and later how many were left out, because a client that
- * connects again and again with bad frames must not fill the disk with lines. Events with the same name and code are
+ * Reports the first of many equal events in a minute, and later how many were left out. Otherwise a client that
+ * connects again and again with bad frames could fill the disk with lines. Events with the same name and code are
  * equal. `report` never throws, whatever the callback does.
  */
 export class SparingReport {

@@ -10,8 +10,8 @@ import { type Hash, limits } from "../../src/wire/protocol.ts"
 import type { EntityState, Tail } from "../log/contract.ts"
 
 /**
- * The most that a change's startOp may exceed the maxOp of its deps: enough for any fork, too little to reach 2^31
- * soon.
+ * The most by which a change's startOp may exceed the highest maxOp of its deps. This is enough for any fork, and too
+ * little for a few changes to bring the operation numbers near 2^31.
  */
 export const OP_GAP = 2 ** 20
 
@@ -20,7 +20,7 @@ export interface Offer {
   readonly hash: Hash
   /** The change, or the code with which its chunk must be refused. */
   readonly change: Change | Code
-  /** Whether the change takes the place of a genesis or of a text's container, and is not that (`derivation`). */
+  /** Whether the change has the form of a genesis or of a text's container but is not the real one (`derivation`). */
   readonly forged: boolean
   readonly collection: string
   /** Whether the change's actor is derived: computed from the change, and so bound to no principal. */
@@ -32,8 +32,8 @@ export interface Offer {
 }
 
 /**
- * Facts about a change. They cover everything that is appended, and the changes of the same entry that were admitted
- * before it.
+ * Facts about a change. They take into account all appended entries, and the changes of the same entry that were
+ * admitted before this change.
  */
 export interface Facts {
   /**
@@ -48,8 +48,8 @@ export interface Facts {
   /** The last change of the change's actor in this entity. */
   readonly tail: Tail | undefined
   /**
-   * Whether the actor's last change is an ancestor of the change. Also true if the walk over the ancestors ran out of
-   * look-ups.
+   * Whether the actor's last change is an ancestor of the change. Also true if the actor has no last change, if the
+   * change has a wrong seq anyway, or if the walk over the ancestors ran out of look-ups.
    */
   readonly follows: boolean
   /** The principal to which the actor is bound. */
@@ -58,8 +58,8 @@ export interface Facts {
 
 /**
  * Returns `"KNOWN"` if the change is in the log, undefined if it may be appended, else the code with which it is
- * refused. Known changes are detected first, so that a change that is pushed again gets its first answer again, even if
- * the entity was purged since.
+ * refused. `"KNOWN"` comes before all refusals, so that a change in the log is acknowledged whenever it is pushed
+ * again, even if its entity was purged since.
  */
 export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
   const { change, derived } = offer
@@ -74,8 +74,8 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
     if (maxOp === undefined) return "DEPS_UNKNOWN"
     floor = Math.max(floor, maxOp)
   }
-  // All replicas make an entity by the same first change. If that change is in the log, it was found to be known above.
-  // So another change without deps is of another collection.
+  // Only an entity's first change has no deps, and all replicas of a collection make the same one. If this change were
+  // the one in the log, it would be known. So it was made for another collection, or by a client that breaks the rules.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
   if (offer.forged) return "CHUNK_BAD"
 

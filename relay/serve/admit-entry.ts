@@ -19,15 +19,15 @@ export const LOGGED_ENTRY = limits.message - 64 * 1024
 /** Each judged change counts against `judgedBytes` with this many bytes, besides the bytes of its chunk. */
 const CHANGE_COST = 1024
 /**
- * A chunk that was refused without being read may be readable. It counts as junk with its bytes divided by this number:
- * see `Junk`.
+ * The bytes of a chunk that was refused unread are divided by this number before they count as junk, because the chunk
+ * may be readable: see `Junk`.
  */
 const READABLE = 8
 /** Replaces the hash in the refusal of an entry that has no changes. */
 const NO_CHANGE = "0".repeat(64)
 
 /**
- * The principal that pushes an entry. `adopt`: the pusher says that it is not the author of the changes, so the push
+ * The principal that pushes an entry. `adopt`: the push says that somebody else may be the author of the changes, so it
  * does not bind the changes' actors to this principal.
  */
 export interface By {
@@ -146,8 +146,8 @@ function sizeOf({ chunks, blobs = [] }: Entry): number {
 }
 
 /**
- * Reads the change in one of these chunks, or finds the code with which the chunk must be refused. The object is
- * written out, because copying the fields of another with `...` took a fifteenth of the time of a push.
+ * Reads the change in one of the entry's chunks, or finds the code with which the chunk must be refused. Both returned
+ * objects are written out in full, because copying common fields with `...` took a fifteenth of the time of a push.
  */
 function offerOf(
   { entity, collection, chunks }: Entry,

@@ -86,7 +86,8 @@ export function* appendPush(
     refusals.push(...outcome.refusals)
     position = Math.max(position, known)
     if (chunks.length > 0) {
-      // The list of chunks that was read is written as it was read, without encoding the chunks again.
+      // If all chunks are admitted, pass on the list itself: `encodeEntry` then writes the bytes that were received,
+      // without encoding the chunks again.
       const stamped = stamp(entry, chunks.length === entry.chunks.length ? entry.chunks : chunks, by)
       const bytes = encodeEntry(stamped)
       if (bytes.length > LOGGED_ENTRY) refusals.push(...refuseJunk({ ...entry, chunks }, "TOO_LARGE", budget).refusals)

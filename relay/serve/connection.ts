@@ -46,8 +46,8 @@ export interface ConnectionOptions {
   /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
   /**
-   * The socket counts as full above this number of bytes, `ServeLimits.socketBytes` at most. If absent, it is
-   * `socketBytes`.
+   * Returns the number of `buffered` bytes above which the socket counts as full: `ServeLimits.socketBytes` at most.
+   * Without this function, the number is always `socketBytes`.
    */
   ceiling?(): number
   /** Stops reading from the socket, or resumes. A few frames that still arrive after a stop do no harm. */
@@ -70,7 +70,8 @@ export class Connection implements Outlet, Asker {
   active = false
   readonly #o: ConnectionOptions
   /**
-   * The stream of each workspace id. It stays until the connection ends, or is replaced if its log could not be opened.
+   * The streams by workspace id. A stream stays until the connection ends. Only a stream whose log could not be opened
+   * is replaced, by the next message for its workspace.
    */
   readonly #streams = new Map<string, Stream>()
   #closed = false
@@ -161,8 +162,8 @@ export class Connection implements Outlet, Asker {
   async #pull(stream: Stream, { w, cursor, reach, credit }: Pull): Promise<void> {
     await stream.workspace.turn(async (log) => {
       if (cursor === undefined) return stream.grant(credit)
-      // Both the cursor and the reach must be in the log, because an acknowledged change lies at or before the reach,
-      // and may lie after the cursor.
+      // Both the cursor and the reach must be in the log. An acknowledged change may lie after the cursor, but never
+      // after the reach. So a log without the reach may have lost an acknowledged change, and the replica must heal it.
       const inLog = (!cursor || (await log.holds(cursor))) && (!reach || (await log.holds(reach)))
       if (this.#closed) return
       stream.begin(inLog ? (cursor ? positionOf(cursor) : 0) : undefined, credit)
@@ -217,7 +218,8 @@ export class Connection implements Outlet, Asker {
     if (!appended) return undefined
     const { position, refusals, restOn, junk } = appended
     const at = position > 0 ? await workspace.log.flushed(position) : undefined
-    // A refusal may depend on an entry that was just appended and can still be lost.
+    // Send no refusal before this flush, because it may depend on an entry that was just appended and can still be
+    // lost.
     if (refusals.length > 0) await workspace.log.flushed(restOn)
     return { at, refusals, junk }
   }
@@ -364,7 +366,7 @@ export class Connection implements Outlet, Asker {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Leave the workspace only after all jobs that this connection still has in its queue.
+    // Leave the workspace only after the jobs of this connection that still wait in the workspace's queue.
     void workspace
       .turn(() => {})
       .catch(() => {})

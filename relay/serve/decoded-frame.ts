@@ -1,11 +1,14 @@
-/** Adds up what the items of one frame are once their receiver has decoded them, because a frame has limits for that. */
+/**
+ * Adds up the bytes and chunks that the items of one frame have once their receiver has decoded them. `limits` has a
+ * maximum for both.
+ */
 import { decodedSize, limits } from "../../src/wire/protocol.ts"
 
 export class DecodedFrame {
   #bytes = 0
   #chunks = 0
 
-  /** Adds an encoded item. Returns whether the frame is still within the limits. A single item always is. */
+  /** Adds an encoded item. Returns whether the frame is still within the limits. A single item always fits. */
   fits(item: Uint8Array): boolean {
     const { bytes, chunks } = decodedSize(item)
     this.#bytes += bytes

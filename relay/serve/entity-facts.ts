@@ -86,8 +86,8 @@ export class EntityFacts {
   /**
    * Whether the actor's last change is an ancestor of this change. Operation numbers grow from each change to those
    * that depend on it. So the walk ends at an ancestor with lower numbers than the actor's last change has, because
-   * such an ancestor cannot descend from that change. A walk that uses up its budget admits the change, because
-   * replicas hold the document and check the change again.
+   * such an ancestor cannot descend from that change. Returns true when the budget is used up, so that the change is
+   * admitted; replicas, which hold the document, check the change again.
    */
   *#descends(change: Change, last: Tail, budget: LookUpBudget): Work<boolean> {
     const seen = new Set<Hash>(change.deps)

@@ -31,7 +31,7 @@ export class EntityNumbers {
   }
 }
 
-/** The set of entities that a replica has named in one heal. An entity is identified by its `Log.key`. */
+/** The set of entities that one heal leaves out. An entity is identified by its `Log.key`. */
 export class HealMarks {
   readonly #numbers: EntityNumbers
   /** Bit n is set when the entity with number n is marked. */

@@ -4,7 +4,10 @@
  * an equal share of them.
  */
 
-/** Smaller frames are not tracked one by one: their bytes are counted for each socket that holds them. */
+/**
+ * The fewest bytes of a large frame. Smaller frames are not tracked one by one: their bytes are counted once for each
+ * socket that holds them.
+ */
 export const LARGE = 4096
 
 /** The large frames of all sockets. */

@@ -1,8 +1,8 @@
 /**
  * Bounds the memory that all connections of a relay take together: incomplete frames, unanswered frames, and bytes that
  * the network has not taken. Each of these is bounded for one connection, but a thousand connections could each take
- * the maximum. When all connections together exceed the budget, those that would free the most memory are cut off
- * first. An honest client that was cut off dials again.
+ * the maximum. When all connections together exceed the budget, the connections whose end frees the most memory are cut
+ * off first. An honest client that was cut off dials again.
  *
  * Work that has begun is finished even if its connection is gone. Until then its memory is counted, and cutting off the
  * connection does not free it. A slow disk may let such work pile up. Once this work alone fills the budget, every
@@ -10,8 +10,8 @@
  */
 
 /**
- * A connection that would free fewer bytes than this is not cut off, because a ping must not end a connection.
- * Therefore the budget may be exceeded by this number of bytes for each connection.
+ * A connection that would free fewer bytes than this is not cut off. Otherwise the few bytes of a ping could be enough
+ * to end a connection. Therefore the budget may be exceeded by this number of bytes for each connection.
  */
 const WORTH_IT = 4096
 
@@ -51,7 +51,7 @@ export class MemoryBudget {
     this.#common = common
   }
 
-  /** Whether the connections exceed the budget although those that could free memory were cut off. */
+  /** Whether the connections exceed the budget although every connection whose end frees memory was cut off. */
   get exhausted(): boolean {
     return this.lastSum > this.#limit && this.sum() > this.#limit
   }
@@ -92,7 +92,7 @@ export class MemoryBudget {
   }
 
   #shed(): void {
-    // When the connections cannot free enough, measuring all of them at every call would be in vain.
+    // Measure no connections now if too little could be freed a short while ago, because that takes time for nothing.
     if (this.#vainLooks > 0 && this.#vainLooks++ < LOOKS_SKIPPED) return
     this.#vainLooks = 0
     if (this.sum() <= this.#limit) return

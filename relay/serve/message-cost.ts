@@ -4,10 +4,13 @@ import { MESSAGE_COST } from "./unanswered-messages.ts"
 
 /** Bytes for each part (chunk, head) that is decoded into an object of its own. */
 const PART_COST = 512
-/** Bytes that each change takes besides, because decoding a chunk reads it. */
+/** Further bytes for each chunk of a push, because decoding the chunk also reads the change in it. */
 const CHANGE_COST = 256
 
-/** Returns the bytes. The chunks of a message may have many times as many as its frame, so they count as well. */
+/**
+ * Returns the estimate in bytes. The bytes of the decoded chunks count as well, because they may be many times as many
+ * as the bytes of the frame.
+ */
 export function costOf(message: ClientMessage): number {
   let bytes = MESSAGE_COST
   if (message.t === "have") for (const [, heads] of message.page) bytes += PART_COST * heads.length

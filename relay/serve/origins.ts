@@ -57,7 +57,7 @@ function asSent(origin: string): string {
   if (origin === "*" || origin === "null") return origin
   if (origin.includes(",")) throw refused(origin, "it has a comma; name each origin by itself")
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(origin) || !URL.canParse(origin)) {
-    throw refused(origin, "one looks like https://notes.example or app://obsidian.md")
+    throw refused(origin, "an origin looks like https://notes.example or app://obsidian.md")
   }
   const url = new URL(origin)
   if (/^wss?:$/.test(url.protocol)) {

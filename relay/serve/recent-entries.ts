@@ -7,7 +7,7 @@
 export interface RecentEntry {
   /** The entry's encoding, `encodeEntry(entry)`. */
   readonly bytes: Uint8Array
-  /** The id of the connection that pushed it. */
+  /** The id of the connection that pushed the entry. */
   readonly connection: number
   /** The id of the push, and the entry's index in that push. */
   readonly push: string
@@ -31,7 +31,7 @@ export class RecentBudget {
   }
 
   /**
-   * Appends an entry to `queue`. Then drops the oldest entries, of this queue or another, until the rest is within the
+   * Appends an entry to `queue`. Then drops the oldest entries of all queues until the remaining ones are within the
    * limit.
    */
   add(queue: Queue<RecentEntry>, entry: RecentEntry): void {
@@ -51,7 +51,8 @@ export class RecentBudget {
   clear(queue: Queue<RecentEntry>): void {
     this.#cleared += queue.length
     for (let entry = queue.shift(); entry; entry = queue.shift()) this.#bytes -= entry.bytes.length
-    // Most workspaces are closed before the limit is reached, so their elements would pile up in `#order`.
+    // Remove the elements of cleared queues from `#order` when they are many. They would pile up, because most
+    // workspaces are closed before their entries reach the limit.
     if (this.#cleared < 1024 + this.#order.length / 2) return
     const order = new Queue<Queue<RecentEntry>>()
     for (let kept = this.#order.shift(); kept; kept = this.#order.shift()) if (kept.length > 0) order.push(kept)
@@ -76,9 +77,9 @@ export class RecentEntries {
   }
 
   /**
-   * Adds the entry that was appended at `position`. `previous`: the last appended position before it. If `previous` is
-   * not the position of the last entry that was added here, or `position` does not follow it without a gap, a flush has
-   * failed. Then the entries here are dropped, because they do not lead up to `position`.
+   * Adds the entry that was appended at `position`. `previous`: the last appended position before that. If a flush has
+   * failed meanwhile, `previous` is not the position of the entry that was added here last, or `position` is not the
+   * next one. The entries here are then dropped, because they are lost or there is a gap after them.
    */
   add(previous: number, position: number, entry: RecentEntry): void {
     if (previous !== this.#last || position !== previous + 1) this.clear()

@@ -19,11 +19,14 @@ export interface ServeLimits {
   readonly socketBytes: number
   /** Bytes of memory charged for a connection's unanswered frames. Above this limit the relay does not read from it. */
   readonly unansweredBytes: number
-  /** Bytes of memory for all connections together. Above this limit, the connections that take the most are cut off. */
+  /** Bytes of memory for all connections together. Above this limit, connections are cut off: see `MemoryBudget`. */
   readonly memoryBytes: number
-  /** Number of entities and heads (the replica's and the log's) of a `have` that are compared at a time. At least 1. */
+  /**
+   * Number of entities and heads (the replica's and the log's) of a `have` that are compared before other work has its
+   * turn. At least 1.
+   */
   readonly comparedHeads: number
-  /** Number of rejects of a push that are sent at a time. At least 1. */
+  /** Number of rejects of a push that are sent before other work has its turn. At least 1. */
   readonly sentRejects: number
   /** Bytes of a push's changes that are judged before other work has its turn. */
   readonly judgedBytes: number
@@ -45,7 +48,7 @@ export interface ServeLimits {
   readonly requestMs: number
   /** ms within which a connection must send its first pull, push or have. */
   readonly firstMessageMs: number
-  /** ms without a frame from the other side after which a socket is closed. Clients ping every 15 s. */
+  /** ms of silence after which a socket is closed: see `Silence`. Clients ping every 15 s. */
   readonly silentMs: number
   /** If this many bytes of an unfinished frame arrive within `silentMs`, the other side counts as present. */
   readonly silentBytes: number
@@ -84,7 +87,7 @@ export const usualServeLimits: ServeLimits = {
   requestMs: 10_000,
   firstMessageMs: 30_000,
   silentMs: 90_000,
-  silentBytes: 2 ** 16, // 0.7 kB/s, less than any line carries; 650 kB in `frameMs`
+  silentBytes: 2 ** 16, // in `silentMs`: 0.7 kB/s, which any usable line carries
   frameMs: 900_000, // enough for 4 MiB at 4.7 kB/s
   keepAliveMs: 60_000,
   answerMs: 10_000,

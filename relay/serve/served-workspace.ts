@@ -13,7 +13,7 @@ import { type ServeLimits, usualServeLimits } from "./serve-limits.ts"
 export interface Follower {
   /** Called when more entries are flushed. */
   flushed(): void
-  /** Called when flushed entries were lost: no cursor that was given out before is in the log any more. */
+  /** Called when flushed entries were lost. The log then holds none of the cursors that it gave before. */
   broke(): void
 }
 
@@ -104,7 +104,7 @@ export class ServedWorkspace {
   #end: { readonly cursor: Cursor; readonly position: number } | undefined
   /** Number of times that flushed entries were lost. */
   #breaks = 0
-  /** Settles when the newest turn has ended. */
+  /** Resolves when the newest turn has ended. */
   #lastTurn: Promise<unknown>
   #unsubscribe: (() => void)[] = []
 
@@ -177,8 +177,8 @@ export class ServedWorkspace {
   }
 
   /**
-   * Returns the entries after this position. Undefined if some of them are not recent, or if they are too large for one
-   * frame.
+   * Returns the shared frame of the entries after this position. Undefined if some of the entries are not recent, or if
+   * they are too large for one frame.
    */
   sharedFrame(from: number): SharedFrame | undefined {
     const { cursor, position } = this.end
@@ -207,8 +207,9 @@ export class ServedWorkspace {
   }
 
   /**
-   * Calls each follower that was there at the call and still follows. An error of one follower keeps no other from its
-   * entries: it is thrown after the last call, and the log reports it.
+   * Passes each follower to `call`, except a follower that is added or removed while this method runs. An error of one
+   * follower does not keep other followers from their entries: the error is thrown after the last call, and the log
+   * reports it.
    */
   #tell(call: (follower: Follower) => void): void {
     const errors: unknown[] = []

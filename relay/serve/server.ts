@@ -109,7 +109,8 @@ export class RelayServer {
     socket.on("error", () => socket.destroy())
     const refusal = this.#refusal(request)
     if (refusal) {
-      // The other side may never close its half, and until the socket is destroyed it takes one of `maxConnections`.
+      // Destroy the socket once the refusal is written. The other side may never close its half of the connection, and
+      // an open socket counts against `maxConnections`.
       socket.once("finish", () => socket.destroy())
       socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
       return

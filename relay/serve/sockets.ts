@@ -82,8 +82,8 @@ export class Sockets {
       send: (frame) => {
         this.#cork(socket, spender)
         outgoing.give(frame)
-        // The library keeps frames in a queue of its own only if it deflates them, which it is told not to do. So a frame
-        // may go past the library, as long as the library would still send one.
+        // Write a small frame to the socket without the library. All frames keep their order, because the library
+        // queues frames only in order to deflate them, which is turned off.
         if (frame.length >= LARGE) ws.send(frame)
         else if (ws.readyState === ws.OPEN) socket.write(this.#framing.of(frame))
         this.#corkedBytes += frame.length

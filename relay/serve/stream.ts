@@ -44,15 +44,15 @@ interface Heal {
 
 /**
  * Bytes of the first page that a stream reads. Each page may have twice as many bytes as the page before it. A client
- * that has just started decodes 60 kB in 0.1 s, because its engine has not compiled the code yet, and answers no key
- * meanwhile.
+ * that has just started takes 0.1 s to decode 60 kB, because its engine has not compiled the code yet. Meanwhile its
+ * page does not react to the user.
  */
 const FIRST_PAGE_BYTES = 4 * 1024
 
 /**
- * A connection gets a frame of its own, which leaves out the bytes that it pushed itself, if these are at least one
- * part in so many of the shared frame. Otherwise each of many connections that write at the same time would need a
- * frame of its own, and the frames of one flush would take the square of their number in time and memory.
+ * A connection gets a frame of its own, without the bytes that it pushed itself, if these bytes are at least a quarter
+ * (1 / `OWN_FRAME`) of the shared frame. If every connection with bytes in the shared frame got its own one, the frames
+ * of one flush would take time and memory that grow with the square of the number of such connections.
  */
 const OWN_FRAME = 4
 
@@ -77,8 +77,8 @@ export class Stream implements Follower {
   #stops = 0
 
   /**
-   * Settles when the newest `have` was answered. The next one waits for it, so the pages of a heal are compared in
-   * order.
+   * Resolves when the newest `have` was answered. The next `have` waits for this, so that the pages of a heal are
+   * compared in their order.
    */
   lastHave = Promise.resolve()
 
@@ -95,7 +95,7 @@ export class Stream implements Follower {
 
   /**
    * Begins to send the entries after `position`. If `position` is undefined, nothing is sent until a heal has compared
-   * its pages. `credit` replaces the rest of the old credit.
+   * its pages. `credit` replaces the old credit that is left.
    */
   begin(position: number | undefined, credit: number): void {
     this.stop()
@@ -153,8 +153,8 @@ export class Stream implements Follower {
 
   broke(): void {
     if (this.#position === undefined && !this.#heal) return
-    // Between two pages of a `have` the heal fails, because otherwise nobody could tell the remaining pages from those
-    // of the replica's next heal.
+    // Between two pages of a `have`, let the heal fail, which delays the notice until the last page has come. After an
+    // immediate notice, the relay could not tell the remaining pages from those of the replica's next heal.
     if (this.#position === undefined) {
       const what = `the log of workspace ${this.workspace.id} lost entries between two pages of a have`
       return this.#outlet.failed(this, new HeadwaterError("LOG_FAILED", `${what}; its client begins a new heal`), true)
@@ -180,7 +180,7 @@ export class Stream implements Follower {
       if (this.#heal && this.#position >= positionOf(this.#heal.until)) this.#endHeal(this.#heal)
       const { end } = this.workspace
       if (this.#position === end.position) {
-        this.#pageBytes = Number.POSITIVE_INFINITY // from here on the client has been running for a while
+        this.#pageBytes = Number.POSITIVE_INFINITY // by now the client's engine has compiled the code
         if (this.#introduces) this.#send([], end.cursor)
         return
       }
@@ -217,7 +217,7 @@ export class Stream implements Follower {
       .then((page) => {
         if (stops !== this.#stops) return
         this.#reading = false
-        // Read again as much as fits: only the page itself has the cursor after its last entry.
+        // If the page does not fit into one frame, read a smaller one: only a page has the cursor after its last entry.
         const fitting = bytesThatFit(page.entries)
         if (fitting !== undefined) return this.#read(position, fitting)
         this.#pageBytes *= 2

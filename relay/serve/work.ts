@@ -1,13 +1,13 @@
 /**
- * Work that waits only where it must. Nearly every look-up is answered from memory, and an async function would suspend
- * itself for each of them all the same, which took a twentieth of the time of a push.
+ * Work that waits only where it must. Nearly every look-up is answered from memory. An async function would suspend
+ * itself at each look-up all the same, which took a twentieth of the time of a push.
  */
 import type { Awaitable } from "../log/contract.ts"
 
 /** Work yields each promise for which it must wait, and goes on with the promise's value. */
 export type Work<T> = Generator<Promise<unknown>, T, unknown>
 
-/** Does work: in one go if it waits for nothing, else the returned promise settles with its end. */
+/** Runs work to its end. Returns its result if the work never waits, else a promise of its result. */
 export function run<T>(work: Work<T>): Awaitable<T> {
   const step = work.next()
   return step.done ? step.value : goOn(work, step.value)

@@ -55,7 +55,7 @@ async function isReadable(file: DiskFile): Promise<boolean> {
 }
 
 /**
- * Whether the disk has failed at one place. Writing a part of a bad block fails as well, because the block is read
- * first.
+ * Whether the error says that the disk has failed at one place. A write to a part of a bad block also fails with this
+ * error, because the system first reads the block.
  */
 export const isBadSector = (error: unknown) => (error as NodeJS.ErrnoException).code === "EIO"

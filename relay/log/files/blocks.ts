@@ -6,7 +6,7 @@ import type { OpenFiles } from "./open-files.ts"
 export const BLOCK_BYTES = 4096
 /** Must be greater than the number of blocks of any file. */
 const BLOCKS_PER_FILE = 2 ** 24
-/** With fewer blocks, a look-up would drop a block that it needs again. */
+/** With fewer blocks in memory, one look-up would drop a block that it needs again. */
 const FEWEST_BLOCKS = 8
 
 export class Blocks {
@@ -60,7 +60,7 @@ export class Blocks {
     return block
   }
 
-  /** Returns `length` bytes from `at` on of a file that does not change; fewer at its end. */
+  /** Returns `length` bytes of a file that does not change, from byte `at` on, or fewer if the file ends before. */
   async range(path: string, at: number, length: number): Promise<Buffer> {
     const first = Math.floor(at / BLOCK_BYTES)
     const last = Math.floor((at + length - 1) / BLOCK_BYTES)

@@ -25,8 +25,8 @@ export class OpenFiles {
   }
 
   /**
-   * Reads `length` bytes from `at` on, fewer at the end of the file. They are returned in `into`, or in new memory.
-   * Sectors that cannot be read are replaced by zeros.
+   * Reads `length` bytes from byte `at` on, or fewer if the file ends before. Returns them in `into`, or in new memory.
+   * Has zeros in place of sectors that cannot be read.
    */
   async read(path: string, at: number, length: number, into?: Uint8Array): Promise<Buffer> {
     const open = this.#open(path)

@@ -13,8 +13,8 @@ export class Reader {
   readonly blocks: Blocks
   readonly buffers: Buffers
   /**
-   * The preamble that was unpacked last, with the file and the offset of its record. A push may cause a look-up for each
-   * of the thousand changes of one record, and unpacking takes up to 1 ms.
+   * The preamble that was unpacked last, with the file and the offset of its record. It is kept because a push may
+   * cause a look-up for each of the thousand changes of one record, and unpacking takes up to 1 ms.
    */
   unpacked: { readonly path: string; readonly offset: number; readonly preamble: Buffer } | undefined
 

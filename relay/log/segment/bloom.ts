@@ -1,6 +1,6 @@
 /**
- * The Bloom filter of an index. For most keys that a segment does not have, the filter shows their absence without a
- * read of the pointers. Each pointer sets 7 bits of one block.
+ * The Bloom filter of an index. If a segment does not have a key, the filter nearly always shows this without a read of
+ * the index's pointers. Each pointer sets 7 bits of one block of the filter.
  */
 
 import { fingerprint } from "./keys.ts"
@@ -9,7 +9,8 @@ import { PAYLOAD_BYTES, type PointerKind } from "./sealed-index-format.ts"
 const BLOCK_BITS = 8 * PAYLOAD_BYTES
 const BITS_SET = 7
 /**
- * With 10 bits for each pointer, one look-up of an absent key in a hundred finds all of its bits set by other pointers.
+ * With 10 bits for each pointer, the filter fails to show the absence of a key in one look-up out of a hundred, because
+ * other pointers have set all bits of the key.
  */
 const BITS_PER_POINTER = 10
 

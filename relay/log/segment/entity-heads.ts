@@ -14,8 +14,9 @@ import { Table } from "./table.ts"
 /** The end of a chain of links. */
 const NIL = 0xffffffff
 /**
- * The fields of each entity: the offset of its first record; the first link of its heads that are in the segment; the
- * first link of its earlier heads on which changes of the segment depend; the offset of its tombstone.
+ * The fields of each entity. `FIRST`: the offset of its first record. `HEADS`: the first link of the chain of its heads
+ * in the segment. `RESTED`: the first link of the chain of its earlier heads on which changes of the segment depend.
+ * `TOMBSTONE`: the offset of its tombstone.
  */
 const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
@@ -29,8 +30,8 @@ export const memoryOfState = (state: EntityState | null): number =>
   STATE_BYTES + HEAD_BYTES * (state?.heads.length ?? 0)
 
 /**
- * Undoes an addition, the newest one first. `bytes`: the present preambles. A look-up may have turned a chain into a
- * map since the addition, so additions are undone by hash and not by link.
+ * Undoes one addition. The newest addition is undone first. `bytes`: the present preambles. Hashes are looked for in
+ * the chains again, because since the addition a look-up may have turned a chain of links into a map.
  */
 export type Undo = (bytes: Buffer) => void
 
@@ -50,8 +51,8 @@ export class EntityHeads {
    */
   readonly #long = new Map<number, Map<string, number>>()
   /**
-   * By the entity's number in this segment: the entity's state before the segment. Null: it had no state. Absent: its
-   * state is not looked up yet.
+   * By the entity's number in this segment: the entity's state before the segment. Null: the entity had no state.
+   * Absent: the state is not looked up yet.
    */
   readonly #before = new Map<number, EntityState | null>()
   /** Approximate bytes of memory that the states in `#before` take. */
@@ -73,8 +74,8 @@ export class EntityHeads {
     return this.#byKey.memory + this.#fields.memory + this.#links.memory + mapped + this.statesMemory
   }
 
-  // Below, `bytes` are the preambles of the index in memory, `at` is an offset in them, and `e` is the number of an
-  // entity.
+  // In the methods below, `bytes` are the preambles of the index in memory, `at` is an offset in them, and `e` is the
+  // number of an entity.
 
   find(key: Key, bytes: Buffer): number | undefined {
     const isIt = (e: number) => preamble.isOf(bytes, this.#field(e, FIRST), key)
@@ -191,7 +192,7 @@ export class EntityHeads {
     this.#fields.set(FIELDS * e + field, value)
   }
 
-  /** Returns the hashes of a chain, each with its offset. */
+  /** Returns the hashes of a chain, each with its offset. Turns a long chain into a map. */
   #hashes(e: number, chain: number, bytes: Buffer): Map<string, number> {
     const long = this.#long.get(FIELDS * e + chain)
     if (long) return long
@@ -244,8 +245,8 @@ export class EntityHeads {
   }
 
   /**
-   * Removes a hash from a chain of entity number `e`. `at`: an offset of the hash in `bytes`, the preambles. The chain may
-   * hold another offset of the same hash. Returns the offset that it held; undefined when the chain lacks the hash.
+   * Removes a hash from a chain of entity number `e`. `at`: an offset of the hash in `bytes`, the preambles. The chain
+   * may hold another offset of the same hash. Returns the offset that it held; undefined when the chain lacks the hash.
    */
   #unlink(e: number, chain: number, bytes: Buffer, at: number): number | undefined {
     const long = this.#long.get(FIELDS * e + chain)

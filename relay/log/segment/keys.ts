@@ -65,9 +65,9 @@ export class ActorKeys {
 }
 
 /**
- * Returns a fingerprint of the key at `at`, 32 bits. The salt alone would not prevent collisions of keys that an
- * attacker chooses freely. It is enough because half of every key is a hash or depends on the secret, and nobody can
- * choose all bits of that half.
+ * Returns a fingerprint of 32 bits for the key at `at`. If an attacker could choose all bits of keys, the salt would
+ * not prevent collisions of their fingerprints. The salt is enough here, because half of every key is a hash or depends
+ * on the secret, and nobody can choose all bits of that half.
  */
 export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt

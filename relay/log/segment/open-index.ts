@@ -13,7 +13,7 @@ import { Orphans } from "./orphans.ts"
 import { change, preamble } from "./preamble.ts"
 import { Table } from "./table.ts"
 
-/** Nearly every record is larger than this. */
+/** Nearly every record is larger than this. So it tells how many records a file of known size has at most. */
 const SMALL_RECORD_BYTES = 400
 
 export class OpenIndex {
@@ -32,9 +32,9 @@ export class OpenIndex {
   readonly #tails: Table
   readonly #bindings = new Table()
   readonly #entities: EntityHeads
-  /** Number of the first records, which are never dropped. */
+  /** So many of the first records are flushed and are never dropped. */
   #kept = 0
-  /** Undoes each later record: a list of its additions, in their order. */
+  /** For each later record, in order: the functions that undo its additions, in the order of the additions. */
   readonly #undo: Undo[][] = []
 
   /**
@@ -161,8 +161,8 @@ export class OpenIndex {
   }
 
   /**
-   * Returns the entity's state at the end of the segment. Null: nothing is known of the entity. Undefined: its state
-   * before the segment is not looked up yet.
+   * Returns the entity's state at the end of the segment. Null: the entity has no state. Undefined: its state before
+   * the segment is not looked up yet.
    */
   state(e: number): EntityState | null | undefined {
     const before = this.before(e)
@@ -220,7 +220,7 @@ export class OpenIndex {
     for (let left = preamble.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.isOrphan(bytes, c)) {
-        // only a record that was found in the file, so it is kept
+        // Nothing undoes this, because only records that were found in the file have orphans, and these are kept.
         this.orphans.add(preamble.entity(bytes, at), change.hash(bytes, c))
         continue
       }

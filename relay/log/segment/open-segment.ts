@@ -25,7 +25,7 @@ export class OpenSegment {
   /** The offset in the file at which the next record will begin. */
   #end = HEADER_BYTES
   #file: DiskFile | undefined
-  /** Whether the file has its header and its name is durable. */
+  /** Whether the file's header is written and the file's name is durable. */
   #made: boolean
   /** Whether the file may have bytes after `size`. */
   #torn = false
@@ -57,7 +57,10 @@ export class OpenSegment {
     return changes >= segmentChanges || statesMemory >= segmentStateBytes
   }
 
-  /** Appends a record to `out`, which is written to this segment next. `before`: see `OpenIndex.add`. */
+  /**
+   * Adds an entry to the index, and appends its record to `out`, which is later written to the file. `before`: see
+   * `OpenIndex.add`.
+   */
   append(
     out: GrowingBytes,
     position: number,
@@ -84,7 +87,7 @@ export class OpenSegment {
     this.#end += out.length - at
   }
 
-  /** Adds a record of `length` bytes that was found in the file at `offset`, by its preamble. */
+  /** Adds a record of `length` bytes that was found in the file at `offset`. `found`: the record's preamble. */
   load(found: Buffer, offset: number, length: number): void {
     const copy = (preambles: GrowingBytes) => {
       const at = preambles.reserve(found.length)
@@ -110,7 +113,7 @@ export class OpenSegment {
   async prepare(): Promise<void> {
     if (this.#file && this.#made && !this.#torn) return
     // Only the first segment makes the folder. If a later segment's folder is missing, somebody has removed it together
-    // with the earlier segments.
+    // with the earlier segments, so the write must fail.
     if (!this.#made && this.header.previous === 0) await this.#folder.make()
     this.#file ??= await this.#folder.disk.open(this.path)
     const header = encodeHeader(this.#folder.workspace, this.header)
@@ -142,7 +145,7 @@ export class OpenSegment {
   }
 
   /**
-   * Makes the content of the file durable without writing to it, because it may have a place that cannot be written.
+   * Makes the content of the file durable without writing to the file, because a part of it may be impossible to write.
    * `size`: the bytes of the file that are kept.
    */
   async settle(size: number): Promise<void> {
@@ -164,8 +167,8 @@ export class OpenSegment {
   }
 
   /**
-   * Closes the file. Cuts off what a failed flush has left, if the disk allows it. Otherwise the next opening would take
-   * these bytes for records, although the disk may not have them.
+   * Closes the file. Cuts off the bytes of a failed flush, if the disk allows it. Otherwise the next opening would take
+   * these bytes for records, although a power cut could still lose them.
    */
   async close(): Promise<void> {
     const file = this.#file

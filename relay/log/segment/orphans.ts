@@ -1,7 +1,7 @@
 /**
- * Orphans are changes that depend on a lost change. The log serves them, but they do not count as known until a replica
- * gives them back together with the lost change. The index of each sealed segment lists the orphans that are not known
- * at its end.
+ * Orphans are changes that depend on a lost change. The log serves them, but they do not count as known: no look-up
+ * finds them until a replica gives them back together with the lost change. The index of each sealed segment lists the
+ * orphans that are not known at the segment's end.
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 import { type Key, keyName } from "./keys.ts"

@@ -1,12 +1,14 @@
 /**
- * A preamble: what look-ups need of one record, in a form that is read in place. The index of an open segment consists
- * of preambles; a look-up in a sealed segment makes that of one record (`unpackRecord`). Numbers are big-endian.
+ * A preamble has the facts of one record that look-ups need, at offsets where they can be read without decoding. The
+ * index of an open segment consists of preambles. A look-up in a sealed segment makes the preamble of the one record
+ * that it reads (`unpackRecord`). Numbers are big-endian.
  *
  * Length u32 | changes u16 | kind u8 | zero u8 | position u64 | step u32 from the previous position | running hash, 8
  *   | entity, 16 of its sha256 | changes | collection, principal: each UTF-8 and then its length u16.
- * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: binds its actor) | deps u16, 32 each.
- * A change whose one dep is the change before it has no deps of its own. Its u16 is 32,768 + the bytes from the change
- * before to this one.
+ * Change: hash 32 | actor 16 | seq u32 | startOp u32 | maxOp u32 | flags u8 (1: the change binds its actor; 2: it is an
+ *   orphan) | number of deps u16, then 32 bytes each.
+ * If the only dep of a change is the change before it, the dep is left out. The u16 is then 32,768 plus the number of
+ * bytes from the start of the change before to the start of this one.
  */
 import type { Actor, Entry, Hash } from "../../../src/wire/protocol.ts"
 import { type GrowingBytes, readU64, writeU64 } from "../bytes.ts"
@@ -18,14 +20,17 @@ const FIXED_BYTES = 44
 const ENTITY_AT = 28
 /** Bytes of a change before its deps. */
 const CHANGE_BYTES = 63
-/** Added to the bytes between a change and the one before it, which is its only dep. */
+/**
+ * Marks a change whose only dep is the change before it. Instead of the number of deps, such a change has this number
+ * plus the distance of the two changes in bytes.
+ */
 const FOLLOWS = 0x8000
 const BINDS = 1
 /** The change depends on a lost change. It is served but does not count as known. */
 const ORPHAN = 2
 const kinds: readonly Entry["kind"][] = ["change", "snapshot", "tombstone"]
 
-/** The facts of a preamble that a record has as well. */
+/** The facts at the beginning of a preamble. A record has them as well. */
 export interface PreambleFacts {
   readonly kind: number
   readonly position: number
@@ -60,7 +65,7 @@ export const preamble = {
   principal: (bytes: Buffer, at: number) => preamble.texts(bytes, at)[1].toString("utf8"),
 }
 
-/** Reads the changes in a preamble. Each change is given by its offset, at which its hash begins. */
+/** Reads the changes in a preamble. Most functions take the offset of a change, at which its hash begins. */
 export const change = {
   actorAt: (at: number) => at + 32,
   /** Whether the only dep of the change is the change before it in the record. */
@@ -117,13 +122,13 @@ interface ChangeNumbers {
 }
 
 /**
- * Appends a preamble to `out`, piece by piece: first its changes with their deps, then `finish`. Throws a RangeError for
- * a number that does not fit into its field; `out` may then have a part of the preamble.
+ * Appends a preamble to `out`, piece by piece: first its changes with their deps, then `finish`. Throws a RangeError
+ * for a number that does not fit into its field; `out` may then have a part of the preamble.
  */
 export class PreambleWriter {
   readonly #out: GrowingBytes
   readonly #start: number
-  /** The offset of the change before, and of the one that is being written. */
+  /** The offset of the previous change, and the offset of the change that is being written. */
   #before = 0
   #at = 0
 
@@ -154,8 +159,8 @@ export class PreambleWriter {
   }
 
   /**
-   * Makes the change before this one its only dep. Returns false when there is no change before it, or when that one is
-   * too far away for a u16.
+   * Makes the previous change the only dep of this one. Returns false when there is no previous change, or when the
+   * distance to the previous change does not fit into the u16.
    */
   follow(): boolean {
     const distance = this.#at - this.#before
@@ -166,7 +171,7 @@ export class PreambleWriter {
 
   /** Makes room for the deps of the change. Returns the offset at which the caller writes them, 32 bytes each. */
   deps(count: number): number {
-    if (count >= FOLLOWS) throw new RangeError(`a change with ${count} deps`)
+    if (count >= FOLLOWS) throw new RangeError(`a change has ${count} deps, more than a record can hold`)
     this.#out.bytes.writeUInt16BE(count, this.#at + CHANGE_BYTES - 2)
     return this.#out.reserve(32 * count)
   }
@@ -211,7 +216,7 @@ export function writePreamble(
   let binding = false
   let before: Hash | undefined
   for (const { hash, actor, seq, startOp, maxOp, deps, binds = false } of changes) {
-    if (maxOp < startOp - 1) throw new RangeError(`a change with the operations ${startOp} to ${maxOp}`)
+    if (maxOp < startOp - 1) throw new RangeError(`a change has startOp ${startOp} but maxOp ${maxOp}`)
     const at = writer.change({ seq, startOp, maxOp, binds })
     out.bytes.write(hash, at, 32, "hex")
     out.bytes.write(actor, change.actorAt(at), 16, "hex")

@@ -1,24 +1,25 @@
 /**
- * A record of a segment file: facts about an entry, then the body, which is the entry as on the wire. Fixed numbers are
- * big-endian, the others are LEB128 in its shortest form.
+ * A record of a segment file: facts about an entry, then the body, which is the entry as on the wire. Numbers with a
+ * width (u8, u24, u32) are big-endian, all other numbers are LEB128 in its shortest form.
  *
- * Marker u32 | crc u32 of everything from here to the end of the facts, and of the first `shared` bytes of the body
- *   | crc u32 of the body | length of the facts u24, all from the marker on | length of the body u24 | shared u8
+ * Marker u32 | crc u32 of everything after it up to the end of the facts, and of the first `shared` bytes of the body
+ *   | crc u32 of the body | length of the facts u24, from the marker on | length of the body u24 | shared u8
  *   | kind u8 | running hash, 8 | entity, 16 of its sha256 | position | step from the previous position
  *   | number of changes | changes | collection, principal: each its length and UTF-8.
- * Change: flags u8 | hash 32 | actor and seq | startOp | number of operations | deps. The flags say what is different:
- *   1: it binds its actor to the principal.
- *   2: actor and seq are absent: the actor is that of the change before, and seq is one more.
- *   4: the actor is a u8, its place in the body; else 16 bytes.
- *   8: startOp is absent: it is one more than the last operation of the change before.
- *   16: deps are absent: the change before is the only dep.
- *   32: deps are a u8, the place of the only dep in the body; else their number and 32 bytes each.
+ * Change: flags u8 | hash 32 | actor and seq | startOp | number of operations | deps. Each flag, when set, means:
+ *   1: the change binds its actor to the principal.
+ *   2: actor and seq are absent: the actor is that of the previous change, and seq is one more than there.
+ *   4: the actor is a u8, its place in the body. Without the flag, the actor is 16 bytes.
+ *   8: startOp is absent: it is one more than the last operation of the previous change.
+ *   16: deps are absent: the previous change is the only dep.
+ *   32: deps are a u8, the place of the only dep in the body. Without the flag: their number and 32 bytes each.
  *
- * The facts have all that look-ups need, with a checksum of their own, so look-ups read neither chunks nor CBOR. They
- * leave out what the record says elsewhere: of a single edit, dep and actor stand in its chunk. (They are searched for,
- * because a chunk may be deflated.) The running hash is 8 bytes of sha256 over everything from the kind on, with the
- * running hash of the previous record in its place. The checksums have the salt as their start value. Marker and salt
- * are the log's secret (`header.ts`).
+ * The facts have all that look-ups need, with a checksum of their own, so look-ups read neither chunks nor CBOR. To be
+ * short, the facts refer to the body instead of repeating an actor or dep whose bytes are near its beginning, as in the
+ * chunk of a single edit. (A deflated chunk does not contain these bytes, so the writer searches for them.) `shared`:
+ * so many of the body's first bytes are referred to. The running hash is 8 bytes of sha256 over everything from the
+ * kind on, with the running hash of the previous record in its place. The checksums have the salt as their start value.
+ * Marker and salt are the log's secret (`header.ts`).
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -34,9 +35,11 @@ const KIND_AT = 19
 const RUNNING_AT = 20
 const ENTITY_AT = 28
 const [BINDS, SAME_ACTOR, ACTOR_IN_BODY, NEXT_OP, FOLLOWS, DEP_IN_BODY] = [1, 2, 4, 8, 16, 32]
-/** A place in the body is a u8, and so is the number of bytes that places refer to. */
+/**
+ * So many bytes of the body are searched for actors and deps, because places in the body and `shared` are each a u8.
+ */
 const SEARCHED_BYTES = 255
-/** A LEB128 number below 2^53 has at most so many bytes; below 2^32, so many. */
+/** The most bytes of a LEB128 number below 2^53, and of one below 2^32. */
 const LONGEST_NUMBER = 8
 const LONGEST_U32 = 5
 /**
@@ -82,13 +85,16 @@ export const record = {
     bytes.readUInt32BE(at + 8) === checksum(record.body(bytes, at), salt),
 }
 
-/** Returns the checksum of bytes. Node's `crc32` of an empty ArrayBuffer is 0, whatever value it begins with. */
+/**
+ * Returns the checksum of bytes. The checksum of no bytes is the salt, although Node's `crc32` returns 0 for an empty
+ * ArrayBuffer.
+ */
 const checksum = (bytes: Uint8Array, salt: number): number => (bytes.length === 0 ? salt : crc32(bytes, salt))
 
 /**
- * Appends the record of the preamble at `from` to `out`, and writes the running hash into the preamble, which has the
- * hash of the previous record until then. Throws a RangeError when the facts are too long for a record; `out` may then
- * have a part of the record.
+ * Appends to `out` the record whose preamble is in `facts` at `from`. Until now the preamble has the running hash of
+ * the previous record; this function replaces it by the running hash of this record. Throws a RangeError when the facts
+ * are too long for a record; `out` may then have a part of the record.
  */
 export function packRecord(out: GrowingBytes, secret: Secret, facts: Buffer, from: number, body: Uint8Array): void {
   const count = preamble.changes(facts, from)
@@ -129,7 +135,7 @@ export function packRecord(out: GrowingBytes, secret: Secret, facts: Buffer, fro
 
 /** Finds bytes at the beginning of a body. */
 class Places {
-  /** How many bytes of the body the found places refer to. */
+  /** So many of the body's first bytes contain all places that were found. */
   shared = 0
   readonly #body: Buffer
 
@@ -145,7 +151,10 @@ class Places {
   }
 }
 
-/** `before`: the offset of the change before. Returns the offset after what was written. */
+/**
+ * Writes the facts of the change at `c`. `before`: the offset of the previous change in `facts`. Returns the offset
+ * after the written bytes.
+ */
 function packChange(
   bytes: Buffer,
   start: number,
@@ -183,7 +192,7 @@ function packChange(
   return at
 }
 
-/** Whether two changes have one actor, and the seq of the second is one more. */
+/** Whether the change at `c` has the same actor as the change at `before`, and the next seq. */
 function isNext(facts: Buffer, before: number, c: number): boolean {
   const [a, b] = [change.actorAt(before), change.actorAt(c)]
   return change.seq(facts, c) === change.seq(facts, before) + 1 && facts.compare(facts, a, a + 16, b, b + 16) === 0
@@ -202,7 +211,7 @@ export function unpackRecord(bytes: Buffer, at: number, out: GrowingBytes): void
   writer.finish(collection, input.slice(input.uleb()))
 }
 
-/** `before`: the offset of the change before. Returns the offset of the change. */
+/** Appends one change to the preamble, and returns its offset there. `before`: the offset of the previous change. */
 function unpackChange(
   input: Bytes,
   bodyAt: number,

@@ -9,7 +9,7 @@
  *   | identity, 8 | pointers u32 | bloom blocks u32 | number of the segment before it u32 | orphans u32.
  * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: first 8 bytes of a key | value u32 | number u16 | kind u8; 272 a block, ascending by key. Two keys may
- *   begin with the same 8 bytes, so a look-up compares what it finds.
+ *   begin with the same 8 bytes, so a look-up also compares the state or change to which the pointer leads.
  *   Kind 0 is an entity, by its key: the value is the offset of its state in the last part.
  *   The other kinds are a change: the value is the offset of its record, the number its index in that record.
  *   Kind 1 is any change, by the first 16 bytes of its hash XOR its entity's key.
@@ -20,10 +20,11 @@
  * States: heads u32 | length of the collection u32 | tombstone's position u64, 0 for none | key of the entity, 16
  *   | collection, UTF-8 | heads, 32 each.
  *
- * `identity` is 8 bytes of sha256 over the header's fields before it. An index is made on top of its predecessor, so it
- * is valid only while the index before it has the identity that `predecessor` names. `lost`: records of this segment,
- * or of an earlier one, are lost. `broken by`: the segment that has begun a fresh running hash because of the loss.
- * `fresh running hash`: the one with which that segment begins. Both are zeros when nothing is lost.
+ * `identity` is 8 bytes of sha256 over the header's fields before it. An index depends on the index of the segment
+ * before it, so it is valid only while that index has the identity that `predecessor` names. `lost`: records of this
+ * segment, or of an earlier one, are lost. `broken by`: the segment that has begun a fresh running hash because of the
+ * loss. `fresh running hash`: the running hash with which that segment begins. `broken by` and `fresh running hash` are
+ * zeros when nothing is lost, and from that segment on until another loss.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -35,7 +36,7 @@ import { ORPHAN_BYTES } from "./orphans.ts"
 export const PAYLOAD_BYTES = BLOCK_BYTES - 4
 export const OFFSET_BYTES = 8
 export const OFFSETS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / OFFSET_BYTES)
-/** Bytes of a key that a pointer has. */
+/** A pointer has only the first so many bytes of its key. */
 export const KEY_BYTES = 8
 /** Where a pointer has its kind: after the key, the value and the number. */
 export const POINTER_KIND_AT = KEY_BYTES + 6
@@ -71,7 +72,10 @@ export interface IndexHeader {
   readonly entries: number
   /** Whether records of this segment or of an earlier one are lost. */
   readonly lost: boolean
-  /** The segment that has begun a fresh running hash because of that loss. */
+  /**
+   * The segment that has begun a fresh running hash because of that loss. Undefined when nothing is lost, and from that
+   * segment on until another loss.
+   */
   readonly freshStart: FreshStart | undefined
   /** The identity of the index of the segment before this one; zeros when there is none. */
   readonly predecessor: Buffer

@@ -113,8 +113,8 @@ export class SealedSegment {
   // ── look-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * True: the segment has no such pointer. False: it may have one. Answers synchronously when the block is in memory,
-   * because a look-up asks every segment.
+   * True: the segment has no pointer with this probe. False: it may have one. A look-up asks every segment, so this
+   * method answers synchronously when the filter's block is in memory.
    */
   lacks(probe: Probe): boolean | Promise<boolean> {
     const { bloom } = this.#indexHeader
@@ -218,7 +218,7 @@ export class SealedSegment {
 
   // ── one record, one state ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Returns bytes that begin with the record at this offset and have at least its head. */
+  /** Returns bytes that begin with the record at this offset, at least `record.headLength` of them. */
   async #head(offset: number): Promise<Buffer> {
     const { secret, number } = this.header
     let head = await this.#reader.blocks.range(this.path, offset, this.#preambleBytes)

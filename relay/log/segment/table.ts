@@ -1,6 +1,6 @@
 /**
- * A hash table of pairs of numbers, with about 24 bytes for each pair. The table holds no keys: a pair says where the
- * key is, and the caller compares it. A Map of objects would take ten times the memory, in every open log.
+ * A hash table of pairs of numbers, with 24 to 48 bytes for each pair. The table holds no keys: a pair says where its
+ * key is, and the caller compares the key. A Map of objects would take ten times the memory, in every open log.
  */
 export type Pair = readonly [a: number, b: number]
 

@@ -45,9 +45,9 @@ export interface Foundation {
 }
 
 /**
- * Makes the index durable, and opens the segment by it. Call it only when the segment is on the disk and the state
- * before the segment is known for each of its entities. If this fails, nothing is lost: a segment without an index is
- * scanned each time that the log is opened.
+ * Writes the index of a full segment to the disk, durably, and opens the segment by the index. Call it only when the
+ * segment is on the disk and the state before the segment is known for each of its entities. If this fails, nothing is
+ * lost: a segment without an index is scanned when the log is opened.
  */
 export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
   const path = indexPath(folder, full.header.number)
@@ -64,11 +64,11 @@ export async function writeIndex(folder: Folder, full: FullSegment, foundation: 
   await folder.disk.rename(temporary, path)
   await folder.disk.syncFolder(folder.path)
   const sealed = await SealedSegment.open(folder, full.header.number, foundation.previous)
-  if (!sealed) throw new HeadwaterError("LOG_FAILED", `the index ${path} is not what was written`)
+  if (!sealed) throw new HeadwaterError("LOG_FAILED", `the index ${path} is not as it was written: check the disk`)
   return sealed
 }
 
-/** Encodes an index. The segment must not change meanwhile. Yields after every `sealSlice` steps. */
+/** Encodes an index. Yields after every `sealSlice` steps. The segment must not change until the end. */
 function* encodeIndex(
   { header, index, size }: FullSegment,
   { previous, lost, freshStart }: Foundation,
