@@ -1,6 +1,6 @@
 /**
- * Judges whether a change that this device did not make may enter a document, as far as reading the change shows this;
- * `verdicts.ts` lets Automerge judge the rest. The verdict depends only on the change, its ancestors, and any other
+ * Judges whether a change that this device did not make may enter a document, as far as reading the change shows this
+ * (`operation-faults.ts` reads its operations); `verdicts.ts` lets Automerge judge the rest. The verdict depends only on the change, its ancestors, and any other
  * change that has the same actor and seq. So every replica gives the same verdict, whatever other changes it has and in
  * whatever order they came.
  */
@@ -12,7 +12,7 @@ import { Ancestries, type Ancestry } from "./ancestries.ts"
 import { collectionMadeBy } from "./derived-changes.ts"
 import { causalOrder } from "./graph.ts"
 import { History } from "./history.ts"
-import { type Exists, fault } from "./operations.ts"
+import { type Exists, fault } from "./operation-faults.ts"
 
 export interface Verdicts {
   /** The sound changes, in causal order. All changes that a sound change depends on are sound, too. */

@@ -73,7 +73,7 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
  * cannot hold becomes null. So does a value that is nested deeper than any value that Headwater writes: rows are read,
  * compared and frozen recursively, on stacks that may be smaller than the one on which the document was made. Keys are
  * sorted by UTF-16 units, as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__`
- * never gets here: `operations.ts` refuses the change.
+ * never gets here: `operation-faults.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

@@ -4,6 +4,7 @@
  * columns").
  */
 
+import { HeadwaterError } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
 import { Columns, type Layout, layoutOf, openChunk, otherActors } from "../wire/layout.ts"
 import { Bytes, chunkBad } from "../wire/leb128.ts"
@@ -209,4 +210,12 @@ class Column {
     if (this.#left > 0) this.#left--
     else this.value = 0
   }
+}
+
+/**
+ * Throws an error again, unless `Operations` threw it because the change is malformed. Any other error (no memory, say)
+ * is a failure of the machine, and says nothing about the change.
+ */
+export function throwUnlessMalformed(error: unknown): void {
+  if (!(error instanceof HeadwaterError)) throw error
 }

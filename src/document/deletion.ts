@@ -9,7 +9,7 @@ import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import { byTime } from "./graph.ts"
 import type { History } from "./history.ts"
-import { setsOnly } from "./operations.ts"
+import { setsOnly } from "./root-operations.ts"
 
 export const DELETED = "@deleted"
 

@@ -11,7 +11,7 @@ import { type Hash, isId, limits } from "../wire/protocol.ts"
 import { automerge, NOBODY } from "./automerge.ts"
 import { encodeChange } from "./encoder/new-change.ts"
 import { NewOperations } from "./encoder/new-operations.ts"
-import { MADE, onlyString, TYPE } from "./operations.ts"
+import { MADE, onlyString, TYPE } from "./root-operations.ts"
 
 export { genesisOf, textContainer }
 

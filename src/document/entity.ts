@@ -17,7 +17,7 @@ import { collectionMadeBy, genesisOf, MANY_HEADS, merging, pruning, textContaine
 import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history.ts"
 import { estimatedBytes } from "./memory-estimate.ts"
-import { MADE, rootKeys } from "./operations.ts"
+import { MADE, rootKeys } from "./root-operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"

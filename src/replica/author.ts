@@ -228,8 +228,8 @@ function save(
 }
 
 /**
- * Call when an edit has made a change again whose record the disk had damaged. Changes that waited for this change can
- * be applied now. They are marked as suspects and the document is dropped, so that it is hydrated with them when the
+ * Call when the disk had damaged the record of a change, and an edit has now made the same change. Changes that waited
+ * for this change can be applied now. They are marked as suspects and the document is dropped, so that it is hydrated with them when the
  * row is made, at the end of the group.
  */
 function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiting }: Live): void {

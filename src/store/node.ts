@@ -44,8 +44,8 @@ const mostExpectedKeys = 64
  */
 export function nodeStore(folder: string): Store
 /**
- * For tests: `make` makes the database, not yet open, for the real path of the folder. It is not declared to apps,
- * because its types need those of Node.
+ * For tests. `make` gets the real path of the folder and returns the database, not yet open. Apps do not see this
+ * overload, because they would need Node's types for it.
  *
  * @internal
  */

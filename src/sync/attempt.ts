@@ -49,7 +49,7 @@ export class Attempt {
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
-  /** Of the session: a refusal lasts as long as the relay has said, whatever ends this attempt before. */
+  /** Shared by all attempts of the workspace: a refusal does not end with this attempt. */
   readonly #refusals: Refusals
   readonly #trouble: Trouble
   /** Whether the device's clock was set and the relay's time was not asked for since then. */

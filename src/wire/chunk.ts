@@ -110,8 +110,8 @@ export function templateOf(chunk: Uint8Array): Template {
 
 /**
  * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
- * template. `key`: the bytes that replace the only key of the template, which must be in its first column and have the
- * same length.
+ * template. `key`: the bytes of a key. They replace the template's only key, which must be as long and must end the
+ * first column of the template.
  */
 export function deriveFrom(
   { change, layout }: Template,

@@ -7,7 +7,8 @@
 
 import type { Change } from "../../wire/chunk.ts"
 import { COUNTER, DELETE, INCREMENT, INT, SET } from "../format.ts"
-import { type Exists, TYPE } from "../operations.ts"
+import type { Exists } from "../operation-faults.ts"
+import { TYPE } from "../root-operations.ts"
 import { decline } from "./declined.ts"
 import { type ReadDocument, STEPS_OF_RUN } from "./document.ts"
 import { type DocumentObject, LIST, MAP, type Register, type SequenceObject, TEXT, writtenIn } from "./objects.ts"

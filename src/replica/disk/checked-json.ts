@@ -1,7 +1,7 @@
 /**
  * Records as JSON with a checksum: eight hexadecimal digits, and then the JSON. A record with a damaged letter may
- * still be JSON of the right shape. Without a checksum, a replica would show a word that nobody wrote, or would take a
- * change that the relay lacks for stored.
+ * still be JSON of the right shape. Without a checksum, a replica could show a word that nobody wrote, or believe
+ * that the relay has a change when it does not.
  */
 import { checksum } from "../../base/checksum.ts"
 import type { Key, Value } from "../../store/store.ts"

@@ -94,7 +94,8 @@ const PAGES_AT_ONCE = 32
 
 /**
  * Reads the histories of all entities, in the order of their ids. `records`: how many loose records are read at once.
- * Pages are read after the loose records of the same entities, even if that reads some of them twice.
+ * The pages of some entities are read only after the loose records of the same entities (see the top of this file), so
+ * pages that were read too far ahead are read again in the next round.
  */
 export async function* histories(store: Store, w: string, records: number): AsyncGenerator<EntityHistory> {
   let after: Key | undefined

@@ -1,21 +1,14 @@
-/**
- * Answers questions about the operations of one change: whether each refers only to operations of this change and of
- * its ancestors, whether Automerge would write such operations, and which keys of the document's root they write.
- */
+/** Finds faults in the operations of one change: references to unknown operations, and forms that Automerge never writes. */
 
-import { type Code, HeadwaterError } from "../base/errors.ts"
+import type { Code } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
-import { Operations } from "./columns.ts"
-import { DELETE, INCREMENT, MARK, SET } from "./format.ts"
+import { Operations, throwUnlessMalformed } from "./columns.ts"
+import { DELETE, INCREMENT, MARK } from "./format.ts"
+import { TYPE } from "./root-operations.ts"
 
 /** Returns whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
-
-/** The key of the document's root whose value is the entity's collection. */
-export const TYPE = "@type"
-/** The key of the document's root that a change sets and removes again when it has nothing else to write. */
-export const MADE = "@made"
 
 /**
  * Returns the code of a fault in the operations of a change; undefined when there is no fault. Not for the genesis,
@@ -75,44 +68,4 @@ function honest(op: Operations): boolean {
   // A put at a key may have predecessors. An insertion must have none. A put at an element must have some, because it
   // replaces the element's value.
   return inMap || (insert ? predecessors === 0 : op.onElement && predecessors > 0)
-}
-
-/** Whether the change does nothing but set this key of the root. */
-export function setsOnly(change: Change, key: string): boolean {
-  try {
-    const op = new Operations(change)
-    while (op.next()) if (!op.inRoot || op.key.text !== key || op.action !== SET) return false
-    return true
-  } catch (error) {
-    throwUnlessMalformed(error)
-    return false
-  }
-}
-
-/** If the only operation of the change sets this key of the root to a string, returns the string; else undefined. */
-export function onlyString(change: Change, key: string): string | undefined {
-  try {
-    const op = new Operations(change)
-    if (change.ops !== 1 || !op.next() || !op.inRoot || op.key.text !== key || op.action !== SET) return undefined
-    return op.string()
-  } catch (error) {
-    throwUnlessMalformed(error)
-    return undefined
-  }
-}
-
-/** Returns the keys of the root that the change writes or deletes. */
-export function rootKeys(change: Change): Set<string> {
-  const keys = new Set<string>()
-  const op = new Operations(change)
-  while (op.next()) if (op.inRoot) keys.add(op.key.text)
-  return keys
-}
-
-/**
- * Throws an error again, unless `Operations` threw it because the change is malformed. Any other error (no memory, say)
- * is a failure of the machine, and says nothing about the change.
- */
-function throwUnlessMalformed(error: unknown): void {
-  if (!(error instanceof HeadwaterError)) throw error
 }
