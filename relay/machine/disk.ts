@@ -1,7 +1,7 @@
 /**
  * The disk as the log uses it: folders of append-only and write-once files. The real disk is node:fs (`disk.node.ts`);
- * the tests have a simulated one, which loses at a power cut what was not synced. Below the folder of all logs, paths
- * consist of hex digits and names that the relay chooses; nothing in them comes from a client. An operation that fails
+ * the tests have a simulated one, which may lose at a power cut what was not synced. Below the folder of all logs, paths
+ * consist of hex digits and names that the relay chooses; nothing in them comes from a client. A failed operation
  * rejects. A failed write or truncate may have happened in part. Bytes that a failed sync should have saved may be lost
  * for good, even when a later sync succeeds.
  */

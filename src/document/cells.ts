@@ -14,7 +14,7 @@ export interface Text {
   readonly others: readonly string[]
 }
 
-/** The values that the document has under one key of the root. */
+/** What the document has under one key of the root: the value that Automerge shows, and the text if there is one. */
 export interface Cell {
   /** The kind of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"

@@ -176,7 +176,7 @@ export class HistoryFolds {
     }
   }
 
-  /** Folds nothing more. A later session folds the changes that are still loose. */
+  /** Begins no more folds. A later session folds the changes that are still loose. */
   stop(): void {
     this.#isStopped = true
     this.#cancelFold?.()

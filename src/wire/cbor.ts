@@ -37,9 +37,9 @@ abstract class Side {
   #chunkBytes = 0
 
   /**
-   * Adds to the chunks of the frame, and to the bytes that they have once they are decoded. Throws `TOO_LARGE` when the
-   * frame has too many chunks or too many of these bytes, because a small frame must not fill its receiver's memory or
-   * take much of its time.
+   * Counts so many more chunks of the frame, which have so many bytes once they are decoded. Throws `TOO_LARGE` when the
+   * frame has more chunks or more decoded bytes than allowed, because a small frame must not fill its receiver's memory
+   * or take much of its time.
    */
   unpack(bytes: number, chunks: number) {
     this.#chunkBytes += bytes

@@ -70,7 +70,7 @@ export class OperationRuns {
   readonly #predecessors: Runs
   readonly #predecessorActor: Runs
   readonly #predecessorCounter: Runs
-  /** By index in `actors`, whether an operation that was read so far refers to the actor. */
+  /** Whether an operation that was read so far refers to the actor: for each of `actors`, in the same order. */
   readonly #referred: boolean[]
   #left: number
 

@@ -33,7 +33,7 @@ export function readOperations(
 class Reading {
   readonly #document: ReadDocument
   readonly #runs: OperationRuns
-  /** By index of an actor in `#runs.actors`, the number that the document has for the actor. */
+  /** The document's number of each actor in `#runs.actors`, in the same order. */
   readonly #actors: readonly number[]
   readonly #startOp: number
   readonly #exists: Exists | undefined
