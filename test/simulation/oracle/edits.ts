@@ -150,6 +150,7 @@ export class Edits {
       ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
       READ_ONLY: before.access.access === "read" || this.#oracle.devices.access(device).changes > before.access.changes,
+      DOCUMENT_FAILED: before.damaged,
       ENTITY_NOT_FOUND: before.damaged || (kind === "restore" && ![...before.held].some(begins)),
     }
     if (error instanceof HeadwaterError && error.code === "READ_ONLY") this.readOnly++
