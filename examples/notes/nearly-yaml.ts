@@ -29,8 +29,11 @@ const LEFT_OVER = "original-front-matter"
  * The most UTF-16 units in one key's lines for which repairs are tried, because each attempt parses the lines again.
  */
 const LONG = 4096
-/** The most keys of one file for which repairs are tried; the values of the others become texts. */
-const MOST_REPAIRED = 300
+/**
+ * The most UTF-16 units in all lines of one file for which repairs are tried; the other values become texts. Each
+ * attempt parses the lines again.
+ */
+const MOST_REPAIRED = 20_000
 
 /** Reads front matter; returns undefined when it is not a list of `key: value`. */
 export function readEntries(front: string): Reading | undefined {
@@ -149,7 +152,7 @@ function readKeyByKey(front: string): Reading | undefined {
   if (chunks.length === 0 || !before.split("\n").every(isBlank)) return undefined
   const anchors = new Set<string>()
   let repaired = 0
-  const mended = chunks.map((chunk) => mend(chunk, anchors, () => repaired++ < MOST_REPAIRED))
+  const mended = chunks.map((chunk) => mend(chunk, anchors, () => (repaired += chunk.text.length) <= MOST_REPAIRED))
   const good = mended.filter(({ yaml }) => yaml !== undefined)
   const together = readYaml(good.map(({ yaml }) => yaml).join(""))
   const all = typeof together === "object" ? together : { pairs: [], remarks: [] }

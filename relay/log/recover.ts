@@ -103,6 +103,12 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     const isLast = number === numbers.at(-1)
     const scanned = await scanSegment(folder, number, sealed, isLast, before?.flushed.get(number))
     lost ||= scanned.lost
+    // A segment that is cut off between two records shows no damage, and the one after it may begin a fresh hash.
+    const indexedLast = indexed.has(number) ? await SealedSegment.lastIndexed(folder, number) : undefined
+    if (!lost && scanned.segment && indexedLast !== undefined && scanned.segment.appended < indexedLast) {
+      lost = true
+      folder.report({ ...DAMAGED, segment: number, from: scanned.size, to: scanned.size })
+    }
     if (isLast) {
       newest = scanned.segment
       newestSize = scanned.size

@@ -60,7 +60,7 @@ export class Sealing {
 /**
  * Seals `segment` as the next one after the sealed segments. All its records must be on the disk. The caller adds the
  * result to `sealed`. `loss`: if a loss was just found, the segment that begins a fresh running hash because of it.
- * Without `loss`, the new index has the same `freshStart` as the index before it, or none if `segment` is itself fresh.
+ * Without `loss`, the new index has the same `freshStart` as the index before it, if that fresh segment comes later.
  */
 export async function sealOnTop(
   folder: Folder,
@@ -70,7 +70,8 @@ export async function sealOnTop(
 ): Promise<SealedSegment> {
   await lookUpBefore(folder, segment.index, sealed)
   const previous = sealed.newest
-  const freshStart = loss ?? (segment.header.fresh ? undefined : previous?.freshStart)
+  const inherited = previous?.freshStart
+  const freshStart = loss ?? (inherited && inherited.number > segment.header.number ? inherited : undefined)
   const lost = freshStart !== undefined || previous?.lost === true
   return writeIndex(folder, segment, { previous, lost, freshStart })
 }

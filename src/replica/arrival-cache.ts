@@ -11,6 +11,9 @@ import type { Transaction } from "./transaction.ts"
 /** The most changes of this session that are kept for a push. A push reads further changes from the disk. */
 const MADE_AT_MOST = 1024
 
+/** Two generations of this many hashes are remembered. */
+const GENERATION = 2048
+
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
@@ -19,6 +22,9 @@ export class Arrivals {
    * Changes that this session has made and has not pushed yet. The value is undefined for a change that has no room here.
    */
   readonly #made = new Map<Hash, Held | undefined>()
+  /** The hashes of the changes that this session has made last. */
+  #lately = new Set<Hash>()
+  #earlier = new Set<Hash>()
   /** Bytes of all chunks in `#whole` and `#made`. */
   #bytes = 0
   /** The most that `#bytes` may be. */
@@ -34,7 +40,11 @@ export class Arrivals {
    * one from the outbox. An entity with a bad change is not kept, because a document is made of all changes that are
    * kept.
    */
-  follow({ held, dropped, bad, newEntities, outbox }: Transaction): void {
+  follow({ held, dropped, bad, newEntities, outbox, minted }: Transaction): void {
+    for (const hash of minted.keys()) this.#remember(hash)
+    for (const hashes of dropped.values()) {
+      for (const hash of hashes) if (!this.#lately.delete(hash)) this.#earlier.delete(hash)
+    }
     for (const entity of dropped.keys()) this.take(entity)
     for (const entity of bad.keys()) this.take(entity)
     for (const { owed, removed } of outbox.values()) {
@@ -53,6 +63,16 @@ export class Arrivals {
       this.#whole.set(entity, changes)
       this.#bytes += bytes
     }
+  }
+
+  #remember(hash: Hash): void {
+    if (this.#lately.size === GENERATION) [this.#lately, this.#earlier] = [new Set(), this.#lately]
+    this.#lately.add(hash)
+  }
+
+  /** Whether this session has made and saved the change lately. */
+  wasMadeLately(hash: Hash): boolean {
+    return this.#lately.has(hash) || this.#earlier.has(hash)
   }
 
   /** Returns a change if its entity is kept here. */
@@ -91,6 +111,8 @@ export class Arrivals {
 
   clear(): void {
     this.#made.clear()
+    this.#lately = new Set()
+    this.#earlier = new Set()
     this.#whole.clear()
     this.#bytes = 0
   }

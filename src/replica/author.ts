@@ -191,9 +191,9 @@ function write(
   writes: readonly FieldWrite[],
   fields: readonly string[] = [],
 ): boolean {
-  return editClosed(replica, tx, def, closed, writes, (changes) =>
-    save(tx, closed.reader.id, def.name, changes, fields),
-  )
+  const { id } = closed.reader
+  const saveAll = (changes: readonly Change[]) => save(tx, id, def.name, changes, fields)
+  return made(id, () => editClosed(replica, tx, def, closed, writes, saveAll))
 }
 
 /** Takes changes that a live document has made, and adds them to the transaction and to the outbox. */

@@ -65,6 +65,8 @@ export function lacksRecord(
 export async function findDamage(documents: Documents, entities: readonly string[], tx: Transaction): Promise<void> {
   for (const entity of entities) {
     documents.drop(entity)
-    await documents.live(entity, tx)
+    await documents.saved.held(entity, tx)
+    // Reading notes damaged records. That a record is missing shows only when a document is made.
+    if (tx.staleOf(entity) === undefined) await documents.live(entity, tx)
   }
 }

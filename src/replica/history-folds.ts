@@ -10,7 +10,7 @@
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
-import { foldHistory } from "./disk/fold-history.ts"
+import { type Fold, foldHistory } from "./disk/fold-history.ts"
 import { keys } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import { isOfDisk } from "./store-error.ts"
@@ -22,10 +22,19 @@ const QUIET_MS = 1000
 const PAUSE_MS = 10
 /** Wait between the opening and the search for what an earlier session has left loose. */
 const SEARCH_MS = 10_000
-/** How many records that search reads at once. */
-const SEARCHED_AT_ONCE = 500
+/** How many records that search reads at once. Each may have a megabyte. */
+const SEARCHED_AT_ONCE = 16
+/** Sorts after every hash. */
+const BEHIND_HASHES = "~"
+/** A step ends after so many bytes of chunks, so that its commit stays small. */
+const STEP_BYTES = 2 ** 20
+/** Wait after a fold that failed, ms. It doubles with each failure in a row: each one drops all live documents. */
+const FIRST_REST_MS = 60_000
+const LONGEST_REST_MS = 3_600_000
 /** An entity with this many times `looseHistory` loose changes is folded even while other steps run. */
 const PRESSING = 16
+
+const NOTHING = { changes: 0, bytes: 0, isPart: false }
 
 export class HistoryFolds {
   readonly #replica: Replica
@@ -39,12 +48,17 @@ export class HistoryFolds {
   readonly #pressing = new Set<string>()
   /** Entities whose fold is due once their row is made. */
   readonly #stale = new Set<string>()
-  /** How many groups have ended, except those that fold. */
-  #groups = 0
+  /** How many commits there were, except those that fold. */
+  #commits = 0
+  /** How many folds in a row have failed. */
+  #failures = 0
   #isFolding = false
+  /** Whether the wait after a failed fold lasts. */
+  #isResting = false
   #isStopped = false
   #cancelFold: (() => void) | undefined
   #cancelSearch: (() => void) | undefined
+  #cancelRest: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.#replica = replica
@@ -52,6 +66,7 @@ export class HistoryFolds {
 
   /** Call after each commit: counts the changes that may move now. */
   follow({ newEntities, held, outbox, stale }: Transaction): void {
+    if (!this.#isFolding) this.#commits++
     for (const entity of newEntities) this.#unpaged.add(entity)
     for (const [entity, changes] of held) {
       let stored = 0
@@ -75,18 +90,17 @@ export class HistoryFolds {
 
   /** Call after each group. */
   afterGroup(): void {
-    if (this.#isFolding) return
-    this.#groups++
-    this.#foldSoon(QUIET_MS)
+    if (!this.#isFolding) this.#foldSoon(QUIET_MS)
   }
 
   #foldSoon(ms: number): void {
-    if (this.#cancelFold !== undefined || this.#isFolding || this.#isStopped || this.#ready.size === 0) return
+    if (this.#cancelFold !== undefined || this.#isFolding || this.#isResting || this.#isStopped) return
+    if (this.#ready.size === 0) return
     if (this.#replica.sizes.foldedHistories === 0) return
-    const groups = this.#groups
+    const commits = this.#commits
     this.#cancelFold = this.#replica.clock.after(ms, () => {
       this.#cancelFold = undefined
-      const isQuiet = this.#groups === groups
+      const isQuiet = this.#commits === commits
       // During a heal, a `have` reads the records of all entities. After a failure, the disk must be read again first.
       const { state, failure, isDamaged } = this.#replica
       if (state.heal || failure !== null || isDamaged) return // the next group sets the timer again
@@ -95,13 +109,30 @@ export class HistoryFolds {
       this.#foldSome(isQuiet ? this.#ready : this.#pressing).then(
         () => {
           this.#isFolding = false
+          this.#failures = 0
           this.#foldSoon(isQuiet ? PAUSE_MS : QUIET_MS)
         },
         () => {
-          this.#isFolding = false // the disk has failed: the next group sets the timer again
+          this.#isFolding = false
+          this.#rest()
         },
       )
     })
+  }
+
+  /** Call when a fold has failed. The disk may have room for small commits, and none for pages. */
+  #rest(): void {
+    if (this.#isStopped) return
+    this.#isResting = true
+    const ms = Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** this.#failures++)
+    this.#cancelRest = this.#replica.clock.after(
+      ms,
+      () => {
+        this.#isResting = false
+        this.#foldSoon(QUIET_MS)
+      },
+      true,
+    )
   }
 
   /** Folds some of these entities. The step is alone in its group, because other steps may write to these records. */
@@ -113,11 +144,18 @@ export class HistoryFolds {
     const { foldedHistories, foldedChanges } = this.#replica.sizes
     const folded: string[] = []
     let changes = 0
+    let bytes = 0
+    let isPart = false
     for (const entity of entities) {
-      if (folded.length === foldedHistories || changes >= foldedChanges) break
-      folded.push(entity)
+      if (folded.length === foldedHistories || changes >= foldedChanges || bytes >= STEP_BYTES || isPart) break
       if (tx.staleOf(entity)?.waiting === false) this.#stale.add(entity)
-      else changes += await this.#foldOne(entity, tx)
+      else {
+        const fold = await this.#foldOne(entity, tx)
+        changes += fold.changes
+        bytes += fold.bytes
+        isPart = fold.isPart // the next step folds more of this entity
+      }
+      if (!isPart) folded.push(entity)
     }
     const done = () => {
       for (const entity of folded) this.#forget(entity)
@@ -125,12 +163,12 @@ export class HistoryFolds {
     tx.add({ writes: [], done })
   }
 
-  /** Folds those loose changes of an entity that may move. Returns their number. */
-  async #foldOne(entity: string, tx: Transaction): Promise<number> {
+  /** Folds those loose changes of an entity that may move, the oldest first, as many as fit into a fold. */
+  async #foldOne(entity: string, tx: Transaction): Promise<Pick<Fold, "changes" | "bytes" | "isPart">> {
     const { store, id, outbox, sizes, documents } = this.#replica
     // The relay acknowledges the changes of a creation one by one. They are folded once all are acknowledged, so that
     // they move together.
-    if (this.#unpaged.has(entity) && outbox.of(entity).length > 0) return 0
+    if (this.#unpaged.has(entity) && outbox.of(entity).length > 0) return NOTHING
     const { suspects = [], unnamed = [] } = tx.staleOf(entity) ?? {}
     const open = new Set([...suspects, ...unnamed])
     const bad = tx.badOf(entity)
@@ -139,14 +177,14 @@ export class HistoryFolds {
       const fold = await foldHistory(store, id, entity, mayMove, sizes)
       if (fold === "damaged") {
         await documents.saved.held(entity, tx) // this reading notes the damage
-        return 0
+        return NOTHING
       }
       for (const [key, value] of fold.writes) tx.put(key, value)
       if (fold.changes > 0) this.#unpaged.delete(entity)
-      return fold.changes
+      return fold
     } catch (error) {
       if (!isOfDisk(error)) throw error
-      return 0 // one bad place of the disk must not keep all other histories loose
+      return NOTHING // one bad place of the disk must not keep all other histories loose
     }
   }
 
@@ -163,15 +201,17 @@ export class HistoryFolds {
   }
 
   async #search(): Promise<void> {
-    const { store, id, clock } = this.#replica
+    const { store, id, clock, outbox } = this.#replica
     let after: Key | undefined
     while (!this.#isStopped) {
       const records = await store.list(keys.changes(id), { limit: SEARCHED_AT_ONCE, ...(after && { after }) })
-      for (const [key] of records) this.#ready.add(key[2] ?? "")
+      for (const [[, , entity = "", hash = ""]] of records) {
+        if (outbox.get(entity, hash) === undefined) this.#ready.add(entity)
+      }
       this.#foldSoon(QUIET_MS)
       const last = records.at(-1)?.[0]
       if (last === undefined || records.length < SEARCHED_AT_ONCE) return
-      after = last
+      after = [...keys.changesOf(id, last[2] ?? ""), BEHIND_HASHES]
       await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve, true))
     }
   }
@@ -181,5 +221,6 @@ export class HistoryFolds {
     this.#isStopped = true
     this.#cancelFold?.()
     this.#cancelSearch?.()
+    this.#cancelRest?.()
   }
 }

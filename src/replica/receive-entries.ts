@@ -152,13 +152,14 @@ async function freshChanges(
 }
 
 /**
- * Whether this replica certainly has the bytes of a change: in a live document, or received in this group. A change
- * that is only on the disk is written again, because its record may be damaged, unlike the bytes that have arrived. A
- * change whose record is known to be damaged is always written again.
+ * Whether this replica certainly has the bytes of a change: in a live document, received in this group, or made lately in
+ * this session. Any other change that is only on the disk is written again, because its record may be damaged, unlike the
+ * bytes that have arrived. A change whose record is known to be damaged is always written again.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   if (tx.badOf(entity).get(hash)?.damaged) return false
-  return replica.documents.get(entity)?.changes.has(hash) === true || tx.held.get(entity)?.has(hash) === true
+  if (replica.wasMadeLately(hash) || tx.held.get(entity)?.has(hash)) return true
+  return replica.documents.get(entity)?.changes.has(hash) === true
 }
 
 /**

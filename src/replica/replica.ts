@@ -171,6 +171,11 @@ export class Replica {
     return arrived ?? this.#arrivals.takeMade(hash, () => this.documents.get(entity)?.held(hash))
   }
 
+  /** Whether this session has made and saved the change lately, so that its record need not be written again. */
+  wasMadeLately(hash: Hash): boolean {
+    return this.#arrivals.wasMadeLately(hash)
+  }
+
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**

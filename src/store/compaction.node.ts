@@ -35,6 +35,8 @@ export class Compaction {
   #written = LEAST_BYTES
   /** Records deleted since the last compaction. */
   #deleted = 0
+  /** Records deleted since the folder was last measured. */
+  #deletedNow = 0
   /** When something was last written, as a time of `performance.now()`. */
   #wroteAt = Number.NEGATIVE_INFINITY
   #running: Promise<boolean> | undefined
@@ -47,6 +49,7 @@ export class Compaction {
   wrote(bytes: number, deleted: number): void {
     this.#written += bytes
     this.#deleted += deleted
+    this.#deletedNow += deleted
     this.#wroteAt = performance.now()
   }
 
@@ -58,9 +61,10 @@ export class Compaction {
    */
   async whenIdle(level: Level): Promise<boolean> {
     const isIdle = performance.now() - this.#wroteAt >= IDLE_MS
-    const isLittle = this.#written < LEAST_BYTES && this.#deleted * DELETED_BYTES < LEAST_BYTES
+    const isLittle = this.#written < LEAST_BYTES && this.#deletedNow * DELETED_BYTES < LEAST_BYTES
     if (!isIdle || isLittle || this.#running !== undefined) return false
     this.#written = 0
+    this.#deletedNow = 0
     // A failed compaction only leaves the space in use. If LevelDB refuses writes after it, the next commit opens the
     // database again.
     this.#running = this.#compact(level).catch(() => false)

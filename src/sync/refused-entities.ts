@@ -94,12 +94,13 @@ export class Refusals {
 
   /**
    * Call when another connection is open. What was refused because of the token or the access may be taken now, and so
-   * may what a damaged log could not take. `QUOTA` and `RATE` last as long as the relay has said.
+   * may what a damaged log could not take. `QUOTA` and `RATE` last as long as the relay has said. The timers of a device
+   * that sleeps may stand still, so a refusal whose time has passed by the clock is over, too.
    */
   reconnected(): void {
     for (const [entity, refusal] of this.#entities) {
       const { code } = refusal.error
-      if (code === "QUOTA" || code === "RATE") continue
+      if ((code === "QUOTA" || code === "RATE") && refusal.retryAt > this.#clock.now()) continue
       this.#leaveEnding(entity, refusal)
       this.#entities.delete(entity)
     }

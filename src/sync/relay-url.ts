@@ -1,23 +1,20 @@
 /** Which URLs can lead to a relay. */
 import { HeadwaterError } from "../base/errors.ts"
 
-/** Throws `URL_INVALID` for a URL that can never be dialled. */
+/** Throws `URL_INVALID` for a URL that can never be dialled. JavaScript may pass anything. */
 export function checkUrl(url: string): void {
-  let protocol = ""
-  try {
-    protocol = new URL(url).protocol
-  } catch {
-    // `protocol` stays empty, so this function throws below.
-  }
-  if (String(url).includes("#")) {
-    throw new HeadwaterError(
-      "URL_INVALID",
-      `${JSON.stringify(url)} is not a relay's URL: leave out the # and what follows it`,
-    )
-  }
-  if (typeof url === "string" && (protocol === "ws:" || protocol === "wss:")) return // JavaScript may pass anything
-  throw new HeadwaterError(
-    "URL_INVALID",
-    `${JSON.stringify(url)} is not a relay's URL: use a text with ws:// or wss://`,
-  )
+  if (typeof url !== "string") throw invalid(url === null ? "null" : typeof url, "use a text with ws:// or wss://")
+  if (url.includes("#")) throw invalid(JSON.stringify(url), "leave out the # and what follows it")
+  if (!/^wss?:$/.test(protocolOf(url))) throw invalid(JSON.stringify(url), "use a text with ws:// or wss://")
 }
+
+function protocolOf(url: string): string {
+  try {
+    return new URL(url).protocol
+  } catch {
+    return ""
+  }
+}
+
+const invalid = (what: string, hint: string) =>
+  new HeadwaterError("URL_INVALID", `${what} is not a relay's URL: ${hint}`)

@@ -1,6 +1,6 @@
 /**
  * Keeps a replica level with the relay's log. There is one `Sync` for each workspace. It makes a new `Session` for each
- * live connection, so that what was learned over a connection is forgotten with it.
+ * live connection, so that what was learned over a connection is forgotten with it, except waits.
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
@@ -125,6 +125,7 @@ export class Sync implements Channel {
   closed(error: HeadwaterError | null, retryAt: number | null): void {
     this.#session?.broke() // when a dial has failed there is no session, and so nothing unfinished to note
     this.#endSession()
+    if (retryAt === null) this.#refusals.clear()
     const connection = retryAt === null ? "none" : "waiting"
     this.#update({ connection, retryAt, ...noSession, ...(error && { ...noTrouble, error }) })
   }

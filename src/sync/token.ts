@@ -43,7 +43,15 @@ export async function askForToken(
   call: AbortController,
   clock: Clock,
 ): Promise<string | undefined> {
-  if (typeof token !== "function") return token
+  if (typeof token !== "function") {
+    try {
+      return checkToken(token)
+    } catch (cause) {
+      throw new HeadwaterError("FORBIDDEN", "the token is no text; give a text, or a function that returns one", {
+        cause,
+      })
+    }
+  }
   const { signal } = call
   return new Promise((resolve, reject) => {
     const cancel = clock.after(TOKEN_MS, () => {
@@ -62,7 +70,7 @@ export async function askForToken(
 /** Throws unless this is a text, or undefined: an app may have no token yet. JavaScript lets a function return anything. */
 function checkToken(token: unknown): string | undefined {
   if (token === undefined || typeof token === "string") return token
-  throw new TypeError(`it returned no text, but: ${typeof token}`)
+  throw new TypeError(`a token must be a text, and this is: ${typeof token}`)
 }
 
 /**

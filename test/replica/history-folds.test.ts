@@ -208,6 +208,7 @@ test.each(["before", "after"] as const)(
       await relay.pass(3000)
       await type(ws, "abcd", 3)
       await relay.pass(LONG)
+      await relay.pass(200_000) // after a fold that failed the next one waits for minutes
       folds = done()
       expect(await ws.notes.read("e")).toMatchObject({ body: "babcd" })
       await ws.close()

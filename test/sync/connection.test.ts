@@ -229,6 +229,12 @@ describe("a token", () => {
     expect([ws.status.connected, ws.status.error]).toEqual([true, null])
   })
 
+  test.each([[null], [42], [{}]])("that is no text (%j) is FORBIDDEN, and nothing is dialled", async (token) => {
+    const ws = await opened({ url: "ws://relay", token: token as unknown as string })
+    expect(ws.status.error).toMatchObject({ code: "FORBIDDEN" })
+    expect(dialled).toEqual([])
+  })
+
   test("whose function fails does not count as refused, so the next call gets the same reason", async () => {
     const reasons: string[] = []
     await opened({

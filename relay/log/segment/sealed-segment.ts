@@ -66,6 +66,12 @@ export class SealedSegment {
     this.#preambleBytes = folder.sizes.preambleBytes
   }
 
+  /** The position of the last record that the index of a segment names; undefined when the index cannot be read. */
+  static async lastIndexed(folder: Folder, number: number): Promise<number | undefined> {
+    const index = await readIndexHeader(folder, number)
+    return index?.last
+  }
+
   /**
    * Opens a segment by its index. Undefined: the index is damaged or unreadable, or does not match the segment or the
    * index before it.
@@ -75,12 +81,8 @@ export class SealedSegment {
     number: number,
     previous: SealedSegment | undefined,
   ): Promise<SealedSegment | undefined> {
-    const block = await folder.reader.blocks.read(indexPath(folder, number), 0).catch((error) => {
-      if (isBadSector(error)) return Buffer.alloc(0)
-      throw error
-    })
-    const index = isBlockWhole(block, 0) ? decodeIndexHeader(block) : undefined
-    if (!index || index.header.number !== number) return undefined
+    const index = await readIndexHeader(folder, number)
+    if (!index) return undefined
     if (!index.predecessor.equals(previous?.identity ?? NO_PREDECESSOR)) return undefined
     const file = await folder.disk.read(segmentPath(folder, number))
     try {
@@ -357,3 +359,13 @@ interface Pointer {
 /** Compares the key of the `i`-th pointer of a block with the same part of another key. */
 const compare = (block: Buffer, i: number, key: Key): number =>
   block.compare(key, 0, KEY_BYTES, i * POINTER_BYTES, i * POINTER_BYTES + KEY_BYTES)
+
+/** Reads the header of a segment's index; undefined when it is damaged or unreadable, or that of another segment. */
+async function readIndexHeader(folder: Folder, number: number) {
+  const block = await folder.reader.blocks.read(indexPath(folder, number), 0).catch((error) => {
+    if (isBadSector(error)) return Buffer.alloc(0)
+    throw error
+  })
+  const index = isBlockWhole(block, 0) ? decodeIndexHeader(block) : undefined
+  return index?.header.number === number ? index : undefined
+}

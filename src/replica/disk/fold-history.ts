@@ -20,9 +20,16 @@ const BLOCK_BYTES = 2 ** 15
 
 export interface Fold {
   readonly writes: readonly Write[]
-  /** How many changes move into pages. */
+  /** How many changes move into pages, and the bytes of their chunks. */
   readonly changes: number
+  readonly bytes: number
+  /** Whether other changes of the entity may move, too, and did not fit into this fold. */
+  readonly isPart: boolean
 }
+
+/** A fold takes in changes until it has this many bytes of chunks or this many changes: it is one commit. */
+const FOLD_BYTES = 2 ** 20
+const FOLD_CHANGES = 1024
 
 /**
  * Plans a fold of the loose changes for which `mayMove` returns true. Returns "damaged", with nothing to write, when a
@@ -35,14 +42,15 @@ export async function foldHistory(
   mayMove: (hash: Hash) => boolean,
   sizes: FoldSizes,
 ): Promise<Fold | "damaged"> {
-  const loose: Held[] = []
+  const all: Held[] = []
   for (const [key, value] of await store.list(keys.changesOf(w, entity))) {
     const hash = key[3] ?? ""
     const held = mayMove(hash) ? heldOf(value, hash) : undefined // a damaged one stays loose
-    if (held !== undefined) loose.push(held)
+    if (held !== undefined) all.push(held)
   }
-  if (loose.length === 0) return { writes: [], changes: 0 }
-  loose.sort((a, b) => a.change.startOp - b.change.startOp || (a.change.hash < b.change.hash ? -1 : 1))
+  if (all.length === 0) return { writes: [], changes: 0, bytes: 0, isPart: false }
+  all.sort((a, b) => a.change.startOp - b.change.startOp || (a.change.hash < b.change.hash ? -1 : 1))
+  const loose = oldest(all)
   let pages = (await store.list(keys.historyOf(w, entity), { limit: 1 })).map(pageOf)
   if (pages[0] !== undefined && beginsBefore(loose, pages[0])) pages = await readPages(store, w, entity)
   if (pages.some(isDamaged)) return "damaged"
@@ -60,8 +68,22 @@ export async function foldHistory(
     const newest = rewritten.find(({ key }) => key === pages[0]?.key) ?? pages[0]
     writes.push(...addTo(newest, added, (page) => keys.history(w, entity, page), sizes))
   }
-  return { writes, changes: loose.length }
+  return { writes, changes: loose.length, bytes: chunkBytes(loose), isPart: loose.length < all.length }
 }
+
+/** Returns the first of these changes, as many as fit into one fold; at least one. */
+function oldest(held: readonly Held[]): readonly Held[] {
+  let bytes = 0
+  let count = 0
+  for (const { change } of held) {
+    bytes += change.chunk.length
+    if (count > 0 && (bytes > FOLD_BYTES || count === FOLD_CHANGES)) break
+    count++
+  }
+  return held.slice(0, count)
+}
+
+const chunkBytes = (held: readonly Held[]): number => held.reduce((sum, { change }) => sum + change.chunk.length, 0)
 
 /**
  * Whether one of these changes, sorted by age, may also be in an older page than this one. That happens when changes

@@ -78,7 +78,7 @@ export async function readChanges(
   for (const [entity, hashes] of elsewhere) {
     const missing = new Set(hashes)
     for (const { blocks } of await readPages(store, w, entity)) {
-      for (const held of heldIn(blocks)) if (missing.has(held.change.hash)) found.set(held.change.hash, held)
+      for (const held of heldIn(blocks)) if (missing.delete(held.change.hash)) found.set(held.change.hash, held)
     }
   }
   return found

@@ -31,6 +31,8 @@ export interface HistoryBlock {
 }
 
 const CHECK = 8
+/** No block has fewer bytes. */
+const SHORTEST = CHECK + 2
 const utf8 = new TextEncoder()
 const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
@@ -73,7 +75,9 @@ export function readPage(key: Key, value: Value): HistoryBlock[] {
   const page = new Bytes(value, 0)
   while (!page.done) {
     const from = page.at
-    const bytes = orDamaged(() => page.slice(page.uleb())) ?? value.subarray(from)
+    const block = orDamaged(() => page.slice(page.uleb()))
+    // A page of zeros would otherwise be a block for each byte.
+    const bytes = block !== undefined && block.length >= SHORTEST ? block : value.subarray(from)
     blocks.push({ bytes, held: orDamaged(() => readBlock(key, bytes)) })
     if (bytes.length + from === value.length) break
   }
