@@ -1,4 +1,4 @@
-/** Errors of the disk, as steps of a replica reject with them. */
+/** Errors of the disk, in the form in which a replica's steps reject with them. */
 import { HeadwaterError } from "../base/errors.ts"
 
 /** Whether the error says that the disk cannot be read now, or is gone. */

@@ -50,7 +50,8 @@ export class EntryBatches {
   /** Cancels the pause after a batch; undefined when there is no pause. */
   #cancelPause: (() => void) | undefined
   /**
-   * By how many ms the timer of a pause was late. Each further pause halves it, unless its timer was later than that.
+   * How late the timers of pauses were lately, ms. After each pause this becomes half of its old value, or the lateness of
+   * that pause's timer if that is more.
    */
   #late = 0
   /** Whether `handOnWhenDue` was called in this turn of the event loop, and looks at its end whether a batch is due. */

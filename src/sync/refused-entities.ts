@@ -1,7 +1,8 @@
 /**
  * Keeps the entities of which the relay refuses a change for now, each with the time of the next try. Later changes of
  * the entity may depend on the refused change, so nothing of the entity is pushed before that time. A workspace keeps
- * them over its connections: a line that breaks every few seconds does not make a wait of a minute shorter.
+ * those with `QUOTA` and `RATE` over its connections: a line that breaks every few seconds does not make a wait of a
+ * minute shorter.
  */
 
 import type { Clock } from "../base/env.ts"

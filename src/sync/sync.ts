@@ -39,8 +39,9 @@ export class Sync implements Channel {
   readonly #env: Env
   readonly #changed: () => void
   /**
-   * `#backoff` and `#progress` are kept from connection to connection, so that a failure that recurs on the next
-   * connection makes the wait longer; `#refusals`, so that the next connection does not make a wait shorter.
+   * These three are kept from connection to connection. `#backoff` and `#progress`: so that a failure that recurs on the
+   * next connection makes the wait before the next attempt longer. `#refusals`: so that a new connection does not end
+   * the wait that the relay has named with `QUOTA` or `RATE`.
    */
   readonly #backoff: Backoff
   readonly #progress: Progress

@@ -315,7 +315,10 @@ export class Known {
     return { entity, record, refused: rejected.has(entity) }
   }
 
-  /** Shows the hidden times of rows that lay in the future and have since passed. Returns these rows. */
+  /**
+   * A row hides a time while that time lies in the future. Shows the hidden times that have passed since. Returns the
+   * rows that this has changed.
+   */
   showDue(): Changed {
     const changed = noChange()
     this.rows.showDue((collection) => deltaOf(changed.relay, collection))

@@ -203,7 +203,7 @@ export class Rows {
     if (row !== undefined) this.#swap(rows, id, this.#shown.showAgain(row), delta)
   }
 
-  /** Shows the hidden times of rows that lay in the future and have since passed. */
+  /** A row hides a time while that time lies in the future. Shows the hidden times that have passed since. */
   showDue(deltaOf: (collection: string) => RowDelta): void {
     for (const id of this.#shown.due()) {
       const collection = this.collectionOf(id)
