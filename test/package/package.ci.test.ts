@@ -31,13 +31,13 @@ const run = promisify(execFile)
  * The bundle's grew by 500 with derived changes that are made again after damage, and with checks of what JavaScript
  * passes.
  * The bundle's grew by 3,500 with histories that are folded into pages.
- * The bundle's grew by 1,000 with edits that need no document.
+ * The bundle's grew by 2,000 with edits that need no document, folds that are bounded, and waits that outlast a connection.
  * The library's fell from 255,000 when its files were joined, because their comments stay behind, and grew by 7,000 with
  * both of these.
  */
 const limits = {
   /** An app's bundle for browsers with IndexedDB and a relay connection, minified and gzipped, without Automerge. */
-  bundle: 78_000,
+  bundle: 79_000,
   /** The packed package of the library. */
   library: 182_000,
   /** The packed package of the relay. */
