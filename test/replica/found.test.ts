@@ -223,7 +223,7 @@ describe("an update while WebAssembly has no memory", () => {
     await again.close()
 
     async function update(title: string): Promise<string> {
-      await again.notes.update(id, (draft) => void ((draft.title = title), (draft.body = title)))
+      await again.notes.update(id, (draft) => void Object.assign(draft, { title, body: title }))
       return "saved"
     }
   })
