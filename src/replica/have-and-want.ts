@@ -26,22 +26,25 @@ export function markHeal(steps: ConnectionSteps): Promise<void> {
   })
 }
 
+/** By entity: the changes that a `have` covers, of entities of which it does not cover all. */
+export type Covered = Map<string, ReadonlySet<Hash>>
+
 /**
- * Notes which changes of these entities a `have` does not name, because they wait for changes that this replica does
- * not have. The note is saved before the last page of the `have` is sent. When the heal brings the missing changes, the
- * waiting changes go into the outbox (`oweFreed`), because the relay never asked for them.
+ * Notes which changes of these entities a `have` does not cover, because they wait for changes that this replica does
+ * not have, or could not be read. The note is saved before the last page of the `have` is sent. When the missing changes
+ * are there, the noted changes go into the outbox (`oweFreed`), because the relay never asked for them.
  */
-export function noteUnnamed(steps: ConnectionSteps, entities: Iterable<string>): Promise<void> {
+export function noteUnnamed(steps: ConnectionSteps, covered: Covered): Promise<void> {
   const { replica } = steps
   return steps.step([], async (tx) => {
     const { damages } = tx.state
-    for (const entity of entities) {
+    for (const [entity, named] of covered) {
       // An entity without a mark is among these when the disk has damaged or lost a change that others wait for, and
       // nobody has noticed that yet.
       const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
+      // A genesis or a text's container that could not be read is made again now, and was not covered either.
       const held = await changesOf(replica, entity, tx)
-      for (const { hash } of causalOrder(held.values())) held.delete(hash)
-      tx.markStale(entity, { ...mark, unnamed: [...held.keys()] })
+      tx.markStale(entity, { ...mark, unnamed: [...held.keys()].filter((hash) => !named.has(hash)) })
     }
     // Damage that is noticed here needs no further heal: the `have` of this heal does not name the damaged changes, so
     // the relay sends them.
@@ -145,18 +148,20 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
  * Yields the heads of every entity, or of one (`only`). An entity with more heads than a message may name is yielded
  * several times: if some heads were left out, the relay might never ask for a change that it lacks. Reads the change
  * records and pages in portions. The heads cover only changes whose deps this replica has. An entity that has other
- * changes is added to `unnamed`.
+ * changes, or records that cannot be read, is added to `covered`.
  */
-export async function* haveOf(replica: Replica, only?: string, unnamed?: Set<string>): AsyncGenerator<EntityHeads> {
+export async function* haveOf(replica: Replica, only?: string, covered?: Covered): AsyncGenerator<EntityHeads> {
   const { store, id, sizes } = replica
   const all = only === undefined ? histories(store, id, sizes.haveRecords) : [await historyOf(replica, only)]
-  for await (const { entity, held } of all) {
+  for await (const { entity, held, unreadable } of all) {
     const bad = replica.bad.get(entity)
     const changes: Change[] = []
     for (const [hash, { change }] of held) if (!bad?.has(hash)) changes.push(change)
-    if (changes.length === 0) continue
     const whole = causalOrder(changes)
-    if (whole.length < changes.length) unnamed?.add(entity)
+    if (whole.length < changes.length || unreadable.some((hash) => !bad?.has(hash))) {
+      covered?.set(entity, new Set(whole.map(({ hash }) => hash)))
+    }
+    if (changes.length === 0) continue
     // Changes in the outbox are left out: they are pushed anyway, and with them there could be more heads than a `have`
     // may name.
     const heads = headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))

@@ -4,7 +4,7 @@
  */
 
 import type { ConnectionSteps } from "../replica/connection-steps.ts"
-import { haveOf, noteUnnamed } from "../replica/have-and-want.ts"
+import { type Covered, haveOf, noteUnnamed } from "../replica/have-and-want.ts"
 import { further } from "../replica/log-places.ts"
 import type { Received } from "../replica/receive-entries.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
@@ -84,8 +84,8 @@ export class FallbackExchange {
     this.#healing ??= { reach: null, damages: replica.state.damages }
     let page: EntityHeads[] = []
     let bytes = 0
-    const unnamed = new Set<string>()
-    for await (const entity of haveOf(replica, undefined, unnamed)) {
+    const covered: Covered = new Map()
+    for await (const entity of haveOf(replica, undefined, covered)) {
       if (this.#ended) return
       page.push(entity)
       bytes += 40 + 34 * entity[1].length
@@ -94,7 +94,7 @@ export class FallbackExchange {
       page = []
       bytes = 0
     }
-    if (unnamed.size > 0) await noteUnnamed(this.#steps, unnamed)
+    if (covered.size > 0) await noteUnnamed(this.#steps, covered)
     if (!this.#ended) this.#send({ t: "have", w: replica.id, page, more: false })
   }
 

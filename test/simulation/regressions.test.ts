@@ -594,6 +594,34 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
+  [
+    "a genesis that is made again while a heal names what it has is pushed, with what depends on it (seed 2, path 23)",
+    ["outbox pages harmed", "device changes harmed", "heals"],
+    {
+      options: {
+        seed: 5,
+        replicas: 4,
+        duplicates: 0.1,
+        principals: true,
+        shared: true,
+        segment: 3,
+        speeds: {
+          store: { usual: 20, worst: 500 },
+          network: { usual: 9, worst: 900 },
+          disk: { usual: 15, worst: 1000 },
+        },
+        tiny: true,
+        entities: 12,
+        bytesPerMs: 0.1,
+      },
+      commands: [
+        { op: "edit", replica: 0, x: 3, gap: { ms: 2977 } },
+        { op: "edit", replica: 2, x: 393, gap: { ms: 119 } },
+        { op: "harmDevice", replica: 2, x: 979, gap: { events: 26 } },
+        { op: "harmDevice", replica: 2, x: 738, gap: { ms: 1007 } },
+      ],
+    },
+  ],
 ]
 
 for (const [what, happens, run] of runs) {

@@ -160,8 +160,8 @@ export interface StaleRecord {
   /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
   readonly waiting: boolean
   /**
-   * Suspects whose deps have not all arrived. The `have` of a heal did not name them, so the relay could not ask for
-   * them. They go into the outbox when the last missing dep has arrived.
+   * Changes that the `have` of a heal did not cover, because a dep was missing or their records could not be read. The
+   * relay could not ask for them, so they go into the outbox once all their deps are there.
    */
   readonly unnamed?: readonly Hash[]
 }
