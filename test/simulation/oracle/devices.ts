@@ -94,8 +94,14 @@ export class Devices {
   reload(device: Device): void {
     const changes = new ChangesOnDisk()
     const owed = new OwedOnDisk()
+    const { damaged } = this.#onDisk(device.name)
+    let heals = false
     for (const [key, value] of device.ours) {
-      if (key[1] === "state") this.#noteAccess(device, jsonIn(value) as State)
+      if (key[1] === "state") {
+        const state = jsonIn(value) as State
+        this.#noteAccess(device, state)
+        heals = state.heal
+      }
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
@@ -111,6 +117,8 @@ export class Devices {
       if (key[1] !== "change") continue
       changes.setLoose(key, this.#readRecord(value as Uint8Array))
     }
+    // A device that must heal may have removed damaged blocks from its pages. The heal asks for what they had.
+    for (const [hash, entity] of heals ? damaged : []) if (!changes.isWhole(hash)) changes.damage(entity, [hash])
     const forgotten = this.#forgotten.get(device.name) ?? new Set()
     this.#forgotten.set(device.name, forgotten)
     for (const hash of this.owed(device.name).all().keys()) {
