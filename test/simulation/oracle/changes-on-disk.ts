@@ -46,11 +46,6 @@ export class ChangesOnDisk {
     return held
   }
 
-  /** The changes that the disk has damaged, each with its entity. */
-  get damaged(): ReadonlyMap<Hash, string> {
-    return this.#damaged
-  }
-
   /** Whether the change lies in a record that can be read. */
   isWhole(hash: Hash): boolean {
     return this.#placeOf(hash) !== undefined

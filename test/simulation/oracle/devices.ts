@@ -3,7 +3,7 @@
 import type { Held } from "../../../src/replica/disk/change-record.ts"
 import type { State } from "../../../src/replica/disk/records.ts"
 import type { Key, Value, Write } from "../../../src/store/store.ts"
-import { decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
+import { type Cursor, decodeEntry, type Hash } from "../../../src/wire/protocol.ts"
 import { jsonIn } from "../../support/record.ts"
 import type { Device } from "../world/store.ts"
 import { ChangesOnDisk, changesIn } from "./changes-on-disk.ts"
@@ -11,7 +11,7 @@ import { tokensIn } from "./edits.ts"
 import { type Minted, short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
 import { type Owed, OwedOnDisk } from "./owed.ts"
-import type { Place } from "./relay-log.ts"
+import type { Stored } from "./relay-log.ts"
 
 interface DeviceAccess {
   readonly access: State["access"]
@@ -94,14 +94,8 @@ export class Devices {
   reload(device: Device): void {
     const changes = new ChangesOnDisk()
     const owed = new OwedOnDisk()
-    const { damaged } = this.#onDisk(device.name)
-    let heals = false
     for (const [key, value] of device.ours) {
-      if (key[1] === "state") {
-        const state = jsonIn(value) as State
-        this.#noteAccess(device, state)
-        heals = state.heal
-      }
+      if (key[1] === "state") this.#noteAccess(device, jsonIn(value) as State)
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
@@ -117,8 +111,6 @@ export class Devices {
       if (key[1] !== "change") continue
       changes.setLoose(key, this.#readRecord(value as Uint8Array))
     }
-    // A device that must heal may have removed damaged blocks from its pages. The heal asks for what they had.
-    for (const [hash, entity] of heals ? damaged : []) if (!changes.isWhole(hash)) changes.damage(entity, [hash])
     const forgotten = this.#forgotten.get(device.name) ?? new Set()
     this.#forgotten.set(device.name, forgotten)
     for (const hash of this.owed(device.name).all().keys()) {
@@ -235,8 +227,17 @@ export class Devices {
     }
   }
 
-  #checkCursor(device: Device, { cursor }: State): void {
-    if (!cursor) return
+  /** A device that must heal does not use its cursor: the damage that the heal mends may be before it (`pulls`). */
+  #checkCursor(device: Device, { cursor, heal }: State): void {
+    if (cursor && !heal) this.#checkBefore(device, cursor)
+  }
+
+  /** Call it when a device pulls from this cursor on, also if it must heal: it relies on all that is before it. */
+  pulls(device: Device, cursor: Cursor): void {
+    this.#checkBefore(device, Buffer.from(cursor).toString("hex"))
+  }
+
+  #checkBefore(device: Device, cursor: string): void {
     const before = this.#oracle.log.before(cursor)
     if (!before) return this.#oracle.fail("cursor out of nowhere", `${device.name} ${cursor}`)
     const held = this.held(device.name)
@@ -248,12 +249,13 @@ export class Devices {
 
   /**
    * Call it when the device has said that it is synced. It must hold what the relay had stored when it was asked,
-   * except what the relay has lost since then.
+   * except what the relay has lost since then, even if it was given back.
    */
-  checkSynced(device: Device, stored: readonly Place[]): void {
+  checkSynced(device: Device, stored: readonly Stored[]): void {
     const held = this.held(device.name)
-    for (const { entity, hash } of stored) {
+    for (const { entity, hash, losses } of stored) {
       if (held.has(hash) || device.has("rejected", entity, hash) || !this.#oracle.relayHolds(hash)) continue
+      if (this.#oracle.log.losses(hash) > losses) continue
       this.#oracle.fail("said to be synced", `${device.name} lacks ${entity} ${short(hash)}`)
     }
   }

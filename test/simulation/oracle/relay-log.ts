@@ -9,6 +9,11 @@ export interface Place {
   readonly hash: Hash
 }
 
+/** A change that was in the log, and how often the log had lost it by then. */
+export interface Stored extends Place {
+  readonly losses: number
+}
+
 export class RelayLog {
   readonly #oracle: Oracle
   /** The changes in the log, flushed or not, in the order in which they were appended. */
@@ -17,6 +22,8 @@ export class RelayLog {
   readonly #acknowledged = new Set<Hash>()
   /** Changes that were in the log at some time, flushed or not. */
   readonly #appended = new Set<Hash>()
+  /** How often the log has lost a change. */
+  readonly #losses = new Map<Hash, number>()
   /** For each cursor that the relay has given out: the changes at or before it. */
   readonly #before = new Map<string, readonly Place[]>()
 
@@ -34,8 +41,14 @@ export class RelayLog {
   }
 
   /** The changes that are in the log and flushed. */
-  flushed(): readonly Place[] {
-    return this.#places.filter(({ hash }) => this.#oracle.onDiskNow(hash))
+  flushed(): readonly Stored[] {
+    const flushed = this.#places.filter(({ hash }) => this.#oracle.onDiskNow(hash))
+    return flushed.map((place) => ({ ...place, losses: this.losses(place.hash) }))
+  }
+
+  /** How often the log has lost this change. */
+  losses(hash: Hash): number {
+    return this.#losses.get(hash) ?? 0
   }
 
   /** The changes at or before a cursor; undefined when the relay never gave out this cursor. */
@@ -120,6 +133,8 @@ export class RelayLog {
   }
 
   #set(places: Place[]): void {
+    const there = new Set(places.map(({ hash }) => hash))
+    for (const { hash } of this.#places) if (!there.has(hash)) this.#losses.set(hash, this.losses(hash) + 1)
     this.#places = places
     this.#oracle.causes.logIs(places.map(({ hash }) => hash))
   }

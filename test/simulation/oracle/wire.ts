@@ -38,6 +38,7 @@ export class Wire {
   up(device: Device, connection: Connection, frame: Uint8Array): void {
     const message = this.#oracle.read("bytes that are no message", device.name, () => decodeClient(frame))
     if (!isOurs(message)) return
+    if (message?.t === "pull" && message.cursor) this.#oracle.devices.pulls(device, message.cursor)
     if (message?.t === "have" && !message.single && !message.more) this.seen.heals++
     if (message?.t !== "push") return
     const hashes = new Set<Hash>()
