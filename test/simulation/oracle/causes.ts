@@ -9,7 +9,7 @@ import type { Hash } from "../../../src/wire/protocol.ts"
 /** The part of the oracle that this file uses. */
 interface Facts {
   readonly changes: ReadonlyMap<Hash, { readonly deps: readonly Hash[]; readonly entity: string }>
-  held(device: string): ReadonlyMap<Hash, string>
+  readonly devices: { counts(device: Device, hash: Hash): boolean }
   fail(kind: string, message: string): void
 }
 
@@ -129,12 +129,11 @@ export class Causes {
   shown(device: Device, hash: Hash): void {
     const closed = this.#closed.get(device.name) ?? new Set()
     this.#closed.set(device.name, closed)
-    const held = this.#oracle.held(device.name)
     const seen = new Set<Hash>()
     const open = [hash]
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       if (closed.has(next) || seen.has(next)) continue
-      if (!held.has(next)) return this.#fail(`shown on ${device.name}`, hash, next)
+      if (!this.#oracle.devices.counts(device, next)) return this.#fail(`shown on ${device.name}`, hash, next)
       seen.add(next)
       open.push(...this.#depsOf(next))
     }
@@ -149,7 +148,7 @@ export class Causes {
   #isOn(device: Device, hash: Hash): boolean {
     const { entity } = this.#oracle.changes.get(hash) ?? {}
     if (entity === undefined) return false
-    return this.#oracle.held(device.name).has(hash) || device.has("rejected", entity, hash)
+    return this.#oracle.devices.counts(device, hash) || device.has("rejected", entity, hash)
   }
 
   #depsOf(hash: Hash): readonly Hash[] {

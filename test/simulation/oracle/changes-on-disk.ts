@@ -30,6 +30,8 @@ export class ChangesOnDisk {
   readonly #pages = new Map<string, ReadonlyMap<Hash, Place>>()
   /** Changes that the disk has damaged, each with its entity. */
   readonly #damaged = new Map<Hash, string>()
+  /** Damaged changes whose records are removed, of entities whose rows are not made again yet, each with its entity. */
+  readonly #removed = new Map<Hash, string>()
   #held: Map<Hash, string> | undefined
 
   static concerns([, kind]: Key): boolean {
@@ -44,6 +46,17 @@ export class ChangesOnDisk {
     for (const [hash, { entity }] of this.#loose) held.set(hash, entity)
     this.#held = held
     return held
+  }
+
+  /** Whether the device holds the change, or its rows may still show it although its record is removed. */
+  counts(hash: Hash): boolean {
+    return this.#removed.has(hash) || this.held.has(hash)
+  }
+
+  /** Whether any such change, or one of this entity, cannot be read. */
+  isDamaged(entity?: string): boolean {
+    const lost = ([hash, of]: readonly [Hash, string]) => (entity ?? of) === of && !this.isWhole(hash)
+    return [...this.held, ...this.#removed].some(lost)
   }
 
   /** Whether the change lies in a record that can be read. */
@@ -66,6 +79,11 @@ export class ChangesOnDisk {
   damage(entity: string, hashes: Iterable<Hash>): void {
     this.#held = undefined
     for (const hash of hashes) this.#damaged.set(hash, entity)
+  }
+
+  /** Notes that the device has removed the damaged record of a change, and has not made the entity's row again. */
+  remove(entity: string, hash: Hash): void {
+    this.#removed.set(hash, entity)
   }
 
   /** Notes a loose record. `held`: undefined when the record is gone. */

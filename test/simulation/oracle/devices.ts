@@ -22,6 +22,8 @@ export class Devices {
   readonly #oracle: Oracle
   readonly #changes = new Map<string, ChangesOnDisk>()
   readonly #owed = new Map<string, OwedOnDisk>()
+  /** Every change that the disk of any device has damaged in this run, with its entity. */
+  readonly #damaged = new Map<Hash, string>()
   /** Whether a record of any device was damaged in this run. */
   anyHarmed = false
   /** For each device: the changes that it owed until the run damaged or replaced the record that said so. */
@@ -45,6 +47,14 @@ export class Devices {
     return changes
   }
 
+  /**
+   * Whether a device holds the change, or has removed its damaged record and not made the entity's row again. Until then
+   * the row may show the change, and other changes that depend on it may arrive.
+   */
+  counts({ name }: { readonly name: string }, hash: Hash): boolean {
+    return this.#onDisk(name).counts(hash)
+  }
+
   /** The changes that a device holds and whose records are not damaged. */
   whole(device: Device): ReadonlyMap<Hash, string> {
     const changes = this.#onDisk(device.name)
@@ -53,8 +63,7 @@ export class Devices {
 
   /** Whether the record of any change, or of one of this entity, is damaged. */
   isDamaged(device: Device, entity?: string): boolean {
-    const changes = this.#onDisk(device.name)
-    return [...changes.held].some(([hash, of]) => (entity ?? of) === of && !changes.isWhole(hash))
+    return this.#onDisk(device.name).isDamaged(entity)
   }
 
   /** The outbox of a device, as its disk has it. */
@@ -99,8 +108,10 @@ export class Devices {
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
-        if (key[1] === "change" && this.#oracle.changes.has(key[3]!)) changes.damage(key[2]!, [key[3]!])
-        if (key[1] === "history") changes.damage(key[2]!, device.harmedIn(key))
+        const named = key[1] === "change" ? [key[3]!] : key[1] === "history" ? device.harmedIn(key) : []
+        const harmed = named.filter((hash) => this.#oracle.changes.has(hash))
+        changes.damage(key[2]!, harmed)
+        for (const hash of harmed) this.#damaged.set(hash, key[2]!)
         if (key[1] !== "history") continue
       }
       if (OwedOnDisk.concerns(key)) owed.write(key, value)
@@ -111,6 +122,7 @@ export class Devices {
       if (key[1] !== "change") continue
       changes.setLoose(key, this.#readRecord(value as Uint8Array))
     }
+    for (const [hash, entity] of this.#damaged) if (device.has("stale", entity)) changes.remove(entity, hash)
     const forgotten = this.#forgotten.get(device.name) ?? new Set()
     this.#forgotten.set(device.name, forgotten)
     for (const hash of this.owed(device.name).all().keys()) {

@@ -53,6 +53,7 @@ interface Facts {
     hasForgotten(device: Device, hash: Hash): boolean
     access(device: Device): { readonly access: string | null; readonly changes: number }
     isDamaged(device: Device, entity: string): boolean
+    counts(device: Device, hash: Hash): boolean
   }
   readonly causes: { shown(device: Device, hash: Hash): void }
   fail(kind: string, message: string): void
@@ -244,9 +245,8 @@ export class Edits {
   /** The change on this device that an edit has made. */
   changeWith(device: Device, edit: EditMade): Hash | undefined {
     const { hash, token, entity } = edit
-    const held = this.#oracle.held(device.name)
-    if (hash && held.has(hash)) return hash
-    for (const [other, where] of held) {
+    if (hash && this.#oracle.devices.counts(device, hash)) return hash
+    for (const [other, where] of this.#oracle.held(device.name)) {
       if (where !== entity || !includes(this.#oracle.changes.get(other)!.chunk, token)) continue
       edit.hash = other
       return other
