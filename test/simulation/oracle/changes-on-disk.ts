@@ -30,7 +30,7 @@ export class ChangesOnDisk {
   readonly #pages = new Map<string, ReadonlyMap<Hash, Place>>()
   /** Changes that the disk has damaged, each with its entity. */
   readonly #damaged = new Map<Hash, string>()
-  /** Damaged changes whose records are removed, of entities whose rows are not made again yet, each with its entity. */
+  /** Damaged changes whose records are removed, and that the rows may still show, each with its entity. */
   readonly #removed = new Map<Hash, string>()
   #held: Map<Hash, string> | undefined
 
@@ -81,7 +81,7 @@ export class ChangesOnDisk {
     for (const hash of hashes) this.#damaged.set(hash, entity)
   }
 
-  /** Notes that the device has removed the damaged record of a change, and has not made the entity's row again. */
+  /** Notes that the device has removed the damaged record of a change that its rows may still show. */
   remove(entity: string, hash: Hash): void {
     this.#removed.set(hash, entity)
   }

@@ -48,8 +48,8 @@ export class Devices {
   }
 
   /**
-   * Whether a device holds the change, or has removed its damaged record and not made the entity's row again. Until then
-   * the row may show the change, and other changes that depend on it may arrive.
+   * Whether a device holds the change, or has removed its damaged record and neither healed nor made the entity's row
+   * again. Until then the row may show the change, and other changes that depend on it may arrive.
    */
   counts({ name }: { readonly name: string }, hash: Hash): boolean {
     return this.#onDisk(name).counts(hash)
@@ -103,8 +103,13 @@ export class Devices {
   reload(device: Device): void {
     const changes = new ChangesOnDisk()
     const owed = new OwedOnDisk()
+    let mustHeal = false
     for (const [key, value] of device.ours) {
-      if (key[1] === "state") this.#noteAccess(device, jsonIn(value) as State)
+      if (key[1] === "state") {
+        const state = jsonIn(value) as State
+        this.#noteAccess(device, state)
+        mustHeal = state.heal
+      }
       if (device.isHarmed(key)) {
         this.anyHarmed = true
         // Until the device reads the damaged record, it shows the change and says that it holds it.
@@ -122,7 +127,8 @@ export class Devices {
       if (key[1] !== "change") continue
       changes.setLoose(key, this.#readRecord(value as Uint8Array))
     }
-    for (const [hash, entity] of this.#damaged) if (device.has("stale", entity)) changes.remove(entity, hash)
+    const isOpen = (entity: string) => mustHeal || device.has("stale", entity)
+    for (const [hash, entity] of this.#damaged) if (isOpen(entity)) changes.remove(entity, hash)
     const forgotten = this.#forgotten.get(device.name) ?? new Set()
     this.#forgotten.set(device.name, forgotten)
     for (const hash of this.owed(device.name).all().keys()) {
