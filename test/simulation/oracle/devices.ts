@@ -26,8 +26,11 @@ export class Devices {
   readonly #damaged = new Map<Hash, string>()
   /** Whether a record of any device was damaged in this run. */
   anyHarmed = false
-  /** For each device: the changes that it owed until the run damaged or replaced the record that said so. */
-  readonly #forgotten = new Map<string, Set<Hash>>()
+  /**
+   * Changes that a device owed until the run damaged or replaced the record that said so. A copy of its disk has
+   * forgotten them as well.
+   */
+  readonly #forgotten = new Set<Hash>()
   /** For each device: the access that its disk names, and how many commits have changed that. */
   readonly #access = new Map<string, DeviceAccess>()
   /** The principal that made each change, as the first outbox record of that change says. */
@@ -129,11 +132,9 @@ export class Devices {
     }
     const isOpen = (entity: string) => mustHeal || device.has("stale", entity)
     for (const [hash, entity] of this.#damaged) if (isOpen(entity)) changes.remove(entity, hash)
-    const forgotten = this.#forgotten.get(device.name) ?? new Set()
-    this.#forgotten.set(device.name, forgotten)
     for (const hash of this.owed(device.name).all().keys()) {
       if (owed.get(hash)) continue
-      forgotten.add(hash)
+      this.#forgotten.add(hash)
       this.#authors.delete(hash)
     }
     this.#changes.set(device.name, changes)
@@ -143,12 +144,7 @@ export class Devices {
 
   /** Whether any device owed this change until the run damaged or replaced the record that said so. */
   anyForgot(hash: Hash): boolean {
-    return [...this.#forgotten.values()].some((hashes) => hashes.has(hash))
-  }
-
-  /** Whether this device owed this change until the run damaged or replaced the record that said so. */
-  hasForgotten(device: Device, hash: Hash): boolean {
-    return this.#forgotten.get(device.name)?.has(hash) === true
+    return this.#forgotten.has(hash)
   }
 
   /**

@@ -50,7 +50,7 @@ interface Facts {
   isStored(hash: Hash): boolean
   readonly devices: {
     owed(device: string): { get(hash: Hash): object | undefined }
-    hasForgotten(device: Device, hash: Hash): boolean
+    anyForgot(hash: Hash): boolean
     access(device: Device): { readonly access: string | null; readonly changes: number }
     isDamaged(device: Device, entity: string): boolean
     counts(device: Device, hash: Hash): boolean
@@ -189,7 +189,7 @@ export class Edits {
   #isOwed(device: Device, { hash }: EditMade): boolean {
     if (hash === undefined) return false
     const { devices } = this.#oracle
-    return devices.owed(device.name).get(hash) !== undefined || devices.hasForgotten(device, hash)
+    return devices.owed(device.name).get(hash) !== undefined || devices.anyForgot(hash)
   }
 
   /** The saved edits whose changes a device holds, its own and those of other devices. */
