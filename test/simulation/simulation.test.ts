@@ -235,6 +235,7 @@ describe("the network", () => {
       arrived: () => {},
       changed: (_, frame) => frame,
       isPush: (frame) => frame[0] === 7,
+      reached: () => {},
       isNews: (frame) => frame[0] === 8,
     })
     network.duplicates = duplicates

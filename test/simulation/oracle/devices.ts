@@ -16,6 +16,11 @@ import type { Stored } from "./relay-log.ts"
 interface DeviceAccess {
   readonly access: State["access"]
   readonly changes: number
+  /**
+   * Whether the relay has told the device that it may only read, and the device has not committed that yet. If the
+   * relay takes it back at once, one commit holds both, and its disk never says "read".
+   */
+  readonly toldReadOnly: boolean
 }
 
 export class Devices {
@@ -85,12 +90,17 @@ export class Devices {
 
   /** The access that a device's disk names, and how many commits have changed that. */
   access({ name }: Device): DeviceAccess {
-    return this.#access.get(name) ?? { access: null, changes: 0 }
+    return this.#access.get(name) ?? { access: null, changes: 0, toldReadOnly: false }
+  }
+
+  /** Call it when the relay has told the device that it may only read. */
+  toldReadOnly(device: Device): void {
+    this.#access.set(device.name, { ...this.access(device), toldReadOnly: true })
   }
 
   #noteAccess(device: Device, { access }: State): void {
     const { access: before, changes } = this.access(device)
-    if (access !== before) this.#access.set(device.name, { access, changes: changes + 1 })
+    this.#access.set(device.name, { access, changes: changes + (access === before ? 0 : 1), toldReadOnly: false })
   }
 
   authorOf(hash: Hash): string | undefined {

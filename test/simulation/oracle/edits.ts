@@ -51,7 +51,7 @@ interface Facts {
   readonly devices: {
     owed(device: string): { get(hash: Hash): object | undefined }
     anyForgot(hash: Hash): boolean
-    access(device: Device): { readonly access: string | null; readonly changes: number }
+    access(device: Device): { readonly access: string | null; readonly changes: number; readonly toldReadOnly: boolean }
     isDamaged(device: Device, entity: string): boolean
     counts(device: Device, hash: Hash): boolean
   }
@@ -145,12 +145,13 @@ export class Edits {
     const { entity, does } = edit
     const [kind] = does
     const updates = kind !== "create" && kind !== "delete" && kind !== "restore"
+    const [then, now] = [before.access, this.#oracle.devices.access(device)]
     const begins = (hash: Hash) => this.#oracle.changes.get(hash)!.deps.length === 0
     const reasons: Record<string, boolean> = {
       STORE_FAILED: device.failures > before.failuresTold || device.readFailures > before.readFailures,
       ENTITY_EXISTS: kind === "create" && this.#heldOf(device, entity).size > 0,
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
-      READ_ONLY: before.access.access === "read" || this.#oracle.devices.access(device).changes > before.access.changes,
+      READ_ONLY: then.access === "read" || then.toldReadOnly || now.toldReadOnly || now.changes > then.changes,
       DOCUMENT_FAILED: before.damaged,
       ENTITY_NOT_FOUND: before.damaged || (kind === "restore" && ![...before.held].some(begins)),
     }

@@ -103,6 +103,14 @@ export class Wire {
     }
   }
 
+  /** Call it when a frame of the relay arrives at a replica. */
+  reached(device: Device, frame: Uint8Array): void {
+    const message = decodeRelay(frame)
+    if (isOurs(message) && message && "access" in message && message.access === "read") {
+      this.#oracle.devices.toldReadOnly(device)
+    }
+  }
+
   /** The relay may acknowledge a change that is damaged on its disk as long as it has not read the damaged segment. */
   #checkAcknowledged(hash: Hash): void {
     const unread = this.#oracle.causes.isUnread(hash)

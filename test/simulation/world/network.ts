@@ -37,6 +37,8 @@ export interface Tap {
   /** Called when a frame of a replica arrives at the relay. */
   arrived(connection: Connection, frame: Uint8Array): void
   down(connection: Connection, frame: Uint8Array): void
+  /** Called when a frame of the relay arrives at a replica. */
+  reached(connection: Connection, frame: Uint8Array): void
   /** Returns what arrives at the replica in place of this frame. */
   changed(connection: Connection, frame: Uint8Array): Uint8Array
   /** Whether a frame carries changes to the relay. */
@@ -326,7 +328,9 @@ export class Connection {
         this.#buffered.down -= frame.length
         this.#onTheWay.down--
         this.#listener?.drained()
-        if (this.#client === "open") this.socket.onmessage?.(frame.slice())
+        if (this.#client !== "open") return
+        this.#network.tap.reached(this, frame)
+        this.socket.onmessage?.(frame.slice())
       },
       this.#process,
       this.#takes(frame),

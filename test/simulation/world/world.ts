@@ -130,6 +130,7 @@ export class World {
         const device = connection.silent.down ? undefined : this.replica(connection.owner)?.device
         wire.down(device, connection, frame)
       },
+      reached: (connection, frame) => wire.reached(this.replica(connection.owner).device, frame),
       isPush: (frame) => wire.isPush(frame),
       isNews: (frame) => wire.isNews(frame),
     })
