@@ -6,7 +6,7 @@ import { genesisOf, textContainer } from "../document/derived-changes.ts"
 import { isText } from "../schema/schema.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
-import { withDamage } from "./disk/records.ts"
+import { keys, withDamage } from "./disk/records.ts"
 import type { Defs } from "./disk/records-in-memory.ts"
 import type { Documents } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
@@ -28,8 +28,10 @@ export function madeAgain(entity: string, hash: Hash, defs: Defs, tx: Transactio
 
 /**
  * Notes that the disk has damaged or lost a change, so that a heal asks the relay for it. `hash`: the change; undefined
- * when it is not known which one it is. A change in the outbox is also marked as bad, and so reported as lost, until
- * the relay gives it back. (The relay may have it, because perhaps only the ack was lost.)
+ * when it is not known which one it is. Removes the record, so that the damage is noted once: perhaps the relay does
+ * not have the change either, and each note of damage begins a heal. A change in the outbox is marked as bad instead,
+ * and so reported as lost, until the relay gives it back. (The relay may have it, because perhaps only the ack was
+ * lost.)
  */
 export function noteDamage(entity: string, hash: Hash | undefined, tx: Transaction): void {
   tx.touchDocument(entity) // the document lacks the change: it must be dropped if this note is undone
@@ -39,7 +41,10 @@ export function noteDamage(entity: string, hash: Hash | undefined, tx: Transacti
   // The row still shows what the change wrote. It must be made again, because perhaps the relay does not have the
   // change either.
   if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
-  if (!owed) return
+  if (!owed) {
+    if (hash !== undefined) tx.put(keys.change(tx.workspace, entity, hash), undefined)
+    return
+  }
   tx.markBad(entity, owed.hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
   tx.pushLast(entity, owed.hash, true)
 }

@@ -100,6 +100,28 @@ test("the device asks for an owed change that the disk has lost, reports it, and
   await again.close()
 })
 
+test("a damaged change that the relay does not have either is asked for once, not with a heal a minute", async () => {
+  const { relay, store, ws, key } = await unacknowledged()
+  await relay.pass(5000)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
+  await relay.pass(100)
+  await acknowledge(relay, 3)
+  await ws.close()
+  await overwrite(store, key, GARBAGE)
+  const again = await openLevel(relay, store)
+  relay.heard.length = 0
+  for (let i = 0; i < 10; i++) {
+    await again.notes.read("e")
+    await relay.pass(1000)
+    if (i === 0) relay.say({ t: "want", w, page: [] })
+    relay.say({ t: "entries", w, items: [], cursor: at(4 + i), level: true, ...first })
+    await relay.pass(60_000)
+  }
+  expect([relay.count("have"), again.status.phase, replicaOf(again).state.heal]).toEqual([1, "live", false])
+  expect(await again.notes.read("e")).toMatchObject({ title: "one" })
+  await again.close()
+})
+
 test("a failure that is not about the bytes of a record does not mark it as damaged", async () => {
   const { store, ws, key } = await unacknowledged()
   const record = (await store.get(key)) as Uint8Array
