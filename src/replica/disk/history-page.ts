@@ -113,7 +113,7 @@ function checkOf(key: Key, words: string, held: readonly Held[]): Uint8Array {
 }
 
 function runsOf(held: readonly Held[]): Run[] {
-  const runs: [number, ...(string | number | null)[]][] = []
+  const runs: [...Run][] = []
   let before: Held | undefined
   for (const one of held) {
     const last = runs.at(-1)
@@ -121,7 +121,7 @@ function runsOf(held: readonly Held[]): Run[] {
     else runs.push([1, one.by ?? null, one.adopted ? 1 : 0, one.once ? hex(one.once) : null])
     before = one
   }
-  return runs as unknown as Run[]
+  return runs
 }
 
 /** Whether the relay's entries said the same of two changes. */
