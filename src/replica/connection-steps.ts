@@ -32,6 +32,7 @@ export class ConnectionSteps {
 
   end(): void {
     this.#ended = true
+    this.replica.expectEntries(false)
   }
 
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>): Promise<T> {

@@ -12,6 +12,8 @@ export interface IdleWork {
   afterFailure(): void
   /** Called when an entity was read without a document. */
   afterRead(entity: string): void
+  /** Called when it becomes known whether more entries of a pull are to come. */
+  expectEntries(more: boolean): void
   /** Makes damaged records again, in the transaction of a step of its own. */
   mend(tx: Transaction, records: readonly Key[]): Promise<void>
   /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
@@ -25,6 +27,7 @@ export const NO_WORK: IdleWork = {
   afterGroup() {},
   afterFailure() {},
   afterRead() {},
+  expectEntries() {},
   async mend() {},
   automergeLoaded() {},
   async close() {},

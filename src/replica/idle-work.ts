@@ -55,6 +55,11 @@ export class Idle implements IdleWork {
   #projecting = false
   /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
   readonly #resting = new Set<string>()
+  /**
+   * Entities whose row was made while entries of a pull are to come. They wait until the pull has ended: with 1,000
+   * entities that 50 edits each arrive for in turn, every row was made again up to 50 times. Undefined: none are to come.
+   */
+  #madeInPull: Set<string> | undefined
   /** Why the step that projects stale entities could not read the changes of one of them; undefined when it could. */
   #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
@@ -135,6 +140,14 @@ export class Idle implements IdleWork {
       // says so at once.
       this.#replica.step([], open).catch(() => {})
     })
+  }
+
+  expectEntries(more: boolean): void {
+    if (more) this.#madeInPull ??= new Set()
+    else if (this.#madeInPull !== undefined) {
+      this.#madeInPull = undefined
+      this.afterGroup()
+    }
   }
 
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
@@ -239,7 +252,8 @@ export class Idle implements IdleWork {
     const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
     const most = readRows ? readAtOnce : projectAtOnce
     for (const [entity, mark] of this.#replica.stale) {
-      if (!mark.waiting && !this.#resting.has(entity) && due.push(entity) === most) break
+      const waits = mark.waiting || this.#resting.has(entity) || this.#madeInPull?.has(entity)
+      if (!waits && due.push(entity) === most) break
     }
     if (due.length === 0) return
     this.#projecting = true
@@ -303,6 +317,7 @@ export class Idle implements IdleWork {
   /** Projects an entity. Returns true if a document was made for that, or could not be made. */
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
     if (tx.staleOf(entity) === undefined) return false
+    this.#madeInPull?.add(entity)
     try {
       if (this.#replica.readClosed(entity, held, tx)) return false
       if (this.#replica.documents.wasmFailure !== null && this.#cancelRetry !== undefined) {

@@ -63,6 +63,8 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     const before = tx.state.principal
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
+    const { items, level } = received
+    if (items.length > 0 || level) tx.add({ writes: [], done: () => replica.expectEntries(!level) })
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
     return { ...wanted, applyingMs }
   })

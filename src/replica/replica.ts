@@ -153,6 +153,11 @@ export class Replica {
     this.#idle.afterRead(entity)
   }
 
+  /** Call with `true` while entries of a pull are to come, and with `false` once none are. */
+  expectEntries(more: boolean): void {
+    this.#idle.expectEntries(more)
+  }
+
   /**
    * Makes the row of an entity without a document. Returns false, with nothing done, when the entity has one, or needs
    * one. `held`: all changes of the entity that are not known to be bad.
