@@ -1,5 +1,5 @@
 import { replicaOf } from "./app/workspace.ts"
-import { haveOf } from "./replica/have-and-want.ts"
+import { haveOf } from "./replica/exchange/have-and-want.ts"
 
 export { type Runner, type StoreFixture, storeConformance } from "./store/conformance.ts"
 export { checkStore, type StoreStep } from "./store/model.ts"

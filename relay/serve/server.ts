@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import { limits, SUBPROTOCOL } from "../../src/wire/protocol.ts"
 import { Origins } from "./origins.ts"
-import { Sockets, type SocketsOptions, within } from "./sockets.ts"
+import { Sockets, type SocketsOptions, within } from "./sockets/sockets.ts"
 
 export interface ServerOptions extends SocketsOptions {
   /** The most sockets that may be open at one time. */

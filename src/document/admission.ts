@@ -8,10 +8,10 @@
 import type { Code } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
-import { Ancestries, type Ancestry } from "./ancestries.ts"
 import { collectionMadeBy } from "./derived-changes.ts"
-import { causalOrder } from "./graph.ts"
-import { History } from "./history.ts"
+import { Ancestries, type Ancestry } from "./history/ancestries.ts"
+import { causalOrder } from "./history/graph.ts"
+import { History } from "./history/history.ts"
 import { type Exists, fault } from "./operation-faults.ts"
 
 export interface Verdicts {

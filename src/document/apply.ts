@@ -4,7 +4,7 @@ import { listAt } from "../base/maps.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { Handle } from "./automerge.ts"
-import { nextHeads } from "./graph.ts"
+import { nextHeads } from "./history/graph.ts"
 
 /**
  * Applies changes to a document with these heads, in one call. Throws when Automerge throws, or when a dep is missing:

@@ -7,8 +7,8 @@
 
 import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
-import { byTime } from "./graph.ts"
-import type { History } from "./history.ts"
+import { byTime } from "./history/graph.ts"
+import type { History } from "./history/history.ts"
 import { setsOnly } from "./root-operations.ts"
 
 export const DELETED = "@deleted"

@@ -15,7 +15,7 @@ import { type Cell, deletionsIn, fieldKeys, readCell, textCell, valueCell } from
 import { DELETED, Deletion, deletedValue } from "./deletion.ts"
 import { collectionMadeBy, genesisOf, MANY_HEADS, merging, pruning, textContainer } from "./derived-changes.ts"
 import { type Facts, factsOf } from "./facts.ts"
-import { History } from "./history.ts"
+import { History } from "./history/history.ts"
 import { estimatedBytes } from "./memory-estimate.ts"
 import { MADE, rootKeys } from "./root-operations.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"

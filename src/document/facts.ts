@@ -2,7 +2,7 @@
 
 import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
-import type { History } from "./history.ts"
+import type { History } from "./history/history.ts"
 
 /** The times are ms since 1970, 0 when no change has a time. */
 export interface Facts {

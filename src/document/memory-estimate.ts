@@ -1,5 +1,5 @@
 /** Estimates the memory of a document, because WebAssembly does not report it. */
-import type { History } from "./history.ts"
+import type { History } from "./history/history.ts"
 
 const BYTES_OF_DOCUMENT = 8 * 1024
 const BYTES_OF_CHANGE = 1024

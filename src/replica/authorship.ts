@@ -1,7 +1,7 @@
 /** The session actor, and which changes were made in this session. */
 import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
-import type { History } from "../document/history.ts"
+import type { History } from "../document/history/history.ts"
 import { type Change, isDerived } from "../wire/chunk.ts"
 import type { Actor } from "../wire/protocol.ts"
 import { isOurs } from "./disk/outbox-principal.ts"

@@ -4,9 +4,9 @@ import type { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { CatchUpStatus } from "./catch-up.ts"
 import type { ClockDifference } from "./clock-difference.ts"
+import type { Link } from "./connection/relay-connection.ts"
 import type { Progress } from "./progress.ts"
 import type { Refusals } from "./refused-entities.ts"
-import type { Link } from "./relay-connection.ts"
 
 /** What one attempt to sync a workspace shows in the workspace's status. */
 export interface AttemptStatus extends CatchUpStatus {

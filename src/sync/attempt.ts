@@ -6,11 +6,11 @@
  */
 
 import { HeadwaterError } from "../base/errors.ts"
-import { ConnectionSteps } from "../replica/connection-steps.ts"
-import { markHeal, receiveWant, type Wanted } from "../replica/have-and-want.ts"
-import { placeOf } from "../replica/log-places.ts"
-import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/receive-answers.ts"
-import { type Received, receiveEntries } from "../replica/receive-entries.ts"
+import { ConnectionSteps } from "../replica/exchange/connection-steps.ts"
+import { markHeal, receiveWant, type Wanted } from "../replica/exchange/have-and-want.ts"
+import { placeOf } from "../replica/exchange/log-places.ts"
+import { receiveAck, receiveActorBound, receiveRefusal } from "../replica/exchange/receive-answers.ts"
+import { type Received, receiveEntries } from "../replica/exchange/receive-entries.ts"
 import type { Replica } from "../replica/replica.ts"
 import {
   type Ack,
@@ -24,6 +24,7 @@ import {
 } from "../wire/protocol.ts"
 import type { AttemptOptions } from "./attempt-options.ts"
 import { CatchUp } from "./catch-up.ts"
+import type { Link } from "./connection/relay-connection.ts"
 import { Credit } from "./credit.ts"
 import { type Acked, type Batch, EntryBatches } from "./entry-batches.ts"
 import { FallbackExchange } from "./fallback-exchange.ts"
@@ -31,7 +32,6 @@ import type { Unfinished } from "./progress.ts"
 import { PushWindow } from "./push-window.ts"
 import { isForNow, RETRY_MS, retryWait } from "./refusal-wait.ts"
 import type { Refusals } from "./refused-entities.ts"
-import type { Link } from "./relay-connection.ts"
 import { Trouble } from "./workspace-trouble.ts"
 
 /**

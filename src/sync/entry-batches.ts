@@ -13,7 +13,7 @@
  */
 
 import type { Clock } from "../base/env.ts"
-import type { EntityHash } from "../replica/receive-answers.ts"
+import type { EntityHash } from "../replica/exchange/receive-answers.ts"
 import { type Cursor, type Entries, encode } from "../wire/protocol.ts"
 
 /** The longest pause between two batches, ms. */

@@ -3,10 +3,10 @@
  * by entity and heads, and the relay answers with what it wants (docs/protocol.md, section 5).
  */
 
-import type { ConnectionSteps } from "../replica/connection-steps.ts"
-import { type Covered, haveOf, noteUnnamed } from "../replica/have-and-want.ts"
-import { further } from "../replica/log-places.ts"
-import type { Received } from "../replica/receive-entries.ts"
+import type { ConnectionSteps } from "../replica/exchange/connection-steps.ts"
+import { type Covered, haveOf, noteUnnamed } from "../replica/exchange/have-and-want.ts"
+import { further } from "../replica/exchange/log-places.ts"
+import type { Received } from "../replica/exchange/receive-entries.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /**

@@ -9,9 +9,9 @@ import type { RelayMessage } from "../wire/protocol.ts"
 import { Attempt } from "./attempt.ts"
 import type { AttemptStatus } from "./attempt-options.ts"
 import { ClockDifference } from "./clock-difference.ts"
+import type { Link } from "./connection/relay-connection.ts"
 import type { Progress, Unfinished } from "./progress.ts"
 import type { Refusals } from "./refused-entities.ts"
-import type { Link } from "./relay-connection.ts"
 
 export type SessionStatus = AttemptStatus
 

@@ -8,9 +8,9 @@ import { clockSetBack } from "../replica/clock-set-back.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { RelayMessage } from "../wire/protocol.ts"
 import { ClockWatch } from "./clock-watch.ts"
+import type { Channel, Link } from "./connection/relay-connection.ts"
 import { Progress } from "./progress.ts"
 import { Refusals } from "./refused-entities.ts"
-import type { Channel, Link } from "./relay-connection.ts"
 import { Backoff, Session, type SessionStatus } from "./session.ts"
 
 /** The status of the connection to the relay, and of the session on it. */

@@ -2,7 +2,7 @@ import { collection, openWorkspace, type Status, shape, text, type Workspace } f
 import { type MemoryOptions, type MemoryStore, memoryStore } from "headwater/memory"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { Entity } from "../../src/document/entity.ts"
-import { causalOrder } from "../../src/document/graph.ts"
+import { causalOrder } from "../../src/document/history/graph.ts"
 import { keys } from "../../src/replica/disk/records.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest"
 import { Entity, loadAutomerge } from "../../src/document/entity.ts"
-import { History } from "../../src/document/history.ts"
+import { History } from "../../src/document/history/history.ts"
 import { readRow } from "../../src/document/reader/read-row.ts"
 import { verdicts } from "../../src/document/verdicts.ts"
 import { type Change, isDerived } from "../../src/wire/chunk.ts"

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
-import { History } from "../../src/document/history.ts"
-import { OrderedChanges } from "../../src/document/ordered-changes.ts"
+import { History } from "../../src/document/history/history.ts"
+import { OrderedChanges } from "../../src/document/history/ordered-changes.ts"
 import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, change } from "../support/changes.ts"

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import * as ws from "ws"
-import { Framing } from "../../relay/serve/framing.ts"
+import { Framing } from "../../relay/serve/sockets/framing.ts"
 
 /** The library's own framing, which its types do not mention. */
 const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
 import { usualServeLimits } from "../../relay/serve/serve-limits.ts"
-import { Silence } from "../../relay/serve/silence.ts"
+import { Silence } from "../../relay/serve/sockets/silence.ts"
 import type { Clock } from "../../src/base/env.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf, noise } from "../support/changes.ts"

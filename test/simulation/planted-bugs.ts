@@ -6,7 +6,7 @@ import type { Bug, SourceEdit } from "./plant-bug.ts"
  * are then taken for answers to the new one.
  */
 const comesBack: SourceEdit = {
-  file: "src/sync/relay-connection.ts",
+  file: "src/sync/connection/relay-connection.ts",
   replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
   by: "return this.#usedSocket.size",
 }
@@ -71,7 +71,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/replica/receive-answers.ts",
+        file: "src/replica/exchange/receive-answers.ts",
         replace: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach }",
         by: "if (reach !== tx.state.reach) tx.state = { ...tx.state, reach, cursor: reach }",
       },
@@ -258,7 +258,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^cursor (ahead of its entries|out of nowhere)/,
     edits: [
       {
-        file: "src/sync/relay-connection.ts",
+        file: "src/sync/connection/relay-connection.ts",
         replace: `if ("w" in message && message.w !== undefined) this`,
         by: `if ("w" in message && message.w === "nobody") this`,
       },
@@ -276,7 +276,7 @@ export const bugs: readonly KnownBug[] = [
     sees: /^other access/,
     edits: [
       {
-        file: "src/replica/receive-entries.ts",
+        file: "src/replica/exchange/receive-entries.ts",
         replace: "if (access !== undefined) next.access",
         by: `if (access !== undefined && next.access !== "read") next.access`,
       },

@@ -43,7 +43,7 @@ export const mends: readonly Mend[] = [
     fails: /a change that the disk has damaged, and that the relay sends/,
     edits: [
       {
-        file: "src/replica/receive-entries.ts",
+        file: "src/replica/exchange/receive-entries.ts",
         replace: "if (tx.badOf(entity).get(hash)?.damaged) return false",
         by: "if (replica.outbox.get(entity, hash) !== undefined) return true",
       },
@@ -113,7 +113,7 @@ export const mends: readonly Mend[] = [
     ;(this.#o.link as unknown as { fail(e: Error): void }).fail(error)\n`,
       },
       {
-        file: "src/sync/relay-connection.ts",
+        file: "src/sync/connection/relay-connection.ts",
         replace: "send: (message) => live() && socket?.send(encode(message)),",
         by: `send: (message) => live() && socket?.send(encode(message)),
       // @ts-expect-error
@@ -133,7 +133,7 @@ export const mends: readonly Mend[] = [
     fails: /a workspace that comes back does not miss entries/,
     edits: [
       {
-        file: "src/sync/relay-connection.ts",
+        file: "src/sync/connection/relay-connection.ts",
         replace: "return !this.#usedSocket.has(workspace) && this.#usedSocket.size",
         by: "return this.#usedSocket.size",
       },

@@ -91,7 +91,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "what the relay wants becomes outbox records no later than the commit that takes the new cursor",
     without: [
       {
-        file: "src/replica/have-and-want.ts",
+        file: "src/replica/exchange/have-and-want.ts",
         replace: "for (const change of lacking) replica.authorship.giveBack(entity, change, tx)",
         by: `for (const { hash, startOp, chunk } of lacking) {
     const owed = { entity, hash, startOp, bytes: chunk.length, how: "own", principal: null, fields: [] } as const
@@ -227,7 +227,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     rule: "CURSOR_UNKNOWN is saved as a mark before anything later on the connection is handled; the new cursor clears it",
     without: [
       {
-        file: "src/replica/have-and-want.ts",
+        file: "src/replica/exchange/have-and-want.ts",
         replace: "if (!tx.state.heal) tx.state = { ...tx.state, heal: true }",
         by: "if (!tx.state.heal) tx.state = { ...tx.state }",
       },

@@ -2,7 +2,7 @@
 import * as Automerge from "@automerge/automerge"
 import { sha256 } from "@noble/hashes/sha2.js"
 import { Entity } from "../../src/document/entity.ts"
-import { ancestors } from "../../src/document/graph.ts"
+import { ancestors } from "../../src/document/history/graph.ts"
 import { type Change, readChange } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, ID } from "./histories.ts"

@@ -3,7 +3,7 @@ import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test, vi } from "vitest"
 import { type Env, type Socket, systemClock } from "../../src/base/env.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
-import { receiveEntries } from "../../src/replica/receive-entries.ts"
+import { receiveEntries } from "../../src/replica/exchange/receive-entries.ts"
 import { systemEnv } from "../../src/sync/system.ts"
 import { decodeClient, encode, type Push, type RelayMessage } from "../../src/wire/protocol.ts"
 import { at, first, notes, open, openLevel, refuse, url, w } from "../support/foreign.ts"
@@ -11,7 +11,7 @@ import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 // Tests with a slow line, a relay that refuses for now, or an app that connects and disconnects in its status listener.
-vi.mock("../../src/replica/receive-entries.ts", { spy: true })
+vi.mock("../../src/replica/exchange/receive-entries.ts", { spy: true })
 beforeAll(() => loadAutomerge())
 const pushes = (relay: ScriptedRelay) => relay.heard.filter((message): message is Push => message.t === "push")
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { Heartbeat } from "../../src/sync/heartbeat.ts"
+import { Heartbeat } from "../../src/sync/connection/heartbeat.ts"
 
 /** A clock that a test moves with `pass`. */
 function clock() {

@@ -1,6 +1,6 @@
 /** Changes that no Automerge wrote, made from changes that it did write. Their checksums are right. */
 import { bytesOfHex } from "../../../src/base/hash.ts"
-import { ancestors } from "../../../src/document/graph.ts"
+import { ancestors } from "../../../src/document/history/graph.ts"
 import { type Change, readChange } from "../../../src/wire/chunk.ts"
 import { ACTOR, Columns, layoutOf, openChunk } from "../../../src/wire/layout.ts"
 import { Bytes } from "../../../src/wire/leb128.ts"

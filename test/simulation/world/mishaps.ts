@@ -1,6 +1,6 @@
 /** What can happen to devices and to the relay. A mishap that returns false found nothing to which it could happen. */
 import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
-import type { Relay, RelayOptions } from "../../../src/sync/relay-connection.ts"
+import type { Relay, RelayOptions } from "../../../src/sync/connection/relay-connection.ts"
 import type { Files } from "../../support/disk.ts"
 import { isOurs } from "./relay.ts"
 import type { Replica } from "./replica.ts"

@@ -1,8 +1,8 @@
 /** Finds the order, the heads and the ancestors of any set of an entity's changes, without Automerge. */
 
-import { listAt } from "../base/maps.ts"
-import type { Change } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import { listAt } from "../../base/maps.ts"
+import type { Change } from "../../wire/chunk.ts"
+import type { Hash } from "../../wire/protocol.ts"
 
 /**
  * Orders changes by the authors' clocks, the oldest first, and changes of the same time by hash. So the order is the

@@ -2,10 +2,10 @@
  * One WebSocket to a relay, shared by several workspaces. The relay is dialled while there is at least one workspace.
  * When the connection breaks, the relay is dialled again after a random wait (`redial-wait.ts`).
  */
-import type { Env, Socket } from "../base/env.ts"
-import { type Code, HeadwaterError } from "../base/errors.ts"
-import { Listeners } from "../base/listeners.ts"
-import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../wire/protocol.ts"
+import type { Env, Socket } from "../../base/env.ts"
+import { type Code, HeadwaterError } from "../../base/errors.ts"
+import { Listeners } from "../../base/listeners.ts"
+import { type ClientMessage, decodeRelay, encode, limits, type RelayMessage } from "../../wire/protocol.ts"
 import { closeCodes, foreignCloseCodes } from "./close-codes.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { RedialWait } from "./redial-wait.ts"

@@ -2,18 +2,18 @@
  * The fallback exchange, used when the relay does not know our cursor: this replica says what it has (`have`), and the
  * relay answers with the heads that it has (`want`), which shows what the relay lacks.
  */
-import { bytesOfHex } from "../base/hash.ts"
-import { ancestors, causalOrder, headsOf } from "../document/graph.ts"
-import type { Change } from "../wire/chunk.ts"
-import { type EntityHeads, type Hash, limits } from "../wire/protocol.ts"
+import { bytesOfHex } from "../../base/hash.ts"
+import { ancestors, causalOrder, headsOf } from "../../document/history/graph.ts"
+import type { Change } from "../../wire/chunk.ts"
+import { type EntityHeads, type Hash, limits } from "../../wire/protocol.ts"
+import { type Held, heldOf } from "../disk/change-record.ts"
+import { type EntityHistory, histories, readChanges, readHistory } from "../disk/histories.ts"
+import { keys, type RejectedChange, readCache } from "../disk/records.ts"
+import type { Replica } from "../replica.ts"
+import type { Transaction } from "../transaction.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import { type Held, heldOf } from "./disk/change-record.ts"
-import { type EntityHistory, histories, readChanges, readHistory } from "./disk/histories.ts"
-import { keys, type RejectedChange, readCache } from "./disk/records.ts"
 import type { EntityHash } from "./receive-answers.ts"
-import type { Replica } from "./replica.ts"
 import { changesOf } from "./set-aside.ts"
-import type { Transaction } from "./transaction.ts"
 
 /**
  * Sets `state.heal`, because the relay does not know this replica's cursor. The state is saved before any later message

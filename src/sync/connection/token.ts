@@ -1,8 +1,8 @@
 /** The bearer token of a dial: where it comes from, and how it travels in the upgrade. */
 
-import type { Clock } from "../base/env.ts"
-import { HeadwaterError } from "../base/errors.ts"
-import { SUBPROTOCOL } from "../wire/protocol.ts"
+import type { Clock } from "../../base/env.ts"
+import { HeadwaterError } from "../../base/errors.ts"
+import { SUBPROTOCOL } from "../../wire/protocol.ts"
 
 /**
  * A bearer token, or a function that gets one.

@@ -2,7 +2,7 @@
  * Asks the app for the next token before the present one ends. Otherwise the relay would refuse the present one, and a
  * person who types would be disconnected until the app has answered.
  */
-import type { Clock } from "../base/env.ts"
+import type { Clock } from "../../base/env.ts"
 
 /** How long before the end of a token the app is asked for the next one, ms. */
 const BEFORE_MS = 60_000

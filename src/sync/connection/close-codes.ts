@@ -1,5 +1,5 @@
 /** The WebSocket close codes with which a relay ends a connection. */
-import type { Code } from "../base/errors.ts"
+import type { Code } from "../../base/errors.ts"
 
 /** The error code for a close code, when no notice came before it (docs/protocol.md, section 6). */
 export const closeCodes: Readonly<Record<number, Code>> = {

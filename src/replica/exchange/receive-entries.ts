@@ -1,20 +1,28 @@
 /** Receives entries from the relay: commits changes, and the cursor after them, in one step. */
-import { HeadwaterError } from "../base/errors.ts"
-import { hex, sha256 } from "../base/hash.ts"
-import { Turns } from "../base/turns.ts"
-import type { Verdicts } from "../document/admission.ts"
-import type { Change } from "../wire/chunk.ts"
-import { type Access, type Cursor, type Entry, encodeSaved, type Hash, type Item, type Word } from "../wire/protocol.ts"
-import { changeAt } from "../wire/received-chunks.ts"
+import { HeadwaterError } from "../../base/errors.ts"
+import { hex, sha256 } from "../../base/hash.ts"
+import { Turns } from "../../base/turns.ts"
+import type { Verdicts } from "../../document/admission.ts"
+import type { Change } from "../../wire/chunk.ts"
+import {
+  type Access,
+  type Cursor,
+  type Entry,
+  encodeSaved,
+  type Hash,
+  type Item,
+  type Word,
+} from "../../wire/protocol.ts"
+import { changeAt } from "../../wire/received-chunks.ts"
+import type { Held } from "../disk/change-record.ts"
+import { keys, type State } from "../disk/records.ts"
+import { markVerdicts, markWaiting, oweFreed } from "../live-documents.ts"
+import type { Replica } from "../replica.ts"
+import type { Transaction } from "../transaction.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import type { Held } from "./disk/change-record.ts"
-import { keys, type State } from "./disk/records.ts"
 import { settleWants, type Wanted } from "./have-and-want.ts"
-import { markVerdicts, markWaiting, oweFreed } from "./live-documents.ts"
 import { further, placeOf } from "./log-places.ts"
-import type { Replica } from "./replica.ts"
 import { changesOf, setAside } from "./set-aside.ts"
-import type { Transaction } from "./transaction.ts"
 
 /** One or more `entries` messages, received together. */
 export interface Received {

@@ -2,7 +2,7 @@
  * Makes WebSocket frames (RFC 6455, section 5.2) with header and payload in one buffer. The WebSocket library passes
  * both to the socket separately, which doubles the cost of a small frame, and makes the header again for each socket.
  */
-import { asBuffer } from "../log/bytes.ts"
+import { asBuffer } from "../../log/bytes.ts"
 
 /** A whole message of binary data: the bits FIN and opcode 2. */
 const BINARY = 0x82

@@ -1,6 +1,6 @@
 /** Places in the relay's log: bytes on the wire, hex in the state record on the disk. */
-import { bytesOfHex } from "../base/hash.ts"
-import { type Cursor, position } from "../wire/protocol.ts"
+import { bytesOfHex } from "../../base/hash.ts"
+import { type Cursor, position } from "../../wire/protocol.ts"
 
 /** Returns the further of two places: a reach never goes back while the log is the same. */
 export function further(reach: Cursor | null, at: Cursor): Cursor {

@@ -1,5 +1,5 @@
 /** Which URLs can lead to a relay. */
-import { HeadwaterError } from "../base/errors.ts"
+import { HeadwaterError } from "../../base/errors.ts"
 
 /** Throws `URL_INVALID` for a URL that can never be dialled. JavaScript may pass anything. */
 export function checkUrl(url: string): void {

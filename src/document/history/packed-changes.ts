@@ -4,9 +4,9 @@
  * change takes its chunk and about 70 bytes. Each time a packed change is asked for, it is read from its chunk again.
  */
 
-import { bytesOfHex, hex } from "../base/hash.ts"
-import { type Change, readChange } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import { bytesOfHex, hex } from "../../base/hash.ts"
+import { type Change, readChange } from "../../wire/chunk.ts"
+import type { Hash } from "../../wire/protocol.ts"
 
 const HASH = 32
 /** The size in bytes of a buffer into which chunks are copied. A larger chunk gets a buffer of its own. */

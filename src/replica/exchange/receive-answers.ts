@@ -1,11 +1,11 @@
 /** Handles the relay's answers to pushes: acks and refusals. */
 
-import type { Code } from "../base/errors.ts"
-import { hex } from "../base/hash.ts"
-import { listAt } from "../base/maps.ts"
-import type { Cursor, Hash } from "../wire/protocol.ts"
+import type { Code } from "../../base/errors.ts"
+import { hex } from "../../base/hash.ts"
+import { listAt } from "../../base/maps.ts"
+import type { Cursor, Hash } from "../../wire/protocol.ts"
+import type { Owed } from "../disk/records.ts"
 import type { ConnectionSteps } from "./connection-steps.ts"
-import type { Owed } from "./disk/records.ts"
 import { further, placeOf } from "./log-places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 

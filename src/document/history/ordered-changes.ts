@@ -3,8 +3,8 @@
  * `pack` moves all but the newest changes into buffers (`packed-changes.ts`).
  */
 
-import type { Change } from "../wire/chunk.ts"
-import type { Hash } from "../wire/protocol.ts"
+import type { Change } from "../../wire/chunk.ts"
+import type { Hash } from "../../wire/protocol.ts"
 import { PackedChanges } from "./packed-changes.ts"
 
 /** How many of the newest changes stay objects: most changes that arrive depend on one of them. */

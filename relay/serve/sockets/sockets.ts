@@ -2,14 +2,14 @@
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
-import type { Clock } from "../../src/base/env.ts"
-import type { Report } from "../machine/report.ts"
-import { Connection, closeCode } from "./connection.ts"
+import type { Clock } from "../../../src/base/env.ts"
+import type { Report } from "../../machine/report.ts"
+import { Connection, closeCode } from "../connection.ts"
+import type { ServedWorkspaces } from "../served-workspace.ts"
 import { Framing } from "./framing.ts"
 import { HeldFrames, LARGE, Outgoing } from "./held-frames.ts"
 import { MemoryBudget, type Spender } from "./memory-budget.ts"
 import { PartialFrame } from "./partial-frame.ts"
-import type { ServedWorkspaces } from "./served-workspace.ts"
 import { Silence } from "./silence.ts"
 
 /** The corked sockets are uncorked early once they were given this many bytes in one tick. */

@@ -1,6 +1,6 @@
 /** Pings the relay to notice a half-open connection: a connection that looks open although nothing arrives any more. */
 
-import type { Clock } from "../base/env.ts"
+import type { Clock } from "../../base/env.ts"
 
 /** Time between an answer and the next ping, ms. */
 const BEAT_MS = 15_000

@@ -2,17 +2,17 @@
  * Moves changes from their entity to the rejected list. Other changes that were bad only because of the moved ones are
  * judged again.
  */
-import type { Code } from "../base/errors.ts"
-import { hex } from "../base/hash.ts"
-import { causalOrder } from "../document/graph.ts"
-import type { Value } from "../store/store.ts"
-import type { Change } from "../wire/chunk.ts"
-import { encodeSaved, type Hash } from "../wire/protocol.ts"
-import { entryOf, type Held } from "./disk/change-record.ts"
-import { readChanges } from "./disk/histories.ts"
-import { keys } from "./disk/records.ts"
-import type { Replica } from "./replica.ts"
-import type { Transaction } from "./transaction.ts"
+import type { Code } from "../../base/errors.ts"
+import { hex } from "../../base/hash.ts"
+import { causalOrder } from "../../document/history/graph.ts"
+import type { Value } from "../../store/store.ts"
+import type { Change } from "../../wire/chunk.ts"
+import { encodeSaved, type Hash } from "../../wire/protocol.ts"
+import { entryOf, type Held } from "../disk/change-record.ts"
+import { readChanges } from "../disk/histories.ts"
+import { keys } from "../disk/records.ts"
+import type { Replica } from "../replica.ts"
+import type { Transaction } from "../transaction.ts"
 
 /**
  * Moves a change, and all changes that depend on it, from the entity to the rejected list. Removes these changes from

@@ -1,7 +1,7 @@
 /** Finds the ancestors of each change that is about to be added to a history, one change after the other. */
 
-import type { Change } from "../wire/chunk.ts"
-import type { Actor, Hash } from "../wire/protocol.ts"
+import type { Change } from "../../wire/chunk.ts"
+import type { Actor, Hash } from "../../wire/protocol.ts"
 import type { History } from "./history.ts"
 
 /**

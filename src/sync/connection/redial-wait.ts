@@ -2,7 +2,7 @@
  * How long a connection waits before it dials the relay again. The wait is random between 0 and a span (full jitter).
  * The span doubles with each dial that brought no progress.
  */
-import { type Env, randomUnit } from "../base/env.ts"
+import { type Env, randomUnit } from "../../base/env.ts"
 
 /** The span after the first break, and the longest span, ms. */
 const FIRST_SPAN_MS = 1000

@@ -3,9 +3,9 @@
  * Changes are added and never removed.
  */
 
-import { HeadwaterError } from "../base/errors.ts"
-import type { Change } from "../wire/chunk.ts"
-import type { Actor, Hash } from "../wire/protocol.ts"
+import { HeadwaterError } from "../../base/errors.ts"
+import type { Change } from "../../wire/chunk.ts"
+import type { Actor, Hash } from "../../wire/protocol.ts"
 import { byTime } from "./graph.ts"
 import { OrderedChanges } from "./ordered-changes.ts"
 import { Numbers } from "./packed-changes.ts"

@@ -8,8 +8,8 @@
  * Time is counted in ticks. If the machine sleeps or its clock is set forward, only one tick passes, and the pings that
  * arrived meanwhile are read before the next tick.
  */
-import type { Clock } from "../../src/base/env.ts"
-import type { ServeLimits } from "./serve-limits.ts"
+import type { Clock } from "../../../src/base/env.ts"
+import type { ServeLimits } from "../serve-limits.ts"
 
 /** Number of ticks in `silentMs`. */
 const TICKS = 6

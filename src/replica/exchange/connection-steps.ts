@@ -1,7 +1,7 @@
 /** Makes the messages of one connection into steps of the replica, in the order in which they came. */
-import type { Hash } from "../wire/protocol.ts"
-import type { Replica } from "./replica.ts"
-import type { Transaction } from "./transaction.ts"
+import type { Hash } from "../../wire/protocol.ts"
+import type { Replica } from "../replica.ts"
+import type { Transaction } from "../transaction.ts"
 
 /**
  * The steps of one connection. Once a step has failed, no later step takes effect: otherwise the cursor that ends a
