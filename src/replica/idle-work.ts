@@ -69,6 +69,7 @@ export class Idle implements IdleWork {
   #cancelRetry: (() => void) | undefined
   #cancelOpen: (() => void) | undefined
   #cancelShow: (() => void) | undefined
+  #cancelPulled: (() => void) | undefined
   #cancelLook: (() => void) | undefined
 
   constructor(replica: Replica) {
@@ -146,7 +147,11 @@ export class Idle implements IdleWork {
     if (more) this.#madeInPull ??= new Set()
     else if (this.#madeInPull !== undefined) {
       this.#madeInPull = undefined
-      this.afterGroup()
+      // Not at once: a workspace that closes ends its connection first, and must not wait for rows.
+      this.#cancelPulled ??= this.#replica.clock.after(0, () => {
+        this.#cancelPulled = undefined
+        this.afterGroup()
+      })
     }
   }
 
@@ -379,6 +384,7 @@ export class Idle implements IdleWork {
     this.#cancelRetry?.()
     this.#cancelOpen?.()
     this.#cancelShow?.()
+    this.#cancelPulled?.()
     this.#cancelLook?.()
     if (quickly) return
     try {
