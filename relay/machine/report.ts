@@ -17,7 +17,7 @@ interface Window {
 }
 
 /**
- * Reports the first of many equal events in a minute, and later how many were left out. Otherwise a client that
+ * Reports the first `MOST` equal events of a minute, and later how many more there were. Otherwise a client that
  * connects again and again with bad frames could fill the disk with lines. Events with the same name and code are
  * equal. `report` never throws, whatever the callback does.
  */
@@ -62,7 +62,7 @@ export class SparingReport {
     }
   }
 
-  /** Reports how many events were left out of the present windows. */
+  /** Call it when the relay closes. Reports the number of left-out events that was not reported yet. */
   end(): void {
     for (const [kind, window] of this.#windows) this.#tellLeftOut(kind, window)
     this.#windows.clear()
