@@ -42,7 +42,7 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
 /**
  * Returns the cursor after the entry at `position`, where the running hash is `running`. After the last entry of a
  * segment, the cursor has the running hash at the base of the next segment, because the next segment may begin a fresh
- * one.
+ * running hash.
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end

@@ -22,7 +22,7 @@ export interface Mendable<Contents> {
   damaged(damage: Damage): void
   /** Called when the log was mended and has lost records. */
   broken(): void
-  /** Returns the error for a read that cannot be done. */
+  /** Returns the error for a read that has failed. */
   unreadable(cause: unknown): Error
 }
 
