@@ -52,9 +52,12 @@ export interface Relay {
 /**
  * Starts a relay; resolves once the relay listens. An ack from the relay means that the change is on its disk.
  *
- * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
- * another relay uses the folder; with `URL_INVALID` when one of `origins` is not an origin that a browser sends; with
- * `LOG_FAILED` when the folder cannot be used; with Node's error (`EADDRINUSE`, say) when the relay cannot listen.
+ * Rejects with
+ * - `FORBIDDEN`: other machines can reach `host`, and `insecure` is not set;
+ * - `STORE_IN_USE`: another relay uses the folder;
+ * - `URL_INVALID`: one of `origins` is not an origin that a browser sends;
+ * - `LOG_FAILED`: the folder cannot be used;
+ * - Node's error (`EADDRINUSE`, say): the relay cannot listen.
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const { port = 4400, host = "127.0.0.1", data = "./data", insecure = false } = options

@@ -2,15 +2,15 @@
  * The contract between the relay and its disk: one append-only log per workspace.
  *
  * Look-ups see an entry as soon as it is appended. Entries that wait at the same time are flushed together (group
- * commit). Only flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position
+ * commit). Only flushed entries are served, acknowledged, or compared with a replica's heads. A cursor is a position
  * and the running hash there, which covers all entries up to it. So a replica notices that a log was restored from an
  * older backup, truncated, damaged or replaced: the log does not hold a cursor that the replica has (`Log.holds`).
  * Every implementation must pass `conformance.ts`; the implementation on segment files is in `logs.ts`.
  *
- * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` hold it,
- * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
- * of an entry whose flush has failed is never used again. Otherwise `flushed` could resolve for the lost entry when
- * another entry with its position is flushed.
+ * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` have it,
+ * `flushed` waits for it, and `since` reads on from it. Positions grow along the log, but not always by one: the
+ * position of an entry whose flush has failed is never used again. Otherwise `flushed` could resolve for the lost entry
+ * when another entry with its position is flushed.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
@@ -111,10 +111,11 @@ export interface Log {
 
   /**
    * Appends an entry and returns its position. The four look-ups above see the entry at once. `bytes` is
-   * `encodeEntry(entry)`, for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged;
-   * `TOO_LARGE` for an entry with more bytes than the log accepts, which is more than any message may have; a
-   * RangeError for a number of 2^32 or more or a maxOp below startOp - 1, which no record can hold. If it throws,
-   * nothing was appended.
+   * `encodeEntry(entry)`, for a caller that has it already. If it throws, nothing was appended:
+   * - `CLOSED`: the log is closed;
+   * - `LOG_FAILED`: the log is damaged and not mended yet;
+   * - `TOO_LARGE`: the entry has more bytes than the log accepts, which is more than any message may have;
+   * - a RangeError: no record can hold a number of 2^32 or more, or a maxOp below startOp - 1.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**
@@ -138,9 +139,9 @@ export interface Log {
   onFlush(f: () => void): () => void
   /**
    * Calls `f` each time that flushed entries were found damaged and the log goes on without them. The log then holds
-   * none of the cursors that it gave before, and `end` is a new one. The connected replicas must then be told to heal
-   * (`CURSOR_UNKNOWN`). Otherwise they would never give back the lost entries that they hold. Returns a function that
-   * unsubscribes `f`.
+   * none of the cursors that it gave before, and `end` is a new one. The relay must then send `CURSOR_UNKNOWN` to the
+   * connected replicas, so that they heal. Otherwise they would never give back the lost entries that they hold.
+   * Returns a function that unsubscribes `f`.
    */
   onBreak(f: () => void): () => void
   /** Gives back the log that `Logs.open` lent. It stays open for its other borrowers. */

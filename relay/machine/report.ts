@@ -83,8 +83,8 @@ export const linesTo =
   }
 
 /**
- * Returns the message of an error and its causes. An error that is neither a `HeadwaterError` nor from the system (with
- * the name of a system call) is a defect, and is shown with its stack.
+ * Returns the message of an error and its causes. An error is a defect, and is shown with its stack, unless it is a
+ * `HeadwaterError` or names a system call.
  */
 export function describe(error: Error): string {
   const own = error instanceof HeadwaterError || "syscall" in error ? error.message : (error.stack ?? error.message)

@@ -1,6 +1,6 @@
 /**
  * Computes how the records of an open segment change each entity's heads. It keeps two chains of hashes for each
- * entity: `HEADS`, the segment's changes on which no other change depends, and `REPLACED`, the heads from before the
+ * entity. `HEADS`: the segment's changes on which no other change depends. `REPLACED`: the heads from before the
  * segment on which changes of the segment depend. The entity's heads are those before the segment, without `REPLACED`
  * and with `HEADS`. Short chains are kept as numbers, because a map would take ten times the memory. Each number is the
  * offset of a hash in the preambles of the index in memory.
