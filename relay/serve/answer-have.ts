@@ -28,8 +28,8 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
   for (let from = 0; !asker.closed; await asker.breathe()) {
     await asker.room()
     const { to, lacking } = await stream.workspace.turn(async (log) => {
-      // Compare the replica's heads with flushed entries only. A crash can lose an entry that is not flushed, and a
-      // replica that was told that the relay holds a change does not send the change again.
+      // Compare the replica's heads with flushed entries only. A crash can lose an entry that is not flushed. If the
+      // `want` counted its changes as present, the replica would not push them again.
       const flushed = await log.flushed(log.appended)
       const marks = single || asker.closed ? undefined : stream.marks(flushed)
       return compare(log, have, from, comparedHeads, marks)

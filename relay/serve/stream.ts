@@ -51,8 +51,8 @@ const FIRST_PAGE_BYTES = 4 * 1024
 
 /**
  * A connection gets a frame of its own, without the bytes that it pushed itself, if these bytes are at least a quarter
- * (1 / `OWN_FRAME`) of the shared frame. If every connection with bytes in the shared frame got its own one, the frames
- * of one flush would take time and memory that grow with the square of the number of such connections.
+ * (1 / `OWN_FRAME`) of the shared frame: four connections at most. If every connection that has pushed got its own
+ * frame, the time and memory of one flush would grow with the square of their number.
  */
 const OWN_FRAME = 4
 

@@ -58,7 +58,7 @@ export class Sockets {
     return this.#memory.sum()
   }
 
-  /** Whether no memory is left for what another connection might send. */
+  /** Whether no memory is left for the messages of another connection. */
   get exhausted(): boolean {
     return this.#memory.exhausted
   }
