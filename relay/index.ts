@@ -29,8 +29,9 @@ export interface RelayOptions {
   /** The most sockets that may be open at one time; further sockets are refused with HTTP 503. 10,000 by default. */
   readonly connections?: number | undefined
   /**
-   * Called with each event of the relay. No event has a token or the content of a change. Of equal events (same name
-   * and code), at most 20 are reported in a minute, and later the number of events that were left out.
+   * Called with each event of the relay. No event has a token or the content of a change. At most 20 equal events (same
+   * name and code) are reported in a minute. The number left out is reported with the next equal event after that
+   * minute, or when the relay closes.
    */
   readonly report?:
     | ((level: "info" | "warn" | "error", event: string, details?: Readonly<Record<string, unknown>>) => void)
@@ -49,11 +50,14 @@ export interface Relay {
 }
 
 /**
- * Starts a relay; resolves once the relay listens. An ack from it means that the change is on its disk.
+ * Starts a relay; resolves once the relay listens. An ack from the relay means that the change is on its disk.
  *
- * Rejects with `FORBIDDEN` when other machines can reach `host` and `insecure` is not set; with `STORE_IN_USE` when
- * another relay uses the folder; with `URL_INVALID` when one of `origins` is no origin that a browser sends; with
- * `LOG_FAILED` when the folder cannot be used; with Node's error (`EADDRINUSE`, say) when the relay cannot listen.
+ * Rejects with
+ * - `FORBIDDEN`: other machines can reach `host`, and `insecure` is not set;
+ * - `STORE_IN_USE`: another relay uses the folder;
+ * - `URL_INVALID`: one of `origins` is not an origin that a browser sends;
+ * - `LOG_FAILED`: the folder cannot be used;
+ * - Node's error (`EADDRINUSE`, say): the relay cannot listen.
  */
 export async function createRelay(options: RelayOptions = {}): Promise<Relay> {
   const { port = 4400, host = "127.0.0.1", data = "./data", insecure = false } = options

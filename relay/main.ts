@@ -69,7 +69,7 @@ function readOptionsOrExit() {
   }
 }
 
-/** Returns the reason why the relay did not start, as one sentence for whoever started it. */
+/** Returns the reason why the relay did not start, as one sentence. */
 function sentenceOf(error: unknown): string {
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   if (code === "EADDRINUSE") {
@@ -100,7 +100,7 @@ const stop = () => {
       },
     )
 }
-// Listen for signals before the line is written, because a program that waits for the line may send a signal at once.
+// Listen for signals before the line of JSON is written: a program that waits for this line may send a signal at once.
 process.on("SIGTERM", stop)
 process.on("SIGINT", stop)
 try {

@@ -2,15 +2,15 @@
  * The contract between the relay and its disk: one append-only log per workspace.
  *
  * Look-ups see an entry as soon as it is appended. Entries that wait at the same time are flushed together (group
- * commit). Only flushed entries are served, acknowledged, or compared with what a replica holds. A cursor is a position
- * and the running hash there, which covers all entries up to it. So a log that was restored from an older backup,
- * truncated, damaged or replaced is noticed: it does not hold the cursors that it held before. Every implementation
- * must pass `conformance.ts`; the implementation on segment files is in `logs.ts`.
+ * commit). Only flushed entries are served, acknowledged, or compared with a replica's heads. A cursor is a position
+ * and the running hash there, which covers all entries up to it. So a replica notices that a log was restored from an
+ * older backup, truncated, damaged or replaced: the log does not hold a cursor that the replica has (`Log.holds`).
+ * Every implementation must pass `conformance.ts`; the implementation on segment files is in `logs.ts`.
  *
- * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` hold it,
- * `flushed` takes it, and `since` reads on from it. Positions grow along the log, but not always by one: the position
- * of an entry whose flush has failed is never used again. Otherwise a caller that waits for the flush of the failed
- * entry could be told that it is flushed, when in fact another entry with the same position is.
+ * An entry's position marks the place right after the entry. `append` returns it, `Known` and `PageEntry` have it,
+ * `flushed` waits for it, and `since` reads on from it. Positions grow along the log, but not always by one: the
+ * position of an entry whose flush has failed is never used again. Otherwise `flushed` could resolve for the lost entry
+ * when another entry with its position is flushed.
  */
 import type { Actor, Cursor, Entry, Hash } from "../../src/wire/protocol.ts"
 
@@ -89,8 +89,8 @@ export interface Log {
   readonly end: Cursor
   /**
    * Whether the log serves changes of this entity that no look-up finds, because they depend on a lost change. A
-   * replica whose heads of the entity equal the log's may lack these changes. Also true when the log has lost so much
-   * that it no longer remembers which entities have such changes.
+   * replica whose heads of the entity equal the log's may lack these changes. Also true for every entity once there are
+   * more such changes than the log can list.
    */
   hasOrphans(entity: string): boolean
   /** Returns the bytes of flushed entries after this position; an estimate is enough. */
@@ -111,10 +111,11 @@ export interface Log {
 
   /**
    * Appends an entry and returns its position. The four look-ups above see the entry at once. `bytes` is
-   * `encodeEntry(entry)`, for a caller that has it already. Throws `CLOSED`; `LOG_FAILED` while the log is damaged;
-   * `TOO_LARGE` for an entry with more bytes than the log accepts, which is more than any message may have; a
-   * RangeError for a number of 2^32 or more or a maxOp below startOp - 1, which no record can hold. If it throws,
-   * nothing was appended.
+   * `encodeEntry(entry)`, for a caller that has it already. If it throws, nothing was appended:
+   * - `CLOSED`: the log is closed;
+   * - `LOG_FAILED`: the log is damaged and not mended yet;
+   * - `TOO_LARGE`: the entry has more bytes than the log accepts, which is more than any message may have;
+   * - a RangeError: no record can hold a number of 2^32 or more, or a maxOp below startOp - 1.
    */
   append(entry: Entry, changes: readonly AppendedChange[], bytes?: Uint8Array): number
   /**
@@ -138,8 +139,8 @@ export interface Log {
   onFlush(f: () => void): () => void
   /**
    * Calls `f` each time that flushed entries were found damaged and the log goes on without them. The log then holds
-   * none of the cursors that it gave before, and `end` is a new one. A follower must begin again: its replica pulls,
-   * gets `CURSOR_UNKNOWN` and heals. Otherwise the replica would never give back the lost entries that it still holds.
+   * none of the cursors that it gave before, and `end` is a new one. The relay must then send `CURSOR_UNKNOWN` to the
+   * connected replicas, so that they heal. Otherwise they would never give back the lost entries that they hold.
    * Returns a function that unsubscribes `f`.
    */
   onBreak(f: () => void): () => void
@@ -150,7 +151,8 @@ export interface Log {
 export interface Logs {
   /**
    * Lends a workspace's log until `Log.close` was called as often as `open`. All borrowers get the same object. A
-   * limited number of logs stay open although nobody has borrowed them. Nothing is written before the first append.
+   * limited number of logs stay open although nobody has borrowed them. A new log writes nothing to the disk before its
+   * first append.
    */
   open(workspace: string): Promise<Log>
   /**

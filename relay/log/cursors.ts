@@ -6,7 +6,7 @@
  * loss, and the segments between it and the fresh one, still have the running hashes of the undamaged log. In their
  * cursors, this hash is XORed with the first running hash of the fresh segment. Without the XOR, these cursors would
  * also be cursors of the undamaged log. A replica might then hold one of them without having got the lost entries. If
- * an operator put back an undamaged copy of the log, the copy would know the cursor, and so would not send that replica
+ * an operator put back an undamaged copy of the log, the copy would hold the cursor, and so would not send that replica
  * the lost entries.
  */
 import { type Cursor, cursorOf, position as positionOf } from "../../src/wire/protocol.ts"
@@ -40,9 +40,8 @@ export async function holdsCursor(segments: Segments, cursor: Cursor): Promise<b
 }
 
 /**
- * Returns the cursor after the entry at `position`, where the running hash is `running`. After the last entry of a
- * segment, the cursor has the running hash at the base of the next segment, because the next segment may begin a fresh
- * one.
+ * Returns the cursor after the entry at `position`, where the running hash is `running`. The cursor after a segment's
+ * last entry has the running hash at the base of the next segment, which may begin a fresh one.
  */
 export function cursorBehind(segments: Segments, position: number, running: Uint8Array): Cursor {
   if (position === positionOf(segments.end)) return segments.end
@@ -55,8 +54,8 @@ export function cursorBehind(segments: Segments, position: number, running: Uint
     if (segment.last === position && next) return cursorIn(next, next.header.base, next.header.baseRunning)
     within = segment
     if (segment.header.base < position) break
-    // Skip empty segments: after damage the next segment may begin a fresh running hash, and then the base of an empty
-    // segment before it is no valid cursor.
+    // Skip empty segments: after damage the next segment may begin a fresh running hash. The base of an empty segment
+    // before it is then not a valid cursor.
     if (!next || segment.last > segment.header.base) next = segment
   }
   return within ? cursorIn(within, position, running) : cursorOf(position, running)

@@ -55,8 +55,8 @@ export class GroupCommit {
   }
 
   /**
-   * Calls `append` to put a record into the group that waits to be written to this segment. If `append` throws, nothing
-   * has changed.
+   * Calls `append` to put a record into the group that waits to be written to this segment. If `append` throws, no
+   * record is added.
    */
   add(segment: OpenSegment, position: number, append: (out: GrowingBytes) => void): void {
     const group = this.#waitingFor(segment)
@@ -107,8 +107,9 @@ export class GroupCommit {
       const group = this.#groups[0]!
       const { segment } = group
       try {
-        // Cut off what a failed write has left at the end of the closing segment before the next segment begins.
-        // Afterwards a scan would take such bytes for a loss, because only the last segment may have a torn end.
+        // Cut off the bytes that a failed write has left at the end of the closing segment, before the next segment
+        // gets a file. Later a scan would report such bytes as lost records, because only the last segment may have a
+        // torn end.
         await segments.closing?.prepare()
         await segment.prepare()
         group.writing = true

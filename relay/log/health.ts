@@ -18,7 +18,8 @@ export interface HealthOptions {
   readonly disk: Disk
   readonly clock: Clock
   /**
-   * ms for which the result of a trial is reused. Otherwise a client that asks all the time would keep the disk busy.
+   * ms for which the result of a trial is reused. Otherwise a client that asks for the relay's health again and again
+   * would keep the disk busy.
    */
   readonly healthMs: number
 }

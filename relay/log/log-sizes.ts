@@ -1,7 +1,7 @@
 /**
- * The sizes of a log: its limits, and how much long work does before other work has its turn. No option of the relay
- * sets them. Tests make them tiny, so that a short history reaches every limit. Sizes that a file's format fixes (a
- * block of an index, a segment's header) are not here.
+ * The sizes of a log: its limits, and how many steps of long work run before other work has its turn. No option of the
+ * relay sets them. Tests make them tiny, so that a short history reaches every limit. Sizes that a file's format fixes
+ * (a block of an index, a segment's header) are not here.
  */
 export interface LogSizes {
   // A segment is full, and is then sealed, when it reaches any of the next four sizes.
@@ -24,7 +24,7 @@ export interface LogSizes {
    */
   readonly idleBytes: number
 
-  /** ms for which the result of a trial in `Logs.check` is reused. */
+  /** ms for which `Logs.check` reuses the result of its last trial write. */
   readonly healthMs: number
 
   /** Number of descriptors for reading that all logs together keep open between reads. */
@@ -56,17 +56,17 @@ export interface LogSizes {
   readonly lookUpSlice: number
 
   /**
-   * Number of entities whose key and sealed state are cached, because a push asks for both several times before it
-   * appends.
+   * Number of entities of a log whose key is cached, and whose state at the end of the sealed segments is cached. A
+   * push asks for both several times before it appends.
    */
   readonly recentEntities: number
-  /** Approximate bytes of memory that these cached states may take in each log. */
+  /** Approximate bytes of memory that the cached states of one log may take. */
   readonly recentStateBytes: number
   /** Number of actors whose key is cached. It is enough for the actors that write at the same time. */
   readonly recentActors: number
   /**
-   * The most hashes in a linked chain of one entity. A longer chain moves into a map, because each change of the entity
-   * walks the chain.
+   * The most hashes in a linked chain of one entity (`EntityHeads`). A longer chain moves into a map, because each
+   * change of the entity walks the chain.
    */
   readonly longChain: number
 }

@@ -68,7 +68,7 @@ export class LookUps {
       const known = index.known(id.key, hash)
       if (known) return known
     }
-    return this.#isNotSealed(id) ? undefined : this.#segments.sealed.known(id.key, hash)
+    return this.#isNotInSealed(id) ? undefined : this.#segments.sealed.known(id.key, hash)
   }
 
   tail(entity: string, actor: Actor): Awaitable<Tail | undefined> {
@@ -77,7 +77,7 @@ export class LookUps {
       const tail = index.tail(id.key, actor)
       if (tail) return tail
     }
-    return this.#isNotSealed(id) ? undefined : this.#segments.sealed.tail(id.key, actor)
+    return this.#isNotInSealed(id) ? undefined : this.#segments.sealed.tail(id.key, actor)
   }
 
   binding(actor: Actor): Awaitable<string | undefined> {
@@ -158,7 +158,7 @@ export class LookUps {
   }
 
   /** True: the sealed segments have no records of this entity. False: they may have some. */
-  #isNotSealed({ key, name }: EntityId): boolean {
+  #isNotInSealed({ key, name }: EntityId): boolean {
     if (!this.#segments.sealed.newest || this.#states().get(name) === null) return true
     for (const { index } of this.#segments.inMemory) {
       const e = index.entity(key)

@@ -61,7 +61,7 @@ class GrowingPage {
     return { entries: this.#entries, cursor }
   }
 
-  /** Takes the records that begin at these offsets in `bytes`, until one does not fit. Returns how many it took. */
+  /** Adds the records that begin at these offsets in `bytes`, until one does not fit. Returns how many were added. */
   take(segment: Segment, bytes: Buffer, records: readonly number[]): number {
     let count = 0
     let size = 0

@@ -1,6 +1,6 @@
 /**
  * Opens the files on the disk as a log. When records are damaged or missing, the log goes on without them, with a fresh
- * running hash, so that every replica notices.
+ * running hash. It then holds no replica's cursor, so every replica heals.
  */
 import { dirname } from "node:path"
 import { HeadwaterError } from "../../src/base/errors.ts"
@@ -42,9 +42,9 @@ export interface Before {
 
 /**
  * Opens the log from the indexes of its sealed segments and a scan of its last segment. A sealed segment is scanned as
- * well, and gets a new index, if its index is missing, damaged, or made for another index of the segment before it. If
- * a record is damaged or missing, the log goes on in a new segment with a fresh running hash. A change that depends on
- * a lost change is served but does not count as known, so a replica that holds both changes gives both back.
+ * well, and gets a new index, if its index is missing, is damaged, or depends on another index of the segment before
+ * it. If a record is damaged or missing, the log goes on in a new segment with a fresh running hash. A change that
+ * depends on a lost change is served but does not count as known, so a replica that holds both changes gives both back.
  */
 export async function recover(folder: Folder, before?: Before, damage?: Damage): Promise<Recovered> {
   const dropped = new Set<number>()
@@ -80,8 +80,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
   const freshRunning = random.subarray(8)
   let secret: Secret = { marker: random.readUInt32BE(0), salt: random.readUInt32BE(4) }
   if (numbers.length > 0) {
-    // Make these file names durable, because the log relies on them from here on. The process that made, removed or
-    // copied the files may not have synced the folders.
+    // Make the names of the log's files durable, because the log relies on them from here on. The process that made,
+    // removed or copied the files may not have synced the folders.
     await disk.syncFolder(dirname(folder.path))
     await disk.syncFolder(folder.path)
     secret = (await findSecret(folder, numbers)) ?? secret
@@ -103,7 +103,8 @@ async function open(folder: Folder, before?: Before): Promise<Recovered> {
     const isLast = number === numbers.at(-1)
     const scanned = await scanSegment(folder, number, sealed, isLast, before?.flushed.get(number))
     lost ||= scanned.lost
-    // A segment that is cut off between two records shows no damage, and the one after it may begin a fresh hash.
+    // A scan finds no damage in a segment that was cut off between two records, and no gap before the next segment if
+    // that one begins a fresh running hash. So compare the segment with its old index, if it has one.
     const indexedLast = indexed.has(number) ? await SealedSegment.lastIndexed(folder, number) : undefined
     if (!lost && scanned.segment && indexedLast !== undefined && scanned.segment.appended < indexedLast) {
       lost = true
@@ -160,15 +161,16 @@ async function tidy(folder: Folder): Promise<{ readonly numbers: number[]; reado
   }
   const numbers = numbersOf(".log")
   const newest = numbers.at(-1)
-  if (newest !== undefined && !(await isBegun(folder, newest))) numbers.pop()
+  if (newest !== undefined && !(await keepIfBegun(folder, newest))) numbers.pop()
   return { numbers, indexed: new Set(numbersOf(".idx")) }
 }
 
 /**
- * Whether the segment's file has more bytes than a header, or an intact header. Removes the file otherwise. An index
- * may name this segment as the fresh one after a loss, and such an index counts as valid only while the segment exists.
+ * Removes the segment's file unless it has an intact header, or more bytes than a header. Returns whether the file is
+ * kept. An index may name this segment as the fresh one after a loss. Without the file that index is invalid, so the
+ * loss is found again and a new fresh segment begins.
  */
-async function isBegun(folder: Folder, number: number): Promise<boolean> {
+async function keepIfBegun(folder: Folder, number: number): Promise<boolean> {
   const path = segmentPath(folder, number)
   const header = await folder.reader.files.read(path, 0, HEADER_BYTES + 1)
   if (header.length > HEADER_BYTES || decodeHeader(header)) return true
@@ -190,7 +192,7 @@ async function findSecret(folder: Folder, numbers: readonly number[]): Promise<S
 interface Scanned {
   /** Undefined: the segment is set aside (`setAside`). */
   readonly segment?: OpenSegment
-  /** Bytes of the segment's file. */
+  /** Bytes of the segment's file, without the bytes of a failed flush. */
   readonly size: number
   readonly lost: boolean
 }
@@ -218,7 +220,7 @@ async function scanSegment(
   if (header.base < (previous?.last ?? 0)) {
     throw new HeadwaterError(
       "LOG_FAILED",
-      `${path} does not follow the segment before it: put back all files of one copy`,
+      `${path} does not follow the segment before it: restore all files of the folder from one backup`,
     )
   }
   const follows = header.previous === (previous?.header.number ?? 0)
@@ -248,9 +250,8 @@ async function scanSegment(
 }
 
 /**
- * Renames the file of a segment whose header cannot be read or has another number, because it is unknown which segment
- * this one continues. When the fresh segment is made afterwards, the folder is synced, which makes the new name
- * durable.
+ * Renames the file of a segment whose header is damaged or has another number, because the segment's place in the log
+ * is then unknown. The new name becomes durable when the fresh segment is made, which syncs the folder.
  */
 async function setAside(folder: Folder, number: number): Promise<void> {
   const path = segmentPath(folder, number)

@@ -22,7 +22,7 @@ export interface Mendable<Contents> {
   damaged(damage: Damage): void
   /** Called when the log was mended and has lost records. */
   broken(): void
-  /** Returns the error for a read that cannot be done. */
+  /** Returns the error for a read that has failed. */
   unreadable(cause: unknown): Error
 }
 
@@ -89,7 +89,8 @@ export class Mending<Contents> {
         if (this.#damage) await this.mend()
         contents = this.#log.contents()
         const found = await (reading ?? read(contents))
-        // If the contents were replaced, the log was mended during the read and may have lost what the read found.
+        // If the contents were replaced, the log was mended during the read and may have lost the entries that the read
+        // found.
         if (contents === this.#log.contents()) return found
       } catch (error) {
         const mended = contents !== this.#log.contents()

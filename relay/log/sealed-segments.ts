@@ -1,6 +1,6 @@
 /**
- * The sealed segments of a log. A look-up asks them from the newest to the oldest. Bloom filters make most of the
- * reading unnecessary.
+ * The sealed segments of a log. A look-up asks them from the newest to the oldest. Bloom filters make most reads
+ * unnecessary.
  */
 import type { Actor, Hash } from "../../src/wire/protocol.ts"
 import type { Awaitable, EntityState, Known, Tail } from "./contract.ts"
@@ -62,7 +62,7 @@ export class SealedSegments {
     return undefined
   }
 
-  /** `lacks`: the answer of the `from`-th segment's filter, where the search begins. */
+  /** The search begins at the `from`-th segment. `lacks`: the answer of that segment's filter. */
   async #findFrom<T>(
     from: number,
     lacks: false | Promise<boolean>,

@@ -60,7 +60,8 @@ export class Sealing {
 /**
  * Seals `segment` as the next one after the sealed segments. All its records must be on the disk. The caller adds the
  * result to `sealed`. `loss`: if a loss was just found, the segment that begins a fresh running hash because of it.
- * Without `loss`, the new index has the same `freshStart` as the index before it, if that fresh segment comes later.
+ * Without `loss`, the new index has the same `freshStart` as the index before it, if that fresh segment comes after
+ * `segment`.
  */
 export async function sealOnTop(
   folder: Folder,

@@ -52,7 +52,7 @@ export class SegmentLog implements Log {
   private constructor(folder: Folder, recovered: Recovered, giveBack: () => void) {
     this.#folder = folder
     this.#giveBack = giveBack
-    this.#contents = this.#put(recovered)
+    this.#contents = this.#contentsOf(recovered)
     this.#given = this.appended
     this.#commit = this.#newCommit()
     this.#mending = this.#newMending()
@@ -125,7 +125,7 @@ export class SegmentLog implements Log {
     if (bytes.length > LONGEST_ENTRY_BYTES) {
       throw new HeadwaterError(
         "TOO_LARGE",
-        `the entry has ${bytes.length} bytes; the log takes ${LONGEST_ENTRY_BYTES} at most`,
+        `the entry has ${bytes.length} bytes, more than the ${LONGEST_ENTRY_BYTES} that a log accepts`,
       )
     }
     const { segments, lookUps } = this.#contents
@@ -194,7 +194,7 @@ export class SegmentLog implements Log {
 
   // ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #put({ sealed, active }: Recovered): Contents {
+  #contentsOf({ sealed, active }: Recovered): Contents {
     const segments = new Segments(sealed, active)
     const sealing = new Sealing(this.#folder, segments, (damage) => this.#mending.note(damage))
     return { segments, lookUps: new LookUps(segments, this.#folder.sizes), sealing }
@@ -216,14 +216,14 @@ export class SegmentLog implements Log {
     await this.#commit.idle()
     await this.#contents.sealing.idle()
     try {
-      await this.#letGo()
+      await this.#closeFiles()
       const flushed = new Map(this.#contents.segments.inMemory.map(({ header, size }) => [header.number, size]))
       const end = positionOf(this.end)
       // The end of the mended log must not have the position of an entry whose flush has failed: `flushed` would report
       // that entry as flushed.
       if (this.#given > end) this.#given++
       const recovered = await recover(this.#folder, { end, given: this.#given, flushed }, damage)
-      this.#contents = this.#put(recovered)
+      this.#contents = this.#contentsOf(recovered)
       this.#given = Math.max(this.#given, this.appended)
       return recovered.broken
     } catch (error) {
@@ -243,10 +243,10 @@ export class SegmentLog implements Log {
     await this.#mending.idle()
     await this.#commit.idle()
     await this.#contents.sealing.idle()
-    await this.#letGo()
+    await this.#closeFiles()
   }
 
-  async #letGo(): Promise<void> {
+  async #closeFiles(): Promise<void> {
     const { segments } = this.#contents
     for (const { header, path } of segments.oldestFirst) {
       this.#folder.reader.forget(path)

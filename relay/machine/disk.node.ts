@@ -29,9 +29,9 @@ export function diskOn(platform: NodeJS.Platform): Disk {
 /**
  * Returns the flag for opening a file so that each write returns only once its bytes are on the disk, as if fdatasync
  * followed. Returns 0 on systems on which `sync` must follow each write. The flag saves a second trip to the thread
- * pool, in which waking a thread would take longer than writing a record takes. Only on Linux is the flag known to
- * flush the drive's cache as well, as fdatasync does. On macOS the flag leaves the bytes in that cache, so it is not
- * used there. For `sync`, Node calls `fcntl(F_FULLFSYNC)` on macOS, which flushes the cache.
+ * pool: waking a thread takes longer than writing a record. Only on Linux is the flag known to flush the drive's cache
+ * as well, as fdatasync does. On macOS the flag leaves the bytes in that cache, so it is not used there. For `sync`,
+ * Node calls `fcntl(F_FULLFSYNC)` on macOS, which flushes the cache.
  */
 export function writtenThroughOn(platform: NodeJS.Platform): number {
   return platform === "linux" ? constants.O_DSYNC : 0

@@ -1,9 +1,9 @@
 /**
- * The disk as the log uses it: folders of append-only and write-once files. The real disk is node:fs (`disk.node.ts`);
- * the tests have a simulated one, which may lose at a power cut what was not synced. Below the folder of all logs, paths
- * consist of hex digits and names that the relay chooses; nothing in them comes from a client. A failed operation
- * rejects. A failed write or truncate may have happened in part. Bytes that a failed sync should have saved may be lost
- * for good, even when a later sync succeeds.
+ * The disk as the log uses it: folders of append-only and write-once files. The real disk is node:fs (`disk.node.ts`).
+ * The tests have a simulated one, on which a power cut may lose everything that was not synced. Below the folder of all
+ * logs, paths consist of hex digits and names that the relay chooses; nothing in them comes from a client. A failed
+ * operation rejects. A failed write or truncate may have happened in part. Bytes that a failed sync should have saved
+ * may be lost for good, even when a later sync succeeds.
  */
 export interface Disk {
   /**
@@ -27,7 +27,7 @@ export interface Disk {
   /** Renames a file. Replaces the file at the path `to`, if there is one. */
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
-  /** Makes the folder's names durable: all that were made, renamed or removed since the last call. */
+  /** Makes all changes of names in the folder durable: files that were made, renamed or removed since the last call. */
   syncFolder(folder: string): Promise<void>
 }
 

@@ -17,7 +17,7 @@ interface Window {
 }
 
 /**
- * Reports the first of many equal events in a minute, and later how many were left out. Otherwise a client that
+ * Reports the first `MOST` equal events of a minute, and later how many more there were. Otherwise a client that
  * connects again and again with bad frames could fill the disk with lines. Events with the same name and code are
  * equal. `report` never throws, whatever the callback does.
  */
@@ -62,7 +62,7 @@ export class SparingReport {
     }
   }
 
-  /** Reports how many events were left out of the present windows. */
+  /** Call it when the relay closes. Reports the number of left-out events that was not reported yet. */
   end(): void {
     for (const [kind, window] of this.#windows) this.#tellLeftOut(kind, window)
     this.#windows.clear()
@@ -83,8 +83,8 @@ export const linesTo =
   }
 
 /**
- * Returns the message of an error and its causes. An error that is neither a `HeadwaterError` nor from the system (with
- * the name of a system call) is a defect, and is shown with its stack.
+ * Returns the message of an error and its causes. An error is a defect, and is shown with its stack, unless it is a
+ * `HeadwaterError` or names a system call.
  */
 export function describe(error: Error): string {
   const own = error instanceof HeadwaterError || "syscall" in error ? error.message : (error.stack ?? error.message)

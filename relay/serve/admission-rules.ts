@@ -11,7 +11,7 @@ import type { EntityState, Tail } from "../log/contract.ts"
 
 /**
  * The most by which a change's startOp may exceed the highest maxOp of its deps. This is enough for any fork, and too
- * little for a few changes to bring the operation numbers near 2^31.
+ * little for a few changes to bring the operation numbers near 2^31, from which on Automerge cannot load a document.
  */
 export const OP_GAP = 2 ** 20
 
@@ -74,8 +74,9 @@ export function judge(offer: Offer, facts: Facts): Code | "KNOWN" | undefined {
     if (maxOp === undefined) return "DEPS_UNKNOWN"
     floor = Math.max(floor, maxOp)
   }
-  // Only an entity's first change has no deps, and all replicas of a collection make the same one. If this change were
-  // the one in the log, it would be known. So it was made for another collection, or by a client that breaks the rules.
+  // Only an entity's first change has no deps, and all replicas make the same first change for an entity of a
+  // collection. If this change were in the log, it would be known. So it was made for another collection, or by a
+  // client that breaks the rules.
   if (change.deps.length === 0 && state) return "COLLECTION_MISMATCH"
   if (offer.forged) return "CHUNK_BAD"
 

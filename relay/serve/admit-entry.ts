@@ -57,7 +57,7 @@ export class JudgingBudget {
   }
 
   /** Adds junk chunks, and the bytes to count for them. */
-  inVain(chunks: number, bytes: number): void {
+  addJunk(chunks: number, bytes: number): void {
     this.junk.chunks += chunks
     this.junk.bytes += bytes
   }
@@ -114,8 +114,8 @@ export function* admitEntry(log: Log, entry: Entry, by: By, budget: JudgingBudge
       chunks.push(chunk)
       entity.admit(change, entry.collection, derived || by.adopt)
     }
-    if (verdict === "CHUNK_BAD") budget.inVain(1, chunk.length)
-    if (verdict === "TOO_LARGE") budget.inVain(1, chunk.length / READABLE)
+    if (verdict === "CHUNK_BAD") budget.addJunk(1, chunk.length)
+    if (verdict === "TOO_LARGE") budget.addJunk(1, chunk.length / READABLE)
     yield* ready(budget.judged(chunk))
   }
   return { chunks, changes: entity.admitted, refusals, known }
@@ -134,7 +134,7 @@ export function refuseEntry({ entity, chunks }: Entry, code: Code): Outcome {
  */
 export function refuseJunk(entry: Entry, code: Code, budget: JudgingBudget): Outcome {
   const outcome = refuseEntry(entry, code)
-  budget.inVain(outcome.refusals.length, sizeOf(entry) / READABLE)
+  budget.addJunk(outcome.refusals.length, sizeOf(entry) / READABLE)
   return outcome
 }
 

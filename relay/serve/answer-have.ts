@@ -1,6 +1,7 @@
 /**
- * Compares a page of `have` with the log and answers with `want`: what the log lacks. A page is compared in parts, so
- * that a page of many heads neither keeps other work waiting nor takes more memory than one part needs.
+ * Compares a page of `have` with the log and answers with `want`, which names the entities of which the log lacks a
+ * change. A page is compared in parts, so that a page of many heads neither keeps other work waiting nor takes more
+ * memory than one part needs.
  */
 import type { EntityHeads, Hash, Have, Want } from "../../src/wire/protocol.ts"
 import type { Log } from "../log/contract.ts"
@@ -19,7 +20,7 @@ export interface Asker {
 }
 
 /**
- * Sends one or more wants. After the last page of a heal, makes the stream send what the replica lacks.
+ * Sends one or more wants. After the last page of a heal, makes the stream send the entries that the replica lacks.
  * `comparedHeads`: the number of entities and heads, of both sides together, that one part compares.
  */
 export async function answerHave(stream: Stream, have: Have, asker: Asker, comparedHeads: number): Promise<void> {
@@ -27,8 +28,8 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
   for (let from = 0; !asker.closed; await asker.breathe()) {
     await asker.room()
     const { to, lacking } = await stream.workspace.turn(async (log) => {
-      // Compare the replica's heads with flushed entries only. A crash can lose an entry that is not flushed, and a
-      // replica that was told that the relay holds a change does not send the change again.
+      // Compare the replica's heads with flushed entries only. A crash can lose an entry that is not flushed. If the
+      // `want` counted its changes as present, the replica would not push them again.
       const flushed = await log.flushed(log.appended)
       const marks = single || asker.closed ? undefined : stream.marks(flushed)
       return compare(log, have, from, comparedHeads, marks)
@@ -43,9 +44,10 @@ export async function answerHave(stream: Stream, have: Have, asker: Asker, compa
 }
 
 /**
- * Compares one part of a page with the log, from the index `from` on. Returns the index after the part, and the entities
- * of which the log lacks a change, each with the heads that the log has. When the `have` is `single` (sent after
- * `DEPS_UNKNOWN` or `SEQ_GAP`), returns all entities of the part. Purged entities are always left out.
+ * Compares one part of a page with the log, from the index `from` on. Returns the index after the part, and the
+ * entities of which the log lacks a change, each with the heads that the log has. When the `have` is `single` (sent
+ * after `DEPS_UNKNOWN` or `SEQ_GAP`), returns all entities of the part. Purged entities are always left out. Adds to
+ * `marks` the entities that have the same heads on both sides.
  */
 async function compare(log: Log, { page, single }: Have, from: number, comparedHeads: number, marks?: HealMarks) {
   const lacking: EntityHeads[] = []

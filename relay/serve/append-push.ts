@@ -107,7 +107,10 @@ export function refusePush(push: Push, retryIn: number): Refusal[] {
   return refusals.map((refusal) => ({ ...refusal, retryIn }))
 }
 
-/** Returns the entry as it is logged: with the principal in `by`, and without the fields that only the relay reads. */
+/**
+ * Returns the entry as it is logged, without the fields that only the relay reads. `by` is the principal that pushes,
+ * or, in an adopting push, the principal that the entry names.
+ */
 function stamp(entry: Entry, chunks: readonly Uint8Array[], by: By): Entry {
   const { entity, collection, once, key, blobs } = entry
   return {

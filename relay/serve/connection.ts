@@ -1,7 +1,8 @@
 /**
  * Serves one connected replica: handles its messages, and stops reading while the unanswered ones take too much memory.
- * A connection has no socket, timer or file of its own, so the simulation runs this code unchanged. Several workspaces
- * may share a connection. The messages for one workspace take effect in the order in which they arrived.
+ * A connection has no socket, timer or file of its own, so the simulation in the tests runs this code unchanged.
+ * Several workspaces may share a connection. The messages for one workspace take effect in the order in which they
+ * arrived.
  */
 import type { Clock } from "../../src/base/env.ts"
 import { type Code, HeadwaterError } from "../../src/base/errors.ts"
@@ -366,7 +367,7 @@ export class Connection implements Outlet, Asker {
     const { workspace } = stream
     stream.stop()
     workspace.followers.delete(stream)
-    // Leave the workspace only after the jobs of this connection that still wait in the workspace's queue.
+    // Leave the workspace only when the jobs of this connection in the workspace's queue are done.
     void workspace
       .turn(() => {})
       .catch(() => {})

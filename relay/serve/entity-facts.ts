@@ -85,8 +85,8 @@ export class EntityFacts {
 
   /**
    * Whether the actor's last change is an ancestor of this change. Operation numbers grow from each change to those
-   * that depend on it. So the walk ends at an ancestor with lower numbers than the actor's last change has, because
-   * such an ancestor cannot descend from that change. Returns true when the budget is used up, so that the change is
+   * that depend on it. So the walk does not go beyond an ancestor with lower numbers than the actor's last change: such
+   * an ancestor cannot descend from that change. Returns true when the budget is used up, so that the change is
    * admitted; replicas, which hold the document, check the change again.
    */
   *#descends(change: Change, last: Tail, budget: LookUpBudget): Work<boolean> {

@@ -78,8 +78,8 @@ export class RecentEntries {
 
   /**
    * Adds the entry that was appended at `position`. `previous`: the last appended position before that. If a flush has
-   * failed meanwhile, `previous` is not the position of the entry that was added here last, or `position` is not the
-   * next one. The entries here are then dropped, because they are lost or there is a gap after them.
+   * failed since the last entry was added here, `previous` is not the position of that entry, or `position` is not
+   * `previous` + 1. The entries here are then dropped, because some are lost or a gap follows them.
    */
   add(previous: number, position: number, entry: RecentEntry): void {
     if (previous !== this.#last || position !== previous + 1) this.clear()

@@ -38,11 +38,11 @@ export interface ServeLimits {
    * A connection that has pushed this many bytes of junk is ended. Each push with junk in it adds 64 KiB: see `Junk`.
    */
   readonly junkBytes: number
-  /** ms after which a replica may ask again for a log that has failed. */
+  /** ms after a failure of a log until a replica may pull or push again. */
   readonly retryMs: number
   /** The most fragments of one WebSocket message. */
   readonly fragments: number
-  /** The most pieces of an incomplete frame that are buffered. A piece is what one read of the socket brings. */
+  /** The most pieces of an incomplete frame that are buffered. A piece is the bytes of one read of the socket. */
   readonly pieces: number
   /** ms within which an HTTP request, the upgrade included, must arrive in full. */
   readonly requestMs: number

@@ -87,7 +87,7 @@ export class ServedWorkspace {
   readonly followers = new Set<Follower>()
   /** Number of connections that have entered and not left. */
   entered = 0
-  /** The numbers of entities that all running heals of this workspace share. */
+  /** Gives entities the numbers that all running heals of this workspace share (`HealMarks`). */
   readonly entityNumbers = new EntityNumbers()
   readonly #budget: RecentBudget
   readonly #frameBytes: number

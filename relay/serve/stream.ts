@@ -45,14 +45,14 @@ interface Heal {
 /**
  * Bytes of the first page that a stream reads. Each page may have twice as many bytes as the page before it. A client
  * that has just started takes 0.1 s to decode 60 kB, because its engine has not compiled the code yet. Meanwhile its
- * page does not react to the user.
+ * web page does not react to the user.
  */
 const FIRST_PAGE_BYTES = 4 * 1024
 
 /**
  * A connection gets a frame of its own, without the bytes that it pushed itself, if these bytes are at least a quarter
- * (1 / `OWN_FRAME`) of the shared frame. If every connection with bytes in the shared frame got its own one, the frames
- * of one flush would take time and memory that grow with the square of the number of such connections.
+ * (1 / `OWN_FRAME`) of the shared frame: four connections at most. If every connection that has pushed got its own
+ * frame, the time and memory of one flush would grow with the square of their number.
  */
 const OWN_FRAME = 4
 
@@ -122,7 +122,7 @@ export class Stream implements Follower {
    * and then everything after that cursor.
    */
   heal(): void {
-    if (!this.#heal) return // the heal has ended, because the log failed or broke
+    if (!this.#heal) return // the heal has ended, because the log failed or lost entries
     this.#position = 0
     this.#introduces = true
     this.#send([])
@@ -289,7 +289,7 @@ export class Stream implements Follower {
   }
 }
 
-/** Returns the bytes of the first entries of a page that fit into one frame. Undefined when all entries fit. */
+/** Returns the bytes of the page's first entries that fit into one frame. Undefined when all entries fit. */
 function bytesThatFit(entries: Page["entries"]): number | undefined {
   const frame = new DecodedFrame()
   let bytes = 0

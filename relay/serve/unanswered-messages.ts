@@ -1,7 +1,7 @@
 /**
  * The messages of a connection that the relay has not answered, and the bytes of memory that are charged for them. Each
- * message waits for its turn in its workspace. The work on a message that has had its turn always ends; a message that
- * still waits is dropped when its connection ends, because its client sends it again.
+ * message waits for its turn in its workspace. When a connection ends, the work that has begun on its messages is
+ * finished. Its waiting messages are dropped, because the client sends them again.
  */
 
 /**
@@ -36,7 +36,7 @@ export class Unanswered {
     return this.#droppable
   }
 
-  /** Resolves once everything that was received so far is answered. */
+  /** Resolves once no message is unanswered. */
   answered(): Promise<void> {
     if (this.#bytes === 0) return Promise.resolve()
     return new Promise((resolve) => this.#awaiting.push(resolve))

@@ -1,7 +1,7 @@
 /**
  * Reads a file that has bad sectors, with zeros in their place. All records and index blocks have checksums, so the
- * zeros are detected like any other damage: an index is made again, an entry is skipped and reported. Without this, one
- * bad sector would make the whole workspace unreadable for good.
+ * zeros are detected like any other damage: an index is made again, an entry is skipped and reported. If such a read
+ * failed instead, one bad sector would make the whole workspace unreadable for good.
  */
 import type { DiskFile } from "../../machine/disk.ts"
 
@@ -9,8 +9,9 @@ import type { DiskFile } from "../../machine/disk.ts"
 export const SECTOR_BYTES = 4096
 
 /**
- * Reads as `DiskFile.read` does. `onBad`: called with the number of each sector that cannot be read. Rejects when no
- * part of the file can be read: then the whole disk has failed, and the state of the file is unknown.
+ * Reads as `DiskFile.read` does. `onBad`: called with the number of each sector that cannot be read. Rejects when the
+ * file can be read at none of three places: then the whole disk has probably failed, and the state of the file is
+ * unknown.
  */
 export async function readAround(
   file: DiskFile,
@@ -42,7 +43,7 @@ export async function readAround(
   return bytes
 }
 
-/** Whether at least one byte of the file can be read. */
+/** Whether the file can be read at its beginning, its end or its middle. */
 async function isReadable(file: DiskFile): Promise<boolean> {
   const size = await file.size()
   for (const at of [0, size - 1, size >> 1]) {

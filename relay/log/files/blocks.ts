@@ -1,5 +1,6 @@
 /**
- * Caches the last used blocks of files in a bounded number of bytes, so that memory does not grow with what is stored.
+ * Caches the last used blocks of files in a bounded number of bytes, so that memory does not grow with the size of the
+ * files.
  */
 import type { OpenFiles } from "./open-files.ts"
 

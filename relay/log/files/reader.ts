@@ -14,7 +14,7 @@ export class Reader {
   readonly buffers: Buffers
   /**
    * The preamble that was unpacked last, with the file and the offset of its record. It is kept because a push may
-   * cause a look-up for each of the thousand changes of one record, and unpacking takes up to 1 ms.
+   * cause a look-up for each of a thousand changes of one record, and unpacking takes up to 1 ms.
    */
   unpacked: { readonly path: string; readonly offset: number; readonly preamble: Buffer } | undefined
 

@@ -1,9 +1,9 @@
 /**
  * Computes how the records of an open segment change each entity's heads. It keeps two chains of hashes for each
- * entity: the segment's changes on which no other change depends (these are heads), and the earlier heads on which
- * changes of the segment depend (these are heads no more). Together with the entity's state before the segment, the two
- * chains give its heads. Short chains are kept as numbers, because a map would take ten times the memory. Each number
- * is the offset of a hash in the preambles of the index in memory.
+ * entity. `HEADS`: the segment's changes on which no other change depends. `REPLACED`: the heads from before the
+ * segment on which changes of the segment depend. The entity's heads are those before the segment, without `REPLACED`
+ * and with `HEADS`. Short chains are kept as numbers, because a map would take ten times the memory. Each number is the
+ * offset of a hash in the preambles of the index in memory.
  */
 import type { EntityState } from "../contract.ts"
 import { fingerprint, type Key } from "./keys.ts"
@@ -14,11 +14,10 @@ import { Table } from "./table.ts"
 /** The end of a chain of links. */
 const NIL = 0xffffffff
 /**
- * The fields of each entity. `FIRST`: the offset of its first record. `HEADS`: the first link of the chain of its heads
- * in the segment. `RESTED`: the first link of the chain of its earlier heads on which changes of the segment depend.
- * `TOMBSTONE`: the offset of its tombstone.
+ * The fields of each entity. `FIRST`: the offset of its first record. `HEADS` and `REPLACED`: the first link of that
+ * chain. `TOMBSTONE`: the offset of its tombstone.
  */
-const [FIRST, HEADS, RESTED, TOMBSTONE] = [0, 1, 2, 3]
+const [FIRST, HEADS, REPLACED, TOMBSTONE] = [0, 1, 2, 3]
 const FIELDS = 4
 /** Approximate bytes of memory for a hash in a map, for an entity's state without its heads, and for each head. */
 const MAPPED_BYTES = 150
@@ -43,7 +42,7 @@ export class EntityHeads {
   readonly #fields = new NumberList()
   /** Two numbers for each link: the offset of a hash in the preambles, and the next link. */
   readonly #links = new NumberList()
-  /** The first of the links that no chain uses. */
+  /** The first link of the chain of unused links. */
   #free = NIL
   /**
    * Long chains, each as a map from a hash to its offset. The key of `#long` is the index of the chain's field, which
@@ -96,7 +95,7 @@ export class EntityHeads {
     this.#byKey.takeBack(fingerprint(bytes, entityAt, this.#salt), e, 0)
     this.#forgetBefore(e)
     this.#clear(e, HEADS)
-    this.#clear(e, RESTED)
+    this.#clear(e, REPLACED)
     this.#fields.length -= FIELDS
   }
 
@@ -113,10 +112,10 @@ export class EntityHeads {
     this.#forgetBefore(e)
     this.#before.set(e, state)
     this.statesMemory += memoryOfState(state)
-    const rested = this.#hashes(e, RESTED, bytes)
+    const replaced = this.#hashes(e, REPLACED, bytes)
     const heads = new Set(state?.heads)
-    this.#clear(e, RESTED)
-    for (const [hash, at] of rested) if (heads.has(hash)) this.#link(e, RESTED, bytes, at)
+    this.#clear(e, REPLACED)
+    for (const [hash, at] of replaced) if (heads.has(hash)) this.#link(e, REPLACED, bytes, at)
   }
 
   #forgetBefore(e: number): void {
@@ -127,7 +126,7 @@ export class EntityHeads {
   /** Adds the tombstone whose record begins at `at`. Afterwards the entity has no heads. */
   addTombstone(e: number, at: number, bytes: Buffer): Undo {
     const earlier = this.#field(e, TOMBSTONE)
-    const chains = [HEADS, RESTED].map((chain) => [chain, [...this.#hashes(e, chain, bytes).values()]] as const)
+    const chains = [HEADS, REPLACED].map((chain) => [chain, [...this.#hashes(e, chain, bytes).values()]] as const)
     for (const [chain] of chains) this.#clear(e, chain)
     this.#setField(e, TOMBSTONE, at)
     return (now) => {
@@ -139,20 +138,20 @@ export class EntityHeads {
   /** Adds the change at `at`. */
   addChange(e: number, bytes: Buffer, at: number): Undo {
     const unlinked: number[] = []
-    const rested: number[] = []
+    const replaced: number[] = []
     let dep = change.firstDep(bytes, at)
     for (let left = change.depCount(bytes, at); left > 0; left--, dep += 32) {
       const head = this.#unlink(e, HEADS, bytes, dep)
       if (head !== undefined) unlinked.push(head)
       else if (this.#isHeadBefore(e, bytes, dep)) {
-        this.#link(e, RESTED, bytes, dep)
-        rested.push(dep)
+        this.#link(e, REPLACED, bytes, dep)
+        replaced.push(dep)
       }
     }
     this.#link(e, HEADS, bytes, at)
     return (now) => {
       this.#unlink(e, HEADS, now, at)
-      for (const dep of rested) this.#unlink(e, RESTED, now, dep)
+      for (const dep of replaced) this.#unlink(e, REPLACED, now, dep)
       for (const head of unlinked) this.#link(e, HEADS, now, head)
     }
   }
@@ -164,8 +163,8 @@ export class EntityHeads {
   state(e: number, before: EntityState | null, bytes: Buffer): EntityState | null {
     const tombstone = this.#field(e, TOMBSTONE)
     const purged = tombstone === NIL ? before?.purged : preamble.position(bytes, tombstone)
-    const rested = this.#hashes(e, RESTED, bytes)
-    const left = tombstone === NIL ? (before?.heads.filter((head) => !rested.has(head)) ?? []) : []
+    const replaced = this.#hashes(e, REPLACED, bytes)
+    const left = tombstone === NIL ? (before?.heads.filter((head) => !replaced.has(head)) ?? []) : []
     const heads = [...left, ...this.#hashes(e, HEADS, bytes).keys()]
     // No heads and no tombstone: every change of the entity in this segment depends on a lost change.
     if (heads.length === 0 && purged === undefined) return null
@@ -174,14 +173,14 @@ export class EntityHeads {
   }
 
   /**
-   * Whether a dep may be an earlier head (from before the segment) that is not in the chain `RESTED` yet. While the
-   * state before the segment is unknown, any dep may be an earlier head.
+   * Whether a dep may be a head from before the segment that is not in the chain `REPLACED` yet. While the state before
+   * the segment is unknown, any dep may be such a head; `setBefore` then removes those that are not.
    */
   #isHeadBefore(e: number, bytes: Buffer, dep: number): boolean {
     const before = this.#before.get(e)
     if (before === null) return false
     const hash = hashAt(bytes, dep)
-    return before?.heads.includes(hash) !== false && !this.#hashes(e, RESTED, bytes).has(hash)
+    return before?.heads.includes(hash) !== false && !this.#hashes(e, REPLACED, bytes).has(hash)
   }
 
   #field(e: number, field: number): number {

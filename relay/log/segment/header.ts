@@ -96,5 +96,5 @@ export function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
 const unknown = (what: string) =>
   new HeadwaterError(
     "LOG_FAILED",
-    `a segment has ${what}, which this relay does not know: serve it with the relay that wrote it`,
+    `a segment has ${what}, which this relay does not know: use the version of the relay that wrote it`,
   )

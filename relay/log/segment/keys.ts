@@ -1,6 +1,7 @@
 /**
- * The keys of indexes: keys of 16 bytes, and fingerprints of 32 bits. Two different things may have the same key or
- * fingerprint, so callers compare in full what they find.
+ * The keys of indexes: keys of 16 bytes, and fingerprints of 32 bits. Two changes or actors may have the same key, and
+ * two keys the same fingerprint, so a look-up compares the hash or actor of the change that it finds. An entity is
+ * identified by its key alone.
  */
 import { hash as digest } from "node:crypto"
 import type { Actor, Hash } from "../../../src/wire/protocol.ts"
@@ -31,15 +32,15 @@ function firstBytes(hex: string): Key {
   return key
 }
 
-/** Writes a key within an entity to `to`. `from` has the change's hash or the actor's key at `fromAt`. */
+/** Writes a `changeKey` or `tailKey` to `to` at `at`. `from` has the change's hash or the actor's key at `fromAt`. */
 export function writeKeyWithin(to: Buffer, at: number, entity: Buffer, entityAt: number, from: Buffer, fromAt: number) {
   for (let i = 0; i < 16; i++) to[at + i] = from[fromAt + i]! ^ entity[entityAt + i]!
 }
 
 /**
  * Computes the keys of actors: 16 bytes of sha256 over marker, salt and actor. Clients choose their actors freely.
- * Without the secret in the key, a client could choose actors that all have the same key, and every later look-up would
- * have to go through all of them.
+ * Without the secret in the key, a client could search for actors whose keys begin with the same bytes, and every later
+ * look-up would have to go through all of them.
  */
 export class ActorKeys {
   readonly #salted = Buffer.alloc(24)
@@ -66,8 +67,8 @@ export class ActorKeys {
 
 /**
  * Returns a fingerprint of 32 bits for the key at `at`. If an attacker could choose all bits of keys, the salt would
- * not prevent collisions of their fingerprints. The salt is enough here, because half of every key is a hash or depends
- * on the secret, and nobody can choose all bits of that half.
+ * not prevent collisions of their fingerprints. The salt is enough here: every key is a part of a hash, or the XOR of
+ * two such parts, so nobody can choose all its bits.
  */
 export function fingerprint(bytes: Buffer, at: number, salt: number): number {
   let h = salt

@@ -13,8 +13,8 @@ import { Orphans } from "./orphans.ts"
 import { change, preamble } from "./preamble.ts"
 import { Table } from "./table.ts"
 
-/** Nearly every record is larger than this. So it tells how many records a file of known size has at most. */
-const SMALL_RECORD_BYTES = 400
+/** Rough estimate of a record's bytes, for the first capacity of the tables. A table that is too small grows. */
+const ESTIMATED_RECORD_BYTES = 400
 
 export class OpenIndex {
   /** Number of changes in all records, orphans included. */
@@ -32,9 +32,12 @@ export class OpenIndex {
   readonly #tails: Table
   readonly #bindings = new Table()
   readonly #entities: EntityHeads
-  /** So many of the first records are flushed and are never dropped. */
+  /** Number of the first records that are flushed. They are never dropped. */
   #kept = 0
-  /** For each later record, in order: the functions that undo its additions, in the order of the additions. */
+  /**
+   * For each record that is not flushed, in order: the functions that undo its additions, in the order of the
+   * additions.
+   */
   readonly #undo: Undo[][] = []
 
   /**
@@ -45,8 +48,8 @@ export class OpenIndex {
     this.#salt = salt
     this.actors = actors
     this.#preambles = new GrowingBytes(Math.max(2 ** 12, expected))
-    this.#known = new Table(expected / SMALL_RECORD_BYTES)
-    this.#tails = new Table(expected / SMALL_RECORD_BYTES)
+    this.#known = new Table(expected / ESTIMATED_RECORD_BYTES)
+    this.#tails = new Table(expected / ESTIMATED_RECORD_BYTES)
     this.#entities = new EntityHeads(salt, longChain)
   }
 
@@ -103,8 +106,9 @@ export class OpenIndex {
   }
 
   /**
-   * Adds the record at `offset` in the file. `write` appends its preamble; if it throws, nothing is added. If the index
-   * does not have the record's entity yet, `before` returns the entity's state before this segment.
+   * Adds the record at `offset` in the file. `write` appends its preamble; if it throws, nothing is added. `before` is
+   * called if the record's entity is new in this index. It returns the entity's state before this segment, or undefined
+   * if that is not looked up yet.
    */
   add(write: (preambles: GrowingBytes) => void, offset: number, before: () => EntityState | null | undefined): void {
     const at = this.#preambles.length
@@ -124,8 +128,8 @@ export class OpenIndex {
   }
 
   /**
-   * Drops the records that are not kept. Takes time for these records only, because a client may push again and again
-   * to a log that cannot be written.
+   * Drops the records that are not flushed. Takes time for these records only, because a client may push again and
+   * again to a log that cannot be written.
    */
   cut(): void {
     if (this.count === this.#kept) return
@@ -220,7 +224,7 @@ export class OpenIndex {
     for (let left = preamble.changes(bytes, at); left > 0; left--, c = change.next(bytes, c)) {
       this.changes++
       if (change.isOrphan(bytes, c)) {
-        // Nothing undoes this, because only records that were found in the file have orphans, and these are kept.
+        // No undo is needed: only records that were found in the file have orphans, and such records are never dropped.
         this.orphans.add(preamble.entity(bytes, at), change.hash(bytes, c))
         continue
       }

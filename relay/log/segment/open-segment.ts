@@ -39,7 +39,7 @@ export class OpenSegment {
     this.#made = this.#torn = found > 0
   }
 
-  // ── what is appended, in memory ───────────────────────────────────────────────────────────────────────────────────
+  // ── appended records, in memory ────────────────────────────────────────────────────────────────────────────────────
 
   /** The position of the last appended record, and the running hash there. */
   get appended(): number {
@@ -105,7 +105,7 @@ export class OpenSegment {
     this.#end = this.size
   }
 
-  // ── on the disk ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── on the disk ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * Makes the file ready for a write: its name is durable, it has its header, and it ends after the flushed records.
@@ -155,7 +155,7 @@ export class OpenSegment {
     this.size = size
   }
 
-  /** Writes `records` records, durably. If this fails, it is unknown which bytes the file has after `size`. */
+  /** Writes `records` records, durably. If the write fails, it is unknown which bytes the file has after `size`. */
   async write(bytes: Buffer, records: number): Promise<void> {
     this.#torn = true
     await this.#file!.write(this.size, bytes)
@@ -177,7 +177,7 @@ export class OpenSegment {
     await file?.close()
   }
 
-  // ── what is flushed ───────────────────────────────────────────────────────────────────────────────────────────────
+  // ── flushed records ────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The position of the last flushed record, and the running hash there. */
   get last(): number {

@@ -8,7 +8,7 @@
  *   | number of changes | changes | collection, principal: each its length and UTF-8.
  * Change: flags u8 | hash 32 | actor and seq | startOp | number of operations | deps. Each flag, when set, means:
  *   1: the change binds its actor to the principal.
- *   2: actor and seq are absent: the actor is that of the previous change, and seq is one more than there.
+ *   2: actor and seq are absent: the actor is that of the previous change, and seq is one more than its seq.
  *   4: the actor is a u8, its place in the body. Without the flag, the actor is 16 bytes.
  *   8: startOp is absent: it is one more than the last operation of the previous change.
  *   16: deps are absent: the previous change is the only dep.
@@ -16,8 +16,8 @@
  *
  * The facts have all that look-ups need, with a checksum of their own, so look-ups read neither chunks nor CBOR. To be
  * short, the facts refer to the body instead of repeating an actor or dep whose bytes are near its beginning, as in the
- * chunk of a single edit. (A deflated chunk does not contain these bytes, so the writer searches for them.) `shared`:
- * so many of the body's first bytes are referred to. The running hash is 8 bytes of sha256 over everything from the
+ * chunk of a single edit. (A deflated chunk does not contain these bytes, so the writer searches for them.) The facts
+ * refer only to the first `shared` bytes of the body. The running hash is 8 bytes of sha256 over everything from the
  * kind on, with the running hash of the previous record in its place. The checksums have the salt as their start value.
  * Marker and salt are the log's secret (`header.ts`).
  */
@@ -36,7 +36,8 @@ const RUNNING_AT = 20
 const ENTITY_AT = 28
 const [BINDS, SAME_ACTOR, ACTOR_IN_BODY, NEXT_OP, FOLLOWS, DEP_IN_BODY] = [1, 2, 4, 8, 16, 32]
 /**
- * So many bytes of the body are searched for actors and deps, because places in the body and `shared` are each a u8.
+ * Number of the body's first bytes that are searched for actors and deps. Places in the body and `shared` are each a
+ * u8.
  */
 const SEARCHED_BYTES = 255
 /** The most bytes of a LEB128 number below 2^53, and of one below 2^32. */
@@ -135,7 +136,7 @@ export function packRecord(out: GrowingBytes, secret: Secret, facts: Buffer, fro
 
 /** Finds bytes at the beginning of a body. */
 class Places {
-  /** So many of the body's first bytes contain all places that were found. */
+  /** Number of the body's first bytes that contain everything found so far. */
   shared = 0
   readonly #body: Buffer
 

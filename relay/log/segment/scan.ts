@@ -9,10 +9,10 @@ export interface Span {
 }
 
 /**
- * Calls `visit` with every whole record, and returns the spans between whole records, which are damaged. The body of a
- * damaged record may contain bytes that an attacker made to look like a record. The scan does not take them for one,
- * because a record needs the marker and the salt, which are secret. `atOnce`: the bytes of one read; a longer record
- * takes a larger read.
+ * Calls `visit` with every whole record: the bytes that were read, the record's offset `at` in them, and its `offset`
+ * in the file. Returns the spans between whole records, which are damaged. The body of a damaged record may contain
+ * bytes that an attacker made to look like a record. The scan does not take them for one, because a record needs the
+ * marker and the salt, which are secret. `atOnce`: the bytes of one read; a longer record takes a larger read.
  */
 export async function scan(
   read: (at: number, length: number, into: Buffer) => Promise<Buffer>,

@@ -7,7 +7,7 @@
  *   | running hash at the base, 8 | last position u64 | running hash there, 8 | bytes of the segment u64
  *   | marker u32 | salt u32 | entries u32 | lost u32 | broken by u32 | fresh running hash, 8 | predecessor, 8
  *   | identity, 8 | pointers u32 | bloom blocks u32 | number of the segment before it u32 | orphans u32.
- * Offsets: of each record, its position after the base u32, and its offset in the segment u32; 511 a block, ascending.
+ * Offsets: of each record, its position minus the base u32, and its offset in the segment u32; 511 a block, ascending.
  * Pointers: first 8 bytes of a key | value u32 | number u16 | kind u8; 272 a block, ascending by key. Two keys may
  *   begin with the same 8 bytes, so a look-up also compares the state or change to which the pointer leads.
  *   Kind 0 is an entity, by its key: the value is the offset of its state in the last part.
@@ -23,8 +23,8 @@
  * `identity` is 8 bytes of sha256 over the header's fields before it. An index depends on the index of the segment
  * before it, so it is valid only while that index has the identity that `predecessor` names. `lost`: records of this
  * segment, or of an earlier one, are lost. `broken by`: the segment that has begun a fresh running hash because of the
- * loss. `fresh running hash`: the running hash with which that segment begins. `broken by` and `fresh running hash` are
- * zeros when nothing is lost, and from that segment on until another loss.
+ * loss. `fresh running hash`: the running hash with which that segment begins. Both are zeros when nothing is lost, and
+ * in the indexes of that segment and of later ones until another loss.
  */
 import { hash as digest } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -36,9 +36,9 @@ import { ORPHAN_BYTES } from "./orphans.ts"
 export const PAYLOAD_BYTES = BLOCK_BYTES - 4
 export const OFFSET_BYTES = 8
 export const OFFSETS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / OFFSET_BYTES)
-/** A pointer has only the first so many bytes of its key. */
+/** Number of a key's first bytes that its pointer has. */
 export const KEY_BYTES = 8
-/** Where a pointer has its kind: after the key, the value and the number. */
+/** Offset of the kind in a pointer: after the key, the value and the number. */
 export const POINTER_KIND_AT = KEY_BYTES + 6
 export const POINTER_BYTES = POINTER_KIND_AT + 1
 export const POINTERS_PER_BLOCK = Math.floor(PAYLOAD_BYTES / POINTER_BYTES)
@@ -73,8 +73,8 @@ export interface IndexHeader {
   /** Whether records of this segment or of an earlier one are lost. */
   readonly lost: boolean
   /**
-   * The segment that has begun a fresh running hash because of that loss. Undefined when nothing is lost, and from that
-   * segment on until another loss.
+   * The segment that has begun a fresh running hash because of that loss. Undefined when nothing is lost, and for that
+   * segment and later ones until another loss.
    */
   readonly freshStart: FreshStart | undefined
   /** The identity of the index of the segment before this one; zeros when there is none. */

@@ -190,7 +190,8 @@ export class SealedSegment {
 
   /** Returns the number of records up to and including this position. */
   async #countTo(position: number): Promise<number> {
-    // Positions grow by at least one from record to record, so there are no more records than this.
+    // Positions grow by at least one from record to record, so at most `position - base` records come up to this
+    // position.
     let high = Math.min(this.#indexHeader.entries, position - this.header.base)
     if (high <= 0) return 0
     let low = (await this.#offset(high - 1)).position <= position ? high : 0
@@ -290,7 +291,10 @@ export class SealedSegment {
     )
   }
 
-  /** A bad sector in an index is treated like damaged bytes: the index is made again. */
+  /**
+   * Turns the error of an index that cannot be read at all (`readAround`) into `Damage`, so that the index is made
+   * again.
+   */
   #readable(n: number, reading: Promise<Buffer>): Promise<Buffer> {
     return reading.catch((error) => {
       if (isBadSector(error)) throw new Damage(this.header.number, `block ${n} of the index cannot be read`)

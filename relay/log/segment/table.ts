@@ -75,8 +75,8 @@ export class Table {
   }
 
   /**
-   * Frees a slot. Then moves pairs back, because a search ends at the first free slot, and each pair must be found from
-   * the slot at which the search for its fingerprint begins.
+   * Frees a slot. Then moves back the pairs that a search would not reach any more, because a search ends at the first
+   * free slot.
    */
   #remove(slot: number): void {
     const slots = this.#slots

@@ -36,7 +36,7 @@ export interface FullSegment {
 }
 
 /**
- * What a new index needs besides its segment: the segment before it, and which losses are known (see `IndexHeader`).
+ * The inputs of a new index besides its own segment: the segment before that one, and the known losses (`IndexHeader`).
  */
 export interface Foundation {
   readonly previous: SealedSegment | undefined
@@ -46,8 +46,8 @@ export interface Foundation {
 
 /**
  * Writes the index of a full segment to the disk, durably, and opens the segment by the index. Call it only when the
- * segment is on the disk and the state before the segment is known for each of its entities. If this fails, nothing is
- * lost: a segment without an index is scanned when the log is opened.
+ * segment is on the disk and the state before the segment is known for each of its entities. If the write fails,
+ * nothing is lost: a segment without an index is scanned when the log is opened.
  */
 export async function writeIndex(folder: Folder, full: FullSegment, foundation: Foundation): Promise<SealedSegment> {
   const path = indexPath(folder, full.header.number)

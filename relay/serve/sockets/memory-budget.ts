@@ -10,8 +10,8 @@
  */
 
 /**
- * A connection that would free fewer bytes than this is not cut off. Otherwise the few bytes of a ping could be enough
- * to end a connection. Therefore the budget may be exceeded by this number of bytes for each connection.
+ * A connection whose end would free fewer bytes than this is not cut off. Otherwise the few bytes of a ping could be
+ * enough to end a connection. Therefore the budget may be exceeded by this number of bytes for each connection.
  */
 const WORTH_IT = 4096
 
@@ -24,11 +24,12 @@ const LOOKS_SKIPPED = 200
 
 /** A connection, as the budget sees it. */
 export interface Spender {
-  /** Approximate bytes that the connection takes now, without its share of the frames that several connections hold. */
-  memory(): number
   /**
-   * Bytes that cutting off the connection would free, including its share of the frames that several connections hold.
+   * Approximate bytes that the connection takes now, without the large frames, which several connections may hold
+   * (`LARGE`).
    */
+  memory(): number
+  /** Bytes that cutting off the connection would free, including its share of the large frames. */
   sheddable(): number
   /** Cuts off the connection and frees its `sheddable` bytes. Its other bytes are counted until `remove`. */
   shed(): void
@@ -40,18 +41,16 @@ export class MemoryBudget {
   /** Bytes that each spender took when it was last measured. */
   readonly #taken = new Map<Spender, number>()
   #sum = 0
-  /**
-   * Number of calls since all connections were measured and too little could be freed; 0 when enough was freed then.
-   */
+  /** Number of calls of `#shed` since one freed too little, that one included. 0: the last one freed enough. */
   #vainLooks = 0
 
-  /** `common`: returns the bytes that spenders share, which no spender includes in its `memory`. */
+  /** `common`: returns the bytes of all large frames, which no spender includes in its `memory`. */
   constructor(limit: number, common: () => number) {
     this.#limit = limit
     this.#common = common
   }
 
-  /** Whether the connections exceed the budget although every connection whose end frees memory was cut off. */
+  /** Whether all connections together exceed the budget. Measures them again if their last measurements say so. */
   get exhausted(): boolean {
     return this.lastSum > this.#limit && this.sum() > this.#limit
   }
@@ -92,7 +91,8 @@ export class MemoryBudget {
   }
 
   #shed(): void {
-    // Measure no connections now if too little could be freed a short while ago, because that takes time for nothing.
+    // Measure no connections now if too little could be freed a short while ago: measuring takes time and would free
+    // nothing.
     if (this.#vainLooks > 0 && this.#vainLooks++ < LOOKS_SKIPPED) return
     this.#vainLooks = 0
     if (this.sum() <= this.#limit) return

@@ -1,6 +1,6 @@
 /**
  * Counts the bytes received of a frame that is not complete yet. The WebSocket library buffers them and does not tell
- * how many there are. A piece is what one read of the socket brings, and the library keeps a whole piece even if it
+ * how many there are. A piece is the bytes of one read of the socket, and the library keeps a whole piece even if it
  * needs only one byte of it. So each piece counts in full until the library can need none of its bytes: when all bytes
  * received belong to complete frames, or when a later piece has completed a frame.
  */

@@ -14,7 +14,7 @@ import type { ServeLimits } from "../serve-limits.ts"
 /** Number of ticks in `silentMs`. */
 const TICKS = 6
 
-/** What `Silence` asks of a socket, and tells it. */
+/** A socket, as `Silence` sees it. */
 export interface Watched {
   /** Bytes received so far, whether or not they complete a frame. */
   bytesRead(): number
@@ -37,7 +37,7 @@ export class Silence {
   readonly #watched: Watched
   /** Whether there was a sign of the other side since the last tick. */
   #sign = false
-  /** Ticks in a row without such a sign. */
+  /** Ticks in a row without a sign of the other side. */
   #quiet = 0
   /** Ticks in a row without a complete frame in either direction. */
   #frameless = 0

@@ -15,8 +15,8 @@ import { Silence } from "./silence.ts"
 /** The corked sockets are uncorked early once they were given this many bytes in one tick. */
 const CORKED_BYTES = 2 ** 22
 /**
- * Half of the memory budget is for outgoing bytes. The ceiling of one socket is what is left of that half, divided by
- * this number of slow sockets.
+ * The ceiling of one socket is half of the memory budget, minus the memory that connections take, divided by this
+ * number.
  */
 const SLOW_SOCKETS = 16
 
@@ -58,7 +58,7 @@ export class Sockets {
     return this.#memory.sum()
   }
 
-  /** Whether no memory is left for what another connection might send. */
+  /** Whether no memory is left for the messages of another connection. */
   get exhausted(): boolean {
     return this.#memory.exhausted
   }
@@ -220,14 +220,14 @@ export class Sockets {
 }
 
 /**
- * Returns the bytes of the current write that the network has not taken. Node counts a write only when all of it was
- * taken, which may take minutes on a slow line; only the handle knows how much is left.
+ * Returns the bytes of the current write that the network has not taken. `bufferedAmount` counts a whole write until
+ * all its bytes are taken, which may take minutes on a slow line. Only the handle knows how many are left.
  */
 function queued(socket: Duplex): number {
   return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
 }
 
-/** Is passed on in place of a text frame. No message is empty, so the connection refuses these bytes. */
+/** Passed to the connection in place of a text frame. No message is empty, so the connection refuses it. */
 const NO_FRAME = new Uint8Array(0)
 
 /** Waits for a promise, but no longer than `ms`. */
