@@ -1,6 +1,7 @@
 /**
- * What must hold at every moment. The oracle reads frames, the devices' records and the relay's disk, and never a
- * private field. So a violation is something that a user, a second client or the next start of a program could see.
+ * Checks what must be true at every moment. The oracle reads frames, the devices' records and the relay's disk, and
+ * never a private field. So a violation is something that a user, a second client or the next start of a program could
+ * see.
  */
 import { isDerived, readChange } from "../../../src/wire/chunk.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"

@@ -21,7 +21,7 @@ interface Event {
   readonly process: Process | undefined
 }
 
-/** Time at the start of a run: 2026-01-01, so that times in a failure's report look like times. */
+/** Time at the start of a run, ms since 1970: 2026-01-01, so that times in a failure's report look like times. */
 const START = Date.UTC(2026, 0, 1)
 
 export class Scheduler {
@@ -142,7 +142,7 @@ export class Lane {
   readonly #random: Random
   #events: Event[] = []
   #last = 0
-  /** The lane is free from this time on: everything pushed so far has taken its `busy` time. */
+  /** The time from which on no event occupies the lane: all events so far have had their `busy` ms. */
   #free = 0
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
@@ -160,7 +160,7 @@ export class Lane {
     return this.held || this.paused ? undefined : this.#events[0]
   }
 
-  /** Adds an event. It takes up the lane for `busy` ms, after the events before it have done so. */
+  /** Adds an event. It occupies the lane for `busy` ms, after all earlier events have occupied it. */
   push(label: string, run: () => void, process?: Process, busy = 0): void {
     this.#free = Math.max(this.#free, this.#scheduler.now) + busy
     const due = Math.max(this.#last, this.#free + draw(this.#random, this.#latency))
