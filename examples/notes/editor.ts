@@ -181,7 +181,7 @@ export function showEditor(
 
   /**
    * Reports a failed write. Nothing typed is lost: it stays in the inputs and is written with the next key or by the
-   * button. If the note was left, its text is in the inputs again when the note is opened.
+   * button. If the note is not open any more, its text is in the inputs again when the note is opened.
    */
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {
