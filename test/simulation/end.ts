@@ -14,7 +14,7 @@ import { collectionOf, type Replica, rowsOf, tokensOf, type Workspace } from "./
 import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
 
-/** How long a healed world may take to agree, ms: far longer than the longest pause between two attempts to connect. */
+/** The longest time in which all must agree, ms: far longer than the longest pause between two attempts to connect. */
 const REST_MS = 30 * 60_000
 
 /**
@@ -66,7 +66,7 @@ async function eachUpdates(world: World): Promise<void> {
   await eachOpens(world)
 }
 
-/** Reads every entity, because damage in a change on a device's disk is found only when somebody reads the change. */
+/** Reads every entity, because a device finds damage in a change on its disk only when it reads the change. */
 async function eachReads(world: World): Promise<void> {
   if (!world.oracle.devices.anyHarmed) return
   for (const { device, ws } of world.replicas) {
@@ -83,8 +83,8 @@ async function accountsComeBack(world: World): Promise<void> {
     for (let [left] = othersOf(world, replica), turn = 0; left; [left] = othersOf(world, replica)) {
       if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
       // Only the account changes; the program is not started again. A program that starts writes to its second
-      // workspace at once. It would do so before it knows the new account, and owe a change of the account that we are
-      // leaving.
+      // workspace at once. It would do so before it knows the new account, so that the outbox would get another change
+      // of the old account.
       signIn(world, replica, left.principal)
       await comesToRest(world)
       replica.wake()
@@ -208,8 +208,8 @@ function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: 
 }
 
 /**
- * Whether this change depends on a change of which no copy is left. No relay would take it, so its holder can never
- * push it.
+ * Whether this change depends on a change of which no copy is left. A relay always refuses such a change, so it stays
+ * in the outbox for ever.
  */
 function restsOnLost({ oracle, replicas }: World, held: ReadonlyMap<Hash, string>, hash: Hash): boolean {
   const { changes, lost } = oracle

@@ -47,7 +47,7 @@ export interface Task {
 }
 
 export interface Result {
-  /** What the failure says. Undefined: nothing failed. */
+  /** The message of the failure. Undefined: nothing failed. */
   readonly found?: string
   /** The number of the run that failed. */
   readonly by?: number

@@ -84,7 +84,7 @@ test("a heal leaves out no entity of which the log has orphans (seed 41)", async
   await stage.edit(2)
   await stage.sync(2)
   // The change of r2 depends on the damaged one, so it is an orphan: the log serves it, and does not count it as known.
-  // r1 gives back what it holds.
+  // r1 pushes the changes that it has again.
   await stage.damage("e0")
   await stage.sync(1)
   await stage.die(2)
@@ -152,7 +152,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // This was a fault of the oracle: an ambush had put damage back, and the oracle counted that damage as mended.
+  // This was a fault of the oracle: an ambush had put back a damaged copy, and the oracle counted its damage as mended.
   [
     "a relay builds on what its index knows when a copy with damage is put back (seed 202611241, path 3017)",
     ["relay restores", "relay files harmed", "heals", "changes refused"],

@@ -8,7 +8,8 @@ import { open } from "../support/foreign.ts"
 import { startRelay } from "../support/relay.ts"
 
 // Apps may choose ids, so two offline devices can create entities with the same id in two collections. The entity that
-// reaches the log first stays. The other device keeps its changes on its rejected list, and shows the same rows as all.
+// reaches the log first stays. The other device keeps its changes on its rejected list, and shows the entity that
+// stays.
 beforeAll(() => loadAutomerge())
 
 const step = fc.record({

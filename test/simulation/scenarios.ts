@@ -12,7 +12,7 @@ export interface Scenario {
   readonly replicas?: number
   /** Entries after which the relay's log begins a new segment. */
   readonly segment?: number
-  /** Each replica has a principal of its own. */
+  /** Whether the relay sees a principal of its own for each replica. */
   readonly principals?: boolean
   /** Sizes of the library that are small enough for this short schedule to reach its situation. */
   readonly sizes?: Partial<Sizes>

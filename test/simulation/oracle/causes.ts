@@ -1,8 +1,8 @@
 /**
  * No effect before its cause: in the log, on the wire, on a device and on a screen a change comes after all changes
  * that it depends on. The one exception is a log that has lost changes. A change that depends on a lost one is an
- * orphan: it stays in the log and is served, but does not count as known until a replica has given back what is
- * missing.
+ * orphan: it stays in the log and is served, but does not count as known until a replica has pushed the missing changes
+ * again.
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 
@@ -123,8 +123,8 @@ export class Causes {
   }
 
   /**
-   * Call it when a device shows what a change did. All ancestors of that change must be on the device; orphans are no
-   * exception.
+   * Call it when a row of a device shows the effect of a change. All ancestors of that change must be on the device;
+   * orphans are no exception.
    */
   shown(device: Device, hash: Hash): void {
     const closed = this.#closed.get(device.name) ?? new Set()

@@ -53,7 +53,7 @@ export class ChangesOnDisk {
     return this.#removed.has(hash) || this.held.has(hash)
   }
 
-  /** Whether a change that `counts` cannot be read: a change of this entity, or any change. */
+  /** Whether a change for which `counts` is true cannot be read. `entity`: only changes of this entity. */
   isDamaged(entity?: string): boolean {
     const lost = ([hash, of]: readonly [Hash, string]) => (entity ?? of) === of && !this.isWhole(hash)
     return [...this.held, ...this.#removed].some(lost)

@@ -69,7 +69,7 @@ export class Devices {
     return new Map([...changes.held].filter(([hash]) => changes.isWhole(hash)))
   }
 
-  /** Whether the record of any change, or of one of this entity, is damaged. */
+  /** Whether the record of a change on this device is damaged. `entity`: only changes of this entity. */
   isDamaged(device: Device, entity?: string): boolean {
     return this.#onDisk(device.name).isDamaged(entity)
   }
@@ -219,7 +219,7 @@ export class Devices {
     if (how === "own" && principal !== null && !this.#authors.has(hash)) this.#authors.set(hash, principal)
   }
 
-  /** A new change is owed in the same commit that saves it, unless it came from the relay. */
+  /** The commit that saves a new change also adds it to the outbox, unless the change came from the relay. */
   #checkOwed(device: Device, { hash, entity }: Minted): void {
     if (this.#oracle.log.hadEver(hash) || this.owed(device.name).get(hash)) return
     this.#oracle.fail("saved without its outbox record", `${device.name} ${entity} ${short(hash)}`)

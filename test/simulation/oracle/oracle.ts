@@ -87,8 +87,8 @@ export class Oracle {
   }
 
   /**
-   * Whether the relay could give this change back: its bytes are flushed, and it is in the log. Bytes behind a torn
-   * tail are not in the log.
+   * Whether the relay could send this change to a device: its bytes are flushed, and it is in the log. Bytes behind a
+   * torn tail are not in the log.
    */
   relayHolds(hash: Hash): boolean {
     return this.onDiskNow(hash) && this.log.has(hash)

@@ -18,8 +18,8 @@ export class SizesReached {
   }
 
   /**
-   * A page may be written in the commit that makes its records, or when loose records are folded into it. Only folding
-   * removes loose records.
+   * A commit writes a page for its own records, or folds loose records into it. It has folded if it also removes loose
+   * records.
    */
   committed(writes: readonly Write[]): void {
     const { seen } = this

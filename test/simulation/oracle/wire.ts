@@ -8,7 +8,7 @@ import { short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
 
 export class Wire {
-  /** How often the messages showed each of these. */
+  /** How often each of these has happened on the wire. */
   readonly seen = {
     heals: 0,
     adopted: 0,

@@ -49,7 +49,7 @@ export class Scheduler {
     return new Random(`${this.seed}/${stream}`)
   }
 
-  /** Runs `f` after `ms`, in no fixed order with other events. Returns a function that cancels it. */
+  /** Runs `run` after `ms`, independently of all lanes. Returns a function that cancels it. */
   after(ms: number, label: string, run: () => void, process?: Process): () => void {
     const event = { due: this.now + Math.max(0, ms), order: this.#order++, label, run, process }
     this.#loose.push(event)
@@ -110,7 +110,7 @@ export class Scheduler {
     if (this.trail.length > 4000) this.trail.splice(0, 2000)
   }
 
-  /** Runs everything that happens within `ms`. */
+  /** Runs all events of the next `ms`. */
   async pass(ms: number): Promise<void> {
     const until = this.now + ms
     while (await this.step(until));
@@ -207,8 +207,8 @@ export function draw(random: Random, { usual, worst }: Latency): number {
 }
 
 /**
- * One life of a program. Its timers and everything that it waits for end with it. A promise on which a dead program
- * waits is never settled, because nothing of that program is left to react.
+ * A program from its start to its end. Its timers and everything that it waits for end with it. A promise on which a
+ * dead process waits is never settled, because nothing of the process is left to react.
  */
 export class Process implements Clock {
   readonly name: string

@@ -100,7 +100,7 @@ export async function update(world: World, replica: Replica): Promise<boolean> {
   return open(world, replica)
 }
 
-/** The token function fails a few times. The connection is cut so that it is called. */
+/** Makes the next one to three calls of the token function fail, and cuts the connection, so that it is called. */
 export function failTokens(world: World, replica: Replica, x: number): void {
   for (let i = 0; i <= x % 3; i++) replica.tokens.next.push((x >> 2) % 2 ? "hangs" : "rejects")
   for (const connection of world.network.of(replica.name)) connection.cut()
@@ -115,7 +115,7 @@ export function backUpDevice(replica: Replica): void {
 export async function restoreDevice(world: World, replica: Replica): Promise<boolean> {
   const { backup } = replica
   if (!backup) return false
-  replica.principal = backup.principal // a restored device has the account that it had then
+  replica.principal = backup.principal // a restored device has the account that it had at the time of the backup
   await replaceDevice(world, replica, backup.records)
   return true
 }
@@ -123,7 +123,7 @@ export async function restoreDevice(world: World, replica: Replica): Promise<boo
 /** A new, empty device takes the place of this one. */
 export const wipeDevice = (world: World, replica: Replica): Promise<void> => replaceDevice(world, replica, new Map())
 
-/** Two devices of one person go on from copies of one store. */
+/** Replaces the device by a copy of `from`. Both go on from the same records, as two devices of one person. */
 export async function cloneDevice(world: World, replica: Replica, from: Replica): Promise<boolean> {
   if (replica === from) return false
   replica.principal = from.principal

@@ -7,7 +7,7 @@ import type { Socket } from "../../../src/base/env.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import { hashBytes, type Random } from "./random.ts"
 
-/** A connection as the relay's server would see it. */
+/** The relay's end of a connection. */
 export interface Line {
   readonly id: number
   /** Name of the replica that dialled. */

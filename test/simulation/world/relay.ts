@@ -130,7 +130,7 @@ export class RelayHost implements Host {
     await this.#logs?.open(WORKSPACE)
   }
 
-  /** A copy of what the disk has durably. The oracle notes what is damaged in it. */
+  /** A copy of the files that would survive a power failure now. The oracle notes which damage is in the copy. */
   snapshot(): Files {
     const files = this.#disk.snapshot()
     this.#oracle.causes.copied(files)
@@ -165,8 +165,8 @@ export class RelayHost implements Host {
   }
 
   /**
-   * The entries that a relay started on these files would serve (by default, on what the disk has durably). Takes no
-   * simulated time and changes nothing.
+   * The entries that a relay started on these files would serve. Default: the files that would survive a power failure
+   * now. Takes no simulated time and changes nothing.
    */
   async readLog(files = this.#disk.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })

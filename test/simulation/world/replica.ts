@@ -107,7 +107,7 @@ export class Replica {
   readonly #skew: number
   #life = 0
   #woken = new Set<() => void>()
-  /** Entities whose changes this life of the program has listed from its disk. */
+  /** Entities whose changes the present process has listed from its disk. */
   #listed = new Set<string>()
 
   constructor({ name, scheduler, network, oracle, latency, sizes }: ReplicaOptions) {
@@ -153,7 +153,8 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
-    // A change that depends on a damaged one is refused until the damaged one has come back.
+    // Until a copy of a damaged change arrives, the status may name that change (CHUNK_BAD), or a change that depends
+    // on it (DEPS_UNKNOWN).
     const harmed = (code: string) => this.#oracle.devices.anyHarmed && (code === "CHUNK_BAD" || code === "DEPS_UNKNOWN")
     const watch = (ws: Workspace) =>
       ws.onStatus(({ error, others }) => {
@@ -185,7 +186,7 @@ export class Replica {
     )
   }
 
-  /** Opens the second workspace first, so that the first workspace comes to a socket that is open already. */
+  /** Opens the second workspace first, so that the checked workspace comes to a socket that is open already. */
   async #open(store: Store, env: Env, process: Process) {
     const options = { ...RELAY, token: () => this.#token() }
     this.relay = this.shares ? relayConnection(options) : options
@@ -212,7 +213,7 @@ export class Replica {
     return next === "rejects" ? Promise.reject(new Error("no token now")) : new Promise(() => {})
   }
 
-  /** Makes a note in the second workspace. Whether it has arrived is checked at the end of the run. */
+  /** Makes a note in the second workspace. The end of the run checks that all devices have it. */
   writeHome(): void {
     // The device may be a copy of a device that may only read.
     const wasReadOnly = this.home?.status.access === "read"
@@ -241,7 +242,7 @@ export class Replica {
     for (const connection of this.#network.of(this.name)) connection.clientDied(delivered)
   }
 
-  /** Closes the workspaces as an app does, and waits for that. */
+  /** Closes the workspaces as an app does, and waits until they are closed. */
   async close(): Promise<void> {
     const { ws, home, process } = this
     if (!ws || !process) return

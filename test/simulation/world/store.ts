@@ -141,7 +141,7 @@ export class Device {
     this.records = new Map(records)
   }
 
-  /** The store as one life of the program uses it. */
+  /** The store as this process uses it. */
   open(process: Process): Store {
     const { claim, run } = opening({
       open: () => this.#take(process, "open", () => {}),

@@ -38,7 +38,7 @@ export interface WorldOptions {
   readonly segment?: number
   /** Whether each device has a second workspace, and one connection for both. */
   readonly shared?: boolean
-  /** Whether each replica has a principal of its own (as a token would say). Otherwise all are `local`. */
+  /** Whether the relay sees a principal of its own for each replica. Otherwise all replicas are `local`. */
   readonly principals?: boolean
   /** Bytes that a connection carries in 1 ms. Default infinite. */
   readonly bytesPerMs?: number
@@ -206,7 +206,7 @@ export class World {
     return done
   }
 
-  /** Asks when everything that is saved on this device is stored. The oracle checks the answer. */
+  /** Calls `whenStored`. When it resolves, the oracle checks that everything saved here before is stored. */
   whenStored(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
@@ -230,7 +230,7 @@ export class World {
     return true
   }
 
-  /** Asks when the device holds all that the relay has stored by now. The oracle checks the answer. */
+  /** Calls `whenSynced`. When it resolves, the oracle checks that the device has all that is stored now. */
   whenSynced(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
