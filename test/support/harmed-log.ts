@@ -73,7 +73,7 @@ function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
 
 /**
  * Checks that the log serves only what was appended. If an entry is missing, the log must not know changes that depend
- * on it. From its place on, the log must not hold the cursors of the undamaged log, and must give out other cursors.
+ * on it. From the entry's place on, it must not hold the undamaged log's cursors, and must give out other cursors.
  * Returns the missing entries. `later`: the entries that were appended after the damage was found.
  */
 export async function checkDamaged(log: Log, { journal }: Written, later = new Journal()): Promise<string[]> {

@@ -57,7 +57,7 @@ export class RelayUnderLoad {
     const before = this.stored.length
     const deadline = performance.now() + 60_000
     while (this.stored.length < before + 30) {
-      if (performance.now() > deadline) throw new Error("the relay has stored less than 30 writes in a minute")
+      if (performance.now() > deadline) throw new Error("the relay has stored fewer than 30 writes in a minute")
       await sleep(10)
     }
     await sleep(Math.random() * 1000)
