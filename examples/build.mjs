@@ -7,7 +7,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
 await rm(here("dist"), { recursive: true, force: true })
 await mkdir(here("dist/notes/page"), { recursive: true })
-// without the paths in tsconfig.json, which are for editors: so the packages' names mean the built packages
+// ignore the `paths` of tsconfig.json, so that the packages' names mean the built packages and not their sources
 const tsconfigRaw = "{}"
 await Promise.all([
   build({

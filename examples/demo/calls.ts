@@ -5,19 +5,17 @@
 export interface Calls {
   /** Imports every Markdown file under a folder. */
   importFolder(folder: string): Promise<{ created: number; problems: readonly string[] }>
-  /** The id of a note whose body has a paragraph of some length. */
+  /** Returns the id of a note whose body has a long paragraph. If no body has one, returns the id of any note. */
   pick(): string | undefined
   /** Sets the title, and inserts text at the start or the end of the note's first long paragraph. */
   edit(id: string, title: string, insert: string, where: "start" | "end"): Promise<void>
-  /** Resolves when everything saved here is stored at the relay, and everything stored there is shown here. */
+  /** Resolves when the relay has stored every change of this device, and the device shows every change of the relay. */
   settled(): Promise<void>
   pending(): number
   connected(): boolean
   paragraph(id: string): Promise<{ title: string; paragraph: string }>
   heads(): Promise<Readonly<Record<string, readonly string[]>>>
-  /**
-   * For comparing two devices: every note without the metadata that differs between devices, and every entity's heads.
-   */
+  /** Returns what two devices compare: every note without the metadata that differs between devices, and all heads. */
   state(): Promise<{ rows: readonly object[]; heads: Readonly<Record<string, readonly string[]>>; pending: number }>
   close(): Promise<void>
 }

@@ -82,9 +82,9 @@ try {
 }
 
 /**
- * Resolves with both devices' states as soon as they are equal, or when no note was saved, stored or received for too
- * long. It waits, because what one device has stored may not have reached the other yet. Comparing heads is cheap, so
- * notes are read only once the heads are equal.
+ * Resolves with both devices' states as soon as they are equal, or when no note was saved, stored or received for
+ * `patience` ms. It waits, because changes that the relay has stored may not have reached the other device yet.
+ * Comparing heads is cheap, so notes are read only once the heads are equal.
  */
 async function agreed(a: Device, b: Device) {
   comparing = true

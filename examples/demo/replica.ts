@@ -77,7 +77,8 @@ process.on("message", async ({ call, args }: Question) => {
   if (process.connected) process.send?.(answer)
 })
 process.on("disconnect", () => process.exit(0))
-// Tells the demo when a note was saved, stored or received. Only then a row changes: a failed reconnect changes none.
+// Tells the demo when a note was saved, stored or received. These are the moments at which a row changes; a failed
+// reconnect changes no row.
 notes.subscribe(() => process.connected && process.send?.("moved"))
 const open: Answer = { result: undefined }
 process.send?.(open)

@@ -13,7 +13,7 @@ export interface Connection {
   toggle(): void
   /** Shows a message in place of the status; undefined shows the status again. */
   busy(message: string | undefined): void
-  /** Shows the status again, because the number of unsent notes has changed. */
+  /** Call it when the number of unsent notes has changed: it shows the status again. */
   refresh(): void
   /** Call it with true while something typed is not on the disk yet. */
   unsaved(is: boolean): void
@@ -36,7 +36,7 @@ export function showConnection(workspace: Connected, unsent: (changes: number) =
     const { status } = workspace
     button.dataset["phase"] = status.phase
     text.textContent = message ?? describe(status, isUnsaved, unsent(status.pending))
-    // show percentages and counts, but do not announce them
+    // a screen reader announces the words, and not each new percentage or count
     const news = message === undefined ? phrase(status) : message.replace(/ \d.*/, "")
     if (news !== said) announced.textContent = said = news
   }

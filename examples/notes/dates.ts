@@ -37,8 +37,8 @@ const WRITTEN =
   /^(\d{4})[-/](\d\d?)[-/](\d\d?)(?:(?:T|,?\s+)(\d\d?):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:\s*([ap]m))?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 /**
- * Matches 20261102, 202611020905 or 20261102T090507Z: the basic format of ISO 8601, and times that often are names of
- * notes.
+ * Matches 20261102, 202611020905 or 20261102T090507Z: the basic format of ISO 8601, and the numbers that people often
+ * use as names of notes.
  */
 const COMPACT = /^(\d{4})(\d\d)(\d\d)(?:T?(\d\d)(\d\d)(\d\d)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 

@@ -24,13 +24,13 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
     const written = editor.written(id)
     const wasThere = notes.get(id) !== undefined
     if (!wasThere && written === undefined) return // nothing was typed into this new note, so nothing was stored
-    show(withLast(id)) // show it at once, because an undo may follow immediately; the undo waits for `deleting`
+    show(withLast(id)) // offer the undo at once; an undo that follows immediately waits for `deleting`
     announced.textContent = "Note deleted. Press Alt U to bring it back."
     const done = Promise.resolve(written)
       .then(() => notes.delete(id))
       .catch((error: HeadwaterError) => {
         const isThere = notes.get(id) !== undefined
-        // a failed deletion may have reached the disk: then it can be undone like any other
+        // a deletion that reports a failure may have reached the disk: the note is gone, so keep the offer to undo
         if (isThere || !wasThere) forget(id)
         // a new note that could not be saved never existed, and the editor has reported the failure
         if (isThere) report("The note could not be deleted", [error.message])
@@ -63,8 +63,7 @@ export function showDeletions(notes: Notes, editor: Editor, list: List, closeEdi
   const forget = (id: string) => show(deleted.filter((other) => other !== id))
 
   /**
-   * Shows or hides the message. It stays until it is answered: people who use a keyboard or a screen reader need longer
-   * than others.
+   * Shows or hides the message. No timer hides it, because people who use a keyboard or a screen reader need more time.
    */
   function show(ids: string[]): void {
     const isFocused = toast.contains(document.activeElement)

@@ -11,8 +11,8 @@ interface Content {
 }
 
 /**
- * Returns a note's content as the inputs show it. Another program may have written line breaks that inputs replace.
- * (HTML, "API value".)
+ * Returns a note's content as the inputs show it. Inputs replace some line breaks (HTML, "API value"), and another
+ * program may have written such line breaks into the note.
  */
 function shown({ title, body }: Partial<Content>): Content {
   return { title: String(title ?? "").replace(/[\n\r]/g, ""), body: asShown(body ?? "") }
@@ -53,13 +53,13 @@ export interface Editor {
   open(id: string): Promise<void>
   close(): void
   /**
-   * Resolves when what was typed into this note is saved, or when a message has said that it is not. Undefined when
-   * nothing is being written.
+   * Resolves when the text typed into this note is saved, or when a message has said that the text is not saved.
+   * Undefined when nothing is being written.
    */
   written(id: string): Promise<void> | undefined
-  /** Whether something typed waits for the disk to work again, in this note or in one that was left. */
+  /** Whether typed text waits for the disk to work again, in the open note or in a note that was open before. */
   readonly waits: boolean
-  /** Writes everything that waits for the disk. */
+  /** Tries again to write all text that waits for the disk. */
   retry(): void
   readonly id: string | undefined
 }
@@ -82,7 +82,7 @@ export function showEditor(
   const remedy = child<HTMLButtonElement>(notice, "button")
   let session: Session | undefined
   let opening: string | undefined
-  /** The sessions whose typed text is not on the disk yet, including the sessions of notes that were left. */
+  /** The sessions whose typed text is not on the disk yet, including the sessions of notes that were open before. */
   const unsaved = new Set<Session>()
   /**
    * Whether an input method is composing a character. The character is not text yet, and changing the inputs now would
@@ -181,7 +181,7 @@ export function showEditor(
 
   /**
    * Reports a failed write. Nothing typed is lost: it stays in the inputs and is written with the next key or by the
-   * button. If the note was left, its text is in the inputs again when the note is opened.
+   * button. If the note is not open any more, its text is in the inputs again when the note is opened.
    */
   function writeFailed(of: Session, error: HeadwaterError): void {
     if (of !== session) {

@@ -46,8 +46,8 @@ export async function exportNotes(notes: Notes, target: Target): Promise<ExportR
 }
 
 /**
- * Returns the first possible path of a note that is free: in any spelling, no other note has it, and no file that is
- * not the note's own.
+ * Returns the first of a note's possible paths that is free: no other note of this export has the path, and no file
+ * except the note's own is there. Spellings of a path count as one path.
  */
 async function pathFor(id: string, fields: NoteFields, target: Target, taken: ReadonlySet<string>): Promise<string> {
   for (const path of pathsOf(fields)) {

@@ -42,8 +42,8 @@ export const pathKey = (path: string) => path.normalize("NFC").toUpperCase().toL
 const SPELLINGS = 64
 
 /**
- * Returns the spellings under which a file system that distinguishes them may have a path, NFC first. Each folder and
- * the file may have another spelling, because each may come from another system.
+ * Returns the Unicode spellings of a path, NFC first. A file system that distinguishes spellings may have any of them:
+ * each folder and the file may come from another system, and so have another spelling.
  */
 export function spellingsOf(path: string): readonly string[] {
   const [first = [], ...more] = path

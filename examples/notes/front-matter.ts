@@ -1,7 +1,7 @@
 /**
  * Reads front matter as a note's fields, and writes fields as front matter. A note keeps the text of the front matter
  * that it was imported with, so that an export writes the same text again, with its order, comments and spelling. Only
- * what has changed since is written anew.
+ * the keys whose fields have changed since then are written anew.
  */
 import { stringify } from "yaml"
 import { readEntries } from "./nearly-yaml.ts"
@@ -90,7 +90,7 @@ export function writeFront(fields: Fields, text?: string): string {
   })
   const whole = yaml(first) + kept.join("") + yaml(last)
   if (says(whole, fields)) return whole
-  // some kept text does not give its fields any more: for example, an alias whose anchor's key is written anew
+  // some kept text is not read as its fields any more: for example, an alias whose anchor's key was written anew
   const order = [...first.map(([name]) => name), ...written, ...last.map(([name]) => name)]
   return yaml(
     order.flatMap((name) => (fields.has(name) ? [[name, inOrderOf(before.get(name), fields.get(name))]] : [])),

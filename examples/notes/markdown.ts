@@ -4,9 +4,9 @@ import { fileName } from "./file-name.ts"
 import { readFront, sorted, writeFront } from "./front-matter.ts"
 
 /**
- * A note as in a Markdown file with YAML front matter (YAML 1.2, core schema). The front matter holds `id`, `title` and
- * every other field. Because of the `id`, importing the file again updates the same note. The body is kept as it is,
- * except that CR LF becomes LF.
+ * The fields of a note, as a Markdown file with YAML front matter (YAML 1.2, core schema) holds them. The front matter
+ * has `id`, `title` and every other field. Because of the `id`, importing the file again updates the same note. The
+ * body is kept as it is, except that CR LF becomes LF.
  */
 export interface NoteFields {
   readonly title: string

@@ -85,7 +85,7 @@ function inTurn(pairs: Yaml["pairs"]): (before: number) => Yaml["pairs"] {
   }
 }
 
-// what is not YAML ----------------------------------------------------------------------------------------------------
+// front matter that is not valid YAML ---------------------------------------------------------------------------------
 
 /** A line with a key, and the lines up to the next key. */
 interface Chunk {
@@ -200,8 +200,8 @@ interface Mended {
 }
 
 /**
- * Finds valid YAML in a chunk. `anchors` are the anchors before the chunk, to which its own are added. `mayRepair` is
- * called before repairs are tried.
+ * Finds valid YAML in a chunk. `anchors`: the anchors of earlier chunks; the chunk's own anchors are added. `mayRepair`
+ * is called before repairs are tried.
  */
 function mend(chunk: Chunk, anchors: Set<string>, mayRepair: () => boolean): Mended {
   const { text, value } = chunk

@@ -22,8 +22,8 @@ export function report(heading: string, lines: readonly string[]): void {
 }
 
 /**
- * Focuses the focused textarea again. The browser has given it back the focus, but Chromium types nothing into a
- * textarea whose text changed under the dialog.
+ * Focuses the focused textarea again. The browser has given the focus back to it, but Chromium types nothing into a
+ * textarea whose text changed while the dialog was open.
  */
 function refocus(): void {
   const at = document.activeElement

@@ -5,7 +5,7 @@ import { type Notes, type Row, tagsOf } from "./notes.ts"
 /** The most UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
 
-/** When this number of long notes in a row cannot be read, no more are tried for the query. */
+/** After this number of long notes in a row that cannot be read, the search reads no more notes for the query. */
 const FAILURES = 10
 
 /** ms between two calls of `onFound`. */
@@ -33,15 +33,15 @@ export interface Search {
 export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promise<void> = whenIdle): Search {
   const texts = longTexts()
   let words: readonly string[] = []
-  /** Long notes whose text was searched for these words, and whether it has them. */
+  /** For each long note whose whole text was searched for `words`: whether the text has all of them. */
   let seen = new WeakMap<Row, boolean>()
   let unread: Row[] = []
   let reading: Row | undefined
   let isReading = false
-  /** Long notes that could not be read for these words. They are tried again for other words. */
+  /** Long notes that could not be read for `words`. A search for other words tries to read them again. */
   let failed = new WeakSet<Row>()
   let failuresInARow = 0
-  /** Whether a long note that may have the words was not read. */
+  /** Whether a long note that may contain the words was not read, because reading it or earlier notes failed. */
   let isIncomplete = false
   let toldAt = 0
 

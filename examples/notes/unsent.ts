@@ -1,8 +1,8 @@
 import type { Notes } from "./notes.ts"
 
 /**
- * Counts the notes whose present state the relay does not have. Returns a function that takes the number of unsent
- * changes and returns the number of notes, or undefined when there are unsent changes but none of their notes is known.
+ * Counts the notes with unsent changes. Returns a function that takes the number of unsent changes and returns the
+ * number of notes, or undefined when there are unsent changes but none of their notes is known.
  * `onChange` is called when the number of notes has changed without a change of the workspace's status.
  */
 export function countUnsent(notes: Notes, onChange = () => {}): (changes: number) => number | undefined {

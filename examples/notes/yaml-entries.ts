@@ -186,8 +186,8 @@ function nestsTooDeep(text: string): boolean {
 }
 
 /**
- * Subtracts a value from `room`. Throws when it has too many levels or does not fit. An alias may make a value contain
- * itself.
+ * Subtracts a value from `room`. Throws when the value has too many levels or does not fit. The limit of levels also
+ * ends the walk over a value that contains itself, which an alias can make.
  */
 function takeRoom(room: Room, value: unknown, levels = 0): void {
   room.values--

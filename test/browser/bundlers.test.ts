@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { servePage } from "../../examples/notes/serve.ts"
 import { launchOptions } from "./support.ts"
 
-// An app that has installed the built package is bundled without any configuration, together with Automerge's base64
-// build. Then it runs in a browser.
+// Bundles an app that has installed the built package, without any configuration and with Automerge's base64 build.
+// Then runs the app in a browser.
 const root = path.resolve(import.meta.dirname, "../..")
 const app = mkdtempSync(path.join(tmpdir(), "headwater-bundlers-"))
 const outOf = (bundler: string) => path.join(app, `out-${bundler}`)
@@ -69,7 +69,7 @@ describe("an app that is bundled", () => {
   })
 })
 
-/** Runs the bundled app and returns the title that the app sets when it has ended, or the message of its error. */
+/** Runs the bundled app. Returns the title that the app sets at its end, or the message of its first error. */
 async function run(bundler: string): Promise<string> {
   const folder = outOf(bundler)
   expect(readdirSync(folder)).toContain("index.html")

@@ -1,7 +1,7 @@
 import { indexedDBStore } from "headwater/indexeddb"
 import { storeConformance } from "headwater/testing"
 
-// The page that runs the store's conformance suite in a real browser. indexeddb.test.ts calls `runAll`.
+// The script of a page that runs the store's conformance suite in a real browser. indexeddb.test.ts calls `runAll`.
 const tests = new Map<string, () => Promise<void>>()
 let made = 0
 

@@ -13,8 +13,8 @@ beforeEach(async () => {
 afterEach(() => stage.close())
 
 /**
- * Makes the page's disk fail from write number `from` on, as when the quota is exceeded. The count starts at this call.
- * With `Infinity` the disk works again.
+ * Makes the page's disk fail from its write transaction number `from` on, as when the quota is exceeded. The count
+ * starts at this call. With `Infinity` the disk works again.
  */
 const failFrom = (page: Page, from: number) =>
   page.evaluate((from) => {
@@ -102,7 +102,7 @@ describe("a disk that fails for a while", () => {
     await report(a).locator("h2", { hasText: "1 could not be imported" }).waitFor()
     await report(a).locator("button").click()
     await a.reload()
-    await noteCalled(a, "long").waitFor() // only then does the page listen to its inputs
+    await noteCalled(a, "long").waitFor() // before it shows its list, the page does not listen to its inputs
     await a.locator("#files").setInputFiles([file("long.md", long)])
     await report(a).locator("h2", { hasText: "0 notes imported, 1 updated" }).waitFor()
     expect(await report(a).locator("li").textContent()).toContain("its last import was interrupted")

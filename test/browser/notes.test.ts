@@ -325,7 +325,7 @@ describe("the notes page", () => {
     await b.locator("#body").press("Control+Home")
     await b.keyboard.type("Was ")
     await allStored(b)
-    // after this many failed dials the page would wait for many seconds before it dials by itself
+    // after so many failed dials the page waits for many seconds before it dials again by itself
     await expect.poll(() => dialled.length, { timeout: 90_000 }).toBeGreaterThan(4)
     await offline.waitFor()
     const back = Date.now()

@@ -11,7 +11,7 @@ import { servePage } from "../../examples/notes/serve.ts"
 const root = path.resolve(import.meta.dirname, "../..")
 const builtPage = path.join(root, "examples/dist/notes/page")
 
-/** Without these flags Chromium contacts Google's hosts, and does not start as root, because it finds no sandbox. */
+/** Without these flags Chromium contacts Google's hosts, and refuses to start as root. */
 export const launchOptions = {
   executablePath: "/usr/bin/chromium",
   headless: false, // true would start the old headless shell; --headless=new below starts the browser itself
@@ -66,8 +66,8 @@ export async function openStage(scripts: readonly string[] = []) {
 }
 
 /**
- * A proxy between the page and the relay. Its `lose` acts like a lost network. Chromium's offline mode does not,
- * because it keeps open sockets alive.
+ * A proxy between the page and the relay. Its `lose` acts like a lost network. Chromium's offline mode does not act
+ * like one, because it keeps open sockets alive.
  */
 async function openLine(port: number) {
   const sockets = new Set<Socket>()
@@ -122,7 +122,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
   writeFileSync(path.join(pageFolder, `${name}.html`), html)
 }
 
-/** Counts in `window.wasm` every call of a function that compiles a WebAssembly module. */
+/** Counts the page's calls of functions that compile a WebAssembly module. Returns a function that reads the count. */
 export async function countWasm(page: Page): Promise<() => Promise<number>> {
   await page.addInitScript(() => {
     const counter = window as unknown as { wasm: number }

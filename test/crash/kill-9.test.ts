@@ -1,4 +1,4 @@
-/** Kills a replica and a relay once each. `kill-9-replica.ci` and `kill-9-relay.ci` kill them many times. */
+/** Kills a replica and a relay with SIGKILL, once each. `kill-9-replica.ci` and `kill-9-relay.ci` do it many times. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"

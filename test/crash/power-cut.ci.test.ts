@@ -20,7 +20,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Cuts the power of the process that writes to this disk. Returns the disk as it is after the cut. */
+/** Cuts the power of the disk and of the process that writes to it. Returns the disk as it is after the cut. */
 async function cutOff(child: Child, disk: LoopDisk): Promise<LoopDisk> {
   await child.freeze()
   const found = await disk.cut()
@@ -94,7 +94,7 @@ if (reason !== undefined) {
       for (let cut = 1; cut <= cuts; cut++) {
         await load.untilBusy()
         await load.relay.freeze()
-        await sleep(200) // acks that the relay has sent arrive in this time
+        await sleep(200) // in this time the replicas receive the acks that the relay had sent
         const acknowledged = [...load.stored]
         disk = await cutOff(load.relay, disk)
         await load.restart(acknowledged, data(disk))

@@ -1,4 +1,4 @@
-/** Checks that 100,000 acknowledged writes on one device leave no memory behind. A short run makes 2,000 writes. */
+/** Checks that memory does not grow with 100,000 acknowledged writes on one device. A short run makes 2,000 writes. */
 
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -13,11 +13,11 @@ const WRITES = process.env["HEADWATER_LONG"] === "1" ? 100_000 : 2000
 /** Number of writes that begin together, as in an import. */
 const AT_ONCE = 100
 /**
- * Number of notes. Each batch of writes goes to one note, because a write to another note each time would hydrate
- * a document for each write.
+ * Number of notes. Each batch of writes goes to one note. If each write went to another note, each would hydrate a
+ * document.
  */
 const NOTES = 200
-/** Bytes by which the heap may grow: 64 MiB of live documents, and 32 MiB for everything else, which takes far less. */
+/** Bytes by which the heap may grow: 64 MiB for live documents, and 32 MiB for the rest, which needs far less. */
 const MOST_GROWTH = 96 * 2 ** 20
 
 setFlagsFromString("--expose-gc")

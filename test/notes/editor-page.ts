@@ -40,7 +40,7 @@ class FakeElement extends EventTarget {
 }
 
 let step: MemoryOptions["step"]
-/** Sets a function that every step of the disk calls, so that it may throw. With undefined the disk works. */
+/** Sets a function that is called at every step of the disk, and may throw. With undefined the disk works. */
 export const onDisk = (does: MemoryOptions["step"]) => {
   step = does
 }
@@ -62,9 +62,9 @@ export const type = (text: string) => {
   at("body").value = text
   at("body").dispatchEvent(new Event("input"))
 }
-/** Lets the disk work again after `slowDisk`. */
+/** Ends a `slowDisk`. */
 export let goOn = () => {}
-/** Stops every operation of the disk until `goOn` is called. */
+/** Lets every operation of the disk wait until `goOn` is called. */
 export const slowDisk = () => {
   const done = new Promise<void>((resolve) => (goOn = resolve))
   step = () => done

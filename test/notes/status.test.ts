@@ -95,7 +95,7 @@ describe("the number of unsent notes", () => {
     expect(count()).toBe(1)
     await ws.notes.update("n1", (draft) => void (draft.title = "again"))
     expect(count()).toBe(2)
-    // a deleted note has no row, so after a reload nobody knows how many were deleted
+    // a deleted note has no row, so a page that was reloaded does not know how many notes were deleted
     await ws.notes.delete("n1")
     expect(countUnsent(ws.notes)(ws.status.pending)).toBe(undefined)
     await relay.close()

@@ -12,7 +12,7 @@ test("a change that is refused because its device may only read goes out when th
   await s.sync(1)
   await s.edit(0)
   const owed = s.pending(0)
-  await s.access(0) // its push is on the way to the relay, and the notice on the way to it
+  await s.access(0) // the device's push is on the way to the relay, and the relay's notice on the way to the device
   await s.up(0)
   await s.flush()
   await s.down(0, 9)

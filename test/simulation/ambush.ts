@@ -1,7 +1,6 @@
 /**
- * Random schedules seldom meet some moments that a rule of the protocol is about. An ambush waits for such a moment and
- * then does the harm against which the rule protects, because a missing rule shows only when something breaks at that
- * moment.
+ * Some rules of the protocol protect only at a moment that random schedules seldom meet. An ambush waits for that
+ * moment and then does the harm against which the rule protects. Without ambushes a missing rule would not be noticed.
  */
 
 import type { Files } from "../support/disk.ts"
@@ -13,10 +12,10 @@ import type { World } from "./world/world.ts"
 
 const kinds = {
   /**
-   * The device saves an ack of a change, and has not yet received the entry of that change (its reach is ahead of its
-   * cursor). At that moment it crashes, and the relay goes back to a copy from when the two were equal.
-   * Before that the device writes to an entity that nobody else writes to. Otherwise a later change by others would
-   * depend on the lost one and reveal the loss.
+   * Waits until the device has saved the ack of a change, and not yet received its entry: its reach is ahead of its
+   * cursor. Then the device crashes, and the relay's disk goes back to a copy from when reach and cursor were equal.
+   * The change is one of an entity to which no other replica writes. Otherwise a later change of another replica would
+   * depend on the lost change and reveal the loss.
    */
   acked(world: World, replica: Replica): void {
     world.edit(replica, "both", `alone-${replica.name}`)
@@ -34,8 +33,8 @@ const kinds = {
   },
 
   /**
-   * The relay has written several entries and not flushed them. At that moment its power fails, and the same happens
-   * `times` times.
+   * Waits until the relay is about to flush two or more entries, or after four smaller flushes any entries. Then the
+   * relay's power fails. Does this `times` times.
    */
   unsynced(world: World, replica: Replica, times = 5): void {
     let patience = 4
@@ -46,7 +45,10 @@ const kinds = {
     }
   },
 
-  /** A device has saved that it must heal. At that moment it crashes, or the relay's disk is replaced once more. */
+  /**
+   * Puts the relay's oldest copy back, and waits until the device has saved that it must heal. Then the device crashes,
+   * or the relay's disk is replaced once more.
+   */
   async healing(world: World, replica: Replica): Promise<void> {
     const copy = world.relay.snapshot()
     replica.onState = ({ heal }) => {
@@ -60,9 +62,9 @@ const kinds = {
   },
 
   /**
-   * An entity's first change is damaged in a segment that the relay reads only when somebody asks for it. A device that
-   * has lost everything asks for it. At the moment the relay finds the damage, all replicas write to that entity, so
-   * the relay lacks what these edits depend on.
+   * Damages an entity's first change in a segment that the relay reads only when a pull needs it. Then empties another
+   * device, whose pull needs it. When the relay finds the damage, all replicas write to that entity, so the relay lacks
+   * a change on which these edits depend.
    */
   async unread(world: World, replica: Replica): Promise<void> {
     const live = () => replica.ws?.status.phase === "live"
@@ -92,7 +94,8 @@ const kinds = {
     const rest = new Set(
       world.replicas.flatMap((other) => (other === newcomer ? [] : oracle.devices.kept(other.device))),
     )
-    if (oracle.devices.kept(newcomer.device).some((hash) => !rest.has(hash))) return // it has the last copy of a change
+    // Do not empty a device that alone has a change, because the relay's copy may be the damaged one.
+    if (oracle.devices.kept(newcomer.device).some((hash) => !rest.has(hash))) return
     await wipeDevice(world, newcomer)
   },
 }

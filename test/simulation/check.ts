@@ -5,8 +5,8 @@ import { hunt, type Outcome, reduce, report } from "./property.ts"
 const { HEADWATER_SEED: seedToReplay, HEADWATER_PATH: pathToReplay } = process.env
 
 /**
- * The same runs every time. The test also fails when something that must happen did so in too few of them. Only fixed
- * runs are checked for this, because in other runs the share would be above the limit one time and below it another.
+ * Plays the same runs every time. Also fails when too few of the runs met one of the things that runs must meet. Fresh
+ * runs are not checked for this, because their share would be above the limit one time and below it another.
  */
 export async function checkFixed({ runs, seed }: { runs: number; seed: number }): Promise<void> {
   const { rare } = await check(await hunt({ runs, seed }))
@@ -14,8 +14,8 @@ export async function checkFixed({ runs, seed }: { runs: number; seed: number })
 }
 
 /**
- * Runs with a new seed each time. The printed table names the seed. `HEADWATER_SEED=<seed>` plays the same runs again;
- * with the `HEADWATER_PATH=<path>` of a failure, it plays only the run that failed.
+ * Plays runs of a new seed each time. The printed table names the seed. `HEADWATER_SEED=<seed>` plays the same runs
+ * again; with the `HEADWATER_PATH=<path>` of a failure, it plays only the run that failed.
  */
 export async function checkFresh({ runs }: { runs: number }): Promise<void> {
   const seed = seedToReplay === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(seedToReplay)

@@ -1,6 +1,6 @@
 /**
- * What fast-check may do to a world. Each run has weights of its own for the commands, because a schedule in which
- * devices never crash finds other faults than one in which they always do.
+ * The commands that fast-check gives to a world. Each run has weights of its own for the commands, because a schedule
+ * in which devices never crash finds other faults than one in which they often crash.
  */
 import fc from "fast-check"
 import { HEADER_BYTES } from "../../relay/log/segment/header.ts"
@@ -34,7 +34,7 @@ export interface Command {
   readonly op: Op
   readonly replica: number
   readonly x: number
-  /** What passes before the next command: this many events, or this many ms. */
+  /** What passes before the next command: this many events, or this many simulated ms. */
   readonly gap: { readonly events: number } | { readonly ms: number }
 }
 
@@ -67,9 +67,8 @@ const WEIGHTS = {
 } as const
 
 /**
- * Troubles of devices. They are drawn after all other commands and then inserted between them. So a run without
- * troubles is the same run as it would be if there were no troubles at all: planted bugs name the run that finds them
- * by its number, and these numbers stay right.
+ * Troubles of devices. They are drawn after the commands above and inserted between them, so a new kind of trouble does
+ * not change the runs that have none. `planted-bugs.ts` names runs by their numbers, which thus stay right.
  */
 const TROUBLES = {
   account: 1,
@@ -80,7 +79,7 @@ const TROUBLES = {
   newer: 1,
 } as const
 
-/** Changes of what the relay allows. They are drawn last, for the same reason. */
+/** Changes of the access that the relay grants. They are drawn last, for the same reason as `TROUBLES`. */
 const RIGHTS = {
   access: 1,
 } as const
@@ -157,8 +156,8 @@ const ACTS: Record<Op, (world: World, replica: Replica, x: number) => unknown> =
 }
 
 /**
- * Most edits are of the same few entities, so that they meet: three in five of the first one. If there are many
- * entities, every second edit is of any of them.
+ * Most edits are of the first three entities, and three in five of these are of the first one, so that edits meet. If
+ * there are more entities, every second edit is of any entity.
  */
 function entityOf({ entities }: World, y: number): string {
   if (entities.length <= FEW) return entities[OFTEN[y % OFTEN.length]!]!
@@ -170,8 +169,8 @@ const FEW = 3
 const connectionOf = (world: World, replica: Replica) => world.network.of(replica.name).at(-1)
 
 /**
- * An offset in a file of the relay. The emptiness between a segment's header and the copy of the header is left out,
- * because it is most of a small segment.
+ * An offset in a file of the relay. The empty bytes between a segment's header and the copy of the header are left out,
+ * because they are most of a small segment.
  */
 function somewhere(x: number, length: number, path: string): number {
   if (!path.endsWith(".log")) return x % length
@@ -196,7 +195,10 @@ function burst(world: World, replica: Replica, x: number): void {
   for (let i = 0; i < 3 + (x % 3); i++) world.edit(replica, "both", entityOf(world, (x >> 2) + 2 * i))
 }
 
-/** Sometimes a push is on its way, and arrives long after the device has connected again. */
+/**
+ * Makes the replica's connection a zombie. In two of three cases a push is on its way. The relay receives it 5 or 20 s
+ * late, when the device may long have connected again.
+ */
 async function becomeZombie(world: World, replica: Replica, x: number): Promise<void> {
   const connection = connectionOf(world, replica)
   if (x % 3) await push(world, replica)
@@ -222,14 +224,14 @@ async function push(world: World, replica: Replica): Promise<void> {
   for (let i = 0; i < 30 && connection?.up.length === 0; i++) await world.steps(1)
 }
 
-/** Calls `f` at once, soon, or after a long time. */
+/** Calls `f` at once, soon, or after up to 90 s; `x` chooses. */
 const later = (world: World, x: number, f: () => void): void => {
   world.scheduler.after([0, 50, 2000, 90_000][x % 4]!, "reopen", f)
 }
 
 /**
- * One run: its weights, speeds and number of replicas, and 10 to 40 commands with troubles and changes of access between
- * them.
+ * One run: its weights, speeds and number of replicas, and 10 to 40 commands with troubles and changes of access
+ * between them.
  */
 export const runs: fc.Arbitrary<Run> = fc
   .record({

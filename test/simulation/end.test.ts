@@ -1,11 +1,11 @@
-/** What the end of a run excuses: changes that depend on a change of which the run has destroyed every copy. */
+/** The checks at the end of a run excuse changes that depend on a change of which the run has destroyed every copy. */
 import { beforeAll, expect, test } from "vitest"
 import { warmUp } from "./property.ts"
 import { Stage } from "./world/stage.ts"
 
 beforeAll(warmUp)
 
-/** A change of r1 to e0 is on r2 and in the log. It depends on a change of r0 of which no copy is left. */
+/** Leaves a change of r1 to e0 on r2 and in the log. It depends on a change of r0 of which no copy is left. */
 async function destroyWhatE0BeginsWith(stage: Stage): Promise<void> {
   await stage.start()
   stage.backUp()

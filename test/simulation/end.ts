@@ -14,12 +14,12 @@ import { collectionOf, type Replica, rowsOf, tokensOf, type Workspace } from "./
 import type { Device } from "./world/store.ts"
 import type { World } from "./world/world.ts"
 
-/** How long a healed world may take to agree, ms: far longer than the longest pause between two attempts to connect. */
+/** The longest time in which all must agree, ms: far longer than the longest pause between two attempts to connect. */
 const REST_MS = 30 * 60_000
 
 /**
- * More than the clocks of two replicas differ, ms. After it the time of every change has passed on every replica's clock,
- * so all rows show the same times.
+ * Wait before rows are compared, ms: longer than the clocks of two replicas differ. After it no change has a time that
+ * is in the future for a replica, so all rows show the same times.
  */
 const PRESENT_MS = 25_000
 
@@ -29,8 +29,8 @@ export async function settle(world: World): Promise<void> {
   await eachOpens(world)
   await eachUpdates(world)
   await eachReads(world)
-  // First without a new edit, because a new edit would start a push, and that would also send what the library had
-  // forgotten to push.
+  // Come to rest first without a new edit. A new edit would start a push, which would also send changes that the
+  // library had forgotten to push.
   await comesToRest(world)
   await accountsComeBack(world)
   eachWrites(world)
@@ -66,7 +66,7 @@ async function eachUpdates(world: World): Promise<void> {
   await eachOpens(world)
 }
 
-/** Reads every entity, because damage in a change on a device's disk is found only when somebody reads the change. */
+/** Reads every entity, because a device finds damage in a change on its disk only when it reads the change. */
 async function eachReads(world: World): Promise<void> {
   if (!world.oracle.devices.anyHarmed) return
   for (const { device, ws } of world.replicas) {
@@ -75,15 +75,16 @@ async function eachReads(world: World): Promise<void> {
   }
 }
 
-/** Signs in, on each device, every account that has left changes there, so that all of them are pushed and answered. */
+/** Signs in, on each device, every account that has left changes there, so that all these changes are pushed. */
 async function accountsComeBack(world: World): Promise<void> {
   for (const replica of world.replicas) {
     // One round may not be enough: changes of one account may depend on changes of another one, and those in turn on
     // changes of the first one.
     for (let [left] = othersOf(world, replica), turn = 0; left; [left] = othersOf(world, replica)) {
       if (++turn > 100) fail("still owed", `${replica.name} to ${left.principal}`)
-      // Only the account changes; the program is not started again. A program that starts writes to its second workspace
-      // at once. It would do so before it knows the new account, and owe a change of the account that we are leaving.
+      // Only the account changes; the program is not started again. A program that starts writes to its second
+      // workspace at once. It would do so before it knows the new account, so that the outbox would get another change
+      // of the old account.
       signIn(world, replica, left.principal)
       await comesToRest(world)
       replica.wake()
@@ -92,7 +93,7 @@ async function accountsComeBack(world: World): Promise<void> {
   }
 }
 
-/** The other accounts that have left changes on this device; none if nothing that is left can ever be pushed. */
+/** The other accounts that have left changes on this device; none if none of these changes can ever be pushed. */
 function othersOf(world: World, { ws, home, device }: Replica): Workspace["status"]["others"] {
   const canPush = ws!.status.pending > owedForEver(world, device).length
   return [...(canPush ? ws!.status.others : []), ...(home?.status.others ?? [])]
@@ -108,7 +109,7 @@ function eachWrites(world: World): void {
 
 async function comesToRest(world: World): Promise<void> {
   const until = world.scheduler.now + REST_MS
-  // Longer than any frame can be on its way.
+  // ms, longer than any frame can be on its way
   const enough = 3000 + 2 * world.speeds.network.worst
   for (const replica of world.replicas) if (replica.ws?.status.phase !== "live") connect(world, replica, replica.relay)
   for (let quiet = 0; quiet < enough; ) {
@@ -130,8 +131,8 @@ function checkAccess({ replicas }: World): void {
 
 function isLevel(world: World, { ws, home, device }: Replica): boolean {
   if (ws?.status.phase !== "live") return false
-  // A change that can never be pushed may be counted with those that wait for another account, because it comes after
-  // them.
+  // The number of changes that wait for other accounts may include changes that can never be pushed: the outbox counts
+  // every change that would be pushed after a waiting change of the same entity. So `left` may be smaller.
   const left = ws.status.pending - leftIn(ws)
   if (left < 0 || left > owedForEver(world, device, ws.status.principal).length) return false
   return home === undefined || (home.status.phase === "live" && home.status.pending === leftIn(home))
@@ -207,13 +208,13 @@ function checkNothingOwed(world: World, { name, device, ws }: Replica, waiting: 
 }
 
 /**
- * Whether this change depends on a change of which no copy is left. No relay would take it, so its holder can never
- * push it.
+ * Whether this change depends on a change of which no copy is left. A relay always refuses such a change, so it stays
+ * in the outbox for ever.
  */
 function restsOnLost({ oracle, replicas }: World, held: ReadonlyMap<Hash, string>, hash: Hash): boolean {
   const { changes, lost } = oracle
-  // The oracle's `lost` may lack such a change: one disk damaged the last copy but one, and another disk damaged the
-  // last one later.
+  // `lost` may lack a change of which no copy is left: if one disk damaged the last copy but one, and another disk
+  // later the last copy.
   const isNowhere = (hash: Hash) =>
     !oracle.relayHolds(hash) && replicas.every(({ device }) => !oracle.devices.whole(device).has(hash))
   const open = [hash]
@@ -237,8 +238,8 @@ function checkSameChanges(world: World, { name, device }: Replica, log: Readonly
 }
 
 /**
- * The second workspaces of all replicas show the same rows. Whatever happens in the first workspaces does not disturb
- * them.
+ * The second workspaces of all replicas show the same rows. Nothing that happens in the first workspaces may disturb
+ * the second ones.
  */
 function checkHomes({ replicas }: World): void {
   const [first, ...others] = replicas.flatMap(({ name, home }) =>
@@ -261,8 +262,8 @@ async function checkSameRows(
       owedForEver(world, device).map((hash) => world.oracle.devices.owed(device.name).get(hash)!.entity),
     ),
   )
-  // If a disk has damaged the last copy of an entity's changes, its row is all that is left of it, and only one device
-  // shows that.
+  // If a disk has damaged the last copy of an entity's changes, only the row is left of the entity, and only that
+  // device shows it.
   const { changes, lost } = world.oracle
   const ofLost = new Set([...lost].map((hash) => changes.get(hash)?.entity))
   const isLeftOver = (id: string) => unsent.has(id) || (!log.has(id) && ofLost.has(id))

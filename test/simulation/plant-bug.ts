@@ -10,7 +10,7 @@ import { promisify } from "node:util"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-/** A text that stands exactly once in a source file, and the text that replaces it. */
+/** A text that is exactly once in a source file, and the text that replaces it. */
 export interface SourceEdit {
   readonly file: string
   readonly replace: string
@@ -47,7 +47,7 @@ export interface Task {
 }
 
 export interface Result {
-  /** What the failure says. Undefined: nothing failed. */
+  /** The message of the failure. Undefined: nothing failed. */
   readonly found?: string
   /** The number of the run that failed. */
   readonly by?: number
@@ -55,8 +55,8 @@ export interface Result {
 }
 
 /**
- * Throws unless the text of each edit stands exactly once in its file, because otherwise nothing or something else
- * would be planted.
+ * Throws unless the text of each edit is exactly once in its file. Otherwise the edit would change nothing, or another
+ * place.
  */
 export function checkPlantable({ name, edits }: Bug): void {
   for (const { file, replace, by } of edits) {

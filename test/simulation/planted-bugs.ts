@@ -1,9 +1,9 @@
-/** Bugs of a few lines each, as somebody might write them, and what the property says of each. */
+/** Bugs of a few lines each, as somebody might write them, and the violation by which the property finds each. */
 import type { Bug, SourceEdit } from "./plant-bug.ts"
 
 /**
- * A workspace that comes back to a socket that other workspaces keep open. The relay's answers to its earlier session
- * are then taken for answers to the new one.
+ * Lets a workspace use a socket for a second session, if other workspaces kept the socket open. It then takes the
+ * relay's answers to the first session for answers to the second one.
  */
 const comesBack: SourceEdit = {
   file: "src/sync/connection/relay-connection.ts",
@@ -11,7 +11,7 @@ const comesBack: SourceEdit = {
   by: "return this.#usedSocket.size",
 }
 
-/** The refusal of a change whose device may only read is then one for good. */
+/** Makes FORBIDDEN a refusal for good. A change refused while its device may only read is then never pushed again. */
 export const noLongerForNow: SourceEdit = {
   file: "src/sync/refusal-wait.ts",
   replace: `"FORBIDDEN", "LOG_FAILED"])`,
@@ -21,7 +21,7 @@ export const noLongerForNow: SourceEdit = {
 export interface KnownBug extends Bug {
   /** The number of the run, among those of seed 1, that finds the bug. It is played first. */
   readonly run: number
-  /** What the property says when it finds the bug. */
+  /** Matches the violation by which the property finds the bug. */
   readonly sees: RegExp
 }
 
@@ -113,8 +113,7 @@ export const bugs: readonly KnownBug[] = [
         replace: "this.freshActor()\n    this.#arrivals.clear()\n    const behind",
         by: "this.documents.dropAll()\n    this.#arrivals.clear()\n    const behind",
       },
-      // The second line of defence must go too: a session that finds one of its own changes missing also takes a fresh
-      // actor.
+      // Remove the second defence too: a session that finds one of its own changes missing also takes a fresh actor.
       {
         file: "src/replica/live-documents.ts",
         replace: "if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()",

@@ -1,6 +1,6 @@
 /**
- * Faults that were mended. Each is planted again, and the named tests must fail. The property would find some of them
- * too (`planted-bugs.ts`), but not in every hundred runs.
+ * Mended faults. Each is planted again, and the named tests must fail. Random runs (`planted-bugs.ts`) would find some
+ * of these faults too, but not in every hundred runs.
  */
 import type { Bug } from "./plant-bug.ts"
 import { noLongerForNow } from "./planted-bugs.ts"

@@ -1,6 +1,4 @@
-/**
- * plant-bug.ts starts this in a process whose sources have a bug. Writes whether the schedule or the property failed.
- */
+/** `plant-bug.ts` runs this test on sources that have a bug. It writes whether the schedule or the property failed. */
 import { writeFileSync } from "node:fs"
 import { test } from "vitest"
 import type { Result, Runs, Schedule } from "./plant-bug.ts"

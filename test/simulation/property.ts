@@ -8,8 +8,8 @@ import { Violation } from "./oracle/facts.ts"
 import { World } from "./world/world.ts"
 
 /**
- * Each thing that a run may meet must have happened in at least this share of the runs, because a property that meets
- * nothing proves nothing.
+ * Each thing in `THINGS` must happen in at least this share of the runs, because runs that meet no mishap prove
+ * nothing.
  */
 const SHARE = 0.05
 
@@ -25,13 +25,13 @@ export interface Outcome {
   readonly failure?: { readonly message: string; readonly seed: number; readonly path: string; readonly run: Run }
 }
 
-/** Loads what is loaded once per process. Without this the first run would wait for it in real time. */
+/** Loads Automerge, once per process. Otherwise the first run would wait for it in real time. */
 export async function warmUp(): Promise<void> {
   await loadAutomerge()
   // WebAssembly memory grows in small steps, with a garbage collection at each. One large step here avoids them.
   const doc = A.change(A.init<{ bytes?: Uint8Array }>(), (d) => void (d.bytes = new Uint8Array(16 * 2 ** 20)))
   A.free(doc)
-  // An error that a listener of the library throws fails the run. Elsewhere it is only reported.
+  // The library hands an error that a listener throws to `reportError`. Throw it, so that the run fails.
   globalThis.reportError = (error) => {
     throw error
   }
@@ -83,7 +83,7 @@ export async function hunt(options: { runs: number; seed: number; path?: string 
   }
 }
 
-/** Leaves out commands, first many at a time and then fewer, as long as the same thing goes wrong. */
+/** Leaves out commands, first many at a time and then fewer, as long as the run fails with a violation of that kind. */
 export async function reduce(failure: NonNullable<Outcome["failure"]>, withinMs: number): Promise<typeof failure> {
   const until = performance.now() + withinMs
   let { run, message } = failure
@@ -109,7 +109,7 @@ export async function reduce(failure: NonNullable<Outcome["failure"]>, withinMs:
 
 const kindOf = (message: string): string => message.slice(0, message.indexOf(":"))
 
-/** `text` is a table of how often each thing happened, and `rare` are the things that happened in too few runs. */
+/** `text`: a table of the number of runs that met each thing. `rare`: the things that too few runs met. */
 export function report(
   { runs, seed, seen, ms, failure }: Outcome,
   all: readonly string[] = THINGS,

@@ -17,7 +17,7 @@ test("an entity that arrives in the moment in which it is created here has the c
   await stage.sync(1)
   await stage.connect(0)
   await stage.up(0)
-  stage.editAtOnce(0, "e1") // the next two steps wait together while this is being saved
+  stage.editAtOnce(0, "e1") // while this edit is being saved, the next two steps wait together
   await stage.downAtOnce(0)
   stage.editAtOnce(0, "e0")
   await stage.soon()
@@ -84,7 +84,7 @@ test("a heal leaves out no entity of which the log has orphans (seed 41)", async
   await stage.edit(2)
   await stage.sync(2)
   // The change of r2 depends on the damaged one, so it is an orphan: the log serves it, and does not count it as known.
-  // r1 gives back what it holds.
+  // r1 pushes the changes that it has again.
   await stage.damage("e0")
   await stage.sync(1)
   await stage.die(2)
@@ -94,9 +94,9 @@ test("a heal leaves out no entity of which the log has orphans (seed 41)", async
 })
 
 /**
- * Runs as the property drew them, without the commands that are not needed for the failure. `happens` are things that
- * must still happen in a run: if a change of the library's sizes or of the commands made a run miss its situation, it
- * would pass without proving anything.
+ * Runs as the property drew them, without the commands that are not needed for the failure. `happens`: things that must
+ * still happen in the run. A change of the library's sizes or of the commands may make a run miss its situation. The
+ * run would then pass without proving anything.
  */
 const runs: readonly (readonly [what: string, happens: readonly string[], run: Run])[] = [
   [
@@ -152,7 +152,7 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // This was a fault of the oracle: an ambush had put damage back, and the oracle counted that damage as mended.
+  // This was a fault of the oracle: an ambush had put back a damaged copy, and the oracle counted its damage as mended.
   [
     "a relay builds on what its index knows when a copy with damage is put back (seed 202611241, path 3017)",
     ["relay restores", "relay files harmed", "heals", "changes refused"],
@@ -528,8 +528,8 @@ const runs: readonly (readonly [what: string, happens: readonly string[], run: R
       ],
     },
   ],
-  // A slow line held the answer to a pull back. The device took its clock to be ahead by as long, and hid times of that
-  // span.
+  // A slow connection delivered the answer to a pull late. The device then took its own clock to be ahead by that
+  // delay, and hid the times of the newest changes.
   [
     "an answer that took 90 s does not make a clock wrong (seed 261281171, path 24)",
     ["frames that took over a second"],

@@ -7,8 +7,9 @@ import type { Store } from "../../src/store/store.ts"
 import { open } from "../support/foreign.ts"
 import { startRelay } from "../support/relay.ts"
 
-// Apps may choose ids, so two devices without a connection can make the same id in two collections. The log decides
-// which one stays. The other device keeps what it wrote on its rejected list, and shows what the others show.
+// Apps may choose ids, so two offline devices can create entities with the same id in two collections. The entity that
+// reaches the log first stays. The other device keeps its changes on its rejected list, and shows the entity that
+// stays.
 beforeAll(() => loadAutomerge())
 
 const step = fc.record({

@@ -1,7 +1,7 @@
 /**
- * The rules of the wire, each with a schedule that breaks without it. The schedules come from a model of the protocol,
- * where random schedules found them, and are played here frame by frame on the real code. `without` are the edits that
- * take the rule out of the sources.
+ * Rules of the protocol, each with a schedule in which a promise breaks without the rule. Random runs of a model of the
+ * protocol found the schedules. Here they are played frame by frame on the real code. `without`: edits that take the
+ * rule out of the sources.
  */
 import type { Sizes } from "../../src/base/replica-sizes.ts"
 import type { SourceEdit } from "./plant-bug.ts"
@@ -12,14 +12,14 @@ export interface Scenario {
   readonly replicas?: number
   /** Entries after which the relay's log begins a new segment. */
   readonly segment?: number
-  /** Each replica has a principal of its own. */
+  /** Whether the relay sees a principal of its own for each replica. */
   readonly principals?: boolean
   /** Sizes of the library that are small enough for this short schedule to reach its situation. */
   readonly sizes?: Partial<Sizes>
   readonly without: readonly SourceEdit[]
   /**
-   * What the failure says when the rule is taken out. It must match, because a schedule that only crashes does not
-   * prove that the rule is needed.
+   * Matches the failure when the rule is taken out. Any other failure, such as a crash, would not prove that the rule
+   * is needed.
    */
   readonly breaks: RegExp
   play(stage: Stage): Promise<void>
@@ -74,7 +74,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         await s.edit(1, entity)
         await s.sync(1)
       }
-      // The damage is in a segment that the relay reads only when somebody asks for it. r2 does so while r1 is
+      // The damage is in a segment that the relay reads only when a pull needs it. r2's pull does, while r1 is
       // connected.
       await s.damage("e0")
       await s.sync(1)
@@ -246,8 +246,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         await s.edit(2, "e2")
         await s.sync(2)
       }
-      // The relay has another log now, so r1 must heal, and the answer is larger than its credit. Before the rest of
-      // the answer comes, r1's own change is acknowledged. Then the log that r1's cursor is from is put back.
+      // The relay has another log now, so r1 must heal, and the answer is larger than r1's credit. Before the rest of
+      // the answer comes, r1's own change is acknowledged. Then the log to which r1's cursor belongs is put back.
       await s.connect(1)
       await s.up(1)
       await s.down(1)
@@ -299,10 +299,10 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
 /** Schedules of the model that cannot be played yet, and why. */
 export const notYet: Readonly<Record<string, string>> = {
-  codeClasses: "what follows a change refused for its content is re-authored",
-  rewrite: "re-author itself",
-  logWins: "own changes that clash with logged ones are re-authored",
-  ownByHash: "needs a forger, and re-author for what he takes",
+  codeClasses: "needs re-author, for the changes that depend on a change refused for its content",
+  rewrite: "needs re-author",
+  logWins: "needs re-author, for own changes that clash with logged ones",
+  ownByHash: "needs a forger, and re-author for what the forger takes",
   rejectFlushed: "needs a purge",
   tombHeal: "needs a purge",
   tombInPlace: "needs a purge",

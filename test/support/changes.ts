@@ -26,7 +26,7 @@ export function change({ actor, seq = 1, startOp = 1, deps = [], value = "hello"
 /** The genesis of an entity. */
 export const genesis = (entity: string, collection = "notes"): Change => genesisOf(entity, collection)
 
-/** A value of so many bytes that deflating does not shorten. */
+/** A value of this many bytes that is not shorter when it is deflated. */
 export function noise(bytes: number): Uint8Array {
   const next = dice(bytes + 1)
   return Uint8Array.from({ length: bytes }, () => 256 * next())
@@ -34,7 +34,7 @@ export function noise(bytes: number): Uint8Array {
 
 export const actorOf = (n: number): string => `5e55${n.toString(16).padStart(28, "0")}`
 
-/** The bytes of such a change, not parsed, so that a large one is hashed once less. */
+/** The bytes of the change that `change` makes. They are not parsed, because parsing would hash a large chunk again. */
 export function chunkOf({ actor, seq = 1, startOp = 1, deps = [], value = "" }: Draft): Uint8Array {
   const text = typeof value === "string" ? new TextEncoder().encode(value) : value
   const meta = uleb(text.length * 16 + 6)

@@ -1,4 +1,4 @@
-/** A client that speaks the wire's protocol and knows nothing else. Subclasses carry its frames. */
+/** A client that only encodes, decodes and keeps the protocol's messages. Subclasses send and receive its frames. */
 import {
   type ClientMessage,
   type Cursor,
@@ -53,8 +53,8 @@ export abstract class Client {
   }
 
   /**
-   * Takes the first message of this type, waiting for it if necessary. Rejects when the connection closes before it
-   * comes.
+   * Takes the first message of this type that is `wanted` out of `received`, and waits for it if necessary. Rejects
+   * when the connection closes first.
    */
   async take<T extends RelayMessage["t"]>(t: T, wanted: (message: Of<T>) => boolean = () => true): Promise<Of<T>> {
     const fits = (message: RelayMessage): message is Of<T> => message.t === t && wanted(message as Of<T>)
@@ -82,8 +82,8 @@ export abstract class Client {
   }
 
   /**
-   * Resolves when the relay has read everything that was sent before. The relay answers a ping at once, so it may not
-   * have answered the messages before it yet.
+   * Resolves when the relay has read everything that was sent before. The relay answers a ping at once, so it may still
+   * have to answer earlier messages.
    */
   async ping(): Promise<void> {
     this.send({ t: "ping" })
@@ -91,8 +91,8 @@ export abstract class Client {
   }
 
   /**
-   * Resolves when the relay has had time for everything that it does without its disk. A single ping would not show
-   * that, because the relay answers a ping before it answers the messages ahead of it.
+   * Resolves when the relay has had time for everything that it does without its disk. A single ping would not be
+   * enough, because the relay may answer a ping before it answers earlier messages.
    */
   async quiet(): Promise<void> {
     for (let i = 0; i < 3; i++) await this.ping()

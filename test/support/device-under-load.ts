@@ -1,6 +1,6 @@
 /**
- * A device in a process of its own, started as `device-under-load <folder> [name [relay url]]`. It prints each write
- * once that is saved.
+ * A device in a process of its own, started as `device-under-load <folder> [name [relay url]]`. With a name it writes
+ * until it is killed, and prints each write when it is saved. Without one it only opens its workspace, and prints so.
  */
 import { writeSync } from "node:fs"
 import { nodeStore } from "headwater/node"

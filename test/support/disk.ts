@@ -28,9 +28,9 @@ export interface SimDiskOptions {
   /** A random number in [0, 1). */
   random(): number
   /**
-   * Which names survive a power cut, of those that a folder got or lost since it was synced. "first" (the default): a
-   * random number of the first ones, because a journal keeps their order. "any": each one by chance, which is all that
-   * POSIX promises.
+   * Which changes of names in a folder survive a power cut, of those made since the folder was synced. "first" (the
+   * default): a random number of the first changes, because a journal keeps their order. "any": each change by chance,
+   * which is all that POSIX promises.
    */
   readonly names?: "first" | "any"
   /**
@@ -46,8 +46,8 @@ export type Files = ReadonlyMap<string, Uint8Array>
 
 export interface SimDisk {
   /**
-   * The disk for the process that runs now. Operations that a dead process still asks for never happen, and their
-   * promises never settle.
+   * The disk for the process that runs now. If a dead process still calls an operation, the operation never happens,
+   * and its promise never settles.
    */
   readonly disk: Disk
   /**
@@ -61,7 +61,7 @@ export interface SimDisk {
   snapshot(): Files
   /** Kills the process, and replaces the files by these, durably. */
   restore(files: Files): void
-  /** Kills the process, and replaces the files by these, as a program leaves them that syncs files and no folders. */
+  /** Kills the process, and replaces the files by these. Their bytes are durable, but the names in folders are not. */
   copyIn(files: Files): void
   /** The files as a reader sees them. */
   files(): Files
@@ -103,13 +103,13 @@ const FOLDER = "folder"
 /** What a path may name. */
 type Named = Inode | typeof FOLDER
 
-/** A path that names something else from now on, or nothing. */
+/** A change of what a path names. `named`: what it names from now on, or undefined for nothing. */
 interface Naming {
   readonly path: string
   readonly named: Named | undefined
 }
 
-/** Names of one folder that were changed together. A rename changes two. */
+/** Names that were changed together and are not durable before `folder` is synced. A rename changes two names. */
 interface Unsynced {
   readonly folder: string
   readonly namings: readonly Naming[]
@@ -147,8 +147,8 @@ class Machine implements SimDisk {
   kill(): void {
     this.#life++
     this.disk = this.#newDisk()
-    // A folder that the dead process was making exists, but its name is not durable, because the folder above it may not
-    // have been synced.
+    // A folder that the dead process was making exists, but its name is not durable, because the folder above it may
+    // not have been synced.
     for (const folder of this.#making) this.#nameFolder(folder)
     this.#making.clear()
   }

@@ -16,7 +16,7 @@ export const tasks = collection("tasks", shape<Fields>())
 export const w = "w"
 export const url = "ws://relay"
 export const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
-/** The further keys of the first `entries` message of a connection. */
+/** The keys that only the first `entries` message of a connection has. */
 export const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
 
 export const open = (relay: { url: string } | undefined, store: Store = memoryStore(), env: Env = systemEnv) =>

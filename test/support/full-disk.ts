@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 
 import { tmpdir } from "node:os"
 import path from "node:path"
 
-/** Why this machine can have no such file system. Undefined: it can, and a failure to make one fails the test. */
+/** Why this machine cannot mount a `SmallDisk`. Undefined: it can, so a mount that fails later fails the test. */
 export function whyNoSmallDisk(): string | undefined {
   if (process.platform !== "linux") return "a tmpfs needs Linux"
   if (process.getuid?.() !== 0) return "mounting a tmpfs needs root"

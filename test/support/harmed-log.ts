@@ -1,6 +1,6 @@
 /**
- * A log whose files are damaged: what it must still serve, which changes it may say it knows, and how a holder gives
- * the rest back.
+ * Checks of a log whose files are damaged: which entries it must still serve, which changes it may call known, and that
+ * it is whole again after a replica has pushed the missing changes again.
  */
 import { expect } from "vitest"
 import type { Log } from "../../relay/log/contract.ts"
@@ -59,7 +59,8 @@ export async function served(log: Log, ...journals: readonly Journal[]): Promise
 }
 
 /**
- * The changes that a log may say it knows when it serves these entries: those of which all ancestors are served too.
+ * The names of the entries that a log may call known when it serves the entries in `there`: entries of which it serves
+ * all ancestors too.
  */
 function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
   const names = new Map([...journal.appended].map(([name, { changes }]) => [changes[0]!.hash, name]))
@@ -71,9 +72,9 @@ function whole(journal: Journal, there: ReadonlySet<string>): Set<string> {
 }
 
 /**
- * Checks that the log serves only what was appended. If an entry is missing, the log must not hold cursors from its
- * place on, must give others than the undamaged log gave, and must not know changes that depend on it. Returns the
- * missing entries. `later` has what was appended after the damage was found.
+ * Checks that the log serves only what was appended. If an entry is missing, the log must not know changes that depend
+ * on it. From the entry's place on, it must not hold the undamaged log's cursors, and must give out other cursors.
+ * Returns the missing entries. `later`: the entries that were appended after the damage was found.
  */
 export async function checkDamaged(log: Log, { journal }: Written, later = new Journal()): Promise<string[]> {
   const there = await served(log, journal, later)
@@ -105,8 +106,8 @@ export async function checkDamaged(log: Log, { journal }: Written, later = new J
 }
 
 /**
- * Checks the cursors from the first missing entry on. Otherwise an undamaged copy of the log that is put back would hold
- * the cursor of a replica that has never been sent the missing entry.
+ * Checks that the log gives out no cursor of the undamaged log from the first missing entry on (`lost`). If it did, an
+ * undamaged copy that is put back would hold the cursor of a replica that was never sent the missing entry.
  */
 async function checkCursors(log: Log, lost: number, journal: Journal): Promise<void> {
   const undamaged = new Set([...journal.acked.values()].map((cursor) => Buffer.from(cursor).toString("hex")))
@@ -142,7 +143,7 @@ export async function checkHealed(log: Log, journal: Journal): Promise<void> {
   expect(await log.holds(log.end)).toBe(true)
 }
 
-/** Opens the log on these files, checks what is left, gives back the rest and opens the log again. */
+/** Opens the log on these files, checks what is left, appends the missing entries again and reopens the log. */
 export function survive(written: Written, files: Files): Promise<{ missing: string[]; events: string[] }> {
   written.disk.restore(files)
   return surviveHere(written)
@@ -168,10 +169,7 @@ export async function surviveHere(written: Written): Promise<{ missing: string[]
   return { missing, events }
 }
 
-/**
- * Resolves some turns after the condition has come true, so that whatever a dead process could still do in memory has
- * been done.
- */
+/** Resolves when the condition is true. It is checked at once, and then once in each turn of the event loop. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

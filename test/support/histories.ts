@@ -40,7 +40,7 @@ const edits: Record<string, (draft: Note, edit: Edit, n: number) => void> = {
   },
 }
 
-/** Edits that another Automerge tool may make, because it does not know this library's rules. */
+/** Edits that break this library's rules, as another Automerge tool may make them. */
 const liberties: ((doc: Record<string, unknown>) => void)[] = [
   (doc) => void (doc["body"] = new Automerge.ImmutableString("scalar")),
   (doc) => void (doc["summary"] = "another text"),
@@ -130,7 +130,7 @@ function boundary(value: string, at: number): number {
   return at > 0 && unit >= 0xdc00 && unit <= 0xdfff ? at - 1 : at
 }
 
-/** Runs the commands. Each one has a time one second after the one before. */
+/** Runs the commands. The time of each is one second after the time of the command before it. */
 export function play(replicas: number, script: readonly Command[]): Replica[] {
   const all = Array.from({ length: replicas }, (_, n) => new Replica(n))
   for (const [i, command] of script.entries()) (all[command.r] as Replica).run(command, all, 1000 + i)

@@ -1,4 +1,4 @@
-/** Changes that no honest replica writes, and honest histories into which they are put. */
+/** Changes that no honest replica writes, and honest histories to which tests add them. */
 import * as Automerge from "@automerge/automerge"
 import { sha256 } from "@noble/hashes/sha2.js"
 import { Entity } from "../../src/document/entity.ts"
@@ -26,7 +26,7 @@ export function random(seed: number): (n: number) => number {
   }
 }
 
-/** All changes of three replicas of a document that uses every feature of Automerge, as other tools may. */
+/** All changes of three replicas of one document. The document uses every feature of Automerge, as other tools may. */
 export function honestHistory(seed: number): Change[] {
   const next = random(seed)
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
@@ -63,8 +63,8 @@ export function honestHistory(seed: number): Change[] {
 export const placeOf = ({ actor, seq }: Change): string => `${actor} ${seq}`
 
 /**
- * One of these changes with other bytes and a valid checksum, or with other operations. Undefined when the result
- * cannot be read.
+ * A copy of one of the changes in `all`, with some bytes replaced and a valid checksum, or with other operations.
+ * Undefined when the copy cannot be read.
  */
 export function mutant(all: readonly Change[], seed: number): Change | undefined {
   const next = random(seed)
@@ -111,8 +111,9 @@ export const put = (op: Record<string, unknown> = {}): Op => ({
 })
 
 /**
- * A history of four authors, mostly concurrent. Some changes have wrong numbers, name operations that their author has
- * not seen, use a seq again or create the entity a second time. Other changes depend on those.
+ * A history of four authors, mostly concurrent. Some changes are wrong: they have a wrong seq or startOp, name
+ * operations that their author has not seen, use a seq again or create the entity a second time. Other changes depend
+ * on wrong ones.
  */
 export function wildHistory(seed: number, length: number): Change[] {
   const next = random(seed)

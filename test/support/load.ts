@@ -1,4 +1,4 @@
-/** Replicas under load, and the promises that they made meanwhile. */
+/** Replicas that write without a pause, and checks that everything that they reported as saved is still there. */
 
 import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
@@ -16,13 +16,13 @@ export type Notes = Workspace<{ notes: typeof notes }>
 export const openNotes = (store: Store, url?: string): Promise<Notes> =>
   openWorkspace({ id: WORKSPACE, collections: { notes }, store, ...(url !== undefined && { relay: { url } }) })
 
-/** A write whose promise has resolved. From then on the note's body must hold the token. */
+/** A write whose promise has resolved. From then on the note's body must contain the token. */
 export interface Written {
   readonly id: string
   readonly token: string
 }
 
-/** Writes without a pause, several writes at a time: it creates notes, and splices text into its own latest ones. */
+/** Writes until `stop`, several writes at a time: it creates notes, and splices text into the notes it created last. */
 export class Writer {
   readonly #ws: Notes
   readonly #name: string

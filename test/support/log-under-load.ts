@@ -1,6 +1,6 @@
 /**
- * A process that appends to a log until it is killed, started as `log-under-load <folder> <name of this life>`. It
- * prints a line for each entry that the log calls flushed: the entry's name and its cursor.
+ * A process that appends to a log until it is killed, started as `log-under-load <folder> <name of this process>`. When
+ * the log says that an entry is flushed, it prints the entry's name and cursor.
  */
 import { openLogs } from "../../relay/log/logs.ts"
 import { sample } from "../../relay/log/samples.ts"

@@ -1,4 +1,4 @@
-/** Work that tests do on logs with tiny sizes, and a journal that knows what must be in these logs afterwards. */
+/** Work that tests do on logs with tiny sizes, and a journal that checks the content of these logs afterwards. */
 import { expect } from "vitest"
 import type { Log, Logs } from "../../relay/log/contract.ts"
 import { type LogSizes, usualLogSizes } from "../../relay/log/log-sizes.ts"
@@ -60,7 +60,7 @@ export class Journal {
   failures = 0
   #names = 0
 
-  /** Appends a change that depends on the entity's heads. It is in `acked` once the log says that it is flushed. */
+  /** Appends a change that depends on the entity's heads. Adds it to `acked` when the log says that it is flushed. */
   async append(log: Log, entity: string): Promise<void> {
     const heads = (await log.entity(entity))?.heads ?? []
     const name = `${entity} ${this.#names++}`
@@ -107,8 +107,8 @@ export class Journal {
 }
 
 /**
- * Does some of everything in two workspaces, with one log open at a time. Whatever fails with LOG_FAILED is tried
- * again.
+ * Opens, appends, reads, checks and closes in two workspaces, with one log open at a time. Repeats each call that fails
+ * with LOG_FAILED.
  */
 export async function work(disk: SimDisk, journals: readonly [Journal, Journal]): Promise<void> {
   for (let round = 0; round < 2; round++) {

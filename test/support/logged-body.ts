@@ -8,7 +8,10 @@ const bufferOf = (file: Uint8Array) => Buffer.from(file.buffer, file.byteOffset,
 /** Offsets of the marker in the two copies of a segment's header. */
 const MARKERS_AT = [32, 4096 + 32]
 
-/** Where the records that may have the bytes at `at` begin. The marker of one copy of the header may be damaged. */
+/**
+ * Where the record with the byte at `at` may begin. There is a candidate for each copy of the header, because the
+ * marker in one copy may be damaged.
+ */
 function startsBefore(bytes: Buffer, at: number): number[] {
   const starts = MARKERS_AT.map((marker) => bytes.lastIndexOf(bytes.subarray(marker, marker + 4), at))
   return starts.filter((start) => start >= MARKERS_AT[1]!)
@@ -32,7 +35,7 @@ export function hasChange(path: string, file: Uint8Array, hash: Hash): boolean {
   return false
 }
 
-/** The hashes of the changes in bodies that were read before. */
+/** A cache of the hashes of the changes in each body. */
 const read = new Map<string, ReadonlySet<Hash>>()
 const NONE: ReadonlySet<Hash> = new Set()
 

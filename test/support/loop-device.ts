@@ -1,6 +1,6 @@
 /**
- * An ext4 file system whose power can be cut. It is mounted from an image through a loop device. A copy of the image is
- * what a machine would find on its disk after a power failure, because whatever has not reached the image is not in the
+ * An ext4 file system whose power can be cut. It is mounted from an image through a loop device. A copy of the image
+ * has what a machine would find on its disk after a power failure: bytes that have not reached the image are not in the
  * copy.
  */
 import { execFile } from "node:child_process"
@@ -12,7 +12,7 @@ import { promisify } from "node:util"
 
 const run = promisify(execFile)
 
-/** Why this machine cannot do that. Undefined: it can, and a failure to do so fails the test. */
+/** Why this machine cannot make a `LoopDisk`. Undefined: it can, so a disk that cannot be made later fails the test. */
 export function whyNoLoopDevice(): string | undefined {
   if (process.getuid?.() !== 0) return "mounting a loop device needs root"
   const folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
@@ -53,15 +53,15 @@ export class LoopDisk {
     return disk
   }
 
-  /** Writes everything to the image, as a machine does that has some quiet seconds. */
+  /** Writes everything to the image, as a machine does by itself some seconds after the last write. */
   async settle(): Promise<void> {
     await run("sync", ["-f", this.path])
   }
 
   /**
-   * Mounts a copy of the disk as it would be after a power failure now; the file system replays its journal. Whoever
-   * writes to this disk must be stopped meanwhile. The kernel may still be writing, so the image is read until two
-   * reads give the same bytes. Then the image was exactly so at some moment between the two reads.
+   * Mounts a copy of the disk as it would be after a power failure now; the file system replays its journal. Stop all
+   * programs that write to this disk first. The kernel may still be writing, so the image is read until two reads give
+   * the same bytes. Then the image had exactly these bytes at some moment between the two reads.
    */
   async cut(): Promise<LoopDisk> {
     let image = await readFile(this.#image)

@@ -12,7 +12,7 @@ export interface Packed {
   readonly files: readonly { readonly path: string }[]
 }
 
-/** Packs what `npm run build` has built: building here would take the files from under other tests. */
+/** Packs the files that `npm run build` has built. A build here would remove files that other tests are using. */
 export async function pack(from: string, into: string): Promise<Packed> {
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", into]
   const { stdout } = await run("npm", args, { cwd: from, maxBuffer: 1e8 })

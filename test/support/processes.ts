@@ -10,7 +10,7 @@ import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
 import { build } from "esbuild"
 
-// This works from this folder and from bench/dist, to which benchmarks are built.
+// right both for this folder and for bench/dist, from which built benchmarks run
 const root = path.resolve(import.meta.dirname, "../..")
 const cache = path.join(root, "node_modules/.cache")
 const bundles = new Map<string, Promise<string>>()
@@ -59,7 +59,7 @@ async function bundle(entry: string): Promise<string> {
 export interface Bounds {
   /** After this many seconds the process is killed, and `line` rejects. */
   readonly seconds?: number
-  /** The environment; without it, the one of this process. */
+  /** The environment. Default: the environment of this process. */
   readonly env?: NodeJS.ProcessEnv
 }
 
@@ -114,7 +114,7 @@ export class Child {
     }
   }
 
-  /** All lines that were printed and not taken yet. */
+  /** All lines that were printed and that no earlier call has returned. */
   takeLines(): string[] {
     return this.#lines.splice(0)
   }
@@ -151,7 +151,7 @@ export interface RelayProcess extends Child {
   readonly port: number
 }
 
-/** Starts the relay by its command line, on loopback. `port` 0 takes a free port. */
+/** Starts the relay by its command line, on loopback. Port 0: any free port. */
 export async function startRelay(
   data: string,
   { port = 0, ...bounds }: Bounds & { port?: number } = {},

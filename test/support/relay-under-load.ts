@@ -1,6 +1,6 @@
 /**
- * Three replicas write to a relay that is killed again and again. Each time everything that it has acknowledged must be
- * there.
+ * Three replicas write to a relay that is killed again and again. After each kill the relay must still have all that it
+ * had acknowledged.
  */
 import path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -57,15 +57,15 @@ export class RelayUnderLoad {
     const before = this.stored.length
     const deadline = performance.now() + 60_000
     while (this.stored.length < before + 30) {
-      if (performance.now() > deadline) throw new Error("the relay has stored nothing for a minute")
+      if (performance.now() > deadline) throw new Error("the relay has stored fewer than 30 writes in a minute")
       await sleep(10)
     }
     await sleep(Math.random() * 1000)
   }
 
   /**
-   * Starts the relay on what is left of its data. At first it has a port that no replica knows, so that none can give
-   * back what is lost: everything in `acknowledged` must be there. Then it gets its old port again.
+   * Starts the relay on what is left of its data, first on a port that no replica knows, so that no replica can push a
+   * lost change again. All writes in `acknowledged` must be there. Then starts it on its old port.
    */
   async restart(acknowledged: readonly Written[], data = this.#data): Promise<void> {
     this.#data = data

@@ -1,4 +1,4 @@
-/** A relay with real sockets and files, on a disk that a test can hold or break. */
+/** A relay with real sockets and files. A test can hold back the syncs of its disk, or make them fail. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"

@@ -43,7 +43,7 @@ export async function killReplica(folder: string, kills: number): Promise<void> 
     await ws.close()
   }
 
-  // At the end the device pushes everything to the relay, and both agree.
+  // At the end the device pushes everything to the relay. Then a new replica shows the same notes as the device.
   const store = nodeStore(device)
   const ws = await openNotes(store, relay.url)
   await ws.whenStored({ signal: signal() })

@@ -22,7 +22,7 @@ export class ScriptedRelay {
    * that code.
    */
   answer: ((message: ClientMessage) => readonly (RelayMessage | number)[]) | undefined
-  /** Turns of the event loop that `settle` waits. Fewer are enough when no module must be loaded. */
+  /** Number of turns of the event loop that `settle` waits. Fewer are enough when no module is loaded meanwhile. */
   turns = 20
   private socket: Socket | undefined
   private timers = new Map<number, { at: number; readonly f: () => void }>()
@@ -74,7 +74,7 @@ export class ScriptedRelay {
     this.mouth()(...messages)
   }
 
-  /** Returns a function that sends on the present socket, even later, when there is another one. */
+  /** Returns a function that sends on the present socket, even after the client has dialled again. */
   mouth(): (...messages: RelayMessage[]) => void {
     const { socket } = this
     return (...messages) => {

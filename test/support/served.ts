@@ -1,6 +1,6 @@
 /**
- * The part of a relay behind its sockets: real connections on a real log, on a disk in memory. Nothing takes longer
- * than a turn of the event loop. A test says how full a socket is, and may make every size tiny.
+ * The part of a relay behind its sockets: real connections on a real log, on a disk in memory. No disk operation takes
+ * longer than a turn of the event loop. A test says how full a socket is, and may make every size tiny.
  */
 import { createHash } from "node:crypto"
 import type { Log, Logs } from "../../relay/log/contract.ts"
@@ -28,7 +28,7 @@ export interface ServedOptions {
 export class Served {
   readonly disk: SimDisk
   readonly workspaces: ServedWorkspaces
-  /** For each workspace's log: how often it is open, and how many listeners it has. */
+  /** For each workspace's log: by how many users it is open now, and how many listeners it has. */
   readonly uses = new Map<string, { opened: number; listeners: number }>()
   readonly #clock: Clock
   readonly #logs: Logs
@@ -96,7 +96,7 @@ export class Served {
     throw new Error("no file has this entry")
   }
 
-  /** Resolves when nothing more happens by itself. */
+  /** Resolves after so many turns of the event loop that nothing more happens by itself. */
   async settled(): Promise<void> {
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
   }
@@ -148,7 +148,7 @@ export class Replica extends Client {
   readonly id: number
   /** The number of bytes in its socket, as its connection sees it. */
   buffered = 0
-  /** Whether its connection has stopped reading, and how often that has changed. */
+  /** Whether its connection has stopped reading. `pauses`: how often it has stopped or begun again. */
   paused = false
   pauses = 0
   readonly reported: Code[] = []
@@ -182,7 +182,7 @@ export class Replica extends Client {
     this.connection.disconnected()
   }
 
-  /** The network takes all bytes in the socket but this many. */
+  /** Acts as the network that has taken all bytes in the socket except `left`. */
   drain(left = 0): void {
     this.buffered = left
     this.connection.drained()

@@ -1,5 +1,5 @@
 /**
- * A workspace to which a test sends a relay's messages, one by one. It tests the client's side of the wire.
+ * A workspace to which a test sends a relay's messages one by one, to test the client's side of the protocol.
  * `useToldWorkspace` makes a new workspace before each test of a file, and closes it after the test.
  */
 import { collection, openWorkspace, shape, text, type Workspace } from "headwater"
@@ -14,13 +14,13 @@ import { ScriptedRelay } from "./scripted-relay.ts"
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 
-// These are live bindings, so an importer sees those of the test that runs now.
+// These are live bindings, so an importing file sees the objects of the test that runs now.
 export let relay: ScriptedRelay
 export let store: ReturnType<typeof memoryStore>
 export let ws: Notes
 
 export function useToldWorkspace(): void {
-  // Loading takes longer than `relay.settle` waits.
+  // Loading Automerge takes longer than `relay.settle` waits.
   beforeAll(() => loadAutomerge())
   beforeEach(async () => {
     relay = new ScriptedRelay()

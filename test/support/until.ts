@@ -2,7 +2,7 @@
 import { vi } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
 
-/** Less than a test's own time limit, so that a failure says what the test waited for. */
+/** Longest wait, ms: less than a test's time limit, so that the failure names the condition that did not come true. */
 const BOUND_MS = 50_000
 /** How often a condition is checked when no event tells that it may have changed. */
 const LOOK_EVERY_MS = 5
@@ -12,8 +12,8 @@ interface Watched {
 }
 
 /**
- * Resolves once `holds` is true. With workspaces it is checked now, and after each of their commits and changes of
- * status. Without workspaces it is checked every few milliseconds.
+ * Resolves once `holds` returns true. With workspaces it is called now, and after each of their commits and changes of
+ * status. Without workspaces it is called every few milliseconds.
  */
 export async function until(holds: () => boolean, ...workspaces: readonly Watched[]): Promise<void> {
   const ends: (() => void)[] = []

@@ -1,8 +1,8 @@
 /**
  * No effect before its cause: in the log, on the wire, on a device and on a screen a change comes after all changes
  * that it depends on. The one exception is a log that has lost changes. A change that depends on a lost one is an
- * orphan: it stays in the log and is served, but does not count as known until a replica has given back what is
- * missing.
+ * orphan: it stays in the log and is served, but does not count as known until a replica has pushed the missing changes
+ * again.
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 
@@ -24,11 +24,11 @@ export class Causes {
   /** Changes that were in the log at some time while an ancestor of theirs was missing there. */
   readonly #orphans = new Set<Hash>()
   /**
-   * For each damaged segment that the relay has not read since: the changes that the damage cost. The relay may still
-   * take them for known.
+   * For each damaged segment that the relay has not read since the damage: the changes that the log has lost by it. The
+   * relay may still take these changes for known.
    */
   #unread = new Map<number, Set<Hash>>()
-  /** The same for each copy of the disk. A copy that was made before the damage was found brings that damage back. */
+  /** `#unread` at the time of each copy of the relay's files. A copy that is put back brings its damage back. */
   readonly #copies = new WeakMap<object, ReadonlyMap<number, Set<Hash>>>()
   /** For each connection: the changes that were sent to its client. */
   readonly #sent = new Map<number, Set<Hash>>()
@@ -79,8 +79,8 @@ export class Causes {
   }
 
   /**
-   * Call it when a copy of the files has replaced the log's. A copy that was altered since it was made
-   * is not known here: whoever altered it has noted its damage already.
+   * Call it when a copy of the files has replaced the log's files. A copy that `harmRelay` has altered is not in
+   * `#copies`: `#unread` then stays as it is, and `harmed` adds the new damage.
    */
   restored(files: object): void {
     const unread = this.#copies.get(files)
@@ -105,8 +105,8 @@ export class Causes {
   // the wire and the devices ------------------------------------------------------------------------------------------
 
   /**
-   * Call it when a connection brings a change to a device. All changes that it depends on are on the device, or were
-   * sent before it.
+   * Call it when the relay sends a change to a device. All changes on which it depends must be on the device, or have
+   * been sent before it on this connection.
    */
   served(connection: number, device: Device, hash: Hash): void {
     const sent = this.#sent.get(connection) ?? new Set()
@@ -123,8 +123,8 @@ export class Causes {
   }
 
   /**
-   * Call it when a device shows what a change did. All ancestors of that change must be on the device; orphans are no
-   * exception.
+   * Call it when a row of a device shows the effect of a change. All ancestors of that change must be on the device;
+   * orphans are no exception.
    */
   shown(device: Device, hash: Hash): void {
     const closed = this.#closed.get(device.name) ?? new Set()
@@ -140,7 +140,7 @@ export class Causes {
     for (const one of seen) closed.add(one)
   }
 
-  /** Call it when a device's disk has lost a record. */
+  /** Call it when a device has lost a change: its ancestors are then checked again. */
   dropped(device: string): void {
     this.#closed.delete(device)
   }

@@ -1,7 +1,7 @@
 /**
  * The changes on a device's disk: loose records, and pages of the histories of entities (`docs/architecture.md`, "On
- * disk"). A change that the disk has damaged still counts as held, because the device believes so until it reads it, and
- * then asks the relay for it.
+ * disk"). A change whose record is damaged still counts as held. The device believes that it has the change until it
+ * reads the record, and then asks the relay for the change.
  */
 import type { Held } from "../../../src/replica/disk/change-record.ts"
 import { type HistoryBlock, heldIn, readPage } from "../../../src/replica/disk/history-page.ts"
@@ -9,7 +9,7 @@ import type { Key, Value, Write } from "../../../src/store/store.ts"
 import type { Change } from "../../../src/wire/chunk.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
 
-/** A change in a record. `words`: what the relay's entry said of it. */
+/** A change in a record. `words`: the fields beside the chunk, as JSON (collection, author, adopted, once). */
 interface Place {
   readonly entity: string
   readonly words: string
@@ -17,11 +17,11 @@ interface Place {
 
 /** What a commit did to the changes on a disk. */
 export interface Followed {
-  /** Changes that the disk had nowhere before. */
+  /** Changes that were not on the disk before. */
   readonly fresh: readonly Hash[]
-  /** Changes that the disk has nowhere any more, each with its entity. */
+  /** Changes that are not on the disk any more, each with its entity. */
   readonly gone: ReadonlyMap<Hash, string>
-  /** Changes that were moved into a page with other words. */
+  /** Changes whose `words` differ after they were moved into a page. */
   readonly otherWords: readonly Hash[]
 }
 
@@ -38,7 +38,7 @@ export class ChangesOnDisk {
     return kind === "change" || kind === "history"
   }
 
-  /** Every change that the device has, or believes to have, with its entity. */
+  /** Every change that the device has, or believes that it has, with its entity. */
   get held(): ReadonlyMap<Hash, string> {
     if (this.#held !== undefined) return this.#held
     const held = new Map(this.#damaged)
@@ -53,7 +53,7 @@ export class ChangesOnDisk {
     return this.#removed.has(hash) || this.held.has(hash)
   }
 
-  /** Whether any such change, or one of this entity, cannot be read. */
+  /** Whether a change for which `counts` is true cannot be read. `entity`: only changes of this entity. */
   isDamaged(entity?: string): boolean {
     const lost = ([hash, of]: readonly [Hash, string]) => (entity ?? of) === of && !this.isWhole(hash)
     return [...this.held, ...this.#removed].some(lost)
@@ -75,7 +75,10 @@ export class ChangesOnDisk {
     return undefined
   }
 
-  /** Notes that the disk has damaged changes, before the records are read without them. */
+  /**
+   * Notes that the disk has damaged changes. Call it before `setLoose` and `setPage`, which take a change out again if
+   * another record has it.
+   */
   damage(entity: string, hashes: Iterable<Hash>): void {
     this.#held = undefined
     for (const hash of hashes) this.#damaged.set(hash, entity)
@@ -103,7 +106,7 @@ export class ChangesOnDisk {
     for (const hash of this.#pages.get(name)?.keys() ?? []) this.#damaged.delete(hash)
   }
 
-  /** Follows a commit. `read` reads a loose record. */
+  /** Applies the writes of a commit. `read` decodes a loose record. */
   follow(writes: readonly Write[], read: (value: Uint8Array) => Held): Followed {
     const before = this.held
     const words = new Map<Hash, string | undefined>()

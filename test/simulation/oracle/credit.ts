@@ -1,6 +1,6 @@
 /**
- * The credit of each connection. A pull that names a cursor sets it anew, and a pull without a cursor adds to what is
- * left. The relay must not send an item to a client that has no credit left.
+ * The credit of each connection. A pull with a cursor sets the credit, and a pull without a cursor adds to the credit
+ * that is left. The relay must not send an item to a client that has no credit left.
  */
 import { type ClientMessage, type Entries, encodeItem } from "../../../src/wire/protocol.ts"
 
@@ -35,7 +35,10 @@ export class Credit {
     }
   }
 
-  /** Call it when the relay says that its log has failed. The relay waits for new credit, and forgets what it has sent beyond the old one. */
+  /**
+   * Call it when the relay says that its log has failed. The relay then waits for new credit, and does not subtract
+   * from it what it had sent beyond the old credit.
+   */
   failed(connection: number): void {
     this.#of(connection).left = 0
   }
@@ -43,7 +46,7 @@ export class Credit {
   /** Call it when the relay sends entries. Entries that answer a pull have a `principal`. */
   sent(connection: number, { items, principal, level }: Entries): void {
     const account = this.#of(connection)
-    // While its socket is full the relay answers no pull. If several pulls wait, one cannot say here which of them this
+    // The relay answers no pull while its socket is full. If several pulls wait, it is not known which of them this
     // frame answers, so the largest of their credits counts.
     if (principal !== undefined && account.begun.length > 0) {
       account.left = Math.max(...account.begun)

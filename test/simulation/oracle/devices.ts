@@ -18,7 +18,7 @@ interface DeviceAccess {
   readonly changes: number
   /**
    * Whether the relay has told the device that it may only read, and the device has not committed that yet. If the
-   * relay takes it back at once, one commit holds both, and its disk never says "read".
+   * relay lets it write again before that commit, the disk never says "read".
    */
   readonly toldReadOnly: boolean
 }
@@ -32,8 +32,8 @@ export class Devices {
   /** Whether a record of any device was damaged in this run. */
   anyHarmed = false
   /**
-   * Changes that a device owed until the run damaged or replaced the record that said so. A copy of its disk has
-   * forgotten them as well.
+   * Changes of which the run has damaged or replaced the outbox record on a device. They are not kept per device,
+   * because a copy of the device's disk lacks the records as well.
    */
   readonly #forgotten = new Set<Hash>()
   /** For each device: the access that its disk names, and how many commits have changed that. */
@@ -69,7 +69,7 @@ export class Devices {
     return new Map([...changes.held].filter(([hash]) => changes.isWhole(hash)))
   }
 
-  /** Whether the record of any change, or of one of this entity, is damaged. */
+  /** Whether the record of a change on this device is damaged. `entity`: only changes of this entity. */
   isDamaged(device: Device, entity?: string): boolean {
     return this.#onDisk(device.name).isDamaged(entity)
   }
@@ -107,7 +107,7 @@ export class Devices {
     return this.#authors.get(hash)
   }
 
-  /** The changes that a device has in any form, so that it could give them back. */
+  /** The changes that a device can read, or has on its rejected list: it could push them again. */
   kept(device: Device): Hash[] {
     return [...this.whole(device).keys(), ...device.rejected()]
   }
@@ -152,14 +152,14 @@ export class Devices {
     this.#oracle.causes.dropped(device.name)
   }
 
-  /** Whether any device owed this change until the run damaged or replaced the record that said so. */
+  /** Whether the run has damaged or replaced an outbox record of this change on any device. */
   anyForgot(hash: Hash): boolean {
     return this.#forgotten.has(hash)
   }
 
   /**
-   * Call it when a commit is asked for, even if it fails: a pair (actor, seq) that was used in it must not be used
-   * again.
+   * Call it when a commit is asked for, even if it fails later: no other change may use a pair (actor, seq) of its
+   * changes.
    */
   asked(writes: readonly Write[]): void {
     for (const [key, value] of writes)
@@ -197,8 +197,8 @@ export class Devices {
   }
 
   /**
-   * A change that is not owed any more must have been refused, or have been on the relay's disk. Its record may move
-   * into a page.
+   * A change that leaves the outbox must have been refused, or have been on the relay's disk. Its record may move into
+   * a page of the outbox.
    */
   #followOwed(device: Device, writes: readonly Write[]): void {
     const owed = this.#owed.get(device.name) ?? new OwedOnDisk()
@@ -219,7 +219,7 @@ export class Devices {
     if (how === "own" && principal !== null && !this.#authors.has(hash)) this.#authors.set(hash, principal)
   }
 
-  /** A new change is owed in the same commit that saves it, unless it came from the relay. */
+  /** The commit that saves a new change also adds it to the outbox, unless the change came from the relay. */
   #checkOwed(device: Device, { hash, entity }: Minted): void {
     if (this.#oracle.log.hadEver(hash) || this.owed(device.name).get(hash)) return
     this.#oracle.fail("saved without its outbox record", `${device.name} ${entity} ${short(hash)}`)
@@ -232,8 +232,8 @@ export class Devices {
   }
 
   /**
-   * A commit that changes an entity writes its row or a stale mark, because whoever reads only rows must learn of the
-   * change.
+   * A commit that changes an entity writes its row or a stale mark. Otherwise code that reads only rows would not learn
+   * of the change.
    */
   #checkRow(device: Device, entity: string, writes: readonly Write[]): void {
     const told = ([[, kind, , id], value]: Write) =>
@@ -251,12 +251,12 @@ export class Devices {
     }
   }
 
-  /** A device that must heal does not use its cursor: the damage that the heal mends may be before it (`pulls`). */
+  /** A device that must heal may lack changes before its cursor. `pulls` checks the cursor if the device uses it. */
   #checkCursor(device: Device, { cursor, heal }: State): void {
     if (cursor && !heal) this.#checkBefore(device, cursor)
   }
 
-  /** Call it when a device pulls from this cursor on, also if it must heal: it relies on all that is before it. */
+  /** Call it when a device pulls from this cursor, even if it must heal: it must have all changes before the cursor. */
   pulls(device: Device, cursor: Cursor): void {
     this.#checkBefore(device, Buffer.from(cursor).toString("hex"))
   }
@@ -272,8 +272,9 @@ export class Devices {
   }
 
   /**
-   * Call it when the device has said that it is synced. It must hold what the relay had stored when it was asked,
-   * except what the relay has lost since then, even if it was given back.
+   * Call it when `whenSynced` has resolved. `stored`: the changes that the relay had stored when `whenSynced` was
+   * called. The device must have them all, except changes that the relay has lost since, even if a replica pushed them
+   * again.
    */
   checkSynced(device: Device, stored: readonly Stored[]): void {
     const held = this.held(device.name)

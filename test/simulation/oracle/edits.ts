@@ -1,4 +1,4 @@
-/** Every edit that the run has made, and its fate. Each edit writes a token that is found again in changes and rows. */
+/** Every edit of the run, and its fate. Most edits write a token, which the oracle finds again in changes and rows. */
 import { HeadwaterError } from "../../../src/base/errors.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
 import type { Device } from "../world/store.ts"
@@ -18,7 +18,7 @@ export interface EditMade {
   state: "asked" | "saved" | "failed"
   /** Set for an edit that removed something from a text. */
   cuts?: true
-  /** The hash of its change, once that change is on a disk. */
+  /** The hash of its change, once the oracle has found the change on a disk. */
   hash?: Hash
   /** Set when the run has destroyed the only disk that held the change. */
   excused?: true
@@ -131,8 +131,8 @@ export class Edits {
   }
 
   /**
-   * An edit without a token is found by a new change of its entity. If another edit may have done the same before, it
-   * need not write one.
+   * Whether an edit that wrote no token has made a change: its entity has a new one. An edit need not make a change if
+   * an earlier one may have done the same.
    */
   #hasWritten(device: Device, { entity, does, cuts }: EditMade, before: Before): boolean {
     const must = does.includes("splice") ? cuts : before.sure
@@ -168,7 +168,7 @@ export class Edits {
     return [...this.#heldOf(device, entity)].some((hash) => !held.has(hash))
   }
 
-  /** Whatever a replica shows is saved on its device and owed, or on the relay's disk. */
+  /** Everything that a replica shows must be saved on its device, and be in its outbox or stored. */
   shown(
     device: Device,
     rows: readonly { readonly id: string; readonly title?: string; readonly body?: string }[],
@@ -186,7 +186,7 @@ export class Edits {
     }
   }
 
-  /** Whether this device owes the edit's change: it was made here, or on the device of which this one is a copy. */
+  /** Whether the edit's change is in this device's outbox, or was in an outbox until the run harmed or replaced it. */
   #isOwed(device: Device, { hash }: EditMade): boolean {
     if (hash === undefined) return false
     const { devices } = this.#oracle
@@ -199,15 +199,15 @@ export class Edits {
     return [...this.made.values()].filter(({ state, hash }) => state === "saved" && hash && held.has(hash))
   }
 
-  /** All these edits are on the relay's disk, or were there before an older copy replaced it. */
+  /** All these edits must be on the relay's disk, or have been there before an older copy replaced it. */
   allStored(device: Device, edits: readonly EditMade[]): void {
     for (const edit of edits)
       if (!this.#stored(edit)) this.#oracle.fail("said to be stored", `${device.name} ${edit.token}`)
   }
 
   /**
-   * Counts pairs of saved edits of one entity that did not know of each other; `conflicts` are those of the same
-   * register.
+   * Counts pairs of saved, concurrent edits of one entity. `conflicts`: those pairs that write the same field, without
+   * `body`, whose edits merge.
    */
   concurrency(): { "concurrent edits": number; conflicts: number } {
     const saved = [...this.made.values()].filter(({ hash }) => hash && this.#oracle.changes.has(hash))

@@ -1,6 +1,7 @@
 /**
- * What must hold at every moment. The oracle reads frames, the devices' records and the relay's disk, and never a
- * private field. So a violation is something that a user, a second client or the next start of a program could see.
+ * Checks what must be true at every moment. The oracle reads frames, the devices' records and the relay's disk, and
+ * never a private field. So a violation is something that a user, a second client or the next start of a program could
+ * see.
  */
 import { isDerived, readChange } from "../../../src/wire/chunk.ts"
 import type { Hash } from "../../../src/wire/protocol.ts"
@@ -86,8 +87,8 @@ export class Oracle {
   }
 
   /**
-   * Whether the relay could give this change back: its bytes are flushed, and it is in the log. Bytes behind a torn
-   * tail are not in the log.
+   * Whether the relay could send this change to a device: its bytes are flushed, and it is in the log. Bytes behind a
+   * torn tail are not in the log.
    */
   relayHolds(hash: Hash): boolean {
     return this.onDiskNow(hash) && this.log.has(hash)

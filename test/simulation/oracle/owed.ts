@@ -1,7 +1,7 @@
 /**
- * The outbox on a device's disk, read without the library, so that a fault of the library cannot hide itself: records
- * of single changes, and pages of many (`docs/architecture.md`, "On disk"). A single record replaces what a page says
- * of the same change; the record `null` says that the change is not owed any more.
+ * The outbox on a device's disk, read without the library, so that a fault of the library cannot hide itself. It has
+ * records of single changes, and pages of many changes (`docs/architecture.md`, "On disk"). A single record replaces
+ * the record of the same change in a page. A single record `null` says that the change is not in the outbox any more.
  */
 
 import type { Key, Value } from "../../../src/store/store.ts"
@@ -25,10 +25,10 @@ interface Page {
 
 export class OwedOnDisk {
   readonly #pages = new Map<string, ReadonlyMap<Hash, Owed>>()
-  /** The single records. `null`: this change is not owed any more, whatever a page says. */
+  /** The single records. `null`: this change is not in the outbox any more, even if a page has it. */
   readonly #records = new Map<Hash, Owed | null>()
 
-  /** Whether this key is one of the outbox. */
+  /** Whether this is the key of an outbox record. */
   static concerns([, kind]: Key): boolean {
     return kind === "out" || kind === "outpage"
   }
@@ -52,7 +52,7 @@ export class OwedOnDisk {
     return undefined
   }
 
-  /** All changes that are owed. */
+  /** All changes in the outbox. */
   all(): Map<Hash, Owed> {
     const all = new Map<Hash, Owed>()
     for (const page of this.#pages.values()) for (const [hash, owed] of page) all.set(hash, owed)

@@ -9,7 +9,7 @@ export interface Place {
   readonly hash: Hash
 }
 
-/** A change that was in the log, and how often the log had lost it by then. */
+/** A change in the log at some moment. `losses`: how often the log had lost the change by that moment. */
 export interface Stored extends Place {
   readonly losses: number
 }
@@ -66,16 +66,16 @@ export class RelayLog {
   }
 
   /**
-   * Checks whose name an entry carries. An adopted change must have been in the log before, and any other one carries
-   * its author's name. A derived change has no author.
+   * Checks the principal that an entry names. An adopted change must have been in the log before. Any other change must
+   * name its author. A derived change has no author, so it is not checked.
    */
   #checkAuthor(entry: Entry, hash: Hash): void {
     if (this.#oracle.changes.get(hash)!.derived) return
     const author = this.#oracle.devices.authorOf(hash)
     const what = `${entry.entity} ${short(hash)}`
     if (entry.adopted) {
-      // If the outbox record of a change is lost, its author is not known any more, so it is adopted although it was in
-      // no log.
+      // If the outbox record of a change is lost, its author is not known any more. Then the change is adopted although
+      // it was in no log.
       if (!this.hadEver(hash) && !this.#oracle.devices.anyForgot(hash))
         this.#oracle.fail("adopted for no reason", `${what} was in no log before`)
     } else if (author !== undefined && author !== entry.by)
@@ -104,8 +104,8 @@ export class RelayLog {
   }
 
   /**
-   * Call it when a byte of this segment was altered while the relay was down. `log` is what the disk would give without
-   * that.
+   * Call it when a byte of this segment was altered while the relay was down. `log`: the entries that the relay would
+   * read from the unaltered files.
    */
   harmed(segment: number, log: readonly Logged[]): void {
     const places = log.flatMap((logged) => this.#placesOf(logged))
@@ -116,9 +116,9 @@ export class RelayLog {
   }
 
   /**
-   * Call it when the relay sends this cursor. If a log has lost entries, cursors before its new end are the same as
-   * before the loss. Such a cursor then stands only for what is left, because the relay does not know of the lost
-   * entries any more.
+   * Call it when the relay sends this cursor. If the log has lost entries, the relay may give out a cursor again that
+   * it gave before the loss. The cursor then promises only the entries that are left, because the relay does not know
+   * of the lost ones.
    */
   gaveOut(cursor: Cursor): void {
     const name = Buffer.from(cursor).toString("hex")

@@ -1,6 +1,6 @@
 /**
- * How often a run has reached the sizes at which the library works differently, as far as its reads and writes show
- * that.
+ * Counts how often a run has reached a size at which the library works differently, as far as the keys that it reads
+ * and writes show that.
  */
 import { keys } from "../../../src/replica/disk/records.ts"
 import type { Key, Write } from "../../../src/store/store.ts"
@@ -18,8 +18,8 @@ export class SizesReached {
   }
 
   /**
-   * A page may be written in the commit that makes its records, or when loose records are folded into it. Only folding
-   * removes loose records.
+   * A commit writes a page for its own records, or folds loose records into it. It has folded if it also removes loose
+   * records.
    */
   committed(writes: readonly Write[]): void {
     const { seen } = this
@@ -35,8 +35,8 @@ export class SizesReached {
   }
 
   /**
-   * Call it when a program lists records. `before` has the entities whose changes this life of the program has listed
-   * already.
+   * Call it when a program lists records. `before`: the entities whose changes the program has listed since it was
+   * started.
    */
   listed([, kind, entity]: Key, before: Set<string>): void {
     if (kind !== "change" || entity === undefined) return

@@ -8,7 +8,7 @@ import { short } from "./facts.ts"
 import type { Oracle } from "./oracle.ts"
 
 export class Wire {
-  /** How often the messages showed each of these. */
+  /** How often each of these has happened on the wire. */
   readonly seen = {
     heals: 0,
     adopted: 0,
@@ -72,8 +72,8 @@ export class Wire {
   }
 
   /**
-   * The answer to a pull is not news, and so is never doubled: a replica would take the second copy for the answer to
-   * its next pull (found with seed 2077338423).
+   * Whether the network may double this frame: entries, or an ack. An answer to a pull is not doubled, because a
+   * replica would take the second copy for the answer to its next pull (found with seed 2077338423).
    */
   isNews(frame: Uint8Array): boolean {
     const message = decodeRelay(frame)
@@ -82,8 +82,8 @@ export class Wire {
   }
 
   /**
-   * Call it when the relay sends a frame. Acks, cursors and entries may only be of what is on its disk. `device` is
-   * undefined when the frame is lost on its way.
+   * Call it when the relay sends a frame. It may send acks, cursors and entries only of changes on its disk. `device`
+   * is undefined when the frame is lost on its way.
    */
   down(device: Device | undefined, connection: Connection, frame: Uint8Array): void {
     const message = this.#oracle.read("bytes that are no message", "the relay", () => decodeRelay(frame))
@@ -111,7 +111,7 @@ export class Wire {
     }
   }
 
-  /** The relay may acknowledge a change that is damaged on its disk as long as it has not read the damaged segment. */
+  /** Until the relay has read a damaged segment, it may acknowledge changes that the damage has destroyed there. */
   #checkAcknowledged(hash: Hash): void {
     const unread = this.#oracle.causes.isUnread(hash)
     if (!this.#oracle.onDiskNow(hash) && !unread) this.#oracle.fail("acknowledged before stored", short(hash))

@@ -21,7 +21,7 @@ interface Event {
   readonly process: Process | undefined
 }
 
-/** Time at the start of a run: 2026-01-01, so that times in a failure's report look like times. */
+/** Time at the start of a run, ms since 1970: 2026-01-01, so that times in a failure's report look like times. */
 const START = Date.UTC(2026, 0, 1)
 
 export class Scheduler {
@@ -49,7 +49,7 @@ export class Scheduler {
     return new Random(`${this.seed}/${stream}`)
   }
 
-  /** Runs `f` after `ms`, in no fixed order with other events. Returns a function that cancels it. */
+  /** Runs `run` after `ms`, independently of all lanes. Returns a function that cancels it. */
   after(ms: number, label: string, run: () => void, process?: Process): () => void {
     const event = { due: this.now + Math.max(0, ms), order: this.#order++, label, run, process }
     this.#loose.push(event)
@@ -110,7 +110,7 @@ export class Scheduler {
     if (this.trail.length > 4000) this.trail.splice(0, 2000)
   }
 
-  /** Runs everything that happens within `ms`. */
+  /** Runs all events of the next `ms`. */
   async pass(ms: number): Promise<void> {
     const until = this.now + ms
     while (await this.step(until));
@@ -142,7 +142,7 @@ export class Lane {
   readonly #random: Random
   #events: Event[] = []
   #last = 0
-  /** The lane is free from this time on: everything pushed so far has taken its `busy` time. */
+  /** The time from which on no event occupies the lane: all events so far have had their `busy` ms. */
   #free = 0
 
   constructor(scheduler: Scheduler, name: string, latency: Latency) {
@@ -160,7 +160,7 @@ export class Lane {
     return this.held || this.paused ? undefined : this.#events[0]
   }
 
-  /** Adds an event. It takes up the lane for `busy` ms, after the events before it have done so. */
+  /** Adds an event. It occupies the lane for `busy` ms, after all earlier events have occupied it. */
   push(label: string, run: () => void, process?: Process, busy = 0): void {
     this.#free = Math.max(this.#free, this.#scheduler.now) + busy
     const due = Math.max(this.#last, this.#free + draw(this.#random, this.#latency))
@@ -207,8 +207,8 @@ export function draw(random: Random, { usual, worst }: Latency): number {
 }
 
 /**
- * One life of a program. Its timers and everything that it waits for end with it. A promise on which a dead program
- * waits is never settled, because nothing of that program is left to react.
+ * A program from its start to its end. Its timers and everything that it waits for end with it. A promise on which a
+ * dead process waits is never settled, because nothing of the process is left to react.
  */
 export class Process implements Clock {
   readonly name: string

@@ -1,6 +1,6 @@
 /**
- * A device's disk damages a record while its program is down. A change may be lost by that if no other disk holds it.
- * Damage to a record of another kind must cost nothing, because the record can be made again from the changes.
+ * A device's disk damages a record while its program is down. The damage may lose a change of which no other disk has a
+ * copy. Damage to a record of another kind must lose nothing, because the record can be made again from the changes.
  */
 import type { Key, Value } from "../../../src/store/store.ts"
 import { decodeEntry, type Entry } from "../../../src/wire/protocol.ts"
@@ -60,10 +60,10 @@ function lostBy(key: Key, before: Value, after: Value): string[] {
 }
 
 /**
- * The value with one character or byte replaced so that the damage can be noticed: a JSON text has a checksum, and the
- * check of the chunks does not match when one byte of their short form is another. The words beside the chunks (such as
- * the name of a collection) have neither. A page of a history has a check of everything in a block. A change that is damaged already stays as it is: another fault in it could
- * mend the first one.
+ * Returns the value with one character or byte replaced, so that a reader can notice the damage. A JSON text has a
+ * checksum, and so has each block of a history page. A record of a change has a check of its chunks, and none of its
+ * other fields (such as the collection's name), so only a byte of the chunks is replaced. A record of a change that is
+ * damaged already stays as it is, because a second fault could mend the first one.
  */
 function damaged([, kind]: Key, value: Value, x: number): Value {
   if (typeof value === "string") {

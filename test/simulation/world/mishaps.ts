@@ -1,4 +1,4 @@
-/** What can happen to devices and to the relay. A mishap that returns false found nothing to which it could happen. */
+/** What can happen to devices and to the relay. A mishap returns false if it could not happen, and did nothing. */
 import { decodeHeader, HEADER_BYTES } from "../../../relay/log/segment/header.ts"
 import type { Relay, RelayOptions } from "../../../src/sync/connection/relay-connection.ts"
 import type { Files } from "../../support/disk.ts"
@@ -9,7 +9,7 @@ import type { World } from "./world.ts"
 
 // a device and its program --------------------------------------------------------------------------------------------
 
-/** `delivered`: frames that the device has sent still arrive. */
+/** Kills the device's program. `delivered`: frames that the program has sent still arrive. */
 export function crash(world: World, replica: Replica, delivered: boolean): boolean {
   if (!replica.running) return false
   world.seen["replica crashes"]++
@@ -57,8 +57,8 @@ export function failCommits(replica: Replica, n: number): boolean {
 }
 
 /**
- * Another account signs in on the device. What the earlier account has not pushed stays there until that account is
- * back.
+ * Another account signs in on the device. Changes that the earlier account has not pushed stay on the device until that
+ * account signs in again.
  */
 export function switchAccount(world: World, replica: Replica, x: number): boolean {
   if (!world.principals || !replica.running) return false
@@ -91,7 +91,7 @@ export function changeAccess(world: World, replica: Replica, toldIn: "notice" | 
   else if (world.relay.sayAccess(replica.name)) world.seen["access told in a notice"]++
 }
 
-/** Updates the app: the program starts again, and its schema declares more. */
+/** Updates the app: the program starts again, with a schema that declares more fields. */
 export async function update(world: World, replica: Replica): Promise<boolean> {
   if (replica.version === 2 || (replica.running && !replica.ws)) return false // updated already, or still opening
   await replica.close()
@@ -100,7 +100,7 @@ export async function update(world: World, replica: Replica): Promise<boolean> {
   return open(world, replica)
 }
 
-/** The token function fails a few times. The connection is cut so that it is called. */
+/** Makes the next one to three calls of the token function fail, and cuts the connection, so that it is called. */
 export function failTokens(world: World, replica: Replica, x: number): void {
   for (let i = 0; i <= x % 3; i++) replica.tokens.next.push((x >> 2) % 2 ? "hangs" : "rejects")
   for (const connection of world.network.of(replica.name)) connection.cut()
@@ -115,7 +115,7 @@ export function backUpDevice(replica: Replica): void {
 export async function restoreDevice(world: World, replica: Replica): Promise<boolean> {
   const { backup } = replica
   if (!backup) return false
-  replica.principal = backup.principal // a restored device has the account that it had then
+  replica.principal = backup.principal // a restored device has the account that it had at the time of the backup
   await replaceDevice(world, replica, backup.records)
   return true
 }
@@ -123,7 +123,7 @@ export async function restoreDevice(world: World, replica: Replica): Promise<boo
 /** A new, empty device takes the place of this one. */
 export const wipeDevice = (world: World, replica: Replica): Promise<void> => replaceDevice(world, replica, new Map())
 
-/** Two devices of one person go on from copies of one store. */
+/** Replaces the device by a copy of `from`. Both go on from the same records, as two devices of one person. */
 export async function cloneDevice(world: World, replica: Replica, from: Replica): Promise<boolean> {
   if (replica === from) return false
   replica.principal = from.principal
@@ -151,7 +151,7 @@ export async function destroy(world: World, replica: Replica): Promise<void> {
 
 // the relay -----------------------------------------------------------------------------------------------------------
 
-/** `x` chooses whether the power goes, which clients notice at once, and how long the relay is down. */
+/** `x` chooses whether the relay's power fails, which clients notice at once, and how long the relay is down. */
 export async function crashRelay(world: World, x: number): Promise<boolean> {
   const { relay } = world
   if (!relay.running) return false

@@ -7,7 +7,7 @@ import type { Socket } from "../../../src/base/env.ts"
 import { draw, type Lane, type Latency, type Process, type Scheduler } from "./clock.ts"
 import { hashBytes, type Random } from "./random.ts"
 
-/** A connection as the relay's server would see it. */
+/** The relay's end of a connection. */
 export interface Line {
   readonly id: number
   /** Name of the replica that dialled. */
@@ -50,7 +50,7 @@ export interface Tap {
 export class Network {
   readonly connections: Connection[] = []
   host: Host | undefined
-  /** How often each of these has happened. */
+  /** How often each thing has happened. */
   readonly seen = {
     cuts: 0,
     zombies: 0,
@@ -68,7 +68,7 @@ export class Network {
   duplicates = 0
   /** Bytes that a connection carries in 1 ms. */
   bytesPerMs = Infinity
-  /** Whether new connections hold every frame until it is released. */
+  /** Whether each frame of a new connection waits until it is released. */
   held = false
   readonly scheduler: Scheduler
   readonly latency: Latency
@@ -123,7 +123,7 @@ export class Connection {
   readonly #process: Process
   readonly #url: string
   #listener: Listener | undefined
-  /** What each end believes of the connection. */
+  /** The connection's state as the client sees it, and as the relay sees it. */
   #client: "opening" | "open" | "closed" = "opening"
   #relay: "none" | "open" | "closed" = "none"
   #buffered = { up: 0, down: 0 }
@@ -184,8 +184,8 @@ export class Connection {
   }
 
   /**
-   * The client's program is gone. The relay notices the end after it has received what was sent, or without receiving
-   * it.
+   * The client's program is gone. Then the relay notices the end. `delivered`: before that, it receives the frames on
+   * their way.
    */
   clientDied(delivered: boolean): void {
     this.#client = "closed"

@@ -1,6 +1,6 @@
 /**
- * Random numbers from a seed (sfc32). Each part of a run has its own stream of them, so that leaving out one command
- * changes little in the others.
+ * Random numbers from a seed (sfc32). Each part of a run has its own stream of them. So a run without one of its
+ * commands differs little from the whole run.
  */
 export class Random {
   #a: number

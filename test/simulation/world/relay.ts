@@ -43,7 +43,7 @@ export interface RelayHostOptions {
 
 export class RelayHost implements Host {
   readonly backups: Files[] = []
-  /** Called before a sync, with the number of entries that were written and not flushed. */
+  /** Called before the disk syncs, with the number of entries that were appended and not flushed. */
   onSync: (entries: number) => void = () => {}
   /** Called when the relay has found that its log has lost entries. */
   onBreak: () => void = () => {}
@@ -69,8 +69,8 @@ export class RelayHost implements Host {
   #life = 0
   #failing = 0
   /**
-   * Whether an operation of the disk has failed, or damage was found, since the program started. Then the relay may
-   * refuse to serve.
+   * Whether an operation of the disk has failed, or damage was found, since the program started. In that case the relay
+   * may refuse to serve.
    */
   #troubled = false
   /** Whether a flush of the log has failed since the log was opened last. */
@@ -130,7 +130,7 @@ export class RelayHost implements Host {
     await this.#logs?.open(WORKSPACE)
   }
 
-  /** A copy of what the disk has durably. The oracle notes what is damaged in it. */
+  /** A copy of the files that would survive a power failure now. The oracle notes which damage is in the copy. */
   snapshot(): Files {
     const files = this.#disk.snapshot()
     this.#oracle.causes.copied(files)
@@ -165,8 +165,8 @@ export class RelayHost implements Host {
   }
 
   /**
-   * The entries that a relay started on these files would serve (by default, on what the disk has durably). Takes no
-   * simulated time and changes nothing.
+   * The entries that a relay started on these files would serve. Default: the files that would survive a power failure
+   * now. Takes no simulated time and changes nothing.
    */
   async readLog(files = this.#disk.snapshot()): Promise<Logged[]> {
     const copy = simDisk({ random: () => 0 })
@@ -227,8 +227,9 @@ export class RelayHost implements Host {
   }
 
   /**
-   * Tells a device in a notice which access it has now, as a relay does whose list of grants has changed. A connection
-   * that has asked for nothing yet is told in the answer to its first pull. Returns whether any connection was told.
+   * Tells a device in a notice which access it has now, as a relay does when its list of grants has changed. A
+   * connection that has sent no request yet gets no notice: the answer to its first pull names the access. Returns
+   * whether any connection got a notice.
    */
   sayAccess(owner: string): boolean {
     const told = [...this.#served].filter(([{ active }, line]) => active && line.owner === owner)
@@ -284,7 +285,7 @@ export class RelayHost implements Host {
     this.#oracle.log.rolledBack(this.#log.appended)
   }
 
-  /** The same logs, with every appended entry reported to the oracle. */
+  /** Returns logs that report every appended entry to the oracle. */
   #watched(logs: Logs): Logs {
     const watch = (log: Log): Log =>
       new Proxy(log, {
@@ -303,7 +304,8 @@ export class RelayHost implements Host {
     const open = async (workspace: string) => {
       if (workspace !== WORKSPACE) return logs.open(workspace)
       const log = await logs.open(workspace)
-      // Of the entries that a failed flush has taken back, a log that is read again has those that are whole in its file.
+      // After a failed flush the log takes back the entries that were not flushed. When the log is opened again, it has
+      // those of these entries that are whole in its file.
       if (this.#failed) this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
       this.#failed = false
       this.#log = log

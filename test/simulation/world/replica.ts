@@ -41,7 +41,7 @@ const open = (id: string, store: Store, env: Env, relay: Relay | RelayOptions | 
   openWorkspace({ id, collections: versions[version], store, env, relay })
 export type Workspace = Awaited<ReturnType<typeof open>>
 
-/** Length of a token. A token stands for one edit: a text is a row of tokens, and a search for its bytes finds each. */
+/** Characters of a token. A token stands for one edit. A text is a row of tokens, and a search for bytes finds each. */
 export const TOKEN = 4
 export const EDITS = ["title", "splice", "cut", "tags", "both", "assign", "delete", "restore"] as const
 export type EditKind = (typeof EDITS)[number]
@@ -71,18 +71,18 @@ export class Replica {
   relay: Relay | RelayOptions = RELAY
   /** The version of the app on this device. */
   version: Version = 1
-  /** What its token function does in its next calls, and how often it has failed. */
+  /** `next`: what its token function does in its next calls. `failed`: how often the function has failed. */
   tokens: { readonly next: ("rejects" | "hangs")[]; failed: number } = { next: [], failed: 0 }
   /**
-   * How many of the next messages to its workspace come from a relay that is newer than this library, and how many have
-   * come.
+   * `next`: how many of the next `entries` messages to its workspace come from a relay that is newer than the library.
+   * `met`: how many have come.
    */
   newer = { next: 0, met: 0 }
   /** The access that the relay grants to this device now. */
   access: Access = "write"
   /** How often the relay has withdrawn its right to write. */
   withdrawn = 0
-  /** The connection from which its workspace has disconnected. */
+  /** The connection that its workspace used when the workspace was told to disconnect. */
   left: Connection | undefined
   /** Whether the device has a network. */
   online = true
@@ -107,7 +107,7 @@ export class Replica {
   readonly #skew: number
   #life = 0
   #woken = new Set<() => void>()
-  /** Entities whose changes this life of the program has listed from its disk. */
+  /** Entities whose changes the present process has listed from its disk. */
   #listed = new Set<string>()
 
   constructor({ name, scheduler, network, oracle, latency, sizes }: ReplicaOptions) {
@@ -153,7 +153,8 @@ export class Replica {
         return () => void woken.delete(f)
       },
     }
-    // A change that depends on a damaged one is refused until the damaged one has come back.
+    // Until a copy of a damaged change arrives, the status may name that change (CHUNK_BAD), or a change that depends
+    // on it (DEPS_UNKNOWN).
     const harmed = (code: string) => this.#oracle.devices.anyHarmed && (code === "CHUNK_BAD" || code === "DEPS_UNKNOWN")
     const watch = (ws: Workspace) =>
       ws.onStatus(({ error, others }) => {
@@ -185,7 +186,7 @@ export class Replica {
     )
   }
 
-  /** Opens the second workspace first, so that it holds the socket to which the first one comes later. */
+  /** Opens the second workspace first, so that the checked workspace comes to a socket that is open already. */
   async #open(store: Store, env: Env, process: Process) {
     const options = { ...RELAY, token: () => this.#token() }
     this.relay = this.shares ? relayConnection(options) : options
@@ -204,7 +205,7 @@ export class Replica {
     }
   }
 
-  /** The app's token function: it gives the name, rejects, or never answers. */
+  /** The app's token function: it returns the device's name, rejects, or never resolves. */
   #token(): string | Promise<string> {
     const next = this.tokens.next.shift()
     if (next === undefined) return this.name
@@ -212,9 +213,9 @@ export class Replica {
     return next === "rejects" ? Promise.reject(new Error("no token now")) : new Promise(() => {})
   }
 
-  /** Makes a note in the second workspace. Whether it has arrived is checked at the end of the run. */
+  /** Makes a note in the second workspace. The end of the run checks that all devices have it. */
   writeHome(): void {
-    // A device may also be a copy of a device that may only read.
+    // The device may be a copy of a device that may only read.
     const wasReadOnly = this.home?.status.access === "read"
     this.home?.notes.create({ title: this.name, body: "" }).catch((error) => {
       if (codeOf(error) === "READ_ONLY" && (wasReadOnly || this.withdrawn > 0)) return
@@ -241,7 +242,7 @@ export class Replica {
     for (const connection of this.#network.of(this.name)) connection.clientDied(delivered)
   }
 
-  /** Closes the workspaces as an app does, and waits for that. */
+  /** Closes the workspaces as an app does, and waits until they are closed. */
   async close(): Promise<void> {
     const { ws, home, process } = this
     if (!ws || !process) return
@@ -310,7 +311,7 @@ export class Replica {
     }
   }
 
-  /** Creates the entity, which has no row, or restores it if it was deleted. */
+  /** Creates the entity, which has no row, or asks to restore it; `kind` decides. */
   #make(ws: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
     const { entity: id, token } = made
     const all = ws[collectionOf(id)]
@@ -329,7 +330,7 @@ interface AnyEdit {
   splice(field: string, at: number, remove: number, insert: string): void
 }
 
-/** Errors that the relay or the network causes. Whether a change is still refused is checked at the end of the run. */
+/** Errors that the relay or the network may cause. The end of the run checks that no change is still refused. */
 const RELAYS: ReadonlySet<string> = new Set(["RELAY_UNREACHABLE", "LOG_FAILED", "REJECTED"])
 
 const FIELDS: Record<EditKind, readonly string[]> = {

@@ -1,4 +1,4 @@
-/** Sizes so small that forty commands reach every one of them. */
+/** Sizes so small that a run of forty commands reaches all of them. */
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
 import type { ServeLimits } from "../../../relay/serve/serve-limits.ts"
 import type { Sizes } from "../../../src/base/replica-sizes.ts"

@@ -22,8 +22,8 @@ import { RELAY, type Replica } from "./replica.ts"
 import { World, type WorldOptions } from "./world.ts"
 
 /**
- * Simulated ms: enough for whatever follows at once, because nothing takes longer than 1 ms on a stage, and shorter
- * than any pause of the library.
+ * A wait in simulated ms. It is enough for everything that follows from a step, because nothing takes longer than 1 ms
+ * on a stage. It is shorter than any pause of the library.
  */
 const SOON_MS = 1
 
@@ -61,7 +61,7 @@ export class Stage {
     this.world.relay.failDisk(writes)
   }
 
-  /** Makes the next commit of this replica's disk take so many ms. */
+  /** Makes the next commit of this replica's disk take `ms` simulated ms longer than usual. */
   slowCommit(r: number, ms: number): void {
     this.#replica(r).device.nextCommitMs = ms
   }
@@ -100,7 +100,7 @@ export class Stage {
     while (await this.world.relay.flush())
   }
 
-  /** Waits longer than the library waits before it pushes a change again that was refused for now. */
+  /** Waits longer than the library's pause before it pushes a change again that was refused for now. */
   async untilPushedAgain(): Promise<void> {
     await this.world.pass(35_000)
   }
@@ -146,14 +146,14 @@ export class Stage {
     await this.world.pass(100)
   }
 
-  /** The device has a token of another principal from now on. */
+  /** The relay sees this principal on the device from its next connection on. */
   async account(r: number, principal: string): Promise<void> {
     this.#connection(r)?.cut()
     this.#replica(r).principal = principal
     await this.soon()
   }
 
-  /** The relay changes what this device may do, and says so in a notice. */
+  /** The relay lets the device only read, or lets it write again, and tells it in a notice. */
   async access(r: number): Promise<void> {
     changeAccess(this.world, this.#replica(r), "notice")
     await this.soon()
@@ -178,7 +178,7 @@ export class Stage {
     await this.#relayIsUp()
   }
 
-  /** Alters a byte of the relay's files: of an entity's first change, or of the head that the log notes beside it. */
+  /** Alters a byte of the relay's files: of an entity's first change, or of the hash that the record notes for it. */
   async damage(entity: string, what: "change" | "head" = "change"): Promise<void> {
     const { changes } = this.world.oracle
     const { hash } = [...changes.values()].find((change) => change.entity === entity && change.deps.length === 0)!
@@ -216,7 +216,7 @@ export class Stage {
 
   /** Fails unless the schedule has come to the situation that it is about. */
   expect(what: string, holds: boolean): void {
-    if (!holds) throw new Error(`the schedule does not come to where ${what}`)
+    if (!holds) throw new Error(`the schedule does not reach its situation: ${what}`)
   }
 
   async settle(): Promise<void> {

@@ -11,8 +11,8 @@ import { draw, type Lane, type Latency, type Process, type Scheduler } from "./c
 import type { Random } from "./random.ts"
 
 /**
- * `harmed`: the disk has damaged this record. A copy of the record is damaged too. `lost`: of a page of a history, the
- * hashes of the changes that cannot be read any more.
+ * `harmed`: the disk has damaged this record. A copy of the record is damaged too. `lost`: the hashes of the changes
+ * that cannot be read any more, if the record is a page of a history.
  */
 export type Records = Map<string, readonly [key: Key, value: Value, harmed?: true, lost?: readonly string[]]>
 
@@ -50,7 +50,7 @@ export class Device {
   /** Called when records of the checked workspace are listed. */
   onList: (prefix: Key) => void = () => {}
   readonly lane: Lane
-  /** The next commit takes so many simulated ms longer than usual. */
+  /** By how much longer than usual the next commit takes, simulated ms. */
   nextCommitMs = 0
   readonly #reports: Lane
   readonly #scheduler: Scheduler
@@ -74,8 +74,8 @@ export class Device {
   }
 
   /**
-   * Makes the next `n` commits of the checked workspace fail; 0: none. Commits of the second workspace never fail,
-   * because the oracle would excuse a failed edit with them.
+   * Makes the next `n` commits of the checked workspace fail; 0: none. Commits of the second workspace never fail. The
+   * oracle would take their failures for the reason why edits of the checked workspace failed.
    */
   failCommits(n: number): void {
     this.#failing = n
@@ -141,7 +141,7 @@ export class Device {
     this.records = new Map(records)
   }
 
-  /** The store as one life of the program uses it. */
+  /** The store as this process uses it. */
   open(process: Process): Store {
     const { claim, run } = opening({
       open: () => this.#take(process, "open", () => {}),

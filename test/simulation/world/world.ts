@@ -32,13 +32,13 @@ export interface WorldOptions {
   readonly tiny?: boolean
   /** Sizes of the library that replace the usual or the tiny ones. */
   readonly sizes?: Partial<Sizes>
-  /** How many entities people edit. Default 3. */
+  /** Number of entities that the run edits. Default 3. */
   readonly entities?: number
   /** Entries after which the relay's log begins a new segment. */
   readonly segment?: number
   /** Whether each device has a second workspace, and one connection for both. */
   readonly shared?: boolean
-  /** Whether each replica has a principal of its own (as a token would say). Otherwise all are `local`. */
+  /** Whether the relay sees a principal of its own for each replica. Otherwise all replicas are `local`. */
   readonly principals?: boolean
   /** Bytes that a connection carries in 1 ms. Default infinite. */
   readonly bytesPerMs?: number
@@ -63,7 +63,7 @@ export class World {
   readonly oracle: Oracle
   readonly relay: RelayHost
   readonly replicas: Replica[] = []
-  /** The entities that people edit. */
+  /** The entities that the run edits. */
   readonly entities: readonly string[]
   /** How often each thing was done to this world. */
   readonly seen = {
@@ -93,7 +93,7 @@ export class World {
     "unread ambushes": 0,
   }
   readonly speeds: Speeds
-  /** An ambush that is sprung: it runs as soon as the current event is over. */
+  /** The harm of an ambush whose moment has come. It is done as soon as the current event is over. */
   strike: (() => Promise<unknown>) | undefined
   readonly chance: Random
   /** Random numbers for the damage on devices' disks. */
@@ -206,14 +206,14 @@ export class World {
     return done
   }
 
-  /** Asks when everything that is saved on this device is stored. The oracle checks the answer. */
+  /** Calls `whenStored`. When it resolves, the oracle checks that everything saved here before is stored. */
   whenStored(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
     const { switches } = replica
     const { principal } = ws.status
-    // The account was switched before, and the relay has not named the new principal yet.
-    const isNews = principal !== replica.principal
+    // Whether the account was switched and the relay has not yet named the new principal.
+    const isSwitching = principal !== replica.principal
     // `whenStored` does not wait for changes that another account has left here.
     const saved = this.oracle.edits
       .savedOn(device)
@@ -222,7 +222,7 @@ export class World {
       () => this.oracle.edits.allStored(device, saved),
       (error) => {
         if (codeOf(error) === "REJECTED" && device.rejected().length > 0) return
-        const waitsForOther = isNews || replica.switches > switches || ws.status.others.length > 0
+        const waitsForOther = isSwitching || replica.switches > switches || ws.status.others.length > 0
         if (codeOf(error) === "PRINCIPAL_CHANGED" && waitsForOther) return
         this.#checkGivenUp(replica, ws, "never stored", error)
       },
@@ -230,7 +230,7 @@ export class World {
     return true
   }
 
-  /** Asks when the device holds all that the relay has stored by now. The oracle checks the answer. */
+  /** Calls `whenSynced`. When it resolves, the oracle checks that the device has all that is stored now. */
   whenSynced(replica: Replica): boolean {
     const { ws, device } = replica
     if (!ws) return false
@@ -242,7 +242,7 @@ export class World {
     return true
   }
 
-  /** A promise of this kind may reject only because its workspace was closed. */
+  /** Checks a rejection that nothing else excuses: the promise may reject only because its workspace was closed. */
   #checkGivenUp(replica: Replica, ws: Workspace, what: string, error: unknown): void {
     if (codeOf(error) === "CLOSED" && replica.ws !== ws) return
     this.oracle.fail(what, `${replica.name}: ${String(error)}`)
@@ -250,7 +250,7 @@ export class World {
 
   // the end -----------------------------------------------------------------------------------------------------------
 
-  /** Does something to disks. Changes of which no disk has a copy afterwards are excused from then on. */
+  /** Runs `loss`, which replaces or damages disks. Edits whose changes have no copy afterwards are excused. */
   async loseDisks(loss: () => Promise<void>): Promise<void> {
     const holders = this.#holders()
     const before = [...this.oracle.changes.keys()].filter(holders)

@@ -1,4 +1,4 @@
-/** A process that works on a store, as its first argument says. `process.ts` starts it. */
+/** A process that works on a store. Its first argument says how: hold, write or fill. `process.ts` starts it. */
 import { nodeStore } from "../../../src/store/node.ts"
 import type { Write } from "../../../src/store/store.ts"
 import { codeOf, idOf, ids, rowsOfId } from "./rows.ts"

@@ -2,7 +2,7 @@ import { ClassicLevel } from "classic-level"
 import { IDBDatabase, IDBFactory, IDBKeyRange, IDBObjectStore } from "fake-indexeddb"
 import type { MemoryStep } from "../../../src/store/memory.ts"
 
-/** What happens to the operation number `at` of the lowest layer. After a crash nothing more happens. */
+/** The failure of operation number `at` on the disk (the layer below a store). After a crash no operation happens. */
 export interface Plan {
   readonly at: number
   /** How the operation fails: it throws, its transaction is aborted, its connection is lost, or the process dies. */
@@ -43,7 +43,7 @@ export class Faults {
     return this.struck && this.mayDie
   }
 
-  /** Runs an asynchronous operation under the plan. In a dead process nothing happens, and no promise settles. */
+  /** Runs an asynchronous operation, or fails as planned. In a dead process nothing happens, and no promise settles. */
   async around<T>(operation: () => Promise<T>): Promise<T> {
     if (this.dead) return never
     const plan = this.strike()
@@ -76,7 +76,7 @@ export function aroundWrites(level: ClassicLevel<string, Buffer>, around: (write
   Object.assign(level, { batch: replaced })
 }
 
-/** A LevelDB of which every operation that reaches the disk is under the plan, and the real LevelDB behind it. */
+/** Returns a LevelDB whose operations on the disk fail as planned (`level`), and the real one behind it (`real`). */
 export function faultyLevel(folder: string, faults: Faults) {
   const real = new ClassicLevel<string, Buffer>(folder, { valueEncoding: "buffer" })
   aroundWrites(real, (write) => (options) => {
@@ -111,9 +111,9 @@ interface FakeTransaction extends IDBTransaction {
 type Call = (...args: unknown[]) => unknown
 
 /**
- * A new browser profile under the plan. Each opening, transaction and request may throw, have its transaction aborted
- * later (as on a full disk) or lose the connection. The process may also die between a commit and its `complete` event.
- * Returns a function that takes the plan away.
+ * Makes a new browser profile whose operations fail as planned. Each opening, transaction and request may throw, have
+ * its transaction aborted later (as on a full disk) or lose the connection. The process may also die between a commit
+ * and its `complete` event. Returns a function that ends this.
  */
 export function faultyIndexedDB(faults: Faults): () => void {
   const factory = new IDBFactory()

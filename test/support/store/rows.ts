@@ -9,13 +9,13 @@ export const rowsOfId = (id: number): Write[] => [
   [["w", "outbox", idOf(id)], `${id}`],
 ]
 
-/** The ids in the store, ascending. Throws when only a part of a commit is there. */
+/** The ids of all commits in the store, ascending. Throws when only a part of a commit is there. */
 export async function ids(store: Store): Promise<number[]> {
   const [chunks, entries] = [await store.list(["w", "chunk"]), await store.list(["w", "outbox"])]
   const found = entries.map(([, id]) => Number(id))
-  if (`${chunks.map(([key]) => key[2])}` !== `${found.map(idOf)}`) throw new Error("a commit is there in part")
+  if (`${chunks.map(([key]) => key[2])}` !== `${found.map(idOf)}`) throw new Error("only a part of a commit is there")
   if ((await store.get(["w", "row"])) !== found.at(-1)?.toString())
-    throw new Error("the row is not that of the last commit")
+    throw new Error("the row is not the one of the last commit")
   return found
 }
 

@@ -4,7 +4,7 @@ import type { Expect, Key, Store, Value, Write } from "../../../src/store/store.
 
 type Rows = ReadonlyMap<string, Value>
 
-/** What a store has confirmed during a fixed piece of work, and so what must be on its disk. */
+/** The commits that a store has confirmed during `work`, and so the content that its disk must have. */
 export class Journal {
   /** Everything that was confirmed. */
   confirmed: Rows = new Map()
@@ -13,8 +13,8 @@ export class Journal {
   failures = 0
 
   /**
-   * Every state that the disk may have: everything that was confirmed, and then none, some or all of the unheard
-   * commits, the first ones first.
+   * Every state that the disk may have: everything that was confirmed, and then none, the first ones or all of the
+   * unheard commits.
    */
   possible(): Rows[] {
     const states = [this.confirmed]
