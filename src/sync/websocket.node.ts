@@ -1,6 +1,6 @@
 export { WebSocket } from "ws"
 
-/** Returns why a dial failed, as Node reports it. */
+/** Returns why a dial failed, from Node's `error` event. */
 export function causeOf(event: object): string {
   const { error } = event as { readonly error?: Error & { readonly errors?: readonly Error[] } }
   // Not `instanceof Error`: in a test that has its own globals, `Error` is not the class of Node's own errors.
