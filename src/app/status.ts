@@ -156,9 +156,13 @@ export class WorkspaceStatus {
 function errorOf({ entity, record, refused }: SetAside): HeadwaterError {
   const { code } = record
   if ("damaged" in record && record.damaged) {
-    return new HeadwaterError(code, "the disk has damaged a change that is not stored: make that edit again", {
-      entity,
-    })
+    return new HeadwaterError(
+      code,
+      "the disk has damaged a change that the relay has not stored: make that edit again",
+      {
+        entity,
+      },
+    )
   }
   return refused
     ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {

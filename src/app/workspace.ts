@@ -263,7 +263,7 @@ class OpenWorkspace<C extends Defs> {
         : relay instanceof Connection
           ? relay
           : new Connection(relay as RelayOptions)
-    if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was named: pass one to connect")
+    if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was passed yet: pass one to connect")
     if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
     next.throwUnlessFree(this.id) // comes first, because a call that throws must change nothing
     this.#hangUp()

@@ -192,7 +192,7 @@ export class Attempt {
       const error =
         cause instanceof HeadwaterError
           ? cause
-          : new HeadwaterError("MESSAGE_BAD", "a message from the relay could not be handled; we ask for it again", {
+          : new HeadwaterError("MESSAGE_BAD", "a message of the relay could not be handled; it is asked for again", {
               cause,
             })
       if (error.code !== "CLOSED") this.#o.failed(error)
@@ -362,7 +362,8 @@ export class Attempt {
   async #noticed(notice: Notice): Promise<void> {
     const { code, access } = notice
     if (code === "CURSOR_UNKNOWN" && ++this.#heals > HEALS_AT_MOST) {
-      const message = "the relay still does not know our cursor after several heals; we try again later"
+      const message =
+        "the relay does not know this device's cursor, even after several heals; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
       this.#batches.handOn() // otherwise the cursor of entries that came before this notice would end the heal

@@ -66,7 +66,7 @@ export class Refusals {
    */
   stuck(entity: string, code: Code): void {
     const message =
-      "the relay lacks changes on which this one depends; it stays in the outbox until they come or we connect again"
+      "the relay lacks deps of this change; the change stays in the outbox until they arrive or we connect again"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })
   }
 

@@ -42,7 +42,7 @@ export class Trouble {
   /** Shows a notice in the status. The attempt goes on. */
   noticed({ code, retryIn }: Notice): void {
     const retryAt = retryIn === undefined ? undefined : this.#clock.now() + retryIn
-    this.#show(new HeadwaterError(code, "the relay has sent this notice for the workspace", { retryAt }))
+    this.#show(new HeadwaterError(code, "the relay has sent a notice with this code for the workspace", { retryAt }))
   }
 
   end(): void {

@@ -194,7 +194,7 @@ function countOps(layout: Layout, bounds: Limits): number {
     } else if (name === PREDECESSORS && tally(layout.chunk, columns, false).sum > bounds.ops) {
       throw tooLarge(`a change names more than ${bounds.ops} predecessors`)
     } else if ((name === KEY || name === MARK_NAME) && tally(layout.chunk, columns, true).sum > 16 * bounds.chunk) {
-      throw tooLarge(`the keys of a change come to more than ${16 * bounds.chunk} bytes`)
+      throw tooLarge(`the keys of a change have more than ${16 * bounds.chunk} bytes together`)
     }
   }
   return ops

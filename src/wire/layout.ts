@@ -63,7 +63,7 @@ export interface Layout {
 export function openChunk(chunk: Uint8Array): Bytes {
   for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("the bytes are not an Automerge chunk")
   const type = chunk[HASHED_FROM]
-  if (type !== CHANGE) throw chunkBad(`the chunk has type ${type}; only plain changes (type 1) travel`)
+  if (type !== CHANGE) throw chunkBad(`the chunk has type ${type}; only plain changes (type 1) are allowed`)
   const bytes = new Bytes(chunk, HASHED_FROM + 1)
   if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than its length says")
   return bytes

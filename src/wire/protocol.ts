@@ -115,7 +115,7 @@ const uuidOrId: Type<string> = {
   read(input) {
     if (input.peek() >> 5 === Major.bytes) return uuidText(sixteen.read(input))
     const value = id.read(input)
-    return uuidBytes(value) === undefined ? value : input.fail("is a UUID as a text")
+    return uuidBytes(value) === undefined ? value : input.fail("is a UUID that is not encoded as 16 bytes")
   },
 }
 const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")

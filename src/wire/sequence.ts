@@ -235,7 +235,7 @@ function skipCounted(input: Bytes): number {
  * change comes earlier in the sequence. If so, deps that are left out are at least one hash.
  */
 function skipChange(form: number, input: Bytes, follows: boolean): number {
-  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element has the unknown form ${form}`)
   // The number of deps, the length of the actor, the actor, seq, startOp, time, and the length of the message.
   let bytes = 1 + 1 + ACTOR + 1 + 1 + 1 + 1
   if (form & DEPS) bytes += follows ? HASH : 0
@@ -265,7 +265,8 @@ export function readSequence(owner: Owner, input: Bytes, most: number): Made[] {
   while (!input.done) {
     const one = readElement(input, before)
     left -= one.chunk.length
-    if (one.chunk.length < SHORTEST || left < 0) throw chunkBad("a chunk is too short, or the chunks are too long")
+    if (one.chunk.length < SHORTEST || left < 0)
+      throw chunkBad("a chunk has too few bytes, or all chunks have too many")
     made.push(one)
   }
   return made
@@ -280,7 +281,7 @@ function readElement(input: Bytes, before: Before): Made {
     before.add(change)
     return { chunk: change.chunk, change }
   }
-  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element has the unknown form ${form}`)
   const chunk = makeChunk(form, input, before)
   return { chunk, change: before.addMade(chunk) }
 }
@@ -306,7 +307,7 @@ function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
   }
   out.uleb(ACTOR)
   if (form & AUTHOR) {
-    if (last === undefined) throw chunkBad("the first change has no author")
+    if (last === undefined) throw chunkBad("the first change leaves out its author")
     out.bytes(bytesOfHex(last.actor))
     out.uleb(last.seq + 1)
   } else {

@@ -295,7 +295,7 @@ export class Connection implements Relay {
   /** Makes the error for a server that is no relay. Doubles the time in which the first message must come. */
   #noRelay(why: string, cause?: unknown, code: Code = "RELAY_UNREACHABLE"): HeadwaterError {
     if (this.#firstWordMs !== undefined) this.#firstWordMs = Math.min(LONGEST_FIRST_WORD_MS, 2 * this.#firstWordMs)
-    const message = `what answers at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
+    const message = `the server at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
     return new HeadwaterError(cause instanceof HeadwaterError ? cause.code : code, message, { cause })
   }
 

@@ -72,7 +72,7 @@ export async function askForToken(
 /** Throws unless the token is a text, or undefined: an app may have no token yet. In JavaScript it may be anything. */
 function checkToken(token: unknown): string | undefined {
   if (token === undefined || typeof token === "string") return token
-  throw new TypeError(`a token must be a text, and this is: ${typeof token}`)
+  throw new TypeError(`a token must be a text and not of type ${typeof token}`)
 }
 
 /**
