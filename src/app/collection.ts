@@ -77,11 +77,11 @@ export interface Collection<S, F, D> {
    * Rejects with `ENTITY_NOT_FOUND`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
    */
   delete(id: string): Promise<void>
-  /** Brings a deleted entity back, as its last edit left it. Rejects with the codes of `delete`. */
+  /** Restores a deleted entity in the state after its last edit. Rejects with the codes of `delete`. */
   restore(id: string): Promise<void>
 }
 
-/** The type of the rows of a collection: of `ws.notes`, or of what `collection()` returned. */
+/** The type of the rows of a collection: of `ws.notes`, or of a result of `collection()`. */
 export type RowOf<X> =
   X extends Def<string, infer S, infer F, infer D>
     ? Row<S, F, D>

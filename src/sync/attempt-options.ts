@@ -1,4 +1,4 @@
-/** What an attempt gets from its session, and what the attempt reports to the session. */
+/** The interface between an attempt and its session. */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"

@@ -64,7 +64,7 @@ export class Attempt {
   #endingHeal = false
   readonly #credit: Credit
   /**
-   * What must happen before this attempt accepts entries. `request`: the attempt must send its pull or `have`.
+   * The event before which this attempt accepts no entries. `request`: the attempt must send its pull or `have`.
    * `principal`: entries that name the principal must come. `want`: the `want` that answers its `have` must come.
    * Entries that arrive earlier are meant for an earlier attempt. To accept them would lose changes, because their
    * cursor may lie behind entries that the earlier attempt has dropped.
@@ -136,7 +136,7 @@ export class Attempt {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
 
-  /** What the relay has not answered completely; undefined when it has answered everything. */
+  /** Whether the relay has not answered a pull or a push completely; undefined when it has answered both. */
   get unfinished(): Unfinished | undefined {
     if (!this.#catchUp.isLevel) return "pull"
     return this.#window.isEmpty ? undefined : "push"
@@ -240,7 +240,7 @@ export class Attempt {
     if (!this.#mustAskTime) this.#run(this.#begin())
   }
 
-  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
+  /** Pulls again for the latest check, unless a pull for it was sent already, or another answer is under way. */
   pullAgain(): void {
     if (this.#catchUp.mustAskAgain(this.#o.latestCheck())) this.#run(this.#begin())
   }

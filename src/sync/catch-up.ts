@@ -47,7 +47,7 @@ export class CatchUp {
 
   /**
    * Whether another pull is needed to learn from the relay that nothing more follows. False while the answer to the
-   * latest pull is under way, because that answer tells it. If this returns true, the caller must pull.
+   * latest pull is under way, because that answer shows it. If this returns true, the caller must pull.
    */
   mustAsk(): boolean {
     if (this.#state !== "level") return false

@@ -111,7 +111,7 @@ export class FallbackExchange {
     const times = (this.#haves.get(entity) ?? 0) + 1
     this.#haves.set(entity, times)
     this.#awaitingWant.add(entity)
-    if (times > HAVES_AT_MOST) return false // no want will come
+    if (times > HAVES_AT_MOST) return false // without another `have`, no `want` comes
     const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })

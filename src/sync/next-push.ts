@@ -76,7 +76,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
-      if (!isOurs(owed, replica.state)) break // later changes may depend on this one
+      if (!isOurs(owed, replica.state)) break // later changes of the entity may depend on this one
       if (chosen.length > 0 && isAdopted(chosen[0]) !== isAdopted(owed)) break
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)

@@ -9,7 +9,7 @@
  */
 import type { Clock } from "../base/env.ts"
 
-/** What a workspace was doing when its connection or its attempt ended. */
+/** What the relay had not answered completely when an attempt or its connection ended. */
 export type Unfinished = "pull" | "push"
 
 /** A heal counts as successful once the workspace has stayed level for this time after it, ms. */
@@ -36,9 +36,7 @@ export class Progress {
     this.#made = made
   }
 
-  /**
-   * Call when an attempt has ended because it or its connection has failed. `unfinished`: what the attempt was doing.
-   */
+  /** Call when an attempt has ended because it or its connection has failed. `unfinished`: see its type. */
   failed(unfinished: Unfinished | undefined): void {
     this.#notLevel()
     this.#failed = unfinished

@@ -14,7 +14,7 @@ interface Refusal {
   readonly error: HeadwaterError
   /**
    * When the change is pushed again, ms since 1970; infinite for a stuck entity (`stuck`). A timer ends the refusal,
-   * because by a clock that is set back it would last longer.
+   * because it would last longer by a clock that is set back.
    */
   readonly retryAt: number
 }

@@ -177,7 +177,7 @@ export class Session {
     this.#begin(true)
   }
 
-  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
+  /** Pulls again for the latest check, unless a pull for it was sent already, or another answer is under way. */
   pullAgain(): void {
     this.#attempt?.pullAgain()
   }

@@ -19,7 +19,7 @@ export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
   /** ms since 1970: when the relay is dialled again; null when no dial is planned. */
   readonly retryAt: number | null
-  /** Why there is no connection. */
+  /** The error that ended the last connection or dial; null when there is none. */
   readonly error: HeadwaterError | null
 }
 
@@ -80,7 +80,7 @@ export class Sync implements Channel {
       // come between the last check and the jump. It does not count. It was measured by the old clock, so its time lies
       // in the future by the clock that was set back.
       const isMeasured = measuredAt() !== before && measuredAt() <= env.now()
-      if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
+      if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // the status shows a failure of the disk
       this.#session?.askTime()
     })
   }

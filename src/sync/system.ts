@@ -1,6 +1,4 @@
-/**
- * The `Env` of the machine that an app runs on: clock, network, and the events that the network or the page is back.
- */
+/** The `Env` of a real machine: its clock, its network, and its events when the network or the page is back. */
 import { causeOf, WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 

@@ -39,7 +39,7 @@ export class Heartbeat {
     this.#rest()
   }
 
-  /** Call when the connection is gone. */
+  /** Call when the connection has ended. */
   stop(): void {
     this.#state = "stopped"
     this.#cancelTimer?.()
