@@ -1,9 +1,9 @@
 /** Lets an app stop waiting for an opening that hangs, for example because the disk does not answer. */
 
 /**
- * Resolves or rejects as `opening` does. If the signal is aborted first, rejects at once with the signal's reason,
- * whatever `opening` waits for. `opening` goes on even then. If it succeeds, `undo` gets its result and must close what
- * was opened, because nobody else would.
+ * Resolves or rejects as `opening` does. If the signal is aborted first, rejects at once with the signal's reason. The
+ * opening itself cannot be stopped. If it succeeds after that, `undo` is called with its result, and must close it: no
+ * other code has the result.
  */
 export function unlessAborted<T>(
   opening: Promise<T>,

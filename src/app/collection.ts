@@ -1,5 +1,5 @@
 /**
- * Makes the collection object that an app uses. It reads from rows in memory, and its writes become steps of the
+ * Makes the collection object that an app uses. `get` and `all` return rows in memory. Each write is a step of the
  * replica.
  */
 
@@ -16,7 +16,7 @@ import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { isId } from "../wire/protocol.ts"
 
-/** The rows that a commit has changed, by id. */
+/** The ids of the rows that a commit has changed. */
 export type Delta = Readonly<{
   /** Rows that are in `all()` now and were not in it before the commit. */
   added: readonly string[]
@@ -24,31 +24,34 @@ export type Delta = Readonly<{
   changed: readonly string[]
   /** Rows that are not in `all()` any more. */
   removed: readonly string[]
-  /** `here`: the rows were written on this device. `relay`: an entry, an ack or a refusal of the relay changed them. */
+  /** `here`: a write on this device has changed the rows. `relay`: an entry, an ack or a refusal of the relay has. */
   from: "here" | "relay"
 }>
 
-/** A collection of an open workspace: its rows to read, its entities to write. Every function is bound. */
+/** A collection of an open workspace. Every function is bound. */
 export interface Collection<S, F, D> {
   /** Makes an id for a new entity, with the workspace's `idFactory`. */
   newId(): string
   /**
-   * Returns the row with this id, the same object until the row changes. Returns undefined when there is no such
-   * entity, or when the entity is deleted.
+   * Returns the row with this id; undefined if there is no such entity, or if it is deleted. Returns the same object
+   * until the row changes.
    */
   get(id: string): Row<S, F, D> | undefined
   /** Returns every row whose entity is not deleted, ordered by id. Returns the same array until a row changes. */
   all(): readonly Row<S, F, D>[]
   /**
-   * Reads the whole entity, including fields that are too long for its row; undefined when there is no such entity. A
-   * deleted entity can be read, too. Call this when a person opens an entity: its document, and WebAssembly, are then
-   * loaded before the first edit. Rejects with `WASM_FAILED` when the entity can be read only with Automerge, and
-   * Automerge cannot be loaded.
+   * Reads the whole entity, including fields that are too long for its row; undefined if there is no such entity. A
+   * deleted entity can be read, too.
+   *
+   * Call this when a person opens an entity. Afterwards, the library loads the entity's document and WebAssembly, so
+   * that the first edit is fast, unless another entity is read soon. Rejects with `WASM_FAILED` when the entity can be
+   * read only with Automerge, and Automerge cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
   /**
-   * Calls `f` after every commit that changed the result of `all()`, and at no other time. When a commit holds both
-   * writes of this device and changes from the relay, `f` is called once for each kind. Returns the unsubscription.
+   * Calls `f` after every commit that has changed the result of `all()`, and at no other time. If a commit has both
+   * writes of this device and changes from the relay, calls `f` once for each kind. Returns the function that ends the
+   * subscription.
    */
   subscribe(f: (rows: readonly Row<S, F, D>[], delta: Delta) => void): () => void
   /**
@@ -60,8 +63,8 @@ export interface Collection<S, F, D> {
   create(input: In<S>, options?: { readonly id?: string }): Promise<Row<S, F, D>>
   /**
    * Changes an entity: `f` edits a plain copy of the entity, and all edits of `f` become one change. Resolves with the
-   * row once the change is saved on this device. `f` must do nothing but edit: when another tab saves first, `f` is
-   * called again with a newer copy.
+   * row once the change is saved on this device. `f` must do nothing but edit, because it may be called several times:
+   * if another tab saves first, it is called again with a newer copy.
    *
    * Rejects, with nothing saved, with `ENTITY_NOT_FOUND`, `ENTITY_DELETED`, `UPDATE_ASYNC`, `EDIT_MIXED`,
    * `SPLICE_RANGE`, `FIELD_KIND`, a code of `create`, or the error that `f` has thrown.
@@ -74,11 +77,11 @@ export interface Collection<S, F, D> {
    * Rejects with `ENTITY_NOT_FOUND`, `READ_ONLY`, `STORE_FAILED`, `WASM_FAILED` or `CLOSED`.
    */
   delete(id: string): Promise<void>
-  /** Brings a deleted entity back, as its last edit left it. Rejects with the codes of `delete`. */
+  /** Restores a deleted entity in the state after its last edit. Rejects with the codes of `delete`. */
   restore(id: string): Promise<void>
 }
 
-/** The type of the rows of a collection: of `ws.notes`, or of what `collection()` returned. */
+/** The type of the rows of a collection: of `ws.notes`, or of a result of `collection()`. */
 export type RowOf<X> =
   X extends Def<string, infer S, infer F, infer D>
     ? Row<S, F, D>
@@ -87,8 +90,7 @@ export type RowOf<X> =
       : never
 
 /**
- * Throws `ID_INVALID` unless this is a valid id of an entity or a workspace. Ids become keys on disk and names on the
- * wire.
+ * Throws `ID_INVALID` unless this is a valid id of an entity or a workspace. `of`: the subject of the error's sentence.
  */
 export function checkId(id: unknown, of: string): asserts id is string {
   if (!isId(id)) {
@@ -96,7 +98,7 @@ export function checkId(id: unknown, of: string): asserts id is string {
   }
 }
 
-/** @internal The declarations for apps leave this function out, because its types need those of Automerge. */
+/** @internal The type declarations for apps leave out this function, because its types need those of Automerge. */
 export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void

@@ -1,6 +1,6 @@
 /**
- * Computes the status of a workspace from sync, the outbox and what is wrong. The status is an object that is replaced
- * when its content changes.
+ * Computes the status of a workspace from the state of sync, the outbox and the present errors. The status is an object
+ * that is replaced when its content changes.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -10,13 +10,16 @@ import type { Replica } from "../replica/replica.ts"
 import type { SyncStatus } from "../sync/sync.ts"
 import type { Access } from "../wire/protocol.ts"
 
-/** The state of a workspace on this device. It is a new object each time that something in it changes. */
+/** The state of a workspace on this device. When something in it changes, a new object replaces it. */
 export type Status = Readonly<{
   /**
-   * `local`: there is no relay. `connecting`: the relay is dialled and has not answered yet. `syncing`: connected, and
-   * the relay has more to send, or rows do not show everything yet, or the relay will be asked for changes that this
-   * device's disk has damaged. `live`: connected, and everything that the relay has is here and shown in rows.
-   * `offline`: not connected. `error`: this device's disk fails, see `error`.
+   * - `local`: there is no relay.
+   * - `connecting`: the relay is dialled and has not answered yet.
+   * - `syncing`: connected, and the relay has more to send, or rows do not show all saved changes yet, or this device
+   *   still has to ask the relay for changes that its disk has damaged.
+   * - `live`: connected, and this device has everything that the relay has, and shows it in rows.
+   * - `offline`: not connected.
+   * - `error`: this device's disk fails, see `error`.
    */
   phase: "local" | "offline" | "connecting" | "syncing" | "live" | "error"
   connected: boolean
@@ -27,17 +30,17 @@ export type Status = Readonly<{
   /** ms since 1970: when the relay is dialled again; null when no such time is set. */
   retryAt: number | null
   /**
-   * What is wrong now, the most pressing first:
+   * The most pressing error; null when there is none. The most pressing kind comes first:
    *
    * 1. This device's disk fails (`STORE_FAILED`), or its folder was removed (`STORE_GONE`).
    * 2. Automerge cannot be loaded (`WASM_FAILED`).
-   * 3. The relay refuses changes for now, or has sent a notice. The error has the relay's code, and in `retryAt` the
-   *    time of the next try, if there is one.
+   * 3. The relay refuses changes for now, or has sent a notice. The error has the relay's code. Its `retryAt` is the
+   *    time at which this device tries again, if such a time is set.
    * 4. There is no connection: `RELAY_UNREACHABLE`, or the code with which the relay ended the connection.
-   * 5. A change is set aside, and `error.entity` is the entity that it belongs to. There is such an error until no
-   *    change is set aside any more. `REJECTED`: the relay has refused, for good, a change that this device pushed.
-   *    `CHUNK_BAD`, `OP_REFERENCE` or another code of a change: a change has arrived that no replica can apply. Changes
-   *    of both kinds are kept on this device, and all other changes are synced as usual.
+   * 5. A change is set aside. `error.entity` is its entity. There is such an error until no change is set aside any
+   *    more. `REJECTED`: the relay has refused, for good, a change that this device pushed. `CHUNK_BAD`, `OP_REFERENCE`
+   *    or another code of a change: a change has arrived that no replica can apply. Changes that are set aside are kept
+   *    on this device, and all other changes are synced as usual.
    */
   error: HeadwaterError | null
   /** Whether this device has once had everything that the relay had. The value survives a restart. */
@@ -55,15 +58,15 @@ export type Status = Readonly<{
    */
   principal: string | null
   /**
-   * How many changes wait for each other principal, and are pushed when it connects again: those that were made under
-   * it, and later ones of the same entities.
+   * How many changes wait for each principal that is not the present one: the changes that were made under that
+   * principal, and later changes of the same entities. They are pushed when that principal connects again.
    */
   others: readonly { readonly principal: string; readonly pending: number }[]
 }>
 
 type Listener = (status: Status) => void
 
-/** @internal The declarations for apps leave this class out, because its types need those of Automerge. */
+/** @internal The type declarations for apps leave out this class, because its types need those of Automerge. */
 export class WorkspaceStatus {
   readonly #replica: Replica
   readonly #sync: () => SyncStatus
@@ -71,8 +74,8 @@ export class WorkspaceStatus {
   #current: Status
   readonly #listeners = new Listeners<[Status]>()
   /**
-   * By the record of a change that is set aside, its error. The errors are kept, because they are compared by identity:
-   * a new error object would count as a change of the status.
+   * The error for each change that is set aside, by the change's record. The errors are kept, because they are compared
+   * by identity: a new error object would count as a change of the status.
    */
   readonly #errors = new WeakMap<object, HeadwaterError>()
 
@@ -91,7 +94,7 @@ export class WorkspaceStatus {
     return this.#listeners.add(f)
   }
 
-  /** Computes the status again, and tells the listeners if it has changed. Call when it may have changed. */
+  /** Call when the status may have changed. Computes it again, and calls the listeners if it has changed. */
   refresh(): void {
     const before = this.#current
     const now = this.#now()
@@ -101,10 +104,7 @@ export class WorkspaceStatus {
     this.#listeners.tell(() => [now])
   }
 
-  /**
-   * Call when the status will not change any more. Listeners still get the changes of this turn, and nothing after
-   * that.
-   */
+  /** Call when the status will not change any more. Removes the listeners, after those calls that are due already. */
   end(): void {
     this.#listeners.end()
   }
@@ -156,9 +156,13 @@ export class WorkspaceStatus {
 function errorOf({ entity, record, refused }: SetAside): HeadwaterError {
   const { code } = record
   if ("damaged" in record && record.damaged) {
-    return new HeadwaterError(code, "the disk has damaged a change that is not stored: make that edit again", {
-      entity,
-    })
+    return new HeadwaterError(
+      code,
+      "the disk has damaged a change that the relay has not stored: make that edit again",
+      {
+        entity,
+      },
+    )
   }
   return refused
     ? new HeadwaterError("REJECTED", `the relay refused a change for good (${code}); it is on the rejected list`, {

@@ -3,9 +3,9 @@
  * answered when it has left the outbox, because the relay has stored it or refused it for good. A wait is over when all
  * changes that it covers are answered.
  *
- * An app that is offline for hours may call `whenStored` after each of thousands of writes, so no wait copies the whole
- * outbox. A wait notes only the changes that no earlier wait has noted. So it is over when its noted changes are
- * answered and all earlier waits are over.
+ * An app that is offline for hours may call `whenStored` after each of thousands of writes, so a wait does not copy the
+ * whole outbox. It notes only the changes that no earlier wait has noted. So it is over when the changes that it has
+ * noted are answered and all earlier waits are over.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -17,12 +17,12 @@ import type { Hash } from "../wire/protocol.ts"
 export interface StoredWait {
   /** The changes that this wait has noted, each with its entity. Each check removes the changes that are answered. */
   readonly owed: Map<Hash, string>
-  /** False once the caller has stopped waiting. The noted changes stay noted, because later waits rely on them. */
+  /** False once the caller has stopped waiting. The wait's noted changes are kept, because later waits rely on them. */
   wanted: boolean
   over: boolean
   /** Whether a change that this wait has noted waited for another principal when the wait began. */
   blocked: boolean
-  /** A change that the relay refused for good while the wait lasted. */
+  /** A covered change that the relay refused for good while the wait lasted. */
   refused: Hash | undefined
   error: HeadwaterError | undefined
 }
@@ -33,10 +33,10 @@ export class StoredWaits {
   #waits: StoredWait[] = []
   /**
    * The outbox, its number of additions, and the principal, all as they were when the last wait began. Every change
-   * that this principal owed at that time is noted in `#waits` or answered.
+   * that could be pushed under this principal at that time is noted in `#waits` or answered.
    */
   #noted: { readonly outbox: Outbox; readonly additions: number; readonly principal: string | null } | undefined
-  /** The principal at the last check of `#waits`. */
+  /** The principal when `#waits` were last checked. */
   #principal: string | null = null
   /** How many changes were on the rejected list when `#noteRefused` last went through the waits. */
   #rejected = 0
@@ -56,7 +56,7 @@ export class StoredWaits {
     const covered = added === undefined ? new Set(this.#waits.flatMap(({ owed }) => [...owed.keys()])) : undefined
     // No wait covers changes of another principal, because they are pushed only when that principal connects again.
     for (const owed of added ?? outbox) {
-      const left = outbox.get(owed.entity, owed.hash) // an added change may be answered already
+      const left = outbox.get(owed.entity, owed.hash) // undefined if an added change is answered already
       if (left !== undefined && isOurs(left, state) && !covered?.has(owed.hash)) wait.owed.set(owed.hash, owed.entity)
     }
     this.#noted = { outbox, additions: outbox.additions, principal }
@@ -67,8 +67,8 @@ export class StoredWaits {
   }
 
   /**
-   * Returns the wait that begins now. If the caller of the last wait has stopped waiting, the new wait replaces that
-   * wait and takes over its noted changes, because the new wait covers them, too.
+   * Returns a new wait. If the caller of the last wait has stopped waiting, the new wait replaces the last one. It
+   * takes over the noted changes, because it covers them, too, unless another principal is connected since then.
    */
   #next(): StoredWait {
     const last = this.#waits.at(-1)
@@ -105,7 +105,7 @@ export class StoredWaits {
     this.#waits.splice(at, 1)
   }
 
-  /** Ends waits whose changes are all answered. Begins with the oldest wait and stops at the first that is not over. */
+  /** Ends the waits that are over, from the oldest up to the first one that is not over. */
   #look(): void {
     const { principal } = this.#replica.state
     if (principal !== this.#principal) this.#failBlocked()
@@ -117,14 +117,14 @@ export class StoredWaits {
   }
 
   /**
-   * Moves every refused change from `owed` to `refused`. Called before a new wait begins, because a new wait must not
-   * report changes that were refused before.
+   * Moves every refused change from `owed` to `refused`. Call before a new wait begins, because the new wait must not
+   * report changes that were refused before it.
    */
   #noteRefused(): void {
     const { outbox, rejected } = this.#replica
     let count = 0
     for (const changes of rejected.values()) count += changes.size
-    if (count === this.#rejected) return // otherwise every wait would check all noted changes of the earlier waits
+    if (count === this.#rejected) return // saves each new wait the check of all noted changes
     this.#rejected = count
     for (const [at, { owed }] of this.#waits.entries()) {
       for (const [hash, entity] of owed) {
@@ -146,8 +146,8 @@ export class StoredWaits {
   }
 
   /**
-   * Fails the first wait that has noted a change of another principal, and all later waits, because they cover that
-   * change, too.
+   * Fails the first wait with a noted change that waits for another principal. Also fails all later waits, because they
+   * cover that change, too.
    */
   #failBlocked(): void {
     const at = this.#waits.findIndex((wait) => this.#isBlocked(wait))

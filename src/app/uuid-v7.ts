@@ -2,9 +2,9 @@ import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
 
 /**
- * Makes a UUID version 7: 48 bits of time in ms, then random bits, so that ids sort by creation (RFC 9562, section
- * 5.7). `clockAheadMs`: how far the relay's clock is ahead of this device's. Without this correction, a device whose
- * clock is set to 2099 would make ids that sort last for ever.
+ * Makes a UUID version 7: 48 bits of time in ms, then random bits, so that ids sort by the time of creation (RFC 9562,
+ * section 5.7). `clockAheadMs`: how far the relay's clock is ahead of this device's. It is added to the time. Otherwise
+ * the ids of a device whose clock is set to 2099 would sort last for ever.
  */
 export function uuidv7(clock: Clock, clockAheadMs = 0): string {
   const bytes = clock.random(16)

@@ -1,5 +1,6 @@
 /**
- * Waits until the relay has stored what is saved on this device, or until this device has what the relay has stored.
+ * The waits of `whenStored` and `whenSynced`: until the relay has stored the changes of this device, and until this
+ * device has the changes of the relay.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -22,16 +23,16 @@ export class Waiting {
   }
 
   /**
-   * Checks all waits. Call when the connection has changed, even if the status does not show the change. Every commit
-   * calls this function, too.
+   * Checks all waits. Call when the state of sync has changed, even if the workspace's status does not show the change.
+   * Every commit calls this function, too.
    */
   look(): void {
     for (const { look } of [...this.#waits]) look()
   }
 
   /**
-   * Ends all waits with `CLOSED`. Call when no message of the relay can come any more, because the waits would never
-   * end otherwise.
+   * Ends all waits with `CLOSED`. Call when no message of the relay can come any more. Otherwise the waits would never
+   * end.
    */
   giveUp(why: string): void {
     for (const { fail } of [...this.#waits]) fail(new HeadwaterError("CLOSED", why))
@@ -40,8 +41,9 @@ export class Waiting {
   /** Resolves when the relay has stored, or refused for good, each change that is saved now. */
   async untilStored(signal: AbortSignal | undefined): Promise<void> {
     const replica = this.#replica
-    // Until a heal is over, the outbox may lack changes: those that the relay has lost, and those whose outbox record
-    // this device's disk has lost. Until damaged records are made again, it is unknown whether a heal is needed.
+    // Before a heal is over, the outbox may lack changes that the relay does not have: changes that the relay has lost,
+    // and changes whose outbox record this device's disk has lost. Before damaged records are made again, it is unknown
+    // whether a heal is needed.
     const isWhole = () => !replica.state.heal && !replica.isDamaged
     if (!isWhole()) await this.#until(signal, isWhole)
     signal?.throwIfAborted()
@@ -63,8 +65,7 @@ export class Waiting {
   }
 
   /**
-   * Resolves when `reached` returns true. Calls `reached` now, after every commit and after every change of the
-   * connection.
+   * Resolves when `reached` returns true. Calls `reached` now, after every commit, and when the state of sync changes.
    */
   #until(signal: AbortSignal | undefined, reached: () => boolean): Promise<void> {
     signal?.throwIfAborted()

@@ -1,6 +1,6 @@
 /**
- * Opens a workspace, the one object that an app holds: its rows on this device, its collections, and its connection to
- * a relay.
+ * Opens a workspace, the object through which an app uses everything else: the collections, their rows on this device,
+ * and the connection to a relay.
  */
 
 import type { Env } from "../base/env.ts"
@@ -29,20 +29,20 @@ type Collections<C extends Defs> = {
 
 interface Core<C extends Defs> {
   readonly id: string
-  /** The state of sync, and what is wrong. When it changes, a new object replaces this one. */
+  /** The state of sync, and the present error. When something in it changes, a new object replaces it. */
   readonly status: Status
-  /** Calls `f` after each change of `status`, at the end of the same turn. Returns the unsubscription. */
+  /** Calls `f` in a microtask after each change of `status`. Returns the function that ends the subscription. */
   onStatus(f: (status: Status) => void): () => void
   /**
-   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`, unless `notes` is the name of one of
-   * the workspace's own functions or properties.
+   * Every collection by its name. `ws.notes` is short for `ws.collections.notes`. There is no short form for a
+   * collection with the name of one of the workspace's own functions or properties.
    */
   readonly collections: Collections<C>
   /**
-   * Resolves when the relay has on its disk everything that was saved here before the call. It does not wait for
+   * Resolves when the relay has stored all changes that were saved on this device before the call. Does not wait for
    * changes of other principals.
    *
-   * Rejects with `NO_RELAY` when no relay was named, with `CLOSED` when the workspace or its relay connection is
+   * Rejects with `NO_RELAY` when no relay was passed, with `CLOSED` when the workspace or its relay connection is
    * closed, with `REJECTED` when the relay has refused one of these changes for good, with `PRINCIPAL_CHANGED` when
    * another principal connects meanwhile, with the signal's reason when the signal is aborted.
    */
@@ -55,21 +55,21 @@ interface Core<C extends Defs> {
    */
   whenSynced(options?: { readonly signal?: AbortSignal }): Promise<void>
   /**
-   * Connects to this relay, or to the last relay if none is passed. If the workspace is on another connection, it
-   * leaves that one.
+   * Connects to this relay, or to the last one if none is passed. If the workspace is on another connection, it leaves
+   * that connection first.
    *
    * Throws `NO_RELAY` when no relay was ever passed, `CLOSED` when the workspace or the relay connection is closed,
-   * `STORE_IN_USE` when a workspace of this id is on the connection already. A call that throws has changed nothing.
+   * `STORE_IN_USE` when another workspace with this id is on the connection. A call that throws has changed nothing.
    */
   connect(relay?: Relay | RelayOptions): void
-  /** Ends the connection; the workspace works offline until `connect`. */
+  /** Leaves the connection. The workspace works offline until `connect` is called. */
   disconnect(): void
-  /** Leaves the relay, finishes what is being saved, and releases the store. */
+  /** Leaves the connection, waits until running writes are saved, and releases the store. */
   close(): Promise<void>
 }
 /**
- * The method that `await using` needs, if the app's TypeScript knows `Symbol.asyncDispose`. A type that named the
- * symbol directly would make every app add `esnext.disposable` to its `lib`.
+ * Has the method that `await using` needs, if the app's TypeScript knows `Symbol.asyncDispose`. If this type named the
+ * symbol directly, every app would have to add `esnext.disposable` to its `lib`.
  */
 type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends symbol }
   ? { readonly [K in S]: () => Promise<void> }
@@ -80,18 +80,18 @@ type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends s
  */
 export type Workspace<C extends Defs> = Core<C> & Disposed & Omit<Collections<C>, keyof Core<C>>
 
-/** What `openWorkspace` takes. */
+/** The options of `openWorkspace`. */
 export interface WorkspaceOptions<C extends Defs> {
-  /** The workspace's id: it matches `[A-Za-z0-9_-]{1,64}`. Everybody who shares the workspace uses the same id. */
+  /** The workspace's id, `[A-Za-z0-9_-]{1,64}`. All devices that share the workspace use the same id. */
   readonly id: string
   /** Each collection under its own name. */
   readonly collections: C & { readonly [K in keyof C]: { readonly name: K } }
   /**
-   * Where to save: `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()`, a `Store` of your own. Several
-   * workspaces may share a store.
+   * The store in which the workspace is saved: `nodeStore(folder)`, `indexedDBStore(name)`, `memoryStore()` or a
+   * `Store` of your own. Several workspaces may share a store.
    */
   readonly store: object
-  /** The relay to connect to at once. Without it the workspace is local until `connect`. */
+  /** The relay to connect to at once. Without it, the workspace is local until `connect` is called. */
   readonly relay?: Relay | RelayOptions | undefined
   /** Makes entity ids. By default they are UUIDs of version 7. */
   readonly idFactory?: (() => string) | undefined
@@ -101,13 +101,13 @@ export interface WorkspaceOptions<C extends Defs> {
    */
   readonly wasm?: URL | string | BufferSource | undefined
   /**
-   * The most bytes of memory that documents may take while they are kept for their next use: 64 MiB by default. The
-   * memory is estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
+   * The most bytes of memory that loaded documents may take while no operation uses them: 64 MiB by default. The memory
+   * is estimated: a text takes some 160 bytes a character. The document that was used last is kept in any case.
    */
   readonly documentBytes?: number | undefined
   /**
-   * Called for each damaged record of this device that the library has made again from the changes, so that an app can
-   * log it. May be called before the opening resolves. An error that this function throws does not disturb the
+   * Called when a record on this device was damaged and the library has made it again from the changes, so that an app
+   * can log it. May be called before the opening resolves. An error that this function throws does not disturb the
    * workspace.
    */
   readonly onMended?: ((mended: Mended) => void) | undefined
@@ -126,8 +126,8 @@ export interface WorkspaceOptions<C extends Defs> {
  * WebAssembly are loaded when they are needed.
  *
  * A workspace can be open once per store, and once per `relayConnection`: a second opening rejects with `STORE_IN_USE`.
- * Other codes: `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED`, `STORE_FORMAT`
- * (the store was written by a newer version).
+ * Also rejects with `ID_INVALID`, `NAME_MISMATCH` (the key of a collection is not its name), `STORE_FAILED` or
+ * `STORE_FORMAT` (the store was written by a newer version).
  */
 export async function openWorkspace<const C extends Defs>(options: WorkspaceOptions<C>): Promise<Workspace<C>> {
   const { id, collections, store, relay, signal } = options
@@ -143,7 +143,7 @@ export async function openWorkspace<const C extends Defs>(options: WorkspaceOpti
   if (relay !== undefined && !(relay instanceof Connection)) checkUrl(relay.url)
   signal?.throwIfAborted()
   return unlessAborted(open(options, store), signal, (workspace) => {
-    workspace.close().catch(() => {}) // nobody waits for this call, so nobody can be told of its error
+    workspace.close().catch(() => {}) // the opening was aborted, so no caller can get this error
   })
 }
 
@@ -170,7 +170,7 @@ async function open<const C extends Defs>(options: WorkspaceOptions<C>, store: S
     for (const undo of [() => replica?.close({ quickly: true }), () => release?.()]) {
       try {
         await undo()
-      } catch {} // the error that made the opening fail says more
+      } catch {} // the caller gets the error that made the opening fail, which says more
     }
     life.end()
     throw error
@@ -210,7 +210,7 @@ class OpenWorkspace<C extends Defs> {
   readonly #waiting: Waiting
   readonly #release: () => Promise<void>
   readonly #life: Life
-  /** The connection to the relay that was passed last. */
+  /** The connection to the relay that was passed last; undefined if none was passed. */
   #connection: Connection | undefined
   /** Whether this workspace made `#connection`. Such a connection is not shared, and is closed with the workspace. */
   #ownsConnection = false
@@ -263,7 +263,7 @@ class OpenWorkspace<C extends Defs> {
         : relay instanceof Connection
           ? relay
           : new Connection(relay as RelayOptions)
-    if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was named: pass one to connect")
+    if (next === undefined) throw new HeadwaterError("NO_RELAY", "no relay was passed yet: pass one to connect")
     if (next === this.#connection && this.#detach !== undefined && !next.closed) return next.wake()
     next.throwUnlessFree(this.id) // comes first, because a call that throws must change nothing
     this.#hangUp()

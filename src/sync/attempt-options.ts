@@ -1,4 +1,4 @@
-/** What an attempt gets from its session, and what the attempt reports to the session. */
+/** The interface between an attempt and its session. */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
 import type { Replica } from "../replica/replica.ts"
@@ -8,11 +8,11 @@ import type { Link } from "./connection/relay-connection.ts"
 import type { Progress } from "./progress.ts"
 import type { Refusals } from "./refused-entities.ts"
 
-/** What one attempt to sync a workspace shows in the workspace's status. */
+/** The part of a workspace's status that an attempt sets. */
 export interface AttemptStatus extends CatchUpStatus {
-  /** Why nothing comes for this workspace although the connection is open; null when there is no such reason. */
+  /** The relay's latest notice about this workspace, or the error that ended the last attempt; null if all is well. */
   readonly trouble: HeadwaterError | null
-  /** The error of the refusal for now that ends first; null when the relay refuses no change for now. */
+  /** Of the refusals for now (`refusal-wait.ts`), the error of the one that ends first; null when there is none. */
   readonly refusal: HeadwaterError | null
 }
 
@@ -29,12 +29,15 @@ export interface AttemptOptions {
   readonly again: boolean
   /** Whether entries that the relay has sent on this connection were dropped, because an earlier attempt failed. */
   readonly dropped: boolean
-  /** How many `have`s of earlier attempts the relay has not answered completely. */
+  /** How many `have` messages of earlier attempts the relay has not answered completely. */
   readonly staleWants: number
   readonly progress: Progress
   readonly refusals: Refusals
   readonly clockDifference: ClockDifference
-  /** Called when a step or the relay's log has failed. `retryIn`: the shortest wait that the relay asks for, ms. */
+  /**
+   * Called when this attempt has failed. The session ends the attempt, and begins another after a wait. `retryIn`: the
+   * shortest wait that the relay asks for, ms.
+   */
   readonly failed: (error: HeadwaterError, retryIn?: number) => void
   /**
    * Called when `Attempt.mustHeal` has become true. The session also reads `mustHeal` after every commit, but the next

@@ -1,8 +1,8 @@
 /**
- * One attempt of a workspace to keep level with the relay over a live connection. It pulls what follows the cursor,
- * pushes the outbox, and commits each of the relay's messages in a step of the replica. The steps are in the order of
- * arrival, but entries may wait a little (`entry-batches.ts`). When a step fails, the attempt is over, and everything
- * that it has learned is forgotten.
+ * One attempt to keep a workspace level with the relay over a live connection. The attempt pulls the entries behind the
+ * cursor, pushes the outbox, and commits each of the relay's messages in a step of the replica. The steps are in the
+ * order in which the messages came, but entries may be committed a little later (`entry-batches.ts`). When a step
+ * fails, the attempt is over. The next attempt uses nothing of its state.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -35,8 +35,8 @@ import type { Refusals } from "./refused-entities.ts"
 import { Trouble } from "./workspace-trouble.ts"
 
 /**
- * How many heals one attempt begins at most. A log may be damaged during a heal, and then another heal helps. But an
- * attempt must not go on healing for ever with a relay that never knows our cursor.
+ * The most heals that one attempt begins. A second heal helps if the log was damaged during the first one. But without
+ * a bound, an attempt would heal for ever with a relay that never knows our cursor.
  */
 const HEALS_AT_MOST = 3
 
@@ -49,28 +49,28 @@ export class Attempt {
   readonly #catchUp = new CatchUp()
   readonly #exchange: FallbackExchange
   readonly #window: PushWindow
-  /** Shared by all attempts of the workspace: a refusal does not end with this attempt. */
+  /** Shared by all attempts of the workspace, because a refusal does not end with this attempt. */
   readonly #refusals: Refusals
   readonly #trouble: Trouble
-  /** Whether the device's clock was set and the relay's time was not asked for since then. */
+  /** Whether the device's clock was set, and no pull has asked for the relay's time since then. */
   #mustAskTime = false
   /** `served`: the first entries that name the principal are committed, so changes may be pushed. */
   #state: "beginning" | "served" | "ended" = "beginning"
-  /** The measured difference to the relay's clock that is not committed yet; undefined when there is none. */
+  /** The measured difference to the relay's clock whose commit has not begun yet; undefined when there is none. */
   #clock: Received["clock"]
   /** How often the relay has sent `CURSOR_UNKNOWN` in this attempt. */
   #heals = 0
-  /** Whether the cursor that ends a heal has come and its commit is under way. */
+  /** Whether the cursor that ends a heal has come, and is being committed. */
   #endingHeal = false
   readonly #credit: Credit
   /**
-   * What must happen before this attempt accepts entries. `request`: the attempt must send its pull or `have`.
+   * The event before which this attempt accepts no entries. `request`: the attempt must send its pull or `have`.
    * `principal`: entries that name the principal must come. `want`: the `want` that answers its `have` must come.
-   * Entries that arrive before are meant for an earlier attempt. Accepting them would lose changes, because their
-   * cursor may lie after entries that the earlier attempt has dropped.
+   * Entries that arrive earlier are meant for an earlier attempt. To accept them would lose changes, because their
+   * cursor may lie behind entries that the earlier attempt has dropped.
    */
   #awaits: "request" | "principal" | "want" | "nothing"
-  /** How many `have`s of earlier attempts are still to be answered. */
+  /** How many `have` messages of earlier attempts the relay has not answered completely. */
   #staleWants: number
   /** Whether entries that the relay has sent on this connection were dropped. */
   #dropped: boolean
@@ -128,12 +128,15 @@ export class Attempt {
     this.#trouble.end()
   }
 
-  /** Whether a heal must begin because the disk has damaged a change. The relay may still have the change. */
+  /**
+   * Whether a heal must begin in a new attempt, because this device's disk has damaged a change that the relay may
+   * still have.
+   */
   get mustHeal(): boolean {
     return this.#state === "served" && this.#replica.state.heal && !this.#exchange.heals && !this.#endingHeal
   }
 
-  /** What the relay has not answered completely; undefined when it has answered everything. */
+  /** Whether the relay has not answered a pull or a push completely; undefined when it has answered both. */
   get unfinished(): Unfinished | undefined {
     if (!this.#catchUp.isLevel) return "pull"
     return this.#window.isEmpty ? undefined : "push"
@@ -143,15 +146,15 @@ export class Attempt {
     return this.#state === "ended"
   }
 
-  /** `bytes`: size of the frame. */
+  /** `bytes`: size of the message's frame. */
   receive(message: RelayMessage, bytes: number): void {
     if (this.#ended) return
     if (!this.#answersThis(message)) {
       if (message.t === "entries" && message.time !== undefined) this.#o.clockDifference.passedOver()
       // These entries are meant for an earlier attempt, so their cursor must not be used. But their items are valid,
-      // and before a heal they may replace changes that the disk has damaged. Once some entries were dropped, the
-      // following ones are dropped, too, because they may depend on them. The relay sends all of them again to this
-      // attempt.
+      // and if this attempt heals, they may replace changes that the disk has damaged. Once some entries were dropped,
+      // all later ones are dropped, too, because they may depend on the dropped ones. The relay sends all of them again
+      // to this attempt.
       if (message.t !== "entries") return
       if (this.#awaits === "want" && !this.#dropped) this.#batches.addItems(message)
       else this.#dropped = true
@@ -159,13 +162,16 @@ export class Attempt {
     }
     if (message.t === "entries") return this.#queueEntries(message, bytes)
     if (message.t === "ack") return this.#acknowledged(message)
-    this.#batches.handOnEarlier() // first the step of the entries that are due
+    this.#batches.handOnEarlier() // the acks and the entries that are due get their steps first
     if (message.t === "reject") this.#run(this.#rejected(message))
     else if (message.t === "want") this.#run(this.#wanted(message))
     else if (message.t === "notice") this.#run(this.#noticed(message))
   }
 
-  /** Whether a message is for this attempt. False for entries that are meant for an earlier attempt. */
+  /**
+   * Whether a message is for this attempt. False for entries that are meant for an earlier attempt. Call it once for
+   * each message: it also notes that the message has come (`#awaits`, `#staleWants`).
+   */
   #answersThis(message: RelayMessage): boolean {
     if (message.t === "want" && this.#staleWants > 0) this.#staleWants -= message.more ? 0 : 1
     else if (message.t === "want" && this.#awaits === "want") this.#awaits = "nothing"
@@ -177,8 +183,8 @@ export class Attempt {
   }
 
   /**
-   * Ends the attempt when the step fails, which is mostly due to the disk. The relay sends the entries of a failed step
-   * to the next attempt once more.
+   * Reports a step that fails, mostly because the disk does. The session then ends this attempt. The relay sends the
+   * entries of the failed step again to the next attempt.
    */
   #run(step: Promise<void>): void {
     step.catch((cause: unknown) => {
@@ -186,7 +192,7 @@ export class Attempt {
       const error =
         cause instanceof HeadwaterError
           ? cause
-          : new HeadwaterError("MESSAGE_BAD", "a message from the relay could not be handled; we ask for it again", {
+          : new HeadwaterError("MESSAGE_BAD", "a message of the relay could not be handled; it is asked for again", {
               cause,
             })
       if (error.code !== "CLOSED") this.#o.failed(error)
@@ -196,23 +202,23 @@ export class Attempt {
   // ── pulling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #begin(): Promise<void> {
-    // The state is read in a step, because by then all earlier steps are committed, those of earlier connections, too.
+    // The state is read in a step, because a step runs after all earlier steps, also those of earlier connections.
     const { heal, cursor, reach } = await this.#replica.step([], (tx) => tx.state)
     if (this.#ended) return
-    // A heal now needs a new attempt. In this one, the cursor of entries that are under way would end the heal before
-    // the relay has read the `have`.
+    // The disk was damaged after this attempt was served. The heal needs a new attempt: in this one, the cursor of
+    // entries that are under way would end the heal before the relay has read the `have`.
     if (heal && this.#state === "served") return this.#o.damaged()
     this.#catchUp.asks(this.#o.latestCheck())
     this.#o.clockDifference.asked(this)
-    // The relay answers a `have` with wants and then entries, a pull with entries that name the principal.
+    // The relay answers a `have` with wants and then entries. It answers a pull with entries that name the principal.
     if (this.#awaits === "request") this.#awaits = heal ? "want" : "principal"
     if (heal) {
-      // After an earlier attempt, pull only after the `have`, which stops the relay's stream for that attempt.
-      // Otherwise that stream, whose entries are ignored, would use up the credit.
+      // If there was an earlier attempt, pull only after the `have`, which stops the relay's stream for that attempt.
+      // Otherwise that stream would use up the credit, and its entries are ignored.
       if (!this.#o.again) this.#pull({})
       await this.#exchange.sayAll()
-      // The earlier attempt's stream may have overdrawn its credit, and this pull adds to that credit. So it must grant
-      // more bytes than any entry has. Otherwise the credit might stay below zero, and the relay would send nothing.
+      // The last entry of the earlier attempt's stream may have brought the credit below zero. This pull only adds to
+      // the credit, so it must grant more bytes than any entry has. With credit below zero the relay sends nothing.
       if (this.#o.again && !this.#ended) this.#pull({}, this.#replica.sizes.credit)
     } else {
       const further = reach !== cursor && { reach: placeOf(reach) }
@@ -225,8 +231,8 @@ export class Attempt {
   }
 
   /**
-   * Call when the device's clock was set. Pulls, because the answer to a pull has the relay's time. While the answer to
-   * another pull or a heal is under way, the pull is delayed until the workspace is level.
+   * Call when the device's clock was set. Pulls, because the answer to a pull has the relay's time. While a heal or the
+   * answer to another pull is under way, pulls later: once the workspace is level.
    */
   askTime(): void {
     const isFree = this.#state === "served" && !this.#exchange.heals && !this.#replica.state.heal
@@ -234,7 +240,7 @@ export class Attempt {
     if (!this.#mustAskTime) this.#run(this.#begin())
   }
 
-  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
+  /** Pulls again for the latest check, unless a pull for it was sent already, or another answer is under way. */
   pullAgain(): void {
     if (this.#catchUp.mustAskAgain(this.#o.latestCheck())) this.#run(this.#begin())
   }
@@ -282,8 +288,9 @@ export class Attempt {
       this.#window.open()
       this.push()
     }
-    // Damage may have been noted while no heal could begin: before the state was `served`, or while a heal was ending.
-    // The session looks for damage after each commit, but the next commit may not come for a long time.
+    // The disk's damage may have been noted while no heal could begin: before the state was `served`, or while the
+    // cursor that ends a heal was being committed. The session reads `mustHeal` only after commits, and the next commit
+    // may not come for a long time.
     if (this.mustHeal) this.#o.damaged()
     if (this.#ended) return
     const caughtUp = this.#catchUp.committed(bytes, first !== undefined && !this.#exchange.heals, level)
@@ -301,9 +308,7 @@ export class Attempt {
     this.#batches.handOnWhenDue()
   }
 
-  /**
-   * Grants credit for committed bytes only, so that the relay never sends more bytes ahead than this device can hold.
-   */
+  /** Grants credit for committed bytes only, which bounds the memory for entries that are not committed yet. */
   #grant(bytes: number, level: boolean): void {
     const credit = this.#credit.committed(bytes, level)
     if (credit > 0) this.#pull({}, credit)
@@ -336,8 +341,8 @@ export class Attempt {
     if (!this.#window.refused(id, hash)) return // a push of an earlier attempt
     if (code === "DEPS_UNKNOWN" || code === "SEQ_GAP") {
       this.#window.release([hash])
-      // When another change of the entity is refused for now, no `have` is needed: this change and its deps are pushed
-      // again together.
+      // If another change of the entity is refused for now, no `have` is needed: when that refusal ends, this change
+      // and its deps are pushed again together.
       if (this.#refusals.has(entity) || (await this.#exchange.sayOf(entity)) || this.#ended) return
       this.#refusals.stuck(entity, code)
     } else if (code === "ACTOR_BOUND") {
@@ -357,10 +362,11 @@ export class Attempt {
   async #noticed(notice: Notice): Promise<void> {
     const { code, access } = notice
     if (code === "CURSOR_UNKNOWN" && ++this.#heals > HEALS_AT_MOST) {
-      const message = "the relay still does not know our cursor after several heals; we try again later"
+      const message =
+        "the relay does not know this device's cursor, even after several heals; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message))
     } else if (code === "CURSOR_UNKNOWN") {
-      this.#batches.handOn() // entries that came before this notice belong to the log as it was then
+      this.#batches.handOn() // otherwise the cursor of entries that came before this notice would end the heal
       this.#exchange.beginHeal()
       this.#o.progress.otherLog()
       this.#catchUp.lost()
@@ -368,7 +374,7 @@ export class Attempt {
       await markHeal(this.#steps)
       if (!this.#ended) await this.#exchange.sayAll()
     } else if (code === "LOG_FAILED") {
-      // The relay has ended its stream, and may have skipped some pages of this heal.
+      // The relay has ended its stream. If this happens during a heal, the relay may have skipped pages of our `have`.
       const message = "the relay cannot read or write its log of this workspace; it is asked again at retryAt"
       this.#o.failed(new HeadwaterError(code, message), retryWait(notice.retryIn, RETRY_MS))
     } else {
@@ -386,12 +392,15 @@ export class Attempt {
     const wanted = await receiveWant(this.#steps, page)
     if (this.#ended) return
     this.#settled(wanted)
-    // A want is open while this replica does not have one of its heads, which may never come. The answer to a pull says
-    // when nothing more follows.
+    // A want is open while this replica lacks one of the heads that it names. Such a head may never come. So pull: when
+    // the end of the answer (`level`) is committed, the open wants are answered without these heads.
     if (this.#steps.openWants.size > 0 && this.#catchUp.mustAsk()) this.#run(this.#begin())
   }
 
-  /** Call when entities are settled: the changes of them that the relay lacks are in the outbox. Pushes the outbox. */
+  /**
+   * Call when wants are answered: all changes of the `settled` entities that the relay lacks are in the outbox. Pushes
+   * the outbox.
+   */
   #settled({ again, settled }: Wanted): void {
     this.#window.release(again.map(([, hash]) => hash))
     this.#exchange.settled(settled)

@@ -2,11 +2,14 @@
 
 /** The part of a session's status about its catch-up. */
 export interface CatchUpStatus {
-  /** Whether this device holds everything that the relay has announced. */
+  /** Whether this device has committed everything that the relay has announced. */
   readonly level: boolean
-  /** The number of the latest check (`Sync.check`) that is answered: `level` was true after the check. */
+  /** The number of the latest check (`Sync.check`) whose answer is committed completely. */
   readonly asOf: number
-  /** Bytes of log: committed since this device was last level, and in total; null when nothing more is to come. */
+  /**
+   * Bytes of log. `done`: committed since this device was last level. `total`: `done` and the bytes that are still to
+   * come. Null when nothing more is to come.
+   */
   readonly progress: { readonly done: number; readonly total: number } | null
 }
 
@@ -28,23 +31,23 @@ export class CatchUp {
     return this.#state === "level"
   }
 
-  /** Call before a pull or a `have` is sent. */
+  /** Call before a pull or a `have` is sent. `check`: the number of the latest check. */
   asks(check: number): void {
     this.#asOf = check
   }
 
   /**
-   * Whether to pull again for this check. Only the answer to a pull shows that the relay has no other entries; entries
-   * that arrive without a pull do not show it. False while the answer to a pull is under way, and when the latest pull
-   * was for this check. When it is true, the caller must pull.
+   * Whether to pull again for this check. Only the answer to a pull shows that the relay has no further entries;
+   * entries that arrive without a pull do not show it. False while the answer to a pull is under way, and if the latest
+   * pull was sent for this check. If this returns true, the caller must pull.
    */
   mustAskAgain(check: number): boolean {
     return this.#asOf !== check && this.mustAsk()
   }
 
   /**
-   * Whether another pull must be sent so that the relay says when nothing more follows. False while the answer to the
-   * latest pull is under way, because that answer will say it. When it is true, the caller must pull.
+   * Whether another pull is needed to learn from the relay that nothing more follows. False while the answer to the
+   * latest pull is under way, because that answer shows it. If this returns true, the caller must pull.
    */
   mustAsk(): boolean {
     if (this.#state !== "level") return false
@@ -52,7 +55,7 @@ export class CatchUp {
     return true
   }
 
-  /** Call when the relay does not know our cursor. The heal that follows will bring more entries. */
+  /** Call when the relay does not know our cursor. This device is not level then: a heal follows and brings entries. */
   lost(): void {
     if (this.#state === "level") this.#state = "answered"
   }
@@ -63,7 +66,8 @@ export class CatchUp {
   }
 
   /**
-   * Call when entries are committed. `answers`: the first entries after a pull, or the last of a heal, are among them.
+   * Call when entries are committed. `answers`: whether the first entries of the answer to a pull, or the last entries
+   * of a heal, are among them.
    */
   committed(bytes: number, answers: boolean, level: boolean): Partial<CatchUpStatus> {
     this.#done += bytes

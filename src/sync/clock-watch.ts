@@ -1,15 +1,16 @@
 /**
- * Notices, with a timer, that the device's clock was set. The known difference to the relay's clock is wrong from then
- * on, and new ids and times of changes depend on it: a device that boots in 1970 and whose clock is corrected later
- * would make ids of 2082, because it would add the old difference to the corrected time.
+ * Notices, with a timer, that the device's clock was set. From then on the known difference to the relay's clock is
+ * wrong. New ids and the times of changes are computed from it. Example: a device boots in 1970, and its clock is
+ * corrected to 2026 later. It would add the old difference of 56 years to the corrected time, and make ids of 2082.
  */
 import type { Clock } from "../base/env.ts"
 
+/** Time between two checks of the clock, ms. */
 const EVERY_MS = 5_000
 /**
  * If clock and timer differ by more than this, ms, the clock was set (a jump). In a page in the background, timers are
- * up to a minute late, which must not count as a jump. A sleep of the device counts as a jump, too, but that does no
- * harm.
+ * up to a minute late, which must not count as a jump. A sleep of the device counts as a jump forward. That does no
+ * harm: the relay is only asked for its time once more.
  */
 const JUMP_MS = 2 * 60_000
 
@@ -20,9 +21,9 @@ export class ClockWatch {
   #cancelTimer: () => void = () => {}
 
   /**
-   * `measuredAt` returns when the difference to the relay's clock was measured last. `jumped` is called some seconds
-   * after a jump. `ms`: how far the clock was set forward; negative if it was set back. `before`: what `measuredAt`
-   * returned some seconds before the jump.
+   * `measuredAt` returns when the difference to the relay's clock was measured last, ms since 1970. `jumped` is called
+   * within some seconds after a jump. Its `ms`: how far the clock was set forward; negative if it was set back. Its
+   * `before`: the result of `measuredAt` at the last check before the jump.
    */
   constructor(clock: Clock, measuredAt: () => number, jumped: (ms: number, before: number) => void) {
     this.#clock = clock

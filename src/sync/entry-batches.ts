@@ -1,30 +1,31 @@
 /**
- * Collects received entries and acks, and hands them on as batches to be committed. An entry is handed on at once,
- * unless a batch is being committed or the pause after a batch is not over. In these two cases, entries are collected
- * and later handed on together, because the cost of applying changes grows with the length of the text, not with the
- * number of changes.
+ * Collects received entries and acks, and hands them in batches to the attempt, which commits them. Entries are handed
+ * on at once, unless a batch is being committed or the pause after a batch is not over. Then they are collected, and
+ * handed on together later. To apply many changes together costs hardly more than to apply one, because the cost grows
+ * with the length of the text and not with the number of changes.
  *
  * The pause is as long as the commit of the batch took, so that half of the time is left for other work. But a commit
- * mostly waits for the disk, and other work goes on meanwhile. So the pause is no longer than `SHORT_PAUSE_MS`, with
- * two exceptions: applying the changes took longer, or the timer of an earlier pause was late, which shows that this
+ * mostly waits for the disk, and other work goes on meanwhile. So the pause is at most `SHORT_PAUSE_MS` long, with two
+ * exceptions: applying the changes took longer, or the timers of earlier pauses were late. Late timers show that this
  * thread has too much to do.
  *
- * An ack waits in the same way, so that one commit saves it with the entries that come at the same time.
+ * An ack waits in the same way, so that one commit saves it together with the entries that come at the same time.
  */
 
 import type { Clock } from "../base/env.ts"
 import type { EntityHash } from "../replica/exchange/receive-answers.ts"
 import { type Cursor, type Entries, encode } from "../wire/protocol.ts"
 
-/** The longest pause between two batches, ms. */
+/** The longest pause between two batches in any case, ms. */
 const LONGEST_PAUSE_MS = 500
-/** The longest pause after a batch that was applied in less time than this, ms. */
+/** The longest pause between two batches, ms, if the changes were applied in less time and no timer was late. */
 const SHORT_PAUSE_MS = 25
 
 /** An ack of a push. */
 export interface Acked {
   /** The changes that the relay has stored. */
   readonly stored: readonly EntityHash[]
+  /** The furthest place of these changes in the log, if the ack has named it. */
   readonly at: Cursor | undefined
 }
 
@@ -43,18 +44,18 @@ export class EntryBatches {
   #messages: Entries[] = []
   #bytes = 0
   #acks: Acked[] = []
-  /** Whether a batch was handed on and is not committed yet. */
+  /** Whether a batch with entries was handed on and is not committed yet. */
   #committing = false
-  /** When the latest batch was handed on, ms since 1970. */
+  /** When the latest batch with entries was handed on, ms since 1970. */
   #handedOn = 0
   /** Cancels the pause after a batch; undefined when there is no pause. */
   #cancelPause: (() => void) | undefined
   /**
-   * How late the timers of pauses were lately, ms. After each pause this becomes half of its old value, or the lateness of
-   * that pause's timer if that is more.
+   * How late the timers of the last pauses were, ms. After each pause, this becomes half of its old value, or the
+   * lateness of that pause's timer if that is more.
    */
   #late = 0
-  /** Whether `handOnWhenDue` was called in this turn of the event loop, and looks at its end whether a batch is due. */
+  /** Whether `handOnWhenDue` has queued a microtask that hands on a batch if one is due. */
   #looking = false
   #ended = false
 
@@ -64,8 +65,8 @@ export class EntryBatches {
   }
 
   /**
-   * `bytes`: size of the frame. Only the bytes of its items are counted, and exactly as the relay counts them, because
-   * small differences would add up over many frames.
+   * `bytes`: size of the message's frame. Only the bytes of its items are counted, exactly as the relay counts them.
+   * Otherwise small differences would add up over many frames, and change how far the relay may send ahead.
    */
   add(message: Entries, bytes: number): void {
     this.#messages.push(message)
@@ -86,7 +87,7 @@ export class EntryBatches {
 
   /**
    * Call before the step of a message that has neither entries nor an ack. Hands on all acks. Also hands on the
-   * entries, if they would be handed on at the end of this turn of the event loop.
+   * entries, if the microtask that is queued would hand them on.
    */
   handOnEarlier(): void {
     if (this.#looking && this.#isDue) this.handOn()
@@ -102,8 +103,8 @@ export class EntryBatches {
   }
 
   /**
-   * Call when the entries that were handed on are committed, and then call `handOnWhenDue`. `applyingMs`: how long it
-   * took to apply their changes, ms.
+   * Call when a batch with entries is committed. The pause begins. Then call `handOnWhenDue`, because there may be no
+   * pause. `applyingMs`: how long it took to apply the changes of the batch, ms.
    */
   committed(applyingMs: number): void {
     this.#committing = false
@@ -121,8 +122,8 @@ export class EntryBatches {
   }
 
   /**
-   * Hands on what has come, unless a batch is being committed or there is a pause. Does so at the end of this turn of
-   * the event loop, because several messages of the relay may come in one turn.
+   * Hands on everything that has come, unless a batch is being committed or there is a pause. Does so in a microtask,
+   * because several messages of the relay may come in one turn of the event loop.
    */
   handOnWhenDue(): void {
     if (this.#looking) return
@@ -146,11 +147,11 @@ export class EntryBatches {
   }
 
   /**
-   * Hands on the acks, drops the entries, and hands on nothing from now on. Otherwise these entries would be committed
-   * after those of the next connection, and would name the principal and the cursor of a connection that is gone.
+   * Hands on the acks, drops the entries, and hands on nothing from now on. Without this, these entries might be
+   * committed after entries of the next connection, with the principal and the cursor of the ended connection.
    */
   end(): void {
-    this.#handOnAcks() // what an ack says of a change stays true after the connection
+    this.#handOnAcks() // an acknowledged change is stored, whatever happens to the connection
     this.#ended = true
     this.#messages = []
     this.#cancelPause?.()

@@ -1,6 +1,7 @@
 /**
- * The fallback exchange: when the relay does not know a cursor, or the deps of a change, this side sends what it has,
- * by entity and heads, and the relay answers with what it wants (docs/protocol.md, section 5).
+ * The fallback exchange, for when the relay does not know our cursor, or lacks the deps of a change. This replica sends
+ * a `have`: the heads of its entities. The relay answers with a `want`: its own heads of the entities of which it lacks
+ * changes (docs/protocol.md, section 5).
  */
 
 import type { ConnectionSteps } from "../replica/exchange/connection-steps.ts"
@@ -10,14 +11,14 @@ import type { Received } from "../replica/exchange/receive-entries.ts"
 import { type Cursor, type EntityHeads, type Have, limits } from "../wire/protocol.ts"
 
 /**
- * How many `have`s for one entity an attempt sends at most. After that, the entity waits until entries of it arrive,
- * which allow one more `have`, or until the next attempt.
+ * The most `have`s that an attempt sends for one entity alone. After that, the entity waits for the next attempt, or
+ * until entries of it arrive: these allow one more `have`.
  */
 const HAVES_AT_MOST = 5
 /**
- * How often an attempt pushes changes of an entity again at once because a `want` shows that the relay lacks them. A
- * relay that lacks them more often does not keep what it acknowledges. After that, they are pushed once in
- * `WANT_AGAIN_MS`.
+ * How many times an attempt pushes changes of an entity again at once, because a `want` shows that the relay lacks
+ * them. A relay that lacks them more often loses acknowledged changes. From then on, the attempt waits for
+ * `WANT_AGAIN_MS` before it pushes them again.
  */
 const WANTS_AT_ONCE = 10
 const WANT_AGAIN_MS = 2 * 60_000
@@ -28,15 +29,18 @@ export class FallbackExchange {
   readonly #mayPush: () => void
   #ended = false
   /**
-   * Set while a heal is under way. `reach`: the furthest place in the relay's present log that acks have named during
-   * the heal. `damages`: the number `state.damages` when the heal began.
+   * Set while a heal is under way. `reach`: the furthest place in the log that acks have named during the heal; null
+   * before the first. `damages`: `state.damages` when the heal began.
    */
   #healing: { reach: Cursor | null; damages: number } | undefined
-  /** Entities whose changes are not pushed now: they wait for the `want` that answers a `have`, or for a timer. */
+  /**
+   * Entities whose changes are not pushed now. Each waits for the `want` that answers its `have`, for `WANT_AGAIN_MS`,
+   * or, after `HAVES_AT_MOST`, for entries.
+   */
   readonly #awaitingWant = new Set<string>()
   /** By entity: how often in this attempt a `want` has shown that the relay lacks changes of it. */
   readonly #wants = new Map<string, number>()
-  /** By entity whose changes wait for `WANT_AGAIN_MS`: cancels the timer. */
+  /** By entity: cancels the timer of `WANT_AGAIN_MS`. */
   readonly #waits = new Map<string, () => void>()
   /** By entity: how many `have`s this attempt has sent for it alone. */
   readonly #haves = new Map<string, number>()
@@ -59,8 +63,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Call when a cursor has come, which ends a heal. Returns what `Received.healed` needs; undefined when no heal was
-   * under way.
+   * Call when entries with a cursor are about to be committed, because such a cursor ends a heal. Returns the value of
+   * `Received.healed`: undefined if no heal was under way.
    */
   endHeal(): Received["healed"] {
     const healed = this.#healing
@@ -69,8 +73,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Takes the cursor of an ack. Returns the cursor to which the saved reach may rise. During a heal it returns none:
-   * the old reach stays until the new cursor is committed, so that a crash before that leads to a heal again.
+   * Call with the cursor of an ack. Returns the cursor to which the saved reach may rise. During a heal it returns
+   * none, because the saved reach may be a place in another log. The cursor that ends the heal replaces that reach.
    */
   learn(at: Cursor | undefined): Cursor | undefined {
     if (this.#healing === undefined) return at
@@ -78,7 +82,7 @@ export class FallbackExchange {
     return undefined
   }
 
-  /** Sends the `have` of all entities. */
+  /** Sends the `have` of all entities, in pages. */
   async sayAll(): Promise<void> {
     const { replica } = this.#steps
     this.#healing ??= { reach: null, damages: replica.state.damages }
@@ -99,15 +103,15 @@ export class FallbackExchange {
   }
 
   /**
-   * Sends a `have` for one entity, because the relay lacks the deps of one of its changes. After the answer, these deps
-   * are pushed first. Returns false when `HAVES_AT_MOST` were sent already, so that the entity has to wait.
+   * Sends a `have` for one entity, because the relay lacks the deps of one of its changes. After the relay's answer,
+   * the deps go into the outbox, and are pushed first. Returns false if `HAVES_AT_MOST` were sent already.
    */
   async sayOf(entity: string): Promise<boolean> {
     if (this.#awaitingWant.has(entity)) return true
     const times = (this.#haves.get(entity) ?? 0) + 1
     this.#haves.set(entity, times)
     this.#awaitingWant.add(entity)
-    if (times > HAVES_AT_MOST) return false // no want will come
+    if (times > HAVES_AT_MOST) return false // without another `have`, no `want` comes
     const { replica } = this.#steps
     for await (const have of haveOf(replica, entity)) {
       if (!this.#ended) this.#send({ t: "have", w: replica.id, page: [have], more: false, single: true })
@@ -117,7 +121,8 @@ export class FallbackExchange {
   }
 
   /**
-   * Call when entries of an entity have arrived. The missing deps may be among them, so one more `have` may be sent.
+   * Call when entries have arrived for an entity that waits after `HAVES_AT_MOST`. The missing deps may be among them,
+   * so its changes are pushed again, and one more `have` may be sent.
    */
   askOnceMore(entity: string): void {
     this.#haves.set(entity, HAVES_AT_MOST - 1)
@@ -133,7 +138,7 @@ export class FallbackExchange {
     for (const entity of entities) this.#awaitingWant.delete(entity)
   }
 
-  /** Call when a `want` shows that the relay lacks changes of an entity. If that happens often, the changes wait. */
+  /** Call when a `want` shows that the relay lacks changes of an entity (see `WANTS_AT_ONCE`). */
   lacked(entity: string): void {
     const times = (this.#wants.get(entity) ?? 0) + 1
     this.#wants.set(entity, times)

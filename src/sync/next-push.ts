@@ -1,4 +1,7 @@
-/** Makes the next push: changes from the outbox, in an order that the relay accepts, in entries of one entity each. */
+/**
+ * Makes the next push from changes of the outbox. A change comes after its deps, as the relay demands. Each entry of
+ * the push has changes of one entity.
+ */
 
 import { entryOf } from "../replica/disk/change-record.ts"
 import { readChanges } from "../replica/disk/histories.ts"
@@ -12,22 +15,25 @@ export interface NextPush {
   readonly adopt: boolean
   /** The changes in the push, with the entity of each. */
   readonly changes: Map<Hash, string>
-  /** The changes in the push, and those that were chosen but could not be read. No change must be chosen twice. */
+  /** The changes in the push, and those that were chosen and could not be read. None of them must be chosen again. */
   readonly chosen: readonly Hash[]
   /** Bytes of the chunks in the push. */
   readonly bytes: number
 }
 
 /**
- * Says which changes must not be pushed now: all changes of an entity, or a single change. `entity` is called before
- * `change`, so that the changes of thousands of waiting entities are skipped quickly.
+ * Tells which changes must wait. `entity`: whether all changes of this entity must. `change`: whether this change must.
+ * `entity` is called first, so that thousands of waiting entities are skipped without a look at their changes.
  */
 export interface Waiting {
   entity(entity: string): boolean
   change(hash: Hash): boolean
 }
 
-/** Makes the next push; undefined when nothing can be sent now. Own and adopted changes never share a push. */
+/**
+ * Makes the next push; undefined when nothing can be pushed now. Own and adopted changes never share a push, because
+ * `adopt` applies to the whole push.
+ */
 export async function nextPush(replica: Replica, waiting: Waiting): Promise<NextPush | undefined> {
   const chosen = choose(replica, waiting)
   if (chosen.length === 0) return undefined
@@ -46,17 +52,14 @@ export async function nextPush(replica: Replica, waiting: Waiting): Promise<Next
   return { entries, adopt: isAdopted(chosen[0]), changes, chosen: chosen.map(({ hash }) => hash), bytes }
 }
 
-/**
- * Returns an own change as it is pushed: without a principal, because the relay adds it. (An adopted change keeps the
- * principal that the log once gave it.)
- */
+/** Returns an own change as it is pushed: without a principal, because the relay adds it. */
 function unsigned({ by: _by, adopted: _adopted, ...entry }: Entry): Entry {
   return entry
 }
 
 /**
- * Returns an adopted change as it is pushed: with a principal. A change that was made here before any connection has no
- * principal on the disk. It belongs to the first principal that connected.
+ * Returns an adopted change as it is pushed: with the principal that once pushed it. A change that was made here before
+ * any connection has no principal on the disk. It belongs to the first principal that connected.
  */
 function signed(entry: Entry, firstPrincipal: string | null): Entry {
   return entry.by === undefined && firstPrincipal !== null ? { ...entry, by: firstPrincipal } : entry
@@ -73,7 +76,7 @@ function choose(replica: Replica, waiting: Waiting): Owed[] {
     if (waiting.entity(entity)) continue
     for (const owed of replica.outbox.of(entity)) {
       if (waiting.change(owed.hash)) continue
-      if (!isOurs(owed, replica.state)) break // later changes may depend on this one
+      if (!isOurs(owed, replica.state)) break // later changes of the entity may depend on this one
       if (chosen.length > 0 && isAdopted(chosen[0]) !== isAdopted(owed)) break
       if (chosen.length > 0 && bytes + owed.bytes > replica.sizes.pushBytes) return chosen
       chosen.push(owed)
@@ -94,8 +97,8 @@ async function read(replica: Replica, chosen: readonly Owed[]): Promise<[Owed, E
   for (const [i, owed] of chosen.entries()) {
     const { entity, hash } = owed
     const readAgain = () => replica.step([], (tx) => replica.documents.saved.heldOwed(entity, hash, tx))
-    // Undefined: the change was set aside meanwhile, or the disk has damaged or lost its record, which `heldOwed`
-    // notes.
+    // Undefined if the change was set aside meanwhile, or if the disk has damaged or lost its record. `heldOwed` notes
+    // the damage.
     const held = kept[i] ?? saved.get(hash) ?? (await readAgain())
     if (held !== undefined) found.push([owed, entryOf(entity, held)])
   }

@@ -1,15 +1,18 @@
 /**
- * Whether a workspace makes progress. Progress resets a backoff, so a step that succeeds each time before the same
- * failure must not count as progress. An ack is progress, unless the last failure has cut off a pull. A cursor is
- * progress when it is further than all earlier cursors of the workspace. After a failure that has cut off a pull, the
- * end of a pull is progress, too.
+ * Finds out whether a workspace makes progress. Progress makes the waits before the next attempt and the next dial
+ * short again. So a step that succeeds each time before the same failure must not count as progress. These are
+ * progress:
+ *
+ * - a cursor that is further than all earlier cursors of the workspace,
+ * - an ack, unless the last failure has cut off a pull,
+ * - the end of a pull, if the last failure has cut off a pull.
  */
 import type { Clock } from "../base/env.ts"
 
-/** What a workspace was doing when its connection or its attempt ended. */
+/** What the relay had not answered completely when an attempt or its connection ended. */
 export type Unfinished = "pull" | "push"
 
-/** A heal has succeeded once the workspace has stayed level for this long, ms. */
+/** A heal counts as successful once the workspace has stayed level for this time after it, ms. */
 const HELD_MS = 60_000
 
 export class Progress {
@@ -20,8 +23,8 @@ export class Progress {
   /** Heals since the workspace was last level for `HELD_MS`. */
   #heals = 0
   /**
-   * Cancels the timer of `HELD_MS`, which runs while the workspace is level after a heal. This time is not measured by
-   * the device's clock, because the clock may be set meanwhile: a backoff would then be reset too early or too late.
+   * Cancels the timer of `HELD_MS`, which runs while the workspace is level after a heal. A timer is used, because the
+   * device's clock may be set meanwhile: `#heals` would then be reset too early or too late.
    */
   #cancelTimer: (() => void) | undefined
   readonly #clock: Pick<Clock, "after">
@@ -33,15 +36,15 @@ export class Progress {
     this.#made = made
   }
 
-  /** Call when an attempt has ended because it or its connection has failed. `unfinished`: what it was doing. */
+  /** Call when an attempt has ended because it or its connection has failed. `unfinished`: see its type. */
   failed(unfinished: Unfinished | undefined): void {
     this.#notLevel()
     this.#failed = unfinished
   }
 
   /**
-   * Call when entries are committed. `position`: that of their cursor; undefined when they have none. `level`:
-   * everything that the relay has announced is committed.
+   * Call when entries are committed. `position`: the position of their cursor; undefined if they have no cursor.
+   * `level`: whether everything that the relay has announced is committed.
    */
   committed(position: number | undefined, level: boolean): void {
     if (level) this.#level()
@@ -51,12 +54,15 @@ export class Progress {
     if (isFurther || (level && this.#failed === "pull")) this.#progress()
   }
 
-  /** Call when the relay has acknowledged a push. */
+  /** Call when the ack of a push is committed. */
   stored(): void {
     if (this.#failed !== "pull") this.#progress()
   }
 
-  /** Call when the relay has another log than before. */
+  /**
+   * Call when the relay does not know our cursor. The log may be another one, in which positions are smaller. So the
+   * first heal begins to count positions anew. Further heals do not, because that would make each of them progress.
+   */
   otherLog(): void {
     this.#notLevel()
     if (this.#heals++ === 0) this.#furthest = -1
@@ -80,8 +86,8 @@ export class Progress {
   }
 
   #progress(): void {
-    // A relay that forgets our cursor after every heal only seems to make progress: each time it gives us a further
-    // cursor, brings us level and acknowledges pushes.
+    // With a relay that forgets our cursor after every heal, a workspace only seems to make progress: after each heal
+    // it gets a cursor, becomes level and gets acks.
     if (this.#heals > 1) return
     this.#failed = undefined
     this.#made()

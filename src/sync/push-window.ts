@@ -1,6 +1,7 @@
 /**
- * Keeps the pushes that are under way and not acknowledged, and sends the next one as soon as the window has room: as
- * long as the pushes under way are fewer than `Sizes.pushes` and have fewer bytes than `Sizes.pushWindow`.
+ * Sends pushes without waiting for the ack of each. A push is under way from when it is sent until its ack comes. The
+ * window has room while the pushes under way are fewer than `Sizes.pushes` and have fewer bytes than
+ * `Sizes.pushWindow`.
  */
 
 import type { Replica } from "../replica/replica.ts"
@@ -18,7 +19,7 @@ interface InFlight {
 
 export class PushWindow {
   readonly #replica: Replica
-  /** Whether no change of an entity may be sent now. */
+  /** Whether all changes of an entity have to wait. */
   readonly #waits: (entity: string) => boolean
   readonly #send: (push: Push) => void
   /**
@@ -27,8 +28,9 @@ export class PushWindow {
    * have new changes.
    */
   #state: "closed" | "idle" | "sending" | "asked" = "closed"
+  /** The pushes that are under way, by id. */
   readonly #pushes = new Map<string, InFlight>()
-  /** Changes that were chosen for a push. They are not sent again before `release`. */
+  /** Changes that were chosen for a push. They are not chosen again before `release`. */
   readonly #inFlight = new Set<Hash>()
   /** Changes in `#inFlight` that could not be read, and so were not sent. */
   readonly #unread = new Set<Hash>()
@@ -45,8 +47,8 @@ export class PushWindow {
   }
 
   /**
-   * Call when the relay has named the principal. Before that, changes of other accounts in the outbox might be sent
-   * under a wrong principal.
+   * Call when the relay has named the principal of this connection. Before that, changes in the outbox that belong to
+   * another principal might be pushed under this one.
    */
   open(): void {
     this.#state = "idle"
@@ -98,12 +100,15 @@ export class PushWindow {
     return true
   }
 
-  /** Compares the state. With a plain comparison, TypeScript would not see that an await may change the state. */
+  /** Compares the state. After a plain comparison, TypeScript would assume that an await does not change the state. */
   #is(state: "closed" | "idle" | "sending" | "asked"): boolean {
     return this.#state === state
   }
 
-  /** Call for an ack of a push. Returns the changes that the relay did not refuse; undefined for an unknown push. */
+  /**
+   * Call for an ack of a push. Returns the changes that the relay has stored; undefined for a push of an earlier
+   * attempt.
+   */
   acknowledged(id: string): ReadonlyMap<Hash, string> | undefined {
     const push = this.#pushes.get(id)
     if (push === undefined) return undefined
@@ -113,8 +118,8 @@ export class PushWindow {
   }
 
   /**
-   * Call when the relay refuses a change, because the ack of the push must not confirm that change. Returns false for
-   * an unknown push.
+   * Call when the relay refuses a change, so that the ack of the push does not confirm this change. Returns false for a
+   * push of an earlier attempt.
    */
   refused(id: string, hash: Hash): boolean {
     const push = this.#pushes.get(id)
@@ -123,8 +128,8 @@ export class PushWindow {
   }
 
   /**
-   * Call when entries have come, because changes that could not be read may be readable now. Returns false if there are
-   * no such changes.
+   * Call when entries are committed. They may have replaced the damaged records of changes that could not be read.
+   * Returns whether there were such changes.
    */
   releaseUnread(): boolean {
     const some = this.#unread.size > 0
@@ -133,7 +138,7 @@ export class PushWindow {
     return some
   }
 
-  /** Call when these changes are not under way any more. Those that are still in the outbox are sent again. */
+  /** Call when these changes are not under way any more. `fill` sends those again that are still in the outbox. */
   release(hashes: Iterable<Hash>): void {
     for (const hash of hashes) this.#inFlight.delete(hash)
   }

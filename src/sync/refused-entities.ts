@@ -1,8 +1,9 @@
 /**
- * Keeps the entities of which the relay refuses a change for now, each with the time of the next try. Later changes of
- * the entity may depend on the refused change, so nothing of the entity is pushed before that time. A workspace keeps
- * those with `QUOTA` and `RATE` over its connections: a line that breaks every few seconds does not make a wait of a
- * minute shorter.
+ * Keeps the entities of which the relay refuses a change for now, each with the time of the next push. Until then, no
+ * change of the entity is pushed, because later changes may depend on the refused one.
+ *
+ * Refusals with `QUOTA` and `RATE` outlast the connection. Otherwise, on a line that breaks every few seconds, a wait
+ * of a minute would end after a few seconds.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -12,13 +13,13 @@ import { RETRY_MS, retryWait } from "./refusal-wait.ts"
 interface Refusal {
   readonly error: HeadwaterError
   /**
-   * When the change is pushed again, ms since 1970; infinite for a stuck entity. The status shows this time. The
-   * refusal is ended by a timer, because a clock that is set back would make it last longer.
+   * When the change is pushed again, ms since 1970; infinite for a stuck entity (`stuck`). A timer ends the refusal,
+   * because it would last longer by a clock that is set back.
    */
   readonly retryAt: number
 }
 
-/** The refused entities that are tried again at the same time. A thousand changes of one push need one timer. */
+/** The entities that are pushed again at the same time. They share a timer: one push may bring a thousand refusals. */
 interface Ending {
   readonly entities: Set<string>
   readonly cancelTimer: () => void
@@ -26,7 +27,7 @@ interface Ending {
 
 export class Refusals {
   readonly #clock: Clock
-  /** Shows in the status the refusal that ends first. Gets null once nothing is refused any more. */
+  /** Shows in the status the error of the refusal that ends first; null when nothing is refused. */
   readonly #show: (refusal: HeadwaterError | null) => void
   readonly #pushAgain: () => void
   readonly #entities = new Map<string, Refusal>()
@@ -60,18 +61,18 @@ export class Refusals {
   }
 
   /**
-   * Call when the relay lacks the deps of a change even after several `have`s. The entity then waits until entries of
-   * it arrive, or for the next attempt.
+   * Call when the relay lacks the deps of a change even after `HAVES_AT_MOST` `have`s. The entity is then stuck: it
+   * waits for the next attempt, or until entries of it arrive.
    */
   stuck(entity: string, code: Code): void {
     const message =
-      "the relay lacks changes on which this one depends; it stays in the outbox until they come or we connect again"
+      "the relay lacks deps of this change; the change stays in the outbox until they arrive or we connect again"
     this.#set(entity, { error: new HeadwaterError(code, message, { entity }), retryAt: Number.POSITIVE_INFINITY })
   }
 
   /**
-   * Call when entries of an entity have arrived. The missing deps may be among them, so a stuck entity waits no longer.
-   * Returns whether the entity was stuck.
+   * Call when entries of an entity have arrived. The missing deps may be among them, so the entity is not stuck any
+   * more. Returns whether it was stuck.
    */
   arrived(entity: string): boolean {
     const refusal = this.#entities.get(entity)
@@ -83,8 +84,8 @@ export class Refusals {
   }
 
   /**
-   * Call when another attempt begins on the same connection. Refusals that end at some time stay, and are shown again.
-   * Stuck entities wait no longer, because the attempt may send `have`s for them again.
+   * Call when another attempt begins on the same connection. Refusals with a time stay, and the status shows them
+   * again. Stuck entities wait no longer, because the new attempt may send `have`s for them again.
    */
   beginAgain(): void {
     for (const [entity, { retryAt }] of this.#entities)
@@ -94,9 +95,9 @@ export class Refusals {
   }
 
   /**
-   * Call when another connection is open. What was refused because of the token or the access may be taken now, and so
-   * may what a damaged log could not take. `QUOTA` and `RATE` last as long as the relay has said. The timers of a device
-   * that sleeps may stand still, so a refusal whose time has passed by the clock is over, too.
+   * Call when another connection is open. Refusals with `QUOTA` and `RATE` last as long as the relay has said. All
+   * others end: the token, the access or the log may be in order now. A refusal whose time has passed by the clock is
+   * over, too, because timers may stand still while the device sleeps.
    */
   reconnected(): void {
     for (const [entity, refusal] of this.#entities) {
@@ -108,7 +109,7 @@ export class Refusals {
     this.beginAgain()
   }
 
-  /** Removes the entity from the ending at its `retryAt`. When no entity is left there, cancels that ending's timer. */
+  /** Removes the entity from the ending at its `retryAt`. If the ending is empty then, cancels its timer. */
   #leaveEnding(entity: string, { retryAt }: Refusal): void {
     const ending = this.#endings.get(retryAt)
     ending?.entities.delete(entity)

@@ -1,6 +1,6 @@
 /**
- * Runs one workspace on one live connection: makes an attempt to keep level with the relay, and after a failure another
- * attempt. A failure concerns only this workspace: the socket and the other workspaces on it go on.
+ * Runs one workspace on one live connection: begins an attempt to keep the workspace level with the relay, and another
+ * one after each failure. A failure of an attempt affects neither the socket nor the other workspaces on it.
  */
 import { type Env, randomUnit } from "../base/env.ts"
 import { HeadwaterError } from "../base/errors.ts"
@@ -16,13 +16,13 @@ import type { Refusals } from "./refused-entities.ts"
 export type SessionStatus = AttemptStatus
 
 /**
- * The wait before the next attempt, ms, is random between half of this number and this number. The number doubles with
- * each failure in a row.
+ * The longest wait after the first failure, ms. It doubles with each further failure in a row, up to
+ * `LONGEST_RETRY_MS`. The wait is random between half of it and the whole.
  */
 const FIRST_RETRY_MS = 2000
 const LONGEST_RETRY_MS = 5 * 60_000
 
-/** Counts the failures of a workspace, over all connections. */
+/** Computes the waits after failed attempts of a workspace. Counts failures in a row, over all connections. */
 export class Backoff {
   /** Attempts in a row that failed without progress. */
   #failures = 0
@@ -33,8 +33,8 @@ export class Backoff {
   }
 
   /**
-   * How long to wait after one more failure, ms. `named`: the wait that the relay asks for. Such a wait doubles with
-   * each failure, too, but is not random.
+   * Counts one more failure. Returns how long to wait after it, ms. `named`: the wait that the relay asks for, ms. A
+   * named wait doubles with each failure, too, but is not random.
    */
   next(named?: number): number {
     const doubled = Math.min(LONGEST_RETRY_MS, (named ?? FIRST_RETRY_MS) * 2 ** this.#failures++)
@@ -58,11 +58,11 @@ export interface SessionOptions {
 }
 
 /**
- * At most this many heals begin on one connection because the disk has damaged a change. If the relay does not have
- * that change either, more heals would not help.
+ * This many heals begin at once on one connection because the disk has damaged a change. After them, the relay probably
+ * does not have the change either, so further heals wait.
  */
-const HEALS_AT_MOST = 3
-/** Wait before one more such heal, ms. Without that heal, `whenStored` would wait for a heal that never begins. */
+const HEALS_FOR_DAMAGE = 3
+/** How long each further heal waits, ms. It is still needed, because `whenStored` waits until a heal has ended. */
 const HEAL_AGAIN_MS = 60_000
 
 export class Session {
@@ -71,10 +71,11 @@ export class Session {
   #attempt: Attempt | undefined
   #cancelRetry: (() => void) | undefined
   #cancelHeal: (() => void) | undefined
+  /** How many pushes were sent on this connection. */
   #pushes = 0
   /** How many attempts began because the disk had damaged a change; one less after each wait of `HEAL_AGAIN_MS`. */
   #healed = 0
-  /** How many `have`s the relay has not answered completely. */
+  /** How many `have` messages the relay has not answered completely. */
   #wantsDue = 0
   readonly #clockDifference: ClockDifference
 
@@ -106,8 +107,8 @@ export class Session {
   }
 
   /**
-   * Ends the attempt, and begins another after a wait. After `PROTOCOL_VERSION` no other attempt begins: this version
-   * cannot read an entry of the log, and another attempt would only fetch that entry again.
+   * Ends the failed attempt, and begins another after a wait. After `PROTOCOL_VERSION` no other attempt begins: this
+   * version does not know the kind of an entry, or an access, and another attempt would only get the same again.
    */
   #failed(error: HeadwaterError, retryIn?: number): void {
     const { env, backoff, update } = this.#o
@@ -123,9 +124,9 @@ export class Session {
   }
 
   /**
-   * Ends the present attempt, and notes what it had not finished. Does nothing during the wait after a failure, when
-   * there is no attempt: what the last attempt had not finished must stay noted. Otherwise an ack would count as
-   * progress although the pull fails again.
+   * Ends the present attempt, and notes whether it was pulling or pushing. Does nothing when there is no attempt,
+   * during the wait after a failure: the note of the failed attempt must stay. Otherwise an ack would count as progress
+   * although the pull fails each time.
    */
   #endFailedAttempt(): void {
     if (this.#attempt === undefined) return
@@ -140,7 +141,7 @@ export class Session {
     this.end()
   }
 
-  /** What the present attempt has not finished; undefined if it has finished everything, or there is no attempt. */
+  /** Whether the present attempt is pulling or pushing; undefined if it does neither, or there is no attempt. */
   get unfinished(): Unfinished | undefined {
     return this.#attempt?.unfinished
   }
@@ -157,11 +158,12 @@ export class Session {
   }
 
   /**
-   * Pushes the outbox. When the disk has damaged a change, begins a new attempt, which asks the relay for the change.
+   * Pushes the outbox. If the disk has damaged a change, begins a new attempt, which heals: the relay may have the
+   * change.
    */
   push(): void {
     if (!this.#attempt?.mustHeal) return this.#attempt?.push()
-    if (this.#healed === HEALS_AT_MOST) {
+    if (this.#healed === HEALS_FOR_DAMAGE) {
       this.#cancelHeal ??= this.#o.env.after(HEAL_AGAIN_MS, () => {
         this.#cancelHeal = undefined
         this.#healed--
@@ -175,7 +177,7 @@ export class Session {
     this.#begin(true)
   }
 
-  /** Pulls again, unless the answer to the latest pull will show what the relay has now. */
+  /** Pulls again for the latest check, unless a pull for it was sent already, or another answer is under way. */
   pullAgain(): void {
     this.#attempt?.pullAgain()
   }
@@ -193,7 +195,7 @@ export class Session {
   }
 }
 
-/** The same error, with the time of the next try. */
+/** Returns the same error with the time of the next attempt, ms since 1970. */
 function withRetry(error: HeadwaterError, retryAt: number | undefined): HeadwaterError {
   if (retryAt === undefined) return error
   const { code, message, entity, field, cause } = error

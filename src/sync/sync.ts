@@ -1,6 +1,7 @@
 /**
  * Keeps a replica level with the relay's log. There is one `Sync` for each workspace. It makes a new `Session` for each
- * live connection, so that what was learned over a connection is forgotten with it, except waits.
+ * live connection, so that a connection begins with no state of an earlier one. Only the waits after failures and
+ * refusals are kept.
  */
 import type { Env } from "../base/env.ts"
 import type { HeadwaterError } from "../base/errors.ts"
@@ -16,9 +17,9 @@ import { Backoff, Session, type SessionStatus } from "./session.ts"
 /** The status of the connection to the relay, and of the session on it. */
 export interface SyncStatus extends SessionStatus {
   readonly connection: "none" | "dialling" | "waiting" | "open"
-  /** ms since 1970: when the relay is dialled again; null when it is not dialled, or the time is not known yet. */
+  /** ms since 1970: when the relay is dialled again; null when no dial is planned. */
   readonly retryAt: number | null
-  /** Why there is no connection. */
+  /** The error that ended the last connection or dial; null when there is none. */
   readonly error: HeadwaterError | null
 }
 
@@ -39,8 +40,8 @@ export class Sync implements Channel {
   readonly #env: Env
   readonly #changed: () => void
   /**
-   * These three are kept from connection to connection. `#backoff` and `#progress`: so that a failure that recurs on the
-   * next connection makes the wait before the next attempt longer. `#refusals`: so that a new connection does not end
+   * `#backoff`, `#progress` and `#refusals` are used for all connections. With the first two, a failure that recurs on
+   * the next connection makes the wait before the next attempt longer. With `#refusals`, a new connection does not end
    * the wait that the relay has named with `QUOTA` or `RATE`.
    */
   readonly #backoff: Backoff
@@ -75,11 +76,11 @@ export class Sync implements Channel {
     })
     const measuredAt = () => replica.state.clockMeasuredAt
     this.#clockWatch = new ClockWatch(env, measuredAt, (ms, before) => {
-      // If an answer of the relay has come since the jump, the difference is right already. An answer that came before
-      // the jump does not count: its time is that of the old clock, and lies in the future by the clock that was set
-      // back.
+      // If an answer of the relay has come since the jump, the difference is right already. An answer may also have
+      // come between the last check and the jump. It does not count. It was measured by the old clock, so its time lies
+      // in the future by the clock that was set back.
       const isMeasured = measuredAt() !== before && measuredAt() <= env.now()
-      if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // if the disk fails, the status says so
+      if (ms < 0 && !isMeasured) clockSetBack(replica, -ms).catch(() => {}) // the status shows a failure of the disk
       this.#session?.askTime()
     })
   }
@@ -101,7 +102,7 @@ export class Sync implements Channel {
   }
 
   /**
-   * Asks the relay for everything that it has now. Returns the number of this check. The check is answered once
+   * Asks the relay for everything that it has now. Returns the number of this check. This device has everything once
    * `status.level` is true and `status.asOf` has reached that number.
    */
   check(): number {
@@ -124,7 +125,7 @@ export class Sync implements Channel {
   }
 
   closed(error: HeadwaterError | null, retryAt: number | null): void {
-    this.#session?.broke() // when a dial has failed there is no session, and so nothing unfinished to note
+    this.#session?.broke() // when a dial has failed, there is no session
     this.#endSession()
     if (retryAt === null) this.#refusals.clear()
     const connection = retryAt === null ? "none" : "waiting"

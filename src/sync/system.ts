@@ -1,4 +1,4 @@
-/** The machine that an app runs on: its clock, its network, and its events when the network or the page is back. */
+/** The `Env` of a real machine: its clock, its network, and its events when the network or the page is back. */
 import { causeOf, WebSocket } from "#websocket"
 import { type Env, type Socket, systemClock } from "../base/env.ts"
 
@@ -34,7 +34,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
     stopListening()
     socket.onclose?.(code, reason)
   }
-  // When the page's policy forbids a dial, a browser reports it at once, and ends the dial much later or never.
+  // If the page's policy forbids a dial, a browser reports that at once. It ends the dial itself much later or never.
   const stopListening = onForbidden(url, () => {
     close(1006, "the page's Content-Security-Policy forbids it (connect-src)")
   })
@@ -73,7 +73,7 @@ function dial(url: string, protocols: readonly string[]): Socket {
 function onForbidden(url: string, f: () => void): () => void {
   const hear = (event: Event) => {
     const { effectiveDirective, blockedURI, disposition } = event as SecurityPolicyViolationEvent
-    if (disposition === "report") return // a policy that only reports: the browser dials all the same
+    if (disposition === "report") return // this policy only reports, and the browser dials all the same
     // For a URL with another scheme than HTTP's, such as ws:, some browsers name only the scheme.
     if (effectiveDirective === "connect-src" && new URL(url).href.startsWith(blockedURI)) f()
   }

@@ -1,6 +1,6 @@
 export { WebSocket } from "ws"
 
-/** Returns why a dial failed, as Node reports it. */
+/** Returns why a dial failed, from Node's `error` event. */
 export function causeOf(event: object): string {
   const { error } = event as { readonly error?: Error & { readonly errors?: readonly Error[] } }
   // Not `instanceof Error`: in a test that has its own globals, `Error` is not the class of Node's own errors.
@@ -10,5 +10,5 @@ export function causeOf(event: object): string {
   const [, status] = /^Unexpected server response: (\d+)$/.exec(error.message) ?? []
   if (status === undefined && !/subprotocol/.test(error.message)) return errors.map(({ message }) => message).join(", ")
   const answer = status === undefined ? error.message : `it answers the dial with HTTP ${status}`
-  return `${answer}: it is no Headwater relay, or something in front of one refuses`
+  return `${answer}: it is no Headwater relay, or a proxy in front of a relay refuses the dial`
 }

@@ -1,4 +1,4 @@
 export const WebSocket = globalThis.WebSocket
 
-/** Browsers do not tell pages why a dial failed. */
+/** Returns no cause, because browsers do not tell pages why a dial failed. */
 export const causeOf = (_: object): string => ""

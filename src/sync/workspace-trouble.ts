@@ -1,7 +1,7 @@
 /**
- * Shows the notice in which the relay says why nothing comes for a workspace although its connection is open. When the
- * relay refuses to serve the workspace for now, the attempt begins again after the wait that the relay names, or after
- * a wait that doubles each time.
+ * Shows the relay's latest notice about a workspace in its status. If the relay does not serve the workspace for now,
+ * the attempt sends its pull or `have` again: after the wait that the relay names, or after a wait that doubles each
+ * time.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -16,7 +16,7 @@ export class Trouble {
   readonly #clock: Clock
   readonly #show: (trouble: HeadwaterError) => void
   readonly #beginAgain: () => void
-  /** How often the relay has refused to serve this workspace without naming a wait. */
+  /** How often the relay has refused to serve this workspace and has named no wait. */
   #turnedAway = 0
   #cancelTimer: (() => void) | undefined
 
@@ -26,12 +26,12 @@ export class Trouble {
     this.#beginAgain = beginAgain
   }
 
-  /** Call when the relay refuses to serve this workspace for now. */
+  /** Call for a notice that the relay does not serve this workspace for now. */
   turnedAway(notice: Notice): void {
     const usual = Math.min(LONGEST_TURNED_AWAY_MS, RETRY_MS * 2 ** this.#turnedAway)
     if (notice.retryIn === undefined) this.#turnedAway++
     const wait = retryWait(notice.retryIn, usual)
-    this.#cancelTimer?.() // the status shows the wait of the latest notice, so an earlier wait must end
+    this.#cancelTimer?.() // the status shows the wait of this notice, so the wait of an earlier notice must not go on
     this.#cancelTimer = this.#clock.after(wait, () => {
       this.#cancelTimer = undefined
       this.#beginAgain()
@@ -39,10 +39,10 @@ export class Trouble {
     this.noticed({ ...notice, retryIn: wait })
   }
 
-  /** Call when the relay says that something is wrong, and the session goes on all the same. */
+  /** Shows a notice in the status. The attempt goes on. */
   noticed({ code, retryIn }: Notice): void {
     const retryAt = retryIn === undefined ? undefined : this.#clock.now() + retryIn
-    this.#show(new HeadwaterError(code, "the relay has sent this notice for the workspace", { retryAt }))
+    this.#show(new HeadwaterError(code, "the relay has sent a notice with this code for the workspace", { retryAt }))
   }
 
   end(): void {

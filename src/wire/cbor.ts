@@ -1,14 +1,14 @@
 /**
- * The part of CBOR (RFC 8949) that the wire uses, written and read one value at a time, in core deterministic encoding
- * (section 4.2.1): shortest heads, definite lengths, sorted keys. `protocol.ts` says what the values mean.
+ * Writes and reads CBOR (RFC 8949) one value at a time, as far as the wire needs it, in core deterministic encoding
+ * (section 4.2.1): shortest heads, definite lengths, sorted keys. `protocol.ts` has the meaning of the values.
  *
- * The code is our own because the wire needs so little of CBOR: a library would add a third of Headwater's size to a
+ * The code is our own because the wire needs so little of CBOR: a library would make Headwater a third larger in a
  * page. The tests compare the code with the library cborg.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { limits } from "./message-types.ts"
 
-/** The major types of CBOR: the upper three bits of a value's first byte. */
+/** The major types of CBOR. A value's major type is the upper three bits of its first byte. */
 export const Major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5, tag: 6, simple: 7 } as const
 export type Major = (typeof Major)[keyof typeof Major]
 const NAMES = Object.keys(Major)
@@ -17,12 +17,12 @@ const NAMES = Object.keys(Major)
 export const Simple = { false: 0xf4, true: 0xf5, null: 0xf6 } as const
 
 /**
- * Values under unknown keys are skipped, because newer versions may add keys. `SKIPPED`: how many such values a frame
- * may have. `DEPTH`: how deep they may be nested.
+ * Values under unknown keys are skipped, because newer versions may add keys. `SKIPPED`: the most such values of a
+ * frame, nested ones included. `DEPTH`: how deep they may be nested.
  */
 const SKIPPED = 4096
 const DEPTH = 16
-/** Keys are ASCII and shorter than this many bytes, so that their length fits into their first byte. */
+/** Keys are ASCII and have fewer bytes than this, so that a key's length fits into its first byte. */
 const KEY = 24
 
 /**
@@ -32,14 +32,14 @@ const KEY = 24
 abstract class Side {
   /** The map key that is being written or read. */
   where = "a frame"
-  /** How many chunks the frame has, and how many bytes they have once they are decoded. */
+  /** How many chunks were counted in the frame so far, and how many bytes they have after decoding. */
   #chunks = 0
   #chunkBytes = 0
 
   /**
-   * Counts so many more chunks of the frame, which have so many bytes once they are decoded. Throws `TOO_LARGE` when the
-   * frame has more chunks or more decoded bytes than allowed, because a small frame must not fill its receiver's memory
-   * or take much of its time.
+   * Counts chunks of the frame. `bytes`: how many bytes these chunks have after decoding. Throws `TOO_LARGE` when all
+   * counted chunks of the frame are too many or have too many bytes. Without these limits, a small frame could fill its
+   * receiver's memory, or take much of its time.
    */
   unpack(bytes: number, chunks: number) {
     this.#chunkBytes += bytes
@@ -48,7 +48,7 @@ abstract class Side {
     this.bounded(this.#chunks, 0, limits.chunks)
   }
 
-  /** Throws `MESSAGE_BAD`. `what`: the rest of a sentence that begins with the key. */
+  /** Throws `MESSAGE_BAD`. `what`: the rest of the error's sentence, which begins with `where`. */
   fail(what: string, cause?: unknown): never {
     throw new HeadwaterError("MESSAGE_BAD", `${this.where} ${what}`, { cause })
   }
@@ -63,14 +63,16 @@ abstract class Side {
 }
 
 /**
- * Every writer begins in this buffer. Most frames fit into it, so the finished copy is their only allocation. Writers
- * can share the buffer, because one writer is done before the next begins: nothing in this file is asynchronous.
+ * Every writer writes into this buffer first. Most frames fit into it, so that only their finished copy is allocated.
+ * Writers can share the buffer, because writing is synchronous: one writer is done before the next begins.
  */
 const scratch = new Uint8Array(2 ** 16)
 const encoder = new TextEncoder()
-/** Without `ignoreBOM` a byte order mark would be dropped, and two different frames would be read as one message. */
+/**
+ * Without `ignoreBOM`, the decoder would drop a byte order mark, and two different frames would be the same message.
+ */
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-/** A text of fewer bytes than this is read faster without the decoder. */
+/** A text of fewer bytes than this is read without the decoder, which is faster. */
 const SHORT = 64
 
 export class Writer extends Side {
@@ -105,7 +107,7 @@ export class Writer extends Side {
     return this.#at - 1
   }
 
-  /** Writes how many keys the map has into its head. */
+  /** Writes into the head of a map how many keys the map has. */
   endMap(head: number, keys: number) {
     this.#bytes[head]! |= keys
   }
@@ -169,21 +171,22 @@ export class Writer extends Side {
 export class Reader extends Side {
   readonly #bytes: Uint8Array
   #at = 0
-  /** Values under unknown keys that were skipped. */
+  /** How many values under unknown keys were skipped. */
   #skipped = 0
-  /** Work that `afterwards` has put off until the whole frame was read. */
+  /** The work that `end` does, once the whole frame was read. */
   readonly #afterwards: (() => void)[] = []
 
   constructor(frame: Uint8Array) {
     super()
     this.bounded(frame.length, 1, limits.message)
-    // A slice of a Uint8Array is a copy, so a chunk does not keep its frame in memory. A slice of a Buffer would.
+    // Not the frame itself, which may be a Buffer of Node: a slice of a Buffer is not a copy, so a chunk would keep the
+    // whole frame in memory. A slice of a Uint8Array is a copy.
     this.#bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
   }
 
   /**
-   * Goes back to the beginning of the frame, so that its values can be read once more. Call it only while no value was
-   * skipped, no chunks were counted (`unpack`) and no work was put off (`afterwards`).
+   * Goes back to the beginning of the frame, so that its values can be read again. Call it only before the first
+   * `skip`, `unpack` and `afterwards`, because their effects are not undone.
    */
   rewind() {
     this.#at = 0
@@ -239,7 +242,7 @@ export class Reader extends Side {
     }
   }
 
-  /** Reads a map's next key. `last`: the key before it, "" for the first. Keys must ascend, so none comes twice. */
+  /** Reads a map's next key. `last`: the key before it, "" for the first key. Keys must ascend, so none comes twice. */
   key(last: string): string {
     const length = this.peek() - (Major.text << 5)
     const value = length >= 0 && length < KEY ? this.text() : this.fail("is followed by a value that is no key")
@@ -260,8 +263,8 @@ export class Reader extends Side {
   }
 
   /**
-   * Skips a value under an unknown key without building it. The value may be of any kind but a tag, and a float must be
-   * finite.
+   * Skips a value under an unknown key without making an object for it. The value may be of any kind except a tag. A
+   * float must be finite.
    */
   skip(depth = 0) {
     if (depth > DEPTH || ++this.#skipped > SKIPPED) this.fail("has too many or too deeply nested unknown values")
@@ -290,8 +293,8 @@ export class Reader extends Side {
   }
 
   /**
-   * Puts work off until the whole frame was read. Until then the frame may still be refused, because all its parts
-   * together would cost too much, and the work would have been in vain.
+   * Puts off work until `end`. Until the whole frame was read, it may still be refused, for example because all its
+   * chunks together are too many. Work that was done before would have been in vain.
    */
   afterwards(work: () => void) {
     this.#afterwards.push(work)

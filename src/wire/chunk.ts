@@ -28,9 +28,9 @@ export interface Change {
 /** Automerge keeps op counters in 32 bits, and cannot load a saved document that has a counter from 2^31 on. */
 const MAX_OP = 2 ** 31 - 1
 /**
- * Names (column id << 4 | column type) of the columns in which a short run can make a reader allocate much memory. So
- * they are bounded. Without bounds, one change of 71 bytes with 10^7 predecessors cost Automerge 3.5.0 19 s and 1.5 GB,
- * and one key of 100 kB in 10^4 operations cost 6 s and 1 GB.
+ * Names (column id << 4 | column type) of the columns in which a short run can make a reader allocate much memory.
+ * `readChange` bounds these columns. Without bounds, one change of 71 bytes with 10^7 predecessors cost Automerge 3.5.0
+ * 19 s and 1.5 GB, and one key of 100 kB in 10^4 operations cost 6 s and 1 GB.
  */
 const KEY = 21
 const ACTION = 66
@@ -39,11 +39,11 @@ const MARK_NAME = 165
 
 /**
  * Reads, hashes and checks one change chunk. The fields of a `Change` can be trusted: the hash is that of the bytes,
- * the encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors and
- * 16 times `limits.chunk` bytes of keys. Whether the operations make sense is not checked.
+ * the encoding is canonical, and expanding it costs a reader at most `limits.ops` operations, as many predecessors, 16
+ * times `limits.chunk` bytes of keys and as many bytes of mark names. Whether the operations make sense is not checked.
  *
- * Throws `CHUNK_BAD` for bytes that are not exactly one plain change chunk: for a document, a deflated change or a
- * bundle, too. Throws `TOO_LARGE` for a change chunk beyond the limits. A small chunk takes a few microseconds and a
+ * Throws `CHUNK_BAD` for bytes that are not exactly one plain change chunk, so also for a document, a deflated change
+ * or a bundle. Throws `TOO_LARGE` for a change chunk beyond the limits. A small chunk takes a few microseconds and a
  * few hundred bytes of memory, whatever lengths its bytes claim.
  */
 export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
@@ -55,8 +55,8 @@ export function readChange(chunk: Uint8Array, bounds: Limits = limits): Change {
 }
 
 /**
- * Writes the checksum into a chunk that was made without it, and reads the change as `readChange` does. One hash of the
- * chunk serves for both.
+ * Writes the checksum into a chunk that was made without it, and reads the change as `readChange` does. Hashes the
+ * chunk once for both.
  */
 export function sealChange(chunk: Uint8Array): Change {
   const hash = seal(chunk)
@@ -64,7 +64,7 @@ export function sealChange(chunk: Uint8Array): Change {
   return readBody(openChunk(chunk), hash, limits)
 }
 
-/** Reads an opened chunk with this hash. */
+/** Reads the body of an opened chunk. `hash`: the hash of the chunk's change. */
 function readBody(body: Bytes, hash: Hash, bounds: Limits): Change {
   const chunk = body.bytes
   const layout = layoutOf(body)
@@ -109,9 +109,9 @@ export function templateOf(chunk: Uint8Array): Template {
 }
 
 /**
- * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the only dep of the
- * template. `key`: the bytes of a key. They replace the template's only key, which must be as long and must end the
- * first column of the template.
+ * Makes the derived change of an entity as `deriveChange` does. `dep`: the hash that replaces the template's only dep.
+ * `key`: the bytes that replace the template's only key, which must have as many bytes and must be the end of the
+ * template's first column.
  */
 export function deriveFrom(
   { change, layout }: Template,
@@ -136,8 +136,8 @@ export function isDerived(entity: string, { seq, actor, chunk }: Change): boolea
 }
 
 /**
- * Returns the actor that `deriveChange` gives to a chunk. `at`: the offset of the actor in the chunk. In its place, 16
- * zero bytes are hashed.
+ * Returns the actor that `deriveChange` gives to a chunk. `at`: the offset of the actor in the chunk. 16 zero bytes are
+ * hashed in place of the chunk's actor.
  */
 function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
   const most = 3 * entity.length + chunk.length
@@ -150,8 +150,8 @@ function derivedActor(entity: string, chunk: Uint8Array, at: number): Actor {
 }
 
 /**
- * The buffer for the bytes that `derivedActor` hashes, if they fit. Small derived changes are made and checked all the
- * time, and so need no buffer of their own.
+ * The buffer for the bytes that `derivedActor` hashes, if they fit. Small derived changes are made and checked so often
+ * that a new buffer for each would cost time.
  */
 const scratch = new Uint8Array(1024)
 
@@ -178,8 +178,8 @@ function messageOf({ chunk, messageAt, message }: Layout): string | null {
 }
 
 /**
- * Counts the operations of a change. Throws `TOO_LARGE` when a column exceeds its bound. The runs of a column are added
- * up and not expanded.
+ * Counts the operations of a change. Throws `TOO_LARGE` when a column exceeds its bound. Adds up the lengths of a
+ * column's runs without expanding the runs.
  */
 function countOps(layout: Layout, bounds: Limits): number {
   const columns = new Columns(layout)
@@ -194,15 +194,15 @@ function countOps(layout: Layout, bounds: Limits): number {
     } else if (name === PREDECESSORS && tally(layout.chunk, columns, false).sum > bounds.ops) {
       throw tooLarge(`a change names more than ${bounds.ops} predecessors`)
     } else if ((name === KEY || name === MARK_NAME) && tally(layout.chunk, columns, true).sum > 16 * bounds.chunk) {
-      throw tooLarge(`the keys of a change come to more than ${16 * bounds.chunk} bytes`)
+      throw tooLarge(`the keys of a change have more than ${16 * bounds.chunk} bytes together`)
     }
   }
   return ops
 }
 
 /**
- * Counts the values and the nulls of a run-length encoded column. Adds up its values or, if they are strings, their
- * lengths.
+ * Counts the values and the nulls of a run-length encoded column. `sum`: the sum of the values or, if they are strings,
+ * of their lengths in bytes.
  */
 function tally(
   chunk: Uint8Array,
@@ -223,8 +223,8 @@ function tally(
     if (run === 0) nulls += column.uleb()
     values += Math.abs(run)
     if (run > 0) sum += run * one()
-    // A run that claims 2^40 different values takes no longer: each value takes a byte at least, and `one` throws when
-    // the bytes of the column end.
+    // A run may claim 2^40 different values. The loop still ends soon: each value takes at least one byte, and `one`
+    // throws when the bytes of the column end.
     for (let left = -run; left > 0; left--) sum += one()
   }
   return { values, nulls, sum }

@@ -1,4 +1,4 @@
-/** Deflates bytes (RFC 1951), synchronously. `inflate.ts` reads what any deflater has written. */
+/** Deflates bytes (RFC 1951), synchronously. `inflate.ts` inflates the result of any deflater. */
 import { deflateSync } from "fflate"
 
 interface NodeZlib {
@@ -8,15 +8,15 @@ interface Host {
   readonly process?: { getBuiltinModule?(name: "node:zlib"): NodeZlib | undefined }
 }
 /**
- * Node's own function takes a quarter of fflate's time for a kilobyte. It is loaded in this way so that bundlers do not
- * see an import.
+ * Node's zlib, which deflates a kilobyte in a quarter of fflate's time; undefined in a page. It is loaded in this way
+ * so that bundlers do not see an import.
  */
 const native = (globalThis as Host).process?.getBuiltinModule?.("node:zlib")
 
-/** Sequences of this many bytes or fewer are deflated in less memory; the result is at most a few bytes longer. */
+/** Up to this many bytes, zlib deflates with the sizes of `small`. The result is at most a few bytes longer. */
 const SMALL = 2 ** 12
 /**
- * With its usual sizes, zlib takes 256 kB of memory for each call and clears them. That takes several times as long as
+ * With its usual sizes, zlib allocates and clears 256 kB of memory in each call, which takes several times as long as
  * deflating a kilobyte. `chunkSize`: the size of the buffers for the result, bytes.
  */
 const small = { windowBits: 12, memLevel: 5, chunkSize: SMALL }

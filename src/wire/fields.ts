@@ -1,6 +1,6 @@
 /**
- * The kinds of values that the tables of `protocol.ts` are made of. The same rule checks a value when it is written and
- * when it is read: `MESSAGE_BAD` when it is not of its kind, `TOO_LARGE` when it is too long.
+ * The kinds of values in the tables of `protocol.ts`. Writing and reading check a value by the same rule: they throw
+ * `MESSAGE_BAD` for a value that is not of its kind, and `TOO_LARGE` for one that is too long.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -29,7 +29,7 @@ export function read<T>(type: Type<T>, bytes: Uint8Array): T {
 
 // ── single values ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A text that `allowed` accepts. `otherwise`: the end of the error's sentence for any other text. */
+/** A text that `allowed` accepts. `otherwise`: the end of the error's sentence for any other text ("is not a name"). */
 export const text = (allowed: { test(value: string): boolean }, otherwise: string): Type<string> => ({
   write: (out, value) => (typeof value === "string" && allowed.test(value) ? out.text(value) : out.fail(otherwise)),
   read(input) {
@@ -111,9 +111,9 @@ export const orNull = <T>(type: Type<T>): Type<T | null> => ({
 // ── lists, tuples and records ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A list of `least` to `most` elements. `parts` returns the number of parts of one element. All elements together must
- * not have more than `limits.parts` parts. The parts are counted while the list is read, so that reading stops as soon
- * as there are too many.
+ * A list of `least` to `most` elements. `parts` returns how many parts one element has, as `limits.parts` counts them.
+ * All elements together may have at most `limits.parts` parts. The parts are counted while the list is read, so that
+ * reading stops as soon as there are too many.
  */
 export const list = <T>(
   type: Type<T>,

@@ -1,22 +1,22 @@
 /**
- * The ids of workspaces and entities: which texts are ids, and a UUID (RFC 9562: lower case, with hyphens) as the 16 bytes
- * that the wire has.
+ * The ids of workspaces and entities: checks whether a text is an id, and converts a UUID (RFC 9562: lower case, with
+ * hyphens) into its 16 bytes on the wire and back.
  */
 import { digit } from "../base/hash.ts"
 
 /**
- * Whether this text can be the id of a workspace or an entity, or the name of a collection. Its form is narrow, because
- * such a name becomes part of keys on disks, and travels on the wire.
+ * Whether this text can be the id of a workspace or an entity, or the name of a collection. Few characters are allowed,
+ * because ids and names become parts of keys on disks, and are sent on the wire.
  */
 export const isId = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(name)
 
 const SIZE = 16
 const HYPHEN = 0x2d
-/** Offsets of the hyphens in the text. */
+/** Offsets of the hyphens in the text of a UUID. */
 const HYPHENS = [8, 13, 18, 23] as const
 const LENGTH = 36
 
-/** Returns the bytes of a UUID; undefined for any other text. */
+/** Returns the 16 bytes of a UUID; undefined for any other text. */
 export function uuidBytes(text: string): Uint8Array | undefined {
   if (text.length !== LENGTH) return undefined
   for (const at of HYPHENS) if (text.charCodeAt(at) !== HYPHEN) return undefined
@@ -33,8 +33,8 @@ export function uuidBytes(text: string): Uint8Array | undefined {
 }
 
 /**
- * Returns a UUID as text. The text is decoded all at once, because a string that is concatenated from pieces takes much
- * memory until it is used.
+ * Returns the text of a UUID. The text is decoded from a buffer, because a string that is concatenated from pieces
+ * takes much memory until it is used.
  */
 export function uuidText(bytes: Uint8Array): string {
   let at = 0

@@ -25,13 +25,15 @@ const CHANGE = 1
 /** The sizes of a hash and of an actor, bytes. */
 export const HASH = 32
 export const ACTOR = 16
-/** The bit of a column's name that says that its bytes are deflated. */
+/** The bit of a column's name that is set if the column's bytes are deflated. */
 const DEFLATED = 8
 
-/** What comes before the columns in a chunk: numbers, and offsets into the chunk (`…At`), which all lie within it. */
+/**
+ * The parts of a chunk before its columns, as numbers and as offsets in the chunk (`…At`). All offsets lie within it.
+ */
 export interface Layout {
   readonly chunk: Uint8Array
-  /** Offset of the first of `deps` hashes. */
+  /** Offset of the first dep. There are `deps` hashes, one behind the other. */
   readonly depsAt: number
   readonly deps: number
   readonly actorAt: number
@@ -42,12 +44,12 @@ export interface Layout {
   readonly messageAt: number
   /** Bytes of the message. */
   readonly message: number
-  /** Offset of the list of `others` actors besides the author. Each actor comes behind its length. */
+  /** Offset of the list of actors besides the author. There are `others` actors, each behind its length. */
   readonly othersAt: number
   readonly others: number
   /**
-   * Offset of the column table: a name and a length for each of `columns` columns. The bytes of the columns begin at
-   * `columnsAt`.
+   * Offset of the column table, which has a name and a length for each of the `columns` columns. The bytes of the
+   * columns themselves begin at `columnsAt`.
    */
   readonly tableAt: number
   readonly columns: number
@@ -55,19 +57,19 @@ export interface Layout {
 }
 
 /**
- * Returns the body of a plain change chunk. Throws `CHUNK_BAD` when the bytes are not one such chunk, or are more or
- * fewer than the chunk's length says.
+ * Returns the body of a plain change chunk. Throws `CHUNK_BAD` when the bytes are not a plain change chunk, or are more
+ * or fewer than its length says.
  */
 export function openChunk(chunk: Uint8Array): Bytes {
   for (let i = 0; i < 4; i++) if (chunk[i] !== MAGIC[i]) throw chunkBad("the bytes are not an Automerge chunk")
   const type = chunk[HASHED_FROM]
-  if (type !== CHANGE) throw chunkBad(`the chunk has type ${type}; only plain changes (type 1) travel`)
+  if (type !== CHANGE) throw chunkBad(`the chunk has type ${type}; only plain changes (type 1) are allowed`)
   const bytes = new Bytes(chunk, HASHED_FROM + 1)
   if (bytes.uleb() !== chunk.length - bytes.at) throw chunkBad("the chunk is longer or shorter than its length says")
   return bytes
 }
 
-/** How many bytes are kept free before a body: for magic, checksum, type and the longest length. */
+/** How many bytes `ChunkWriter` keeps free before the body: for magic, checksum, type and the longest length. */
 const BEFORE_BODY = HASHED_FROM + 1 + 4
 
 /** Writes the body of a chunk. `chunk` puts magic, checksum, type and length before the body. */
@@ -160,7 +162,7 @@ function skipActor(body: Bytes): number {
   return at
 }
 
-/** Whether each of `count` values of `size` bytes, which begin every `step` bytes, is larger than the one before it. */
+/** Whether `count` values ascend. Each value has `size` bytes, and a value begins every `step` bytes. */
 function ascend(bytes: Uint8Array, at: number, count: number, size: number, step: number): boolean {
   for (let next = at + step, left = count - 1; left > 0; left--, next += step) {
     let i = 0

@@ -1,18 +1,18 @@
-/** Writes bytes in order, with the numbers of Automerge's format. `leb128.ts` reads them. */
+/** Writes bytes in order, and numbers as in Automerge's format. `leb128.ts` reads them. */
 
 const utf8 = new TextEncoder()
 
-/** Bytes that grow as they are written. */
+/** Writes into a buffer that grows when it is full. */
 export class BytesWriter {
   #bytes: Uint8Array
   #length = 0
 
-  /** Writes into `room` as long as the bytes fit into it. Nobody else may write there until the bytes were copied. */
+  /** Writes into `room` as long as the bytes fit. No other code may write into `room` until the bytes were copied. */
   constructor(room: Uint8Array = new Uint8Array(256)) {
     this.#bytes = room
   }
 
-  /** How many bytes were written. Set this to decide where the next byte is written. */
+  /** How many bytes were written: the offset of the next byte. Set it to go on writing at another offset. */
   get length(): number {
     return this.#length
   }

@@ -1,13 +1,13 @@
 /**
- * Reads bytes in order, with the numbers of Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), shortest
- * form only.
+ * Reads bytes in order, and numbers as in Automerge's format: LEB128 (https://en.wikipedia.org/wiki/LEB128), in the
+ * shortest form only.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
 
 /**
- * A part of a chunk, read from `at` up to `end`. Every failure is `CHUNK_BAD`: a number in a longer form than it needs,
- * a number too large, bytes that end early. Nothing is allocated for a length before that many bytes are found to
+ * Reads a part of a chunk from `at` up to `end`. Throws `CHUNK_BAD` for a number that is too large or not in its
+ * shortest form, and for bytes that end early. Allocates nothing for a length before it is known that so many bytes
  * follow.
  */
 export class Bytes {
@@ -58,7 +58,7 @@ export class Bytes {
     throw chunkBad("a number is not in its shortest form, or beyond 2^53")
   }
 
-  /** Reads a signed number within 2^48: enough for any date, and exact in a double while its bytes are added up. */
+  /** Reads a signed number within 2^48: enough for any date, and few enough bits to be added up exactly in a double. */
   sleb(): number {
     let byte = this.byte()
     if (byte < 0x80) return byte & 0x40 ? byte - 128 : byte

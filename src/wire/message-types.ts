@@ -1,14 +1,14 @@
 /**
- * The types of the wire: every message and entry as the program has them, and the limits. `protocol.ts` encodes them as
- * bytes and exports all of this file again; import from `protocol.ts`.
+ * The types of the wire: every message and entry as an object in memory, and the limits. `protocol.ts` encodes these
+ * objects as bytes, and exports all of this file again. Import from `protocol.ts`.
  */
 
 import type { Code } from "../base/errors.ts"
 import { usualSizes } from "../base/replica-sizes.ts"
 
 /**
- * The WebSocket subprotocol. The upgrade offers it and the token: `headwater.2, bearer.<base64url of the token's
- * UTF-8>`.
+ * The WebSocket subprotocol. A client offers it in the upgrade request, together with its token: `headwater.2,
+ * bearer.<base64url of the token's UTF-8>`.
  */
 export const SUBPROTOCOL = "headwater.2"
 
@@ -19,15 +19,16 @@ export type Actor = string
 export type Access = "read" | "write" | "admin"
 
 /**
- * One of a set of words, to which newer versions may add. An unknown word is read as it is, so that the rest of the
- * frame can be read. The code that needs the word's meaning refuses it with `PROTOCOL_VERSION`, for that workspace
- * only.
+ * One of a set of words, to which newer versions may add words. An unknown word is read as it is, so that the rest of
+ * the frame can be read. The code that needs the meaning of an unknown word throws `PROTOCOL_VERSION`, which stops only
+ * that workspace.
  */
 export type Word<Known extends string> = Known | (string & Record<never, never>)
 
 /**
- * An opaque place in a log: its position (8 bytes, big-endian; it grows along the log, not always by one), then 8 bytes
- * of a hash of the log up to that place. A replica may compare the positions of two cursors (`position`), nothing else.
+ * An opaque place in a log: its position (8 bytes, big-endian), then 8 bytes of a hash of the log up to that place. The
+ * position grows along the log, not always by one. A replica may compare the positions of two cursors (`position`), but
+ * must not interpret anything else of a cursor.
  */
 export type Cursor = Uint8Array
 
@@ -53,13 +54,13 @@ export const limits = {
   chunk: 2 ** 20,
   /** operations of one change: a few run-length encoded bytes may stand for any number of operations */
   ops: 2 ** 18,
-  /** chunks of one frame, in all its entries: their receiver makes and hashes them all at once, which takes 20 ms */
+  /** chunks of one frame, in all its entries: the receiver makes and hashes them in one go, which takes 20 ms */
   chunks: 1024,
   /** entries of one push */
   entries: 1024,
   /**
-   * parts of one push: chunks, heads, blobs and authors of its entries. The shortest part takes some 250 bytes of
-   * memory, too
+   * parts of one push: chunks, heads, blobs and authors of its entries. Even the shortest part takes some 250 bytes of
+   * memory
    */
   parts: 8192,
   /** entities of one `have`, `want`; pairs of one `grants` */
@@ -72,7 +73,7 @@ export const limits = {
   workspaces: 256,
   /** bytes of one `presence` */
   presence: 2 ** 14,
-  /** bytes of items that a replica lets the relay send before it grants more credit, on a fast line */
+  /** most bytes of items that a replica lets the relay send before it has committed them */
   credit: usualSizes.credit,
 } as const
 export interface Limits {
@@ -81,39 +82,39 @@ export interface Limits {
   readonly ops: number
 }
 
-/** One item of a log. `docs/protocol.md` has each field's meaning on the wire. */
+/** One entry of a log. `docs/protocol.md` has the meaning of each field on the wire. */
 export interface Entry {
   readonly entity: string
   readonly collection: string
   readonly kind: Word<"change" | "snapshot" | "tombstone">
-  /** The chunks of one commit, in causal order: genesis, containers and content of a create travel together. */
+  /** Of changes: one chunk or more, in causal order. Of a snapshot: one chunk. Of a tombstone: none. */
   readonly chunks: readonly Uint8Array[]
   /**
-   * The principal that pushed the entry, as the relay has noted it. Absent in a push of own changes; in a push with
-   * `adopt`, the principal that the pusher names.
+   * The principal that pushed the entry, as the relay has noted it. Absent in a push of own changes. In a push with
+   * `adopt`: the principal to which the pushing replica ascribes the changes.
    */
   readonly by?: string
-  /** Present when the entry was pushed with `adopt`: then `by` is the principal that the pusher has named. */
+  /** Present when the entry was pushed with `adopt`: then the replica that pushed it has named `by`, not the relay. */
   readonly adopted?: true
   /**
    * Reserved for clients that give their changes ids of their own: 16 bytes of sha256 of the canonical JSON [client id,
    * client change id]. No two entries of one principal may have the same.
    */
   readonly once?: Uint8Array
-  /** The entry is appended only if the entity's heads are these; otherwise it is refused with HEADS_MOVED. */
+  /** The relay appends the entry only if the entity's heads are these. Otherwise it refuses the entry: HEADS_MOVED. */
   readonly if?: readonly Hash[]
   /** Reserved: encryption key id. */
   readonly key?: Uint8Array
   /** Reserved: attachments. */
   readonly blobs?: readonly Uint8Array[]
-  /** In a snapshot: who pushed the changes that it covers, as far as the relay knows. */
+  /** In a snapshot: which principal pushed the changes of each actor, as far as the relay knows. */
   readonly authors?: readonly (readonly [Actor, string])[]
-  /** In a snapshot: its row as canonical JSON in UTF-8, and the version of the projection that made it. */
+  /** In a snapshot: the entity's row as canonical JSON in UTF-8, and the version of the projection that made it. */
   readonly row?: Uint8Array
   readonly projection?: string
   /**
-   * In a tombstone: a MAC of 32 bytes by a key that only the relay has. So nobody else can make a tombstone and purge
-   * an entity by pushing it in a heal.
+   * In a tombstone: a MAC of 32 bytes, made with a key that only the relay has. Without it, anybody could make a
+   * tombstone, push it in a heal, and so purge an entity.
    */
   readonly mac?: Uint8Array
 }
@@ -123,11 +124,12 @@ export const partsOf = ({ chunks, if: heads = [], blobs = [], authors = [] }: En
   chunks.length + heads.length + blobs.length + authors.length
 
 /**
- * One item of an `entries` message: an entry or a run. A run stands for entries that the receiver itself has pushed: of
- * the push `own`, those with the indexes `from` up to, but not including, `to`. `at` is a cursor to which the receiver
- * raises its reach. For a snapshot, `at` is the cursor of the newest change that the snapshot covers; for a tombstone,
- * it is the tombstone's own cursor. The relay may send such an entry in place of an earlier one of the log, so `at` may
- * be further along the log than the message's cursor.
+ * One item of an `entries` message: an entry or a run. A run stands for entries that the receiver itself has pushed: in
+ * the push with the id `own`, the entries with the indexes `from` up to, but not including, `to`.
+ *
+ * `at`: a cursor to which the receiver raises its reach. For a snapshot, it is the cursor of the newest change that the
+ * snapshot covers. For a tombstone, it is the tombstone's own cursor. The relay may send a snapshot or a tombstone in
+ * place of an earlier entry of the log, so `at` may be further along the log than the message's cursor.
  */
 export type Item =
   | { readonly entry: Entry; readonly at?: Cursor }
@@ -138,9 +140,11 @@ export type EntityHeads = readonly [entity: string, heads: readonly Hash[]]
 export interface Pull {
   readonly t: "pull"
   readonly w: string
-  /** `null`: send from the beginning. Absent: go on from where this connection stands, with `credit` more bytes. */
+  /**
+   * `null`: send from the beginning. Absent: go on where the stream of this connection is, with `credit` more bytes.
+   */
   readonly cursor?: Cursor | null
-  /** The furthest place that the replica has learned of; never behind the cursor. */
+  /** The furthest place in the log that the replica has learned of. If absent or null: none beyond the cursor. */
   readonly reach?: Cursor | null
   /** Bytes of items that the relay may send now. */
   readonly credit: number
@@ -148,7 +152,7 @@ export interface Pull {
 export interface Push {
   readonly t: "push"
   readonly w: string
-  /** Names this push on this connection: 1 to 32 printable characters. */
+  /** Names this push in answers on this connection: 1 to 32 printable ASCII characters. */
   readonly id: string
   readonly entries: readonly Entry[]
   readonly adopt?: true
@@ -156,11 +160,13 @@ export interface Push {
 export interface Have {
   readonly t: "have"
   readonly w: string
+  /** The heads that the replica has of each entity. */
   readonly page: readonly EntityHeads[]
+  /** Whether another page of the same `have` follows. */
   readonly more: boolean
   /**
-   * Present in a `have` that is sent after a refusal with DEPS_UNKNOWN or SEQ_GAP. It asks about the entities of `page`
-   * only, and the relay answers with a `want` and nothing else.
+   * Present in a `have` that is sent after a refusal with DEPS_UNKNOWN or SEQ_GAP. Such a `have` is about the entities
+   * of `page` only. The relay answers it with `want` messages, and sends no entries.
    */
   readonly single?: true
 }
@@ -221,13 +227,13 @@ export interface Entries {
   readonly t: "entries"
   readonly w: string
   readonly items: readonly Item[]
-  /** A place in the log: everything up to it has been sent. Absent while the items of a heal are sent. */
+  /** A place in the log: the relay has sent everything up to it. Absent while the items of a heal are sent. */
   readonly cursor?: Cursor
   /** Present when nothing more follows now. */
   readonly level?: true
   // The fields from here on are in the first `entries` after a pull with a cursor, and in the first and the last
   // `entries` of a heal.
-  /** About how many bytes of the log are still to come. */
+  /** About how many bytes of the log follow. */
   readonly left?: number
   readonly principal?: string
   readonly access?: Word<Access>
@@ -239,8 +245,8 @@ export interface Ack {
   readonly t: "ack"
   readonly w: string
   /**
-   * The push (or purge) whose changes, except the rejected ones, are on the relay's disk. Its `reject` messages come
-   * before this ack.
+   * The id of a push or a purge. All its changes, except the rejected ones, are on the relay's disk. Its `reject`
+   * messages come before this ack.
    */
   readonly id: string
   /** The furthest place of these changes in the log. */
@@ -249,6 +255,7 @@ export interface Ack {
 export interface Reject {
   readonly t: "reject"
   readonly w: string
+  /** The id of the push or the purge. */
   readonly id: string
   readonly entity: string
   /** The refused change; 64 zeros when a tombstone or a purge was refused. */
@@ -264,9 +271,9 @@ export interface Reject {
 export interface Want {
   readonly t: "want"
   readonly w: string
-  /** The heads that the relay holds: it lacks every change that is not among them or their ancestors. */
+  /** The heads that the relay has. It lacks every change that is not among them and their ancestors. */
   readonly page: readonly EntityHeads[]
-  /** Present when another `want` follows that answers the same `have`. */
+  /** Present when another `want` follows as an answer to the same `have` message. */
   readonly more?: true
 }
 export interface Make {

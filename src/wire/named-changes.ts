@@ -1,8 +1,13 @@
 /**
- * Makes the named changes in plain JavaScript: derived changes that everybody can make from names alone. These are the
- * genesis, from the entity and its collection, and the container of a text, from the genesis and the key. A template of
- * each is encoded once. For every entity a few bytes of a copy are replaced, because neither the operations nor their
- * order depend on the entity. The tests compare the bytes with Automerge's. `layout.ts` has the format of a chunk.
+ * Makes the named changes in plain JavaScript. A named change is a derived change that every replica and relay can make
+ * from names alone:
+ *
+ * - the genesis of an entity, from the entity's id and the name of its collection,
+ * - the container of a text, from these two and the key of the text.
+ *
+ * A template is encoded once. To make a named change, a few bytes of a copy of the template are replaced, because
+ * neither the operations nor their order depend on the entity. The tests compare the bytes with Automerge's.
+ * `layout.ts` has the format of a chunk.
  */
 import { type Change, deriveFrom, isDerived, type Template, templateOf } from "./chunk.ts"
 import { ACTOR, ChunkWriter, Columns, HASH, layoutOf, openChunk } from "./layout.ts"
@@ -17,7 +22,7 @@ const ACTION = 0x42
 const VALUE_META = 0x56
 const VALUE = 0x57
 const PREDECESSORS = 0x70
-/** In a run-length encoded column, this comes before a single value that is not repeated: -1 in signed LEB128. */
+/** -1 in signed LEB128: in a run-length encoded column, it stands before one value that is not repeated. */
 const ONE = 0x7f
 const SET = 1
 const MAKE_TEXT = 4
@@ -28,7 +33,7 @@ const TYPE = utf8.encode("@type")
 const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const NO_BYTES = new Uint8Array()
 
-/** Makes the genesis: a change that sets `@type` to the collection, does nothing else and has no deps. */
+/** Makes the genesis of an entity. It has no deps, and its only operation sets `@type` to the collection. */
 export const genesisOf = (entity: string, collection: string): Change =>
   recent(`genesis ${entity} ${collection}`, () => makeGenesis(entity, collection))
 
@@ -56,13 +61,13 @@ function makeContainer(entity: string, genesis: Change, key: string): Change {
 }
 
 /**
- * Finds out what kind of derived change a change is; undefined when it is none.
+ * Finds out whether a change is derived, and of which kind. Returns undefined for any other change.
  *
- * - `named`: it is the genesis of the entity or the container of a text, byte for byte.
- * - `forged`: it takes the place of a named change but has other bytes. Either it has no deps and is not the genesis.
- *   Or it is a derived change of time 0 with one operation, its only dep is the genesis, and it is not a container.
- *   With a forged change in the log, an entity would have a genesis or a container that the replicas do not know.
- * - `derived`: it is any other derived change.
+ * - `named`: the change is, byte for byte, the genesis of the entity or the container of a text.
+ * - `forged`: the change is like a named change, but has other bytes. Either it has no deps and is not the genesis, or
+ *   it is a derived change of time 0 with one operation, its only dep is the genesis, and it is not a container. With a
+ *   forged change in the log, an entity would have a genesis or a container that the replicas do not know.
+ * - `derived`: the change is any other derived change.
  */
 export function derivation(
   entity: string,
@@ -80,13 +85,15 @@ export function derivation(
 }
 
 /**
- * The named changes that were made last. To make one takes two hashes, and the same one is needed several times: for
- * example to save a new note, and again to push it.
+ * The named changes that were made lately. To make one takes two hashes, and each is needed several times: for example
+ * to save a new note, and again to push the note.
  */
 let recents = new Map<string, Change>()
-/** The named changes before `recents`. When `recents` is full, it takes the place of `earlier`, which is forgotten. */
+/**
+ * The named changes before `recents`. When `recents` is full, it becomes `earlier`, and the old `earlier` is forgotten.
+ */
 let earlier = recents
-/** `recents` is full with this many changes. */
+/** The most changes in `recents`. */
 const RECENT = 1024
 
 function recent(name: string, make: () => Change): Change {
@@ -101,13 +108,15 @@ function recent(name: string, make: () => Change): Change {
 }
 
 /**
- * The templates, each by what it makes: the genesis of a collection, or a text with a key of so many bytes. The oldest
- * template is forgotten first.
+ * The templates, by name: one for the genesis of each collection, and one for the containers of all texts whose keys
+ * have the same number of bytes. The oldest template is forgotten first.
  */
 const templates = new Map<string, Template>()
-/** The most templates that are kept. An app needs fewer, but changes of other people may bring any number of names. */
+/**
+ * The most templates that are kept. An app needs fewer, but changes of other replicas may bring any number of names.
+ */
 const KEPT = 256
-/** A template or a named change of more bytes is not kept. */
+/** A template or a named change of more bytes than this is not kept. */
 const LARGEST_KEPT = 512
 
 /** For tests. */
@@ -124,7 +133,7 @@ function template(name: string, encode: () => Uint8Array): Template {
   return made
 }
 
-/** Encodes a change of one operation that writes a key of the root. Zero bytes take the place of its deps and actor. */
+/** Encodes a change of one operation, which writes a key of the root. Its deps and its actor are zero bytes. */
 function oneOperation(
   deps: number,
   startOp: number,
@@ -163,8 +172,8 @@ function oneOperation(
 }
 
 /**
- * Returns the key under which a change writes, when it writes under a single key. Undefined when it does not, or when
- * the key is not UTF-8. Call it for a change of one operation that could be the container of a text.
+ * Returns the key to which a change of one operation writes. Undefined if it does not write to a key, or if the key is
+ * not UTF-8. Call it for a change that may be the container of a text.
  */
 export function textKey(chunk: Uint8Array): string | undefined {
   const layout = layoutOf(openChunk(chunk))

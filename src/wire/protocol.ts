@@ -1,13 +1,15 @@
 /**
- * The wire: every message and entry as bytes. `docs/protocol.md` is the specification (CDDL, MUST and SHOULD); the
- * tables in this file say the same, one line for each field. `fields.ts` has the kinds of values.
+ * The wire: encodes every message and entry as bytes, and decodes it. `docs/protocol.md` is the specification (CDDL,
+ * MUST and SHOULD). The tables in this file define the same messages, one line for each field. `fields.ts` has the
+ * kinds of values.
  *
  * Each WebSocket frame (RFC 6455) is one message in CBOR's core deterministic encoding (RFC 8949 section 4.2.1), so a
- * message has one form only: map keys ascend by length, then by bytes; `t`, the type, is therefore always the first.
- * Unknown message types and unknown keys are ignored. Anything else that does not fit the tables is `MESSAGE_BAD`;
- * anything longer than they allow is `TOO_LARGE`. Reading throws no other code, takes time linear in the frame, makes
- * no object for a value under an unknown key, and allocates nothing for a length before the bytes are known to be
- * there.
+ * message has one form only. Map keys ascend by length, then by bytes. So `t`, the type, is always the first key.
+ *
+ * Unknown message types and unknown keys are ignored. Everything else that does not fit the tables is `MESSAGE_BAD`,
+ * and everything longer than they allow is `TOO_LARGE`. Reading throws no other code, takes time linear in the frame,
+ * makes no object for a value under an unknown key, and allocates nothing for a length before it is known that so many
+ * bytes follow.
  */
 
 import { type Code, HeadwaterError, isCode } from "../base/errors.ts"
@@ -62,21 +64,23 @@ export const decodeRelay = (frame: Uint8Array): m.RelayMessage | null => readMes
 export const encodeEntry = (value: m.Entry): Uint8Array => write(entry, value)
 
 /**
- * Encodes one entry for a device's disk, without the short form. A record on the disk has one change, and the short
- * form would leave out 3 bytes of it. A named change would become much shorter, but only making it again shows that it
- * is one.
+ * Encodes one entry for a device's disk, with its chunks as they are. A record on the disk has one change, and the
+ * short form would save only 3 bytes of it. It would save more for a named change. But to find out whether a change is
+ * a named one, the named change must be made again.
  */
 export const encodeSaved = (value: m.Entry): Uint8Array => write(saved, value)
 
 export const decodeEntry = (bytes: Uint8Array): m.Entry => read(entry, bytes)
 
-/** Encodes one item for `encodeEntries`. An item that is only an entry has the same bytes as from `encodeEntry`. */
+/**
+ * Encodes one item for `encodeEntries`. For an item that is an entry without `at`, returns the bytes of `encodeEntry`.
+ */
 export const encodeItem = (value: m.Item): Uint8Array => write(item, value)
 
 /**
  * Returns how many chunks an encoded item has, and how many bytes these chunks have after decoding. Both are 0 for a
- * run (`Item`). All items of a frame together must not have more than `limits.chunks` chunks and `limits.message`
- * bytes.
+ * run and for an entry with a place (`Item`). All items of a frame together may have at most `limits.chunks` chunks,
+ * and at most `limits.message` bytes of chunks.
  */
 export function decodedSize(item: Uint8Array): BlockSize {
   const input = new Reader(item)
@@ -90,8 +94,8 @@ export function decodedSize(item: Uint8Array): BlockSize {
 }
 
 /**
- * Makes the same frame as `encode`, but from items that are encoded already. So the relay encodes a new entry once for
- * all connections.
+ * Encodes an `entries` message as `encode` does, from items that are encoded already. With it, the relay encodes a new
+ * entry only once for all connections.
  */
 export function encodeEntries(message: Omit<m.Entries, "items">, items: readonly Uint8Array[]): Uint8Array {
   return write(entriesOfEncoded, { ...message, items })
@@ -111,7 +115,7 @@ const uuidOrId: Type<string> = {
   read(input) {
     if (input.peek() >> 5 === Major.bytes) return uuidText(sixteen.read(input))
     const value = id.read(input)
-    return uuidBytes(value) === undefined ? value : input.fail("is a UUID as a text")
+    return uuidBytes(value) === undefined ? value : input.fail("is a UUID that is not encoded as 16 bytes")
   },
 }
 const pushId = text(/^[\x21-\x7e]{1,32}$/, "is not the id of a push")
@@ -123,7 +127,7 @@ const access: Type<m.Word<m.Access>> = name
 const anyCode = text(/^[A-Z][A-Z_]{0,31}$/, "is not an error code")
 const code: Type<Code> = {
   write: anyCode.write,
-  /** A code that only a newer relay knows is read as `REJECTED`. The refused change is then set aside, and shown. */
+  /** A code that only a newer relay knows is read as `REJECTED`. A change that is refused with it is set aside. */
   read(input) {
     const value = anyCode.read(input)
     return isCode(value) ? value : "REJECTED"
@@ -134,7 +138,8 @@ const sha256 = bytes(32)
 /** The smallest possible change has this many bytes. */
 const SHORTEST_CHUNK = 34
 /**
- * The bytes of one chunk. May be longer than `limits.chunk`, so that the relay refuses this chunk and not the frame.
+ * The bytes of one chunk. A chunk longer than `limits.chunk` can be read, so that the relay refuses only this chunk and
+ * not the whole frame.
  */
 const chunk = bytes(SHORTEST_CHUNK, limits.message)
 const hash = digits(32)
@@ -146,7 +151,7 @@ const bounds = record<m.Limits>({ message: uint(), chunk: uint(), ops: uint() })
 
 // ── entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** An entry as it is on the wire: entity, collection and the sequence of chunks under keys of one letter. */
+/** An entry as it is on the wire: entity, collection and the chunks have keys of one letter. */
 interface WireEntry extends Omit<m.Entry, "entity" | "collection" | "kind" | "chunks"> {
   readonly e: string
   readonly c: string
@@ -179,8 +184,8 @@ const entryType = (effort: Effort): Type<m.Entry> => ({
     out.unpack(checkedBytes(out, chunks), chunks.length)
     const s = chunks.length > 0 ? blockOf(value, effort) : undefined
     const kind = value.kind === "change" ? undefined : value.kind
-    // Fields that are undefined are not written. Each field is named, because to write an object that was copied with
-    // `...` takes three times as long.
+    // Fields that are undefined are not written. Each field is listed, because writing takes three times as long for an
+    // object that was made with `...`.
     const wire = { c, e, s, kind, by, adopted, once, if: value.if, key, blobs, authors, row, projection, mac }
     wireEntry.write(out, wire as WireEntry)
   },
@@ -194,7 +199,7 @@ const entryType = (effort: Effort): Type<m.Entry> => ({
   },
 })
 
-/** Returns the block from which an entry's chunks were decoded; encodes the chunks if they were not decoded. */
+/** Returns the block from which the chunks of an entry were decoded. If there is no such block, encodes the chunks. */
 const blockOf = (entry: m.Entry, effort: Effort): Uint8Array =>
   ReceivedChunks.blockOf(entry.chunks, entry) ?? encodeChunks(entry, entry.chunks, effort)
 
@@ -210,8 +215,9 @@ function checkedBytes(out: Writer, chunks: m.Entry["chunks"]): number {
 }
 
 /**
- * Opens the block of an entry. Returns the list of the entry's chunks, which is filled once the whole frame was read.
- * Until then the frame may still be refused, because all its blocks together would make too many or too large chunks.
+ * Opens the block of an entry. Returns the list of the entry's chunks, which is filled once the whole frame was
+ * read. Until then the frame may still be refused, because its blocks together would make too many chunks or too many
+ * bytes.
  */
 function readBlock(input: Reader, owner: Owner, block: Uint8Array): readonly Uint8Array[] {
   const opened = decoding(input, () => {
@@ -251,8 +257,8 @@ function fits({ kind, chunks }: m.Entry): boolean {
 const placed = tuple(entry, cursor)
 const run = tuple(pushId, uint(limits.entries), uint(limits.entries))
 /**
- * An item of `entries` in a frame: a map is an entry, a pair is an entry and a place, a triple is a run of the
- * receiver's own push.
+ * An item of `entries`. In the frame, a map is an entry, an array of two is an entry and a place (`at`), and an array
+ * of three is a run.
  */
 const item: Type<m.Item> = {
   write(out, value) {
@@ -321,7 +327,7 @@ const client: Types<m.ClientMessage> = {
   ping: message<m.Ping>("ping", {}),
 }
 
-/** The table of `entries`, for items to encode and for items that are encoded already. */
+/** Makes the table of `entries`: one for items as objects, and one for items that are encoded already. */
 const entriesOf = <T>(items: Type<readonly T[]>) =>
   message<Omit<m.Entries, "items"> & { readonly items: readonly T[] }>("entries", {
     w: uuidOrId,
@@ -368,8 +374,8 @@ const clientTypes = new Map<string, Type<m.ClientMessage>>(Object.entries(client
 const relayTypes = new Map<string, Type<m.RelayMessage>>(Object.entries(relay))
 
 /**
- * Reads a message; null when its type is unknown. The type comes first in the frame. It is read once to find the table
- * of the message, and then the whole frame is read by that table.
+ * Reads a message; null when its type is unknown. The type comes first in the frame. It is read first to find the table
+ * of the message. Then the whole frame, with the type, is read by that table.
  */
 function readMessage<M>(types: ReadonlyMap<string, Type<M>>, frame: Uint8Array): M | null {
   const input = new Reader(frame)

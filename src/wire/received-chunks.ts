@@ -1,12 +1,10 @@
 import { type Change, readChange } from "./chunk.ts"
 import type { Owner } from "./sequence.ts"
 
-/**
- * The constructor of this class returns the array that it gets. So the subclass adds its private fields to that array.
- */
+/** The constructor of this class returns its argument, so the subclass adds its private fields to that array. */
 class Given {
   constructor(chunks: readonly Uint8Array[]) {
-    // The cast is needed, because TypeScript expects that a constructor returns an object of its own class.
+    // TypeScript needs the cast: it expects that a constructor returns an object of its own class.
     // biome-ignore lint/correctness/noConstructorReturn: the fields of the subclass are added to the returned object
     return chunks as unknown as Given
   }
@@ -14,12 +12,12 @@ class Given {
 
 /**
  * Attaches two things to the array of chunks of a decoded entry: the block from which the chunks were decoded, and the
- * changes that the decoder has already read. An entry with these chunks is written with the same block. So a relay
- * stores and serves the bytes that it has received, encodes chunks only where it leaves some out, and hashes each
- * change once.
+ * changes that the decoder has already read. When an entry with this array is encoded, that block is written again. So
+ * a relay stores and serves the bytes that it has received, encodes chunks only if it leaves some of them out, and
+ * hashes each change once.
  *
- * Both are attached as private fields of the array, which other code neither sees nor copies. (A WeakMap from chunks to
- * blocks took 11 us for each entry, most of it in the garbage collector.)
+ * Block and changes are private fields of the array, which other code neither sees nor copies. (A WeakMap from arrays
+ * to blocks took 11 us for each entry, most of it in the garbage collector.)
  */
 export class ReceivedChunks extends Given {
   readonly #owner: Owner
@@ -58,12 +56,12 @@ export class ReceivedChunks extends Given {
     return itsEntity === entity && itsCollection === collection ? chunks.#block : undefined
   }
 
-  /** Returns the change in the chunk at `index` if decoding has read it. */
+  /** Returns the change in the chunk at `index`; undefined if the decoder has not read it. */
   static changeIn(chunks: readonly Uint8Array[], index: number): Change | undefined {
     return #changes in chunks ? chunks.#changes[index] : undefined
   }
 }
 
-/** Returns the change in one chunk of an entry. Reads it with `readChange`, unless decoding the entry has read it. */
+/** Returns the change in one chunk of an entry. Reads it with `readChange`, unless the decoder has read it already. */
 export const changeAt = (chunks: readonly Uint8Array[], index: number): Change =>
   ReceivedChunks.changeIn(chunks, index) ?? readChange(chunks[index] as Uint8Array)

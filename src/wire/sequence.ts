@@ -1,9 +1,9 @@
 /**
- * The elements of the short form, one for each chunk. The first byte of an element is its form (`uleb` and `sleb` are
- * unsigned and signed LEB128 numbers):
+ * Writes and reads sequences. A sequence has the chunks of one entry in the short form (`short-chunks.ts`), one element
+ * for each chunk. The first byte of an element is its form (`uleb` and `sleb` are unsigned and signed LEB128 numbers):
  *
  * - below 8: a change. Its parts: deps (uleb count, 32 bytes each); author (actor, 16 bytes, and uleb seq); uleb
- *   startOp; sleb time, as the difference to the change before; uleb length of the message, and the message; uleb
+ *   startOp; sleb time, as the difference to the time of the change before; uleb length of the message, and it; uleb
  *   length of the rest of the chunk after the message, and that rest. A bit of the form says that a part is left out:
  *   - `DEPS`: the deps are the heads of the sequence up to here,
  *   - `AUTHOR`: the actor is that of the change before, and seq is one more,
@@ -25,7 +25,7 @@ import { madeChange } from "./made-changes.ts"
 import type { Hash } from "./message-types.ts"
 import { genesisOf, keyOf, textContainer, textKey } from "./named-changes.ts"
 
-/** The entity to which the chunks belong, and its collection. Named changes are made from these two names. */
+/** The entity to which the chunks belong, and the entity's collection. Named changes are made from these two names. */
 export interface Owner {
   readonly entity: string
   readonly collection: string
@@ -37,22 +37,26 @@ const OP = 4
 const GENESIS = 8
 const TEXT = 9
 const AS_IS = 10
-/** No chunk has fewer bytes. */
+/** The fewest bytes of a chunk. */
 const SHORTEST = 34
 /**
- * A change whose time differs by this much or more from the time of the change before is carried as it is, because
- * readers take only numbers within 2^48 (`Bytes.sleb`).
+ * If the time of a change differs by this or more from the time of the change before, the chunk is written `AS_IS`,
+ * because readers accept only numbers within 2^48 (`Bytes.sleb`).
  */
 const FURTHEST = 2 ** 48
 
-/** What is known from the changes before an element, and can therefore be left out of the element. */
+/** The values that an element can leave out, because they follow from the changes before the element. */
 class Before {
   readonly #owner: Owner
   #genesis: Change | undefined
-  /** Why a chunk that was made is not a change within the limits. Elements that may refer to it cannot be read. */
+  /**
+   * Set when a chunk that was made is not a change within the limits: the error. Later elements may refer to that
+   * change, so they cannot be read.
+   */
   #unreadable: HeadwaterError | undefined
   /**
-   * Changes that `#heads` does not count yet. Most sequences have a single change, and then nobody asks for the heads.
+   * Changes that `#heads` does not count yet. They are counted only when another change follows: most sequences have a
+   * single change.
    */
   #added: Change[] = []
   readonly #heads = new Set<Hash>()
@@ -79,9 +83,9 @@ class Before {
   }
 
   /**
-   * Writes the checksum of a chunk that `makeChunk` made, reads its change, and adds the change. Returns undefined when
-   * the chunk is not a change within the limits. The caller can then refuse this one chunk; but if a later element must
-   * be read, `requireRead` throws, and the whole sequence is refused.
+   * Writes the checksum into a chunk that `makeChunk` made, reads its change, and adds the change. Returns undefined
+   * when the chunk is not a change within the limits. If only `AS_IS` elements follow, the caller can refuse this chunk
+   * alone. Before any other element, `requireRead` throws, and the whole sequence is refused.
    */
   addMade(chunk: Uint8Array): Change | undefined {
     try {
@@ -95,7 +99,7 @@ class Before {
     }
   }
 
-  /** Call before an element that may refer to the changes before it. Throws when one of them could not be read. */
+  /** Call before an element that may refer to earlier changes. Throws when an earlier change could not be read. */
   requireRead(): void {
     if (this.#unreadable !== undefined) throw this.#unreadable
   }
@@ -114,7 +118,7 @@ class Before {
   }
 }
 
-/** Writes the elements of these chunks. */
+/** Writes one element for each of these chunks. */
 export function writeSequence(out: BytesWriter, owner: Owner, chunks: readonly Uint8Array[]): void {
   const before = new Before(owner)
   for (const chunk of chunks) {
@@ -128,7 +132,7 @@ export function writeSequence(out: BytesWriter, owner: Owner, chunks: readonly U
   }
 }
 
-/** Writes the element that carries a chunk as it is, without reading the chunk. */
+/** Writes the element `AS_IS` of a chunk. Does not read the chunk. */
 export function writeAsItIs(out: BytesWriter, chunk: Uint8Array): void {
   out.byte(AS_IS)
   withLength(out, chunk)
@@ -144,7 +148,7 @@ function changeIn(chunk: Uint8Array): Change | undefined {
   }
 }
 
-/** Writes a named change as its name. Returns false when the change is not a named one. */
+/** Writes `GENESIS` or `TEXT` for a named change. Returns false for any other change, and writes nothing. */
 function writeNamed(out: BytesWriter, change: Change, before: Before): boolean {
   if (change.seq !== 1 || change.ops !== 1 || change.time !== 0 || change.startOp > 2) return false
   if (change.deps.length === 0) {
@@ -180,13 +184,15 @@ function writeChange(out: BytesWriter, { chunk, deps, actor, seq, startOp, time 
   withLength(out, chunk.subarray(messageAt + message))
 }
 
-/** A chunk that was made, and the change in it as `readChange` reads it; undefined when the chunk was not read. */
+/**
+ * A chunk that was made from its element, and the change in it as `readChange` reads it; undefined if it was not read.
+ */
 export interface Made {
   readonly chunk: Uint8Array
   readonly change: Change | undefined
 }
 
-/** How many chunks a sequence makes, and how many bytes these chunks have together at least. */
+/** How many chunks a sequence has, and how many bytes these chunks have together at least. */
 export interface Measure {
   readonly chunks: number
   readonly bytes: number
@@ -198,10 +204,9 @@ const SMALLEST_TEXT = 85
 const BEFORE_DEPS = 4 + 4 + 1 + 1
 
 /**
- * Counts the chunks of a sequence and the bytes that they have at least, without making, hashing or allocating
- * anything. So a few bytes that would make many chunks are refused before they cost much. Takes one step for each
- * element. Throws `CHUNK_BAD` when an element ends early or has an unknown form, or when there are more than `most`
- * chunks.
+ * Counts the chunks of a sequence and the bytes that they have at least, in one step for each element. It makes, hashes
+ * and allocates nothing. So a few bytes from which many chunks would be made can be refused before they cost much.
+ * Throws `CHUNK_BAD` when an element ends early or has an unknown form, or when there are more than `most` chunks.
  */
 export function measureSequence(input: Bytes, most: number): Measure {
   let bytes = 0
@@ -218,7 +223,7 @@ export function measureSequence(input: Bytes, most: number): Measure {
   return { chunks, bytes }
 }
 
-/** Skips a number and as many bytes. Returns the number. */
+/** Skips a length, and as many bytes. Returns the length. */
 function skipCounted(input: Bytes): number {
   const length = input.uleb()
   input.skip(length)
@@ -226,11 +231,11 @@ function skipCounted(input: Bytes): number {
 }
 
 /**
- * Skips the parts of a change. Returns how many bytes the body of the change has at least. `follows`: whether a change
- * comes before this one in the sequence, so that deps that are left out are one hash or more.
+ * Skips the parts of a change. Returns how many bytes the body of the change has at least. `follows`: whether another
+ * change comes earlier in the sequence. If so, deps that are left out are at least one hash.
  */
 function skipChange(form: number, input: Bytes, follows: boolean): number {
-  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element has the unknown form ${form}`)
   // The number of deps, the length of the actor, the actor, seq, startOp, time, and the length of the message.
   let bytes = 1 + 1 + ACTOR + 1 + 1 + 1 + 1
   if (form & DEPS) bytes += follows ? HASH : 0
@@ -250,7 +255,7 @@ function skipChange(form: number, input: Bytes, follows: boolean): number {
 
 /**
  * Makes the chunks of a sequence. Throws `CHUNK_BAD` when the chunks have more than `most` bytes together, or when an
- * element is not as it should be; `TOO_LARGE` when an element follows a change beyond a limit. Hashes a change once, a
+ * element cannot be read; `TOO_LARGE` when an element follows a change beyond a limit. Hashes each change once, and a
  * named change twice.
  */
 export function readSequence(owner: Owner, input: Bytes, most: number): Made[] {
@@ -260,7 +265,8 @@ export function readSequence(owner: Owner, input: Bytes, most: number): Made[] {
   while (!input.done) {
     const one = readElement(input, before)
     left -= one.chunk.length
-    if (one.chunk.length < SHORTEST || left < 0) throw chunkBad("a chunk is too short, or the chunks are too long")
+    if (one.chunk.length < SHORTEST || left < 0)
+      throw chunkBad("a chunk has too few bytes, or all chunks have too many")
     made.push(one)
   }
   return made
@@ -275,7 +281,7 @@ function readElement(input: Bytes, before: Before): Made {
     before.add(change)
     return { chunk: change.chunk, change }
   }
-  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element of form ${form}`)
+  if (form > (DEPS | AUTHOR | OP)) throw chunkBad(`an element has the unknown form ${form}`)
   const chunk = makeChunk(form, input, before)
   return { chunk, change: before.addMade(chunk) }
 }
@@ -301,7 +307,7 @@ function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
   }
   out.uleb(ACTOR)
   if (form & AUTHOR) {
-    if (last === undefined) throw chunkBad("the first change has no author")
+    if (last === undefined) throw chunkBad("the first change leaves out its author")
     out.bytes(bytesOfHex(last.actor))
     out.uleb(last.seq + 1)
   } else {
@@ -315,7 +321,7 @@ function makeChunk(form: number, input: Bytes, before: Before): Uint8Array {
   return out.chunk()
 }
 
-/** The buffer in which every chunk is made. One is enough, because each chunk is copied before the next one begins. */
+/** The buffer in which every chunk is made. One is enough, because each chunk is copied before the next one is made. */
 const scratch = new Uint8Array(2 ** 12)
 const utf8 = new TextEncoder()
 

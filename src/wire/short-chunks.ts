@@ -1,13 +1,14 @@
 /**
- * The short form of the chunks of one entity: one block of bytes for all chunks of an entry.
+ * The short form: encodes all chunks of an entry as one block of bytes.
  *
  * `block = uleb 2 * bytes of all chunks + (1 if deflated) | uleb number of chunks
  *   | if deflated, uleb bytes of the sequence | sequence | check`
  *
  * `uleb` is an unsigned LEB128 number. The sequence has an element for each chunk (`sequence.ts`). An element leaves
- * out what the elements before it say already, so the reader makes the chunks again and computes their checksums.
- * `check` is the exclusive or of these checksums: without it, a flipped bit would make another change, with a checksum
- * that fits. A block can be read by itself, because a relay stores and serves the bytes that it has received.
+ * out everything that follows from earlier elements, and the checksum. So the reader makes the chunks again, and
+ * computes their checksums. `check` is the exclusive or of these checksums. Without it, a flipped bit would lead to
+ * another change, with a checksum that fits. A block is read without any other block, so a relay can store and serve
+ * the blocks that it has received.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -20,16 +21,16 @@ import { limits } from "./message-types.ts"
 import { type Made, measureSequence, type Owner, readSequence, writeAsItIs, writeSequence } from "./sequence.ts"
 
 /**
- * A sequence of fewer bytes is not deflated: deflating takes some 60 us, and a single edit does not become shorter.
- * `ONE`: for a sequence of a single chunk. `SEVERAL`: for more chunks, which repeat each other.
+ * A sequence of fewer bytes than this is not deflated, because deflating takes some 60 us, and a single edit does not
+ * become shorter. `ONE`: for a sequence of a single chunk. `SEVERAL`: for more chunks, which repeat each other's bytes.
  */
 const ONE = 400
 const SEVERAL = 100
 
 /**
- * How much work is done for a shorter block. `whole`: every chunk is carried as it is, which takes hardly any time.
- * `short`: named changes are sent as their names, and other changes without what the changes before them say.
- * `deflated`: the sequence is deflated, too, if that saves bytes.
+ * How much work is done for a shorter block. `whole`: every chunk is written as it is, which takes hardly any time.
+ * `short`: an element leaves out everything that follows from names and from earlier elements. `deflated`: the sequence
+ * is deflated, too, if that saves bytes.
  */
 export type Effort = "whole" | "short" | "deflated"
 
@@ -42,7 +43,7 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort
   const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
   const shorter = worthIt ? deflate(sequence) : sequence
   const isDeflated = shorter.length + 4 < sequence.length
-  const out = new BytesWriter(new Uint8Array((isDeflated ? shorter : sequence).length + LONGEST_FRAME))
+  const out = new BytesWriter(new Uint8Array((isDeflated ? shorter : sequence).length + BESIDES_SEQUENCE))
   out.uleb(2 * bytesOf(chunks) + (isDeflated ? 1 : 0))
   out.uleb(chunks.length)
   if (isDeflated) out.uleb(sequence.length)
@@ -52,32 +53,33 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort
 }
 
 /**
- * The buffer in which every sequence is written. One is enough: a sequence is in its block before the next one begins.
+ * The buffer in which every sequence is written. One is enough, because a sequence is copied into its block before the
+ * next one is written.
  */
 const scratch = new Uint8Array(2 ** 14)
 /** The most bytes of a block besides its sequence: three numbers and the check. */
-const LONGEST_FRAME = 3 * 5 + 4
+const BESIDES_SEQUENCE = 3 * 5 + 4
 
-/** What a block says about its chunks before it is opened. */
+/** The size of a block's chunks, as the head of the block names it. */
 export interface BlockSize {
   /** Bytes of all chunks together. */
   readonly bytes: number
   readonly chunks: number
 }
 
-/** A block of which the sequence was inflated and measured, but no chunk was made yet. */
+/** A block whose sequence was inflated and measured, and whose chunks are not made yet. */
 export interface OpenBlock extends BlockSize {
   readonly sequence: Bytes
   readonly check: Uint8Array
 }
 
 /**
- * Opens a block and finds out what it would make. A frame opens all its blocks before the chunks of the first one are
- * made, so a frame that is too large costs nothing but inflating it.
+ * Opens a block: inflates its sequence, and checks that the chunks can have the size that the block names. All blocks
+ * of a frame are opened before any chunk is made, so a frame that is too large costs only the inflating.
  *
- * Throws `CHUNK_BAD` for bytes that are not a block, and for a block that would make more bytes than it says or another
- * number of chunks; `TOO_LARGE` for more than `limits.message` bytes. Takes memory for the sequence only, which is at
- * most 15 % longer than the chunks.
+ * Throws `CHUNK_BAD` for bytes that are not a block, and for a block with more bytes of chunks or another number of
+ * chunks than it names; `TOO_LARGE` for more than `limits.message` bytes of chunks. Allocates only the sequence, which
+ * is at most 15 % longer than the chunks.
  */
 export function openBlock(block: Uint8Array): OpenBlock {
   const input = new Bytes(block, 0, block.length - CHECK)
@@ -91,11 +93,11 @@ export function openBlock(block: Uint8Array): OpenBlock {
 }
 
 /**
- * Makes exactly the chunks that were encoded. A chunk of the result may have no change: it was carried as it is, or it
- * is not a change within the limits. The caller must read such a chunk with `readChange`.
+ * Makes exactly the chunks that were encoded. A chunk of the result may come without its change: the chunk was written
+ * as it is, or it is not a change within the limits. The caller must read such a chunk with `readChange`.
  *
- * Throws `CHUNK_BAD` for a block that is not as it should be; `TOO_LARGE` when an element follows a change beyond a
- * limit. Call it only once for an open block.
+ * Throws `CHUNK_BAD` for a block that cannot be read; `TOO_LARGE` when an element follows a change beyond a limit. Call
+ * it only once for an open block, because it reads `sequence` up to its end.
  */
 export function makeChunks(owner: Owner, { bytes, sequence, check }: OpenBlock): Made[] {
   const made = readSequence(owner, sequence, bytes)
@@ -105,7 +107,7 @@ export function makeChunks(owner: Owner, { bytes, sequence, check }: OpenBlock):
   return made
 }
 
-/** Reads what a block says about its chunks. Throws `CHUNK_BAD` when the block ends early. */
+/** Reads the size of the chunks from the head of a block. Throws `CHUNK_BAD` when the block ends early. */
 export function blockSize(block: Uint8Array): BlockSize {
   const { bytes, chunks } = headOf(new Bytes(block, 0))
   return { bytes, chunks }
@@ -119,7 +121,7 @@ function headOf(input: Bytes): BlockSize & { readonly isDeflated: boolean } {
   return { bytes: Math.floor(first / 2), isDeflated: first % 2 === 1, chunks: input.uleb() }
 }
 
-/** An element is at most this many bytes longer than its chunk. No chunk is shorter than 34 bytes. */
+/** An element is at most this many bytes longer than its chunk. The shortest chunk has 34 bytes. */
 const LONGER = 5
 
 function inflated(bytes: Bytes, size: number): Bytes {

@@ -2,16 +2,16 @@
 
 import type { Clock } from "../../base/env.ts"
 
-/** Time between an answer and the next ping, ms. */
+/** Time between the check that finds an answer and the next ping, ms. */
 const BEAT_MS = 15_000
 /**
- * If nothing arrives for this time after a ping, ms, the connection counts as dead. `PATIENCE_MS`: the time at first.
- * `LONGEST_PATIENCE_MS`: the longest time. Each dead connection doubles the time, because on a slow line the answer
- * arrives only after a large frame, and with a short time that frame could never arrive.
+ * The patience: if nothing arrives for this time after a ping, ms, the connection counts as dead. `PATIENCE_MS`: the
+ * patience at first. `LONGEST_PATIENCE_MS`: the longest one. Each dead connection doubles it: on a slow line, a large
+ * frame arrives before the answer, and with a short patience that frame would never arrive completely.
  */
 const PATIENCE_MS = 10_000
 const LONGEST_PATIENCE_MS = 160_000
-/** This many answers in a row reset the patience to `PATIENCE_MS`. */
+/** This many answered pings in a row reset the patience to `PATIENCE_MS`. */
 const ANSWERS = 8
 
 export class Heartbeat {
@@ -21,13 +21,13 @@ export class Heartbeat {
   #state: "stopped" | "resting" | "pinged" = "stopped"
   /** Whether a frame has come since the latest ping. */
   #heard = false
-  /** Silence that is allowed on this line, ms. Kept from connection to connection. */
+  /** The present patience, ms. It outlasts a connection. */
   #patience = PATIENCE_MS
   /** Answered pings in a row, over all connections. */
   #answers = 0
   #cancelTimer: (() => void) | undefined
 
-  /** `ping` sends a ping; `dead` is called when the silence after a ping has lasted too long. */
+  /** `ping` sends a ping. `dead` is called when nothing has arrived for the present patience after a ping. */
   constructor(after: Clock["after"], ping: () => void, dead: () => void) {
     this.#after = after
     this.#ping = ping
@@ -39,7 +39,7 @@ export class Heartbeat {
     this.#rest()
   }
 
-  /** Call when the connection is gone. */
+  /** Call when the connection has ended. */
   stop(): void {
     this.#state = "stopped"
     this.#cancelTimer?.()
@@ -52,8 +52,8 @@ export class Heartbeat {
   }
 
   /**
-   * Pings now. Does nothing while a ping is not answered: otherwise frequent calls would begin the wait for an answer
-   * anew each time, and a dead connection would never be noticed.
+   * Pings now. Does nothing while this object waits for the answer to a ping. Otherwise each call would begin that wait
+   * anew, and with frequent calls a dead connection would never be noticed.
    */
   beatNow(): void {
     if (this.#state === "pinged") return
@@ -70,8 +70,8 @@ export class Heartbeat {
   }
 
   /**
-   * Checks for an answer every `PATIENCE_MS`, until `patience` ms are over. So an answer is noticed soon even when the
-   * patience is long, and the next ping goes out before a proxy cuts the idle line.
+   * Checks for an answer every `PATIENCE_MS`, until `patience` ms are over. So even with a long patience, an answer is
+   * found soon, and the next ping is sent before a proxy cuts the idle line.
    */
   #awaitAnswer(patience: number): void {
     this.#cancelTimer = this.#after(PATIENCE_MS, () => {

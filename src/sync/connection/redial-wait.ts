@@ -4,7 +4,7 @@
  */
 import { type Env, randomUnit } from "../../base/env.ts"
 
-/** The span after the first break, and the longest span, ms. */
+/** The first span, and the longest span, ms. */
 const FIRST_SPAN_MS = 1000
 const LONGEST_SPAN_MS = 5 * 60_000
 
@@ -12,9 +12,9 @@ export class RedialWait {
   /** Dials in a row that brought no progress. */
   #failures = 0
   /**
-   * The workspaces that were unfinished at the last break and have made no progress since. While there is such a
-   * workspace, progress of other workspaces does not make the next wait short. Otherwise a proxy that closes after a
-   * number of bytes would be dialled every second, because some entries always arrive before it closes.
+   * The workspaces that were unfinished at the last break and have made no progress since. While there is one, the
+   * progress of other workspaces does not make the next wait short. Otherwise, a proxy that closes every connection
+   * after a number of bytes would be dialled every second, because some workspace always makes progress before that.
    */
   readonly #unproven = new Set<string>()
 
@@ -24,7 +24,9 @@ export class RedialWait {
     return Math.ceil(randomUnit(env) * span)
   }
 
-  /** Call when an open connection breaks. `unfinished`: the workspaces that the relay had not answered completely. */
+  /**
+   * Call when an open connection breaks. `unfinished`: ids of workspaces that the relay had not answered completely.
+   */
   broke(unfinished: Iterable<string>): void {
     this.#unproven.clear()
     for (const workspace of unfinished) this.#unproven.add(workspace)

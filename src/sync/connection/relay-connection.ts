@@ -20,7 +20,7 @@ export interface RelayOptions {
   readonly token?: Token | undefined
 }
 
-/** A connection that several workspaces can share. It is dialled when the first of them is opened. */
+/** A connection to a relay that several workspaces can share. The relay is dialled when the first of them is opened. */
 export interface Relay {
   readonly url: string
   /** Ends the connection for good, for every workspace on it. Calls that wait for the relay reject with `CLOSED`. */
@@ -30,7 +30,7 @@ export interface Relay {
 /** The calls that a connection makes to one workspace on it. */
 export interface Channel {
   opened(link: Link): void
-  /** `bytes`: size of the frame. */
+  /** `bytes`: size of the message's frame. */
   received(message: RelayMessage, bytes: number): void
   /**
    * `error`: why the connection ended. `retryAt`: when the relay is dialled again, ms since 1970; null when the
@@ -39,30 +39,30 @@ export interface Channel {
   closed(error: HeadwaterError | null, retryAt: number | null): void
   dialling(): void
   /**
-   * Whether the relay still has to answer something. If the connection ends before that, this workspace may be the
-   * cause.
+   * Whether the relay has not answered this workspace completely. If the connection breaks then, this workspace may be
+   * the cause, and the wait stays long until it has made progress (`redial-wait.ts`).
    */
   readonly isUnfinished: boolean
 }
 
-/** The access of one workspace to a live connection. Once the connection is gone, its calls have no effect. */
+/** The calls that one workspace makes to a live connection. Once that connection has ended, they have no effect. */
 export interface Link {
   send(message: ClientMessage): void
   /**
-   * Call when this workspace has made progress over this connection. Once every workspace that was unfinished at the
-   * last break has made progress, the wait after the next break is short again.
+   * Call when this workspace has made progress over this connection. Once all workspaces that were unfinished at the
+   * last break have made progress, the wait after the next break is short again.
    */
   proven(): void
 }
 
-/** A connection that was open for this long, ms, makes the next wait short again, even if there was nothing to sync. */
+/** After a connection was open for this time, ms, the next wait is short again, even if there was nothing to sync. */
 const STABLE_MS = 60_000
-/** A dial that is not answered within this time, ms, has failed. */
+/** If a dial is not answered within this time, ms, it has failed. */
 const OPEN_MS = 15_000
 /**
- * If nothing arrives on a new connection within this time, ms, the other side counts as something that is no relay.
- * This holds until a relay has once sent something to this `Connection`. The time doubles at each such failure, because
- * the other side may be a relay on a slow line.
+ * If nothing arrives on a new connection within this time, ms, the other side is assumed to be no relay. This applies
+ * only until a relay has once sent something to this `Connection`. The time doubles at each such failure, because the
+ * other side may be a relay on a slow line.
  */
 const FIRST_WORD_MS = 5_000
 /** The longest time to which `FIRST_WORD_MS` doubles, ms. */
@@ -77,24 +77,27 @@ export class Connection implements Relay {
   /** Workspaces that have used the present socket, including those that have left it. */
   readonly #usedSocket = new Set<string>()
   readonly #closeListeners = new Listeners<[]>()
-  /** The `Env` that the first workspace has passed. */
+  /** The `Env` that the first workspace has passed to `attach`. */
   #env: Env | undefined
-  /** `asking`: the app is asked for a token. `waiting`: for the time of the next dial. */
+  /**
+   * `asking`: the app is asked for a token, and the dial follows. `waiting`: the time of the next dial has not come.
+   */
   #state: "idle" | "asking" | "dialling" | "open" | "waiting" = "idle"
+  /** Aborts the call of the app's token function that is not answered yet. */
   #tokenCall: AbortController | undefined
   readonly #renewal = new TokenRenewal(
     (got, failed) => this.#ask("expiring", got, failed),
     (token) => this.#redialWith(token),
   )
   #socket: Socket | undefined
-  /** The `reason` that the next call of the app's token function gets. */
+  /** The `reason` with which the app's token function is called before the next dial. */
   #tokenReason: "open" | "refused" = "open"
   /** How long a new connection may be silent, ms; undefined once a relay has sent something. */
   #firstWordMs: number | undefined = FIRST_WORD_MS
   readonly #redialWait = new RedialWait()
   /**
-   * The code of the relay's latest message if that was a notice about the connection. It says why the relay will close
-   * the connection.
+   * The code of the relay's latest message if that message was a notice about the connection. The relay closes the
+   * connection after such a notice, and the code says why.
    */
   #farewell: Code | undefined
   /** Cancels the only timer, which `#waitFor` has set. */
@@ -115,7 +118,7 @@ export class Connection implements Relay {
 
   // ── the workspaces on this connection ─────────────────────────────────────────────────────────────────────────────
 
-  /** Throws when the workspace cannot be attached to this connection. */
+  /** Throws when a workspace with this id cannot be attached to this connection. */
   throwUnlessFree(workspace: string): void {
     if (this.closed) {
       throw new HeadwaterError("CLOSED", "this relay connection was closed: connect with a new one")
@@ -144,9 +147,9 @@ export class Connection implements Relay {
   }
 
   /**
-   * A workspace may use a socket only once. After the workspace has left the socket, the relay may still send acks and
-   * entries for its old session, and a new session would take them for answers to its own messages. A relay also limits
-   * how many workspaces use one socket.
+   * Whether a workspace may use the present socket. A workspace may use a socket only once. After it has left the
+   * socket, the relay may still send acks and entries for its old session, and a new session would take them for
+   * answers to its own messages. A relay also limits how many workspaces use one socket (`limits.workspaces`).
    */
   #mayUseSocket(workspace: string): boolean {
     return !this.#usedSocket.has(workspace) && this.#usedSocket.size < Math.max(limits.workspaces, this.#channels.size)
@@ -168,7 +171,7 @@ export class Connection implements Relay {
     }
   }
 
-  /** Call when the network or the page is back. Dials now instead of later; pings a connection that is open. */
+  /** Call when the network or the page is back. Pings the relay if the connection is open; otherwise dials at once. */
   wake(): void {
     if (this.#channels.size === 0) return
     if (this.#state === "open") this.#heartbeat.beatNow()
@@ -188,8 +191,9 @@ export class Connection implements Relay {
   }
 
   /**
-   * Calls `listener` when this connection is closed for good. `Channel.closed` tells only the workspaces that are
-   * attached at that moment; a listener is called even if its workspace has left the connection.
+   * Calls `listener` when this connection is closed for good, even if the listener's workspace has left it. (The
+   * connection calls `Channel.closed` only for workspaces that are attached at that moment.) Returns the function that
+   * removes the listener.
    */
   onClose(listener: () => void): () => void {
     return this.#closeListeners.add(listener)
@@ -198,7 +202,7 @@ export class Connection implements Relay {
   // ── dialling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get #machine(): Env {
-    return this.#env as Env // nothing is dialled before a workspace is attached
+    return this.#env as Env // defined, because nothing is dialled before a workspace is attached
   }
 
   #dial(): void {
@@ -209,11 +213,11 @@ export class Connection implements Relay {
     this.#ask(
       this.#tokenReason,
       (token) => this.#connect(token),
-      (error) => this.#redial(error), // not `#failed`, because no relay has refused a token
+      (error) => this.#redial(error), // not `#failed`, which would take the error's code for a refusal by the relay
     )
   }
 
-  /** Asks the app for a token. Neither function is called if the call is aborted before the answer. */
+  /** Asks the app for a token. If the call is aborted before the answer, neither `got` nor `failed` is called. */
   #ask(
     reason: "open" | "expiring" | "refused",
     got: (token: string | undefined) => void,
@@ -233,7 +237,7 @@ export class Connection implements Relay {
   }
 
   /**
-   * Dials again at once with a new token. The old connection had no failure, so no workspace is told that it has ended.
+   * Dials again at once with a new token. Calls `dialling` and not `closed`, because the old connection had no failure.
    */
   #redialWith(token: string): void {
     this.#dropSocket()
@@ -267,13 +271,16 @@ export class Connection implements Relay {
       const said = reason && ` ${reason}`
       const what =
         opened || reason === "" ? `the connection ended (${code}${said})` : `${this.url} cannot be reached:${said}`
-      // Only Node knows with which status a server has refused a dial (`causeOf`).
+      // Only on Node, `reason` has the HTTP status with which a server has refused the dial (`causeOf`).
       const isRefused = !opened && /HTTP 40[13]\b/.test(reason)
       this.#failed(new HeadwaterError(why, what), isRefused || undefined)
     }
   }
 
-  /** Sends a ping halfway through the time, because a relay answers a ping at once, whatever else it is doing. */
+  /**
+   * Waits `ms` for the relay's first message. Sends a ping after half of the time, because a relay answers a ping at
+   * once, whatever else it is doing.
+   */
   #awaitFirstWord(ms: number): void {
     this.#waitFor(ms / 2, () => {
       this.#socket?.send(encode({ t: "ping" }))
@@ -285,10 +292,10 @@ export class Connection implements Relay {
     this.#waitFor(STABLE_MS, () => this.#redialWait.reset())
   }
 
-  /** The error for an answer that is not a relay's. */
+  /** Makes the error for a server that is no relay. Doubles the time in which the first message must come. */
   #noRelay(why: string, cause?: unknown, code: Code = "RELAY_UNREACHABLE"): HeadwaterError {
     if (this.#firstWordMs !== undefined) this.#firstWordMs = Math.min(LONGEST_FIRST_WORD_MS, 2 * this.#firstWordMs)
-    const message = `what answers at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
+    const message = `the server at ${this.url} seems to be no Headwater relay: ${why}; check the URL`
     return new HeadwaterError(cause instanceof HeadwaterError ? cause.code : code, message, { cause })
   }
 
@@ -311,7 +318,7 @@ export class Connection implements Relay {
     else for (const channel of [...this.#channels.values()]) channel.received(message, frame.length)
   }
 
-  /** Call when the connection or the dial has failed. `isRefused`: the token was refused. */
+  /** Call when the connection or the dial has failed. `isRefused`: whether the relay has refused the token. */
   #failed(error: HeadwaterError, isRefused = error.code === "FORBIDDEN" || error.code === "TOKEN_EXPIRED"): void {
     this.#tokenReason = isRefused ? "refused" : "open"
     if (this.#state === "open") {
@@ -341,7 +348,7 @@ export class Connection implements Relay {
     this.#dropSocket()
   }
 
-  /** Closes the socket, or aborts the call for its token. Later events of both are ignored. */
+  /** Closes the socket, and aborts the call of the app's token function. Later events of both are ignored. */
   #dropSocket(): void {
     const [socket, call] = [this.#socket, this.#tokenCall]
     this.#state = "idle"

@@ -1,7 +1,9 @@
 /** Which URLs can lead to a relay. */
 import { HeadwaterError } from "../../base/errors.ts"
 
-/** Throws `URL_INVALID` for a URL that can never be dialled. JavaScript may pass anything. */
+/**
+ * Throws `URL_INVALID` for a URL that can never be dialled, and for a value that is no text: JavaScript may pass one.
+ */
 export function checkUrl(url: string): void {
   if (typeof url !== "string") throw invalid(url === null ? "null" : typeof url, "use a text with ws:// or wss://")
   if (url.includes("#")) throw invalid(JSON.stringify(url), "leave out the # and what follows it")

@@ -1,14 +1,14 @@
 /**
- * Asks the app for the next token before the present one ends. Otherwise the relay would refuse the present one, and a
- * person who types would be disconnected until the app has answered.
+ * Asks the app for the next token before the present one ends. Otherwise the relay may close the connection when the
+ * token ends, and a person who types would be offline until the app has returned another token.
  */
 import type { Clock } from "../../base/env.ts"
 
 /** How long before the end of a token the app is asked for the next one, ms. */
 const BEFORE_MS = 60_000
-/** The longest timer, ms. If the app is to be asked later, the wait is computed again when the timer has ended. */
+/** The longest timer, ms. If the app must be asked later than that, the wait is computed again when the timer ends. */
 const LOOK_MS = 24 * 3_600_000
-/** When less than this is left, ms, the app is not asked any more: the relay will refuse the token. */
+/** If the token ends in less than this time, ms, the app is not asked any more: the answer would come too late. */
 const TOO_LATE_MS = 1000
 
 export class TokenRenewal {
@@ -26,9 +26,9 @@ export class TokenRenewal {
   }
 
   /**
-   * Call when a connection is open with this token. Does nothing for a token whose end is not known, and for one that
-   * has ended by this device's clock, which may be wrong. If the app has no other token yet, it is asked again after
-   * half of the time that is left.
+   * Call when a connection is open with this token. Does nothing if the token's end is not known, or if it has passed
+   * by this device's clock, which may be wrong. If the app has no other token yet, the app is asked again after half of
+   * the time that is left.
    */
   watch(token: string | undefined, clock: Clock): void {
     this.stop()

@@ -1,4 +1,4 @@
-/** The bearer token of a dial: where it comes from, and how it travels in the upgrade. */
+/** The bearer token of a dial: gets it from the app, and encodes it for the upgrade request. */
 
 import type { Clock } from "../../base/env.ts"
 import { HeadwaterError } from "../../base/errors.ts"
@@ -7,16 +7,17 @@ import { SUBPROTOCOL } from "../../wire/protocol.ts"
 /**
  * A bearer token, or a function that gets one.
  *
- * The function is called before every dial, with the workspaces that are on the connection. If the token is a JSON Web
- * Token with an `exp` (RFC 7519), the function is also called a minute before the token ends. The function has 60 s.
- * When it throws, rejects, gives
- * something that is no text, or takes longer before a dial, `status.error` is `FORBIDDEN`, and the function is called
- * again before the next dial. `signal` is aborted when the time is over, and when the token is not needed any more.
+ * The function is called before every dial, with the ids of the workspaces that are on the connection. If the token is
+ * a JSON Web Token with an `exp` (RFC 7519), the function is also called a minute before the token ends. The function
+ * must answer within 60 s. `signal` is aborted after that time, and when the token is not needed any more.
+ *
+ * If the function throws, rejects, returns something that is no text, or takes too long before a dial, `status.error`
+ * is `FORBIDDEN`, and the function is called again before the next dial.
  *
  * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present token ends soon, else
- * `"open"`. A refusal in the relay's answer to the dial (401, 403) is seen on Node only. After `"expiring"`, the relay
- * is dialled again at once with the new token. If the function fails then, or returns the same token, the connection
- * stays as it is, and the function is called again after half of the time that is left.
+ * `"open"`. Only Node shows that the relay has refused a token in its answer to the dial (401, 403). After
+ * `"expiring"`, the relay is dialled again at once with the new token. If the function fails then, or returns the same
+ * token, the connection stays as it is, and the function is called again after half of the time that is left.
  */
 export type Token =
   | string
@@ -27,14 +28,15 @@ export type Token =
     }) => string | Promise<string>)
 
 /**
- * The time that the app's token function has, ms. It is long, because the function may ask the user or another server.
+ * The time in which the app's token function must answer, ms. It is long, because the function may ask the user or
+ * another server.
  */
 const TOKEN_MS = 60_000
 
 /**
  * Returns the token for one dial; undefined when the app has given none. Rejects with `FORBIDDEN` when the app's
- * function fails or does not answer in time. If it does not answer in time, `call` is aborted. A caller that does not
- * need the token any more aborts `call`, too.
+ * function fails. Also rejects, and aborts `call`, when the function does not answer in time. A caller that does not
+ * need the token any more aborts `call`.
  */
 export async function askForToken(
   token: Token | undefined,
@@ -67,10 +69,10 @@ export async function askForToken(
   })
 }
 
-/** Throws unless this is a text, or undefined: an app may have no token yet. JavaScript lets a function return anything. */
+/** Throws unless the token is a text, or undefined: an app may have no token yet. In JavaScript it may be anything. */
 function checkToken(token: unknown): string | undefined {
   if (token === undefined || typeof token === "string") return token
-  throw new TypeError(`a token must be a text, and this is: ${typeof token}`)
+  throw new TypeError(`a token must be a text and not of type ${typeof token}`)
 }
 
 /**
