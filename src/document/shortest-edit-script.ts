@@ -3,13 +3,12 @@
  * and Its Variations" (Algorithmica 1, 1986).
  */
 
-/** How many items may differ at most: the exact result for texts that have little in common would cost seconds. */
+/** The most items that may differ. The exact result for texts that have little in common would cost seconds. */
 const EDITS = 1000
 
 /**
  * Finds the common items of a and b: pairs of indexes, ascending. Returns undefined when more than `EDITS` items
- * differ. Equal items at the end of both are always in the result, although another script of the same length might not
- * keep them.
+ * differ. Always pairs equal items at the end of both, although another script of the same length might not.
  */
 export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
   const most = Math.min(a.length, b.length)

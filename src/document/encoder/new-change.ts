@@ -1,4 +1,4 @@
-/** Puts a change chunk together; `wire/layout.ts` says how its parts are ordered. */
+/** Encodes a change chunk. `wire/layout.ts` says in which order its parts come. */
 
 import { bytesOfHex } from "../../base/hash.ts"
 import { ChunkWriter } from "../../wire/layout.ts"
@@ -37,7 +37,7 @@ export function encodeChange(
   return body.chunk()
 }
 
-/** Every change is put together in this buffer. One change is done before the next begins. */
+/** The buffer for encoding a change. It can be shared, because one change is encoded before the next begins. */
 const scratch = new Uint8Array(2 ** 14)
 
 function writeActor(out: BytesWriter, actor: Actor): void {
