@@ -174,7 +174,7 @@ class Column {
   constructor(bytes: Bytes, type: number) {
     this.#bytes = bytes
     this.#type = type
-    if (type === FLAGS) this.value = 1 // each run flips the value, and the first run is of false
+    if (type === FLAGS) this.value = 1 // each run flips the value, and the first run is false
   }
 
   next(): void {

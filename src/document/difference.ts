@@ -7,7 +7,7 @@
 
 import { align } from "./shortest-edit-script.ts"
 
-/** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
+/** Replaces `remove` UTF-16 units of a text, from the offset `at` on, with `insert`. */
 export interface Hunk {
   readonly at: number
   readonly remove: number
@@ -15,8 +15,8 @@ export interface Hunk {
 }
 
 /**
- * Returns the hunks that turn `before` into `after`: in ascending order, never overlapping, never splitting a surrogate
- * pair.
+ * Returns the hunks that turn `before` into `after`. Their offsets are those in `before`, ascend, and never split a
+ * surrogate pair. Hunks never overlap.
  */
 export function difference(before: string, after: string): Hunk[] {
   const hunks = bySentences(before, after)
@@ -26,7 +26,7 @@ export function difference(before: string, after: string): Hunk[] {
 
 // ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Matches a line break; or a sentence, or what remains of a line, with the space before it. */
+/** Matches a line break; or a sentence, or the rest of a line, with the space before it. */
 const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
 
 /** A word or another sign, with the space before it. `align` compares only `text`. */

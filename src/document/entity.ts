@@ -227,7 +227,7 @@ export class Entity {
     }
   }
 
-  /** Gives back the memory of the document. Nothing else may be called afterwards. */
+  /** Frees the memory of the document. Nothing else may be called afterwards. */
   free(): void {
     this.#handle.free()
   }

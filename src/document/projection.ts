@@ -21,7 +21,7 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
-/** What a row is made from: an `Entity`, or a `Reader` that has read the same changes. */
+/** The source of a row: an `Entity`, or a `Reader` that has read the same changes. */
 export interface Content {
   readonly id: string
   readonly facts: Facts

@@ -1,6 +1,6 @@
 /**
- * Gives the whole verdict on an entity's changes: what reading them shows (`admission.ts`), and whether Automerge can
- * apply the changes in which reading finds no fault.
+ * Gives the whole verdict on an entity's changes: the verdict of reading them (`admission.ts`), and whether Automerge
+ * can apply the changes in which reading finds no fault.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"

@@ -18,7 +18,7 @@ export interface Header {
   readonly others: readonly Actor[]
 }
 
-/** Makes the bytes of a change chunk, without their checksum. */
+/** Makes the bytes of a change chunk, without their checksum (`sealChange` writes it). */
 export function encodeChange(
   { deps, actor, seq, startOp, time, others }: Header,
   operations: NewOperations,
