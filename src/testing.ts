@@ -5,8 +5,9 @@ export { type Runner, type StoreFixture, storeConformance } from "./store/confor
 export { checkStore, type StoreStep } from "./store/model.ts"
 
 /**
- * Returns the heads of every entity of a workspace on this device: hashes as hex, sorted. Replicas that hold the same
- * changes have equal heads. The heads are read from the change records; no document is opened.
+ * Returns the heads of every entity in a workspace on this device, by entity id: hashes as hex, sorted. Changes in the
+ * outbox do not count. So two replicas have equal heads when they have the same changes and empty outboxes. Hydrates no
+ * document.
  */
 export async function headsOf(workspace: object): Promise<Record<string, readonly string[]>> {
   const heads: Record<string, readonly string[]> = {}

@@ -1,8 +1,10 @@
 /**
- * Judges whether a change that this device did not make may enter a document, as far as reading the change shows this
- * (`operation-faults.ts` reads its operations); `verdicts.ts` lets Automerge judge the rest. The verdict depends only on the change, its ancestors, and any other
- * change that has the same actor and seq. So every replica gives the same verdict, whatever other changes it has and in
- * whatever order they came.
+ * Judges whether a change that this device did not make may enter a document, as far as reading the change shows this.
+ * `operation-faults.ts` reads its operations; `verdicts.ts` lets Automerge judge the rest.
+ *
+ * Almost all verdicts depend only on the change and its ancestors. So every replica gives the same verdict, whatever
+ * other changes it has and in whatever order they came. The exceptions are `SEQ_TAKEN` and `COLLECTION_MISMATCH`: of
+ * two rival changes, the first in the history is sound.
  */
 
 import type { Code } from "../base/errors.ts"
@@ -24,11 +26,14 @@ export interface Verdicts {
 
 /** The verdicts on all of an entity's changes. */
 export interface Judged extends Verdicts {
-  /** The history that consists of `order`. An `Entity` can be made from it, and then owns it. */
+  /** The history of the changes in `order`. `Entity.hydrate` can take it, and then owns it. */
   readonly history: History
 }
 
-/** `exists`: whether an ancestor of the change has made an operation. */
+/**
+ * Reads a change, and throws unless it finds the change sound. `exists`: whether an ancestor of the change has made an
+ * operation.
+ */
 export type ReadChange = (change: Change, exists: Exists) => void
 
 /** How far the startOp of a change may be beyond the largest operation counter of its deps. */
@@ -52,7 +57,10 @@ export function admitted(entity: string, changes: Iterable<Change>, suspects: Re
   return { order: [...history.order], bad, waiting, history }
 }
 
-/** Returns the changes that are no suspects, in causal order. */
+/**
+ * Returns, in causal order, the changes that are no suspects. Leaves out those that have a suspect or a missing change
+ * among their ancestors.
+ */
 export function trustedOf(changes: readonly Change[], suspects: ReadonlySet<Hash>): Change[] {
   return causalOrder(changes.filter(({ hash }) => !suspects.has(hash)))
 }
@@ -67,8 +75,8 @@ export class Admission {
   readonly #read: ReadChange | undefined
 
   /**
-   * `read`: reads each change just before it is added to the history, and throws unless it finds the change sound. It
-   * is called instead of `fault`, so that the operations of a change are read only once.
+   * `read` is called instead of `fault`, just before a change is added to the history. A reader passes its own
+   * function, so that the operations of a change are read only once.
    */
   constructor(entity: string, history: History, read?: ReadChange) {
     this.#entity = entity
@@ -77,8 +85,8 @@ export class Admission {
   }
 
   /**
-   * Judges these changes, and adds the sound ones to the history. Waiting changes are not kept: pass them again with
-   * the next changes.
+   * Judges these changes, and adds the sound ones to the history. Does not keep the waiting changes: pass them again
+   * with the next changes.
    */
   judge(arrived: Iterable<Change>): Verdicts {
     const history = this.#history
@@ -89,7 +97,7 @@ export class Admission {
     const joining = causalOrder(open.values(), history.changes)
     const ancestries = new Ancestries(history, joining)
     for (const change of joining) {
-      if (!change.deps.every((dep) => history.changes.has(dep))) continue // a dep is bad, or waits for a bad change
+      if (!change.deps.every((dep) => history.changes.has(dep))) continue // a dep is bad, or depends on a bad change
       open.delete(change.hash)
       const ancestry = ancestries.of(change)
       const code = this.#codeOf(change, ancestry)
@@ -112,8 +120,8 @@ export class Admission {
     if (startOp <= maxOp || startOp > maxOp + START_AHEAD) return "START_OP"
     const code = this.#faultOf(change, ancestry)
     if (code !== undefined) return code
-    // The two verdicts from here on are checked last, because they depend on which other changes are in the history. Of
-    // two changes with one (actor, seq), the history keeps the one that it already has.
+    // `SEQ_TAKEN` and `COLLECTION_MISMATCH` are checked last, because they depend on which other changes are in the
+    // history. Of two changes with the same actor and seq, the history keeps the one that it already has.
     if (this.#history.seqOf(actor) > before) return "SEQ_TAKEN"
     return deps.length === 0 && this.#history.hasRoot ? "COLLECTION_MISMATCH" : undefined
   }

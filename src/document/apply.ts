@@ -8,7 +8,7 @@ import { nextHeads } from "./history/graph.ts"
 
 /**
  * Applies changes to a document with these heads, in one call. Throws when Automerge throws, or when a dep is missing:
- * Automerge would queue such a change and report nothing.
+ * Automerge would put a change without its dep in a queue and report nothing.
  */
 export function applyWhole(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   handle.applyChanges(changes.map(({ chunk }) => chunk))
@@ -18,10 +18,12 @@ export function applyWhole(handle: Handle, heads: readonly Hash[], changes: read
 }
 
 /**
- * Throws when the document does not give back each of these changes byte for byte. `heads`: the heads of the document
- * before the changes were applied. Automerge keeps operations, not chunks. A change that Automerge cannot write again
- * (an operation on an object that does not exist, an encoding that is not canonical) makes the saved document
- * unloadable. For thousands of mutated changes, this check failed exactly when the saved document could not be loaded.
+ * Throws when the document does not return each of these changes byte for byte. `heads`: the heads of the document
+ * before the changes were applied.
+ *
+ * Automerge keeps operations, not chunks, and encodes them again when it saves. If it cannot encode a change as it came
+ * (an operation on an object that does not exist, an encoding that is not canonical), it cannot load what it saved. For
+ * thousands of mutated changes, this check failed exactly when the saved document could not be loaded.
  */
 export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: readonly Change[]): void {
   if (changes.length === 0) return
@@ -29,7 +31,7 @@ export function refuseLossy(handle: Handle, heads: readonly Hash[], changes: rea
   for (const chunk of handle.getChanges([...heads])) listAt(back, checksum(chunk)).push(chunk)
   for (const { hash, chunk } of changes) {
     if (back.get(checksum(chunk))?.some((one) => same(one, chunk))) continue
-    throw new Error(`change ${hash} does not come back from the document`)
+    throw new Error(`change ${hash} is not returned byte for byte by the document`)
   }
 }
 

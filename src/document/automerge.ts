@@ -1,7 +1,9 @@
 /**
- * Imports Automerge, which no other file does, and only at first use: opening a list of rows needs no WebAssembly. A
- * hydrated entity works on Automerge's own handle (`getBackend`), not on the plain object that Automerge makes of a
- * document: a write then costs half as much as with `A.change`, because nothing is diffed and no proxy is made.
+ * Imports Automerge, which no other file does. Imports it only at first use, because a list of rows needs no
+ * WebAssembly.
+ *
+ * A hydrated entity works on Automerge's own handle (`getBackend`), not on the plain object that Automerge makes of a
+ * document. So a write costs half as much as with `A.change`: Automerge compares nothing and makes no proxy.
  */
 import type * as Automerge from "@automerge/automerge"
 import { HeadwaterError } from "../base/errors.ts"
@@ -14,9 +16,9 @@ let api: Api | undefined
 let loading: Promise<Api> | undefined
 
 /**
- * Loads Automerge, once. After a failure (of a page that is offline and has not cached it, say) the next call tries
- * again. `wasm`: the URL of `@automerge/automerge/automerge.wasm` for a browser, or the bytes of that file. Without
- * `wasm`, the base64 build is imported. Throws `WASM_FAILED`.
+ * Loads Automerge, once. After a failure, the next call tries again: a page that is offline may not have the file in
+ * its cache, say. `wasm`: the URL of `@automerge/automerge/automerge.wasm` for a browser, or the bytes of that file.
+ * Without `wasm`, the base64 build is imported. Throws `WASM_FAILED`.
  */
 export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise<void> {
   loading ??= load(wasm)
@@ -29,17 +31,17 @@ export async function loadAutomerge(wasm?: URL | string | BufferSource): Promise
 }
 
 async function load(wasm: URL | string | BufferSource | undefined): Promise<Api> {
-  // The name is not a literal, so that no bundler follows it: the file that bundlers take for "@automerge/automerge"
-  // imports WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at run time (Node, Deno,
-  // Bun, an import map), the app's own imports of it get the same module. A browser rejects such a name without asking
-  // the network.
+  // The name is not a literal, so that no bundler follows the import: the file that bundlers take for
+  // "@automerge/automerge" imports WebAssembly as a module, which Vite and esbuild refuse. Where the name resolves at
+  // run time (Node, Deno, Bun, an import map), the library gets the same module as the app's own imports of Automerge.
+  // A browser without an import map rejects the name without a request to the network.
   const installed = "@automerge/automerge"
   try {
     return await (import(/* @vite-ignore */ /* webpackIgnore: true */ installed) as Promise<Api>)
   } catch {
     const slim: Api = await import("@automerge/automerge/slim")
-    // The app may have initialised Automerge already, in its own way. Initialising it again would separate the app's
-    // documents from ours.
+    // The app may have initialised Automerge already, in its own way. A second initialisation would separate the app's
+    // documents from the library's.
     if (!slim.isWasmInitialized()) await slim.initializeWasm(await source(wasm))
     return slim
   }
@@ -65,15 +67,18 @@ export function automerge(): Api {
   return api
 }
 
-/** Returns the exact build of Automerge. A verdict on a chunk is saved with its build; another build judges again. */
+/**
+ * Returns the build of Automerge: the first 12 digits of its commit's hash. A verdict on a chunk is saved with the
+ * build that gave it; another build judges the chunk again.
+ */
 export function automergeVersion(): string {
   const { js, wasm } = automerge().releaseInfo()
   return (wasm ?? js).gitHead.slice(0, 12)
 }
 
 /**
- * The actor of documents that nobody writes to. Also stands for the author in a derived change until the derived actor
- * is known.
+ * The actor of documents that nobody writes to. Also takes the place of the author in a derived change until the
+ * derived actor is known.
  */
 export const NOBODY: Actor = "0".repeat(32)
 

@@ -14,13 +14,13 @@ export interface Text {
   readonly others: readonly string[]
 }
 
-/** What the document has under one key of the root: the value that Automerge shows, and the text if there is one. */
+/** A field in the document: the value that Automerge shows, and the text if one of the field's values is a text. */
 export interface Cell {
   /** The kind of the value that Automerge shows: the one with the largest operation id. */
   readonly kind: "text" | "counter" | "object" | "scalar"
   /** The value that Automerge shows, as plain JSON, frozen at every depth. Undefined for bytes, which no row shows. */
   readonly value: unknown
-  /** The text among the values, also when Automerge shows another value; absent when no value is a text. */
+  /** The text among the field's values, also when Automerge shows another value. Absent when no value is a text. */
   readonly text?: Text
 }
 
@@ -29,15 +29,15 @@ export function fieldKeys(handle: Handle): Set<string> {
   return new Set(handle.keys("_root").filter(isFieldKey))
 }
 
-/** Reads the values of `@deleted`. */
+/** Reads the strings that `@deleted` holds, several if they conflict. */
 export function deletionsIn(handle: Handle): DeletedValue[] {
   const strings = handle.getAll("_root", DELETED).filter(([type]) => type === "str")
   return strings.map(([, value, id]) => ({ value: String(value), id: String(id) }))
 }
 
 /**
- * Reads the values under a key. Returns undefined when there are none. `own` returns the id of the text that the
- * derived container of a key makes. If there are several texts under a key, that text is used, or else the last.
+ * Reads the values under a key. Returns undefined when there are none. If several values are texts, uses the one that
+ * the derived container of the key makes, or else the last. `own` returns the id of that container's text.
  */
 export function readCell(handle: Handle, key: string, own: (key: string) => string): Cell | undefined {
   const values = handle.getAll("_root", key)
@@ -48,7 +48,7 @@ export function readCell(handle: Handle, key: string, own: (key: string) => stri
   const object = (texts.length > 1 && texts.find((id) => id === own(key))) || texts.at(-1)!
   const others = values.map((value) => (value.length === 3 ? value[2] : value[1])).filter((id) => id !== object)
   const text: Text = { object, value: handle.text(object), others }
-  // If Automerge shows a text, the cell shows the text that `write` changes. Automerge may show another text.
+  // `Entity.write` changes `text`. So when Automerge shows a text, the cell shows `text`, which may be another one.
   return shown[0] === "text" ? textCell(text) : { kind: kindOf(shown[0]), value: plain(handle, shown), text }
 }
 
@@ -70,10 +70,12 @@ function plain(handle: Handle, [type, value]: readonly [string, unknown, ...unkn
 
 /**
  * Turns a value of Automerge into plain JSON. Dates become ms, counters numbers, bytes undefined. A value that JSON
- * cannot hold becomes null. So does a value that is nested deeper than any value that Headwater writes: rows are read,
- * compared and frozen recursively, on stacks that may be smaller than the one on which the document was made. Keys are
- * sorted by UTF-16 units, as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__`
- * never gets here: `operation-faults.ts` refuses the change.
+ * cannot hold becomes null.
+ *
+ * A value that is nested deeper than `DEPTH` becomes null, too: rows are read, compared and frozen recursively, and
+ * this device's stack may be smaller than that of the device that made the document. Keys are sorted by UTF-16 units,
+ * as in values that Headwater writes; Automerge sorts them by UTF-8 bytes. The key `__proto__` never gets here:
+ * `operation-faults.ts` refuses the change.
  */
 function toPlain(value: unknown, levels = DEPTH): unknown {
   const A = automerge()

@@ -1,7 +1,7 @@
 /**
- * Reads a change's operations one by one from their columns in plain JavaScript: Automerge's own decoder costs more
- * than applying the change. The columns are specified in https://automerge.org/automerge-binary-format-spec ("Operation
- * columns").
+ * Reads a change's operations one by one from their columns in plain JavaScript, because Automerge's own decoder costs
+ * more than applying the change. The columns are specified in https://automerge.org/automerge-binary-format-spec
+ * ("Operation columns").
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -26,14 +26,15 @@ const PREDECESSOR_ACTOR = 113
 const PREDECESSOR_COUNTER = 115
 const MARK_NAME = 165
 
-/** Types of columns. Columns of the other types (groups, actors, counters of objects) hold plain numbers. */
+/** Types of columns. Columns of all other types (groups, actors, counters of objects) have plain numbers. */
 const DELTA = 3
 const FLAGS = 4
 const TEXT = 5
 
 /**
- * Walks over the operations of a change. `next` goes to the first one, then to each following one; the fields describe
- * the operation that it went to. Throws `CHUNK_BAD` when a column is not well formed.
+ * Walks over the operations of a change. The first call of `next` goes to the first operation, each later call to the
+ * next one. The fields describe the operation to which the last call went. Throws `CHUNK_BAD` when a column is
+ * malformed.
  */
 export class Operations {
   /** The operation's counter; with the author it is the operation's id. */
@@ -45,8 +46,8 @@ export class Operations {
   readonly key: Column
   readonly markName: Column
   /**
-   * These two columns have a value for each predecessor, not for each operation: the caller calls their `next` as many
-   * times as `predecessors` says.
+   * These two columns have one value for each predecessor of an operation. `next` of `Operations` does not advance
+   * them: the caller calls their own `next` as many times as `predecessors` says.
    */
   readonly predecessorActor: Column
   readonly predecessorCounter: Column
@@ -107,7 +108,7 @@ export class Operations {
   }
 
   /**
-   * Returns the actor for a number in an actor column: 0 is the author, then come the other actors that the change
+   * Returns the actor for a number in an actor column: 0 is the author, 1 the first of the other actors that the change
    * names.
    */
   actor(number: number): Actor | undefined {
@@ -173,7 +174,7 @@ class Column {
   constructor(bytes: Bytes, type: number) {
     this.#bytes = bytes
     this.#type = type
-    if (type === FLAGS) this.value = 1 // each run flips the value, and the first run is of false
+    if (type === FLAGS) this.value = 1 // each run flips the value, and the first run is false
   }
 
   next(): void {
@@ -213,8 +214,8 @@ class Column {
 }
 
 /**
- * Throws an error again, unless `Operations` threw it because the change is malformed. Any other error (no memory, say)
- * is a failure of the machine, and says nothing about the change.
+ * Throws `error` again unless it is a `HeadwaterError`, which `Operations` throws for a malformed change. Any other
+ * error (no memory, say) is a failure of the machine, and says nothing about the change.
  */
 export function throwUnlessMalformed(error: unknown): void {
   if (!(error instanceof HeadwaterError)) throw error

@@ -1,8 +1,8 @@
 /**
  * Finds out whether an entity is deleted. `@deleted` holds the heads of the document that the deleter saw, sorted and
  * joined by commas: the deleter knew these heads and their ancestors. The entity is deleted while `@deleted` has a
- * value and every change that the deleter did not know is derived or only sets `@deleted`. So any edit that the deleter
- * did not know brings the entity back, and so does removing the value.
+ * value and every change that the deleter did not know is derived or only sets `@deleted`. So two things bring the
+ * entity back: an edit that the deleter did not know, and the removal of the value.
  */
 
 import { type Change, isDerived } from "../wire/chunk.ts"
@@ -24,7 +24,8 @@ export interface DeletedValue {
 export class Deletion {
   /**
    * The `@deleted` values that an edit has overruled, with those of their heads that were in the history at that time.
-   * As long as both stay the same, `find` does not check them again: more changes cannot make the deletion valid.
+   * As long as the values and these heads stay the same, `find` skips the check: more changes cannot make the deletion
+   * valid.
    */
   #outlived = ""
 

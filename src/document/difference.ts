@@ -1,13 +1,13 @@
 /**
  * Finds the difference of two texts. Assigning a collaborative text writes only this difference, so that concurrent
- * edits elsewhere in the text stay. Words are replaced whole: if two devices kept a letter that two words share by
- * accident, they would mix their words. Texts are compared by sentences; then the sentences that differ are compared by
- * words. Texts with little in common are replaced whole, because an exact comparison would cost seconds.
+ * edits elsewhere in the text stay. Words are replaced whole: if two devices kept a letter that an old and a new word
+ * share by accident, the two new words would mix. Texts are compared by sentences; then the sentences that differ are
+ * compared by words. Texts with little in common are replaced whole, because an exact comparison would cost seconds.
  */
 
 import { align } from "./shortest-edit-script.ts"
 
-/** Replaces `remove` UTF-16 units at `at` of the old text by `insert`. */
+/** Replaces `remove` UTF-16 units of a text, from the offset `at` on, with `insert`. */
 export interface Hunk {
   readonly at: number
   readonly remove: number
@@ -15,8 +15,8 @@ export interface Hunk {
 }
 
 /**
- * Returns the hunks that turn `before` into `after`: in ascending order, never overlapping, never splitting a surrogate
- * pair.
+ * Returns the hunks that turn `before` into `after`. Their offsets are those in `before`, ascend, and never split a
+ * surrogate pair. Hunks never overlap.
  */
 export function difference(before: string, after: string): Hunk[] {
   const hunks = bySentences(before, after)
@@ -26,28 +26,28 @@ export function difference(before: string, after: string): Hunk[] {
 
 // ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Matches a line break; or a sentence, or what remains of a line, with the space before it. */
+/** Matches a line break; or a sentence, or the rest of a line, with the space before it. */
 const SENTENCE = /\n|[^\n]+?(?:[.!?…](?=\s)|[。！？]|(?=\n)|$)/g
 
-/** A word or another sign, with the space before it. The space is not compared. */
+/** A word or another sign, with the space before it. `align` compares only `text`. */
 interface Token {
   readonly space: string
   readonly text: string
 }
 
-/** Scripts without spaces between words: each character is taken for a word. */
+/** Scripts that have no spaces between words: each of their characters counts as a word. */
 const SPACELESS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"].map((s) => `\\p{sc=${s}}`).join("")
 const LETTERS = `(?:(?![${SPACELESS}])[\\p{L}\\p{N}\\p{M}_])+`
 /**
- * Letters and digits, also joined by an apostrophe, hyphen, point and the like, so that a date or an address is one
+ * Matches letters and digits, also joined by an apostrophe, hyphen, point and the like: a date or an address is one
  * word.
  */
 const WORD = `${LETTERS}(?:['’.:@/-]${LETTERS})*`
-/** One character as a reader sees it: with its accents, a joined emoji, a flag. */
+/** Matches one character as a reader sees it: a letter with its accents, a joined emoji, a flag. */
 const SIGN = String.raw`(?:\p{RI}{2}|\S[\p{M}\p{EMod}]*(?:\u200d\S[\p{M}\p{EMod}]*)*)`
 const TOKEN = new RegExp(String.raw`([^\S\n]*)(\n|${WORD}|${SIGN})|[^\S\n]+`, "gu")
 const WORDS = new RegExp(LETTERS, "gu")
-/** Matches the end of a sentence or line. Two stretches with such an end between them are never joined. */
+/** Matches the end of a sentence or line. Two stretches (`Stretch`) with such an end between them are never joined. */
 const ENDS_SENTENCE = /\n|[.!?…](?:\s|$)|[。！？]/
 
 /** Splits a text into tokens. Space at the end of the text becomes a last token without text. */
@@ -85,11 +85,11 @@ function bySentences(old: string, fresh: string): Hunk[] {
   return hunks
 }
 
-/** A piece of text that differs, and the text after it that both texts have. */
+/** A piece of text in which two texts differ, and the text behind it that both have (`kept`). */
 interface Stretch {
   removed: string
   inserted: string
-  /** Words in `removed` or in `inserted`, whichever has more. */
+  /** How many words `removed` or `inserted` has, whichever has more. */
   words: number
   kept: string
 }
@@ -131,8 +131,8 @@ const textOf = (tokens: readonly Token[]): string => tokens.map(({ space, text }
 const wordsIn = (text: string): number => text.match(WORDS)?.length ?? 0
 
 /**
- * Joins two stretches of one sentence when little text between them is kept. A rewritten sentence shares a "the" with
- * the old sentence by accident. If two devices both kept this "the", their sentences would be shuffled.
+ * Joins two stretches of one sentence when little text between them is kept. The old and the rewritten sentence share a
+ * "the" by accident. If two devices rewrote the sentence and both kept this "the", their sentences would be shuffled.
  */
 function withoutAccidents(stretches: readonly Stretch[]): Stretch[] {
   const result: Stretch[] = []
@@ -166,8 +166,8 @@ const isAccident = (a: Stretch, b: Stretch): boolean =>
 
 /**
  * Reduces a hunk within one word to the characters that were inserted or removed, if the word only grew or only shrank.
- * An app may assign the text at every keystroke, and somebody who types changes a word in one place. The letters that
- * stay are no accident here, because all other text is the same.
+ * An app may assign the text at every keystroke, and somebody who types changes one word in one place. So the letters
+ * that both words share are no accident here.
  */
 function withinWord(hunk: Hunk, before: string): Hunk {
   const { at, remove, insert } = hunk
@@ -180,9 +180,9 @@ function withinWord(hunk: Hunk, before: string): Hunk {
 }
 
 /**
- * Moves a hunk behind the space at its beginning, which both texts have. A word is then inserted or removed together
- * with the space after it, if there is one, and not with the space before it: so text that others type at the end of
- * the previous word stays there. `limit`: the offset at which the next hunk begins.
+ * Moves a hunk behind the space at its beginning if both texts have that space. The hunk then inserts or removes a word
+ * together with the space after it, and not with the space before it. So text that others type at the end of the
+ * previous word stays there. `limit`: the offset at which the next hunk begins.
  */
 function afterSpace({ at, remove, insert }: Hunk, before: string, limit: number): Hunk {
   const removed = before.slice(at, at + remove)
@@ -205,7 +205,7 @@ const spaceOf = (text: string): string => /^[^\S\n]*/.exec(text)?.[0] ?? ""
 const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff
 const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff
 
-/** Counts the UTF-16 units at the beginning that both texts have. Never cuts a surrogate pair. */
+/** Counts the UTF-16 units at the beginning that are equal in both texts. Never cuts a surrogate pair. */
 function sameStart(a: string, b: string): number {
   const most = Math.min(a.length, b.length)
   let n = 0
@@ -214,8 +214,8 @@ function sameStart(a: string, b: string): number {
 }
 
 /**
- * Counts the UTF-16 units at the end that both texts have, without their first `start` units. Never cuts a surrogate
- * pair.
+ * Counts the UTF-16 units at the end that are equal in both texts, outside their first `start` units. Never cuts a
+ * surrogate pair.
  */
 function sameEnd(a: string, b: string, start: number): number {
   const most = Math.min(a.length, b.length) - start

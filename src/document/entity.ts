@@ -1,6 +1,6 @@
 /**
  * One entity's live Automerge document: hydrated from its changes, written by one session actor, read as plain values.
- * Everything is synchronous. `loadAutomerge` must have resolved before.
+ * Everything is synchronous, so `loadAutomerge` must have resolved before an entity is made.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -57,20 +57,20 @@ export class Entity {
     this.#history = history
     this.#admission = new Admission(id, history)
     this.#applied = history.size
-    this.#readAll(new Set())
+    this.#readFields(new Set())
     history.pack()
   }
 
-  /** Makes an entity that has only its genesis, which must be saved with the first changes. */
+  /** Makes an entity that has only its genesis. The caller must save the genesis with the first changes. */
   static create(id: string, collection: string, actor: Actor): Entity {
     return Entity.hydrate(id, History.of([genesisOf(id, collection)]), actor)
   }
 
   /**
-   * Makes the document of a history, which the entity then owns. Throws `DOCUMENT_FAILED` when Automerge throws, or
-   * does not give back one of `suspects` byte for byte: a document with such a change could be saved but never loaded.
-   * `verdicts` finds out whether a change is to blame, or the machine. Throws `CHUNK_BAD` when none of the changes
-   * makes the entity.
+   * Makes the document from the changes of `history`. The entity owns `history` from then on. Throws `DOCUMENT_FAILED`
+   * when Automerge throws, or does not return one of `suspects` byte for byte: `refuseLossy` says why. Then `verdicts`
+   * finds out whether a change or the machine is to blame. Throws `CHUNK_BAD` when none of the changes is the genesis
+   * of the entity.
    */
   static hydrate(id: string, history: History, actor: Actor, suspects?: ReadonlySet<Hash>): Entity {
     let handle: Handle | undefined
@@ -116,9 +116,9 @@ export class Entity {
   }
 
   /**
-   * The user's fields as plain values, keys sorted, long texts in full, without defaults. If the values of a field
-   * conflict and the field is declared `text()`, a text is shown if there is one. Callers share the result, so it is
-   * frozen at every depth.
+   * The user's fields as plain values, keys sorted, long texts in full, without defaults. If the values of a `text()`
+   * field conflict and one of them is a text, this text is shown. Callers share the result, so it is frozen at every
+   * depth.
    */
   whole(def: AnyDef | undefined): Readonly<Fields> {
     if (this.#shown?.def === def && this.#shown !== undefined) return this.#shown.fields
@@ -134,10 +134,11 @@ export class Entity {
   }
 
   /**
-   * Writes all of `changes` or, when it throws, none of them. Returns the changes that were made, in causal order.
-   * First come those that an edit may need before it: merges of too many heads, and for the first write to a text its
-   * container, or the removal of values that hide it. The last one is the edit. Returns none when nothing changes.
-   * `time` in s. Throws `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. A deleted entity is written to like any other.
+   * Writes all of `changes` or, when it throws, none of them. Returns the Automerge changes that it made, in causal
+   * order: first the derived changes that the edit needs, then the edit. An edit needs a merge of the heads when there
+   * are too many, and a text needs its container before its first write, or the removal of values that conflict with
+   * it. Returns none when nothing changes. `time` in s. Throws `FIELD_KIND`, `SPLICE_RANGE`, `TOO_LARGE`. Does not
+   * check whether the entity is deleted.
    */
   write(def: AnyDef | undefined, changes: Changes, time: number): Change[] {
     const writes = planned(def, changes, this.#cells)
@@ -153,7 +154,8 @@ export class Entity {
 
   /**
    * Gives the entity a time and an author when no other change does: makes one change that sets a key and removes it
-   * again. A change without operations would not do, because changes are pushed in the order of their operations.
+   * again. The change must have operations. Without them, it and the next change would have the same startOp, and the
+   * outbox pushes changes in the order of their startOp.
    */
   sign(time: number): Change[] {
     return this.#author(time, () => {
@@ -184,8 +186,9 @@ export class Entity {
   }
 
   /**
-   * Judges changes that arrived, and applies the sound ones. Waiting changes are not kept: pass them again with the
-   * next changes. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change is to blame.
+   * Judges changes that arrived, and applies the sound ones. The entity does not keep the waiting changes: pass them
+   * again with the next changes. Throws `DOCUMENT_FAILED` as `apply` does; `verdicts` then finds out whether a change
+   * or the machine is to blame.
    */
   receive(arrived: Iterable<Change>): Verdicts {
     const verdicts = this.#admission.judge(arrived)
@@ -195,8 +198,8 @@ export class Entity {
 
   /**
    * Applies changes that are known to be sound, in causal order; skips those that are in the document. Throws
-   * `CHUNK_BAD` when a dep is missing. Throws `DOCUMENT_FAILED` when Automerge throws, or does not give back one of
-   * them byte for byte. After that only `free` may be called: hydrate the entity again.
+   * `CHUNK_BAD` when a dep is missing. Throws `DOCUMENT_FAILED` when Automerge throws, or does not return a change byte
+   * for byte. After a `DOCUMENT_FAILED`, only `free` may be called: hydrate the entity again.
    */
   apply(changes: readonly Change[]): void {
     for (const change of changes) this.#history.add(change)
@@ -213,26 +216,26 @@ export class Entity {
       applyWhole(this.#handle, heads, fresh)
       refuseLossy(this.#handle, heads, fresh)
       const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
-      // Automerge makes no patch for a conflicting value that it does not show. We may show such a value, if it is a
-      // text. So every key that the changes write counts as touched.
+      // Automerge makes no patch for a conflicting value that it does not show. `whole` may show such a value, if it is
+      // a text. So every key that the changes write counts as touched.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
       this.#applied = this.#history.size
-      this.#readAll(touched)
+      this.#readFields(touched)
       this.#history.pack()
     } catch (cause) {
       throw failed(this.id, cause)
     }
   }
 
-  /** Gives back the memory of the document. Nothing else may be called afterwards. */
+  /** Frees the memory of the document. Nothing else may be called afterwards. */
   free(): void {
     this.#handle.free()
   }
 
   /**
-   * Runs `act`, and commits what `act` does as one change. `act` may also apply derived changes; it then adds them to
-   * its argument. Returns all these changes, after the changes that merge too many heads. Returns none when `act` does
-   * nothing. When anything throws, the document is as it was before.
+   * Runs `act`, and commits its operations as one change. When `act` also applies derived changes, it adds them to its
+   * argument. Returns all changes that were made, in causal order: merges of too many heads, the derived changes of
+   * `act`, the commit. Returns none when `act` does nothing. When anything throws, the document is as it was before.
    */
   #author(time: number, act: (derived: Change[]) => void): Change[] {
     const made: Change[] = []
@@ -266,8 +269,8 @@ export class Entity {
   }
 
   /**
-   * Takes the document back to the changes in the history: drops the open transaction, and the derived changes that
-   * were applied.
+   * Restores the document to the changes in the history: drops the open transaction and the derived changes that were
+   * applied.
    */
   #rewind(): void {
     this.#handle.rollback()
@@ -278,7 +281,8 @@ export class Entity {
   }
 
   /**
-   * Returns the id of a field's text object. First applies the derived changes that the first write to the text needs.
+   * Returns the id of a field's text object. First applies the derived change that makes this object, or the one that
+   * deletes the values that conflict with it, if one is needed.
    */
   #textObject(key: string, made: Change[]): string {
     const text = this.#cells.get(key)?.text
@@ -320,10 +324,10 @@ export class Entity {
   }
 
   /**
-   * Reads the fields that are in `touched` or new. Also reads each field whose text conflicts with other values,
-   * because Automerge makes no patch for a text that it does not show.
+   * Reads the fields that are in `touched` or new, and finds out whether the entity is deleted. Also reads each field
+   * whose text conflicts with other values, because Automerge makes no patch for a text that it does not show.
    */
-  #readAll(touched: ReadonlySet<unknown>): void {
+  #readFields(touched: ReadonlySet<unknown>): void {
     const container = (key: string) => objectOf(textContainer(this.id, this.genesis, key))
     const keys = fieldKeys(this.#handle)
     for (const key of this.#cells.keys()) if (!keys.has(key)) this.#cells.delete(key)
@@ -343,7 +347,7 @@ export class Entity {
   }
 }
 
-/** Finds the genesis among the changes, and the collection that it names. Throws `CHUNK_BAD` when there is none. */
+/** Finds the genesis among the changes, and its collection. Throws `CHUNK_BAD` when there is no genesis. */
 function originOf(id: string, changes: readonly Change[]): { genesis: Change; collection: string } {
   for (const genesis of changes) {
     const collection = collectionMadeBy(id, genesis)

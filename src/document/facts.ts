@@ -4,12 +4,12 @@ import type { Change } from "../wire/chunk.ts"
 import type { Hash } from "../wire/protocol.ts"
 import type { History } from "./history/history.ts"
 
-/** The times are ms since 1970, 0 when no change has a time. */
+/** The times are ms since 1970. `createdAt` and `updatedAt` are 0 when no change has a time. */
 export interface Facts {
   readonly createdAt: number
   readonly updatedAt: number
   readonly deletedAt?: number
-  /** The changes that have these times. Rows show who pushed them: `$createdBy`, `$updatedBy`, `$deletedBy`. */
+  /** The changes from which the times come. Rows show who pushed them: `$createdBy`, `$updatedBy`, `$deletedBy`. */
   readonly createdIn?: Hash
   readonly updatedIn?: Hash
   readonly deletedIn?: Hash

@@ -1,6 +1,6 @@
 /**
- * Leaves long fields out of rows: a list of many entities would otherwise keep all of them in memory, and a long field
- * would be written to the disk again with each edit of another field.
+ * Leaves long fields out of rows. Otherwise a list of many entities would keep all their long fields in memory, and
+ * each edit of another field would write the long field to the disk again.
  */
 
 import { utf8Length } from "../base/utf8.ts"
@@ -10,14 +10,14 @@ import { PREVIEW_UNITS, startOf } from "../schema/preview.ts"
 const LONG = 4096
 
 /**
- * What a row has in place of each long field, by the field's name. A value that is not a string is shown as JSON.
- * `length`: UTF-16 units of the whole string or JSON.
+ * The previews that a row has in place of its long fields, by the field's name. The preview of a value that is not a
+ * string is the start of its JSON. `length`: UTF-16 units of the whole string or JSON.
  */
 export interface LongFields {
   readonly [field: string]: { readonly preview: string; readonly length: number }
 }
 
-/** Removes the long fields from a row that has no `$` fields yet. Returns what the row gets in their place. */
+/** Removes the long fields from a row that has no `$` fields yet. Returns their previews. */
 export function takeLongFields(fields: Record<string, unknown>): LongFields {
   const long: Record<string, LongFields[string]> = {}
   for (const [key, value] of Object.entries(fields)) {

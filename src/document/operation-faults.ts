@@ -1,4 +1,7 @@
-/** Finds faults in the operations of one change: references to unknown operations, and forms that Automerge never writes. */
+/**
+ * Finds faults in the operations of one change: references to unknown operations, and forms that Automerge never
+ * writes.
+ */
 
 import type { Code } from "../base/errors.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -7,7 +10,7 @@ import { Operations, throwUnlessMalformed } from "./columns.ts"
 import { DELETE, INCREMENT, MARK } from "./format.ts"
 import { TYPE } from "./root-operations.ts"
 
-/** Returns whether an ancestor of the change has made this operation. */
+/** Whether an ancestor of the change has made this operation. */
 export type Exists = (counter: number, actor: Actor) => boolean
 
 /**
@@ -15,11 +18,11 @@ export type Exists = (counter: number, actor: Actor) => boolean
  * which is compared byte for byte instead.
  *
  * `OP_REFERENCE`: an operation refers to an operation that is neither an earlier one of this change nor one of an
- * ancestor. `CHUNK_BAD`: an operation that Automerge never writes (an insertion into a map, a deletion of nothing, half
- * a mark), or an operation on `@type`, which only the genesis may write.
+ * ancestor. `CHUNK_BAD`: an operation that Automerge never writes (an insertion into a map, a deletion of nothing, the
+ * beginning of a mark without its end), or an operation on `@type`, which only the genesis may write.
  *
- * Such a fault must be found by reading the change. Automerge fails on the change only where it meets a concurrent
- * change, so some replicas would find it sound and others bad.
+ * Automerge itself fails on such a change only where a document has a concurrent change. So without this check, some
+ * replicas would find the change sound and others bad.
  */
 export function fault(change: Change, exists: Exists): Code | undefined {
   try {
@@ -30,9 +33,9 @@ export function fault(change: Change, exists: Exists): Code | undefined {
   }
 }
 
-/** Does the work of `fault`, but throws `CHUNK_BAD` for a malformed column. */
+/** Finds the fault for `fault`. Throws `CHUNK_BAD` for a malformed column. */
 function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | undefined {
-  /** Whether an operation is an earlier one of this change, or one of an ancestor. */
+  /** Whether the operation with this id is an earlier one of this change, or one of an ancestor. */
   const known = (counter: number, actor: number) => {
     if (actor === 0 && counter >= startOp) return counter < op.counter
     const author = op.actor(actor)
@@ -41,7 +44,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
   /** Whether the previous operation began a mark. If so, this operation must end the mark. */
   let marking = false
   while (op.next()) {
-    if (!honest(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
+    if (!hasKnownForm(op) || (op.action === MARK && !op.markName.there) !== marking) return "CHUNK_BAD"
     marking = op.action === MARK && op.markName.there
     if (op.inRoot && op.key.text === TYPE) return "CHUNK_BAD"
     if (!op.inRoot && !known(op.objectCounter.value, op.objectActor.value)) return "OP_REFERENCE"
@@ -57,7 +60,7 @@ function faultIn(op: Operations, { startOp }: Change, exists: Exists): Code | un
 }
 
 /** Whether Automerge writes operations of this form. */
-function honest(op: Operations): boolean {
+function hasKnownForm(op: Operations): boolean {
   const { action, inMap, insert, predecessors } = op
   if (op.objectActor.there === op.inRoot || action > MARK) return false
   if (inMap) {

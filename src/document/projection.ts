@@ -1,4 +1,4 @@
-/** Makes the row that is stored: a function of the entity's changes, byte for byte the same on every replica. */
+/** Makes the row that is saved: a function of the entity's changes, byte for byte the same on every replica. */
 
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
@@ -7,12 +7,12 @@ import { type LongFields, takeLongFields } from "./long-field-previews.ts"
 import type { FieldWrite } from "./writing.ts"
 
 /**
- * The part of a stored row that follows from the entity's changes alone, keys sorted at every depth. It lacks the
+ * The part of a saved row that follows from the entity's changes alone, keys sorted at every depth. It lacks the
  * principals that pushed the changes, the defaults, and everything about pending changes.
  */
 export interface ProjectedRow {
   readonly id: string
-  // Times are ms since 1970, 0 when no change has one.
+  // Times are ms since 1970; 0 when no change has a time.
   readonly $createdAt: number
   readonly $updatedAt: number
   readonly $deletedAt?: number
@@ -21,7 +21,7 @@ export interface ProjectedRow {
   readonly [field: string]: unknown
 }
 
-/** What a row is made from: an `Entity`, or a `Reader` that has read the same changes. */
+/** The source of a row: an `Entity`, or a `Reader` that has read the same changes. */
 export interface Content {
   readonly id: string
   readonly facts: Facts
@@ -37,8 +37,8 @@ export function project(content: Content, def: AnyDef | undefined): ProjectedRow
 }
 
 /**
- * Makes the row of an entity that was just created with these writes, without a document. It is the row that `project`
- * would make of the entity. `time`: when the entity was created, in s.
+ * Makes the row of an entity that was just created with these writes, without a document: the same row as `project`
+ * would make. `time`: when the entity was created, in s.
  */
 export function projectCreated(
   id: string,
@@ -62,8 +62,8 @@ function rowOf(id: string, fields: Readonly<Fields>, facts: Facts, def: AnyDef |
 }
 
 /**
- * Returns the version of a collection's projection. The number in it is raised when the code of the projection changes;
- * the set of `text()` fields is in it, too. Stored rows of another version are made again.
+ * Returns the version of a collection's rows. It consists of a number, which is raised when the code that makes rows
+ * changes, and the collection's `text()` fields. A saved row of another version is made again.
  */
 export function projectionVersion({ fields }: AnyDef): string {
   const kinds = Object.entries(fields).map(([name, { kind }]) => `${name}:${kind}`)

@@ -1,4 +1,4 @@
-/** Answers what one change does at the root of a document. */
+/** Finds out what one change does at the root of a document. */
 
 import type { Change } from "../wire/chunk.ts"
 import { Operations, throwUnlessMalformed } from "./columns.ts"
@@ -21,7 +21,7 @@ export function setsOnly(change: Change, key: string): boolean {
   }
 }
 
-/** If the only operation of the change sets this key of the root to a string, returns the string; else undefined. */
+/** Returns the string to which the change sets this key of the root, if that is its only operation; else undefined. */
 export function onlyString(change: Change, key: string): string | undefined {
   try {
     const op = new Operations(change)

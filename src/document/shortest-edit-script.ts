@@ -3,13 +3,12 @@
  * and Its Variations" (Algorithmica 1, 1986).
  */
 
-/** How many items may differ at most: the exact result for texts that have little in common would cost seconds. */
+/** The most items that may differ. The exact result for texts that have little in common would cost seconds. */
 const EDITS = 1000
 
 /**
  * Finds the common items of a and b: pairs of indexes, ascending. Returns undefined when more than `EDITS` items
- * differ. Equal items at the end of both are always in the result, although another script of the same length might not
- * keep them.
+ * differ. Always pairs equal items at the end of both, although another script of the same length might not.
  */
 export function align(a: readonly string[], b: readonly string[]): [number, number][] | undefined {
   const most = Math.min(a.length, b.length)
@@ -26,19 +25,19 @@ function shortest(a: readonly string[], b: readonly string[]): [number, number][
   const most = Math.min(EDITS, a.length + b.length)
   const mid = most + 1
   /** By diagonal (k = x - y, shifted by `mid`): the largest x that `d` edits reach. */
-  const reach = new Int32Array(2 * most + 3)
+  const furthest = new Int32Array(2 * most + 3)
   /**
-   * Entry `d` is a copy of `reach` from before round `d`. It has only the diagonals from -d - 1 to d + 1, because round
-   * `d` reads no others.
+   * Entry `d` is a copy of `furthest` from before round `d`. It has only the diagonals from -d - 1 to d + 1, because
+   * round `d` reads no others.
    */
   const rounds: Int32Array[] = []
   for (let d = 0; d <= most; d++) {
-    rounds.push(reach.slice(mid - d - 1, mid + d + 2))
+    rounds.push(furthest.slice(mid - d - 1, mid + d + 2))
     for (let k = -d; k <= d; k += 2) {
-      const down = k === -d || (k !== d && reach[mid + k - 1]! < reach[mid + k + 1]!)
-      let x = down ? reach[mid + k + 1]! : reach[mid + k - 1]! + 1
+      const down = k === -d || (k !== d && furthest[mid + k - 1]! < furthest[mid + k + 1]!)
+      let x = down ? furthest[mid + k + 1]! : furthest[mid + k - 1]! + 1
       while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++
-      reach[mid + k] = x
+      furthest[mid + k] = x
       if (x >= a.length && x - k >= b.length) return pairs(a.length, b.length, rounds)
     }
   }
@@ -49,11 +48,11 @@ function shortest(a: readonly string[], b: readonly string[]): [number, number][
 function pairs(x: number, y: number, rounds: readonly Int32Array[]): [number, number][] {
   const common: [number, number][] = []
   for (let d = rounds.length - 1; d >= 0; d--) {
-    const reach = rounds[d]!
+    const furthest = rounds[d]!
     const k = x - y
     const at = k + d + 1
-    const down = k === -d || (k !== d && reach[at - 1]! < reach[at + 1]!)
-    const fromX = d === 0 ? 0 : down ? reach[at + 1]! : reach[at - 1]!
+    const down = k === -d || (k !== d && furthest[at - 1]! < furthest[at + 1]!)
+    const fromX = d === 0 ? 0 : down ? furthest[at + 1]! : furthest[at - 1]!
     const fromY = d === 0 ? 0 : fromX - (down ? k + 1 : k - 1)
     const [afterX, afterY] = d === 0 ? [0, 0] : down ? [fromX, fromY + 1] : [fromX + 1, fromY]
     while (x > afterX && y > afterY) common.push([--x, --y])

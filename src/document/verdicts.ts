@@ -1,6 +1,6 @@
 /**
- * Gives the whole verdict on an entity's changes: what reading them shows (`admission.ts`), and whether Automerge can
- * apply the changes in which reading finds no fault.
+ * Gives the whole verdict on an entity's changes: the verdict of reading them (`admission.ts`), and whether Automerge
+ * can apply the changes in which reading finds no fault.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -12,12 +12,13 @@ import { discard, type Handle, NOBODY, newHandle } from "./automerge.ts"
 
 /**
  * Gives the verdicts of `admitted`, and `CHUNK_BAD` for each of `suspects` that Automerge does not apply to its
- * ancestors, or does not give back byte for byte. Costs as much as hydrating the entity, and more only when a change is
+ * ancestors, or does not return byte for byte. Costs as much as hydrating the entity, and more only when a change is
  * bad.
  *
- * A verdict is about the change and never about the machine. Before and after each try whose failure gives a verdict,
- * Automerge must add to the same document a change of the same size that is known to be good. Throws `DOCUMENT_FAILED`
- * when Automerge cannot do this: then there is no verdict, and the same changes may be found sound a moment later.
+ * A verdict is about the change and never about the machine (its free memory, say). Before and after each try whose
+ * failure gives a verdict, Automerge must add to the same document a change of the same size that is known to be good.
+ * Throws `DOCUMENT_FAILED` when Automerge cannot do this: then there is no verdict, and the same changes may be found
+ * sound a moment later.
  */
 export function verdicts(entity: string, changes: Iterable<Change>, suspects: ReadonlySet<Hash>): Judged {
   const given = [...changes]
@@ -29,11 +30,11 @@ export function verdicts(entity: string, changes: Iterable<Change>, suspects: Re
       suspects,
     )
     const poison = poisonIn(read.order, suspects)
-    // Automerge fails on changes that are no suspects, because another build of Automerge judged them. So every change
-    // becomes a suspect.
+    // Undefined: Automerge fails on changes that are no suspects, because another build of Automerge judged them. So
+    // every change becomes a suspect.
     if (poison === undefined) return verdicts(entity, given, new Set(given.map(({ hash }) => hash)))
     if (poison.size === 0) return { ...read, bad: new Map([...bad, ...read.bad]) }
-    // Judge once more without the bad changes: one of them may have taken the (actor, seq) of a sound change.
+    // Judge once more without the bad changes, because a bad change may have taken the actor and seq of a sound change.
     for (const hash of poison) bad.set(hash, "CHUNK_BAD")
   }
 }
@@ -49,20 +50,21 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
   const trusted = order.filter((change) => !isSuspect(change))
   let base = tried(undefined, trusted, suspects)
   if (base === undefined) return undefined
-  const held = new Set(trusted.map(({ hash }) => hash))
+  const applied = new Set(trusted.map(({ hash }) => hash))
   const open = [order.filter(isSuspect)]
   for (let run = open.pop(); run !== undefined; run = open.pop()) {
     // Leave out the changes that depend on a bad change: they get no verdict of their own.
-    const seen = new Set(held)
+    const seen = new Set(applied)
     const closed = run.filter(({ hash, deps }) => deps.every((dep) => seen.has(dep)) && seen.add(hash))
     if (closed.length === 0) continue
     const next = tried(base, closed, suspects)
     if (next !== undefined) {
       base.free()
       base = next
-      for (const { hash } of closed) held.add(hash)
+      for (const { hash } of closed) applied.add(hash)
     } else if (closed.length === 1) {
-      // Try once more, because the failure may be chance. `tried` has just applied a good change without trouble.
+      // Try once more, because the failure may be chance. Between the two tries, `tried` has applied a change that is
+      // known to be good.
       const again = tried(base, closed, suspects)
       again?.free()
       if (again === undefined) poison.add((closed[0] as Change).hash)
@@ -76,8 +78,9 @@ function poisonIn(order: readonly Change[], suspects: ReadonlySet<Hash>): Set<Ha
 }
 
 /**
- * Makes a copy of the document with these changes in it. Returns undefined when Automerge does not apply them although
- * it still applies a change that is known to be good (`mustWork`). Throws `DOCUMENT_FAILED`.
+ * Makes a copy of the document `base` with these changes in it. Returns undefined when Automerge does not apply them,
+ * although it still applies a change that is known to be good (`mustWork`). Throws `DOCUMENT_FAILED` when it does not
+ * apply that change either.
  */
 function tried(base: Handle | undefined, changes: readonly Change[], suspects: ReadonlySet<Hash>): Handle | undefined {
   const handle = copyOf(base)
@@ -92,7 +95,7 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
     return handle
   } catch {
     try {
-      mustWork(base, changes) // while the failed copy still takes its memory
+      mustWork(base, changes) // before the failed copy is freed, so that as much memory is in use
     } finally {
       discard(handle)
     }
@@ -103,7 +106,7 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
 const copyOf = (base: Handle | undefined): Handle => onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
 
 /**
- * The most operations and bytes that the change of `mustWork` has: as many operations, and nearly as many bytes, as a
+ * The most operations and bytes that the change of `mustWork` has: as many operations, and nearly as many bytes, as any
  * change may have.
  */
 const MOST_OPS = limits.ops
@@ -111,8 +114,8 @@ const MOST_BYTES = limits.chunk - 2 ** 16
 
 /**
  * Applies a change that is known to be good to copies of the document. This change has as many operations and bytes as
- * `changes` together. So it needs as much memory as they did, while the base and the failed copy still take theirs.
- * Throws `DOCUMENT_FAILED` when Automerge cannot apply it.
+ * `changes` together, but at most `MOST_OPS` and `MOST_BYTES`. So it needs as much memory as they did. Meanwhile the
+ * base and the failed copy still take their memory. Throws `DOCUMENT_FAILED` when Automerge cannot apply the change.
  */
 function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   const ops = changes.reduce((sum, change) => sum + change.ops, 2)
@@ -134,7 +137,10 @@ function mustWork(base: Handle | undefined, changes: readonly Change[]): void {
   }
 }
 
-/** Makes bytes that cannot be compressed, so that they take their full memory. They are the same each time. */
+/**
+ * Makes bytes that cannot be compressed, so that they take as much memory as their length. Each call makes the same
+ * bytes.
+ */
 function incompressible(length: number): Uint8Array {
   const bytes = new Uint8Array(length)
   for (let i = 0, state = 1; i < length; i++) {
@@ -145,7 +151,7 @@ function incompressible(length: number): Uint8Array {
 }
 
 /**
- * Calls `run`. An error that `run` throws is a failure of the machine and says nothing about a change: it becomes
+ * Calls `run`. An error that `run` throws is a failure of the machine and not of a change: it becomes
  * `DOCUMENT_FAILED`.
  */
 function onThisMachine<T>(run: () => T): T {
@@ -154,7 +160,7 @@ function onThisMachine<T>(run: () => T): T {
   } catch (cause) {
     throw new HeadwaterError(
       "DOCUMENT_FAILED",
-      "Automerge can make no document now; the changes are tried again later",
+      "Automerge cannot make a document now; the changes are tried again later",
       { cause },
     )
   }

@@ -1,8 +1,8 @@
 /**
- * Turns what an app wrote to fields into operations. How a field is written depends on its present value in the
- * document. Of a text only the difference is written; any other value is a register and is written whole. A register is
- * never edited in place: an edit inside a value that another replica replaces would be lost without a conflict. Strings
- * in a register are scalars at every depth: otherwise two dates would merge letter by letter.
+ * Turns an app's writes of fields into operations. How a field is written depends on its present value in the document.
+ * Of a text, only the difference is written. Any other value is a register and is written whole. A register is never
+ * edited in place: an edit inside a value that another replica replaces would be lost without a conflict. Strings in a
+ * register are scalars at every depth: otherwise two dates would merge letter by letter.
  */
 
 import { HeadwaterError } from "../base/errors.ts"
@@ -27,7 +27,7 @@ interface TextWrite {
   readonly hunks: readonly Hunk[]
   /** The text after all hunks. */
   readonly value: string
-  /** How many characters the hunks insert and remove. */
+  /** How many characters the hunks insert and remove, one operation each. */
   readonly ops: number
 }
 
@@ -72,12 +72,9 @@ function assigned(cell: Cell | undefined, key: string, value: unknown): FieldWri
   return { do: "put", key, value }
 }
 
-/**
- * Plans to give a text a new value by difference. The hunks go from the end to the start, so that none moves the
- * position of the next.
- */
+/** Plans to replace a text by difference. The hunks go from the end to the start, so that none moves the next one. */
 function rewritten(key: string, before: string, value: string): FieldWrite {
-  // The length alone shows that the text is too large. Finding the difference first would take seconds.
+  // The length alone shows that the write is too large for one change. Finding the difference first would take seconds.
   if (value.length - before.length > limits.ops && characters(value) - before.length > limits.ops) throw giant()
   const hunks = difference(before, value)
     .reverse()
@@ -91,7 +88,7 @@ const firstText = (key: string, value: string): TextWrite => {
     key,
     hunks: [{ at: 0, remove: 0, insert: value }],
     value,
-    // Counted only on demand, because counting takes time and `refuseGiants` rarely needs the number.
+    // Counted only when it is read, because counting takes time and `refuseGiants` rarely reads it.
     get ops() {
       return characters(value)
     },
@@ -129,7 +126,7 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
   let ops = 0
   for (const splice of splices) {
     const { at, remove, insert } = splice
-    // The draft has checked the splice against the text that it shows, not against the text in the document.
+    // `edited` has checked the splice against the draft's text, which may differ from the text in the document.
     if (at + remove > value.length) {
       const message = `${key}: a splice of ${remove} at ${at} ends beyond the text's ${value.length} UTF-16 units`
       throw new HeadwaterError("SPLICE_RANGE", message, { field: key })
@@ -143,22 +140,22 @@ function spliced(def: AnyDef | undefined, cell: Cell | undefined, key: string, s
 const wrongKind = (field: string, cell: Cell | undefined) =>
   new HeadwaterError(
     "FIELD_KIND",
-    `${field} holds ${cell?.text ? "text" : (cell?.kind ?? "no text")} here: write what it holds, or use another field`,
+    `${field} is of kind ${cell?.text ? "text" : (cell?.kind ?? "none")}: write it as that kind, or use another field`,
     { field },
   )
 
 /**
- * Throws `TOO_LARGE` for writes that certainly exceed a chunk's limits, before Automerge does them. Afterwards,
- * `readChange` checks the limits exactly.
+ * Throws `TOO_LARGE` for writes that certainly exceed a chunk's limits, before Automerge does them. After Automerge has
+ * done the other writes, `readChange` checks the limits exactly.
  */
 function refuseGiants(writes: readonly FieldWrite[]): void {
   /** UTF-16 units of all strings: a lower bound of the chunk's bytes. */
   let units = 0
   /**
-   * At least how many operations the values of registers need; at the end of the function, those of texts are added.
+   * A lower bound of the operations that registers need. At the end of the function, the operations of texts are added.
    */
   let values = 0
-  /** UTF-16 units that splices insert and remove. The splices need at most so many operations. */
+  /** UTF-16 units that splices insert and remove: an upper bound of the operations that texts need. */
   let texts = 0
   const weigh = (value: unknown) => {
     values++
@@ -206,8 +203,8 @@ function put(handle: Handle, key: string, value: unknown): void {
 }
 
 /**
- * Copies a value and makes every string in it an `ImmutableString`, because `putObjectFromHydrate` makes a text object of
- * a plain string.
+ * Copies a value, and makes every string in it an `ImmutableString`: from a plain string, `putObjectFromHydrate` would
+ * make a text object.
  */
 function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)

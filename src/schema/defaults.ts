@@ -1,9 +1,10 @@
-/** Completes stored fields with the defaults of their collection. */
+/** Adds the defaults of a collection to the fields of an entity. */
 import type { AnyDef } from "./schema.ts"
 import { own } from "./values.ts"
 
 /**
- * Copies the fields as a row or a draft shows them: with defaults for absent keys, and "" for absent `text()` fields.
+ * Copies the fields, and adds the defaults of absent keys and "" for absent `text()` fields, as rows and drafts show
+ * them.
  */
 export function withDefaults(
   def: AnyDef | undefined,
@@ -13,7 +14,7 @@ export function withDefaults(
 }
 
 /**
- * Adds the defaults, and "" for absent `text()` fields, to `row` itself. A field that is too long for the row stays
+ * Adds the same defaults to `row` itself. A field that is too long for the row, and is therefore in `$long`, stays
  * absent.
  */
 export function showDefaults(def: AnyDef, row: Record<string, unknown>): Record<string, unknown> {

@@ -1,6 +1,6 @@
 /**
- * Turns an app's edits of a draft into changes of fields. The touched keys are found by comparing the draft with the
- * fields from which it was made.
+ * Turns an app's create or update into writes of fields. An update edits a draft. Its touched keys are found by
+ * comparing the draft with the fields from which the draft was made.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { withDefaults } from "./defaults.ts"
@@ -12,8 +12,8 @@ import { checkedText, equal, isThenable, isUserKey, own, plainCopy } from "./val
 export type Fields = Record<string, unknown>
 
 /**
- * Replaces `remove` UTF-16 units at `at` of a `text()` field by `insert`. `at` is an offset in the text that the
- * earlier splices have made.
+ * Replaces `remove` UTF-16 units of a `text()` field, from the offset `at` on, with `insert`. `at` is an offset in the
+ * text that the earlier splices have made.
  */
 export interface Splice {
   readonly key: string
@@ -22,9 +22,7 @@ export interface Splice {
   readonly insert: string
 }
 
-/**
- * The changes that one create or update makes to the fields of a document. Each key is in only one of the four parts.
- */
+/** The writes of one create or update to the fields of a document. Each key is in only one of the four parts. */
 export interface Changes {
   /** Keys that are written whole, with checked plain values. */
   readonly set: ReadonlyMap<string, unknown>
@@ -43,8 +41,9 @@ export interface Edited {
 }
 
 /**
- * Returns what a create writes: the schema's output, and those keys of the input that the schema does not know. Throws
- * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, `FIELD_KIND` (a `text()` field that gets no string).
+ * Returns the writes of a create: the schema's output, and those keys of the input that the output lacks. Throws
+ * `SCHEMA_ISSUES`, `SCHEMA_ASYNC`, `VALUE_UNSUPPORTED`, and `FIELD_KIND` (the value of a `text()` field is not a
+ * string).
  */
 export function created(def: AnyDef | undefined, input: unknown): Edited {
   const set = new Map<string, unknown>()
@@ -61,10 +60,10 @@ export function created(def: AnyDef | undefined, input: unknown): Edited {
 }
 
 /**
- * Returns what an update writes. `stored`: the fields in the document. `f` gets the draft, which is a plain copy of
- * these fields with defaults, and an `edit` for splices. Throws what `f` throws, and `UPDATE_ASYNC`, `EDIT_MIXED`,
- * `SPLICE_RANGE`, `FIELD_KIND`, `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the update adds) or
- * `SCHEMA_ASYNC`.
+ * Returns the writes of an update. `stored`: the fields in the document. `f`: the app's function. It gets the draft,
+ * which is a plain copy of `stored` with defaults, and an `edit` for splices. Throws what `f` throws, and
+ * `UPDATE_ASYNC`, `EDIT_MIXED`, `SPLICE_RANGE`, `FIELD_KIND`, `VALUE_UNSUPPORTED`, `SCHEMA_ISSUES` (for issues that the
+ * update adds) or `SCHEMA_ASYNC`.
  */
 export function edited<Draft, E>(
   def: AnyDef | undefined,
@@ -75,7 +74,7 @@ export function edited<Draft, E>(
   const draft = deepCopy(before)
   const splicing = new Splicing(def, before)
   const splice = splicing.splice.bind(splicing)
-  // Callers give draft and edit the types of their schema; here they are plain objects.
+  // The app's function sees the types of its schema. Here, the draft and the edit are plain objects.
   const result = f(draft as Draft, { splice } as E)
   splicing.close()
   if (isThenable(result)) {
@@ -122,11 +121,11 @@ function compare(
       throw new HeadwaterError("EDIT_MIXED", message, { field: key })
     }
   }
-  return { set, remove, text: withoutEmptied(text, before), splices: splicing.made }
+  return { set, remove, text: withoutUnchanged(text, before), splices: splicing.made }
 }
 
-/** Removes the texts that are as they were before (an empty text that was deleted, say), because they are no change. */
-function withoutEmptied(text: Map<string, string>, before: Fields): Map<string, string> {
+/** Removes each text that equals the text before (an empty text that was deleted, say), because it is no change. */
+function withoutUnchanged(text: Map<string, string>, before: Fields): Map<string, string> {
   for (const [key, value] of text) if (value === own(before, key)) text.delete(key)
   return text
 }
@@ -148,7 +147,7 @@ function applied(
 /** The splices of one update. */
 class Splicing {
   readonly made: Splice[] = []
-  /** The spliced texts, after all splices so far. */
+  /** By key, each spliced text after all splices so far. */
   readonly texts = new Map<string, string>()
   readonly #def: AnyDef | undefined
   readonly #before: Fields
@@ -161,7 +160,7 @@ class Splicing {
 
   splice(key: string, at: number, remove: number, insert = ""): void {
     if (!this.#open) {
-      const message = "edit is used after its update is over: splice within the update's function"
+      const message = "edit.splice was called after its update: call it within the update's function"
       throw new HeadwaterError("UPDATE_ASYNC", message, { field: key })
     }
     const text = this.texts.get(key) ?? own(this.#before, key)

@@ -5,7 +5,7 @@ import { isId } from "../wire/protocol.ts"
 import type { AnySchema, DefaultsOf, FieldsOf, Kind, Out, Usable } from "./types.ts"
 import { isUserKey, plainCopy } from "./values.ts"
 
-/** What `collection` returns: a named set of entities of one schema. */
+/** The declaration of a collection, made by `collection`. */
 export interface Def<N extends string, S, F, D> {
   readonly name: N
   readonly schema: S
@@ -15,8 +15,8 @@ export interface Def<N extends string, S, F, D> {
 export type AnyDef = Def<string, AnySchema, Readonly<Record<string, Kind<string>>>, Readonly<Record<string, unknown>>>
 
 /**
- * Makes a schema that gives types and refuses nothing: `collection("notes", shape<Note>())`. A value that is not JSON
- * is still refused with `VALUE_UNSUPPORTED`.
+ * Makes a schema that declares types and checks nothing: `collection("notes", shape<Note>())`. Headwater itself still
+ * refuses a value that is not JSON with `VALUE_UNSUPPORTED`.
  */
 export function shape<T>(): Std<T, T> {
   return { "~standard": { version: 1, vendor: "headwater", validate: (value) => ({ value: value as T }) } }
@@ -40,9 +40,9 @@ export function text(): Kind<"text"> {
  * Declares a collection: a named set of entities of one schema.
  *
  * `schema` is any Standard Schema, `shape<T>()` or `undefined`. `fields` names the fields that do not merge as a whole
- * value. Any other field is a register: one value that is written whole. Of concurrent values one is shown, and the
- * others are kept as a conflict. `defaults` holds what a row shows for a key that its document lacks; defaults are
- * never written.
+ * value. Any other field is a register: one value that is written whole. Of concurrent values, rows show one, and the
+ * document keeps the others. `defaults` has the values that rows and drafts show for keys that the document lacks;
+ * defaults are never written.
  *
  * Throws `ID_INVALID` when the name does not match `[A-Za-z0-9_-]{1,64}`, `FIELD_KIND` for an unknown kind or a default
  * for a `text()` field, `VALUE_UNSUPPORTED` for a default that is not JSON or a key that no field can have.

@@ -19,8 +19,8 @@ export type In<S> = S extends Std<infer I, any> ? I : { [key: string]: any }
 
 /**
  * Is `unknown` for a schema that a collection can have; otherwise an object type whose key says what is wrong. A draft
- * holds the schema's output, and is validated as the schema's input after each edit. So the output must be JSON without
- * `id`, `$` or `@` keys, and must be assignable to the input.
+ * has the type of the schema's output. After each update, the draft is validated as the schema's input. So the output
+ * must be JSON without `id`, `$` or `@` keys, and must be assignable to the input.
  */
 export type Usable<S> =
   Extract<keyof Out<S>, "id" | `$${string}` | `@${string}`> extends never
@@ -33,7 +33,7 @@ export type Usable<S> =
 
 // ── a collection's options ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** The way in which a field merges, if it does not merge as a whole value. */
+/** How a field merges that does not merge as a whole value. */
 export interface Kind<K extends string> {
   readonly kind: K
 }
@@ -53,8 +53,8 @@ export type Deep<T> = T extends readonly (infer I)[]
     : T
 
 /**
- * The metadata on every row. Times are ms since 1970. A row never shows a time that is still to come, even if the clock
- * of the writing device was ahead. `…By` is a principal, null until the relay has named one.
+ * The metadata on every row. Times are ms since 1970. A row shows the present time in place of a time in the future,
+ * which an author's clock that is ahead may have written. `…By` is a principal, null until the relay has named one.
  */
 export type Meta<K = string> = Readonly<{
   id: string
@@ -71,19 +71,20 @@ export type Meta<K = string> = Readonly<{
   /** Fields with changes that the relay has not acknowledged. */
   $dirtyFields: readonly K[]
   $conflicts: readonly K[]
-  /** This row is out of date: changes have arrived that are not projected yet. */
+  /** The row is out of date: this device has changes that the row does not show yet. */
   $stale?: true
-  /** The row was made by another version of the projection; this device is making it again. */
+  /** Reserved for a row that another version of the app has made. No row has it yet. */
   $provisional?: true
   /**
-   * Fields of more than 4,096 UTF-8 bytes, which the row lacks: their start, and their length in UTF-16 units. `read`
-   * gives them whole.
+   * The fields that the row lacks because they have more than 4,096 UTF-8 bytes. `preview`: the start of the field.
+   * `length`: its UTF-16 units. `read` returns such a field whole.
    */
   $long?: { readonly [key: string]: { readonly preview: string; readonly length: number } }
 }>
 /**
- * The fields that are often too long for a row: their types in a row say that they may be absent. Every other field of
- * more than 4,096 UTF-8 bytes is absent, too. But if all types said so, nobody could read a title without a check.
+ * The fields whose type in a row says that they may be absent, because they are often too long for a row. Any other
+ * field of more than 4,096 UTF-8 bytes is absent, too, although its type does not say so: otherwise an app would have
+ * to check even a title before it reads it.
  */
 export type Absent<F> = Keys<F, "text" | "bytes">
 /**
@@ -94,7 +95,7 @@ export type DefaultsOf<T> = { readonly [K in keyof T]?: Deep<T[K]> }
 /** Fields that have a default. */
 type Defaulted<D> = { [K in keyof D]-?: undefined extends D[K] ? never : K }[keyof D]
 type Container<F> = Keys<F, "text" | "set" | "list" | "map" | "counter">
-/** Every field, as `read` and drafts have it. Containers and fields with a default are never undefined. */
+/** Every field, as `read` and drafts have it. Fields of a `Kind` and fields with a default are never undefined. */
 export type Whole<S, F, D> = {
   [K in keyof Out<S> as K extends Container<F> ? K : never]-?: NonNullable<Out<S>[K]>
 } & {
@@ -103,13 +104,16 @@ export type Whole<S, F, D> = {
     undefined
   >
 } & { [K in keyof Out<S> as K extends Container<F> | Defaulted<D> ? never : K]: Out<S>[K] }
-/** A row: plain JSON and frozen. It is the same object until the row changes. */
+/** A row: plain JSON, frozen. It stays the same object as long as nothing in it changes. */
 export type Row<S, F, D> = Meta<keyof Out<S> & string> &
   Deep<Omit<Whole<S, F, D>, Absent<F>>> &
   Deep<Partial<Pick<Whole<S, F, D>, Absent<F> & keyof Whole<S, F, D>>>>
 
 /** Edits that an update can make beyond assigning to its draft. */
 export interface Edit<S, F> {
-  /** Replaces `remove` UTF-16 units at `at` by `insert`, in the text that the earlier splices have made. */
+  /**
+   * Replaces `remove` UTF-16 units of a text, from the offset `at` on, with `insert`. `at` is an offset in the text
+   * that the earlier splices of this update have made.
+   */
   splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
 }

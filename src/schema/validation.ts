@@ -7,9 +7,9 @@ import { isReserved, isThenable } from "./values.ts"
 type Issues = readonly Std.Issue[]
 
 /**
- * Returns the fields of a create: the schema's output, and those keys of the input that the schema does not know.
- * Throws `SCHEMA_ISSUES` with the schema's issues, or for a key that no field can have (`id`, `$…`, `@…`); the schema
- * never sees such a key. Throws `SCHEMA_ASYNC`.
+ * Returns the fields of a create: the schema's output, and those keys of the input that the output lacks. Throws
+ * `SCHEMA_ISSUES` with the schema's issues, or when the input or the output has a key that no field can have (`id`,
+ * `$…`, `@…`). Throws `SCHEMA_ASYNC`.
  */
 export function validated(def: AnyDef | undefined, input: unknown): Record<string, unknown> {
   const given = plainObject(input, "an input")
@@ -29,9 +29,9 @@ export function refuseReserved(fields: Readonly<Record<string, unknown>>): void 
 }
 
 /**
- * Refuses an update that adds issues to those that the entity had before. Issues that it had before are allowed: a
- * value that another version of the app wrote must not prevent all updates. Throws `SCHEMA_ISSUES` with the added
- * issues, or `SCHEMA_ASYNC`.
+ * Throws `SCHEMA_ISSUES` when the schema finds issues after an update that it does not find before the update. Issues
+ * that the entity had before are allowed: a value that another version of the app wrote must not prevent all updates.
+ * Throws `SCHEMA_ASYNC`.
  */
 export function refuseAddedIssues(
   def: AnyDef | undefined,

@@ -2,16 +2,16 @@
 import { HeadwaterError } from "../base/errors.ts"
 
 /**
- * How many levels a value may have. Deeper values are refused, because every replica has to walk them and may have a
- * small stack.
+ * How many levels a value may have. Deeper values are refused, because every replica reads values recursively, and its
+ * stack may be small.
  */
 export const DEPTH = 64
 
-const loneHalf = /\p{Surrogate}/u
+const loneSurrogate = /\p{Surrogate}/u
 const { isWellFormed } = String.prototype as { isWellFormed?(this: string): boolean }
-/** Whether a text has half a surrogate pair. `isWellFormed` is quicker, but browsers of before 2024 may lack it. */
-const hasLoneHalf: (text: string) => boolean =
-  isWellFormed === undefined ? (text) => loneHalf.test(text) : (text) => !isWellFormed.call(text)
+/** Whether a text has a lone surrogate. `isWellFormed` is quicker, but browsers from before 2024 may lack it. */
+const hasLoneSurrogate: (text: string) => boolean =
+  isWellFormed === undefined ? (text) => loneSurrogate.test(text) : (text) => !isWellFormed.call(text)
 
 /** Whether a key belongs to rows (`id`, `$…`) or documents (`@…`). */
 export const isReserved = (key: string): boolean => key === "id" || key[0] === "$" || key[0] === "@"
@@ -22,8 +22,8 @@ export const isReserved = (key: string): boolean => key === "id" || key[0] === "
  */
 export const isFieldKey = (key: string): boolean => !isReserved(key) && key !== "__proto__"
 
-/** Whether a field can have this name. */
-export const isUserKey = (key: string): boolean => isFieldKey(key) && !hasLoneHalf(key)
+/** Whether an app can give a field this name. */
+export const isUserKey = (key: string): boolean => isFieldKey(key) && !hasLoneSurrogate(key)
 
 /**
  * Makes a deep copy in plain objects and arrays, with sorted keys and without the keys whose value is `undefined`.
@@ -76,15 +76,15 @@ function copyObject(value: object, field: string, path: object[]): Record<string
   const result: Record<string, unknown> = {}
   for (const key of Object.keys(value).sort()) {
     const item = (value as Record<string, unknown>)[key]
-    if (key === "__proto__" || hasLoneHalf(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
+    if (key === "__proto__" || hasLoneSurrogate(key)) throw unsupported(field, `the key ${JSON.stringify(key)}`)
     if (item !== undefined) result[key] = copy(item, field, path)
   }
   return result
 }
 
-/** Returns the text. Throws `VALUE_UNSUPPORTED` when the text has half a surrogate pair, which UTF-8 cannot encode. */
+/** Returns the text. Throws `VALUE_UNSUPPORTED` when the text has a lone surrogate, which UTF-8 cannot encode. */
 export function checkedText(value: string, field: string): string {
-  if (hasLoneHalf(value)) throw unsupported(field, "half a surrogate pair")
+  if (hasLoneSurrogate(value)) throw unsupported(field, "a lone surrogate")
   return value
 }
 
@@ -103,8 +103,8 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
 /**
- * Freezes a plain value at every depth. A part that is frozen already is skipped, because the library freezes a value
- * only together with all its parts.
+ * Freezes a plain value at every depth. Skips a part that is frozen already, because all parts of a frozen part are
+ * frozen: the library never freezes a value without its parts.
  */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value

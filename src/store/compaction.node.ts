@@ -1,7 +1,7 @@
 /**
  * Frees the disk space of records that were overwritten or deleted. LevelDB itself frees this space only when it
- * happens to merge the files that have such records. After a first sync of 3,000 notes, two thirds of the folder were
- * such records, and stayed.
+ * happens to merge the files that have such records. After a first sync of 3,000 notes, such records took two thirds of
+ * the folder, and LevelDB did not free them.
  */
 import { readdir, readFile, stat, statfs, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -10,23 +10,23 @@ import type { ClassicLevel } from "classic-level"
 type Level = ClassicLevel<string, Buffer>
 
 /**
- * The name of a file that has a number: the bytes of all tables and logs after the last compaction. The number is not
- * in the database, because a write that fails there leaves LevelDB's log in a state in which later records may be lost.
+ * The name of the file with the size of all tables and logs after the last compaction, in bytes. The size is not in the
+ * database, because a write that fails there may make LevelDB lose later records.
  */
 const SIZE_FILE = "compacted"
 /**
- * How long nothing must have been written before a compaction, ms. Calls of `whenIdle` cannot be counted instead,
- * because every open workspace of the folder makes them.
+ * How long nothing must have been written before a compaction, ms. Calls of `whenIdle` are no measure of this time,
+ * because every open workspace of the folder calls it.
  */
 const IDLE_MS = 3000
 /**
- * In bytes. The folder is measured only after so much was written, and compacted only if it has so much more than twice
- * its size after the last compaction.
+ * In bytes. The folder is measured only after this much was written or deleted. It is compacted only if it has this
+ * much more than twice its size after the last compaction, or if at least this much was deleted.
  */
 const LEAST_BYTES = 2 * 2 ** 20
-/** About how many bytes a deleted record takes in the tables: most are single changes and outbox records. */
+/** An estimate of the bytes that a deleted record takes in the tables: most are single changes and outbox records. */
 const DELETED_BYTES = 200
-/** In bytes. The folder is compacted only if the disk has free space for a copy of it and so much more. */
+/** In bytes. The folder is compacted only if the disk has free space for a copy of it and this much more. */
 const ROOM_BYTES = 64 * 2 ** 20
 
 export class Compaction {
@@ -54,10 +54,13 @@ export class Compaction {
   }
 
   /**
-   * Call every few seconds. Compacts the database when nothing was written for some seconds, and when its files have at
-   * least twice the bytes that they had after the last compaction, or half of these bytes were deleted. So each byte is
-   * written at most once more, and each deletion costs twice the bytes that it frees. LevelDB compacts in a thread of its
-   * own; commits and reads go on meanwhile. Resolves with whether the database was compacted.
+   * Call every few seconds. Compacts the database when nothing was written for `IDLE_MS`, and one of two conditions
+   * holds: its files have at least twice the bytes that they had after the last compaction, or about half of those
+   * bytes were deleted. So each byte is written at most once more, and each deletion costs twice the bytes that it
+   * frees.
+   *
+   * LevelDB compacts in a thread of its own; commits and reads go on meanwhile. Resolves with whether the database was
+   * compacted.
    */
   async whenIdle(level: Level): Promise<boolean> {
     const isIdle = performance.now() - this.#wroteAt >= IDLE_MS
@@ -65,7 +68,7 @@ export class Compaction {
     if (!isIdle || isLittle || this.#running !== undefined) return false
     this.#written = 0
     this.#deletedNow = 0
-    // A failed compaction only leaves the space in use. If LevelDB refuses writes after it, the next commit opens the
+    // After a failed compaction the space stays in use. If LevelDB then refuses writes, the next commit opens the
     // database again.
     this.#running = this.#compact(level).catch(() => false)
     const isDone = await this.#running
@@ -87,7 +90,7 @@ export class Compaction {
     if (bavail * bsize < now + ROOM_BYTES) return false
     const deleted = this.#deleted
     await level.compactRange("\u0000", "\uffff")
-    this.#deleted -= deleted // the others were deleted meanwhile
+    this.#deleted -= deleted // what was deleted during the compaction still counts
     await writeFile(join(this.#folder, SIZE_FILE), String(await this.#bytes()))
     return true
   }

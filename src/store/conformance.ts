@@ -10,7 +10,7 @@ export interface StoreFixture {
   destroy(): Promise<void>
   /**
    * Damages the value of a key so that the store cannot decode it. Called while no workspace is claimed. Absent when
-   * the store keeps values as they are and so decodes nothing.
+   * the store decodes nothing, because it keeps values as they are.
    */
   harm?(key: Key): Promise<void>
 }

@@ -7,46 +7,50 @@ import type { Key, Store, Value } from "./store.ts"
 /** How an IndexedDB store writes. */
 export interface IndexedDBOptions {
   /**
-   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: a commit is only handed to
-   * the operating system before it resolves, so a power cut may undo the commits of the last seconds (Indexed Database
-   * API 3.0, "durability hint").
+   * `strict`, the default: a commit is flushed to the disk before it resolves. `relaxed`: a commit resolves when the
+   * operating system has it, so a power cut may undo the commits of the last seconds (Indexed Database API 3.0,
+   * "durability hint").
    */
   readonly durability?: "strict" | "relaxed"
 }
 
 /**
- * The only object store. It has all records, because the change, the row and the outbox record of a commit are written
- * in one transaction.
+ * The name of the only object store. All kinds of records are in it, because the change, the row and the outbox record
+ * of a commit are written in one transaction.
  */
 const entries = "entries"
 
 /**
- * After this number of records, a commit waits until the browser has written them. Meanwhile the page can respond to
- * its user: a commit of a first sync has some 500 records, which would otherwise keep the page's thread busy for 60 ms.
+ * After each group of this many records, a commit waits until the browser has written the group, so that the page can
+ * respond to its user. A commit of a first sync has some 500 records. Without the waits, it would keep the page's
+ * thread busy for 60 ms.
  */
 const AT_ONCE = 64
 
 /**
  * The key of the random name that the database got when it was made. This key is a string, so it sorts before every
- * array and is outside every range.
+ * array, and no `list` reads it.
  */
 const installedKey = "installed"
 
 /**
- * A store in the browser's IndexedDB database `name`. Several of its workspaces can be open at the same time.
+ * A store in the browser's IndexedDB database `name`. Several workspaces of it can be open at the same time.
  *
- * A workspace belongs to one tab at a time, by Web Locks; a second tab gets `STORE_IN_USE`. Where the browser has no
- * Web Locks (on an insecure origin), only a second opening in this page is noticed.
+ * One tab at a time can have a workspace open, by Web Locks; a second tab gets `STORE_IN_USE`. Where the browser has no
+ * Web Locks (on an insecure origin), only a second opening in the same page is noticed.
  *
- * When the browser deletes the database while it is in use (eviction, "clear site data"), every call fails with
- * `STORE_FAILED` from then on. This store object makes no empty database in its place.
+ * When the browser deletes the database while it is in use (eviction, "clear site data"), every later call fails with
+ * `STORE_FAILED`. This store object makes no empty database in its place.
  */
 export function indexedDBStore(name = "headwater", { durability = "strict" }: IndexedDBOptions = {}): Store {
   /** The connection that is open or being opened. */
   let connection: Promise<IDBDatabase> | undefined
   /** The connection, once it is open. */
   let current: IDBDatabase | undefined
-  /** The random id in the database that this object opened first. The object uses no database with another id. */
+  /**
+   * The random name (`installedKey`) of the database that this object opened first. The object uses no database with
+   * another name.
+   */
   let installed: string | undefined
 
   const { claim, run } = opening({
@@ -64,8 +68,8 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
   }
 
   /**
-   * Closes a connection. Transactions that are under way on it may finish. The next operation opens another connection,
-   * unless one is opening already.
+   * Closes a connection. Transactions that have begun on it may finish. The next operation opens another connection,
+   * unless one is being opened already.
    */
   function disconnect(db: IDBDatabase | undefined): void {
     db?.close()
@@ -104,23 +108,23 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
     try {
       return db.transaction(entries, mode, { durability })
     } catch {
-      // The browser has closed the connection, as Safari does without an event. No transaction has begun, so a new
-      // connection may be used.
+      // The browser has closed the connection, as Safari does without an event. No transaction has begun, so it is safe
+      // to begin it on a new connection.
       disconnect(db)
       return (await connect()).transaction(entries, mode, { durability })
     }
   }
 
-  /** Runs one transaction. idb-keyval's own functions use it, too. */
+  /** Runs one transaction. The functions of idb-keyval call it, too. */
   const use: UseStore = async (mode, callback) => {
     const transaction = await begin(mode)
     try {
       return await callback(transaction.objectStore(entries))
     } catch (error) {
-      // Abort, because a put that throws leaves the puts before it in the transaction, which would then be committed.
+      // Abort: otherwise a put that throws would leave the puts before it in the transaction, and they would be
+      // committed.
       abort(transaction)
-      // Use a new connection from now on, because a connection on which something failed may fail for ever, and a new
-      // one costs little.
+      // Use a new connection from now on: after a failure, a connection may fail for ever, and a new one costs little.
       if (!(error instanceof HeadwaterError)) disconnect(transaction.db)
       throw error
     }
@@ -163,7 +167,7 @@ export function indexedDBStore(name = "headwater", { durability = "strict" }: In
               `${moved.key.join("/")} does not have the expected value: read it again`,
             )
           const done = completed(store.transaction)
-          done.catch(() => {}) // a rejection that comes before `done` is awaited counts as handled
+          done.catch(() => {}) // otherwise a rejection before `await done` would count as unhandled
           for (const [i, { key, value }] of batch.entries()) {
             const request = value === undefined ? store.delete(key) : store.put(value, key)
             if (i % AT_ONCE === AT_ONCE - 1) await Promise.race([answered(request), done])
@@ -198,8 +202,8 @@ function completed(transaction: IDBTransaction): Promise<void> {
 }
 
 /**
- * Resolves when the request has succeeded. When the request fails, this promise stays pending, and `completed` rejects
- * with the reason: a failed request aborts its transaction.
+ * Resolves when the request has succeeded. A failed request aborts its transaction: then this promise stays pending,
+ * and `completed` rejects with the reason.
  */
 function answered(request: IDBRequest): Promise<void> {
   return new Promise((resolve) => {
@@ -219,27 +223,27 @@ function randomName(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-")
 }
 
-/** The ids that are locked in this page, by any of its store objects. */
-const held = new Set<string>()
+/** The ids that any store object of this page has locked. */
+const locked = new Set<string>()
 
 async function lock(id: string): Promise<() => Promise<void>> {
-  if (held.has(id)) throw inUse(`${id} is open in this page already: close it there first`)
-  held.add(id)
+  if (locked.has(id)) throw inUse(`${id} is open in this page already: close it there first`)
+  locked.add(id)
   try {
     const unlock = await lockTabs(id)
     return async () => {
       await unlock()
-      held.delete(id)
+      locked.delete(id)
     }
   } catch (error) {
-    held.delete(id)
+    locked.delete(id)
     throw error
   }
 }
 
 /**
- * Locks an id against other tabs, by Web Locks. The browser holds such a lock until the promise of its callback has
- * resolved or the tab is closed.
+ * Locks an id against other tabs, by Web Locks. The browser keeps such a lock until the promise of the lock's callback
+ * has resolved or the tab is closed.
  */
 function lockTabs(id: string): Promise<() => Promise<void>> {
   const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined

@@ -2,9 +2,9 @@ import { isBytes } from "../base/realms.ts"
 import type { Key, Value } from "./store.ts"
 
 /**
- * A key is encoded as a string: its parts, joined by U+0001, which is below every character of a part. So the order of
- * the strings (by code unit, and by byte) is the order of keys in the contract: a shorter key before its extensions,
- * and "a" before "a b".
+ * A key is encoded as one string: its parts, joined by U+0001, which sorts below every character of a part. So the
+ * strings have the order that the contract gives to keys, by code unit and by byte: a shorter key before its
+ * extensions, and "a" before "a b".
  */
 const joint = "\u0001"
 const aboveJoint = "\u0002"

@@ -4,17 +4,17 @@ import { opening, queue } from "./opening.ts"
 import type { Key, Store, Value } from "./store.ts"
 
 /**
- * The step that a memory store is about to take. `committed`: the writes have taken effect, and the promise of `commit`
- * resolves next.
+ * The step that a memory store takes next. `committed`: the writes have taken effect, and the promise of `commit` is
+ * about to resolve.
  */
 export type MemoryStep = "open" | "get" | "list" | "write" | "commit" | "committed" | "close"
 
-/** How a memory store is slowed down or made to fail. */
+/** Options that slow a memory store down or make it fail. */
 export interface MemoryOptions {
   /**
    * Called before each step, for tests and simulations. The step waits for the promise that this function returns. When
-   * the function throws, the operation fails with `STORE_FAILED`; a commit that fails at `committed` has taken effect
-   * all the same.
+   * this function throws, the operation fails with `STORE_FAILED`. A commit that fails at `committed` has taken effect
+   * nevertheless.
    */
   readonly step?: (step: MemoryStep) => void | Promise<void>
 }
@@ -22,14 +22,14 @@ export interface MemoryOptions {
 /** A store in memory that can simulate a power cut. */
 export interface MemoryStore extends Store {
   /**
-   * Cuts the power. Returns the store as it is after a restart, with everything that was committed and no claims. An
-   * operation of the old store that is under way, or is called from now on, neither resolves nor rejects.
+   * Cuts the power. Returns the store as it is after a restart, with everything that was committed and no claims.
+   * Operations of the old store, also those that are called from now on, neither resolve nor reject.
    */
   crash(options?: MemoryOptions): MemoryStore
 }
 
 /**
- * A store in this process's memory, for tests and for workspaces that may be lost. Its entries live as long as the
+ * A store in this process's memory, for tests and for workspaces that may be lost. Its records live as long as the
  * store object, even after the last release.
  */
 export function memoryStore(options: MemoryOptions = {}): MemoryStore {
@@ -112,7 +112,7 @@ class Entries {
     return found
   }
 
-  /** Finds the index of `key`, or the index at which it would be inserted. */
+  /** Finds the index of `key`, or the index at which to insert it. */
   #indexOf(key: string): number {
     let from = 0
     let to = this.#keys.length

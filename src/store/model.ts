@@ -9,11 +9,11 @@ export type StoreStep =
   | { readonly reopen: true }
 
 /**
- * Runs steps against a store and against a plain sorted map; rejects when the two differ.
+ * Runs steps against a store and against a plain sorted map. Rejects when the two differ.
  *
- * A workspace of the store must be claimed. `reopen` steps need `life`, and are skipped without it. `life.release`
- * releases the claim of `store`, and `life.reopen` makes the next store object. At the end, this function releases the
- * last claim.
+ * The caller must have claimed a workspace of the store. `reopen` steps need `life`, and are skipped without it.
+ * `life.release` releases the caller's claim, and `life.reopen` makes the next store object. With `life`, this function
+ * releases the last claim at the end.
  */
 export async function checkStore(
   store: Store,
@@ -74,8 +74,8 @@ function compare(a: Key, b: Key): number {
 }
 
 /**
- * Makes random steps. Keys consist of a few different parts, so that many keys are equal. The random numbers come from
- * a linear congruential generator, so that a seed gives the same steps everywhere.
+ * Makes random steps. Keys consist of a few different parts, so that steps often meet the same key. The random numbers
+ * come from a linear congruential generator, so that a seed gives the same steps everywhere.
  */
 export function randomSteps(seed: number, under: Key = []): StoreStep[] {
   let state = seed

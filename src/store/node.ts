@@ -17,20 +17,20 @@ const text = 0x73 // s
 const bytes = 0x62 // b
 
 /**
- * The key of a record with a random name: the name of the store object that opened the folder last. The key sorts
- * before every key of the contract.
+ * The key of the record with the owner's name: the random name of the store object that has opened the folder last. The
+ * key sorts before every key of the contract.
  */
 const ownerKey = "\u0000owner"
 
 /**
- * How many bytes a list may get from LevelDB's thread in one call. With the default of 16 kB, a page of rows, which has
- * a megabyte, would need many calls.
+ * How many bytes a list may get from LevelDB's thread in one call. A page of rows has a megabyte. It would need many
+ * calls with LevelDB's default of 16 kB.
  */
 const highWaterMarkBytes = 16 * 1024 * 1024
 
 /**
- * How many keys `expectedKeys` has at most. A replica expects one key in each commit, so the map has room for the keys
- * of this many workspaces.
+ * The most keys in `expectedKeys`. A replica expects one key in each commit, so the map has room for the keys of this
+ * many workspaces.
  */
 const mostExpectedKeys = 64
 
@@ -38,14 +38,14 @@ const mostExpectedKeys = 64
  * A store in a folder of its own, kept by LevelDB (the package `classic-level`). The folder is made if it does not
  * exist.
  *
- * One process at a time may have the folder open, with any number of workspaces; a second gets `STORE_IN_USE`. A commit
- * is one LevelDB batch, written with `sync`, so it is on the disk when it resolves. On a full disk the folder can still
- * be opened and read, because a file in it reserves disk space for that.
+ * One process at a time may have the folder open, with any number of workspaces; a second process gets `STORE_IN_USE`.
+ * A commit is one LevelDB batch, written with `sync`, so it is on the disk when it resolves. On a full disk the folder
+ * can still be opened and read, because a file in it reserves disk space for that.
  */
 export function nodeStore(folder: string): Store
 /**
- * For tests. `make` gets the real path of the folder and returns the database, not yet open. Apps do not see this
- * overload, because they would need Node's types for it.
+ * For tests. `make` gets the real path of the folder, and returns the database before it is opened. The package's types
+ * leave this overload out, because apps would need Node's types for it.
  *
  * @internal
  */
@@ -53,29 +53,29 @@ export function nodeStore(folder: string, make: (folder: string) => Level): Stor
 export function nodeStore(folder: string, make: (folder: string) => Level = makeLevel): Store {
   const inTurn = queue()
   let level: Level | undefined
-  /**
-   * The opening of `level`. Undefined when `level` must be opened, for the first time or again, before its next use.
-   */
+  /** The opening of `level`. Undefined when `level` must be opened, or opened again, before its next use. */
   let opened: Promise<Level> | undefined
   /**
-   * Identifies LevelDB's lock file as it was when the folder was opened. As long as this file exists under its path, so
-   * does the folder.
+   * Identifies LevelDB's lock file as it was when the folder was opened. As long as this file is at its path, the
+   * folder is there, too.
    */
   let lock: FileIdentity | undefined
-  /** The error of a folder that was found to be removed. Undefined until then, and again after `close`. */
+  /**
+   * The `STORE_GONE` error, once the folder was found to be removed. Undefined before that, and again after `close`.
+   */
   let gone: HeadwaterError | undefined
   /** Reserves disk space for opening the database on a full disk. Undefined before the first opening. */
   let reserve: Reserve | undefined
   /** Frees the space of deleted records. Undefined before the first opening. */
   let compaction: Compaction | undefined
   /**
-   * The random name that this object has written under `ownerKey`. Undefined while no workspace is claimed, and while
-   * the disk has no space for writes.
+   * The random name that this object has written under `ownerKey`. Undefined while the name is not written: while no
+   * workspace is claimed, or the disk has no space for it.
    */
   let owner: string | undefined
   /**
-   * The present values of keys that commits have expected. They stay correct, because only this object writes while the
-   * folder is open.
+   * The present values of the keys for which commits have expected a value. They stay correct, because only this object
+   * writes while the folder is open.
    */
   const expectedKeys = new Map<string, Buffer | undefined>()
 
@@ -89,7 +89,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     close,
   })
 
-  /** Closes the database and forgets the folder. The next opening uses whatever is in the folder then. */
+  /** Closes the database, and resets `lock` and `gone`: the next opening takes whatever folder is at the path then. */
   async function close(): Promise<void> {
     opened = undefined
     owner = undefined
@@ -113,11 +113,11 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Throws `STORE_GONE` when the folder was removed or replaced. LevelDB does not notice: its writes succeed, and go to
-   * files that have no name any more.
+   * Throws `STORE_GONE` when the folder was removed or replaced. LevelDB does not notice this: its writes succeed, and
+   * go to files that have no name any more.
    */
   function look(): void {
-    if (gone !== undefined) throw gone // every workspace in the folder calls `look` and gets this error
+    if (gone !== undefined) throw gone // each workspace in the folder calls `look`, and must get this error
     if (lock === undefined || isThere(lock)) return
     gone = new HeadwaterError(
       "STORE_GONE",
@@ -127,7 +127,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   async function openLevel(): Promise<Level> {
-    look() // otherwise a removed folder would be made again, and later commits would go there
+    look() // otherwise the next lines would make a removed folder again, and later commits would go there
     const path = await madeFolder(folder)
     expectedKeys.clear()
     if (level) await closeLevel()
@@ -145,8 +145,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
         `another process has used ${folder} since a write failed here: close the workspace and open it again`,
       )
     }
-    // On a full disk the store can only be read. The first commit for which there is space again writes the owner's
-    // name (`signFolder`).
+    // On a full disk the store can only be read, and the owner's name is not written. The first commit that has space
+    // again writes it (`prepare`).
     if (owner !== undefined || !hadRoom || (await signFolder(level).then(yes, no))) return level
     await level.close() // the failed write may have left half a record at the end of the log
     await openIn(path, level, reserve)
@@ -160,15 +160,15 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Returns the database once it can be written to, that is, once the folder is signed (`signFolder`) and the disk has
-   * space for `size` more bytes in the logs and for the next opening.
+   * Returns the database when it can be written to: the owner's name is in it (`signFolder`), and the disk has space
+   * for `size` more bytes in the logs and for the next opening. Throws when there is no space.
    */
   async function prepare(size: number): Promise<Level> {
     const db = await ready()
     await reserve?.before(size)
     if (owner !== undefined) return db
-    // The database was opened on a full disk, and LevelDB may refuse every write since then. Now there is space, so
-    // open the database again.
+    // The database was opened on a full disk, and LevelDB may have refused every write since then. Now there is space,
+    // so open it again.
     opened = undefined
     const again = await ready()
     if (owner === undefined) throw new Error("no space left on the disk")
@@ -180,8 +180,9 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     const db = await prepare(sizeOf(batch))
     for (const { key, value } of expect) {
       const last = await lastValue(db, key)
-      // The stored value is decoded and encoded again, because a replica expects the value that it has read. If the disk
-      // has damaged that value, its bytes on the disk differ.
+      // The value on the disk is decoded and encoded again, because a replica expects the value that it has read. When
+      // the disk has damaged the value, the replica has read an empty `Uint8Array`, which differs from the bytes on the
+      // disk.
       if (same(last && encodeValue(decodeValue(last)), value)) continue
       throw new HeadwaterError(
         "STORE_MOVED",
@@ -200,7 +201,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   async function put(db: Level, batch: Op[], isSecond = false): Promise<void> {
     const written = writeOps(db, batch)
     written.catch(() => {})
-    look() // called during the write, so that the check costs no extra time
+    look() // checks the folder during the write, so that the check takes no extra time
     try {
       await written
     } catch (error) {
@@ -210,7 +211,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     }
   }
 
-  /** Frees disk space if nothing was written lately. Does not open the database, which is closed after a failure. */
+  /**
+   * Frees disk space if nothing was written for some seconds. Does not open the database, which is closed after a
+   * failed write.
+   */
   async function compact(): Promise<void> {
     const db = await opened
     if (db === undefined || !(await compaction?.whenIdle(db))) return
@@ -220,8 +224,8 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Returns the present value of a key for which a commit expects a value. The value is kept in memory, because reading
-   * it from LevelDB would cost each commit a tenth of its time.
+   * Returns the present value of a key for which a commit expects a value. Keeps the value in memory, because reading
+   * it from LevelDB would take a tenth of each commit's time.
    */
   async function lastValue(db: Level, key: string): Promise<Buffer | undefined> {
     if (!expectedKeys.has(key)) {
@@ -232,10 +236,10 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
   }
 
   /**
-   * Whether a batch is on the disk although writing it failed. A failed write may leave half a record at the end of
-   * LevelDB's log. Records that are written after this half record are lost at the next recovery; after a failed fsync,
-   * LevelDB refuses them at once. So the database is opened again before anything else is written. Opening it cuts off
-   * the half record, and shows whether the batch is there.
+   * Whether a batch is on the disk although its write failed. Opens the database again to find out. A failed write may
+   * leave half a record at the end of LevelDB's log. Records written after this half record would be lost at the next
+   * recovery; after a failed fsync, LevelDB refuses them at once. The opening cuts off the half record, and shows
+   * whether the batch is there.
    */
   async function survived(batch: readonly Op[]): Promise<boolean> {
     opened = undefined
@@ -251,7 +255,7 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
     async look() {
       await run("look for its folder", async () => look())
       await run("keep room on the disk", () => inTurn(async () => reserve?.before(0)))
-      void compact().catch(() => {}) // a failure only leaves the folder larger than it needs to be
+      void compact().catch(() => {}) // after a failure, the folder stays larger than it needs to be
     },
     get: (key) =>
       run("get", async () => {
@@ -275,19 +279,20 @@ export function nodeStore(folder: string, make: (folder: string) => Level = make
 }
 
 /**
- * Makes a database. Its tables are compressed, which halves their size and does not make opening a workspace slower.
+ * Makes the object of a database, which is not open yet. Tables are compressed, which halves their size and does not
+ * slow down the opening of a workspace.
  */
 const makeLevel = (folder: string): Level => new ClassicLevel(folder, { valueEncoding: "buffer" })
 
 /**
- * Opens the database. If that fails, deletes the reserve, opens the database with the freed space, and resolves with
- * false. This is done after every failure except a lock or damage, because LevelDB's error on a full disk differs from
- * system to system. A damaged database that never had a record (`isUnmade`) is made anew.
+ * Opens the database. Throws when it is locked, or damaged. But a damaged database that never had a record (`isUnmade`)
+ * is made anew. After any other failure, deletes the reserve, opens the database with the freed space, and resolves
+ * with false. The failure may be that of a full disk: LevelDB's error for it differs from system to system.
  */
 async function openIn(path: string, level: Level, reserve: Reserve): Promise<boolean> {
   let hadRoom = true
   await level.open().catch(async (error: unknown) => {
-    if (isBecause("LEVEL_LOCKED", error)) throw error // the reserve belongs to whoever holds the lock
+    if (isBecause("LEVEL_LOCKED", error)) throw error // the reserve belongs to the store object that has the lock
     if (isBecause("LEVEL_CORRUPTION", error)) {
       if (!(await isUnmade(path))) throw error
       for (const name of await readdir(path)) await unlink(join(path, name))
@@ -308,7 +313,8 @@ const sizeOf = (ops: readonly Op[]): number =>
   ops.reduce((sum, op) => sum + 16 + op.key.length + (op.type === "put" ? op.value.length : 0), 0)
 
 /**
- * Writes a batch. A chained batch takes a third of the time of an array, from which every operation would be copied.
+ * Writes a batch. Uses a chained batch, which takes a third of the time of an array of operations: each operation of
+ * the array would be copied.
  */
 function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
   const batch = db.batch()
@@ -319,7 +325,7 @@ function writeOps(db: Level, ops: readonly Op[]): Promise<void> {
   return batch.write({ sync: true })
 }
 
-/** Whether a power cut interrupted the making of the database: none of its files has ever held a record. */
+/** Whether the making of the database was interrupted, by a power cut say: none of its files has ever had a record. */
 async function isUnmade(path: string): Promise<boolean> {
   for (const name of await readdir(path)) {
     if (/\.(ldb|sst)$/.test(name)) return false
@@ -329,26 +335,29 @@ async function isUnmade(path: string): Promise<boolean> {
 }
 
 /**
- * Makes the folder; returns its real path. Within one process LevelDB locks a path, not a folder, so one folder could
- * be opened twice by two different paths.
+ * Makes the folder; returns its real path. Within one process, LevelDB locks a path and not a folder: under two paths,
+ * one folder could be opened twice.
  */
 async function madeFolder(folder: string): Promise<string> {
   await makeFolder(folder)
   return realpath(folder)
 }
 
-/** Not `instanceof Error`: in a test that has globals of its own, Node's errors belong to another realm. */
+/**
+ * Whether a thrown value has a message. No `instanceof Error`: in a test with its own globals, Node's errors come from
+ * another realm.
+ */
 const hasMessage = (error: unknown): error is { code?: unknown; message: string; cause?: unknown } =>
   typeof error === "object" && error !== null && typeof (error as Error).message === "string"
 
-/** Whether an error has this code. LevelDB's code for a failed opening is in the error or in one of its causes. */
+/** Whether an error or one of its causes has this code. When an opening fails, LevelDB's code may be in a cause. */
 const isBecause = (code: string, error: unknown): boolean =>
   hasMessage(error) && (error.code === code || isBecause(code, error.cause))
 
 /**
- * Whether a write failed because LevelDB could not write a table earlier. After that, LevelDB refuses every write until
- * it is opened again, even if the disk has space again. The error then names a table file. A write itself goes to a log
- * file, so an error of its own names no table.
+ * Whether a write failed because LevelDB could not write a table earlier. LevelDB then refuses every write until it is
+ * opened again, even if the disk has space again. The error of such a write names the table's file. An error of the
+ * write itself names none, because writes go to a log file.
  */
 const isOld = (error: unknown): boolean => hasMessage(error) && /\.(ldb|sst)\b/.test(error.message)
 
@@ -376,7 +385,7 @@ function encodeValue(value: Value): Buffer {
   return encoded
 }
 
-/** Reads a value. A value of an unknown kind is damaged, and is read as no bytes (`Value`). */
+/** Decodes a value. A value of an unknown kind is damaged, and is read as an empty `Uint8Array` (`Value`). */
 function decodeValue(encoded: Buffer): Value {
   if (encoded[0] === text) return encoded.toString("utf8", 1)
   if (encoded[0] !== bytes) return new Uint8Array()

@@ -6,21 +6,19 @@ export interface Disk {
   /** Called when no operation runs any more. */
   close(): Promise<void>
   /**
-   * Locks one workspace against other processes or tabs. Only for a kind of store whose `open` does not lock all
-   * workspaces at once. Resolves with the function that unlocks the workspace.
+   * Locks one workspace against other processes or tabs. Absent when `open` locks all workspaces of the store at once.
+   * Resolves with the function that unlocks the workspace.
    */
   lock?(workspace: string): Promise<() => Promise<void>>
 }
 
-/**
- * The part of a store that all kinds of stores share: its claims, the count of its operations, and the codes of its
- * failures.
- */
+/** The part that all kinds of stores share: the claims, the count of running operations, and the codes of failures. */
 export interface Opening {
   claim(workspace: string): Promise<() => Promise<void>>
   /**
-   * Starts one operation before `run` returns. The last release, which closes the store, waits until the operation has
-   * ended. An error of the operation that is no `HeadwaterError` becomes `STORE_FAILED`.
+   * Calls `operation` at once. The last release, which closes the store, waits until the operation has ended. An error
+   * of the operation that is no `HeadwaterError` becomes `STORE_FAILED`; its message says that the store could not
+   * `what`.
    */
   run<T>(what: string, operation: () => Promise<T>): Promise<T>
 }
@@ -29,9 +27,9 @@ export function opening(disk: Disk): Opening {
   const unlocks = new Map<string, () => Promise<void>>()
   const inTurn = queue()
   let open = false
-  /** Operations that are under way. */
+  /** The number of operations that have begun and not ended. */
   let running = 0
-  /** Called when the last operation has ended. */
+  /** Called when no operation is running any more. */
   let drained = (): void => {}
 
   async function claimNow(workspace: string): Promise<void> {
@@ -97,7 +95,7 @@ export const inUse = (message: string, cause?: unknown) => new HeadwaterError("S
 
 /**
  * Finds the disk's own error message. A database wraps the disk's error in an error that says only that the database
- * failed. The thrown value may be an error of another realm, or no error at all.
+ * failed. `thrown` may be an error of another realm, or no error at all.
  */
 function reasonOf(thrown: unknown): string {
   if (typeof thrown !== "object" || thrown === null) return String(thrown ?? "")

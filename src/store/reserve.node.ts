@@ -1,17 +1,19 @@
 /**
  * Keeps the reserve: a file that takes up disk space. When the disk is full, `nodeStore` deletes the file, so that
  * LevelDB can use its space. LevelDB needs space each time it is opened: for a new manifest, and for a table with the
- * records of its logs. Without this space the database could not be opened, and so not even be read.
+ * records of its logs. Without this space the database could not be opened, and so could not even be read.
  */
 import { randomFillSync } from "node:crypto"
 import { open, readdir, rm, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
 
-/** The space that an opening needs besides the bytes in the logs. 16 kB were measured; the rest is a margin. */
+/**
+ * The space that LevelDB needs for an opening, besides the bytes in its logs. Measured: 16 kB. The rest is a margin.
+ */
 const LEAST_BYTES = 128 * 1024
 /** The reserve grows by at least this many bytes, so that few writes have to wait while it grows. */
 const STEP_BYTES = 256 * 1024
-/** The size to which a larger reserve is cut at an opening, when the logs are empty. */
+/** The size to which an opening cuts a larger reserve, because the logs are empty then. */
 const KEPT_BYTES = 2 ** 20
 
 export class Reserve {
@@ -28,8 +30,8 @@ export class Reserve {
   }
 
   /**
-   * Call when the database has been opened, which empties its logs. Makes the reserve as large as the space on the disk
-   * allows, up to the size that the next opening needs.
+   * Call when the database has been opened, which empties its logs. Makes the reserve as large as the next opening
+   * needs, if the disk has the space.
    */
   async opened(): Promise<void> {
     this.#logged = 0
@@ -39,16 +41,16 @@ export class Reserve {
   }
 
   /**
-   * Call before `bytes` more are written to the logs. Makes the reserve as large as the next opening will need. Rejects
-   * when the disk has no space for that. Then nothing may be written, because a write would use up the space that the
-   * next opening needs. Returns undefined when the reserve is large enough already.
+   * Call before `bytes` more are written to the logs. Makes the reserve as large as the next opening will need, and
+   * returns undefined when it is large enough already. Rejects when the disk has no space for the reserve. Then nothing
+   * may be written, because a write would use up the space that the next opening needs.
    */
   before(bytes: number): Promise<void> | undefined {
     this.#logged += bytes
     if (this.#logged + LEAST_BYTES <= this.#bytes) return undefined
     return this.#grow(bytes).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOSPC" || error.code === "EDQUOT") throw error
-      // After any other error the store goes on without a larger reserve.
+      // After any other error, the store continues with the reserve that it has.
     })
   }
 
@@ -62,8 +64,8 @@ export class Reserve {
       await file.writeFile(randomFillSync(Buffer.alloc(more))) // zeros might take no space on the disk
       this.#bytes += more
     } catch (error) {
-      // Nothing is written until the reserve has grown, so a reserve of at most `LEAST_BYTES` is enough until then. The
-      // remaining space is left to other programs.
+      // Nothing is written until the reserve has grown. Until then, a reserve of at most `LEAST_BYTES` is enough, and
+      // other programs get the rest of the disk's space.
       const { size } = await file.stat()
       this.#bytes = Math.max(this.#bytes, Math.min(size, LEAST_BYTES))
       await file.truncate(this.#bytes)
@@ -73,7 +75,7 @@ export class Reserve {
     }
   }
 
-  /** Call when LevelDB has emptied its logs. Makes the reserve as small as an opening makes it. */
+  /** Call when LevelDB has emptied its logs. Cuts the reserve to the size that it has after an opening. */
   async trim(): Promise<void> {
     this.#logged = await this.#measureLogs()
     const needed = Math.max(KEPT_BYTES, this.#logged + LEAST_BYTES)

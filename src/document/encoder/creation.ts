@@ -1,6 +1,6 @@
 /**
  * Makes the changes that create an entity, byte for byte as Automerge makes them in `Entity.create` and `Entity.write`.
- * So a new note needs no WebAssembly, and costs a tenth of the time.
+ * So creating an entity needs no WebAssembly, and takes a tenth of the time.
  */
 
 import { type Change, sealChange } from "../../wire/chunk.ts"
@@ -16,8 +16,8 @@ import { putRegister } from "./registers.ts"
 
 /**
  * Returns the genesis, the containers of the texts that are written, and one change by `actor` with the writes. If
- * there are no writes, that change sets and removes a key, so that the entity has a time and an author. `time` in s.
- * Returns undefined when this file does not know the kind of a write: Automerge must then make the changes. Throws
+ * there are no writes, this change sets a key and removes it again, so that the entity has a time and an author. `time`
+ * in s. Returns undefined when this file cannot encode one of the writes: Automerge must then make the changes. Throws
  * `TOO_LARGE`.
  */
 export function encodeCreation(

@@ -1,6 +1,6 @@
 /**
- * Makes a change of fields that are no texts, byte for byte as Automerge makes it in `Entity.write`, `Entity.remove` and
- * `Entity.restore`. The entity was read without Automerge, so such an edit needs no WebAssembly.
+ * Makes a change of fields that are no texts, byte for byte as Automerge makes it in `Entity.write`, `Entity.remove`
+ * and `Entity.restore`. Needs a `Reader` in place of a document, so the edit needs no WebAssembly.
  */
 
 import type { Changes } from "../../schema/draft.ts"
@@ -20,9 +20,9 @@ import { type Id, NewOperations } from "./new-operations.ts"
 import { isScalar, putRegister } from "./registers.ts"
 
 /**
- * Returns the change by `actor` that does these writes; none when they change nothing. `time` in s. Undefined: a write
- * is of a kind that is not known here, or the heads must be merged first, and Automerge must make the change. Throws
- * `TOO_LARGE`.
+ * Returns the change by `actor` that does these writes, in a list; an empty list when they change nothing. `time` in s.
+ * Returns undefined when Automerge must make the change: this file cannot encode one of the writes, or the heads must
+ * be merged first. Throws `TOO_LARGE`.
  */
 export function encodeEdit(
   before: Reader,
@@ -45,7 +45,7 @@ export function encodeEdit(
     if (write.do === "delete") operations.delete(write.key, ids)
     else if (write.do !== "put" || !putRegister(operations, write.key, write.value, ids)) return undefined
   }
-  // Automerge also names the last change of the author, unless it is a head.
+  // Automerge also makes the author's last change a dep, unless it is a head and so is a dep already.
   const own = history.lastOf(actor)?.hash
   const deps = own === undefined || history.heads.includes(own) ? history.heads : [...history.heads, own]
   const header = { deps, actor, seq: history.seqOf(actor) + 1, startOp, time, others }
@@ -55,8 +55,8 @@ export function encodeEdit(
 }
 
 /**
- * Plans the writes for these changes, as `planned` does. Undefined when one of the fields is a text or a counter, or is to
- * become a text. Throws `TOO_LARGE`.
+ * Plans the writes for these changes, as `planned` does. Returns undefined when one of the fields is a text or a
+ * counter, or is to become a text. Throws `TOO_LARGE`.
  */
 export function plannedEdit(before: Reader, def: AnyDef, changes: Changes): FieldWrite[] | undefined {
   if (changes.text.size > 0 || changes.splices.length > 0) return undefined
@@ -76,19 +76,24 @@ export const deletion = (heads: readonly Hash[]): FieldWrite => ({
   value: deletedValue(heads),
 })
 
-/** The write that takes a deletion back. */
+/** The write that restores a deleted entity. */
 export const RESTORATION: FieldWrite = { do: "delete", key: DELETED }
 
-/** Stands for the cell of a field that is neither a text nor a counter: its value makes no difference to the plan. */
+/**
+ * The cell of every field that is neither a text nor a counter: `planned` does not look at the value of such a field.
+ */
 const REGISTER: Cell = { kind: "scalar", value: undefined }
 
 interface Edit {
   readonly write: FieldWrite
-  /** The values that are under the key now, sorted by the ids of their operations. */
+  /** The present values under the key, sorted by the ids of their operations. */
   readonly replaced: readonly Value[]
 }
 
-/** Automerge writes no operation that deletes nothing, nor one that sets the scalar that is there already. */
+/**
+ * Whether Automerge writes an operation for this edit. It writes none to delete an absent key, or to set the scalar
+ * that is the only value already.
+ */
 function changesSomething({ write, replaced }: Edit): boolean {
   if (write.do === "delete") return replaced.length > 0
   const [only] = replaced

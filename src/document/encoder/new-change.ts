@@ -1,4 +1,4 @@
-/** Puts a change chunk together; `wire/layout.ts` says how its parts are ordered. */
+/** Encodes a change chunk. `wire/layout.ts` says in which order its parts come. */
 
 import { bytesOfHex } from "../../base/hash.ts"
 import { ChunkWriter } from "../../wire/layout.ts"
@@ -18,7 +18,7 @@ export interface Header {
   readonly others: readonly Actor[]
 }
 
-/** Makes the bytes of a change chunk, without their checksum. */
+/** Makes the bytes of a change chunk, without their checksum (`sealChange` writes it). */
 export function encodeChange(
   { deps, actor, seq, startOp, time, others }: Header,
   operations: NewOperations,
@@ -37,7 +37,7 @@ export function encodeChange(
   return body.chunk()
 }
 
-/** Every change is put together in this buffer. One change is done before the next begins. */
+/** The buffer for encoding a change. It can be shared, because one change is encoded before the next begins. */
 const scratch = new Uint8Array(2 ** 14)
 
 function writeActor(out: BytesWriter, actor: Actor): void {

@@ -1,6 +1,6 @@
 /**
- * Collects the operations of a change that this device makes, and writes them in columns, as Automerge does
- * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads them.
+ * Collects the operations of a change that this device makes, and encodes them in columns, as Automerge does
+ * (https://automerge.org/automerge-binary-format-spec, "Operation columns"). `document/columns.ts` reads such columns.
  */
 
 import { utf8Size } from "../../base/utf8.ts"
@@ -23,7 +23,7 @@ import { Deltas, Flags, Runs, writeNumber, writeText } from "./runs.ts"
 /** The id of an operation, and of the object or list element that it makes. */
 export interface Id {
   readonly counter: number
-  /** 0 for the author of the change; from 1 on, an index into the other actors that the change names. */
+  /** 0 for the author of the change; otherwise 1 plus the index in the other actors that the change names. */
   readonly actor: number
 }
 const AUTHOR = 0
@@ -59,8 +59,8 @@ export class NewOperations {
   }
 
   /**
-   * Sets a scalar. `integer`: whether a number is written as an integer, and not as a float. `replaced`: the operations
-   * whose values it replaces, sorted.
+   * Sets a scalar. `integer`: whether to encode a number as an integer, and not as a float. `replaced`: the operations
+   * whose values this scalar replaces, sorted.
    */
   set(place: Place, value: Scalar, integer = false, replaced: readonly Id[] = NOTHING): Id {
     return this.#add(place, SET, this.#values.add(value, integer), replaced)
@@ -75,7 +75,7 @@ export class NewOperations {
     return this.#add(place, action, NULL, replaced)
   }
 
-  /** Deletes the values at a key of the root that these operations have set. They must be sorted. */
+  /** Deletes the values at a key of the root. `replaced`: the operations that have set these values, sorted. */
   delete(key: string, replaced: readonly Id[]): void {
     this.#add({ object: undefined, key }, DELETE, NULL, replaced)
   }
@@ -98,7 +98,7 @@ export class NewOperations {
     this.#counter += count
   }
 
-  /** Writes the table of columns, and the columns themselves. Columns without a value are left out. */
+  /** Writes the table of columns, and then the columns. Leaves out columns without a value. */
   write(out: BytesWriter): void {
     const table: number[] = []
     const content = new BytesWriter(scratch)
@@ -159,12 +159,12 @@ export class NewOperations {
   }
 }
 
-/** `NewOperations.write` puts the columns together here. */
+/** The buffer in which `NewOperations.write` collects the columns. */
 const scratch = new Uint8Array(2 ** 14)
 
 /**
- * The column of the values' bytes. Another column, `#valueKind`, has the length of each value. That length is found by
- * encoding the value at once, which for a text takes a tenth of the time that counting its bytes takes.
+ * The column of the values' bytes. The column `#valueKind` has the length of each value. `add` finds this length by
+ * encoding the value, which for a text takes a tenth of the time of counting its bytes first.
  */
 class Values {
   readonly #bytes = new BytesWriter()

@@ -4,11 +4,12 @@ import { MAKE_LIST, MAKE_MAP } from "../format.ts"
 import type { Id, NewOperations, Place, Scalar } from "./new-operations.ts"
 
 /**
- * Puts a checked plain value at a key of the root. Returns false when the value is of a kind that is not known here; the
- * operations must then not be used. `replaced`: the operations whose values it replaces, sorted.
+ * Puts a plain value, which `plainCopy` has checked, at a key of the root. Returns false when this file cannot encode
+ * the value: then the operations must not be used. `replaced`: the operations whose values the new value replaces,
+ * sorted.
  *
- * Objects are filled in the order in which they were made. So all objects inside an object are made before the first of
- * them is filled. The keys of an object are sorted by their bytes in UTF-8.
+ * As in Automerge, objects are filled in the order in which they were made: all objects inside an object are made
+ * before the first of them is filled. The keys of an object are sorted by their bytes in UTF-8.
  */
 export function putRegister(
   operations: NewOperations,
@@ -23,7 +24,7 @@ export function putRegister(
   }
   const filling: { readonly id: Id; readonly value: object }[] = []
   const add = (place: Place, item: unknown, replaced?: readonly Id[]): Id | undefined => {
-    // Automerge takes only positive numbers inside an object for integers.
+    // Inside an object, Automerge encodes only positive whole numbers as integers.
     if (isScalar(item)) return operations.set(place, item, Number.isInteger(item) && (item as number) > 0)
     if (!isPlain(item)) return undefined
     const id = operations.make(place, Array.isArray(item) ? MAKE_LIST : MAKE_MAP, replaced)

@@ -1,7 +1,7 @@
 /**
- * Writes columns in Automerge's run-length encodings (https://automerge.org/automerge-binary-format-spec, "Column
- * value encodings"), as Automerge writes them: two equal neighbours form a run, and single values between runs lie in
- * one literal. Every replica must write the same bytes, so any other choice of runs would be wrong.
+ * Writes columns in Automerge's run-length encodings (https://automerge.org/automerge-binary-format-spec, "Column value
+ * encodings"). Two equal neighbours form a run, and single values between runs form one literal. Automerge chooses the
+ * same runs, and any other choice would be wrong, because all replicas must write the same bytes.
  */
 
 import { utf8Length } from "../../base/utf8.ts"
@@ -57,8 +57,8 @@ export class Runs<T extends number | string> {
   }
 
   /**
-   * Returns the index of the run behind the literal that begins at this run: the next run that is null or repeats a
-   * value. Returns `at` when the run at `at` is such a run, so that no literal begins there.
+   * Returns the index of the run behind the literal that begins at the run `at`: the next run that is null or repeats a
+   * value. Returns `at` when no literal begins there, because that run is null or repeats a value itself.
    */
   #literalEnd(at: number): number {
     let end = at
@@ -69,15 +69,15 @@ export class Runs<T extends number | string> {
 
 export const writeNumber = (out: BytesWriter, value: number): void => out.uleb(value)
 
-/** Writes a text with its length in bytes before it. */
+/** Writes a text behind its length in bytes. */
 export function writeText(out: BytesWriter, text: string): void {
   out.uleb(utf8Length(text))
   out.utf8(text)
 }
 
 /**
- * A column of numbers, each written as its difference to the number before it. Nulls in between do not count as
- * numbers.
+ * A column of numbers, each written as its difference from the number before it. Nulls in between are skipped when the
+ * difference is computed.
  */
 export class Deltas {
   readonly #runs = new Runs<number>((out, step) => out.sleb(step))

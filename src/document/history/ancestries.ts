@@ -11,18 +11,19 @@ import type { History } from "./history.ts"
 export type Ancestry = Map<Actor, number>
 
 /**
- * Finds ancestries. The caller must call `of` for the changes in causal order. The cost of a call is the number of
- * changes in the history that are not ancestors: none if the change depends on the heads, many if it depends only on
- * old changes. The ancestry of a change is kept only while changes are still to come that name this change as a dep.
+ * Finds the ancestry of each of the `joining` changes. The caller must call `of` for them in causal order. The cost of
+ * a call is the number of changes in the history that are not ancestors: none if the change depends on the heads, many
+ * if it depends only on old changes. The ancestry of a change is kept only as long as joining changes that name it as a
+ * dep are still to come.
  */
 export class Ancestries {
   readonly #history: History
   /**
-   * By hash of a change, how many of the changes that are still to come name it as a dep. The last of them takes over
-   * the object in `#known`.
+   * By hash of a change, how many changes that are still to come name it as a dep. The last of them takes the object in
+   * `#known` for its own ancestry.
    */
   readonly #users = new Map<Hash, number>()
-  /** By hash of a change that is in the history and in `#users`: the change with all its ancestors. */
+  /** By hash of a change in the history that `#users` counts for: the change with all its ancestors. */
   readonly #known = new Map<Hash, Ancestry>()
   /** How many changes all walks together have visited so far. */
   #walked = 0
@@ -79,8 +80,8 @@ export class Ancestries {
   }
 
   /**
-   * Finds the ancestries of all changes in the history, in one pass. Called when many changes depend on old ones, so
-   * that the walks together have cost more than this pass does.
+   * Finds the ancestries of all changes in the history, in one pass. Called when the walks of `#below` together have
+   * cost more than this pass, because many changes depend on old ones.
    */
   #retrace(): void {
     const { order } = this.#history

@@ -12,14 +12,14 @@ export const byTime = (a: Change, b: Change): number => a.time - b.time || (a.ha
 const byStart = (a: Change, b: Change): number => a.startOp - b.startOp || (a.hash < b.hash ? -1 : 1)
 
 /**
- * Orders changes so that each comes after all that it depends on. Leaves out a change with a dep that is neither in
- * `changes` nor in `held`, and every change that depends on such a change. The same set of changes always has the same
- * order: by startOp, then by hash, as far as the deps allow.
+ * Orders changes so that each comes after all that it depends on. `before`: changes that count as ordered already.
+ * Leaves out a change with a dep that is neither in `changes` nor in `before`, and every change that depends on such a
+ * change. The same set of changes always has the same order: by startOp, then by hash, as far as the deps allow.
  */
-export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, Change>): Change[] {
-  /** By hash of a change, how many of its deps are neither in `order` yet nor in `held`. */
+export function causalOrder(changes: Iterable<Change>, before?: ReadonlyMap<Hash, Change>): Change[] {
+  /** By hash of a change, how many of its deps are neither in `order` yet nor in `before`. */
   const missing = new Map<Hash, number>()
-  /** By hash of a dep that is neither in `order` yet nor in `held`, the changes that wait for it. */
+  /** By hash of a dep that is neither in `order` yet nor in `before`, the changes that wait for it. */
   const waiting = new Map<Hash, Change[]>()
   const given = new Map<Hash, Change>()
   for (const change of changes) given.set(change.hash, change)
@@ -27,11 +27,11 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
   const placed = new Set<Hash>()
 
   for (const change of [...given.values()].sort(byStart)) {
-    const lacking = change.deps.filter((dep) => !placed.has(dep) && held?.has(dep) !== true)
+    const lacking = change.deps.filter((dep) => !placed.has(dep) && before?.has(dep) !== true)
     missing.set(change.hash, lacking.length)
     for (const dep of lacking) listAt(waiting, dep).push(change)
-    // If no startOp is wrong, the sorted changes are in causal order already. A wrong startOp can put a change before
-    // its deps: then the change waits.
+    // If no startOp is wrong, sorting has put the changes into causal order already. A wrong startOp can put a change
+    // before its deps: then the change waits for them.
     const ready = lacking.length === 0 ? [change] : []
     for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
       order.push(next)
@@ -46,7 +46,7 @@ export function causalOrder(changes: Iterable<Change>, held?: ReadonlyMap<Hash, 
   return order
 }
 
-/** Returns the hashes, sorted, of the changes that no other of these changes depends on. */
+/** Returns the heads of these changes, sorted. */
 export function headsOf(changes: Iterable<Change>): Hash[] {
   return nextHeads([], changes)
 }

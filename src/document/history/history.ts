@@ -1,6 +1,6 @@
 /**
- * Keeps the changes of one entity's document, and what is asked of them all together: heads, seqs, operations, times.
- * Changes are added and never removed.
+ * Keeps the changes of one entity, and facts about all of them together: heads, seqs, operations, times. Changes are
+ * added and never removed.
  */
 
 import { HeadwaterError } from "../../base/errors.ts"
@@ -70,7 +70,7 @@ export class History {
 
   /**
    * Packs all changes but the `newest` last ones, so that they take little memory. Does nothing if fewer than `newest`
-   * changes would be packed. A packed change can be read as before, but each read hashes the change again.
+   * changes would be packed. A packed change can be read as before, but each read hashes its chunk again.
    */
   pack(newest?: number): void {
     this.#changes.pack(newest)
@@ -138,7 +138,7 @@ export class History {
 
   /**
    * Calls `visit` with every change that is neither one of `hashes` nor an ancestor of one, the last added first.
-   * Returns what the call cost: the number of heads, plus the number of changes that it walked back over.
+   * Returns the cost of the call: the number of heads, plus the number of changes that it walked back over.
    */
   beyond(hashes: readonly Hash[], visit: (change: Change) => void): number {
     const inside = new Set(hashes)

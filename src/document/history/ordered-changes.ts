@@ -1,5 +1,5 @@
 /**
- * A map of changes by hash, in the order in which they were added. The place of a change is its number in that order.
+ * A map of changes by hash, in the order in which they were added. The place of a change is its index in that order.
  * `pack` moves all but the newest changes into buffers (`packed-changes.ts`).
  */
 
@@ -7,26 +7,27 @@ import type { Change } from "../../wire/chunk.ts"
 import type { Hash } from "../../wire/protocol.ts"
 import { PackedChanges } from "./packed-changes.ts"
 
-/** How many of the newest changes stay objects: most changes that arrive depend on one of them. */
+/** How many of the newest changes stay objects. Most changes that arrive depend on one of these. */
 const NEWEST = 256
 
 /**
- * The empty list of all histories that have packed nothing, which most have not: even an empty `PackedChanges` has
- * seven buffers. Nothing is added to this object.
+ * The list of all histories that have packed nothing, as most have not. They share it, because even an empty
+ * `PackedChanges` takes 2.5 kB. Nothing is ever added to it.
  */
 const NONE_PACKED = new PackedChanges()
 
 export class OrderedChanges implements ReadonlyMap<Hash, Change> {
   #packed = NONE_PACKED
-  /** The changes that are not packed: here in order, below by hash. */
+  /** The changes that are not packed, in order. */
   readonly #newest: Change[] = []
+  /** The changes that are not packed, by hash. */
   readonly #byHash = new Map<Hash, Change>()
 
   get size(): number {
     return this.#packed.size + this.#newest.length
   }
 
-  /** Adds a change that is not here yet. */
+  /** Adds a change that the map does not have yet. */
   add(change: Change): void {
     this.#newest.push(change)
     this.#byHash.set(change.hash, change)

@@ -1,7 +1,7 @@
 /**
- * Keeps changes in few large buffers. As objects, the changes of a text that is typed letter by letter would take some
- * 1.2 kB each, although a chunk has 130 bytes: a note that is open for hours would fill the memory of a tab. Packed, a
- * change takes its chunk and about 70 bytes. Each time a packed change is asked for, it is read from its chunk again.
+ * Keeps changes in few large buffers. As an object, each change of a text that is typed letter by letter would take
+ * some 1.2 kB, although its chunk has 130 bytes: a note that is open for hours would fill the memory of a tab. A packed
+ * change takes its chunk and about 70 bytes. Each call of `at` reads the change from its chunk again.
  */
 
 import { bytesOfHex, hex } from "../../base/hash.ts"
@@ -11,18 +11,16 @@ import type { Hash } from "../../wire/protocol.ts"
 const HASH = 32
 /** The size in bytes of a buffer into which chunks are copied. A larger chunk gets a buffer of its own. */
 const BUFFER = 2 ** 16
-/** What a free slot of `#table` has. */
+/** The value of a free slot in `#table`. */
 const FREE = 0
 
 export class PackedChanges {
   #size = 0
   #hashes = new Uint8Array(HASH * 64)
-  /**
-   * A hash table with open addressing: a slot has the place of a change, plus 1. At most half of the slots are used.
-   */
+  /** A hash table with open addressing. A slot has 1 plus the place of a change. At most half of the slots are used. */
   #table = new Uint32Array(128)
   readonly #buffers: Uint8Array[] = []
-  /** Bytes used in the last buffer. */
+  /** Bytes used in the last buffer; `BUFFER` while there is no buffer. */
   #used = BUFFER
   // By place of a change: the buffer that has its chunk, the chunk's offset and length, and the counters of its first
   // and last operation.
@@ -89,8 +87,8 @@ export class PackedChanges {
   }
 
   /**
-   * Reads the first four bytes of the hash at a place. They say at which slot of `#table` a search for this hash
-   * begins.
+   * Reads the first four bytes of the hash at a place. A search for this hash begins at the slot of `#table` that these
+   * bytes name, modulo the number of slots.
    */
   #startOf(place: number): number {
     return new DataView(this.#hashes.buffer).getUint32(HASH * place)
@@ -111,7 +109,7 @@ export class PackedChanges {
 
 const EMPTY = new Uint32Array(0)
 
-/** A list of whole numbers below 2^32, 4 bytes each. */
+/** A list of whole numbers below 2^32, which take 4 bytes each. */
 export class Numbers {
   #size = 0
   #values = EMPTY

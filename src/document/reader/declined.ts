@@ -1,6 +1,6 @@
 /**
- * The error that the reader throws to leave an entity to Automerge. The reason is for statistics. It names what the
- * reader does not know; it does not mean that the change is bad.
+ * The error that the reader throws when Automerge must read the entity instead. `reason` names the part of the format
+ * that the reader does not know. It does not mean that the change is bad, and serves only for statistics.
  */
 export class Declined extends Error {
   readonly reason: string

@@ -8,18 +8,21 @@ import { ChangeActors } from "./operation-runs.ts"
 import { Sequence } from "./sequence.ts"
 
 /**
- * The most steps that reading one entity may take. Searches count their steps, and each run of operations counts
- * `STEPS_OF_RUN`. If all steps are steps of searches, they take about 0.1 s. An entity of 10,000 edits takes fewer
- * steps. Only a history that was made to be slow, or to fill the memory, takes more.
+ * The most steps that reading one entity may take. An entity that needs more is declined. Each step of a search counts,
+ * and each run of operations counts `STEPS_OF_RUN`. If all steps are steps of searches, they take about 0.1 s. An
+ * entity of 10,000 edits takes fewer steps. Only a history that was made to be slow, or to fill the memory, takes more.
  */
 const STEPS = 10_000_000
 /**
- * How many steps a run of operations counts: reading a run takes longer than one step of a search, and what the run
- * makes takes memory. Outside texts a run has only one operation. `STEPS` allows some 300,000 such runs, which take up
- * to 1 s and 130 MB. A small change can come near this limit: 100 bytes may have 262,144 operations.
+ * How many steps a run of operations counts. Reading a run takes longer than one step of a search, and the values that
+ * it writes take memory. Outside texts, a run has only one operation. `STEPS` allows some 300,000 such runs, which take
+ * up to 1 s and 130 MB. A small change can come near this limit: 100 bytes may have 262,144 operations.
  */
 export const STEPS_OF_RUN = 32
-/** More actors than an entity can have. An operation id is written as one number: `counter * ACTORS + actor`. */
+/**
+ * The most actors that a document may have. A document with more is declined. So an operation id fits in one number:
+ * `counter * ACTORS + actor`.
+ */
 const ACTORS = 2 ** 20
 
 export class ReadDocument {
@@ -31,7 +34,7 @@ export class ReadDocument {
   #steps = STEPS
   readonly changeActors = new ChangeActors()
 
-  /** Returns the number of an actor. Operation ids have this number in place of the actor. */
+  /** Returns the number of an actor in this document. Operation ids have this number in place of the actor. */
   numberOf(actor: Actor): number {
     let number = this.#numbers.get(actor)
     if (number === undefined) {
@@ -50,7 +53,7 @@ export class ReadDocument {
     return this.#objects.get(counter * ACTORS + actor) ?? decline("an object that is not there")
   }
 
-  /** Makes and keeps the empty object that the operation with this id makes in `parent`. */
+  /** Makes the empty object that the operation with this id makes in `parent`, and adds it to the document. */
   make(action: number, parent: DocumentObject, counter: number, actor: number): DocumentObject {
     const kind = action === MAKE_MAP ? MAP : action === MAKE_LIST ? LIST : action === MAKE_TEXT ? TEXT : undefined
     if (kind === undefined) decline("an action that the reader does not know")
@@ -69,8 +72,8 @@ export class ReadDocument {
       const { counter, actor } = winner as Written
       if (this.larger(value.counter, value.actor, counter, actor)) winner = value
     }
-    // If counters conflict, Automerge adds an increment to each of them, and not in the same way in all its functions.
-    // So there is no one value to show.
+    // When counters conflict, Automerge adds an increment to each of them, and some of its functions do so differently
+    // from others. So no single value can be shown.
     if (values.length > 1 && values.some(({ type }) => type === COUNTER)) decline("a conflict with a counter")
     return winner
   }

@@ -5,7 +5,7 @@ import { COUNTER } from "../format.ts"
 import { decline } from "./declined.ts"
 import type { Sequence, Spend } from "./sequence.ts"
 
-/** Types of values that are objects. They continue the types of scalars in `format.ts`. */
+/** Types of values that are objects. Their numbers follow those of the scalars in `format.ts`. */
 export const MAP = 16
 export const LIST = 17
 export const TEXT = 18
@@ -40,10 +40,13 @@ export interface Written {
   replaced: boolean
 }
 
-/** All values that were ever written under one key of a map, or at one element of a list, in the order of reading. */
+/**
+ * All values that were ever written under one key of a map, or at one element of a list, in the order in which they
+ * were read.
+ */
 export type Register = Written[]
 
-/** Finds a value by the id of its operation. The newest values are checked first. */
+/** Finds a value by the id of the operation that wrote it. Checks the newest values first. */
 export function writtenIn(register: Register, counter: number, actor: number, spend: Spend): Written {
   for (let i = register.length - 1; i >= 0; i--) {
     const written = register[i] as Written
@@ -53,7 +56,7 @@ export function writtenIn(register: Register, counter: number, actor: number, sp
   decline("a predecessor under another key, or one that is no value")
 }
 
-/** The values that are not replaced: none, one, or several that conflict. */
+/** Returns the values that are not replaced: none, one, or several that conflict. */
 export function visible(register: Register): readonly Written[] {
   const last = register.at(-1)
   if (last === undefined) return NONE
@@ -63,7 +66,7 @@ export function visible(register: Register): readonly Written[] {
 
 const NONE: readonly Written[] = []
 
-/** Makes plain JSON of a value of Automerge, as `toPlain` in `cells.ts` does. Returns undefined for bytes. */
+/** Turns a value into plain JSON, as `toPlain` in `cells.ts` does. Returns undefined for bytes. */
 export function plain(written: Written, winner: (values: readonly Written[]) => Written | undefined): unknown {
   const { type, value, added } = written
   if (type < MAP) return type === COUNTER ? sum(value as number, added) : value
@@ -92,8 +95,8 @@ function sum(value: number, added: number): number {
 }
 
 /**
- * Returns the depth of a new object inside this one. Declines a new object that would be nested deeper than a row
- * shows: Automerge's own stack may be too small for it.
+ * Returns the depth of a new object inside this one. Declines an object that would be nested deeper than rows show,
+ * because Automerge's own stack may be too small for it.
  */
 export function depthIn(object: DocumentObject): number {
   if (object.depth >= DEPTH) decline("an object that is nested too deep")

@@ -1,6 +1,6 @@
 /**
- * Reads the operations of one change by runs. A run is operations that follow each other and differ only in their ids,
- * in the ids that they refer to, and in their values. A thousand inserted characters are two or three runs.
+ * Reads the operations of one change by runs. A run consists of consecutive operations that differ only in their ids,
+ * in the ids to which they refer, and in their values. The insertion of a thousand characters is two or three runs.
  */
 
 import type { Change } from "../../wire/chunk.ts"
@@ -19,7 +19,7 @@ const NAMES = [1, 2, 17, 19, 21, 52, 66, 86, 87, 112, 113, 115] as const
 
 /**
  * Reads the actors that a change names: the author first, then the others. Keeps the others of the last change, because
- * most changes of an entity name the same: comparing their bytes takes less time than making the strings again.
+ * most changes of an entity name the same others: comparing their bytes takes less time than making the strings again.
  */
 export class ChangeActors {
   #last: Layout | undefined
@@ -46,8 +46,9 @@ export class ChangeActors {
 }
 
 /**
- * Goes over the runs of a change: `next` goes to the first one, then to each following one. The fields describe the
- * first operation of the run. Throws `Declined` or `CHUNK_BAD` for columns that Automerge would not write.
+ * Walks over the runs of a change. The first call of `next` goes to the first run, each later call to the next one. The
+ * fields describe the first operation of the run. Throws `Declined` or `CHUNK_BAD` for columns that Automerge would not
+ * write.
  */
 export class OperationRuns {
   /** How many operations the run has. */
@@ -55,8 +56,8 @@ export class OperationRuns {
   /** The counter of the first operation. Each following one has the next counter. */
   counter: number
   /**
-   * The author first, then the other actors that the change names. Elsewhere in this class, an actor is an index in
-   * this list.
+   * The author first, then the other actors that the change names. All other members of this class give an actor as its
+   * index in this list.
    */
   readonly actors: readonly Actor[]
   readonly values: Values
@@ -70,7 +71,7 @@ export class OperationRuns {
   readonly #predecessors: Runs
   readonly #predecessorActor: Runs
   readonly #predecessorCounter: Runs
-  /** Whether an operation that was read so far refers to the actor: for each of `actors`, in the same order. */
+  /** For each of `actors`: whether an operation that was read so far refers to it. */
   readonly #referred: boolean[]
   #left: number
 
@@ -103,7 +104,10 @@ export class OperationRuns {
     this.counter = change.startOp
   }
 
-  /** Goes to the next run; false after the last one. The values of the run before must have been read or passed. */
+  /**
+   * Goes to the next run; false after the last one. The caller must have read or passed the values and the predecessors
+   * of the run before.
+   */
   next(): boolean {
     this.#pass(this.count)
     if (this.#left === 0) return this.#end()
@@ -118,7 +122,7 @@ export class OperationRuns {
     return true
   }
 
-  /** Makes the run shorter. The next run begins with the operations that are left out. */
+  /** Makes the run shorter. The next run begins with the operations that were cut off. */
   shorten(count: number): void {
     this.count = count
   }
@@ -169,8 +173,8 @@ export class OperationRuns {
     return this.#predecessors.value
   }
   /**
-   * The next predecessor. If each operation of the run has one predecessor, this is the first of them, and the counters
-   * of the others follow in steps of `predecessorStep`.
+   * The actor of the next predecessor, an index in `actors`. If each operation of the run has one predecessor, this is
+   * the predecessor of the first operation, and the counters of the others follow in steps of `predecessorStep`.
    */
   get predecessorActor(): number {
     return this.#actor(this.#predecessorActor.value)

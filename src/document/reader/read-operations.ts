@@ -1,8 +1,8 @@
 /**
- * Reads the operations of one change into a document. Checks what each operation refers to: an object of the right
- * kind, an element of that object, and predecessors (the operations that it replaces, deletes or increments) under the
- * same key or at the same element, in the order in which Automerge writes them. An operation that refers to anything
- * else would not come back byte for byte from Automerge.
+ * Reads the operations of one change into a document. Checks that an operation refers to an object of the right kind,
+ * to an element of that object, and to predecessors (the operations that it replaces, deletes or increments) under the
+ * same key or at the same element, in the order in which Automerge writes them. Automerge would not return a change
+ * with any other operation byte for byte.
  */
 
 import type { Change } from "../../wire/chunk.ts"
@@ -16,9 +16,9 @@ import { OperationRuns } from "./operation-runs.ts"
 import type { Piece } from "./sequence.ts"
 
 /**
- * Reads the change. `exists`: whether an ancestor has made an operation; without it, every operation in the document
- * counts as an ancestor's. `genesis`: whether the change may write `@type`. Throws `Declined` or `CHUNK_BAD`; the
- * document must not be used after that.
+ * Reads the change. `exists`: whether an ancestor has made an operation; without `exists`, every operation in the
+ * document counts as an ancestor's. `genesis`: whether the change may write `@type`. Throws `Declined` or `CHUNK_BAD`;
+ * after that, the document must not be used.
  */
 export function readOperations(
   document: ReadDocument,
@@ -55,7 +55,7 @@ class Reading {
 
   /**
    * Reads the present run. Shortens the run first if its operations cannot be read all at once; `next` then goes to the
-   * other operations.
+   * remaining operations.
    */
   read(genesis: boolean): void {
     const runs = this.#runs
@@ -88,16 +88,13 @@ class Reading {
    * `#runs.actors`.
    */
   #checkKnown(actor: number, counter: number): void {
-    // No check for an operation of this change: only earlier ones are in the document yet, so a later one is not found
-    // there.
+    // An operation of this change needs no check here: a later one is not in the document yet, so the look-up there
+    // declines it.
     if (this.#exists === undefined || (actor === 0 && counter >= this.#startOp)) return
     if (!this.#exists(counter, this.#runs.actors[actor] as string)) decline("an operation of no ancestor")
   }
 
-  /**
-   * Reads insertions: into a text, a run of characters of which each is inserted behind the one before; into a list,
-   * one element.
-   */
+  /** Reads insertions: into a text, a run of characters, each behind the one before; into a list, one element. */
   #insert(object: SequenceObject): void {
     const runs = this.#runs
     if (runs.predecessors > 0) decline("an insertion that replaces something")
@@ -117,7 +114,7 @@ class Reading {
 
   /**
    * Returns the piece behind which the run inserts; undefined for the beginning of the list or text. Shortens the run
-   * to one operation unless each operation inserts behind the element of the operation before it.
+   * to one operation unless each operation inserts behind the element that the operation before it inserts.
    */
   #after(object: SequenceObject): Piece | undefined {
     const runs = this.#runs
@@ -132,7 +129,7 @@ class Reading {
     return object.elements.endingWith(this.#actors[elementActor] as number, elementCounter)
   }
 
-  /** Reads operations on existing elements: deletions of characters from a text, or one operation in a list. */
+  /** Reads operations on existing elements: deletions of characters in a text, or one operation in a list. */
   #change(object: SequenceObject): void {
     const runs = this.#runs
     if (runs.atHead) decline("an operation at the beginning of a list or text")
@@ -163,7 +160,7 @@ class Reading {
     runs.passPredecessors(count)
   }
 
-  /** Reads one operation under a key of a map or at an element of a list. `parent`: that map or list. */
+  /** Reads one operation under a key of a map or at an element of a list. `parent`: this map or list. */
   #write(parent: DocumentObject, register: Register): void {
     const runs = this.#runs
     const { action, predecessors } = runs
@@ -185,8 +182,8 @@ class Reading {
   }
 
   /**
-   * Reads the next predecessor. `follows`: the operation has another predecessor before this one, and this one must
-   * have the larger id.
+   * Reads the next predecessor of an operation, and returns the value that it wrote. `follows`: the operation has
+   * another predecessor before this one, whose id must be smaller.
    */
   #predecessor(register: Register, follows: boolean) {
     const runs = this.#runs

@@ -1,4 +1,4 @@
-/** Reads an entity, or makes its row, from its changes without Automerge; or leaves the entity to Automerge. */
+/** Reads an entity or makes its row from its changes, without Automerge, or declines the entity. */
 
 import type { AnyDef } from "../../schema/schema.ts"
 import type { Change } from "../../wire/chunk.ts"
@@ -15,13 +15,13 @@ export interface ReadRow {
   readonly collection: string
   readonly row: ProjectedRow
   readonly facts: Facts
-  /** `bad` is empty, because a history with a bad change is left to Automerge. */
+  /** `bad` is empty, because the reader declines a history with a bad change. */
   readonly verdict: Judged
 }
 
 /**
- * Reads an entity whose changes are known to be sound. Returns undefined when it leaves the entity to Automerge, also
- * because a change depends on one that is not here.
+ * Reads an entity whose changes are known to be sound. Returns undefined when Automerge must read it, when a dep is
+ * missing, or when there are no changes.
  */
 export function readSound(entity: string, changes: readonly Change[]): Reader | undefined {
   const history = new History()
@@ -37,7 +37,7 @@ export function readSound(entity: string, changes: readonly Change[]): Reader | 
   })
 }
 
-/** Runs a function of a reader; returns undefined when the reader leaves the entity to Automerge. */
+/** Calls `read`, a function that uses a reader. Returns undefined when the reader declines. */
 export function accepted<T>(read: () => T): T | undefined {
   try {
     return read()
@@ -48,10 +48,11 @@ export function accepted<T>(read: () => T): T | undefined {
 }
 
 /**
- * Judges `suspects` and makes the row. All other changes are known to be sound. When the entity must be left to
- * Automerge, returns the reason, a string for statistics. When a row is returned, all changes are sound, except those
- * that wait for a missing dep. `verdicts` would give the same verdict, and `project` would make the same row, byte for
- * byte, from the hydrated entity.
+ * Judges `suspects` and makes the row. All other changes are known to be sound. Returns the reason, a string for
+ * statistics, when the reader declines the entity.
+ *
+ * When a row is returned, all changes are sound, except those that wait for a missing dep. The verdict is the one that
+ * `verdicts` would give. The row is, byte for byte, the one that `project` would make of the hydrated entity.
  */
 export function readRow(
   entity: string,

@@ -1,7 +1,7 @@
 /**
  * Reads an entity from its changes in plain JavaScript, without Automerge. The reader knows the part of Automerge's
- * format that notes use, and declines all else: then Automerge must make the document. Automerge would apply every
- * change that the reader accepts, and give it back byte for byte; its row would be the same.
+ * format that notes use. It declines everything else, and then Automerge must make the document. Automerge would apply
+ * every change that the reader accepts, and return it byte for byte. The row made with Automerge would be the same.
  */
 
 import { HeadwaterError } from "../../base/errors.ts"
@@ -26,7 +26,7 @@ import { readOperations } from "./read-operations.ts"
 export interface Value {
   readonly counter: number
   readonly actor: Actor
-  /** As in `format.ts` for a scalar; for an object as in `objects.ts`. */
+  /** The type of a scalar (`format.ts`) or of an object (`objects.ts`). */
   readonly type: number
   readonly value: unknown
 }
@@ -46,9 +46,9 @@ export class Reader {
   }
 
   /**
-   * Reads the next change, all deps of which must have been read before. `exists`: whether an ancestor of the change
-   * has made an operation; without it, every operation that was read before counts as an ancestor's. Throws `Declined`;
-   * this reader must not be used after that.
+   * Reads the next change. All its deps must have been read before. `exists`: whether an ancestor of the change has
+   * made an operation; without `exists`, every operation that was read before counts as an ancestor's. Throws
+   * `Declined`; after that, this reader must not be used.
    */
   read(change: Change, exists?: Exists): void {
     const isGenesis = change.deps.length === 0
@@ -107,15 +107,15 @@ export class Reader {
   }
 
   /**
-   * Of several texts under a key, returns the one that the derived container of the key makes; undefined when that text
-   * is not among them.
+   * Returns, of several texts under a key, the one that the derived container of the key makes; undefined when it is
+   * not among them.
    */
   #container(key: string, texts: readonly Written[]): Written | undefined {
     const { startOp, actor } = textContainer(this.id, this.#genesis as Change, key)
     return texts.find((text) => text.counter === startOp && this.#document.actor(text.actor) === actor)
   }
 
-  /** Checks that the first change is the genesis that every replica makes, byte for byte. */
+  /** Checks that the first change is the entity's genesis, byte for byte. */
   #begin(change: Change): void {
     const [type] = this.#document.root.keys.get(TYPE) ?? []
     const name = type?.type === STRING ? (type.value as string) : ""

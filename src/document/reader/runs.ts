@@ -1,39 +1,41 @@
 /**
  * Reads columns of a change run by run, and accepts only the encoding that Automerge writes. Automerge keeps operations
- * and not bytes. When a document is saved, Automerge encodes the operations again: a change that came in another
- * encoding would then have other bytes and another hash.
+ * and not bytes, and encodes the operations again when it saves a document. A change that came in another encoding
+ * would then have other bytes and another hash.
  *
  * A run-length encoded column (https://automerge.org/automerge-binary-format-spec) consists of runs of equal values,
  * literals (values that differ from their neighbours) and runs of nulls. Automerge makes each of them as long as it
- * can, leaves out a column that has only nulls, and does not leave out the nulls at a column's end.
+ * can. It leaves out a column that has only nulls, but keeps the nulls at a column's end.
  */
 
 import type { Bytes } from "../../wire/leb128.ts"
 import { decline } from "./declined.ts"
 import { textOf } from "./utf8.ts"
 
-/** Types of columns. In a column of differences, each value is written as its difference to the value before it. */
+/** Types of columns. In a column of differences, each value is written as its difference from the value before it. */
 export const NUMBERS = 0
 export const DIFFERENCES = 1
 export const TEXTS = 2
 
-/** What `#part` says of the part of a column that was read last. */
+/** Kinds of `#part`, the part of the column that was read last. */
 const NOTHING = 0
 const RUN = 1
 const LITERAL = 2
 const NULLS = 3
 
 /**
- * How many nulls an absent column has: more than a change may have operations. Not `Infinity`, because the engine reads
- * whole numbers faster.
+ * How many nulls an absent column has: more than a change may have operations. Not `Infinity`, because the JavaScript
+ * engine is faster with whole numbers.
  */
 const ENDLESS = 2 ** 30
 
 /** Reads one run-length encoded column. Throws `Declined` or `CHUNK_BAD` when Automerge would not write the column. */
 export class Runs {
-  /** False when the next `left` values are nulls. Otherwise none of them is. */
+  /** False when the next `left` values are nulls; true when none of them is. */
   there = false
-  /** How many of the next values are alike: equal, or each `step` more than the one before. 0 at the column's end. */
+  /**
+   * How many of the next values are alike: equal, or each larger by `step` than the one before. 0 at the column's end.
+   */
   left = 0
   /** The next value, if the column has numbers. */
   value = 0
@@ -46,7 +48,7 @@ export class Runs {
   #part = NOTHING
   /** How many values of the present literal come after the next value. */
   #literals = 0
-  /** The last value that was passed: the base of the next difference. */
+  /** The last value that was passed. The next difference is added to it. */
   #base = 0
 
   private constructor(bytes: Bytes | undefined, type: number, nullable: boolean) {
@@ -58,7 +60,7 @@ export class Runs {
   }
 
   /**
-   * `bytes`: undefined when the change has no such column. A nullable column then has only nulls, and any other column
+   * `bytes`: undefined when the change has no such column. Then a nullable column has only nulls, and any other column
    * has no values.
    */
   static of(bytes: Bytes | undefined, type: number, nullable: boolean): Runs {
@@ -119,7 +121,9 @@ export class Runs {
     this.there = false
   }
 
-  /** Reads a value. `unlike`: the value must differ from the last one, because equal neighbours make a run. */
+  /**
+   * Reads a value. `unlike`: whether to decline a value that equals the last one, because equal neighbours form a run.
+   */
   #read(unlike: boolean): void {
     const bytes = this.#bytes as Bytes
     this.there = true

@@ -1,29 +1,31 @@
 /**
  * Keeps the elements of a list or text in order. An element has the id of the operation that inserted it, and comes
- * behind the element after which it was inserted. Of several elements that were inserted after the same one, the
- * element with the largest id comes first. (Automerge does the same; the algorithm is RGA, "Replicated abstract data
+ * behind the element after which it was inserted. Of several elements that were inserted after the same element, the
+ * one with the largest id comes first. (Automerge does the same; the algorithm is RGA, "Replicated abstract data
  * types", Roh et al. 2011.)
  *
- * Elements with consecutive ids that lie side by side are one piece: a text of a thousand characters that was pasted is
- * one piece, and each edit adds a few.
+ * Elements with consecutive ids that lie side by side are one piece. A pasted text of a thousand characters is one
+ * piece, and each edit of the text adds a few.
  */
 
 import { decline } from "./declined.ts"
 import type { Register } from "./objects.ts"
 
 /**
- * A piece does not grow beyond this number of UTF-16 units. The JavaScript engine copies the text of a piece when the
- * piece is divided after it has grown. Without this bound, if one author types at the end of a huge text and another
- * one at its beginning, each change would copy the whole text.
+ * A piece does not grow beyond this number of UTF-16 units. The JavaScript engine copies the text of a piece when a
+ * piece that has grown is divided. Without this limit, each change would copy the whole text while one author types at
+ * the end of a huge text and another author at its beginning.
  */
 const GROWN = 4096
 
-/** Elements that lie side by side: `count` of them, whose ids are `first`, `first` + 1, ... of one actor. */
+/**
+ * `count` elements that lie side by side and have consecutive ids of one actor. `first`: the counter of the first id.
+ */
 export interface Piece {
   readonly actor: number
   readonly first: number
   count: number
-  /** In a text, the characters of the piece. All of them have the same number of UTF-16 units. */
+  /** In a text, the characters of the piece. Each of them has the same number of UTF-16 units. */
   text: string
   /** In a list, the values of the element. Each element of a list is a piece of its own. */
   readonly register: Register | undefined
@@ -34,7 +36,7 @@ export interface Piece {
 /** Whether the first operation id is larger: by the counter, then by the actor. */
 export type Larger = (counter: number, actor: number, thanCounter: number, thanActor: number) => boolean
 
-/** Counts steps of searches. Declines when there are too many, which happens only with unusual histories. */
+/** Counts steps of a search. Declines when there were too many, which happens only with unusual histories. */
 export type Spend = (steps: number) => void
 
 export class Sequence {
@@ -50,16 +52,16 @@ export class Sequence {
   }
 
   /**
-   * Inserts a run of characters. Their ids are consecutive. The first one is inserted behind `after`, and every other
-   * one behind its predecessor.
+   * Inserts a run of characters with consecutive ids. The first one is inserted behind `after`, and every other one
+   * behind the character before it.
    */
   insertText(actor: number, first: number, text: string, count: number, after: Piece | undefined): void {
     if (text.length === count) {
       this.#insertCharacters(actor, first, text, count, after)
       return
     }
-    // Some characters are surrogate pairs, which are two UTF-16 units. All characters of a piece must have the same
-    // number of units, so the text is divided where that number changes.
+    // Some characters are surrogate pairs and have two UTF-16 units. All characters of a piece must have the same
+    // number of units, so the text is divided where this number changes.
     let behind = after
     let counter = first
     for (const part of text.match(/[\u{10000}-\u{10ffff}]+|[^\u{10000}-\u{10ffff}]+/gu) ?? []) {
@@ -109,14 +111,14 @@ export class Sequence {
     return piece
   }
 
-  /** Whether this id is smaller than the id of the first element of a piece. */
+  /** Whether this id is smaller than the id of the piece's first element. False when there is no piece. */
   #isSmaller(counter: number, actor: number, piece: Piece | undefined): boolean {
     return piece !== undefined && this.#larger(piece.first, piece.actor, counter, actor)
   }
 
   /**
-   * Returns the piece that ends with this element. If the element's piece has more elements behind it, divides the
-   * piece first.
+   * Returns the piece that ends with this element. Divides the element's piece first if it has more elements behind
+   * this one.
    */
   endingWith(actor: number, counter: number): Piece {
     const piece = this.#holding(actor, counter)
@@ -129,9 +131,7 @@ export class Sequence {
     return this.#holding(actor, counter).register ?? decline("a value in place of a character")
   }
 
-  /**
-   * Deletes characters of a text: `count` consecutive ids from `first` on. A character may be deleted more than once.
-   */
+  /** Deletes `count` characters with consecutive ids, from `first` on. A character may be deleted more than once. */
   delete(actor: number, first: number, count: number): void {
     const end = first + count
     for (let counter = first; counter < end; ) {
@@ -169,12 +169,12 @@ export class Sequence {
     piece.text = text.slice(0, units)
     piece.next = rest
     const at = indexIn(pieces, piece.first) + 1
-    this.#spend((pieces.length - at) >> 4) // moving an element takes a fraction of a step
+    this.#spend((pieces.length - at) >> 4) // `splice` moves 16 pieces in the time of one step
     pieces.splice(at, 0, rest)
     return rest
   }
 
-  /** The characters that are not deleted. */
+  /** Returns the characters that are not deleted. */
   text(): string {
     let text = ""
     for (let piece = this.#head; piece !== undefined; piece = piece.next) if (!piece.deleted) text += piece.text

@@ -1,10 +1,10 @@
-/** Reads strict UTF-8. Automerge refuses a change in which a text is anything else. */
+/** Reads strict UTF-8. Automerge refuses a change with a text that is not strict UTF-8. */
 
 import { decline } from "./declined.ts"
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 /**
- * A text of at most so many ASCII characters is put together character by character, because a call of the decoder
+ * A text of at most so many bytes, all of them ASCII, is decoded character by character, because a call of the decoder
  * takes longer.
  */
 const SHORT = 12
@@ -29,7 +29,7 @@ function decoded(bytes: Uint8Array): string {
   }
 }
 
-/** How many bytes the character has that begins with this byte; 0 when no character begins with it. */
+/** The length in bytes of the character that begins with this byte; 0 when no character can begin with it. */
 export function sizeFrom(byte: number): number {
   if (byte < 0x80) return 1
   if (byte < 0xc0) return 0

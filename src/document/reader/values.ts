@@ -1,6 +1,6 @@
 /**
- * Reads the values of a change's operations. One column has the type and the length of each value, another one all
- * their bytes, one value after the other.
+ * Reads the values of a change's operations. One column has the type and the length of each value; another column has
+ * the bytes of all values, one value after the other.
  */
 
 import { Bytes } from "../../wire/leb128.ts"
@@ -9,7 +9,7 @@ import { decline } from "./declined.ts"
 import { NUMBERS, Runs } from "./runs.ts"
 import { sizeFrom, textOf } from "./utf8.ts"
 
-/** The largest distance from 1970 that a date can have, in ms. */
+/** The largest distance from 1970 that a JavaScript date can have, in ms. */
 const LAST_DATE = 8.64e15
 
 export class Values {
@@ -24,7 +24,7 @@ export class Values {
     this.#bytes = bytes ?? new Bytes(new Uint8Array(), 0)
   }
 
-  /** Passes `count` operations. Declines if one of them has a value. */
+  /** Passes `count` operations. Declines when one of them has a value. */
   none(count: number): void {
     for (let left = count; left > 0; ) {
       const alike = this.#alike(left)
@@ -35,7 +35,7 @@ export class Values {
   }
 
   /**
-   * Reads the next value as plain JSON, as rows show it: dates in ms, a number that JSON cannot hold as null, bytes as
+   * Reads the next value as plain JSON, as rows show it. Dates become ms, numbers that JSON cannot hold null, and bytes
    * undefined.
    */
   scalar(): unknown {
@@ -73,7 +73,7 @@ export class Values {
     }
   }
 
-  /** Reads the next values, each of which must be a string of one character, as one text. */
+  /** Reads the next `count` values as one text. Each of them must be a string of one character. */
   characters(count: number): string {
     const { bytes, at: from } = this.#bytes
     let pairs = 0
@@ -92,8 +92,8 @@ export class Values {
       left -= alike
     }
     const text = textOf(bytes, from, this.#bytes.at)
-    // The loop has checked that each element of 2 to 4 bytes is one character. Elements of one byte were not checked.
-    // All of them are characters if the text has `count` characters, which are `count + pairs` UTF-16 units.
+    // The loop has checked that each element of 2 to 4 bytes is one character, but not the elements of one byte. All
+    // elements are characters if the text has `count` characters. Then it has `count + pairs` UTF-16 units.
     if (text.length !== count + pairs) decline("an element of a text that is no character")
     return text
   }
@@ -110,7 +110,9 @@ export class Values {
   }
 }
 
-/** Reads a number in LEB128 of this size. Declines a number in a longer form than it needs, and one beyond 2^53. */
+/**
+ * Reads a LEB128 number of `size` bytes. Declines a number in a longer form than it needs, and a number beyond 2^53.
+ */
 function integer(bytes: Uint8Array, from: number, size: number, signed: boolean): number {
   if (size === 0 || size > 8) decline("a number of no bytes, or beyond 2^53")
   const last = bytes[from + size - 1]!
@@ -135,7 +137,8 @@ function float(bytes: Uint8Array, from: number, size: number): number | null {
   if (size !== 8) decline("a float that is not 8 bytes long")
   const view = new DataView(bytes.buffer, bytes.byteOffset + from, 8)
   const value = view.getFloat64(0, true)
-  // NaN has many encodings, and a processor may turn one into another: then it would not come back byte for byte.
+  // NaN has many encodings, and a processor may turn one into another. Automerge would then not return the change byte
+  // for byte.
   if (Number.isNaN(value) && view.getBigUint64(0, true) !== 0x7ff8000000000000n) decline("an unusual NaN")
   return Number.isFinite(value) ? value : null
 }
