@@ -11,6 +11,8 @@ export { checkStore, type StoreStep } from "./store/model.ts"
  */
 export async function headsOf(workspace: object): Promise<Record<string, readonly string[]>> {
   const heads: Record<string, readonly string[]> = {}
-  for await (const [entity, hashes] of haveOf(replicaOf(workspace))) heads[entity] = [...hashes].sort()
+  for await (const [entity, part] of haveOf(replicaOf(workspace))) {
+    heads[entity] = [...(heads[entity] ?? []), ...part].sort() // an entity with many heads comes in several parts
+  }
   return heads
 }

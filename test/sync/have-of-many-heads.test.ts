@@ -1,4 +1,5 @@
 /** A heal of a replica that has an entity with more heads than one message may name. */
+import { headsOf } from "headwater/testing"
 import { beforeAll, expect, test } from "vitest"
 import { genesisOf } from "../../src/document/derived-changes.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
@@ -42,6 +43,7 @@ test("names all heads, in several parts, and the other entities as well", async 
   expect(parts.map(({ length }) => length)).toEqual([limits.heads, HEADS - limits.heads])
   expect(new Set(parts.flat())).toEqual(new Set(heads))
   expect(listed.find(([entity]) => entity === "other")).toEqual(["other", [other.hash]])
+  expect(await headsOf(ws)).toEqual({ many: heads.toSorted(), other: [other.hash] })
   await ws.close()
 }, 30_000)
 
