@@ -1,6 +1,6 @@
 /**
- * The idle work of a replica, done when no other step waits: it projects entities that changed elsewhere, folds loose
- * records into pages, shows hidden times that have passed, and tries the disk again after a failure.
+ * The idle work of a replica, done when no other step waits: it projects stale entities, folds loose records into
+ * pages, shows hidden times that have passed, and tries the disk again after a failure.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
@@ -34,7 +34,7 @@ const FOLDS_AT_CLOSE = 100
 const OPEN_DELAY_MS = 30
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
-/** Wait between two checks whether the store is still there. */
+/** Wait between two checks whether the store still exists. */
 const LOOK_MS = 5000
 /** While rows are made, the changes of this many entities are in memory at the same time. */
 const HELD_AT_ONCE = 16
@@ -43,7 +43,7 @@ const HELD_AT_ONCE = 16
  * takes 5 s, and reading them takes 0.4 s.
  */
 const READS_PER_DOCUMENT = 12
-/** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
+/** Longest wait before hidden times are checked again, because the relay may send its time meanwhile. */
 const SHOW_MS = 60_000
 
 export class Idle implements IdleWork {
@@ -225,7 +225,7 @@ export class Idle implements IdleWork {
 
   /**
    * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
-   * a bad change. The changes are judged once more, and rows that were removed because of them come back.
+   * a bad change. The changes are judged once more, and rows that were removed because of these verdicts come back.
    */
   judgeProbedBefore(): void {
     const isDue = ({ code, automerge, probe }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && probe !== PROBE

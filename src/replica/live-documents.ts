@@ -110,7 +110,7 @@ export class Documents {
     try {
       live?.entity.free()
     } catch {
-      // `free` throws after a panic inside WebAssembly. The document's memory may then never be given back.
+      // `free` throws after a panic inside WebAssembly. Then the document's memory may never be used again.
     }
   }
 

@@ -66,7 +66,7 @@ export class Transaction {
   readonly newEntities = new Set<string>()
   /**
    * By hash, the changes that this group has made on this device. `principal`: the principal that had connected last
-   * when the change was made, because another principal may connect in the middle of the group.
+   * when the change was made. It is noted here, because another principal may connect in the middle of the group.
    */
   readonly minted = new Map<
     Hash,
@@ -269,7 +269,7 @@ export class Transaction {
     if (this.readyRows.has(entity)) this.#delete(this.readyRows, entity)
   }
 
-  /** Removes the record of a change with this commit. */
+  /** Removes the loose record of a change with this commit. `takeDroppedOut` removes the change from pages. */
   drop(entity: string, hash: Hash): void {
     this.#forgetRow(entity)
     this.put(keys.change(this.workspace, entity, hash), undefined)
