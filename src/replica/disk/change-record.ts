@@ -10,7 +10,7 @@ export interface Held {
   readonly collection: string
   /**
    * The author of the change. For a change of the relay: the principal that the entry names. For a change made here:
-   * the principal that was connected, or undefined when none had ever connected.
+   * the principal that had connected last, or undefined when none had connected yet.
    */
   readonly by?: string | undefined
   /** `adopted` of the relay's entry: `by` is the principal that the pusher has named. */

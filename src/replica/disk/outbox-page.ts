@@ -21,7 +21,8 @@ export interface Kind {
   /** How many changes of this kind the page has. */
   readonly owed: number
   /**
-   * The row's facts for an entity whose only line has this kind: with its creation (`created`) or without (`edited`).
+   * What the row of an entity with one line of this kind shows. `created`: the line has the entity's creation.
+   * `edited`: it does not.
    */
   readonly created: Pending
   readonly edited: Pending

@@ -271,8 +271,8 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    // One fold takes few records, so that one journal record can name them. It takes more only when more than `loose`
-    // records are above `#mostLoose`.
+    // One fold moves at most `loose` records, so that one journal record can name them. If far more records are loose,
+    // it moves all records above `#mostLoose`.
     const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
     for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)

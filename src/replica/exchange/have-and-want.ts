@@ -57,7 +57,7 @@ export function noteUnnamed(steps: ConnectionSteps, covered: Covered): Promise<v
 
 /**
  * The result of one or more `want` messages. `again`: changes that the relay lacks; they are in the outbox now and are
- * pushed again. In causal order within an entity. `settled`: entities whose `want` is answered, not open.
+ * pushed again, in causal order within an entity. `settled`: entities whose `want` is answered, not open.
  */
 export interface Wanted {
   readonly again: readonly EntityHash[]

@@ -33,7 +33,7 @@ export interface Received {
    * the heal. `damages`: `State.damages` when the heal began.
    */
   readonly healed?: { readonly reach: Cursor | null; readonly damages: number } | undefined
-  /** Whether the connection is level with these entries. */
+  /** Whether the connection is level after these entries. */
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
