@@ -1,16 +1,16 @@
 import type { Sizes } from "./replica-sizes.ts"
 
 /**
- * Time, timers and randomness. The engine (replica, sync, relay) takes these, and what `Env` adds, from an object that
- * it is given, and nothing else from outside the program. So a simulation can run the real code in a virtual world. The
- * linter forbids other clocks, timers and sockets in the engine.
+ * Time, timers and randomness. The engine (replica, sync, relay) takes these, and its sockets, only from a `Clock` or
+ * `Env` that its caller passes. So a simulation can run the real code in a virtual world. The linter forbids other
+ * clocks, timers and sockets in the engine.
  */
 export interface Clock {
   /** ms since 1970. */
   now(): number
   /**
-   * Calls `f` once, after `ms`. With 0 ms, other work has its turn before the call. Returns a function that cancels the
-   * call. A `background` timer does not keep the process alive.
+   * Calls `f` once, after `ms`. With 0 ms, the event loop handles other waiting work before the call. Returns a
+   * function that cancels the call. A `background` timer does not keep the process alive.
    */
   after(ms: number, f: () => void, background?: boolean): () => void
   /** `n` bytes that nobody can guess. */
@@ -21,14 +21,15 @@ export interface Clock {
 export interface Socket {
   send(frame: Uint8Array): void
   /**
-   * `code`: 1000 for a normal end, 4000 to 4999 for Headwater's own reasons. Never throws; `onclose` is called later.
+   * `code`: 1000 for a normal end, 4000 to 4999 for Headwater's own reasons. Never throws. `onclose` is called after
+   * `close` has returned.
    */
   close(code?: number, reason?: string): void
   /** Bytes handed to `send` and not yet handed to the network. */
   readonly bufferedAmount: number
   onopen: (() => void) | null
   onmessage: ((frame: Uint8Array) => void) | null
-  /** Called exactly once, also when the connection never opened. */
+  /** Called exactly once, even if the connection never opened. */
   onclose: ((code: number, reason: string) => void) | null
 }
 
@@ -38,7 +39,9 @@ export interface Env extends Clock {
   readonly sizes?: Partial<Sizes> | undefined
   /** Opens a WebSocket. Never throws: a failure is reported by `onclose`. */
   dial(url: string, protocols: readonly string[]): Socket
-  /** Calls `f` whenever the network or the page comes back. Returns a function that ends the calls. */
+  /**
+   * Calls `f` whenever the network is back or the web page is visible again. Returns a function that ends the calls.
+   */
   onWake(f: () => void): () => void
 }
 
@@ -61,9 +64,9 @@ export const systemClock: Clock = {
 }
 
 /**
- * Calls `f` after a message that a page sends to itself. Browsers call the timers of a hidden page once a second, and
- * later once a minute, but do not delay messages. With timers, work that is divided into many turns would take minutes
- * there, and all writes that wait for this work would be lost if the browser discards the page meanwhile.
+ * Calls `f` after a message that a web page sends to itself. Browsers do not delay messages, but they call the timers
+ * of a hidden page once a second, and later once a minute. With timers, work in many turns would take minutes in a
+ * hidden page. If the browser discarded the page meanwhile, all writes that wait for this work would be lost.
  */
 function afterMessage(f: () => void): () => void {
   const { port1, port2 } = new MessageChannel()

@@ -23,7 +23,8 @@ export async function makeFolder(folder: string): Promise<void> {
     await make()
   })
   // The directory entry of this folder is in its parent folder. The parent is synced even if this folder existed
-  // already, because the process that made this folder may have died before the sync.
+  // already, because the process that made this folder may have died before the sync. But then the folder is usable
+  // even if the parent, which may belong to another user, cannot be opened.
   await syncFolder(dirname(folder)).catch((error: NodeJS.ErrnoException) => {
     if (made || (error.code !== "EACCES" && error.code !== "EPERM")) throw error
   })
@@ -57,9 +58,8 @@ export async function identityOf(path: string): Promise<FileIdentity | undefined
 }
 
 /**
- * Whether the path still leads to the same file. False only when the system says that the path leads to no file or to
- * another one; true when the system cannot say. The call is synchronous, because through Node's threads it would take
- * four times as long.
+ * Whether the path still leads to this file. False only when the system says that the path leads to no file or to
+ * another file; true when the system cannot say. Synchronous, because an asynchronous call takes four times as long.
  */
 export function isThere({ path, dev, ino }: FileIdentity): boolean {
   try {

@@ -1,9 +1,9 @@
 /** Keeps listeners: functions that are called when something has happened. */
 
 /**
- * A set of listeners. A listener may add and remove listeners while the set is being told: a listener that was added
- * after the call of `tell` or `tellNow` is not called, and one that was removed is not called any more. A listener that
- * throws affects neither the other listeners nor the caller.
+ * A set of listeners. `tell` and `tellNow` call the listeners that are in the set at that moment. While these are being
+ * called, listeners may be added and removed: an added listener is first called by the next `tell`, and a removed one
+ * is not called any more. A listener that throws affects neither the other listeners nor the caller.
  */
 export class Listeners<T extends readonly unknown[]> {
   readonly #all = new Set<(...told: T) => void>()
@@ -17,7 +17,7 @@ export class Listeners<T extends readonly unknown[]> {
 
   /**
    * Calls the listeners in a microtask, after the caller has ended. So a listener of an app may write, connect or close
-   * without disturbing the caller. `what` makes the arguments, and is called in that microtask, too.
+   * without disturbing the caller. `what` returns the arguments, and is called in that microtask for each listener.
    */
   tell(what: () => T): void {
     const all = [...this.#all]
@@ -28,8 +28,8 @@ export class Listeners<T extends readonly unknown[]> {
   }
 
   /**
-   * Calls the listeners before it returns. Only for listeners of the library itself. The caller relies on what they do:
-   * for example, the status must count a write before the write's promise resolves.
+   * Calls the listeners before `tellNow` returns. Only for listeners of the library itself, on whose effects the caller
+   * relies: for example, the status must count a write before the write's promise resolves.
    */
   tellNow(...told: T): void {
     for (const listener of [...this.#all]) if (this.#all.has(listener)) void callSafely(() => listener(...told))
@@ -42,10 +42,10 @@ export class Listeners<T extends readonly unknown[]> {
 }
 
 /**
- * Calls a listener. An error that the listener throws must not keep the next listener from being called, fail a commit
- * that is done, or end the Node process as an uncaught error would. The same holds for the promise of an async listener
- * that rejects. In a page the error is reported like any uncaught error of the page. `f` is called before this function
- * returns, and what it throws then is reported before that, too.
+ * Calls `f`, a listener, and reports its error: in a web page like any uncaught error, elsewhere on the console. The
+ * error of a listener must not keep the next listener from being called, fail a commit that is done, or end the Node
+ * process. This includes the rejected promise of an async listener. `f` is called before `callSafely` returns, and an
+ * error that `f` throws synchronously is reported before that, too.
  */
 async function callSafely(f: () => unknown): Promise<void> {
   try {

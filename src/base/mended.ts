@@ -1,13 +1,13 @@
-/** What an app is told when a record of the device was damaged. */
+/** The notice for the app that a record on this device's disk was damaged. */
 
 /** A damaged record that the library has made again. */
 export interface Mended {
   /**
-   * `page`, `outpage`: many rows, or many outbox records, in one record. `stale`: the mark of an entity whose row is to
-   * be made again. `bad`: the verdict on a change. `out`: an outbox record. `state`: the cursor and what else the
-   * workspace knows of the relay. `commit`: the counter of commits.
+   * `row`: a row. `page`: many rows in one record. `out`: an outbox record. `outpage`: many outbox records in one
+   * record. `stale`: the mark of an entity whose row must be made again. `bad`: the verdict on a bad change. `state`:
+   * the cursor, and other facts about the relay and this workspace. `commit`: the number of the last commit.
    */
   readonly record: "row" | "page" | "stale" | "bad" | "out" | "outpage" | "state" | "commit"
-  /** The entity that the record belongs to, if it belongs to one. */
+  /** The entity of the record; absent for the kinds `page`, `outpage`, `state` and `commit`. */
   readonly entity?: string
 }

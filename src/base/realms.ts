@@ -1,6 +1,6 @@
 /**
  * Recognises bytes and dates that may come from another realm: a JavaScript environment with globals of its own, such
- * as the page of a test. For such a value, `instanceof` is false.
+ * as the page of a test. `instanceof` is false for a value of another realm.
  */
 
 const tagOf = (value: unknown): string => Object.prototype.toString.call(value)

@@ -1,8 +1,8 @@
 /**
- * The sizes at which the library changes how it works: when records move into pages, how much is done in one step, how
- * much is kept in memory, how much is sent and not answered yet. Apps never set them. The simulation makes the sizes
- * tiny, so that each of its runs goes beyond all of them. With the usual sizes, a run of forty commands would not reach
- * any of them.
+ * The sizes at which the library changes how it works. They say when records move into pages, how much one step does,
+ * how much stays in memory, and how much is sent before the relay answers. Apps never set them. The simulation makes
+ * them tiny, so that each of its runs goes beyond all of them. A run of forty commands would reach none of the usual
+ * sizes.
  */
 export interface Sizes {
   /** Rows in one page. */
@@ -22,13 +22,16 @@ export interface Sizes {
   readonly looseOutbox: number
   /** An entity whose history has pages already is folded again once this many of its changes may move into a page. */
   readonly looseHistory: number
-  /** The most changes in one block of a page of a history: what a damaged byte may cost. */
+  /** The most changes in one block of a page of a history. A damaged byte costs all changes of its block. */
   readonly historyBlock: number
   /** A page of a history takes in changes until it has this many bytes. */
   readonly historyPage: number
   /** After this many changes a step that folds histories ends. Bounds how long a write waits for that step. */
   readonly foldedChanges: number
-  /** The most entities of which one step folds the history. A journal record names them all. 0: no history is folded. */
+  /**
+   * The most entities whose histories one step folds. Few, because the journal record of the step's commit names all of
+   * them. 0: no history is folded.
+   */
   readonly foldedHistories: number
   /** The most pages of rows or of the outbox that one fold rewrites. */
   readonly foldedPages: number
@@ -36,7 +39,7 @@ export interface Sizes {
   readonly journal: number
   /**
    * How many entities and pages one journal record names at most. After a commit that touched more, other writers read
-   * everything again. A full group, and a fold of rows, touch fewer.
+   * everything again. A fold of rows touches fewer, and so does a full group of steps that touch one entity each.
    */
   readonly journalNames: number
   /** How many bytes of memory (estimated) live documents may take while no step uses them. */
@@ -55,13 +58,13 @@ export interface Sizes {
   readonly readAtOnce: number
   /**
    * A step that projects stale entities ends after this number of operations, because 20 kB of changes may have
-   * millions of operations. Bounds how long a write waits for that step. 128 notes of 8,000 characters have fewer
-   * operations.
+   * millions of operations. Bounds how long a write waits for that step. The usual size does not end a usual step
+   * early: 128 notes (`readAtOnce`) of 8,000 characters have fewer operations.
    */
   readonly readOperations: number
   /**
-   * How much is done before other work has its turn: bytes of received changes, or bytes or operations of the changes
-   * from which rows are made.
+   * After this much work, other work has its turn. When entries are received, their bytes are counted. When rows are
+   * made, the bytes or the operations of their changes are counted, whichever are more.
    */
   readonly readBytes: number
   /** The most bytes of received chunks that stay in memory, so that the projection need not read them from the disk. */
@@ -71,19 +74,19 @@ export interface Sizes {
   /** A page of `have` is sent when it has this many bytes (estimated). */
   readonly haveBytes: number
   /**
-   * The most bytes of chunks in one push; a longer chunk is pushed alone. With more bytes, the ack of a push would come
-   * late. With much fewer, a large outbox would take too many pushes.
+   * The most bytes of chunks in one push; a longer chunk is pushed alone. If this were larger, the ack of a push would
+   * come late. If it were much smaller, a large outbox would take too many pushes.
    */
   readonly pushBytes: number
   /** How many pushes may wait for their ack at the same time. */
   readonly pushes: number
   /** No further push is sent while the pushes that wait for their ack have this many bytes of chunks or more. */
   readonly pushWindow: number
-  /** How many bytes of items the relay may send ahead of what this replica has committed, on a new connection. */
+  /** How many bytes of items the relay may send before this replica has committed them, on a new connection. */
   readonly firstCredit: number
-  /** The fewest bytes that the relay may send ahead, on a slow line. */
+  /** The least that this number of bytes becomes, on a slow line. */
   readonly leastCredit: number
-  /** The most bytes that the relay may send ahead, on a fast line. */
+  /** The most that this number of bytes becomes, on a fast line. */
   readonly credit: number
   /**
    * Whether creations, and edits of closed entities, are encoded without Automerge. The simulation makes them with

@@ -1,4 +1,6 @@
-/** Divides long work into parts, so that a page can handle a key press or a frame of the relay between two parts. */
+/**
+ * Divides long work into parts, so that a web page can handle a key press or a frame of the relay between two parts.
+ */
 import type { Clock } from "./env.ts"
 
 export class Turns {
@@ -14,8 +16,8 @@ export class Turns {
   }
 
   /**
-   * Call after each piece of the work, and await the promise if it returns one. The promise resolves when other work
-   * has had its turn.
+   * Call after each piece of the work. If `worked` returns a promise, await it before the next piece: it resolves when
+   * other work has had its turn.
    */
   worked(amount: number): Promise<void> | undefined {
     this.#done += amount

@@ -1,29 +1,32 @@
 /**
- * Keeps decoded changes in memory that will soon be needed, so that they need not be read from the disk and hashed
- * again. It keeps all changes of an entity that has just arrived from the relay or was just created here: after a first
- * sync such entities are soon projected, after an import they are soon pushed. It also keeps each change that this
- * session has made until the change is pushed. Memory is bounded: changes that do not fit are read from the disk.
+ * A cache of decoded changes that will soon be needed, so that they are not read from the disk and hashed again. It has
+ * all changes of each entity that has just arrived from the relay or was just created here: after a first sync such
+ * entities are soon projected, after an import they are soon pushed. It also has each change that this session has
+ * made, until the change is pushed. Its memory is bounded: changes that do not fit are read from the disk.
  */
 import type { Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** The most changes of this session that are kept for a push. A push reads further changes from the disk. */
+/** The most changes of this session that the cache has for pushes. A push reads further changes from the disk. */
 const MADE_AT_MOST = 1024
 
-/** Two generations of this many hashes are remembered. */
+/** The cache remembers the hashes of the changes that this session has made last: at most twice this number. */
 const GENERATION = 2048
 
 type Changes = ReadonlyMap<Hash, Held>
 
 export class Arrivals {
+  /** By entity, all its changes. */
   readonly #whole = new Map<string, Changes>()
   /**
-   * Changes that this session has made and has not pushed yet. The value is undefined for a change that has no room here.
+   * Changes that this session has made and not pushed yet. The value is undefined if the change is in `#whole`, or if
+   * there is no room for it.
    */
   readonly #made = new Map<Hash, Held | undefined>()
-  /** The hashes of the changes that this session has made last. */
+  /** The hashes of the changes that this session has made last, at most `GENERATION`. */
   #lately = new Set<Hash>()
+  /** The `GENERATION` hashes before those in `#lately`. */
   #earlier = new Set<Hash>()
   /** Bytes of all chunks in `#whole` and `#made`. */
   #bytes = 0
@@ -35,10 +38,10 @@ export class Arrivals {
   }
 
   /**
-   * Call after a commit. Keeps the changes of entities that are new with this commit, and the changes that this session
+   * Call after a commit. Adds the changes of entities that are new with this commit, and the changes that this session
    * has made. Forgets an older entity when the commit adds or removes one of its changes, judges one as bad, or removes
-   * one from the outbox. An entity with a bad change is not kept, because a document is made of all changes that are
-   * kept.
+   * one from the outbox. An entity with a bad change is not added, because a document is made from all changes of the
+   * entity that are here.
    */
   follow({ held, dropped, bad, newEntities, outbox, minted }: Transaction): void {
     for (const hash of minted.keys()) this.#remember(hash)
@@ -52,7 +55,7 @@ export class Arrivals {
         this.take(owed.entity)
         this.takeMade(owed.hash)
       } else if (owed.how === "own" && this.#made.size < MADE_AT_MOST) {
-        const isKept = newEntities.has(owed.entity) // in `#whole`, below
+        const isKept = newEntities.has(owed.entity) // the loop below adds the change to `#whole`
         this.#keepMade(owed.hash, isKept ? undefined : held.get(owed.entity)?.get(owed.hash))
       }
     }
@@ -75,12 +78,12 @@ export class Arrivals {
     return this.#lately.has(hash) || this.#earlier.has(hash)
   }
 
-  /** Returns a change if its entity is kept here. */
+  /** Returns a change if all changes of its entity are here. */
   get(entity: string, hash: Hash): Held | undefined {
     return this.#whole.get(entity)?.get(hash)
   }
 
-  /** Returns all changes of an entity and forgets them; undefined when they are not kept here. */
+  /** Returns all changes of an entity and forgets them; undefined when they are not here. */
   take(entity: string): Changes | undefined {
     const changes = this.#whole.get(entity)
     if (changes === undefined) return undefined
@@ -98,8 +101,9 @@ export class Arrivals {
   }
 
   /**
-   * Returns a change that this session has made, and forgets it; undefined when it is not kept here. `inDocument`
-   * returns the change from its live document. It is called for a change that has no room here.
+   * Returns a change that this session has made, and forgets it; undefined when this session has not made it lately or
+   * has pushed it already. If `#made` has only the hash, returns the result of `inDocument`, which takes the change
+   * from its live document.
    */
   takeMade(hash: Hash, inDocument?: () => Held | undefined): Held | undefined {
     if (!this.#made.has(hash)) return undefined

@@ -1,6 +1,6 @@
 /**
  * Local writes: create, update, delete and restore an entity. Each function runs inside a step, and one step may call
- * several. The commit of the step's group saves the changes, puts them into the outbox and shows the rows.
+ * several of them. The commit of the step's group saves the changes and their outbox records, and shows the rows.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { encodeCreation } from "../document/encoder/creation.ts"
@@ -19,7 +19,7 @@ import { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Makes an entity. Throws `ENTITY_EXISTS`, `READ_ONLY`, and the codes of `Entity.write`. */
+/** Creates an entity. Throws `ENTITY_EXISTS`, `READ_ONLY`, and the codes of `Entity.write`. */
 export async function create(
   replica: Replica,
   tx: Transaction,
@@ -54,8 +54,8 @@ export async function create(
 }
 
 /**
- * Makes an entity without a document: its changes are encoded, and its row is made from the fields that are written.
- * Returns false, with nothing done, when only Automerge knows how to write these fields.
+ * Creates an entity without a document: encodes its changes, and makes its row from the written fields. Returns false,
+ * with nothing done, when only Automerge can write these fields.
  */
 function createEncoded(replica: Replica, tx: Transaction, def: AnyDef, id: string, content: Edited): boolean {
   const writes = planned(def, content.changes, NO_CELLS)
@@ -136,8 +136,8 @@ export async function restore(replica: Replica, tx: Transaction, def: AnyDef, id
 }
 
 /**
- * Calls Automerge to make an edit. Throws `DOCUMENT_FAILED` when Automerge fails: that is a fault of the machine, such
- * as a lack of memory, so the edit may be tried again.
+ * Calls `make`, a part of an edit. Throws `DOCUMENT_FAILED` when Automerge fails in it: that is a fault of the machine,
+ * such as a lack of memory, so the app may try the edit again.
  */
 function made<T>(entity: string, make: () => T): T {
   try {
@@ -153,8 +153,9 @@ function mustWrite({ state }: Transaction): void {
 }
 
 /**
- * Returns the live document of an entity for an edit. Throws `ENTITY_NOT_FOUND`, and `DOCUMENT_FAILED` when damage on
- * the disk leaves no document. `held`: the entity's changes, if the caller has read them.
+ * Returns the live document of an entity for an edit. Throws `ENTITY_NOT_FOUND`. Throws `DOCUMENT_FAILED` when the
+ * entity has a row, but no document can be made because the disk has damaged its changes. `held`: the entity's changes,
+ * if the caller has read them.
  */
 async function writable(
   replica: Replica,
@@ -169,7 +170,7 @@ async function writable(
     replica.rows.get(def.name, id) !== undefined &&
     !(await replica.documents.saved.isGone(id, tx))
   ) {
-    const message = "the disk has damaged it; try again later, because the relay is asked for it"
+    const message = "the disk has damaged this entity, and the relay is asked for it; try again later"
     throw new HeadwaterError("DOCUMENT_FAILED", message, { entity: id })
   }
   if (live === undefined || live.entity.collection !== def.name) {
@@ -180,8 +181,8 @@ async function writable(
 }
 
 /**
- * Does these writes to a closed entity through `editClosed`, and puts the change into the outbox. Returns false, with
- * nothing done, when only Automerge knows how to do the writes.
+ * Writes to a closed entity through `editClosed`, and adds the change to the transaction and to the outbox. Returns
+ * false, with nothing done, when only Automerge can do these writes.
  */
 function write(
   replica: Replica,
@@ -196,7 +197,7 @@ function write(
   return made(id, () => editClosed(replica, tx, def, closed, writes, saveAll))
 }
 
-/** Takes changes that a live document has made, and adds them to the transaction and to the outbox. */
+/** Adds changes that a live document has made to the transaction and to the outbox. */
 function mint(
   replica: Replica,
   tx: Transaction,
@@ -210,7 +211,7 @@ function mint(
   if (wasDamaged) admitWaiting(replica, tx, live)
 }
 
-/** Takes changes that were made on this device, and adds them to the transaction and to the outbox. */
+/** Adds changes that were made on this device to the transaction and to the outbox. */
 function save(
   tx: Transaction,
   entity: string,
@@ -228,9 +229,9 @@ function save(
 }
 
 /**
- * Call when the disk had damaged the record of a change, and an edit has now made the same change. Changes that waited
- * for this change can be applied now. They are marked as suspects and the document is dropped, so that it is hydrated with them when the
- * row is made, at the end of the group.
+ * Call when the disk had damaged the record of a change, and an edit has now made the same change again. Changes that
+ * waited for this change can be applied now. This function marks them as suspects and drops the document. At the end of
+ * the group, when the row is made, the document is hydrated with these changes.
  */
 function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiting }: Live): void {
   const mark = tx.staleOf(id)

@@ -1,4 +1,4 @@
-/** The session actor, and which changes were made in this session. */
+/** The session actor, and a record of the changes that this session has made. */
 import type { Clock } from "../base/env.ts"
 import { hex } from "../base/hash.ts"
 import type { History } from "../document/history/history.ts"
@@ -8,10 +8,10 @@ import { isOurs } from "./disk/outbox-principal.ts"
 import type { State } from "./disk/records.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** The last change that this session has made in an entity under an actor. */
+/** The last change that this session has made in one entity under one actor. */
 interface Made {
   readonly seq: number
-  /** The principal under which it was made; null if none had connected. */
+  /** The principal that had connected last when the change was made; null if none had connected yet. */
   readonly principal: string | null
 }
 
@@ -33,13 +33,13 @@ export class Authorship {
 
   /**
    * Takes a new session actor. Needed whenever it is unknown which seqs the old actor has used: two changes with one
-   * (actor, seq) make a document unusable for everybody.
+   * (actor, seq) would make the document unusable on every replica.
    */
   takeFreshActor(): void {
     this.#actor = hex(this.#clock.random(16))
   }
 
-  /** Notes the changes that a transaction has made. Call when they are saved, or may have been saved. */
+  /** Notes the changes that a transaction has made. Call when its commit has succeeded, or may have succeeded. */
   follow({ minted }: Transaction): void {
     for (const { entity, change, principal } of minted.values()) {
       let made = this.#made.get(entity)
@@ -50,8 +50,8 @@ export class Authorship {
   }
 
   /**
-   * Whether a change that was made under the session actor is missing in this history. If so, this actor must not be
-   * used for the next change, which would get the seq of the missing one.
+   * Whether this history of an entity lacks a change that was made under the session actor. If so, the next change
+   * needs a new actor: under the old actor it would get the seq of the missing change.
    */
   isLacking(entity: string, history: History): boolean {
     return history.seqOf(this.#actor) < (this.#made.get(entity)?.get(this.#actor)?.seq ?? 0)
@@ -65,9 +65,9 @@ export class Authorship {
   }
 
   /**
-   * Whether this session made a change under the principal that is connected now. All replicas make the same derived
-   * changes. So a derived change counts as made by this session if the session wrote to the entity under this
-   * principal.
+   * Whether this session made a change under the principal that is connected now. A derived change counts as made by
+   * this session if the session wrote to the entity under this principal, because all replicas make the same derived
+   * changes.
    */
   #isOwn(entity: string, change: Change, state: State): boolean {
     const own = (made: Made) => isOurs({ principal: made.principal, how: "again" }, state)

@@ -1,16 +1,17 @@
 /**
- * Corrects the difference to the relay's clock when this device's clock was set back. The difference that was measured
- * before is then too small by as much, and new ids and the times of changes depend on it.
+ * Corrects the measured difference to the relay's clock (`State.clockAheadMs`) when this device's clock was set back.
+ * The difference is then too small by as many ms as the clock was set back. New ids and the times of new changes depend
+ * on it.
  *
- * A clock that was set back shows an earlier time than before, so this can be noticed. A clock that was set forward
- * cannot be told from a device that has slept, or from a program that was not running. If a clock was set forward
- * without a connection, ids and times are too late by as much until the relay sends its time.
+ * A clock that was set back is noticed, because it shows an earlier time than before. A clock that was set forward
+ * looks like a device that has slept, or like a program that was not running. If this device's clock is set forward
+ * without a connection, new ids and times are too late until the relay sends its time.
  */
 import type { Replica } from "./replica.ts"
 
 /**
  * Call when this device's clock was set back by at least `ms`. Makes the difference to the relay's clock larger by
- * `ms`; the relay's next time replaces this correction.
+ * `ms`. When the relay next sends its time, a new measurement replaces this correction.
  */
 export function clockSetBack(replica: Replica, ms: number): Promise<void> {
   return replica.step([], (tx) => {

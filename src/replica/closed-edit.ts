@@ -1,6 +1,6 @@
 /**
- * Edits a closed entity without a document: its changes are read, and the edit is encoded. So setting a field needs no
- * WebAssembly, and editing many entities in turn makes no documents.
+ * Edits a closed entity, which is an entity without a live document: reads its changes and encodes the edit. So setting
+ * a field needs no WebAssembly, and editing many entities in turn makes no documents.
  */
 import { encodeEdit } from "../document/encoder/edit.ts"
 import { project } from "../document/projection.ts"
@@ -18,27 +18,27 @@ import type { Transaction } from "./transaction.ts"
 
 /**
  * The changes of a closed entity are read for each edit. An entity with more changes than this gets a document instead,
- * because reading them takes longer than making an edit in a document.
+ * because reading so many changes takes longer than an edit in a document.
  */
 const CHANGES_AT_MOST = 64
 /**
- * After this many changes of this session, an entity gets a document. About four edits in the document save as much
- * time as it takes to make it.
+ * After this many changes under the session actor, an entity gets a document. Making the document takes as much time as
+ * about four edits in it save.
  */
 const EDITS_AT_MOST = 5
 
-/** An entity that has no document and was read from its changes. */
+/** An entity that has no live document and was read from its changes. */
 export interface Closed {
   readonly reader: Reader
   readonly held: ReadonlyMap<Hash, Held>
   readonly deleted: boolean
-  /** Returns all fields, long ones too. */
+  /** Returns all fields, including long ones. */
   whole(): Readonly<Fields>
 }
 
 /**
- * Reads a closed entity. `closed` is undefined when the entity has a document, or needs one; `held` then has its
- * changes if they were read.
+ * Reads a closed entity. `closed` is undefined when the entity has a live document or needs one. `held` has the
+ * entity's changes if they were read.
  */
 export async function openClosed(
   { authorship, documents, sizes }: Replica,
@@ -46,8 +46,8 @@ export async function openClosed(
   def: AnyDef,
   id: string,
 ): Promise<{ readonly held?: ReadonlyMap<Hash, Held>; readonly closed?: Closed }> {
-  // The verdict on a change of a stale entity may be open. This is checked before and after the changes are read,
-  // because reading a damaged change marks the entity as stale.
+  // A stale entity needs a document, because the verdict on one of its changes may be open. `isSound` is called before
+  // and after the changes are read, because reading a damaged change marks the entity as stale.
   const isSound = () => tx.staleOf(id) === undefined
   if (!sizes.encodeWrites || documents.has(id) || !tx.exists(id) || !isSound()) return {}
   const held = await documents.saved.held(id, tx)
@@ -61,8 +61,8 @@ export async function openClosed(
 }
 
 /**
- * Does these writes in one change, and adds the row to the transaction. `save` adds the change to the transaction.
- * Returns false, with nothing done, when only Automerge knows how to do the writes. Throws `TOO_LARGE`.
+ * Encodes these writes, calls `save` with the new changes, and adds the row to the transaction. `save` adds the changes
+ * to the transaction. Returns false, with nothing done, when only Automerge can do these writes. Throws `TOO_LARGE`.
  */
 export function editClosed(
   replica: Replica,
@@ -74,14 +74,13 @@ export function editClosed(
 ): boolean {
   const { id, history } = reader
   const { authorship } = replica
-  // If the disk has lost a change of this session, the next change under the same actor would get the seq of the lost
-  // one.
+  // If the disk has lost a change of this session, the next change under the same actor would get that change's seq.
   if (authorship.isLacking(id, history)) authorship.takeFreshActor()
   const changes = encodeEdit(reader, writes, authorship.actor, replica.seconds())
   if (changes === undefined) return false
   const saved = new Map(save(changes).map((made) => [made.change.hash, made]))
-  // The row is made by reading the new change, as every replica will read it. If the reader declines it, the row is
-  // made with a document at the end of the group.
+  // The row is made by reading the new changes, as every replica will read them. If the reader leaves one of them to
+  // Automerge, the row is made from a document at the end of the group.
   const row = accepted(() => {
     for (const change of changes) {
       reader.read(change)

@@ -1,12 +1,12 @@
 /**
  * Moves loose changes into the pages of their entities, in idle time: when nothing was committed for a second, a few
  * entities at a time. All changes of a new entity move together. Later changes of the entity move once there are
- * `looseHistory` of them, because each move rewrites the newest page. Some seconds after the opening, this also looks
- * for changes that an earlier session has left loose.
+ * `looseHistory` of them, because each move rewrites the newest page. Some seconds after the workspace has opened,
+ * `HistoryFolds` also looks for changes that an earlier session has left loose.
  *
- * Changes stay loose if they may still leave the entity, or are read one by one: changes in the outbox, changes whose
- * verdict is open or that wait for others, and bad ones. Whether the entity has a live document does not matter: a
- * document does not read the disk again, and a fold changes no change.
+ * Changes that may still leave the entity, or that are read one by one, stay loose: changes in the outbox, changes
+ * whose verdict is open, changes that wait for other changes, and bad changes. A live document of the entity is not
+ * affected: it does not read the disk again, and a fold does not alter changes.
  */
 import type { Key } from "../store/store.ts"
 import type { Hash } from "../wire/protocol.ts"
@@ -16,20 +16,21 @@ import type { Replica } from "./replica.ts"
 import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** For how long nothing must have been committed before histories are folded. */
+/** Histories are folded when nothing was committed for this time. */
 const QUIET_MS = 1000
 /** Wait between two steps that fold, so that other work has its turn. */
 const PAUSE_MS = 10
-/** Wait between the opening and the search for what an earlier session has left loose. */
+/** Wait between the opening and the search for changes that an earlier session has left loose. */
 const SEARCH_MS = 10_000
-/** How many records that search reads at once. Each may have a megabyte. */
+/** How many records this search reads at once. Each may have a megabyte. */
 const SEARCHED_AT_ONCE = 16
-/** Sorts after every hash. */
+/** As the last part of a key, sorts after every hash. */
 const BEHIND_HASHES = "~"
-/** A step ends after so many bytes of chunks, so that its commit stays small. */
+/** A step that folds ends after this many bytes of chunks, so that its commit stays small. */
 const STEP_BYTES = 2 ** 20
-/** Wait after a fold that failed, ms. It doubles with each failure in a row: each one drops all live documents. */
+/** Wait after the first fold that failed. Doubles with each failure in a row, because each drops all live documents. */
 const FIRST_REST_MS = 60_000
+/** The longest wait after a fold that failed. */
 const LONGEST_REST_MS = 3_600_000
 /** An entity with this many times `looseHistory` loose changes is folded even while other steps run. */
 const PRESSING = 16
@@ -44,16 +45,16 @@ export class HistoryFolds {
   readonly #unpaged = new Set<string>()
   /** Entities whose fold is due. */
   readonly #ready = new Set<string>()
-  /** Those entities of `#ready` that are folded even while other steps run. */
+  /** The entities of `#ready` that are folded even while other steps run. */
   readonly #pressing = new Set<string>()
   /** Entities whose fold is due once their row is made. */
   readonly #stale = new Set<string>()
-  /** How many commits there were, except those that fold. */
+  /** How many commits this replica has made, except commits that fold histories. */
   #commits = 0
   /** How many folds in a row have failed. */
   #failures = 0
   #isFolding = false
-  /** Whether the wait after a failed fold lasts. */
+  /** Whether the wait after a failed fold has not ended yet. */
   #isResting = false
   #isStopped = false
   #cancelFold: (() => void) | undefined
@@ -101,7 +102,8 @@ export class HistoryFolds {
     this.#cancelFold = this.#replica.clock.after(ms, () => {
       this.#cancelFold = undefined
       const isQuiet = this.#commits === commits
-      // During a heal, a `have` reads the records of all entities. After a failure, the disk must be read again first.
+      // No fold during a heal, whose `have` reads the records of all entities. No fold after a failure of the disk
+      // until a commit has succeeded, and none until damaged records are made again.
       const { state, failure, isDamaged } = this.#replica
       if (state.heal || failure !== null || isDamaged) return // the next group sets the timer again
       if (!isQuiet && this.#pressing.size === 0) return this.#foldSoon(QUIET_MS)
@@ -120,7 +122,10 @@ export class HistoryFolds {
     })
   }
 
-  /** Call when a fold has failed. The disk may have room for small commits, and none for pages. */
+  /**
+   * Call when a fold has failed: waits longer before the next fold. The disk may have room for small commits, but not
+   * for pages.
+   */
   #rest(): void {
     if (this.#isStopped) return
     this.#isResting = true
@@ -135,7 +140,9 @@ export class HistoryFolds {
     )
   }
 
-  /** Folds some of these entities. The step is alone in its group, because other steps may write to these records. */
+  /**
+   * Folds some of these entities. The step is alone in its group, because other steps may write to the same records.
+   */
   async #foldSome(entities: ReadonlySet<string>): Promise<void> {
     await this.#replica.step([], (tx) => this.#fold([...entities], tx), true)
   }
@@ -163,11 +170,11 @@ export class HistoryFolds {
     tx.add({ writes: [], done })
   }
 
-  /** Folds those loose changes of an entity that may move, the oldest first, as many as fit into a fold. */
+  /** Folds the loose changes of an entity that may move: the oldest first, as many as fit into one fold. */
   async #foldOne(entity: string, tx: Transaction): Promise<Pick<Fold, "changes" | "bytes" | "isPart">> {
     const { store, id, outbox, sizes, documents } = this.#replica
-    // The relay acknowledges the changes of a creation one by one. They are folded once all are acknowledged, so that
-    // they move together.
+    // The relay may acknowledge the changes of a creation one by one. They are folded together, once all are
+    // acknowledged.
     if (this.#unpaged.has(entity) && outbox.of(entity).length > 0) return NOTHING
     const { suspects = [], unnamed = [] } = tx.staleOf(entity) ?? {}
     const open = new Set([...suspects, ...unnamed])
@@ -184,7 +191,7 @@ export class HistoryFolds {
       return fold
     } catch (error) {
       if (!isOfDisk(error)) throw error
-      return NOTHING // one bad place of the disk must not keep all other histories loose
+      return NOTHING // one bad sector must not keep the histories of all other entities loose
     }
   }
 
@@ -194,7 +201,7 @@ export class HistoryFolds {
     this.#counts.delete(entity)
   }
 
-  /** Call at opening: some seconds later, looks for entities that an earlier session has left with loose changes. */
+  /** Call when the workspace opens. `SEARCH_MS` later, looks for changes that an earlier session has left loose. */
   searchLater(): void {
     if (this.#replica.sizes.foldedHistories === 0) return
     this.#cancelSearch = this.#replica.clock.after(SEARCH_MS, () => void this.#search().catch(() => {}), true)

@@ -1,4 +1,4 @@
-/** What a replica asks of its idle work (`idle-work.ts`). */
+/** The functions of idle work that a replica calls (`idle-work.ts` has them). */
 import type { Key } from "../store/store.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -12,13 +12,13 @@ export interface IdleWork {
   afterFailure(): void
   /** Called when an entity was read without a document. */
   afterRead(entity: string): void
-  /** Called when it becomes known whether more entries of a pull are to come. */
+  /** Called with true when more entries of a pull will come, and with false when none will. */
   expectEntries(more: boolean): void
-  /** Makes damaged records again, in the transaction of a step of its own. */
+  /** Makes damaged records again, in the transaction of a step that does nothing else. */
   mend(tx: Transaction, records: readonly Key[]): Promise<void>
   /** Called when Automerge is loaded: only a loaded Automerge says which build it is. */
   automergeLoaded(): void
-  /** Called when the replica closes. `quickly`: the idle work must end without doing anything more. */
+  /** Called when the replica closes. `quickly`: the idle work must end at once, and fold nothing. */
   close(quickly: boolean): Promise<void>
 }
 

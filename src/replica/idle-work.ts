@@ -1,6 +1,6 @@
 /**
- * The idle work of a replica, done when no other step waits: it projects entities that changed elsewhere, folds loose
- * records into pages, shows hidden times that have passed, and tries the disk again after a failure.
+ * The idle work of a replica, done when no other step waits: it projects stale entities, folds loose records into
+ * pages, shows hidden times that have passed, and tries the disk again after a failure.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
@@ -20,47 +20,51 @@ import type { Replica } from "./replica.ts"
 import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** How long a fold that is due waits, so that a burst of writes is folded once. */
+/** Wait between the moment at which a fold becomes due and the fold, so that a burst of writes is folded once. */
 const FOLD_DELAY_MS = 1000
 /**
- * How many folds run at most when the workspace closes. Records that are loose after that stay loose, and the next open
- * reads them one by one.
+ * How many folds run at most when the workspace closes. The next open reads the records that are still loose one by
+ * one.
  */
 const FOLDS_AT_CLOSE = 100
 /**
- * Wait between reading an entity and making its document. An app that reads many entities in turn reads the next one
- * before this time has passed, and no document is made.
+ * Wait between reading an entity and making its document. If an app reads many entities in turn, it reads the next
+ * entity before this time has passed, and no document is made.
  */
 const OPEN_DELAY_MS = 30
 /** Wait between a failure of the disk or of WebAssembly and the next try. */
 const RETRY_MS = 5000
-/** Wait between two checks whether the store is still there. */
+/** Wait between two checks whether the store still exists. */
 const LOOK_MS = 5000
-/** How many entities' changes are in memory at the same time while rows are made. */
+/** While rows are made, the changes of this many entities are in memory at the same time. */
 const HELD_AT_ONCE = 16
 /**
- * Making a document takes about as long as reading its operations this many times. (With 262,143 operations: 5 s to
- * make it, 0.4 s to read them.)
+ * Making a document takes about as long as reading its operations this many times. With 262,143 operations, making it
+ * takes 5 s, and reading them takes 0.4 s.
  */
 const READS_PER_DOCUMENT = 12
-/** Longest wait before hidden times are checked again, because the relay may correct our clock meanwhile. */
+/** Longest wait before hidden times are checked again, because the relay may send its time meanwhile. */
 const SHOW_MS = 60_000
 
 export class Idle implements IdleWork {
-  /** Told of each damaged record once it is made again and saved. */
+  /** Called for each damaged record once it is made again and saved. */
   readonly mended = new Listeners<[Mended]>()
   readonly #replica: Replica
   readonly #histories: HistoryFolds
   /** Whether a step that projects stale entities is in the queue. */
   #projecting = false
-  /** Entities whose document could not be made, or whose changes could not be read. They wait for the next try. */
+  /**
+   * Stale entities whose document could not be made, or whose changes could not be read. `afterFailure` tries them
+   * again.
+   */
   readonly #resting = new Set<string>()
   /**
-   * Entities whose row was made while entries of a pull are to come. They wait until the pull has ended: with 1,000
-   * entities that 50 edits each arrive for in turn, every row was made again up to 50 times. Undefined: none are to come.
+   * Entities whose row was made during the present pull. They are not projected again until the pull has ended.
+   * Otherwise, when 50 edits of each of 1,000 entities arrived in turn, every row was made up to 50 times. Undefined:
+   * no pull is under way.
    */
   #madeInPull: Set<string> | undefined
-  /** Why the step that projects stale entities could not read the changes of one of them; undefined when it could. */
+  /** The error of the disk when a step that projects stale entities could not read the changes of one; or undefined. */
   #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
   #judged = false
@@ -81,7 +85,7 @@ export class Idle implements IdleWork {
     this.#histories.follow(tx)
   }
 
-  /** Some seconds later, folds the changes that an earlier session has left loose. */
+  /** Call when the workspace opens. Some seconds later, folds the changes that an earlier session has left loose. */
   foldEarlier(): void {
     if (!this.#closing) this.#histories.searchLater()
   }
@@ -95,7 +99,7 @@ export class Idle implements IdleWork {
     this.#showInTime()
   }
 
-  /** Checks every few seconds whether the store is still there: a removed store may go on accepting writes. */
+  /** Checks every few seconds whether the store still exists, because a removed store may go on accepting writes. */
   watchStore(): void {
     const { store, clock } = this.#replica
     const look = store.look?.bind(store)
@@ -126,7 +130,7 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Makes the document of the entity that was read last, so that the first edit does not wait for it, nor for
+   * Makes the document of the entity that was read last, so that its first edit waits neither for the document nor for
    * WebAssembly.
    */
   afterRead(entity: string): void {
@@ -137,8 +141,8 @@ export class Idle implements IdleWork {
       const open = async (tx: Transaction) => {
         if (tx.exists(entity) && tx.state.access !== "read") await documents.live(entity, tx)
       }
-      // An error is dropped here, because an edit meets the same error. If WebAssembly cannot be loaded, the status
-      // says so at once.
+      // An error is dropped here, because the edit will fail with the same error. If WebAssembly cannot be loaded, the
+      // status says so at once.
       this.#replica.step([], open).catch(() => {})
     })
   }
@@ -165,7 +169,7 @@ export class Idle implements IdleWork {
     tx.add({ writes: [], done })
   }
 
-  /** Tries again some seconds after a failure: the disk, or the network that WebAssembly comes from, may be back. */
+  /** Tries again `RETRY_MS` after a failure: the disk, or the network that WebAssembly comes from, may work again. */
   afterFailure(): void {
     if (this.#closing) return
     this.#cancelRetry ??= this.#replica.clock.after(RETRY_MS, () => {
@@ -178,8 +182,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Writes something after a failure of the disk. The status reports the failure until a commit succeeds, and perhaps
-   * no other step commits anything.
+   * Writes the state record after a failure of the disk. The status reports the failure until a commit succeeds, and
+   * perhaps no other step commits anything.
    */
   #tryDisk(): void {
     const replica = this.#replica
@@ -191,8 +195,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Finds the collections whose stored rows were made by another version of the projection, and marks their entities,
-   * so that these are projected again.
+   * Finds the collections whose stored rows were made by another version of the projection. Marks their entities as
+   * stale, so that their rows are made again.
    */
   projectAgain(projections: Readonly<Record<string, string>>): void {
     const replica = this.#replica
@@ -212,7 +216,7 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Withdraws the verdicts of other builds of Automerge, so that this build judges those changes again. Called once
+   * Withdraws the verdicts of other builds of Automerge, so that this build judges the same changes again. Called when
    * Automerge is loaded, because only a loaded Automerge says which build it is.
    */
   automergeLoaded(): void {
@@ -226,14 +230,14 @@ export class Idle implements IdleWork {
 
   /**
    * Withdraws `CHUNK_BAD` verdicts of older versions of this library, which could mistake a failure of the machine for
-   * a bad change. The changes are judged once more, and rows that were removed because of them come back.
+   * a bad change. The changes are judged once more, and rows that were removed because of these verdicts come back.
    */
   judgeProbedBefore(): void {
     const isDue = ({ code, automerge, probe }: BadRecord) => code === "CHUNK_BAD" && automerge !== "" && probe !== PROBE
     this.#judgeAgain(isDue).catch(() => {}) // if it fails, the next open tries again
   }
 
-  /** Withdraws the verdicts for which `isDue` returns true: from then on the verdict on these changes is open. */
+  /** Withdraws the verdicts for which `isDue` returns true. Their changes become suspects, and are judged again. */
   async #judgeAgain(isDue: (record: BadRecord) => boolean): Promise<void> {
     const replica = this.#replica
     const due = new Map<string, Hash[]>()
@@ -278,12 +282,12 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Projects these entities until the step has done enough; the next step projects the others. The work is counted in
-   * bytes and in operations, because a change of 96 bytes may have 262,144 operations.
+   * Projects these entities until the step has used `projectAtOnce` or `readOperations`; the next step projects the
+   * others. Turns are counted in bytes and in operations, because a change of 96 bytes may have 262,144 operations.
    */
   async #projectSome(due: readonly string[], tx: Transaction): Promise<void> {
     const { clock, sizes } = this.#replica
-    this.#unread = undefined // this step may run twice, and its first run may have set this
+    this.#unread = undefined // the step may run twice, and its first run may have set `#unread`
     const turns = new Turns(clock, sizes.readBytes)
     let documentsLeft = sizes.projectAtOnce
     let operationsLeft = sizes.readOperations
@@ -305,8 +309,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad place of the disk
-   * must not keep the rows of all other entities from being made.
+   * Reads the changes of an entity. Returns undefined when the disk cannot read them now: one bad sector must not keep
+   * the rows of all other entities from being made.
    */
   async #read(entity: string, tx: Transaction): Promise<Map<Hash, Held> | undefined> {
     try {
@@ -319,14 +323,14 @@ export class Idle implements IdleWork {
     }
   }
 
-  /** Projects an entity. Returns true if a document was made for that, or could not be made. */
+  /** Projects an entity. Returns true if it made a document for that, or tried to. */
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
     if (tx.staleOf(entity) === undefined) return false
     this.#madeInPull?.add(entity)
     try {
       if (this.#replica.readClosed(entity, held, tx)) return false
       if (this.#replica.documents.wasmFailure !== null && this.#cancelRetry !== undefined) {
-        this.#resting.add(entity) // until the next try; the rows that need no document are made meanwhile
+        this.#resting.add(entity) // until the next try; rows that need no document are made meanwhile
         return false
       }
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
@@ -360,8 +364,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Folds loose records into a few pages. The step is alone in its group, because it rewrites records to which another
-   * step might write.
+   * Folds loose rows or loose outbox records into a few pages. The step is alone in its group, because it rewrites
+   * records to which another step might write.
    */
   async #fold(): Promise<void> {
     const { store } = this.#replica
@@ -374,8 +378,8 @@ export class Idle implements IdleWork {
   }
 
   /**
-   * Stops idle work, then folds rows and outbox until few loose records are left. The next open reads these one by one.
-   * `quickly`: folds nothing.
+   * Stops idle work, then folds rows and outbox until no fold is due, because the next open reads loose records one by
+   * one. `quickly`: folds nothing.
    */
   async close(quickly: boolean): Promise<void> {
     this.#closing = true
@@ -390,7 +394,7 @@ export class Idle implements IdleWork {
     try {
       for (let folds = 0; this.#foldDue && folds < FOLDS_AT_CLOSE; folds++) await this.#fold()
     } catch {
-      // The disk has failed: the records stay loose.
+      // The disk has failed, so the records stay loose.
     }
   }
 }

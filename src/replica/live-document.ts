@@ -1,16 +1,16 @@
-/** A hydrated entity: its document, and its changes as the disk has them. */
+/** A live document: a hydrated entity, and the facts that the disk has of its changes. */
 import { listAt } from "../base/maps.ts"
 import type { Entity } from "../document/entity.ts"
 import type { Change } from "../wire/chunk.ts"
 import type { Actor, Hash } from "../wire/protocol.ts"
 import type { Held } from "./disk/change-record.ts"
 
-/** What the relay's entry says of a change. */
+/** The facts about a change that its record has beside the change. */
 type Origin = Omit<Held, "change">
 
-/** Successive changes of one actor of which the relay's entries say the same. */
+/** Successive changes of one actor that have the same `origin`. */
 interface Run {
-  /** The seq of the first of them. */
+  /** The seq of the first change. */
   readonly from: number
   readonly origin: Origin
 }
@@ -20,7 +20,7 @@ export class Live {
   /** Changes on the disk that are not in the document, because they depend on missing or bad changes. */
   waiting: readonly Held[] = []
   /**
-   * By actor: the runs of the actor's changes, in order. A run is stored once, however many changes it has, so a long
+   * By actor: the runs of the actor's changes, in the order of their seqs. One object for a whole run, so a long
    * history takes little memory.
    */
   readonly #runs = new Map<Actor, Run[]>()
@@ -41,14 +41,14 @@ export class Live {
     if (last === undefined || !same(last.origin, origin)) runs.push({ from: seq, origin })
   }
 
-  /** Returns a change of the document as it must be on the disk; undefined when it is not in the document. */
+  /** Returns a change with the facts that its record must have; undefined when the change is not in the document. */
   held(hash: Hash): Held | undefined {
     const change = this.changes.get(hash)
     const run = change && this.#runs.get(change.actor)?.findLast(({ from }) => from <= change.seq)
     return run && { change, ...run.origin }
   }
 
-  /** Returns the principal that pushed a change; undefined when the principal is not known. */
+  /** Returns the author of a change (`Held.by`); undefined when it is not known. */
   readonly by = (hash: Hash): string | undefined => this.held(hash)?.by
 }
 

@@ -1,7 +1,7 @@
 /**
  * The live documents of a replica. A document is hydrated when its entity is written to or must be projected. The most
- * recently used documents are kept. The others are freed at once, because WebAssembly memory never returns to the
- * system.
+ * recently used documents stay live. All others are freed at once, so that new documents use the same memory: the
+ * memory of WebAssembly never shrinks.
  */
 
 import { type Code, HeadwaterError } from "../base/errors.ts"
@@ -24,7 +24,7 @@ import { Live } from "./live-document.ts"
 import { SavedChanges } from "./saved-changes.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** How many documents are kept that no edit has used. */
+/** How many documents that no edit has used stay live. */
 const UNEDITED_AT_MOST = 64
 
 export interface DocumentsOptions {
@@ -33,7 +33,7 @@ export interface DocumentsOptions {
   readonly store: Store
   readonly authorship: Authorship
   readonly arrivals: Arrivals
-  /** Estimated bytes of the live documents that are kept when no step uses them. */
+  /** The most bytes (estimated) of the documents that stay live while no step uses them. */
   readonly documentBytes: number
   readonly wasm: URL | string | BufferSource | undefined
 }
@@ -42,11 +42,11 @@ export class Documents {
   /** The changes of entities as the disk has them. */
   readonly saved: SavedChanges
   /**
-   * Why Automerge could not be loaded; null unless loading failed. While this is set, no document can be made, and rows
-   * that need a document do not show changes of others.
+   * Why Automerge could not be loaded; null unless the last try failed. While this is set, no document can be made.
+   * Rows that need a document then do not show changes from the relay.
    */
   wasmFailure: HeadwaterError | null = null
-  /** Called at the end of each successful `load`, also when Automerge had been loaded before. */
+  /** Called at the end of each successful `load`, even if Automerge had been loaded before. */
   onLoad: () => void = () => {}
   /** Why the last document could not be made; null once one has been made. */
   failure: HeadwaterError | null = null
@@ -57,9 +57,9 @@ export class Documents {
   /** Entities whose documents were used since the last eviction, and may have grown. */
   readonly #used = new Set<string>()
   /**
-   * Entities whose documents were made to read or to make a row, and that no edit has used; the least recently used
-   * first. Only `UNEDITED_AT_MOST` of them are kept. After a first sync there would be thousands: WebAssembly's memory
-   * would grow for them, and each growth costs a garbage collection.
+   * Entities whose documents no edit has used: they were made to read the entity or to make its row. The least recently
+   * used first. Only `UNEDITED_AT_MOST` of these documents stay live. After a first sync there would be thousands of
+   * them: WebAssembly's memory would grow for them, and each growth costs a garbage collection.
    */
   readonly #unedited = new Set<string>()
   /** Estimated bytes by entity, as they were at the last eviction. `#allBytes` is their sum. */
@@ -85,7 +85,7 @@ export class Documents {
     return live
   }
 
-  /** Call when an edit uses the document of an entity: the next edit is likely to use it, too. */
+  /** Call when an edit uses the document of an entity. The next edit is likely to use the same document. */
   edited(entity: string): void {
     this.#unedited.delete(entity)
   }
@@ -101,7 +101,7 @@ export class Documents {
     return live
   }
 
-  /** Forgets a document that may differ from what is saved; the next use hydrates it again. */
+  /** Frees the live document of an entity, if there is one. The next use hydrates the document again from the disk. */
   drop(entity: string): void {
     const live = this.#live.get(entity)
     this.#live.delete(entity)
@@ -110,7 +110,7 @@ export class Documents {
     try {
       live?.entity.free()
     } catch {
-      // `free` throws after a panic inside WebAssembly. The document's memory may then never be given back.
+      // `free` throws after a panic inside WebAssembly. Then the document's memory may never be used again.
     }
   }
 
@@ -119,9 +119,10 @@ export class Documents {
   }
 
   /**
-   * Frees the least recently used documents until the others fit into `documentBytes`. The document that was used last
-   * is kept in any case: otherwise each key typed into a huge text would hydrate its document again. Must be called
-   * between groups, when no step uses a document.
+   * Frees the least recently used documents until the others fit into `documentBytes` and at most `UNEDITED_AT_MOST` of
+   * them are unedited. The document that was used last stays live even if it is larger than `documentBytes`: otherwise
+   * each key typed into a huge text would hydrate its document again. Call between groups, when no step uses a
+   * document.
    */
   evict(): void {
     for (const entity of this.#used) this.#weigh(entity)
@@ -136,7 +137,7 @@ export class Documents {
     }
   }
 
-  /** Estimates the bytes of a document again: 0 when it is not live. */
+  /** Updates the estimated bytes of an entity's document: 0 when it is not live. */
   #weigh(entity: string): void {
     const bytes = this.#live.get(entity)?.entity.estimatedBytes ?? 0
     this.#allBytes += bytes - (this.#bytes.get(entity) ?? 0)
@@ -163,9 +164,9 @@ export class Documents {
   // ── hydrating ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Returns the live document of an entity, hydrated if it is not live yet; undefined when the entity's changes make no
-   * document. Hydrating first judges the changes whose verdict is open, so that no bad change reaches the document. If
-   * the entity has a mark, its row is made again in this group. `read`: the entity's changes, if the caller has read
+   * Returns the live document of an entity, after hydrating it if necessary; undefined when the entity has no sound
+   * change from which to make one. Hydrating first judges the suspects, so that no bad change gets into the document.
+   * If the entity has a mark, its row is made again in this group. `read`: the entity's changes, if the caller has read
    * them.
    */
   async live(entity: string, tx: Transaction, read?: ReadonlyMap<Hash, Held>): Promise<Live | undefined> {
@@ -176,7 +177,7 @@ export class Documents {
     const mark = tx.staleOf(entity)
     const changes = [...held.values()].map(({ change }) => change)
     const suspects = new Set(mark?.suspects)
-    // The document will contain changes and verdicts of this transaction, so it must be dropped if the transaction
+    // The document will depend on changes and verdicts of this transaction, so it must be dropped if the transaction
     // fails.
     if (mark !== undefined || tx.held.has(entity) || tx.dropped.has(entity)) tx.touchDocument(entity)
     if (mark !== undefined) {
@@ -209,7 +210,7 @@ export class Documents {
       const failure =
         cause instanceof HeadwaterError
           ? cause
-          : new HeadwaterError("DOCUMENT_FAILED", "the document could not be made; it is tried again", {
+          : new HeadwaterError("DOCUMENT_FAILED", "the document could not be made; the library tries again", {
               entity,
               cause,
             })
@@ -218,11 +219,11 @@ export class Documents {
     }
   }
 
-  /** After a failure, tries whether a document can be made. If so, the failure is not reported any longer. */
+  /** After a failure, makes the smallest document. If this succeeds, the failure is not reported any longer. */
   tryAgain(): void {
     if (this.failure === null) return
     try {
-      newHandle().free() // the smallest document that there is
+      newHandle().free()
     } catch {
       return
     }
@@ -242,14 +243,14 @@ export class Documents {
     mark: StaleRecord | undefined,
   ): { verdict: Judged; hydrated: Entity | undefined } {
     const verdict = mark === undefined ? trusted(changes) : admitted(entity, changes, suspects)
-    // If the disk has lost a change of this session, the next change under the same actor would get the seq of the lost
-    // one.
+    // If the disk has lost a change of this session, the next change under the same actor would get that change's seq.
     if (this.#o.authorship.isLacking(entity, verdict.history)) this.#o.authorship.takeFreshActor()
     const { actor } = this.#o.authorship
     try {
       const hydrated = verdict.order.length > 0 ? Entity.hydrate(entity, verdict.history, actor, suspects) : undefined
       return { verdict, hydrated }
     } catch {
+      // Automerge has failed on these changes. `verdicts` finds the bad ones, or throws if the machine is to blame.
       const tried = verdicts(entity, changes, suspects)
       return {
         verdict: tried,
@@ -260,9 +261,9 @@ export class Documents {
 }
 
 /**
- * Notes the verdict on all changes of an entity in the transaction: marks bad changes, puts changes that have waited
- * into the outbox (`oweFreed`), and notes a lost record. Returns the changes that still wait. The caller must pass them
- * to `markWaiting` if there are any, or if the entity has a mark.
+ * Notes the verdict on all changes of an entity in the transaction: marks bad changes, calls `oweFreed` for the sound
+ * changes, and notes a lost record. Returns the changes that wait. If there are any, or if the entity has a mark, the
+ * caller must pass them to `markWaiting`.
  */
 export function noteVerdict(
   authorship: Authorship,
@@ -277,19 +278,19 @@ export function noteVerdict(
   const waits = waiting.map(({ hash }) => held.get(hash) as Held)
   if (mark === undefined && lacksRecord(held, waits, tx.badOf(entity))) {
     tx.state = withDamage(tx.state)
-    markWaiting(tx, entity, waits) // with the mark, later calls do not note the same loss again
+    markWaiting(tx, entity, waits) // while the entity has a mark, the same loss is not noted again
   }
   return waits
 }
 
-/** Marks the changes that are bad, with the build of Automerge that gave the verdict. */
+/** Saves the verdicts on bad changes, with the present build of Automerge. */
 export function markVerdicts(entity: string, bad: ReadonlyMap<Hash, Code>, tx: Transaction): void {
   for (const [hash, code] of bad) tx.markBad(entity, hash, { code, automerge: automergeVersion(), probe: PROBE })
 }
 
 /**
- * Gives the verdict on changes that were all judged before. Checks only their deps: a change waits when the disk has
- * damaged one that it depends on.
+ * Gives the verdict on changes of which none is bad, because all were judged before. Checks only their deps: a change
+ * waits when the disk has damaged or lost a change on which it depends.
  */
 function trusted(changes: readonly Change[]): Judged {
   const history = History.of(causalOrder(changes))
@@ -298,9 +299,9 @@ function trusted(changes: readonly Change[]): Judged {
 }
 
 /**
- * Puts the changes into the outbox that are in both `whole` and `unnamed`. `whole`: changes whose deps have all
- * arrived. `unnamed`: changes that the `have` of a heal did not name, because they waited for missing ones
- * (`noteUnnamed`). The relay may lack these, and could not ask for them.
+ * Puts the changes into the outbox that are in both `whole` and `unnamed`. `whole`: changes of which this replica has
+ * all deps. `unnamed`: changes that the `have` of a heal did not cover (`noteUnnamed`). The relay may lack these
+ * changes, and could not ask for them.
  */
 export function oweFreed(
   authorship: Authorship,
@@ -309,13 +310,13 @@ export function oweFreed(
   unnamed: readonly Hash[] | undefined,
   tx: Transaction,
 ): void {
-  const freed = new Set(unnamed) // a set, because these may be thousands of changes of one note
+  const freed = new Set(unnamed) // a set, because one note may have thousands of such changes
   for (const change of whole) if (freed.has(change.hash)) authorship.giveBack(entity, change, tx)
 }
 
 /**
- * Marks an entity of which some changes wait for missing ones. The mark is saved, because the missing changes may
- * arrive only after a restart. Removes the mark when no change waits.
+ * Marks an entity of which some changes wait for missing changes. Removes the mark when no change waits. The mark is
+ * saved, because the missing changes may arrive only after a restart. The waiting changes are pushed last.
  */
 export function markWaiting(tx: Transaction, entity: string, waiting: readonly Held[]): void {
   const suspects = new Set(waiting.map(({ change }) => change.hash))

@@ -1,8 +1,10 @@
 /**
- * Makes damaged records again from changes: rows, pages of rows, marks, verdicts, outbox records. Damage to them is
- * found when the workspace opens or everything is read again. A damaged page of outbox records is dropped, because
- * changes do not say what the relay lacks: a heal follows, in which the relay says it. The rejected list cannot be made
- * again: a damaged record of it stays on the disk for people to inspect.
+ * Makes damaged records again from changes: rows, pages of rows, marks, verdicts, outbox records. The replica finds the
+ * damage when the workspace opens, or when it reads everything again.
+ *
+ * A damaged page of outbox records is removed. Changes do not show whether the relay has them, so a heal follows, in
+ * which the relay asks for the changes that it lacks. A damaged record of the rejected list cannot be made again. It
+ * stays on the disk for people to inspect.
  */
 import type { Mended } from "../base/mended.ts"
 import type { Key } from "../store/store.ts"
@@ -14,18 +16,18 @@ import { keys, withDamage } from "./disk/records.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
 
-/** Describes the record with this key for the app that is told of its damage. */
+/** Returns the notice for the app about the record with this key. */
 export function mendedOf([, kind, first, second]: Key): Mended {
   const entity = kind === "row" ? second : kind === "stale" || kind === "bad" || kind === "out" ? first : undefined
   return { record: kind as Mended["record"], ...(entity !== undefined && { entity }) }
 }
 
-/** How many records of changes, or pages of histories, are read at once. */
+/** How many records of changes, or pages of histories, one `list` reads. */
 const AT_ONCE = 200
 
 /**
- * Makes damaged records again. Rows are only marked here; idle work makes them. No other step commits before this
- * transaction does.
+ * Makes damaged records again. For damaged rows it only marks the entities as stale; idle work makes the rows. No other
+ * step commits before this transaction.
  */
 export async function mendRecords(replica: Replica, tx: Transaction, damaged: readonly Key[]): Promise<void> {
   for (const key of damaged) await mendRecord(replica, tx, key)
@@ -41,7 +43,7 @@ async function mendRecord(replica: Replica, tx: Transaction, key: Key): Promise<
     case "page":
       return tx.put(key, undefined) // `markRowless` finds the entities whose rows were in it
     case "stale":
-      return markStale(tx, first, await hashesOf(replica, first)) // any of them may have been a suspect
+      return markStale(tx, first, await hashesOf(replica, first)) // any change may have been a suspect
     case "bad":
       tx.put(key, undefined)
       return markStale(tx, first, [second])
@@ -55,7 +57,7 @@ async function mendRecord(replica: Replica, tx: Transaction, key: Key): Promise<
       tx.state = withDamage(tx.state)
       return
     case "commit":
-      tx.state = { ...tx.state } // so that there is something to commit; each commit writes a new commit record
+      tx.state = { ...tx.state } // so that there is something to commit: each commit writes a new commit record
   }
 }
 
@@ -75,21 +77,20 @@ async function hashesOf(replica: Replica, entity: string): Promise<Hash[]> {
 }
 
 /**
- * Makes the outbox record of a change again. If the relay has the change already, it just acknowledges it once more.
+ * Makes the outbox record of a change again. If the relay has the change already, it acknowledges the change once more.
  */
 async function oweAgain(replica: Replica, tx: Transaction, key: Key): Promise<void> {
   const [, , entity = "", hash = ""] = key
   const held = (await readChanges(replica.store, replica.id, [{ entity, hash }])).get(hash)
   if (held === undefined) {
-    // The disk has no change with this hash. Perhaps the disk has damaged the hash in the key of this record. Then the
-    // outbox record of another change is lost: in a heal the relay asks for that change.
+    // The disk has no change with this hash. Perhaps the disk has damaged the hash in the key of this outbox record.
+    // Then the outbox record of some other change is lost. In a heal the relay asks for that change.
     tx.put(key, undefined)
     tx.state = withDamage(tx.state)
     return
   }
   const principal = held.by ?? null
-  // If another principal made the change than the one that is connected, the change is pushed as adopted, in the name
-  // of its author.
+  // A change of a principal other than the present one is pushed with `adopt`, in the name of its author.
   const how = isOurs({ principal, how: "own" }, tx.state) ? "own" : "adopt"
   tx.owe({ ...owedOf(entity, held.change), how, principal, fields: [] })
 }

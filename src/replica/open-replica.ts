@@ -1,4 +1,4 @@
-/** Opens a replica, and sets its idle work. */
+/** Opens a replica, and begins its idle work. */
 import type { Mended } from "../base/mended.ts"
 import { projectionVersion } from "../document/projection.ts"
 import { checkClock } from "./clock-set-back.ts"
@@ -24,8 +24,9 @@ export async function openReplica(options: OpenOptions): Promise<Replica> {
   const idle = new Idle(replica)
   replica.whenIdle(idle)
   if (options.onMended !== undefined) idle.mended.add(options.onMended)
-  // Every group begins by making damaged records again, so an empty step is enough to do this. If it fails, because the
-  // disk is full, say, the replica opens all the same: it shows what can be read, and each later group tries again.
+  // Before every group, the replica makes damaged records again, so an empty step is enough to do this. If the disk is
+  // full, this fails, but the replica opens all the same: it shows the rows that can be read, and tries again before
+  // each later group.
   if (replica.isDamaged) await replica.step([], () => {})
   await checkClock(replica)
   idle.projectAgain(projections)

@@ -14,12 +14,13 @@ import { type Documents, markWaiting, noteVerdict } from "./live-documents.ts"
 import type { Transaction } from "./transaction.ts"
 
 /**
- * An entity with more changes than this is not read again when a few changes come to it. It gets a document instead,
- * because somebody is probably editing it: each further change then costs what it changes, not the whole history.
+ * If an entity has more changes than this and a few more arrive, its changes are not read again to make its row. It
+ * gets a document instead, because somebody is probably editing the entity: the cost of each further change then
+ * depends on the change, not on the whole history.
  */
 const READ_AGAIN = 64
 
-/** What the rows of a replica are made with. */
+/** The parts of a replica that are needed to make its rows. */
 export interface Projecting {
   readonly documents: Documents
   readonly authorship: Authorship
@@ -28,7 +29,7 @@ export interface Projecting {
   readonly readRows: boolean
 }
 
-/** Projects every touched entity. `collectionOf` returns the collection in which an entity is shown now. */
+/** Projects every touched entity. `collectionOf` returns the collection in which an entity has its present row. */
 export async function projectTouched(
   projecting: Projecting,
   collectionOf: (entity: string) => string | undefined,
@@ -50,7 +51,7 @@ export async function projectTouched(
       const mark = tx.staleOf(entity)
       const collection = live?.entity.collection ?? collectionOf(entity)
       if (collection === undefined) continue
-      // the changes of the entity make no document now, and its row stays
+      // No document can be made from the entity's changes now, so its old row stays.
       if (live === undefined && !(await documents.saved.isGone(entity, tx))) continue
       rows.set(entity, { collection, row: live && rowOf(live, defs) })
       if (live !== undefined && (live.waiting.length > 0 || mark !== undefined)) markWaiting(tx, entity, live.waiting)
@@ -63,8 +64,8 @@ export async function projectTouched(
 
 /**
  * Makes the row of a closed entity from its changes, without a document, and adds it to the transaction. Judges the
- * changes whose verdict is open, as `Documents.live` does. Returns false, with nothing done, when only Automerge can
- * read these changes, or when a document costs less. `held`: all changes of the entity that are not known to be bad.
+ * suspects, as `Documents.live` does. Returns false, with nothing done, when only Automerge can read these changes, or
+ * when a document costs less. `held`: all changes of the entity that are not known to be bad.
  */
 export function readClosed(
   { authorship, defs, readRows }: Projecting,
@@ -92,8 +93,8 @@ export function readClosed(
 
 /**
  * Leaves out an entity whose document cannot be made now (`DOCUMENT_FAILED`), so that the rest of the group is still
- * committed. Its old row stays, and its mark says that the row must be made again. Throws every other error: a failure
- * of the disk, or of loading WebAssembly, says nothing about this entity.
+ * committed. Its old row stays, and its mark says that the row must be made again. Throws every other `error`, because
+ * a failure of the disk, or of loading WebAssembly, is not a failure of this entity alone.
  */
 export function leaveOut(entity: string, tx: Transaction, error: unknown): void {
   if (!(error instanceof HeadwaterError) || error.code !== "DOCUMENT_FAILED") throw error
@@ -107,8 +108,8 @@ function rowOf({ entity, by }: Live, defs: Defs): StoredRow {
 }
 
 /**
- * Adds to a row the principals that pushed the changes in which the entity was created, last updated and deleted. `by`
- * returns the principal that pushed a change, if it is known.
+ * Adds to a row the authors of the changes in which the entity was created, last updated and deleted. `by` returns the
+ * author of a change (`Held.by`), if it is known.
  */
 export function storedRow(row: ProjectedRow, facts: Facts, by: (hash: Hash) => string | undefined): StoredRow {
   const { createdIn, updatedIn, deletedIn } = facts

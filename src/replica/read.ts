@@ -1,4 +1,4 @@
-/** Reads all fields of an entity, also those that are too long for its row. */
+/** Reads all fields of an entity, including fields that are too long for its row. */
 import { accepted, readSound } from "../document/reader/read-row.ts"
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
@@ -14,12 +14,12 @@ export async function read(replica: Replica, def: AnyDef, id: string): Promise<F
   let isClosed = false
   const fields = await replica.step([], async (tx) => {
     if (!tx.exists(id)) return undefined
-    // The verdict on a change of a stale entity may be open. So its fields are read from its document, before which its
-    // changes are judged.
+    // The verdict on a change of a stale entity may be open. So its fields are read from its document: `live` judges
+    // its changes before it makes the document.
     const isSound = () => tx.staleOf(id) === undefined
     const held = sizes.readRows && !documents.has(id) && isSound() ? await documents.saved.held(id, tx) : undefined
-    // If this reading has found a damaged change, the entity is stale now. Then the document is used, and the row is
-    // made again.
+    // If `held` has found a damaged change, the entity is stale now. Then the document is used, and the row is made
+    // again.
     const changes = held && isSound() ? Array.from(held.values(), ({ change }) => change) : undefined
     const closed = changes && readSound(id, changes)
     const read = closed && accepted(() => closed.whole(def))

@@ -1,7 +1,7 @@
 /**
- * One device's copy of a workspace. Everything that changes it is a step; steps run one at a time, and the steps that
- * wait together are committed together. A step changes documents in memory and lists what to write. Nothing is shown,
- * sent or resolved before the commit is on the disk.
+ * One device's copy of a workspace. Only steps change it. Steps run one at a time, and the steps that wait together
+ * form a group, which one commit saves. A step changes documents in memory and adds writes to a transaction. No row is
+ * shown, no change is pushed and no promise of the app resolves before the commit is on the disk.
  */
 
 import type { Clock } from "../base/env.ts"
@@ -33,9 +33,9 @@ export interface ReplicaOptions {
 }
 
 /**
- * The longest wait between a failed commit and the rejection of its writes, ms. The writes wait until the disk was read
- * again, so that rows show what is saved when they reject. But a disk that has failed may never answer, and the app
- * must be told all the same.
+ * The longest wait between a failed commit and the rejection of its steps. The steps reject after the disk was read
+ * again, so that the rows are then those on the disk. But a disk that has failed may never answer, and the app must be
+ * told all the same.
  */
 const READ_AGAIN_MS = 1000
 
@@ -53,12 +53,12 @@ export class Replica {
   readonly #steps: Queue
   readonly #listeners = new Listeners<[Changed]>()
   /**
-   * What must be read from the disk before the next group. `moved`: what other commits have changed. `everything`: all
-   * records, because one of them is damaged.
+   * The records that must be read from the disk before the next group. `moved`: records that a commit has changed
+   * without this replica's knowledge. `everything`: all records, because one of them is damaged.
    */
   #toRead: "nothing" | "moved" | "everything" = "nothing"
   /**
-   * Why damaged records could not be made again; undefined when they were, or when none is damaged. While this is set,
+   * The error when damaged records could not be made again; undefined when no record is damaged now. While this is set,
    * no step can write.
    */
   #unmended: HeadwaterError | undefined
@@ -79,7 +79,7 @@ export class Replica {
     this.#projecting = { documents: this.documents, authorship, defs, readRows }
     this.documents.onLoad = () => this.#idle.automergeLoaded()
     this.documents.onFailure = () => {
-      this.#tell(noChange()) // no commit follows that would tell the listeners
+      this.#tell(noChange()) // perhaps no commit follows that would call the listeners
       if (this.documents.failure !== null) this.#idle.afterFailure()
     }
     this.#steps = new Queue(sizes.group, (group) => this.#commitGroup(group))
@@ -107,7 +107,7 @@ export class Replica {
     return this.#known.setAside
   }
   /**
-   * Whether some records are damaged and not made again yet. Until then rows, marks and outbox records may be missing.
+   * Whether some records are damaged and not made again yet. While true, rows, marks and outbox records may be missing.
    */
   get isDamaged(): boolean {
     return this.#known.damaged.length > 0
@@ -140,36 +140,36 @@ export class Replica {
   }
 
   /**
-   * Takes a new session actor: needed whenever the old actor might otherwise use one seq for two changes. Drops the
-   * live documents, because they still write under the old actor.
+   * Takes a new session actor. Needed whenever one seq of the old actor might be used for two changes. Drops the live
+   * documents, because they still write under the old actor.
    */
   freshActor(): void {
     this.authorship.takeFreshActor()
     this.documents.dropAll()
   }
 
-  /** Call when an entity was read without a document: perhaps it will soon be edited. */
+  /** Call when an entity was read without a document. Idle work may make the document, because an edit may follow. */
   wasRead(entity: string): void {
     this.#idle.afterRead(entity)
   }
 
-  /** Call with `true` while entries of a pull are to come, and with `false` once none are. */
+  /** Call with true when more entries of a pull will come, and with false when none will. */
   expectEntries(more: boolean): void {
     this.#idle.expectEntries(more)
   }
 
   /**
-   * Makes the row of an entity without a document. Returns false, with nothing done, when the entity has one, or needs
-   * one. `held`: all changes of the entity that are not known to be bad.
+   * Makes the row of an entity without a document. Returns false, with nothing done, when the entity has a live
+   * document or needs one. `held`: all changes of the entity that are not known to be bad.
    */
   readClosed(entity: string, held: ReadonlyMap<Hash, Held>, tx: Transaction): boolean {
     return !this.documents.has(entity) && readClosed(this.#projecting, entity, held, tx)
   }
 
   /**
-   * Returns a saved change if it is still in memory, because its entity has just arrived or was just created, or
-   * because this session has just made it. Undefined: the change must be read from the disk. A change that this session
-   * made is returned once: when it is pushed a second time, it is read from the disk, so that damage is noticed.
+   * Returns a saved change if the cache has it (`arrival-cache.ts`), or undefined if it must be read from the disk. A
+   * change that this session has made is returned only once: when it is pushed a second time, it is read from the disk,
+   * so that damage is noticed.
    */
   kept(entity: string, hash: Hash): Held | undefined {
     const arrived = this.#arrivals.get(entity, hash)
@@ -184,10 +184,10 @@ export class Replica {
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Queues a step. Resolves with the result of `run` once its writes are on the disk; rejects with what `run` throws.
-   * When another writer on the same store commits first, `run` is called again, so it must read and change nothing but
-   * the transaction. `entities`: ids of the entities that the step writes to. `alone`: the step shares its group with
-   * no other step.
+   * Queues a step. Resolves with the result of `run` once its writes are on the disk. Rejects with the error that `run`
+   * throws, or with the error of the commit. When another writer on the same store commits first, `run` is called
+   * again, so everything that it does must be undone with the transaction. `entities`: ids of the entities to which the
+   * step writes. `alone`: the step shares its group with no other step.
    */
   step<T>(entities: readonly string[], run: (tx: Transaction) => T | Promise<T>, alone = false): Promise<T> {
     return this.#steps.add(entities, run, alone)
@@ -207,8 +207,7 @@ export class Replica {
   }
 
   /**
-   * Runs the steps and commits what they wrote. Returns false, with nothing written, when another writer committed
-   * first.
+   * Runs the steps and commits their writes. Returns false, with nothing written, when another writer committed first.
    */
   async #tryGroup(group: readonly Step[]): Promise<boolean> {
     const tx = new Transaction(this.id, this.#known)
@@ -232,21 +231,21 @@ export class Replica {
   }
 
   /**
-   * Runs a step behind a savepoint: when the step throws, everything that it did is undone. Returns a function that
-   * settles the step's promise, to be called after the commit.
+   * Runs a step after setting a savepoint: when the step throws, everything that it did is undone. Returns a function
+   * that settles the step's promise. Call that function after the commit.
    */
   async #runStep(step: Step, tx: Transaction): Promise<() => void> {
     const undo = tx.savepoint()
     const { damages } = tx.state
     try {
-      // Otherwise an edit of an entity whose row is damaged would be refused with `ENTITY_NOT_FOUND`.
+      // Without this check, an edit of an entity whose row is damaged would be refused with `ENTITY_NOT_FOUND`.
       if (this.#unmended !== undefined && step.entities.length > 0) throw this.#unmended
       const result = step.run(tx)
       const value = result instanceof Promise ? await result : result
       return () => step.resolve(value)
     } catch (error) {
       const isDamaged = tx.state.damages !== damages
-      this.#drop(undo()) // this also undoes what the step has noted of the damage
+      this.#drop(undo()) // `undo` also undoes the step's note of damage, so `findDamage` notes the damage again
       if (isDamaged) this.step([], (again) => findDamage(this.documents, step.entities, again)).catch(() => {})
       if (isOfDisk(error)) this.noteFailure(error)
       return () => step.reject(error)
@@ -254,8 +253,8 @@ export class Replica {
   }
 
   /**
-   * Reports at once that the disk cannot be read, or is gone. Idle work then tries the disk again, because perhaps no
-   * other step would.
+   * Reports at once that the disk cannot be read or written, or is gone. Idle work then tries the disk again, because
+   * perhaps the app starts no other step.
    */
   noteFailure(error: HeadwaterError): void {
     this.failure = error
@@ -264,16 +263,16 @@ export class Replica {
   }
 
   /**
-   * Runs and commits each step alone. Called when the rows of the whole group could not be made, so that only the step
-   * at fault fails.
+   * Runs and commits each step of a group alone. Called when the rows of the group could not be made, so that only the
+   * step at fault fails.
    */
   async #oneByOne(group: readonly Step[]): Promise<void> {
     for (const step of group) while (!(await this.#tryGroup([step]))) await this.#followOther()
   }
 
   /**
-   * Commits the transaction. Returns false when another writer on the same store committed first; the documents with
-   * unsaved changes are then dropped.
+   * Commits the transaction. When another writer on the same store committed first, drops the documents with unsaved
+   * changes and returns false.
    */
   async #save(tx: Transaction, commit: Commit): Promise<boolean> {
     if (this.#unmended !== undefined) throw this.#unmended
@@ -299,7 +298,7 @@ export class Replica {
     for (const entity of documents) this.documents.drop(entity)
   }
 
-  /** A row hides a time that lies in the future. This method shows each hidden time that has since passed. */
+  /** Shows the times that rows have hidden because they were in the future, and that have passed now. */
   showDue(): void {
     this.#tell(this.#known.showDue())
   }
@@ -311,11 +310,11 @@ export class Replica {
   // ── when a commit fails, or another writer was first ──────────────────────────────────────────────────────────────
 
   /**
-   * Recovers from a failed commit, which may be on the disk or not. Reads what has changed on the disk, drops the live
-   * documents, and takes a new session actor, so that no (actor, seq) is ever used for two changes. Then rejects the
-   * group and the waiting steps that write to the same entities. If the disk does not answer within `READ_AGAIN_MS`,
-   * they reject before that reading is done. Until the disk answers, rows show the last state that is known to be
-   * saved, and no step runs.
+   * Recovers from a failed commit, which may be on the disk or not. Takes a new session actor, so that no (actor, seq)
+   * is ever used for two changes, and drops the live documents. Reads again the records that have changed on the disk.
+   * Then rejects the steps of the group, and the waiting steps that write to the same entities. If the disk does not
+   * answer within `READ_AGAIN_MS`, rejects these steps without waiting for the disk. Until the disk answers, rows show
+   * the last state that is known to be saved, and no step runs.
    */
   async #failed(group: readonly Step[], cause: unknown): Promise<void> {
     const error = storeError(cause)
@@ -329,15 +328,15 @@ export class Replica {
       for (const step of [...group, ...behind]) step.reject(error)
     }
     const cancel = this.clock.after(READ_AGAIN_MS, reject)
-    await this.#readMoved().catch(() => {}) // if this fails, the next group reads again
+    await this.#readMoved().catch(() => {}) // if it fails, it is called again before the next group
     cancel()
     reject()
     this.#idle.afterFailure()
   }
 
   /**
-   * Call when the store says that another writer committed first. Throws when the store then shows nothing new:
-   * otherwise the group would be tried again for ever.
+   * Call when the store says that another writer committed first: reads the records that this writer has changed.
+   * Throws when there are none, because otherwise the group would be tried again for ever.
    */
   async #followOther(): Promise<void> {
     if (!(await this.#readMoved()))
@@ -346,9 +345,9 @@ export class Replica {
   }
 
   /**
-   * Makes damaged records again, in a commit of their own. Until that commit has succeeded, no other group commits: its
-   * steps would miss the records, and an edit might depend on a change whose verdict is open. A step that only reads
-   * may run, so that a workspace can be opened and read although its disk is full.
+   * Makes damaged records again, in a commit of their own. Until that commit has succeeded, no other group commits,
+   * because its steps would lack the records: for example, an edit might depend on a change whose verdict is open. A
+   * step that only reads may run, so that a workspace can be opened and read although its disk is full.
    */
   async #mend(): Promise<void> {
     this.#unmended = undefined
@@ -372,15 +371,16 @@ export class Replica {
   }
 
   /**
-   * Call when a record was found damaged. Before the next group everything is read, and damaged records are made again.
+   * Call when a record was found damaged. Before the next group, the replica reads all records and makes damaged
+   * records again.
    */
   readEverything(): void {
     this.#toRead = "everything"
   }
 
   /**
-   * Reads what has changed on the disk by commits of other writers, or by one of ours whose outcome is unknown. Returns
-   * false when nothing has changed.
+   * Reads the records that were changed on the disk by commits of other writers, or by a commit of this replica that
+   * seemed to fail. Returns false when there was nothing to read.
    */
   async #readMoved(): Promise<boolean> {
     const moved = await this.#known.moved(this.store)
@@ -409,8 +409,8 @@ export class Replica {
   }
 
   /**
-   * Finishes the steps in the queue and closes. `quickly`: does no idle work before that, because the workspace could
-   * not be opened.
+   * Ends idle work, finishes the steps in the queue, and closes. `quickly`: folds nothing before that, because the
+   * workspace could not be opened.
    */
   async close({ quickly = false } = {}): Promise<void> {
     await this.#idle.close(quickly)

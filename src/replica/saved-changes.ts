@@ -1,6 +1,6 @@
 /**
  * Reads the changes of entities from the disk, through a transaction: with the changes that its group has added, and
- * without those that the group has removed or that are known to be bad. Notes changes that the disk has damaged or
+ * without changes that the group has removed or that are known to be bad. Notes changes that the disk has damaged or
  * lost.
  */
 import type { Store } from "../store/store.ts"
@@ -30,7 +30,10 @@ export class SavedChanges {
     this.#o = options
   }
 
-  /** Reads the changes of an entity, except known bad ones, from the disk and from this transaction. */
+  /**
+   * Returns the changes of an entity, without known bad changes, from the disk (or the cache) and from this
+   * transaction.
+   */
   async held(entity: string, tx: Transaction): Promise<Map<Hash, Held>> {
     const added = tx.held.get(entity)
     const dropped = tx.dropped.get(entity)
@@ -55,8 +58,8 @@ export class SavedChanges {
   }
 
   /**
-   * Reads a change that is in the outbox. A record that cannot be read or is missing is handled as damaged. Undefined:
-   * this replica does not have the change, or the change has left the outbox.
+   * Reads a change that is in the outbox. A missing record counts as damaged. Returns undefined when the change can be
+   * neither read nor made again, or is no longer in the outbox.
    */
   async heldOwed(entity: string, hash: Hash, tx: Transaction): Promise<Held | undefined> {
     if (tx.owed(entity, hash) === undefined) return undefined
@@ -65,19 +68,19 @@ export class SavedChanges {
   }
 
   /**
-   * Whether every change that is left of the entity is bad, so that its row must be removed. A change whose record is
-   * damaged is not bad in this sense, nor is a change that waits for others.
+   * Whether this replica has only bad changes of the entity, or none, so that the entity's row must be removed. A
+   * change whose record is damaged does not count as bad here, nor does a change that waits for other changes.
    */
   async isGone(entity: string, tx: Transaction): Promise<boolean> {
     if ((tx.held.get(entity)?.size ?? 0) > 0) return false
     const bad = tx.badOf(entity)
-    for (const { damaged } of bad.values()) if (damaged) return false // `#read` may not find it
+    for (const { damaged } of bad.values()) if (damaged) return false // the disk may have no record of it
     const { held, unreadable, pages } = await this.#read(entity)
     const isLeft = (hash: Hash) => !tx.dropped.get(entity)?.has(hash) && !bad.has(hash)
     return ![...held.keys(), ...unreadable].some(isLeft) && !pages.some(isDamaged)
   }
 
-  /** Removes from the pages of an entity the changes that this transaction drops. Call it after these were dropped. */
+  /** Removes from the pages of an entity the changes that this transaction drops. Call after the last `tx.drop`. */
   async takeDroppedOut(entity: string, tx: Transaction): Promise<void> {
     const dropped = tx.dropped.get(entity)
     if (dropped === undefined) return
@@ -86,8 +89,8 @@ export class SavedChanges {
   }
 
   /**
-   * Handles a loose change that cannot be read. If the live document has the change, or everybody can make it again,
-   * its record is written again. Otherwise this replica does not have the change any more.
+   * Handles a loose record that cannot be read. If the live document has the change, or the change can be made again
+   * (`madeAgain`), writes the record again and returns the change. Otherwise notes the damage.
    */
   #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
     const there = this.#o.liveOf(entity)?.held(hash) ?? madeAgain(entity, hash, this.#o.defs, tx)
@@ -97,8 +100,9 @@ export class SavedChanges {
   }
 
   /**
-   * Handles damaged pages. Removes their damaged blocks in the commit that notes the damage, so that it is noted only
-   * once. If the entity has a live document, the document has the changes of these blocks, and they are written again.
+   * Handles damaged pages. Removes their damaged blocks in the commit that notes the damage, so that the damage is
+   * noted only once. If the entity has a live document, nothing is lost: the changes of these blocks are in the
+   * document, and are written again as loose records.
    */
   #mendPages(entity: string, { pages }: SavedHistory, held: Map<Hash, Held>, tx: Transaction): void {
     for (const [key, value] of takeOut(pages, tx.dropped.get(entity) ?? new Set(), { damaged: true })) {

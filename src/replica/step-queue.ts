@@ -8,7 +8,7 @@ export interface Step {
    * entities fail with it.
    */
   readonly entities: readonly string[]
-  /** The step is never in a group with others. */
+  /** Whether the step must be the only step of its group. */
   readonly alone: boolean
   run(tx: Transaction): unknown
   resolve(value: unknown): void
@@ -43,21 +43,21 @@ export class Queue {
     return behind
   }
 
-  /** Refuses steps from now on (`CLOSED`); resolves when those in the queue have been settled. */
+  /** Refuses new steps from now on (`CLOSED`). Resolves when all steps in the queue have settled. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#running
   }
 
   async #loop(): Promise<void> {
-    await undefined // steps that are added in one turn form one group
+    await undefined // so that steps that are added synchronously, one after the other, form one group
     while (this.#waiting.length > 0) {
       const alone = this.#waiting.findIndex((step) => step.alone)
       const group = this.#waiting.splice(0, Math.min(this.#most, alone < 0 ? this.#waiting.length : Math.max(1, alone)))
       try {
         await this.#commit(group)
       } catch (error) {
-        for (const step of group) step.reject(error) // rejecting a settled step does nothing; the queue goes on
+        for (const step of group) step.reject(error) // rejecting a settled step has no effect; the loop goes on
       }
     }
     this.#running = undefined

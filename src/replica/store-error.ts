@@ -8,7 +8,7 @@ export const isOfDisk = (error: unknown): error is HeadwaterError =>
 /** Turns whatever a store throws into a `HeadwaterError` with a `STORE_` code. */
 export function storeError(cause: unknown): HeadwaterError {
   if (cause instanceof HeadwaterError && cause.code.startsWith("STORE_")) return cause
-  return new HeadwaterError("STORE_FAILED", "this device could not save it; what was saved before is untouched", {
+  return new HeadwaterError("STORE_FAILED", "this device could not save the write; earlier writes are untouched", {
     cause,
   })
 }

@@ -1,10 +1,11 @@
 /**
- * A transaction holds what one group of steps is about to commit: the writes, and what the replica will know once the
- * writes are on the disk.
+ * A transaction has everything that one group of steps is about to commit: the writes for the disk, and the same
+ * records as they will be in memory once the writes are on the disk.
  *
- * Steps read through the transaction: they see what is known of the disk, with the changes that this group has made so
- * far. Nothing outside the replica sees these changes before the commit. Each step has a savepoint: when the step
- * throws, everything that it did here is undone, and the other steps of its group are committed as if it had never run.
+ * Steps read through the transaction: they see the records in memory (`Known`), with the changes that their group has
+ * made so far. Nothing outside the replica sees these changes before the commit. Each step has a savepoint: when the
+ * step throws, everything that it did here is undone, and the other steps of its group are committed as if it had never
+ * run.
  */
 
 import type { Value, Write } from "../store/store.ts"
@@ -29,12 +30,12 @@ import {
 type ByHash<T> = ReadonlyMap<string, ReadonlyMap<Hash, T>>
 
 /**
- * `pushLast` adds this number to the `startOp` of an outbox record, so that the change is pushed after all others of
- * its entity. The number is larger than the counter of any operation (`readChange` checks that).
+ * `pushLast` adds this number to the `startOp` of an outbox record, so that the change is pushed after all other
+ * changes of its entity. The number is larger than the counter of any operation, as `readChange` checks.
  */
 const BEHIND_ALL = 2 ** 31
 
-/** What is known of the disk (`Known`). A transaction reads from it whatever its group has not changed. */
+/** The records in memory (`Known`). A transaction reads from them everything that its group has not changed. */
 export interface Below {
   readonly state: State
   readonly stale: ReadonlyMap<string, StaleRecord>
@@ -52,8 +53,8 @@ export class Transaction {
   /** Changes that this group adds, by entity. */
   readonly held = new Map<string, Map<Hash, Held>>()
   /**
-   * The rows that this group has made without a document, by entity. A row is here only as long as nothing else in the
-   * group has changed its entity.
+   * The rows that this group has made without a document, by entity. When the group changes the entity once more, the
+   * row is removed from here.
    */
   readonly readyRows = new Map<string, { readonly collection: string; readonly row: StoredRow }>()
   /** Hashes of the changes that this group removes, by entity. */
@@ -64,8 +65,8 @@ export class Transaction {
    */
   readonly newEntities = new Set<string>()
   /**
-   * By hash, the changes that this group has made on this device. Each has the principal that was connected when it was
-   * made, because another account may connect in the middle of the group.
+   * By hash, the changes that this group has made on this device. `principal`: the principal that had connected last
+   * when the change was made. It is noted here, because another principal may connect in the middle of the group.
    */
   readonly minted = new Map<
     Hash,
@@ -77,24 +78,24 @@ export class Transaction {
   readonly bad = new Map<string, Map<Hash, BadRecord | undefined>>()
   readonly rejected = new Map<string, Map<Hash, RejectedRecord | undefined>>()
   /**
-   * Outbox records that this group adds or removes, by hash. A group may remove a record and add it again: the last
-   * action is kept.
+   * Outbox records that this group adds or removes, by hash. If a group does both to a record, only the last action
+   * counts.
    */
   readonly outbox: OutboxChanges = new Map()
   readonly #below: Below
   #state: State
-  /** Entities that were written to on this device in this group. */
+  /** Entities of which this group has made changes on this device. */
   readonly #written = new Set<string>()
-  /** Entities that something from elsewhere (entries, refusals, verdicts) has changed in this group. */
+  /** Entities that this group has changed because of entries, refusals or verdicts. */
   readonly #arrived = new Set<string>()
-  /** Functions to call when the commit is on the disk, before listeners are told of it. */
+  /** Functions to call when the commit is on the disk, before the replica calls its listeners. */
   readonly #committed: (() => void)[] = []
   /**
-   * Entities whose live document contains changes that this group has not committed yet. These documents are dropped
-   * when their step, or the group, fails.
+   * Entities whose live document contains changes that this group has not committed yet. If the step that made these
+   * changes, or the group, fails, the documents are dropped.
    */
   readonly #documents: string[] = []
-  /** The inverse of every change to the fields above, oldest first. */
+  /** Functions that undo each change to the maps, the sets and the state above, oldest first. */
   readonly #undo: (() => void)[] = []
 
   constructor(workspace: string, below: Below) {
@@ -106,8 +107,8 @@ export class Transaction {
   // ── savepoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Sets a savepoint. The function that it returns undoes everything since the savepoint. That function returns the
-   * entities whose live document must be dropped.
+   * Sets a savepoint. Returns a function that undoes everything since the savepoint, and that returns the entities
+   * whose live document the caller must drop.
    */
   savepoint(): () => readonly string[] {
     const undo = this.#undo.length
@@ -131,7 +132,7 @@ export class Transaction {
     return this.#documents
   }
 
-  /** Adds writes, and a function to call once they are on the disk. */
+  /** Adds writes, and a function that is called once the writes are on the disk. */
   add({ writes, done }: Plan): void {
     for (const write of writes) this.writes.push(write)
     this.#committed.push(done)
@@ -185,7 +186,7 @@ export class Transaction {
     return this.#below.outbox.get(entity, hash)
   }
 
-  /** Returns the records that the outbox will have after this commit. `before`: the records that it has now. */
+  /** Returns the records that the outbox will have after this commit. `before`: the records that the outbox has now. */
   allOwed(before: Iterable<Owed>): Owed[] {
     const all = new Map<Hash, Owed>()
     for (const owed of before) all.set(owed.hash, owed)
@@ -196,14 +197,15 @@ export class Transaction {
     return [...all.values()]
   }
 
-  /** Whether this replica has anything of the entity: on the disk, or added by this group. */
+  /** Whether this replica has a row, a mark or a bad change of the entity, or this group has added a change of it. */
   exists(entity: string): boolean {
     const { rows, stale, bad } = this.#below
     return rows.collectionOf(entity) !== undefined || this.held.has(entity) || stale.has(entity) || bad.has(entity)
   }
 
   /**
-   * Returns what subscribers are told as the origin of a row's change. `here`: only this device wrote to the entity.
+   * Returns the origin of a row's change, for subscribers. `here`: this group has changed the entity only by changes
+   * made on this device.
    */
   from(entity: string): "here" | "relay" {
     return this.#written.has(entity) && !this.#arrived.has(entity) ? "here" : "relay"
@@ -215,14 +217,14 @@ export class Transaction {
     this.writes.push([key, value])
   }
 
-  /** Writes a record as JSON, or removes it when it is undefined. */
+  /** Writes a record as JSON, or removes the record under `key` if `record` is undefined. */
   #putJson(key: Write[0], record: object | undefined): void {
     this.put(key, record && writeJson(key, record))
   }
 
   /**
-   * Saves a change with this commit. If the change was marked as bad because the disk had damaged its record, removes
-   * the mark.
+   * Saves a change with this commit. If the change is marked as bad because the disk has damaged its record, withdraws
+   * that mark.
    */
   hold(entity: string, held: Held): void {
     const { change } = held
@@ -240,7 +242,8 @@ export class Transaction {
 
   /**
    * Adds a change that was made on this device in this session. A derived change has the same hash each time it is
-   * made, so it may be on the rejected list already. Then it is taken off the list and pushed once more.
+   * made, so it may be on the rejected list already. Then it is removed from the list. The caller puts it into the
+   * outbox (`owe`).
    */
   mint(entity: string, held: Held): void {
     this.hold(entity, held)
@@ -251,13 +254,13 @@ export class Transaction {
     this.#add(this.#written, entity)
   }
 
-  /** Call when all changes of a new entity were added. `row`: the row that its document would give. */
+  /** Call after adding all changes of a new entity. `row`: the same row as its document would give. */
   createRow(collection: string, row: StoredRow): void {
     this.addRow(collection, row)
     this.#add(this.newEntities, row.id)
   }
 
-  /** Call when everything else about a touched entity was added. `row`: the row that its document would give. */
+  /** Call after adding everything else about a touched entity. `row`: the same row as its document would give. */
   addRow(collection: string, row: StoredRow): void {
     this.#set(this.readyRows, row.id, { collection, row })
   }
@@ -266,7 +269,7 @@ export class Transaction {
     if (this.readyRows.has(entity)) this.#delete(this.readyRows, entity)
   }
 
-  /** Removes the record of a change with this commit. */
+  /** Removes the loose record of a change with this commit. `takeDroppedOut` removes the change from pages. */
   drop(entity: string, hash: Hash): void {
     this.#forgetRow(entity)
     this.put(keys.change(this.workspace, entity, hash), undefined)
@@ -278,7 +281,7 @@ export class Transaction {
     )
   }
 
-  /** Marks an entity, so that its row is made again at the end of the group. */
+  /** Notes that the row of an entity must be made again at the end of the group. */
   touch(entity: string): void {
     this.#forgetRow(entity)
     this.#add(this.touched, entity)
@@ -288,7 +291,7 @@ export class Transaction {
     if (this.touched.has(entity)) this.#remove(this.touched, entity)
   }
 
-  /** Call before the entity is changed by something that does not come from this device. */
+  /** Call when an entry, a refusal or a verdict changes the entity in this group. */
   arrive(entity: string): void {
     this.#add(this.#arrived, entity)
   }
@@ -304,9 +307,10 @@ export class Transaction {
   }
 
   /**
-   * Moves a change behind all other outbox records of its entity (`last`), or back to its place. Call it with `last`
-   * for a change that perhaps nobody can ever push: changes of another account that do not depend on it must not wait
-   * for it. A creation stays first, because everything depends on it.
+   * Moves an outbox record behind all others of its entity (`last`), or back to its place. Call with `last` for a
+   * change that perhaps can never be pushed, because its record is damaged or it waits for missing changes. Other
+   * changes of the entity, perhaps of another principal, must not wait behind it. A creation stays first, because
+   * everything depends on it.
    */
   pushLast(entity: string, hash: Hash, last: boolean): void {
     const owed = this.owed(entity, hash)
@@ -315,7 +319,7 @@ export class Transaction {
     if (startOp !== owed.startOp) this.owe({ ...owed, startOp })
   }
 
-  /** Removes a change from the outbox, because the relay has it or because it was set aside. */
+  /** Removes an outbox record, because the relay has stored the change or because the change was set aside. */
   removeOwed(owed: Owed): void {
     this.#set(this.outbox, owed.hash, { owed, removed: true })
   }
@@ -326,7 +330,7 @@ export class Transaction {
     this.#set(this.stale, entity, record)
   }
 
-  /** Marks a change as bad, or withdraws the mark when `record` is undefined. */
+  /** Marks a change as bad, or withdraws the mark if `record` is undefined. */
   markBad(entity: string, hash: Hash, record: BadRecord | undefined): void {
     this.#forgetRow(entity)
     this.#putJson(keys.bad(this.workspace, entity, hash), record)
@@ -338,8 +342,8 @@ export class Transaction {
   }
 
   /**
-   * Puts a change on the rejected list, or takes it off when `record` is undefined. The bytes of the change are not
-   * kept in memory.
+   * Puts a change on the rejected list, or removes it from the list if `record` is undefined. Only the disk gets the
+   * bytes of the change; the list in memory does not have them.
    */
   reject(entity: string, hash: Hash, record: RejectedChange | undefined): void {
     this.#putJson(keys.rejected(this.workspace, entity, hash), record)

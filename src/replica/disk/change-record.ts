@@ -1,4 +1,4 @@
-/** A saved change with facts from the relay's entry, and the record on the disk that has both. */
+/** A saved change with the facts about it, and the record on the disk that has both. */
 import { HeadwaterError } from "../../base/errors.ts"
 import type { Value } from "../../store/store.ts"
 import type { Change } from "../../wire/chunk.ts"
@@ -8,13 +8,18 @@ import { changeAt } from "../../wire/received-chunks.ts"
 export interface Held {
   readonly change: Change
   readonly collection: string
-  /** The principal that pushed the change, as the relay's entry names it. */
+  /**
+   * The author of the change. For a change of the relay: the principal that the entry names. For a change made here:
+   * the principal that had connected last, or undefined when none had connected yet.
+   */
   readonly by?: string | undefined
+  /** `adopted` of the relay's entry: `by` is the principal that the pusher has named. */
   readonly adopted?: true | undefined
+  /** `once` of the relay's entry. */
   readonly once?: Uint8Array | undefined
 }
 
-/** Makes the entry that is the record of a change. Its only chunk is that of the change. */
+/** Makes the entry that is saved as the record of a change. Its only chunk is the chunk of the change. */
 export function entryOf(entity: string, { change, collection, by, adopted, once }: Held): Entry {
   return {
     entity,
@@ -28,8 +33,8 @@ export function entryOf(entity: string, { change, collection, by, adopted, once 
 }
 
 /**
- * Reads the record of a change; undefined when it is damaged, just as when there is no record. Any other failure (no
- * memory, say) is thrown: it does not show that the record is damaged.
+ * Reads the record of a change; undefined when the record is missing or damaged. Throws any other failure, such as a
+ * lack of memory, because it does not show that the record is damaged.
  */
 export function heldOf(value: Value | undefined, hash: Hash): Held | undefined {
   if (value === undefined || typeof value === "string") return undefined

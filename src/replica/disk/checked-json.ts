@@ -26,7 +26,7 @@ export function parseJson(key: Key, value: Value | undefined): unknown {
     return JSON.parse(json)
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
-    throw error // this does not show that the record is damaged
+    throw error // another error, such as a lack of memory, does not show that the record is damaged
   }
 }
 

@@ -1,11 +1,11 @@
 /**
- * The journal: a ring of records that say what each of the last commits touched. Another writer on the same store (a
- * second tab), or this writer after a failed commit, reads the journal, and then reads again only the records that the
- * journal names.
+ * The journal: a ring of records, one for each of the last commits, that name what the commit touched. Another writer
+ * on the same store (a second tab), or this writer after a failed commit, reads the journal. It then reads again only
+ * the records that the journal names.
  *
- * A record is JSON: `n`, the number of the commit, and what it touched: `e`, entities; `r`, rows by collection (their
- * entities are touched, too); `p`, pages of rows by collection; `o`, pages of the outbox; `s`, the state record. `all`
- * in place of these fields: the commit touched more than a record may name.
+ * A journal record is JSON. `n`: the number of the commit. `e`: the entities that the commit touched. `r`: the rows, by
+ * collection; the entities of these rows are touched, too. `p`: the pages of rows, by collection. `o`: pages of the
+ * outbox. `s`: the state record. `all`, in place of all fields but `n`: the commit touched more than a record may name.
  */
 
 import type { Sizes } from "../../base/replica-sizes.ts"
@@ -27,21 +27,19 @@ interface JournalRecord {
 
 /** Everything that one or several commits have touched. */
 export class Touched {
-  /** Entities of which a change, an outbox record, a mark or a verdict was written. */
+  /** Entities of which a row, a change, an outbox record, a mark or a verdict was written. */
   readonly entities = new Set<string>()
   readonly rows = new Map<string, Set<string>>()
   readonly rowPages = new Map<string, Set<number>>()
   outboxPages = false
   state = false
-  /**
-   * True when a commit touched more keys than a journal record may name, or when the journal lacks the record of it.
-   */
+  /** True when a commit touched more than a journal record may name, or when the journal lacks a commit's record. */
   everything = false
 
   /**
-   * Finds what a commit touches. `writes`: all its writes, whose keys show this. `owed`: the entities of which outbox
-   * records were added or removed. Keys of outbox records do not show this: new records may go into pages at once, and
-   * a fold moves records without changing them.
+   * Finds from the keys of a commit's `writes` what the commit touches. `owed`: the entities of which outbox records
+   * were added or removed. The keys of outbox records are ignored: new records may go into pages at once, and a fold
+   * moves records without changing them.
    */
   static by(writes: readonly Write[], owed: Iterable<string>): Touched {
     const touched = new Touched()
@@ -131,7 +129,9 @@ export function journalWrites(
 export interface LastCommit {
   readonly n: number
   readonly value: Value | undefined
-  /** Whether the record is damaged. Then everything is read again, and the next commit writes a new record. */
+  /**
+   * Whether the record is damaged. Then the replica reads everything again, and its next commit writes a new record.
+   */
   readonly isDamaged: boolean
 }
 
@@ -165,13 +165,13 @@ export async function touchedSince(
   return touched
 }
 
-/** Reads a record; undefined when it is damaged. */
+/** Reads a journal record; undefined when it is damaged. */
 function readRecord(key: Key, value: Value | undefined): JournalRecord | undefined {
   const record = parseJson(key, value) as JournalRecord | null | undefined
   return record && isWhole(record) ? record : undefined
 }
 
-/** Whether a record has the fields that are read from it; otherwise it is damaged. */
+/** Whether a journal record has the fields that `Touched.add` and `touchedSince` read. */
 function isWhole({ n, e = [], r = {}, p = {} }: JournalRecord): boolean {
   return Number.isInteger(n) && [e, ...Object.values(r), ...Object.values(p)].every(Array.isArray)
 }

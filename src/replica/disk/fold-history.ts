@@ -2,8 +2,8 @@
  * Plans the writes that move loose changes of an entity into its pages, and the writes that take changes out of its
  * pages.
  *
- * Changes are added to the newest page until it is full, then to new pages. Only the newest page is rewritten when
- * changes are added, and only its last block is encoded again. So a long history is not rewritten because it grows.
+ * Changes are added to the newest page until it is full, then to new pages. To add changes, a fold rewrites only the
+ * newest page, and encodes only its last block again. So a long history is not rewritten because it grows.
  */
 import type { Sizes } from "../../base/replica-sizes.ts"
 import type { Key, Store, Write } from "../../store/store.ts"
@@ -15,25 +15,26 @@ import { keys, pageNumber } from "./records.ts"
 
 type FoldSizes = Pick<Sizes, "historyPage" | "historyBlock">
 
-/** A block has fewer bytes of chunks than this, unless it has one change only. */
+/** The most bytes of chunks in a block, unless it has one change only. */
 const BLOCK_BYTES = 2 ** 15
 
 export interface Fold {
   readonly writes: readonly Write[]
-  /** How many changes move into pages, and the bytes of their chunks. */
+  /** How many changes move into pages. */
   readonly changes: number
+  /** Bytes of the chunks of these changes. */
   readonly bytes: number
-  /** Whether other changes of the entity may move, too, and did not fit into this fold. */
+  /** Whether more changes of the entity may move that did not fit into this fold. */
   readonly isPart: boolean
 }
 
-/** A fold takes in changes until it has this many bytes of chunks or this many changes: it is one commit. */
+/** The most bytes of chunks, and the most changes, that one fold moves, because one commit saves the fold. */
 const FOLD_BYTES = 2 ** 20
 const FOLD_CHANGES = 1024
 
 /**
  * Plans a fold of the loose changes for which `mayMove` returns true. Returns "damaged", with nothing to write, when a
- * page that it has to read is damaged: a fold must not write a new page without the changes that were in it.
+ * page that the fold has to read is damaged: a rewritten page would lack the changes of its damaged blocks.
  */
 export async function foldHistory(
   store: Store,
@@ -45,7 +46,7 @@ export async function foldHistory(
   const all: Held[] = []
   for (const [key, value] of await store.list(keys.changesOf(w, entity))) {
     const hash = key[3] ?? ""
-    const held = mayMove(hash) ? heldOf(value, hash) : undefined // a damaged one stays loose
+    const held = mayMove(hash) ? heldOf(value, hash) : undefined // a damaged change stays loose
     if (held !== undefined) all.push(held)
   }
   if (all.length === 0) return { writes: [], changes: 0, bytes: 0, isPart: false }
@@ -61,7 +62,7 @@ export async function foldHistory(
   const writes: Write[] = loose.map(({ change }) => [keys.change(w, entity, change.hash), undefined])
   const rewritten = rewrite(pages, (held) => {
     const again = byHash.get(held.change.hash)
-    return again === undefined || saySame(again, held) ? held : again // the words of the latest entry count
+    return again === undefined || saySame(again, held) ? held : again // `again` has the latest entry's facts
   })
   for (const { key, blocks } of rewritten) writes.push([key, joinBlocks(blocks)])
   if (added.length > 0) {
@@ -71,7 +72,7 @@ export async function foldHistory(
   return { writes, changes: loose.length, bytes: chunkBytes(loose), isPart: loose.length < all.length }
 }
 
-/** Returns the first of these changes, as many as fit into one fold; at least one. */
+/** Returns the first of these changes: as many as fit into one fold, but at least one. */
 function oldest(held: readonly Held[]): readonly Held[] {
   let bytes = 0
   let count = 0
@@ -86,9 +87,10 @@ function oldest(held: readonly Held[]): readonly Held[] {
 const chunkBytes = (held: readonly Held[]): number => held.reduce((sum, { change }) => sum + change.chunk.length, 0)
 
 /**
- * Whether one of these changes, sorted by age, may also be in an older page than this one. That happens when changes
- * arrive again, because the relay was restored or replaced. The answer is a guess from operation counters. If it is
- * wrong, a change gets into two pages: this takes some bytes, and the change is read from the newer page.
+ * Whether one of these changes, the oldest first, may also be in an older page than this page. A change that is in a
+ * page becomes loose again when it arrives again, because the relay was restored or replaced. The answer is a guess
+ * from operation counters. If it is wrong, a change gets into two pages: this costs some bytes, and the change is then
+ * read from the newer page.
  */
 function beginsBefore([first]: readonly Held[], { blocks }: HistoryPage): boolean {
   const startOp = (first as Held).change.startOp
@@ -130,7 +132,7 @@ function addTo(
 
 const bytesOf = (blocks: readonly HistoryBlock[]): number => blocks.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-/** How many of these changes the next block has: those of one collection, up to `most`, with not too many bytes. */
+/** How many of these changes the next block gets: at most `most`, all of one collection, up to `BLOCK_BYTES`. */
 function blockLength(held: readonly Held[], most: number): number {
   let bytes = 0
   let n = 0
@@ -153,8 +155,8 @@ export function takeOut(
 }
 
 /**
- * Replaces each change by `next(held)`, or removes it if that is undefined. Returns the pages that differ after this.
- * `damaged`: removes damaged blocks, which otherwise stay as they are.
+ * Replaces each change by `next(held)`, or removes it if `next` returns undefined. `damaged`: removes damaged blocks,
+ * which otherwise stay as they are. Returns only the pages that differ from before.
  */
 function rewrite(
   pages: readonly HistoryPage[],

@@ -1,10 +1,10 @@
 /**
- * The changes of an entity on the disk. New ones are loose: each is a record of its own (`change-record.ts`). Idle work
- * moves them into the pages of the entity (`history-page.ts`, `fold-history.ts`). A change may be in both places: when
- * a change that is in a page arrives once more, it also gets a loose record, until the next fold.
+ * The changes of an entity on the disk. A new change is loose: it is a record of its own (`change-record.ts`). Idle
+ * work moves loose changes into the pages of the entity (`history-page.ts`, `fold-history.ts`). A change may be in both
+ * places: when a change that is in a page arrives once more, it also gets a loose record, until the next fold.
  *
- * Loose records are read before pages everywhere. A change only ever moves from a loose record to a page, so a change
- * that another writer moves meanwhile is read twice instead of never.
+ * Loose records are always read before pages. A change only ever moves from a loose record to a page, so a change that
+ * another writer moves between the two readings is read twice instead of never.
  */
 import { listAt } from "../../base/maps.ts"
 import type { Key, Store, Value } from "../../store/store.ts"
@@ -23,7 +23,7 @@ export interface HistoryPage {
 export interface SavedHistory {
   /** The changes that can be read. */
   readonly held: ReadonlyMap<Hash, Held>
-  /** Hashes of the loose records that cannot be read, and whose change is in no page either. */
+  /** Hashes of the loose records that cannot be read and whose change is in no page. */
   readonly unreadable: readonly Hash[]
   /** The newest page first. */
   readonly pages: readonly HistoryPage[]
@@ -59,8 +59,8 @@ export const pageOf = ([key, value]: [Key, Value]): HistoryPage => ({ key, block
 export const isDamaged = ({ blocks }: HistoryPage): boolean => blocks.some(({ held }) => held === undefined)
 
 /**
- * Reads these changes; leaves out those that cannot be read. The pages of an entity are read once, and only if one of
- * its changes is not loose.
+ * Reads these changes; leaves out changes that cannot be read. Reads the pages of an entity only if it has no readable
+ * loose record of one of these changes, and then once.
  */
 export async function readChanges(
   store: Store,
@@ -84,7 +84,7 @@ export async function readChanges(
   return found
 }
 
-/** The history of one entity, and which entity it is. */
+/** The history of one entity, with the entity's id. */
 export interface EntityHistory extends SavedHistory {
   readonly entity: string
 }
@@ -93,9 +93,9 @@ export interface EntityHistory extends SavedHistory {
 const PAGES_AT_ONCE = 32
 
 /**
- * Reads the histories of all entities, in the order of their ids. `records`: how many loose records are read at once.
- * The pages of some entities are read only after the loose records of the same entities (see the top of this file), so
- * pages that were read too far ahead are read again in the next round.
+ * Reads the histories of all entities, in the order of their ids. Each round reads `records` loose records, and then
+ * the pages of the same entities, in this order for the reason at the top of this file. The last read of pages may also
+ * return pages of later entities: the next round reads them again.
  */
 export async function* histories(store: Store, w: string, records: number): AsyncGenerator<EntityHistory> {
   let after: Key | undefined
@@ -103,7 +103,7 @@ export async function* histories(store: Store, w: string, records: number): Asyn
   for (let isEnd = false; !isEnd; ) {
     const loose = await store.list(keys.changes(w), { limit: records, ...(after && { after }) })
     isEnd = loose.length < records
-    // The last entity may have more loose records than were read.
+    // The last entity may have more loose records than this list, so all its loose records are read below.
     const until = isEnd ? undefined : (loose.at(-1)?.[0][2] as string)
     const byEntity = new Map<string, [Key, Value][]>()
     for (const record of loose) listAt(byEntity, record[0][2] ?? "").push(record)
@@ -128,10 +128,12 @@ export async function* histories(store: Store, w: string, records: number): Asyn
   }
 }
 
-/** Larger than any hash, and than any page's number. */
+/** As the last part of a key, sorts after every hash and every page's number. */
 const AFTER_ALL_HASHES = "~"
 
-/** Reads the pages of the entities after `behind`, up to and including `until`, entity by entity. */
+/**
+ * Reads, entity by entity, the pages of the entities after `behind`, up to and including `until` (undefined: the last).
+ */
 async function* pagesBehind(
   store: Store,
   w: string,

@@ -1,15 +1,15 @@
 /**
- * A page of an entity's history: many changes in one value, in the short form. A page is made of blocks. Each block can
- * be read without the others, so a damaged byte costs the changes of one block, and adding changes to a page leaves its
- * full blocks as they are.
+ * A page of an entity's history: many changes in one value, in the short form. A page consists of blocks, and each
+ * block can be read alone. So a damaged byte costs the changes of one block only, and a fold that adds changes to a
+ * page leaves its full blocks as they are.
  *
  * `page = (uleb length of the block | block)*`
  * `block = check (8 bytes) | uleb length of the words | words | chunks in the short form (wire/short-chunks.ts)`
  *
- * The words are JSON: `[collection, runs]`. A run is `[count, by, adopted, once]` and says what the relay's entries said
- * of successive changes: how many there are, the principal or null, 1 if they were adopted and 0 if not, `once` in hex
- * or null. `check` covers the key of the page, the words, and the hash of each change: a block that fits its check holds
- * exactly the changes that were written, and the disk has not put it under the key of another entity.
+ * The words are JSON: `[collection, runs]`. A run is `[count, by, adopted, once]`: the number of successive changes
+ * with the same facts (`Held`), and these facts: `by` or null, 1 if adopted and 0 if not, `once` in hex or null.
+ * `check` covers the key of the page, the words, and the hash of each change. So a block that fits its check has
+ * exactly the changes that were written, and is under the key of its entity.
  */
 import { HeadwaterError } from "../../base/errors.ts"
 import { bytesOfHex, hex, sha256 } from "../../base/hash.ts"
@@ -26,17 +26,19 @@ type Run = readonly [count: number, by: string | null, adopted: 0 | 1, once: str
 export interface HistoryBlock {
   /** The block as it is in the page. */
   readonly bytes: Uint8Array
-  /** Its changes in the order in which they were written; undefined when the disk has damaged the block. */
+  /**
+   * The changes of the block, in the order in which they were written; undefined when the disk has damaged the block.
+   */
   readonly held: readonly Held[] | undefined
 }
 
 const CHECK = 8
-/** No block has fewer bytes. */
+/** The fewest bytes of a block. */
 const SHORTEST = CHECK + 2
 const utf8 = new TextEncoder()
 const strictText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Encodes a block of the page under `key`. Give the changes in causal order, because then they are shorter. */
+/** Encodes a block of the page under `key`. Changes take fewer bytes if they are passed in causal order. */
 export function writeBlock(key: Key, held: readonly Held[]): HistoryBlock {
   const collection = held[0]?.collection ?? ""
   const words = JSON.stringify([collection, runsOf(held)])
@@ -66,8 +68,8 @@ export function joinBlocks(blocks: readonly HistoryBlock[]): Uint8Array {
 }
 
 /**
- * Reads a page. `held` of a block that cannot be read is undefined. When the lengths of blocks are damaged, the rest of
- * the page counts as one such block. Any failure that does not show damage (no memory, say) is thrown.
+ * Reads a page. When the length of a block is damaged, the rest of the page counts as one damaged block. Throws a
+ * failure that does not show damage, such as a lack of memory.
  */
 export function readPage(key: Key, value: Value): HistoryBlock[] {
   if (typeof value === "string" || value.length === 0) return [{ bytes: new Uint8Array(), held: undefined }]
@@ -76,7 +78,7 @@ export function readPage(key: Key, value: Value): HistoryBlock[] {
   while (!page.done) {
     const from = page.at
     const block = orDamaged(() => page.slice(page.uleb()))
-    // A page of zeros would otherwise be a block for each byte.
+    // Without `SHORTEST`, a page that the disk has overwritten with zeros would have a block for each byte.
     const bytes = block !== undefined && block.length >= SHORTEST ? block : value.subarray(from)
     blocks.push({ bytes, held: orDamaged(() => readBlock(key, bytes)) })
     if (bytes.length + from === value.length) break
@@ -124,11 +126,11 @@ function runsOf(held: readonly Held[]): Run[] {
   return runs
 }
 
-/** Whether the relay's entries said the same of two changes. */
+/** Whether two changes have the same `by`, `adopted` and `once`. */
 export const saySame = (a: Held, b: Held): boolean =>
   a.by === b.by && a.adopted === b.adopted && (a.once && hex(a.once)) === (b.once && hex(b.once))
 
-/** Adds to changes what the runs say of them. */
+/** Adds to each change the facts of its run. */
 function withRuns(changes: readonly Pick<Held, "change" | "collection">[], runs: readonly Run[]): Held[] {
   const held: Held[] = []
   let at = 0
@@ -143,7 +145,7 @@ function withRuns(changes: readonly Pick<Held, "change" | "collection">[], runs:
   return held
 }
 
-/** Yields the changes of those blocks that can be read. */
+/** Yields the changes of all blocks that can be read. */
 export function* heldIn(blocks: readonly HistoryBlock[]): Generator<Held> {
   for (const { held } of blocks) if (held !== undefined) yield* held
 }

@@ -1,7 +1,7 @@
 /**
  * A page of the outbox: many records in one value, so that a workspace with a large outbox opens quickly. Principal,
- * `how` and fields are the same in many records, so each combination of them is written once, as a kind. An entity has
- * one line for each kind of its changes. A line is parsed only when its entity is needed.
+ * `how` and fields are the same in many records, so each combination of these three is written once, as a kind. An
+ * entity has one line for each kind of its changes. A line is parsed only when its entity is needed.
  *
  * The value is JSON with a checksum: `{ kinds: [principal, how, fields, count of changes][], lines }`. A line has,
  * separated by spaces: the entity, the index of the kind, 1 if the entity's creation is among the changes and 0 if not,
@@ -20,7 +20,10 @@ export interface Kind {
   readonly how: OutRecord["how"]
   /** How many changes of this kind the page has. */
   readonly owed: number
-  /** What a row shows for such changes. `created`: the entity's creation is one of them. `edited`: it is not. */
+  /**
+   * What the row of an entity with one line of this kind shows. `created`: the line has the entity's creation.
+   * `edited`: it does not.
+   */
   readonly created: Pending
   readonly edited: Pending
 }
@@ -29,7 +32,9 @@ export interface Kind {
 export interface Line {
   readonly entity: string
   readonly kind: Kind
+  /** Whether the entity's creation is one of these changes. */
   readonly creation: boolean
+  /** Parses the line. */
   owed(): Owed[]
 }
 

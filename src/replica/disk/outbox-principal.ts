@@ -1,6 +1,6 @@
 /**
- * Says which principal an outbox record belongs to. A change made under one principal is never pushed as if it were
- * another's.
+ * Says which principal an outbox record belongs to. A change that was made under one principal is never pushed as the
+ * own change of another principal.
  */
 
 import type { OutRecord, State } from "./records.ts"

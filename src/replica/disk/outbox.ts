@@ -2,9 +2,9 @@
  * The outbox in memory: one record for each change that the relay has not acknowledged yet. A record is saved in the
  * same commit as its change, and removed in the commit that handles the ack.
  *
- * A device that was offline for long has tens of thousands of records. So that its workspace still opens quickly, most
- * records lie in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its entity is
- * needed.
+ * A device that was offline for long may have tens of thousands of records. Its workspace must still open quickly. So
+ * most records are in pages (`paged-records.ts`, `outbox-page.ts`), and a line of a page is unpacked only when its
+ * entity is needed.
  */
 
 import type { Sizes } from "../../base/replica-sizes.ts"
@@ -29,7 +29,7 @@ import { type Principals, WaitingForOthers } from "./waiting-for-others.ts"
 /** The outbox records that one commit adds or removes, by the hash of the change. */
 export type OutboxChanges = Map<Hash, { readonly owed: Owed; readonly removed: boolean }>
 
-/** How many of the records that were added last are kept for `addedSince`. */
+/** How many records stay in memory for `addedSince`: those that were added last. */
 const RECENT = 1024
 
 /** One line of a page that is not unpacked yet, and the next such line of the same entity. */
@@ -45,16 +45,13 @@ export class Outbox {
   readonly #byEntity = new Map<string, OwedOfEntity>()
   readonly #packed = new Map<string, Packed>()
   #total = 0
-  /** How many changes in the outbox were made under each principal; `adopt` records are not counted. */
+  /** How many records of the outbox have each `principal`; `adopt` records are not counted. */
   readonly #byPrincipal = new Map<string | null, number>()
-  /**
-   * The changes that wait for another principal. Undefined while there is none, and before the first call of
-   * `#waiting`.
-   */
+  /** The changes that wait for another principal; undefined when `#waiting` has found none or was never called. */
   #others: WaitingForOthers | undefined
   /** Entities whose records have changed since `#others` was last updated. */
   readonly #moved = new Set<string>()
-  /** How many records were added since this outbox was read. A new version of a record is counted as an addition. */
+  /** How many records were added since this object was made. Each new version of a record counts, too. */
   additions = 0
   /** The records that were added last: addition number `n` is in slot `n % RECENT`. */
   readonly #recent: Owed[] = []
@@ -86,7 +83,7 @@ export class Outbox {
 
   /**
    * Reads again the loose records of one entity, which another writer has changed. Call only when no page of the outbox
-   * has changed. Returns a function that makes what was read take effect.
+   * has changed. Returns a function that puts the records that were read into this object.
    */
   async readAgain(store: Store, entity: string, note: NoteDamaged): Promise<() => void> {
     const loose = new Map<Hash, OutRecord | null>()
@@ -112,8 +109,7 @@ export class Outbox {
   }
 
   /**
-   * Adds a page. Its lines are kept by entity and not unpacked: unpacking ten thousand lines would delay the first list
-   * on screen.
+   * Adds a page. Its lines stay packed, by entity: unpacking ten thousand lines would delay the first list on screen.
    */
   #addPage({ kinds, lines }: Page, page: number): void {
     for (const line of lines) {
@@ -166,7 +162,8 @@ export class Outbox {
   }
 
   /**
-   * Returns the records that were added since `additions` had this value; undefined when more were added than are kept.
+   * Returns the records that were added since `this.additions` had the value `additions`; undefined when these are more
+   * than `RECENT`.
    */
   addedSince(additions: number): Owed[] | undefined {
     if (this.additions - additions > RECENT) return undefined
@@ -180,16 +177,16 @@ export class Outbox {
   }
 
   /**
-   * Counts the changes that wait for each principal that is not the present one: the changes that this principal made,
-   * and later changes of the same entities, which are pushed after them.
+   * Counts the changes that wait for each principal other than the present one: the changes that this principal made,
+   * and the changes of the same entities that are pushed after them.
    */
   others(state: Principals): { principal: string; pending: number }[] {
     return [...(this.#waiting(state)?.counts ?? [])].map(([principal, pending]) => ({ principal, pending }))
   }
 
   /**
-   * Whether a change waits for a principal that is not the present one: because that principal made it, or because it
-   * is pushed after a change that this principal made.
+   * Whether a change waits for a principal other than the present one: because that principal made the change, or made
+   * a change of the same entity that is pushed before it.
    */
   waitsForOther(owed: Owed, state: Principals): boolean {
     if (!this.#waiting(state)?.has(owed.entity)) return false
@@ -231,7 +228,7 @@ export class Outbox {
 
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Plans the writes that save these changes of the outbox. `done` makes the changes take effect in memory. */
+  /** Plans the writes that save these additions and removals. The plan's `done` applies them to this object. */
   plan(changes: OutboxChanges): Plan {
     const records = new Map<string, Owed | undefined>()
     for (const { owed, removed } of changes.values()) {
@@ -288,8 +285,8 @@ export class Outbox {
 }
 
 /**
- * The outbox records of one entity. How many changes touch each field is updated with every record and never counted
- * anew, because a note that was typed into offline has thousands of records.
+ * The outbox records of one entity. Adding or deleting a record updates the counts by field. They are never computed
+ * from all records, because a note that was typed into offline has thousands of records.
  */
 class OwedOfEntity {
   readonly records = new Map<Hash, Owed>()
@@ -337,7 +334,7 @@ class OwedOfEntity {
   }
 }
 
-/** The fields of a record that are written into its value. The other two, entity and hash, are in its key. */
+/** Returns the fields of a record that its value has. The entity and the hash are in its key. */
 const withoutNames = ({ startOp, bytes, how, principal, fields }: Owed): OutRecord => {
   return { startOp, bytes, how, principal, fields }
 }
@@ -359,7 +356,7 @@ function formatOf(workspace: string): PageFormat<Owed> {
     loosePrefix: keys.outbox(workspace),
     idOf: (key) => idOf(key[2] ?? "", key[3] ?? ""),
     *readPage(value, key) {
-      // A damaged page must not be taken for an empty one: the fold would rewrite it without its records.
+      // `refuseDamaged` throws: if a damaged page counted as empty, the fold would rewrite it without its records.
       for (const line of readPage(value, key, refuseDamaged)?.lines ?? []) {
         for (const owed of line.owed()) yield [idOf(owed.entity, owed.hash), owed] as const
       }

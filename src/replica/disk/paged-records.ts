@@ -1,11 +1,11 @@
 /**
- * Records of one kind (rows of a collection, or the outbox) on the disk. Most records lie in pages: about a thousand
+ * Records of one kind (rows of a collection, or the outbox) on the disk. Most records are in pages: about a thousand
  * records in one value, so that ten thousand records open in the time of a JSON.parse. A record that is newer than its
- * page is loose: it lies under a key of its own and replaces the record in the page. A loose `null` says that the
- * record in the page is gone. Loose records are folded into pages in idle time, because a fold rewrites whole pages.
+ * page is loose: it has a key of its own, and it replaces the record in the page. A loose `null` says that the record
+ * in the page is gone. Loose records are folded into pages in idle time, because a fold rewrites whole pages.
  *
- * This class knows where each record lies, and how many records of each page are not gone. `rows.ts` and `outbox.ts`
- * keep the content of the records.
+ * The class `Paged` knows where each record is, and how many records of each page are not gone. `rows.ts` and
+ * `outbox.ts` have the content of the records.
  */
 import { listAt } from "../../base/maps.ts"
 import type { Key, Store, Value, Write } from "../../store/store.ts"
@@ -20,9 +20,9 @@ export interface PageFormat<R> {
   idOf(key: Key): string
   readPage(value: Value | undefined, key: Key): Iterable<readonly [id: string, record: R]>
   writePage(records: Iterable<R>, key: Key): string
-  /** Reads a loose value; null when it says that the record is gone. */
+  /** Reads a loose value. `null`: the record is gone. */
   readRecord(value: Value, key: Key): R | null
-  /** Writes a loose value; null when the record is gone. */
+  /** Encodes a loose value. `null`: the record is gone. */
   writeRecord(record: R | null, key: Key): string
 }
 
@@ -31,7 +31,7 @@ export interface PageSizes {
   readonly page: number
   /** A commit with this many new records or more writes them as pages at once. */
   readonly atOnce: number
-  /** Loose records are folded into pages once there are this many, or more if there are many pages (`#mostLoose`). */
+  /** This many loose records make a fold due. With many pages, more are needed (`#mostLoose`). */
   readonly loose: number
   /** Pages that one fold rewrites at most. */
   readonly folded: number
@@ -53,13 +53,13 @@ const LOOSE_AT_MOST = 16
 export class Paged<R> {
   readonly #format: PageFormat<R>
   readonly #sizes: PageSizes
-  /** The page of each record that lies in a page, also when a loose value replaces the record in the page. */
+  /** The page of each record that is in a page, even if a loose value replaces the record. */
   readonly #pageOf = new Map<string, number>()
   /** The ids of the loose values. True: the value is `null`, so the record is gone. */
   readonly #loose = new Map<string, boolean>()
   /** How many loose values are not `null`. */
   #looseRecords = 0
-  /** Ids of loose `null`s without a record in a page. They are left over when the disk has damaged the page. */
+  /** Ids of loose `null`s of which no page has the record. They remain when the disk has damaged that page. */
   readonly #needless = new Set<string>()
   /** How many records of each page are not gone, by page number. */
   readonly #counts = new Map<number, number>()
@@ -82,7 +82,7 @@ export class Paged<R> {
     this.#pageOf.set(id, page)
   }
 
-  /** Call before these pages are read again. Forgets which records lie in them. */
+  /** Call before these pages are read again. Forgets which records are in them. */
   forgetPages(pages: ReadonlySet<number>): void {
     for (const page of pages) this.#counts.delete(page)
     if (pages.size > 0) for (const [id, at] of this.#pageOf) if (pages.has(at)) this.#pageOf.delete(id)
@@ -93,8 +93,8 @@ export class Paged<R> {
   }
 
   /**
-   * Call when a loose value was read or written (`gone`: it is `null`). The record's page, if any, must be known
-   * already.
+   * Call when a loose value was read or written. `gone`: the value is `null`. If the record is in a page, call `place`
+   * before this.
    */
   setLoose(id: string, gone: boolean): void {
     const page = this.#pageOf.get(id)
@@ -134,8 +134,8 @@ export class Paged<R> {
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Plans the writes that save these records (undefined: the record is gone). When there are many new records, as after
-   * an import or a heal, they are written as pages.
+   * Plans the writes that save these records. A record that is undefined is gone. Many new records, as after an import
+   * or a heal, are written as pages.
    */
   plan(changes: ReadonlyMap<string, R | undefined>): Plan {
     const writes: Write[] = []
@@ -202,8 +202,8 @@ export class Paged<R> {
 
   /**
    * How many loose records make a fold due. A fold rewrites whole pages, so it costs less per record when more records
-   * of a page are loose. So the more pages there are, the more loose records are needed. There is an upper bound,
-   * because an opening reads loose records one by one.
+   * of a page are loose. So this number grows with the number of pages. It has an upper bound, because loose records
+   * are read one by one when the workspace opens.
    */
   get #mostLoose(): number {
     const { loose } = this.#sizes
@@ -212,9 +212,9 @@ export class Paged<R> {
   }
 
   /**
-   * Plans a fold: loose records go into a few pages, which are rewritten whole, and empty pages are removed. The
-   * records are read from the disk, so that no value that exists only in memory gets into a page. Returns undefined
-   * when there is nothing to fold.
+   * Plans a fold: loose records go into a few pages, which are rewritten whole, and empty pages are removed. Reads the
+   * records from the disk, so that no value that exists only in memory gets into a page. Returns undefined when there
+   * is nothing to fold.
    */
   async fold(store: Store): Promise<Plan | undefined> {
     const moves = this.#chooseFold()
@@ -252,15 +252,15 @@ export class Paged<R> {
   }
 
   /**
-   * Chooses which loose records go to which page: back to their own page or, if they are in no page yet, to the last
-   * page until it is full, and then to new pages.
+   * Chooses the page for each loose record that this fold moves: the page that has the record or, for a new record, the
+   * last page until that is full, and then new pages.
    */
   #chooseFold(): Map<number, string[]> {
     const moves = new Map<number, string[]>()
     const most = this.#sizes.folded
     for (const [page, count] of this.#counts) if (count === 0 && moves.size < most) moves.set(page, [])
     if (this.#looseRecords >= this.#mostLoose) this.#chooseRecords(moves, most)
-    // A loose `null` is folded when its page is rewritten, because the new page does not have the record.
+    // If the page of a loose `null` is rewritten, the `null` goes, too: the new page does not have the record.
     for (const [id, gone] of this.#loose) {
       const page = this.#pageOf.get(id)
       if (gone && page !== undefined) moves.get(page)?.push(id)
@@ -271,7 +271,8 @@ export class Paged<R> {
   #chooseRecords(moves: Map<number, string[]>, most: number): void {
     let last = this.#nextPage - 1
     let room = last === 0 ? 0 : this.#sizes.page - (this.#counts.get(last) ?? 0)
-    // Few records are folded at a time, so that one journal record can name them, unless far too many are loose.
+    // One fold moves at most `loose` records, so that one journal record can name them. If far more records are loose,
+    // it moves all records above `#mostLoose`.
     const records = Math.max(this.#sizes.loose, this.#looseRecords - this.#mostLoose)
     for (const id of this.#inFoldingOrder().slice(0, records)) {
       let page = this.#pageOf.get(id)
@@ -289,9 +290,9 @@ export class Paged<R> {
   }
 
   /**
-   * Returns the ids of loose records in the order in which they are folded. New records, which all go to the last page,
-   * come first. Then come the records of the page with the most loose records, and so on: a page is rewritten whole, so
-   * it should take in many records at once.
+   * Returns the ids of loose records in the order in which they are folded. New records come first, because they all go
+   * to the last page. Then come the records of the page with the most loose records, and so on: a page is rewritten
+   * whole, so it should take in many records at once.
    */
   #inFoldingOrder(): string[] {
     const byPage = new Map<number | undefined, string[]>()
@@ -305,7 +306,7 @@ export class Paged<R> {
   async #readLoose(store: Store, ids: readonly string[]): Promise<Map<string, R | null>> {
     const { recordKey, idOf, readRecord, loosePrefix } = this.#format
     const read = new Map<string, R | null>()
-    // Reading all loose records at once is quicker than reading many keys, unless this fold needs only few of them.
+    // If the fold needs more than a quarter of the loose records, one `list` of all is quicker than a `get` for each.
     if (ids.length * 4 > this.#loose.size) {
       const wanted = new Set(ids)
       for (const [key, value] of await store.list(loosePrefix)) {

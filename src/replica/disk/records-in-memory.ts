@@ -1,7 +1,7 @@
 /**
- * What a replica knows of its disk: rows, outbox, stale marks, verdicts and the state record, but no documents. The
- * replica reads them when it opens and updates them with each commit. Records that another writer, or a failed commit,
- * has changed on the disk are read again.
+ * The records of its disk that a replica has in memory: rows, outbox, stale marks, verdicts and the state record, but
+ * no changes. The replica reads them when it opens and updates them with each commit. It reads those records again that
+ * another writer, or a commit that seemed to fail, has changed on the disk.
  */
 
 import type { Clock } from "../../base/env.ts"
@@ -35,8 +35,8 @@ export type Defs = ReadonlyMap<string, AnyDef>
  */
 export class StaleMarks extends Map<string, StaleRecord> {
   /**
-   * The number of marked entities that idle work is able to project now. The others wait for changes that have not
-   * arrived.
+   * How many marked entities have a row that must be made again. The other marked entities only wait for changes that
+   * have not arrived.
    */
   toShow = 0
 
@@ -73,7 +73,7 @@ export interface Surroundings {
   readonly sizes: Sizes
 }
 
-/** The last commit on the disk, and everything that the commits have touched which `Known` does not include. */
+/** The last commit on the disk, and everything that was touched by commits which `Known` does not include. */
 export interface Moved {
   readonly commit: LastCommit
   readonly touched: Touched
@@ -96,11 +96,11 @@ export class Known {
   readonly rejected: ByHash<RejectedRecord> = new Map()
   readonly rows: Rows
   state: State
-  /** Keys of the records that were damaged when `read` ran, and that are not made again yet (`mend-records.ts`). */
+  /** Keys of the records that `read` has found damaged, and that are not made again yet (`mend-records.ts`). */
   readonly damaged: Key[] = []
   /** The last commit whose effects are in this object. */
   #commit: LastCommit
-  /** True while the disk has no state record. The first commit writes one. */
+  /** True while the disk has no readable state record. The next commit writes one. */
   #stateUnsaved: boolean
   /** The entity of the change that was set aside last in this session; empty when no change was set aside. */
   #latestAside = ""
@@ -140,8 +140,8 @@ export class Known {
     const commit = await lastCommit(store, workspace)
     const damaged: Key[] = []
     const note = (key: Key) => {
-      // A key with characters other than printable ASCII was damaged itself. No store takes such a key, so its record
-      // cannot be removed.
+      // If the key has other characters than printable ASCII, the disk has damaged the key. A store refuses such a key,
+      // so the record cannot be removed.
       if (key.every((part) => /^[ -~]+$/.test(part))) damaged.push(key)
     }
     if (commit.isDamaged) note(keys.commit(workspace))
@@ -160,16 +160,16 @@ export class Known {
     )
     // Without the state record it is unknown which version of the projection made the rows, so all rows are made again.
     if (damaged.some(([, kind]) => kind === "state")) known.state = { ...known.state, projections: {}, heal: true }
-    // Until the page is made again, connections begin with a heal, too: in a heal the relay asks for what it lacks.
+    // The records of a damaged page of the outbox are lost. In a heal the relay asks for the changes that it lacks.
     if (damaged.some(([, kind]) => kind === "outpage")) known.state = { ...known.state, heal: true }
-    await known.rows.load(store, note) // last: rows are joined with all of the above
+    await known.rows.load(store, note) // last, because a shown row needs outbox, marks and state (`joined`)
     known.damaged.push(...damaged)
     return known
   }
 
   /**
    * The present time in s since 1970, by the relay's clock as far as it is known. New changes carry this time, and no
-   * row shows a later one.
+   * row shows a later time.
    */
   seconds(): number {
     return Math.max(1, Math.floor((this.#around.clock.now() + this.state.clockAheadMs) / 1000))
@@ -245,8 +245,9 @@ export class Known {
 
   /**
    * Reads again the records that `moved` has named. Resolves with the rows that have changed, or with undefined when a
-   * record is damaged: then everything must be read. Nothing takes effect before all records have been read. A rejected
-   * change must leave the outbox and enter the rejected list at the same moment, because `whenStored` looks at both.
+   * record is damaged: then the caller must call `readEverything`. This object changes only after all records have been
+   * read, all at once. For example, a rejected change must leave the outbox and enter the rejected list at the same
+   * moment, because `whenStored` looks at both.
    */
   async readMoved(store: Store, { commit, touched }: Moved): Promise<Changed | undefined> {
     const w = this.#workspace
@@ -299,8 +300,8 @@ export class Known {
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Returns one of the changes that are set aside (refused by the relay for good, or bad); undefined when there is
-   * none. Chooses it from the entity of which a change was set aside last, if that entity still has such a change.
+   * Returns one of the changes that are set aside, which means refused by the relay for good, or bad; undefined when
+   * there is none. Chooses a change of the entity of which a change was set aside last, if that entity still has one.
    */
   get setAside(): SetAside | undefined {
     const { rejected, bad } = this
@@ -309,15 +310,15 @@ export class Known {
     const entity = there ?? firstKey(rejected) ?? firstKey(bad)
     if (entity === undefined) return undefined
     const records = [...(rejected.get(entity) ?? bad.get(entity) ?? new Map()).values()]
-    // `DEPS_UNKNOWN` says only that a change depends on another one of these. So a change with another code is
-    // preferred.
+    // `DEPS_UNKNOWN` says only that a change depends on another of these changes. So a change with another code, which
+    // says the cause, is preferred.
     const record = records.findLast(({ code }) => code !== "DEPS_UNKNOWN") ?? records[0]
     return { entity, record, refused: rejected.has(entity) }
   }
 
   /**
-   * A row hides a time while that time lies in the future. Shows the hidden times that have passed since. Returns the
-   * rows that this has changed.
+   * Shows the times that rows have hidden because they were in the future, and that have passed now. Returns the rows
+   * that have changed.
    */
   showDue(): Changed {
     const changed = noChange()
@@ -347,7 +348,9 @@ function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefin
   else map.set(entity, inner)
 }
 
-/** Reads the records of an entity. Returns a function that replaces the known records of the entity by them. */
+/**
+ * Reads the records of an entity from the disk. Returns a function that puts them into `map` in place of the old ones.
+ */
 async function replaceIn<T, OnDisk extends T = T>(
   map: ByHash<T>,
   entity: string,
@@ -364,5 +367,5 @@ async function replaceIn<T, OnDisk extends T = T>(
   }
 }
 
-/** Returns the part of a record of the rejected list that stays in memory. */
+/** Returns the part of a rejected change's record that stays in memory. */
 const withoutChange = ({ code, at }: RejectedChange): RejectedRecord => ({ code, at })

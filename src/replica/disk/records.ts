@@ -1,7 +1,7 @@
 /**
- * The records that a replica keeps on its disk: their keys, and what is in them. (`checked-json.ts` has their
- * encoding.) Every key begins with the workspace id, so several workspaces share one store. docs/architecture.md ("On
- * disk") lists the same keys for people.
+ * The records that a replica keeps on its disk: their keys and their content. Every key begins with the workspace id,
+ * so several workspaces may share one store. `checked-json.ts` has the encoding of JSON records. docs/architecture.md
+ * ("On disk") explains the same keys.
  */
 import { type Code, HeadwaterError } from "../../base/errors.ts"
 import type { ProjectedRow } from "../../document/projection.ts"
@@ -9,7 +9,7 @@ import type { Key, Store, Value } from "../../store/store.ts"
 import type { Access, Hash } from "../../wire/protocol.ts"
 import { parseJson } from "./checked-json.ts"
 
-/** Pages of a history are numbered down from this number in their keys: so a `list` gives the newest one first. */
+/** The key of page `n` of a history has this number minus `n`, so a `list` gives the newest page first. */
 const LAST_PAGE = 999_999
 
 export const keys = {
@@ -17,14 +17,14 @@ export const keys = {
   state: (w: string): Key => [w, "state"],
   /** the commit record: the number of the last commit in decimal digits; a commit expects the number that it knows */
   commit: (w: string): Key => [w, "commit"],
-  /** what one of the last commits touched (`commit-journal.ts`) */
+  /** a journal record: the entities and pages that one of the last commits touched (`commit-journal.ts`) */
   journal: (w: string, slot: number): Key => [w, "journal", String(slot).padStart(4, "0")],
   journals: (w: string): Key => [w, "journal"],
-  /** a loose change, as an encoded entry with one chunk: the chunk and what the relay said of it */
+  /** a loose change, as an encoded entry: the change's chunk, and the facts that the relay's entry has of it */
   change: (w: string, entity: string, hash: Hash): Key => [w, "change", entity, hash],
   changes: (w: string): Key => [w, "change"],
   changesOf: (w: string, entity: string): Key => [w, "change", entity],
-  /** many changes of an entity in one value. The newest page has the largest number and comes first. */
+  /** a page of an entity's history: many changes in one value */
   history: (w: string, entity: string, page: number): Key => [
     w,
     "history",
@@ -63,13 +63,14 @@ export const keys = {
 /** The number of a page of an entity's history. */
 export const pageNumber = (key: Key): number => LAST_PAGE - Number(key[3])
 
-/** 3: histories lie in pages. An earlier version would not find their changes. */
+/** Format 3: histories are in pages, in which an earlier version would not find the changes. */
 export const FORMAT = 3
 
 /**
  * The version of the probe (`document/verdicts.ts`), which tells a bad change from a failure of the machine. The probe
- * applies a good change that is as large as the one in question; since version 2 it does so to the same document.
- * Version 1 did not notice a lack of memory that depends on the document's size, so that whole notes were set aside.
+ * applies a good change of the same size as the suspect, since version 2 to the suspect's document. Version 1 used
+ * another document, so it did not notice a lack of memory that depends on the document's size, and judged whole notes
+ * as bad.
  */
 export const PROBE = 2
 
@@ -77,25 +78,33 @@ export interface State {
   readonly format: number
   /** hex; null before the first entries */
   readonly cursor: string | null
-  /** hex; the furthest place in the relay's log that this replica has learned of, never behind the cursor */
+  /**
+   * hex; the furthest place in the relay's log that this replica has learned of, never behind the cursor; null: none
+   */
   readonly reach: string | null
   /**
    * Whether a heal is needed, because the relay did not know our cursor or the disk has damaged records. Until a new
    * cursor is committed, every connection begins with a `have`.
    */
   readonly heal: boolean
-  /** How often damage was noticed that a heal may mend. A heal mends only what was noticed before it began. */
+  /**
+   * How often damage was noticed that a heal may mend. A heal mends only damage that was noticed before the heal began:
+   * if this number has grown since, another heal follows.
+   */
   readonly damages: number
-  /** Whether this device has once had everything that the relay had. */
+  /** Whether this device has once had every entry of the relay's log. */
   readonly complete: boolean
+  /** The principal that connected last; null before the first. */
   readonly principal: string | null
+  /** What the relay allows this principal to do, as far as the relay has said it. */
   readonly access: Access | null
   /** The first principal that connected. It counts as the author of changes made before any principal had connected. */
   readonly firstPrincipal: string | null
+  /** When the connection was last level, by this device's clock in ms since 1970; null if it never was. */
   readonly lastSyncedAt: number | null
   /** ms by which the relay's clock was ahead of ours when the relay last sent its time */
   readonly clockAheadMs: number
-  /** When the relay sent that time, by this device's clock in ms since 1970; 0 if the relay never did. */
+  /** When `clockAheadMs` was measured, by this device's clock in ms since 1970; 0 if the relay never sent its time. */
   readonly clockMeasuredAt: number
   /** By collection, the version of the projection that made the stored rows. Rows of another version are made again. */
   readonly projections: Readonly<Record<string, string>>
@@ -123,15 +132,17 @@ export const withDamage = (state: State): State => ({ ...state, heal: true, dama
 /** An outbox record: a change that the relay has not acknowledged yet. */
 export interface OutRecord {
   /**
-   * Counter of the change's first operation. Sorting by it gives a valid push order within an entity, because a change
-   * has a larger counter than all operations of the changes that it depends on.
+   * Counter of the change's first operation, plus 2^31 if the change is pushed last (`Transaction.pushLast`). Sorting
+   * by this number gives a valid push order within an entity: the first operation of a change has a larger counter than
+   * all operations of the changes that it depends on.
    */
   readonly startOp: number
+  /** Length of the change's chunk. */
   readonly bytes: number
   /**
-   * `own`: this device made the change. `again`: this session made it under the present principal, but the relay has
-   * lost it. `adopt`: it is pushed as somebody else's change, because this session did not make it or another principal
-   * owns its actor.
+   * `own`: this device made the change. `again`: this session made the change under the present principal, but the
+   * relay has lost it. `adopt`: the change is pushed under somebody else's actor, because this session did not make it,
+   * or because another principal owns its actor.
    */
   readonly how: "own" | "again" | "adopt"
   /** The principal under which the record was made; null when none was known yet. */
@@ -146,7 +157,7 @@ export interface Owed extends OutRecord {
   readonly hash: Hash
 }
 
-/** What a row shows of its entity's outbox records. */
+/** The facts about an entity's outbox records that its row shows. */
 export interface Pending {
   /** The fields that pending changes touch, sorted. */
   readonly fields: readonly string[]
@@ -157,11 +168,14 @@ export interface Pending {
 export interface StaleRecord {
   /** Changes whose verdict is open. */
   readonly suspects: readonly Hash[]
-  /** True: the suspects wait for changes that have not arrived, and the row shows everything else already. */
+  /**
+   * True: the suspects wait for changes that have not arrived, and the row shows all other changes. False: the row must
+   * be made again.
+   */
   readonly waiting: boolean
   /**
    * Changes that the `have` of a heal did not cover, because a dep was missing or their records could not be read. The
-   * relay could not ask for them, so they go into the outbox once all their deps are there.
+   * relay could not ask for these changes, so they go into the outbox once this replica has all their deps.
    */
   readonly unnamed?: readonly Hash[]
 }
@@ -179,13 +193,13 @@ export interface BadRecord {
    */
   readonly probe?: number
   /**
-   * The disk has damaged the record of a change in the outbox. The record can be repaired only if the bytes of the
-   * change arrive from the relay, or the change is made again.
+   * Present when the disk has damaged the record of this change, which is in the outbox. The record is mended only if
+   * the change arrives from the relay or is made again.
    */
   readonly damaged?: true
 }
 
-/** Why a change is on the rejected list. On the disk, the record also has the change itself: `RejectedChange`. */
+/** Why a change is on the rejected list. The record on the disk also has the change (`RejectedChange`). */
 export interface RejectedRecord {
   readonly code: Code
   /** ms since 1970 */
@@ -193,13 +207,13 @@ export interface RejectedRecord {
 }
 
 export interface RejectedChange extends RejectedRecord {
-  /** The encoded entry with this one chunk, in hex. */
+  /** The change as an encoded entry, in hex. */
   readonly entry: string
 }
 
 /**
- * A row as the disk has it: a function of the entity's changes and of the principals that pushed them. Everything else
- * that an app sees on a row (`$pending`, `$workspace`, defaults, ...) is added when the row is shown.
+ * A row as the disk has it. It depends only on the entity's changes and on their authors. `shown-row.ts` adds all other
+ * fields that an app sees (`$pending`, `$workspace`, defaults, ...) when the row is shown.
  */
 export interface StoredRow extends ProjectedRow {
   readonly $createdBy?: string | null
@@ -207,10 +221,7 @@ export interface StoredRow extends ProjectedRow {
   readonly $deletedBy?: string | null
 }
 
-/**
- * Like `readJson`, for records that can be made again. When the record is damaged, calls `note` with its key and
- * returns undefined.
- */
+/** Like `readJson`, but when the record is damaged, calls `note` with its key and returns undefined. */
 export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamaged): T | undefined {
   try {
     return readJson<T>(value, key)
@@ -223,12 +234,12 @@ export function readCache<T>(value: Value | undefined, key: Key, note: NoteDamag
 
 export type NoteDamaged = (key: Key) => void
 
-/** For `note`, when the code cannot go on without the record: throws `STORE_FORMAT`. */
+/** A `note` for code that cannot go on without the record: throws `STORE_FORMAT`. */
 export const refuseDamaged = (key: Key): never => {
   throw new HeadwaterError("STORE_FORMAT", `the store's record ${key.join("/")} is not readable`)
 }
 
-/** Reads what `writeJson` wrote. Throws `STORE_FORMAT` for anything else: the store is damaged, or foreign. */
+/** Reads a record that `writeJson` wrote. Throws `STORE_FORMAT` for any other value: the record is damaged. */
 export function readJson<T>(value: Value | undefined, key: Key): T {
   const record = parseJson(key, value)
   return shapes[key[1] ?? ""]?.(record) ? (record as T) : refuseDamaged(key)
@@ -257,7 +268,7 @@ const typeOf = (value: unknown) => (Array.isArray(value) ? "array" : value === n
 
 const row = object({ id: "string" })
 
-/** By the second part of a record's key: the shape that the code which reads the record needs. */
+/** The shape of each kind of record, with the fields that its reader needs. The kind is the second part of the key. */
 const shapes: Readonly<Record<string, Shape>> = {
   state: object({ format: "number" }),
   out: orNull(object({ startOp: "number", bytes: "number", how: "string", fields: "array" })),
@@ -270,9 +281,9 @@ const shapes: Readonly<Record<string, Shape>> = {
 }
 
 /**
- * Reads the state record; undefined when there is none, or it is damaged. Throws `STORE_FORMAT` when another version
- * wrote it. (Records of format 1 had no checksum. If they were not recognized here, they would seem to be damaged, and
- * the unsent changes in that store would be lost.)
+ * Reads the state record; undefined when it is missing or damaged. Throws `STORE_FORMAT` when another version of the
+ * library wrote the store. Format 1 is recognized before the checksum is read, because its records have none: they
+ * would seem to be damaged, and the unsent changes in that store would be lost.
  */
 export async function readState(store: Store, w: string, note: NoteDamaged): Promise<State | undefined> {
   const value = await store.get(keys.state(w))

@@ -1,7 +1,7 @@
 /**
  * The projection in memory: every row of a workspace, by collection. When the workspace opens, rows are read from the
- * disk and not made from documents. `paged-records.ts` knows where rows lie on the disk; `shown-row.ts` makes shown
- * rows from stored rows.
+ * disk and not made from documents. `paged-records.ts` knows where stored rows are on the disk; `shown-row.ts` makes
+ * shown rows from stored rows.
  */
 
 import type { Sizes } from "../../base/replica-sizes.ts"
@@ -20,17 +20,17 @@ export interface RowDelta {
   readonly removed: string[]
 }
 
-/** New stored rows, by entity. A row that is undefined: the entity is gone. */
+/** New stored rows, by entity. `row` is undefined when the entity is gone. */
 export type NewRows = ReadonlyMap<string, { readonly collection: string; readonly row: StoredRow | undefined }>
 
-/** Which rows and pages of one collection another writer has changed. */
+/** The rows and the pages of one collection that another writer has changed. */
 export interface MovedRows {
   readonly ids: Iterable<string>
   readonly pages: Iterable<number>
 }
 
 interface CollectionRows {
-  /** All shown rows, those of deleted entities included. */
+  /** All shown rows, including those of deleted entities. */
   readonly byId: SortedRows
   readonly paged: Paged<StoredRow>
 }
@@ -62,7 +62,7 @@ export class Rows {
     return undefined
   }
 
-  /** Returns the shown row of an entity, also of a deleted one. */
+  /** Returns the shown row of an entity, even of a deleted one. */
   get(collection: string, id: string): PlainRow | undefined {
     return this.#collections.get(collection)?.byId.get(id)
   }
@@ -79,7 +79,7 @@ export class Rows {
 
   // ── from the disk ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Reads and shows all rows. Calls `note` for each damaged record, and goes on without it. */
+  /** Reads and shows all rows. Calls `note` for each damaged record, and goes on without that record. */
   async load(store: Store, note: NoteDamaged): Promise<void> {
     // Loose rows are read first: a row that another writer folds meanwhile is then read twice instead of never.
     const loose = await store.list(keys.rows(this.#workspace))
@@ -106,8 +106,8 @@ export class Rows {
   }
 
   /**
-   * Reads again what another writer has changed: these rows, and all rows in these pages. Returns a function that makes
-   * what was read take effect.
+   * Reads again the rows and pages (`moved`) that another writer has changed. Returns a function that shows the rows
+   * that were read.
    */
   async readAgain(store: Store, name: string, moved: MovedRows, note: NoteDamaged): Promise<(delta: RowDelta) => void> {
     const pages = new Map<number, StoredRow[]>()
@@ -135,7 +135,7 @@ export class Rows {
   ): void {
     const { byId, paged } = this.#collection(name)
     const inPages = new Map<string, StoredRow>()
-    for (const id of ids) paged.dropLoose(id) // before `forgetPages`: `dropLoose` corrects the counts of the pages
+    for (const id of ids) paged.dropLoose(id) // before `forgetPages`, because `dropLoose` corrects counts of pages
     paged.forgetPages(new Set(pages.keys()))
     for (const [page, rows] of pages) {
       for (const row of rows) {
@@ -149,7 +149,7 @@ export class Rows {
       if (loose !== undefined) paged.setLoose(id, loose === null)
       const stored = loose === undefined ? inPages.get(id) : (loose ?? undefined)
       inPages.delete(id)
-      // The row lies in a page that was not read again: the row that is shown stays.
+      // The row is in a page that was not read again, so the shown row stays.
       if (loose === undefined && stored === undefined && paged.pageOf(id) !== undefined) continue
       this.#swap(byId, id, stored && this.#shown.show(name, stored), delta)
     }
@@ -161,8 +161,8 @@ export class Rows {
   // ── a commit ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Plans the writes that save these rows. `done` notes where the rows lie on the disk; it does not show them: call
-   * `show` for each row.
+   * Plans the writes that save these rows. The plan's `done` notes where the rows are on the disk. It does not show
+   * them: call `show` for each row.
    */
   plan(rows: NewRows): Plan {
     const changes = new Map<string, Map<string, StoredRow | undefined>>()
@@ -194,8 +194,8 @@ export class Rows {
   }
 
   /**
-   * Makes a shown row again. Call when a fact besides its stored row has changed: a change was acknowledged, or the row
-   * is stale now.
+   * Makes a shown row again from the same stored row. Call when a fact of `Joined` has changed: for example, a change
+   * was acknowledged, or the row has become stale.
    */
   showAgain(collection: string, id: string, delta: RowDelta): void {
     const rows = this.of(collection)
@@ -203,7 +203,7 @@ export class Rows {
     if (row !== undefined) this.#swap(rows, id, this.#shown.showAgain(row), delta)
   }
 
-  /** A row hides a time while that time lies in the future. Shows the hidden times that have passed since. */
+  /** Shows the times that rows have hidden because they were in the future, and that have passed now. */
   showDue(deltaOf: (collection: string) => RowDelta): void {
     for (const id of this.#shown.due()) {
       const collection = this.collectionOf(id)
@@ -211,12 +211,15 @@ export class Rows {
     }
   }
 
-  /** Returns the ms until the next hidden time; undefined when no time is hidden. */
+  /** Returns in how many ms the next hidden time has passed; undefined when no time is hidden. */
   nextDue(): number | undefined {
     return this.#shown.nextDue()
   }
 
-  /** Takes over the row objects of an older reading of the same disk: a row with the same content keeps its object. */
+  /**
+   * Takes over the row objects of `before`, an older reading of the same disk: a row with the same content keeps its
+   * object. Notes in the deltas which rows differ.
+   */
   continue(before: Rows, deltaOf: (collection: string) => RowDelta): void {
     for (const name of new Set([...before.names(), ...this.names()])) {
       const { byId, paged } = this.#collection(name)
@@ -241,9 +244,9 @@ export class Rows {
   }
 
   /**
-   * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so `all()`
-   * returns another array only when subscribers are told. A row that lacks a long field always counts as changed: it
-   * shows only the start and the length of that field, which may be the same after an edit.
+   * Replaces a shown row, and notes the change in `delta`. A row whose content is the same keeps its object, so
+   * `SortedRows.all` returns another array only when subscribers are told. A row with a long field always counts as
+   * changed: it shows only the start and the length of that field, which may be the same after an edit.
    */
   #swap(rows: SortedRows, id: string, next: PlainRow | undefined, delta: RowDelta): void {
     const before = rows.get(id)

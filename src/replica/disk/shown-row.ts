@@ -1,6 +1,6 @@
 /**
- * Makes the row that an app sees from a stored row. Adds defaults and facts that do not follow from the entity's
- * changes (whether the row is pending or stale), and hides values that must not be shown yet. A shown row is frozen.
+ * Makes the row that an app sees from a stored row. Adds defaults, and facts that do not follow from the entity's
+ * changes, such as whether the row is pending or stale. Hides values that must not be shown yet. A shown row is frozen.
  */
 
 import { showDefaults } from "../../schema/defaults.ts"
@@ -16,7 +16,7 @@ export const isLive = (row: PlainRow): boolean => row["$deletedAt"] === undefine
 
 /** The facts that a shown row needs besides the stored row. */
 export interface Joined {
-  /** Returns what the row shows of the entity's outbox records; undefined when there are none. */
+  /** Returns the facts about the entity's outbox records that its row shows; undefined when there are none. */
   pending(entity: string): Pending | undefined
   /** Whether the row is stale: older than the changes that this replica has of the entity. */
   stale(entity: string): boolean
@@ -26,7 +26,7 @@ export interface Joined {
   now(): number
 }
 
-/** A row with the fields that it may have to hide. Times are ms since 1970. */
+/** A row, with the fields whose values may have to be hidden. Times are ms since 1970. */
 interface Hideable {
   [field: string]: unknown
   readonly id: string
@@ -43,7 +43,7 @@ const NO_FIELDS: readonly string[] = Object.freeze([])
 
 export class ShownRows {
   /**
-   * By entity id, the stored values that its shown row hides for now: the author of a change that is not acknowledged,
+   * By entity id, the stored values that the entity's row hides for now: authors of changes that are not acknowledged,
    * and times in the future.
    */
   readonly #hidden = new Map<string, Partial<Hideable>>()
@@ -60,8 +60,8 @@ export class ShownRows {
   }
 
   /**
-   * Makes a stored row into the shown row. It changes and freezes the same object, so the caller must not use `stored`
-   * again.
+   * Makes a stored row into the shown row. `show` changes and freezes the object `stored`, so the caller must not use
+   * it again.
    */
   show(collection: string, stored: StoredRow): PlainRow {
     const row: Hideable = stored
@@ -71,8 +71,8 @@ export class ShownRows {
   }
 
   /**
-   * Makes a shown row again. Call when a fact besides its stored row has changed: a change was acknowledged, or the row
-   * is stale now.
+   * Makes a shown row again from the same stored row. Call when a fact of `Joined` has changed: for example, a change
+   * was acknowledged, or the row has become stale.
    */
   showAgain(row: PlainRow): PlainRow {
     const next: Hideable = { ...row, ...this.#hidden.get(row.id) }
@@ -93,7 +93,7 @@ export class ShownRows {
     return [...this.#early].filter(hasCome)
   }
 
-  /** Returns the ms until the next hidden time; undefined when no time is hidden. */
+  /** Returns in how many ms the next hidden time has passed; undefined when no time is hidden. */
   nextDue(): number | undefined {
     let next = Number.POSITIVE_INFINITY
     for (const id of this.#early) for (const key of TIMES) next = Math.min(next, this.#hidden.get(id)?.[key] ?? next)
@@ -104,7 +104,8 @@ export class ShownRows {
     const pending = this.#joined.pending(row.id)
     const firstPrincipal = this.#joined.firstPrincipal()
     row["$workspace"] = this.#workspace
-    // A time of 0 means that there are only derived changes. Every replica makes the same ones, so they have no author.
+    // A time of 0 means that the entity has only derived changes. Every replica makes the same derived changes, so they
+    // have no author.
     if (row.$createdAt > 0) row.$createdBy ??= firstPrincipal
     if (row.$updatedAt > 0) row.$updatedBy ??= firstPrincipal
     if (row.$deletedAt !== undefined) row.$deletedBy ??= firstPrincipal

@@ -1,4 +1,4 @@
-/** The shown rows of one collection, and a sorted array of those whose entity is not deleted. */
+/** The shown rows of one collection, and a sorted array of the rows whose entity is not deleted. */
 import { isLive, type PlainRow } from "./shown-row.ts"
 
 /** When more rows than this have changed, the sorted array is made again instead of patched. */
@@ -7,7 +7,7 @@ const PATCHED = 64
 export class SortedRows {
   readonly #byId = new Map<string, PlainRow>()
   #sorted: readonly PlainRow[] = Object.freeze([])
-  /** Ids whose row has changed since the sorted array was made. Undefined: the array must be made again. */
+  /** Ids whose row has changed since the sorted array was made. Undefined: too many to patch the array. */
   #changed: Set<string> | undefined = new Set()
 
   get size(): number {
@@ -65,8 +65,8 @@ export class SortedRows {
 }
 
 /**
- * Sorts the rows of entities that are not deleted. Often they are in order already, because pages are read in order and
- * ids grow with time: then the sort is skipped.
+ * Sorts the rows of entities that are not deleted. Skips the sort if the rows are in order already. Often they are,
+ * because pages are read in order and ids grow with time.
  */
 function sortedById(rows: ReadonlyMap<string, PlainRow>): PlainRow[] {
   const live: PlainRow[] = []

@@ -1,8 +1,7 @@
 /**
- * Says which changes in the outbox wait for a principal that is not the present one. A change waits if it, or a change
- * that is pushed before it in the same entity, was made under such a principal. The counts are updated entity by
- * entity: another account may have left thousands of notes, and neither a push nor a reading of the status may walk
- * over all of them.
+ * Says which changes in the outbox wait for a principal other than the present one. A change waits if another principal
+ * made it, or made a change of the same entity that is pushed before it. The counts are updated entity by entity:
+ * another account may have left thousands of unsent notes, and no push and no status should have to visit all of them.
  */
 
 import { isOurs, principalOf } from "./outbox-principal.ts"
@@ -11,7 +10,8 @@ import type { Owed, State } from "./records.ts"
 export type Principals = Pick<State, "principal" | "firstPrincipal">
 
 /**
- * The waiting changes of one entity. `pending`: their number. `principal`: the principal that the first one waits for.
+ * The waiting changes of one entity. `pending`: their number. `principal`: the principal that the first of them waits
+ * for.
  */
 interface Waiting {
   readonly principal: string
@@ -36,8 +36,8 @@ export class WaitingForOthers {
   }
 
   /**
-   * Updates what is known of one entity. Call once for each entity, and again when its outbox records have changed.
-   * `owed`: these records in the order of pushes.
+   * Updates the counts for one entity. Call once for each entity, and again when its outbox records have changed.
+   * `owed`: all outbox records of the entity, in the order of pushes.
    */
   look(entity: string, owed: readonly Owed[]): void {
     const before = this.#byEntity.get(entity)

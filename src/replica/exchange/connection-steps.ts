@@ -1,17 +1,18 @@
-/** Makes the messages of one connection into steps of the replica, in the order in which they came. */
+/** Runs the messages of one connection as steps of the replica, in the order in which they came. */
 import type { Hash } from "../../wire/protocol.ts"
 import type { Replica } from "../replica.ts"
 import type { Transaction } from "../transaction.ts"
 
 /**
- * The steps of one connection. Once a step has failed, no later step takes effect: otherwise the cursor that ends a
- * heal could be committed although a change that the relay wanted was not put into the outbox.
+ * The steps of one connection. Once a step has failed, all later steps fail, too. Otherwise the cursor that ends a heal
+ * could be committed although a change that the relay wants was not put into the outbox.
  */
 export class ConnectionSteps {
   readonly replica: Replica
   /**
-   * By entity, the heads in each `want` that names a head which this replica does not have. It is unknown which changes
-   * the relay lacks until that head has arrived, or until the connection is level without it (`settleWants`).
+   * The open wants: by entity, the heads of each `want` that names a head which this replica does not have. Until that
+   * head has arrived, it is unknown which changes the relay lacks. `settleWants` answers an open want when the head has
+   * arrived, or when the connection is level without it.
    */
   readonly openWants = new Map<string, readonly Hash[]>()
   #ended = false
@@ -23,8 +24,7 @@ export class ConnectionSteps {
   }
 
   /**
-   * Whether the connection has ended, or the attempt on it has failed. Entries whose step begins after that are
-   * dropped.
+   * Whether the connection has ended, or the attempt on it has failed. A step that begins after that drops its entries.
    */
   get ended(): boolean {
     return this.#ended
@@ -39,7 +39,7 @@ export class ConnectionSteps {
     const me = {}
     const step = this.replica.step(entities, async (tx) => {
       if (this.#broken !== undefined && this.#broken.by !== me) throw this.#broken.error
-      this.#broken = undefined // if it was set, this same step has failed before and is run again
+      this.#broken = undefined // if it was set, this same step has failed before and runs again now
       try {
         return await run(tx)
       } catch (error) {
@@ -48,7 +48,7 @@ export class ConnectionSteps {
       }
     })
     step.catch((error: unknown) => {
-      this.#broken ??= { by: me, error } // `run` has succeeded, but the commit has failed
+      this.#broken ??= { by: me, error } // if still undefined: `run` has succeeded, but the commit has failed
     })
     return step
   }

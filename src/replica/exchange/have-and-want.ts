@@ -1,6 +1,7 @@
 /**
- * The fallback exchange, used when the relay does not know our cursor: this replica says what it has (`have`), and the
- * relay answers with the heads that it has (`want`), which shows what the relay lacks.
+ * The fallback exchange, used when the relay does not know this replica's cursor. This replica sends the heads that it
+ * has (`have`). The relay answers with the heads that the relay has (`want`). From these the replica finds the changes
+ * that the relay lacks.
  */
 import { bytesOfHex } from "../../base/hash.ts"
 import { ancestors, causalOrder, headsOf } from "../../document/history/graph.ts"
@@ -17,8 +18,7 @@ import { changesOf } from "./set-aside.ts"
 
 /**
  * Sets `state.heal`, because the relay does not know this replica's cursor. The state is saved before any later message
- * of this connection is handled, so a device that crashes during the fallback exchange (a heal) begins the exchange
- * again.
+ * of this connection is handled. So a device that crashes during the heal begins the heal again.
  */
 export function markHeal(steps: ConnectionSteps): Promise<void> {
   return steps.step([], (tx) => {
@@ -26,35 +26,38 @@ export function markHeal(steps: ConnectionSteps): Promise<void> {
   })
 }
 
-/** By entity: the changes that a `have` covers, of entities of which it does not cover all. */
+/**
+ * The changes that a `have` covers, by entity. Has only the entities of which the `have` does not cover all changes.
+ */
 export type Covered = Map<string, ReadonlySet<Hash>>
 
 /**
- * Notes which changes of these entities a `have` does not cover, because they wait for changes that this replica does
- * not have, or could not be read. The note is saved before the last page of the `have` is sent. When the missing changes
- * are there, the noted changes go into the outbox (`oweFreed`), because the relay never asked for them.
+ * Notes in the marks of these entities which changes a `have` does not cover (`StaleRecord.unnamed`): they wait for
+ * changes that this replica does not have, or could not be read. The marks are saved before the last page of the `have`
+ * is sent. When the missing changes have arrived, the noted changes go into the outbox (`oweFreed`), because the relay
+ * could not ask for them.
  */
 export function noteUnnamed(steps: ConnectionSteps, covered: Covered): Promise<void> {
   const { replica } = steps
   return steps.step([], async (tx) => {
     const { damages } = tx.state
     for (const [entity, named] of covered) {
-      // An entity without a mark is among these when the disk has damaged or lost a change that others wait for, and
-      // nobody has noticed that yet.
+      // An entity has no mark here if the disk has damaged or lost a change that others wait for, and no reading has
+      // noticed that yet.
       const mark = tx.staleOf(entity) ?? { suspects: [], waiting: false }
-      // A genesis or a text's container that could not be read is made again now, and was not covered either.
+      // If a genesis or a text's container could not be read, `changesOf` makes it again. The `have` did not cover it.
       const held = await changesOf(replica, entity, tx)
       tx.markStale(entity, { ...mark, unnamed: [...held.keys()].filter((hash) => !named.has(hash)) })
     }
-    // Damage that is noticed here needs no further heal: the `have` of this heal does not name the damaged changes, so
-    // the relay sends them.
+    // Damage that `changesOf` notices here needs no further heal: the `have` of this heal does not name the damaged
+    // changes, so the relay sends them.
     if (tx.state.damages !== damages) tx.state = { ...tx.state, damages }
   })
 }
 
 /**
- * The result of one or more `want` messages. `again`: changes that the relay lacks, in causal order; they are pushed
- * again. `settled`: entities whose `want` is answered completely.
+ * The result of one or more `want` messages. `again`: changes that the relay lacks; they are in the outbox now and are
+ * pushed again, in causal order within an entity. `settled`: entities whose `want` is answered, not open.
  */
 export interface Wanted {
   readonly again: readonly EntityHash[]
@@ -62,8 +65,8 @@ export interface Wanted {
 }
 
 /**
- * Handles a `want`: changes that the relay lacks go into the outbox. When the want names a head that this replica does
- * not have, it is unknown which changes the relay lacks until that head has arrived. Until then the want stays open
+ * Handles a `want`: puts the changes that the relay lacks into the outbox. If the want names a head that this replica
+ * does not have, it is unknown which changes the relay lacks. Such a want stays open until that head arrives
  * (`settleWants`).
  */
 export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]): Promise<Wanted> {
@@ -83,9 +86,9 @@ export function receiveWant(steps: ConnectionSteps, page: readonly EntityHeads[]
 }
 
 /**
- * Answers those open wants whose heads have arrived, in the transaction that adds the arrived changes. `all`: answers
+ * Answers the open wants whose heads have arrived, in the transaction that adds the arrived changes. `all`: answers
  * every open want, because no more changes arrive now. A heal ends when its cursor is committed. That commit, or an
- * earlier one, must put the changes that the relay lacks into the outbox.
+ * earlier commit, must put the changes that the relay lacks into the outbox.
  */
 export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: boolean): Promise<Wanted> {
   const again: EntityHash[] = []
@@ -106,8 +109,8 @@ export async function settleWants(steps: ConnectionSteps, tx: Transaction, all: 
 }
 
 /**
- * Puts the changes of an entity that a relay with these heads lacks into the outbox, and returns them. If this replica
- * does not have one of the heads, does nothing and returns undefined. `forced`: goes on without that head.
+ * Finds the changes of an entity that a relay with these heads lacks, puts them into the outbox, and returns them. If
+ * this replica does not have one of the heads, does nothing and returns undefined; but if `forced`, ignores that head.
  */
 async function lackingOf(
   replica: Replica,
@@ -126,8 +129,8 @@ async function lackingOf(
 }
 
 /**
- * Reads the changes of an entity that are bad or on the rejected list, as far as they can be read. The relay may have
- * such a change all the same, and then it also has the change's ancestors.
+ * Reads the changes of an entity that are bad or on the rejected list; leaves out changes that cannot be read. The
+ * relay may name such a change as a head, and then it also has the change's ancestors.
  */
 async function asideOf(replica: Replica, tx: Transaction, entity: string): Promise<Map<Hash, Change>> {
   const aside = new Map<Hash, Change>()
@@ -137,7 +140,7 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
   for (const { hash } of bad) add(hash, tx.held.get(entity)?.get(hash) ?? saved.get(hash))
   for (const hash of tx.rejectedOf(entity).keys()) {
     const key = keys.rejected(replica.id, entity, hash)
-    const value = await replica.store.get(key) // undefined when this group put the change on the list
+    const value = await replica.store.get(key) // undefined if this group, not committed yet, put the change on the list
     const record = value === undefined ? undefined : readCache<RejectedChange>(value, key, () => {})
     add(hash, record && heldOf(bytesOfHex(record.entry), hash))
   }
@@ -147,8 +150,8 @@ async function asideOf(replica: Replica, tx: Transaction, entity: string): Promi
 /**
  * Yields the heads of every entity, or of one (`only`). An entity with more heads than a message may name is yielded
  * several times: if some heads were left out, the relay might never ask for a change that it lacks. Reads the change
- * records and pages in portions. The heads cover only changes whose deps this replica has. An entity that has other
- * changes, or records that cannot be read, is added to `covered`.
+ * records and pages in portions. The heads cover only changes of which this replica has all ancestors. Adds each entity
+ * with other changes, or with records that cannot be read, to `covered`.
  */
 export async function* haveOf(replica: Replica, only?: string, covered?: Covered): AsyncGenerator<EntityHeads> {
   const { store, id, sizes } = replica
@@ -162,8 +165,7 @@ export async function* haveOf(replica: Replica, only?: string, covered?: Covered
       covered?.set(entity, new Set(whole.map(({ hash }) => hash)))
     }
     if (changes.length === 0) continue
-    // Changes in the outbox are left out: they are pushed anyway, and with them there could be more heads than a `have`
-    // may name.
+    // Leaves out the changes in the outbox: they are pushed anyway, and could make more heads than a `have` may name.
     const heads = headsOf(whole.filter(({ hash }) => replica.outbox.get(entity, hash) === undefined))
     for (let from = 0; from === 0 || from < heads.length; from += limits.heads) {
       yield [entity, heads.slice(from, from + limits.heads)]

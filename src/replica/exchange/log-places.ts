@@ -2,7 +2,7 @@
 import { bytesOfHex } from "../../base/hash.ts"
 import { type Cursor, position } from "../../wire/protocol.ts"
 
-/** Returns the further of two places: a reach never goes back while the log is the same. */
+/** Returns the further of two places, because a reach must not go back while the log is the same. */
 export function further(reach: Cursor | null, at: Cursor): Cursor {
   return reach !== null && position(reach) > position(at) ? reach : at
 }

@@ -10,8 +10,8 @@ import { further, placeOf } from "./log-places.ts"
 import { changesOf, setAside } from "./set-aside.ts"
 
 /**
- * Handles an ack: the relay has stored these changes, so they leave the outbox. An ack does not move the cursor; only
- * entries do.
+ * Handles an ack: the relay has stored these changes, so their outbox records are removed. `at` moves the reach. Only
+ * entries move the cursor.
  */
 export function receiveAck(
   steps: ConnectionSteps,
@@ -32,8 +32,9 @@ export function receiveAck(
 export type EntityHash = readonly [entity: string, hash: Hash]
 
 /**
- * Handles a refusal for good: the change and those that depend on it move from the entity to the rejected list.
- * Resolves with false when the change had left the outbox already, because it was acknowledged or set aside meanwhile.
+ * Handles a refusal for good: the change, and all changes that depend on it, move from the entity to the rejected list.
+ * Resolves with false, with nothing done, when the change is no longer in the outbox, because it was acknowledged or
+ * set aside meanwhile.
  */
 export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Hash, code: Code): Promise<boolean> {
   const { replica } = steps
@@ -45,9 +46,9 @@ export function receiveRefusal(steps: ConnectionSteps, entity: string, hash: Has
 }
 
 /**
- * Handles the refusal `ACTOR_BOUND`: another principal owns the actor of the change. All changes of that actor in the
- * outbox become `adopt` records, and the session takes a new actor if that actor was its own. Resolves with the hashes
- * of the changes that were not `adopt` records before.
+ * Handles the refusal `ACTOR_BOUND`: another principal owns the actor of the change. The outbox records of all changes
+ * under this actor become `adopt` records. If it is the session actor, the session takes a new actor. Resolves with the
+ * hashes of the changes whose records became `adopt` records.
  */
 export function receiveActorBound(steps: ConnectionSteps, entity: string, hash: Hash): Promise<Hash[]> {
   const { replica } = steps

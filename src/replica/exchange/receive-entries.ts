@@ -1,4 +1,4 @@
-/** Receives entries from the relay: commits changes, and the cursor after them, in one step. */
+/** Receives entries from the relay: commits their changes, and the cursor after the entries, in one step. */
 import { HeadwaterError } from "../../base/errors.ts"
 import { hex, sha256 } from "../../base/hash.ts"
 import { Turns } from "../../base/turns.ts"
@@ -33,12 +33,13 @@ export interface Received {
    * the heal. `damages`: `State.damages` when the heal began.
    */
   readonly healed?: { readonly reach: Cursor | null; readonly damages: number } | undefined
+  /** Whether the connection is level after these entries. */
   readonly level: boolean
   readonly principal?: string | undefined
   readonly access?: Word<Access> | undefined
   /**
-   * Present when the relay has sent its time: how many ms its clock is ahead of ours, and our time when this was
-   * measured.
+   * Present when the relay has sent its time: how many ms its clock is ahead of this device's clock, and this device's
+   * time of the measurement.
    */
   readonly clock?: Pick<State, "clockAheadMs" | "clockMeasuredAt"> | undefined
 }
@@ -50,10 +51,10 @@ export interface Committed extends Wanted {
 }
 
 /**
- * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. Entries
- * whose connection has ended before this step begins are dropped, and the next connection brings them again. Otherwise
- * they could set the principal back to that of the ended connection while another one is connected already, and unsent
- * changes of the former principal would be pushed under another account.
+ * Commits entries together with their cursor, so that the saved cursor is never ahead of the saved entries. If the
+ * connection has ended before this step begins, its entries are dropped, and the next connection brings them again.
+ * Otherwise they could set `State.principal` to the principal of the ended connection while another principal is
+ * connected. Unsent changes of the first principal would then be pushed under the account of the second.
  */
 export function receiveEntries(steps: ConnectionSteps, received: Received): Promise<Committed> {
   const { replica } = steps
@@ -79,8 +80,8 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
 }
 
 /**
- * Call when another principal is connected. A session actor belongs to one principal, so the session takes a new one.
- * Changes that the former principal made and the relay has lost become `adopt` records.
+ * Call when another principal is connected than before. A session actor belongs to one principal, so the session takes
+ * a new actor. Outbox records with `again` become `adopt` records, because the earlier principal made their changes.
  */
 function changeAuthor(replica: Replica, tx: Transaction): void {
   replica.freshActor()
@@ -119,8 +120,8 @@ function knownAccess(access: Word<Access>): Access {
 }
 
 /**
- * Adds the changes of these entries to the transaction. Leaves out changes that are in memory already (`isHeld`), and
- * changes that are known to be bad. Returns the added changes by entity.
+ * Adds the changes of these entries to the transaction. Leaves out changes that this replica certainly has (`isHeld`),
+ * and changes that are known to be bad. Returns the added changes by entity.
  */
 async function freshChanges(
   replica: Replica,
@@ -131,7 +132,7 @@ async function freshChanges(
   // An item that is not an entry names changes that this replica has pushed itself, so it brings no bytes.
   const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : []))
   for (const { kind, entity } of entries) {
-    // The entry must not be skipped: the cursor would move past it, and it would be lost.
+    // The entry must not be skipped: the cursor would move past the entry, and this replica would never get it again.
     if (kind !== "change")
       throw new HeadwaterError(
         "PROTOCOL_VERSION",
@@ -162,9 +163,9 @@ async function freshChanges(
 }
 
 /**
- * Whether this replica certainly has the bytes of a change: in a live document, received in this group, or made lately in
- * this session. Any other change that is only on the disk is written again, because its record may be damaged, unlike the
- * bytes that have arrived. A change whose record is known to be damaged is always written again.
+ * Whether this replica certainly has the bytes of a change: in a live document, received in this group, or made lately
+ * in this session. Any other change is written again even if it is on the disk: its record may be damaged, and the
+ * bytes that have arrived are not. A change whose record is known to be damaged is always written again.
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   if (tx.badOf(entity).get(hash)?.damaged) return false
@@ -190,8 +191,8 @@ function readOrSetAside(tx: Transaction, entry: Entry, index: number): Change | 
 }
 
 /**
- * Sets a change in the outbox aside when the log has another change with its (actor, seq): the change in the log is
- * valid, because others see it.
+ * Sets a change in the outbox aside when the log has another change with the same (actor, seq). Other replicas have the
+ * change in the log already, and a document can have only one of the two.
  */
 async function settleClashes(replica: Replica, tx: Transaction, entity: string, fresh: readonly Held[]): Promise<void> {
   const owed = replica.outbox.of(entity)
@@ -227,7 +228,7 @@ function applyLive(replica: Replica, tx: Transaction, entity: string, fresh: rea
   tx.touch(entity)
 }
 
-/** Marks an entity without a live document as stale: its old row is shown until idle work projects it. */
+/** Marks an entity without a live document as stale. Its old row is shown until idle work projects the entity. */
 function markStale(tx: Transaction, entity: string, fresh: readonly Held[]): void {
   const before = tx.staleOf(entity)
   const suspects = new Set(before?.suspects)

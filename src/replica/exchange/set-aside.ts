@@ -1,6 +1,6 @@
 /**
- * Moves changes from their entity to the rejected list. Other changes that were bad only because of the moved ones are
- * judged again.
+ * Moves changes from their entity to the rejected list. Other changes that were bad only because of the moved changes
+ * are judged again.
  */
 import type { Code } from "../../base/errors.ts"
 import { hex } from "../../base/hash.ts"
@@ -15,8 +15,8 @@ import type { Replica } from "../replica.ts"
 import type { Transaction } from "../transaction.ts"
 
 /**
- * Moves a change, and all changes that depend on it, from the entity to the rejected list. Removes these changes from
- * the outbox.
+ * Moves a change, and all changes that depend on it, from the entity to the rejected list. Removes the outbox records
+ * of these changes. `code`: why the first change is set aside.
  */
 export async function setAside(
   replica: Replica,
@@ -31,7 +31,7 @@ export async function setAside(
     const owed = tx.owed(entity, gone)
     if (owed !== undefined) tx.removeOwed(owed)
     const there = held.get(gone)
-    // A change that is also marked as bad is not in `held`. It is copied to the rejected list, and its record stays.
+    // A change that is marked as bad is not in `held`. It is copied to the rejected list, and its own record stays.
     const entry = there ? encodeSaved(entryOf(entity, there)) : await recordOf(replica, entity, gone)
     if (entry === undefined) continue
     tx.reject(entity, gone, { code: gone === hash ? code : "DEPS_UNKNOWN", at, entry: hex(entry as Uint8Array) })
@@ -44,15 +44,16 @@ export async function setAside(
   tx.arrive(entity)
 }
 
-/** Returns the record of a change, loose or made from its page; undefined when the disk does not have the change. */
+/** Returns the record of a change; for a change in a page, makes one. Undefined when the disk lacks the change. */
 async function recordOf({ store, id }: Replica, entity: string, hash: Hash): Promise<Value | undefined> {
   const paged = (await readChanges(store, id, [{ entity, hash }])).get(hash)
   return paged ? encodeSaved(entryOf(entity, paged)) : store.get(keys.change(id, entity, hash))
 }
 
 /**
- * Withdraws the verdict on changes that were bad because another change had the same (actor, seq) or was the genesis
- * already, so that they are judged again. Call when that other change has left the entity.
+ * Withdraws the verdict on changes that were bad because the entity had another change with their (actor, seq), or
+ * another genesis. So they are judged again. Call when changes have left the entity, because the other change may be
+ * one of them.
  */
 function judgeRivals(tx: Transaction, entity: string): void {
   const rivals: Hash[] = []
@@ -65,7 +66,7 @@ function judgeRivals(tx: Transaction, entity: string): void {
   tx.markStale(entity, { ...mark, suspects: [...mark.suspects, ...rivals], waiting: false })
 }
 
-/** Finds the hashes of the change and of all held changes that depend on it. */
+/** Returns the hash of a change, and of all changes in `held` that depend on it. */
 function descendants(held: ReadonlyMap<Hash, Held>, hash: Hash): Set<Hash> {
   const gone = new Set([hash])
   for (const change of causalOrder([...held.values()].map((h) => h.change))) {
