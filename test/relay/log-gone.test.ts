@@ -40,8 +40,8 @@ const deeds: [string, Deed][] = [
 const onlyFolder = (data: string) => readdirSync(data).find((name) => /^[0-9a-f]{64}$/.test(name))!
 
 /**
- * Opens a log, flushes an entry, does the deed, and expects that every further append fails instead of being called
- * flushed.
+ * Opens a log, flushes an entry, and removes or moves the log's files with `deed`. Expects that every further append
+ * fails, because the log would otherwise call lost entries flushed.
  */
 async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
   const folder = path.join(base, `${folders++}`)

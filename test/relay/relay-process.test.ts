@@ -114,7 +114,7 @@ describe("headwater-relay serve", () => {
   })
 
   it("is ready for a signal before it says that it listens", async () => {
-    // A quick parent process: its signal arrives together with the line.
+    // Sends SIGTERM while the relay writes its first line, as a quick parent process could.
     const quick = `const { write } = process.stdout
       process.stdout.write = (line) => {
         process.kill(process.pid, "SIGTERM")
