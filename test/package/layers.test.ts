@@ -43,7 +43,7 @@ function importsOf(source: string): Import[] {
 function violations(file: string, source: string): string[] {
   const room = roomOf(file)
   const mayImport = rooms.get(room)
-  if (mayImport === undefined) return [`${file} is in no room: add its folder to the tables of docs/architecture.md`]
+  if (mayImport === undefined) return [`${file} stands in no room: name its folder in docs/architecture.md`]
   return importsOf(source).flatMap(({ from, kind }) => {
     if (from.startsWith("@automerge/")) {
       if (room !== "src/document") return [`${file} imports Automerge`]
