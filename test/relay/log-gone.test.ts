@@ -80,7 +80,7 @@ describe("a log that has no open file takes no entry", () => {
     for (const name of ["evicted", "never opened"]) {
       await expect(logs.open(name)).rejects.toMatchObject({ code: "LOG_FAILED" })
     }
-    // This log was open during the deed, but had no folder yet, because nothing was appended to it.
+    // This log was open when the files went away, but had no folder yet, because nothing was appended to it.
     await expect(append(empty, "one")).rejects.toMatchObject({ code: "LOG_FAILED" })
     await expect(logs.check()).rejects.toMatchObject({ code: "LOG_FAILED" })
     expect(existsSync(folder) && readdirSync(folder)).toEqual(there)

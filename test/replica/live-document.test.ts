@@ -13,7 +13,7 @@ beforeAll(() => loadAutomerge())
 
 const collection = "notes"
 
-/** Types a letter into the note, or takes it back. */
+/** Types a letter into the note, or deletes it if `n` is odd. */
 function type(entity: Entity, n: number): Change[] {
   const splice = { key: "body", at: 1, remove: n % 2, insert: n % 2 === 0 ? "x" : "" }
   const changes: Changes = { set: new Map(), remove: [], text: new Map(), splices: [splice] }

@@ -32,7 +32,7 @@ const entry = (id: string) => item(id, [genesisOf(id, "notes")])
 const level = (position: number, more: object = {}) =>
   relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...more })
 
-beforeAll(() => loadAutomerge()) // takes real time
+beforeAll(() => loadAutomerge()) // takes longer than `relay.settle` waits
 
 beforeEach(() => {
   commits = Promise.resolve()

@@ -6,7 +6,7 @@ import type { ClientMessage, Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// How much is pushed before the first ack, and how much goes into one push, with small sizes.
+// Tests with small sizes how much is pushed before the first ack, and how much goes into one push.
 beforeAll(() => loadAutomerge())
 
 /** Creates ten notes at once. `before`: the pushes before the first ack. `after`: all pushes. */
